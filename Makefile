@@ -1,0 +1,58 @@
+# Everything a developer runs. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# uv is fetched into .tools, away from the system's Python, unless there is one.
+UV := $(shell command -v uv || echo .tools/bin/uv)
+# .python-version's Python, else the newest supported one about: a download may not be possible.
+PYTHON ?= $(shell for version in 3.13 3.14 3.12 3.11; do \
+  for python in python$$version "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
+    "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1 && { echo "$$python"; exit; }; done; done; echo 3.13)
+CDK := npx --yes aws-cdk@2.1148.1
+RUN := .venv/bin/python
+
+.PHONY: help install run demo test lint format synth deploy cdk-app clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.tools/bin/uv:
+	@python3 -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/installed: pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
+	@$(UV) sync --frozen --quiet --python $(PYTHON)
+	@touch $@
+
+install: .venv/installed ## Install everything into .venv, as uv.lock pins it
+
+run: install ## Run the whole stack on this machine until Ctrl-C
+	@exec $(RUN) -m local run
+
+demo: install ## Run it, deliver one request of each topic, and stop
+	@exec $(RUN) -m local demo
+
+test: lint ## Lint, type-check and run every test
+	$(RUN) -m pytest
+
+lint: install ## Lint and type-check
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+format: install ## Format the code
+	$(RUN) -m ruff check --fix
+	$(RUN) -m ruff format
+
+synth: install ## Synthesize the CloudFormation template into cdk.out
+	$(CDK) synth --quiet
+
+deploy: install ## Deploy to the AWS account of the current credentials: make deploy ARGS="-c stage=staging"
+	$(CDK) deploy $(ARGS)
+
+cdk-app: install
+	@$(RUN) infra/app.py
+
+clean: ## Remove what the other targets made
+	rm -rf .venv .tools .local .build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis

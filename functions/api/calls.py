@@ -1,0 +1,78 @@
+"""A bot's HTTP call, checked: from an API Gateway event to a valid `Call` and the id of the request it makes."""
+
+import binascii
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+import uuid6
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
+from pydantic import ValidationError
+
+from api import problems
+from assistance.models import Call
+
+MAX_BODY_BYTES: Final = 32 * 1024
+MAX_IDEMPOTENCY_KEY_CHARACTERS: Final = 255
+_NAMESPACE: Final = uuid.UUID("6f1c4b1e-53f0-5d2f-9b62-5c9d3f0c7a11")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedCall:
+    """A valid call, the id that its request gets, and the hash by which a replay is told from a reused key."""
+
+    call: Call
+    request_id: str
+    payload_hash: str
+
+
+def parse(event: APIGatewayProxyEvent) -> ParsedCall:
+    """The call in the event. Raises a `Problem` that says what is wrong with it."""
+    media_type = (event.headers.get("content-type") or "").split(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise problems.unsupported_media_type()
+    call = _call(_body(event))
+    payload = json.dumps([call.topic, call.description]).encode()
+    return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest())
+
+
+def _body(event: APIGatewayProxyEvent) -> bytes:
+    text = event.get("body") or ""
+    try:
+        body = binascii.a2b_base64(text) if event.is_base64_encoded else text.encode()
+    except ValueError as error:
+        raise problems.not_json() from error
+    if len(body) > MAX_BODY_BYTES:
+        raise problems.content_too_large(MAX_BODY_BYTES)
+    return body
+
+
+def _call(body: bytes) -> Call:
+    try:
+        return Call.model_validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        if any(detail["type"] == "json_invalid" for detail in details):
+            raise problems.not_json() from None
+        # `from None`: the chain would carry the input into a traceback.
+        raise problems.invalid(
+            [{"pointer": _pointer(detail["loc"]), "detail": detail["msg"]} for detail in details]
+        ) from None
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """A JSON Pointer as a URI fragment, as in RFC 9457's own example."""
+    return "#" + "".join(f"/{part}" for part in location)
+
+
+def _request_id(event: APIGatewayProxyEvent) -> str:
+    key = event.headers.get("idempotency-key")
+    if key is None:
+        return str(uuid6.uuid7())
+    if not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARACTERS and key.isascii() and key.isprintable()):
+        detail = f"must be 1 to {MAX_IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters"
+        raise problems.invalid([{"header": "Idempotency-Key", "detail": detail}])
+    caller = event.request_context.identity.api_key_id or ""
+    return str(uuid.uuid5(_NAMESPACE, f"{caller}\n{key}"))

@@ -1,0 +1,145 @@
+"""The HTTP API: accept an assistance request, show one, and say that the service is up."""
+
+import json
+import uuid
+from datetime import timedelta
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from api import problems
+from api.calls import parse
+from api.problems import Problem
+from api.settings import settings
+from assistance import aws
+from assistance.clock import timestamp, utc_now
+from assistance.errors import IdempotencyKeyReused, TableUnavailable
+from assistance.models import AssistanceRequest, Delivery, RequestRecord, Status
+from assistance.observability import logger
+from assistance.requests import Requests
+
+app = APIGatewayRestResolver()
+
+
+@cache
+def requests() -> Requests:
+    """The deployed table."""
+    return Requests(aws.table(settings().table_name))
+
+
+@app.post("/assistance-requests")
+def accept() -> Response[str]:
+    """Accept a request: one conditional write, then 202."""
+    parsed = parse(app.current_event)
+    request = AssistanceRequest(
+        id=parsed.request_id,
+        topic=parsed.call.topic,
+        description=parsed.call.description,
+        created_at=timestamp(utc_now()),
+    )
+    accepted = requests().accept(
+        request, payload_hash=parsed.payload_hash, retention=timedelta(days=settings().retention_days)
+    )
+    logger.info("accepted", request_id=request.id, topic=request.topic, replayed=accepted.replayed)
+    headers = {"Location": f"/assistance-requests/{request.id}"}
+    if accepted.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return _json(HTTPStatus.ACCEPTED, _summary(accepted.request, Status.ACCEPTED), headers)
+
+
+@app.get("/assistance-requests/<request_id>")
+def show(request_id: str) -> Response[str]:
+    """A request's status, with its deliveries."""
+    record = requests().get(_canonical(request_id))
+    if record is None:
+        raise problems.not_found("assistance request")
+    return _json(HTTPStatus.OK, _details(record))
+
+
+@app.get("/health")
+def health() -> Response[str]:
+    """Whether the API answers. Says nothing about the channels."""
+    return _json(HTTPStatus.OK, {"status": "ok"})
+
+
+@app.not_found
+def no_such_route(_: Exception) -> Response[str]:
+    """API Gateway lets no other route through; here for whoever calls the function directly."""
+    return problems.not_found("resource").response()
+
+
+@app.exception_handler(Problem)
+def problem(error: Problem) -> Response[str]:
+    """What the caller got wrong."""
+    return error.response()
+
+
+@app.exception_handler(IdempotencyKeyReused)
+def reused(_: IdempotencyKeyReused) -> Response[str]:
+    """The caller reused a key."""
+    return problems.idempotency_key_reused().response()
+
+
+@app.exception_handler(TableUnavailable)
+def unavailable(error: TableUnavailable) -> Response[str]:
+    """The table can't answer; the caller may repeat the call."""
+    logger.error("the table is unavailable", error_code=str(error))
+    return problems.unavailable().response()
+
+
+@app.exception_handler(Exception)
+def bug(error: Exception) -> Response[str]:
+    """A bug: the caller gets a plain 500, the log the traceback."""
+    logger.exception("unhandled", error_type=type(error).__name__)
+    return problems.internal_error().response()
+
+
+def _canonical(request_id: str) -> str:
+    try:
+        return str(uuid.UUID(request_id))
+    except ValueError:
+        raise problems.not_found("assistance request") from None
+
+
+def _summary(request: AssistanceRequest, status: Status) -> dict[str, Any]:
+    return {
+        "id": request.id,
+        "topic": request.topic,
+        "status": status,
+        "created_at": request.created_at,
+        "links": {"self": f"/assistance-requests/{request.id}"},
+    }
+
+
+def _details(record: RequestRecord) -> dict[str, Any]:
+    summary = _summary(record.request, record.status)
+    if record.published_at:
+        summary["published_at"] = record.published_at
+    return {**summary, "deliveries": [_delivery(delivery) for delivery in record.deliveries]}
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    members = {
+        "channel": delivery.channel,
+        "status": delivery.status,
+        "attempts": delivery.attempts,
+        "last_error": delivery.last_error,
+        "first_attempt_at": delivery.first_attempt_at,
+        "last_attempt_at": delivery.last_attempt_at,
+        "delivered_at": delivery.delivered_at,
+        "failed_at": delivery.failed_at,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _json(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response[str]:
+    return Response(status.value, "application/json", json.dumps(body), headers=headers)
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """API Gateway's proxy integration."""
+    return app.resolve(event, context)

@@ -1,0 +1,105 @@
+"""Every error that the API answers, as RFC 9457 `application/problem+json`.
+
+`type` is stable and what a client should branch on; `title` and `detail` are for people.
+https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from aws_lambda_powertools.event_handler import Response
+
+TYPE_PREFIX: Final = "urn:assistance:problem:"
+CONTENT_TYPE: Final = "application/problem+json"
+
+
+@dataclass(slots=True)
+class Problem(Exception):
+    """An answer other than success. `errors` has one entry per wrong field."""
+
+    status: HTTPStatus
+    slug: str
+    detail: str
+    title: str | None = None
+    errors: Sequence[Mapping[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response[str]:
+        """The problem document."""
+        document: dict[str, Any] = {
+            "type": TYPE_PREFIX + self.slug,
+            "title": self.title or self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = list(self.errors)
+        return Response(self.status.value, CONTENT_TYPE, json.dumps(document), headers=dict(self.headers))
+
+
+def not_json() -> Problem:
+    """400: the body is not JSON."""
+    return Problem(HTTPStatus.BAD_REQUEST, "not-json", "The body is not JSON. Send a JSON object encoded in UTF-8.")
+
+
+def not_found(what: str) -> Problem:
+    """404."""
+    return Problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no such {what}.")
+
+
+def content_too_large(limit: int) -> Problem:
+    """413."""
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "content-too-large",
+        f"The body is larger than {limit} bytes.",
+        title="Content Too Large",
+    )
+
+
+def unsupported_media_type() -> Problem:
+    """415."""
+    return Problem(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "unsupported-media-type",
+        "The body must be JSON: send it with 'Content-Type: application/json'.",
+    )
+
+
+def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
+    """422: the call is understood but not acceptable, field by field."""
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid-request",
+        "The request is not valid. 'errors' says what is wrong with each field.",
+        title="Unprocessable Content",
+        errors=errors,
+    )
+
+
+def idempotency_key_reused() -> Problem:
+    """422: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/, section 2.7."""
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "idempotency-key-reused",
+        "This Idempotency-Key was used before with another topic or description. Use a new key for a new request.",
+        title="Unprocessable Content",
+    )
+
+
+def unavailable() -> Problem:
+    """503: nothing was written, or the answer was lost; with an Idempotency-Key the call is safe to repeat."""
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "unavailable",
+        "The request can't be handled now. Repeat it, with the same Idempotency-Key, after the time in Retry-After.",
+        headers={"Retry-After": "2"},
+    )
+
+
+def internal_error() -> Problem:
+    """500: a bug of ours. Says nothing about its cause."""
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "Something went wrong on our side.")

@@ -1,0 +1,21 @@
+"""What the API is told by its environment."""
+
+from functools import cache
+
+from pydantic import PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once, at first use. `retention_days`: how long a request is kept."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    table_name: str
+    retention_days: PositiveInt
+
+
+@cache
+def settings() -> Settings:
+    """The settings, validated."""
+    return Settings()

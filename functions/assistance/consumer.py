@@ -1,0 +1,55 @@
+"""What every consumer is told by its environment, and the deployed consumer that follows from it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeAlias
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import NonNegativeInt, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from assistance import aws
+from assistance.delivery import Consumer, Send
+from assistance.observability import logger
+from assistance.routing import Channel, RetryPolicy
+
+Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
+
+class ConsumerSettings(BaseSettings):
+    """Read once, at first use. Delays are in seconds."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    table_name: str
+    queue_url: str
+    dlq_url: str
+    retention_days: PositiveInt
+    retry_attempts: PositiveInt
+    retry_first_delay: NonNegativeInt
+    retry_max_delay: NonNegativeInt
+
+
+def consumer(channel: Channel, send: Send) -> Handler:
+    """The Lambda handler that delivers a channel's queue by `send`."""
+
+    @cache
+    def deployed() -> Consumer:
+        settings = ConsumerSettings()
+        return Consumer(
+            channel=channel,
+            send=send,
+            table=aws.table(settings.table_name),
+            sqs=aws.sqs(),
+            queue_url=settings.queue_url,
+            dlq_url=settings.dlq_url,
+            retry=RetryPolicy(settings.retry_attempts, settings.retry_first_delay, settings.retry_max_delay),
+            retention=timedelta(days=settings.retention_days),
+        )
+
+    @logger.inject_lambda_context
+    def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        return deployed().handle(event, context)
+
+    return lambda_handler

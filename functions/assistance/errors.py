@@ -1,0 +1,52 @@
+"""What can go wrong with a delivery, split by what the caller does next.
+
+DeliveryError
+├── TransientFailure     try again later
+│   └── RateLimited      the provider turned the attempt away unseen: it does not count as one
+├── PermanentFailure     trying again is pointless: dead-letter it
+└── GaveUp               the message now lies in the dead-letter queue: acknowledge it
+
+TableUnavailable         DynamoDB can't answer now: the caller may retry
+IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
+"""
+
+
+class DeliveryError(Exception):
+    """A delivery did not happen. `code` is stable, fit for logs and the API, and never holds a customer's text."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class TransientFailure(DeliveryError):
+    """Worth another attempt.
+
+    `retry_after` is in seconds, where the provider gave one. `in_doubt` says that the provider may have accepted the
+    message all the same: the answer was lost, not the request.
+    """
+
+    def __init__(self, code: str, *, retry_after: float | None = None, in_doubt: bool = False) -> None:
+        super().__init__(code)
+        self.retry_after = retry_after
+        self.in_doubt = in_doubt
+
+
+class RateLimited(TransientFailure):
+    """The provider takes no more for now."""
+
+
+class PermanentFailure(DeliveryError):
+    """The provider will never take this message as it is."""
+
+
+class GaveUp(DeliveryError):
+    """No further attempt will be made, and the message is in the dead-letter queue."""
+
+
+class TableUnavailable(Exception):
+    """The table can't take the read or the write now."""
+
+
+class IdempotencyKeyReused(Exception):
+    """The caller's idempotency key belongs to a request with another payload."""

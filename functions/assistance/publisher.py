@@ -1,0 +1,99 @@
+"""From the outbox to SNS: publish entries, then mark them published.
+
+A crash in between publishes an entry twice, which consumers see through; the other order could lose it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from assistance.aws import AWS_ERRORS, error_code
+from assistance.errors import TableUnavailable
+from assistance.models import Message, OutboxEntry
+from assistance.observability import logger
+from assistance.requests import Requests
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sns.type_defs import PublishBatchRequestEntryTypeDef
+
+# https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html: 10 entries, and 262,144 bytes over all of them.
+MAX_BATCH_ENTRIES: Final = 10
+MAX_BATCH_BYTES: Final = 262_144
+_ATTRIBUTE_BYTES: Final = 256
+_PARALLEL: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Publishes outbox entries to the topic."""
+
+    sns: "SNSClient"
+    topic_arn: str
+    requests: Requests
+
+    def publish(self, entries: Sequence[OutboxEntry]) -> set[str]:
+        """Publish the entries and mark those published. Returns the ids of the requests that could not be.
+
+        One that is published but can't be marked counts as published: the reconciler publishes it again and marks it.
+        """
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            published = [entry for batch in pool.map(self._publish_batch, batches(entries)) for entry in batch]
+            list(pool.map(self._mark_published, published))
+        return {entry.request.id for entry in entries} - {entry.request.id for entry in published}
+
+    def _publish_batch(self, batch: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+        """Publish up to ten entries. Returns those that SNS took."""
+        try:
+            answer = self.sns.publish_batch(
+                TopicArn=self.topic_arn,
+                PublishBatchRequestEntries=[_to_sns(str(index), entry) for index, entry in enumerate(batch)],
+            )
+        except AWS_ERRORS as error:
+            logger.error("publishing failed", error_code=error_code(error), entries=len(batch))
+            return []
+        for failure in answer.get("Failed", []):
+            request_id = batch[int(failure["Id"])].request.id
+            logger.error("SNS refused an entry", request_id=request_id, error_code=failure["Code"])
+        return [batch[int(success["Id"])] for success in answer.get("Successful", [])]
+
+    def _mark_published(self, entry: OutboxEntry) -> None:
+        try:
+            self.requests.mark_published(entry)
+        except TableUnavailable as error:
+            logger.warning("published but not marked", request_id=entry.request.id, error_code=str(error))
+
+
+def _body(entry: OutboxEntry) -> str:
+    # Escaped to ASCII: SQS refuses some of the characters that a customer may type (U+FFFE, most control characters).
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+    return Message(request=entry.request).model_dump_json(ensure_ascii=True)
+
+
+def _to_sns(entry_id: str, entry: OutboxEntry) -> "PublishBatchRequestEntryTypeDef":
+    # A String.Array attribute is a JSON list; each channel's filter policy matches the element that names it.
+    channels = ",".join(f'"{channel}"' for channel in entry.channels)
+    return {
+        "Id": entry_id,
+        "Message": _body(entry),
+        "MessageAttributes": {
+            "channels": {"DataType": "String.Array", "StringValue": f"[{channels}]"},
+            "topic": {"DataType": "String", "StringValue": entry.request.topic},
+        },
+    }
+
+
+def batches(entries: Iterable[OutboxEntry]) -> Iterator[list[OutboxEntry]]:
+    """The entries in order, cut where SNS's limits on a batch want it."""
+    batch: list[OutboxEntry] = []
+    batch_bytes = 0
+    for entry in entries:
+        entry_bytes = len(_body(entry)) + _ATTRIBUTE_BYTES
+        if batch and (len(batch) == MAX_BATCH_ENTRIES or batch_bytes + entry_bytes > MAX_BATCH_BYTES):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(entry)
+        batch_bytes += entry_bytes
+    if batch:
+        yield batch

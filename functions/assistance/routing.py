@@ -1,0 +1,68 @@
+"""Which channels a topic goes to: the one table from which everything else is derived.
+
+The API's accepted topics, the SNS filter policies, the queues, the consumers, their grants and their alarms all follow
+from `ROUTES` and `Channel`. A new channel is a member here, a route that names it and a `<channel>_consumer` folder.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Topic(StrEnum):
+    """What a customer may ask about."""
+
+    SALES = "sales"
+    PRICING = "pricing"
+
+
+class Channel(StrEnum):
+    """A way to reach a human."""
+
+    SLACK = "slack"
+    EMAIL = "email"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The channels a topic is delivered on, and the one to use when delivery on those has failed for good."""
+
+    channels: tuple[Channel, ...]
+    fallback: Channel | None = None
+
+
+ROUTES: Mapping[Topic, Route] = MappingProxyType(
+    {
+        Topic.SALES: Route(channels=(Channel.SLACK,), fallback=Channel.EMAIL),
+        Topic.PRICING: Route(channels=(Channel.EMAIL,), fallback=Channel.SLACK),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how patiently a delivery is attempted. Delays are in seconds.
+
+    The delay before attempt n + 1 is drawn from 0 to `first_delay` times 3 to the n - 1, at most `max_delay`: with the
+    defaults a channel that stays down is given up after five delays of together at most ten minutes.
+    """
+
+    attempts: int = 6
+    first_delay: int = 5
+    max_delay: int = 900
+
+    @property
+    def max_receive_count(self) -> int:
+        """How often SQS hands a message out before its own redrive.
+
+        Well above `attempts`, because the consumer counts attempts itself and dead-letters with the reason. SQS's count
+        also rises when a channel merely limits its rate, when a duplicate meets an attempt under way, and when Lambda
+        is throttled; none of these may cost a request its delivery.
+        """
+        return self.attempts + 100
+
+    def ceiling(self, attempt: int) -> int:
+        """The longest delay after that failed attempt, counted from 1."""
+        growth: int = 3 ** min(attempt - 1, 10)
+        return min(self.max_delay, self.first_delay * growth)

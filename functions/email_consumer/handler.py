@@ -1,0 +1,37 @@
+"""Delivers requests by email, through SES."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from assistance import aws
+from assistance.consumer import consumer
+from assistance.models import AssistanceRequest
+from assistance.routing import Channel
+from email_consumer.failures import classify
+from email_consumer.message import compose
+from email_consumer.settings import settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_sesv2 import SESV2Client
+
+
+@cache
+def ses() -> "SESV2Client":
+    """One client for all sends."""
+    return aws.ses()
+
+
+def send(request: AssistanceRequest, *, in_doubt: bool) -> str:  # noqa: ARG001
+    """Send the request. SES can't be asked what it has sent, so in doubt it is sent again. Returns SES's message id."""
+    try:
+        answer = ses().send_email(
+            FromEmailAddress=settings().email_sender,
+            Destination={"ToAddresses": list(settings().email_recipients)},
+            Content=compose(request),
+        )
+    except aws.AWS_ERRORS as error:
+        raise classify(error) from error
+    return answer["MessageId"]
+
+
+lambda_handler = consumer(Channel.EMAIL, send)

@@ -1,0 +1,21 @@
+"""What the Slack consumer is told by its environment."""
+
+from functools import cache
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once, at first use. `slack_token_secret` is the secret's ARN; `slack_channel` a channel's id or name."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    slack_token_secret: str
+    slack_channel: str
+    slack_api_url: str
+
+
+@cache
+def settings() -> Settings:
+    """The settings, validated."""
+    return Settings()

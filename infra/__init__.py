@@ -1,0 +1,1 @@
+"""The AWS infrastructure, one file for each runtime folder."""

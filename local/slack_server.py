@@ -1,0 +1,246 @@
+"""A server that speaks Slack's Web API, as far as the Slack consumer uses it.
+
+`chat.postMessage`, `conversations.history` and `auth.test` answer with Slack's own shapes and error codes:
+https://docs.slack.dev/reference/methods/chat.postMessage. Faults are switched on from Python or by
+`PUT /_control/fault`; what was posted is at `GET /_control/messages`.
+"""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from email.message import Message
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from time import time
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
+
+Json: TypeAlias = dict[str, Any]
+
+MAX_BLOCKS: Final = 50
+MAX_SECTION_CHARACTERS: Final = 3_000
+PAGE: Final = 100
+NO_FAULT: Final[Json] = {"kind": "none"}
+FAULTS: Final = ("none", "error", "rate_limited", "status", "slow", "drop")
+
+
+class SlackError(Exception):
+    """An answer of `{"ok": false, "error": code}`."""
+
+
+class Workspace:
+    """The state: channels, messages, and the fault that is switched on."""
+
+    def __init__(self, token: str, channels: Sequence[str]) -> None:
+        self.token = token
+        self.channels = frozenset(channels)
+        self.messages: list[Json] = []
+        self.released = threading.Event()
+        self._fault: Json = dict(NO_FAULT)
+        self._lock = threading.Lock()
+        self._sequence = count(1)
+
+    def fail(self, fault: Mapping[str, Any]) -> None:
+        """Switch a fault on, for `times` calls or until it is switched off."""
+        if fault.get("kind") not in FAULTS:
+            raise ValueError(f"unknown fault: choose 'kind' among {', '.join(FAULTS)}")
+        with self._lock:
+            self._fault = dict(fault)
+
+    def next_fault(self) -> Json:
+        """The fault that this call meets."""
+        with self._lock:
+            fault = dict(self._fault)
+            if "times" in self._fault:
+                self._fault["times"] -= 1
+                if self._fault["times"] <= 0:
+                    self._fault = dict(NO_FAULT)
+            return fault
+
+    def call(self, method: str, token: str | None, arguments: Json) -> Json:
+        """Answer a call of the Web API. Raises `SlackError`."""
+        if not token:
+            raise SlackError("not_authed")
+        if token != self.token:
+            raise SlackError("invalid_auth")
+        if method == "auth.test":
+            return {"ok": True, "team": "Local", "user": "assistance", "bot_id": "B0LOCAL"}
+        channel = arguments.get("channel")
+        if channel not in self.channels:
+            raise SlackError("channel_not_found")
+        if method == "chat.postMessage":
+            return self._post(str(channel), arguments)
+        if method == "conversations.history":
+            return self._history(str(channel), arguments)
+        raise SlackError("unknown_method")
+
+    def _post(self, channel: str, arguments: Json) -> Json:
+        blocks = _decoded(arguments.get("blocks"))
+        if not arguments.get("text") and not blocks:
+            raise SlackError("no_text")
+        _check_blocks(blocks or [])
+        with self._lock:
+            ts = f"{int(time())}.{next(self._sequence):06d}"
+            message = {"type": "message", "ts": ts, "text": arguments.get("text", ""), "bot_id": "B0LOCAL"}
+            if blocks:
+                message["blocks"] = blocks
+            posted = {**message, "channel": channel, "metadata": _decoded(arguments.get("metadata"))}
+            self.messages.append(posted)
+        return {"ok": True, "channel": channel, "ts": ts, "message": message}
+
+    def _history(self, channel: str, arguments: Json) -> Json:
+        limit = min(int(arguments.get("limit") or PAGE), 999)
+        oldest, start = float(arguments.get("oldest") or 0), int(arguments.get("cursor") or 0)
+        with_metadata = str(arguments.get("include_all_metadata", "")).lower() in {"1", "true"}
+        with self._lock:
+            found = [m for m in reversed(self.messages) if m["channel"] == channel and float(m["ts"]) > oldest]
+        hidden = {"channel"} if with_metadata else {"channel", "metadata"}
+        page = [{k: v for k, v in m.items() if k not in hidden} for m in found[start : start + limit]]
+        more = start + limit < len(found)
+        answer: Json = {"ok": True, "messages": page, "has_more": more}
+        if more:
+            answer["response_metadata"] = {"next_cursor": str(start + limit)}
+        return answer
+
+
+def _decoded(value: Any) -> Any:  # noqa: ANN401
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _check_blocks(blocks: Sequence[Json]) -> None:
+    if len(blocks) > MAX_BLOCKS:
+        raise SlackError("invalid_blocks")
+    for block in blocks:
+        text = (block.get("text") or {}).get("text", "-")
+        if block.get("type") == "section" and not 0 < len(text) <= MAX_SECTION_CHARACTERS:
+            raise SlackError("invalid_blocks")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    workspace: ClassVar[Workspace]
+
+    def do_GET(self) -> None:
+        if self.path == "/_control/messages":
+            self._answer(HTTPStatus.OK, self.workspace.messages)
+        else:
+            self.do_POST()
+
+    def do_PUT(self) -> None:
+        if self.path != "/_control/fault":
+            self._answer(HTTPStatus.NOT_FOUND, {"error": "the only thing to PUT is /_control/fault"})
+            return
+        try:
+            self.workspace.fail(json.loads(self._body()))
+        except ValueError as error:
+            self._answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+        else:
+            self._answer(HTTPStatus.OK, {"ok": True})
+
+    def do_POST(self) -> None:
+        arguments = self._arguments()
+        fault = self.workspace.next_fault()
+        match fault["kind"]:
+            case "error":
+                self._answer(HTTPStatus.OK, {"ok": False, "error": fault.get("error", "fatal_error")})
+                return
+            case "rate_limited":
+                retry_after = str(fault.get("retry_after", 1))
+                body = {"ok": False, "error": "ratelimited"}
+                self._answer(HTTPStatus.TOO_MANY_REQUESTS, body, {"Retry-After": retry_after})
+                return
+            case "status":
+                self._send(int(fault.get("status", 503)), "text/html", b"<html>down</html>")
+                return
+            case "slow":
+                self.workspace.released.wait(float(fault.get("seconds", 2)))
+        answer = self._slack_answer(arguments)
+        if fault["kind"] == "drop":
+            self.close_connection = True
+        else:
+            self._answer(HTTPStatus.OK, answer)
+
+    def _slack_answer(self, arguments: Json) -> Json:
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        method = urlsplit(self.path).path.rsplit("/", 1)[-1]
+        try:
+            return self.workspace.call(method, bearer or arguments.get("token"), arguments)
+        except SlackError as error:
+            return {"ok": False, "error": str(error)}
+
+    def _arguments(self) -> Json:
+        query: Json = dict(parse_qsl(urlsplit(self.path).query))
+        body = self._body()
+        content_type = Message()
+        content_type["Content-Type"] = self.headers.get("Content-Type", "")
+        if content_type.get_content_type() == "application/json":
+            query.update(json.loads(body or b"{}"))
+            return query
+        return query | dict(parse_qsl(body.decode()))
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _answer(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
+        self._send(status, "application/json; charset=utf-8", json.dumps(body).encode(), headers)
+
+    def _send(self, status: int, content_type: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Keep the terminal for what the runner has to say."""
+
+
+class _Server(ThreadingHTTPServer):
+    # Several hundred calls may come at once.
+    request_queue_size = 1_024
+    daemon_threads = True
+
+
+class SlackServer:
+    """The server, running in a thread while the context is entered. `url` is what `SLACK_API_URL` is set to."""
+
+    def __init__(self, *, token: str, channels: Sequence[str], port: int = 0) -> None:
+        self.workspace = Workspace(token, channels)
+        handler = type("Handler", (_Handler,), {"workspace": self.workspace})
+        self._server = _Server(("127.0.0.1", port), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def url(self) -> str:
+        """The base of the Web API's methods."""
+        return f"{self.origin}/api/"
+
+    @property
+    def messages(self) -> list[Json]:
+        """Everything that was posted, in order."""
+        return self.workspace.messages
+
+    def fail(self, kind: str, **details: Any) -> None:  # noqa: ANN401
+        """Switch on a fault: see `FAULTS`."""
+        self.workspace.fail({"kind": kind, **details})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.workspace.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,233 @@
+"""The deployed system with AWS replaced by moto: real handlers, called with the events that AWS would send."""
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+from moto import mock_aws
+
+from assistance.clock import utc_now
+from assistance.routing import Channel
+from assistance.schema import CREATED_AT, OUTBOX_INDEX, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY
+
+RETENTION = timedelta(days=90)
+HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "reconciler")
+
+
+class Context:
+    """The Lambda context, as far as it is used."""
+
+    function_name = "function"
+    memory_limit_in_mb = 128
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:function"
+    aws_request_id = "invocation"
+
+    def __init__(self, remaining_ms: int = 30_000) -> None:
+        self.remaining_ms = remaining_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+@dataclass
+class Cloud:
+    """The resources, and what AWS does between the functions."""
+
+    environment: dict[str, str]
+    queues: dict[Channel, str]
+    dlqs: dict[Channel, str]
+    table: Any
+    streams: Any
+    sqs: Any
+    seen: int = 0
+    context: Any = field(default_factory=Context)
+
+    def handler(self, function: str) -> Callable[[Any, Any], Any]:
+        handler: Callable[[Any, Any], Any] = importlib.import_module(f"{function}.handler").lambda_handler
+        return handler
+
+    def call(self, method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
+        """An HTTP call through API Gateway. The body of the answer is parsed."""
+        resource = "/assistance-requests/{id}" if path.count("/") > 1 else path
+        event = {
+            "resource": resource,
+            "path": path,
+            "httpMethod": method,
+            "headers": {name.replace("_", "-"): value for name, value in headers.items()},
+            "multiValueHeaders": {name.replace("_", "-"): [value] for name, value in headers.items()},
+            "queryStringParameters": None,
+            "multiValueQueryStringParameters": None,
+            "pathParameters": None,
+            "requestContext": {"identity": {"apiKeyId": "bot"}, "httpMethod": method, "path": path},
+            "body": body,
+            "isBase64Encoded": False,
+        }
+        answer: dict[str, Any] = self.handler("api")(event, self.context)
+        answer["json"] = json.loads(answer["body"])
+        return answer
+
+    def post(self, topic: str, description: str = "help", **headers: str) -> str:
+        """Accept a request; its id."""
+        body = json.dumps({"topic": topic, "description": description})
+        answer = self.call("POST", "/assistance-requests", body, Content_Type="application/json", **headers)
+        assert answer["statusCode"] == 202, answer
+        request_id: str = answer["json"]["id"]
+        return request_id
+
+    def status(self, request_id: str) -> str:
+        return str(self.call("GET", f"/assistance-requests/{request_id}")["json"]["status"])
+
+    def stream_records(self) -> list[dict[str, Any]]:
+        """The stream's new records that pass the event source's filter."""
+        arn = self.table.latest_stream_arn
+        shard = self.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
+        iterator = self.streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+        records = self.streams.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+        new, self.seen = records[self.seen :], len(records)
+        return [record for record in new if OUTBOX_SHARD in record["dynamodb"].get("NewImage", {})]
+
+    def produce(self, records: list[dict[str, Any]] | None = None) -> list[str]:
+        """Invoke the producer; the sequence numbers that it reports as failed."""
+        records = self.stream_records() if records is None else records
+        answer = self.handler("stream_producer")({"Records": records}, self.context)
+        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+    def receive(self, channel: Channel) -> list[dict[str, Any]]:
+        """Up to ten messages, in the form in which Lambda hands them to a consumer."""
+        messages = self.sqs.receive_message(
+            QueueUrl=self.queues[channel], MaxNumberOfMessages=10, AttributeNames=["All"]
+        ).get("Messages", [])
+        return [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
+                "awsRegion": "us-east-1",
+            }
+            for message in messages
+        ]
+
+    def consume(self, channel: Channel, records: list[dict[str, Any]] | None = None) -> list[str]:
+        """Invoke a consumer as the event source does, deleting what it does not report. The reported message ids."""
+        records = self.receive(channel) if records is None else records
+        if not records:
+            return []
+        own = {"QUEUE_URL": self.queues[channel], "DLQ_URL": self.dlqs[channel]}
+        with patch.dict(os.environ, own):
+            answer = self.handler(f"{channel}_consumer")({"Records": records}, self.context)
+        failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+        for record in records:
+            if record["messageId"] not in failed:
+                self.sqs.delete_message(QueueUrl=self.queues[channel], ReceiptHandle=record["receiptHandle"])
+        return failed
+
+    def consume_until_quiet(self, channel: Channel) -> None:
+        """Consume until the queue has nothing more to hand out (back-off is zero in these tests)."""
+        for _ in range(1_000):
+            records = self.receive(channel)
+            if not records:
+                return
+            self.consume(channel, records)
+        raise AssertionError("the queue never became quiet")
+
+    def dead_letters(self, channel: Channel) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = self.sqs.receive_message(
+            QueueUrl=self.dlqs[channel],
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+            VisibilityTimeout=0,
+        ).get("Messages", [])
+        return messages
+
+    def redrive(self, channel: Channel) -> None:
+        """Move the dead letters back, as an operator does."""
+        for message in self.dead_letters(channel):
+            self.sqs.send_message(QueueUrl=self.queues[channel], MessageBody=message["Body"])
+            self.sqs.delete_message(QueueUrl=self.dlqs[channel], ReceiptHandle=message["ReceiptHandle"])
+
+    def reconcile(self, later: timedelta = timedelta(0)) -> int:
+        """Invoke the reconciler as if that much time had passed; how many requests it published."""
+        deployed = importlib.import_module("reconciler.handler")
+        ahead = replace(deployed.reconciler(), clock=lambda: utc_now() + later)
+        with patch.object(deployed, "reconciler", lambda: ahead):
+            return int(deployed.lambda_handler({}, self.context)["published"])
+
+
+def _table() -> Any:  # noqa: ANN401
+    return boto3.resource("dynamodb").create_table(
+        TableName="table",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": PARTITION_KEY, "KeyType": "HASH"},
+            {"AttributeName": SORT_KEY, "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": PARTITION_KEY, "AttributeType": "S"},
+            {"AttributeName": SORT_KEY, "AttributeType": "S"},
+            {"AttributeName": OUTBOX_SHARD, "AttributeType": "N"},
+            {"AttributeName": CREATED_AT, "AttributeType": "S"},
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": OUTBOX_INDEX,
+                "KeySchema": [
+                    {"AttributeName": OUTBOX_SHARD, "KeyType": "HASH"},
+                    {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+        ],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    )
+
+
+@contextmanager
+def cloud(slack_api_url: str) -> Iterator[Cloud]:
+    """A fresh system. The environment that the functions read is in `environment`."""
+    with mock_aws():
+        table, sns, sqs = _table(), boto3.client("sns"), boto3.client("sqs")
+        topic = sns.create_topic(Name="topic")["TopicArn"]
+        queues, dlqs = {}, {}
+        for channel in Channel:
+            dlqs[channel] = sqs.create_queue(QueueName=f"{channel}-dlq")["QueueUrl"]
+            queues[channel] = sqs.create_queue(QueueName=f"{channel}")["QueueUrl"]
+            sns.subscribe(
+                TopicArn=topic,
+                Protocol="sqs",
+                Endpoint=f"arn:aws:sqs:us-east-1:123456789012:{channel}",
+                Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps({"channels": [channel]})},
+            )
+        secret = boto3.client("secretsmanager").create_secret(Name="slack", SecretString="xoxb-local")["ARN"]
+        boto3.client("sesv2").create_email_identity(EmailIdentity="bot@example.com")
+        yield Cloud(
+            environment={
+                "TABLE_NAME": "table",
+                "TOPIC_ARN": topic,
+                "GRACE_SECONDS": "60",
+                "RETENTION_DAYS": str(RETENTION.days),
+                "RETRY_ATTEMPTS": "3",
+                "RETRY_FIRST_DELAY": "0",
+                "RETRY_MAX_DELAY": "0",
+                "SLACK_TOKEN_SECRET": secret,
+                "SLACK_CHANNEL": "C0ASSIST",
+                "SLACK_API_URL": slack_api_url,
+                "EMAIL_SENDER": "bot@example.com",
+                "EMAIL_RECIPIENTS": '["sales@example.com"]',
+            },
+            queues=queues,
+            dlqs=dlqs,
+            table=table,
+            streams=boto3.client("dynamodbstreams"),
+            sqs=sqs,
+        )

@@ -1,0 +1,42 @@
+"""A fresh cloud for every test."""
+
+import importlib
+from collections.abc import Iterator
+
+import pytest
+
+from local.slack_server import SlackServer
+from tests.integration.cloud import HANDLERS, Cloud, cloud
+
+CACHED = {
+    "api.handler": ("requests",),
+    "stream_producer.handler": ("publisher",),
+    "slack_consumer.handler": ("secrets",),
+    "email_consumer.handler": ("ses",),
+    "reconciler.handler": ("reconciler",),
+}
+
+
+def forget() -> None:
+    """Make every function start cold: drop its settings, its clients and its handler."""
+    for function in HANDLERS:
+        importlib.import_module(f"{function}.settings").settings.cache_clear()
+        handler = importlib.import_module(f"{function}.handler")
+        for name in CACHED[handler.__name__]:
+            getattr(handler, name).cache_clear()
+        importlib.reload(handler)
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackServer]:
+    with SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as server:
+        yield server
+
+
+@pytest.fixture
+def stack(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    with cloud(slack.url) as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        forget()
+        yield running
