@@ -1,0 +1,51 @@
+"""The CDK app: the only reader of context and account."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "functions")]
+
+from aws_cdk import App, DefaultStackSynthesizer, Environment, Tags  # noqa: E402
+
+from infra.config import Config, InvalidConfig, load  # noqa: E402
+from infra.python_function import BundlingFailed  # noqa: E402
+from infra.stack import AssistanceStack  # noqa: E402
+
+
+def build(app: App, config: Config) -> AssistanceStack:
+    """Add the stack of this configuration to the app."""
+    if config.local:
+        # No account, so no bootstrap stack either.
+        environment = Environment(account="000000000000", region="us-east-1")
+        synthesizer = DefaultStackSynthesizer(generate_bootstrap_version_rule=False)
+    else:
+        account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
+        environment = Environment(account=account, region=region)
+        synthesizer = DefaultStackSynthesizer()
+    stack = AssistanceStack(
+        app,
+        f"assistance-{config.stage}",
+        config=config,
+        env=environment,
+        synthesizer=synthesizer,
+        description="Assistance requests from bots, delivered to Slack and email.",
+    )
+    Tags.of(stack).add("application", "assistance")
+    Tags.of(stack).add("stage", config.stage)
+    return stack
+
+
+def main() -> None:
+    """Synthesize, or say in one message what is wrong."""
+    app = App()
+    try:
+        build(app, load(app.node.try_get_context, app.node.get_all_context()))
+        app.synth()
+    except (InvalidConfig, BundlingFailed) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What every channel has: subscription, queue, dead-letter queues, consumer."""
+
+from aws_cdk import CfnOutput, Duration
+from aws_cdk import aws_lambda_event_sources as event_sources
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from assistance.routing import Channel
+from infra.config import Config
+from infra.python_function import PythonFunction
+from infra.table import Table
+
+TIMEOUT = Duration.seconds(30)
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html: six times the function's timeout.
+VISIBILITY_TIMEOUT = Duration.seconds(6 * 30)
+QUEUE_RETENTION = Duration.days(4)
+DLQ_RETENTION = Duration.days(14)
+
+
+class ChannelConsumer(Construct):
+    """One channel's way from the topic to its provider. `environment` is what only this channel's sender needs."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        channel: Channel,
+        config: Config,
+        table: Table,
+        topic: sns.Topic,
+        environment: dict[str, str],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.dlq = self._queue("Dlq", DLQ_RETENTION)
+        self.subscription_dlq = self._queue("SubscriptionDlq", DLQ_RETENTION)
+        self.queue = sqs.Queue(
+            self,
+            "Queue",
+            retention_period=QUEUE_RETENTION,
+            visibility_timeout=VISIBILITY_TIMEOUT,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=config.retry.max_receive_count),
+        )
+        topic.add_subscription(
+            subscriptions.SqsSubscription(
+                self.queue,
+                raw_message_delivery=True,
+                dead_letter_queue=self.subscription_dlq,
+                filter_policy={"channels": sns.SubscriptionFilter.string_filter(allowlist=[channel])},
+            )
+        )
+        self.function = PythonFunction(
+            self,
+            "Function",
+            folder=f"{channel}_consumer",
+            config=config,
+            timeout=TIMEOUT,
+            environment={
+                "TABLE_NAME": table.table_name,
+                "QUEUE_URL": self.queue.queue_url,
+                "DLQ_URL": self.dlq.queue_url,
+                "RETENTION_DAYS": str(config.retention_days),
+                "RETRY_ATTEMPTS": str(config.retry_attempts),
+                "RETRY_FIRST_DELAY": str(config.retry_first_delay),
+                "RETRY_MAX_DELAY": str(config.retry_max_delay),
+                **environment,
+            },
+        )
+        table.grant(self.function, "dynamodb:GetItem", "dynamodb:UpdateItem")
+        self.dlq.grant(self.function, "sqs:SendMessage")
+        self.queue.grant_consume_messages(self.function)
+        self.function.add_event_source(
+            event_sources.SqsEventSource(
+                self.queue,
+                batch_size=10,
+                report_batch_item_failures=True,
+                max_concurrency=config.consumer_max_concurrency,
+            )
+        )
+        name = channel.capitalize()
+        CfnOutput(self, "QueueUrl", value=self.queue.queue_url).override_logical_id(f"{name}QueueUrl")
+        CfnOutput(self, "DlqUrl", value=self.dlq.queue_url).override_logical_id(f"{name}DlqUrl")
+
+    def _queue(self, construct_id: str, retention: Duration) -> sqs.Queue:
+        return sqs.Queue(self, construct_id, retention_period=retention, encryption=sqs.QueueEncryption.SQS_MANAGED)

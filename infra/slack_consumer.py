@@ -1,0 +1,34 @@
+"""What only the Slack consumer needs: the secret for its bot token."""
+
+from aws_cdk import CfnOutput
+from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from assistance.routing import Channel
+from infra.channel import ChannelConsumer
+from infra.config import Config
+from infra.table import Table
+
+
+class SlackConsumer(ChannelConsumer):
+    """The consumer, and a secret that has no value until somebody puts the bot token into it."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
+        # A sibling: the construct does not exist before its environment does.
+        secret = secretsmanager.CfnSecret(scope, f"{construct_id}Token", description="Slack bot token (xoxb-…)")
+        super().__init__(
+            scope,
+            construct_id,
+            channel=Channel.SLACK,
+            config=config,
+            table=table,
+            topic=topic,
+            environment={
+                "SLACK_TOKEN_SECRET": secret.ref,
+                "SLACK_CHANNEL": config.slack_channel,
+                "SLACK_API_URL": config.slack_api_url,
+            },
+        )
+        secretsmanager.Secret.from_secret_complete_arn(self, "Token", secret.ref).grant_read(self.function)
+        CfnOutput(self, "SecretArn", value=secret.ref).override_logical_id("SlackTokenSecretArn")

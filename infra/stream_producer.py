@@ -1,0 +1,51 @@
+"""The producer: the table's stream in, the topic out."""
+
+from aws_cdk import CfnOutput, Duration
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as event_sources
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from assistance.schema import OUTBOX_SHARD
+from infra.config import Config
+from infra.python_function import PythonFunction
+from infra.table import Table
+
+
+class StreamProducer(Construct):
+    """Publishes each new outbox entry. What the stream gives up on is still in the outbox, for the reconciler."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
+        super().__init__(scope, construct_id)
+        self.failures = sqs.Queue(
+            self, "Failures", retention_period=Duration.days(14), encryption=sqs.QueueEncryption.SQS_MANAGED
+        )
+        function = PythonFunction(
+            self,
+            "Function",
+            folder="stream_producer",
+            config=config,
+            timeout=Duration.seconds(60),
+            environment={"TABLE_NAME": table.table_name, "TOPIC_ARN": topic.topic_arn},
+        )
+        table.grant(function, "dynamodb:UpdateItem")
+        topic.grant_publish(function)
+        function.add_event_source(
+            event_sources.DynamoEventSource(
+                table,
+                starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+                batch_size=100,
+                filters=[
+                    lambda_.FilterCriteria.filter(
+                        {"dynamodb": {"NewImage": {OUTBOX_SHARD: {"N": lambda_.FilterRule.exists()}}}}
+                    )
+                ],
+                bisect_batch_on_error=True,
+                retry_attempts=3,
+                max_record_age=Duration.hours(1),
+                report_batch_item_failures=True,
+                on_failure=event_sources.SqsDlq(self.failures),
+            )
+        )
+        CfnOutput(self, "QueueUrl", value=self.failures.queue_url).override_logical_id("StreamFailuresQueueUrl")

@@ -1,0 +1,36 @@
+"""The one table: requests, their outbox entries, their deliveries."""
+
+from aws_cdk import RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
+from constructs import Construct
+
+from assistance.schema import CREATED_AT, OUTBOX_INDEX, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY, TTL
+from infra.config import Config
+
+
+class Table(dynamodb.TableV2):
+    """On demand, with the stream that feeds the producer and the sparse index that the reconciler sweeps."""
+
+    def __init__(self, scope: Construct, construct_id: str, config: Config) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            partition_key=dynamodb.Attribute(name=PARTITION_KEY, type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name=SORT_KEY, type=dynamodb.AttributeType.STRING),
+            billing=dynamodb.Billing.on_demand(),
+            dynamo_stream=dynamodb.StreamViewType.NEW_IMAGE,
+            time_to_live_attribute=TTL,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            deletion_protection=config.production,
+            removal_policy=RemovalPolicy.RETAIN if config.production else RemovalPolicy.DESTROY,
+            global_secondary_indexes=[
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=OUTBOX_INDEX,
+                    partition_key=dynamodb.Attribute(name=OUTBOX_SHARD, type=dynamodb.AttributeType.NUMBER),
+                    sort_key=dynamodb.Attribute(name=CREATED_AT, type=dynamodb.AttributeType.STRING),
+                    projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+                )
+            ],
+        )
