@@ -51,10 +51,15 @@ def _print_arrived(local: LocalStack, request_id: str) -> None:
     for message in local.slack.messages if local.slack else []:
         if (message["metadata"] or {}).get("event_payload", {}).get("request_id") == request_id:
             print(_framed(f"Slack  {message['channel']}", _slack_text(message)))
-    mails = http.call("GET", f"{local.cloud.endpoint_url}/_ministack/ses/messages").body["messages"]
-    for mail in mails:
-        if request_id in json.dumps(mail):
-            print(_framed("Email", json.dumps(mail, indent=1)))
+    for mail in _mails(local):
+        if request_id in mail["Subject"]:
+            to = ", ".join(mail["To"])
+            print(_framed(f"Email  to {to}", f"{mail['Subject']}\n\n{mail['BodyText']}"))
+
+
+def _mails(local: LocalStack) -> list[dict[str, Any]]:
+    by_account = http.call("GET", f"{local.cloud.endpoint_url}/_ministack/ses/messages").body["messages"]
+    return [mail for mails in by_account.values() for mail in mails]
 
 
 def _slack_text(message: dict[str, Any]) -> str:
