@@ -4,9 +4,10 @@ https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_Se
 An error that is not listed here is taken for transient.
 """
 
+from http import HTTPStatus
 from typing import Final
 
-from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from assistance.aws import error_code
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
@@ -30,5 +31,11 @@ def classify(error: Exception) -> DeliveryError:
         return RateLimited(code)
     if code in PERMANENT:
         return PermanentFailure(code)
-    # Where nothing was sent, nothing can have arrived; everything else may have.
-    return TransientFailure(code, in_doubt=not isinstance(error, ConnectTimeoutError | EndpointConnectionError))
+    return TransientFailure(code, in_doubt=_leaves_doubt(error))
+
+
+def _leaves_doubt(error: Exception) -> bool:
+    """Whether the mail may be on its way all the same: not if SES refused it, nor if the call never reached SES."""
+    if isinstance(error, ClientError):
+        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return not isinstance(error, ConnectTimeoutError | EndpointConnectionError)

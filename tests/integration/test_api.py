@@ -1,0 +1,167 @@
+"""What a bot is promised: every call is answered, a wrong one says what is wrong and writes nothing."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.calls import MAX_BODY_BYTES
+from assistance.models import MAX_DESCRIPTION_CHARACTERS
+from assistance.routing import Topic
+from tests.integration.cloud import Cloud
+
+VALID = json.dumps({"topic": "sales", "description": "help"})
+JSON = {"content_type": "application/json"}
+SAMPLED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def post(stack: Cloud, body: str | bytes | None, **headers: str) -> dict[str, Any]:
+    return stack.call("POST", "/assistance-requests", body, **(headers or JSON))
+
+
+def stored(stack: Cloud) -> int:
+    return int(stack.table.scan(Select="COUNT")["Count"])
+
+
+def assert_problem(answer: dict[str, Any], status: int, slug: str) -> None:
+    assert answer["statusCode"] == status
+    assert answer["multiValueHeaders"]["Content-Type"] == ["application/problem+json"]
+    problem = answer["json"]
+    assert problem["type"] == f"urn:assistance:problem:{slug}"
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "slug"),
+    [
+        (VALID, {"content_type": "text/plain"}, 415, "unsupported-media-type"),
+        (VALID, {"x": "y"}, 415, "unsupported-media-type"),
+        ("{", JSON, 400, "not-json"),
+        ("", JSON, 400, "not-json"),
+        (None, JSON, 400, "not-json"),
+        ("[]", JSON, 422, "invalid-request"),
+        ("null", JSON, 422, "invalid-request"),
+        ('{"topic": "sales"}', JSON, 422, "invalid-request"),
+        ('{"topic": "sales", "description": " \\n "}', JSON, 422, "invalid-request"),
+        ('{"topic": "sales", "description": 7}', JSON, 422, "invalid-request"),
+        ('{"topic": "weather", "description": "x"}', JSON, 422, "invalid-request"),
+        # Half a character: no text, by RFC 8259 section 8.2 and RFC 7493.
+        ('{"topic": "sales", "description": "\\ud800"}', JSON, 400, "not-json"),
+        (json.dumps({"topic": "sales", "description": "x" * 4_001}), JSON, 422, "invalid-request"),
+        (json.dumps({"topic": "sales", "description": "x" * MAX_BODY_BYTES}), JSON, 413, "content-too-large"),
+        (VALID, {**JSON, "idempotency_key": ""}, 422, "invalid-request"),
+        (VALID, {**JSON, "idempotency_key": "x" * 256}, 422, "invalid-request"),
+    ],
+)
+def test_a_bad_call_gets_its_problem_document_and_writes_nothing(
+    stack: Cloud, body: str | None, headers: dict[str, str], status: int, slug: str
+) -> None:
+    assert_problem(post(stack, body, **headers), status, slug)
+    assert stored(stack) == 0
+
+
+def test_every_wrong_field_is_named(stack: Cloud) -> None:
+    answer = post(stack, '{"topic": "weather", "description": ""}')
+    assert {error["pointer"] for error in answer["json"]["errors"]} == {"#/topic", "#/description"}
+
+
+def test_an_accepted_call_says_where_to_look(stack: Cloud) -> None:
+    answer = post(stack, json.dumps({"topic": " SALES ", "description": " help ", "other": 1}))
+    assert answer["statusCode"] == 202
+    body = answer["json"]
+    assert body["topic"] == "sales"
+    assert body["status"] == "accepted"
+    assert answer["multiValueHeaders"]["Location"] == [body["links"]["self"]]
+    shown = stack.call("GET", body["links"]["self"])
+    assert shown["statusCode"] == 200
+    assert shown["json"] == {**body, "deliveries": []}
+
+
+def test_ids_are_time_ordered_without_a_key(stack: Cloud) -> None:
+    ids = [stack.post("sales") for _ in range(20)]
+    assert ids == sorted(ids)
+
+
+def test_a_replayed_key_is_one_request(stack: Cloud) -> None:
+    first = post(stack, VALID, **JSON, idempotency_key="k1")
+    again = post(stack, VALID, **JSON, idempotency_key="k1")
+    assert again["statusCode"] == 202
+    assert again["json"] == first["json"]
+    assert again["multiValueHeaders"]["Idempotent-Replayed"] == ["true"]
+    assert "Idempotent-Replayed" not in first["multiValueHeaders"]
+    assert stored(stack) == 1
+
+
+def test_a_replay_after_delivery_still_answers_as_at_first(stack: Cloud) -> None:
+    first = post(stack, VALID, **JSON, idempotency_key="k1")
+    stack.produce()
+    assert post(stack, VALID, **JSON, idempotency_key="k1")["json"] == first["json"]
+    assert stack.produce() == []
+
+
+def test_a_key_with_another_payload_is_refused(stack: Cloud) -> None:
+    post(stack, VALID, **JSON, idempotency_key="k1")
+    other = post(stack, json.dumps({"topic": "pricing", "description": "help"}), **JSON, idempotency_key="k1")
+    assert_problem(other, 422, "idempotency-key-reused")
+    assert stored(stack) == 1
+
+
+@pytest.mark.parametrize("request_id", [str(uuid.uuid4()), "no-uuid", "LEASE#reconciler"])
+def test_an_unknown_request_is_not_found(stack: Cloud, request_id: str) -> None:
+    assert_problem(stack.call("GET", f"/assistance-requests/{request_id}"), 404, "not-found")
+
+
+def test_a_table_that_can_not_answer_is_503_with_a_time_to_retry(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TABLE_NAME", "not-there")
+    for answer in (post(stack, VALID), stack.call("GET", f"/assistance-requests/{uuid.uuid4()}")):
+        assert_problem(answer, 503, "unavailable")
+        assert answer["multiValueHeaders"]["Retry-After"]
+        assert "not-there" not in answer["body"]
+
+
+def test_health_says_that_the_api_answers(stack: Cloud) -> None:
+    assert stack.call("GET", "/health")["json"] == {"status": "ok"}
+
+
+def test_no_log_holds_what_a_customer_wrote(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = "correct horse battery staple"
+    for body in ({"topic": "sales", "description": secret}, {"topic": secret, "description": secret * 200}):
+        post(stack, json.dumps(body))
+    stack.produce()
+    for channel in stack.queues:
+        stack.consume_until_quiet(channel)
+    assert secret not in "".join(capsys.readouterr())
+
+
+@SAMPLED
+@given(topic=st.sampled_from(Topic), description=st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS))
+def test_every_description_that_is_accepted_comes_back_out_of_the_table_as_it_was(
+    stack: Cloud, topic: Topic, description: str
+) -> None:
+    answer = post(stack, json.dumps({"topic": topic, "description": description}, ensure_ascii=False))
+    assert answer["statusCode"] in {202, 413, 422}
+    if answer["statusCode"] == 202:
+        item = stack.table.get_item(Key={"pk": answer["json"]["id"], "sk": "REQUEST"})["Item"]
+        assert item["description"] == description.strip()
+
+
+@SAMPLED
+@given(
+    body=st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["topic", "description"]) | st.text(), inner),
+    )
+)
+def test_no_json_is_answered_with_a_server_error(stack: Cloud, body: object) -> None:
+    assert post(stack, json.dumps(body))["statusCode"] in {202, 400, 422}
+
+
+@SAMPLED
+@given(body=st.text())
+def test_no_text_is_answered_with_a_server_error(stack: Cloud, body: str) -> None:
+    assert post(stack, body)["statusCode"] in {400, 413, 422}

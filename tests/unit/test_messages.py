@@ -1,0 +1,64 @@
+"""Customers' text is shown whole, and as text."""
+
+import html
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, OutboxEntry
+from assistance.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
+from assistance.routing import Channel, Topic
+from assistance.text import printable
+from email_consumer import message as email
+from slack_consumer import message as slack
+
+DESCRIPTIONS = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS)
+# What grows most in each encoding, at the longest that is accepted.
+LONGEST = st.sampled_from(["&", "<", "\x00", '"', "é", "漢", "🙂"]).map(lambda one: one * MAX_DESCRIPTION_CHARACTERS)
+
+
+def request(description: str) -> AssistanceRequest:
+    return AssistanceRequest(
+        id="0190", topic=Topic.SALES, description=description, created_at="2026-01-01T00:00:00.000Z"
+    )
+
+
+@given(DESCRIPTIONS | LONGEST)
+def test_slack_gets_every_character_escaped_in_blocks_of_the_allowed_size(description: str) -> None:
+    message = slack.compose(request(description))
+    sections = [block["text"]["text"] for block in message["blocks"] if block["type"] == "section"]
+    restored = "".join(sections).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert restored == printable(description)
+    assert all(0 < len(section) <= slack.MAX_BLOCK_CHARACTERS for section in sections)
+    assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", "".join(sections))
+    assert len(message["blocks"]) <= 50
+
+
+@given(DESCRIPTIONS)
+def test_email_headers_hold_nothing_that_a_customer_wrote(description: str) -> None:
+    subject = email.compose(request(description))["Simple"]["Subject"]["Data"]
+    assert subject == email.compose(request("other"))["Simple"]["Subject"]["Data"]
+
+
+@given(DESCRIPTIONS)
+def test_email_shows_the_description_as_text_and_escaped_in_html(description: str) -> None:
+    body = email.compose(request(description))["Simple"]["Body"]
+    assert printable(description) in body["Text"]["Data"]
+    assert html.escape(printable(description)) in body["Html"]["Data"]
+
+
+def test_no_html_of_a_customers_reaches_the_mail() -> None:
+    body = email.compose(request("<script>alert(1)</script>"))["Simple"]["Body"]
+    assert "<script>" not in body["Html"]["Data"]
+
+
+@given(st.lists(DESCRIPTIONS | LONGEST, max_size=25))
+def test_batches_keep_order_and_sns_limits(descriptions: list[str]) -> None:
+    entries = [OutboxEntry(request(description), (Channel.SLACK,)) for description in descriptions]
+    made = list(batches(entries))
+    assert [entry for batch in made for entry in batch] == entries
+    for batch in made:
+        assert 0 < len(batch) <= MAX_BATCH_ENTRIES
+        assert sum(len(json.dumps(entry.request.description)) for entry in batch) <= MAX_BATCH_BYTES

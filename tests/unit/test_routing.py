@@ -1,0 +1,39 @@
+"""The table that everything follows from."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistance.routing import ROUTES, Channel, RetryPolicy, Topic
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+
+
+def test_every_topic_has_a_route_whose_fallback_is_another_channel() -> None:
+    assert set(ROUTES) == set(Topic)
+    for route in ROUTES.values():
+        assert route.channels
+        assert route.fallback not in route.channels
+
+
+def test_every_channel_has_its_consumer_and_every_consumer_its_channel() -> None:
+    folders = {path.name.removesuffix("_consumer") for path in FUNCTIONS.glob("*_consumer")}
+    assert folders == set(Channel)
+
+
+@given(
+    policy=st.builds(
+        RetryPolicy, attempts=st.integers(1, 50), first_delay=st.integers(0, 60), max_delay=st.integers(0, 43_200)
+    ),
+    attempt=st.integers(1, 10_000),
+)
+def test_delays_grow_threefold_up_to_the_cap(policy: RetryPolicy, attempt: int) -> None:
+    now, then = policy.ceiling(attempt), policy.ceiling(attempt + 1)
+    assert now <= then <= policy.max_delay
+    assert then in {3 * now, policy.max_delay} or now == policy.first_delay * 3**10
+
+
+def test_the_default_gives_up_after_about_ten_minutes() -> None:
+    policy = RetryPolicy()
+    assert 500 < sum(policy.ceiling(attempt) for attempt in range(1, policy.attempts)) < 700
