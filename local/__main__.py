@@ -1,72 +1,108 @@
-"""`python -m local run` and `python -m local demo`: see `make run` and `make demo`."""
+"""`python -m local run`: the stack until Ctrl-C. `python -m local demo`: one request of each topic, and the end."""
 
 import argparse
-import shlex
+import os
 import signal
 import sys
-import threading
-from types import FrameType
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
 
-from local.cloud import CloudDied
-from local.demo import DemoFailed, show
-from local.deploy import DeployFailed
-from local.stack import AlreadyRunning, LocalStack, started
-from local.wait import TimedOut
+from local import signals
+from local.cloud import isolate
+from local.demo import demonstrate
+from local.deploy import ROOT
+from local.errors import LocalFailure
+from local.signals import Stopped
+from local.stack import Stack, running
+from local.state import locked, published
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(BaseException):
-    """A signal asks to stop. Not an `Exception`, so that nothing on the way up takes it for one."""
-
-
-def _stop(number: int, _: FrameType | None) -> None:
-    for each in SIGNALS:
-        # Once is enough: a second Ctrl-C must not cut the cleaning up short.
-        signal.signal(each, signal.SIG_IGN)
-    raise Stopped(signal.Signals(number).name)
+DIRECTORY: Final = ROOT / ".local"
+STANDARD_ERROR: Final = 2
 
 
-def _context(text: str) -> tuple[str, str]:
+def say(text: str) -> None:
+    """Print, if anybody is still there to read it."""
+    with suppress(OSError):
+        print(text, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. The result is the exit status."""
+    options = _parser().parse_args(arguments)
+    _open_standard_streams()
+    signals.listen()
+    isolate()
+    serving = False
+    try:
+        with (
+            locked(options.directory),
+            running(options.directory, dict(options.context), say) as stack,
+            published(options.directory, stack.document()),
+        ):
+            try:
+                demonstrate(stack, say)
+                if options.command == "run":
+                    _invite(stack, options.directory)
+                    serving = True
+                    _serve()
+            finally:
+                signals.ignore()
+    except LocalFailure as error:
+        with suppress(OSError):
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    except Stopped as stopped:
+        say("Stopped.")
+        return 0 if serving else stopped.exit_status
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("command", choices=("run", "demo"))
+    parser.add_argument(
+        "--context", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="CDK context; repeatable"
+    )
+    parser.add_argument("--directory", type=Path, default=DIRECTORY, help="for stack.json, logs and the template")
+    return parser
+
+
+def _serve() -> None:
+    while True:
+        signals.check()
+        signal.pause()
+
+
+def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError("write it as key=value")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
     return key, value
 
 
-def _invite(local: LocalStack) -> None:
-    body = '{"topic": "sales", "description": "Can somebody call me?"}'
-    print(f"\nAPI      {local.api_url}/assistance-requests")
-    print(f"Key      {local.api_key}")
-    print("\nTry it:")
-    print(f"  curl {shlex.quote(local.api_url + '/assistance-requests')} \\")
-    print(f"    -H 'x-api-key: {local.api_key}' -H 'content-type: application/json' \\")
-    print(f"    -d {shlex.quote(body)}")
-    print("\nCtrl-C stops everything.", flush=True)
+def _open_standard_streams() -> None:
+    """Give closed standard streams somewhere to lead, so that no other file gets their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003
+    os.close(descriptor)
 
 
-def main() -> int:
-    """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m local", description="The whole stack on this machine.")
-    parser.add_argument("command", choices=("run", "demo"))
-    parser.add_argument("--context", "-c", type=_context, action="append", default=[], metavar="KEY=VALUE")
-    arguments = parser.parse_args()
-    # Explicitly: a shell starts background jobs with SIGINT ignored.
-    for number in SIGNALS:
-        signal.signal(number, _stop)
-    try:
-        with started(dict(arguments.context)) as local:
-            show(local)
-            if arguments.command == "run":
-                _invite(local)
-                threading.Event().wait()
-    except Stopped:
-        print("\nStopped.")
-        return 0 if arguments.command == "run" else 130
-    except (AlreadyRunning, CloudDied, DemoFailed, DeployFailed, TimedOut) as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    return 0
+def _invite(stack: Stack, directory: Path) -> None:
+    say(
+        f"""
+The stack is running. What scripts need is in {directory / "stack.json"}.
+
+  URL  {stack.api_url}
+  key  {stack.api_key}
+
+  curl -i '{stack.api_url}/assistance-requests' \\
+    -H 'x-api-key: {stack.api_key}' -H 'Content-Type: application/json' \\
+    -d '{{"topic": "sales", "description": "Hello"}}'
+
+Ctrl-C stops it."""
+    )
 
 
 if __name__ == "__main__":

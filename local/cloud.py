@@ -1,115 +1,123 @@
-"""The embedded cloud: MiniStack as a process of its own, on this machine only."""
+"""MiniStack as the embedded cloud."""
 
 import os
-import signal
+import shutil
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import boto3
 
-from local.wait import TimedOut, until
+from local import http, process
+from local.errors import LocalFailure
+from local.wait import until
+
+if TYPE_CHECKING:
+    from boto3.session import Session
 
 HOST: Final = "127.0.0.1"
 USUAL_PORT: Final = 4566
 REGION: Final = "us-east-1"
-STARTED_WITHIN: Final = 60
-STOPPED_WITHIN: Final = 10
+START_SECONDS: Final = 60
+EMBEDDED: Final = Path(__file__).with_name("embedded.py")
 SERVICES: Final = (
-    "apigateway,cloudformation,cloudwatch,dynamodb,dynamodbstreams,iam,lambda,logs,s3,scheduler,secretsmanager,"
-    "ses,sesv2,sns,sqs,sts,ssm,monitoring,events"
-)
+    "apigateway", "cloudformation", "dynamodb", "dynamodbstreams", "events", "iam", "kms", "lambda", "logs",
+    "monitoring", "s3", "scheduler", "secretsmanager", "ses", "sns", "sqs", "ssm", "sts",
+)  # fmt: skip
+
+# All that MiniStack and the functions get of the environment: nothing that names a real account or another server.
+INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+                    "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
 
 
-class CloudDied(Exception):
-    """MiniStack has ended by itself."""
+def isolate() -> None:
+    """Make it impossible for this process, and for what it starts, to reach a real AWS account."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",  # noqa: S106
+        AWS_DEFAULT_REGION=REGION,
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_EC2_METADATA_DISABLED="true",
+    )
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), HOST, "localhost")))
 
 
 class Cloud:
-    """A running MiniStack."""
+    """The running cloud: where it answers, and clients for it."""
 
-    def __init__(self, endpoint_url: str) -> None:
-        self.endpoint_url = endpoint_url
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session: Session = boto3.Session(region_name=REGION)
 
-    def client(self, service: str) -> Any:  # noqa: ANN401
-        """A boto3 client that reaches this cloud and no other."""
-        return boto3.client(  # type: ignore[call-overload]
-            service,
-            endpoint_url=self.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106
-        )
+    def sent_mail(self) -> list[dict[str, str]]:
+        """What SES has sent."""
+        accounts = http.call("GET", f"{self.url}/_ministack/ses/messages").json["messages"]
+        return [mail for mails in accounts.values() for mail in mails]
 
 
-def free_port(preferred: int = 0) -> int:
-    """The preferred port if it is free, else one that is."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listen() -> socket.socket:
+    for port in (USUAL_PORT, 0):
         try:
-            probe.bind((HOST, preferred))
+            return socket.create_server((HOST, port), backlog=1_024)
         except OSError:
-            return free_port()
-        return int(probe.getsockname()[1])
+            if not port:
+                raise
+    raise AssertionError("unreachable")
 
 
 @contextmanager
-def running(log: Path) -> Iterator[Cloud]:
-    """MiniStack, ready, until the context ends. Raises `CloudDied` or `TimedOut`."""
-    port = free_port(USUAL_PORT)
-    endpoint_url = f"http://{HOST}:{port}"
-    environment = {
-        # Whatever AWS the user is logged in to stays out of this.
-        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LOCALSTACK"))},
-        "BIND_HOST": HOST,
-        "GATEWAY_PORT": str(port),
-        "MINISTACK_HOST": HOST,
-        "SERVICES": SERVICES,
-        "MINISTACK_REGION": REGION,
-        "PYTHONWARNINGS": "ignore",
-    }
-    with log.open("wb") as output:
-        # A session of its own: Ctrl-C reaches the runner alone, which then ends all of MiniStack's workers.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
+def running(directory: Path) -> Iterator[Cloud]:
+    """Start the cloud; its log and its files are in this directory. Nothing of it is left when the context is left."""
+    log, temporary = directory / "ministack.log", directory / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    # Bound here, so that no other process can take the port before MiniStack does.
+    with _listen() as listening, log.open("wb") as output:
+        port = listening.getsockname()[1]
+        environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
+            "BIND_HOST": HOST,
+            "GATEWAY_PORT": str(port),
+            "IOT_MTLS_ENABLED": "0",
+            "LOG_LEVEL": "INFO",
+            "MINISTACK_HOST": HOST,
+            "PYTHONUNBUFFERED": "1",
+            "S3_DATA_DIR": str(temporary / "s3"),
+            "SERVICES": ",".join(SERVICES),
+            "SFTP_ENABLED": "0",
+            "TMPDIR": str(temporary),
+        }
+        server = process.start(
+            # -P: the modules beside embedded.py must not hide the standard library's.
+            [sys.executable, "-P", str(EMBEDDED), str(listening.fileno())],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            pass_fds=[listening.fileno()],
         )
         try:
-            until(lambda: _ready(process, endpoint_url, log), seconds=STARTED_WITHIN, what="MiniStack starts")
-            yield Cloud(endpoint_url)
+            listening.close()
+            cloud = Cloud(f"http://{HOST}:{port}")
+            until("MiniStack answers", START_SECONDS, lambda: _ready(cloud, server, log))
+            yield cloud
         finally:
-            _stop(process)
+            process.stop(server)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _ready(process: "subprocess.Popen[bytes]", endpoint_url: str, log: Path) -> bool:
-    if process.poll() is not None:
-        raise CloudDied(f"MiniStack ended with exit status {process.returncode}; see {log}")
+def _ready(cloud: Cloud, server: subprocess.Popen[bytes], log: Path) -> bool | None:
+    if server.poll() is not None:
+        raise LocalFailure(f"MiniStack ended with exit status {server.returncode}: see {log}.")
     try:
-        with urllib.request.urlopen(f"{endpoint_url}/_ministack/health", timeout=2) as answer:  # noqa: S310
-            return bool(answer.status == 200)  # noqa: PLR2004
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End the process and everything that it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        until(lambda: process.poll() is not None, seconds=STOPPED_WITHIN, what="MiniStack stops")
-    except TimedOut:
-        pass
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        return http.call("GET", f"{cloud.url}/_ministack/ready").status == HTTPStatus.OK or None
+    except http.NoAnswer:
+        return None

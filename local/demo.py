@@ -1,75 +1,107 @@
-"""One request of each topic, from the bot's call to what arrives."""
+"""One request of each topic, from the bot's call to the message that arrives."""
 
-import json
+import html
 import textwrap
+from collections.abc import Mapping
+from http import HTTPStatus
+from time import monotonic
 from typing import Any, Final
 
 from local import http
-from local.stack import LocalStack
+from local.errors import LocalFailure
+from local.stack import Say, Stack
 from local.wait import until
 
-DELIVERED_WITHIN: Final = 60
-CALLS: Final = (
-    {"topic": "sales", "description": "We are 40 people & would like <a demo> of your bot builder. Is Friday fine?"},
-    {"topic": "pricing", "description": "What does the WhatsApp plan cost for 10,000 chats a month?"},
-)
+DELIVERY_SECONDS: Final = 60
+WIDTH: Final = 88
+REQUESTS: Final = {
+    "sales": "A customer with 40 seats wants a quote for the team plan & a call back today.",
+    "pricing": "Does the yearly plan's discount apply to seats that are added in March?",
+}
 
 
-class DemoFailed(Exception):
-    """A request was not accepted or not delivered; the message says which, and why."""
+def demonstrate(stack: Stack, say: Say) -> None:
+    """Send, watch, and show what arrived. Raises `LocalFailure` when something did not arrive in time."""
+    started = monotonic()
+    sent = {topic: _send(stack, topic, text, say) for topic, text in REQUESTS.items()}
+    say("")
+    _watch(stack, sent, started, say)
+    for topic, request_id in sent.items():
+        say("")
+        _show(stack, topic, request_id, say)
 
 
-def show(local: LocalStack) -> None:
-    """Send a request of each topic, follow it until it is delivered, and print what arrived. Raises `DemoFailed`."""
-    for call in CALLS:
-        print(f"\nPOST /assistance-requests  {json.dumps(call)}")
-        answer = local.call("POST", "/assistance-requests", call)
-        if answer.status != 202:  # noqa: PLR2004
-            raise DemoFailed(f"The API answered {answer.status}: {answer.body}")
-        request_id = answer.body["id"]
-        print(f"  202  {request_id}  {answer.body['status']}", flush=True)
-        _follow(local, request_id, answer.body["status"])
-        _print_arrived(local, request_id)
+def _send(stack: Stack, topic: str, description: str, say: Say) -> str:
+    body = {"topic": topic, "description": description}
+    try:
+        answer = stack.call("POST", "/assistance-requests", body)
+    except http.NoAnswer as error:
+        raise LocalFailure(f"The {topic} request got no answer: {error}") from error
+    if answer.status != HTTPStatus.ACCEPTED:
+        raise LocalFailure(f"The {topic} request was answered {answer.status}: {answer.body.decode(errors='replace')}")
+    request_id = str(answer.json["id"])
+    say(f"POST /assistance-requests {topic}: {answer.status}, {request_id}")
+    return request_id
 
 
-def _follow(local: LocalStack, request_id: str, seen: str) -> None:
-    states = [seen]
+def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> None:
+    seen: dict[str, str] = {}
 
-    def ended() -> dict[str, Any] | None:
-        body: dict[str, Any] = local.call("GET", f"/assistance-requests/{request_id}").body
-        if body["status"] != states[-1]:
-            states.append(body["status"])
-            print(f"       {request_id}  {body['status']}", flush=True)
-        return body if body["status"] in {"delivered", "failed"} else None
+    def all_delivered() -> bool | None:
+        for topic, request_id in sent.items():
+            answer = stack.call("GET", f"/assistance-requests/{request_id}")
+            if answer.status != HTTPStatus.OK:
+                continue
+            state = _state(answer.json)
+            if seen.get(topic) != state:
+                seen[topic] = state
+                say(f"{monotonic() - started:6.2f} s  {topic:8} {state}")
+        return True if all(seen.get(topic, "").startswith("delivered") for topic in sent) else None
 
-    body = until(ended, seconds=DELIVERED_WITHIN, what=f"request {request_id} is delivered")
-    if body["status"] == "failed":
-        raise DemoFailed(f"Request {request_id} failed: {json.dumps(body['deliveries'])}")
-
-
-def _print_arrived(local: LocalStack, request_id: str) -> None:
-    for message in local.slack.messages if local.slack else []:
-        if (message["metadata"] or {}).get("event_payload", {}).get("request_id") == request_id:
-            print(_framed(f"Slack  {message['channel']}", _slack_text(message)))
-    for mail in _mails(local):
-        if request_id in mail["Subject"]:
-            to = ", ".join(mail["To"])
-            print(_framed(f"Email  to {to}", f"{mail['Subject']}\n\n{mail['BodyText']}"))
+    try:
+        until("Both requests are delivered", DELIVERY_SECONDS, all_delivered)
+    except http.NoAnswer as error:
+        raise LocalFailure(f"The API stopped answering: {error}") from error
+    except LocalFailure as error:
+        states = ", ".join(f"{topic}: {seen.get(topic, 'unknown')}" for topic in sent)
+        raise LocalFailure(f"{error} They stand at {states}.") from error
 
 
-def _mails(local: LocalStack) -> list[dict[str, Any]]:
-    by_account = http.call("GET", f"{local.cloud.endpoint_url}/_ministack/ses/messages").body["messages"]
-    return [mail for mails in by_account.values() for mail in mails]
+def _state(document: Mapping[str, Any]) -> str:
+    """The status, and how each channel stands."""
+    details = []
+    for delivery in document.get("deliveries", []):
+        error = delivery.get("last_error")
+        details.append(f"{delivery['channel']}: {delivery['status']}" + (f" after {error}" if error else ""))
+    return f"{document['status']:10} {', '.join(details)}".rstrip()
 
 
-def _slack_text(message: dict[str, Any]) -> str:
+def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
+    mails = [mail for mail in stack.cloud.sent_mail() if request_id in mail["Subject"] + mail["BodyText"]]
+    for mail in mails:
+        heading = f"From: {mail['Source']}\nTo: {', '.join(mail['To'])}\nSubject: {mail['Subject']}"
+        say(_framed(f"Email ({topic})", f"{heading}\n\n{mail['BodyText'].strip()}"))
+    if stack.slack.server:
+        messages = [message for message in stack.slack.server.messages if request_id in str(message)]
+        for message in messages:
+            say(_framed(f"Slack, {message['channel']} ({topic})", "\n".join(_lines(message))))
+    elif not mails:
+        say(f"The {topic} request is in Slack, channel {stack.slack.channel}: {stack.slack.api_url}")
+
+
+def _lines(message: Mapping[str, Any]) -> list[str]:
+    """The text as Slack shows it."""
     lines = []
-    for block in message["blocks"]:
-        texts = [block["text"]] if "text" in block else block["elements"]
-        lines += [text["text"] for text in texts]
-    return "\n".join(lines)
+    for block in message.get("blocks", []):
+        texts = block.get("elements", [block.get("text", {})])
+        lines += [html.unescape(str(text.get("text", ""))) for text in texts]
+    return lines or [str(message["text"])]
 
 
 def _framed(title: str, text: str) -> str:
-    lines = [wrapped for line in text.splitlines() for wrapped in (textwrap.wrap(line, 96) or [""])]
-    return "\n".join([f"  ┌─ {title}", *(f"  │ {line}" for line in lines), "  └─"])
+    lines = [
+        wrapped
+        for line in text.splitlines()
+        for wrapped in textwrap.wrap(line, WIDTH, replace_whitespace=False, break_on_hyphens=False) or [""]
+    ]
+    return "\n".join([f"── {title} {'─' * max(0, WIDTH - len(title) - 4)}", *(f"   {line}" for line in lines)])

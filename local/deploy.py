@@ -1,4 +1,4 @@
-"""Synthesis and deployment: the template that goes to AWS, by CloudFormation, into the embedded cloud."""
+"""From the CDK app to a running stack: the template that AWS would get, deployed to the embedded cloud."""
 
 import io
 import json
@@ -7,97 +7,128 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from botocore.config import Config
+
+from local import process
 from local.cloud import Cloud
+from local.errors import LocalFailure
 from local.wait import until
 
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
 ROOT: Final = Path(__file__).resolve().parent.parent
-DEPLOYED_WITHIN: Final = 60
-ZIP_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-
-
-class DeployFailed(Exception):
-    """The stack could not be synthesized or created; the message says why."""
+SYNTHESIS_SECONDS: Final = 180
+DEPLOYMENT_SECONDS: Final = 120
+SKIPPED: Final = {"__pycache__"}
+QUICK: Final = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 1})
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
-    """The stack's name and outputs."""
+class Assembly:
+    """What the CDK app has synthesized."""
 
-    name: str
-    outputs: Mapping[str, str]
+    directory: Path
+    stack_name: str
+
+    @property
+    def template(self) -> str:
+        """The template, without the white space that counts against CloudFormation's limit."""
+        return json.dumps(json.loads((self.directory / f"{self.stack_name}.template.json").read_text("utf-8")))
+
+    def assets(self) -> Iterator[tuple[str, str, Path]]:
+        """Of every asset that is a directory: its bucket, its key, and where it is."""
+        manifest = json.loads((self.directory / f"{self.stack_name}.assets.json").read_text("utf-8"))
+        for asset in manifest["files"].values():
+            if asset["source"].get("packaging") == "zip":
+                for destination in asset["destinations"].values():
+                    path = self.directory / asset["source"]["path"]
+                    yield destination["bucketName"], destination["objectKey"], path
 
 
-def synthesize(context: Mapping[str, object], out: Path) -> None:
-    """Write the cloud assembly to `out`."""
-    shutil.rmtree(out, ignore_errors=True)
-    environment = {
-        **os.environ,
-        "CDK_OUTDIR": str(out),
+def synthesize(directory: Path, context: Mapping[str, str]) -> Assembly:
+    """Run the CDK app with this context."""
+    shutil.rmtree(directory, ignore_errors=True)
+    log = directory.with_name("synth.log")
+    environment = os.environ | {
+        "CDK_OUTDIR": str(directory),
+        # The functions run in this very virtual environment: their bundles need no dependencies.
         "CDK_CONTEXT_JSON": json.dumps({**context, "local": "true", "aws:cdk:bundling-stacks": []}),
-        # jsii warns of an old Node at length; what it needs of Node it finds.
-        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
-        "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": "1",
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+        "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": "1",
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
     }
-    done = subprocess.run(
-        [sys.executable, "infra/app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise DeployFailed(f"The stack can't be synthesized.\n{done.stderr.strip()}")
+    with log.open("wb") as output:
+        app = process.start(
+            [sys.executable, "infra/app.py"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            status = app.wait(SYNTHESIS_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise LocalFailure(f"The template was not synthesized in {SYNTHESIS_SECONDS} s: see {log}.") from error
+        finally:
+            process.stop(app)
+    if status:
+        raise LocalFailure(f"The template can't be synthesized:\n{log.read_text('utf-8', 'replace').strip()}")
+    return Assembly(directory, f"assistance-{context['stage']}")
 
 
-def deploy(cloud: Cloud, out: Path) -> Deployed:
-    """Upload the assets and create the stack."""
-    [assets_file] = out.glob("*.assets.json")
-    name = assets_file.name.removesuffix(".assets.json")
-    manifest = json.loads(assets_file.read_text())
-    _upload(cloud.client("s3"), manifest["files"].values(), out)
-    [template] = (file for file in manifest["files"].values() if file["source"]["path"] == f"{name}.template.json")
-    [at] = template["destinations"].values()
-
-    cloudformation = cloud.client("cloudformation")
+def deploy(cloud: Cloud, assembly: Assembly) -> dict[str, str]:
+    """Create the stack and return its outputs."""
+    _upload(cloud, assembly)
+    cloudformation = cloud.session.client("cloudformation", endpoint_url=cloud.url, config=QUICK)
     cloudformation.create_stack(
-        StackName=name,
-        # By its address: a body of more than 51,200 bytes is refused.
-        TemplateURL=f"{cloud.endpoint_url}/{at['bucketName']}/{at['objectKey']}",
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+        StackName=assembly.stack_name, TemplateBody=assembly.template, Capabilities=["CAPABILITY_NAMED_IAM"]
     )
 
-    def ended() -> Any:  # noqa: ANN401
-        [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
-        return None if stack["StackStatus"] == "CREATE_IN_PROGRESS" else stack
+    def finished() -> Mapping[str, Any] | None:
+        stack = cloudformation.describe_stacks(StackName=assembly.stack_name)["Stacks"][0]
+        return None if stack["StackStatus"].endswith("_IN_PROGRESS") else stack
 
-    stack = until(ended, seconds=DEPLOYED_WITHIN, what="the stack is created")
+    stack = until(f"Stack {assembly.stack_name} is deployed", DEPLOYMENT_SECONDS, finished)
     if stack["StackStatus"] != "CREATE_COMPLETE":
-        events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
-        reasons = [f"  {e['LogicalResourceId']}: {e.get('ResourceStatusReason')}" for e in events
-                   if e["ResourceStatus"].endswith("FAILED")]  # fmt: skip
-        raise DeployFailed(f"The stack ended as {stack['StackStatus']}.\n" + "\n".join(reasons))
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    return Deployed(name, outputs)
+        raise LocalFailure(
+            f"Stack {assembly.stack_name} is {stack['StackStatus']}:\n{_failures(cloudformation, assembly.stack_name)}"
+        )
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def _upload(s3: Any, files: Any, out: Path) -> None:  # noqa: ANN401
+def _upload(cloud: Cloud, assembly: Assembly) -> None:
+    s3 = cloud.session.client("s3", endpoint_url=cloud.url, config=QUICK.merge(Config(s3={"addressing_style": "path"})))
+    zips: dict[Path, bytes] = {}
     buckets: set[str] = set()
-    for file in files:
-        path = out / file["source"]["path"]
-        for destination in file["destinations"].values():
-            if destination["bucketName"] not in buckets:
-                s3.create_bucket(Bucket=destination["bucketName"])
-                buckets.add(destination["bucketName"])
-            body = _zip(path) if file["source"]["packaging"] == "zip" else path.read_bytes()
-            s3.put_object(Bucket=destination["bucketName"], Key=destination["objectKey"], Body=body)
+    for bucket, key, path in assembly.assets():
+        if bucket not in buckets:
+            s3.create_bucket(Bucket=bucket)
+            buckets.add(bucket)
+        if path not in zips:
+            zips[path] = _zipped(path)
+        s3.put_object(Bucket=bucket, Key=key, Body=zips[path])
 
 
-def _zip(folder: Path) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                archive.writestr(zipfile.ZipInfo(str(path.relative_to(folder)), ZIP_EPOCH), path.read_bytes())
-    return buffer.getvalue()
+def _zipped(directory: Path) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(directory.rglob("*")):
+            if path.is_file() and not SKIPPED.intersection(path.parts):
+                archive.write(path, path.relative_to(directory))
+    return content.getvalue()
+
+
+def _failures(cloudformation: "CloudFormationClient", stack_name: str) -> str:
+    events = cloudformation.describe_stack_events(StackName=stack_name)["StackEvents"]
+    return "\n".join(
+        f"  {event.get('LogicalResourceId')}: {event.get('ResourceStatusReason', 'no reason given')}"
+        for event in reversed(events)
+        if event.get("ResourceStatus", "").endswith("_FAILED")
+    )

@@ -1,41 +1,44 @@
-"""HTTP calls as a bot makes them."""
+"""One HTTP call to a server on this machine, past any proxy that the environment names."""
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from http.client import HTTPConnection, HTTPException
+from typing import Any, Final
+from urllib.parse import urlsplit
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS: Final = 30
+
+
+class NoAnswer(Exception):
+    """Nothing came back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers in lower case, and the body, parsed if it is JSON."""
+    """What came back."""
 
     status: int
-    headers: Mapping[str, str]
-    body: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401
+        """The body, which is JSON."""
+        return json.loads(self.body)
 
 
 def call(method: str, url: str, *, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Call a URL. `body` is sent as it is if it is bytes, else as JSON. An error status is an answer like any other."""
-    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, method=method)  # noqa: S310
-    if data is not None:
-        request.add_header("Content-Type", "application/json")
-    for name, value in (headers or {}).items():
-        request.add_header(name, value)
+    """Call. Raises `NoAnswer`."""
+    parts = urlsplit(url)
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+    content = None if body is None else json.dumps(body).encode()
+    content_type = {} if body is None else {"Content-Type": "application/json"}
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
-            return _answer(answer.status, dict(answer.headers), answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return _answer(error.code, dict(error.headers), error.read())
-
-
-def _answer(status: int, headers: Mapping[str, str], raw: bytes) -> Answer:
-    names = {name.lower(): value for name, value in headers.items()}
-    text = raw.decode(errors="replace")
-    return Answer(status, names, json.loads(text) if "json" in names.get("content-type", "") and text else text)
+        connection.request(method, target, content, {**content_type, **(headers or {})})
+        response = connection.getresponse()
+        return Answer(response.status, response.read())
+    except (OSError, HTTPException) as error:
+        raise NoAnswer(f"{method} {url}: {type(error).__name__}") from error
+    finally:
+        connection.close()

@@ -1,22 +1,22 @@
 """Waiting with a deadline."""
 
-import time
 from collections.abc import Callable
-from typing import TypeVar
+from time import monotonic, sleep
+from typing import Final, TypeVar
+
+from local import signals
+from local.errors import LocalFailure
 
 T = TypeVar("T")
-INTERVAL_SECONDS = 0.1
+INTERVAL_SECONDS: Final = 0.05
 
 
-class TimedOut(Exception):
-    """What was waited for did not happen in time; the message says what."""
-
-
-def until(probe: Callable[[], T | None], *, seconds: float, what: str) -> T:
-    """Call the probe until it returns something true, and return that. Raises `TimedOut`."""
-    deadline = time.monotonic() + seconds
-    while not (found := probe()):
-        if time.monotonic() > deadline:
-            raise TimedOut(f"{what}: not within {seconds:.0f} s")
-        time.sleep(INTERVAL_SECONDS)
+def until(what: str, seconds: float, look: Callable[[], T | None]) -> T:
+    """The first result of `look` that is not None. Raises `LocalFailure` when the time is over."""
+    deadline = monotonic() + seconds
+    while (found := look()) is None:
+        signals.check()
+        if monotonic() > deadline:
+            raise LocalFailure(f"{what}: not within {seconds:.0f} seconds.")
+        sleep(INTERVAL_SECONDS)
     return found

@@ -23,6 +23,11 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+def _strip(value: object) -> object:
+    # Python's strip, which unlike pydantic's takes the control characters that separate as white space.
+    return value.strip() if isinstance(value, str) else value
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -37,7 +42,7 @@ class Call(_Model):
 
     topic: Annotated[Topic, BeforeValidator(_lower)]
     description: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS)
+        str, BeforeValidator(_strip), StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS)
     ]
 
 

@@ -1,0 +1,5 @@
+"""What may go wrong with the stack on this machine."""
+
+
+class LocalFailure(Exception):
+    """The stack can't be started or does not do what it should; the message says why, and what to do."""
