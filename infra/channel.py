@@ -66,10 +66,11 @@ class ChannelConsumer(Construct):
                 "RETRY_ATTEMPTS": str(config.retry_attempts),
                 "RETRY_FIRST_DELAY": str(config.retry_first_delay),
                 "RETRY_MAX_DELAY": str(config.retry_max_delay),
+                "RETRY_DOUBT_DELAY": str(config.retry_doubt_delay),
                 **environment,
             },
         )
-        table.grant(self.function, "dynamodb:GetItem", "dynamodb:UpdateItem")
+        table.grant(self.function, "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem")
         self.dlq.grant(self.function, "sqs:SendMessage")
         self.queue.grant_consume_messages(self.function)
         self.function.add_event_source(
@@ -83,6 +84,9 @@ class ChannelConsumer(Construct):
         name = channel.capitalize()
         CfnOutput(self, "QueueUrl", value=self.queue.queue_url).override_logical_id(f"{name}QueueUrl")
         CfnOutput(self, "DlqUrl", value=self.dlq.queue_url).override_logical_id(f"{name}DlqUrl")
+        CfnOutput(self, "SubscriptionDlqUrl", value=self.subscription_dlq.queue_url).override_logical_id(
+            f"{name}SubscriptionDlqUrl"
+        )
 
     def _queue(self, construct_id: str, retention: Duration) -> sqs.Queue:
         return sqs.Queue(self, construct_id, retention_period=retention, encryption=sqs.QueueEncryption.SQS_MANAGED)

@@ -61,6 +61,12 @@ class Config(BaseModel):
     retry_max_delay: int = Field(
         _RETRY.max_delay, ge=0, le=43_200, description="Seconds between two attempts, at most."
     )
+    retry_doubt_delay: int = Field(
+        _RETRY.doubt_delay, ge=0, le=900, description="Seconds before an attempt after one that is in doubt, at least."
+    )
+    overdue_seconds: int = Field(
+        900, ge=60, description="How long after it was due an attempt counts as lost, if its queue is empty."
+    )
     throttle_rate: int = Field(100, ge=1, description="Calls a second that a key may make.")
     throttle_burst: int = Field(200, ge=1, description="Calls at once that a key may make.")
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
@@ -83,7 +89,7 @@ class Config(BaseModel):
     @property
     def retry(self) -> RetryPolicy:
         """How deliveries are retried."""
-        return RetryPolicy(self.retry_attempts, self.retry_first_delay, self.retry_max_delay)
+        return RetryPolicy(self.retry_attempts, self.retry_first_delay, self.retry_max_delay, self.retry_doubt_delay)
 
 
 def load(try_get_context: Callable[[str], Any], all_context: Mapping[str, Any]) -> Config:

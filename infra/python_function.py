@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import jsii
-from aws_cdk import AssetHashType, BundlingOptions, DockerImage, Duration, ILocalBundling, RemovalPolicy
+from aws_cdk import AssetHashType, BundlingOptions, DockerImage, Duration, ILocalBundling, RemovalPolicy, Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -114,6 +114,8 @@ class PythonFunction(lambda_.Function):
             environment={
                 "POWERTOOLS_SERVICE_NAME": folder,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
+                # Two stages of one account keep their figures apart.
+                "POWERTOOLS_METRICS_NAMESPACE": Stack.of(scope).stack_name,
                 **environment,
             },
         )

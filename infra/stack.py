@@ -8,6 +8,7 @@ from constructs import Construct
 
 from assistance.routing import Channel
 from infra.api import Api
+from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.email_consumer import EmailConsumer
 from infra.monitoring import Monitoring
@@ -29,12 +30,15 @@ class AssistanceStack(Stack):
         topic = sns.Topic(self, "Topic")
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
         dlqs = {"StreamFailures": (producer.failures, "The stream gave up publishing; the reconciler takes over.")}
+        consumers: dict[Channel, ChannelConsumer] = {}
         for channel in Channel:
             name = channel.capitalize()
-            consumer = CONSUMERS[channel](self, f"{name}Consumer", config=config, table=table, topic=topic)
+            consumers[channel] = consumer = CONSUMERS[channel](
+                self, f"{name}Consumer", config=config, table=table, topic=topic
+            )
             dlqs[f"{name}DeadLetters"] = (consumer.dlq, f"Requests could not be delivered by {channel}.")
             dlqs[f"{name}SubscriptionDeadLetters"] = (consumer.subscription_dlq, f"SNS can't reach {channel}'s queue.")
-        Reconciler(self, "Reconciler", config=config, table=table, topic=topic)
+        Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
         Monitoring(self, "Monitoring", config=config, dlqs=dlqs)
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "TopicArn", value=topic.topic_arn)

@@ -4,12 +4,22 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
-from assistance.schema import CREATED_AT, OUTBOX_INDEX, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY, TTL
+from assistance.schema import (
+    CREATED_AT,
+    LEDGER_INDEX,
+    LEDGER_SHARD,
+    OUTBOX_INDEX,
+    OUTBOX_SHARD,
+    PARTITION_KEY,
+    SORT_KEY,
+    TOPIC,
+    TTL,
+)
 from infra.config import Config
 
 
 class Table(dynamodb.TableV2):
-    """On demand, with the stream that feeds the producer and the sparse index that the reconciler sweeps."""
+    """On demand, with the stream that feeds the producer and the indexes that the reconciler reads."""
 
     def __init__(self, scope: Construct, construct_id: str, config: Config) -> None:
         super().__init__(
@@ -31,6 +41,13 @@ class Table(dynamodb.TableV2):
                     partition_key=dynamodb.Attribute(name=OUTBOX_SHARD, type=dynamodb.AttributeType.NUMBER),
                     sort_key=dynamodb.Attribute(name=CREATED_AT, type=dynamodb.AttributeType.STRING),
                     projection_type=dynamodb.ProjectionType.KEYS_ONLY,
-                )
+                ),
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=LEDGER_INDEX,
+                    partition_key=dynamodb.Attribute(name=LEDGER_SHARD, type=dynamodb.AttributeType.NUMBER),
+                    sort_key=dynamodb.Attribute(name=CREATED_AT, type=dynamodb.AttributeType.STRING),
+                    projection_type=dynamodb.ProjectionType.INCLUDE,
+                    non_key_attributes=[TOPIC],
+                ),
             ],
         )

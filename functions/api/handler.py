@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
@@ -44,7 +45,8 @@ def accept() -> Response[str]:
         request, payload_hash=parsed.payload_hash, retention=timedelta(days=settings().retention_days)
     )
     logger.info("accepted", request_id=request.id, topic=request.topic, replayed=accepted.replayed)
-    headers = {"Location": f"/assistance-requests/{request.id}"}
+    # Relative to the address that was called: it holds whatever stage or base path comes before ours.
+    headers = {"Location": f"assistance-requests/{request.id}"}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
     return _json(HTTPStatus.ACCEPTED, _summary(accepted.request, Status.ACCEPTED), headers)
@@ -118,6 +120,8 @@ def _details(record: RequestRecord) -> dict[str, Any]:
     summary = _summary(record.request, record.status)
     if record.published_at:
         summary["published_at"] = record.published_at
+    if record.fallback:
+        summary["fallback"] = record.fallback.model_dump(mode="json")
     return {**summary, "deliveries": [_delivery(delivery) for delivery in record.deliveries]}
 
 
@@ -129,10 +133,18 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         "last_error": delivery.last_error,
         "first_attempt_at": delivery.first_attempt_at,
         "last_attempt_at": delivery.last_attempt_at,
+        "next_attempt_at": delivery.next_attempt_at,
         "delivered_at": delivery.delivered_at,
+        "confirmed_at": delivery.confirmed_at,
         "failed_at": delivery.failed_at,
     }
-    return {name: value for name, value in members.items() if value is not None}
+    timeline = [_present(asdict(attempt)) for attempt in delivery.timeline]
+    return {**_present(members), "timeline": timeline}
+
+
+def _present(members: dict[str, Any]) -> dict[str, Any]:
+    """The members without those that say nothing."""
+    return {name: value for name, value in members.items() if value is not None and value is not False}
 
 
 def _json(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response[str]:

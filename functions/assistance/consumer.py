@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from assistance import aws
 from assistance.delivery import Consumer, Send
 from assistance.observability import logger
+from assistance.requests import Requests
 from assistance.routing import Channel, RetryPolicy
 
 Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
@@ -29,22 +30,33 @@ class ConsumerSettings(BaseSettings):
     retry_attempts: PositiveInt
     retry_first_delay: NonNegativeInt
     retry_max_delay: NonNegativeInt
+    retry_doubt_delay: NonNegativeInt
 
 
-def consumer(channel: Channel, send: Send) -> Handler:
-    """The Lambda handler that delivers a channel's queue by `send`."""
+def consumer(channel: Channel, send: Send, *, prepare: Callable[[], object]) -> Handler:
+    """The Lambda handler that delivers a channel's queue by `send`.
+
+    `prepare` makes what `send` uses before several threads do, for boto3's default session is not made for that.
+    https://docs.aws.amazon.com/boto3/latest/guide/clients.html#multithreading-or-multiprocessing-with-clients
+    """
 
     @cache
     def deployed() -> Consumer:
         settings = ConsumerSettings()
+        prepare()
         return Consumer(
             channel=channel,
             send=send,
-            table=aws.table(settings.table_name),
+            requests=Requests(aws.table(settings.table_name)),
             sqs=aws.sqs(),
             queue_url=settings.queue_url,
             dlq_url=settings.dlq_url,
-            retry=RetryPolicy(settings.retry_attempts, settings.retry_first_delay, settings.retry_max_delay),
+            retry=RetryPolicy(
+                settings.retry_attempts,
+                settings.retry_first_delay,
+                settings.retry_max_delay,
+                settings.retry_doubt_delay,
+            ),
             retention=timedelta(days=settings.retention_days),
         )
 

@@ -1,19 +1,17 @@
 """The delivery engine: everything about a consumer but the sending itself.
 
-Powertools' idempotency decides who sends; its record is the delivery item itself, so that "sent" and "recorded as
-delivered" are one write and can't disagree. The item is claimed before a send and completed after it:
-
-    (none) | retrying | failed | sending with an expired claim  ──claim──▶  sending
-    sending  ──sent──▶ delivered      ──transient──▶ retrying      ──gave up, message in the DLQ──▶ failed
+Powertools' idempotency decides who sends; its record is the delivery item: see `delivery_item.py`.
 """
 
 import asyncio
 import math
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aws_lambda_powertools.utilities.batch import (
     AsyncBatchProcessor,
@@ -21,171 +19,47 @@ from aws_lambda_powertools.utilities.batch import (
     async_process_partial_response,
 )
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from aws_lambda_powertools.utilities.idempotency import (
-    BasePersistenceLayer,
-    IdempotencyConfig,
-    idempotent_function,
-)
+from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
-    IdempotencyItemAlreadyExistsError,
-    IdempotencyItemNotFoundError,
+    IdempotencyPersistenceLayerError,
 )
-from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
 from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, epoch_ms, timestamp, utc_now
-from assistance.errors import DeliveryError, GaveUp, PermanentFailure, RateLimited, TransientFailure
-from assistance.models import AssistanceRequest, Message, Status
+from assistance.clock import Clock, utc_now
+from assistance.deliveries import expiry
+from assistance.delivery_item import DeliveryItem
+from assistance.errors import (
+    Deferred,
+    GaveUp,
+    PermanentFailure,
+    Superseded,
+    TableUnavailable,
+    TransientFailure,
+)
+from assistance.models import Message, Outgoing, Status
 from assistance.observability import logger
-from assistance.requests import Item, delivery_key, expiry, plain
+from assistance.requests import Requests
 from assistance.routing import Channel, RetryPolicy
-from assistance.schema import TTL
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_sqs import SQSClient
 
-# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
-MAX_VISIBILITY_SECONDS = 43_200
+# Twelve hours is SQS's limit, counted from the receive:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
+MAX_DELAY_SECONDS = 42_000
+# The event source hands over ten messages at most.
+_SIDE_BY_SIDE = 10
+_PEER_SECONDS = 5
 
 
 class Send(Protocol):
     """What a channel implements."""
 
-    def __call__(self, request: AssistanceRequest, *, in_doubt: bool) -> str:
-        """Send the request and return the provider's id of the message, or raise a `DeliveryError`.
-
-        `in_doubt` says that an earlier attempt may have reached the provider: where the provider can be asked, ask.
-        """
-
-
-@dataclass(slots=True)
-class Attempt:
-    """What the claim tells about the attempt that it allows."""
-
-    number: int = 1
-    in_doubt: bool = False
-
-
-class DeliveryItem(BasePersistenceLayer):
-    """Powertools' idempotency record of one delivery, kept in its delivery item."""
-
-    def __init__(
-        self, table: "Table", channel: Channel, request: AssistanceRequest, *, claim: timedelta, ttl: int, clock: Clock
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.attempt = Attempt()
-        self._table = table
-        self._key = delivery_key(request.id, channel)
-        self._clock = clock
-        self._claim_expires_at = epoch_ms(clock() + claim)
-        self._ttl = ttl
-        self._error: Exception | None = None
-
-    def _get_record(self, idempotency_key: str) -> DataRecord:
-        item = self._table.get_item(Key=self._key, ConsistentRead=True).get("Item")
-        if item is None:
-            raise IdempotencyItemNotFoundError
-        return _record(idempotency_key, item)
-
-    def _put_record(self, data_record: DataRecord) -> None:
-        """Claim the delivery, unless it is delivered or somebody's claim on it is live."""
-        try:
-            answer = self._table.update_item(
-                Key=self._key,
-                UpdateExpression=(
-                    "SET #status = :sending, claim_expires_at = :expires, last_attempt_at = :now, "
-                    "first_attempt_at = if_not_exists(first_attempt_at, :now), #ttl = :ttl ADD attempts :one"
-                ),
-                ConditionExpression=(
-                    "attribute_not_exists(#status) OR #status IN (:retrying, :failed) "
-                    "OR (#status = :sending AND claim_expires_at < :now_ms)"
-                ),
-                ExpressionAttributeNames={"#status": "status", "#ttl": TTL},
-                ExpressionAttributeValues={
-                    ":sending": Status.SENDING,
-                    ":retrying": Status.RETRYING,
-                    ":failed": Status.FAILED,
-                    ":expires": self._claim_expires_at,
-                    ":now": timestamp(self._clock()),
-                    ":now_ms": epoch_ms(self._clock()),
-                    ":ttl": self._ttl,
-                    ":one": 1,
-                },
-                ReturnValues="ALL_OLD",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except self._table.meta.client.exceptions.ConditionalCheckFailedException as refused:
-            existing = _record(data_record.idempotency_key, plain(cast(Item, refused.response)["Item"]))
-            raise IdempotencyItemAlreadyExistsError(old_data_record=existing) from refused
-        before: Item = answer.get("Attributes", {})
-        self.attempt.number = int(before.get("attempts", 0)) + 1 - int(before.get("attempts_given_up", 0))
-        # Taking over an expired claim: its holder died, perhaps after the provider had accepted the message.
-        self.attempt.in_doubt = before.get("status") == Status.SENDING or bool(before.get("in_doubt", False))
-
-    def _update_record(self, data_record: DataRecord) -> None:
-        """It was sent: record it whatever else has happened, for nothing may send it again."""
-        self._table.update_item(
-            Key=self._key,
-            UpdateExpression=(
-                "SET #status = :delivered, delivered_at = :now, #result = :result REMOVE claim_expires_at, in_doubt"
-            ),
-            ExpressionAttributeNames={"#status": "status", "#result": "result"},
-            ExpressionAttributeValues={
-                ":delivered": Status.DELIVERED,
-                ":now": timestamp(self._clock()),
-                ":result": data_record.response_data,
-            },
-        )
-
-    def delete_record(self, data: dict[str, Any], exception: Exception) -> None:
-        """Powertools' hook for a send that raised: keep the error, then let go of the claim."""
-        self._error = exception
-        super().delete_record(data, exception)
-
-    def _delete_record(self, data_record: DataRecord) -> None:  # noqa: ARG002
-        """Let go of the claim and say why, unless somebody has taken it over."""
-        error = self._error
-        gave_up = isinstance(error, GaveUp)
-        sets = ["#status = :status", "last_error = :error", "in_doubt = :doubt"]
-        values: dict[str, Any] = {
-            ":status": Status.FAILED if gave_up else Status.RETRYING,
-            ":error": error.code if isinstance(error, DeliveryError) else "unexpected_error",
-            ":doubt": self.attempt.in_doubt or _leaves_doubt(error),
-            ":sending": Status.SENDING,
-            ":mine": self._claim_expires_at,
-        }
-        if gave_up:
-            # A redriven message starts with a fresh budget of attempts.
-            sets += ["failed_at = :now", "attempts_given_up = attempts"]
-            values[":now"] = timestamp(self._clock())
-        add = ""
-        if isinstance(error, RateLimited):
-            add, values[":uncount"] = " ADD attempts :uncount", -1
-        try:
-            self._table.update_item(
-                Key=self._key,
-                UpdateExpression=f"SET {', '.join(sets)} REMOVE claim_expires_at{add}",
-                ConditionExpression="#status = :sending AND claim_expires_at = :mine",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues=values,
-            )
-        except self._table.meta.client.exceptions.ConditionalCheckFailedException:
-            logger.warning("the claim had already passed to another attempt")
-
-
-def _leaves_doubt(error: Exception | None) -> bool:
-    """Whether the provider may have taken the message all the same. An error we can't name may hide that it did."""
-    return error.in_doubt if isinstance(error, TransientFailure) else not isinstance(error, DeliveryError)
-
-
-def _record(idempotency_key: str, item: Item) -> DataRecord:
-    if item["status"] == Status.DELIVERED:
-        return DataRecord(idempotency_key, status="COMPLETED", response_data=item["result"])
-    return DataRecord(idempotency_key, status="INPROGRESS")
+    def __call__(self, outgoing: Outgoing) -> str:
+        """Send, and return the provider's id of the message, or raise a `DeliveryError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +68,7 @@ class Consumer:
 
     channel: Channel
     send: Send
-    table: "Table"
+    requests: Requests
     sqs: "SQSClient"
     queue_url: str
     dlq_url: str
@@ -202,6 +76,7 @@ class Consumer:
     retention: timedelta
     clock: Clock = utc_now
     jitter: Callable[[float, float], float] = field(default=random.uniform)
+    side_by_side: int = _SIDE_BY_SIDE
 
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         """Process a batch from SQS. Returns the partial response that names the records to be received again.
@@ -209,79 +84,125 @@ class Consumer:
         The records of a batch are attempted side by side, so one slow send holds up no other and the batch takes no
         longer than its slowest send.
         """
+        with ThreadPoolExecutor(self.side_by_side) as pool:
 
-        async def attempt(record: SQSRecord) -> None:
-            await asyncio.to_thread(self.process, record, context)
+            async def attempt(record: SQSRecord) -> None:
+                await asyncio.get_running_loop().run_in_executor(pool, partial(self.process, record, context))
 
-        processor = AsyncBatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-        answer = async_process_partial_response(
-            event=event, record_handler=attempt, processor=processor, context=context
-        )
+            processor = AsyncBatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+            answer = async_process_partial_response(
+                event=event, record_handler=attempt, processor=processor, context=context
+            )
         return dict(answer)
 
     def process(self, record: SQSRecord, context: LambdaContext) -> None:
         """Deliver one message. Returns when it may be acknowledged; raises when it must be received again."""
         try:
-            request = Message.model_validate_json(record.body).request
+            message = Message.model_validate_json(record.body)
         except ValidationError:
+            # Whose it is, if that can be read, the reconciler finds out where it now lies.
             logger.error("a message does not parse", message_id=record.message_id)
             self._dead_letter(record, "malformed_message")
             return
+        about = {"request_id": message.request.id, "channel": self.channel}
         try:
-            self._deliver(request, record, context)
+            self._deliver(message, record, context)
+        except Superseded as error:
+            logger.warning("not sent: delivered on another channel", extra=about | {"error_code": error.code})
         except GaveUp as error:
-            logger.error("gave up", request_id=request.id, channel=self.channel, error_code=error.code)
+            logger.error("gave up", extra=about | {"error_code": error.code})
         except TransientFailure as error:
-            self._back_off(record, error.retry_after)
-            logger.warning("will retry", request_id=request.id, channel=self.channel, error_code=error.code)
+            self._hide(record, error.retry_after or 0)
+            logger.warning("will retry", extra=about | {"error_code": error.code})
             raise
         except IdempotencyAlreadyInProgressError:
-            self._back_off(record, None)
-            logger.info("another attempt is under way", request_id=request.id, channel=self.channel)
+            receive_count = int(record.attributes.approximate_receive_count)
+            self._hide(record, self.jitter(0, self.retry.ceiling(receive_count)))
+            logger.info("another attempt is under way", extra=about)
+            raise
+        except IdempotencyPersistenceLayerError as error:
+            cause = error.__cause__
+            code = error_code(cause) if isinstance(cause, AWS_ERRORS) else type(cause).__name__
+            logger.warning("the delivery item could not be written", extra=about | {"error_code": code})
             raise
 
-    def _deliver(self, request: AssistanceRequest, record: SQSRecord, context: LambdaContext) -> None:
+    def _deliver(self, message: Message, record: SQSRecord, context: LambdaContext) -> None:
         item = DeliveryItem(
-            self.table,
+            self.requests.table,
             self.channel,
-            request,
+            message,
             claim=timedelta(milliseconds=context.get_remaining_time_in_millis()),
-            ttl=expiry(request.created_at, self.retention),
+            doubt_delay=timedelta(seconds=self.retry.doubt_delay),
+            ttl=expiry(message.request.created_at, self.retention),
             clock=self.clock,
         )
 
         def send_or_give_up(*, request_id: str) -> str:  # noqa: ARG001
             try:
-                return self._attempt(request, item.attempt)
-            except RateLimited:
+                return self._attempt(message, item)
+            except Deferred as error:
+                # However long a provider limits its rate: its queue must not wake up all at once.
+                receive_count = int(record.attributes.approximate_receive_count)
+                spread = self.jitter(0, self.retry.ceiling(receive_count))
+                self._plan(error, item, (error.retry_after or 0) + spread)
                 raise
             except TransientFailure as error:
-                if item.attempt.number < self.retry.attempts:
+                if item.claim.number < self.retry.attempts:
+                    spread = self.jitter(0, self.retry.ceiling(item.claim.number))
+                    self._plan(error, item, spread if error.retry_after is None else error.retry_after)
                     raise
                 self._dead_letter(record, error.code)
-                raise GaveUp(error.code) from error
+                raise GaveUp(error.code, in_doubt=item.claim.in_doubt or error.in_doubt) from error
             except PermanentFailure as error:
                 self._dead_letter(record, error.code)
-                raise GaveUp(error.code) from error
+                raise GaveUp(error.code, in_doubt=item.claim.in_doubt) from error
 
-        config = IdempotencyConfig(lambda_context=context)
         once = idempotent_function(
             send_or_give_up,
             data_keyword_argument="request_id",
             persistence_store=item,
-            config=config,
+            config=IdempotencyConfig(lambda_context=context),
             key_prefix=self.channel,
         )
-        once(request_id=request.id)
-        logger.info("delivered", request_id=request.id, channel=self.channel, attempts=item.attempt.number)
+        once(request_id=message.request.id)
+        logger.info("delivered", request_id=message.request.id, channel=self.channel, attempts=item.claim.number)
 
-    def _attempt(self, request: AssistanceRequest, attempt: Attempt) -> str:
-        if attempt.number > self.retry.attempts:
+    def _attempt(self, message: Message, item: DeliveryItem) -> str:
+        request, claim = message.request, item.claim
+        if claim.number > self.retry.attempts:
             # The last attempt that was allowed died without a word.
             raise PermanentFailure("attempts_exhausted")
-        if attempt.in_doubt:
+        if message.force is None and (message.fallback or claim.settled is Status.FAILED):
+            self._yield_to_other_channel(message)
+        if claim.in_doubt:
             logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
-        return self.send(request, in_doubt=attempt.in_doubt)
+        return self.send(Outgoing(request, in_doubt=claim.in_doubt, fallback=message.fallback, force=message.force))
+
+    def _yield_to_other_channel(self, message: Message) -> None:
+        """Let a fallback and a redrive not both send.
+
+        Each has claimed its own delivery before it looks at the other's, so at least one of them sees the other.
+        """
+        try:
+            record = self.requests.get(message.request.id)
+        except TableUnavailable as error:
+            raise Deferred("table_unavailable") from error
+        if record is None:
+            return
+        if record.status is Status.DELIVERED:
+            raise Superseded("delivered_on_another_channel")
+        if message.fallback:
+            failed = record.delivery(message.fallback.failed_channel)
+            if failed and failed.claimed_until and datetime.fromisoformat(failed.claimed_until) > self.clock():
+                raise Deferred("redrive_under_way", retry_after=_PEER_SECONDS)
+        elif any(channel is not self.channel for channel in record.pending):
+            raise Deferred("fallback_under_way", retry_after=_PEER_SECONDS)
+
+    def _plan(self, error: TransientFailure, item: DeliveryItem, delay: float) -> None:
+        """Set when the next attempt is due: after the delay, later when in doubt."""
+        if error.in_doubt or item.claim.in_doubt:
+            delay = max(delay, self.retry.doubt_delay)
+        error.retry_after = min(math.ceil(delay), MAX_DELAY_SECONDS)
 
     def _dead_letter(self, record: SQSRecord, code: str) -> None:
         """Put the message, with the reason, into the DLQ. Only then may it be acknowledged."""
@@ -295,15 +216,13 @@ class Consumer:
             },
         )
 
-    def _back_off(self, record: SQSRecord, retry_after: float | None) -> None:
-        """Hide the message until its next attempt is due: full jitter, or what the provider asks for."""
-        receive_count = int(record.attributes.approximate_receive_count)
-        delay = self.jitter(0, self.retry.ceiling(receive_count)) if retry_after is None else retry_after
+    def _hide(self, record: SQSRecord, delay: float) -> None:
+        """Hide the message until its next attempt is due."""
         try:
             self.sqs.change_message_visibility(
                 QueueUrl=self.queue_url,
                 ReceiptHandle=record.receipt_handle,
-                VisibilityTimeout=min(math.ceil(delay), MAX_VISIBILITY_SECONDS),
+                VisibilityTimeout=math.ceil(delay),
             )
         except AWS_ERRORS as error:
             # The queue's own visibility timeout then is the delay.

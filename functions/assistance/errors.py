@@ -2,9 +2,11 @@
 
 DeliveryError
 ├── TransientFailure     try again later
-│   └── RateLimited      the provider turned the attempt away unseen: it does not count as one
+│   └── Deferred         the attempt did not take place, so it does not count as one: try again later
+│       └── RateLimited  the provider turned it away unseen
 ├── PermanentFailure     trying again is pointless: dead-letter it
-└── GaveUp               the message now lies in the dead-letter queue: acknowledge it
+├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
+└── Superseded           another channel has delivered the request: acknowledge it
 
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
@@ -32,7 +34,11 @@ class TransientFailure(DeliveryError):
         self.in_doubt = in_doubt
 
 
-class RateLimited(TransientFailure):
+class Deferred(TransientFailure):
+    """Nothing was tried."""
+
+
+class RateLimited(Deferred):
     """The provider takes no more for now."""
 
 
@@ -41,7 +47,15 @@ class PermanentFailure(DeliveryError):
 
 
 class GaveUp(DeliveryError):
-    """No further attempt will be made, and the message is in the dead-letter queue."""
+    """No further attempt will be made, and the message is in the dead-letter queue. `in_doubt`: it may have arrived."""
+
+    def __init__(self, code: str, *, in_doubt: bool) -> None:
+        super().__init__(code)
+        self.in_doubt = in_doubt
+
+
+class Superseded(DeliveryError):
+    """The request has been delivered on another channel."""
 
 
 class TableUnavailable(Exception):

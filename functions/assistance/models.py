@@ -1,13 +1,12 @@
 """The words of the domain as types: a request, its deliveries, and the status that follows from them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
-from assistance.routing import ROUTES, Channel, Topic
+from assistance.routing import Channel, Topic
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
 
@@ -55,15 +54,25 @@ class AssistanceRequest(_Model):
     created_at: str
 
 
+class Fallback(_Model):
+    """That a request goes to `channel` instead of the one that failed, and the code of the failure."""
+
+    channel: Channel
+    failed_channel: Channel
+    error: str
+
+
 class Message(_Model):
     """What travels from the outbox through SNS and SQS to a consumer.
 
     `version` rises when an older consumer could not read the message; unknown members are ignored, so new optional
-    ones need no new version.
+    ones need no new version. `force` names an operator's decision to send what is already delivered once more.
     """
 
     version: Literal[1] = 1
     request: AssistanceRequest
+    fallback: Fallback | None = None
+    force: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,37 @@ class OutboxEntry:
 
     request: AssistanceRequest
     channels: tuple[Channel, ...]
+    fallback: Fallback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a channel is to send.
+
+    `in_doubt` says that an earlier attempt may have reached the provider: where the provider can be asked, ask.
+    `fallback` says why the request comes on this channel, if it is not its own. `force` names the operator's decision
+    to send once more what was delivered: an earlier message without it is another message.
+    """
+
+    request: AssistanceRequest
+    in_doubt: bool = False
+    fallback: Fallback | None = None
+    force: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a delivery.
+
+    `outcome` is `sending`, `delivered`, `retrying`, `failed`, or `unknown` for one that ended without a word.
+    `in_doubt` says that the provider may have taken the message although the attempt did not succeed.
+    """
+
+    at: str
+    outcome: str
+    error: str | None = None
+    in_doubt: bool = False
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,40 +124,62 @@ class Delivery:
     last_error: str | None = None
     first_attempt_at: str | None = None
     last_attempt_at: str | None = None
+    next_attempt_at: str | None = None
     delivered_at: str | None = None
+    confirmed_at: str | None = None
     failed_at: str | None = None
+    claimed_until: str | None = None
+    """While an attempt is under way, or has died: when its claim ends."""
+    timeline: tuple[Attempt, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen unless somebody redrives it."""
+        return self.status in {Status.DELIVERED, Status.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request with all that has become of it."""
+    """A request with all that has become of it.
+
+    `channels` are those of its route when it was accepted: a route that changes later changes no request.
+    """
 
     request: AssistanceRequest
+    channels: tuple[Channel, ...]
     published_at: str | None
     deliveries: tuple[Delivery, ...]
+    in_outbox: bool = False
+    fallback: Fallback | None = None
 
     @property
     def status(self) -> Status:
-        """How far the request has come. Derived, never stored, so it can't disagree with the deliveries."""
-        return overall(self.request.topic, self.published_at, self.deliveries)
+        """How far the request has come. Derived, never stored, so it can't disagree with the deliveries.
 
+        Delivered when every channel has it, or its fallback has; failed when a channel has failed and the fallback has
+        not (yet) delivered instead.
+        """
+        statuses = {delivery.channel: delivery.status for delivery in self.deliveries}
+        if all(statuses.get(channel) is Status.DELIVERED for channel in self.channels):
+            return Status.DELIVERED
+        if self.fallback and statuses.get(self.fallback.channel) is Status.DELIVERED:
+            return Status.DELIVERED
+        for status in (Status.FAILED, Status.RETRYING):
+            if status in statuses.values():
+                return status
+        if statuses:
+            return Status.SENDING
+        return Status.PUBLISHED if self.published_at else Status.ACCEPTED
 
-def overall(topic: Topic, published_at: str | None, deliveries: Iterable[Delivery]) -> Status:
-    """The status of a request whose deliveries stand like this.
+    @property
+    def pending(self) -> tuple[Channel, ...]:
+        """The channels on which the request is still on its way: none once it has ended."""
+        if self.status is Status.DELIVERED:
+            return ()
+        ended = {delivery.channel for delivery in self.deliveries if delivery.ended}
+        wanted = (*self.channels, self.fallback.channel) if self.fallback else self.channels
+        return tuple(channel for channel in wanted if channel not in ended)
 
-    Delivered when every channel of its route has it, or its fallback has; failed when a channel has failed and the
-    fallback has not (yet) delivered instead.
-    """
-    route = ROUTES[topic]
-    by_channel = {delivery.channel: delivery.status for delivery in deliveries}
-    if all(by_channel.get(channel) is Status.DELIVERED for channel in route.channels):
-        return Status.DELIVERED
-    if route.fallback is not None and by_channel.get(route.fallback) is Status.DELIVERED:
-        return Status.DELIVERED
-    reached = set(by_channel.values())
-    for status in (Status.FAILED, Status.RETRYING):
-        if status in reached:
-            return status
-    if reached:
-        return Status.SENDING
-    return Status.PUBLISHED if published_at else Status.ACCEPTED
+    def delivery(self, channel: Channel) -> Delivery | None:
+        """The delivery on that channel, once it has been attempted."""
+        return next((delivery for delivery in self.deliveries if delivery.channel is channel), None)

@@ -68,7 +68,7 @@ class Publisher:
 def _body(entry: OutboxEntry) -> str:
     # Escaped to ASCII: SQS refuses some of the characters that a customer may type (U+FFFE, most control characters).
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-    return Message(request=entry.request).model_dump_json(ensure_ascii=True)
+    return Message(request=entry.request, fallback=entry.fallback).model_dump_json(ensure_ascii=True)
 
 
 def _to_sns(entry_id: str, entry: OutboxEntry) -> "PublishBatchRequestEntryTypeDef":

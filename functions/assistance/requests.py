@@ -1,58 +1,37 @@
-"""The table: requests, their outbox entries, and the lease that keeps two sweeps apart.
-
-The items are drawn in `schema.py` and, for deliveries, in `delivery.py`.
-"""
+"""The table's requests and their outbox entries."""
 
 import heapq
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from boto3.dynamodb.conditions import Key
+from boto3.dynamodb.conditions import ConditionBase, Key
 from boto3.dynamodb.types import TypeDeserializer
 
 from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, epoch_ms, timestamp, utc_now
+from assistance.clock import Clock, timestamp, utc_now
+from assistance.deliveries import Item, delivery_of, expiry, request_key
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
-from assistance.models import AssistanceRequest, Delivery, OutboxEntry, RequestRecord, Status
+from assistance.models import AssistanceRequest, Fallback, OutboxEntry, RequestRecord
 from assistance.observability import logger
 from assistance.routing import ROUTES, Channel
 from assistance.schema import (
     CREATED_AT,
     DELIVERY_PREFIX,
+    INDEX_SHARDS,
+    LEDGER_SHARD,
     OUTBOX_INDEX,
     OUTBOX_SHARD,
-    OUTBOX_SHARDS,
     PARTITION_KEY,
     REQUEST,
     SORT_KEY,
     TTL,
+    shard,
 )
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
-
-Item: TypeAlias = Mapping[str, Any]
-
-LEASE_KEY = {PARTITION_KEY: "LEASE#reconciler", SORT_KEY: "LEASE"}
-
-
-def request_key(request_id: str) -> dict[str, str]:
-    """The key of a request item."""
-    return {PARTITION_KEY: request_id, SORT_KEY: REQUEST}
-
-
-def delivery_key(request_id: str, channel: Channel) -> dict[str, str]:
-    """The key of a delivery item."""
-    return {PARTITION_KEY: request_id, SORT_KEY: f"{DELIVERY_PREFIX}{channel}"}
-
-
-def expiry(created_at: str, retention: timedelta) -> int:
-    """The `ttl` of everything about a request: when DynamoDB may forget it, in seconds since 1970."""
-    return int((datetime.fromisoformat(created_at) + retention).timestamp())
 
 
 def plain(item: Item) -> Item:
@@ -70,25 +49,18 @@ def request_of(item: Item) -> AssistanceRequest:
 
 def outbox_entry_of(item: Item) -> OutboxEntry:
     """The outbox entry that an unpublished request item holds. Raises `KeyError` or `ValueError` if it holds none."""
-    return OutboxEntry(request_of(item), tuple(Channel(name) for name in item["outbox_channels"]))
+    channels = tuple(Channel(name) for name in item["outbox_channels"])
+    fallback = _fallback_of(item)
+    return OutboxEntry(request_of(item), channels, fallback if fallback and fallback.channel in channels else None)
 
 
-def delivery_of(item: Item) -> Delivery:
-    """The delivery that a delivery item holds."""
-    status = Status(item["status"])
-    # A redriven attempt in progress does not take back what was said: only `delivered` overrides `failed`.
-    if "failed_at" in item and status is not Status.DELIVERED:
-        status = Status.FAILED
-    return Delivery(
-        channel=Channel(str(item[SORT_KEY]).removeprefix(DELIVERY_PREFIX)),
-        status=status,
-        attempts=int(item["attempts"]),
-        last_error=item.get("last_error"),
-        first_attempt_at=item.get("first_attempt_at"),
-        last_attempt_at=item.get("last_attempt_at"),
-        delivered_at=item.get("delivered_at"),
-        failed_at=item.get("failed_at") if status is Status.FAILED else None,
-    )
+def outbox_since(item: Item) -> str:
+    """Since when an unpublished request item is in the outbox."""
+    return str(item.get("outbox_since", item[CREATED_AT]))
+
+
+def _fallback_of(item: Item) -> Fallback | None:
+    return Fallback.model_validate(item["fallback"]) if "fallback" in item else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +90,10 @@ class Requests:
             CREATED_AT: request.created_at,
             "payload_hash": payload_hash,
             TTL: expiry(request.created_at, retention),
-            OUTBOX_SHARD: zlib.crc32(request.id.encode()) % OUTBOX_SHARDS,
+            "channels": list(ROUTES[request.topic].channels),
             "outbox_channels": list(ROUTES[request.topic].channels),
+            OUTBOX_SHARD: shard(request.id),
+            LEDGER_SHARD: shard(request.id),
         }
         try:
             self.table.put_item(
@@ -150,9 +124,31 @@ class Requests:
         deliveries = (item for item in items if str(item[SORT_KEY]).startswith(DELIVERY_PREFIX))
         return RequestRecord(
             request=request_of(request),
-            published_at=request.get("published_at"),  # type: ignore[arg-type]
+            channels=tuple(Channel(str(name)) for name in cast(list[str], request["channels"])),
+            published_at=cast(str | None, request.get("published_at")),
             deliveries=tuple(delivery_of(item) for item in deliveries),
+            in_outbox=OUTBOX_SHARD in request,
+            fallback=_fallback_of(request),
         )
+
+    def publish_again(self, request_id: str, channel: Channel) -> None:
+        """Put a request whose message is lost back into the outbox, for one channel, unless it is in there."""
+        try:
+            self.table.meta.client.update_item(
+                TableName=self.table.name,
+                Key=request_key(request_id),
+                UpdateExpression=f"SET {OUTBOX_SHARD} = :shard, outbox_channels = :channels, outbox_since = :now",
+                ConditionExpression=f"attribute_exists({PARTITION_KEY}) AND attribute_not_exists({OUTBOX_SHARD})",
+                ExpressionAttributeValues={
+                    ":shard": shard(request_id),
+                    ":channels": [channel],
+                    ":now": timestamp(self.clock()),
+                },
+            )
+        except self.table.meta.client.exceptions.ConditionalCheckFailedException:
+            logger.debug("in the outbox already", request_id=request_id)
+        except AWS_ERRORS as error:
+            raise TableUnavailable(error_code(error)) from error
 
     def mark_published(self, entry: OutboxEntry) -> None:
         """Take an entry out of the outbox, unless it has re-entered for other channels in the meantime."""
@@ -160,7 +156,7 @@ class Requests:
             self.table.meta.client.update_item(
                 TableName=self.table.name,
                 Key=request_key(entry.request.id),
-                UpdateExpression=f"SET published_at = :now REMOVE {OUTBOX_SHARD}, outbox_channels",
+                UpdateExpression=f"SET published_at = :now REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since",
                 ConditionExpression="outbox_channels = :channels",
                 ExpressionAttributeValues={":now": timestamp(self.clock()), ":channels": list(entry.channels)},
             )
@@ -171,24 +167,25 @@ class Requests:
 
     def unpublished(self, before: datetime) -> Iterator[str]:
         """Ids of the requests created before that time that are still in the outbox, oldest first, page by page."""
-        shards = [self._shard(shard, timestamp(before)) for shard in range(OUTBOX_SHARDS)]
-        return (request_id for _, request_id in heapq.merge(*shards))
+        created_before = Key(CREATED_AT).lt(timestamp(before))
+        return (str(item[PARTITION_KEY]) for item in self.listed(OUTBOX_INDEX, OUTBOX_SHARD, created_before))
 
-    def _shard(self, shard: int, before: str) -> Iterator[tuple[str, str]]:
+    def listed(self, index: str, partition_key: str, when: ConditionBase) -> Iterator[Item]:
+        """What an index lists, oldest first over all shards, page by page. Raises `TableUnavailable` on the way."""
+        shards = [self._shard(index, Key(partition_key).eq(number) & when) for number in range(INDEX_SHARDS)]
+        return heapq.merge(*shards, key=lambda item: str(item[CREATED_AT]))
+
+    def _shard(self, index: str, condition: ConditionBase) -> Iterator[Item]:
         start: dict[str, Any] = {}
-        try:
-            while True:
-                page = self.table.query(
-                    IndexName=OUTBOX_INDEX,
-                    KeyConditionExpression=Key(OUTBOX_SHARD).eq(shard) & Key(CREATED_AT).lt(before),
-                    **start,
-                )
-                yield from ((str(item[CREATED_AT]), str(item[PARTITION_KEY])) for item in page["Items"])
-                if "LastEvaluatedKey" not in page:
-                    return
-                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        except AWS_ERRORS as error:
-            raise TableUnavailable(error_code(error)) from error
+        while True:
+            try:
+                page = self.table.query(IndexName=index, KeyConditionExpression=condition, **start)
+            except AWS_ERRORS as error:
+                raise TableUnavailable(error_code(error)) from error
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def outbox_entries(self, request_ids: Sequence[str]) -> list[Item]:
         """The request items with these ids (at most 100) that are in the outbox right now.
@@ -205,37 +202,3 @@ class Requests:
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error
         return [item for item in answer["Responses"].get(self.table.name, []) if OUTBOX_SHARD in item]
-
-    @contextmanager
-    def lease(self, owner: str, duration: timedelta) -> Iterator[bool]:
-        """Hold the sweep's lease, if nobody else does: yields whether it is ours. It lasts `duration` at most."""
-        now = self.clock()
-        try:
-            self.table.put_item(
-                Item={**LEASE_KEY, "owner": owner, "expires_at": epoch_ms(now + duration)},
-                ConditionExpression=f"attribute_not_exists({PARTITION_KEY}) OR expires_at < :now",
-                ExpressionAttributeValues={":now": epoch_ms(now)},
-            )
-        except self.table.meta.client.exceptions.ConditionalCheckFailedException:
-            yield False
-            return
-        except AWS_ERRORS as error:
-            raise TableUnavailable(error_code(error)) from error
-        try:
-            yield True
-        finally:
-            self._release(owner)
-
-    def _release(self, owner: str) -> None:
-        try:
-            self.table.delete_item(
-                Key=LEASE_KEY,
-                ConditionExpression="#owner = :owner",
-                ExpressionAttributeNames={"#owner": "owner"},
-                ExpressionAttributeValues={":owner": owner},
-            )
-        except self.table.meta.client.exceptions.ConditionalCheckFailedException:
-            logger.warning("the lease had already passed to another sweep")
-        except AWS_ERRORS as error:
-            # It ends by itself.
-            logger.warning("the lease was not released", error_code=error_code(error))

@@ -1,7 +1,8 @@
 """Which channels a topic goes to: the one table from which everything else is derived.
 
 The API's accepted topics, the SNS filter policies, the queues, the consumers, their grants and their alarms all follow
-from `ROUTES` and `Channel`. A new channel is a member here, a route that names it and a `<channel>_consumer` folder.
+from `ROUTES` and `Channel`. A new channel is a member here, a route that names it, and a folder and an infra file
+called `<channel>_consumer`.
 """
 
 from collections.abc import Mapping
@@ -45,24 +46,37 @@ class RetryPolicy:
     """How often and how patiently a delivery is attempted. Delays are in seconds.
 
     The delay before attempt n + 1 is drawn from 0 to `first_delay` times 3 to the n - 1, at most `max_delay`: with the
-    defaults a channel that stays down is given up after five delays of together at most ten minutes.
+    defaults a channel that stays down is given up after five delays of together at most ten minutes. After an attempt
+    in doubt it is at least `doubt_delay`, so that a provider which was merely slow has taken the message by the time
+    it is asked for it.
     """
 
     attempts: int = 6
     first_delay: int = 5
     max_delay: int = 900
+    doubt_delay: int = 30
 
     @property
     def max_receive_count(self) -> int:
-        """How often SQS hands a message out before its own redrive.
+        """How often SQS hands a message out before its own redrive, 1,000 times at most.
 
         Well above `attempts`, because the consumer counts attempts itself and dead-letters with the reason. SQS's count
         also rises when a channel merely limits its rate, when a duplicate meets an attempt under way, and when Lambda
         is throttled; none of these may cost a request its delivery.
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
         """
-        return self.attempts + 100
+        return min(1_000, 150 * self.attempts)
+
+    @property
+    def longest(self) -> int:
+        """The longest that all delays together can be."""
+        return sum(max(self.ceiling(attempt), self.doubt_delay) for attempt in range(1, self.attempts))
 
     def ceiling(self, attempt: int) -> int:
         """The longest delay after that failed attempt, counted from 1."""
         growth: int = 3 ** min(attempt - 1, 10)
         return min(self.max_delay, self.first_delay * growth)
+
+
+RETRIES: Mapping[Channel, RetryPolicy] = MappingProxyType({channel: RetryPolicy() for channel in Channel})
+"""The limits of each channel."""

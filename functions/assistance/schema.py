@@ -1,5 +1,7 @@
 """The names in the table: one place for what the functions write and the infrastructure indexes."""
 
+import zlib
+
 PARTITION_KEY = "pk"
 SORT_KEY = "sk"
 TTL = "ttl"
@@ -10,8 +12,19 @@ DELIVERY_PREFIX = "DELIVERY#"
 OUTBOX_INDEX = "outbox"
 OUTBOX_SHARD = "outbox"
 """On a request item only while it is unpublished, so the index lists just what is to be published."""
-CREATED_AT = "created_at"
 
-OUTBOX_SHARDS = 8
-"""One partition of an index takes 1,000 writes a second, and an entry is written and removed once:
+LEDGER_INDEX = "ledger"
+LEDGER_SHARD = "ledger"
+"""On every request item, so the index lists all requests in the order in which they were accepted."""
+
+CREATED_AT = "created_at"
+TOPIC = "topic"
+
+INDEX_SHARDS = 8
+"""One partition of an index takes 1,000 writes a second:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
+
+
+def shard(request_id: str) -> int:
+    """The shard of a request in either index."""
+    return zlib.crc32(request_id.encode()) % INDEX_SHARDS

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from assistance import aws
 from assistance.consumer import consumer
-from assistance.models import AssistanceRequest
+from assistance.models import Outgoing
 from assistance.routing import Channel
 from email_consumer.failures import classify
 from email_consumer.message import compose
@@ -21,17 +21,17 @@ def ses() -> "SESV2Client":
     return aws.ses()
 
 
-def send(request: AssistanceRequest, *, in_doubt: bool) -> str:  # noqa: ARG001
+def send(outgoing: Outgoing) -> str:
     """Send the request. SES can't be asked what it has sent, so in doubt it is sent again. Returns SES's message id."""
     try:
         answer = ses().send_email(
             FromEmailAddress=settings().email_sender,
             Destination={"ToAddresses": list(settings().email_recipients)},
-            Content=compose(request),
+            Content=compose(outgoing),
         )
     except aws.AWS_ERRORS as error:
         raise classify(error) from error
     return answer["MessageId"]
 
 
-lambda_handler = consumer(Channel.EMAIL, send)
+lambda_handler = consumer(Channel.EMAIL, send, prepare=ses)

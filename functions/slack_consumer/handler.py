@@ -1,6 +1,7 @@
 """Delivers requests to a Slack channel."""
 
 import logging
+import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -16,15 +17,16 @@ from slack_sdk.web import SlackResponse
 from assistance import aws
 from assistance.consumer import consumer
 from assistance.errors import PermanentFailure, TransientFailure
-from assistance.models import AssistanceRequest
+from assistance.models import Outgoing
 from assistance.observability import logger
 from assistance.routing import Channel
 from slack_consumer.failures import AUTHENTICATION, classify
-from slack_consumer.message import compose
+from slack_consumer.message import compose, payload
 from slack_consumer.settings import settings
 
 TIMEOUT_SECONDS = 8
 TOKEN_MAX_AGE_SECONDS = 300
+PAGE = 200
 
 # The SDK logs the bodies that it can't parse; what is ours to log, we log.
 _silent = logging.getLogger("slack_sdk.silent")
@@ -76,20 +78,27 @@ def _call(method: Callable[[WebClient], SlackResponse], bot_token: str) -> dict[
     except TimeoutError as error:
         raise TransientFailure("timeout", in_doubt=True) from error
     except (OSError, HTTPException) as error:
-        raise TransientFailure("connection_error", in_doubt=True) from error
+        raise TransientFailure("connection_error", in_doubt=not _never_reached(error)) from error
     if not isinstance(data, dict):
         raise TransientFailure("unexpected_answer", in_doubt=True)
     return data
 
 
-def posted(request: AssistanceRequest) -> str | None:
+def _never_reached(error: Exception) -> bool:
+    """Whether there was nobody to take the message. urllib keeps the cause in `reason`."""
+    return isinstance(getattr(error, "reason", error), ConnectionRefusedError | socket.gaierror)
+
+
+def posted(outgoing: Outgoing) -> str | None:
     """The `ts` of the message that an earlier attempt posted for this request, if one did.
 
     https://docs.slack.dev/reference/methods/conversations.history; it takes a channel's id, not its name, and the
-    history scope. Without them nothing can be looked up, and the request is sent again.
+    history scope. Without them nothing can be looked up, and the request is sent again. When Slack limits the rate, the
+    look-up, and so the attempt, is put off.
     """
     # A minute earlier than the request: our clock and Slack's may differ.
-    oldest = datetime.fromisoformat(request.created_at) - timedelta(minutes=1)
+    oldest = datetime.fromisoformat(outgoing.request.created_at) - timedelta(minutes=1)
+    wanted = payload(outgoing)
     cursor: str | None = None
     while True:
         try:
@@ -99,27 +108,39 @@ def posted(request: AssistanceRequest) -> str | None:
                     channel=settings().slack_channel,
                     oldest=str(oldest.timestamp()),
                     include_all_metadata=True,
-                    limit=200,
+                    limit=PAGE,
                     cursor=cursor,
                 )
             )
         except PermanentFailure as error:
-            logger.warning("can't look up what was posted", request_id=request.id, error_code=error.code)
+            logger.warning("can't look up what was posted", request_id=outgoing.request.id, error_code=error.code)
             return None
-        for message in page["messages"]:
-            if message.get("metadata", {}).get("event_payload", {}).get("request_id") == request.id:
+        except TransientFailure as error:
+            # The look-up itself posts nothing.
+            raise type(error)(error.code, retry_after=error.retry_after) from error
+        for message in _messages(page):
+            if (message.get("metadata") or {}).get("event_payload") == wanted:
                 return str(message["ts"])
-        cursor = page.get("response_metadata", {}).get("next_cursor")
+        cursor = (page.get("response_metadata") or {}).get("next_cursor")
         if not cursor:
             return None
 
 
-def send(request: AssistanceRequest, *, in_doubt: bool) -> str:
+def _messages(page: dict[str, Any]) -> list[dict[str, Any]]:
+    messages = page.get("messages")
+    if not isinstance(messages, list):
+        raise TransientFailure("unexpected_answer")
+    return [message for message in messages if isinstance(message, dict)]
+
+
+def send(outgoing: Outgoing) -> str:
     """Post the request, unless an earlier attempt turns out to have done so. Returns the message's `ts`."""
-    if in_doubt and (ts := posted(request)):
+    if outgoing.in_doubt and (ts := posted(outgoing)):
         return ts
-    answer = call(partial(WebClient.chat_postMessage, channel=settings().slack_channel, **compose(request)))
+    answer = call(partial(WebClient.chat_postMessage, channel=settings().slack_channel, **compose(outgoing)))
+    if not isinstance(answer.get("ts"), str):
+        raise TransientFailure("unexpected_answer", in_doubt=True)
     return str(answer["ts"])
 
 
-lambda_handler = consumer(Channel.SLACK, send)
+lambda_handler = consumer(Channel.SLACK, send, prepare=secrets)

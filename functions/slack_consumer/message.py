@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from assistance.models import AssistanceRequest
-from assistance.text import printable
+from assistance.models import Outgoing
+from assistance.text import explain, printable
 
 # https://docs.slack.dev/reference/block-kit/blocks/section-block
 MAX_BLOCK_CHARACTERS: Final = 3_000
@@ -29,27 +29,32 @@ def split(text: str, limit: int = MAX_BLOCK_CHARACTERS) -> list[str]:
     return pieces
 
 
-def compose(request: AssistanceRequest) -> dict[str, Any]:
-    """The arguments of `chat.postMessage`: text, blocks, and metadata by which the message can be found again.
+def payload(outgoing: Outgoing) -> dict[str, str]:
+    """The metadata by which the message can be found again: https://docs.slack.dev/messaging/message-metadata."""
+    force = {"force": outgoing.force} if outgoing.force else {}
+    return {"request_id": outgoing.request.id, **force}
+
+
+def compose(outgoing: Outgoing) -> dict[str, Any]:
+    """The arguments of `chat.postMessage`: text, blocks and metadata.
 
     `verbatim` keeps Slack from making links, channel names or mentions out of what the customer typed.
     """
+    request = outgoing.request
     title = f"New {request.topic} request"
     description = [
         {"type": "section", "text": {"type": "mrkdwn", "text": piece, "verbatim": True}}
         for piece in split(printable(request.description))
     ]
+    notes = [f"{request.id} · {request.created_at}", *explain(outgoing)]
     return {
         "text": title,
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": title}},
             *description,
-            {
-                "type": "context",
-                "elements": [{"type": "mrkdwn", "text": f"{request.id} · {request.created_at}", "verbatim": True}],
-            },
+            {"type": "context", "elements": [{"type": "mrkdwn", "text": note, "verbatim": True} for note in notes]},
         ],
-        "metadata": {"event_type": METADATA_EVENT, "event_payload": {"request_id": request.id}},
+        "metadata": {"event_type": METADATA_EVENT, "event_payload": payload(outgoing)},
         "unfurl_links": False,
         "unfurl_media": False,
     }

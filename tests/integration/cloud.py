@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -15,7 +15,16 @@ from moto import mock_aws
 
 from assistance.clock import utc_now
 from assistance.routing import Channel
-from assistance.schema import CREATED_AT, OUTBOX_INDEX, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY
+from assistance.schema import (
+    CREATED_AT,
+    LEDGER_INDEX,
+    LEDGER_SHARD,
+    OUTBOX_INDEX,
+    OUTBOX_SHARD,
+    PARTITION_KEY,
+    SORT_KEY,
+    TOPIC,
+)
 
 RETENTION = timedelta(days=90)
 HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "reconciler")
@@ -43,6 +52,7 @@ class Cloud:
     environment: dict[str, str]
     queues: dict[Channel, str]
     dlqs: dict[Channel, str]
+    subscription_dlqs: dict[Channel, str]
     table: Any
     streams: Any
     sqs: Any
@@ -81,8 +91,12 @@ class Cloud:
         request_id: str = answer["json"]["id"]
         return request_id
 
+    def show(self, request_id: str) -> dict[str, Any]:
+        shown: dict[str, Any] = self.call("GET", f"/assistance-requests/{request_id}")["json"]
+        return shown
+
     def status(self, request_id: str) -> str:
-        return str(self.call("GET", f"/assistance-requests/{request_id}")["json"]["status"])
+        return str(self.show(request_id)["status"])
 
     def stream_records(self) -> list[dict[str, Any]]:
         """The stream's new records that pass the event source's filter."""
@@ -156,12 +170,20 @@ class Cloud:
             self.sqs.send_message(QueueUrl=self.queues[channel], MessageBody=message["Body"])
             self.sqs.delete_message(QueueUrl=self.dlqs[channel], ReceiptHandle=message["ReceiptHandle"])
 
-    def reconcile(self, later: timedelta = timedelta(0)) -> int:
-        """Invoke the reconciler as if that much time had passed; how many requests it published."""
+    def reconcile(self, later: timedelta = timedelta(0), *, dry_run: bool = False) -> dict[str, Any]:
+        """Invoke the reconciler as if that much time had passed; its answer."""
         deployed = importlib.import_module("reconciler.handler")
-        ahead = replace(deployed.reconciler(), clock=lambda: utc_now() + later)
-        with patch.object(deployed, "reconciler", lambda: ahead):
-            return int(deployed.lambda_handler({}, self.context)["published"])
+
+        def clock() -> datetime:
+            return utc_now() + later
+
+        ahead = replace(deployed.outbox(), clock=clock), replace(deployed.ledger(), clock=clock)
+        with (
+            patch.object(deployed, "outbox", lambda: ahead[0]),
+            patch.object(deployed, "ledger", lambda: ahead[1]),
+        ):
+            answer: dict[str, Any] = deployed.lambda_handler({"dry_run": dry_run}, self.context)
+            return answer
 
 
 def _table() -> Any:  # noqa: ANN401
@@ -176,6 +198,7 @@ def _table() -> Any:  # noqa: ANN401
             {"AttributeName": PARTITION_KEY, "AttributeType": "S"},
             {"AttributeName": SORT_KEY, "AttributeType": "S"},
             {"AttributeName": OUTBOX_SHARD, "AttributeType": "N"},
+            {"AttributeName": LEDGER_SHARD, "AttributeType": "N"},
             {"AttributeName": CREATED_AT, "AttributeType": "S"},
         ],
         GlobalSecondaryIndexes=[
@@ -186,7 +209,15 @@ def _table() -> Any:  # noqa: ANN401
                     {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
+            },
+            {
+                "IndexName": LEDGER_INDEX,
+                "KeySchema": [
+                    {"AttributeName": LEDGER_SHARD, "KeyType": "HASH"},
+                    {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": [TOPIC]},
+            },
         ],
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
     )
@@ -198,9 +229,10 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
     with mock_aws():
         table, sns, sqs = _table(), boto3.client("sns"), boto3.client("sqs")
         topic = sns.create_topic(Name="topic")["TopicArn"]
-        queues, dlqs = {}, {}
+        queues, dlqs, subscription_dlqs = {}, {}, {}
         for channel in Channel:
             dlqs[channel] = sqs.create_queue(QueueName=f"{channel}-dlq")["QueueUrl"]
+            subscription_dlqs[channel] = sqs.create_queue(QueueName=f"{channel}-subscription-dlq")["QueueUrl"]
             queues[channel] = sqs.create_queue(QueueName=f"{channel}")["QueueUrl"]
             sns.subscribe(
                 TopicArn=topic,
@@ -219,6 +251,14 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 "RETRY_ATTEMPTS": "3",
                 "RETRY_FIRST_DELAY": "0",
                 "RETRY_MAX_DELAY": "0",
+                "RETRY_DOUBT_DELAY": "0",
+                "OVERDUE_SECONDS": "900",
+                "QUEUES": json.dumps(
+                    {
+                        channel: {"queue": queues[channel], "dlqs": [dlqs[channel], subscription_dlqs[channel]]}
+                        for channel in Channel
+                    }
+                ),
                 "SLACK_TOKEN_SECRET": secret,
                 "SLACK_CHANNEL": "C0ASSIST",
                 "SLACK_API_URL": slack_api_url,
@@ -227,6 +267,7 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
             },
             queues=queues,
             dlqs=dlqs,
+            subscription_dlqs=subscription_dlqs,
             table=table,
             streams=boto3.client("dynamodbstreams"),
             sqs=sqs,

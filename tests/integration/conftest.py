@@ -13,7 +13,7 @@ CACHED = {
     "stream_producer.handler": ("publisher",),
     "slack_consumer.handler": ("secrets",),
     "email_consumer.handler": ("ses",),
-    "reconciler.handler": ("reconciler",),
+    "reconciler.handler": ("requests", "outbox", "ledger"),
 }
 
 

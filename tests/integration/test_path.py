@@ -1,15 +1,20 @@
 """The whole path: from the bot's call to Slack and the inbox."""
 
 import json
+import os
 from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from moto.sesv2.models import sesv2_backends
 
-from assistance.requests import Requests, delivery_key, request_key
+from assistance.deliveries import delivery_key, request_key
 from assistance.routing import ROUTES, Channel, Topic
 from local.slack_server import SlackServer
+from reconciler.lease import lease
 from tests.integration.cloud import Cloud
+from tests.integration.conftest import forget
 
 OVERDUE = timedelta(seconds=61)
 
@@ -22,6 +27,10 @@ def emails() -> list[str]:
 
 def arrived(slack: SlackServer, description: str) -> int:
     return sum(description in json.dumps(message) for message in [*slack.messages, *emails()])
+
+
+def published(answer: dict[str, Any]) -> int:
+    return int(answer.get("outbox", {"published": 0})["published"])
 
 
 def test_every_topic_arrives_on_its_channels_and_ends_delivered(stack: Cloud, slack: SlackServer) -> None:
@@ -77,9 +86,9 @@ def test_one_damaged_stream_record_is_reported_and_delays_no_other(stack: Cloud)
 
 def test_what_the_producer_never_saw_the_reconciler_publishes(stack: Cloud, slack: SlackServer) -> None:
     request_id = stack.post("sales", "unseen")
-    assert stack.reconcile() == 0, "within the grace period it is the stream's"
-    assert stack.reconcile(later=OVERDUE) == 1
-    assert stack.reconcile(later=OVERDUE) == 0
+    assert published(stack.reconcile()) == 0, "within the grace period it is the stream's"
+    assert published(stack.reconcile(later=OVERDUE)) == 1
+    assert published(stack.reconcile(later=OVERDUE)) == 0
     stack.consume_until_quiet(Channel.SLACK)
     assert stack.status(request_id) == "delivered"
     assert arrived(slack, "unseen") == 1
@@ -88,20 +97,19 @@ def test_what_the_producer_never_saw_the_reconciler_publishes(stack: Cloud, slac
 def test_a_sweep_goes_oldest_first_and_leaves_to_the_next_what_it_has_no_time_for(stack: Cloud) -> None:
     ids = [stack.post("sales") for _ in range(3)]
     stack.context.remaining_ms = 1_000
-    assert stack.reconcile(later=OVERDUE) == 0
+    assert published(stack.reconcile(later=OVERDUE)) == 0
     stack.context.remaining_ms = 30_000
-    assert stack.reconcile(later=OVERDUE) == 3
+    assert published(stack.reconcile(later=OVERDUE)) == 3
     received = [json.loads(record["body"])["request"]["id"] for record in stack.receive(Channel.SLACK)]
     assert received == ids
 
 
 def test_two_sweeps_never_run_at_once(stack: Cloud) -> None:
     stack.post("sales")
-    requests = Requests(stack.table)
-    with requests.lease("another sweep", timedelta(seconds=50)) as ours:
+    with lease(stack.table, "another sweep", timedelta(seconds=50)) as ours:
         assert ours
-        assert stack.reconcile(later=OVERDUE) == 0
-    assert stack.reconcile(later=OVERDUE) == 1
+        assert published(stack.reconcile(later=OVERDUE)) == 0
+    assert published(stack.reconcile(later=OVERDUE)) == 1
 
 
 def test_a_request_that_re_enters_the_outbox_is_published_to_its_new_channels(stack: Cloud, slack: SlackServer) -> None:
@@ -109,8 +117,12 @@ def test_a_request_that_re_enters_the_outbox_is_published_to_its_new_channels(st
     stale = stack.stream_records()
     stack.table.update_item(
         Key=request_key(request_id),
-        UpdateExpression="SET outbox = :shard, outbox_channels = :channels",
-        ExpressionAttributeValues={":shard": 0, ":channels": ["email"]},
+        UpdateExpression="SET outbox = :shard, outbox_channels = :channels, fallback = :fallback",
+        ExpressionAttributeValues={
+            ":shard": 0,
+            ":channels": ["email"],
+            ":fallback": {"channel": "email", "failed_channel": "slack", "error": "is_archived"},
+        },
     )
     stack.produce(stale)
     assert stack.produce() == [], "publishing the first entry late has not removed the second"
@@ -118,25 +130,138 @@ def test_a_request_that_re_enters_the_outbox_is_published_to_its_new_channels(st
     assert stack.status(request_id) == "delivered"
 
 
-def test_a_slack_outage_ends_in_the_dlq_and_the_request_reads_failed_until_it_is_redriven(
+def fail_on_slack(stack: Cloud, slack: SlackServer, description: str) -> str:
+    """A request whose own channel has given up."""
+    slack.fail("status", status=503)
+    request_id = stack.post("sales", description)
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    slack.fail("none")
+    assert stack.status(request_id) == "failed"
+    return request_id
+
+
+def test_a_slack_outage_ends_in_the_dlq_with_the_reason_and_the_request_reads_so(
     stack: Cloud, slack: SlackServer
 ) -> None:
     slack.fail("status", status=503)
     request_id = stack.post("sales", "outage")
     stack.produce()
     stack.consume(Channel.SLACK)
-    assert stack.status(request_id) == "retrying"
+    shown = stack.show(request_id)
+    assert shown["status"] == "retrying"
+    assert shown["deliveries"][0]["next_attempt_at"]
     stack.consume_until_quiet(Channel.SLACK)
     assert stack.status(request_id) == "failed"
     [letter] = stack.dead_letters(Channel.SLACK)
     assert json.loads(letter["Body"])["request"]["id"] == request_id
     assert letter["MessageAttributes"]["error_code"]["StringValue"] == "http_503"
 
-    slack.fail("none")
+
+def test_the_fallback_delivers_what_failed_and_says_why(stack: Cloud, slack: SlackServer) -> None:
+    request_id = fail_on_slack(stack, slack, "fall back")
+    stack.produce()
+    stack.consume_until_quiet(Channel.EMAIL)
+    shown = stack.show(request_id)
+    assert shown["status"] == "delivered"
+    assert {d["channel"]: d["status"] for d in shown["deliveries"]} == {"slack": "failed", "email": "delivered"}
+    [mail] = emails()
+    assert "fall back" in mail
+    assert "because delivery by slack failed: http_503" in mail
+
+
+def test_what_the_fallback_delivered_a_redrive_does_not_send(stack: Cloud, slack: SlackServer) -> None:
+    request_id = fail_on_slack(stack, slack, "fall back")
+    stack.produce()
+    stack.consume_until_quiet(Channel.EMAIL)
+    before = stack.show(request_id)
+    stack.redrive(Channel.SLACK)
+    stack.consume_until_quiet(Channel.SLACK)
+    assert not stack.dead_letters(Channel.SLACK)
+    assert not slack.messages
+    assert stack.show(request_id) == before, "and the redrive left no trace"
+
+
+def test_a_redrive_waits_for_the_fallback_to_end(stack: Cloud, slack: SlackServer) -> None:
+    request_id = fail_on_slack(stack, slack, "fall back")
+    stack.redrive(Channel.SLACK)
+    [record] = stack.receive(Channel.SLACK)
+    assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
+    assert not slack.messages
+    assert stack.status(request_id) == "failed"
+
+
+def test_a_fallback_has_no_fallback_and_a_redrive_of_it_delivers(stack: Cloud, slack: SlackServer) -> None:
+    request_id = fail_on_slack(stack, slack, "both down")
+    [entry] = stack.stream_records()
+    with patch.dict(os.environ, {"EMAIL_SENDER": "nobody@example.com"}):
+        stack.produce([entry])
+        forget()
+        stack.consume_until_quiet(Channel.EMAIL)
+    assert stack.status(request_id) == "failed"
+    assert stack.stream_records() == [], "nothing re-enters the outbox"
+    assert len(stack.dead_letters(Channel.EMAIL)) == 1
+    forget()
     stack.redrive(Channel.SLACK)
     stack.consume_until_quiet(Channel.SLACK)
     assert stack.status(request_id) == "delivered"
-    assert arrived(slack, "outage") == 1
+    assert arrived(slack, "both down") == 1
+
+
+def test_a_redrive_of_an_attempt_in_doubt_looks_before_it_posts(
+    stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETRY_ATTEMPTS", "1")
+    forget()
+    slack.fail("drop", times=1)
+    request_id = stack.post("sales", "dropped")
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "failed"
+    stack.table.update_item(
+        Key=request_key(request_id),
+        UpdateExpression="REMOVE outbox, outbox_channels, fallback",
+    )
+    stack.redrive(Channel.SLACK)
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "delivered"
+    assert arrived(slack, "dropped") == 1
+
+
+def test_each_attempt_is_told_with_its_outcome(stack: Cloud, slack: SlackServer) -> None:
+    slack.fail("drop", times=1)
+    request_id = stack.post("sales")
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    [delivery] = stack.show(request_id)["deliveries"]
+    outcomes = [(a["outcome"], a.get("error"), a.get("in_doubt", False)) for a in delivery["timeline"]]
+    assert outcomes == [("retrying", "connection_error", True), ("delivered", None, False)]
+
+
+def test_a_forced_send_is_made_once_for_each_decision_and_recorded(stack: Cloud, slack: SlackServer) -> None:
+    request_id = stack.post("sales", "once more")
+    stack.produce()
+    [record] = stack.receive(Channel.SLACK)
+    stack.consume(Channel.SLACK, [record])
+    forced = {**record, "body": json.dumps({**json.loads(record["body"]), "force": "by-hand-1"})}
+    for _ in range(2):
+        stack.consume(Channel.SLACK, [forced])
+    assert arrived(slack, "once more") == 2
+    [delivery] = stack.show(request_id)["deliveries"]
+    assert [attempt.get("forced", False) for attempt in delivery["timeline"]] == [False, True]
+    assert delivery["status"] == "delivered"
+
+
+def test_a_forced_send_that_fails_takes_nothing_back(stack: Cloud, slack: SlackServer) -> None:
+    request_id = stack.post("sales")
+    stack.produce()
+    [record] = stack.receive(Channel.SLACK)
+    stack.consume(Channel.SLACK, [record])
+    slack.fail("error", error="is_archived")
+    stack.consume(Channel.SLACK, [{**record, "body": json.dumps({**json.loads(record["body"]), "force": "1"})}])
+    assert stack.status(request_id) == "delivered"
+    assert len(stack.dead_letters(Channel.SLACK)) == 1
+    assert stack.stream_records() == [], "and no fallback is used"
 
 
 def test_a_permanent_failure_is_not_retried(stack: Cloud, slack: SlackServer) -> None:

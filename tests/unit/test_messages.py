@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, OutboxEntry
+from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, OutboxEntry, Outgoing
 from assistance.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
 from assistance.routing import Channel, Topic
 from assistance.text import printable
@@ -27,7 +27,7 @@ def request(description: str) -> AssistanceRequest:
 
 @given(DESCRIPTIONS | LONGEST)
 def test_slack_gets_every_character_escaped_in_blocks_of_the_allowed_size(description: str) -> None:
-    message = slack.compose(request(description))
+    message = slack.compose(Outgoing(request(description)))
     sections = [block["text"]["text"] for block in message["blocks"] if block["type"] == "section"]
     restored = "".join(sections).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     assert restored == printable(description)
@@ -38,19 +38,19 @@ def test_slack_gets_every_character_escaped_in_blocks_of_the_allowed_size(descri
 
 @given(DESCRIPTIONS)
 def test_email_headers_hold_nothing_that_a_customer_wrote(description: str) -> None:
-    subject = email.compose(request(description))["Simple"]["Subject"]["Data"]
-    assert subject == email.compose(request("other"))["Simple"]["Subject"]["Data"]
+    subject = email.compose(Outgoing(request(description)))["Simple"]["Subject"]["Data"]
+    assert subject == email.compose(Outgoing(request("other")))["Simple"]["Subject"]["Data"]
 
 
 @given(DESCRIPTIONS)
 def test_email_shows_the_description_as_text_and_escaped_in_html(description: str) -> None:
-    body = email.compose(request(description))["Simple"]["Body"]
+    body = email.compose(Outgoing(request(description)))["Simple"]["Body"]
     assert printable(description) in body["Text"]["Data"]
     assert html.escape(printable(description)) in body["Html"]["Data"]
 
 
 def test_no_html_of_a_customers_reaches_the_mail() -> None:
-    body = email.compose(request("<script>alert(1)</script>"))["Simple"]["Body"]
+    body = email.compose(Outgoing(request("<script>alert(1)</script>")))["Simple"]["Body"]
     assert "<script>" not in body["Html"]["Data"]
 
 

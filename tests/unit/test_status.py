@@ -1,13 +1,22 @@
 """A status follows from what has happened, and only moves forward."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.models import Delivery, Status, overall
-from assistance.requests import delivery_of
+from assistance.deliveries import delivery_of
+from assistance.models import AssistanceRequest, Delivery, Fallback, RequestRecord, Status
 from assistance.routing import ROUTES, Channel, Topic
 
-ORDER = list(Status)
+NOW = "2026-01-01T00:00:00.000Z"
+REQUEST = AssistanceRequest(id="0190", topic=Topic.SALES, description="help", created_at=NOW)
+FALLBACK = Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
+
+
+def record(*deliveries: Delivery, published: bool = True, fallback: Fallback | None = None) -> RequestRecord:
+    return RequestRecord(
+        REQUEST, ROUTES[REQUEST.topic].channels, NOW if published else None, deliveries, fallback=fallback
+    )
 
 
 def delivery(channel: Channel, status: Status) -> Delivery:
@@ -15,27 +24,36 @@ def delivery(channel: Channel, status: Status) -> Delivery:
 
 
 def test_a_request_reads_as_far_as_it_has_come() -> None:
-    assert overall(Topic.SALES, None, []) is Status.ACCEPTED
-    assert overall(Topic.SALES, "2026-01-01T00:00:00.000Z", []) is Status.PUBLISHED
+    assert record(published=False).status is Status.ACCEPTED
+    assert record().status is Status.PUBLISHED
     for status in (Status.SENDING, Status.RETRYING, Status.DELIVERED, Status.FAILED):
-        assert overall(Topic.SALES, None, [delivery(Channel.SLACK, status)]) is status
+        assert record(delivery(Channel.SLACK, status)).status is status
 
 
 def test_a_late_mark_of_the_publication_moves_nothing_back() -> None:
-    for topic, route in ROUTES.items():
-        deliveries = [delivery(channel, Status.DELIVERED) for channel in route.channels]
-        assert overall(topic, None, deliveries) is overall(topic, "2026-01-01T00:00:00.000Z", deliveries)
+    for status in (Status.SENDING, Status.RETRYING, Status.DELIVERED, Status.FAILED):
+        done = delivery(Channel.SLACK, status)
+        assert record(done, published=False).status is record(done).status
 
 
-@given(topic=st.sampled_from(Topic), failed=st.sampled_from([Status.FAILED, Status.RETRYING, Status.SENDING]))
-def test_what_the_fallback_delivered_is_delivered(topic: Topic, failed: Status) -> None:
-    route = ROUTES[topic]
-    assert route.fallback is not None
-    deliveries = [delivery(channel, failed) for channel in route.channels]
-    assert overall(topic, None, [*deliveries, delivery(route.fallback, Status.DELIVERED)]) is Status.DELIVERED
+@given(failed=st.sampled_from([Status.FAILED, Status.RETRYING, Status.SENDING]))
+def test_what_the_fallback_delivered_is_delivered(failed: Status) -> None:
+    both = (delivery(Channel.SLACK, failed), delivery(Channel.EMAIL, Status.DELIVERED))
+    assert record(*both, fallback=FALLBACK).status is Status.DELIVERED
 
 
-def test_a_redriven_attempt_under_way_reads_failed_until_it_is_delivered() -> None:
-    item = {"sk": "DELIVERY#slack", "status": "sending", "attempts": 7, "failed_at": "2026-01-01T00:00:00.000Z"}
-    assert delivery_of(item).status is Status.FAILED
-    assert delivery_of({**item, "status": "delivered"}).status is Status.DELIVERED
+def test_a_request_whose_fallback_is_under_way_has_not_ended() -> None:
+    failed = delivery(Channel.SLACK, Status.FAILED)
+    assert record(failed, fallback=FALLBACK).pending == (Channel.EMAIL,)
+    assert record(failed, delivery(Channel.EMAIL, Status.FAILED), fallback=FALLBACK).pending == ()
+    assert record(failed).pending == ()
+
+
+@pytest.mark.parametrize("under_way", ["sending", "retrying"])
+def test_an_attempt_under_way_takes_nothing_back(under_way: str) -> None:
+    item = {"sk": "DELIVERY#slack", "status": under_way, "attempts": 7}
+    failed = {**item, "failed_at": "2026-01-01T00:00:00.000Z"}
+    assert delivery_of(failed).status is Status.FAILED
+    assert delivery_of({**failed, "status": "delivered"}).status is Status.DELIVERED
+    assert delivery_of({**item, "delivered_at": "2026-01-01T00:00:00.000Z"}).status is Status.DELIVERED
+    assert delivery_of({**failed, "delivered_at": "2026-01-02T00:00:00.000Z"}).status is Status.DELIVERED

@@ -1,0 +1,128 @@
+"""Looking at dead letters without consuming them."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+# While they are looked at, the letters are in flight. The alarms count those too.
+LOOK_SECONDS: Final = 30
+_RECEIVE = 10
+UNKNOWN: Final = "dead_lettered"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One message in a dead-letter queue. `reason` is an error code; `sent_at` is in milliseconds since 1970.
+
+    `request_id` is None where the message does not even say that.
+    """
+
+    queue_url: str
+    message_id: str
+    receipt_handle: str
+    body: str
+    request_id: str | None
+    reason: str
+    sent_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages a queue holds, approximately.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html
+    """
+
+    waiting: int
+    in_flight: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.waiting + self.in_flight
+
+
+def depth(sqs: "SQSClient", queue_url: str) -> Depth:
+    """How many messages are in the queue. Raises what boto3 raises."""
+    counts = sqs.get_queue_attributes(
+        QueueUrl=queue_url,
+        AttributeNames=[
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesDelayed",
+            "ApproximateNumberOfMessagesNotVisible",
+        ],
+    )["Attributes"]
+    waiting = int(counts["ApproximateNumberOfMessages"]) + int(counts.get("ApproximateNumberOfMessagesDelayed", 0))
+    return Depth(waiting, int(counts["ApproximateNumberOfMessagesNotVisible"]))
+
+
+@contextmanager
+def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000) -> Iterator[list[DeadLetter]]:
+    """Hold up to `limit` letters of the queue; those still there afterwards are visible again.
+
+    Raises what boto3 raises. Whoever is killed while looking leaves them invisible for `LOOK_SECONDS` at most.
+    """
+    letters: dict[str, DeadLetter] = {}
+    try:
+        while len(letters) < limit:
+            messages = sqs.receive_message(
+                QueueUrl=queue_url,
+                MaxNumberOfMessages=_RECEIVE,
+                VisibilityTimeout=LOOK_SECONDS,
+                # Long polling asks all of SQS's servers, so an empty answer means an empty queue:
+                # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
+                WaitTimeSeconds=1,
+                MessageAttributeNames=["All"],
+                MessageSystemAttributeNames=["SentTimestamp"],
+            ).get("Messages", [])
+            if not messages:
+                break
+            letters |= {message["MessageId"]: _letter(queue_url, message) for message in messages}
+        yield list(letters.values())
+    finally:
+        _release(sqs, queue_url, list(letters.values()))
+
+
+def _release(sqs: "SQSClient", queue_url: str, letters: list[DeadLetter]) -> None:
+    for start in range(0, len(letters), _RECEIVE):
+        sqs.change_message_visibility_batch(
+            QueueUrl=queue_url,
+            Entries=[
+                {"Id": str(index), "ReceiptHandle": letter.receipt_handle, "VisibilityTimeout": 0}
+                for index, letter in enumerate(letters[start : start + _RECEIVE])
+            ],
+        )
+
+
+def _letter(queue_url: str, message: "MessageTypeDef") -> DeadLetter:
+    attributes = message.get("MessageAttributes", {})
+    # Ours, or SNS's: https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
+    reason = next((attributes[name]["StringValue"] for name in ("error_code", "ErrorCode") if name in attributes), None)
+    return DeadLetter(
+        queue_url=queue_url,
+        message_id=message["MessageId"],
+        receipt_handle=message["ReceiptHandle"],
+        body=message["Body"],
+        request_id=request_id_in(message["Body"]),
+        reason=reason or UNKNOWN,
+        sent_at=int(message["Attributes"]["SentTimestamp"]),
+    )
+
+
+def request_id_in(body: str) -> str | None:
+    """The id of the request that a message is about, however little else of it can be read."""
+    try:
+        document: Any = json.loads(body)
+        if isinstance(document, dict) and isinstance(document.get("Message"), str):
+            # SNS's envelope.
+            document = json.loads(document["Message"])
+        return str(uuid.UUID(document["request"]["id"]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None

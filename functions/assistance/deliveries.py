@@ -1,0 +1,192 @@
+"""Delivery items: how they read, and how a delivery fails for good."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from assistance.clock import timestamp
+from assistance.models import Attempt, Delivery, Fallback, Status
+from assistance.routing import ROUTES, Channel, Topic
+from assistance.schema import DELIVERY_PREFIX, OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY, shard
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+Item: TypeAlias = Mapping[str, Any]
+
+
+def request_key(request_id: str) -> dict[str, str]:
+    """The key of a request item."""
+    return {PARTITION_KEY: request_id, SORT_KEY: REQUEST}
+
+
+def delivery_key(request_id: str, channel: Channel) -> dict[str, str]:
+    """The key of a delivery item."""
+    return {PARTITION_KEY: request_id, SORT_KEY: f"{DELIVERY_PREFIX}{channel}"}
+
+
+def expiry(created_at: str, retention: timedelta) -> int:
+    """The `ttl` of everything about a request: when DynamoDB may forget it, in seconds since 1970."""
+    return int((datetime.fromisoformat(created_at) + retention).timestamp())
+
+
+def settled(item: Item) -> Status | None:
+    """What has been said for good about a delivery. An attempt under way since does not take it back."""
+    if item["status"] in {Status.DELIVERED, Status.FAILED}:
+        return Status(item["status"])
+    delivered, failed = str(item.get("delivered_at", "")), str(item.get("failed_at", ""))
+    if not (delivered or failed):
+        return None
+    return Status.FAILED if failed > delivered else Status.DELIVERED
+
+
+def delivery_of(item: Item) -> Delivery:
+    """The delivery that a delivery item holds."""
+    status = settled(item) or Status(item["status"])
+    timeline = _timeline(item)
+    claimed_until = item.get("claim_expires_at") if item["status"] == Status.SENDING else None
+    return Delivery(
+        channel=Channel(str(item[SORT_KEY]).removeprefix(DELIVERY_PREFIX)),
+        status=status,
+        attempts=int(item.get("attempts", 0)),
+        last_error=item.get("last_error"),
+        first_attempt_at=timeline[0].at if timeline else None,
+        last_attempt_at=timeline[-1].at if timeline else None,
+        next_attempt_at=item.get("next_attempt_at"),
+        delivered_at=item.get("delivered_at"),
+        confirmed_at=item.get("confirmed_at"),
+        failed_at=item.get("failed_at") if status is Status.FAILED else None,
+        claimed_until=claimed_until and timestamp(datetime.fromtimestamp(int(claimed_until) / 1000, UTC)),
+        timeline=timeline,
+    )
+
+
+def _timeline(item: Item) -> tuple[Attempt, ...]:
+    entries: list[Item] = item.get("timeline", [])
+    attempts = []
+    for index, entry in enumerate(entries):
+        under_way = index == len(entries) - 1 and item["status"] == Status.SENDING
+        # An attempt that was killed has written no outcome, and may have reached the provider.
+        outcome = entry.get("outcome") or (Status.SENDING if under_way else "unknown")
+        attempts.append(
+            Attempt(
+                at=str(entry["at"]),
+                outcome=str(outcome),
+                error=entry.get("error"),
+                in_doubt=bool(entry.get("in_doubt", outcome == "unknown")),
+                forced=bool(entry.get("forced", False)),
+            )
+        )
+    return tuple(attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A delivery that has failed for good. `in_doubt`: the provider may have it all the same."""
+
+    request_id: str
+    topic: Topic
+    channel: Channel
+    code: str
+    in_doubt: bool
+    at: str
+    ttl: int
+    """Of the delivery item, should there be none yet."""
+
+    @property
+    def fallback(self) -> Channel | None:
+        """The channel to use instead. A fallback has none."""
+        route = ROUTES[self.topic]
+        return route.fallback if self.channel in route.channels else None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A DynamoDB condition on the delivery item: what must still be true of it."""
+
+    expression: str
+    names: Mapping[str, str]
+    values: Mapping[str, Any]
+
+
+def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) -> bool:
+    """Record the failure and put the request back into the outbox for its fallback, in one conditional write.
+
+    `entry` names the place in the timeline that tells of it: `timeline[n]`, or `timeline` to append. Returns whether
+    the condition held; where it did not, nothing is written. Raises what boto3 raises.
+    """
+    delivery = _failed_delivery(table.name, failure, condition, entry)
+    fallback = _re_entry(table.name, failure)
+    client = table.meta.client
+    # A request falls back once only, and one that is gone has nothing to fall back with: then only the failure.
+    for operations in ([delivery, fallback], [delivery]) if fallback else ([delivery],):
+        try:
+            client.transact_write_items(TransactItems=operations)  # type: ignore[arg-type]
+        except client.exceptions.TransactionCanceledException as cancelled:
+            reasons = [reason["Code"] for reason in cancelled.response["CancellationReasons"]]
+            if reasons[0] == "ConditionalCheckFailed":
+                return False
+            if reasons[1:] != ["ConditionalCheckFailed"]:
+                raise
+        else:
+            return True
+    return False
+
+
+def _failed_delivery(table_name: str, failure: Failure, condition: Condition, entry: str) -> dict[str, Any]:
+    happened = {"at": failure.at, "outcome": Status.FAILED, "error": failure.code}
+    values: dict[str, Any] = {
+        ":failed": Status.FAILED,
+        ":code": failure.code,
+        ":at": failure.at,
+        ":doubt": failure.in_doubt,
+        ":zero": 0,
+        ":ttl": failure.ttl,
+        **condition.values,
+    }
+    if entry == "timeline":
+        told = "timeline = list_append(if_not_exists(timeline, :none), :happened)"
+        values |= {":none": [], ":happened": [happened]}
+    else:
+        told = f"{entry}.outcome = :failed, {entry}.#error = :code, {entry}.in_doubt = :doubt"
+    names = {"#status": "status", "#ttl": "ttl", **condition.names}
+    if entry != "timeline":
+        names["#error"] = "error"
+    return {
+        "Update": {
+            "TableName": table_name,
+            "Key": delivery_key(failure.request_id, failure.channel),
+            # A redriven message starts with a fresh budget of attempts.
+            "UpdateExpression": (
+                f"SET #status = :failed, last_error = :code, failed_at = :at, in_doubt = :doubt, "
+                f"attempts = if_not_exists(attempts, :zero), attempts_given_up = if_not_exists(attempts, :zero), "
+                f"#ttl = if_not_exists(#ttl, :ttl), {told} REMOVE claim_expires_at, next_attempt_at, not_before"
+            ),
+            "ConditionExpression": condition.expression,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+        }
+    }
+
+
+def _re_entry(table_name: str, failure: Failure) -> dict[str, Any] | None:
+    if failure.fallback is None:
+        return None
+    return {
+        "Update": {
+            "TableName": table_name,
+            "Key": request_key(failure.request_id),
+            "UpdateExpression": f"SET {OUTBOX_SHARD} = :shard, outbox_channels = :channels, outbox_since = :at, "
+            "fallback = :fallback",
+            "ConditionExpression": f"attribute_exists({PARTITION_KEY}) AND attribute_not_exists(fallback)",
+            "ExpressionAttributeValues": {
+                ":shard": shard(failure.request_id),
+                ":channels": [failure.fallback],
+                ":at": failure.at,
+                ":fallback": Fallback(
+                    channel=failure.fallback, failed_channel=failure.channel, error=failure.code
+                ).model_dump(mode="json"),
+            },
+        }
+    }

@@ -1,0 +1,261 @@
+"""Powertools' idempotency record of one delivery, kept in its delivery item.
+
+So "sent" and "recorded as delivered" are one write and can't disagree. The item is claimed before a send and completed
+after it:
+
+    (none) | retrying | failed | sending with an expired claim  ──claim──▶  sending
+    sending  ──sent──▶ delivered      ──transient──▶ retrying      ──gave up, message in the DLQ──▶ failed
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from aws_lambda_powertools.utilities.idempotency import BasePersistenceLayer
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyItemAlreadyExistsError,
+    IdempotencyItemNotFoundError,
+)
+from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
+
+from assistance.clock import Clock, epoch_ms, timestamp
+from assistance.deliveries import Condition, Failure, Item, delivery_key, fail, settled
+from assistance.errors import Deferred, DeliveryError, GaveUp, Superseded, TransientFailure
+from assistance.models import Message, Status
+from assistance.observability import logger
+from assistance.requests import plain
+from assistance.routing import Channel
+from assistance.schema import TTL
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+
+@dataclass(slots=True)
+class Claim:
+    """What claiming the delivery has told about the attempt that it allows."""
+
+    number: int = 1
+    in_doubt: bool = False
+    """An earlier attempt may have reached the provider."""
+    settled: Status | None = None
+    """What had been said of the delivery for good: a redrive, or a forced send."""
+    index: int = 0
+    """The attempt's place in the timeline."""
+
+
+class DeliveryItem(BasePersistenceLayer):
+    """The record of one delivery."""
+
+    def __init__(
+        self,
+        table: "Table",
+        channel: Channel,
+        message: Message,
+        *,
+        claim: timedelta,
+        doubt_delay: timedelta,
+        ttl: int,
+        clock: Clock,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.claim = Claim()
+        self._table = table
+        self._channel = channel
+        self._message = message
+        self._key = delivery_key(message.request.id, channel)
+        self._clock = clock
+        # Longer than the attempt can last: what its last call has started may still reach the provider.
+        self._claim_expires_at = epoch_ms(clock() + claim + doubt_delay)
+        self._doubt_delay = doubt_delay
+        self._ttl = ttl
+        self._error: Exception | None = None
+
+    def _get_record(self, idempotency_key: str) -> DataRecord:
+        item = self._table.get_item(Key=self._key, ConsistentRead=True).get("Item")
+        if item is None:
+            raise IdempotencyItemNotFoundError
+        return _record(idempotency_key, item)
+
+    def _put_record(self, data_record: DataRecord) -> None:
+        """Claim the delivery, unless it is delivered, somebody's claim on it is live, or its doubt has not settled."""
+        now, force = self._clock(), self._message.force
+        entry: dict[str, Any] = {"at": timestamp(now)}
+        values: dict[str, Any] = {
+            ":sending": Status.SENDING,
+            ":retrying": Status.RETRYING,
+            ":failed": Status.FAILED,
+            ":expires": self._claim_expires_at,
+            ":now_ms": epoch_ms(now),
+            ":ttl": self._ttl,
+            ":one": 1,
+            ":none": [],
+        }
+        forced_set, forced_condition = "", ""
+        if force:
+            entry["forced"] = True
+            values |= {":force": force, ":forces": [force], ":delivered": Status.DELIVERED}
+            forced_set = ", forced = list_append(if_not_exists(forced, :none), :forces)"
+            # Each decision to force counts once.
+            forced_condition = " OR (#status = :delivered AND NOT contains(forced, :force))"
+        values[":entry"] = [entry]
+        try:
+            answer = self._table.update_item(
+                Key=self._key,
+                UpdateExpression=(
+                    "SET #status = :sending, claim_expires_at = :expires, #ttl = :ttl, "
+                    f"timeline = list_append(if_not_exists(timeline, :none), :entry){forced_set} "
+                    "REMOVE next_attempt_at ADD attempts :one"
+                ),
+                ConditionExpression=(
+                    "attribute_not_exists(#status) OR (#status = :sending AND claim_expires_at <= :now_ms) "
+                    "OR (#status IN (:retrying, :failed) "
+                    "AND (attribute_not_exists(not_before) OR not_before <= :now_ms))"
+                    f"{forced_condition}"
+                ),
+                ExpressionAttributeNames={"#status": "status", "#ttl": TTL},
+                ExpressionAttributeValues=values,
+                ReturnValues="ALL_OLD",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._table.meta.client.exceptions.ConditionalCheckFailedException as refused:
+            existing = _record(data_record.idempotency_key, plain(cast(Item, refused.response)["Item"]))
+            raise IdempotencyItemAlreadyExistsError(old_data_record=existing) from refused
+        before: Item = answer.get("Attributes", {})
+        if not before:
+            return
+        done = settled(before)
+        self.claim = Claim(
+            number=int(before.get("attempts", 0)) + 1 - int(before.get("attempts_given_up", 0)),
+            # Taking over an expired claim: its holder died, perhaps after the provider had accepted the message.
+            in_doubt=before["status"] == Status.SENDING or bool(before.get("in_doubt", False)),
+            settled=done,
+            index=len(before.get("timeline", [])),
+        )
+        if force and before["status"] == Status.DELIVERED:
+            self.claim.number = 1
+
+    def _update_record(self, data_record: DataRecord) -> None:
+        """It was sent: record it whatever else has happened, for nothing may send it again."""
+        self._table.update_item(
+            Key=self._key,
+            UpdateExpression=(
+                "SET #status = :delivered, delivered_at = :now, #result = :result, "
+                f"timeline[{self.claim.index}].outcome = :delivered "
+                "REMOVE claim_expires_at, in_doubt, not_before, next_attempt_at"
+            ),
+            ExpressionAttributeNames={"#status": "status", "#result": "result"},
+            ExpressionAttributeValues={
+                ":delivered": Status.DELIVERED,
+                ":now": timestamp(self._clock()),
+                ":result": data_record.response_data,
+            },
+        )
+
+    def delete_record(self, data: dict[str, Any], exception: Exception) -> None:
+        """Powertools' hook for a send that raised: keep the error, then let go of the claim."""
+        self._error = exception
+        super().delete_record(data, exception)
+
+    def _delete_record(self, data_record: DataRecord) -> None:  # noqa: ARG002
+        """Let go of the claim and say why, unless somebody has taken it over."""
+        match self._error:
+            case GaveUp() as error if self.claim.settled is not Status.DELIVERED:
+                held = self._fail(error)
+            case Superseded() | Deferred():
+                held = self._undo()
+            case _:
+                held = self._retry_later()
+        if not held:
+            logger.warning("the claim had already passed to another attempt", request_id=self._message.request.id)
+
+    def _mine(self) -> Condition:
+        return Condition(
+            "#status = :sending AND claim_expires_at = :mine",
+            {"#status": "status"},
+            {":sending": Status.SENDING, ":mine": self._claim_expires_at},
+        )
+
+    def _fail(self, error: GaveUp) -> bool:
+        request = self._message.request
+        failure = Failure(
+            request_id=request.id,
+            topic=request.topic,
+            channel=self._channel,
+            code=error.code,
+            in_doubt=error.in_doubt,
+            at=timestamp(self._clock()),
+            ttl=self._ttl,
+        )
+        return fail(self._table, failure, self._mine(), entry=f"timeline[{self.claim.index}]")
+
+    def _undo(self) -> bool:
+        """Nothing was tried: the item is as before the claim, but for the time of the next attempt."""
+        error, status = self._error, self.claim.settled
+        sets, values = ["#status = :status"], dict[str, Any]()
+        if isinstance(error, Deferred):
+            status = Status.RETRYING
+            sets += ["last_error = :error", "in_doubt = :doubt"]
+            values = {":error": error.code, ":doubt": self.claim.in_doubt}
+            self._plan(error, sets, values)
+        elif status is None:
+            # Another channel has delivered what this one has never tried.
+            return self._write("", delete=True, names={}, values={})
+        return self._write(
+            f"SET {', '.join(sets)} REMOVE claim_expires_at, timeline[{self.claim.index}] ADD attempts :uncount",
+            names={},
+            values=values | {":status": status, ":uncount": -1},
+        )
+
+    def _retry_later(self) -> bool:
+        error, entry = self._error, f"timeline[{self.claim.index}]"
+        doubt = self.claim.in_doubt or _leaves_doubt(error)
+        code = error.code if isinstance(error, DeliveryError) else "unexpected_error"
+        # A forced send that was given up takes nothing back.
+        status = self.claim.settled if isinstance(error, GaveUp) and self.claim.settled else Status.RETRYING
+        outcome = Status.FAILED if isinstance(error, GaveUp) else Status.RETRYING
+        sets = ["#status = :status", "last_error = :error", "in_doubt = :doubt"]
+        sets += [f"{entry}.outcome = :outcome", f"{entry}.#error = :error", f"{entry}.in_doubt = :now_in_doubt"]
+        values: dict[str, Any] = {
+            ":status": status, ":error": code, ":doubt": doubt, ":outcome": outcome,
+            ":now_in_doubt": _leaves_doubt(error),
+        }  # fmt: skip
+        self._plan(error, sets, values)
+        if doubt:
+            sets.append("not_before = :not_before")
+            values[":not_before"] = epoch_ms(self._clock() + self._doubt_delay)
+        return self._write(f"SET {', '.join(sets)} REMOVE claim_expires_at", names={"#error": "error"}, values=values)
+
+    def _plan(self, error: Exception | None, sets: list[str], values: dict[str, Any]) -> None:
+        if isinstance(error, TransientFailure) and error.retry_after is not None:
+            sets.append("next_attempt_at = :next")
+            values[":next"] = timestamp(self._clock() + timedelta(seconds=error.retry_after))
+
+    def _write(self, update: str, *, names: dict[str, str], values: dict[str, Any], delete: bool = False) -> bool:
+        mine = self._mine()
+        condition: Any = {
+            "ConditionExpression": mine.expression,
+            "ExpressionAttributeNames": {**mine.names, **names},
+            "ExpressionAttributeValues": {**mine.values, **values},
+        }
+        try:
+            if delete:
+                self._table.delete_item(Key=self._key, **condition)
+            else:
+                self._table.update_item(Key=self._key, UpdateExpression=update, **condition)
+        except self._table.meta.client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+
+def _leaves_doubt(error: Exception | None) -> bool:
+    """Whether the provider may have taken the message all the same. An error we can't name may hide that it did."""
+    if isinstance(error, TransientFailure | GaveUp):
+        return error.in_doubt
+    return not isinstance(error, DeliveryError)
+
+
+def _record(idempotency_key: str, item: Item) -> DataRecord:
+    if item["status"] == Status.DELIVERED:
+        return DataRecord(idempotency_key, status="COMPLETED", response_data=item["result"])
+    return DataRecord(idempotency_key, status="INPROGRESS")

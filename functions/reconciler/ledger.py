@@ -1,0 +1,339 @@
+"""The law of conservation: every accepted request is delivered, has failed, or is on its way.
+
+Each request is looked at once, shortly after it was accepted. By then nearly all have been delivered, and are never
+looked at again. The others are kept in a list and looked at by every sweep until they end. For each of them the ledger
+says where it is: still in the outbox, in its channel's queue, being sent, waiting for its next attempt, in a
+dead-letter queue (then it reads `failed` from now on), or nowhere: then it is lost, and is published again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from boto3.dynamodb.conditions import Key
+
+from assistance import dead_letters
+from assistance.aws import AWS_ERRORS, error_code
+from assistance.clock import Clock, epoch_ms, timestamp, utc_now
+from assistance.dead_letters import DeadLetter
+from assistance.deliveries import Condition, Failure, delivery_key, expiry, fail
+from assistance.errors import TableUnavailable
+from assistance.models import Delivery, RequestRecord, Status
+from assistance.observability import logger
+from assistance.requests import Requests
+from assistance.routing import ROUTES, Channel, Topic
+from assistance.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY, SORT_KEY, TOPIC
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+LEDGER_KEY: Final = {PARTITION_KEY: "LEDGER", SORT_KEY: "LEDGER"}
+# An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
+# the moment it was accepted is found within two sweeps.
+SETTLING = timedelta(seconds=30)
+MAX_OPEN: Final = 1_000
+_CHUNK: Final = 100
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+_BATCH_GET: Final = 100
+_PARALLEL: Final = 10
+TIME_TO_FINISH_MS: Final = 10_000
+
+
+class Place(StrEnum):
+    """Where a request is that has not ended."""
+
+    UNPUBLISHED = "unpublished"
+    QUEUED = "queued"
+    SENDING = "sending"
+    STUCK = "stuck"
+    RETRYING = "retrying"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The queues of a channel, by URL."""
+
+    queue: str
+    dlqs: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Balance:
+    """What the ledger holds: `accepted` = `delivered` + `failed` + `open`, by topic and in all.
+
+    `until`: everything accepted before then has been looked at. `open` maps the id of a request that has not ended to
+    the time at which it was accepted. Counts are of requests as they first ended: a later redrive does not change them.
+    """
+
+    until: str = ""
+    open: dict[str, str] = field(default_factory=dict)
+    accepted: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+    """By `topic/channel/status`."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What one look has found. Ages are in seconds; `places` counts by `topic/channel/place`."""
+
+    open: int = 0
+    oldest_open_seconds: int = 0
+    places: Counter[str] = field(default_factory=Counter)
+    dead_lettered: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Keeps the balance. `overdue`: how long after it was due an attempt counts as lost, if its queue is empty."""
+
+    requests: Requests
+    sqs: "SQSClient"
+    queues: Mapping[Channel, Queues]
+    retention: timedelta
+    overdue: timedelta
+    clock: Clock = utc_now
+
+    def check(self, remaining_ms: Callable[[], int], *, dry_run: bool = False) -> Report:
+        """Look at what is new and at what was open; put right what is wrong, unless it is a dry run.
+
+        Raises `TableUnavailable`.
+        """
+        balance = self._load()
+        before = (balance.until, dict(balance.open))
+        complete = self._take_in(balance, remaining_ms)
+        report = self._look_at_open(balance, dry_run=dry_run)
+        report.complete = complete
+        if not dry_run and (balance.until, balance.open) != before:
+            self._save(balance)
+        return report
+
+    def balance(self) -> Balance:
+        """The balance as the last sweep left it."""
+        return self._load()
+
+    def _load(self) -> Balance:
+        try:
+            item: Any = self.requests.table.get_item(Key=LEDGER_KEY, ConsistentRead=True).get("Item")
+        except AWS_ERRORS as error:
+            raise TableUnavailable(error_code(error)) from error
+        if item is None:
+            return Balance()
+        counts = {name: Counter({key: int(n) for key, n in item[name].items()}) for name in ("accepted", "ended")}
+        return Balance(until=item["until"], open=dict(item["open"]), **counts)
+
+    def _save(self, balance: Balance) -> None:
+        try:
+            self.requests.table.put_item(
+                Item={
+                    **LEDGER_KEY,
+                    "until": balance.until,
+                    "open": balance.open,
+                    "accepted": dict(balance.accepted),
+                    "ended": dict(balance.ended),
+                }
+            )
+        except AWS_ERRORS as error:
+            raise TableUnavailable(error_code(error)) from error
+
+    def _take_in(self, balance: Balance, remaining_ms: Callable[[], int]) -> bool:
+        """Look at the requests accepted since the last time. Returns whether all of them were."""
+        until = timestamp(self.clock() - SETTLING)
+        if until <= balance.until:
+            return True
+        new = self.requests.listed(
+            LEDGER_INDEX, LEDGER_SHARD, Key(CREATED_AT).between(balance.until or "0", _just_before(until))
+        )
+        taken = False
+        for chunk in _chunks(new):
+            if remaining_ms() < TIME_TO_FINISH_MS or len(balance.open) >= MAX_OPEN:
+                # The next sweep begins with the first that was left out.
+                balance.until = chunk[0][1]
+                return False
+            taken = True
+            delivered = self._delivered([(id_, topic) for id_, _, topic in chunk])
+            for request_id, created_at, topic in chunk:
+                balance.accepted[topic] += 1
+                if request_id in delivered:
+                    balance.ended[f"{topic}/{'+'.join(ROUTES[Topic(topic)].channels)}/{Status.DELIVERED}"] += 1
+                else:
+                    balance.open[request_id] = created_at
+        if taken:
+            # Without traffic there is nothing to write down.
+            balance.until = until
+        return True
+
+    def _delivered(self, requests: Sequence[tuple[str, str]]) -> set[str]:
+        """The ids of those that have been delivered on all channels of their route, by cheap reads."""
+        keys = [delivery_key(id_, channel) for id_, topic in requests for channel in ROUTES[Topic(topic)].channels]
+        table, found = self.requests.table, Counter[str]()
+        for start in range(0, len(keys), _BATCH_GET):
+            wanted: Any = {
+                "Keys": keys[start : start + _BATCH_GET],
+                "ProjectionExpression": f"{PARTITION_KEY}, #status",
+                "ExpressionAttributeNames": {"#status": "status"},
+            }
+            try:
+                answer = table.meta.client.batch_get_item(RequestItems={table.name: wanted})
+            except AWS_ERRORS as error:
+                raise TableUnavailable(error_code(error)) from error
+            items: list[Any] = answer["Responses"].get(table.name, [])
+            found.update(item[PARTITION_KEY] for item in items if item["status"] == Status.DELIVERED)
+        # What was left unprocessed counts as open, and is looked at once more.
+        return {id_ for id_, topic in requests if found[id_] == len(ROUTES[Topic(topic)].channels)}
+
+    def _look_at_open(self, balance: Balance, *, dry_run: bool) -> Report:
+        report = Report()
+        records = self._records(list(balance.open))
+        waiting: dict[str, RequestRecord] = {}
+        for request_id, record in records.items():
+            if record is None:
+                # Forgotten by the table: `ttl`.
+                del balance.open[request_id]
+            elif record.pending:
+                waiting[request_id] = record
+            else:
+                self._settle(balance, record)
+        if waiting:
+            self._find_dead_letters(waiting, balance, report, dry_run=dry_run)
+            self._place(waiting, report, dry_run=dry_run)
+            oldest = min(balance.open.values(), default=timestamp(self.clock()))
+            report.oldest_open_seconds = int((self.clock() - datetime.fromisoformat(oldest)).total_seconds())
+        report.open = len(balance.open)
+        return report
+
+    def _records(self, request_ids: Sequence[str]) -> dict[str, RequestRecord | None]:
+        """What the table holds of each, None for what it has forgotten; what can't be read is left out."""
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            return dict(found for found in pool.map(self._record, request_ids) if found)
+
+    def _record(self, request_id: str) -> tuple[str, RequestRecord | None] | None:
+        try:
+            return request_id, self.requests.get(request_id)
+        except (KeyError, ValueError):
+            logger.error("a request can't be read", request_id=request_id)
+            return None
+
+    @staticmethod
+    def _settle(balance: Balance, record: RequestRecord) -> None:
+        for delivery in record.deliveries:
+            if delivery.ended:
+                balance.ended[f"{record.request.topic}/{delivery.channel}/{delivery.status}"] += 1
+        del balance.open[record.request.id]
+
+    def _find_dead_letters(
+        self, waiting: dict[str, RequestRecord], balance: Balance, report: Report, *, dry_run: bool
+    ) -> None:
+        """Whose message lies in a dead-letter queue, that reads `failed`."""
+        for channel in {channel for record in waiting.values() for channel in record.pending}:
+            for letter in self._letters(channel):
+                record = waiting.get(letter.request_id or "")
+                if record is None or channel not in record.pending:
+                    continue
+                if dry_run or self._fail(record, channel, letter):
+                    report.dead_lettered.append(record.request.id)
+                    if (again := self.requests.get(record.request.id)) and not again.pending:
+                        self._settle(balance, again)
+                        del waiting[record.request.id]
+                    elif again:
+                        waiting[record.request.id] = again
+
+    def _letters(self, channel: Channel) -> Iterator[DeadLetter]:
+        for url in self.queues[channel].dlqs:
+            try:
+                if dead_letters.depth(self.sqs, url).total:
+                    with dead_letters.looking(self.sqs, url) as letters:
+                        yield from letters
+            except AWS_ERRORS as error:
+                logger.warning("a dead-letter queue can't be read", channel=channel, error_code=error_code(error))
+
+    def _fail(self, record: RequestRecord, channel: Channel, letter: DeadLetter) -> bool:
+        now = self.clock()
+        delivery = record.delivery(channel)
+        failure = Failure(
+            request_id=record.request.id,
+            topic=record.request.topic,
+            channel=channel,
+            code=letter.reason,
+            in_doubt=bool(delivery and (delivery.claimed_until or any(a.in_doubt for a in delivery.timeline))),
+            at=timestamp(now),
+            ttl=expiry(record.request.created_at, self.retention),
+        )
+        condition = Condition(
+            "attribute_not_exists(#status) OR #status = :retrying OR (#status = :sending AND claim_expires_at <= :now)",
+            {"#status": "status"},
+            {":retrying": Status.RETRYING, ":sending": Status.SENDING, ":now": epoch_ms(now)},
+        )
+        try:
+            failed = fail(self.requests.table, failure, condition, entry="timeline")
+        except AWS_ERRORS as error:
+            raise TableUnavailable(error_code(error)) from error
+        if failed:
+            logger.error(
+                "found in a dead-letter queue", request_id=record.request.id, channel=channel, error_code=letter.reason
+            )
+        return failed
+
+    def _place(self, waiting: Mapping[str, RequestRecord], report: Report, *, dry_run: bool) -> None:
+        empty: dict[Channel, bool] = {}
+        for record in waiting.values():
+            for channel in record.pending:
+                place, due = self._where(record, record.delivery(channel))
+                if place is not Place.UNPUBLISHED and due + self.overdue < self.clock():
+                    if channel not in empty:
+                        empty[channel] = self._is_empty(channel)
+                    if empty[channel]:
+                        place = Place.LOST
+                        report.lost.append(record.request.id)
+                        logger.error(
+                            "lost: in no queue", request_id=record.request.id, channel=channel, dry_run=dry_run
+                        )
+                        if not dry_run:
+                            self.requests.publish_again(record.request.id, channel)
+                if place is Place.STUCK:
+                    report.stuck.append(record.request.id)
+                report.places[f"{record.request.topic}/{channel}/{place}"] += 1
+
+    def _where(self, record: RequestRecord, delivery: Delivery | None) -> tuple[Place, datetime]:
+        """Where the request is, and when its next attempt was or is due."""
+        if record.in_outbox:
+            return Place.UNPUBLISHED, datetime.fromisoformat(record.request.created_at)
+        if delivery is None:
+            return Place.QUEUED, datetime.fromisoformat(record.published_at or record.request.created_at)
+        if delivery.claimed_until:
+            ends = datetime.fromisoformat(delivery.claimed_until)
+            return (Place.STUCK if ends + self.overdue < self.clock() else Place.SENDING), ends
+        return Place.RETRYING, datetime.fromisoformat(
+            delivery.next_attempt_at or delivery.last_attempt_at or record.request.created_at
+        )
+
+    def _is_empty(self, channel: Channel) -> bool:
+        try:
+            return not dead_letters.depth(self.sqs, self.queues[channel].queue).total
+        except AWS_ERRORS as error:
+            logger.warning("a queue can't be read", channel=channel, error_code=error_code(error))
+            return False
+
+
+def _just_before(moment: str) -> str:
+    return timestamp(datetime.fromisoformat(moment) - timedelta(milliseconds=1))
+
+
+def _chunks(items: Iterator[Mapping[str, Any]]) -> Iterator[list[tuple[str, str, str]]]:
+    """(id, created_at, topic) in chunks. Those of one moment stay together, so that a chunk can be resumed after."""
+    chunk: list[tuple[str, str, str]] = []
+    for _, together in groupby(items, key=lambda item: str(item[CREATED_AT])):
+        if len(chunk) >= _CHUNK:
+            yield chunk
+            chunk = []
+        chunk += [(str(item[PARTITION_KEY]), str(item[CREATED_AT]), str(item[TOPIC])) for item in together]
+    if chunk:
+        yield chunk

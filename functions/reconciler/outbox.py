@@ -1,0 +1,68 @@
+"""Publishes what the stream never got published, oldest first, within the time it has."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from assistance.clock import Clock, timestamp, utc_now
+from assistance.deliveries import Item
+from assistance.models import OutboxEntry
+from assistance.observability import logger
+from assistance.publisher import Publisher
+from assistance.requests import Requests, outbox_entry_of, outbox_since
+from assistance.schema import PARTITION_KEY
+
+# BatchGetItem's limit: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+CHUNK: Final = 100
+# One chunk, with every call retried to its limit, and the release of the lease.
+TIME_FOR_A_CHUNK_MS: Final = 20_000
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What a sweep has done, or in a dry run would do. `oldest_seconds` is the age of the oldest entry it has met."""
+
+    published: int = 0
+    failed: int = 0
+    oldest_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """Sweeps the outbox."""
+
+    requests: Requests
+    publisher: Publisher
+    grace: timedelta
+    clock: Clock = utc_now
+
+    def sweep(self, remaining_ms: Callable[[], int], *, dry_run: bool = False) -> Sweep:
+        """Publish what has been unpublished for longer than the grace period. Raises `TableUnavailable`.
+
+        Stops in time; what is left, the next sweep finds.
+        """
+        sweep = Sweep()
+        before = self.clock() - self.grace
+        overdue = self.requests.unpublished(before=before)
+        while remaining_ms() > TIME_FOR_A_CHUNK_MS and (ids := list(islice(overdue, CHUNK))):
+            items = [item for item in self.requests.outbox_entries(ids) if outbox_since(item) < timestamp(before)]
+            for item in items:
+                age = self.clock() - datetime.fromisoformat(outbox_since(item))
+                sweep.oldest_seconds = max(sweep.oldest_seconds, int(age.total_seconds()))
+            entries = _readable(items)
+            failed = set() if dry_run else self.publisher.publish(entries)
+            sweep.failed += len(items) - len(entries) + len(failed)
+            sweep.published += len(entries) - len(failed)
+        return sweep
+
+
+def _readable(items: list[Item]) -> list[OutboxEntry]:
+    entries = []
+    for item in items:
+        try:
+            entries.append(outbox_entry_of(item))
+        except (KeyError, TypeError, ValueError):
+            logger.error("an outbox entry can't be read", request_id=item[PARTITION_KEY])
+    return entries
