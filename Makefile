@@ -9,31 +9,41 @@ UV := $(shell command -v uv || echo .tools/bin/uv)
 PYTHON ?= $(shell for version in 3.13 3.14 3.12 3.11; do \
   for python in python$$version "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
     "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1 && { echo "$$python"; exit; }; done; done; echo 3.13)
+# Whatever the caller's environment says, the project has its own.
+export UV_PROJECT_ENVIRONMENT := .venv
+# A virtual environment whose Python has been removed or moved is made anew.
+$(shell [ ! -e .venv/installed ] || .venv/bin/python -c '' 2>/dev/null || rm -f .venv/installed)
 CDK := npx --yes aws-cdk@2.1148.1
 RUN := .venv/bin/python
 
-.PHONY: help install run demo test lint format synth deploy cdk-app clean
+.PHONY: help install node run demo test lint format synth deploy cdk-app clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .tools/bin/uv:
-	@python3 -m venv .tools
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@echo 'Installing uv into .tools …'
+	@$(or $(shell command -v $(PYTHON)),python3) -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location uv
 
 .venv/installed: pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
+	@echo 'Installing into .venv …'
 	@$(UV) sync --frozen --quiet --python $(PYTHON)
 	@touch $@
 
 install: .venv/installed ## Install everything into .venv, as uv.lock pins it
 
-run: install ## Run the whole stack on this machine until Ctrl-C
-	@exec $(RUN) -m local run
+node:
+	@command -v node >/dev/null || { echo "error: the CDK needs Node.js, and there is no 'node' on the PATH:" \
+	  "get it from https://nodejs.org." >&2; exit 1; }
 
-demo: install ## Run it, deliver one request of each topic, and stop
-	@exec $(RUN) -m local demo
+run: node install ## Run the whole stack on this machine until Ctrl-C
+	@exec $(RUN) -m local run $(ARGS)
 
-test: lint ## Lint, type-check and run every test
+demo: node install ## Run it, deliver one request of each topic, and stop
+	@exec $(RUN) -m local demo $(ARGS)
+
+test: node lint ## Lint, type-check and run every test
 	$(RUN) -m pytest
 
 lint: install ## Lint and type-check
@@ -45,10 +55,10 @@ format: install ## Format the code
 	$(RUN) -m ruff check --fix
 	$(RUN) -m ruff format
 
-synth: install ## Synthesize the CloudFormation template into cdk.out
+synth: node install ## Synthesize the CloudFormation template into cdk.out
 	$(CDK) synth --quiet
 
-deploy: install ## Deploy to the AWS account of the current credentials: make deploy ARGS="-c stage=staging"
+deploy: node install ## Deploy to the AWS account of the current credentials: make deploy ARGS="-c stage=staging"
 	$(CDK) deploy $(ARGS)
 
 cdk-app: install

@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import Final
 
 from local import signals
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if options.command == "run":
                     _invite(stack, options.directory)
                     serving = True
-                    _serve()
+                    _serve(stack)
             finally:
                 signals.ignore()
     except LocalFailure as error:
@@ -65,14 +65,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--context", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="CDK context; repeatable"
     )
-    parser.add_argument("--directory", type=Path, default=DIRECTORY, help="for stack.json, logs and the template")
+    parser.add_argument("--directory", type=_absolute, default=DIRECTORY, help="for stack.json, logs and the template")
     return parser
 
 
-def _serve() -> None:
+def _serve(stack: Stack) -> None:
     while True:
+        stack.cloud.check()
         signals.check()
-        signal.pause()
+        sleep(1)
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).absolute()
 
 
 def _pair(text: str) -> tuple[str, str]:

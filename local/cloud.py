@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 USUAL_PORT: Final = 4566
+BACKLOG: Final = 1_024
 REGION: Final = "us-east-1"
 START_SECONDS: Final = 60
 EMBEDDED: Final = Path(__file__).with_name("embedded.py")
@@ -54,9 +54,24 @@ def isolate() -> None:
 class Cloud:
     """The running cloud: where it answers, and clients for it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, server: subprocess.Popen[bytes], log: Path) -> None:
         self.url = url
+        self.log = log
         self.session: Session = boto3.Session(region_name=REGION)
+        self._server = server
+
+    def check(self) -> None:
+        """Raise `LocalFailure` if it has ended."""
+        if self._server.poll() is not None:
+            raise LocalFailure(f"MiniStack ended with exit status {self._server.returncode}: see {self.log}.")
+
+    def ready(self) -> bool | None:
+        """Whether it answers yet. Raises `LocalFailure` if it never will."""
+        self.check()
+        try:
+            return http.call("GET", f"{self.url}/_ministack/ready").status == HTTPStatus.OK or None
+        except http.NoAnswer:
+            return None
 
     def sent_mail(self) -> list[dict[str, str]]:
         """What SES has sent."""
@@ -65,13 +80,10 @@ class Cloud:
 
 
 def _listen() -> socket.socket:
-    for port in (USUAL_PORT, 0):
-        try:
-            return socket.create_server((HOST, port), backlog=1_024)
-        except OSError:
-            if not port:
-                raise
-    raise AssertionError("unreachable")
+    try:
+        return socket.create_server((HOST, USUAL_PORT), backlog=BACKLOG)
+    except OSError:
+        return socket.create_server((HOST, 0), backlog=BACKLOG)
 
 
 @contextmanager
@@ -95,29 +107,13 @@ def running(directory: Path) -> Iterator[Cloud]:
             "SFTP_ENABLED": "0",
             "TMPDIR": str(temporary),
         }
-        server = process.start(
-            # -P: the modules beside embedded.py must not hide the standard library's.
-            [sys.executable, "-P", str(EMBEDDED), str(listening.fileno())],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=[listening.fileno()],
-        )
+        descriptor = listening.fileno()
+        server = process.start(EMBEDDED, str(descriptor), env=environment, stdout=output, pass_fds=[descriptor])
         try:
             listening.close()
-            cloud = Cloud(f"http://{HOST}:{port}")
-            until("MiniStack answers", START_SECONDS, lambda: _ready(cloud, server, log))
+            cloud = Cloud(f"http://{HOST}:{port}", server, log)
+            until("MiniStack answers", START_SECONDS, cloud.ready)
             yield cloud
         finally:
             process.stop(server)
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _ready(cloud: Cloud, server: subprocess.Popen[bytes], log: Path) -> bool | None:
-    if server.poll() is not None:
-        raise LocalFailure(f"MiniStack ended with exit status {server.returncode}: see {log}.")
-    try:
-        return http.call("GET", f"{cloud.url}/_ministack/ready").status == HTTPStatus.OK or None
-    except http.NoAnswer:
-        return None

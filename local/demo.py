@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Final
 
 from local import http
-from local.errors import LocalFailure
+from local.errors import LocalFailure, NotInTime
 from local.stack import Say, Stack
 from local.wait import until
 
@@ -56,13 +56,15 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
             if seen.get(topic) != state:
                 seen[topic] = state
                 say(f"{monotonic() - started:6.2f} s  {topic:8} {state}")
+            if answer.json["status"] == "failed":
+                raise LocalFailure(f"The {topic} request can't be delivered: {state}.")
         return True if all(seen.get(topic, "").startswith("delivered") for topic in sent) else None
 
     try:
         until("Both requests are delivered", DELIVERY_SECONDS, all_delivered)
     except http.NoAnswer as error:
         raise LocalFailure(f"The API stopped answering: {error}") from error
-    except LocalFailure as error:
+    except NotInTime as error:
         states = ", ".join(f"{topic}: {seen.get(topic, 'unknown')}" for topic in sent)
         raise LocalFailure(f"{error} They stand at {states}.") from error
 
@@ -85,6 +87,8 @@ def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
         messages = [message for message in stack.slack.server.messages if request_id in str(message)]
         for message in messages:
             say(_framed(f"Slack, {message['channel']} ({topic})", "\n".join(_lines(message))))
+        if not (messages or mails):
+            raise LocalFailure(f"The {topic} request reads delivered, and nothing has arrived.")
     elif not mails:
         say(f"The {topic} request is in Slack, channel {stack.slack.channel}: {stack.slack.api_url}")
 
@@ -104,4 +108,4 @@ def _framed(title: str, text: str) -> str:
         for line in text.splitlines()
         for wrapped in textwrap.wrap(line, WIDTH, replace_whitespace=False, break_on_hyphens=False) or [""]
     ]
-    return "\n".join([f"── {title} {'─' * max(0, WIDTH - len(title) - 4)}", *(f"   {line}" for line in lines)])
+    return "\n".join([f"── {title} {'─' * max(0, WIDTH - len(title) - 4)}", *(f"   {line}".rstrip() for line in lines)])

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -55,23 +54,22 @@ def synthesize(directory: Path, context: Mapping[str, str]) -> Assembly:
     """Run the CDK app with this context."""
     shutil.rmtree(directory, ignore_errors=True)
     log = directory.with_name("synth.log")
+    if not shutil.which("node"):
+        raise LocalFailure("The CDK needs Node.js, and there is no 'node' on the PATH: get it from https://nodejs.org.")
     environment = os.environ | {
         "CDK_OUTDIR": str(directory),
+        # The CDK's own check of the template doubles the time; `make synth` and `make deploy` have it.
+        "CDK_VALIDATION": "false",
+        # An empty value is none: without compiled modules, importing the CDK takes 8 s instead of 1 s.
+        "PYTHONDONTWRITEBYTECODE": "",
         # The functions run in this very virtual environment: their bundles need no dependencies.
         "CDK_CONTEXT_JSON": json.dumps({**context, "local": "true", "aws:cdk:bundling-stacks": []}),
-        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "18,19,20,21,22,23",
         "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": "1",
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
     }
     with log.open("wb") as output:
-        app = process.start(
-            [sys.executable, "infra/app.py"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        app = process.start(ROOT / "infra/app.py", cwd=ROOT, env=environment, stdout=output)
         try:
             status = app.wait(SYNTHESIS_SECONDS)
         except subprocess.TimeoutExpired as error:

@@ -1,15 +1,9 @@
-"""The process that MiniStack runs in: it serves on a socket that the runner has bound, and ends when the runner does.
-
-Run as a program. Its standard input is a pipe which the runner holds open and never writes to, so that even a runner
-that was killed takes this process, and the Lambda workers in its process group, with it.
-"""
+"""The process that MiniStack runs in: it serves on a socket that the runner has bound. Run as a program."""
 
 import asyncio
 import os
 import resource
-import signal
 import sys
-import threading
 from contextlib import suppress
 from typing import Final
 
@@ -40,13 +34,6 @@ def in_turn(application: ASGIFramework) -> ASGIFramework:
     return serve_in_turn
 
 
-def end_with_the_runner() -> None:
-    """Block until the runner is gone, then end the whole process group."""
-    while sys.stdin.buffer.read(1):
-        pass
-    os.killpg(0, signal.SIGKILL)
-
-
 def raise_file_limit() -> None:
     """Allow as many connections as the system lets us have. macOS refuses what it calls unlimited."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -56,7 +43,6 @@ def raise_file_limit() -> None:
 
 def main(socket: int) -> None:
     """Serve on this file descriptor."""
-    threading.Thread(target=end_with_the_runner, daemon=True).start()
     raise_file_limit()
     config = Config()
     config.bind = [f"fd://{socket}"]

@@ -3,3 +3,7 @@
 
 class LocalFailure(Exception):
     """The stack can't be started or does not do what it should; the message says why, and what to do."""
+
+
+class NotInTime(LocalFailure):
+    """What was waited for has not happened by its deadline."""

@@ -19,6 +19,7 @@ class Answer:
     """What came back."""
 
     status: int
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -28,16 +29,20 @@ class Answer:
 
 
 def call(method: str, url: str, *, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Call. Raises `NoAnswer`."""
+    """Call; a body that is not bytes is sent as JSON. Names of the answer's headers are in lower case.
+
+    Raises `NoAnswer`.
+    """
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
-    content = None if body is None else json.dumps(body).encode()
+    content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     content_type = {} if body is None else {"Content-Type": "application/json"}
     try:
         connection.request(method, target, content, {**content_type, **(headers or {})})
         response = connection.getresponse()
-        return Answer(response.status, response.read())
+        answered = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, answered, response.read())
     except (OSError, HTTPException) as error:
         raise NoAnswer(f"{method} {url}: {type(error).__name__}") from error
     finally:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from local.errors import LocalFailure
 from local.slack_server import SlackServer
 
 REAL_API_URL: Final = "https://slack.com/api/"
@@ -26,13 +27,24 @@ class Slack:
 @contextmanager
 def chosen(context: Mapping[str, str]) -> Iterator[Slack]:
     """Choose by the environment (SLACK_BOT_TOKEN with SLACK_CHANNEL, SLACK_API_URL) and by overriding context."""
-    token, channel = os.environ.get("SLACK_BOT_TOKEN"), os.environ.get("SLACK_CHANNEL")
+    token = os.environ.get("SLACK_BOT_TOKEN")
+    channel = context.get("slack_channel") or os.environ.get("SLACK_CHANNEL")
     api_url = context.get("slack_api_url") or os.environ.get("SLACK_API_URL")
-    wanted_channel = context.get("slack_channel") or channel
-    if api_url or (token and wanted_channel):
+    if not api_url:
+        _check_pair("SLACK_BOT_TOKEN", token, "SLACK_CHANNEL", channel)
+        _check_pair("SLACK_CHANNEL", os.environ.get("SLACK_CHANNEL"), "SLACK_BOT_TOKEN", token)
+    if api_url or token:
         url = (api_url or REAL_API_URL).rstrip("/") + "/"
-        yield Slack(url, token or LOCAL_TOKEN, wanted_channel or LOCAL_CHANNEL)
+        yield Slack(url, token or LOCAL_TOKEN, channel or LOCAL_CHANNEL)
         return
-    here = wanted_channel or LOCAL_CHANNEL
+    here = channel or LOCAL_CHANNEL
     with SlackServer(token=LOCAL_TOKEN, channels=(here,)) as server:
         yield Slack(server.url, LOCAL_TOKEN, here, server)
+
+
+def _check_pair(name: str, value: str | None, other_name: str, other: str | None) -> None:
+    if value and not other:
+        raise LocalFailure(
+            f"{name} is set and {other_name} is not: set both to post to the real Slack, "
+            "or neither to post to a server on this machine."
+        )

@@ -7,10 +7,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from local import cloud as clouds
 from local import http
 from local.cloud import Cloud
-from local.deploy import deploy, synthesize
+from local.deploy import Assembly, deploy, synthesize
+from local.errors import LocalFailure
 from local.slack import Slack, chosen
 from local.wait import until
 
@@ -69,14 +72,19 @@ def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator
         say("Starting MiniStack …")
         with clouds.running(directory) as cloud:
             say(f"Deploying {assembly.stack_name} to {cloud.url} …")
-            outputs = deploy(cloud, assembly)
-            stack = Stack(
-                assembly.stack_name, _api_url(cloud, outputs), _api_key(cloud, outputs), outputs, cloud, slack
-            )
-            _put_token(cloud, outputs, slack)
+            try:
+                stack = _deployed(cloud, assembly, slack)
+            except (BotoCoreError, ClientError) as error:
+                raise LocalFailure(f"The template was not deployed: {error} See {cloud.log}.") from error
             say("Waiting for the API …")
             until("The API answers GET /health", ANSWER_SECONDS, lambda: _healthy(stack))
             yield stack
+
+
+def _deployed(cloud: Cloud, assembly: Assembly, slack: Slack) -> Stack:
+    outputs = deploy(cloud, assembly)
+    _put_token(cloud, outputs, slack)
+    return Stack(assembly.stack_name, _api_url(cloud, outputs), _api_key(cloud, outputs), outputs, cloud, slack)
 
 
 def _api_url(cloud: Cloud, outputs: Mapping[str, str]) -> str:

@@ -14,8 +14,12 @@ from local.errors import LocalFailure
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Have the directory for oneself. The system frees the lock of a process that is killed."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("a+", encoding="ascii") as lock:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        opened = (directory / "lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise LocalFailure(f"'{directory}' can't be used: {error.strerror}.") from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -5,18 +5,18 @@ from time import monotonic, sleep
 from typing import Final, TypeVar
 
 from local import signals
-from local.errors import LocalFailure
+from local.errors import NotInTime
 
 T = TypeVar("T")
 INTERVAL_SECONDS: Final = 0.05
 
 
 def until(what: str, seconds: float, look: Callable[[], T | None]) -> T:
-    """The first result of `look` that is not None. Raises `LocalFailure` when the time is over."""
+    """The first result of `look` that is not None. Raises `NotInTime` when the time is over."""
     deadline = monotonic() + seconds
     while (found := look()) is None:
         signals.check()
         if monotonic() > deadline:
-            raise LocalFailure(f"{what}: not within {seconds:.0f} seconds.")
+            raise NotInTime(f"{what}: not within {seconds:.0f} seconds.")
         sleep(INTERVAL_SECONDS)
     return found

@@ -1,0 +1,122 @@
+"""What a bot can do with the running stack, and what the humans at its other end see."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from local import http
+from local.wait import until
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_sqs import SQSClient
+
+ARRIVAL_SECONDS = 60
+
+
+class Bot:
+    """A caller of the API that `stack.json` describes."""
+
+    def __init__(self, stack: Mapping[str, Any]) -> None:
+        self.stack = stack
+        self.outputs: Mapping[str, str] = stack["outputs"]
+        session = boto3.Session(region_name=stack["region"])
+        endpoint = stack["aws_endpoint_url"]
+        self.sqs: SQSClient = session.client("sqs", endpoint_url=endpoint)
+        self.dynamodb: DynamoDBClient = session.client("dynamodb", endpoint_url=endpoint)
+        self.lambda_: LambdaClient = session.client("lambda", endpoint_url=endpoint)
+
+    def call(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> http.Answer:
+        """Call with the key, unless the headers have another."""
+        return http.call(
+            method,
+            self.stack["api_url"] + path,
+            body=body,
+            headers={"x-api-key": self.stack["api_key"], **(headers or {})},
+        )
+
+    def post(self, topic: str, description: str = "Hello", **headers: str) -> str:
+        """The id of the request that is accepted."""
+        body = {"topic": topic, "description": description}
+        answer = self.call("POST", "/assistance-requests", body, {k.replace("_", "-"): v for k, v in headers.items()})
+        assert answer.status == 202, answer
+        return str(answer.json["id"])
+
+    def show(self, request_id: str) -> dict[str, Any]:
+        answer = self.call("GET", f"/assistance-requests/{request_id}")
+        assert answer.status == 200, answer
+        shown: dict[str, Any] = answer.json
+        return shown
+
+    def until(
+        self, request_id: str, holds: Callable[[dict[str, Any]], bool], seconds: float = ARRIVAL_SECONDS
+    ) -> dict[str, Any]:
+        """What is shown once that holds."""
+
+        def look() -> dict[str, Any] | None:
+            shown = self.show(request_id)
+            return shown if holds(shown) else None
+
+        return until(f"request {request_id} reads as expected", seconds, look)
+
+    def until_status(self, request_id: str, status: str, seconds: float = ARRIVAL_SECONDS) -> dict[str, Any]:
+        return self.until(request_id, lambda shown: shown["status"] == status, seconds)
+
+    def fault(self, kind: str, **details: object) -> None:
+        """Switch a fault of Slack's on; 'none' ends it."""
+        answer = http.call("PUT", f"{self.stack['slack_control_url']}/fault", body={"kind": kind, **details})
+        assert answer.status == 200, answer
+
+    def posted(self) -> Counter[str]:
+        """How often each request was posted to Slack, by request id."""
+        messages = http.call("GET", f"{self.stack['slack_control_url']}/messages").json
+        return Counter(message["metadata"]["event_payload"]["request_id"] for message in messages)
+
+    def mailed(self) -> Counter[str]:
+        """How often each request was mailed, by request id."""
+        accounts = http.call("GET", f"{self.stack['aws_endpoint_url']}/_ministack/ses/messages").json["messages"]
+        return Counter(mail["Subject"].split()[-1] for mails in accounts.values() for mail in mails)
+
+    def stored(self) -> int:
+        """How many requests the table holds."""
+        pages = self.dynamodb.get_paginator("scan").paginate(
+            TableName=self.outputs["TableName"],
+            ConsistentRead=True,
+            FilterExpression="sk = :request",
+            ExpressionAttributeValues={":request": {"S": "REQUEST"}},
+        )
+        return sum(page["Count"] for page in pages)
+
+    def until_queues_are_empty(self) -> None:
+        """Wait until no message is under way, nor hidden between two attempts."""
+
+        def empty() -> bool | None:
+            for name in ("SlackQueueUrl", "EmailQueueUrl"):
+                counts = self.sqs.get_queue_attributes(
+                    QueueUrl=self.outputs[name],
+                    AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+                )["Attributes"]
+                if any(int(count) for count in counts.values()):
+                    return None
+            return True
+
+        until("the queues are empty", ARRIVAL_SECONDS, empty)
+
+    def dead_letter(self, channel: str, request_id: str) -> str | None:
+        """The error code with which the request lies in the channel's DLQ, or None."""
+        letters = self.sqs.receive_message(
+            QueueUrl=self.outputs[f"{channel.capitalize()}DlqUrl"],
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+            VisibilityTimeout=0,
+        ).get("Messages", [])
+        for letter in letters:
+            if json.loads(letter["Body"])["request"]["id"] == request_id:
+                return letter["MessageAttributes"]["error_code"]["StringValue"]
+        return None

@@ -1,0 +1,31 @@
+"""The stack, started once, with retries that are short and a reconciler that steps in early."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.bot import Bot
+from tests.e2e.runner import Runner
+
+HASTY = {"retry_attempts": "30", "retry_first_delay": "1", "retry_max_delay": "1", "grace_seconds": "1"}
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    started = Runner(tmp_path_factory.mktemp("stack"), context=HASTY)
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def bot(runner: Runner) -> Bot:
+    return Bot(runner.running())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)

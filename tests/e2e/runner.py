@@ -1,0 +1,125 @@
+"""`python -m local`, started as a user would start it, and what is left of it afterwards."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from local.deploy import ROOT
+from local.wait import until
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("SLACK_", "AWS_"))}
+START_SECONDS = 180
+STOP_SECONDS = 30
+AT_A_TERMINAL = (
+    sys.executable,
+    "-c",
+    "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))",
+)
+IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@" <&-', "sh")
+"""As a script without job control starts it: SIGINT ignored. Its standard input is closed, too."""
+
+
+class Runner:
+    """One run. `prefix` is the command that starts it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        command: str = "run",
+        *,
+        context: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
+        self.directory = directory
+        self._log = directory / "runner.log"
+        options = [f"--context={key}={value}" for key, value in (context or {}).items()]
+        directory.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "local", command, "--directory", str(directory), *options],
+                cwd=ROOT,
+                env={**ENVIRONMENT, **(environment or {})},
+                stdin=subprocess.PIPE if prefix == AT_A_TERMINAL else subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        """What it has said."""
+        return self._log.read_text("utf-8", "replace")
+
+    def running(self) -> dict[str, Any]:
+        """What it publishes for scripts, once it does."""
+        path = self.directory / "stack.json"
+
+        def document() -> dict[str, Any] | None:
+            assert self.process.poll() is None, self.output
+            return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+        return until("stack.json is there", START_SECONDS, document)
+
+    def said(self, words: str) -> None:
+        """Wait until it has said this."""
+
+        def heard() -> bool | None:
+            assert self.process.poll() is None, self.output
+            return words in self.output or None
+
+        until(f"the runner says '{words}'", START_SECONDS, heard)
+
+    def exit_status(self, seconds: float = STOP_SECONDS) -> int:
+        """Its exit status, once it has ended."""
+        return until("the runner ends", seconds, self.process.poll)
+
+    def descendants(self) -> set[int]:
+        """The processes that it has started, and those that these have."""
+        found = {self.process.pid}
+        parents = alive()
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return found - {self.process.pid}
+
+    def type(self, keys: bytes) -> None:
+        """Type at its terminal."""
+        assert self.process.stdin
+        self.process.stdin.write(keys)
+        self.process.stdin.flush()
+
+    def close(self) -> None:
+        """End it, if a test has not."""
+        self.process.terminate()
+        self.exit_status()
+        if self.process.stdin:
+            self.process.stdin.close()
+
+
+def alive() -> dict[int, int]:
+    """The parent of every process that runs."""
+    listing = [path.read_text("utf-8") for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+    processes = [(line.split(" ", 1)[0], *line.rpartition(") ")[2].split(" ")[:2]) for line in listing]
+    return {int(pid): int(parent) for pid, state, parent in processes if state not in {"Z", "X"}}
+
+
+def answers(url: str) -> bool:
+    """Whether anything listens there."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 80), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def gone(started: set[int]) -> None:
+    """Wait until every process that was started is gone."""
+    assert started
+    until("every process that was started is gone", STOP_SECONDS, lambda: None if started & alive().keys() else True)

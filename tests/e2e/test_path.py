@@ -1,0 +1,123 @@
+"""The whole path on the running stack: over HTTP, as a bot sees it, to Slack and the inbox."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import pytest
+
+from local.wait import until
+from tests.e2e.bot import Bot
+
+FORWARD = ("accepted", "published", "sending", "retrying", "delivered")
+PROBLEM = "application/problem+json"
+VALID = {"topic": "sales", "description": "Hello"}
+
+
+def test_both_topics_arrive_and_their_status_only_moves_forward(bot: Bot) -> None:
+    ids = {topic: bot.post(topic, f"about {topic}") for topic in ("sales", "pricing")}
+    for request_id in ids.values():
+        seen: list[str] = []
+
+        def delivered(shown: dict[str, str], seen: list[str] = seen) -> bool:
+            seen.append(shown["status"])
+            return seen[-1] == "delivered"
+
+        bot.until(request_id, delivered)
+        assert all(FORWARD.index(before) <= FORWARD.index(after) for before, after in pairwise(seen)), seen
+    assert (bot.posted()[ids["sales"]], bot.mailed()[ids["sales"]]) == (1, 0)
+    assert (bot.posted()[ids["pricing"]], bot.mailed()[ids["pricing"]]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "slug"),
+    [
+        (("POST", "/assistance-requests", VALID, {"x-api-key": ""}), 403, "forbidden"),
+        (("POST", "/assistance-requests", VALID, {"x-api-key": "guessed"}), 403, "forbidden"),
+        (("GET", "/nowhere", None, {}), 404, "not-found"),
+        (("GET", "/assistance-requests/unknown", None, {}), 404, "not-found"),
+        (("POST", "/assistance-requests", b"{", {}), 400, "not-json"),
+        (("POST", "/assistance-requests", {"topic": "weather", "description": "x"}, {}), 422, "invalid-request"),
+        (("POST", "/assistance-requests", {**VALID, "padding": "x" * 32 * 1024}, {}), 413, "content-too-large"),
+        (("POST", "/assistance-requests", VALID, {"Content-Type": "text/plain"}), 415, "unsupported-media-type"),
+    ],
+)
+def test_a_bad_call_gets_its_problem_document_and_writes_nothing(
+    bot: Bot, call: tuple[str, str, object, dict[str, str]], status: int, slug: str
+) -> None:
+    before = bot.stored()
+    answer = bot.call(*call)
+    assert (answer.status, answer.headers["content-type"]) == (status, PROBLEM), answer
+    assert (answer.json["status"], answer.json["type"]) == (status, f"urn:assistance:problem:{slug}")
+    assert bot.stored() == before
+
+
+def test_a_replayed_idempotency_key_is_one_request_and_one_message(bot: Bot) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(lambda _: bot.post("sales", "once", Idempotency_Key="order 7"), range(8)))
+    [request_id] = ids
+    bot.until_status(request_id, "delivered")
+    assert bot.post("sales", "once", Idempotency_Key="order 7") == request_id
+    reused = bot.call("POST", "/assistance-requests", VALID, {"Idempotency-Key": "order 7"})
+    assert reused.json["type"] == "urn:assistance:problem:idempotency-key-reused"
+    bot.until_queues_are_empty()
+    assert bot.posted()[request_id] == 1
+
+
+def test_of_several_hundred_requests_at_once_none_is_lost_and_none_arrives_twice(bot: Bot) -> None:
+    topics = ["sales", "pricing"] * 150
+    with ThreadPoolExecutor(24) as pool:
+        ids = list(pool.map(bot.post, topics))
+    assert len(set(ids)) == len(topics)
+    until(
+        "every request has arrived",
+        120,
+        lambda: True if set(ids) <= bot.posted().keys() | bot.mailed().keys() else None,
+    )
+    for request_id in ids:
+        bot.until_status(request_id, "delivered")
+    bot.until_queues_are_empty()
+    sales, pricing = set(ids[::2]), set(ids[1::2])
+    assert {i: n for i, n in (bot.posted() + bot.mailed()).items() if i in sales | pricing} == Counter(ids)
+    assert sales <= bot.posted().keys()
+    assert pricing <= bot.mailed().keys()
+
+
+def test_a_slack_outage_is_waited_out_and_delays_no_email(bot: Bot) -> None:
+    bot.fault("status", status=503)
+    try:
+        sales = bot.post("sales", "during the outage")
+        bot.until(sales, lambda shown: any(delivery["attempts"] > 1 for delivery in shown["deliveries"]))
+        assert bot.show(sales)["status"] in {"sending", "retrying"}
+        bot.until_status(bot.post("pricing", "during the outage"), "delivered")
+    finally:
+        bot.fault("none")
+    bot.until_status(sales, "delivered")
+    bot.until_queues_are_empty()
+    assert bot.posted()[sales] == 1
+
+
+def test_what_slack_will_never_take_reads_failed_and_lies_in_the_dlq(bot: Bot) -> None:
+    bot.fault("error", error="is_archived")
+    try:
+        request_id = bot.post("sales", "to an archived channel")
+        shown = bot.until_status(request_id, "failed")
+    finally:
+        bot.fault("none")
+    [delivery] = shown["deliveries"]
+    assert (delivery["attempts"], delivery["last_error"]) == (1, "is_archived")
+    assert until("the dead letter is there", 10, lambda: bot.dead_letter("slack", request_id)) == "is_archived"
+    assert bot.posted()[request_id] == 0
+
+
+def test_what_the_producer_never_saw_the_reconciler_publishes_on_its_schedule(bot: Bot) -> None:
+    sources = bot.lambda_.list_event_source_mappings()["EventSourceMappings"]
+    [stream] = [source["UUID"] for source in sources if ":dynamodb:" in source["EventSourceArn"]]
+    bot.lambda_.update_event_source_mapping(UUID=stream, Enabled=False)
+    try:
+        request_id = bot.post("sales", "unseen")
+        bot.until_status(request_id, "delivered", seconds=150)
+    finally:
+        bot.lambda_.update_event_source_mapping(UUID=stream, Enabled=True)
+    bot.until_queues_are_empty()
+    assert bot.posted()[request_id] == 1

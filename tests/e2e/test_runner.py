@@ -1,0 +1,133 @@
+"""`python -m local` as a program: it stops however it is told to, leaves nothing behind, and says what is wrong."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from local.cloud import HOST, USUAL_PORT
+from local.slack_server import SlackServer
+from local.wait import until
+from tests.e2e.runner import AT_A_TERMINAL, IN_THE_BACKGROUND, START_SECONDS, Runner, answers, gone
+
+CTRL_C = b"\x03"
+
+
+@pytest.fixture(scope="module")
+def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runner]]:
+    """Several runs side by side, for each takes a while to start; the usual port is taken."""
+    directory = tmp_path_factory.mktemp("runners")
+    with ExitStack() as stack:
+        with suppress(OSError):  # Taken already.
+            stack.enter_context(socket.create_server((HOST, USUAL_PORT)))
+        slack = stack.enter_context(SlackServer(token="xoxb-test", channels=("C0TEST",)))
+        slack.fail("error", error="is_archived")
+        started = {
+            "terminal": Runner(directory / "terminal", prefix=AT_A_TERMINAL),
+            "background": Runner(directory / "background", prefix=IN_THE_BACKGROUND),
+            "killed": Runner(directory / "killed"),
+            "demo": Runner(directory / "demo", "demo"),
+            "failing demo": Runner(
+                directory / "failing demo",
+                "demo",
+                environment={
+                    "SLACK_API_URL": slack.url,
+                    "SLACK_BOT_TOKEN": "xoxb-test",
+                    "SLACK_CHANNEL": "C0TEST",
+                },
+            ),
+        }
+        for runner in started.values():
+            stack.callback(runner.close)
+        yield started
+
+
+def stops(runner: Runner, stop: Callable[[], None], *, exit_status: int) -> None:
+    """Assert that this stops the runner, and that it leaves no process and no listener."""
+    document = runner.running()
+    runner.said("Ctrl-C stops it.")
+    started = runner.descendants()
+    stop()
+    assert runner.exit_status() == exit_status, runner.output
+    gone(started)
+    assert not answers(document["aws_endpoint_url"])
+    assert not answers(document["slack_api_url"])
+
+
+def test_ctrl_c_at_a_terminal_stops_everything(runners: dict[str, Runner]) -> None:
+    runner = runners["terminal"]
+    stops(runner, lambda: runner.type(CTRL_C), exit_status=0)
+    assert not (runner.directory / "stack.json").exists()
+
+
+def test_sigint_stops_what_was_started_ignoring_it_and_without_standard_input(runners: dict[str, Runner]) -> None:
+    runner = runners["background"]
+    stops(runner, lambda: os.kill(runner.running()["pid"], signal.SIGINT), exit_status=0)
+    assert not (runner.directory / "stack.json").exists()
+
+
+def test_a_killed_runner_leaves_no_orphan(runners: dict[str, Runner]) -> None:
+    runner = runners["killed"]
+    stops(runner, runner.process.kill, exit_status=-signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_start_that_is_broken_off_leaves_nothing_running(tmp_path: Path, number: int, exit_status: int) -> None:
+    runner = Runner(tmp_path)
+    started = until("synthesis has begun", START_SECONDS, lambda: runner.descendants() or None)
+    os.killpg(runner.process.pid, number)
+    assert runner.exit_status() == exit_status
+    gone(started)
+
+
+def test_another_port_is_used_when_the_usual_one_is_taken(runners: dict[str, Runner]) -> None:
+    runner = runners["demo"]
+    runner.exit_status(START_SECONDS)
+    [url] = [word for word in runner.output.split() if word.startswith(f"http://{HOST}:")]
+    assert urlsplit(url).port != USUAL_PORT
+
+
+def test_a_demo_shows_both_messages(runners: dict[str, Runner]) -> None:
+    runner = runners["demo"]
+    assert runner.exit_status(START_SECONDS) == 0, runner.output
+    assert "── Slack, " in runner.output
+    assert "── Email " in runner.output
+
+
+def test_a_demo_that_slack_refuses_says_why_and_fails(runners: dict[str, Runner]) -> None:
+    runner = runners["failing demo"]
+    assert runner.exit_status(START_SECONDS) == 1, runner.output
+    assert "error: The sales request can't be delivered" in runner.output
+    assert "is_archived" in runner.output
+
+
+def test_a_second_run_in_the_same_directory_is_refused(runner: Runner) -> None:
+    document = runner.running()
+    second = Runner(runner.directory, "demo")
+    assert second.exit_status() == 1
+    assert f"already runs here, as process {document['pid']}" in runner.output
+    assert runner.running() == document
+
+
+@pytest.mark.parametrize(
+    ("context", "environment", "words"),
+    [
+        ({"retention_days": "soon"}, {}, "retention_days: Input should be a valid integer"),
+        ({}, {"SLACK_BOT_TOKEN": "xoxb-test"}, "SLACK_BOT_TOKEN is set and SLACK_CHANNEL is not"),
+        ({}, {"SLACK_CHANNEL": "C0TEST"}, "SLACK_CHANNEL is set and SLACK_BOT_TOKEN is not"),
+        ({}, {"PATH": "/nowhere"}, "The CDK needs Node.js"),
+    ],
+)
+def test_what_can_not_run_is_refused_with_a_readable_error(
+    tmp_path: Path, context: dict[str, str], environment: dict[str, str], words: str
+) -> None:
+    runner = Runner(tmp_path, "demo", context=context, environment=environment)
+    assert runner.exit_status(START_SECONDS) == 1
+    assert "error: " in runner.output
+    assert words in runner.output
+    assert "Traceback" not in runner.output
