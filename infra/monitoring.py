@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import CfnOutput, Duration
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
@@ -20,7 +21,15 @@ class Monitoring(Construct):
         self, scope: Construct, construct_id: str, *, config: Config, dlqs: Mapping[str, tuple[sqs.Queue, str]]
     ) -> None:
         super().__init__(scope, construct_id)
-        operators = sns.Topic(self, "Operators")
+        operators = sns.Topic(self, "Operators", enforce_ssl=True)
+        # The topic's own policy takes the place of the default one, by which CloudWatch may publish:
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
+        operators.grant_publish(
+            iam.ServicePrincipal(
+                "cloudwatch.amazonaws.com",
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+            )
+        )
         if config.operator_email:
             operators.add_subscription(subscriptions.EmailSubscription(config.operator_email))
         for name, (dlq, meaning) in dlqs.items():

@@ -10,6 +10,9 @@ from infra.config import Config
 from infra.python_function import PythonFunction
 from infra.table import Table
 
+# Shorter than the shortest interval, a minute.
+TIMEOUT = Duration.seconds(50)
+
 
 class Reconciler(Construct):
     """Sweeps the outbox. Its timeout is shorter than the interval, and a lease in the table keeps two sweeps apart."""
@@ -21,26 +24,25 @@ class Reconciler(Construct):
             "Function",
             folder="reconciler",
             config=config,
-            timeout=Duration.seconds(50),
+            timeout=TIMEOUT,
             environment={
                 "TABLE_NAME": table.table_name,
                 "TOPIC_ARN": topic.topic_arn,
                 "GRACE_SECONDS": str(config.grace_seconds),
             },
         )
-        table.grant(
-            function,
-            "dynamodb:BatchGetItem",
-            "dynamodb:DeleteItem",
-            "dynamodb:PutItem",
-            "dynamodb:Query",
-            "dynamodb:UpdateItem",
+        table.grant_outbox_query(function)
+        table.grant_items(
+            function, "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"
         )
         topic.grant_publish(function)
+        interval = Duration.minutes(config.reconcile_interval_minutes)
+        # The scheduler invokes asynchronously, and Lambda would repeat on its own what the next run does anyway:
+        # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+        function.configure_async_invoke(retry_attempts=0, max_event_age=interval)
         scheduler.Schedule(
             self,
             "Schedule",
-            schedule=scheduler.ScheduleExpression.rate(Duration.minutes(config.reconcile_interval_minutes)),
-            # The next run does what this one could not.
+            schedule=scheduler.ScheduleExpression.rate(interval),
             target=targets.LambdaInvoke(function, retry_attempts=0),
         )

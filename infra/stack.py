@@ -26,7 +26,7 @@ class AssistanceStack(Stack):
         super().__init__(scope, construct_id, **kwargs)
         table = Table(self, "Table", config)
         Api(self, "Api", config=config, table=table)
-        topic = sns.Topic(self, "Topic")
+        topic = sns.Topic(self, "Topic", enforce_ssl=True)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
         dlqs = {"StreamFailures": (producer.failures, "The stream gave up publishing; the reconciler takes over.")}
         for channel in Channel:
