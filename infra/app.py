@@ -1,5 +1,6 @@
 """The CDK app: the only reader of context and account."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -7,11 +8,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "functions")]
 
-from aws_cdk import App, DefaultStackSynthesizer, Environment, Tags  # noqa: E402
+from aws_cdk import Annotations, App, DefaultStackSynthesizer, Environment, Tags  # noqa: E402
 
 from infra.config import Config, InvalidConfig, load  # noqa: E402
 from infra.python_function import BundlingFailed  # noqa: E402
 from infra.stack import AssistanceStack  # noqa: E402
+
+
+def new_app() -> App:
+    """An app with cdk.json's context, so that its feature flags hold without the CDK CLI too. The CLI's goes first."""
+    return App(context=json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"])
 
 
 def build(app: App, config: Config) -> AssistanceStack:
@@ -34,17 +40,20 @@ def build(app: App, config: Config) -> AssistanceStack:
     )
     Tags.of(stack).add("application", "assistance")
     Tags.of(stack).add("stage", config.stage)
+    if config.example_addresses and not config.local:
+        keys = " and ".join(config.example_addresses)
+        Annotations.of(stack).add_warning_v2("assistance:example-addresses", f"No mail arrives: {keys} at example.com.")
     return stack
 
 
 def main() -> None:
     """Synthesize, or say in one message what is wrong."""
-    app = App()
+    app = new_app()
     try:
         build(app, load(app.node.try_get_context, app.node.get_all_context()))
         app.synth()
     except (InvalidConfig, BundlingFailed) as error:
-        sys.exit(str(error))
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

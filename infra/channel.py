@@ -8,15 +8,14 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from assistance.routing import Channel
-from infra.config import Config
+from infra.config import QUEUE_RETENTION_DAYS, Config
+from infra.dead_letters import DeadLetterQueue
 from infra.python_function import PythonFunction
 from infra.table import Table
 
 TIMEOUT = Duration.seconds(30)
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html: six times the function's timeout.
 VISIBILITY_TIMEOUT = Duration.seconds(6 * 30)
-QUEUE_RETENTION = Duration.days(4)
-DLQ_RETENTION = Duration.days(14)
 
 
 class ChannelConsumer(Construct):
@@ -34,14 +33,15 @@ class ChannelConsumer(Construct):
         environment: dict[str, str],
     ) -> None:
         super().__init__(scope, construct_id)
-        self.dlq = self._queue("Dlq", DLQ_RETENTION)
-        self.subscription_dlq = self._queue("SubscriptionDlq", DLQ_RETENTION)
+        self.dlq = DeadLetterQueue(self, "Dlq")
+        self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq")
         self.queue = sqs.Queue(
             self,
             "Queue",
-            retention_period=QUEUE_RETENTION,
+            retention_period=Duration.days(QUEUE_RETENTION_DAYS),
             visibility_timeout=VISIBILITY_TIMEOUT,
             encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=config.retry.max_receive_count),
         )
         topic.add_subscription(
@@ -70,7 +70,9 @@ class ChannelConsumer(Construct):
                 **environment,
             },
         )
-        table.grant(self.function, "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem")
+        table.grant_items(
+            self.function, "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"
+        )
         self.dlq.grant(self.function, "sqs:SendMessage")
         self.queue.grant_consume_messages(self.function)
         self.function.add_event_source(
@@ -87,6 +89,3 @@ class ChannelConsumer(Construct):
         CfnOutput(self, "SubscriptionDlqUrl", value=self.subscription_dlq.queue_url).override_logical_id(
             f"{name}SubscriptionDlqUrl"
         )
-
-    def _queue(self, construct_id: str, retention: Duration) -> sqs.Queue:
-        return sqs.Queue(self, construct_id, retention_period=retention, encryption=sqs.QueueEncryption.SQS_MANAGED)

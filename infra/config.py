@@ -1,28 +1,56 @@
 """Everything that a deployer chooses, as CDK context: `cdk deploy -c stage=production -c email_sender=…`."""
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from assistance.routing import RetryPolicy
 
-PYTHON_VERSION = "3.13"
-"""Of every deployed function: the runtime, and the wheels in its bundle."""
+PYTHON_VERSION: Final = "3.13"
+"""Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
+
+QUEUE_RETENTION_DAYS: Final = 4
+"""How long a channel's queue keeps a message. SQS then forgets it, so it must be given up before."""
 
 _RETRY = RetryPolicy()
-_EXAMPLE_DOMAIN = "@example.com"
+_DAY_SECONDS = 86_400
+_ADDRESS = re.compile(r"[^@\s,<>\"]+@[^@\s,<>\"]+\.[^@\s,<>\"]+")
 
-Email = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
+
+def _address(value: str) -> str:
+    if not _ADDRESS.fullmatch(value):
+        raise ValueError("this is not an email address")
+    return value
 
 
-def _addresses(value: object) -> object:
+def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _blank_is_none(value: object) -> object:
     return None if value == "" else value
+
+
+def _int(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _version(value: object) -> object:
+    # cdk.json may hold it as a number.
+    return str(value) if isinstance(value, float) else value
+
+
+Email = Annotated[str, AfterValidator(_address)]
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+LogRetention = Annotated[
+    Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
+    BeforeValidator(_int),
+]
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html: those among them that the code runs on.
+PythonVersion = Annotated[Literal["3.11", "3.12", "3.13", "3.14"], BeforeValidator(_version)]
 
 
 class InvalidConfig(Exception):
@@ -37,14 +65,20 @@ class Config(BaseModel):
     stage: Literal["dev", "staging", "production"] = Field(
         "dev", description="Which stage: several may share an account. Production keeps its data when it is destroyed."
     )
+    python_version: PythonVersion = Field(PYTHON_VERSION, description="Which Python the functions run on.")
     slack_channel: str = Field(
-        "assistance", min_length=1, description="Id (preferred: looking up what was posted needs it) or name."
+        "assistance", pattern=r"^\S+$", description="Id (preferred: looking up what was posted needs it) or name."
     )
     slack_api_url: str = Field(
-        "https://slack.com/api/", pattern=r"^https?://.+/$", description="For GovSlack and proxies; ends with a slash."
+        "https://slack.com/api/", pattern=r"^https?://\S+/$", description="For GovSlack and proxies; ends with a slash."
     )
     email_sender: Email = Field("assistance@example.com", description="The address that SES sends from.")
-    email_recipients: Annotated[tuple[Email, ...], BeforeValidator(_addresses)] = Field(
+    create_email_identity: bool = Field(
+        True,  # noqa: FBT003
+        description="Whether the stack has SES verify the sender. An account knows an address once: false if another "
+        "stage creates it, or if the address or its domain is verified already.",
+    )
+    email_recipients: Annotated[tuple[Email, ...], BeforeValidator(_split)] = Field(
         ("team@example.com",),
         min_length=1,
         max_length=50,  # https://docs.aws.amazon.com/ses/latest/dg/quotas.html
@@ -55,9 +89,10 @@ class Config(BaseModel):
     )
     retention_days: int = Field(90, ge=30, description="How long a request is kept: longer than any dead letter.")
     grace_seconds: int = Field(60, ge=1, description="How long the stream has before the reconciler publishes.")
-    reconcile_interval_minutes: int = Field(1, ge=1, description="How often the reconciler runs.")
+    reconcile_interval_minutes: int = Field(1, ge=1, le=60, description="How often the reconciler runs.")
     retry_attempts: int = Field(_RETRY.attempts, ge=1, le=100, description="How often a delivery is attempted.")
     retry_first_delay: int = Field(_RETRY.first_delay, ge=0, description="Seconds before a second attempt, at most.")
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
     retry_max_delay: int = Field(
         _RETRY.max_delay, ge=0, le=43_200, description="Seconds between two attempts, at most."
     )
@@ -71,14 +106,24 @@ class Config(BaseModel):
     throttle_burst: int = Field(200, ge=1, description="Calls at once that a key may make.")
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
     consumer_max_concurrency: int = Field(2, ge=2, le=1_000, description="Batches in process at once, per channel.")
-    log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = Field(30, description="How long logs are kept.")
+    log_retention_days: LogRetention = Field(30, description="How many days logs are kept.")
     local: bool = Field(False, description="Set by `make run`: no account, no bootstrap stack.")  # noqa: FBT003
 
     @model_validator(mode="after")
-    def _real_addresses(self) -> Self:
-        examples = [a for a in (self.email_sender, *self.email_recipients) if a.endswith(_EXAMPLE_DOMAIN)]
-        if self.stage == "production" and examples and not self.local:
-            raise ValueError("set email_sender and email_recipients: production can't send from or to example.com")
+    def _deployable(self) -> Self:
+        if self.production and self.example_addresses and not self.local:
+            raise ValueError(
+                f"production needs real addresses: set {' and '.join(self.example_addresses)} to other than example.com"
+            )
+        if self.slack_api_url.startswith("http:") and not self.local:
+            raise ValueError("slack_api_url must be https: the bot token goes there")
+        delays = self.retry.longest
+        if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
+            raise ValueError(
+                f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
+                f"but the queue forgets a message after {QUEUE_RETENTION_DAYS}: keep them under "
+                f"{QUEUE_RETENTION_DAYS - 1}"
+            )
         return self
 
     @property
@@ -87,30 +132,44 @@ class Config(BaseModel):
         return self.stage == "production"
 
     @property
+    def example_addresses(self) -> list[str]:
+        """The keys that hold an address which nobody reads."""
+        addresses = {
+            "email_sender": (self.email_sender,),
+            "email_recipients": self.email_recipients,
+            "operator_email": (self.operator_email or "",),
+        }
+        return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
+
+    @property
     def retry(self) -> RetryPolicy:
         """How deliveries are retried."""
         return RetryPolicy(self.retry_attempts, self.retry_first_delay, self.retry_max_delay, self.retry_doubt_delay)
 
 
 def load(try_get_context: Callable[[str], Any], all_context: Mapping[str, Any]) -> Config:
-    """The configuration in the CDK context. Raises `InvalidConfig`."""
-    values = {name: value for name in Config.model_fields if (value := try_get_context(name)) is not None}
+    """The configuration in the CDK context. Raises `InvalidConfig`.
+
+    Other tools keep keys of their own there, so only those that look like a slip are refused.
+    """
     for name in all_context:
         if ":" not in name and name not in Config.model_fields:
-            close = difflib.get_close_matches(name, Config.model_fields, n=1)
-            if close:
-                raise InvalidConfig(f"Unknown context key '{name}': did you mean '{close[0]}'?")
-    if isinstance(values.get("log_retention_days"), str) and values["log_retention_days"].isdecimal():
-        values["log_retention_days"] = int(values["log_retention_days"])
+            for close in difflib.get_close_matches(name.lower().replace("-", "_"), Config.model_fields, n=1):
+                raise InvalidConfig(f"Unknown context key '{name}': did you mean '{close}'?")
+    values = {name: value for name in Config.model_fields if (value := try_get_context(name)) is not None}
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [
-            f"  {detail['loc'][0]}: {detail['msg']} (got {detail['input']!r})"
-            if detail["loc"]
-            else f"  {detail['msg']}"
-            for detail in error.errors(include_url=False)
-        ]
         raise InvalidConfig(
-            "The context can't be deployed:\n" + "\n".join(lines) + "\nSet it with -c key=value or in cdk.json."
+            "The context can't be deployed:\n"
+            + "\n".join(
+                f"  {': '.join([*_part(detail['loc']), detail['msg'].removeprefix('Value error, ')])}"
+                + (f" (got {detail['input']!r})" if detail["loc"] else "")
+                for detail in error.errors(include_url=False)
+            )
+            + "\nSet it with -c key=value or in cdk.json."
         ) from None
+
+
+def _part(loc: tuple[int | str, ...]) -> list[str]:
+    return [str(loc[0])] if loc else []

@@ -2,6 +2,8 @@
 
 import json
 
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_ses as ses
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -13,7 +15,10 @@ from infra.table import Table
 
 
 class EmailConsumer(ChannelConsumer):
-    """The consumer, and its sender's identity, which SES verifies by a mail to that address."""
+    """The consumer, and its sender's identity, which SES verifies by a mail to that address.
+
+    An identity belongs to the account: see `create_email_identity` in `config.py`.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         super().__init__(
@@ -28,5 +33,15 @@ class EmailConsumer(ChannelConsumer):
                 "EMAIL_RECIPIENTS": json.dumps(config.email_recipients),
             },
         )
-        identity = ses.EmailIdentity(self, "Sender", identity=ses.Identity.email(config.email_sender))
-        identity.grant_send_email(self.function)
+        if config.create_email_identity:
+            ses.EmailIdentity(self, "Sender", identity=ses.Identity.email(config.email_sender))
+        # Limited by sender, not by identity: a sender may be verified by its address or its domain, and in the sandbox
+        # SES checks the recipients' identities too (https://github.com/aws/aws-sdk-js/issues/3641).
+        # https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html
+        self.function.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["ses:SendEmail"],
+                resources=[Stack.of(self).format_arn(service="ses", resource="identity", resource_name="*")],
+                conditions={"StringEquals": {"ses:FromAddress": config.email_sender}},
+            )
+        )

@@ -3,21 +3,25 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import jsii
 from aws_cdk import AssetHashType, BundlingOptions, DockerImage, Duration, ILocalBundling, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.config import PYTHON_VERSION, Config
+from infra.config import Config
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FUNCTIONS: Final = ROOT / "functions"
 SHARED: Final = "assistance"
 PLATFORM: Final = "aarch64-manylinux2014"
+DEPENDENCIES: Final = ROOT / ".build" / "dependencies"
 
 
 class BundlingFailed(Exception):
@@ -39,43 +43,65 @@ def _run(*command: str) -> None:
         raise BundlingFailed(f"'{' '.join(error.cmd)}' failed with exit status {error.returncode}.") from error
 
 
+@cache
+def dependencies(python_version: str) -> Path:
+    """What uv.lock pins, as wheels for the functions' platform, installed once for all functions.
+
+    boto3 is among it, although the runtime has one: what was tested is what runs.
+    https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
+    """
+    directory = DEPENDENCIES / f"python{python_version}"
+    requirements = DEPENDENCIES / f"python{python_version}.txt"
+    shutil.rmtree(directory, ignore_errors=True)
+    DEPENDENCIES.mkdir(parents=True, exist_ok=True)
+    _run(
+        _uv(), "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project",
+        "--format", "requirements-txt", "--output-file", str(requirements),
+    )  # fmt: skip
+    _run(
+        _uv(), "pip", "install", "--quiet", "--require-hashes", "--requirements", str(requirements),
+        "--python-platform", PLATFORM, "--python-version", python_version,
+        "--only-binary", ":all:", "--link-mode", "copy", "--target", str(directory),
+    )  # fmt: skip
+    # Scripts name the builder's interpreter, and the records their hashes: neither runs on Lambda, and both would make
+    # an unchanged function look changed on another machine.
+    shutil.rmtree(directory / "bin", ignore_errors=True)
+    _remove([directory / ".lock", *directory.glob("*.dist-info/RECORD")])
+    return directory
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
 @jsii.implements(ILocalBundling)
 class _Bundle:
     """Builds a bundle without Docker: the wheels for the function's platform, not for the builder's."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, python_version: str) -> None:
         self._folder = folder
+        self._python_version = python_version
 
     def try_bundle(self, output_dir: str, *_: object, **__: object) -> bool:
-        requirements = Path(output_dir) / "requirements.txt"
-        _run(
-            _uv(), "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project",
-            "--format", "requirements-txt", "--output-file", str(requirements),
-        )  # fmt: skip
-        _run(
-            _uv(), "pip", "install", "--quiet", "--require-hashes", "--requirements", str(requirements),
-            "--python-platform", PLATFORM, "--python-version", PYTHON_VERSION,
-            "--only-binary", ":all:", "--target", output_dir,
-        )  # fmt: skip
-        requirements.unlink()
-        (Path(output_dir) / ".lock").unlink(missing_ok=True)
+        no_bytecode = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(dependencies(self._python_version), output_dir, dirs_exist_ok=True, ignore=no_bytecode)
         for name in (self._folder, SHARED):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(FUNCTIONS / name, Path(output_dir) / name, ignore=ignored)
+            shutil.copytree(FUNCTIONS / name, Path(output_dir) / name, ignore=no_bytecode)
         return True
 
 
-def _code(folder: str) -> lambda_.Code:
+def _code(folder: str, python_version: str) -> lambda_.Code:
     others = [path.name for path in FUNCTIONS.iterdir() if path.name not in {folder, SHARED}]
     return lambda_.Code.from_asset(
         str(FUNCTIONS),
-        exclude=[*others, "**/__pycache__"],
+        exclude=[*sorted(others), "**/__pycache__"],
         # Of what comes out, so that a changed lock redeploys and an unchanged function does not.
         asset_hash_type=AssetHashType.OUTPUT,
         bundling=BundlingOptions(
             # Never used: the local bundling does not give up.
             image=DockerImage.from_registry("scratch"),
-            local=_Bundle(folder),
+            local=_Bundle(folder, python_version),
         ),
     )
 
@@ -94,22 +120,22 @@ class PythonFunction(lambda_.Function):
         environment: dict[str, str],
         memory_size: int = 512,
     ) -> None:
-        # The construct does not exist yet, so the group is its sibling.
-        group = logs.LogGroup(
-            scope,
-            f"{construct_id}Logs",
-            retention=logs.RetentionDays[_RETENTION[config.log_retention_days]],
-            removal_policy=RemovalPolicy.DESTROY,
-        )
+        # The construct does not exist yet, so the group and the role are its siblings.
+        group = logs.LogGroup(scope, f"{construct_id}Logs", removal_policy=RemovalPolicy.DESTROY)
+        cast("logs.CfnLogGroup", group.node.default_child).retention_in_days = config.log_retention_days
+        # Its own log group and no other: AWS's managed policy would let it write, and re-create, any group.
+        role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        group.grant_write(role)
         super().__init__(
             scope,
             construct_id,
-            runtime=lambda_.Runtime(f"python{PYTHON_VERSION}", lambda_.RuntimeFamily.PYTHON),
+            runtime=lambda_.Runtime(f"python{config.python_version}", lambda_.RuntimeFamily.PYTHON),
             architecture=lambda_.Architecture.ARM_64,
-            code=_code(folder),
+            code=_code(folder, config.python_version),
             handler=f"{folder}.handler.lambda_handler",
             timeout=timeout,
             memory_size=memory_size,
+            role=role,
             log_group=group,
             environment={
                 "POWERTOOLS_SERVICE_NAME": folder,
@@ -119,9 +145,3 @@ class PythonFunction(lambda_.Function):
                 **environment,
             },
         )
-
-
-_RETENTION: Final = {
-    1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS", 30: "ONE_MONTH",
-    60: "TWO_MONTHS", 90: "THREE_MONTHS", 180: "SIX_MONTHS", 365: "ONE_YEAR",
-}  # fmt: skip

@@ -14,6 +14,9 @@ from infra.config import Config
 from infra.python_function import PythonFunction
 from infra.table import Table
 
+# Shorter than the shortest interval, a minute.
+TIMEOUT = Duration.seconds(50)
+
 
 class Reconciler(Construct):
     """Sweeps the outbox and keeps the ledger.
@@ -37,7 +40,7 @@ class Reconciler(Construct):
             "Function",
             folder="reconciler",
             config=config,
-            timeout=Duration.seconds(50),
+            timeout=TIMEOUT,
             environment={
                 "TABLE_NAME": table.table_name,
                 "TOPIC_ARN": topic.topic_arn,
@@ -55,7 +58,8 @@ class Reconciler(Construct):
                 ),
             },
         )
-        table.grant(
+        table.grant_index_queries(function)
+        table.grant_items(
             function,
             "dynamodb:BatchGetItem",
             "dynamodb:DeleteItem",
@@ -69,10 +73,13 @@ class Reconciler(Construct):
             consumer.queue.grant(function, "sqs:GetQueueAttributes")
             for dlq in (consumer.dlq, consumer.subscription_dlq):
                 dlq.grant(function, "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility")
+        interval = Duration.minutes(config.reconcile_interval_minutes)
+        # The scheduler invokes asynchronously, and Lambda would repeat on its own what the next run does anyway:
+        # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+        function.configure_async_invoke(retry_attempts=0, max_event_age=interval)
         scheduler.Schedule(
             self,
             "Schedule",
-            schedule=scheduler.ScheduleExpression.rate(Duration.minutes(config.reconcile_interval_minutes)),
-            # The next run does what this one could not.
+            schedule=scheduler.ScheduleExpression.rate(interval),
             target=targets.LambdaInvoke(function, retry_attempts=0),
         )

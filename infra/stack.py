@@ -27,7 +27,7 @@ class AssistanceStack(Stack):
         super().__init__(scope, construct_id, **kwargs)
         table = Table(self, "Table", config)
         Api(self, "Api", config=config, table=table)
-        topic = sns.Topic(self, "Topic")
+        topic = sns.Topic(self, "Topic", enforce_ssl=True)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
         dlqs = {"StreamFailures": (producer.failures, "The stream gave up publishing; the reconciler takes over.")}
         consumers: dict[Channel, ChannelConsumer] = {}
@@ -39,6 +39,6 @@ class AssistanceStack(Stack):
             dlqs[f"{name}DeadLetters"] = (consumer.dlq, f"Requests could not be delivered by {channel}.")
             dlqs[f"{name}SubscriptionDeadLetters"] = (consumer.subscription_dlq, f"SNS can't reach {channel}'s queue.")
         Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
-        Monitoring(self, "Monitoring", config=config, dlqs=dlqs)
+        Monitoring(self, "Monitoring", config=config, topic=topic, dlqs=dlqs)
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "TopicArn", value=topic.topic_arn)

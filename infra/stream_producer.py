@@ -4,11 +4,11 @@ from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from assistance.schema import OUTBOX_SHARD
 from infra.config import Config
+from infra.dead_letters import DeadLetterQueue
 from infra.python_function import PythonFunction
 from infra.table import Table
 
@@ -18,9 +18,7 @@ class StreamProducer(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         super().__init__(scope, construct_id)
-        self.failures = sqs.Queue(
-            self, "Failures", retention_period=Duration.days(14), encryption=sqs.QueueEncryption.SQS_MANAGED
-        )
+        self.failures = DeadLetterQueue(self, "Failures")
         function = PythonFunction(
             self,
             "Function",
@@ -29,7 +27,7 @@ class StreamProducer(Construct):
             timeout=Duration.seconds(60),
             environment={"TABLE_NAME": table.table_name, "TOPIC_ARN": topic.topic_arn},
         )
-        table.grant(function, "dynamodb:UpdateItem")
+        table.grant_items(function, "dynamodb:UpdateItem")
         topic.grant_publish(function)
         function.add_event_source(
             event_sources.DynamoEventSource(

@@ -1,7 +1,10 @@
 """The one table: requests, their outbox entries, their deliveries."""
 
-from aws_cdk import RemovalPolicy
+from typing import cast
+
+from aws_cdk import CfnElement, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from assistance.schema import (
@@ -51,3 +54,14 @@ class Table(dynamodb.TableV2):
                 ),
             ],
         )
+        # Fixed: a table whose logical id changes is replaced, by an empty one.
+        cast("CfnElement", self.node.default_child).override_logical_id("Table")
+
+    def grant_items(self, grantee: iam.IGrantable, *actions: str) -> None:
+        """Allow these actions on the items, and nothing on the indexes, which `grant` would include."""
+        iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.table_arn])
+
+    def grant_index_queries(self, grantee: iam.IGrantable) -> None:
+        """Allow listing what the indexes hold."""
+        arns = [f"{self.table_arn}/index/{name}" for name in (OUTBOX_INDEX, LEDGER_INDEX)]
+        iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Query"], resource_arns=arns)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-# While they are looked at, the letters are in flight. The alarms count those too.
+# While they are looked at, the letters are in flight: for a second or two, and for this long if the looker is killed.
+# The alarms see past that: infra/monitoring.py.
 LOOK_SECONDS: Final = 30
 _RECEIVE = 10
 UNKNOWN: Final = "dead_lettered"

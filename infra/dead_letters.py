@@ -1,0 +1,22 @@
+"""The queue behind everything that can give up."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+
+class DeadLetterQueue(sqs.Queue):
+    """Keeps what was given up on as long as SQS can, 14 days: longer than the queue that it came from.
+
+    SQS counts from when a message was first sent, not from when it was moved here:
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+    """
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            retention_period=Duration.days(14),
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+        )
