@@ -19,13 +19,17 @@ from local.stack import Stack, running
 from local.state import locked, published
 
 DIRECTORY: Final = ROOT / ".local"
+STANDARD_OUTPUT: Final = 1
 STANDARD_ERROR: Final = 2
 
 
 def say(text: str) -> None:
     """Print, if anybody is still there to read it."""
-    with suppress(OSError):
+    try:
         print(text, flush=True)
+    except OSError:
+        # Python would try again at its end, and make an exit status of 120 of it.
+        _lead_nowhere(STANDARD_OUTPUT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,6 +96,12 @@ def _open_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
         os.set_inheritable(descriptor, True)  # noqa: FBT003
     os.close(descriptor)
+
+
+def _lead_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _invite(stack: Stack, directory: Path) -> None:

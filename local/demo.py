@@ -75,7 +75,7 @@ def _state(document: Mapping[str, Any]) -> str:
     for delivery in document.get("deliveries", []):
         error = delivery.get("last_error")
         details.append(f"{delivery['channel']}: {delivery['status']}" + (f" after {error}" if error else ""))
-    return f"{document['status']:10} {', '.join(details)}".rstrip()
+    return ", ".join([document["status"], *details])
 
 
 def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:

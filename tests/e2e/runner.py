@@ -5,7 +5,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -103,10 +104,22 @@ class Runner:
 
 
 def alive() -> dict[int, int]:
-    """The parent of every process that runs."""
-    listing = [path.read_text("utf-8") for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
-    processes = [(line.split(" ", 1)[0], *line.rpartition(") ")[2].split(" ")[:2]) for line in listing]
-    return {int(pid): int(parent) for pid, state, parent in processes if state not in {"Z", "X"}}
+    """The parent of every process that runs; zombies don't."""
+    processes = list(_linux()) if Path("/proc/self/stat").exists() else list(_posix())
+    return {int(pid): int(parent) for pid, state, parent in processes if state[0] not in "ZX"}
+
+
+def _linux() -> Iterator[list[str]]:
+    """Without procps, which a small image lacks: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
+            before, _, after = path.read_text("utf-8", "replace").rpartition(") ")
+            yield [before.split()[0], *after.split()[:2]]
+
+
+def _posix() -> Iterator[list[str]]:
+    listing = subprocess.run(("/bin/ps", "-A", "-o", "pid=,stat=,ppid="), check=True, capture_output=True, text=True)
+    yield from (line.split() for line in listing.stdout.splitlines())
 
 
 def answers(url: str) -> bool:

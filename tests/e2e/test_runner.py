@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -11,9 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.cloud import HOST, USUAL_PORT
+from local.deploy import ROOT
 from local.slack_server import SlackServer
 from local.wait import until
-from tests.e2e.runner import AT_A_TERMINAL, IN_THE_BACKGROUND, START_SECONDS, Runner, answers, gone
+from tests.e2e.runner import AT_A_TERMINAL, ENVIRONMENT, IN_THE_BACKGROUND, START_SECONDS, Runner, answers, gone
 
 CTRL_C = b"\x03"
 
@@ -131,3 +134,15 @@ def test_what_can_not_run_is_refused_with_a_readable_error(
     assert "error: " in runner.output
     assert words in runner.output
     assert "Traceback" not in runner.output
+
+
+def test_output_that_nobody_reads_any_more_is_no_failure() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = "from local.__main__ import say; say('one'); say('two')"
+    try:
+        command = [sys.executable, "-c", program]
+        buffered = {**ENVIRONMENT, "PYTHONUNBUFFERED": ""}
+        assert subprocess.run(command, cwd=ROOT, env=buffered, stdout=writer, check=False).returncode == 0
+    finally:
+        os.close(writer)
