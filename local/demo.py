@@ -56,7 +56,9 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
             if seen.get(topic) != state:
                 seen[topic] = state
                 say(f"{monotonic() - started:6.2f} s  {topic:8} {state}")
-            if answer.json["status"] == "failed":
+                if answer.json["status"] == "delivered" and (fallback := answer.json.get("fallback")):
+                    say(f"{'':10} {topic:8} came by its fallback: {fallback['failed_channel']} failed.")
+            if answer.json["status"] == "failed" and not _falling_back(answer.json):
                 raise LocalFailure(f"The {topic} request can't be delivered: {state}.")
         return True if all(seen.get(topic, "").startswith("delivered") for topic in sent) else None
 
@@ -67,6 +69,13 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
     except NotInTime as error:
         states = ", ".join(f"{topic}: {seen.get(topic, 'unknown')}" for topic in sent)
         raise LocalFailure(f"{error} They stand at {states}.") from error
+
+
+def _falling_back(document: Mapping[str, Any]) -> bool:
+    """Whether the fallback may yet deliver what has failed. The request re-enters the outbox as it fails."""
+    fallback = document.get("fallback")
+    failed = {delivery["channel"] for delivery in document["deliveries"] if delivery["status"] == "failed"}
+    return fallback is not None and fallback["channel"] not in failed
 
 
 def _state(document: Mapping[str, Any]) -> str:

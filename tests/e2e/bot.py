@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -67,6 +68,20 @@ class Bot:
 
     def until_status(self, request_id: str, status: str, seconds: float = ARRIVAL_SECONDS) -> dict[str, Any]:
         return self.until(request_id, lambda shown: shown["status"] == status, seconds)
+
+    @contextmanager
+    def paused(self, source: str) -> Iterator[None]:
+        """Nothing is taken from that source (a part of its ARN) in the meantime."""
+        mappings = self.lambda_.list_event_source_mappings()["EventSourceMappings"]
+        [uuid] = [mapping["UUID"] for mapping in mappings if source in mapping["EventSourceArn"]]
+        self.lambda_.update_event_source_mapping(UUID=uuid, Enabled=False)
+        try:
+            yield
+        finally:
+            self.lambda_.update_event_source_mapping(UUID=uuid, Enabled=True)
+
+    def queue_name(self, channel: str) -> str:
+        return self.outputs[f"{channel.capitalize()}QueueUrl"].rpartition("/")[2]
 
     def fault(self, kind: str, **details: object) -> None:
         """Switch a fault of Slack's on; 'none' ends it."""

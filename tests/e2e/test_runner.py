@@ -30,19 +30,15 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
             stack.enter_context(socket.create_server((HOST, USUAL_PORT)))
         slack = stack.enter_context(SlackServer(token="xoxb-test", channels=("C0TEST",)))
         slack.fail("error", error="is_archived")
+        refused = {"SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": "xoxb-test", "SLACK_CHANNEL": "C0TEST"}
         started = {
             "terminal": Runner(directory / "terminal", prefix=AT_A_TERMINAL),
             "background": Runner(directory / "background", prefix=IN_THE_BACKGROUND),
             "killed": Runner(directory / "killed"),
             "demo": Runner(directory / "demo", "demo"),
+            "fallback demo": Runner(directory / "fallback demo", "demo", environment=refused),
             "failing demo": Runner(
-                directory / "failing demo",
-                "demo",
-                environment={
-                    "SLACK_API_URL": slack.url,
-                    "SLACK_BOT_TOKEN": "xoxb-test",
-                    "SLACK_CHANNEL": "C0TEST",
-                },
+                directory / "failing demo", "demo", environment=refused, context={"create_email_identity": "false"}
             ),
         }
         for runner in started.values():
@@ -102,11 +98,19 @@ def test_a_demo_shows_both_messages(runners: dict[str, Runner]) -> None:
     assert "── Email " in runner.output
 
 
-def test_a_demo_that_slack_refuses_says_why_and_fails(runners: dict[str, Runner]) -> None:
+def test_a_demo_that_slack_refuses_shows_the_fallback(runners: dict[str, Runner]) -> None:
+    runner = runners["fallback demo"]
+    assert runner.exit_status(START_SECONDS) == 0, runner.output
+    assert "came by its fallback: slack failed." in runner.output
+    assert "── Email (sales)" in runner.output
+
+
+def test_a_demo_that_neither_channel_takes_says_why_and_fails(runners: dict[str, Runner]) -> None:
     runner = runners["failing demo"]
     assert runner.exit_status(START_SECONDS) == 1, runner.output
-    assert "error: The sales request can't be delivered" in runner.output
-    assert "is_archived" in runner.output
+    assert "request can't be delivered" in runner.output
+    assert "slack: failed after is_archived" in runner.output
+    assert "email: failed after MessageRejected" in runner.output
 
 
 def test_a_second_run_in_the_same_directory_is_refused(runner: Runner) -> None:
