@@ -1,0 +1,278 @@
+"""The API's OpenAPI document, made of the types that it runs on. Not imported by the handler.
+
+`PYTHONPATH=functions python -m api.openapi` prints `docs/openapi.json`: https://spec.openapis.org/oas/v3.1.1.html.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic_core import core_schema
+
+from api import problems
+from api.calls import MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_CHARACTERS
+from api.problems import CONTENT_TYPE, TYPE_PREFIX, Problem
+from assistance.models import Call, Delivery, Fallback, Status
+from assistance.routing import Channel, Topic
+
+VERSION: Final = "1.0.0"
+_JSON: Final = "application/json"
+_ID: Final = "01a20fa8-5b90-7fa9-b941-323657d933b5"
+_NOW: Final = "2026-01-31T09:30:00.000Z"
+_NOT_BLANK: Final = r"[^\s\u001c-\u001f\u0085]"
+_OUTCOMES: Final = [Status.SENDING, Status.DELIVERED, Status.RETRYING, Status.FAILED, "unknown"]
+
+Json = dict[str, Any]
+
+
+class Links(BaseModel):
+    """Where to go on from here, relative to the API's address."""
+
+    self: Annotated[str, Field(json_schema_extra={"format": "uri-reference"})]
+
+
+class Summary(BaseModel):
+    """An accepted request."""
+
+    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    topic: Topic
+    status: Status
+    created_at: str
+    links: Links
+
+
+class Details(Summary):
+    """A request with what has become of it. `fallback` is there once its own channel has failed for good."""
+
+    published_at: str | None = None
+    fallback: Fallback | None = None
+    deliveries: list[Delivery]
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of the body (a JSON Pointer), or with one header."""
+
+    pointer: str | None = None
+    header: str | None = None
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """An error, as in RFC 9457. Branch on `type`; the rest is for people."""
+
+    type: str
+    title: str
+    status: int | None = None
+    detail: str
+    errors: list[FieldError] | None = None
+
+
+class Health(BaseModel):
+    """The API answers."""
+
+    status: Literal["ok"]
+
+
+# What API Gateway answers by itself: infra/api.py.
+_BAD_REQUEST: Final = Problem(HTTPStatus.BAD_REQUEST, "bad-request", "The request can't be handled.")
+_FORBIDDEN: Final = Problem(HTTPStatus.FORBIDDEN, "forbidden", "Send a valid key in x-api-key.")
+_TOO_MANY: Final = Problem(
+    HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", "Slow down, then repeat.", headers={"Retry-After": "1"}
+)
+_ANYWHERE: Final = (_FORBIDDEN, _TOO_MANY, problems.internal_error(), problems.unavailable())
+_OF_A_POST: Final = (
+    problems.not_json(),
+    _BAD_REQUEST,
+    problems.content_too_large(MAX_BODY_BYTES),
+    problems.unsupported_media_type(),
+    problems.invalid([{"pointer": "#/topic", "detail": "Input should be 'sales' or 'pricing'"}]),
+    problems.idempotency_key_reused(),
+)
+_OF_A_GET: Final = (_BAD_REQUEST, problems.not_found("assistance request"))
+
+_ACCEPTED: Final[Json] = {
+    "id": _ID,
+    "topic": Topic.SALES,
+    "status": Status.ACCEPTED,
+    "created_at": _NOW,
+    "links": {"self": f"/assistance-requests/{_ID}"},
+}
+_DELIVERED: Final[Json] = {
+    **_ACCEPTED,
+    "status": Status.DELIVERED,
+    "published_at": _NOW,
+    "deliveries": [
+        {
+            "channel": Channel.SLACK,
+            "status": Status.DELIVERED,
+            "attempts": 1,
+            "first_attempt_at": _NOW,
+            "last_attempt_at": _NOW,
+            "delivered_at": _NOW,
+            "timeline": [{"at": _NOW, "outcome": Status.DELIVERED}],
+        }
+    ],
+}
+
+
+class _Schemas(GenerateJsonSchema):
+    """The API leaves out what says nothing, so nothing is ever null; names need no titles."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002
+        return False
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> Json:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> Json:
+        return self.generate_inner(schema["schema"])
+
+
+def document() -> Json:
+    """The document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Assistance requests",
+            "version": VERSION,
+            "summary": "A bot's way to a human: accepted at once, delivered by Slack or email.",
+        },
+        "servers": [
+            {
+                "url": "https://{api}.execute-api.{region}.amazonaws.com/{stage}",
+                "variables": {
+                    "api": {"default": "api"},
+                    "region": {"default": "us-east-1"},
+                    "stage": {"default": "dev"},
+                },
+            }
+        ],
+        "security": [{"key": []}],
+        "paths": {
+            "/assistance-requests": {"post": _accept()},
+            "/assistance-requests/{id}": {"get": _show()},
+            "/health": {"get": _health()},
+        },
+        "components": {
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}},
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _accept() -> Json:
+    headers = {
+        "Location": _header("Where the request is shown, relative to the address that was called.", required=True),
+        "Idempotent-Replayed": _header("'true' if this key was accepted before: nothing new was stored."),
+    }
+    accepted = _answer("Accepted: it will be delivered, or fail visibly.", "Summary", _ACCEPTED, headers)
+    accepted["links"] = {"show": {"operationId": "show", "parameters": {"id": "$response.body#/id"}}}
+    return {
+        "operationId": "accept",
+        "summary": "Ask for a human's help.",
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Makes the call safe to repeat: the same key and body are accepted once.",
+                "schema": {
+                    "type": "string",
+                    "pattern": "^[ -~]+$",
+                    "minLength": 1,
+                    "maxLength": MAX_IDEMPOTENCY_KEY_CHARACTERS,
+                },
+                "example": "conversation-42",
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                _JSON: {
+                    "schema": _ref("Call"),
+                    "example": {"topic": Topic.SALES, "description": "A customer wants a quote for 40 seats."},
+                }
+            },
+        },
+        "responses": {"202": accepted, **_problems(_OF_A_POST)},
+    }
+
+
+def _show() -> Json:
+    identifier = {"type": "string", "format": "uuid"}
+    return {
+        "operationId": "show",
+        "summary": "How far a request has come.",
+        "parameters": [{"name": "id", "in": "path", "required": True, "schema": identifier, "example": _ID}],
+        "responses": {"200": _answer("The request.", "Details", _DELIVERED), **_problems(_OF_A_GET)},
+    }
+
+
+def _health() -> Json:
+    answer = _answer("The API answers. Says nothing about the channels.", "Health", {"status": "ok"})
+    return {
+        "operationId": "health",
+        "summary": "Whether the API answers.",
+        "responses": {"200": answer, **_problems((_BAD_REQUEST,))},
+    }
+
+
+def _answer(description: str, schema: str, example: Json, headers: Json | None = None) -> Json:
+    content = {_JSON: {"schema": _ref(schema), "example": example}}
+    return {"description": description, **({"headers": headers} if headers else {}), "content": content}
+
+
+def _problems(own: Sequence[Problem]) -> Json:
+    """The answers by status, with an example for every type of problem that has it."""
+    answers: Json = {}
+    for problem in sorted((*own, *_ANYWHERE), key=lambda problem: problem.status):
+        title = problem.title or problem.status.phrase
+        answer = answers.setdefault(str(problem.status.value), {"description": title, "content": {}})
+        if problem.headers:
+            answer["headers"] = {name: _header("In seconds.", required=True) for name in problem.headers}
+        content = answer["content"].setdefault(CONTENT_TYPE, {"schema": _ref("ProblemDocument"), "examples": {}})
+        content["examples"][problem.slug] = {"value": json.loads(str(problem.response().body))}
+    return answers
+
+
+def _header(description: str, *, required: bool = False) -> Json:
+    return {"description": description, "required": required, "schema": {"type": "string"}}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _schemas() -> Json:
+    _, made = models_json_schema(
+        [(Call, "validation"), *((model, "serialization") for model in (Summary, Details, ProblemDocument, Health))],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_Schemas,
+    )
+    schemas: Json = made["$defs"]
+    for schema in schemas.values():
+        for name, member in schema.get("properties", {}).items():
+            if name == "at" or name.endswith("_at"):
+                member["format"] = "date-time"
+    call, delivery = schemas["Call"]["properties"], schemas["Delivery"]
+    call["topic"] = {**call["topic"], "description": "In any letter case."}
+    call["description"] |= {"pattern": _NOT_BLANK, "description": "White space at its ends does not count."}
+    del delivery["properties"]["claimed_until"]
+    delivery["required"].append("timeline")
+    schemas["Attempt"]["properties"]["outcome"]["enum"] = _OUTCOMES
+    schemas["ProblemDocument"]["properties"]["type"]["enum"] = sorted(
+        {TYPE_PREFIX + problem.slug for problem in (*_OF_A_POST, *_OF_A_GET, *_ANYWHERE)}
+    )
+    return schemas
+
+
+def text() -> str:
+    """The document as it is committed."""
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())

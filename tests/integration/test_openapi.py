@@ -1,0 +1,117 @@
+"""The OpenAPI document says what the API does."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import validate
+
+from api import openapi, problems
+from api.problems import TYPE_PREFIX, Problem
+from assistance.routing import Channel
+from infra.api import _RESPONSES
+from local.deploy import ROOT
+from local.slack_server import SlackServer
+from tests.integration.cloud import Cloud
+
+COMMITTED = ROOT / "docs" / "openapi.json"
+DOCUMENT = openapi.document()
+
+
+def closed() -> dict[str, Any]:
+    """The schemas, with every member refused that they do not name."""
+    schemas: dict[str, Any] = openapi.document()["components"]["schemas"]
+    return {name: {**schema, "additionalProperties": False} for name, schema in schemas.items()}
+
+
+def conforms(body: object, schema: str) -> None:
+    root = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": closed()}}
+    Draft202012Validator(root, format_checker=FormatChecker()).validate(body)
+
+
+def answers() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (status, answer)
+        for operations in DOCUMENT["paths"].values()
+        for operation in operations.values()
+        for status, answer in operation["responses"].items()
+    ]
+
+
+def test_the_committed_document_is_the_one_that_the_code_makes() -> None:
+    assert COMMITTED.read_text("utf-8") == openapi.text(), (
+        "docs/openapi.json is stale: run 'PYTHONPATH=functions .venv/bin/python -m api.openapi > docs/openapi.json'"
+    )
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate(json.loads(openapi.text()))
+
+
+def test_every_example_conforms_to_its_schema() -> None:
+    for status, answer in answers():
+        for content in answer["content"].values():
+            examples = [value["value"] for value in content.get("examples", {}).values()] or [content["example"]]
+            for example in json.loads(json.dumps(examples)):
+                conforms(example, content["schema"]["$ref"].rpartition("/")[2])
+                assert example.get("status") == int(status) or int(status) < 400
+
+
+def test_every_problem_that_the_api_or_its_gateway_can_answer_is_documented() -> None:
+    documented = set(DOCUMENT["components"]["schemas"]["ProblemDocument"]["properties"]["type"]["enum"])
+    ours = [
+        problems.not_json(),
+        problems.not_found("x"),
+        problems.content_too_large(1),
+        problems.unsupported_media_type(),
+        problems.invalid([]),
+        problems.idempotency_key_reused(),
+        problems.unavailable(),
+        problems.internal_error(),
+    ]
+    made = [
+        name for name, value in vars(problems).items() if getattr(value, "__annotations__", {}).get("return") is Problem
+    ]
+    assert len(ours) == len(made), f"a new kind of problem: add it here and to api/openapi.py: {made}"
+    assert {TYPE_PREFIX + problem.slug for problem in ours} <= documented
+    assert {TYPE_PREFIX + slug for _, _, slug, _, _ in _RESPONSES} <= documented
+
+
+def test_what_is_shown_of_a_request_that_has_seen_everything_conforms(stack: Cloud, slack: SlackServer) -> None:
+    slack.fail("drop", times=1)
+    request_id = stack.post("sales")
+    conforms(stack.show(request_id), "Details")
+    stack.produce()
+    [record] = stack.receive(Channel.SLACK)
+    stack.consume(Channel.SLACK, [record])
+    conforms(stack.show(request_id), "Details")
+    slack.fail("error", error="is_archived")
+    stack.consume(Channel.SLACK, [record])
+    conforms(stack.show(request_id), "Details")
+    stack.produce()
+    stack.consume_until_quiet(Channel.EMAIL)
+    shown = stack.show(request_id)
+    conforms(shown, "Details")
+    assert (shown["status"], shown["fallback"]["channel"]) == ("delivered", "email")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "schema"),
+    [
+        ('{"topic": "sales", "description": "help"}', {}, "Summary"),
+        ('{"topic": 3}', {}, "ProblemDocument"),
+        ('{"topic": "sales", "description": "help"}', {"idempotency_key": "é"}, "ProblemDocument"),
+        ("{", {}, "ProblemDocument"),
+    ],
+)
+def test_what_a_post_is_answered_conforms(stack: Cloud, body: str, headers: dict[str, str], schema: str) -> None:
+    answer = stack.call("POST", "/assistance-requests", body, content_type="application/json", **headers)
+    conforms(answer["json"], schema)
+
+
+def test_the_handler_does_not_load_the_document() -> None:
+    program = "import sys, api.handler; assert 'api.openapi' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT / "functions", check=True)
