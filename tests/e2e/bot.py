@@ -88,27 +88,54 @@ class Bot:
         answer = http.call("PUT", f"{self.stack['slack_control_url']}/fault", body={"kind": kind, **details})
         assert answer.status == 200, answer
 
+    def messages(self, request_id: str = "") -> list[dict[str, Any]]:
+        """What was posted to Slack: all of it, or for one request."""
+        messages: list[dict[str, Any]] = http.call("GET", f"{self.stack['slack_control_url']}/messages").json
+        return [message for message in messages if request_id in _request_of(message)]
+
     def posted(self) -> Counter[str]:
         """How often each request was posted to Slack, by request id."""
-        messages = http.call("GET", f"{self.stack['slack_control_url']}/messages").json
-        return Counter(message["metadata"]["event_payload"]["request_id"] for message in messages)
+        return Counter(_request_of(message) for message in self.messages())
+
+    def mails(self, request_id: str = "") -> list[dict[str, Any]]:
+        """What was mailed: all of it, or for one request."""
+        accounts = http.call("GET", f"{self.stack['aws_endpoint_url']}/_ministack/ses/messages").json["messages"]
+        return [mail for mails in accounts.values() for mail in mails if request_id in mail["Subject"]]
 
     def mailed(self) -> Counter[str]:
         """How often each request was mailed, by request id."""
-        accounts = http.call("GET", f"{self.stack['aws_endpoint_url']}/_ministack/ses/messages").json["messages"]
-        return Counter(mail["Subject"].split()[-1] for mails in accounts.values() for mail in mails)
+        return Counter(mail["Subject"].split()[-1] for mail in self.mails())
 
-    def stored(self) -> int:
+    def stored(self, condition: str = "sk = :request") -> int:
         """How many requests the table holds."""
         pages = self.dynamodb.get_paginator("scan").paginate(
             TableName=self.outputs["TableName"],
             ConsistentRead=True,
-            FilterExpression="sk = :request",
+            FilterExpression=condition,
             ExpressionAttributeValues={":request": {"S": "REQUEST"}},
         )
         return sum(page["Count"] for page in pages)
 
-    def until_queues_are_empty(self) -> None:
+    def published(self) -> int:
+        """How many of them have been published."""
+        return self.stored("sk = :request AND attribute_exists(published_at)")
+
+    @contextmanager
+    def visibility_timeout(self, seconds: int) -> Iterator[None]:
+        """What nobody has acknowledged is handed out again after this time."""
+        before = {}
+        for channel in ("slack", "email"):
+            url = self.outputs[f"{channel.capitalize()}QueueUrl"]
+            answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
+            before[url] = answer["Attributes"]["VisibilityTimeout"]
+            self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
+        try:
+            yield
+        finally:
+            for url, usual in before.items():
+                self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": usual})
+
+    def until_queues_are_empty(self, seconds: float = ARRIVAL_SECONDS) -> None:
         """Wait until no message is under way, nor hidden between two attempts."""
 
         def empty() -> bool | None:
@@ -121,7 +148,7 @@ class Bot:
                     return None
             return True
 
-        until("the queues are empty", ARRIVAL_SECONDS, empty)
+        until("the queues are empty", seconds, empty)
 
     def dead_letter(self, channel: str, request_id: str) -> str | None:
         """The error code with which the request lies in the channel's DLQ, or None."""
@@ -135,3 +162,7 @@ class Bot:
             if json.loads(letter["Body"])["request"]["id"] == request_id:
                 return letter["MessageAttributes"]["error_code"]["StringValue"]
         return None
+
+
+def _request_of(message: Mapping[str, Any]) -> str:
+    return str(message["metadata"]["event_payload"]["request_id"])

@@ -29,7 +29,10 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 
 @pytest.fixture(scope="session")
 def bot(runner: Runner) -> Bot:
-    return Bot(runner.running())
+    document = runner.running()
+    # Its own two requests are on their way until then.
+    runner.said("Ctrl-C stops it.")
+    return Bot(document)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -89,6 +89,10 @@ class Runner:
             found |= more
         return found - {self.process.pid}
 
+    def workers(self, function: str) -> list[int]:
+        """The processes that run this function of the stack (the first words of its name) at the moment."""
+        return [pid for pid in self.descendants() if f"/ministack-lambda-{function}" in command_line(pid)]
+
     def type(self, keys: bytes) -> None:
         """Type at its terminal."""
         assert self.process.stdin
@@ -120,6 +124,18 @@ def _linux() -> Iterator[list[str]]:
 def _posix() -> Iterator[list[str]]:
     listing = subprocess.run(("/bin/ps", "-A", "-o", "pid=,stat=,ppid="), check=True, capture_output=True, text=True)
     yield from (line.split() for line in listing.stdout.splitlines())
+
+
+def command_line(pid: int) -> str:
+    """What the process runs; nothing if it has ended."""
+    path = Path(f"/proc/{pid}/cmdline")
+    if Path("/proc/self/stat").exists():
+        try:
+            return path.read_text("utf-8", "replace").replace("\0", " ")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+    command = ("/bin/ps", "-p", str(pid), "-o", "command=")
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
 
 
 def answers(url: str) -> bool:

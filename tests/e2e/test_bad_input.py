@@ -1,0 +1,92 @@
+"""Whatever is sent to the API: no server error, nothing lost, and no customer's text where it does harm."""
+
+import html
+import re
+from typing import Any
+
+import schemathesis
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api import openapi
+from assistance.models import MAX_DESCRIPTION_CHARACTERS
+from assistance.text import printable
+from tests.e2e.bot import Bot
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+BOUNDED = settings(max_examples=25, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+API = schemathesis.openapi.from_dict(openapi.document())
+CLOSING = "</p><script>alert(1)</script>"
+PARAGRAPH = re.compile(r'<p style="white-space: pre-wrap">(.*?)</p>', re.DOTALL)
+
+
+@API.parametrize()
+@BOUNDED
+def test_every_answer_is_one_that_the_document_describes(bot: Bot, case: schemathesis.Case[Any]) -> None:
+    response = case.call(base_url=bot.stack["api_url"], headers={"x-api-key": bot.stack["api_key"]})
+    case.validate_response(response, checks=CHECKS)
+
+
+def post(bot: Bot, topic: str, description: str) -> str | None:
+    """The id of the request, if it is accepted."""
+    answer = bot.call("POST", "/assistance-requests", {"topic": topic, "description": description})
+    assert answer.status in {202, 400, 413, 422}, answer
+    return str(answer.json["id"]) if answer.status == 202 else None
+
+
+def in_slack(message: dict[str, Any]) -> str:
+    return "".join(block["text"]["text"] for block in message["blocks"] if block["type"] == "section")
+
+
+def test_whatever_customers_write_arrives_as_text_and_as_nothing_else(bot: Bot) -> None:
+    accepted: dict[str, tuple[str, str]] = {}
+
+    @settings(BOUNDED, max_examples=10, phases=[Phase.explicit, Phase.generate])
+    @given(topic=st.sampled_from(["sales", "pricing"]), description=st.text(st.characters(), min_size=1))
+    @example("sales", "<!channel> <@U123> <https://example.com|click> &amp;")
+    @example("sales", "\U0001f469\u200d\U0001f467 \U0001f3f3\ufe0f\u200d\U0001f308")
+    @example("sales", "\u202e\u05e9\u05dc\u05d5\u05dd\u2066 \u0645\u0631\u062d\u0628\u0627\u202c")
+    @example("sales", "a\x00b\x07c\x1bd\x7fe\ufffe")
+    @example("sales", "<" * MAX_DESCRIPTION_CHARACTERS)
+    @example("sales", "x" * (MAX_DESCRIPTION_CHARACTERS + 1))
+    @example("sales", "\ud800")
+    @example("sales", "\u2028")
+    @example("pricing", "x\r\nBcc: thief@example.com\r\n\r\n<b>")
+    @example("pricing", f"{CLOSING}&lt;'\"")
+    @example("pricing", "é" * MAX_DESCRIPTION_CHARACTERS)
+    @example("pricing", "\udfff😀")
+    @example("pricing", "a\x00\x85\x0b\x0c\x1c")
+    def send(topic: str, description: str) -> None:
+        if request_id := post(bot, topic, description):
+            accepted[request_id] = topic, description.strip()
+
+    send()
+    assert len(accepted) >= 9
+    for request_id, (topic, description) in accepted.items():
+        bot.until_status(request_id, "delivered")
+        if topic == "sales":
+            [message] = bot.messages(request_id)
+            shown = in_slack(message)
+            assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", shown)
+            assert message["text"] == "New sales request"
+            assert message["metadata"]["event_payload"] == {"request_id": request_id}
+        else:
+            [mail] = bot.mails(request_id)
+            assert (mail["Subject"], mail["To"]) == (f"New pricing request {request_id}", ["team@example.com"])
+            [shown] = PARAGRAPH.findall(mail["BodyHtml"])
+            assert "<" not in shown
+            assert mail["BodyText"].startswith(printable(description))
+        assert html.unescape(shown) == printable(description)
