@@ -1,10 +1,11 @@
 """The words of the domain as types: a request, its deliveries, and the status that follows from them."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 from assistance.routing import Channel, Topic
 
@@ -31,6 +32,11 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _moment(value: str) -> str:
+    datetime.fromisoformat(value)
+    return value
+
+
 class _Model(BaseModel):
     # A validation error must not carry a customer's text into a log.
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -48,10 +54,10 @@ class Call(_Model):
 class AssistanceRequest(_Model):
     """An accepted call. `created_at` is RFC 3339 in UTC with milliseconds."""
 
-    id: str
+    id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     topic: Topic
     description: str
-    created_at: str
+    created_at: Annotated[str, AfterValidator(_moment)]
 
 
 class Fallback(_Model):

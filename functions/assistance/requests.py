@@ -50,6 +50,8 @@ def request_of(item: Item) -> AssistanceRequest:
 def outbox_entry_of(item: Item) -> OutboxEntry:
     """The outbox entry that an unpublished request item holds. Raises `KeyError` or `ValueError` if it holds none."""
     channels = tuple(Channel(name) for name in item["outbox_channels"])
+    if not channels:
+        raise ValueError("an entry for no channel would be published to nobody")
     fallback = _fallback_of(item)
     return OutboxEntry(request_of(item), channels, fallback if fallback and fallback.channel in channels else None)
 

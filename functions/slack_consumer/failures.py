@@ -66,13 +66,20 @@ _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}")
 _DEFAULT_RETRY_AFTER = 30.0
 
 
+def code_of(error: SlackApiError) -> str | None:
+    """The error that Slack names, if it names one: what has come back need not be Slack's own JSON."""
+    data = error.response.data
+    code = data.get("error") if isinstance(data, dict) else None
+    return code if isinstance(code, str) else None
+
+
 def classify(error: SlackApiError) -> DeliveryError:
     """The failure that an answer of Slack's stands for."""
     status = int(error.response.status_code)
-    code = error.response.get("error")
+    code = code_of(error)
     if status == HTTPStatus.TOO_MANY_REQUESTS or code in {"ratelimited", "rate_limited", "message_limit_exceeded"}:
         return RateLimited("ratelimited", retry_after=_retry_after(error))
-    if not isinstance(code, str) or not _CODE.fullmatch(code):
+    if code is None or not _CODE.fullmatch(code):
         # Not Slack's own JSON: a proxy's page, a cut-off answer. Whoever wrote it may have passed the message on.
         return TransientFailure(f"http_{status}", in_doubt=True)
     if code in PERMANENT:

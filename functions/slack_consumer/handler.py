@@ -20,7 +20,7 @@ from assistance.errors import PermanentFailure, TransientFailure
 from assistance.models import Outgoing
 from assistance.observability import logger
 from assistance.routing import Channel
-from slack_consumer.failures import AUTHENTICATION, classify
+from slack_consumer.failures import AUTHENTICATION, classify, code_of
 from slack_consumer.message import compose, payload
 from slack_consumer.settings import settings
 
@@ -63,7 +63,7 @@ def call(method: Callable[[WebClient], SlackResponse]) -> dict[str, Any]:
     try:
         return _call(method, bot_token)
     except SlackApiError as error:
-        replaced = error.response.get("error") in AUTHENTICATION and token(fresh=True) != bot_token
+        replaced = code_of(error) in AUTHENTICATION and token(fresh=True) != bot_token
         if not replaced:
             raise classify(error) from None
     try:
@@ -79,6 +79,9 @@ def _call(method: Callable[[WebClient], SlackResponse], bot_token: str) -> dict[
         raise TransientFailure("timeout", in_doubt=True) from error
     except (OSError, HTTPException) as error:
         raise TransientFailure("connection_error", in_doubt=not _never_reached(error)) from error
+    except AttributeError as error:
+        # The SDK takes it for granted that JSON is an object.
+        raise TransientFailure("unexpected_answer", in_doubt=True) from error
     if not isinstance(data, dict):
         raise TransientFailure("unexpected_answer", in_doubt=True)
     return data
