@@ -42,6 +42,7 @@ _CHUNK: Final = 100
 _BATCH_GET: Final = 100
 _PARALLEL: Final = 10
 TIME_TO_FINISH_MS: Final = 10_000
+_COUNTS: Final = ("accepted", "ended", "deliveries")
 
 
 class Place(StrEnum):
@@ -65,17 +66,18 @@ class Queues:
 
 @dataclass(slots=True)
 class Balance:
-    """What the ledger holds: `accepted` = `delivered` + `failed` + `open`, by topic and in all.
+    """What the ledger holds: `accepted` = `ended` + `open`.
 
     `until`: everything accepted before then has been looked at. `open` maps the id of a request that has not ended to
-    the time at which it was accepted. Counts are of requests as they first ended: a later redrive does not change them.
+    the time at which it was accepted. `accepted` counts by topic, `ended` by `topic/status`, and `deliveries` those of
+    the requests that ended, by `topic/channel/status`: as they first ended, whatever is redriven later.
     """
 
     until: str = ""
     open: dict[str, str] = field(default_factory=dict)
     accepted: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
-    """By `topic/channel/status`."""
+    deliveries: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -127,7 +129,7 @@ class Ledger:
             raise TableUnavailable(error_code(error)) from error
         if item is None:
             return Balance()
-        counts = {name: Counter({key: int(n) for key, n in item[name].items()}) for name in ("accepted", "ended")}
+        counts = {name: Counter({key: int(n) for key, n in item[name].items()}) for name in _COUNTS}
         return Balance(until=item["until"], open=dict(item["open"]), **counts)
 
     def _save(self, balance: Balance) -> None:
@@ -137,8 +139,7 @@ class Ledger:
                     **LEDGER_KEY,
                     "until": balance.until,
                     "open": balance.open,
-                    "accepted": dict(balance.accepted),
-                    "ended": dict(balance.ended),
+                    **{name: dict(getattr(balance, name)) for name in _COUNTS},
                 }
             )
         except AWS_ERRORS as error:
@@ -163,7 +164,10 @@ class Ledger:
             for request_id, created_at, topic in chunk:
                 balance.accepted[topic] += 1
                 if request_id in delivered:
-                    balance.ended[f"{topic}/{'+'.join(ROUTES[Topic(topic)].channels)}/{Status.DELIVERED}"] += 1
+                    balance.ended[f"{topic}/{Status.DELIVERED}"] += 1
+                    balance.deliveries.update(
+                        f"{topic}/{channel}/{Status.DELIVERED}" for channel in ROUTES[Topic(topic)].channels
+                    )
                 else:
                     balance.open[request_id] = created_at
         if taken:
@@ -224,9 +228,9 @@ class Ledger:
 
     @staticmethod
     def _settle(balance: Balance, record: RequestRecord) -> None:
-        for delivery in record.deliveries:
-            if delivery.ended:
-                balance.ended[f"{record.request.topic}/{delivery.channel}/{delivery.status}"] += 1
+        topic = record.request.topic
+        balance.ended[f"{topic}/{record.status}"] += 1
+        balance.deliveries.update(f"{topic}/{delivery.channel}/{delivery.status}" for delivery in record.deliveries)
         del balance.open[record.request.id]
 
     def _find_dead_letters(
