@@ -1,13 +1,26 @@
 """What holds for everything in the stack, and for two stacks in one account."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from assistance.schema import CREATED_AT, OUTBOX_INDEX, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY, TTL
+from assistance.schema import (
+    CREATED_AT,
+    LEDGER_INDEX,
+    LEDGER_SHARD,
+    OUTBOX_INDEX,
+    OUTBOX_SHARD,
+    PARTITION_KEY,
+    SORT_KEY,
+    TTL,
+)
 from infra.config import PYTHON_VERSION
-from tests.infra.template import REAL, Template, as_list, synthesized, target
+from reconciler import handler as reconciler
+from reconciler.ledger import Report
+from reconciler.outbox import Sweep
+from tests.infra.template import REAL, Properties, Template, as_list, synthesized, target
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
@@ -62,15 +75,43 @@ def test_email_may_be_sent_from_the_sender_only(template: Template) -> None:
     assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": sender}}
 
 
+def alarms(template: Template, namespace: str) -> list[Properties]:
+    return [a for a in template.all("AWS::CloudWatch::Alarm").values() if a["Namespace"] == namespace]
+
+
 def test_every_queue_that_something_gives_up_into_raises_an_alarm(template: Template) -> None:
-    operators = operators_topic(template)
-    alarmed = {}
-    for alarm in template.all("AWS::CloudWatch::Alarm").values():
-        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
+    alarmed = set()
+    for alarm in alarms(template, "AWS/SQS"):
+        assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
         assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+        # A letter that somebody looks at is out of sight for a moment: one sample of several that shows it is enough.
+        assert alarm["DatapointsToAlarm"] == 1 < alarm["EvaluationPeriods"]
         (dimension,) = alarm["Dimensions"]
-        alarmed[target(dimension["Value"])] = [target(action) for action in alarm["AlarmActions"]]
-    assert alarmed == {queue: [operators] for queue in template.dead_letter_queues()}
+        alarmed.add(target(dimension["Value"]))
+    assert alarmed == template.dead_letter_queues()
+
+
+def test_every_alarm_reaches_the_operators(template: Template) -> None:
+    for alarm in template.all("AWS::CloudWatch::Alarm").values():
+        assert [target(action) for action in alarm["AlarmActions"]] == [operators_topic(template)]
+
+
+def test_every_alarm_on_our_own_metrics_watches_one_that_the_reconciler_emits(
+    template: Template, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, function = template.function("reconciler")
+    environment = function["Environment"]["Variables"]
+    monkeypatch.setattr(reconciler.metrics, "namespace", environment["POWERTOOLS_METRICS_NAMESPACE"])
+    monkeypatch.setattr(reconciler.metrics, "service", environment["POWERTOOLS_SERVICE_NAME"])
+    reconciler.measure(Sweep(), Report())
+    emitted = json.loads(capsys.readouterr().out)
+    (directive,) = emitted["_aws"]["CloudWatchMetrics"]
+    names = {metric["Name"] for metric in directive["Metrics"]}
+    watched = alarms(template, directive["Namespace"])
+    assert {alarm["MetricName"] for alarm in watched} == names - {"OpenRequests"}, "which the dry run shows"
+    for alarm in watched:
+        assert [[d["Name"] for d in alarm["Dimensions"]]] == directive["Dimensions"]
+        assert all(d["Value"] == emitted[d["Name"]] for d in alarm["Dimensions"])
 
 
 def test_every_queue_is_a_channel_s_or_one_to_give_up_into(template: Template) -> None:
@@ -150,10 +191,12 @@ def test_the_table_is_on_demand_with_a_stream_expiry_backups_and_a_sparse_index(
     assert table["StreamSpecification"]["StreamViewType"] in {"NEW_IMAGE", "NEW_AND_OLD_IMAGES"}
     assert table["TimeToLiveSpecification"] == {"AttributeName": TTL, "Enabled": True}
     assert [key["AttributeName"] for key in table["KeySchema"]] == [PARTITION_KEY, SORT_KEY]
-    (index,) = table["GlobalSecondaryIndexes"]
-    # Sparse, because only what is unpublished has the shard; a request item has no other key of the index alone.
-    assert [key["AttributeName"] for key in index["KeySchema"]] == [OUTBOX_SHARD, CREATED_AT]
-    assert index["IndexName"] == OUTBOX_INDEX
+    indexes = {
+        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+        for index in table["GlobalSecondaryIndexes"]
+    }
+    # The outbox is sparse, because only what is unpublished has the shard.
+    assert indexes == {OUTBOX_INDEX: [OUTBOX_SHARD, CREATED_AT], LEDGER_INDEX: [LEDGER_SHARD, CREATED_AT]}
     (replica,) = table["Replicas"]
     assert replica["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
 
