@@ -1,15 +1,13 @@
 """`assistance`: the operator's command line.
 
-Exit status: 0 done; 1 not, or not fully, done, and the last lines on stderr say why; 2 the command was misspelt.
+Exit status: 0 done; 1 not, or not fully, done, and stderr says why; 2 the command was misspelt.
 """
 
-import sys
 import uuid
 from functools import partial
 from typing import Annotated, Any
 
 import typer
-from aws_lambda_powertools import Logger
 
 from assistance.aws import AWS_ERRORS
 from assistance.models import Message, RequestRecord
@@ -38,7 +36,7 @@ def main_(
     context: typer.Context,
     stack: Annotated[str, typer.Option(envvar="ASSISTANCE_STACK", help="The CloudFormation stack.")] = "assistance-dev",
     profile: Annotated[str | None, typer.Option(help="The AWS profile, instead of AWS_PROFILE.")] = None,
-    region: Annotated[str | None, typer.Option(help="The AWS region, instead of AWS_REGION.")] = None,
+    region: Annotated[str | None, typer.Option(envvar="AWS_REGION", help="The AWS region.")] = None,
     local: Annotated[bool, typer.Option("--local", help="The stack that 'make run' has running here.")] = False,
 ) -> None:
     """Operate the assistance stack: dead letters, one request's way, the ledger of all.
@@ -79,8 +77,7 @@ def resend(
     confirm(f"Send request {record.request.id} ({record.request.topic}) by {channel}? Until now: {so_far}.", yes=yes)
     act = str(uuid.uuid4())
     # Before it is sent: an act whose answer is lost is on record too.
-    audit = Logger(service="assistance-cli", stream=sys.stderr)
-    audit.info("forced send", request_id=record.request.id, channel=channel, act=act, operator=_operator(stack))
+    render.audit("forced send", act=act, request_id=record.request.id, channel=channel, operator=_operator(stack))
     fallback = record.fallback if record.fallback and record.fallback.channel is channel else None
     message = Message(request=record.request, fallback=fallback, force=act)
     stack.sqs().send_message(QueueUrl=stack.queue_url(channel), MessageBody=message.model_dump_json(exclude_none=True))

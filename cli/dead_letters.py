@@ -12,7 +12,10 @@ from cli.operations import Json, Operations, WithDescription, Yes, confirm, stac
 from cli.stack import Stack
 
 app = typer.Typer(
-    cls=Operations, no_args_is_help=True, help="What could not be delivered, and lies in a dead-letter queue."
+    cls=Operations,
+    no_args_is_help=True,
+    help="What could not be delivered.",
+    epilog="Example: assistance dead-letters list",
 )
 
 Ids = Annotated[
@@ -80,7 +83,10 @@ def redrive(
 def discard(
     context: typer.Context, ids: Ids = None, channel: OneChannel = None, all_: All = False, yes: Yes = False
 ) -> None:
-    """Delete dead letters for good: those named, or --all. Their requests go on reading `failed`."""
+    """Delete dead letters for good: those named, or --all.
+
+    Nothing more will come of their requests, unless they are resent.
+    """
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)
     if chosen:
@@ -106,7 +112,8 @@ def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str) -> None:
         render.say("There are no dead letters.")
         return
     succeeded, problems, met = 0, list[str](), set[str]()
-    with Progress(console=render.console(stderr=True), transient=True) as progress:
+    console = render.console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Working", total=len(chosen))
         for queue in dict.fromkeys(letter.queue for letter in chosen):
             here = frozenset(letter.id for letter in chosen if letter.queue == queue)

@@ -44,7 +44,7 @@ _KINDS: Final[tuple[tuple[type[BotoCoreError], str], ...]] = (
     (aws.ProfileNotFound, "there is no such AWS profile: 'aws configure list-profiles' shows those there are"),
     (aws.NoCredentialsError, _NO_CREDENTIALS),
     (aws.PartialCredentialsError, _NO_CREDENTIALS),
-    (aws.NoRegionError, "no AWS region: set AWS_REGION or AWS_DEFAULT_REGION, or pass --region"),
+    (aws.NoRegionError, "no AWS region: set AWS_REGION, or pass --region"),
     (aws.SSOError, _REFUSED),
     (aws.CredentialRetrievalError, _REFUSED),
     (aws.TokenRetrievalError, _REFUSED),

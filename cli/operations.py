@@ -45,10 +45,15 @@ def stack_of(context: typer.Context) -> Stack:
     return find()
 
 
+def at_a_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask, unless told not to. Raises `Failure` when there is nobody to ask."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not at_a_terminal():
         raise Failure("this asks for confirmation, and there is no terminal to ask on: pass --yes if it is meant")
     typer.confirm(question, abort=True, err=True)

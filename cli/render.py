@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from assistance.clock import timestamp
+from assistance.clock import timestamp, utc_now
 from assistance.models import RequestRecord, Status
 from assistance.text import printable
 from cli.letters import SHORT, Letter
@@ -37,6 +37,11 @@ def say(text: str) -> None:
 def print_json(document: object) -> None:
     """The result as JSON, for scripts."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def audit(message: str, **members: str) -> None:
+    """A deliberate act, for whoever keeps what operators have done: one line of JSON on stderr."""
+    sys.stderr.write(json.dumps({"timestamp": timestamp(utc_now()), "message": message, **members}) + "\n")
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from assistance.aws import error_code
 from assistance.requests import Requests
@@ -118,15 +118,18 @@ def deployed(name: str, *, profile: str | None, region: str | None) -> Stack:
     return _found(name, boto3.Session(profile_name=profile, region_name=region), None)
 
 
-def local(path: Path = LOCAL) -> Stack:
+def local() -> Stack:
     """The stack that `make run` has running on this machine. Raises `Failure` and what boto3 raises."""
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(LOCAL.read_text("utf-8"))
     except FileNotFoundError:
         raise Failure("no local stack runs: start one with 'make run'") from None
     # The emulator takes any credentials; no real ones are sent.
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=document["region"])  # noqa: S106
-    return _found(document["stack_name"], session, document["aws_endpoint_url"])
+    try:
+        return _found(document["stack_name"], session, document["aws_endpoint_url"])
+    except EndpointConnectionError as error:
+        raise Failure("the local stack does not answer: start it again with 'make run'") from error
 
 
 def _found(name: str, session: "Session", endpoint_url: str | None) -> Stack:
