@@ -12,13 +12,12 @@ import typer
 from assistance.aws import AWS_ERRORS
 from assistance.models import Message, RequestRecord
 from assistance.requests import Requests
-from assistance.routing import ROUTES, Channel, Topic
+from assistance.routing import Channel
 from cli import dead_letters, render
 from cli import stack as stacks
 from cli.errors import Failure
 from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
 from cli.stack import Stack
-from reconciler.ledger import Balance
 
 app = typer.Typer(
     cls=Operations,
@@ -89,17 +88,17 @@ def ledger(context: typer.Context, json: Json = False) -> None:
     """Show that every accepted request is accounted for, and what a sweep would put right. Changes nothing."""
     stack = stack_of(context)
     balance, answer = stack.balance(), stack.reconcile(dry_run=True)
-    ended = _ended(balance)
+    ended = balance.ended.total()
     unaccounted = balance.accepted.total() - ended - len(balance.open)
     if json:
-        document = {"until": balance.until, "accepted": balance.accepted, "ended": balance.ended, "open": balance.open}
-        render.print_json({**document, "unaccounted": unaccounted, "dry_run": answer})
+        render.print_json({**balance.document(), "unaccounted": unaccounted, "dry_run": answer})
         return
     render.say(f"Accepted before {balance.until or 'the first sweep'}:")
     rows = (("accepted", balance.accepted.total()), ("ended", ended), ("open", len(balance.open)))
     render.table("Ledger", ("", "requests"), (*rows, ("unaccounted for", unaccounted)))
     render.counts("Accepted", ("topic",), balance.accepted)
-    render.counts("Deliveries that ended", ("topic", "channel", "status"), balance.ended)
+    render.counts("Ended", ("topic", "status"), balance.ended)
+    render.counts("Their deliveries", ("topic", "channel", "status"), balance.deliveries)
     _show_sweep(answer)
 
 
@@ -136,17 +135,6 @@ def _operator(stack: Stack) -> str:
     except AWS_ERRORS:
         # Not worth failing for.
         return "unknown"
-
-
-def _ended(balance: Balance) -> int:
-    """How many requests have ended: each is counted on its own channel, and a fallback's end besides."""
-    ended = 0
-    for key, count in balance.ended.items():
-        topic, channel, _ = key.split("/")
-        channels = ROUTES[Topic(topic)].channels
-        if channel in {"+".join(channels), channels[0]}:
-            ended += count
-    return ended
 
 
 def _show_sweep(answer: dict[str, Any]) -> None:

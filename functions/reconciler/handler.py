@@ -57,7 +57,7 @@ def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
         measure(sweep, report)
     if sweep.published or report.lost or report.stuck or report.dead_lettered:
         logger.warning("put right", sweep=asdict(sweep), places=dict(report.places), dry_run=dry_run)
-    return {"outbox": asdict(sweep), "ledger": asdict(report), "dry_run": dry_run}
+    return {"outbox": asdict(sweep), "ledger": report.document(), "dry_run": dry_run}
 
 
 def measure(sweep: Sweep, report: Report) -> None:

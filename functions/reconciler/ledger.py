@@ -9,7 +9,7 @@ dead-letter queue (then it reads `failed` from now on), or nowhere: then it is l
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
@@ -79,6 +79,10 @@ class Balance:
     ended: Counter[str] = field(default_factory=Counter)
     deliveries: Counter[str] = field(default_factory=Counter)
 
+    def document(self) -> dict[str, Any]:
+        """The balance as JSON has it."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
 
 @dataclass(slots=True)
 class Report:
@@ -91,6 +95,10 @@ class Report:
     lost: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     complete: bool = True
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)

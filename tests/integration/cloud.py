@@ -182,7 +182,8 @@ class Cloud:
             patch.object(deployed, "outbox", lambda: ahead[0]),
             patch.object(deployed, "ledger", lambda: ahead[1]),
         ):
-            answer: dict[str, Any] = deployed.lambda_handler({"dry_run": dry_run}, self.context)
+            # As Lambda does with what a handler returns.
+            answer: dict[str, Any] = json.loads(json.dumps(deployed.lambda_handler({"dry_run": dry_run}, self.context)))
             return answer
 
 
