@@ -141,4 +141,6 @@ def _many(chosen: list[Letter]) -> str:
 
 def _tell_of_hidden(found: Found) -> None:
     if found.hidden:
-        render.say(f"About {found.hidden} more are being looked at just now: run this again in half a minute.")
+        render.say(
+            f"Hidden, as somebody is looking at them just now: about {found.hidden}. Run this again in half a minute."
+        )

@@ -67,9 +67,9 @@ def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
     sqs = stack.sqs()
 
     def look(queue: DeadLetterQueue) -> tuple[list[Letter], int]:
-        hidden = dead_letters.depth(sqs, queue.url).in_flight
         with dead_letters.looking(sqs, queue.url, limit=AT_ONCE) as letters:
-            return [_read(queue, letter) for letter in letters], hidden
+            in_flight = dead_letters.depth(sqs, queue.url).in_flight
+            return [_read(queue, letter) for letter in letters], max(0, in_flight - len(letters))
 
     with ThreadPoolExecutor(len(queues)) as pool:
         looks = list(pool.map(look, queues))

@@ -4,6 +4,7 @@ Customers' descriptions are left out unless asked for, for they may hold persona
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -20,13 +21,16 @@ from assistance.text import printable
 from cli.letters import SHORT, Letter
 
 _PIPE_WIDTH: Final = 200
+_MIN_WIDTH: Final = 110
 _STYLES: Final = {Status.DELIVERED: "green", Status.FAILED: "red", Status.RETRYING: "yellow"}
 
 
 def console(*, stderr: bool = False) -> Console:
     """Plain text is never taken for markup. Colours only on a terminal."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=None if terminal else _PIPE_WIDTH)
+    # A narrow terminal wraps lines: better than columns too narrow for ids to be copied from.
+    width = max(shutil.get_terminal_size().columns, _MIN_WIDTH) if terminal and not stderr else None
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width if terminal else _PIPE_WIDTH)
 
 
 def say(text: str) -> None:
@@ -46,7 +50,7 @@ def audit(message: str, **members: str) -> None:
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """A table, unless it has no rows."""
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         grid.add_column(name, overflow="fold", no_wrap=name in {"id", "request"})
     for row in rows:

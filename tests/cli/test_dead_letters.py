@@ -38,6 +38,15 @@ def test_listing_consumes_nothing_and_hides_nothing(operator: Operator) -> None:
     assert operator.json("dead-letters", "list", "--channel", "email") == []
 
 
+def test_letters_that_somebody_else_is_looking_at_are_not_passed_over_in_silence(operator: Operator) -> None:
+    operator.dead()
+    with dead_letters.looking(operator.cloud.sqs, operator.cloud.dlqs[SLACK]):
+        result = operator.run("dead-letters", "list")
+        assert "about 1" in result.stderr
+        assert "no dead letters" not in result.stderr
+    assert len(ids(operator)) == 1
+
+
 @pytest.mark.parametrize("kind", ["delivery", "subscription"])
 def test_a_redriven_request_ends_delivered_and_its_letter_is_gone(operator: Operator, kind: str) -> None:
     cloud = operator.cloud
