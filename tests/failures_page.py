@@ -27,11 +27,26 @@ A code that is in no table is transient; from Slack it also leaves doubt. So doe
 above, any that is not the provider's own, and a call whose answer never came. A call that never reached the provider
 leaves none. From Slack, a status of 429 is a rate limit whatever the code.
 """
+AFTERWARDS = """
+## SES, after it has taken the mail
+Source: <https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html>
+
+`delivered` by email means that SES has taken the mail. What SES says of it later counts only if it names the mail last
+sent for the request, and is brought again while our own record of the send is still missing.
+
+| event | code | what happens |
+|---|---|---|
+| Bounce | `bounce_permanent`, `bounce_transient`, `bounce_undetermined` | as a permanent failure |
+| Complaint | `complaint` | as a permanent failure |
+| Reject | `reject` | as a permanent failure |
+| Delivery | | `confirmed_at` is stamped; the status stays |
+| Send, DeliveryDelay, Rendering Failure, Open, Click, Subscription | | nothing; the event destination asks for none |
+"""
 
 
 def render() -> str:
     """The whole page."""
-    return HEAD + "".join(
+    sections = "".join(
         _section(*section)
         for section in (
             ("Slack, `chat.postMessage`", slack.POST_MESSAGE_SOURCE, slack.POST_MESSAGE, slack.NOTES),
@@ -40,6 +55,7 @@ def render() -> str:
             ("SES v2, errors common to all calls", email.COMMON_SOURCE, email.COMMON, email.NOTES),
         )
     )
+    return HEAD + sections + AFTERWARDS
 
 
 def _section(title: str, source: str, table: Mapping[str, Kind], notes: Mapping[str, str]) -> str:
