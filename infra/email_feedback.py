@@ -56,8 +56,8 @@ class EmailFeedback(Construct):
         )
         name = configuration_set.configuration_set_name
         consumer.function.add_environment("EMAIL_CONFIGURATION_SET", name)
-        # SES checks the configuration set beside the identity:
-        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsimpleemailservicev2.html
+        # SES checks the configuration set beside the identity, which grants for itself alone:
+        # https://github.com/aws/aws-cdk/issues/34402
         arn = Stack.of(self).format_arn(service="ses", resource="configuration-set", resource_name=name)
         consumer.function.add_to_role_policy(iam.PolicyStatement(actions=["ses:SendEmail"], resources=[arn]))
         CfnOutput(self, "TopicArn", value=topic.topic_arn).override_logical_id("EmailFeedbackTopicArn")
