@@ -5,6 +5,7 @@ after it:
 
     (none) | retrying | failed | sending with an expired claim  ──claim──▶  sending
     sending  ──sent──▶ delivered      ──transient──▶ retrying      ──gave up, message in the DLQ──▶ failed
+    delivered  ──bounced, message in the DLQ──▶ failed
 """
 
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ class DeliveryItem(BasePersistenceLayer):
             UpdateExpression=(
                 "SET #status = :delivered, delivered_at = :now, #result = :result, "
                 f"timeline[{self.claim.index}].outcome = :delivered "
-                "REMOVE claim_expires_at, in_doubt, not_before, next_attempt_at"
+                "REMOVE claim_expires_at, in_doubt, not_before, next_attempt_at, confirmed_at"
             ),
             ExpressionAttributeNames={"#status": "status", "#result": "result"},
             ExpressionAttributeValues={

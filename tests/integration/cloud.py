@@ -27,7 +27,7 @@ from assistance.schema import (
 )
 
 RETENTION = timedelta(days=90)
-HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "reconciler")
+HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "email_feedback", "reconciler")
 
 
 class Context:
@@ -265,6 +265,8 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 "SLACK_API_URL": slack_api_url,
                 "EMAIL_SENDER": "bot@example.com",
                 "EMAIL_RECIPIENTS": '["sales@example.com"]',
+                "EMAIL_CONFIGURATION_SET": "feedback",
+                "EMAIL_DLQ_URL": dlqs[Channel.EMAIL],
             },
             queues=queues,
             dlqs=dlqs,
