@@ -6,11 +6,11 @@ from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_ses as ses
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.channel import DLQ_RETENTION, ChannelConsumer
+from infra.channel import ChannelConsumer
 from infra.config import Config
+from infra.dead_letters import DeadLetterQueue
 from infra.python_function import PythonFunction
 from infra.table import Table
 
@@ -28,8 +28,8 @@ class EmailFeedback(Construct):
         self, scope: Construct, construct_id: str, *, config: Config, table: Table, consumer: ChannelConsumer
     ) -> None:
         super().__init__(scope, construct_id)
-        self.subscription_dlq = self._queue("SubscriptionDlq")
-        self.failures = self._queue("Failures")
+        self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq")
+        self.failures = DeadLetterQueue(self, "Failures")
         function = PythonFunction(
             self,
             "Function",
@@ -39,9 +39,9 @@ class EmailFeedback(Construct):
             environment={"TABLE_NAME": table.table_name, "EMAIL_DLQ_URL": consumer.dlq.queue_url},
         )
         function.configure_async_invoke(on_failure=destinations.SqsDestination(self.failures))
-        table.grant(function, "dynamodb:GetItem", "dynamodb:UpdateItem")
+        table.grant_items(function, "dynamodb:GetItem", "dynamodb:UpdateItem")
         consumer.dlq.grant(function, "sqs:SendMessage")
-        topic = sns.Topic(self, "Topic")
+        topic = sns.Topic(self, "Topic", enforce_ssl=True)
         topic.add_subscription(subscriptions.LambdaSubscription(function, dead_letter_queue=self.subscription_dlq))
         configuration_set = ses.ConfigurationSet(self, "ConfigurationSet")
         configuration_set.add_event_destination(
@@ -61,6 +61,3 @@ class EmailFeedback(Construct):
         arn = Stack.of(self).format_arn(service="ses", resource="configuration-set", resource_name=name)
         consumer.function.add_to_role_policy(iam.PolicyStatement(actions=["ses:SendEmail"], resources=[arn]))
         CfnOutput(self, "TopicArn", value=topic.topic_arn).override_logical_id("EmailFeedbackTopicArn")
-
-    def _queue(self, construct_id: str) -> sqs.Queue:
-        return sqs.Queue(self, construct_id, retention_period=DLQ_RETENTION, encryption=sqs.QueueEncryption.SQS_MANAGED)

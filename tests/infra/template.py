@@ -63,6 +63,16 @@ class Template:
         )
         return source
 
+    def invoke_config(self, folder: str) -> Properties:
+        """How often Lambda repeats an asynchronous invocation of this folder's function."""
+        name, _ = self.function(folder)
+        (config,) = (
+            config
+            for config in self.all("AWS::Lambda::EventInvokeConfig").values()
+            if target(config["FunctionName"]) == name
+        )
+        return config
+
     def statements(self, name: str) -> list[Properties]:
         """What the role of this logical id may do."""
         return [
@@ -82,7 +92,8 @@ class Template:
         }
         on_failure = {
             target(source["DestinationConfig"]["OnFailure"]["Destination"])
-            for source in self.all("AWS::Lambda::EventSourceMapping").values()
+            for kind in ("AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig")
+            for source in self.all(kind).values()
             if "DestinationConfig" in source
         }
         return queues | on_failure

@@ -69,10 +69,23 @@ def test_only_who_reads_the_outbox_may_query_its_index(template: Template) -> No
 
 def test_email_may_be_sent_from_the_sender_only(template: Template) -> None:
     _, function = template.function("email_consumer")
-    (statement,) = (s for s in template.statements(target(function["Role"])) if "ses:" in str(s["Action"]))
-    assert statement["Action"] == "ses:SendEmail"
-    sender = function["Environment"]["Variables"]["EMAIL_SENDER"]
-    assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": sender}}
+    environment = function["Environment"]["Variables"]
+    statements = [s for s in template.statements(target(function["Role"])) if "ses:" in str(s["Action"])]
+    assert {str(statement["Action"]) for statement in statements} == {"ses:SendEmail"}
+    (identities,) = (s for s in statements if ":identity/" in str(s["Resource"]))
+    assert identities["Condition"] == {"StringEquals": {"ses:FromAddress": environment["EMAIL_SENDER"]}}
+    (configuration_set,) = (s for s in statements if s is not identities)
+    assert target(environment["EMAIL_CONFIGURATION_SET"]) in str(configuration_set["Resource"])
+
+
+def test_what_ses_says_of_a_mail_reaches_the_function_that_listens(template: Template) -> None:
+    name, _ = template.function("email_feedback")
+    topic = target(template.document["Outputs"]["EmailFeedbackTopicArn"]["Value"])
+    (subscription,) = (s for s in template.all("AWS::SNS::Subscription").values() if target(s["TopicArn"]) == topic)
+    assert target(subscription["Endpoint"]) == name
+    destination = template.only("AWS::SES::ConfigurationSetEventDestination")["EventDestination"]
+    assert target(destination["SnsDestination"]["TopicARN"]) == topic
+    assert set(destination["MatchingEventTypes"]) == {"bounce", "complaint", "delivery", "reject"}
 
 
 def alarms(template: Template, namespace: str) -> list[Properties]:
@@ -182,7 +195,7 @@ def test_a_sweep_ends_before_the_next_begins_and_is_not_repeated(template: Templ
     assert target(schedule["Target"]["Arn"]) == name
     assert function["Timeout"] < 60 * int(minutes)
     assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
-    assert template.only("AWS::Lambda::EventInvokeConfig")["MaximumRetryAttempts"] == 0
+    assert template.invoke_config("reconciler")["MaximumRetryAttempts"] == 0
 
 
 def test_the_table_is_on_demand_with_a_stream_expiry_backups_and_a_sparse_index(template: Template) -> None:
