@@ -246,14 +246,17 @@ class Ledger:
                     elif again:
                         waiting[record.request.id] = again
 
-    def _letters(self, channel: Channel) -> Iterator[DeadLetter]:
+    def _letters(self, channel: Channel) -> list[DeadLetter]:
+        """The channel's dead letters, which are visible again by now: what is done about them may fail."""
+        found: list[DeadLetter] = []
         for url in self.queues[channel].dlqs:
             try:
                 if dead_letters.depth(self.sqs, url).total:
                     with dead_letters.looking(self.sqs, url) as letters:
-                        yield from letters
+                        found += letters
             except AWS_ERRORS as error:
                 logger.warning("a dead-letter queue can't be read", channel=channel, error_code=error_code(error))
+        return found
 
     def _fail(self, record: RequestRecord, channel: Channel, letter: DeadLetter) -> bool:
         now = self.clock()

@@ -322,6 +322,13 @@ class World:
         for request in self.accepted.values():
             assert request.description not in self.log.getvalue(), "a description has been logged"
 
+    @staticmethod
+    def check_balance() -> None:
+        """The law of conservation, as the last sweep has written it down."""
+        balance = importlib.import_module("reconciler.handler").ledger().balance()
+        accepted, ended = sum(balance.accepted.values()), sum(balance.ended.values())
+        assert accepted == ended + len(balance.open), balance
+
     def _sent_once(
         self, request: Accepted, mails: Counter[str], posts: Counter[tuple[str, str | None]]
     ) -> None:
