@@ -36,6 +36,7 @@ LEDGER_KEY: Final = {PARTITION_KEY: "LEDGER", SORT_KEY: "LEDGER"}
 # An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
 # the moment it was accepted is found within two sweeps.
 SETTLING = timedelta(seconds=30)
+FORGOTTEN: Final = "forgotten"
 MAX_OPEN: Final = 1_000
 _CHUNK: Final = 100
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
@@ -75,7 +76,7 @@ class Balance:
     open: dict[str, str] = field(default_factory=dict)
     accepted: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
-    """By `topic/channel/status`."""
+    """By `topic/channel/status`, the channel being the fallback where it came to that; and those `FORGOTTEN`."""
 
 
 @dataclass(slots=True)
@@ -197,6 +198,7 @@ class Ledger:
         for request_id, record in records.items():
             if record is None:
                 # Forgotten by the table: `ttl`.
+                balance.ended[FORGOTTEN] += 1
                 del balance.open[request_id]
             elif record.pending:
                 waiting[request_id] = record
@@ -224,9 +226,11 @@ class Ledger:
 
     @staticmethod
     def _settle(balance: Balance, record: RequestRecord) -> None:
-        for delivery in record.deliveries:
-            if delivery.ended:
-                balance.ended[f"{record.request.topic}/{delivery.channel}/{delivery.status}"] += 1
+        """Count it once, on the channels of its route or, where these have failed, on its fallback."""
+        delivered = {delivery.channel for delivery in record.deliveries if delivery.status is Status.DELIVERED}
+        in_full = delivered.issuperset(record.channels)
+        channels = (record.fallback.channel,) if record.fallback and not in_full else record.channels
+        balance.ended[f"{record.request.topic}/{'+'.join(channels)}/{record.status}"] += 1
         del balance.open[record.request.id]
 
     def _find_dead_letters(

@@ -71,6 +71,8 @@ class Breaker:
     calls: list[str] = field(default_factory=list)
     running: bool = False
     dead: bool = False
+    strikes: int = 0
+    """How often a call has been broken."""
 
     def plan(self, fault: Fault | None) -> None:
         """Count from 0 again, and break that call."""
@@ -81,10 +83,6 @@ class Breaker:
     def struck(self) -> bool:
         """Whether the fault has happened."""
         return self.fault is not None and self.fault.call < len(self.calls)
-
-    def struck_since(self, calls: int) -> bool:
-        """Whether it has happened since that many calls had been made."""
-        return self.struck and self.fault is not None and self.fault.call >= calls
 
     @contextmanager
     def invocation(self) -> Iterator[None]:
@@ -109,6 +107,7 @@ class Breaker:
         kind = fault.kind if fault else self.outage(name)
         if kind is None:
             return call()
+        self.strikes += 1
         if kind in _LATE:
             self.later(call, fault.late if fault else 0)
         if kind in _DONE:
@@ -160,9 +159,7 @@ def breaking(breaker: Breaker) -> Iterator[None]:
             # moto polls in real time, on a clock that stands still.
             arguments = {**arguments, "WaitTimeSeconds": 0}
         name = f"{client.meta.service_model.service_name}.{operation}"
-        return breaker.around(
-            name, lambda: make_api_call(client, operation, arguments), _aws_errors(client, operation)
-        )
+        return breaker.around(name, lambda: make_api_call(client, operation, arguments), _aws_errors(client, operation))
 
     def http(opener: Any, request: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         url = request if isinstance(request, str) else request.full_url

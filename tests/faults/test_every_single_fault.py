@@ -109,8 +109,6 @@ PATHS = {
 def _run(here: World, path: Path, topic: Topic, fault: Fault | None) -> None:
     here.reset()
     path.before(here, topic)
-    if path.before is _in_doubt and topic is Topic.PRICING:
-        here.mails_in_doubt.update([here.accept_for_sure(topic, DESCRIPTION, "key")])
     here.breaker.plan(fault)
     try:
         path.then(here, topic)

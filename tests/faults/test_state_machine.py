@@ -15,7 +15,14 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from assistance.models import Status
 from assistance.routing import Channel, Topic
@@ -125,7 +132,10 @@ class StateMachine(RuleBasedStateMachine):
     def consume(self, channel: Channel, fault: Fault | None) -> None:
         self._broken(fault, lambda: self.world.consume(channel))
 
-    @rule(fault=st.none() | st.builds(Fault, st.integers(0, 30), st.sampled_from([k for k in Kind if "LATE" not in k.name])))
+    @rule(
+        fault=st.none()
+        | st.builds(Fault, st.integers(0, 30), st.sampled_from([k for k in Kind if "LATE" not in k.name]))
+    )
     def reconcile(self, fault: Fault | None) -> None:
         self._broken(fault, self.world.reconcile)
 
@@ -189,7 +199,12 @@ class StateMachine(RuleBasedStateMachine):
         force = f"decision {len(request.forced)}"
         request.forced.add(force)
         created_at = request.shown["created_at"]
-        message = {"id": request.id, "topic": request.topic, "description": request.description, "created_at": created_at}
+        message = {
+            "id": request.id,
+            "topic": request.topic,
+            "description": request.description,
+            "created_at": created_at,
+        }
         body = json.dumps({"version": 1, "request": message, "force": force})
         delivered = [Channel(d["channel"]) for d in request.shown["deliveries"] if d["status"] == Status.DELIVERED]
         self._send(data.draw(st.sampled_from(delivered)), body)
