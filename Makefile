@@ -12,7 +12,7 @@ PYTHON ?= $(shell for version in 3.13 3.14 3.12 3.11; do \
 CDK := npx --yes aws-cdk@2.1148.1
 RUN := .venv/bin/python
 
-.PHONY: help install run demo test lint format synth deploy cdk-app clean
+.PHONY: help install run demo test soak lint format synth deploy cdk-app clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ demo: install ## Run it, deliver one request of each topic, and stop
 
 test: lint ## Lint, type-check and run every test
 	$(RUN) -m pytest
+
+soak: install ## Break it in tens of thousands of random steps, and at every call in every way
+	HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/faults
 
 lint: install ## Lint and type-check
 	$(RUN) -m ruff check

@@ -6,9 +6,10 @@ Nothing here lists the calls. botocore hands each AWS call to `BaseClient._make_
 
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from http.client import HTTPException
 from typing import Any
 from unittest.mock import patch
 from urllib.error import URLError
@@ -16,7 +17,11 @@ from urllib.error import URLError
 from botocore.client import BaseClient
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
+from assistance.aws import AWS_ERRORS
+
 Call = Callable[[], Any]
+NO_SUCCESS = (*AWS_ERRORS, OSError, HTTPException)
+"""What a call raises that does not succeed."""
 
 
 class Crash(BaseException):
@@ -51,7 +56,7 @@ _THROTTLED = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to the call of that number, counted from 0. `late`: seconds until the effect, where it comes late."""
+    """What happens to the call of that number, counted from 0. `late`: seconds until a late effect."""
 
     call: int
     kind: Kind
@@ -119,10 +124,9 @@ class Breaker:
 
     @staticmethod
     def _finish(call: Call) -> None:
-        try:
+        # Whatever the answer was, it is lost.
+        with suppress(*NO_SUCCESS):
             call()
-        except Exception:  # noqa: BLE001, S110 - whatever the answer was, it is lost
-            pass
 
 
 def _aws_errors(client: Any, operation: str) -> Callable[[Kind], Exception]:  # noqa: ANN401

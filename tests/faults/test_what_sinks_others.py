@@ -48,7 +48,7 @@ def break_at(here: World, name: str, kind: Kind, step: Callable[[], object], *, 
 
 
 def test_an_outage_longer_than_any_retention_loses_nothing(here: World) -> None:
-    """No consumer runs for longer than the queue keeps a message; the ledger finds it nowhere and publishes it again."""
+    """No consumer runs for longer than the queue keeps a message; the ledger then publishes it again."""
     request_id = published(here)
     here.reconcile()
     here.advance(QUEUE_RETENTION + 1)
