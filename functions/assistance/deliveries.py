@@ -94,6 +94,8 @@ class Failure:
     at: str
     ttl: int
     """Of the delivery item, should there be none yet."""
+    not_before: int | None = None
+    """When what is in doubt has settled, in milliseconds since 1970: until then a redrive must wait."""
 
     @property
     def fallback(self) -> Channel | None:
@@ -170,6 +172,9 @@ def _failed_delivery(table_name: str, failure: Failure, condition: Condition, en
         values |= {":none": [], ":happened": [happened]}
     else:
         told = f"{entry}.outcome = :failed, {entry}.#error = :code, {entry}.in_doubt = :doubt"
+    if failure.not_before is not None:
+        told += ", not_before = :not_before"
+        values[":not_before"] = failure.not_before
     names = {"#status": "status", "#ttl": TTL, **condition.names}
     if entry != "timeline":
         names["#error"] = "error"
@@ -181,8 +186,7 @@ def _failed_delivery(table_name: str, failure: Failure, condition: Condition, en
             "UpdateExpression": (
                 f"SET #status = :failed, last_error = :code, failed_at = :at, in_doubt = :doubt, "
                 f"attempts = if_not_exists(attempts, :zero), attempts_given_up = if_not_exists(attempts, :zero), "
-                f"#ttl = if_not_exists(#ttl, :ttl), {told} "
-                "REMOVE claim_expires_at, next_attempt_at, not_before, delivered_at"
+                f"#ttl = if_not_exists(#ttl, :ttl), {told} REMOVE claim_expires_at, next_attempt_at, delivered_at"
             ),
             "ConditionExpression": condition.expression,
             "ExpressionAttributeNames": names,

@@ -36,6 +36,7 @@ LEDGER_KEY: Final = {PARTITION_KEY: "LEDGER", SORT_KEY: "LEDGER"}
 # An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
 # the moment it was accepted is found within two sweeps.
 SETTLING = timedelta(seconds=30)
+FORGOTTEN: Final = "forgotten"
 MAX_OPEN: Final = 1_000
 _CHUNK: Final = 100
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
@@ -69,8 +70,9 @@ class Balance:
     """What the ledger holds: `accepted` = `ended` + `open`.
 
     `until`: everything accepted before then has been looked at. `open` maps the id of a request that has not ended to
-    the time at which it was accepted. `accepted` counts by topic, `ended` by `topic/status`, and `deliveries` those of
-    the requests that ended, by `topic/channel/status`: as they first ended, whatever is redriven later.
+    the time at which it was accepted. `accepted` counts by topic, `ended` by `topic/status`, or as `forgotten` what its
+    `ttl` ended, and `deliveries` those of the ended requests, by `topic/channel/status`: as they first ended, whatever
+    is redriven later.
     """
 
     until: str = ""
@@ -209,6 +211,7 @@ class Ledger:
         for request_id, record in records.items():
             if record is None:
                 # Forgotten by the table: `ttl`.
+                balance.ended[FORGOTTEN] += 1
                 del balance.open[request_id]
             elif record.pending:
                 waiting[request_id] = record
@@ -258,14 +261,17 @@ class Ledger:
                     elif again:
                         waiting[record.request.id] = again
 
-    def _letters(self, channel: Channel) -> Iterator[DeadLetter]:
+    def _letters(self, channel: Channel) -> list[DeadLetter]:
+        """The channel's dead letters, which are visible again by now: what is done about them may fail."""
+        found: list[DeadLetter] = []
         for url in self.queues[channel].dlqs:
             try:
                 if dead_letters.depth(self.sqs, url).total:
                     with dead_letters.looking(self.sqs, url) as letters:
-                        yield from letters
+                        found += letters
             except AWS_ERRORS as error:
                 logger.warning("a dead-letter queue can't be read", channel=channel, error_code=error_code(error))
+        return found
 
     def _fail(self, record: RequestRecord, channel: Channel, letter: DeadLetter) -> bool:
         now = self.clock()
