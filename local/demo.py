@@ -56,7 +56,7 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
             if seen.get(topic) != state:
                 seen[topic] = state
                 say(f"{monotonic() - started:6.2f} s  {topic:8} {state}")
-            if answer.json["status"] == "failed":
+            if _has_failed(answer.json):
                 raise LocalFailure(f"The {topic} request can't be delivered: {state}.")
         return True if all(seen.get(topic, "").startswith("delivered") for topic in sent) else None
 
@@ -67,6 +67,12 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
     except NotInTime as error:
         states = ", ".join(f"{topic}: {seen.get(topic, 'unknown')}" for topic in sent)
         raise LocalFailure(f"{error} They stand at {states}.") from error
+
+
+def _has_failed(document: Mapping[str, Any]) -> bool:
+    """Whether the request has failed, and no fallback is under way."""
+    failed = {d["channel"] for d in document.get("deliveries", []) if d["status"] == "failed"}
+    return document["status"] == "failed" and document.get("fallback", {}).get("channel") in failed
 
 
 def _state(document: Mapping[str, Any]) -> str:

@@ -8,7 +8,13 @@ import pytest
 from tests.e2e.bot import Bot
 from tests.e2e.runner import Runner
 
-HASTY = {"retry_attempts": "30", "retry_first_delay": "1", "retry_max_delay": "1", "grace_seconds": "1"}
+HASTY = {
+    "retry_attempts": "30",
+    "retry_first_delay": "1",
+    "retry_max_delay": "1",
+    "retry_doubt_delay": "1",
+    "grace_seconds": "1",
+}
 
 
 @pytest.fixture(scope="session")

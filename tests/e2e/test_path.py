@@ -97,15 +97,18 @@ def test_a_slack_outage_is_waited_out_and_delays_no_email(bot: Bot) -> None:
     assert bot.posted()[sales] == 1
 
 
-def test_what_slack_will_never_take_reads_failed_and_lies_in_the_dlq(bot: Bot) -> None:
+def test_what_slack_will_never_take_lies_in_the_dlq_and_comes_by_the_fallback(bot: Bot) -> None:
     bot.fault("error", error="is_archived")
     try:
         request_id = bot.post("sales", "to an archived channel")
-        shown = bot.until_status(request_id, "failed")
+        bot.until(request_id, lambda shown: "fallback" in shown)
     finally:
         bot.fault("none")
-    [delivery] = shown["deliveries"]
-    assert (delivery["attempts"], delivery["last_error"]) == (1, "is_archived")
+    shown = bot.until_status(request_id, "delivered")
+    deliveries = {delivery["channel"]: delivery for delivery in shown["deliveries"]}
+    assert {channel: d["status"] for channel, d in deliveries.items()} == {"slack": "failed", "email": "delivered"}
+    assert (deliveries["slack"]["attempts"], deliveries["slack"]["last_error"]) == (1, "is_archived")
+    assert bot.mailed()[request_id] == 1
     assert until("the dead letter is there", 10, lambda: bot.dead_letter("slack", request_id)) == "is_archived"
     assert bot.posted()[request_id] == 0
 
