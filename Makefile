@@ -46,8 +46,8 @@ demo: node install ## Run it, deliver one request of each topic, and stop
 test: node lint ## Lint, type-check and run every test
 	$(RUN) -m pytest
 
-soak: install ## Break it in tens of thousands of random steps, and at every call in every way
-	HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/faults
+soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
+	HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
 
 lint: install ## Lint and type-check
 	$(RUN) -m ruff check
