@@ -16,7 +16,7 @@ $(shell [ ! -e .venv/installed ] || .venv/bin/python -c '' 2>/dev/null || rm -f 
 CDK := npx --yes aws-cdk@2.1148.1
 RUN := .venv/bin/python
 
-.PHONY: help install node run demo test lint format synth deploy cdk-app clean
+.PHONY: help install node run demo test soak lint format synth deploy cdk-app clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ demo: node install ## Run it, deliver one request of each topic, and stop
 
 test: node lint ## Lint, type-check and run every test
 	$(RUN) -m pytest
+
+soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
+	SOAK=1 HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
 
 lint: install ## Lint and type-check
 	$(RUN) -m ruff check

@@ -3,7 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "functions")]
@@ -15,9 +17,10 @@ from infra.python_function import BundlingFailed  # noqa: E402
 from infra.stack import AssistanceStack  # noqa: E402
 
 
-def new_app() -> App:
+def new_app(context: Mapping[str, Any] | None = None, directory: str | None = None) -> App:
     """An app with cdk.json's context, so that its feature flags hold without the CDK CLI too. The CLI's goes first."""
-    return App(context=json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"])
+    defaults = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
+    return App(context={**defaults, **(context or {})}, outdir=directory)
 
 
 def build(app: App, config: Config) -> AssistanceStack:
@@ -42,7 +45,7 @@ def build(app: App, config: Config) -> AssistanceStack:
     Tags.of(stack).add("stage", config.stage)
     if config.example_addresses and not config.local:
         keys = " and ".join(config.example_addresses)
-        Annotations.of(stack).add_warning_v2("assistance:example-addresses", f"No mail arrives: {keys} at example.com.")
+        Annotations.of(stack).add_warning_v2("assistance:example-addresses", f"No mail will arrive: set {keys}.")
     return stack
 
 

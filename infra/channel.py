@@ -13,9 +13,8 @@ from infra.dead_letters import DeadLetterQueue
 from infra.python_function import PythonFunction
 from infra.table import Table
 
-TIMEOUT = Duration.seconds(30)
-# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html: six times the function's timeout.
-VISIBILITY_TIMEOUT = Duration.seconds(6 * 30)
+# Times the function's timeout: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+VISIBILITY_TIMEOUTS = 6
 
 
 class ChannelConsumer(Construct):
@@ -39,7 +38,7 @@ class ChannelConsumer(Construct):
             self,
             "Queue",
             retention_period=Duration.days(QUEUE_RETENTION_DAYS),
-            visibility_timeout=VISIBILITY_TIMEOUT,
+            visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=config.retry.max_receive_count),
@@ -57,7 +56,7 @@ class ChannelConsumer(Construct):
             "Function",
             folder=f"{channel}_consumer",
             config=config,
-            timeout=TIMEOUT,
+            timeout=Duration.seconds(config.consumer_timeout_seconds),
             environment={
                 "TABLE_NAME": table.table_name,
                 "QUEUE_URL": self.queue.queue_url,

@@ -106,6 +106,13 @@ class Config(BaseModel):
     throttle_burst: int = Field(200, ge=1, description="Calls at once that a key may make.")
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
     consumer_max_concurrency: int = Field(2, ge=2, le=1_000, description="Batches in process at once, per channel.")
+    # Room for two calls to a provider, of 8 to 12 s each, and for those to the table. SQS hides messages for 12 h.
+    consumer_timeout_seconds: int = Field(
+        30,
+        ge=15,
+        le=900,
+        description="How long a batch may take. One whose consumer was killed comes again after six times as long.",
+    )
     log_retention_days: LogRetention = Field(30, description="How many days logs are kept.")
     local: bool = Field(False, description="Set by `make run`: no account, no bootstrap stack.")  # noqa: FBT003
 

@@ -76,7 +76,7 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 @jsii.implements(ILocalBundling)
-class _Bundle:
+class Bundle:
     """Builds a bundle without Docker: the wheels for the function's platform, not for the builder's."""
 
     def __init__(self, folder: str, python_version: str) -> None:
@@ -84,6 +84,7 @@ class _Bundle:
         self._python_version = python_version
 
     def try_bundle(self, output_dir: str, *_: object, **__: object) -> bool:
+        """Fill the directory, as the CDK asks before it would turn to Docker."""
         no_bytecode = shutil.ignore_patterns("__pycache__")
         shutil.copytree(dependencies(self._python_version), output_dir, dirs_exist_ok=True, ignore=no_bytecode)
         for name in (self._folder, SHARED):
@@ -101,7 +102,7 @@ def _code(folder: str, python_version: str) -> lambda_.Code:
         bundling=BundlingOptions(
             # Never used: the local bundling does not give up.
             image=DockerImage.from_registry("scratch"),
-            local=_Bundle(folder, python_version),
+            local=Bundle(folder, python_version),
         ),
     )
 

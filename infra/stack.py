@@ -11,6 +11,7 @@ from infra.api import Api
 from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.email_consumer import EmailConsumer
+from infra.email_feedback import EmailFeedback
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
 from infra.slack_consumer import SlackConsumer
@@ -38,6 +39,9 @@ class AssistanceStack(Stack):
             )
             dlqs[f"{name}DeadLetters"] = (consumer.dlq, f"Requests could not be delivered by {channel}.")
             dlqs[f"{name}SubscriptionDeadLetters"] = (consumer.subscription_dlq, f"SNS can't reach {channel}'s queue.")
+        feedback = EmailFeedback(self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL])
+        dlqs["EmailFeedbackSubscriptionDeadLetters"] = (feedback.subscription_dlq, "SNS can't hand over SES's events.")
+        dlqs["EmailFeedbackFailures"] = (feedback.failures, "An event of SES's could not be dealt with.")
         Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
         Monitoring(self, "Monitoring", config=config, topic=topic, dlqs=dlqs)
         CfnOutput(self, "TableName", value=table.table_name)

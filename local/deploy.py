@@ -36,18 +36,16 @@ class Assembly:
     stack_name: str
 
     @property
-    def template(self) -> str:
-        """The template, without the white space that counts against CloudFormation's limit."""
-        return json.dumps(json.loads((self.directory / f"{self.stack_name}.template.json").read_text("utf-8")))
+    def template(self) -> Path:
+        """The template, which is an asset as well."""
+        return self.directory / f"{self.stack_name}.template.json"
 
     def assets(self) -> Iterator[tuple[str, str, Path]]:
-        """Of every asset that is a directory: its bucket, its key, and where it is."""
+        """Of every asset: its bucket, its key, and the file or the directory that it is."""
         manifest = json.loads((self.directory / f"{self.stack_name}.assets.json").read_text("utf-8"))
         for asset in manifest["files"].values():
-            if asset["source"].get("packaging") == "zip":
-                for destination in asset["destinations"].values():
-                    path = self.directory / asset["source"]["path"]
-                    yield destination["bucketName"], destination["objectKey"], path
+            for destination in asset["destinations"].values():
+                yield destination["bucketName"], destination["objectKey"], self.directory / asset["source"]["path"]
 
 
 def synthesize(directory: Path, context: Mapping[str, str]) -> Assembly:
@@ -83,10 +81,10 @@ def synthesize(directory: Path, context: Mapping[str, str]) -> Assembly:
 
 def deploy(cloud: Cloud, assembly: Assembly) -> dict[str, str]:
     """Create the stack and return its outputs."""
-    _upload(cloud, assembly)
+    template = _upload(cloud, assembly)[assembly.template]
     cloudformation = cloud.session.client("cloudformation", endpoint_url=cloud.url, config=QUICK)
     cloudformation.create_stack(
-        StackName=assembly.stack_name, TemplateBody=assembly.template, Capabilities=["CAPABILITY_NAMED_IAM"]
+        StackName=assembly.stack_name, TemplateURL=template, Capabilities=["CAPABILITY_NAMED_IAM"]
     )
 
     def finished() -> Mapping[str, Any] | None:
@@ -101,17 +99,21 @@ def deploy(cloud: Cloud, assembly: Assembly) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def _upload(cloud: Cloud, assembly: Assembly) -> None:
+def _upload(cloud: Cloud, assembly: Assembly) -> dict[Path, str]:
+    """Put the assets into their buckets, as `cdk deploy` does. Returns the address of each."""
     s3 = cloud.session.client("s3", endpoint_url=cloud.url, config=QUICK.merge(Config(s3={"addressing_style": "path"})))
-    zips: dict[Path, bytes] = {}
+    contents: dict[Path, bytes] = {}
+    urls: dict[Path, str] = {}
     buckets: set[str] = set()
     for bucket, key, path in assembly.assets():
         if bucket not in buckets:
             s3.create_bucket(Bucket=bucket)
             buckets.add(bucket)
-        if path not in zips:
-            zips[path] = _zipped(path)
-        s3.put_object(Bucket=bucket, Key=key, Body=zips[path])
+        if path not in contents:
+            contents[path] = _zipped(path) if path.is_dir() else path.read_bytes()
+        s3.put_object(Bucket=bucket, Key=key, Body=contents[path])
+        urls[path] = f"{cloud.url}/{bucket}/{key}"
+    return urls
 
 
 def _zipped(directory: Path) -> bytes:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from assistance.clock import timestamp
 from assistance.models import Attempt, Delivery, Fallback, Status
+from assistance.observability import logger
 from assistance.routing import ROUTES, Channel, Topic
-from assistance.schema import DELIVERY_PREFIX, OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY, shard
+from assistance.schema import DELIVERY_PREFIX, OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY, TTL, shard
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -93,6 +94,8 @@ class Failure:
     at: str
     ttl: int
     """Of the delivery item, should there be none yet."""
+    not_before: int | None = None
+    """When what is in doubt has settled, in milliseconds since 1970: until then a redrive must wait."""
 
     @property
     def fallback(self) -> Channel | None:
@@ -134,6 +137,25 @@ def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) 
     return False
 
 
+def confirm(table: "Table", request_id: str, channel: Channel, result: str, at: str) -> None:
+    """Stamp a delivery with the time at which the provider's own delivery was confirmed, whatever its status.
+
+    Only if `result` is still its result, and never with an earlier time than it has. Raises what boto3 raises.
+    """
+    client = table.meta.client
+    try:
+        client.update_item(
+            TableName=table.name,
+            Key=delivery_key(request_id, channel),
+            UpdateExpression="SET confirmed_at = :at",
+            ConditionExpression="#result = :result AND (attribute_not_exists(confirmed_at) OR confirmed_at < :at)",
+            ExpressionAttributeNames={"#result": "result"},
+            ExpressionAttributeValues={":at": at, ":result": result},
+        )
+    except client.exceptions.ConditionalCheckFailedException:
+        logger.debug("confirmed already, or sent again", request_id=request_id)
+
+
 def _failed_delivery(table_name: str, failure: Failure, condition: Condition, entry: str) -> dict[str, Any]:
     happened = {"at": failure.at, "outcome": Status.FAILED, "error": failure.code}
     values: dict[str, Any] = {
@@ -150,7 +172,10 @@ def _failed_delivery(table_name: str, failure: Failure, condition: Condition, en
         values |= {":none": [], ":happened": [happened]}
     else:
         told = f"{entry}.outcome = :failed, {entry}.#error = :code, {entry}.in_doubt = :doubt"
-    names = {"#status": "status", "#ttl": "ttl", **condition.names}
+    if failure.not_before is not None:
+        told += ", not_before = :not_before"
+        values[":not_before"] = failure.not_before
+    names = {"#status": "status", "#ttl": TTL, **condition.names}
     if entry != "timeline":
         names["#error"] = "error"
     return {
@@ -161,7 +186,7 @@ def _failed_delivery(table_name: str, failure: Failure, condition: Condition, en
             "UpdateExpression": (
                 f"SET #status = :failed, last_error = :code, failed_at = :at, in_doubt = :doubt, "
                 f"attempts = if_not_exists(attempts, :zero), attempts_given_up = if_not_exists(attempts, :zero), "
-                f"#ttl = if_not_exists(#ttl, :ttl), {told} REMOVE claim_expires_at, next_attempt_at, not_before"
+                f"#ttl = if_not_exists(#ttl, :ttl), {told} REMOVE claim_expires_at, next_attempt_at, delivered_at"
             ),
             "ConditionExpression": condition.expression,
             "ExpressionAttributeNames": names,

@@ -195,7 +195,7 @@ class Consumer:
             failed = record.delivery(message.fallback.failed_channel)
             if failed and failed.claimed_until and datetime.fromisoformat(failed.claimed_until) > self.clock():
                 raise Deferred("redrive_under_way", retry_after=_PEER_SECONDS)
-        elif any(channel is not self.channel for channel in record.pending):
+        elif record.fallback and record.fallback.channel in record.pending:
             raise Deferred("fallback_under_way", retry_after=_PEER_SECONDS)
 
     def _plan(self, error: TransientFailure, item: DeliveryItem, delay: float) -> None:

@@ -5,6 +5,7 @@ after it:
 
     (none) | retrying | failed | sending with an expired claim  ──claim──▶  sending
     sending  ──sent──▶ delivered      ──transient──▶ retrying      ──gave up, message in the DLQ──▶ failed
+    delivered  ──bounced, message in the DLQ──▶ failed
 """
 
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class DeliveryItem(BasePersistenceLayer):
         item = self._table.get_item(Key=self._key, ConsistentRead=True).get("Item")
         if item is None:
             raise IdempotencyItemNotFoundError
-        return _record(idempotency_key, item)
+        return self._record(idempotency_key, item)
 
     def _put_record(self, data_record: DataRecord) -> None:
         """Claim the delivery, unless it is delivered, somebody's claim on it is live, or its doubt has not settled."""
@@ -91,27 +92,27 @@ class DeliveryItem(BasePersistenceLayer):
             ":one": 1,
             ":none": [],
         }
-        forced_set, forced_condition = "", ""
+        # While a forced send is under way or waits, a duplicate of what was delivered before has nothing to do.
+        forced_set, condition = "", "({}) AND (attribute_not_exists(delivered_at) OR failed_at > delivered_at)"
         if force:
             entry["forced"] = True
-            values |= {":force": force, ":forces": [force], ":delivered": Status.DELIVERED}
-            forced_set = ", forced = list_append(if_not_exists(forced, :none), :forces)"
+            values |= {":force": force, ":forces": {force}, ":delivered": Status.DELIVERED}
+            forced_set = ", forced :forces"
             # Each decision to force counts once.
-            forced_condition = " OR (#status = :delivered AND NOT contains(forced, :force))"
+            condition = "{} OR (#status = :delivered AND NOT contains(forced, :force))"
         values[":entry"] = [entry]
         try:
             answer = self._table.update_item(
                 Key=self._key,
                 UpdateExpression=(
                     "SET #status = :sending, claim_expires_at = :expires, #ttl = :ttl, "
-                    f"timeline = list_append(if_not_exists(timeline, :none), :entry){forced_set} "
-                    "REMOVE next_attempt_at ADD attempts :one"
+                    "timeline = list_append(if_not_exists(timeline, :none), :entry) "
+                    f"REMOVE next_attempt_at ADD attempts :one{forced_set}"
                 ),
-                ConditionExpression=(
+                ConditionExpression=condition.format(
                     "attribute_not_exists(#status) OR (#status = :sending AND claim_expires_at <= :now_ms) "
                     "OR (#status IN (:retrying, :failed) "
                     "AND (attribute_not_exists(not_before) OR not_before <= :now_ms))"
-                    f"{forced_condition}"
                 ),
                 ExpressionAttributeNames={"#status": "status", "#ttl": TTL},
                 ExpressionAttributeValues=values,
@@ -119,7 +120,7 @@ class DeliveryItem(BasePersistenceLayer):
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self._table.meta.client.exceptions.ConditionalCheckFailedException as refused:
-            existing = _record(data_record.idempotency_key, plain(cast(Item, refused.response)["Item"]))
+            existing = self._record(data_record.idempotency_key, plain(cast(Item, refused.response)["Item"]))
             raise IdempotencyItemAlreadyExistsError(old_data_record=existing) from refused
         before: Item = answer.get("Attributes", {})
         if not before:
@@ -132,17 +133,22 @@ class DeliveryItem(BasePersistenceLayer):
             settled=done,
             index=len(before.get("timeline", [])),
         )
-        if force and before["status"] == Status.DELIVERED:
-            self.claim.number = 1
+
+    def _record(self, idempotency_key: str, item: Item) -> DataRecord:
+        said = Status(item["status"]) if self._message.force else settled(item)
+        if said is Status.DELIVERED:
+            return DataRecord(idempotency_key, status="COMPLETED", response_data=item["result"])
+        return DataRecord(idempotency_key, status="INPROGRESS")
 
     def _update_record(self, data_record: DataRecord) -> None:
         """It was sent: record it whatever else has happened, for nothing may send it again."""
         self._table.update_item(
             Key=self._key,
             UpdateExpression=(
-                "SET #status = :delivered, delivered_at = :now, #result = :result, "
+                # A forced send starts with a fresh budget of attempts.
+                "SET #status = :delivered, delivered_at = :now, #result = :result, attempts_given_up = attempts, "
                 f"timeline[{self.claim.index}].outcome = :delivered "
-                "REMOVE claim_expires_at, in_doubt, not_before, next_attempt_at"
+                "REMOVE claim_expires_at, in_doubt, not_before, next_attempt_at, confirmed_at"
             ),
             ExpressionAttributeNames={"#status": "status", "#result": "result"},
             ExpressionAttributeValues={
@@ -186,6 +192,7 @@ class DeliveryItem(BasePersistenceLayer):
             in_doubt=error.in_doubt,
             at=timestamp(self._clock()),
             ttl=self._ttl,
+            not_before=epoch_ms(self._clock() + self._doubt_delay) if error.in_doubt else None,
         )
         return fail(self._table, failure, self._mine(), entry=f"timeline[{self.claim.index}]")
 
@@ -224,7 +231,12 @@ class DeliveryItem(BasePersistenceLayer):
         if doubt:
             sets.append("not_before = :not_before")
             values[":not_before"] = epoch_ms(self._clock() + self._doubt_delay)
-        return self._write(f"SET {', '.join(sets)} REMOVE claim_expires_at", names={"#error": "error"}, values=values)
+        update = f"SET {', '.join(sets)} REMOVE claim_expires_at"
+        if isinstance(error, GaveUp) and self._message.force:
+            # A redrive carries the decision out after all, with all its attempts.
+            update = update.replace(" REMOVE", ", attempts_given_up = attempts REMOVE") + " DELETE forced :forces"
+            values[":forces"] = {self._message.force}
+        return self._write(update, names={"#error": "error"}, values=values)
 
     def _plan(self, error: Exception | None, sets: list[str], values: dict[str, Any]) -> None:
         if isinstance(error, TransientFailure) and error.retry_after is not None:
@@ -253,9 +265,3 @@ def _leaves_doubt(error: Exception | None) -> bool:
     if isinstance(error, TransientFailure | GaveUp):
         return error.in_doubt
     return not isinstance(error, DeliveryError)
-
-
-def _record(idempotency_key: str, item: Item) -> DataRecord:
-    if item["status"] == Status.DELIVERED:
-        return DataRecord(idempotency_key, status="COMPLETED", response_data=item["result"])
-    return DataRecord(idempotency_key, status="INPROGRESS")

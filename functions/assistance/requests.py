@@ -13,7 +13,7 @@ from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
 from assistance.deliveries import Item, delivery_of, expiry, request_key
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
-from assistance.models import AssistanceRequest, Fallback, OutboxEntry, RequestRecord
+from assistance.models import AssistanceRequest, Fallback, Message, OutboxEntry, RequestRecord
 from assistance.observability import logger
 from assistance.routing import ROUTES, Channel
 from assistance.schema import (
@@ -45,6 +45,12 @@ def request_of(item: Item) -> AssistanceRequest:
     return AssistanceRequest(
         id=item[PARTITION_KEY], topic=item["topic"], description=item["description"], created_at=item[CREATED_AT]
     )
+
+
+def message_for(item: Item, channel: Channel) -> Message:
+    """The message that brought a request to that channel, from its request item, in the outbox or not."""
+    fallback = _fallback_of(item)
+    return Message(request=request_of(item), fallback=fallback if fallback and fallback.channel is channel else None)
 
 
 def outbox_entry_of(item: Item) -> OutboxEntry:

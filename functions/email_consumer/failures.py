@@ -1,37 +1,90 @@
 """What an error of SES means for a delivery.
 
-https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors
 An error that is not listed here is taken for transient.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from assistance.aws import error_code
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
+from assistance.failures import Kind
 
-PERMANENT: Final = frozenset(
+SEND_EMAIL_SOURCE: Final = (
+    "https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors"
+)
+SEND_EMAIL: Final[Mapping[str, Kind]] = MappingProxyType(
     {
-        "AccountSuspendedException",
-        "BadRequestException",
-        "MailFromDomainNotVerifiedException",
-        "MessageRejected",
-        "NotFoundException",
+        "AccountSuspendedException": Kind.PERMANENT,
+        "BadRequestException": Kind.PERMANENT,
+        "InternalServiceErrorException": Kind.IN_DOUBT,
+        "LimitExceededException": Kind.TRANSIENT,
+        "MailFromDomainNotVerifiedException": Kind.PERMANENT,
+        "MessageRejected": Kind.PERMANENT,
+        "NotFoundException": Kind.PERMANENT,
+        "SendingPausedException": Kind.TRANSIENT,
+        "TooManyRequestsException": Kind.RATE_LIMITED,
     }
 )
-RATE_LIMITED: Final = frozenset({"TooManyRequestsException", "ThrottlingException"})
+
+COMMON_SOURCE: Final = "https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html"
+COMMON: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        "AccessDeniedException": Kind.TRANSIENT,
+        "ExpiredTokenException": Kind.TRANSIENT,
+        "IncompleteSignature": Kind.TRANSIENT,
+        "InternalFailure": Kind.IN_DOUBT,
+        "InvalidAction": Kind.PERMANENT,
+        "InvalidClientTokenId": Kind.TRANSIENT,
+        "MalformedHttpRequestException": Kind.PERMANENT,
+        "NotAuthorized": Kind.TRANSIENT,
+        "OptInRequired": Kind.PERMANENT,
+        "RequestAbortedException": Kind.TRANSIENT,
+        "RequestEntityTooLargeException": Kind.PERMANENT,
+        "RequestExpired": Kind.TRANSIENT,
+        "RequestTimeoutException": Kind.TRANSIENT,
+        "ServiceUnavailable": Kind.IN_DOUBT,
+        "ThrottlingException": Kind.RATE_LIMITED,
+        "UnknownOperationException": Kind.PERMANENT,
+        "UnrecognizedClientException": Kind.TRANSIENT,
+        "ValidationError": Kind.PERMANENT,
+    }
+)
+
+NOTES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "AccessDeniedException": "a policy may still be taking effect",
+        "AccountSuspendedException": "SES says: permanently restricted",
+        "ExpiredTokenException": "the SDK renews the function's credentials",
+        "InternalFailure": "the answer is a 500: SES may have gone on",
+        "InternalServiceErrorException": "the answer is a 500: SES may have gone on",
+        "LimitExceededException": "a quota. It counts as an attempt, so a quota of a day leads to the fallback",
+        "MessageRejected": "also an identity that is not verified, and in the sandbox a recipient that is not",
+        "NotFoundException": "the configuration set is gone",
+        "RequestExpired": "a clock is wrong, or the call was on its way for too long",
+        "RequestTimeoutException": "SES did not get the whole call",
+        "SendingPausedException": "whoever paused sending may resume it",
+        "ServiceUnavailable": "the answer is a 503: SES may have gone on",
+    }
+)
+
+DOCUMENTED: Final = {**COMMON, **SEND_EMAIL}
 
 
 def classify(error: Exception) -> DeliveryError:
     """The failure that an error of the call to SES stands for."""
     code = error_code(error)
-    if code in RATE_LIMITED:
-        return RateLimited(code)
-    if code in PERMANENT:
-        return PermanentFailure(code)
-    return TransientFailure(code, in_doubt=_leaves_doubt(error))
+    match DOCUMENTED.get(code, Kind.TRANSIENT):
+        case Kind.RATE_LIMITED:
+            return RateLimited(code)
+        case Kind.PERMANENT:
+            return PermanentFailure(code)
+        case kind:
+            return TransientFailure(code, in_doubt=kind is Kind.IN_DOUBT or _leaves_doubt(error))
 
 
 def _leaves_doubt(error: Exception) -> bool:

@@ -28,6 +28,10 @@ def send(outgoing: Outgoing) -> str:
             FromEmailAddress=settings().email_sender,
             Destination={"ToAddresses": list(settings().email_recipients)},
             Content=compose(outgoing),
+            # With these SES's events say which request they are about: see email_feedback. A tag's value may hold
+            # letters, digits, _ and -: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageTag.html
+            ConfigurationSetName=settings().email_configuration_set,
+            EmailTags=[{"Name": "request_id", "Value": outgoing.request.id}],
         )
     except aws.AWS_ERRORS as error:
         raise classify(error) from error

@@ -12,6 +12,7 @@ class Settings(BaseSettings):
 
     email_sender: str
     email_recipients: tuple[str, ...]
+    email_configuration_set: str
 
 
 @cache

@@ -54,13 +54,14 @@ def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
     sweep = outbox().sweep(context.get_remaining_time_in_millis, dry_run=dry_run)
     report = ledger().check(context.get_remaining_time_in_millis, dry_run=dry_run)
     if not dry_run:
-        _measure(sweep, report)
+        measure(sweep, report)
     if sweep.published or report.lost or report.stuck or report.dead_lettered:
         logger.warning("put right", sweep=asdict(sweep), places=dict(report.places), dry_run=dry_run)
-    return {"outbox": asdict(sweep), "ledger": asdict(report), "dry_run": dry_run}
+    return {"outbox": asdict(sweep), "ledger": report.document(), "dry_run": dry_run}
 
 
-def _measure(sweep: Sweep, report: Report) -> None:
+def measure(sweep: Sweep, report: Report) -> None:
+    """Emit what infra/monitoring.py watches, in CloudWatch's embedded metric format."""
     metrics.add_metric("OldestUnpublishedAge", MetricUnit.Seconds, sweep.oldest_seconds)
     metrics.add_metric("OldestOpenAge", MetricUnit.Seconds, report.oldest_open_seconds)
     metrics.add_metric("OpenRequests", MetricUnit.Count, report.open)

@@ -9,7 +9,7 @@ dead-letter queue (then it reads `failed` from now on), or nowhere: then it is l
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
@@ -36,12 +36,14 @@ LEDGER_KEY: Final = {PARTITION_KEY: "LEDGER", SORT_KEY: "LEDGER"}
 # An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
 # the moment it was accepted is found within two sweeps.
 SETTLING = timedelta(seconds=30)
+FORGOTTEN: Final = "forgotten"
 MAX_OPEN: Final = 1_000
 _CHUNK: Final = 100
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _BATCH_GET: Final = 100
 _PARALLEL: Final = 10
 TIME_TO_FINISH_MS: Final = 10_000
+_COUNTS: Final = ("accepted", "ended", "deliveries")
 
 
 class Place(StrEnum):
@@ -65,17 +67,23 @@ class Queues:
 
 @dataclass(slots=True)
 class Balance:
-    """What the ledger holds: `accepted` = `delivered` + `failed` + `open`, by topic and in all.
+    """What the ledger holds: `accepted` = `ended` + `open`.
 
     `until`: everything accepted before then has been looked at. `open` maps the id of a request that has not ended to
-    the time at which it was accepted. Counts are of requests as they first ended: a later redrive does not change them.
+    the time at which it was accepted. `accepted` counts by topic, `ended` by `topic/status`, or as `forgotten` what its
+    `ttl` ended, and `deliveries` those of the ended requests, by `topic/channel/status`: as they first ended, whatever
+    is redriven later.
     """
 
     until: str = ""
     open: dict[str, str] = field(default_factory=dict)
     accepted: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
-    """By `topic/channel/status`."""
+    deliveries: Counter[str] = field(default_factory=Counter)
+
+    def document(self) -> dict[str, Any]:
+        """The balance as JSON has it."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 @dataclass(slots=True)
@@ -89,6 +97,10 @@ class Report:
     lost: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     complete: bool = True
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +139,7 @@ class Ledger:
             raise TableUnavailable(error_code(error)) from error
         if item is None:
             return Balance()
-        counts = {name: Counter({key: int(n) for key, n in item[name].items()}) for name in ("accepted", "ended")}
+        counts = {name: Counter({key: int(n) for key, n in item[name].items()}) for name in _COUNTS}
         return Balance(until=item["until"], open=dict(item["open"]), **counts)
 
     def _save(self, balance: Balance) -> None:
@@ -137,8 +149,7 @@ class Ledger:
                     **LEDGER_KEY,
                     "until": balance.until,
                     "open": balance.open,
-                    "accepted": dict(balance.accepted),
-                    "ended": dict(balance.ended),
+                    **{name: dict(getattr(balance, name)) for name in _COUNTS},
                 }
             )
         except AWS_ERRORS as error:
@@ -163,7 +174,10 @@ class Ledger:
             for request_id, created_at, topic in chunk:
                 balance.accepted[topic] += 1
                 if request_id in delivered:
-                    balance.ended[f"{topic}/{'+'.join(ROUTES[Topic(topic)].channels)}/{Status.DELIVERED}"] += 1
+                    balance.ended[f"{topic}/{Status.DELIVERED}"] += 1
+                    balance.deliveries.update(
+                        f"{topic}/{channel}/{Status.DELIVERED}" for channel in ROUTES[Topic(topic)].channels
+                    )
                 else:
                     balance.open[request_id] = created_at
         if taken:
@@ -197,6 +211,7 @@ class Ledger:
         for request_id, record in records.items():
             if record is None:
                 # Forgotten by the table: `ttl`.
+                balance.ended[FORGOTTEN] += 1
                 del balance.open[request_id]
             elif record.pending:
                 waiting[request_id] = record
@@ -224,9 +239,9 @@ class Ledger:
 
     @staticmethod
     def _settle(balance: Balance, record: RequestRecord) -> None:
-        for delivery in record.deliveries:
-            if delivery.ended:
-                balance.ended[f"{record.request.topic}/{delivery.channel}/{delivery.status}"] += 1
+        topic = record.request.topic
+        balance.ended[f"{topic}/{record.status}"] += 1
+        balance.deliveries.update(f"{topic}/{delivery.channel}/{delivery.status}" for delivery in record.deliveries)
         del balance.open[record.request.id]
 
     def _find_dead_letters(
@@ -246,14 +261,17 @@ class Ledger:
                     elif again:
                         waiting[record.request.id] = again
 
-    def _letters(self, channel: Channel) -> Iterator[DeadLetter]:
+    def _letters(self, channel: Channel) -> list[DeadLetter]:
+        """The channel's dead letters, which are visible again by now: what is done about them may fail."""
+        found: list[DeadLetter] = []
         for url in self.queues[channel].dlqs:
             try:
                 if dead_letters.depth(self.sqs, url).total:
                     with dead_letters.looking(self.sqs, url) as letters:
-                        yield from letters
+                        found += letters
             except AWS_ERRORS as error:
                 logger.warning("a dead-letter queue can't be read", channel=channel, error_code=error_code(error))
+        return found
 
     def _fail(self, record: RequestRecord, channel: Channel, letter: DeadLetter) -> bool:
         now = self.clock()

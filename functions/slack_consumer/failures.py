@@ -1,66 +1,135 @@
 """What an error of Slack's means for a delivery.
 
-https://docs.slack.dev/reference/methods/chat.postMessage#errors and https://docs.slack.dev/apis/web-api/rate-limits.
-An error that is not listed here is taken for transient.
+A code that is not listed here is taken for transient and in doubt: nobody has said that nothing was posted.
+Limits: https://docs.slack.dev/apis/web-api/rate-limits.
 """
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final
 
 from slack_sdk.errors import SlackApiError
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
+from assistance.failures import Kind
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
-PERMANENT: Final = AUTHENTICATION | {
-    "access_denied",
-    "as_user_not_supported",
-    "attachment_payload_limit_exceeded",
-    "blocked_by_resource_policy",
-    "cannot_reply_to_message",
-    "channel_not_found",
-    "channel_type_not_supported",
-    "deprecated_endpoint",
-    "duplicate_channel_not_found",
-    "ekm_access_denied",
-    "enterprise_is_restricted",
-    "invalid_arg_name",
-    "invalid_arguments",
-    "invalid_array_arg",
-    "invalid_blocks",
-    "invalid_blocks_format",
-    "invalid_charset",
-    "invalid_form_data",
-    "invalid_metadata_format",
-    "invalid_metadata_schema",
-    "invalid_post_type",
-    "is_archived",
-    "messages_tab_disabled",
-    "metadata_must_be_sent_from_app",
-    "metadata_too_large",
-    "method_deprecated",
-    "missing_args",
-    "missing_post_type",
-    "missing_scope",
-    "msg_blocks_too_long",
-    "msg_too_long",
-    "no_permission",
-    "no_text",
-    "not_allowed_token_type",
-    "not_in_channel",
-    "org_login_required",
-    "restricted_action",
-    "restricted_action_non_threadable_channel",
-    "restricted_action_read_only_channel",
-    "restricted_action_thread_locked",
-    "restricted_action_thread_only_channel",
-    "team_access_not_granted",
-    "team_not_found",
-    "too_many_attachments",
-    "too_many_contact_cards",
-    "two_factor_setup_required",
-}
+"""With these a consumer reads the token afresh, and tries once more if it has been replaced."""
+
+# What both methods can answer.
+_COMMON: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        "access_denied": Kind.PERMANENT,
+        "accesslimited": Kind.PERMANENT,
+        "account_inactive": Kind.PERMANENT,
+        "deprecated_endpoint": Kind.PERMANENT,
+        "ekm_access_denied": Kind.PERMANENT,
+        "enterprise_is_restricted": Kind.PERMANENT,
+        "fatal_error": Kind.IN_DOUBT,
+        "internal_error": Kind.IN_DOUBT,
+        "invalid_arg_name": Kind.PERMANENT,
+        "invalid_arguments": Kind.PERMANENT,
+        "invalid_array_arg": Kind.PERMANENT,
+        "invalid_auth": Kind.PERMANENT,
+        "invalid_charset": Kind.PERMANENT,
+        "invalid_form_data": Kind.PERMANENT,
+        "invalid_post_type": Kind.PERMANENT,
+        "method_deprecated": Kind.PERMANENT,
+        "missing_post_type": Kind.PERMANENT,
+        "missing_scope": Kind.PERMANENT,
+        "no_permission": Kind.PERMANENT,
+        "not_allowed_token_type": Kind.PERMANENT,
+        "not_authed": Kind.PERMANENT,
+        "org_login_required": Kind.TRANSIENT,
+        "ratelimited": Kind.RATE_LIMITED,
+        "request_timeout": Kind.TRANSIENT,
+        "service_unavailable": Kind.TRANSIENT,
+        "team_access_not_granted": Kind.PERMANENT,
+        "team_added_to_org": Kind.TRANSIENT,
+        "token_expired": Kind.PERMANENT,
+        "token_revoked": Kind.PERMANENT,
+        "two_factor_setup_required": Kind.PERMANENT,
+    }
+)
+
+POST_MESSAGE_SOURCE: Final = "https://docs.slack.dev/reference/methods/chat.postMessage#errors"
+POST_MESSAGE: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        **_COMMON,
+        "as_user_not_supported": Kind.PERMANENT,
+        "attachment_payload_limit_exceeded": Kind.PERMANENT,
+        "cannot_reply_to_message": Kind.PERMANENT,
+        "channel_not_found": Kind.PERMANENT,
+        "draft_already_deleted": Kind.PERMANENT,
+        "draft_already_sent": Kind.PERMANENT,
+        "draft_has_conflict": Kind.PERMANENT,
+        "draft_not_found": Kind.PERMANENT,
+        "duplicate_channel_not_found": Kind.PERMANENT,
+        "duplicate_message_not_found": Kind.PERMANENT,
+        "invalid_blocks": Kind.PERMANENT,
+        "invalid_blocks_format": Kind.PERMANENT,
+        "invalid_metadata_format": Kind.PERMANENT,
+        "invalid_metadata_schema": Kind.PERMANENT,
+        "is_archived": Kind.PERMANENT,
+        "markdown_text_conflict": Kind.PERMANENT,
+        "message_limit_exceeded": Kind.TRANSIENT,
+        "messages_tab_disabled": Kind.PERMANENT,
+        "metadata_must_be_sent_from_app": Kind.PERMANENT,
+        "metadata_too_large": Kind.PERMANENT,
+        "missing_file_data": Kind.PERMANENT,
+        "msg_blocks_too_long": Kind.PERMANENT,
+        "msg_too_long": Kind.PERMANENT,
+        "no_text": Kind.PERMANENT,
+        "not_in_channel": Kind.PERMANENT,
+        "rate_limited": Kind.RATE_LIMITED,
+        "restricted_action": Kind.PERMANENT,
+        "restricted_action_non_threadable_channel": Kind.PERMANENT,
+        "restricted_action_read_only_channel": Kind.PERMANENT,
+        "restricted_action_thread_locked": Kind.PERMANENT,
+        "restricted_action_thread_only_channel": Kind.PERMANENT,
+        "slack_connect_canvas_sharing_blocked": Kind.PERMANENT,
+        "slack_connect_file_link_sharing_blocked": Kind.PERMANENT,
+        "slack_connect_lists_sharing_blocked": Kind.PERMANENT,
+        "team_not_found": Kind.PERMANENT,
+        "too_many_attachments": Kind.PERMANENT,
+        "too_many_contact_cards": Kind.PERMANENT,
+    }
+)
+
+HISTORY_SOURCE: Final = "https://docs.slack.dev/reference/methods/conversations.history#errors"
+HISTORY: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        **_COMMON,
+        "channel_is_limited_access": Kind.PERMANENT,
+        "channel_not_found": Kind.PERMANENT,
+        "invalid_cursor": Kind.TRANSIENT,
+        "invalid_metadata_filter_keys": Kind.PERMANENT,
+        "invalid_ts_latest": Kind.PERMANENT,
+        "invalid_ts_oldest": Kind.PERMANENT,
+        "not_in_channel": Kind.PERMANENT,
+    }
+)
+
+NOTES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(AUTHENTICATION, "after the token has been read afresh"),
+        "accesslimited": "an administrator's rule about networks",
+        "channel_not_found": "also a private channel that the bot is not in",
+        "fatal_error": "Slack says that part of it may have succeeded, so the next attempt looks first",
+        "internal_error": "Slack says that part of it may have succeeded, so the next attempt looks first",
+        "invalid_cursor": "the next look-up begins anew",
+        "message_limit_exceeded": "a workspace's quota. It counts as an attempt, so that it leads to the fallback",
+        "msg_too_long": "in earlier editions of the page",
+        "not_in_channel": "invite the bot to the channel",
+        "org_login_required": "a migration ends by itself",
+        "request_timeout": "Slack did not get the whole call",
+        "team_added_to_org": "a migration ends by itself",
+    }
+)
+
+DOCUMENTED: Final = {**POST_MESSAGE, **HISTORY}
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}")
 _DEFAULT_RETRY_AFTER = 30.0
@@ -77,14 +146,18 @@ def classify(error: SlackApiError) -> DeliveryError:
     """The failure that an answer of Slack's stands for."""
     status = int(error.response.status_code)
     code = code_of(error)
-    if status == HTTPStatus.TOO_MANY_REQUESTS or code in {"ratelimited", "rate_limited", "message_limit_exceeded"}:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited("ratelimited", retry_after=_retry_after(error))
     if code is None or not _CODE.fullmatch(code):
         # Not Slack's own JSON: a proxy's page, a cut-off answer. Whoever wrote it may have passed the message on.
         return TransientFailure(f"http_{status}", in_doubt=True)
-    if code in PERMANENT:
-        return PermanentFailure(code)
-    return TransientFailure(code, in_doubt=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    match DOCUMENTED.get(code, Kind.IN_DOUBT):
+        case Kind.RATE_LIMITED:
+            return RateLimited("ratelimited", retry_after=_retry_after(error))
+        case Kind.PERMANENT:
+            return PermanentFailure(code)
+        case kind:
+            return TransientFailure(code, in_doubt=kind is Kind.IN_DOUBT or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _retry_after(error: SlackApiError) -> float:

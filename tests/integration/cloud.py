@@ -27,7 +27,7 @@ from assistance.schema import (
 )
 
 RETENTION = timedelta(days=90)
-HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "reconciler")
+HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "email_feedback", "reconciler")
 
 
 class Context:
@@ -182,7 +182,8 @@ class Cloud:
             patch.object(deployed, "outbox", lambda: ahead[0]),
             patch.object(deployed, "ledger", lambda: ahead[1]),
         ):
-            answer: dict[str, Any] = deployed.lambda_handler({"dry_run": dry_run}, self.context)
+            # As Lambda does with what a handler returns.
+            answer: dict[str, Any] = json.loads(json.dumps(deployed.lambda_handler({"dry_run": dry_run}, self.context)))
             return answer
 
 
@@ -264,6 +265,8 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 "SLACK_API_URL": slack_api_url,
                 "EMAIL_SENDER": "bot@example.com",
                 "EMAIL_RECIPIENTS": '["sales@example.com"]',
+                "EMAIL_CONFIGURATION_SET": "feedback",
+                "EMAIL_DLQ_URL": dlqs[Channel.EMAIL],
             },
             queues=queues,
             dlqs=dlqs,

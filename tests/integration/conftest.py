@@ -13,6 +13,7 @@ CACHED = {
     "stream_producer.handler": ("publisher",),
     "slack_consumer.handler": ("secrets",),
     "email_consumer.handler": ("ses",),
+    "email_feedback.handler": ("feedback",),
     "reconciler.handler": ("requests", "outbox", "ledger"),
 }
 

@@ -104,6 +104,17 @@ def test_a_sweep_goes_oldest_first_and_leaves_to_the_next_what_it_has_no_time_fo
     assert received == ids
 
 
+def test_a_dry_run_says_where_every_request_is_and_changes_nothing(stack: Cloud) -> None:
+    unpublished, queued = stack.post("pricing"), stack.post("sales")
+    stack.produce(stack.stream_records()[1:])
+    before = stack.table.scan()["Items"]
+    answer = stack.reconcile(later=OVERDUE, dry_run=True)
+    assert answer["outbox"]["published"] == 1
+    assert answer["ledger"]["places"] == {"pricing/email/unpublished": 1, "sales/slack/queued": 1}
+    assert stack.table.scan()["Items"] == before
+    assert [stack.status(request_id) for request_id in (unpublished, queued)] == ["accepted", "published"]
+
+
 def test_two_sweeps_never_run_at_once(stack: Cloud) -> None:
     stack.post("sales")
     with lease(stack.table, "another sweep", timedelta(seconds=50)) as ours:

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
+from assistance.failures import Kind
 from email_consumer import failures as email
 from slack_consumer import failures as slack
+from tests.failures_page import PAGE, render
 
 
 def answer(status: int, error: str, **headers: str) -> SlackApiError:
@@ -37,6 +40,16 @@ def test_what_slack_may_take_later_is_transient(code: str) -> None:
     failure = slack.classify(answer(200, code))
     assert isinstance(failure, TransientFailure)
     assert failure.code == code
+
+
+@pytest.mark.parametrize(
+    ("code", "in_doubt"),
+    [("fatal_error", True), ("internal_error", True), ("never_heard_of", True), ("service_unavailable", False)],
+)
+def test_what_slack_may_have_posted_all_the_same_leaves_doubt(code: str, in_doubt: bool) -> None:  # noqa: FBT001
+    failure = slack.classify(answer(200, code))
+    assert isinstance(failure, TransientFailure)
+    assert failure.in_doubt is in_doubt
 
 
 def test_a_rate_limit_says_when_to_come_back() -> None:
@@ -74,3 +87,26 @@ def test_what_an_error_of_ses_means(error: Exception, kind: type[DeliveryError],
     failure = email.classify(error)
     assert type(failure) is kind
     assert getattr(failure, "in_doubt", False) is in_doubt
+
+
+def test_every_error_in_the_sdks_own_model_of_send_email_is_classified() -> None:
+    model = boto3.client("sesv2").meta.service_model.operation_model("SendEmail")
+    assert {shape.name for shape in model.error_shapes} <= set(email.SEND_EMAIL)
+
+
+def test_the_tables_decide_what_classify_answers() -> None:
+    kinds: dict[Kind, type[DeliveryError]] = {
+        Kind.PERMANENT: PermanentFailure,
+        Kind.RATE_LIMITED: RateLimited,
+        Kind.TRANSIENT: TransientFailure,
+        Kind.IN_DOUBT: TransientFailure,
+    }
+    failures = [(slack.classify(answer(200, code)), kind) for code, kind in slack.DOCUMENTED.items()]
+    failures += [(email.classify(client_error(code)), kind) for code, kind in email.DOCUMENTED.items()]
+    for failure, kind in failures:
+        assert type(failure) is kinds[kind]
+        assert getattr(failure, "in_doubt", False) is (kind is Kind.IN_DOUBT)
+
+
+def test_the_page_that_lists_the_failures_is_the_tables_page() -> None:
+    assert PAGE.read_text("utf-8") == render(), "run: PYTHONPATH=functions .venv/bin/python -m tests.failures_page"

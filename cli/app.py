@@ -1,0 +1,159 @@
+"""`assistance`: the operator's command line.
+
+Exit status: 0 done; 1 not, or not fully, done, and stderr says why; 2 the command was misspelt.
+"""
+
+import uuid
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from assistance.aws import AWS_ERRORS
+from assistance.models import Message, RequestRecord
+from assistance.requests import Requests
+from assistance.routing import Channel
+from cli import dead_letters, render
+from cli import stack as stacks
+from cli.errors import Failure
+from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
+from cli.stack import Stack
+
+app = typer.Typer(
+    cls=Operations,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Exit status: 0 done, 1 not or not fully done, 2 misspelt. Example: assistance --local dead-letters list",
+)
+app.add_typer(dead_letters.app, name="dead-letters")
+
+RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID")]
+
+
+@app.callback()
+def main_(
+    context: typer.Context,
+    stack: Annotated[str, typer.Option(envvar="ASSISTANCE_STACK", help="The CloudFormation stack.")] = "assistance-dev",
+    profile: Annotated[str | None, typer.Option(help="The AWS profile, instead of AWS_PROFILE.")] = None,
+    region: Annotated[str | None, typer.Option(envvar="AWS_REGION", help="The AWS region.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="The stack that 'make run' has running here.")] = False,
+) -> None:
+    """Operate the assistance stack: dead letters, one request's way, the ledger of all.
+
+    Credentials, region and endpoint come from the ordinary AWS environment variables and profiles.
+    """
+    found = stacks.local if local else partial(stacks.deployed, stack, profile=profile, region=region)
+    context.obj = found
+
+
+@app.command(epilog="Example: assistance status 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
+def status(
+    context: typer.Context, request_id: RequestId, with_description: WithDescription = False, json: Json = False
+) -> None:
+    """Show one request and every attempt to deliver it."""
+    record = _record(stack_of(context).requests(), request_id)
+    if json:
+        render.print_json(render.request_document(record, with_description=with_description))
+    else:
+        render.request(record, with_description=with_description)
+
+
+@app.command(epilog="Example: assistance resend 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f --channel slack")
+def resend(
+    context: typer.Context,
+    request_id: RequestId,
+    channel: Annotated[Channel, typer.Option(help="Where to send it.")],
+    yes: Yes = False,
+) -> None:
+    """Send a request although it has been delivered. Its timeline then shows a forced attempt.
+
+    Each run is an act of its own, sent once however often the queue delivers it. The message says that it is a repeat.
+    """
+    stack = stack_of(context)
+    record = _record(stack.requests(), request_id)
+    delivery = record.delivery(channel)
+    so_far = delivery.status if delivery else "not tried"
+    confirm(f"Send request {record.request.id} ({record.request.topic}) by {channel}? Until now: {so_far}.", yes=yes)
+    act = str(uuid.uuid4())
+    # Before it is sent: an act whose answer is lost is on record too.
+    render.audit("forced send", act=act, request_id=record.request.id, channel=channel, operator=_operator(stack))
+    fallback = record.fallback if record.fallback and record.fallback.channel is channel else None
+    message = Message(request=record.request, fallback=fallback, force=act)
+    stack.sqs().send_message(QueueUrl=stack.queue_url(channel), MessageBody=message.model_dump_json(exclude_none=True))
+    render.console().print(f"Sent to {channel}'s queue. The act is {act}; 'assistance status {request_id}' shows it.")
+
+
+@app.command(epilog="Example: assistance ledger --json")
+def ledger(context: typer.Context, json: Json = False) -> None:
+    """Show that every accepted request is accounted for, and what a sweep would put right. Changes nothing."""
+    stack = stack_of(context)
+    balance, answer = stack.balance(), stack.reconcile(dry_run=True)
+    ended = balance.ended.total()
+    unaccounted = balance.accepted.total() - ended - len(balance.open)
+    if json:
+        render.print_json({**balance.document(), "unaccounted": unaccounted, "dry_run": answer})
+        return
+    render.say(f"Accepted before {balance.until or 'the first sweep'}:")
+    rows = (("accepted", balance.accepted.total()), ("ended", ended), ("open", len(balance.open)))
+    render.table("Ledger", ("", "requests"), (*rows, ("unaccounted for", unaccounted)))
+    render.counts("Accepted", ("topic",), balance.accepted)
+    render.counts("Ended", ("topic", "status"), balance.ended)
+    render.counts("Their deliveries", ("topic", "channel", "status"), balance.deliveries)
+    _show_sweep(answer)
+
+
+@app.command(epilog="Example: assistance reconcile --dry-run")
+def reconcile(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Run the reconciler now, instead of with its next sweep."""
+    answer = stack_of(context).reconcile(dry_run=dry_run)
+    if json:
+        render.print_json(answer)
+    elif answer.get("under_way"):
+        raise Failure("a sweep is under way just now: try again in a minute")
+    else:
+        _show_sweep(answer)
+
+
+def _record(requests: Requests, request_id: str) -> RequestRecord:
+    try:
+        canonical = str(uuid.UUID(request_id))
+    except ValueError:
+        raise Failure(f"{request_id} is no request's id: it is the 'id' that the API answered with") from None
+    record = requests.get(canonical)
+    if record is None:
+        raise Failure(f"there is no request {canonical}: check the id and the --stack")
+    return record
+
+
+def _operator(stack: Stack) -> str:
+    try:
+        return stack.operator()
+    except AWS_ERRORS:
+        # Not worth failing for.
+        return "unknown"
+
+
+def _show_sweep(answer: dict[str, Any]) -> None:
+    sweep, report, would = answer["outbox"], answer["ledger"], "would " if answer["dry_run"] else ""
+    rows = (
+        (f"outbox: {would}publish", sweep["published"]),
+        ("outbox: could not publish", sweep["failed"]),
+        ("outbox: oldest, in seconds", sweep["oldest_seconds"]),
+        ("open requests", report["open"]),
+        ("oldest open request, in seconds", report["oldest_open_seconds"]),
+        (f"dead letters: {would}read 'failed' from now on", len(report["dead_lettered"])),
+        (f"lost: {would}publish again", len(report["lost"])),
+        ("sending for too long", len(report["stuck"])),
+        ("all looked at", "yes" if report["complete"] else "no, the next sweep goes on"),
+    )
+    render.table("Dry run" if answer["dry_run"] else "Sweep", ("", ""), rows)
+    render.counts("Where the open ones are", ("topic", "channel", "place"), report["places"])
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="assistance")

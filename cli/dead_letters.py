@@ -1,0 +1,146 @@
+"""`assistance dead-letters`: list, show, redrive, discard."""
+
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from assistance.routing import Channel
+from cli import letters, render
+from cli.letters import Act, Found, Letter
+from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
+from cli.stack import Stack
+
+app = typer.Typer(
+    cls=Operations,
+    no_args_is_help=True,
+    help="What could not be delivered.",
+    epilog="Example: assistance dead-letters list",
+)
+
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID", help="Of a request, or of a message (its first 8 characters will do)."),
+]
+OneChannel = Annotated[Channel | None, typer.Option("--channel", help="Only those of this channel.")]
+All = Annotated[bool, typer.Option("--all", help="All of them, or all of the --channel.")]
+
+
+@app.command("list", epilog="Example: assistance dead-letters list --channel slack")
+def list_(context: typer.Context, channel: OneChannel = None, json: Json = False) -> None:
+    """List the dead letters of all channels, oldest first. They stay where they are."""
+    stack = stack_of(context)
+    found = letters.find(stack, stack.dlqs(channel))
+    if json:
+        render.print_json([render.letter_document(letter) for letter in found.letters])
+    elif found.letters:
+        render.letters(found.letters)
+    elif not found.hidden:
+        render.say("There are no dead letters.")
+    _tell_of_hidden(found)
+
+
+@app.command(epilog="Example: assistance dead-letters show 2f9d41c0")
+def show(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Of a request, or of a message.")],
+    with_description: WithDescription = False,
+    json: Json = False,
+) -> None:
+    """Show a dead letter, its reason, and what became of its request."""
+    stack = stack_of(context)
+    chosen = letters.named(letters.find(stack, stack.dlqs()), [id_])
+    request_id = chosen[0].letter.request_id
+    record = stack.requests().get(request_id) if request_id else None
+    if json:
+        request = record and render.request_document(record, with_description=with_description)
+        documents = [render.letter_document(letter) for letter in chosen]
+        render.print_json({"dead_letters": documents, "request": request})
+        return
+    render.letters(chosen)
+    if record:
+        render.request(record, with_description=with_description)
+    else:
+        render.say("The table holds no request for it.")
+
+
+@app.command(epilog="Example: assistance dead-letters redrive --all --channel slack")
+def redrive(
+    context: typer.Context, ids: Ids = None, channel: OneChannel = None, all_: All = False, yes: Yes = False
+) -> None:
+    """Send dead letters to their channel once more: those named, or --all.
+
+    What has been delivered in the meantime, by a fallback too, is not sent again. What no consumer can read stays.
+    """
+    stack = stack_of(context)
+    chosen = _chosen(stack, ids, channel, all_=all_)
+    if all_ and chosen:
+        confirm(f"Redrive {_many(chosen)}?", yes=yes)
+    _deal_with(stack, chosen, letters.redriving(stack), "redriven")
+
+
+@app.command(epilog="Example: assistance dead-letters discard 2f9d41c0")
+def discard(
+    context: typer.Context, ids: Ids = None, channel: OneChannel = None, all_: All = False, yes: Yes = False
+) -> None:
+    """Delete dead letters for good: those named, or --all.
+
+    Nothing more will come of their requests, unless they are resent.
+    """
+    stack = stack_of(context)
+    chosen = _chosen(stack, ids, channel, all_=all_)
+    if chosen:
+        render.letters(chosen)
+        confirm(f"Delete {_many(chosen)} for good?", yes=yes)
+    _deal_with(stack, chosen, letters.discarding(stack), "discarded")
+
+
+def _chosen(stack: Stack, ids: list[str] | None, channel: Channel | None, *, all_: bool) -> list[Letter]:
+    if bool(ids) == all_:
+        raise typer.BadParameter(
+            "Name the dead letters by id ('dead-letters list' shows them), or pass --all: one of both."
+        )
+    found = letters.find(stack, stack.dlqs(channel))
+    if ids:
+        return letters.named(found, ids)
+    _tell_of_hidden(found)
+    return found.letters
+
+
+def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str) -> None:
+    if not chosen:
+        render.say("There are no dead letters.")
+        return
+    succeeded, problems, met = 0, list[str](), set[str]()
+    console = render.console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Working", total=len(chosen))
+        for queue in dict.fromkeys(letter.queue for letter in chosen):
+            here = frozenset(letter.id for letter in chosen if letter.queue == queue)
+            # Of a longer queue all are taken, for no more than that can be looked at beforehand.
+            ids = here if len(here) < letters.AT_ONCE else None
+            for outcome in letters.deal_with(stack, queue, ids, act):
+                met.add(outcome.letter.id)
+                progress.advance(task)
+                if outcome.problem:
+                    problems.append(f"{outcome.letter.id}: {outcome.problem}")
+                else:
+                    succeeded += 1
+    problems += [f"{each.id}: no longer there, or somebody is looking at it" for each in chosen if each.id not in met]
+    for problem in problems:
+        render.say(problem)
+    render.console().print(f"{succeeded} {done}, {len(problems)} not.")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _many(chosen: list[Letter]) -> str:
+    at_least = "at least " if len(chosen) >= letters.AT_ONCE else ""
+    return f"{at_least}{len(chosen)} dead letter{'' if len(chosen) == 1 else 's'}"
+
+
+def _tell_of_hidden(found: Found) -> None:
+    if found.hidden:
+        render.say(
+            f"Hidden, as somebody is looking at them just now: about {found.hidden}. Run this again in half a minute."
+        )

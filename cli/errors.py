@@ -1,0 +1,62 @@
+"""What an operator is told when a command can't do its work: one line that says what was wrong and what to do."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from botocore import exceptions as aws
+from botocore.exceptions import BotoCoreError, ClientError
+
+from assistance.aws import error_code
+
+
+class Failure(Exception):
+    """The command can't do its work; the message says why, and what to do."""
+
+
+_NO_CREDENTIALS: Final = (
+    "no AWS credentials: set AWS_PROFILE, pass --profile, or log in with 'aws sso login' "
+    "(for the stack of 'make run', pass --local)"
+)
+_REFUSED: Final = "AWS does not accept these credentials ({code}): log in again, or choose another --profile"
+_DENIED: Final = "these credentials lack the permission for {operation} ({code}): choose another --profile"
+_ANSWERED: Final = "AWS answered {operation} with {code}: try again"
+_UNREACHABLE: Final = "no answer from AWS ({code}): check the network, --region, and AWS_ENDPOINT_URL if it is set"
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html and its like.
+_CODES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(("AccessDenied", "AccessDeniedException", "AuthorizationError"), _DENIED),
+        **dict.fromkeys(
+            (
+                "ExpiredToken",
+                "ExpiredTokenException",
+                "InvalidAccessKeyId",
+                "InvalidClientTokenId",
+                "SignatureDoesNotMatch",
+                "UnrecognizedClientException",
+            ),
+            _REFUSED,
+        ),
+    }
+)
+_KINDS: Final[tuple[tuple[type[BotoCoreError], str], ...]] = (
+    (aws.ProfileNotFound, "there is no such AWS profile: 'aws configure list-profiles' shows those there are"),
+    (aws.NoCredentialsError, _NO_CREDENTIALS),
+    (aws.PartialCredentialsError, _NO_CREDENTIALS),
+    (aws.NoRegionError, "no AWS region: set AWS_REGION, or pass --region"),
+    (aws.SSOError, _REFUSED),
+    (aws.CredentialRetrievalError, _REFUSED),
+    (aws.TokenRetrievalError, _REFUSED),
+    (aws.ConnectionError, _UNREACHABLE),
+    (aws.HTTPClientError, _UNREACHABLE),
+)
+
+
+def explained(error: BotoCoreError | ClientError) -> str:
+    """What went wrong with a call to AWS, and what to do."""
+    code = error_code(error)
+    if isinstance(error, ClientError):
+        return _CODES.get(code, _ANSWERED).format(code=code, operation=error.operation_name)
+    text = next((text for kind, text in _KINDS if isinstance(error, kind)), "the call to AWS failed: {code}")
+    return text.format(code=code)

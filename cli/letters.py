@@ -1,0 +1,192 @@
+"""Dead letters: found without being consumed, then redriven or discarded."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pydantic import ValidationError
+
+from assistance import dead_letters
+from assistance.aws import AWS_ERRORS, error_code
+from assistance.dead_letters import DeadLetter
+from assistance.models import Message
+from cli.errors import Failure, explained
+from cli.stack import DeadLetterQueue, Stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+# Both SendMessageBatch's limit and DeleteMessageBatch's:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+_BATCH: Final = 10
+AT_ONCE: Final = 1_000
+SHORT: Final = 8
+"""How much of a message's id names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter, and where it lies. `message` is None where a consumer could not read it."""
+
+    queue: DeadLetterQueue
+    letter: DeadLetter
+    message: Message | None
+
+    @property
+    def id(self) -> str:
+        """The id of the SQS message."""
+        return self.letter.message_id
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a letter: `problem` says why it was not, or not fully, dealt with."""
+
+    letter: Letter
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The letters that lie there. `hidden`: about how many somebody else was looking at just then."""
+
+    letters: list[Letter]
+    hidden: int
+
+
+Act: TypeAlias = Callable[[Sequence[Letter]], list[Outcome]]
+"""Deals with up to ten letters of one queue."""
+
+
+def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
+    """Look at up to 1,000 letters in each queue, and put them back. Raises what boto3 raises."""
+    sqs = stack.sqs()
+
+    def look(queue: DeadLetterQueue) -> tuple[list[Letter], int]:
+        with dead_letters.looking(sqs, queue.url, limit=AT_ONCE) as letters:
+            in_flight = dead_letters.depth(sqs, queue.url).in_flight
+            return [_read(queue, letter) for letter in letters], max(0, in_flight - len(letters))
+
+    with ThreadPoolExecutor(len(queues)) as pool:
+        looks = list(pool.map(look, queues))
+    letters = sorted((letter for found, _ in looks for letter in found), key=lambda each: each.letter.sent_at)
+    return Found(letters, sum(hidden for _, hidden in looks))
+
+
+def named(found: Found, ids: Sequence[str]) -> list[Letter]:
+    """The letters with these ids: of a request, or of a message, of which the first eight characters will do.
+
+    Raises `Failure` when an id names no letter, or several messages.
+    """
+    chosen: dict[str, Letter] = {}
+    for wanted in (id_.lower() for id_ in ids):
+        of_request = [letter for letter in found.letters if letter.letter.request_id == wanted]
+        by_id = [letter for letter in found.letters if len(wanted) >= SHORT and letter.id.startswith(wanted)]
+        if len(by_id) > 1:
+            raise Failure(f"{wanted} is the beginning of {len(by_id)} messages' ids: give more of it")
+        if not of_request and not by_id:
+            more = " (somebody is looking at some just now: try again in half a minute)" if found.hidden else ""
+            raise Failure(f"no dead letter has the id {wanted}: 'assistance dead-letters list' shows them all{more}")
+        chosen |= {letter.id: letter for letter in of_request or by_id}
+    return list(chosen.values())
+
+
+def deal_with(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, act: Act) -> Iterator[Outcome]:
+    """Take the letters with these ids, or all that are there now, and act on them ten at a time.
+
+    A letter that dies again meanwhile is a new one, and left alone. Raises what boto3 raises.
+    """
+    sqs, seen = stack.sqs(), set[str]()
+    budget = dead_letters.depth(sqs, queue.url).total if ids is None else len(ids)
+    while len(seen) < budget:
+        with dead_letters.looking(sqs, queue.url, limit=AT_ONCE) as letters:
+            fresh = [
+                each for each in letters if each.message_id not in seen and (ids is None or each.message_id in ids)
+            ]
+            fresh = fresh[: budget - len(seen)]
+            for start in range(0, len(fresh), _BATCH):
+                yield from act([_read(queue, each) for each in fresh[start : start + _BATCH]])
+            seen |= {each.message_id for each in fresh}
+        if not fresh:
+            return
+
+
+def redriving(stack: Stack) -> Act:
+    """Send letters to their channel's queue; only then delete them. In between, they are twice there, never nowhere."""
+    return partial(_redrive, stack, stack.sqs())
+
+
+def discarding(stack: Stack) -> Act:
+    """Delete letters."""
+    return partial(_delete, stack.sqs())
+
+
+def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[Letter]) -> list[Outcome]:
+    outcomes = [
+        Outcome(each, f"no consumer can read it ({each.letter.reason}): look at it, then discard it")
+        for each in letters
+        if each.message is None
+    ]
+    readable = [(each, each.message) for each in letters if each.message]
+    if not readable:
+        return outcomes
+    try:
+        answer = sqs.send_message_batch(
+            QueueUrl=stack.queue_url(readable[0][0].queue.channel),
+            Entries=[
+                {"Id": str(index), "MessageBody": _body(each, message)}
+                for index, (each, message) in enumerate(readable)
+            ],
+        )
+    except AWS_ERRORS as error:
+        return outcomes + [Outcome(each, f"not sent: {explained(error)}") for each, _ in readable]
+    refused = {int(entry["Id"]): entry["Code"] for entry in answer.get("Failed", [])}
+    outcomes += [Outcome(readable[index][0], f"not sent: {code}") for index, code in refused.items()]
+    sent = [each for index, (each, _) in enumerate(readable) if index not in refused]
+    return outcomes + [
+        Outcome(done.letter, done.problem and f"sent, but its letter is still there ({done.problem}): redrive it again")
+        for done in _delete(sqs, sent)
+    ]
+
+
+def _body(letter: Letter, message: Message) -> str:
+    """What to send. A forced message counts once, so its redrive is a new act: the same one however often it runs."""
+    if message.force is None:
+        return _unwrapped(letter.letter.body)
+    act = uuid.uuid5(uuid.NAMESPACE_OID, f"{message.force}/{letter.id}")
+    return message.model_copy(update={"force": str(act)}).model_dump_json()
+
+
+def _delete(sqs: "SQSClient", letters: Sequence[Letter]) -> list[Outcome]:
+    if not letters:
+        return []
+    entries: Any = [
+        {"Id": str(index), "ReceiptHandle": each.letter.receipt_handle} for index, each in enumerate(letters)
+    ]
+    try:
+        answer = sqs.delete_message_batch(QueueUrl=letters[0].queue.url, Entries=entries)
+    except AWS_ERRORS as error:
+        return [Outcome(each, f"not deleted: {error_code(error)}") for each in letters]
+    refused = {int(entry["Id"]): f"not deleted: {entry['Code']}" for entry in answer.get("Failed", [])}
+    return [Outcome(each, refused.get(index)) for index, each in enumerate(letters)]
+
+
+def _read(queue: DeadLetterQueue, letter: DeadLetter) -> Letter:
+    try:
+        return Letter(queue, letter, Message.model_validate_json(_unwrapped(letter.body)))
+    except ValidationError:
+        return Letter(queue, letter, None)
+
+
+def _unwrapped(body: str) -> str:
+    """What a consumer would have received: a subscription's letter may be in SNS's envelope."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    inner = document.get("Message") if isinstance(document, dict) else None
+    return inner if isinstance(inner, str) else body

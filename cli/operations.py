@@ -1,0 +1,59 @@
+"""What every command shares: where its stack is, its options, its questions and its errors."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
+
+import typer
+from typer.core import TyperGroup
+
+from assistance.aws import AWS_ERRORS
+from assistance.errors import TableUnavailable
+from cli import render
+from cli.errors import Failure, explained
+from cli.stack import Stack
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON, for scripts.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+WithDescription: TypeAlias = Annotated[
+    bool, typer.Option("--with-description", help="The customer's text too, which may hold personal data.")
+]
+StackFinder: TypeAlias = Callable[[], Stack]
+
+
+class Operations(TyperGroup):
+    """A group of commands whose expected errors are one line each, and exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except Failure as error:
+            line = str(error)
+        except AWS_ERRORS as error:
+            line = explained(error)
+        except TableUnavailable as error:
+            cause = error.__cause__
+            line = explained(cause) if isinstance(cause, AWS_ERRORS) else f"the table can't answer ({error})"
+        render.say(f"Error: {line}.")
+        raise typer.Exit(1)
+
+
+def stack_of(context: typer.Context) -> Stack:
+    """The stack that the command line names."""
+    find: StackFinder = context.obj
+    return find()
+
+
+def at_a_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless told not to. Raises `Failure` when there is nobody to ask."""
+    if yes:
+        return
+    if not at_a_terminal():
+        raise Failure("this asks for confirmation, and there is no terminal to ask on: pass --yes if it is meant")
+    typer.confirm(question, abort=True, err=True)

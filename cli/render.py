@@ -1,0 +1,152 @@
+"""How things are shown: as tables on a terminal, as documents for `--json`.
+
+Customers' descriptions are left out unless asked for, for they may hold personal data.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from assistance.clock import timestamp, utc_now
+from assistance.models import RequestRecord, Status
+from assistance.text import printable
+from cli.letters import SHORT, Letter
+
+_PIPE_WIDTH: Final = 200
+_MIN_WIDTH: Final = 110
+_STYLES: Final = {Status.DELIVERED: "green", Status.FAILED: "red", Status.RETRYING: "yellow"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Plain text is never taken for markup. Colours only on a terminal."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    # A narrow terminal wraps lines: better than columns too narrow for ids to be copied from.
+    width = max(shutil.get_terminal_size().columns, _MIN_WIDTH) if terminal and not stderr else None
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width if terminal else _PIPE_WIDTH)
+
+
+def say(text: str) -> None:
+    """Something for the operator to read, apart from the result."""
+    console(stderr=True).print(text, soft_wrap=True)
+
+
+def print_json(document: object) -> None:
+    """The result as JSON, for scripts."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def audit(message: str, **members: str) -> None:
+    """A deliberate act, for whoever keeps what operators have done: one line of JSON on stderr."""
+    sys.stderr.write(json.dumps({"timestamp": timestamp(utc_now()), "message": message, **members}) + "\n")
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A table, unless it has no rows."""
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        grid.add_column(name, overflow="fold", no_wrap=name in {"id", "request"})
+    for row in rows:
+        cells = ["" if cell is None else printable(str(cell)) for cell in row]
+        style = next((_STYLES[Status(cell)] for cell in cells if cell in _STYLES), None)
+        grid.add_row(*cells, style=style)
+    if grid.row_count:
+        console().print(grid)
+
+
+def age(milliseconds: int) -> str:
+    """How long ago that was: `42 s`, `7 min`, `3 h`, `2 d`."""
+    seconds = max(0, int(datetime.now(UTC).timestamp() - milliseconds / 1000))
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def letters(found: Iterable[Letter]) -> None:
+    """A table of dead letters."""
+    columns = ("id", "request", "topic", "channel", "kind", "reason", "age")
+    table(
+        "Dead letters",
+        columns,
+        (
+            (
+                each.id[:SHORT],
+                each.letter.request_id or "unreadable",
+                each.message.request.topic if each.message else "unreadable",
+                each.queue.channel,
+                each.queue.kind,
+                each.letter.reason,
+                age(each.letter.sent_at),
+            )
+            for each in found
+        ),
+    )
+
+
+def letter_document(letter: Letter) -> dict[str, Any]:
+    """A dead letter for `--json`."""
+    return {
+        "id": letter.id,
+        "request_id": letter.letter.request_id,
+        "topic": letter.message and letter.message.request.topic,
+        "channel": letter.queue.channel,
+        "kind": letter.queue.kind,
+        "reason": letter.letter.reason,
+        "sent_at": timestamp(datetime.fromtimestamp(letter.letter.sent_at / 1000, UTC)),
+        "readable": letter.message is not None,
+        "forced": bool(letter.message and letter.message.force),
+    }
+
+
+def request(record: RequestRecord, *, with_description: bool) -> None:
+    """A request and what became of it, oldest first."""
+    facts = request_document(record, with_description=with_description)
+    for name in ("id", "topic", "status", "created_at", "published_at"):
+        console().print(f"{name.replace('_', ' '):14}{facts[name] or 'not yet'}")
+    if record.fallback:
+        console().print(f"{'fallback':14}{record.fallback.channel}, because {record.fallback.failed_channel} failed")
+    if with_description:
+        console().print(f"{'description':14}{printable(record.request.description)}")
+    table(
+        "Deliveries",
+        ("channel", "status", "attempts", "last error", "next attempt"),
+        ((d.channel, d.status, d.attempts, d.last_error, d.next_attempt_at) for d in record.deliveries),
+    )
+    attempts = sorted(
+        ((attempt, delivery.channel) for delivery in record.deliveries for attempt in delivery.timeline),
+        key=lambda each: each[0].at,
+    )
+    table(
+        "Timeline",
+        ("at", "channel", "outcome", "error", "note"),
+        ((a.at, channel, a.outcome, a.error, _note(a.in_doubt, a.forced)) for a, channel in attempts),
+    )
+
+
+def _note(in_doubt: bool, forced: bool) -> str:  # noqa: FBT001
+    return ", ".join(note for note, holds in (("in doubt", in_doubt), ("forced", forced)) if holds)
+
+
+def request_document(record: RequestRecord, *, with_description: bool) -> dict[str, Any]:
+    """A request and what became of it for `--json`."""
+    document: dict[str, Any] = {
+        **record.request.model_dump(mode="json", exclude=None if with_description else {"description"}),
+        "status": record.status,
+        "published_at": record.published_at,
+        "fallback": record.fallback and record.fallback.model_dump(mode="json"),
+        "deliveries": [asdict(delivery) for delivery in record.deliveries],
+    }
+    return document
+
+
+def counts(title: str, names: tuple[str, ...], values: Mapping[str, int]) -> None:
+    """A table of counts whose keys are `a/b/c`."""
+    table(title, (*names, "requests"), ((*key.split("/"), count) for key, count in sorted(values.items())))

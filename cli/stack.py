@@ -1,0 +1,146 @@
+"""Where the things of a deployed stack are: its outputs, its queues, its table and its reconciler."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from assistance.aws import error_code
+from assistance.requests import Requests
+from assistance.routing import Channel
+from cli.errors import Failure
+from reconciler.ledger import Balance, Ledger
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+    from mypy_boto3_sqs import SQSClient
+
+LOCAL: Final = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
+_PATIENT: Final = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+# Longer than the reconciler's own timeout. Never repeated: the first run may still be under way.
+_INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 1})
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterQueue:
+    """Where a channel's dead letters lie.
+
+    `kind` is `delivery` for what a consumer gave up, and `subscription` for what SNS could not put into the queue.
+    """
+
+    channel: Channel
+    kind: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A deployed stack, by its CloudFormation outputs."""
+
+    name: str
+    session: "Session"
+    endpoint_url: str | None
+    outputs: Mapping[str, str]
+
+    def sqs(self) -> "SQSClient":
+        """The queues."""
+        return self.session.client("sqs", endpoint_url=self.endpoint_url, config=_PATIENT)
+
+    def requests(self) -> Requests:
+        """The requests in the table."""
+        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=_PATIENT)
+        return Requests(resource.Table(self.output("TableName")))
+
+    def balance(self) -> Balance:
+        """The ledger's balance, as the last sweep left it."""
+        never = timedelta(0)
+        return Ledger(self.requests(), self.sqs(), {}, retention=never, overdue=never).balance()
+
+    def queue_url(self, channel: Channel) -> str:
+        """The channel's queue."""
+        return self.output(f"{channel.capitalize()}QueueUrl")
+
+    def dlqs(self, channel: Channel | None = None) -> list[DeadLetterQueue]:
+        """The dead-letter queues of that channel, or of all."""
+        return [
+            DeadLetterQueue(each, kind, self.output(f"{each.capitalize()}{output}"))
+            for each in ([channel] if channel else Channel)
+            for kind, output in (("delivery", "DlqUrl"), ("subscription", "SubscriptionDlqUrl"))
+        ]
+
+    def output(self, name: str) -> str:
+        """An output of the stack."""
+        try:
+            return self.outputs[name]
+        except KeyError:
+            raise Failure(f"the stack {self.name} has no output {name}: it is another program's, or outdated") from None
+
+    def operator(self) -> str:
+        """The ARN of whose credentials these are.
+
+        https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+        """
+        sts = self.session.client("sts", endpoint_url=self.endpoint_url, config=_PATIENT)
+        return str(sts.get_caller_identity()["Arn"])
+
+    def reconcile(self, *, dry_run: bool) -> dict[str, Any]:
+        """Invoke the deployed reconciler once, and return its answer."""
+        functions = self.session.client("lambda", endpoint_url=self.endpoint_url, config=_INVOKE)
+        payload = json.dumps({"dry_run": dry_run})
+        invoked = functions.invoke(FunctionName=self._reconciler(), Payload=payload)
+        answer: dict[str, Any] = json.loads(invoked["Payload"].read())
+        if "FunctionError" in invoked:
+            raise Failure(f"the reconciler failed ({answer.get('errorType', 'unknown')}): its log says why")
+        return answer
+
+    def _reconciler(self) -> str:
+        pages = _cloudformation(self.session, self.endpoint_url).get_paginator("list_stack_resources")
+        for page in pages.paginate(StackName=self.name):
+            for resource in page["StackResourceSummaries"]:
+                ours = resource["LogicalResourceId"].startswith("ReconcilerFunction")
+                if ours and resource["ResourceType"] == "AWS::Lambda::Function":
+                    return str(resource["PhysicalResourceId"])
+        raise Failure(f"the stack {self.name} has no reconciler: deploy it again")
+
+
+def _cloudformation(session: "Session", endpoint_url: str | None) -> Any:  # noqa: ANN401
+    return session.client("cloudformation", endpoint_url=endpoint_url, config=_PATIENT)
+
+
+def deployed(name: str, *, profile: str | None, region: str | None) -> Stack:
+    """The stack of that name, found by the ordinary AWS configuration. Raises `Failure` and what boto3 raises."""
+    return _found(name, boto3.Session(profile_name=profile, region_name=region), None)
+
+
+def local() -> Stack:
+    """The stack that `make run` has running on this machine. Raises `Failure` and what boto3 raises."""
+    try:
+        document = json.loads(LOCAL.read_text("utf-8"))
+    except FileNotFoundError:
+        raise Failure("no local stack runs: start one with 'make run'") from None
+    # The emulator takes any credentials; no real ones are sent.
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=document["region"])  # noqa: S106
+    try:
+        return _found(document["stack_name"], session, document["aws_endpoint_url"])
+    except EndpointConnectionError as error:
+        raise Failure("the local stack does not answer: start it again with 'make run'") from error
+
+
+def _found(name: str, session: "Session", endpoint_url: str | None) -> Stack:
+    try:
+        stacks = _cloudformation(session, endpoint_url).describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        # Its answer to a name that no stack bears:
+        # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
+        if error_code(error) != "ValidationError":
+            raise
+        region = session.region_name
+        raise Failure(f"there is no stack {name} in {region}: pass --stack, --region or --profile") from error
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+    return Stack(name, session, endpoint_url, outputs)

@@ -1,0 +1,34 @@
+"""Takes what SES publishes about the mails that were sent: bounces, complaints, rejects and deliveries."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from assistance import aws
+from assistance.observability import logger
+from email_feedback.errors import MalformedEvent
+from email_feedback.events import VALIDATION, parse
+from email_feedback.feedback import Feedback
+from email_feedback.settings import settings
+
+
+@cache
+def feedback() -> Feedback:
+    """The deployed feedback."""
+    return Feedback(aws.table(settings().table_name), aws.sqs(), settings().email_dlq_url)
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
+    """Take what SNS brings: one event, https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html."""
+    for record in event["Records"]:
+        notification = record["Sns"]
+        if notification["Message"] == VALIDATION:
+            continue
+        try:
+            parsed = parse(notification["Message"])
+        except MalformedEvent as error:
+            logger.error("an event does not parse", message_id=notification["MessageId"], wrong=str(error))
+            raise
+        feedback().take(parsed, source_message_id=notification["MessageId"])

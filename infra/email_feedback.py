@@ -1,0 +1,63 @@
+"""What SES says of the mails it has taken, and the function that listens."""
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_ses as ses
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from infra.channel import ChannelConsumer
+from infra.config import Config
+from infra.dead_letters import DeadLetterQueue
+from infra.python_function import PythonFunction
+from infra.table import Table
+
+TIMEOUT = Duration.seconds(30)
+
+
+class EmailFeedback(Construct):
+    """SES → topic → function, for every mail that the consumer sends.
+
+    `subscription_dlq` holds what SNS could not hand to Lambda, `failures` what the function could not make sense of
+    in three attempts: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-configuring.html.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Config, table: Table, consumer: ChannelConsumer
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq")
+        self.failures = DeadLetterQueue(self, "Failures")
+        function = PythonFunction(
+            self,
+            "Function",
+            folder="email_feedback",
+            config=config,
+            timeout=TIMEOUT,
+            environment={"TABLE_NAME": table.table_name, "EMAIL_DLQ_URL": consumer.dlq.queue_url},
+        )
+        function.configure_async_invoke(on_failure=destinations.SqsDestination(self.failures))
+        table.grant_items(function, "dynamodb:GetItem", "dynamodb:UpdateItem")
+        consumer.dlq.grant(function, "sqs:SendMessage")
+        topic = sns.Topic(self, "Topic", enforce_ssl=True)
+        topic.add_subscription(subscriptions.LambdaSubscription(function, dead_letter_queue=self.subscription_dlq))
+        configuration_set = ses.ConfigurationSet(self, "ConfigurationSet")
+        configuration_set.add_event_destination(
+            "Destination",
+            destination=ses.EventDestination.sns_topic(topic),
+            events=[
+                ses.EmailSendingEvent.BOUNCE,
+                ses.EmailSendingEvent.COMPLAINT,
+                ses.EmailSendingEvent.DELIVERY,
+                ses.EmailSendingEvent.REJECT,
+            ],
+        )
+        name = configuration_set.configuration_set_name
+        consumer.function.add_environment("EMAIL_CONFIGURATION_SET", name)
+        # SES checks the configuration set beside the identity, which grants for itself alone:
+        # https://github.com/aws/aws-cdk/issues/34402
+        arn = Stack.of(self).format_arn(service="ses", resource="configuration-set", resource_name=name)
+        consumer.function.add_to_role_policy(iam.PolicyStatement(actions=["ses:SendEmail"], resources=[arn]))
+        CfnOutput(self, "TopicArn", value=topic.topic_arn).override_logical_id("EmailFeedbackTopicArn")

@@ -1,0 +1,196 @@
+"""What `assistance dead-letters` guarantees."""
+
+import json
+
+import pytest
+
+from assistance import dead_letters
+from assistance.routing import Channel
+from cli import letters
+from tests.cli.conftest import Operator
+
+SLACK = Channel.SLACK
+
+
+def ids(operator: Operator) -> list[str]:
+    return [letter["id"] for letter in operator.json("dead-letters", "list")]
+
+
+def test_no_dead_letters_is_said(operator: Operator) -> None:
+    result = operator.run("dead-letters", "list")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "There are no dead letters.\n")
+    assert operator.json("dead-letters", "list") == []
+
+
+def test_listing_consumes_nothing_and_hides_nothing(operator: Operator) -> None:
+    requests = [operator.dead(), operator.dead()]
+    first, second = operator.json("dead-letters", "list"), operator.json("dead-letters", "list")
+    assert first == second
+    assert [letter["request_id"] for letter in first] == requests
+    assert {(letter["topic"], letter["channel"], letter["kind"], letter["reason"]) for letter in first} == {
+        ("sales", "slack", "delivery", "dead_lettered")
+    }
+    depth = dead_letters.depth(operator.cloud.sqs, operator.cloud.dlqs[SLACK])
+    assert (depth.waiting, depth.in_flight) == (2, 0)
+    table = operator.run("dead-letters", "list", "--channel", "slack").stdout
+    assert all(request_id in table for request_id in requests)
+    assert "\x1b" not in table
+    assert operator.json("dead-letters", "list", "--channel", "email") == []
+
+
+def test_letters_that_somebody_else_is_looking_at_are_not_passed_over_in_silence(operator: Operator) -> None:
+    operator.dead()
+    with dead_letters.looking(operator.cloud.sqs, operator.cloud.dlqs[SLACK]):
+        result = operator.run("dead-letters", "list")
+        assert "about 1" in result.stderr
+        assert "no dead letters" not in result.stderr
+    assert len(ids(operator)) == 1
+
+
+@pytest.mark.parametrize("kind", ["delivery", "subscription"])
+def test_a_redriven_request_ends_delivered_and_its_letter_is_gone(operator: Operator, kind: str) -> None:
+    cloud = operator.cloud
+    request_id = cloud.post("sales", "call me")
+    cloud.produce()
+    operator.die(SLACK, (cloud.dlqs if kind == "delivery" else cloud.subscription_dlqs)[SLACK])
+    assert [letter["kind"] for letter in operator.json("dead-letters", "list")] == [kind]
+    result = operator.run("dead-letters", "redrive", request_id)
+    assert (result.exit_code, result.stdout) == (0, "1 redriven, 0 not.\n")
+    operator.deliver()
+    assert cloud.status(request_id) == "delivered"
+    assert operator.posted("call me") == 1
+    assert ids(operator) == []
+
+
+def test_a_letter_in_the_envelope_of_sns_is_redriven_without_it(operator: Operator) -> None:
+    cloud = operator.cloud
+    request_id = cloud.post("sales", "enveloped")
+    cloud.produce()
+    (record,) = cloud.receive(SLACK)
+    cloud.sqs.delete_message(QueueUrl=cloud.queues[SLACK], ReceiptHandle=record["receiptHandle"])
+    envelope = json.dumps({"Type": "Notification", "Message": record["body"]})
+    cloud.sqs.send_message(QueueUrl=cloud.subscription_dlqs[SLACK], MessageBody=envelope)
+    assert operator.run("dead-letters", "redrive", "--all", "--yes").exit_code == 0
+    operator.deliver()
+    assert cloud.status(request_id) == "delivered"
+
+
+def test_what_the_fallback_has_delivered_is_not_sent_again(operator: Operator) -> None:
+    cloud = operator.cloud
+    operator.slack.fail("error", error="is_archived")
+    request_id = cloud.post("sales", "by another way")
+    cloud.produce()
+    operator.deliver()
+    cloud.produce()
+    operator.deliver(Channel.EMAIL)
+    operator.slack.fail("none")
+    assert [letter["reason"] for letter in operator.json("dead-letters", "list")] == ["is_archived"]
+    assert operator.run("dead-letters", "redrive", request_id).exit_code == 0
+    operator.deliver()
+    assert operator.posted("by another way") == 0
+    assert cloud.status(request_id) == "delivered"
+    assert ids(operator) == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("call", ["SendMessageBatch", "DeleteMessageBatch", "ReceiveMessage"])
+def test_a_redrive_killed_at_any_moment_loses_nothing_and_sends_nothing_twice(
+    operator: Operator, moment: str, call: str
+) -> None:
+    requests = [operator.dead(description=f"number {number}") for number in range(3)]
+    operator.killed(f"{moment}-call.sqs.{call}", "dead-letters", "redrive", "--all", "--yes")
+    operator.deliver()
+    operator.run("dead-letters", "redrive", "--all", "--yes")
+    operator.deliver()
+    assert [operator.cloud.status(request_id) for request_id in requests] == ["delivered"] * 3
+    assert [operator.posted(f"number {number}") for number in range(3)] == [1, 1, 1]
+    assert ids(operator) == []
+
+
+def test_more_letters_than_can_be_looked_at_are_redriven_once_each(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "AT_ONCE", 10)
+    bodies = [json.dumps({"request": _request(number)}) for number in range(25)]
+    for body in bodies:
+        operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=body)
+    assert "25 redriven, 0 not." in operator.run("dead-letters", "redrive", "--all", "--yes").stdout
+    queued = [record["body"] for _ in range(3) for record in operator.cloud.receive(SLACK)]
+    assert sorted(queued) == sorted(bodies)
+    assert ids(operator) == []
+
+
+def _request(number: int) -> dict[str, str]:
+    id_ = f"019a7c1e-5b0c-7d34-9c1f-{number:012}"
+    return {"id": id_, "topic": "sales", "description": "help", "created_at": "2026-01-31T09:30:00.000Z"}
+
+
+def test_what_no_consumer_can_read_stays_and_is_named(operator: Operator) -> None:
+    good = operator.dead()
+    operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody="[red]no json")
+    result = operator.run("dead-letters", "redrive", "--all", "--yes")
+    assert (result.exit_code, result.stdout) == (1, "1 redriven, 1 not.\n")
+    (left,) = operator.json("dead-letters", "list")
+    assert left["id"] in result.stderr
+    assert (left["readable"], left["request_id"]) == (False, None)
+    operator.deliver()
+    assert operator.cloud.status(good) == "delivered"
+    assert operator.run("dead-letters", "show", left["id"]).exit_code == 0
+
+
+def test_a_redrive_without_ids_says_what_to_do(operator: Operator) -> None:
+    operator.dead()
+    result = operator.run("dead-letters", "redrive")
+    assert result.exit_code == 2
+    assert "--all" in result.stderr
+    assert len(ids(operator)) == 1
+
+
+@pytest.mark.parametrize("command", [("discard", "--all"), ("redrive", "--all")])
+def test_nothing_is_done_to_all_letters_unconfirmed(
+    operator: Operator, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.dead()
+    result = operator.run("dead-letters", *command)
+    assert result.exit_code == 1
+    assert "--yes" in result.stderr
+    assert len(ids(operator)) == 1
+    monkeypatch.setattr("cli.operations.at_a_terminal", lambda: True)
+    assert operator.run("dead-letters", *command, terminal="n\n").exit_code == 1
+    assert len(ids(operator)) == 1
+    assert operator.run("dead-letters", *command, terminal="y\n").exit_code == 0
+    assert ids(operator) == []
+
+
+def test_a_discarded_letter_is_gone_and_no_other(operator: Operator) -> None:
+    operator.dead()
+    operator.dead()
+    first, second = ids(operator)
+    assert operator.run("dead-letters", "discard", first[:8], "--yes").exit_code == 0
+    assert ids(operator) == [second]
+
+
+def test_an_id_that_names_no_letter_stops_the_command_before_it_does_anything(operator: Operator) -> None:
+    request_id = operator.dead()
+    (letter,) = ids(operator)
+    for wrong in ("nonsense", letter[:7]):
+        result = operator.run("dead-letters", "discard", request_id, wrong, "--yes")
+        assert result.exit_code == 1
+        assert result.stderr.count("\n") == 1
+        assert wrong in result.stderr
+    assert ids(operator) == [letter]
+
+
+def test_the_customers_text_is_shown_only_when_asked_for(operator: Operator) -> None:
+    request_id = operator.dead(description="Jane \x1b]0;Doe")
+    (letter,) = ids(operator)
+    for arguments in (("dead-letters", "show", letter), ("status", request_id)):
+        for more in ((), ("--json",)):
+            assert "Jane" not in operator.run(*arguments, *more).output
+        shown = operator.run(*arguments, "--with-description")
+        assert "Jane" in shown.stdout
+        assert "\x1b" not in shown.stdout
+    document = operator.json("dead-letters", "show", request_id, "--with-description")
+    assert document["request"]["id"] == request_id
+    assert document["request"]["description"] == "Jane \x1b]0;Doe"
+    assert [each["id"] for each in document["dead_letters"]] == [letter]

@@ -1,0 +1,99 @@
+"""Every expected failure is one line that says what to do, and exit status 1."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import stack
+from cli.app import app
+
+LIST = ("dead-letters", "list")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers every call as CloudFormation answers one that it refuses, in its Query protocol."""
+
+    code: str
+
+    def do_POST(self) -> None:
+        body = f"<ErrorResponse><Error><Code>{self.code}</Code><Message>No.</Message></Error></ErrorResponse>"
+        self.send_response(400)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def one_line(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("ValidationError", "there is no stack elsewhere in us-east-1: pass --stack"),
+        ("AccessDenied", "lack the permission for DescribeStacks"),
+        ("ExpiredToken", "log in again"),
+    ],
+)
+def test_what_aws_refuses(refusing: str, code: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", refusing)
+    monkeypatch.setattr(Refusing, "code", code, raising=False)
+    assert advice in one_line("--stack", "elsewhere", *LIST)
+
+
+def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    assert "AWS_ENDPOINT_URL" in one_line(*LIST)
+
+
+def test_nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert "--region" in one_line(*LIST)
+    assert "aws sso login" in one_line("--region", "us-east-1", *LIST)
+    assert "profile" in one_line("--profile", "nobody", *LIST)
+
+
+def test_no_local_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "LOCAL", tmp_path / "stack.json")
+    assert "make run" in one_line("--local", *LIST)
+    gone = {"region": "us-east-1", "stack_name": "assistance-dev", "aws_endpoint_url": "http://127.0.0.1:1"}
+    (tmp_path / "stack.json").write_text(json.dumps(gone), "utf-8")
+    assert "make run" in one_line("--local", *LIST)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(), ("dead-letters",), *(("dead-letters", name) for name in ("list", "show", "redrive", "discard"))]
+    + [(name,) for name in ("status", "resend", "ledger", "reconcile")],
+)
+def test_every_command_explains_itself_with_an_example(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Example: assistance " in result.stdout

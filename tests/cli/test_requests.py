@@ -1,0 +1,109 @@
+"""What `assistance resend`, `status`, `ledger` and `reconcile` guarantee."""
+
+import io
+import json
+from contextlib import redirect_stdout
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from assistance.routing import Channel
+from cli.stack import Stack
+from tests.cli.conftest import Operator
+
+SLACK = Channel.SLACK
+_A_MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def reconciler(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one, called without Lambda in between."""
+
+    def invoke(_: Stack, *, dry_run: bool) -> dict[str, Any]:
+        with redirect_stdout(io.StringIO()):
+            answer: dict[str, Any] = json.loads(json.dumps(operator.cloud.reconcile(dry_run=dry_run)))
+        return answer
+
+    monkeypatch.setattr(Stack, "reconcile", invoke)
+
+
+def delivered(operator: Operator, description: str) -> str:
+    request_id = operator.cloud.post("sales", description)
+    operator.cloud.produce()
+    operator.deliver()
+    return request_id
+
+
+def test_a_resend_is_sent_once_per_decision_and_on_record(operator: Operator) -> None:
+    request_id = delivered(operator, "again")
+    for decisions in (1, 2):
+        result = operator.run("resend", request_id, "--channel", "slack", "--yes")
+        assert result.exit_code == 0
+        records = operator.cloud.receive(SLACK)
+        for record in (*records, *records):
+            operator.cloud.consume(SLACK, [record])
+        assert operator.posted("again") == 1 + decisions
+        audit = json.loads(result.stderr)
+        assert audit["act"] in result.stdout
+        assert (audit["request_id"], audit["channel"]) == (request_id, "slack")
+        assert audit["operator"].startswith("arn:aws:")
+        assert "again" not in result.stderr
+    (delivery,) = operator.json("status", request_id)["deliveries"]
+    assert [attempt["forced"] for attempt in delivery["timeline"]] == [False, True, True]
+
+
+def test_a_resend_needs_confirmation(operator: Operator) -> None:
+    request_id = delivered(operator, "once")
+    assert operator.run("resend", request_id, "--channel", "slack").exit_code == 1
+    operator.deliver()
+    assert operator.posted("once") == 1
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_forced_send_that_died_is_redriven_and_sent_once(operator: Operator, killed: bool) -> None:  # noqa: FBT001
+    request_id = delivered(operator, "twice in all")
+    operator.run("resend", request_id, "--channel", "slack", "--yes")
+    operator.slack.fail("error", error="is_archived")
+    operator.deliver()
+    operator.slack.fail("none")
+    assert [letter["forced"] for letter in operator.json("dead-letters", "list")] == [True]
+    if killed:
+        operator.killed("before-call.sqs.DeleteMessageBatch", "dead-letters", "redrive", request_id)
+    assert operator.run("dead-letters", "redrive", request_id).exit_code == 0
+    operator.deliver()
+    assert operator.posted("twice in all") == 2
+    assert operator.cloud.status(request_id) == "delivered"
+
+
+@pytest.mark.parametrize("command", [("status",), ("resend", "--channel", "slack", "--yes")])
+@pytest.mark.parametrize("wrong", ["nonsense", "019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f"])
+def test_an_id_that_names_no_request_is_one_line(operator: Operator, command: tuple[str, ...], wrong: str) -> None:
+    result = operator.run(*command, wrong)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert wrong in result.stderr
+
+
+def test_the_ledger_accounts_for_every_request(operator: Operator) -> None:
+    delivered(operator, "first")
+    delivered(operator, "second")
+    operator.cloud.reconcile(later=_A_MINUTE)
+    delivered(operator, "since then")
+    shown = operator.json("ledger")
+    assert shown["accepted"] == {"sales": 2}
+    assert (shown["ended"], shown["deliveries"]) == ({"sales/delivered": 2}, {"sales/slack/delivered": 2})
+    assert (shown["open"], shown["unaccounted"]) == ({}, 0)
+    assert "unaccounted for   0" in operator.run("ledger").stdout
+
+
+def test_looking_at_the_ledger_changes_nothing(operator: Operator) -> None:
+    request_id = operator.cloud.post("sales")
+    assert operator.json("ledger") == operator.json("ledger")
+    assert operator.json("reconcile", "--dry-run")["dry_run"] is True
+    assert operator.cloud.status(request_id) == "accepted"
+
+
+def test_a_reconcile_reports_what_it_has_done(operator: Operator) -> None:
+    assert operator.json("reconcile")["dry_run"] is False
+    assert "would" in operator.run("reconcile", "--dry-run").stdout
+    assert "would" not in operator.run("reconcile").stdout

@@ -1,0 +1,67 @@
+"""`docs/failures.md`, written from the tables that the consumers use.
+
+PYTHONPATH=functions .venv/bin/python -m tests.failures_page
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from assistance.failures import Kind
+from email_consumer import failures as email
+from slack_consumer import failures as slack
+
+PAGE = Path(__file__).resolve().parent.parent / "docs/failures.md"
+HEAD = """\
+# What each error of a provider means
+
+<!-- Written from the tables in functions/*_consumer/failures.py: PYTHONPATH=functions python -m tests.failures_page -->
+
+| kind | what happens |
+|---|---|
+| permanent | no other attempt: dead-lettered with the code as the reason, and the fallback channel is used |
+| transient | another attempt after the back-off; after the last one as if permanent |
+| transient, in doubt | the same, but the provider may have taken the message: Slack is asked before another post |
+| rate limited | another attempt when the provider says so; this one does not count |
+
+A code that is in no table is transient; from Slack it also leaves doubt. So does any answer with a status of 500 or
+above, any that is not the provider's own, and a call whose answer never came. A call that never reached the provider
+leaves none. From Slack, a status of 429 is a rate limit whatever the code.
+"""
+AFTERWARDS = """
+## SES, after it has taken the mail
+Source: <https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html>
+
+`delivered` by email means that SES has taken the mail. What SES says of it later counts only if it names the mail last
+sent for the request, and is brought again while our own record of the send is still missing.
+
+| event | code | what happens |
+|---|---|---|
+| Bounce | `bounce_permanent`, `bounce_transient`, `bounce_undetermined` | as a permanent failure |
+| Complaint | `complaint` | as a permanent failure |
+| Reject | `reject` | as a permanent failure |
+| Delivery | | `confirmed_at` is stamped; the status stays |
+| Send, DeliveryDelay, Rendering Failure, Open, Click, Subscription | | nothing; the event destination asks for none |
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    sections = "".join(
+        _section(*section)
+        for section in (
+            ("Slack, `chat.postMessage`", slack.POST_MESSAGE_SOURCE, slack.POST_MESSAGE, slack.NOTES),
+            ("Slack, `conversations.history`", slack.HISTORY_SOURCE, slack.HISTORY, slack.NOTES),
+            ("SES v2, `SendEmail`", email.SEND_EMAIL_SOURCE, email.SEND_EMAIL, email.NOTES),
+            ("SES v2, errors common to all calls", email.COMMON_SOURCE, email.COMMON, email.NOTES),
+        )
+    )
+    return HEAD + sections + AFTERWARDS
+
+
+def _section(title: str, source: str, table: Mapping[str, Kind], notes: Mapping[str, str]) -> str:
+    rows = "".join(f"| `{code}` | {kind} | {notes.get(code, '')} |\n" for code, kind in sorted(table.items()))
+    return f"\n## {title}\nSource: <{source}>\n\n| code | kind | note |\n|---|---|---|\n{rows}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), "utf-8")

@@ -1,0 +1,177 @@
+"""Every call that an invocation makes is a place to break it.
+
+Nothing here lists the calls. botocore hands each AWS call to `BaseClient._make_api_call`, urllib each HTTP call to
+`OpenerDirector.open`; both are wrapped, so a call that is added to a function tomorrow is broken tomorrow.
+"""
+
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http.client import HTTPException
+from typing import Any
+from unittest.mock import patch
+from urllib.error import URLError
+
+from botocore.client import BaseClient
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+
+from assistance.aws import AWS_ERRORS
+
+Call = Callable[[], Any]
+NO_SUCCESS = (*AWS_ERRORS, OSError, HTTPException)
+"""What a call raises that does not succeed."""
+
+
+class Crash(BaseException):
+    """The process has been killed. Nothing may catch it, and whatever runs on in `finally` reaches nobody."""
+
+
+class Kind(StrEnum):
+    """What happens to a call."""
+
+    CRASH_BEFORE = "the process dies before the call"
+    CRASH_AFTER = "the process dies after the call, before it has the answer"
+    CRASH_LATE = "the process dies, and the call takes effect later"
+    REFUSED = "the provider throttles the call, or nobody answers"
+    TIMEOUT_BEFORE = "the answer never comes, and the call had no effect"
+    TIMEOUT_AFTER = "the answer never comes, and the call had its effect"
+    TIMEOUT_LATE = "the answer never comes, and the call has its effect later"
+    REJECTED = "the provider refuses this very message for good"
+
+
+CRASHES = (Kind.CRASH_BEFORE, Kind.CRASH_AFTER)
+ERRORS = (Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER)
+_LATE = (Kind.CRASH_LATE, Kind.TIMEOUT_LATE)
+_DONE = (Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER)
+_THROTTLED = {
+    "dynamodb": ("ThrottlingException", 400),
+    "sns": ("Throttled", 429),
+    "sqs": ("RequestThrottled", 403),
+    "sesv2": ("TooManyRequestsException", 429),
+    "secretsmanager": ("InternalServiceError", 500),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to the call of that number, counted from 0. `late`: seconds until a late effect."""
+
+    call: int
+    kind: Kind
+    late: int = 0
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Counts the calls that invocations make, and breaks the one that it is told to.
+
+    `outage` is asked about every call by its name, and may answer with what happens to it: a provider that is down.
+    """
+
+    fault: Fault | None = None
+    outage: Callable[[str], Kind | None] = lambda _: None
+    later: Callable[[Call, int], None] = lambda call, _: call()
+    calls: list[str] = field(default_factory=list)
+    running: bool = False
+    dead: bool = False
+    strikes: int = 0
+    """How often a call has been broken."""
+
+    def plan(self, fault: Fault | None) -> None:
+        """Count from 0 again, and break that call."""
+        self.fault = fault
+        self.calls.clear()
+
+    @property
+    def struck(self) -> bool:
+        """Whether the fault has happened."""
+        return self.fault is not None and self.fault.call < len(self.calls)
+
+    @contextmanager
+    def invocation(self) -> Iterator[None]:
+        """Calls made in here are a function's. Raises `Crash`, also where the function swallowed it."""
+        self.running, self.dead = True, False
+        try:
+            yield
+            if self.dead:
+                raise Crash
+        finally:
+            self.running = False
+
+    def around(self, name: str, call: Call, errors: Callable[[Kind], Exception]) -> Any:  # noqa: ANN401
+        """Make the call, or what is left of it."""
+        if not self.running:
+            return call()
+        if self.dead:
+            raise Crash
+        number = len(self.calls)
+        self.calls.append(name)
+        fault = self.fault if self.fault and self.fault.call == number else None
+        kind = fault.kind if fault else self.outage(name)
+        if kind is None:
+            return call()
+        self.strikes += 1
+        if kind in _LATE:
+            self.later(call, fault.late if fault else 0)
+        if kind in _DONE:
+            self._finish(call)
+        if kind in {Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.CRASH_LATE}:
+            self.dead = True
+            raise Crash
+        raise errors(kind)
+
+    @staticmethod
+    def _finish(call: Call) -> None:
+        # Whatever the answer was, it is lost.
+        with suppress(*NO_SUCCESS):
+            call()
+
+
+def _aws_errors(client: Any, operation: str) -> Callable[[Kind], Exception]:  # noqa: ANN401
+    service = client.meta.service_model.service_name
+
+    def errors(kind: Kind) -> Exception:
+        if kind in {Kind.REFUSED, Kind.REJECTED}:
+            code, status = _THROTTLED[service] if kind is Kind.REFUSED else ("MessageRejected", 400)
+            answer = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}
+            error: Exception = client.exceptions.from_code(code)(answer, operation)
+            return error
+        if kind is Kind.TIMEOUT_BEFORE:
+            return ConnectTimeoutError(endpoint_url=service)
+        return ReadTimeoutError(endpoint_url=service)
+
+    return errors
+
+
+def _http_errors(kind: Kind) -> Exception:
+    if kind in {Kind.REFUSED, Kind.REJECTED}:
+        return URLError(ConnectionRefusedError())
+    if kind is Kind.TIMEOUT_BEFORE:
+        return URLError(ConnectionResetError())
+    return TimeoutError()
+
+
+@contextmanager
+def breaking(breaker: Breaker) -> Iterator[None]:
+    """Every AWS and HTTP call of this process goes through the breaker."""
+    make_api_call, open_url = BaseClient._make_api_call, urllib.request.OpenerDirector.open  # type: ignore[attr-defined] # noqa: SLF001
+
+    def aws(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+        if operation == "ReceiveMessage":
+            # moto polls in real time, on a clock that stands still.
+            arguments = {**arguments, "WaitTimeSeconds": 0}
+        name = f"{client.meta.service_model.service_name}.{operation}"
+        return breaker.around(name, lambda: make_api_call(client, operation, arguments), _aws_errors(client, operation))
+
+    def http(opener: Any, request: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        url = request if isinstance(request, str) else request.full_url
+        name = f"http.{url.split('?')[0].rsplit('/', 1)[-1]}"
+        return breaker.around(name, lambda: open_url(opener, request, *arguments, **options), _http_errors)
+
+    with (
+        patch.object(BaseClient, "_make_api_call", aws),
+        patch.object(urllib.request.OpenerDirector, "open", http),
+    ):
+        yield

@@ -1,0 +1,248 @@
+"""Any order of anything that may happen, on the same world as the single faults.
+
+Everything is drawn by Hypothesis, so the steps that it prints for a failure are a whole script: paste them into a test
+that takes the fixture `one_world`, beneath `StateMachine.world = one_world`. Or run the test again with the
+`@reproduce_failure` line that it prints. `make soak` keeps a failure in `.hypothesis` too.
+
+`make soak` runs tens of thousands of steps, other ones each time.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from assistance.models import Status
+from assistance.routing import Channel, Topic
+from tests.faults.breaker import Fault, Kind
+from tests.faults.world import World
+
+EXAMPLES, STEPS = int(os.environ.get("SOAK_EXAMPLES", "600")), int(os.environ.get("SOAK_STEPS", "50"))
+_QUICK = {"max_examples": 25, "stateful_step_count": 30, "derandomize": True, "database": None}
+_SOAK = {"max_examples": EXAMPLES, "stateful_step_count": STEPS}
+PROFILE = settings(
+    **(_SOAK if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else _QUICK),
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+)
+
+# A call that is late lands while its doubt settles: within 30 seconds of the time-out or the death.
+late = st.integers(0, 29)
+faults = st.none() | st.builds(
+    Fault,
+    st.integers(0, 8),
+    st.sampled_from([kind for kind in Kind if kind is not Kind.REJECTED]),
+    late,
+)
+channels = st.sampled_from(Channel)
+picks = st.integers(0, 50)
+
+
+class StateMachine(RuleBasedStateMachine):
+    """What bots, operators, providers, AWS and misfortune do."""
+
+    world: ClassVar[World]
+    steps: ClassVar[int] = 0
+
+    @initialize()
+    def begin(self) -> None:
+        self.world.reset()
+        self.keys = 0
+
+    def _pick(self, pick: int) -> str:
+        ids = list(self.world.accepted)
+        return ids[pick % len(ids)]
+
+    def _broken(self, fault: Fault | None, step: Callable[[], object]) -> None:
+        self.world.breaker.plan(fault)
+        step()
+        self.world.breaker.plan(None)
+
+    # --- the bot
+
+    @rule(topic=st.sampled_from(Topic), fault=faults)
+    def accept(self, topic: Topic, fault: Fault | None) -> None:
+        self.keys += 1
+        description = f"words of customer {self.keys} that belong in no log"
+        self._broken(fault, lambda: self.world.accept(topic, description, str(self.keys)))
+        # As a bot does: the same call again, until it has an answer.
+        self.world.accept_for_sure(topic, description, str(self.keys))
+
+    @precondition(lambda self: self.world.accepted)
+    @rule(key=picks)
+    def replay(self, key: int) -> None:
+        number = key % self.keys + 1
+        [topic] = {r.topic for r in self.world.accepted.values() if f"customer {number} " in r.description}
+        answer = self.world.accept(topic, f"words of customer {number} that belong in no log", str(number))
+        assert answer is not None
+        assert answer["statusCode"] == 202
+        assert answer["headers" if "headers" in answer else "multiValueHeaders"].get("Idempotent-Replayed")
+
+    @precondition(lambda self: self.world.accepted)
+    @rule(key=picks)
+    def reuse_a_key(self, key: int) -> None:
+        answer = self.world.accept(Topic.SALES, "another payload", str(key % self.keys + 1))
+        assert answer is not None
+        assert answer["statusCode"] == 422
+
+    @precondition(lambda self: self.world.accepted)
+    @rule(pick=picks, kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.CRASH_BEFORE]))
+    def look_in_vain(self, pick: int, kind: Kind) -> None:
+        """GET is answered 200 or 503, whatever the table does."""
+        path = f"/assistance-requests/{self._pick(pick)}"
+        self.world.breaker.plan(Fault(0, kind))
+        answer = self.world.invoke(lambda: self.world.cloud.call("GET", path))
+        self.world.breaker.plan(None)
+        assert answer is None or answer["statusCode"] == 503
+
+    # --- AWS
+
+    @rule(fault=faults)
+    def deliver_stream(self, fault: Fault | None) -> None:
+        self._broken(fault, self.world.produce)
+
+    @rule(fault=faults, data=st.data())
+    def deliver_stream_out_of_order_and_twice(self, fault: Fault | None, data: st.DataObject) -> None:
+        self.world.read_stream()
+        records = data.draw(st.permutations(self.world.stream))
+        twice = records[: data.draw(st.integers(0, len(records)))]
+        self.world.stream.clear()
+        self._broken(fault, lambda: self.world.produce([*records, *twice]))
+
+    @rule()
+    def give_up_the_stream(self) -> None:
+        self.world.read_stream()
+        self.world.stream.clear()
+
+    @rule(channel=channels, fault=faults)
+    def consume(self, channel: Channel, fault: Fault | None) -> None:
+        self._broken(fault, lambda: self.world.consume(channel))
+
+    @rule(
+        fault=st.none()
+        | st.builds(Fault, st.integers(0, 30), st.sampled_from([k for k in Kind if "LATE" not in k.name]))
+    )
+    def reconcile(self, fault: Fault | None) -> None:
+        self._broken(fault, self.world.reconcile)
+
+    @rule(seconds=st.sampled_from([0, 31, 200]))
+    def run_on(self, seconds: int) -> None:
+        """Everything works for a while, so that histories become long."""
+        self.world.turn()
+        self.world.advance(seconds)
+        self.world.reconcile()
+
+    @rule()
+    def reconcile_dry(self) -> None:
+        before = len(self.world._moto_table().stream_shard.items)  # noqa: SLF001
+        self.world.reconcile(dry_run=True)
+        assert len(self.world._moto_table().stream_shard.items) == before  # noqa: SLF001
+
+    @rule(seconds=st.sampled_from([1, 6, 16, 31, 61, 200, 1_000, 90_000]))
+    def let_time_pass(self, seconds: int) -> None:
+        self.world.advance(seconds)
+
+    @rule(channel=channels)
+    def fail_to_deliver_to_a_queue(self, channel: Channel) -> None:
+        self.world.lose_to_subscription_dlq(channel)
+
+    @precondition(lambda self: self.world.bodies(*Channel))
+    @rule(channel=channels, pick=picks)
+    def duplicate_a_message(self, channel: Channel, pick: int) -> None:
+        if bodies := self.world.bodies(channel):
+            self._send(channel, bodies[pick % len(bodies)])
+
+    # --- the providers
+
+    @rule(
+        kind=st.sampled_from(
+            [
+                {"kind": "error", "error": "is_archived"},
+                {"kind": "error", "error": "internal_error"},
+                {"kind": "rate_limited", "retry_after": 7},
+                {"kind": "status", "status": 503},
+                {"kind": "drop"},
+            ]
+        ),
+        times=st.integers(1, 4),
+    )
+    def slack_fails(self, kind: dict[str, object], times: int) -> None:
+        self.world.slack.fail(**kind, times=times)  # type: ignore[arg-type]
+
+    @rule(kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.REJECTED]))
+    def ses_fails(self, kind: Kind) -> None:
+        self.world.breaker.outage = lambda name: kind if name == "sesv2.SendEmail" else None
+
+    @rule()
+    def providers_heal(self) -> None:
+        self.world.heal()
+
+    # --- the operator
+
+    @precondition(lambda self: self.world.dead_letters())
+    @rule()
+    def redrive(self) -> None:
+        self.world.redrive()
+
+    @precondition(lambda self: any(r.statuses.get("") == Status.DELIVERED for r in self.world.accepted.values()))
+    @rule(pick=picks, data=st.data())
+    def force(self, pick: int, data: st.DataObject) -> None:
+        done = [r for r in self.world.accepted.values() if r.statuses.get("") == Status.DELIVERED]
+        request = done[pick % len(done)]
+        force = f"decision {len(request.forced)}"
+        request.forced.add(force)
+        created_at = request.shown["created_at"]
+        message = {
+            "id": request.id,
+            "topic": request.topic,
+            "description": request.description,
+            "created_at": created_at,
+        }
+        body = json.dumps({"version": 1, "request": message, "force": force})
+        delivered = [Channel(d["channel"]) for d in request.shown["deliveries"] if d["status"] == Status.DELIVERED]
+        self._send(data.draw(st.sampled_from(delivered)), body)
+
+    def _send(self, channel: Channel, body: str) -> None:
+        self.world.cloud.sqs.send_message(QueueUrl=self.world.cloud.queues[channel], MessageBody=body)
+
+    # --- what must be true
+
+    @invariant()
+    def holds(self) -> None:
+        type(self).steps += 1
+        self.world.observe()
+        self.world.check_balance()
+
+    def teardown(self) -> None:
+        """Whatever has happened: once the providers are well, everything ends."""
+        if hasattr(self, "keys"):
+            self.world.heal()
+            self.world.settle()
+            self.world.advance(60)
+            self.world.reconcile()
+            self.world.check_balance()
+
+
+def test_no_order_of_events_breaks_an_invariant(one_world: World, counts: list[str]) -> None:
+    StateMachine.world, StateMachine.steps = one_world, 0
+    run_state_machine_as_test(StateMachine, settings=PROFILE)
+    counts.append(f"state machine: {StateMachine.steps} steps")
+
+
+@pytest.fixture(autouse=True)
+def _fresh(here: World) -> None:
+    """Begin with an empty world."""

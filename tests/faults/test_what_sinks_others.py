@@ -1,0 +1,335 @@
+"""What sinks other answers to this problem, each as a test."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from assistance.routing import Channel, Topic
+from tests.faults.breaker import Fault, Kind
+from tests.faults.world import ATTEMPTS, QUEUE_RETENTION, World
+
+HUSH = "words that belong in no log"
+
+
+@contextmanager
+def recorded(here: World) -> Iterator[list[str]]:
+    """The calls that invocations make in the meantime."""
+    here.breaker.plan(None)
+    yield here.breaker.calls
+
+
+def published(here: World, topic: Topic = Topic.SALES, key: str = "key") -> str:
+    request_id = here.accept_for_sure(topic, HUSH, key)
+    here.produce()
+    return request_id
+
+
+def status(here: World, request_id: str) -> str:
+    return str(here.show(request_id)["status"])
+
+
+def break_at(here: World, name: str, kind: Kind, step: Callable[[], object], *, late: int = 0) -> None:
+    """Take the step, with its first call of that name broken."""
+    struck: list[str] = []
+
+    def outage(call: str) -> Kind | None:
+        if call != name or struck:
+            return None
+        struck.append(call)
+        return kind
+
+    here.breaker.outage = outage
+    step()
+    here.breaker.outage = lambda _: None
+    assert struck
+
+
+def test_an_outage_longer_than_any_retention_loses_nothing(here: World) -> None:
+    """No consumer runs for longer than the queue keeps a message; the ledger then publishes it again."""
+    request_id = published(here)
+    here.reconcile()
+    here.advance(QUEUE_RETENTION + 1)
+    assert not here.bodies(Channel.SLACK)
+    answer = here.reconcile()
+    assert answer is not None
+    assert answer["ledger"]["lost"] == [request_id]
+    here.settle()
+    assert status(here, request_id) == "delivered"
+
+
+def test_an_outage_of_the_provider_ends_in_the_fallback(here: World) -> None:
+    here.slack.fail("status", status=503)
+    request_id = published(here)
+    here.settle()
+    shown = here.show(request_id)
+    assert {each["channel"]: each["status"] for each in shown["deliveries"]} == {
+        "slack": "failed",
+        "email": "delivered",
+    }
+
+
+def test_a_burst_is_neither_lost_nor_doubled(here: World) -> None:
+    for number in range(BURST):
+        assert here.accept(list(Topic)[number % 2], f"{HUSH} {number}", str(number))
+    here.produce()
+    for channel in Channel:
+        while here.consume(channel):
+            pass
+    here.observe()
+    assert {request.statuses[""] for request in here.accepted.values()} == {"delivered"}
+    assert len(here.posts()) == len(here.mails()) == BURST / 2
+    assert sum(here.posts().values()) + sum(here.mails().values()) == BURST
+
+
+BURST = 300
+
+
+@pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.TIMEOUT_LATE])
+@pytest.mark.parametrize(
+    ("topic", "call"), [(Topic.SALES, "http.chat.postMessage"), (Topic.PRICING, "sesv2.SendEmail")]
+)
+def test_no_answer_at_all_is_tried_again(here: World, topic: Topic, call: str, kind: Kind) -> None:
+    request_id = published(here, topic)
+    channel = Channel.SLACK if topic is Topic.SALES else Channel.EMAIL
+    break_at(here, call, kind, lambda: here.consume(channel))
+    assert status(here, request_id) == "retrying"
+    here.settle()
+    assert status(here, request_id) == "delivered"
+    assert len(here.slack.messages) == (channel is Channel.SLACK)
+
+
+def test_a_death_between_slacks_answer_and_our_write_posts_once(here: World) -> None:
+    request_id = published(here)
+    break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK))
+    assert (status(here, request_id), len(here.slack.messages)) == ("sending", 1)
+    with recorded(here) as calls:
+        here.settle()
+    assert (status(here, request_id), len(here.slack.messages)) == ("delivered", 1)
+    assert "http.conversations.history" in calls, "it was asked for, not sent again"
+
+
+def test_a_redrive_delivers_what_reads_failed(here: World) -> None:
+    refuse_everything(here)
+    request_id = published(here)
+    here.settle()
+    assert status(here, request_id) == "failed"
+    here.heal()
+    here.redrive()
+    here.settle()
+    assert status(here, request_id) == "delivered"
+    assert len(here.slack.messages) + sum(here.mails().values()) == 1
+
+
+def refuse_everything(here: World) -> None:
+    here.slack.fail("error", error="is_archived")
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+
+
+def test_a_redrive_at_once_after_a_slow_last_attempt_posts_once(here: World) -> None:
+    """The doubt about the last attempt outlives its failure: what is slow may land after the redrive."""
+    request_id = published(here)
+    here.slack.fail("status", status=503, times=ATTEMPTS - 1)
+    for _ in range(ATTEMPTS - 1):
+        here.consume(Channel.SLACK)
+        here.advance(31)
+    here.breaker.later = lambda call, _: here._later(call, 20)  # noqa: SLF001
+    break_at(here, "http.chat.postMessage", Kind.TIMEOUT_LATE, lambda: here.consume(Channel.SLACK))
+    here.breaker.later = here._later  # noqa: SLF001
+    assert status(here, request_id) == "failed"
+    here.produce()
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.consume(Channel.EMAIL)
+    here.heal()
+    here.redrive()
+    here.consume(Channel.SLACK)
+    here.advance(25)
+    here.settle()
+    assert sum(here.posts().values()) == 1
+
+
+def test_what_is_merely_queued_is_not_published_again(here: World) -> None:
+    published(here)
+    for _ in range(30):
+        here.advance(60)
+        with recorded(here) as calls:
+            answer = here.reconcile()
+        assert answer is not None
+        assert (answer["outbox"]["published"], answer["ledger"]["lost"]) == (0, [])
+        assert "sns.PublishBatch" not in calls
+    assert len(here.bodies(Channel.SLACK)) == 1
+
+
+def test_a_mail_server_that_hangs_delays_slack_by_nothing(here: World) -> None:
+    for number in range(10):
+        published(here, Topic.PRICING, f"mail {number}")
+    request_id = published(here, Topic.SALES, "slack")
+    here.breaker.outage = lambda name: Kind.TIMEOUT_AFTER if name == "sesv2.SendEmail" else None
+    before = here.now
+    here.consume(Channel.EMAIL)
+    here.consume(Channel.SLACK)
+    assert (status(here, request_id), here.now) == ("delivered", before)
+
+
+@pytest.mark.parametrize(
+    ("topic", "channel", "send"),
+    [(Topic.SALES, Channel.SLACK, "http.chat.postMessage"), (Topic.PRICING, Channel.EMAIL, "sesv2.SendEmail")],
+)
+def test_nothing_reads_delivered_before_the_provider_has_answered(
+    here: World, topic: Topic, channel: Channel, send: str
+) -> None:
+    request_id = published(here, topic)
+    with recorded(here) as calls:
+        here.consume(channel)
+    number = calls.index(send)
+    assert status(here, request_id) == "delivered"
+    for until in range(number + 1):
+        here.reset()
+        request_id = published(here, topic)
+        here.breaker.plan(Fault(until, Kind.CRASH_BEFORE))
+        here.consume(channel)
+        assert status(here, request_id) in {"published", "sending"}
+
+
+def test_what_sns_could_not_deliver_reads_failed_within_two_sweeps(here: World) -> None:
+    request_id = published(here)
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    within_two_sweeps(here, request_id)
+
+
+def test_what_nobody_can_parse_reads_failed_within_two_sweeps(here: World) -> None:
+    request_id = published(here)
+    [body] = here.bodies(Channel.SLACK)
+    here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    garbled = {**json.loads(body), "version": 7}
+    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=json.dumps(garbled))
+    here.consume(Channel.SLACK)
+    assert len(here.dead_letters()) == 1
+    within_two_sweeps(here, request_id)
+
+
+def within_two_sweeps(here: World, request_id: str) -> None:
+    """The sweeps are a minute apart, and the first may come at once. Nothing else runs."""
+    here.reconcile()
+    here.advance(60)
+    here.reconcile()
+    assert here.show(request_id)["deliveries"][0]["status"] == "failed"
+    assert status(here, request_id) == "failed"
+
+
+def test_a_consumer_killed_on_its_last_attempt_reads_failed(here: World) -> None:
+    request_id = published(here)
+    for _ in range(ATTEMPTS):
+        break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
+        here.advance(200)
+    assert status(here, request_id) == "sending"
+    here.consume(Channel.SLACK)
+    assert status(here, request_id) == "failed"
+    assert not here.slack.messages
+    assert len(here.dead_letters()) == 1
+
+
+def test_what_sqs_itself_dead_letters_reads_failed_within_two_sweeps(here: World) -> None:
+    """Every receive kills the consumer, so it never gets to say anything."""
+    request_id = published(here)
+    here.breaker.outage = lambda name: Kind.CRASH_BEFORE if name == "dynamodb.UpdateItem" else None
+    while here.consume(Channel.SLACK):
+        here.advance(200)
+    here.heal()
+    assert len(here.dead_letters()) == 1
+    within_two_sweeps(here, request_id)
+
+
+def test_looking_for_dead_letters_costs_nothing_while_nothing_is_open(here: World) -> None:
+    published(here)
+    here.consume(Channel.SLACK)
+    here.advance(60)
+    with recorded(here) as calls:
+        here.reconcile()
+    assert [call for call in calls if call.startswith("sqs.")] == []
+
+
+def test_looking_leaves_the_letters_visible_and_where_they_are(here: World) -> None:
+    request_id = published(here)
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(60)
+    here.reconcile()
+    assert status(here, request_id) == "failed"
+    here.advance(1)
+    url = here.cloud.subscription_dlqs[Channel.SLACK]
+    assert len(here.cloud.sqs.receive_message(QueueUrl=url)["Messages"]) == 1
+
+
+def test_a_dry_run_writes_nothing(here: World) -> None:
+    here.accept_for_sure(Topic.SALES, HUSH, "unpublished")
+    published(here, Topic.PRICING, "dead")
+    here.lose_to_subscription_dlq(Channel.EMAIL)
+    here.stream.clear()
+    here.advance(1_000)
+    with recorded(here) as calls:
+        answer = here.reconcile(dry_run=True)
+    assert answer is not None
+    assert answer["ledger"]["dead_lettered"]
+    reads = {"Query", "GetItem", "BatchGetItem", "GetQueueAttributes", "ReceiveMessage"}
+    # The letters that were looked at are made visible again: all that a dry run does to anything.
+    assert {call.split(".")[1] for call in calls} - reads <= {"ChangeMessageVisibilityBatch"}
+
+
+def test_a_forced_send_that_waits_is_not_sent_by_a_duplicate_of_the_first(here: World) -> None:
+    """A decision to force is carried out by its own message; a late duplicate of the first has nothing to do."""
+    request_id = published(here)
+    [body] = here.bodies(Channel.SLACK)
+    here.consume(Channel.SLACK)
+    send(here, Channel.SLACK, {**json.loads(body), "force": "once more"})
+    here.slack.fail("rate_limited", retry_after=60, times=1)
+    here.consume(Channel.SLACK)
+    send(here, Channel.SLACK, json.loads(body))
+    here.consume(Channel.SLACK)
+    assert here.posts() == {(request_id, None): 1}
+    here.settle()
+    assert here.posts() == {(request_id, None): 1, (request_id, "once more"): 1}
+
+
+def send(here: World, channel: Channel, message: dict[str, Any]) -> None:
+    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[channel], MessageBody=json.dumps(message))
+
+
+def test_a_forced_send_has_all_its_attempts(here: World) -> None:
+    request_id = published(here)
+    [body] = here.bodies(Channel.SLACK)
+    here.slack.fail("status", status=503, times=ATTEMPTS - 1)
+    for _ in range(ATTEMPTS):
+        here.consume(Channel.SLACK)
+        here.advance(31)
+    assert status(here, request_id) == "delivered"
+    send(here, Channel.SLACK, {**json.loads(body), "force": "once more"})
+    here.slack.fail("status", status=503, times=ATTEMPTS - 1)
+    here.settle()
+    assert here.posts()[request_id, "once more"] == 1
+
+
+def test_a_forced_send_that_was_given_up_can_be_redriven(here: World) -> None:
+    request_id = published(here)
+    [body] = here.bodies(Channel.SLACK)
+    here.consume(Channel.SLACK)
+    send(here, Channel.SLACK, {**json.loads(body), "force": "once more"})
+    here.slack.fail("error", error="is_archived", times=1)
+    here.consume(Channel.SLACK)
+    assert len(here.dead_letters()) == 1
+    here.redrive()
+    here.settle()
+    assert here.posts()[request_id, "once more"] == 1
+
+
+def test_a_request_that_ended_by_its_fallback_is_counted_once(here: World) -> None:
+    here.slack.fail("error", error="is_archived")
+    published(here)
+    here.consume(Channel.SLACK)
+    here.advance(60)
+    here.reconcile()
+    here.settle()
+    here.advance(60)
+    here.reconcile()
+    here.check_balance()

@@ -1,0 +1,455 @@
+"""The deployed system on a clock that only moves when told to, with everything AWS does between the functions.
+
+The handlers are the real ones, Slack is a server on this machine that they reach over HTTP, the rest of AWS is moto.
+"""
+
+import functools
+import importlib
+import io
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, Final
+from unittest.mock import patch
+
+import time_machine
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.utilities import dynamo_json_dump
+from moto.sesv2.models import sesv2_backends
+from moto.sqs.models import sqs_backends
+
+from assistance.dead_letters import request_id_in
+from assistance.delivery import Consumer
+from assistance.observability import logger
+from assistance.routing import ROUTES, Channel, Topic
+from assistance.schema import OUTBOX_SHARD
+from local.slack_server import SlackServer
+from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
+from tests.integration.cloud import Cloud, Context, cloud
+from tests.integration.conftest import forget
+
+ACCOUNT: Final = "123456789012"
+REGION: Final = "us-east-1"
+START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
+VISIBILITY: Final = 180
+QUEUE_RETENTION: Final = 4 * 86_400
+"""As in infra/channel.py."""
+ATTEMPTS: Final = 3
+ENVIRONMENT: Final = {
+    "RETRY_ATTEMPTS": str(ATTEMPTS),
+    "RETRY_FIRST_DELAY": "5",
+    "RETRY_MAX_DELAY": "900",
+    "RETRY_DOUBT_DELAY": "30",
+}
+FORWARD: Final = {
+    "accepted": {"accepted", "published", "sending", "retrying", "delivered", "failed"},
+    "published": {"published", "sending", "retrying", "delivered", "failed"},
+    "sending": {"sending", "retrying", "delivered", "failed"},
+    "retrying": {"sending", "retrying", "delivered", "failed"},
+    "failed": {"failed", "delivered"},
+    "delivered": {"delivered"},
+}
+"""The statuses that may be read next."""
+
+
+@dataclass
+class Accepted:
+    """What the bot knows of a request, and what was seen of it last."""
+
+    id: str
+    topic: Topic
+    description: str
+    statuses: dict[str, str] = field(default_factory=dict)
+    shown: dict[str, Any] = field(default_factory=dict)
+    forced: set[str] = field(default_factory=set)
+    sent_when_delivered: int | None = None
+
+
+@dataclass
+class World:
+    """The system and what drives it."""
+
+    cloud: Cloud
+    slack: SlackServer
+    breaker: Breaker
+    traveller: Any
+    log: io.StringIO
+    accepted: dict[str, Accepted] = field(default_factory=dict)
+    stream: list[dict[str, Any]] = field(default_factory=list)
+    late: list[tuple[datetime, Callable[[], Any]]] = field(default_factory=list)
+    mails_in_doubt: Counter[str] = field(default_factory=Counter)
+    seen: int = 0
+    looked_at: tuple[int, ...] = ()
+    invocations: Any = field(default_factory=count)
+
+    # --- the clock -----------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: what was slow lands, what is too old leaves its queue."""
+        until = self.now + timedelta(seconds=seconds)
+        for due, call in sorted((entry for entry in self.late if entry[0] <= until), key=lambda entry: entry[0]):
+            self.traveller.move_to(max(due, self.now))
+            mails = self.mails()
+            call()
+            self.mails_in_doubt.update((self.mails() - mails).keys())
+        self.late = [entry for entry in self.late if entry[0] > until]
+        self.traveller.move_to(until)
+        for name in Channel:
+            queue = self.queue(name)
+            oldest = (self.now.timestamp() - QUEUE_RETENTION) * 1000
+            kept = [message for message in queue._messages if message.sent_timestamp > oldest]  # noqa: SLF001
+            queue._messages = kept  # noqa: SLF001
+
+    def _later(self, call: Callable[[], Any], seconds: int) -> None:
+        def land() -> None:
+            # Nobody waits for the answer.
+            with suppress(*NO_SUCCESS):
+                call()
+
+        self.late.append((self.now + timedelta(seconds=seconds), land))
+
+    # --- what AWS holds ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def queue(name: str) -> Any:  # noqa: ANN401
+        return sqs_backends[ACCOUNT][REGION].queues[name]
+
+    @staticmethod
+    def _moto_table() -> Any:  # noqa: ANN401
+        return dynamodb_backends[ACCOUNT][REGION].tables["table"]
+
+    @staticmethod
+    def _mailbox() -> Any:  # noqa: ANN401
+        return sesv2_backends[ACCOUNT][REGION].core_backend.sent_messages
+
+    def bodies(self, *names: str) -> list[str]:
+        return [message.body for name in names for message in self.queue(name)._messages]  # noqa: SLF001
+
+    def dead_letters(self) -> list[str]:
+        return self.bodies(*(f"{channel}{kind}" for channel in Channel for kind in ("-dlq", "-subscription-dlq")))
+
+    def mails(self) -> Counter[str]:
+        """How often SES has taken each request."""
+        return Counter(message.subject.rsplit(" ", 1)[-1] for message in self._mailbox())
+
+    def posts(self) -> Counter[tuple[str, str | None]]:
+        """How often Slack has each request, by the decision to force it."""
+        payloads = [message["metadata"]["event_payload"] for message in self.slack.messages]
+        return Counter((payload["request_id"], payload.get("force")) for payload in payloads)
+
+    def reset(self) -> None:
+        """An empty system, at the beginning of time."""
+        table = self._moto_table()
+        table.items.clear()
+        table.stream_shard.items.clear()
+        for queue in sqs_backends[ACCOUNT][REGION].queues.values():
+            queue._messages.clear()  # noqa: SLF001
+            queue.pending_messages.clear()
+            queue.deleted_messages.clear()
+        self._mailbox().clear()
+        self.slack.messages.clear()
+        self.slack.fail("none")
+        self.log.seek(0)
+        self.log.truncate()
+        self.accepted.clear()
+        self.stream.clear()
+        self.late.clear()
+        self.mails_in_doubt.clear()
+        self.seen = 0
+        self.looked_at = ()
+        self.invocations = count()
+        self.breaker.outage = lambda _: None
+        self.breaker.plan(None)
+        self.traveller.move_to(START)
+        self.cold()
+
+    @staticmethod
+    def cold() -> None:
+        """The next invocation finds no token in memory."""
+        importlib.import_module("slack_consumer.handler").secrets().store.clear()
+
+    # --- what AWS does -------------------------------------------------------------------------------------------
+
+    def invoke(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """One invocation. None if it was killed; then the next starts cold."""
+        self.cloud.context = Context()
+        self.cloud.context.aws_request_id = f"invocation-{next(self.invocations)}"
+        try:
+            with self.breaker.invocation():
+                return call()
+        except Crash:
+            self.cold()
+            return None
+
+    def accept(self, topic: Topic, description: str, key: str) -> dict[str, Any] | None:
+        """A bot's call; its answer, None if there was none."""
+        body = json.dumps({"topic": topic, "description": description})
+        answer: dict[str, Any] | None = self.invoke(
+            lambda: self.cloud.call(
+                "POST", "/assistance-requests", body, Content_Type="application/json", Idempotency_Key=key
+            )
+        )
+        if answer and answer["statusCode"] == 202:
+            id_ = answer["json"]["id"]
+            self.accepted.setdefault(id_, Accepted(id_, topic, description))
+        return answer
+
+    def accept_for_sure(self, topic: Topic, description: str, key: str) -> str:
+        """As a bot does it: the same call again until it is answered 202."""
+        for _ in range(3):
+            answer = self.accept(topic, description, key)
+            if answer and answer["statusCode"] == 202:
+                return str(answer["json"]["id"])
+            assert answer is None or answer["statusCode"] == 503, answer
+        raise AssertionError("never accepted")
+
+    def read_stream(self) -> None:
+        """Take what is new in the stream and passes the event source's filter."""
+        items = self._moto_table().stream_shard.items
+        new, self.seen = items[self.seen :], len(items)
+        records = [json.loads(dynamo_json_dump(item.to_json())) for item in new]
+        self.stream += [r for r in records if OUTBOX_SHARD in r["dynamodb"].get("NewImage", {})]
+
+    def produce(self, records: list[dict[str, Any]] | None = None) -> None:
+        """Deliver stream records; those that failed, or all if the producer was killed, come again."""
+        if records is None:
+            self.read_stream()
+            records, self.stream = self.stream, []
+        for start in range(0, len(records), 100):
+            batch = records[start : start + 100]
+            failed = self.invoke(functools.partial(self.cloud.produce, batch))
+            again = {record["dynamodb"]["SequenceNumber"] for record in batch} if failed is None else set(failed)
+            self.stream += [record for record in batch if record["dynamodb"]["SequenceNumber"] in again]
+
+    def consume(self, channel: Channel) -> bool:
+        """Hand the consumer what its queue has to give. Whether there was anything."""
+        records = self.cloud.receive(channel)
+        if not records:
+            return False
+        mails, strikes = self.mails(), self.breaker.strikes
+        mine = {"QUEUE_URL": self.cloud.queues[channel], "DLQ_URL": self.cloud.dlqs[channel]}
+        with patch.dict(os.environ, mine):
+            handler = self.cloud.handler(f"{channel}_consumer")
+            answer = self.invoke(lambda: handler({"Records": records}, self.cloud.context))
+        if answer is None or self.breaker.strikes > strikes:
+            # The one window that design.md leaves open: SES took it, and we could not write it down.
+            self.mails_in_doubt.update((self.mails() - mails).keys())
+        if answer is None:
+            return True
+        failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        for record in records:
+            if record["messageId"] not in failed:
+                self.cloud.sqs.delete_message(
+                    QueueUrl=self.cloud.queues[channel], ReceiptHandle=record["receiptHandle"]
+                )
+        return True
+
+    def reconcile(self, *, dry_run: bool = False) -> dict[str, Any] | None:
+        """The scheduler's call, made again by nobody: its answer, None if it died."""
+        handler = self.cloud.handler("reconciler")
+
+        def call() -> Any:  # noqa: ANN401
+            # A function that raises is an invocation that failed: the next one does what it could not.
+            try:
+                return handler({"dry_run": dry_run}, self.cloud.context)
+            except importlib.import_module("assistance.errors").TableUnavailable:
+                return None
+
+        answer: dict[str, Any] | None = self.invoke(call)
+        return answer
+
+    def redrive(self) -> None:
+        """Move every dead letter back into its channel's queue, as an operator does."""
+        for channel in Channel:
+            for name in (f"{channel}-dlq", f"{channel}-subscription-dlq"):
+                for body in self.bodies(name):
+                    self.cloud.sqs.send_message(QueueUrl=self.cloud.queues[channel], MessageBody=body)
+                self.queue(name)._messages.clear()  # noqa: SLF001
+
+    def lose_to_subscription_dlq(self, channel: Channel) -> None:
+        """SNS could not deliver to the queue: its messages lie in the subscription's dead-letter queue."""
+        for body in self.bodies(channel):
+            self.cloud.sqs.send_message(QueueUrl=self.cloud.subscription_dlqs[channel], MessageBody=body)
+        self.queue(channel)._messages.clear()  # noqa: SLF001
+
+    def heal(self) -> None:
+        """Every provider is well again."""
+        self.slack.fail("none")
+        self.breaker.outage = lambda _: None
+
+    # --- what must be true ---------------------------------------------------------------------------------------
+
+    def show(self, request_id: str) -> dict[str, Any]:
+        answer = self.cloud.call("GET", f"/assistance-requests/{request_id}")
+        assert answer["statusCode"] == 200, answer
+        shown: dict[str, Any] = answer["json"]
+        return shown
+
+    def observe(self) -> None:
+        """Read every request as its bot would, and check what holds at any time."""
+        looked_at = (
+            len(self._moto_table().stream_shard.items), len(self.dead_letters()), len(self.bodies(*Channel)),
+            len(self._mailbox()), len(self.slack.messages), len(self.accepted), len(self.log.getvalue()),
+        )  # fmt: skip
+        if looked_at == self.looked_at:
+            return
+        self.looked_at = looked_at
+        mails, posts = self.mails(), self.posts()
+        held = Counter(request_id_in(body) for body in (*self.dead_letters(), *self.bodies(*Channel)))
+        for request in self.accepted.values():
+            shown = self.show(request.id)
+            now = {"": shown["status"], **{each["channel"]: each["status"] for each in shown["deliveries"]}}
+            for what, before in request.statuses.items():
+                if what in now:
+                    assert now[what] in FORWARD[before], (request.id, what, before, now[what], shown)
+                else:
+                    assert before in {"sending", "retrying"}, (request.id, what, before, shown)
+            request.statuses, request.shown = now, shown
+            if shown["status"] == "failed":
+                assert held[request.id], ("failed without a dead letter", shown)
+            self._sent_once(request, mails, posts)
+        for request in self.accepted.values():
+            assert request.description not in self.log.getvalue(), "a description has been logged"
+
+    @staticmethod
+    def check_balance() -> None:
+        """The law of conservation, as the last sweep has written it down."""
+        balance = importlib.import_module("reconciler.handler").ledger().balance()
+        accepted, ended = sum(balance.accepted.values()), sum(balance.ended.values())
+        assert accepted == ended + len(balance.open), balance
+
+    def _sent_once(self, request: Accepted, mails: Counter[str], posts: Counter[tuple[str, str | None]]) -> None:
+        for (id_, force), times in posts.items():
+            if id_ == request.id:
+                assert times == 1, (request.id, force, times)
+        allowed = 1 + self.mails_in_doubt[request.id] + len(request.forced)
+        assert mails[request.id] <= allowed, (request.id, mails[request.id], allowed)
+        if request.forced or any(call for call in self.late):
+            return
+        sent = mails[request.id] + posts[request.id, None]
+        if request.sent_when_delivered is not None:
+            assert sent == request.sent_when_delivered, ("sent again although it was delivered", request.id)
+        elif request.statuses[""] == "delivered":
+            request.sent_when_delivered = sent
+            assert sent, ("delivered without being sent", request.id)
+
+    # --- to the end ----------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Everything that AWS does without being asked, once."""
+        for _ in range(20):
+            self.produce()
+            self.observe()
+            busy = False
+            for channel in Channel:
+                busy = self.consume(channel) or busy
+                self.observe()
+            self.read_stream()
+            if not busy and not self.stream:
+                return
+
+    @staticmethod
+    def ended(request: Accepted) -> bool:
+        """Whether the request has ended on every channel that it goes to."""
+        shown = request.shown
+        if shown["status"] == "delivered":
+            return True
+        done = {each["channel"] for each in shown["deliveries"] if each["status"] in {"delivered", "failed"}}
+        wanted = set(ROUTES[request.topic].channels)
+        if "fallback" in shown:
+            wanted.add(shown["fallback"]["channel"])
+        return wanted <= done
+
+    def quiet(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        self.observe()
+        unpublished = [i for of in self._moto_table().items.values() for i in of.values() if OUTBOX_SHARD in i.attrs]
+        return not (
+            self.stream
+            or self.late
+            or unpublished
+            or self.bodies(*Channel)
+            or not all(self.ended(request) for request in self.accepted.values())
+        )
+
+    def settle(self) -> None:
+        """Run until nothing more happens, then check that every request has ended."""
+        for _ in range(60):
+            self.turn()
+            if self.quiet():
+                break
+            # More than a visibility time-out, a claim or the grace: the next sweep finds what has become of them.
+            self.advance(VISIBILITY + 20)
+            self.reconcile()
+            self.observe()
+        assert self.quiet(), [self.show(request_id) for request_id in self.accepted]
+        dead = Counter(request_id_in(body) for body in self.dead_letters())
+        for request in self.accepted.values():
+            assert request.statuses[""] in {"delivered", "failed"}
+            assert request.statuses[""] == "delivered" or dead[request.id], "failed, and no dead letter tells of it"
+
+
+def _longest(_: float, longest: float) -> float:
+    return longest
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """One world. Consumers and publisher work on one record at a time, so that a call's number means something."""
+    breaker, log = Breaker(), io.StringIO()
+    with ExitStack() as stack:
+        slack = stack.enter_context(SlackServer(token="xoxb-local", channels=("C0ASSIST",)))
+        traveller = stack.enter_context(time_machine.travel(START, tick=False))
+        running = stack.enter_context(cloud(slack.url))
+        stack.enter_context(patch.dict(os.environ, {**running.environment, **ENVIRONMENT}))
+        one_by_one = functools.partial(Consumer, side_by_side=1, jitter=_longest)
+        stack.enter_context(patch("assistance.consumer.Consumer", one_by_one))
+        stack.enter_context(patch("assistance.publisher._PARALLEL", 1))
+        stack.enter_context(patch("reconciler.ledger._PARALLEL", 1))
+        # Two shards show what eight do, in a quarter of the calls.
+        stack.enter_context(patch("assistance.schema.INDEX_SHARDS", 2))
+        stack.enter_context(patch("assistance.requests.INDEX_SHARDS", 2))
+        stack.enter_context(_logging_into(log))
+        stack.enter_context(breaking(breaker))
+        forget()
+        for channel in Channel:
+            arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{channel}-dlq"
+            redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVE_COUNT})
+            running.sqs.set_queue_attributes(
+                QueueUrl=running.queues[channel],
+                Attributes={"VisibilityTimeout": str(VISIBILITY), "RedrivePolicy": redrive},
+            )
+        here = World(running, slack, breaker, traveller, log)
+        breaker.later = here._later  # noqa: SLF001
+        yield here
+
+
+MAX_RECEIVE_COUNT: Final = 12
+"""Small, so that SQS's own redrive happens too."""
+
+
+@contextmanager
+def _logging_into(log: io.StringIO) -> Iterator[None]:
+    """What the functions would write to their log: Powertools' logger, and warnings of libraries."""
+    root = logging.StreamHandler(log)
+    root.setLevel(logging.WARNING)
+    logging.getLogger().addHandler(root)
+    handler = logger.registered_handler
+    assert isinstance(handler, logging.StreamHandler)
+    before = handler.setStream(log)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(root)
+        if before is not None:
+            handler.setStream(before)

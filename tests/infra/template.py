@@ -1,0 +1,122 @@
+"""A synthesized template, and the questions that the tests ask of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+from infra.app import build, new_app
+from infra.config import load
+
+Properties: TypeAlias = Mapping[str, Any]
+
+REAL = {"email_sender": "bot@company.io", "email_recipients": "sales@company.io", "operator_email": "ops@company.io"}
+VARIANTS: Mapping[str, Mapping[str, str]] = {
+    "dev": {},
+    # Its sender is production's, as when both share an account.
+    "staging": {"stage": "staging", **REAL, "create_email_identity": "false"},
+    "production": {"stage": "production", **REAL},
+    "local": {"local": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
+}
+
+
+@dataclass(frozen=True)
+class Template:
+    """What CloudFormation gets."""
+
+    stack_name: str
+    document: Mapping[str, Any]
+
+    @property
+    def resources(self) -> Mapping[str, Any]:
+        resources: Mapping[str, Any] = self.document["Resources"]
+        return resources
+
+    def all(self, kind: str) -> dict[str, Properties]:
+        """The properties of every resource of this type, by logical id."""
+        return {name: r.get("Properties", {}) for name, r in self.resources.items() if r["Type"] == kind}
+
+    def only(self, kind: str) -> Properties:
+        """The properties of the one resource of this type."""
+        (properties,) = self.all(kind).values()
+        return properties
+
+    def function(self, folder: str) -> tuple[str, Properties]:
+        """The function that runs this folder."""
+        (found,) = (
+            (name, function)
+            for name, function in self.all("AWS::Lambda::Function").items()
+            if function["Handler"] == f"{folder}.handler.lambda_handler"
+        )
+        return found
+
+    def event_source(self, folder: str) -> Properties:
+        """The event source that feeds this folder's function."""
+        name, _ = self.function(folder)
+        (source,) = (
+            source
+            for source in self.all("AWS::Lambda::EventSourceMapping").values()
+            if target(source["FunctionName"]) == name
+        )
+        return source
+
+    def invoke_config(self, folder: str) -> Properties:
+        """How often Lambda repeats an asynchronous invocation of this folder's function."""
+        name, _ = self.function(folder)
+        (config,) = (
+            config
+            for config in self.all("AWS::Lambda::EventInvokeConfig").values()
+            if target(config["FunctionName"]) == name
+        )
+        return config
+
+    def statements(self, name: str) -> list[Properties]:
+        """What the role of this logical id may do."""
+        return [
+            statement
+            for policy in self.all("AWS::IAM::Policy").values()
+            if name in map(target, policy["Roles"])
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+
+    def dead_letter_queues(self) -> set[str]:
+        """Every queue that something gives up into."""
+        queues = {
+            target(queue["RedrivePolicy"]["deadLetterTargetArn"])
+            for kind in ("AWS::SQS::Queue", "AWS::SNS::Subscription")
+            for queue in self.all(kind).values()
+            if "RedrivePolicy" in queue
+        }
+        on_failure = {
+            target(source["DestinationConfig"]["OnFailure"]["Destination"])
+            for kind in ("AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig")
+            for source in self.all(kind).values()
+            if "DestinationConfig" in source
+        }
+        return queues | on_failure
+
+
+@cache
+def synthesized(variant: str) -> Template:
+    """The template of a variant, without bundles."""
+    with TemporaryDirectory() as directory:
+        app = new_app({**VARIANTS[variant], "aws:cdk:bundling-stacks": []}, directory)
+        stack = build(app, load(app.node.try_get_context, app.node.get_all_context()))
+        app.synth()
+        document = json.loads((Path(directory) / stack.template_file).read_text("utf-8"))
+        return Template(stack.stack_name, document)
+
+
+def target(reference: Properties) -> str:
+    """The logical id that a `Ref` or `Fn::GetAtt` names."""
+    if "Ref" in reference:
+        return str(reference["Ref"])
+    return str(reference["Fn::GetAtt"][0])
+
+
+def as_list(value: object) -> list[Any]:
+    """IAM and CloudFormation write one of something without a list."""
+    return value if isinstance(value, list) else [value]

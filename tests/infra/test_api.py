@@ -1,0 +1,57 @@
+"""The HTTP API at the gateway."""
+
+import json
+from http import HTTPStatus
+
+from api import problems
+from tests.infra.template import Template, target
+
+OURS = {
+    problems.TYPE_PREFIX + problem.slug: problem
+    for problem in (
+        problems.not_json(),
+        problems.not_found("resource"),
+        problems.content_too_large(1),
+        problems.unsupported_media_type(),
+        problems.invalid([]),
+        problems.idempotency_key_reused(),
+        problems.unavailable(),
+        problems.internal_error(),
+    )
+}
+GATEWAYS_OWN = {problems.TYPE_PREFIX + slug for slug in ("forbidden", "too-many-requests", "bad-request")}
+
+
+def test_every_method_wants_a_key_and_a_plan_limits_what_it_may_do(template: Template) -> None:
+    assert all(method["ApiKeyRequired"] is True for method in template.all("AWS::ApiGateway::Method").values())
+    (stage,) = template.all("AWS::ApiGateway::Stage")
+    (plan,) = template.all("AWS::ApiGateway::UsagePlan")
+    (key,) = template.all("AWS::ApiGateway::ApiKey")
+    usage = template.only("AWS::ApiGateway::UsagePlan")
+    assert [target(used["Stage"]) for used in usage["ApiStages"]] == [stage]
+    assert usage["Throttle"]["RateLimit"] >= 1
+    assert usage["Throttle"]["BurstLimit"] >= 1
+    link = template.only("AWS::ApiGateway::UsagePlanKey")
+    assert (target(link["KeyId"]), target(link["UsagePlanId"])) == (key, plan)
+
+
+def test_what_the_gateway_answers_by_itself_is_a_problem_in_the_api_s_words(template: Template) -> None:
+    responses = template.all("AWS::ApiGateway::GatewayResponse").values()
+    for response in responses:
+        assert response["ResponseParameters"]["gatewayresponse.header.Content-Type"] == f"'{problems.CONTENT_TYPE}'"
+        (text,) = response["ResponseTemplates"].values()
+        problem = json.loads(text)
+        assert str(problem.get("status", "")) == response.get("StatusCode", "")
+        if problem["type"] in OURS:
+            ours = OURS[problem["type"]]
+            assert problem["title"] == (ours.title or ours.status.phrase)
+            assert problem.get("status", ours.status) == ours.status
+        else:
+            assert problem["type"] in GATEWAYS_OWN
+        if problem.get("status") in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+            assert "gatewayresponse.header.Retry-After" in response["ResponseParameters"]
+    assert {"DEFAULT_4XX", "DEFAULT_5XX"} <= {response["ResponseType"] for response in responses}
+
+
+def test_nothing_account_wide_is_set(template: Template) -> None:
+    assert not template.all("AWS::ApiGateway::Account")

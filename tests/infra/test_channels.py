@@ -1,0 +1,143 @@
+"""Each channel's way from the topic to its consumer, as the routing table wants it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from boto3.dynamodb.types import TypeSerializer
+
+from assistance.routing import ROUTES, Channel, RetryPolicy
+from assistance.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
+from tests.infra.template import Properties, Template, target
+
+pytestmark = pytest.mark.parametrize("channel", Channel)
+DAY = 86_400
+
+
+def queue_of(template: Template, channel: Channel) -> str:
+    return target(template.event_source(f"{channel}_consumer")["EventSourceArn"])
+
+
+def subscription_of(template: Template, channel: Channel) -> Properties:
+    (subscription,) = (
+        subscription
+        for subscription in template.all("AWS::SNS::Subscription").values()
+        if subscription["Protocol"] == "sqs" and target(subscription["Endpoint"]) == queue_of(template, channel)
+    )
+    return subscription
+
+
+def test_the_subscription_takes_exactly_what_names_its_channel(template: Template, channel: Channel) -> None:
+    subscription = subscription_of(template, channel)
+    assert subscription["FilterPolicy"] == {"channels": [channel]}
+    assert subscription.get("FilterPolicyScope", "MessageAttributes") == "MessageAttributes"
+    assert subscription["RawMessageDelivery"] is True
+
+
+def test_what_sns_cannot_hand_over_is_kept(template: Template, channel: Channel) -> None:
+    own = target(subscription_of(template, channel)["RedrivePolicy"]["deadLetterTargetArn"])
+    others = {
+        target(subscription_of(template, other)["RedrivePolicy"]["deadLetterTargetArn"])
+        for other in Channel
+        if other is not channel
+    }
+    assert own not in others | {queue_of(template, channel)}
+    assert may_be_sent_to_by_sns(template, own)
+    assert may_be_sent_to_by_sns(template, queue_of(template, channel))
+
+
+def may_be_sent_to_by_sns(template: Template, queue: str) -> bool:
+    return any(
+        statement["Effect"] == "Allow"
+        and statement["Principal"] == {"Service": "sns.amazonaws.com"}
+        and statement["Action"] == "sqs:SendMessage"
+        and "Condition" in statement
+        for policy in template.all("AWS::SQS::QueuePolicy").values()
+        if queue in map(target, policy["Queues"])
+        for statement in policy["PolicyDocument"]["Statement"]
+    )
+
+
+def test_the_queue_redrives_to_a_dead_letter_queue_of_its_own_that_keeps_longer(
+    template: Template, channel: Channel
+) -> None:
+    queues = template.all("AWS::SQS::Queue")
+    name = queue_of(template, channel)
+    redrive = queues[name]["RedrivePolicy"]
+    dlq = target(redrive["deadLetterTargetArn"])
+    assert redrive["maxReceiveCount"] == RetryPolicy().max_receive_count
+    assert [other for other, queue in queues.items() if dlq in str(queue.get("RedrivePolicy"))] == [name]
+    assert queues[dlq]["MessageRetentionPeriod"] == 14 * DAY > queues[name]["MessageRetentionPeriod"]
+
+
+def test_the_consumer_is_told_its_own_queues(template: Template, channel: Channel) -> None:
+    name = queue_of(template, channel)
+    _, function = template.function(f"{channel}_consumer")
+    variables = function["Environment"]["Variables"]
+    assert target(variables["QUEUE_URL"]) == name
+    assert target(variables["DLQ_URL"]) == target(
+        template.all("AWS::SQS::Queue")[name]["RedrivePolicy"]["deadLetterTargetArn"]
+    )
+
+
+def test_a_message_stays_hidden_for_six_time_outs_of_its_consumer(template: Template, channel: Channel) -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    _, function = template.function(f"{channel}_consumer")
+    queue = template.all("AWS::SQS::Queue")[queue_of(template, channel)]
+    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+
+
+def test_only_failed_records_return_and_no_channel_takes_all_concurrency(template: Template, channel: Channel) -> None:
+    source = template.event_source(f"{channel}_consumer")
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["ScalingConfig"]["MaximumConcurrency"] >= 2
+
+
+def test_some_topic_uses_the_channel(channel: Channel) -> None:
+    assert any(channel in (*route.channels, route.fallback) for route in ROUTES.values())
+
+
+def test_the_producer_sees_what_enters_the_outbox_for_the_channel_and_nothing_else(
+    template: Template, channel: Channel
+) -> None:
+    patterns = [f["Pattern"] for f in template.event_source("stream_producer")["FilterCriteria"]["Filters"]]
+    entry = {PARTITION_KEY: "id", SORT_KEY: REQUEST, OUTBOX_SHARD: 3, "outbox_channels": [channel]}
+    published = {PARTITION_KEY: "id", SORT_KEY: REQUEST, "published_at": "2026-01-01T00:00:00Z"}
+    delivery = {PARTITION_KEY: "id", SORT_KEY: f"DELIVERY#{channel}", "status": "sending"}
+    assert passes(patterns, record("INSERT", entry))
+    assert passes(patterns, record("MODIFY", entry)), "a fallback re-enters the outbox"
+    assert not passes(patterns, record("MODIFY", published))
+    assert not passes(patterns, record("INSERT", delivery))
+    assert not passes(patterns, {"eventName": "REMOVE", "dynamodb": {"Keys": {}}})
+
+
+def record(event: str, item: Mapping[str, Any]) -> Mapping[str, Any]:
+    image = {name: TypeSerializer().serialize(value) for name, value in item.items()}
+    return {"eventName": event, "dynamodb": {"NewImage": image}}
+
+
+def passes(patterns: list[str], event: Mapping[str, Any]) -> bool:
+    return any(matches(json.loads(pattern), event) for pattern in patterns)
+
+
+def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """Lambda's filter rules, as far as the pattern may use them: nesting, equality, and `exists` on a leaf.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html#filtering-syntax
+    """
+    for name, rule in pattern.items():
+        value = event.get(name)
+        if isinstance(rule, Mapping):
+            if not (isinstance(value, Mapping) and matches(rule, value)):
+                return False
+        elif not any(leaf(condition, value) for condition in rule):
+            return False
+    return True
+
+
+def leaf(condition: object, value: object) -> bool:
+    if isinstance(condition, Mapping):
+        assert set(condition) == {"exists"}, f"teach this test the rule {condition}"
+        return (value is not None and not isinstance(value, Mapping)) is condition["exists"]
+    return condition == value

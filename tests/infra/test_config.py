@@ -1,0 +1,80 @@
+"""What a deployer may choose, and what is said of a choice that can't be deployed."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from infra.config import PYTHON_VERSION, Config, InvalidConfig, load
+from tests.infra.template import REAL
+
+
+def loaded(context: Mapping[str, object]) -> Config:
+    return load(context.get, context)
+
+
+def test_without_context_everything_has_a_default_and_every_choice_a_description() -> None:
+    assert loaded({}) == Config()
+    assert Config().python_version == PYTHON_VERSION
+    assert all(field.description for field in Config.model_fields.values())
+
+
+def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> None:
+    text = {
+        **REAL, "stage": "production", "email_recipients": "a@company.io, b@company.io", "retention_days": "30",
+        "log_retention_days": "7", "create_email_identity": "false", "python_version": "3.14", "operator_email": "",
+    }  # fmt: skip
+    json = {
+        **REAL, "stage": "production", "email_recipients": ["a@company.io", "b@company.io"], "retention_days": 30,
+        "log_retention_days": 7, "create_email_identity": False, "python_version": 3.14, "operator_email": None,
+    }  # fmt: skip
+    assert loaded(text) == loaded(json)
+    assert loaded(text).email_recipients == ("a@company.io", "b@company.io")
+    assert loaded(text).operator_email is None
+
+
+@pytest.mark.parametrize(
+    ("context", "said"),
+    [
+        ({"stage": "prod"}, "stage: Input should be 'dev', 'staging' or 'production' (got 'prod')"),
+        ({"python_version": "3.10"}, "python_version: Input should be '3.11', '3.12', '3.13' or '3.14' (got '3.10')"),
+        ({"email_sender": "bot"}, "email_sender: this is not an email address (got 'bot')"),
+        ({"email_recipients": "a@b.io,c"}, "email_recipients: this is not an email address (got 'c')"),
+        ({"email_recipients": ""}, "email_recipients: Tuple should have at least 1 item"),
+        ({"operator_email": "ops"}, "operator_email: this is not an email address (got 'ops')"),
+        ({"slack_channel": ""}, "slack_channel: String should match pattern"),
+        ({"slack_api_url": "slack.com"}, "slack_api_url: String should match pattern"),
+        ({"slack_api_url": "http://proxy.io/api/"}, "slack_api_url must be https"),
+        ({"retention_days": "soon"}, "retention_days: Input should be a valid integer"),
+        ({"retention_days": "29"}, "retention_days: Input should be greater than or equal to 30 (got '29')"),
+        ({"log_retention_days": "8"}, "log_retention_days: Input should be 1, 3, 5, 7"),
+        ({"consumer_max_concurrency": "1"}, "consumer_max_concurrency: Input should be greater than or equal to 2"),
+        ({"create_email_identity": "maybe"}, "create_email_identity: Input should be a valid boolean"),
+        ({"throttle_rate": "0"}, "throttle_rate: Input should be greater than or equal to 1"),
+        ({"reconcile_interval_minutes": "0"}, "reconcile_interval_minutes: Input should be greater than or equal to 1"),
+        ({"retry_attempts": "20", "retry_first_delay": "43200", "retry_max_delay": "43200"}, "add up to 9.5 days"),
+        ({"stage": "production"}, "set email_sender and email_recipients to other than example.com"),
+        ({"stage": "production", **REAL, "email_sender": "bot@Example.com"}, "set email_sender to other than"),
+        ({"stage": "production", **REAL, "operator_email": "ops@example.com"}, "set operator_email to other than"),
+        ({"stagee": "dev"}, "Unknown context key 'stagee': did you mean 'stage'?"),
+        ({"email-sender": "a@b.io"}, "Unknown context key 'email-sender': did you mean 'email_sender'?"),
+    ],
+)
+def test_what_cannot_be_deployed_is_refused_by_its_name(context: Mapping[str, object], said: str) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        loaded(context)
+    assert said in str(refused.value)
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        loaded({"stage": "prod", "retention_days": "1"})
+    assert "stage:" in str(refused.value)
+    assert "retention_days:" in str(refused.value)
+
+
+def test_other_tools_keep_their_keys() -> None:
+    assert loaded({"aws:cdk:bundling-stacks": [], "@aws-cdk/core:x": True, "acme_cost_centre": "42"}) == Config()
+
+
+def test_a_laptop_may_use_example_addresses_and_plain_http() -> None:
+    assert loaded({"local": "true", "stage": "production", "slack_api_url": "http://127.0.0.1:1/api/"}).local

@@ -1,0 +1,255 @@
+"""What holds for everything in the stack, and for two stacks in one account."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from assistance.schema import (
+    CREATED_AT,
+    LEDGER_INDEX,
+    LEDGER_SHARD,
+    OUTBOX_INDEX,
+    OUTBOX_SHARD,
+    PARTITION_KEY,
+    SORT_KEY,
+    TTL,
+)
+from infra.config import PYTHON_VERSION
+from reconciler import handler as reconciler
+from reconciler.ledger import Report
+from reconciler.outbox import Sweep
+from tests.infra.template import REAL, Properties, Template, as_list, synthesized, target
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
+SHARED = {"__init__", "app", "channel", "config", "dead_letters", "monitoring", "python_function", "stack", "table"}
+
+
+def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:
+    assert {path.stem for path in ROOT.glob("infra/*.py")} - SHARED == FOLDERS
+
+
+def test_every_function_is_deployed_with_the_same_defaults(template: Template) -> None:
+    functions = template.all("AWS::Lambda::Function").values()
+    assert {function["Handler"] for function in functions} == {f"{folder}.handler.lambda_handler" for folder in FOLDERS}
+    groups = template.all("AWS::Logs::LogGroup")
+    for function in functions:
+        assert function["Architectures"] == ["arm64"]
+        assert function["Runtime"] == f"python{PYTHON_VERSION}"
+        assert groups[target(function["LoggingConfig"]["LogGroup"])]["RetentionInDays"]
+        assert "ReservedConcurrentExecutions" not in function, "a new account may have 10 in all"
+
+
+def test_every_function_has_a_role_and_a_log_group_of_its_own(template: Template) -> None:
+    functions = template.all("AWS::Lambda::Function").values()
+    assert len({target(function["Role"]) for function in functions}) == len(functions)
+    assert len({target(function["LoggingConfig"]["LogGroup"]) for function in functions}) == len(functions)
+
+
+def test_no_role_may_do_more_than_is_written_here(template: Template) -> None:
+    assert not [role for role in template.all("AWS::IAM::Role").values() if role.get("ManagedPolicyArns")]
+    for policy in template.all("AWS::IAM::Policy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert "*" not in "".join(as_list(statement["Action"]))
+            assert "*" not in as_list(statement["Resource"])
+
+
+def test_only_who_reads_the_outbox_may_query_its_index(template: Template) -> None:
+    readers = {
+        folder
+        for folder in FOLDERS
+        for statement in template.statements(target(template.function(folder)[1]["Role"]))
+        if f"/index/{OUTBOX_INDEX}" in str(statement["Resource"])
+    }
+    assert readers == {"reconciler"}
+    assert "/index/*" not in str(template.document)
+
+
+def test_email_may_be_sent_from_the_sender_only(template: Template) -> None:
+    _, function = template.function("email_consumer")
+    environment = function["Environment"]["Variables"]
+    statements = [s for s in template.statements(target(function["Role"])) if "ses:" in str(s["Action"])]
+    assert {str(statement["Action"]) for statement in statements} == {"ses:SendEmail"}
+    (identities,) = (s for s in statements if ":identity/" in str(s["Resource"]))
+    assert identities["Condition"] == {"StringEquals": {"ses:FromAddress": environment["EMAIL_SENDER"]}}
+    (configuration_set,) = (s for s in statements if s is not identities)
+    assert target(environment["EMAIL_CONFIGURATION_SET"]) in str(configuration_set["Resource"])
+
+
+def test_what_ses_says_of_a_mail_reaches_the_function_that_listens(template: Template) -> None:
+    name, _ = template.function("email_feedback")
+    topic = target(template.document["Outputs"]["EmailFeedbackTopicArn"]["Value"])
+    (subscription,) = (s for s in template.all("AWS::SNS::Subscription").values() if target(s["TopicArn"]) == topic)
+    assert target(subscription["Endpoint"]) == name
+    destination = template.only("AWS::SES::ConfigurationSetEventDestination")["EventDestination"]
+    assert target(destination["SnsDestination"]["TopicARN"]) == topic
+    assert set(destination["MatchingEventTypes"]) == {"bounce", "complaint", "delivery", "reject"}
+
+
+def alarms(template: Template, namespace: str) -> list[Properties]:
+    return [a for a in template.all("AWS::CloudWatch::Alarm").values() if a["Namespace"] == namespace]
+
+
+def test_every_queue_that_something_gives_up_into_raises_an_alarm(template: Template) -> None:
+    alarmed = set()
+    for alarm in alarms(template, "AWS/SQS"):
+        assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+        assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+        # A letter that somebody looks at is out of sight for a moment: one sample of several that shows it is enough.
+        assert alarm["DatapointsToAlarm"] == 1 < alarm["EvaluationPeriods"]
+        (dimension,) = alarm["Dimensions"]
+        alarmed.add(target(dimension["Value"]))
+    assert alarmed == template.dead_letter_queues()
+
+
+def test_every_alarm_reaches_the_operators(template: Template) -> None:
+    for alarm in template.all("AWS::CloudWatch::Alarm").values():
+        assert [target(action) for action in alarm["AlarmActions"]] == [operators_topic(template)]
+
+
+def test_every_alarm_on_our_own_metrics_watches_one_that_the_reconciler_emits(
+    template: Template, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, function = template.function("reconciler")
+    environment = function["Environment"]["Variables"]
+    monkeypatch.setattr(reconciler.metrics, "namespace", environment["POWERTOOLS_METRICS_NAMESPACE"])
+    monkeypatch.setattr(reconciler.metrics, "service", environment["POWERTOOLS_SERVICE_NAME"])
+    reconciler.measure(Sweep(), Report())
+    emitted = json.loads(capsys.readouterr().out)
+    (directive,) = emitted["_aws"]["CloudWatchMetrics"]
+    names = {metric["Name"] for metric in directive["Metrics"]}
+    watched = alarms(template, directive["Namespace"])
+    assert {alarm["MetricName"] for alarm in watched} == names - {"OpenRequests"}, "which the dry run shows"
+    for alarm in watched:
+        assert [[d["Name"] for d in alarm["Dimensions"]]] == directive["Dimensions"]
+        assert all(d["Value"] == emitted[d["Name"]] for d in alarm["Dimensions"])
+
+
+def test_every_queue_is_a_channel_s_or_one_to_give_up_into(template: Template) -> None:
+    sources = [source["EventSourceArn"] for source in template.all("AWS::Lambda::EventSourceMapping").values()]
+    queues = {target(source) for source in sources} & set(template.all("AWS::SQS::Queue"))
+    assert queues | template.dead_letter_queues() == set(template.all("AWS::SQS::Queue"))
+
+
+def operators_topic(template: Template) -> str:
+    return str(template.document["Outputs"]["OperatorTopicArn"]["Value"]["Ref"])
+
+
+def test_alarms_reach_the_operators(production: Template) -> None:
+    (mail,) = (s for s in production.all("AWS::SNS::Subscription").values() if s["Protocol"] == "email")
+    assert (target(mail["TopicArn"]), mail["Endpoint"]) == (operators_topic(production), REAL["operator_email"])
+
+
+def test_cloudwatch_may_publish_to_the_operators(template: Template) -> None:
+    # A topic that has a policy has lost the default one, which allows it.
+    statements = [
+        statement
+        for policy in template.all("AWS::SNS::TopicPolicy").values()
+        if operators_topic(template) in map(target, policy["Topics"])
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    assert any(
+        statement["Effect"] == "Allow" and statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+        for statement in statements
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy_kind", "attached"),
+    [("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"), ("AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "Topics")],
+)
+def test_queues_and_topics_refuse_plain_http(template: Template, kind: str, policy_kind: str, attached: str) -> None:
+    protected = {
+        target(reference)
+        for policy in template.all(policy_kind).values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        for reference in policy[attached]
+    }
+    assert protected == set(template.all(kind))
+
+
+def test_the_producer_gives_up_record_by_record_and_in_time(template: Template) -> None:
+    source = template.event_source("stream_producer")
+    assert source["StartingPosition"] == "TRIM_HORIZON"
+    assert source["BisectBatchOnFunctionError"] is True
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert 0 < source["MaximumRetryAttempts"] <= 10
+    # A stream keeps a day: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
+    assert 0 < source["MaximumRecordAgeInSeconds"] < 86_400
+    failures = target(source["DestinationConfig"]["OnFailure"]["Destination"])
+    role = target(template.function("stream_producer")[1]["Role"])
+    assert any(
+        "sqs:SendMessage" in as_list(s["Action"]) and target(s["Resource"]) == failures
+        for s in template.statements(role)
+        if not isinstance(s["Resource"], list)
+    )
+
+
+def test_a_sweep_ends_before_the_next_begins_and_is_not_repeated(template: Template) -> None:
+    name, function = template.function("reconciler")
+    schedule = template.only("AWS::Scheduler::Schedule")
+    (minutes,) = re.findall(r"rate\((\d+) minutes?\)", schedule["ScheduleExpression"])
+    assert target(schedule["Target"]["Arn"]) == name
+    assert function["Timeout"] < 60 * int(minutes)
+    assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
+    assert template.invoke_config("reconciler")["MaximumRetryAttempts"] == 0
+
+
+def test_the_table_is_on_demand_with_a_stream_expiry_backups_and_a_sparse_index(template: Template) -> None:
+    table = template.only("AWS::DynamoDB::GlobalTable")
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["StreamSpecification"]["StreamViewType"] in {"NEW_IMAGE", "NEW_AND_OLD_IMAGES"}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": TTL, "Enabled": True}
+    assert [key["AttributeName"] for key in table["KeySchema"]] == [PARTITION_KEY, SORT_KEY]
+    indexes = {
+        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+        for index in table["GlobalSecondaryIndexes"]
+    }
+    # The outbox is sparse, because only what is unpublished has the shard.
+    assert indexes == {OUTBOX_INDEX: [OUTBOX_SHARD, CREATED_AT], LEDGER_INDEX: [LEDGER_SHARD, CREATED_AT]}
+    (replica,) = table["Replicas"]
+    assert replica["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+
+
+@pytest.mark.parametrize(
+    ("variant", "policy", "protected"),
+    [("production", "Retain", True), ("staging", "Delete", False), ("dev", "Delete", False)],
+)
+def test_production_keeps_its_table_and_the_other_stages_leave_nothing_behind(
+    variant: str, policy: str, *, protected: bool
+) -> None:
+    template = synthesized(variant)
+    # Another logical id would be another, empty table.
+    table = template.resources["Table"]
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == (policy, policy)
+    assert table["Properties"]["Replicas"][0]["DeletionProtectionEnabled"] is protected
+
+
+def test_two_stages_can_share_an_account(staging: Template, production: Template) -> None:
+    assert staging.stack_name != production.stack_name
+    assert not names(staging) & names(production)
+
+
+def names(template: Template) -> set[tuple[str, str, str]]:
+    """The physical names that the template chooses. An inline policy's is its role's alone."""
+    return {
+        (resource["Type"], key, value)
+        for resource in template.resources.values()
+        if resource["Type"] != "AWS::IAM::Policy"
+        for key, value in resource.get("Properties", {}).items()
+        if isinstance(value, str) and (key.endswith("Name") or key == "EmailIdentity") and key != "MetricName"
+    }
+
+
+def test_the_secret_has_no_value_that_could_be_taken_for_a_token(template: Template) -> None:
+    secret = template.only("AWS::SecretsManager::Secret")
+    assert not {"SecretString", "GenerateSecretString"} & set(secret)
+
+
+def test_the_stack_says_where_everything_is_and_under_plain_names(template: Template) -> None:
+    outputs = template.document["Outputs"]
+    assert {"ApiUrl", "ApiKeyId", "TableName", "TopicArn", "OperatorTopicArn", "SlackTokenSecretArn"} <= set(outputs)
+    assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in outputs)

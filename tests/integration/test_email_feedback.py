@@ -1,0 +1,245 @@
+"""What SES says after it has taken a mail: it may come late, twice, in any order, and about another mail."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assistance.deliveries import delivery_key
+from assistance.models import Message
+from assistance.routing import Channel
+from email_consumer import handler as email_consumer
+from email_feedback import handler as email_feedback
+from email_feedback.errors import DlqUnavailable, MalformedEvent, NotYetRecorded
+from email_feedback.events import VALIDATION
+from local.slack_server import SlackServer
+from tests.integration.cloud import Cloud
+from tests.integration.test_path import emails, fail_on_slack
+
+EVENTS = Path(__file__).resolve().parent.parent / "fixtures/ses"
+CODES = {"bounce": "bounce_permanent", "complaint": "complaint", "reject": "reject"}
+
+
+def example(name: str, request_id: str, message_id: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text("utf-8"))
+    event["mail"]["messageId"] = message_id
+    event["mail"]["tags"]["request_id"] = [request_id]
+    return event
+
+
+def bring(stack: Cloud, message: str) -> None:
+    """Hand a message of the feedback topic to the function, as SNS does."""
+    record = {"EventSource": "aws:sns", "Sns": {"Type": "Notification", "MessageId": "sns-1", "Message": message}}
+    stack.handler("email_feedback")({"Records": [record]}, stack.context)
+
+
+def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = None) -> None:
+    bring(stack, json.dumps(example(name, request_id, message_id or sent(stack, request_id))))
+
+
+def item(stack: Cloud, request_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = stack.table.get_item(Key=delivery_key(request_id, Channel.EMAIL))["Item"]
+    return found
+
+
+def sent(stack: Cloud, request_id: str) -> str:
+    """SES's id of the mail that was sent for a request."""
+    return str(json.loads(item(stack, request_id)["result"]))
+
+
+def mailed(stack: Cloud) -> str:
+    request_id = stack.post("pricing", "about the price")
+    stack.produce()
+    stack.consume_until_quiet(Channel.EMAIL)
+    assert stack.status(request_id) == "delivered"
+    return request_id
+
+
+def email_delivery(stack: Cloud, request_id: str) -> dict[str, Any]:
+    deliveries: list[dict[str, Any]] = stack.show(request_id)["deliveries"]
+    return next(delivery for delivery in deliveries if delivery["channel"] == "email")
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_a_mail_that_failed_after_ses_took_it_is_dead_lettered_and_comes_by_the_fallback(
+    stack: Cloud, slack: SlackServer, name: str
+) -> None:
+    request_id = mailed(stack)
+    feedback(stack, name, request_id)
+    assert stack.status(request_id) == "failed"
+    delivery = email_delivery(stack, request_id)
+    assert (delivery["status"], delivery["last_error"]) == ("failed", CODES[name])
+    assert [attempt["outcome"] for attempt in delivery["timeline"]] == ["delivered", "failed"]
+    [letter] = stack.dead_letters(Channel.EMAIL)
+    assert Message.model_validate_json(letter["Body"]).request.id == request_id
+    told = {attribute: value["StringValue"] for attribute, value in letter["MessageAttributes"].items()}
+    assert told == {"error_code": CODES[name], "channel": "email", "source_message_id": "sns-1"}
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "delivered"
+    [posted] = slack.messages
+    assert f"because delivery by email failed: {CODES[name]}" in json.dumps(posted)
+
+
+def test_a_repeated_bounce_does_nothing_more(stack: Cloud) -> None:
+    request_id = mailed(stack)
+    feedback(stack, "bounce", request_id)
+    stack.produce()
+    before = item(stack, request_id)
+    feedback(stack, "bounce", request_id)
+    feedback(stack, "complaint", request_id)
+    assert item(stack, request_id) == before
+    assert len(stack.dead_letters(Channel.EMAIL)) == 1
+    assert stack.stream_records() == [], "nothing re-enters the outbox"
+
+
+def test_two_bounces_at_once_fall_back_once(stack: Cloud, slack: SlackServer) -> None:
+    request_id = mailed(stack)
+    message_id = sent(stack, request_id)
+    others = iter([message_id])
+
+    def meanwhile(**_: Any) -> None:  # noqa: ANN401
+        for other in others:
+            feedback(stack, "bounce", request_id, other)
+
+    email_feedback.feedback().sqs.meta.events.register("before-send.sqs.SendMessage", meanwhile)
+    feedback(stack, "bounce", request_id, message_id)
+    assert stack.status(request_id) == "failed"
+    assert len(stack.dead_letters(Channel.EMAIL)) == 2
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert len(slack.messages) == 1
+    stack.redrive(Channel.EMAIL)
+    stack.consume_until_quiet(Channel.EMAIL)
+    assert len(emails()) == 1, "and neither letter sends what the fallback has delivered"
+
+
+def test_while_the_dead_letter_queue_is_away_nothing_reads_failed(stack: Cloud) -> None:
+    request_id = mailed(stack)
+    url = stack.dlqs[Channel.EMAIL]
+    stack.sqs.delete_queue(QueueUrl=url)
+    with pytest.raises(DlqUnavailable):
+        feedback(stack, "bounce", request_id)
+    assert stack.status(request_id) == "delivered"
+    stack.sqs.create_queue(QueueName=url.rpartition("/")[2])
+    feedback(stack, "bounce", request_id)
+    assert stack.status(request_id) == "failed"
+
+
+def test_a_delivery_event_stamps_the_time_and_never_an_earlier_one(stack: Cloud) -> None:
+    request_id = mailed(stack)
+    feedback(stack, "delivery", request_id)
+    earlier = example("delivery", request_id, sent(stack, request_id))
+    earlier["delivery"]["timestamp"] = "2016-10-19T23:20:59.000Z"
+    bring(stack, json.dumps(earlier))
+    assert email_delivery(stack, request_id)["confirmed_at"] == "2016-10-19T23:21:04.133Z"
+    assert stack.status(request_id) == "delivered"
+
+
+@pytest.mark.parametrize("order", [("delivery", "bounce"), ("bounce", "delivery")])
+def test_delivery_and_bounce_come_to_the_same_in_either_order(stack: Cloud, order: tuple[str, str]) -> None:
+    request_id = mailed(stack)
+    for name in order:
+        feedback(stack, name, request_id)
+    delivery = email_delivery(stack, request_id)
+    assert (delivery["status"], delivery["confirmed_at"]) == ("failed", "2016-10-19T23:21:04.133Z")
+
+
+@pytest.mark.parametrize("name", ["bounce", "delivery"])
+def test_an_event_about_another_mail_is_ignored(stack: Cloud, name: str) -> None:
+    request_id = mailed(stack)
+    before = item(stack, request_id)
+    feedback(stack, name, request_id, "an-earlier-mail")
+    assert item(stack, request_id) == before
+    assert not stack.dead_letters(Channel.EMAIL)
+
+
+@pytest.mark.parametrize("name", ["bounce", "delivery"])
+def test_an_event_that_is_quicker_than_our_own_record_is_brought_again(stack: Cloud, name: str) -> None:
+    request_id = mailed(stack)
+    recorded, message_id = item(stack, request_id), sent(stack, request_id)
+    unknown = ("result", "delivered_at", "status")
+    sending = {key: value for key, value in recorded.items() if key not in unknown} | {"status": "sending"}
+    stack.table.put_item(Item=sending)
+    with pytest.raises(NotYetRecorded):
+        feedback(stack, name, request_id, message_id)
+    assert not stack.dead_letters(Channel.EMAIL)
+    stack.table.put_item(Item=recorded)
+    feedback(stack, name, request_id, message_id)
+    assert stack.status(request_id) == {"bounce": "failed", "delivery": "delivered"}[name]
+
+
+@pytest.mark.parametrize("name", ["bounce", "delivery"])
+def test_feedback_on_a_forgotten_request_is_ignored(stack: Cloud, name: str) -> None:
+    feedback(stack, name, "01a20f8b-23ac-7f05-98ff-08db86bebb44", "a-mail")
+    assert not stack.dead_letters(Channel.EMAIL)
+
+
+def test_a_bounced_mail_that_is_redriven_reads_delivered_and_can_bounce_again(stack: Cloud, slack: SlackServer) -> None:
+    request_id = mailed(stack)
+    first = sent(stack, request_id)
+    feedback(stack, "delivery", request_id)
+    feedback(stack, "bounce", request_id)
+    slack.fail("error", error="is_archived")
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "failed"
+    stack.redrive(Channel.EMAIL)
+    stack.consume_until_quiet(Channel.EMAIL)
+    delivery = email_delivery(stack, request_id)
+    assert (stack.status(request_id), delivery["status"]) == ("delivered", "delivered")
+    assert delivery.get("confirmed_at") is None, "which was said of the first mail"
+    assert len(emails()) == 2
+    feedback(stack, "bounce", request_id, first)
+    assert stack.status(request_id) == "delivered"
+    feedback(stack, "bounce", request_id)
+    assert stack.status(request_id) == "failed"
+    assert len(stack.dead_letters(Channel.EMAIL)) == 1
+
+
+def test_a_mail_that_was_the_fallback_fails_without_another(stack: Cloud, slack: SlackServer) -> None:
+    request_id = fail_on_slack(stack, slack, "both fail")
+    stack.produce()
+    stack.consume_until_quiet(Channel.EMAIL)
+    feedback(stack, "bounce", request_id)
+    assert stack.status(request_id) == "failed"
+    assert stack.stream_records() == [], "nothing re-enters the outbox"
+    [letter] = stack.dead_letters(Channel.EMAIL)
+    fallback = Message.model_validate_json(letter["Body"]).fallback
+    assert fallback
+    assert fallback.failed_channel is Channel.SLACK
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "not JSON",
+        "{}",
+        '{"eventType": "Novelty"}',
+        '{"eventType": "Bounce", "bounce": {"bounceType": "Permanent"}, "mail": {"messageId": "m", "tags": {}}}',
+        '{"eventType": "Delivery", "mail": {"messageId": "m", "tags": {"request_id": ["r"]}}}',
+    ],
+)
+def test_what_makes_no_sense_is_raised_for_the_failures_queue(stack: Cloud, message: str) -> None:
+    with pytest.raises(MalformedEvent):
+        bring(stack, message)
+
+
+def test_what_changes_nothing_is_passed_over(stack: Cloud) -> None:
+    request_id = mailed(stack)
+    before = item(stack, request_id)
+    feedback(stack, "delivery_delay", request_id)
+    bring(stack, VALIDATION)
+    assert item(stack, request_id) == before
+
+
+def test_a_mail_is_sent_so_that_its_events_name_the_request(stack: Cloud) -> None:
+    calls: list[dict[str, Any]] = []
+    email_consumer.ses().meta.events.register(
+        "provide-client-params.sesv2.SendEmail", lambda params, **_: calls.append(params)
+    )
+    request_id = mailed(stack)
+    [call] = calls
+    assert call["ConfigurationSetName"] == "feedback"
+    assert call["EmailTags"] == [{"Name": "request_id", "Value": request_id}]
