@@ -10,6 +10,7 @@ that takes the fixture `one_world`, beneath `StateMachine.world = one_world`. Or
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
@@ -52,6 +53,26 @@ channels = st.sampled_from(Channel)
 picks = st.integers(0, 50)
 
 
+@dataclass(frozen=True)
+class Meanwhile:
+    """What else happens just before a call of an invocation: an overlap, as another process would make it."""
+
+    call: int
+    does: str
+    channel: Channel
+    seconds: int
+
+
+overlaps = st.none() | st.builds(
+    Meanwhile,
+    st.integers(0, 8),
+    st.sampled_from(["consume", "consume a duplicate", "produce", "reconcile", "feedback", "redrive"]),
+    channels,
+    # The invocation that waits is killed if it waits for longer.
+    st.integers(0, 25),
+)
+
+
 class StateMachine(RuleBasedStateMachine):
     """What bots, operators, providers, AWS and misfortune do."""
 
@@ -67,10 +88,31 @@ class StateMachine(RuleBasedStateMachine):
         ids = list(self.world.accepted)
         return ids[pick % len(ids)]
 
-    def _broken(self, fault: Fault | None, step: Callable[[], object]) -> None:
-        self.world.breaker.plan(fault)
+    def _broken(self, fault: Fault | None, step: Callable[[], object], meanwhile: Meanwhile | None = None) -> None:
+        overlap = meanwhile and (meanwhile.call, lambda: self._happens(meanwhile))
+        self.world.breaker.plan(fault, overlap)
         step()
         self.world.breaker.plan(None)
+
+    def _happens(self, meanwhile: Meanwhile) -> None:
+        world, channel = self.world, meanwhile.channel
+        match meanwhile.does:
+            case "consume a duplicate":
+                for body in world.bodies(channel)[:1]:
+                    self._send(channel, body)
+                world.consume(channel)
+            case "consume":
+                world.consume(channel)
+            case "produce":
+                world.produce()
+            case "reconcile":
+                world.reconcile()
+            case "feedback":
+                world.bring_feedback()
+            case "redrive":
+                world.redrive()
+                world.consume(channel)
+        world.advance(meanwhile.seconds)
 
     # --- the bot
 
@@ -111,9 +153,9 @@ class StateMachine(RuleBasedStateMachine):
 
     # --- AWS
 
-    @rule(fault=faults)
-    def deliver_stream(self, fault: Fault | None) -> None:
-        self._broken(fault, self.world.produce)
+    @rule(fault=faults, meanwhile=overlaps)
+    def deliver_stream(self, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, self.world.produce, meanwhile)
 
     @rule(fault=faults, data=st.data())
     def deliver_stream_out_of_order_and_twice(self, fault: Fault | None, data: st.DataObject) -> None:
@@ -128,16 +170,21 @@ class StateMachine(RuleBasedStateMachine):
         self.world.read_stream()
         self.world.stream.clear()
 
-    @rule(channel=channels, fault=faults)
-    def consume(self, channel: Channel, fault: Fault | None) -> None:
-        self._broken(fault, lambda: self.world.consume(channel))
+    @rule(channel=channels, fault=faults, meanwhile=overlaps)
+    def consume(self, channel: Channel, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, lambda: self.world.consume(channel), meanwhile)
 
     @rule(
         fault=st.none()
-        | st.builds(Fault, st.integers(0, 30), st.sampled_from([k for k in Kind if "LATE" not in k.name]))
+        | st.builds(Fault, st.integers(0, 30), st.sampled_from([k for k in Kind if "LATE" not in k.name])),
+        meanwhile=overlaps,
     )
-    def reconcile(self, fault: Fault | None) -> None:
-        self._broken(fault, self.world.reconcile)
+    def reconcile(self, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, self.world.reconcile, meanwhile)
+
+    @rule(fault=faults, meanwhile=overlaps)
+    def bring_feedback(self, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, self.world.bring_feedback, meanwhile)
 
     @rule(seconds=st.sampled_from([0, 31, 200]))
     def run_on(self, seconds: int) -> None:
@@ -186,6 +233,12 @@ class StateMachine(RuleBasedStateMachine):
     @rule(kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.REJECTED]))
     def ses_fails(self, kind: Kind) -> None:
         self.world.breaker.outage = lambda name: kind if name == "sesv2.SendEmail" else None
+
+    @precondition(lambda self: self.world.mails())
+    @rule(name=st.sampled_from(["bounce", "complaint", "reject", "delivery"]), pick=picks)
+    def ses_says(self, name: str, pick: int) -> None:
+        """Of any mail that it has ever taken, so also late and more than once."""
+        self.world.say_of_mail(name, pick % self.world.mails().total())
 
     @rule()
     def providers_heal(self) -> None:

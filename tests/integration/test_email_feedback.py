@@ -28,10 +28,14 @@ def example(name: str, request_id: str, message_id: str) -> dict[str, Any]:
     return event
 
 
-def bring(stack: Cloud, message: str) -> None:
-    """Hand a message of the feedback topic to the function, as SNS does."""
+def sns_event(message: str) -> dict[str, Any]:
+    """As SNS hands a message of the feedback topic to the function."""
     record = {"EventSource": "aws:sns", "Sns": {"Type": "Notification", "MessageId": "sns-1", "Message": message}}
-    stack.handler("email_feedback")({"Records": [record]}, stack.context)
+    return {"Records": [record]}
+
+
+def bring(stack: Cloud, message: str) -> None:
+    stack.handler("email_feedback")(sns_event(message), stack.context)
 
 
 def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = None) -> None:
