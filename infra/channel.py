@@ -32,6 +32,7 @@ class ChannelConsumer(Construct):
         environment: dict[str, str],
     ) -> None:
         super().__init__(scope, construct_id)
+        retry = config.retry(channel)
         self.dlq = DeadLetterQueue(self, "Dlq")
         self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq")
         self.queue = sqs.Queue(
@@ -41,7 +42,7 @@ class ChannelConsumer(Construct):
             visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=config.retry.max_receive_count),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=retry.max_receive_count),
         )
         topic.add_subscription(
             subscriptions.SqsSubscription(
@@ -62,10 +63,10 @@ class ChannelConsumer(Construct):
                 "QUEUE_URL": self.queue.queue_url,
                 "DLQ_URL": self.dlq.queue_url,
                 "RETENTION_DAYS": str(config.retention_days),
-                "RETRY_ATTEMPTS": str(config.retry_attempts),
-                "RETRY_FIRST_DELAY": str(config.retry_first_delay),
-                "RETRY_MAX_DELAY": str(config.retry_max_delay),
-                "RETRY_DOUBT_DELAY": str(config.retry_doubt_delay),
+                "RETRY_ATTEMPTS": str(retry.attempts),
+                "RETRY_FIRST_DELAY": str(retry.first_delay),
+                "RETRY_MAX_DELAY": str(retry.max_delay),
+                "RETRY_DOUBT_DELAY": str(retry.doubt_delay),
                 **environment,
             },
         )

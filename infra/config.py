@@ -3,11 +3,12 @@
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from assistance.routing import RetryPolicy
+from assistance.routing import RETRIES, Channel, RetryPolicy
 
 PYTHON_VERSION: Final = "3.13"
 """Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
@@ -15,7 +16,6 @@ PYTHON_VERSION: Final = "3.13"
 QUEUE_RETENTION_DAYS: Final = 4
 """How long a channel's queue keeps a message. SQS then forgets it, so it must be given up before."""
 
-_RETRY = RetryPolicy()
 _DAY_SECONDS = 86_400
 _ADDRESS = re.compile(r"[^@\s,<>\"]+@[^@\s,<>\"]+\.[^@\s,<>\"]+")
 
@@ -90,14 +90,13 @@ class Config(BaseModel):
     retention_days: int = Field(90, ge=30, description="How long a request is kept: longer than any dead letter.")
     grace_seconds: int = Field(60, ge=1, description="How long the stream has before the reconciler publishes.")
     reconcile_interval_minutes: int = Field(1, ge=1, le=60, description="How often the reconciler runs.")
-    retry_attempts: int = Field(_RETRY.attempts, ge=1, le=100, description="How often a delivery is attempted.")
-    retry_first_delay: int = Field(_RETRY.first_delay, ge=0, description="Seconds before a second attempt, at most.")
+    # Those that are not set are each channel's own: assistance/routing.py.
+    retry_attempts: int | None = Field(None, ge=1, le=100, description="How often a delivery is attempted.")
+    retry_first_delay: int | None = Field(None, ge=0, description="Seconds before a second attempt, at most.")
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
-    retry_max_delay: int = Field(
-        _RETRY.max_delay, ge=0, le=43_200, description="Seconds between two attempts, at most."
-    )
-    retry_doubt_delay: int = Field(
-        _RETRY.doubt_delay, ge=0, le=900, description="Seconds before an attempt after one that is in doubt, at least."
+    retry_max_delay: int | None = Field(None, ge=0, le=43_200, description="Seconds between two attempts, at most.")
+    retry_doubt_delay: int | None = Field(
+        None, ge=0, le=900, description="Seconds before an attempt after one that is in doubt, at least."
     )
     overdue_seconds: int = Field(
         900, ge=60, description="How long after it was due an attempt counts as lost, if its queue is empty."
@@ -124,7 +123,7 @@ class Config(BaseModel):
             )
         if self.slack_api_url.startswith("http:") and not self.local:
             raise ValueError("slack_api_url must be https: the bot token goes there")
-        delays = self.retry.longest
+        delays = self.longest_delays
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
                 f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
@@ -148,10 +147,15 @@ class Config(BaseModel):
         }
         return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
 
+    def retry(self, channel: Channel) -> RetryPolicy:
+        """How that channel's deliveries are retried."""
+        limits = {item.name: getattr(self, f"retry_{item.name}") for item in fields(RetryPolicy)}
+        return replace(RETRIES[channel], **{name: limit for name, limit in limits.items() if limit is not None})
+
     @property
-    def retry(self) -> RetryPolicy:
-        """How deliveries are retried."""
-        return RetryPolicy(self.retry_attempts, self.retry_first_delay, self.retry_max_delay, self.retry_doubt_delay)
+    def longest_delays(self) -> int:
+        """The longest that all delays of a delivery together can be, in seconds, on the most patient channel."""
+        return max(self.retry(channel).longest for channel in Channel)
 
 
 def load(try_get_context: Callable[[str], Any], all_context: Mapping[str, Any]) -> Config:

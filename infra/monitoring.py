@@ -63,7 +63,7 @@ class Monitoring(Construct):
         """What the reconciler measures: functions/reconciler/handler.py."""
         unpublished = config.grace_seconds + 60 * (config.reconcile_interval_minutes + 5)
         # Both channels given up one after the other, and room for what waits in front of it.
-        unended = 2 * config.retry.longest + config.overdue_seconds
+        unended = 2 * config.longest_delays + config.overdue_seconds
         watched = (
             ("OldestUnpublishedAge", unpublished, "Requests are not published."),
             ("OldestOpenAge", unended, "A request has neither been delivered nor failed, or the reconciler is down."),

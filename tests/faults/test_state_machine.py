@@ -89,7 +89,7 @@ class StateMachine(RuleBasedStateMachine):
         return ids[pick % len(ids)]
 
     def _broken(self, fault: Fault | None, step: Callable[[], object], meanwhile: Meanwhile | None = None) -> None:
-        overlap = meanwhile and (meanwhile.call, lambda: self._happens(meanwhile))
+        overlap = (meanwhile.call, lambda: self._happens(meanwhile)) if meanwhile else None
         self.world.breaker.plan(fault, overlap)
         step()
         self.world.breaker.plan(None)

@@ -1,9 +1,11 @@
 """What a deployer may choose, and what is said of a choice that can't be deployed."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
+from assistance.routing import RETRIES, Channel
 from infra.config import PYTHON_VERSION, Config, InvalidConfig, load
 from tests.infra.template import REAL
 
@@ -78,3 +80,9 @@ def test_other_tools_keep_their_keys() -> None:
 
 def test_a_laptop_may_use_example_addresses_and_plain_http() -> None:
     assert loaded({"local": "true", "stage": "production", "slack_api_url": "http://127.0.0.1:1/api/"}).local
+
+
+def test_a_retry_limit_in_the_context_holds_for_every_channel() -> None:
+    config = loaded({"retry_attempts": "3"})
+    for channel in Channel:
+        assert config.retry(channel) == replace(RETRIES[channel], attempts=3)
