@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 from assistance.models import Status
 from assistance.routing import Channel, Topic
 from tests.faults.breaker import Fault, Kind
-from tests.faults.world import World
+from tests.faults.world import ATTEMPTS, World
 
 EXAMPLES, STEPS = int(os.environ.get("SOAK_EXAMPLES", "600")), int(os.environ.get("SOAK_STEPS", "50"))
 _QUICK = {"max_examples": 25, "stateful_step_count": 30, "derandomize": True, "database": None}
@@ -50,6 +50,13 @@ faults = st.none() | st.builds(
     late,
 )
 channels = st.sampled_from(Channel)
+SLACK_FAULTS: list[dict[str, object]] = [
+    {"kind": "error", "error": "is_archived"},
+    {"kind": "error", "error": "internal_error"},
+    {"kind": "rate_limited", "retry_after": 7},
+    {"kind": "status", "status": 503},
+    {"kind": "drop"},
+]
 picks = st.integers(0, 50)
 
 
@@ -216,23 +223,29 @@ class StateMachine(RuleBasedStateMachine):
     # --- the providers
 
     @rule(
-        kind=st.sampled_from(
-            [
-                {"kind": "error", "error": "is_archived"},
-                {"kind": "error", "error": "internal_error"},
-                {"kind": "rate_limited", "retry_after": 7},
-                {"kind": "status", "status": 503},
-                {"kind": "drop"},
-            ]
-        ),
+        kind=st.sampled_from(SLACK_FAULTS),
         times=st.integers(1, 4),
     )
     def slack_fails(self, kind: dict[str, object], times: int) -> None:
         self.world.slack.fail(**kind, times=times)  # type: ignore[arg-type]
 
-    @rule(kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.REJECTED]))
+    @rule(kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.REJECTED]))
     def ses_fails(self, kind: Kind) -> None:
         self.world.breaker.outage = lambda name: kind if name == "sesv2.SendEmail" else None
+
+    @rule(
+        slack=st.sampled_from(SLACK_FAULTS),
+        ses=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_AFTER, Kind.REJECTED]),
+        turns=st.integers(1, 2 * ATTEMPTS + 1),
+    )
+    def everything_is_down(self, slack: dict[str, object], ses: Kind, turns: int) -> None:
+        """For so long that what is on its way is given up on one channel, or on both."""
+        self.slack_fails(slack, 100)
+        self.ses_fails(ses)
+        for _ in range(turns):
+            self.world.turn()
+            self.world.advance(61)
+        self.world.heal()
 
     @precondition(lambda self: self.world.mails())
     @rule(name=st.sampled_from(["bounce", "complaint", "reject", "delivery"]), pick=picks)
