@@ -28,8 +28,8 @@ EVERY = {
 ONLY = {"api": {"uuid6"}, "slack_consumer": {"slack_sdk"}}
 
 # Of at most 250 and 50: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-MEGABYTES, ZIPPED_MEGABYTES = 28, 9
-MORE = {"slack_consumer": (5, 1.5)}
+MEGABYTES, ZIPPED_MEGABYTES = 25, 9
+MORE = {"slack_consumer": (4, 1)}
 
 FINGERPRINTS = """
 import json, sys
