@@ -12,8 +12,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "functions")]
 
 from aws_cdk import Annotations, App, DefaultStackSynthesizer, Environment, Tags  # noqa: E402
 
+from infra.bundle import BundlingFailed  # noqa: E402
 from infra.config import Config, InvalidConfig, load  # noqa: E402
-from infra.python_function import BundlingFailed  # noqa: E402
 from infra.stack import AssistanceStack  # noqa: E402
 
 
