@@ -15,8 +15,9 @@ export UV_PROJECT_ENVIRONMENT := .venv
 $(shell [ ! -e .venv/installed ] || .venv/bin/python -c '' 2>/dev/null || rm -f .venv/installed)
 CDK := npx --yes aws-cdk@2.1148.1
 RUN := .venv/bin/python
+MUTMUT = $(abspath $(UV)) run --quiet --no-sync --project ../.. --with mutmut==3.8.1 mutmut
 
-.PHONY: help install node run demo test soak lint format synth deploy cdk-app clean
+.PHONY: help install node run demo test soak mutants lint format synth deploy cdk-app clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +49,13 @@ test: node lint ## Lint, type-check and run every test
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
 	SOAK=1 HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
+
+mutants: install ## Change functions/assistance in every small way, and list the changes that no test notices
+	rm -rf .build/mutants
+	mkdir -p .build/mutants
+	cp -R functions/. local tests pyproject.toml .build/mutants
+	cd .build/mutants && $(MUTMUT) run --max-children 2
+	cd .build/mutants && $(MUTMUT) results
 
 lint: install ## Lint and type-check
 	$(RUN) -m ruff check
