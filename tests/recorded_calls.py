@@ -147,7 +147,7 @@ def _places(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
 
 
 class _Recorder:
-    """Invocations come one after the other here; only the calls within one may come from several threads."""
+    """Two functions never run at once here; the calls of one may come from several threads."""
 
     def __init__(self) -> None:
         self.running: str | None = None
@@ -187,12 +187,13 @@ def as_function(function: str, handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     def invoked(event: Any, context: Any) -> Any:  # noqa: ANN401
-        assert _recorder.running is None, f"{_recorder.running} and {function} at once: whose calls are these?"
+        before = _recorder.running
+        assert before in {None, function}, f"{before} and {function} at once: whose calls are these?"
         _recorder.running = function
         try:
             return handler(event, context)
         finally:
-            _recorder.running = None
+            _recorder.running = before
 
     return invoked
 
