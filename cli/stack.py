@@ -124,8 +124,8 @@ def local() -> Stack:
         document = json.loads(LOCAL.read_text("utf-8"))
     except FileNotFoundError:
         raise Failure("no local stack runs: start one with 'make run'") from None
-    # The emulator takes any credentials; no real ones are sent.
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=document["region"])  # noqa: S106
+    # The emulator's own: no real ones are sent.
+    session = boto3.Session(**document["credentials"], region_name=document["region"])
     try:
         return _found(document["stack_name"], session, document["aws_endpoint_url"])
     except EndpointConnectionError as error:

@@ -1,7 +1,6 @@
 """What every channel has: subscription, queue, dead-letter queues, consumer."""
 
 from aws_cdk import CfnOutput, Duration
-from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
@@ -70,18 +69,18 @@ class ChannelConsumer(Construct):
                 **environment,
             },
         )
-        table.grant_items(
-            self.function, "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"
-        )
+        table.grant_items(self.function, "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem")
         self.dlq.grant(self.function, "sqs:SendMessage")
-        self.queue.grant_consume_messages(self.function)
-        self.function.add_event_source(
-            event_sources.SqsEventSource(
-                self.queue,
-                batch_size=10,
-                report_batch_item_failures=True,
-                max_concurrency=config.consumer_max_concurrency,
-            )
+        # Lambda's own three, and one for the back-off. The CDK's SqsEventSource would grant more.
+        # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
+        self.queue.grant(self.function, "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+        self.queue.grant(self.function, "sqs:ChangeMessageVisibility")
+        self.function.add_event_source_mapping(
+            "Source",
+            event_source_arn=self.queue.queue_arn,
+            batch_size=10,
+            report_batch_item_failures=True,
+            max_concurrency=config.consumer_max_concurrency,
         )
         name = channel.capitalize()
         CfnOutput(self, "QueueUrl", value=self.queue.queue_url).override_logical_id(f"{name}QueueUrl")

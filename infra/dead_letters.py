@@ -1,6 +1,8 @@
 """The queue behind everything that can give up."""
 
+import jsii
 from aws_cdk import Duration
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -20,3 +22,39 @@ class DeadLetterQueue(sqs.Queue):
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
         )
+
+
+# Lambda sends there with the function's role, which takes sqs:SendMessage and nothing else. The CDK's own SqsDlq and
+# SqsDestination would grant more: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+
+
+@jsii.implements(lambda_.IEventSourceDlq)
+class FailedRecords:
+    """A dead-letter queue for what an event source gives up on."""
+
+    def __init__(self, queue: DeadLetterQueue) -> None:
+        self._queue = queue
+
+    def bind(self, _target: lambda_.IEventSourceMapping, handler: lambda_.IFunction) -> lambda_.DlqDestinationConfig:
+        """Let the function's role send there."""
+        self._queue.grant(handler, "sqs:SendMessage")
+        return lambda_.DlqDestinationConfig(destination=self._queue.queue_arn)
+
+
+@jsii.implements(lambda_.IDestination)
+class FailedEvents:
+    """A dead-letter queue for the events that a function has failed on."""
+
+    def __init__(self, queue: DeadLetterQueue) -> None:
+        self._queue = queue
+
+    def bind(
+        self,
+        scope: Construct,  # noqa: ARG002
+        fn: lambda_.IFunction,
+        *_: object,
+        **__: object,
+    ) -> lambda_.DestinationConfig:
+        """Let the function's role send there."""
+        self._queue.grant(fn, "sqs:SendMessage")
+        return lambda_.DestinationConfig(destination=self._queue.queue_arn)

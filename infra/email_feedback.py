@@ -2,7 +2,6 @@
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_ses as ses
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -10,7 +9,7 @@ from constructs import Construct
 
 from infra.channel import ChannelConsumer
 from infra.config import Config
-from infra.dead_letters import DeadLetterQueue
+from infra.dead_letters import DeadLetterQueue, FailedEvents
 from infra.python_function import PythonFunction
 from infra.table import Table
 
@@ -38,7 +37,7 @@ class EmailFeedback(Construct):
             timeout=TIMEOUT,
             environment={"TABLE_NAME": table.table_name, "EMAIL_DLQ_URL": consumer.dlq.queue_url},
         )
-        function.configure_async_invoke(on_failure=destinations.SqsDestination(self.failures))
+        function.configure_async_invoke(on_failure=FailedEvents(self.failures))
         table.grant_items(function, "dynamodb:GetItem", "dynamodb:UpdateItem")
         consumer.dlq.grant(function, "sqs:SendMessage")
         topic = sns.Topic(self, "Topic", enforce_ssl=True)

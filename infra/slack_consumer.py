@@ -1,6 +1,7 @@
 """What only the Slack consumer needs: the secret for its bot token."""
 
 from aws_cdk import CfnOutput
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -25,10 +26,12 @@ class SlackConsumer(ChannelConsumer):
             table=table,
             topic=topic,
             environment={
-                "SLACK_TOKEN_SECRET": secret.ref,
+                "SLACK_TOKEN_SECRET": secret.attr_id,
                 "SLACK_CHANNEL": config.slack_channel,
                 "SLACK_API_URL": config.slack_api_url,
             },
         )
-        secretsmanager.Secret.from_secret_complete_arn(self, "Token", secret.ref).grant_read(self.function)
-        CfnOutput(self, "SecretArn", value=secret.ref).override_logical_id("SlackTokenSecretArn")
+        self.function.add_to_role_policy(
+            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.attr_id])
+        )
+        CfnOutput(self, "SecretArn", value=secret.attr_id).override_logical_id("SlackTokenSecretArn")

@@ -8,7 +8,7 @@ from constructs import Construct
 
 from assistance.schema import OUTBOX_SHARD
 from infra.config import Config
-from infra.dead_letters import DeadLetterQueue
+from infra.dead_letters import DeadLetterQueue, FailedRecords
 from infra.python_function import PythonFunction
 from infra.table import Table
 
@@ -43,7 +43,7 @@ class StreamProducer(Construct):
                 retry_attempts=3,
                 max_record_age=Duration.hours(1),
                 report_batch_item_failures=True,
-                on_failure=event_sources.SqsDlq(self.failures),
+                on_failure=FailedRecords(self.failures),
             )
         )
         CfnOutput(self, "QueueUrl", value=self.failures.queue_url).override_logical_id("StreamFailuresQueueUrl")

@@ -12,6 +12,8 @@ from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 from ministack.app import app
 
+from local import permissions
+
 BACKLOG: Final = 1_024
 API_CALLS_AT_ONCE: Final = 2 * (os.cpu_count() or 1) + 4
 
@@ -34,6 +36,20 @@ def in_turn(application: ASGIFramework) -> ASGIFramework:
     return serve_in_turn
 
 
+def over_tls(application: ASGIFramework) -> ASGIFramework:
+    """Take calls as encrypted, like a server behind a proxy that ends TLS: they don't leave this machine.
+
+    The policies that refuse plain HTTP stay as they are deployed.
+    """
+
+    async def serve_over_tls(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] == "http":
+            scope["headers"] = [*scope["headers"], (b"x-forwarded-proto", b"https")]
+        await application(scope, receive, send)
+
+    return serve_over_tls
+
+
 def raise_file_limit() -> None:
     """Allow as many connections as the system lets us have. macOS refuses what it calls unlimited."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -44,11 +60,12 @@ def raise_file_limit() -> None:
 def main(socket: int) -> None:
     """Serve on this file descriptor."""
     raise_file_limit()
+    permissions.correct()
     config = Config()
     config.bind = [f"fd://{socket}"]
     config.backlog = BACKLOG
     config.keep_alive_timeout = 75
-    asyncio.run(serve(in_turn(app), config))
+    asyncio.run(serve(over_tls(in_turn(app)), config))
 
 
 if __name__ == "__main__":
