@@ -18,7 +18,7 @@ CHECKOV := $(UV) tool run --quiet checkov@3.3.30 --framework cloudformation --sk
 REVIEWED := \"aws:cdk:bundling-stacks\": [], \"email_sender\": \"a@b.invalid\", \"email_recipients\": \"a@b.invalid\"
 RUN := .venv/bin/python
 
-.PHONY: help install node run demo test soak lint checkov format synth deploy cdk-app clean
+.PHONY: help install node run demo test soak lint checkov format synth diff deploy cdk-app clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,9 @@ format: install ## Format the code
 
 synth: node install ## Synthesize the CloudFormation template into cdk.out
 	$(CDK) synth --quiet
+
+diff: node install ## What a deployment would change: make diff ARGS="-c stage=staging"
+	$(CDK) diff $(ARGS)
 
 deploy: node install ## Deploy to the AWS account of the current credentials: make deploy ARGS="-c stage=staging"
 	$(CDK) deploy $(ARGS)
