@@ -14,10 +14,12 @@ export UV_PROJECT_ENVIRONMENT := .venv
 # A virtual environment whose Python has been removed or moved is made anew.
 $(shell [ ! -e .venv/installed ] || .venv/bin/python -c '' 2>/dev/null || rm -f .venv/installed)
 CDK := npx --yes aws-cdk@2.1148.1
+CHECKOV := $(UV) tool run --quiet checkov@3.3.30 --framework cloudformation --skip-download --compact --quiet
+REVIEWED := \"aws:cdk:bundling-stacks\": [], \"email_sender\": \"a@b.invalid\", \"email_recipients\": \"a@b.invalid\"
 RUN := .venv/bin/python
 MUTMUT = $(abspath $(UV)) run --quiet --no-sync --project ../.. --with mutmut==3.8.1 mutmut
 
-.PHONY: help install node run demo test soak mutants lint format synth deploy cdk-app clean
+.PHONY: help install node run demo test soak mutants lint checkov format synth diff deploy cdk-app clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,12 +64,20 @@ lint: install ## Lint and type-check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 
+checkov: node install ## Have checkov read the template of each stage; fetches checkov
+	@for stage in dev staging production; do \
+	  CDK_OUTDIR=.build/checkov/$$stage CDK_CONTEXT_JSON="{\"stage\": \"$$stage\", $(REVIEWED)}" $(RUN) infra/app.py; \
+	  $(CHECKOV) --file .build/checkov/$$stage/*.template.json; done
+
 format: install ## Format the code
 	$(RUN) -m ruff check --fix
 	$(RUN) -m ruff format
 
 synth: node install ## Synthesize the CloudFormation template into cdk.out
 	$(CDK) synth --quiet
+
+diff: node install ## What a deployment would change: make diff ARGS="-c stage=staging"
+	$(CDK) diff $(ARGS)
 
 deploy: node install ## Deploy to the AWS account of the current credentials: make deploy ARGS="-c stage=staging"
 	$(CDK) deploy $(ARGS)

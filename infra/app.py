@@ -39,6 +39,7 @@ def build(app: App, config: Config) -> AssistanceStack:
         config=config,
         env=environment,
         synthesizer=synthesizer,
+        termination_protection=config.production,
         description="Assistance requests from bots, delivered to Slack and email.",
     )
     Tags.of(stack).add("application", "assistance")

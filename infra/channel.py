@@ -8,8 +8,9 @@ from constructs import Construct
 
 from assistance.routing import Channel
 from infra.config import QUEUE_RETENTION_DAYS, Config
-from infra.dead_letters import DeadLetterQueue
+from infra.dead_letters import SSE_SQS, DeadLetterQueue
 from infra.python_function import PythonFunction
+from infra.review import skip_checkov
 from infra.table import Table
 
 # Times the function's timeout: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -32,8 +33,8 @@ class ChannelConsumer(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         retry = config.retry(channel)
-        self.dlq = DeadLetterQueue(self, "Dlq")
-        self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq")
+        self.dlq = DeadLetterQueue(self, "Dlq", config)
+        self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq", config)
         self.queue = sqs.Queue(
             self,
             "Queue",
@@ -43,6 +44,7 @@ class ChannelConsumer(Construct):
             enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=retry.max_receive_count),
         )
+        skip_checkov(self.queue, "CKV_AWS_27", SSE_SQS)
         topic.add_subscription(
             subscriptions.SqsSubscription(
                 self.queue,

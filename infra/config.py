@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from aws_cdk import RemovalPolicy
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from assistance.routing import RETRIES, Channel, RetryPolicy
 
@@ -41,6 +51,10 @@ def _int(value: object) -> object:
 def _version(value: object) -> object:
     # cdk.json may hold it as a number.
     return str(value) if isinstance(value, float) else value
+
+
+def _labels(value: object) -> object:
+    return [str(value)] if isinstance(value, int) else _split(value)
 
 
 Email = Annotated[str, AfterValidator(_address)]
@@ -103,6 +117,21 @@ class Config(BaseModel):
     )
     throttle_rate: int = Field(100, ge=1, description="Calls a second that a key may make.")
     throttle_burst: int = Field(200, ge=1, description="Calls at once that a key may make.")
+    quota_per_day: Annotated[int | None, BeforeValidator(_blank_is_none)] = Field(
+        None, ge=1, description="Calls a day that a key may make; without it, as many as the throttle lets through."
+    )
+    api_keys: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,20}$")], ...], BeforeValidator(_labels)
+    ] = Field(
+        ("1",), min_length=1, description="A label for each key that is let in, newest last: see docs/deployment.md."
+    )
+    access_logs: Literal["off", "on", "account_role"] = Field(
+        "off",
+        description="Whether API Gateway logs each call, without its body: 'on' where the account's settings name a "
+        "role for logging, 'account_role' to create that role and to set it for the whole account and region.",
+    )
+    waf: bool = Field(False, description="Whether a web ACL stands before the API: see infra/firewall.py.")  # noqa: FBT003
+    tracing: bool = Field(True, description="Whether X-Ray traces calls from the bot to the delivery.")  # noqa: FBT003
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
     consumer_max_concurrency: int = Field(2, ge=2, le=1_000, description="Batches in process at once, per channel.")
     # Room for two calls to a provider, of 8 to 12 s each, and for those to the table. SQS hides messages for 12 h.
@@ -121,6 +150,8 @@ class Config(BaseModel):
             raise ValueError(
                 f"production needs real addresses: set {' and '.join(self.example_addresses)} to other than example.com"
             )
+        if len(set(self.api_keys)) < len(self.api_keys):
+            raise ValueError("api_keys names a key twice")
         if self.slack_api_url.startswith("http:") and not self.local:
             raise ValueError("slack_api_url must be https: the bot token goes there")
         delays = self.longest_delays
@@ -136,6 +167,11 @@ class Config(BaseModel):
     def production(self) -> bool:
         """Whether data is kept and protected."""
         return self.stage == "production"
+
+    @property
+    def removal_policy(self) -> RemovalPolicy:
+        """Of what can't be had again: production leaves it when the stack goes, unless the stack never came up."""
+        return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.production else RemovalPolicy.DESTROY
 
     @property
     def example_addresses(self) -> list[str]:

@@ -6,6 +6,11 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.config import Config
+from infra.review import accept, skip_checkov
+
+SSE_SQS = "SQS encrypts it with its own key, which costs nothing; checkov looks for a key of KMS."
+
 
 class DeadLetterQueue(sqs.Queue):
     """Keeps what was given up on as long as SQS can, 14 days: longer than the queue that it came from.
@@ -14,14 +19,17 @@ class DeadLetterQueue(sqs.Queue):
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
     """
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, config: Config) -> None:
         super().__init__(
             scope,
             construct_id,
             retention_period=Duration.days(14),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
+            removal_policy=config.removal_policy,
         )
+        accept(self, "AwsSolutions-SQS3", "This is a dead-letter queue, also where SNS or Lambda fills it.")
+        skip_checkov(self, "CKV_AWS_27", SSE_SQS)
 
 
 # Lambda sends there with the function's role, which takes sqs:SendMessage and nothing else. The CDK's own SqsDlq and

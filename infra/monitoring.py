@@ -7,6 +7,7 @@ from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
@@ -31,9 +32,10 @@ class Monitoring(Construct):
         config: Config,
         topic: sns.Topic,
         dlqs: Mapping[str, tuple[sqs.Queue, str]],
+        key: kms.IKey,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._operators = sns.Topic(self, "Operators", enforce_ssl=True)
+        self._operators = sns.Topic(self, "Operators", enforce_ssl=True, master_key=key)
         # The topic's own policy takes the place of the default one, by which CloudWatch may publish:
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
         self._operators.grant_publish(

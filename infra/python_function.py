@@ -4,16 +4,7 @@ from pathlib import Path
 from typing import cast
 
 import jsii
-from aws_cdk import (
-    Annotations,
-    AssetHashType,
-    BundlingOptions,
-    DockerImage,
-    Duration,
-    ILocalBundling,
-    RemovalPolicy,
-    Stack,
-)
+from aws_cdk import Annotations, AssetHashType, BundlingOptions, DockerImage, Duration, ILocalBundling, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -22,6 +13,7 @@ from constructs import Construct
 from infra import bundle
 from infra.bundle import FUNCTIONS, SHARED
 from infra.config import Config
+from infra.review import accept, skip_checkov
 
 
 @jsii.implements(ILocalBundling)
@@ -74,9 +66,10 @@ class PythonFunction(lambda_.Function):
         timeout: Duration,
         environment: dict[str, str],
         memory_size: int = 512,
+        traced: bool = True,
     ) -> None:
         # The construct does not exist yet, so the group and the role are its siblings.
-        group = logs.LogGroup(scope, f"{construct_id}Logs", removal_policy=RemovalPolicy.DESTROY)
+        group = logs.LogGroup(scope, f"{construct_id}Logs", removal_policy=config.removal_policy)
         cast("logs.CfnLogGroup", group.node.default_child).retention_in_days = config.log_retention_days
         # Its own log group and no other: AWS's managed policy would let it write, and re-create, any group.
         role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -92,6 +85,7 @@ class PythonFunction(lambda_.Function):
             memory_size=memory_size,
             role=role,
             log_group=group,
+            tracing=lambda_.Tracing.ACTIVE if traced and config.tracing else lambda_.Tracing.DISABLED,
             environment={
                 "POWERTOOLS_SERVICE_NAME": folder,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
@@ -100,3 +94,13 @@ class PythonFunction(lambda_.Function):
                 **environment,
             },
         )
+        accept(self, "AwsSolutions-L1", "The deployer chooses: python_version. The default is what the tests run on.")
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
+        accept(role, "AwsSolutions-IAM5[Resource::*]", "X-Ray's two actions for sending segments know no resources.")
+        skip_checkov(self, "CKV_AWS_115", "A new account may have a concurrency of 10 in all: nothing is reserved.")
+        skip_checkov(self, "CKV_AWS_116", "What is given up is kept: by its queue, its event source or the table.")
+        skip_checkov(self, "CKV_AWS_117", "It calls public endpoints of AWS and Slack only; a VPC would need a NAT.")
+        skip_checkov(
+            self, "CKV_AWS_173", "Its environment holds names, no secret; Lambda encrypts it with its own key."
+        )
+        skip_checkov(group, "CKV_AWS_158", "CloudWatch Logs encrypts with its own key, and no description is logged.")

@@ -12,6 +12,7 @@ from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.email_consumer import EmailConsumer
 from infra.email_feedback import EmailFeedback
+from infra.encryption import ServicesKey, aws_managed_sns_key
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
 from infra.slack_consumer import SlackConsumer
@@ -28,7 +29,8 @@ class AssistanceStack(Stack):
         super().__init__(scope, construct_id, **kwargs)
         table = Table(self, "Table", config)
         Api(self, "Api", config=config, table=table)
-        topic = sns.Topic(self, "Topic", enforce_ssl=True)
+        topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=aws_managed_sns_key(self))
+        key = ServicesKey(self, "ServicesKey", config)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
         dlqs = {"StreamFailures": (producer.failures, "The stream gave up publishing; the reconciler takes over.")}
         consumers: dict[Channel, ChannelConsumer] = {}
@@ -39,10 +41,12 @@ class AssistanceStack(Stack):
             )
             dlqs[f"{name}DeadLetters"] = (consumer.dlq, f"Requests could not be delivered by {channel}.")
             dlqs[f"{name}SubscriptionDeadLetters"] = (consumer.subscription_dlq, f"SNS can't reach {channel}'s queue.")
-        feedback = EmailFeedback(self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL])
+        feedback = EmailFeedback(
+            self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL], key=key
+        )
         dlqs["EmailFeedbackSubscriptionDeadLetters"] = (feedback.subscription_dlq, "SNS can't hand over SES's events.")
         dlqs["EmailFeedbackFailures"] = (feedback.failures, "An event of SES's could not be dealt with.")
         Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
-        Monitoring(self, "Monitoring", config=config, topic=topic, dlqs=dlqs)
+        Monitoring(self, "Monitoring", config=config, topic=topic, dlqs=dlqs, key=key)
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "TopicArn", value=topic.topic_arn)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from boto3.dynamodb.conditions import ConditionBase, Key
 from boto3.dynamodb.types import TypeDeserializer
 
+from assistance import tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
 from assistance.deliveries import Item, delivery_of, expiry, request_key
@@ -26,6 +27,7 @@ from assistance.schema import (
     PARTITION_KEY,
     REQUEST,
     SORT_KEY,
+    TRACE,
     TTL,
     shard,
 )
@@ -59,7 +61,12 @@ def outbox_entry_of(item: Item) -> OutboxEntry:
     if not channels:
         raise ValueError("an entry for no channel would be published to nobody")
     fallback = _fallback_of(item)
-    return OutboxEntry(request_of(item), channels, fallback if fallback and fallback.channel in channels else None)
+    return OutboxEntry(
+        request_of(item),
+        channels,
+        fallback if fallback and fallback.channel in channels else None,
+        tracing.valid(item.get(TRACE)),
+    )
 
 
 def outbox_since(item: Item) -> str:
@@ -103,6 +110,8 @@ class Requests:
             OUTBOX_SHARD: shard(request.id),
             LEDGER_SHARD: shard(request.id),
         }
+        if trace := tracing.current():
+            item[TRACE] = trace
         try:
             self.table.put_item(
                 Item=item,

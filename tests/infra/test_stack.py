@@ -24,8 +24,8 @@ from tests.infra.template import REAL, Properties, Template, as_list, synthesize
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
-SHARED = {"__init__", "app", "bundle", "channel", "config", "dead_letters", "monitoring", "python_function"}
-SHARED |= {"stack", "table"}
+SHARED = {"__init__", "app", "bundle", "channel", "config", "dead_letters", "encryption", "firewall", "monitoring",
+          "python_function", "review", "stack", "table"}  # fmt: skip
 
 
 def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:
