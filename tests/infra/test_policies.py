@@ -21,6 +21,7 @@ _LOGS: Final = "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwat
 _QUEUE: Final = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"
 _STREAM: Final = "https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html"
 _ON_FAILURE: Final = "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"
+_TRACES: Final = "https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html"
 _SCHEDULE: Final = "https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html"
 _POLLED: Final = {
     "sqs": (_QUEUE, ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")),
@@ -36,6 +37,8 @@ PATTERNS: Final = {
     r"arn:aws:lambda:[^*]+:function:[^*]+:\*": "The CDK lets the scheduler invoke versions too. There are none.",
 }
 """Why a resource is a pattern."""
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
+WITHOUT_RESOURCES: Final = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
 
 def made_by_aws(template: Template) -> Iterator[tuple[str, Request]]:
@@ -46,6 +49,9 @@ def made_by_aws(template: Template) -> Iterator[tuple[str, Request]]:
         group = deployed.resolve({"Fn::GetAtt": [target(function["LoggingConfig"]["LogGroup"]), "Arn"]})
         for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
             yield roles[name], Request(action, group.removesuffix("*") + "log-stream:stream", why=_LOGS)
+        if function.get("TracingConfig", {}).get("Mode") == "Active":
+            for action in ("xray:PutTelemetryRecords", "xray:PutTraceSegments"):
+                yield roles[name], Request(action, "*", why=_TRACES)
     for source in template.all("AWS::Lambda::EventSourceMapping").values():
         arn = deployed.resolve(source["EventSourceArn"])
         why, actions = _POLLED[arn.split(":")[2]]
@@ -129,6 +135,8 @@ def test_no_role_may_do_more_than_is_written_here(template: Template) -> None:
         for statement in Deployed(template).resolve(policy["PolicyDocument"]["Statement"]):
             assert set(statement) <= {"Action", "Condition", "Effect", "Resource"}
             assert "*" not in "".join(as_list(statement["Action"]))
+            if set(as_list(statement["Action"])) <= WITHOUT_RESOURCES:
+                continue
             for resource in as_list(statement["Resource"]):
                 assert "*" not in resource or any(re.fullmatch(pattern, resource) for pattern in PATTERNS), resource
 

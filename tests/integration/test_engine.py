@@ -338,7 +338,7 @@ def test_a_doubt_stays_until_the_message_is_delivered(engine: Engine) -> None:
     engine.now += DOUBT
     assert engine.deliver()
     assert [outgoing.in_doubt for outgoing in engine.sent] == [False, True, True, True]
-    left = set(engine.item()) & {"in_doubt", "not_before", "claim_expires_at", "next_attempt_at"}
+    left = set(engine.item()) & {"in_doubt", "claim_expires_at", "next_attempt_at"}
     assert not left
 
 
