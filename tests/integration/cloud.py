@@ -25,6 +25,7 @@ from assistance.schema import (
     SORT_KEY,
     TOPIC,
 )
+from tests.fixtures import documented
 
 RETENTION = timedelta(days=90)
 HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "email_feedback", "reconciler")
@@ -66,7 +67,7 @@ class Cloud:
     def call(self, method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
         """An HTTP call through API Gateway. The body of the answer is parsed."""
         resource = "/assistance-requests/{id}" if path.count("/") > 1 else path
-        event = {
+        event = documented("api_gateway") | {
             "resource": resource,
             "path": path,
             "httpMethod": method,
@@ -74,11 +75,10 @@ class Cloud:
             "multiValueHeaders": {name.replace("_", "-"): [value] for name, value in headers.items()},
             "queryStringParameters": None,
             "multiValueQueryStringParameters": None,
-            "pathParameters": None,
-            "requestContext": {"identity": {"apiKeyId": "bot"}, "httpMethod": method, "path": path},
             "body": body,
-            "isBase64Encoded": False,
         }
+        event["requestContext"] |= {"resourcePath": resource, "path": path, "httpMethod": method}
+        event["requestContext"]["identity"]["apiKeyId"] = "bot"
         answer: dict[str, Any] = self.handler("api")(event, self.context)
         answer["json"] = json.loads(answer["body"])
         return answer
@@ -118,16 +118,15 @@ class Cloud:
         messages = self.sqs.receive_message(
             QueueUrl=self.queues[channel], MaxNumberOfMessages=10, AttributeNames=["All"]
         ).get("Messages", [])
+        [record] = documented("sqs")["Records"]
         return [
-            {
+            record
+            | {
                 "messageId": message["MessageId"],
                 "receiptHandle": message["ReceiptHandle"],
                 "body": message["Body"],
+                "md5OfBody": message["MD5OfBody"],
                 "attributes": message["Attributes"],
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
-                "awsRegion": "us-east-1",
             }
             for message in messages
         ]
