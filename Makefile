@@ -88,6 +88,7 @@ workflows: install ## Lint the workflows; with GH_TOKEN, also against what GitHu
 	  "or could not be installed, which takes its binary from GitHub: see above." >&2; exit 1; }
 
 vulnerabilities: install $(CDK) ## Ask for known vulnerabilities of everything that is locked
+	@mkdir -p .build
 	@$(EXPORT) --all-groups --output-file .build/audit.txt
 	@$(AUDIT) pip-audit --strict --require-hashes --disable-pip --requirement .build/audit.txt || { echo "error:" \
 	  "vulnerable Python packages, or no answer about one of them: see above." >&2; failed=1; }; \
