@@ -15,12 +15,13 @@ from assistance.requests import Requests
 from assistance.routing import Channel, Topic
 from local.slack_server import SlackServer
 from tests.bundles.runtime import invoke
+from tests.fixtures import documented
 from tests.infra.template import Template, synthesized
-from tests.integration.cloud import RETENTION, Cloud, cloud
+from tests.integration.cloud import RETENTION, Cloud, cloud, http_event
 from tests.integration.test_path import emails
 
-FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 TEXT = "A quote for 40 seats"
+CALL = json.dumps({"topic": "sales", "description": TEXT})
 Invoke = Callable[[str, object], Any]
 
 
@@ -88,11 +89,6 @@ def run(stack: Cloud, aws: str, dev: Template, local: Mapping[str, Path], client
     return run
 
 
-def example(name: str) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
-    return event
-
-
 def accepted(stack: Cloud, topic: Topic, age: timedelta = timedelta(0)) -> AssistanceRequest:
     request = AssistanceRequest(
         id="0199f3c2-0000-7000-8000-000000000000", topic=topic, description=TEXT, created_at=timestamp(utc_now() - age)
@@ -102,8 +98,9 @@ def accepted(stack: Cloud, topic: Topic, age: timedelta = timedelta(0)) -> Assis
 
 
 def stream_event(stack: Cloud) -> dict[str, Any]:
-    event = example("lambda/dynamodb_stream")
+    event = documented("dynamodb_stream")
     [record] = stack.stream_records()
+    del event["Records"][1:]
     event["Records"][0]["dynamodb"] |= {
         name: record["dynamodb"][name] for name in ("Keys", "NewImage", "SequenceNumber")
     }
@@ -112,7 +109,7 @@ def stream_event(stack: Cloud) -> dict[str, Any]:
 
 def queue_event(stack: Cloud, channel: Channel, request: AssistanceRequest) -> dict[str, Any]:
     stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=Message(request=request).model_dump_json())
-    event = example("lambda/sqs")
+    event = documented("sqs")
     [record] = stack.receive(channel)
     event["Records"][0] |= {name: record[name] for name in ("messageId", "receiptHandle", "body")}
     return event
@@ -131,7 +128,7 @@ def queued(stack: Cloud, channel: Channel) -> list[str]:
 
 
 def test_the_api_stores_a_request_and_says_so(run: Invoke, stack: Cloud) -> None:
-    answer = run("api", example("lambda/api_gateway"))
+    answer = run("api", http_event("POST", "/assistance-requests", CALL, Content_Type="application/json"))
     assert answer["statusCode"] == 202
     record = Requests(stack.table).get(json.loads(answer["body"])["id"])
     assert record
@@ -165,10 +162,10 @@ def test_the_email_consumer_mails_and_the_email_feedback_takes_the_bounce(run: I
     assert delivery(stack, request, Channel.EMAIL) == ("delivered", None)
 
     [item] = [i for i in stack.table.scan()["Items"] if "result" in i]
-    bounce = example("ses/bounce")
+    bounce = documented("ses/bounce")
     bounce["mail"]["messageId"] = json.loads(item["result"])
     bounce["mail"]["tags"]["request_id"] = [request.id]
-    event = example("lambda/sns")
+    event = documented("sns")
     event["Records"][0]["Sns"]["Message"] = json.dumps(bounce)
     assert run("email_feedback", event) is None
     assert delivery(stack, request, Channel.EMAIL) == ("failed", "bounce_permanent")
@@ -177,6 +174,6 @@ def test_the_email_consumer_mails_and_the_email_feedback_takes_the_bounce(run: I
 
 def test_the_reconciler_publishes_what_the_stream_has_not(run: Invoke, stack: Cloud) -> None:
     accepted(stack, Topic.SALES, age=timedelta(hours=1))
-    answer = run("reconciler", example("lambda/scheduler"))
+    answer = run("reconciler", documented("scheduler"))
     assert (answer["outbox"]["published"], answer["ledger"]["open"]) == (1, 1)
     assert queued(stack, Channel.SLACK) == [TEXT]

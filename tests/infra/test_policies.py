@@ -49,9 +49,9 @@ def made_by_aws(template: Template) -> Iterator[tuple[str, Request]]:
         group = deployed.resolve({"Fn::GetAtt": [target(function["LoggingConfig"]["LogGroup"]), "Arn"]})
         for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
             yield roles[name], Request(action, group.removesuffix("*") + "log-stream:stream", why=_LOGS)
-        if function.get("TracingConfig", {}).get("Mode") == "Active":
-            for action in ("xray:PutTelemetryRecords", "xray:PutTraceSegments"):
-                yield roles[name], Request(action, "*", why=_TRACES)
+        traced = function.get("TracingConfig", {}).get("Mode") == "Active"
+        for action in sorted(WITHOUT_RESOURCES) if traced else ():
+            yield roles[name], Request(action, "*", why=_TRACES)
     for source in template.all("AWS::Lambda::EventSourceMapping").values():
         arn = deployed.resolve(source["EventSourceArn"])
         why, actions = _POLLED[arn.split(":")[2]]
