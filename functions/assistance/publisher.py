@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.errors import TableUnavailable
+from assistance.metrics import Metric, Tally
 from assistance.models import Message, OutboxEntry
 from assistance.observability import logger
 from assistance.requests import Requests
@@ -41,6 +42,11 @@ class Publisher:
         with ThreadPoolExecutor(_PARALLEL) as pool:
             published = [entry for batch in pool.map(self._publish_batch, batches(entries)) for entry in batch]
             list(pool.map(self._mark_published, published))
+        tally = Tally()
+        for entry in published:
+            for channel in entry.channels:
+                tally.add(Metric.PUBLISHED, channel=channel, topic=entry.request.topic)
+        tally.emit()
         return {entry.request.id for entry in entries} - {entry.request.id for entry in published}
 
     def _publish_batch(self, batch: Sequence[OutboxEntry]) -> list[OutboxEntry]:
