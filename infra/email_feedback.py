@@ -30,7 +30,7 @@ class EmailFeedback(Construct):
         super().__init__(scope, construct_id)
         self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq")
         self.failures = DeadLetterQueue(self, "Failures")
-        function = PythonFunction(
+        self.function = function = PythonFunction(
             self,
             "Function",
             folder="email_feedback",
