@@ -60,7 +60,7 @@ class Api(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table) -> None:
         super().__init__(scope, construct_id)
-        function = PythonFunction(
+        self.function = function = PythonFunction(
             self,
             "Function",
             folder="api",
@@ -72,7 +72,7 @@ class Api(Construct):
         table.grant_items(function, "dynamodb:PutItem", "dynamodb:Query")
 
         log_group = self._access_log(config) if config.access_logs != "off" else None
-        rest = apigateway.RestApi(
+        self.rest = rest = apigateway.RestApi(
             self,
             "Rest",
             rest_api_name=Stack.of(self).stack_name,

@@ -101,6 +101,9 @@ class Config(BaseModel):
     operator_email: Annotated[Email | None, BeforeValidator(_blank_is_none)] = Field(
         None, description="Who gets the alarms; confirm the subscription that SNS mails."
     )
+    runbook_url: str = Field(
+        "docs/operations.md", pattern=r"^\S+$", description="Where docs/operations.md can be opened: alarms link to it."
+    )
     retention_days: int = Field(90, ge=30, description="How long a request is kept: longer than any dead letter.")
     grace_seconds: int = Field(60, ge=1, description="How long the stream has before the reconciler publishes.")
     reconcile_interval_minutes: int = Field(1, ge=1, le=60, description="How often the reconciler runs.")

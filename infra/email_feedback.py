@@ -37,7 +37,7 @@ class EmailFeedback(Construct):
         super().__init__(scope, construct_id)
         self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq", config)
         self.failures = DeadLetterQueue(self, "Failures", config)
-        function = PythonFunction(
+        self.function = function = PythonFunction(
             self,
             "Function",
             folder="email_feedback",

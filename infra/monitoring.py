@@ -1,6 +1,13 @@
-"""What pages an operator."""
+"""What pages an operator: an alarm for each symptom, and a page for each outage.
 
-from collections.abc import Mapping
+The alarms notify nobody themselves. Each is part of one page, a composite alarm, which does so once however many of its
+alarms go off, and waits while an alarm is on that explains it. `docs/operations.md` has a section for each.
+
+The namespace of our own metrics is the stack's name: infra/python_function.py. No alarm uses metric math, which the
+local cloud does not deploy.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aws_cdk import CfnOutput, Duration, Stack
@@ -8,21 +15,35 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from assistance.metrics import Metric
+from assistance.routing import Channel
+from infra.api import Api
+from infra.channel import VISIBILITY_TIMEOUTS, ChannelConsumer
 from infra.config import Config
+from infra.email_feedback import EmailFeedback
+from infra.reconciler import Reconciler
+from infra.stream_producer import StreamProducer
 
 _MINUTE: Final = Duration.minutes(1)
+_FIVE_MINUTES: Final = Duration.minutes(5)
 # Emitted by SNS when a message has no attributes to filter by, or none that can be read:
 # https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html
 _FILTERED_OUT: Final = ("NoMessageAttributes", "InvalidAttributes")
+_ERROR_RATE: Final = 0.05
+_SLOW_MS: Final = 5_000
+_ITERATOR_AGE_MS: Final = 300_000
+
+Alarms = list[cloudwatch.Alarm]
 
 
 class Monitoring(Construct):
-    """The alarms, and the topic that they go to. `dlqs` says what lies in each dead-letter queue."""
+    """The alarms, the pages that they add up to, and the topic that those go to."""
 
     def __init__(
         self,
@@ -30,85 +51,282 @@ class Monitoring(Construct):
         construct_id: str,
         *,
         config: Config,
+        api: Api,
         topic: sns.Topic,
-        dlqs: Mapping[str, tuple[sqs.Queue, str]],
+        producer: StreamProducer,
+        consumers: Mapping[Channel, ChannelConsumer],
+        feedback: EmailFeedback,
+        reconciler: Reconciler,
         key: kms.IKey,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._operators = sns.Topic(self, "Operators", enforce_ssl=True, master_key=key)
+        self._config = config
+        self._namespace = Stack.of(self).stack_name
+        self._operators = self._operators_topic(config, key)
+        self.pages: list[cloudwatch.CompositeAlarm] = []
+        self.alarms: Alarms = []
+
+        errors, *others = self._of_the_api(api)
+        self._page("RequestsNotAccepted", "Bots' calls fail or take too long.", [errors, *others])
+
+        unpublished, *others = self._of_the_outbox(topic, producer)
+        self._page("RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others], after=[errors])
+
+        explained = [errors, unpublished]
+        for channel, consumer in consumers.items():
+            failed, oldest, *others = self._of_the_channel(channel, consumer)
+            if channel is Channel.EMAIL:
+                others += self._of_the_function("EmailFeedback", feedback.function)
+            says = f"Requests do not get through by {channel}."
+            name = f"{channel.capitalize()}NotDelivering"
+            self._page(name, says, [failed, oldest, *others], after=[errors], section="NotDelivering")
+            explained += [failed, oldest]
+
+        ledger = self._of_the_ledger(reconciler)
+        self._page("RequestsUnaccountedFor", "Requests are lost, stuck, or not looked at.", ledger, after=explained)
+
+        letters = self._of_the_dead_letters(producer, consumers, feedback)
+        self._page("LettersWaiting", "What was given up waits for somebody.", letters, after=explained)
+        CfnOutput(self, "TopicArn", value=self._operators.topic_arn).override_logical_id("OperatorTopicArn")
+
+    def _operators_topic(self, config: Config, key: kms.IKey) -> sns.Topic:
+        topic = sns.Topic(self, "Operators", enforce_ssl=True, master_key=key)
         # The topic's own policy takes the place of the default one, by which CloudWatch may publish:
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
-        self._operators.grant_publish(
+        topic.grant_publish(
             iam.ServicePrincipal(
                 "cloudwatch.amazonaws.com",
                 conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
             )
         )
         if config.operator_email:
-            self._operators.add_subscription(subscriptions.EmailSubscription(config.operator_email))
-        for name, (dlq, meaning) in dlqs.items():
-            # Whoever looks at a letter takes it out of sight for a second or two. That may hide it from one sample, but
-            # not from three minutes' samples; one that shows it is enough.
-            visible = dlq.metric_approximate_number_of_messages_visible(
-                period=_MINUTE, statistic=cloudwatch.Stats.MAXIMUM
-            )
-            self._alarm(name, visible, 0, meaning, minutes=3)
-        self._watch_the_ledger(config)
-        for reason in _FILTERED_OUT:
-            metric = topic.metric(
-                f"NumberOfNotificationsFilteredOut-{reason}", period=_MINUTE, statistic=cloudwatch.Stats.SUM
-            )
-            self._alarm(f"DroppedFor{reason}", metric, 0, "SNS found no subscription for a message.")
-        CfnOutput(self, "TopicArn", value=self._operators.topic_arn).override_logical_id("OperatorTopicArn")
+            topic.add_subscription(subscriptions.EmailSubscription(config.operator_email))
+        return topic
 
-    def _watch_the_ledger(self, config: Config) -> None:
-        """What the reconciler measures: functions/reconciler/handler.py."""
-        unpublished = config.grace_seconds + 60 * (config.reconcile_interval_minutes + 5)
-        # Both channels given up one after the other, and room for what waits in front of it.
-        unended = 2 * config.longest_delays + config.overdue_seconds
-        watched = (
-            ("OldestUnpublishedAge", unpublished, "Requests are not published."),
-            ("OldestOpenAge", unended, "A request has neither been delivered nor failed, or the reconciler is down."),
-            ("LostRequests", 0, "Messages were in no queue; they have been published again."),
-            ("StuckDeliveries", 0, "An attempt has died, and nothing has taken it up."),
+    def _of_the_api(self, api: Api) -> Alarms:
+        stage = api.rest.deployment_stage
+        # Of 5XXError the average is the rate:
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+        rate = stage.metric_server_error(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.AVERAGE)
+        p99 = stage.metric_latency(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.percentile(99))
+        return [
+            self._alarm(
+                "ApiErrorRate", rate, _ERROR_RATE,
+                "More than one call in twenty is answered 5xx. Read the api function's log: is the table throttled?",
+                times=2, of=3,
+            ),
+            self._alarm(
+                "ApiLatency", p99, _SLOW_MS,
+                "One call in a hundred takes more than 5 s. Compare the function's duration with the table's latency.",
+                times=2, of=3,
+            ),
+            *self._of_the_function("Api", api.function),
+        ]  # fmt: skip
+
+    def _of_the_outbox(self, topic: sns.Topic, producer: StreamProducer) -> Alarms:
+        config = self._config
+        return [
+            self._alarm(
+                "OldestUnpublishedAge", self._reconciler_s("OldestUnpublishedAge"),
+                config.grace_seconds + 60 * (config.reconcile_interval_minutes + 5),
+                "Requests wait in the outbox: SNS or the table refuses them. Read the producer's and the reconciler's "
+                "logs. Nothing is lost.",
+            ),
+            self._alarm(
+                "StreamIteratorAge",
+                producer.function.metric(
+                    "IteratorAge", period=_FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
+                ),
+                _ITERATOR_AGE_MS,
+                "The producer is five minutes behind the table's stream; the reconciler publishes instead. Read the "
+                "producer's log.",
+            ),
+            *(
+                self._alarm(
+                    f"DroppedFor{reason}",
+                    topic.metric(
+                        f"NumberOfNotificationsFilteredOut-{reason}", period=_MINUTE, statistic=cloudwatch.Stats.SUM
+                    ),
+                    0,
+                    "SNS dropped a message that names no channel: find out who else publishes to the topic.",
+                    section="Dropped",
+                )
+                for reason in _FILTERED_OUT
+            ),
+            *self._of_the_function("StreamProducer", producer.function),
+        ]  # fmt: skip
+
+    def _of_the_channel(self, channel: Channel, consumer: ChannelConsumer) -> Alarms:
+        config, name = self._config, channel.capitalize()
+        failed = cloudwatch.Metric(
+            namespace=self._namespace,
+            metric_name=Metric.FAILED,
+            dimensions_map={"channel": channel},
+            period=_FIVE_MINUTES,
+            statistic=cloudwatch.Stats.SUM,
         )
-        for name, threshold, meaning in watched:
-            metric = cloudwatch.Metric(
-                # As the Powertools metrics name them: the namespace is the stack's name.
-                namespace=Stack.of(self).stack_name,
-                metric_name=name,
-                dimensions_map={"service": "reconciler"},
-                period=Duration.minutes(max(5, 2 * config.reconcile_interval_minutes)),
-                statistic=cloudwatch.Stats.MAXIMUM,
-            )
-            # The reconciler measures at every run, so silence means that it does not run; one alarm says so.
-            missing = (
-                cloudwatch.TreatMissingData.BREACHING
-                if name == "OldestOpenAge"
-                else cloudwatch.TreatMissingData.NOT_BREACHING
-            )
-            self._alarm(name, metric, threshold, meaning, missing=missing)
+        oldest = consumer.queue.metric_approximate_age_of_oldest_message(
+            period=_FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
+        )
+        return [
+            self._alarm(
+                f"{name}DeliveriesFailed", failed, 0,
+                f"Deliveries by {channel} were given up. 'assistance dead-letters list --channel {channel}' says why.",
+                of=3, section="DeliveriesFailed",
+            ),
+            self._alarm(
+                # All back-offs, and one consumer that was killed.
+                f"{name}OldestMessage", oldest,
+                config.retry(channel).longest + VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds,
+                f"A message waits for {channel} longer than any back-off: is its consumer enabled, is it "
+                "throttled, or does the provider limit its rate?",
+                section="OldestMessage",
+            ),
+            *self._of_the_function(f"{name}Consumer", consumer.function),
+        ]  # fmt: skip
+
+    def _of_the_ledger(self, reconciler: Reconciler) -> Alarms:
+        config = self._config
+        return [
+            self._alarm(
+                # Measured at the end of every run, so silence means that none has come to its end.
+                "ReconcilerSilent", self._reconciler_s("OldestOpenAge", cloudwatch.Stats.SAMPLE_COUNT), 1,
+                "The reconciler has not come to an end for a while. Read its log; is its schedule enabled?",
+                comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD, times=3, of=3,
+                missing=cloudwatch.TreatMissingData.BREACHING,
+            ),
+            self._alarm(
+                # Both channels given up one after the other, and room for what waits in front of it.
+                "OldestOpenAge", self._reconciler_s("OldestOpenAge"),
+                2 * config.longest_delays + config.overdue_seconds,
+                "A request has neither been delivered nor failed. 'assistance ledger' says where the open ones are.",
+            ),
+            self._alarm(
+                "LostRequests", self._reconciler_s("LostRequests"), 0,
+                "Messages were in no queue; they have been published again. Find out who purged a queue.",
+            ),
+            self._alarm(
+                "StuckDeliveries", self._reconciler_s("StuckDeliveries"), 0,
+                "An attempt has died and nothing has taken it up. Read the consumer's log.",
+            ),
+            *self._of_the_function("Reconciler", reconciler.function),
+        ]  # fmt: skip
+
+    def _of_the_dead_letters(
+        self, producer: StreamProducer, consumers: Mapping[Channel, ChannelConsumer], feedback: EmailFeedback
+    ) -> Alarms:
+        found = []
+        for channel, consumer in consumers.items():
+            name, look = channel.capitalize(), f"'assistance dead-letters list --channel {channel}' says why."
+            given_up = f"Requests could not be delivered by {channel}. {look} Mend the cause, then redrive."
+            unreached = f"SNS could not write to {channel}'s queue. {look} Mend it, then redrive."
+            found += [
+                self._letters(f"{name}DeadLetters", consumer.dlq, given_up, section="DeadLetters"),
+                self._letters(
+                    f"{name}SubscriptionDeadLetters", consumer.subscription_dlq, unreached,
+                    section="SubscriptionDeadLetters",
+                ),
+            ]  # fmt: skip
+        return [
+            *found,
+            self._letters(
+                "StreamFailures", producer.failures,
+                "The producer failed on stream records for good; the reconciler publishes them. Read both logs, then "
+                "purge the queue.",
+            ),
+            self._letters(
+                "EmailFeedbackFailures", feedback.failures,
+                "An event of SES's could not be dealt with. Mend the cause, invoke the function with requestPayload.",
+            ),
+            self._letters(
+                "EmailFeedbackSubscriptionDeadLetters", feedback.subscription_dlq,
+                "SNS could not hand an event of SES's to Lambda. Mend it, invoke the function with the event.",
+            ),
+        ]  # fmt: skip
+
+    def _of_the_function(self, name: str, function: lambda_.Function) -> Alarms:
+        return [
+            self._alarm(
+                f"{name}Errors", function.metric_errors(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,
+                f"Invocations of {name} end in errors or time out: read its log.",
+                times=2, of=3, section="FunctionErrors",
+            ),
+            self._alarm(
+                f"{name}Throttles", function.metric_throttles(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,
+                f"Lambda turns invocations of {name} away: raise the account's concurrency quota.",
+                times=2, of=3, section="FunctionThrottles",
+            ),
+        ]  # fmt: skip
+
+    def _letters(self, name: str, queue: sqs.Queue, says: str, *, section: str | None = None) -> cloudwatch.Alarm:
+        # Whoever looks at a letter takes it out of sight for a second or two. That may hide it from one sample, but not
+        # from three minutes' samples; one that shows it is enough.
+        visible = queue.metric_approximate_number_of_messages_visible(
+            period=_MINUTE, statistic=cloudwatch.Stats.MAXIMUM
+        )
+        return self._alarm(name, visible, 0, says, of=3, section=section)
+
+    def _reconciler_s(self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM) -> cloudwatch.Metric:
+        """What the reconciler measures at every run: functions/reconciler/handler.py."""
+        return cloudwatch.Metric(
+            namespace=self._namespace,
+            metric_name=name,
+            dimensions_map={"service": "reconciler"},
+            period=Duration.minutes(max(5, 2 * self._config.reconcile_interval_minutes)),
+            statistic=statistic,
+        )
 
     def _alarm(
         self,
         name: str,
         metric: cloudwatch.IMetric,
-        threshold: int,
-        meaning: str,
+        threshold: float,
+        says: str,
         *,
+        times: int = 1,
+        of: int = 1,
+        section: str | None = None,
+        comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
-        minutes: int = 1,
-    ) -> None:
+    ) -> cloudwatch.Alarm:
+        """An alarm that is on while `times` of the last `of` periods were out of bounds."""
         alarm = cloudwatch.Alarm(
             self,
             name,
             metric=metric,
             threshold=threshold,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            evaluation_periods=minutes,
-            datapoints_to_alarm=1,
+            comparison_operator=comparison,
+            evaluation_periods=of,
+            datapoints_to_alarm=times,
             treat_missing_data=missing,
-            alarm_description=f"{meaning} See 'Operate it' in the README.",
+            alarm_description=self._described(says, section or name),
         )
-        alarm.add_alarm_action(actions.SnsAction(self._operators))
-        alarm.add_ok_action(actions.SnsAction(self._operators))
+        self.alarms.append(alarm)
+        return alarm
+
+    def _page(
+        self,
+        name: str,
+        says: str,
+        alarms: Sequence[cloudwatch.Alarm],
+        *,
+        after: Sequence[cloudwatch.Alarm] = (),
+        section: str | None = None,
+    ) -> None:
+        """Notify the operators once while any of the alarms is on, unless one is that comes `after`."""
+        rule = cloudwatch.AlarmRule
+        on = cloudwatch.AlarmState.ALARM
+        any_of = rule.any_of(*(rule.from_alarm(alarm, on) for alarm in alarms))
+        waits = [rule.not_(rule.from_alarm(alarm, on)) for alarm in after]
+        page = cloudwatch.CompositeAlarm(
+            self,
+            name,
+            alarm_rule=rule.all_of(any_of, *waits) if waits else any_of,
+            alarm_description=self._described(f"{says} See which of its alarms are on.", section or name),
+        )
+        page.add_alarm_action(actions.SnsAction(self._operators))
+        page.add_ok_action(actions.SnsAction(self._operators))
+        self.pages.append(page)
+
+    def _described(self, says: str, section: str) -> str:
+        return f"{says} {self._config.runbook_url}#{section.lower()}"

@@ -37,7 +37,7 @@ class Reconciler(Construct):
         consumers: Mapping[Channel, ChannelConsumer],
     ) -> None:
         super().__init__(scope, construct_id)
-        function = PythonFunction(
+        self.function = function = PythonFunction(
             self,
             "Function",
             folder="reconciler",

@@ -10,6 +10,7 @@ from assistance.routing import Channel
 from infra.api import Api
 from infra.channel import ChannelConsumer
 from infra.config import Config
+from infra.dashboard import Dashboard
 from infra.email_consumer import EmailConsumer
 from infra.email_feedback import EmailFeedback
 from infra.encryption import ServicesKey, aws_managed_sns_key
@@ -28,25 +29,27 @@ class AssistanceStack(Stack):
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(scope, construct_id, **kwargs)
         table = Table(self, "Table", config)
-        Api(self, "Api", config=config, table=table)
+        api = Api(self, "Api", config=config, table=table)
         topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=aws_managed_sns_key(self))
         key = ServicesKey(self, "ServicesKey", config)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
-        dlqs = {"StreamFailures": (producer.failures, "The stream gave up publishing; the reconciler takes over.")}
-        consumers: dict[Channel, ChannelConsumer] = {}
-        for channel in Channel:
-            name = channel.capitalize()
-            consumers[channel] = consumer = CONSUMERS[channel](
-                self, f"{name}Consumer", config=config, table=table, topic=topic
+        consumers: dict[Channel, ChannelConsumer] = {
+            channel: CONSUMERS[channel](
+                self, f"{channel.capitalize()}Consumer", config=config, table=table, topic=topic
             )
-            dlqs[f"{name}DeadLetters"] = (consumer.dlq, f"Requests could not be delivered by {channel}.")
-            dlqs[f"{name}SubscriptionDeadLetters"] = (consumer.subscription_dlq, f"SNS can't reach {channel}'s queue.")
+            for channel in Channel
+        }
         feedback = EmailFeedback(
             self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL], key=key
         )
-        dlqs["EmailFeedbackSubscriptionDeadLetters"] = (feedback.subscription_dlq, "SNS can't hand over SES's events.")
-        dlqs["EmailFeedbackFailures"] = (feedback.failures, "An event of SES's could not be dealt with.")
-        Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
-        Monitoring(self, "Monitoring", config=config, topic=topic, dlqs=dlqs, key=key)
+        reconciler = Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
+        monitoring = Monitoring(
+            self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
+            feedback=feedback, reconciler=reconciler, key=key,
+        )  # fmt: skip
+        Dashboard(
+            self, "Dashboard", api=api, producer=producer, consumers=consumers, feedback=feedback,
+            reconciler=reconciler, monitoring=monitoring,
+        )  # fmt: skip
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "TopicArn", value=topic.topic_arn)

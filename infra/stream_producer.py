@@ -19,7 +19,7 @@ class StreamProducer(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         super().__init__(scope, construct_id)
         self.failures = DeadLetterQueue(self, "Failures", config)
-        function = PythonFunction(
+        self.function = function = PythonFunction(
             self,
             "Function",
             folder="stream_producer",

@@ -18,6 +18,7 @@ from api.settings import settings
 from assistance import aws
 from assistance.clock import timestamp, utc_now
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
+from assistance.metrics import Metric, Tally
 from assistance.models import AssistanceRequest, Delivery, RequestRecord, Status
 from assistance.observability import logger
 from assistance.requests import Requests
@@ -45,6 +46,9 @@ def accept() -> Response[str]:
         request, payload_hash=parsed.payload_hash, retention=timedelta(days=settings().retention_days)
     )
     logger.info("accepted", request_id=request.id, topic=request.topic, replayed=accepted.replayed)
+    tally = Tally()
+    tally.add(Metric.REPLAYED if accepted.replayed else Metric.ACCEPTED, topic=request.topic)
+    tally.emit()
     # Relative to the address that was called: it holds whatever stage or base path comes before ours.
     headers = {"Location": f"assistance-requests/{request.id}"}
     if accepted.replayed:

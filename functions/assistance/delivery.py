@@ -39,6 +39,7 @@ from assistance.errors import (
     TableUnavailable,
     TransientFailure,
 )
+from assistance.metrics import Metric, Tally
 from assistance.models import Message, Outgoing, Status
 from assistance.observability import logger
 from assistance.requests import Requests
@@ -84,18 +85,20 @@ class Consumer:
         The records of a batch are attempted side by side, so one slow send holds up no other and the batch takes no
         longer than its slowest send.
         """
+        tally = Tally()
         with ThreadPoolExecutor(self.side_by_side) as pool:
 
             async def attempt(record: SQSRecord) -> None:
-                await asyncio.get_running_loop().run_in_executor(pool, partial(self.process, record, context))
+                await asyncio.get_running_loop().run_in_executor(pool, partial(self.process, record, context, tally))
 
             processor = AsyncBatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
             answer = async_process_partial_response(
                 event=event, record_handler=attempt, processor=processor, context=context
             )
+        tally.emit()
         return dict(answer)
 
-    def process(self, record: SQSRecord, context: LambdaContext) -> None:
+    def process(self, record: SQSRecord, context: LambdaContext, tally: Tally) -> None:
         """Deliver one message. Returns when it may be acknowledged; raises when it must be received again."""
         try:
             message = Message.model_validate_json(record.body)
@@ -104,14 +107,16 @@ class Consumer:
             code = _unreadable(error)
             logger.error("a message does not parse", message_id=record.message_id, error_code=code)
             self._dead_letter(record, code)
+            tally.failed(self.channel, None)
             return
         about = {"request_id": message.request.id, "channel": self.channel}
         try:
-            self._deliver(message, record, context)
+            self._deliver(message, record, context, tally)
         except Superseded as error:
             logger.warning("not sent: delivered on another channel", extra=about | {"error_code": error.code})
         except GaveUp as error:
             logger.error("gave up", extra=about | {"error_code": error.code})
+            tally.failed(self.channel, message.request.topic)
         except TransientFailure as error:
             self._hide(record, error.retry_after or 0)
             logger.warning("will retry", extra=about | {"error_code": error.code})
@@ -127,7 +132,7 @@ class Consumer:
             logger.warning("the delivery item could not be written", extra=about | {"error_code": code})
             raise
 
-    def _deliver(self, message: Message, record: SQSRecord, context: LambdaContext) -> None:
+    def _deliver(self, message: Message, record: SQSRecord, context: LambdaContext, tally: Tally) -> None:
         item = DeliveryItem(
             self.requests.table,
             self.channel,
@@ -138,9 +143,12 @@ class Consumer:
             clock=self.clock,
         )
 
+        sent = False
+
         def send_or_give_up(*, request_id: str) -> str:  # noqa: ARG001
+            nonlocal sent
             try:
-                return self._attempt(message, item)
+                result = self._attempt(message, item, tally)
             except Deferred as error:
                 # However long a provider limits its rate: its queue must not wake up all at once.
                 receive_count = int(record.attributes.approximate_receive_count)
@@ -157,6 +165,8 @@ class Consumer:
             except PermanentFailure as error:
                 self._dead_letter(record, error.code)
                 raise GaveUp(error.code, in_doubt=item.claim.in_doubt) from error
+            sent = True
+            return result
 
         once = idempotent_function(
             send_or_give_up,
@@ -167,8 +177,14 @@ class Consumer:
         )
         once(request_id=message.request.id)
         logger.info("delivered", request_id=message.request.id, channel=self.channel, attempts=item.claim.number)
+        if sent:
+            # A duplicate of what was delivered before gets here too.
+            where: dict[str, Any] = {"channel": self.channel, "topic": message.request.topic}
+            tally.add(Metric.DELIVERED, **where)
+            if message.force is None:
+                tally.took(Metric.ACCEPTED_TO_DELIVERED, message.request.created_at, self.clock(), **where)
 
-    def _attempt(self, message: Message, item: DeliveryItem) -> str:
+    def _attempt(self, message: Message, item: DeliveryItem, tally: Tally) -> str:
         request, claim = message.request, item.claim
         if claim.number > self.retry.attempts:
             # The last attempt that was allowed died without a word.
@@ -177,7 +193,16 @@ class Consumer:
             self._yield_to_other_channel(message)
         if claim.in_doubt:
             logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
-        return self.send(Outgoing(request, in_doubt=claim.in_doubt, fallback=message.fallback, force=message.force))
+        outgoing = Outgoing(request, in_doubt=claim.in_doubt, fallback=message.fallback, force=message.force)
+        attempted = True
+        try:
+            return self.send(outgoing)
+        except Deferred:
+            attempted = False
+            raise
+        finally:
+            if attempted:
+                tally.add(Metric.ATTEMPTS, channel=self.channel, topic=request.topic)
 
     def _yield_to_other_channel(self, message: Message) -> None:
         """Let a fallback and a redrive not both send.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from assistance import tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.errors import TableUnavailable
+from assistance.metrics import Metric, Tally
 from assistance.models import Message, OutboxEntry
 from assistance.observability import logger
 from assistance.requests import Requests
@@ -44,6 +45,11 @@ class Publisher:
                 entry for batch in pool.map(self._publish_batch, batches(_by_trace(entries))) for entry in batch
             ]
             list(pool.map(self._mark_published, published))
+        tally = Tally()
+        for entry in published:
+            for channel in entry.channels:
+                tally.add(Metric.PUBLISHED, channel=channel, topic=entry.request.topic)
+        tally.emit()
         return {entry.request.id for entry in entries} - {entry.request.id for entry in published}
 
     def _publish_batch(self, batch: Sequence[OutboxEntry]) -> list[OutboxEntry]:

@@ -13,6 +13,7 @@ from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
 from assistance.deliveries import Condition, Failure, Item, confirm, delivery_key, fail, request_key
 from assistance.errors import TableUnavailable
+from assistance.metrics import Tally
 from assistance.models import Message, Status
 from assistance.observability import logger
 from assistance.requests import message_for
@@ -102,6 +103,9 @@ class Feedback:
             raise TableUnavailable(error_code(error)) from error
         if failed:
             logger.error("failed after SES had taken it", extra=about)
+            tally = Tally()
+            tally.failed(Channel.EMAIL, message.request.topic)
+            tally.emit()
         else:
             # The letter is one too many. A redrive of it sends nothing that has been delivered.
             logger.warning("the delivery has changed meanwhile", extra=about)

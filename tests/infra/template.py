@@ -22,7 +22,7 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
     "dev": {},
     # Its sender is production's, as when both share an account.
     "staging": {"stage": "staging", **REAL, "create_email_identity": "false"},
-    "production": {"stage": "production", **REAL},
+    "production": {"stage": "production", **REAL, "runbook_url": "https://company.io/assistance/operations.md"},
     "local": {"local": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
 }
 # What a deployer may add to any stage.

@@ -1,6 +1,5 @@
 """What holds for everything in the stack, and for two stacks in one account."""
 
-import json
 import re
 from pathlib import Path
 
@@ -17,15 +16,12 @@ from assistance.schema import (
     TTL,
 )
 from infra.config import PYTHON_VERSION
-from reconciler import handler as reconciler
-from reconciler.ledger import Report
-from reconciler.outbox import Sweep
-from tests.infra.template import REAL, Properties, Template, as_list, synthesized, target
+from tests.infra.template import Template, as_list, synthesized, target
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
-SHARED = {"__init__", "app", "bundle", "channel", "config", "dead_letters", "encryption", "firewall", "monitoring",
-          "python_function", "review", "stack", "table"}  # fmt: skip
+SHARED = {"__init__", "app", "bundle", "channel", "config", "dashboard", "dead_letters", "encryption", "firewall",
+          "monitoring", "python_function", "review", "stack", "table"}  # fmt: skip
 
 
 def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:
@@ -81,72 +77,10 @@ def test_what_ses_says_of_a_mail_reaches_the_function_that_listens(template: Tem
     assert set(destination["MatchingEventTypes"]) == {"bounce", "complaint", "delivery", "reject"}
 
 
-def alarms(template: Template, namespace: str) -> list[Properties]:
-    return [a for a in template.all("AWS::CloudWatch::Alarm").values() if a["Namespace"] == namespace]
-
-
-def test_every_queue_that_something_gives_up_into_raises_an_alarm(template: Template) -> None:
-    alarmed = set()
-    for alarm in alarms(template, "AWS/SQS"):
-        assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
-        assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
-        # A letter that somebody looks at is out of sight for a moment: one sample of several that shows it is enough.
-        assert alarm["DatapointsToAlarm"] == 1 < alarm["EvaluationPeriods"]
-        (dimension,) = alarm["Dimensions"]
-        alarmed.add(target(dimension["Value"]))
-    assert alarmed == template.dead_letter_queues()
-
-
-def test_every_alarm_reaches_the_operators(template: Template) -> None:
-    for alarm in template.all("AWS::CloudWatch::Alarm").values():
-        assert [target(action) for action in alarm["AlarmActions"]] == [operators_topic(template)]
-
-
-def test_every_alarm_on_our_own_metrics_watches_one_that_the_reconciler_emits(
-    template: Template, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, function = template.function("reconciler")
-    environment = function["Environment"]["Variables"]
-    monkeypatch.setattr(reconciler.metrics, "namespace", environment["POWERTOOLS_METRICS_NAMESPACE"])
-    monkeypatch.setattr(reconciler.metrics, "service", environment["POWERTOOLS_SERVICE_NAME"])
-    reconciler.measure(Sweep(), Report())
-    emitted = json.loads(capsys.readouterr().out)
-    (directive,) = emitted["_aws"]["CloudWatchMetrics"]
-    names = {metric["Name"] for metric in directive["Metrics"]}
-    watched = alarms(template, directive["Namespace"])
-    assert {alarm["MetricName"] for alarm in watched} == names - {"OpenRequests"}, "which the dry run shows"
-    for alarm in watched:
-        assert [[d["Name"] for d in alarm["Dimensions"]]] == directive["Dimensions"]
-        assert all(d["Value"] == emitted[d["Name"]] for d in alarm["Dimensions"])
-
-
 def test_every_queue_is_a_channel_s_or_one_to_give_up_into(template: Template) -> None:
     sources = [source["EventSourceArn"] for source in template.all("AWS::Lambda::EventSourceMapping").values()]
     queues = {target(source) for source in sources} & set(template.all("AWS::SQS::Queue"))
     assert queues | template.dead_letter_queues() == set(template.all("AWS::SQS::Queue"))
-
-
-def operators_topic(template: Template) -> str:
-    return str(template.document["Outputs"]["OperatorTopicArn"]["Value"]["Ref"])
-
-
-def test_alarms_reach_the_operators(production: Template) -> None:
-    (mail,) = (s for s in production.all("AWS::SNS::Subscription").values() if s["Protocol"] == "email")
-    assert (target(mail["TopicArn"]), mail["Endpoint"]) == (operators_topic(production), REAL["operator_email"])
-
-
-def test_cloudwatch_may_publish_to_the_operators(template: Template) -> None:
-    # A topic that has a policy has lost the default one, which allows it.
-    statements = [
-        statement
-        for policy in template.all("AWS::SNS::TopicPolicy").values()
-        if operators_topic(template) in map(target, policy["Topics"])
-        for statement in policy["PolicyDocument"]["Statement"]
-    ]
-    assert any(
-        statement["Effect"] == "Allow" and statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-        for statement in statements
-    )
 
 
 @pytest.mark.parametrize(

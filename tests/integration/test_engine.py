@@ -24,6 +24,7 @@ from assistance.errors import (
     TableUnavailable,
     TransientFailure,
 )
+from assistance.metrics import Tally
 from assistance.models import AssistanceRequest, Fallback, Message, Outgoing
 from assistance.requests import Requests
 from assistance.routing import Channel, RetryPolicy, Topic
@@ -119,7 +120,7 @@ class Engine:
     def deliver(self, **about: Any) -> bool:  # noqa: ANN401
         """Hand a message to the consumer. Whether it acknowledged it."""
         try:
-            self.consumer.process(self.record(**about), cast(LambdaContext, Context(30_000)))
+            self.consumer.process(self.record(**about), cast(LambdaContext, Context(30_000)), Tally())
         except (DeliveryError, IdempotencyAlreadyInProgressError):
             return False
         return True

@@ -1,0 +1,80 @@
+"""What is counted: metrics in CloudWatch's embedded format, which are lines in the log and cost no call.
+
+Dimensions are topics and channels, so that nothing personal can be one. Every pair of a name and dimension values is a
+metric that is paid for while it has data: add sparingly.
+"""
+
+from collections import defaultdict
+from contextlib import suppress
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from assistance.observability import logger
+from assistance.routing import Channel, Topic
+
+
+class Metric(StrEnum):
+    """The metrics of the domain. The reconciler has some of its own."""
+
+    ACCEPTED = "Accepted"
+    """Requests, by topic."""
+    REPLAYED = "Replayed"
+    """Calls that repeated an earlier one, by topic."""
+    PUBLISHED = "Published"
+    """Messages that SNS has taken, by channel and topic."""
+    ATTEMPTS = "Attempts"
+    """Attempts at a delivery, by channel and topic."""
+    DELIVERED = "Delivered"
+    """Deliveries, by channel and topic."""
+    FAILED = "Failed"
+    """Deliveries given up, by channel and topic, and by channel."""
+    ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"
+    """How long a customer's request took to reach a human's channel, by channel and topic."""
+
+
+_UNITS: Final = defaultdict(lambda: MetricUnit.Count, {Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds})
+
+
+class Tally:
+    """What one invocation counts. Threads may add to it side by side; nothing of it raises.
+
+    Powertools' own `Metrics` is one set for the whole process, not made for threads, and has one set of dimensions.
+    """
+
+    def __init__(self) -> None:
+        self._values: list[tuple[Metric, float, frozenset[tuple[str, str]]]] = []
+
+    def add(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
+        """Count something. Appending to a list is atomic."""
+        self._values.append((metric, value, frozenset(dimensions.items())))
+
+    def failed(self, channel: Channel, topic: Topic | None) -> None:
+        """Count a delivery that was given up: by channel as well, for the alarm. What does not parse has no topic."""
+        self.add(Metric.FAILED, channel=channel)
+        if topic:
+            self.add(Metric.FAILED, channel=channel, topic=topic)
+
+    def took(self, metric: Metric, since: str, now: datetime, **dimensions: str) -> None:
+        """Count the time since then, unless that is no time to reckon with."""
+        with suppress(TypeError, ValueError):
+            self.add(metric, max((now - datetime.fromisoformat(since)) / timedelta(milliseconds=1), 0), **dimensions)
+
+    def emit(self) -> None:
+        """Write what was counted, one line for each set of dimensions. A metric may be lost, a request never."""
+        try:
+            by_dimensions: defaultdict[frozenset[tuple[str, str]], EphemeralMetrics] = defaultdict(
+                # Without a service, which would be a dimension too.
+                lambda: EphemeralMetrics(service="")
+            )
+            for metric, value, dimensions in self._values:
+                by_dimensions[dimensions].add_metric(metric, _UNITS[metric], value)
+            for dimensions, metrics in by_dimensions.items():
+                for name, dimension in sorted(dimensions):
+                    metrics.add_dimension(name, dimension)
+                metrics.flush_metrics()
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is: what was counted has been done, and must not be done again for that.
+            logger.error("metrics were lost", error_type=type(error).__name__)

@@ -1,0 +1,171 @@
+"""One dashboard: how requests are doing, from the bot to the human, with a row for each channel."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from assistance.metrics import Metric
+from assistance.routing import ROUTES, Channel, Topic
+from infra.api import Api
+from infra.channel import ChannelConsumer
+from infra.email_feedback import EmailFeedback
+from infra.monitoring import Monitoring
+from infra.reconciler import Reconciler
+from infra.stream_producer import StreamProducer
+
+_WIDTH: Final = 24
+_PERIOD: Final = Duration.minutes(5)
+_SUM: Final = cloudwatch.Stats.SUM
+_MAXIMUM: Final = cloudwatch.Stats.MAXIMUM
+_P50: Final = cloudwatch.Stats.percentile(50)
+_P99: Final = cloudwatch.Stats.percentile(99)
+
+
+def topics_of(channel: Channel) -> tuple[Topic, ...]:
+    """The topics whose requests can come by that channel."""
+    return tuple(topic for topic, route in ROUTES.items() if channel in (*route.channels, route.fallback))
+
+
+class Dashboard(Construct):
+    """Alarms on top, then the rows in the order in which a request travels."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        api: Api,
+        producer: StreamProducer,
+        consumers: Mapping[Channel, ChannelConsumer],
+        feedback: EmailFeedback,
+        reconciler: Reconciler,
+        monitoring: Monitoring,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._namespace = Stack.of(self).stack_name
+        functions = {
+            "Api": api.function,
+            "StreamProducer": producer.function,
+            **{f"{channel.capitalize()}Consumer": consumer.function for channel, consumer in consumers.items()},
+            "EmailFeedback": feedback.function,
+            "Reconciler": reconciler.function,
+        }
+        self._dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
+        self._add(
+            cloudwatch.AlarmStatusWidget(title="Pages", alarms=monitoring.pages, width=6, height=6),
+            cloudwatch.AlarmStatusWidget(title="Alarms", alarms=monitoring.alarms, width=18, height=6),
+        )
+        self._add(*self._accepted(api))
+        self._add(*self._published(producer, consumers))
+        for channel, consumer in consumers.items():
+            self._add(*self._delivered(channel, consumer))
+        self._add(*self._accounted_for(), self._errors(functions))
+        CfnOutput(self, "Name", value=self._dashboard.dashboard_name).override_logical_id("DashboardName")
+
+    def _add(self, *widgets: cloudwatch.IWidget) -> None:
+        self._dashboard.add_widgets(*widgets)
+
+    def _accepted(self, api: Api) -> list[cloudwatch.IWidget]:
+        stage = api.rest.deployment_stage
+        by_topic = [
+            self._ours(metric, _SUM, topic=topic) for metric in (Metric.ACCEPTED, Metric.REPLAYED) for topic in Topic
+        ]
+        return [
+            _graph("Requests accepted", by_topic, of=3),
+            _graph(
+                "API calls",
+                [
+                    stage.metric_count(period=_PERIOD, label="calls"),
+                    stage.metric_client_error(period=_PERIOD, label="4xx"),
+                    stage.metric_server_error(period=_PERIOD, label="5xx"),
+                ],
+                of=3,
+            ),
+            _graph(
+                "API latency, ms",
+                [stage.metric_latency(period=_PERIOD, statistic=each, label=each) for each in (_P50, _P99)],
+                of=3,
+            ),
+        ]
+
+    def _published(
+        self, producer: StreamProducer, consumers: Mapping[Channel, ChannelConsumer]
+    ) -> list[cloudwatch.IWidget]:
+        published = [
+            self._ours(Metric.PUBLISHED, _SUM, channel=channel, topic=topic)
+            for channel in consumers
+            for topic in topics_of(channel)
+        ]
+        age = producer.function.metric("IteratorAge", period=_PERIOD, statistic=_MAXIMUM, label="stream, ms behind")
+        return [
+            _graph("Messages published", published, of=3),
+            _graph("Oldest outbox entry, s", [self._reconciler_s("OldestUnpublishedAge")], of=3),
+            _graph("Stream", [age], of=3),
+        ]
+
+    def _delivered(self, channel: Channel, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:
+        topics = topics_of(channel)
+        outcomes = [
+            self._ours(metric, _SUM, channel=channel, topic=topic)
+            for metric in (Metric.DELIVERED, Metric.FAILED, Metric.ATTEMPTS)
+            for topic in topics
+        ]
+        times = [
+            self._ours(Metric.ACCEPTED_TO_DELIVERED, statistic, channel=channel, topic=topic)
+            for statistic in (_P50, _P99)
+            for topic in topics
+        ]
+        queue = [
+            consumer.queue.metric_approximate_number_of_messages_visible(period=_PERIOD, label="waiting"),
+            consumer.queue.metric_approximate_number_of_messages_not_visible(period=_PERIOD, label="hidden"),
+            consumer.dlq.metric_approximate_number_of_messages_visible(period=_PERIOD, label="dead letters"),
+        ]
+        oldest = consumer.queue.metric_approximate_age_of_oldest_message(period=_PERIOD, label="oldest, s")
+        return [
+            _graph(f"{channel}: deliveries", outcomes, of=4),
+            _graph(f"{channel}: accepted to delivered, ms", times, of=4),
+            _graph(f"{channel}: messages", queue, of=4),
+            _graph(f"{channel}: oldest message", [oldest], of=4),
+        ]
+
+    def _accounted_for(self) -> list[cloudwatch.IWidget]:
+        names = ("OpenRequests", "LostRequests", "StuckDeliveries")
+        return [
+            _graph("Not ended", [self._reconciler_s(name) for name in names], of=3),
+            _graph("Oldest open request, s", [self._reconciler_s("OldestOpenAge")], of=3),
+        ]
+
+    @staticmethod
+    def _errors(functions: Mapping[str, lambda_.Function]) -> cloudwatch.IWidget:
+        errors = [function.metric_errors(period=_PERIOD, label=name) for name, function in functions.items()]
+        return _graph("Errors", errors, of=3)
+
+    def _ours(self, metric: Metric, statistic: str, **dimensions: str) -> cloudwatch.Metric:
+        qualifier = "" if statistic == _SUM else f" {statistic}"
+        return cloudwatch.Metric(
+            namespace=self._namespace,
+            metric_name=metric,
+            dimensions_map=dimensions,
+            period=_PERIOD,
+            statistic=statistic,
+            label=f"{metric} {' '.join(dimensions.values())}{qualifier}",
+        )
+
+    def _reconciler_s(self, name: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace=self._namespace,
+            metric_name=name,
+            dimensions_map={"service": "reconciler"},
+            period=_PERIOD,
+            statistic=_MAXIMUM,
+            label=name,
+        )
+
+
+def _graph(title: str, metrics: Iterable[cloudwatch.IMetric], *, of: int) -> cloudwatch.GraphWidget:
+    """One of that many graphs in a row."""
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_WIDTH // of, height=5)

@@ -1,0 +1,360 @@
+"""Alarms that can go off, on metrics that exist, and that somebody is told of once and knows what to do about."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from typer.main import get_command
+
+from assistance.metrics import Metric
+from assistance.routing import Channel, Topic
+from cli.app import app as cli
+from infra.dashboard import topics_of
+from local.slack_server import SlackServer
+from tests.emf import Series, emitted
+from tests.infra.template import REAL, VARIANTS, Properties, Template, synthesized, target
+from tests.integration.cloud import Cloud, cloud
+from tests.integration.conftest import forget
+from tests.integration.test_email_feedback import feedback
+
+ROOT = Path(__file__).parents[2]
+RUNBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
+
+
+class Documented(NamedTuple):
+    """What a provider's page says of its namespace, and the type of the resource that each dimension names."""
+
+    source: str
+    metrics: frozenset[str]
+    dimensions: frozenset[frozenset[str]]
+    names: Mapping[str, str]
+
+
+def documented(source: str, metrics: str, dimensions: str, **names: str) -> Documented:
+    sets = frozenset(frozenset(each.split("+")) for each in dimensions.split())
+    return Documented(source, frozenset(metrics.split()), sets, names)
+
+
+# Standard queues and topics, functions, and REST APIs without detailed metrics; what is of no use here is left out.
+PROVIDERS = {
+    "AWS/SQS": documented(
+        "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html",
+        """ApproximateAgeOfOldestMessage ApproximateNumberOfMessagesDelayed ApproximateNumberOfMessagesNotVisible
+        ApproximateNumberOfMessagesVisible NumberOfEmptyReceives NumberOfMessagesDeleted NumberOfMessagesReceived
+        NumberOfMessagesSent SentMessageSize""",
+        "QueueName",
+        QueueName="AWS::SQS::Queue",
+    ),
+    "AWS/SNS": documented(
+        "https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html",
+        """NumberOfMessagesPublished NumberOfNotificationsDelivered NumberOfNotificationsFailed
+        NumberOfNotificationsFilteredOut NumberOfNotificationsFilteredOut-MessageAttributes
+        NumberOfNotificationsFilteredOut-MessageBody NumberOfNotificationsFilteredOut-InvalidAttributes
+        NumberOfNotificationsFilteredOut-NoMessageAttributes NumberOfNotificationsFilteredOut-InvalidMessageBody
+        NumberOfNotificationsRedrivenToDlq NumberOfNotificationsFailedToRedriveToDlq PublishSize""",
+        "TopicName",
+        TopicName="AWS::SNS::Topic",
+    ),
+    "AWS/Lambda": documented(
+        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html",
+        """Invocations Errors DeadLetterErrors DestinationDeliveryFailures Throttles Duration IteratorAge
+        PostRuntimeExtensionsDuration ConcurrentExecutions AsyncEventsReceived AsyncEventAge AsyncEventsDropped""",
+        "FunctionName FunctionName+Resource FunctionName+Resource+ExecutedVersion",
+        FunctionName="AWS::Lambda::Function",
+    ),
+    "AWS/ApiGateway": documented(
+        "https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html",
+        "4XXError 5XXError CacheHitCount CacheMissCount Count IntegrationLatency Latency",
+        "ApiName ApiName+Stage",
+        ApiName="AWS::ApiGateway::RestApi",
+        Stage="AWS::ApiGateway::Stage",
+    ),
+}
+
+
+class Watched(NamedTuple):
+    """A metric, and the alarm or the graph that looks at it. A dimension's value may be `${a logical id}`."""
+
+    by: str
+    namespace: str
+    name: str
+    dimensions: frozenset[tuple[str, str]]
+
+
+def text_of(value: Any) -> str:  # noqa: ANN401
+    """A value of the template, with `${logical id}` for what CloudFormation fills in."""
+    if isinstance(value, str):
+        return value
+    if "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return str(separator).join(text_of(part) for part in parts)
+    return f"${{{target(value)}}}"
+
+
+def called(logical_id: str) -> str:
+    """The name of an alarm or a page, without what the CDK adds to make a logical id of it."""
+    return re.sub(r"^Monitoring(.*).{8}$", r"\1", logical_id)
+
+
+def alarms(template: Template) -> dict[str, Properties]:
+    return template.all("AWS::CloudWatch::Alarm")
+
+
+def graphs(template: Template) -> Iterator[tuple[str, list[Any]]]:
+    dashboard = json.loads(text_of(template.only("AWS::CloudWatch::Dashboard")["DashboardBody"]))
+    for widget in dashboard["widgets"]:
+        if widget["type"] == "metric":
+            for metric in widget["properties"]["metrics"]:
+                yield widget["properties"]["title"], [part for part in metric if isinstance(part, str)]
+
+
+def watched(template: Template) -> Iterator[Watched]:
+    for by, alarm in alarms(template).items():
+        dimensions = frozenset((each["Name"], text_of(each["Value"])) for each in alarm["Dimensions"])
+        yield Watched(by, alarm["Namespace"], alarm["MetricName"], dimensions)
+    for by, (namespace, name, *rest) in graphs(template):
+        yield Watched(by, namespace, name, frozenset(zip(rest[::2], rest[1::2], strict=True)))
+
+
+def all_the_way(running: Cloud) -> None:
+    """From the outbox to the channels, and by the fallback if need be."""
+    for _ in Channel:
+        running.produce()
+        for channel in Channel:
+            running.consume_until_quiet(channel)
+
+
+@pytest.fixture(scope="module")
+def ours() -> set[Series]:
+    """What the real handlers emit in the life of a few requests."""
+    dev = synthesized("dev")
+    namespaces = {
+        function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
+        for function in dev.all("AWS::Lambda::Function").values()
+    }
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(StringIO()) as log,
+        SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
+        cloud(slack.url) as running,
+    ):
+        _, reconciler = dev.function("reconciler")
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        patch.setenv("POWERTOOLS_METRICS_NAMESPACE", *namespaces)
+        patch.setenv("POWERTOOLS_SERVICE_NAME", reconciler["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"])
+        forget()
+        for fault in ("none", "status"):
+            slack.fail(fault, status=503)
+            for topic in Topic:
+                running.post(topic, Idempotency_Key=f"{topic} {fault}")
+                request_id = running.post(topic, Idempotency_Key=f"{topic} {fault}")
+                all_the_way(running)
+                reached = {each["channel"]: each["status"] for each in running.show(request_id)["deliveries"]}
+                if reached.get("email") == "delivered":
+                    feedback(running, "bounce", request_id)
+                all_the_way(running)
+        running.reconcile()
+    return set(emitted(log.getvalue()))
+
+
+def test_what_is_watched_is_emitted_by_us_or_documented_by_its_provider(template: Template, ours: set[Series]) -> None:
+    emitted_by_us = {(series.name, series.dimensions) for series in ours}
+    for metric in watched(template):
+        if metric.namespace == template.stack_name:
+            assert (metric.name, metric.dimensions) in emitted_by_us, metric
+            continue
+        provider = PROVIDERS[metric.namespace]
+        assert metric.name in provider.metrics, (metric, provider.source)
+        assert {name for name, _ in metric.dimensions} in provider.dimensions, (metric, provider.source)
+        for name, value in metric.dimensions:
+            assert value in named(template, provider.names[name]), metric
+
+
+def named(template: Template, kind: str) -> set[str]:
+    """What a dimension may hold that names a resource of this type: its logical id, or the name it was given."""
+    resources = template.all(kind)
+    given = {value for properties in resources.values() for key, value in properties.items() if key == "Name"}
+    return {f"${{{name}}}" for name in resources} | {value for value in given if isinstance(value, str)}
+
+
+def test_what_we_emit_is_watched(ours: set[Series]) -> None:
+    dev = synthesized("dev")
+    assert {series.namespace for series in ours} == {dev.stack_name}
+    assert {series.name for series in ours} >= set(Metric)
+    looked_at = {(metric.name, metric.dimensions) for metric in watched(dev) if metric.namespace == dev.stack_name}
+    assert {(series.name, series.dimensions) for series in ours} == looked_at
+
+
+def test_the_dashboard_has_a_row_for_every_channel_and_what_its_topics_count(template: Template) -> None:
+    shown = {(title, tuple(parts)) for title, parts in graphs(template)}
+    for channel in Channel:
+        for topic in topics_of(channel):
+            wanted = ("channel", str(channel), "topic", str(topic))
+            names = {parts[1] for title, parts in shown if title.startswith(f"{channel}: ") and parts[2:] == wanted}
+            assert names >= {Metric.DELIVERED, Metric.FAILED, Metric.ATTEMPTS, Metric.ACCEPTED_TO_DELIVERED}
+
+
+def test_every_queue_that_something_gives_up_into_raises_an_alarm(template: Template) -> None:
+    alarmed = set()
+    for alarm in alarms(template).values():
+        if alarm["MetricName"] != "ApproximateNumberOfMessagesVisible":
+            continue
+        assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+        # A letter that somebody looks at is out of sight for a moment: one sample of several that shows it is enough.
+        assert alarm["DatapointsToAlarm"] == 1 < alarm["EvaluationPeriods"]
+        (dimension,) = alarm["Dimensions"]
+        alarmed.add(target(dimension["Value"]))
+    assert alarmed == template.dead_letter_queues()
+
+
+def test_every_function_and_every_channel_is_watched(template: Template) -> None:
+    seen = {
+        (alarm["MetricName"], target(dimension["Value"]))
+        for alarm in alarms(template).values()
+        for dimension in alarm["Dimensions"]
+        if isinstance(dimension["Value"], dict)
+    }
+    for function in template.all("AWS::Lambda::Function"):
+        assert {("Errors", function), ("Throttles", function)} <= seen
+    assert ("IteratorAge", template.function("stream_producer")[0]) in seen
+    for channel in Channel:
+        queue = target(template.event_source(f"{channel}_consumer")["EventSourceArn"])
+        assert ("ApproximateAgeOfOldestMessage", queue) in seen
+
+
+def test_no_news_of_the_reconciler_is_bad_news_and_of_all_others_good(template: Template) -> None:
+    silence = {name for name, alarm in alarms(template).items() if alarm["TreatMissingData"] == "breaching"}
+    (silent,) = silence
+    assert "ReconcilerSilent" in silent
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+def pages(template: Template) -> dict[str, Properties]:
+    return template.all("AWS::CloudWatch::CompositeAlarm")
+
+
+def rule_of(page: Properties) -> str:
+    return text_of(page["AlarmRule"])
+
+
+def on(template: Template, *going_off: str) -> set[str]:
+    """The pages that are on while the alarms of these names are."""
+    names = [name for name in alarms(template) if called(name) in going_off]
+    assert len(names) == len(going_off)
+    found = set()
+    for name, page in pages(template).items():
+        rule = re.sub(r'ALARM\("\$\{(\w+)\}"\)', lambda match: str(match[1] in names), rule_of(page))
+        expression = rule.replace("AND", "and").replace("OR", "or").replace("NOT", "not")
+        assert re.fullmatch(r"(?:and|or|not|True|False|[() ])+", expression)
+        if eval(expression):  # noqa: S307
+            found.add(called(name))
+    return found
+
+
+def test_every_alarm_pages_and_only_by_its_page(template: Template) -> None:
+    for name, alarm in alarms(template).items():
+        assert not alarm.get("AlarmActions"), name
+        assert len(on(template, called(name))) == 1
+
+
+def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Template) -> None:
+    for page in pages(template).values():
+        for actions in (page["AlarmActions"], page["OKActions"]):
+            assert [target(action) for action in actions] == [operators_topic(template)]
+
+
+@pytest.mark.parametrize(
+    ("outage", "page"),
+    [
+        (["SlackDeliveriesFailed", "SlackOldestMessage", "SlackDeadLetters", "OldestOpenAge"], "SlackNotDelivering"),
+        (["EmailDeliveriesFailed", "EmailDeadLetters", "EmailConsumerErrors"], "EmailNotDelivering"),
+        (["SlackDeadLetters", "EmailFeedbackFailures"], "LettersWaiting"),
+        (["OldestUnpublishedAge", "StreamProducerErrors", "OldestOpenAge", "StreamFailures"], "RequestsNotPublished"),
+        (
+            ["ApiErrorRate", "ApiErrors", "ApiLatency", "ReconcilerSilent", "ReconcilerErrors", "StreamIteratorAge"]
+            + [f"{channel}{what}" for channel in ("Slack", "Email") for what in ("OldestMessage", "DeliveriesFailed")],
+            "RequestsNotAccepted",
+        ),
+    ],
+    ids=["Slack is down", "SES is down", "nothing is, any more", "SNS is down", "the table is down"],
+)
+def test_one_outage_pages_once(template: Template, outage: list[str], page: str) -> None:
+    assert on(template, *outage) == {page}
+
+
+def test_a_second_outage_pages_while_letters_of_the_first_wait(template: Template) -> None:
+    assert on(template, "SlackDeadLetters", "SlackDeliveriesFailed") == {"SlackNotDelivering"}
+    assert on(template, "SlackDeliveriesFailed", "EmailDeliveriesFailed") == {
+        "SlackNotDelivering", "EmailNotDelivering",
+    }  # fmt: skip
+
+
+def operators_topic(template: Template) -> str:
+    return str(template.document["Outputs"]["OperatorTopicArn"]["Value"]["Ref"])
+
+
+def test_the_operators_get_mail(production: Template) -> None:
+    (mail,) = (s for s in production.all("AWS::SNS::Subscription").values() if s["Protocol"] == "email")
+    assert (target(mail["TopicArn"]), mail["Endpoint"]) == (operators_topic(production), REAL["operator_email"])
+
+
+def test_cloudwatch_may_publish_to_the_operators(template: Template) -> None:
+    # A topic that has a policy has lost the default one, which allows it.
+    statements = [
+        statement
+        for policy in template.all("AWS::SNS::TopicPolicy").values()
+        if operators_topic(template) in map(target, policy["Topics"])
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    assert any(
+        statement["Effect"] == "Allow" and statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+        for statement in statements
+    )
+
+
+# --- the runbook -------------------------------------------------------------------------------------------------
+
+
+def links(template: Template) -> list[tuple[str, str]]:
+    """The page and the section that each alarm links to."""
+    both = (*alarms(template).values(), *pages(template).values())
+    found = [alarm["AlarmDescription"].rsplit(" ", 1)[1].partition("#") for alarm in both]
+    return [(page, section) for page, _, section in found]
+
+
+def test_every_alarm_has_its_section_and_every_section_its_alarm(template: Template) -> None:
+    sections = [heading.lower() for heading in re.findall(r"^### (\w+)$", RUNBOOK, re.MULTILINE)]
+    assert sorted({section for _, section in links(template)}) == sorted(sections)
+
+
+def test_the_link_leads_where_the_deployer_says_and_to_the_repository_otherwise() -> None:
+    wanted = VARIANTS["production"]["runbook_url"]
+    assert {page for page, _ in links(synthesized("production"))} == {wanted}
+    ((page,),) = [{page for page, _ in links(synthesized("dev"))}]
+    assert (ROOT / page).is_file()
+
+
+def test_the_runbook_names_every_page_and_every_metric() -> None:
+    dev = synthesized("dev")
+    for name in pages(dev):
+        assert f"`{called(name)}`" in RUNBOOK
+    assert all(f"`{metric.name}`" in RUNBOOK for metric in watched(dev) if metric.namespace == dev.stack_name)
+
+
+def test_the_commands_that_the_runbook_and_the_alarms_name_exist() -> None:
+    dev = synthesized("dev")
+    says = " ".join([RUNBOOK, *(alarm["AlarmDescription"] for alarm in alarms(dev).values())])
+    named_there = re.findall(r"[`']assistance ([a-z-]+)(?: ([a-z-]+))?", says)
+    assert named_there
+    for first, second in named_there:
+        command: Any = get_command(cli).commands[first]  # type: ignore[attr-defined]
+        if second and hasattr(command, "commands"):
+            assert second in command.commands

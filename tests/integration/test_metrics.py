@@ -1,0 +1,123 @@
+"""What is counted, read from the log of the real handlers."""
+
+from collections.abc import Callable
+from threading import Barrier
+
+import pytest
+
+from assistance.clock import utc_now
+from assistance.metrics import Metric, Tally
+from assistance.routing import Channel
+from local.slack_server import SlackServer
+from slack_consumer import handler as slack_consumer
+from tests.emf import emitted
+from tests.integration.cloud import Cloud
+
+Count = Callable[[], dict[str, float]]
+BATCH = 10
+
+
+@pytest.fixture
+def count(capsys: pytest.CaptureFixture[str]) -> Count:
+    """The sums of what has been counted since the last look, without the times."""
+
+    def sums() -> dict[str, float]:
+        found = emitted(capsys.readouterr().out)
+        assert all(value >= 0 for values in found.values() for value in values)
+        return {
+            series.label: sum(values) for series, values in found.items() if series.name != Metric.ACCEPTED_TO_DELIVERED
+        }
+
+    return sums
+
+
+def test_a_request_is_counted_once_at_every_step(
+    stack: Cloud, count: Count, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for topic in ("sales", "pricing"):
+        stack.post(topic)
+    assert count() == {"Accepted sales": 1, "Accepted pricing": 1}
+    records = stack.stream_records()
+    stack.produce(records)
+    assert count() == {"Published slack sales": 1, "Published email pricing": 1}
+    stack.consume_until_quiet(Channel.SLACK)
+    found = {series.label: len(values) for series, values in emitted(capsys.readouterr().out).items()}
+    assert found == {"Attempts slack sales": 1, "Delivered slack sales": 1, "AcceptedToDelivered slack sales": 1}
+    stack.produce(records)
+    stack.consume_until_quiet(Channel.SLACK)
+    assert count() == {"Published slack sales": 1, "Published email pricing": 1}, "a duplicate delivers nothing"
+
+
+def test_a_repeated_call_is_told_from_a_new_request(stack: Cloud, count: Count) -> None:
+    for _ in range(3):
+        stack.post("sales", Idempotency_Key="same")
+    assert count() == {"Accepted sales": 1, "Replayed sales": 2}
+
+
+def test_an_outage_is_counted_as_attempts_and_one_failure_and_the_fallback_as_a_delivery(
+    stack: Cloud, slack: SlackServer, count: Count
+) -> None:
+    slack.fail("status", status=503)
+    stack.post("sales")
+    stack.produce()
+    count()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert count() == {"Attempts slack sales": 3, "Failed slack": 1, "Failed slack sales": 1}
+    stack.produce()
+    stack.consume_until_quiet(Channel.EMAIL)
+    assert count() == {"Published email sales": 1, "Attempts email sales": 1, "Delivered email sales": 1}
+
+
+def test_what_slack_turns_away_unseen_is_no_attempt(stack: Cloud, slack: SlackServer, count: Count) -> None:
+    stack.post("sales")
+    stack.produce()
+    count()
+    slack.fail("status", status=429)
+    stack.consume(Channel.SLACK)
+    assert count() == {}
+
+
+def test_a_message_that_nobody_can_read_is_a_failure_of_its_channel(stack: Cloud, count: Count) -> None:
+    stack.post("sales")
+    stack.produce()
+    (record,) = stack.receive(Channel.SLACK)
+    count()
+    stack.consume(Channel.SLACK, [{**record, "body": "no json"}])
+    assert count() == {"Failed slack": 1}
+
+
+def test_ten_attempts_side_by_side_are_all_counted(stack: Cloud, count: Count, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(BATCH):
+        stack.post("sales")
+    stack.produce()
+    count()
+    together = Barrier(BATCH, timeout=30)
+    post = slack_consumer.call
+
+    def all_at_once(method: object) -> object:
+        together.wait()
+        return post(method)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(slack_consumer, "call", all_at_once)
+    stack.consume(Channel.SLACK)
+    assert count() == {"Attempts slack sales": BATCH, "Delivered slack sales": BATCH}
+
+
+def test_a_metric_that_cannot_be_written_costs_no_request(
+    stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("POWERTOOLS_METRICS_NAMESPACE")
+    request_id = stack.post("sales")
+    assert stack.produce() == []
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "delivered"
+    assert len(slack.messages) == 1
+    assert "metrics were lost" in caplog.messages
+
+
+def test_an_impossible_time_is_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    for since in ("2026-01-31T09:30:00", "yesterday"):
+        tally.took(Metric.ACCEPTED_TO_DELIVERED, since, utc_now(), channel="slack")
+    tally.emit()
+    assert capsys.readouterr().out == ""
