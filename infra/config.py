@@ -104,6 +104,10 @@ class Config(BaseModel):
     runbook_url: str = Field(
         "docs/operations.md", pattern=r"^\S+$", description="Where docs/operations.md can be opened: alarms link to it."
     )
+    alarms: bool = Field(
+        True,  # noqa: FBT003
+        description="Whether there are alarms and a dashboard. They are most of what a stage costs at rest.",
+    )
     retention_days: int = Field(90, ge=30, description="How long a request is kept: longer than any dead letter.")
     grace_seconds: int = Field(60, ge=1, description="How long the stream has before the reconciler publishes.")
     reconcile_interval_minutes: int = Field(1, ge=1, le=60, description="How often the reconciler runs.")

@@ -43,13 +43,14 @@ class AssistanceStack(Stack):
             self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL], key=key
         )
         reconciler = Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
-        monitoring = Monitoring(
-            self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
-            feedback=feedback, reconciler=reconciler, key=key,
-        )  # fmt: skip
-        Dashboard(
-            self, "Dashboard", api=api, producer=producer, consumers=consumers, feedback=feedback,
-            reconciler=reconciler, monitoring=monitoring,
-        )  # fmt: skip
+        if config.alarms:
+            monitoring = Monitoring(
+                self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
+                feedback=feedback, reconciler=reconciler, key=key,
+            )  # fmt: skip
+            Dashboard(
+                self, "Dashboard", api=api, producer=producer, consumers=consumers, feedback=feedback,
+                reconciler=reconciler, monitoring=monitoring,
+            )  # fmt: skip
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "TopicArn", value=topic.topic_arn)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +42,8 @@ POLLS_A_MINUTE: Final = 5 * 60 // 20
 READ_UNITS: Final = {"Query": 0.5, "GetItem": 1.0, "BatchGetItem": 1.0}
 WRITE_UNITS: Final = {"PutItem": 1.0, "UpdateItem": 1.0, "DeleteItem": 1.0}
 SQS_REQUESTS: Final = {"GetQueueAttributes": 1.0, "ReceiveMessage": 1.0, "ChangeMessageVisibility": 1.0}
+
+OPTIONAL: Final = ("Metrics under alarm", "Composite alarms", "Dashboards")
 
 # Types that cost nothing while nobody uses them, or whose cost is counted from what they do.
 FREE: Final = re.compile(
@@ -161,13 +163,18 @@ def _interval(template: Template) -> int:
 def render() -> str:
     """The table, for production with the defaults."""
     priced = [row for row in rows(synthesized("production"), idle_run()) if row.count]
-    full, reduced = sum(row.full for row in priced), sum(row.reduced for row in priced)
     lines = (f"| {row.what} | {_count(row.count)} | {_money(row.full)} | {_money(row.reduced)} |\n" for row in priced)
     return (
         "| in a month | how many | list price | after the free tier |\n|---|--:|--:|--:|\n"
         + "".join(lines)
-        + f"| **In all** | | **{_money(full)}** | **{_money(reduced)}** |\n"
+        + _total("In all", priced)
+        + _total("With `alarms` set to `false`", [row for row in priced if row.what not in OPTIONAL])
     )
+
+
+def _total(what: str, priced: Sequence[Row]) -> str:
+    full, reduced = sum(row.full for row in priced), sum(row.reduced for row in priced)
+    return f"| **{what}** | | **{_money(full)}** | **{_money(reduced)}** |\n"
 
 
 def _count(count: float) -> str:

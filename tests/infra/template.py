@@ -31,7 +31,8 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "stage": "production", **REAL, "access_logs": "account_role", "waf": "true", "quota_per_day": "10000",
         "api_keys": "1,2",
     },
-    "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false"},
+    "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
+                "alarms": "false"},
 }  # fmt: skip
 
 
