@@ -23,11 +23,11 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test soak mutants lint checkov format lock audit licences workflows vulnerabilities \
+.PHONY: help install node run demo test soak mutants lint checkov format docs lock audit licences workflows vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 .tools/bin/uv:
 	@echo 'Installing uv into .tools …'
@@ -84,6 +84,11 @@ checkov: node install ## Have checkov read the template of each stage; fetches c
 format: install ## Format the code
 	$(RUN) -m ruff check --fix
 	$(RUN) -m ruff format
+
+docs: install ## Write the pages that are made from the code
+	PYTHONPATH=functions $(RUN) -m tests.failures_page
+	PYTHONPATH=functions $(RUN) -m tests.at_rest
+	PYTHONPATH=functions $(RUN) -m api.openapi > docs/openapi.json
 
 lock: ## Lock what pyproject.toml and package.json ask for
 	$(UV) lock

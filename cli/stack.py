@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +14,7 @@ from assistance.aws import error_code
 from assistance.requests import Requests
 from assistance.routing import Channel
 from cli.errors import Failure
-from reconciler.ledger import Balance, Ledger
+from reconciler.ledger import Balance, balance_of
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -59,8 +58,7 @@ class Stack:
 
     def balance(self) -> Balance:
         """The ledger's balance, as the last sweep left it."""
-        never = timedelta(0)
-        return Ledger(self.requests(), self.sqs(), {}, retention=never, overdue=never).balance()
+        return balance_of(self.requests())
 
     def queue_url(self, channel: Channel) -> str:
         """The channel's queue."""

@@ -65,7 +65,6 @@ class PythonFunction(lambda_.Function):
         config: Config,
         timeout: Duration,
         environment: dict[str, str],
-        memory_size: int = 512,
         traced: bool = True,
     ) -> None:
         # The construct does not exist yet, so the group and the role are its siblings.
@@ -82,7 +81,7 @@ class PythonFunction(lambda_.Function):
             code=_code(scope, folder, config.python_version),
             handler=f"{folder}.handler.lambda_handler",
             timeout=timeout,
-            memory_size=memory_size,
+            memory_size=512,
             role=role,
             log_group=group,
             tracing=lambda_.Tracing.ACTIVE if traced and config.tracing else lambda_.Tracing.DISABLED,

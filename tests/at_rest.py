@@ -1,6 +1,6 @@
 """What a stage costs without traffic: the README's table, computed from the template and from a run of the reconciler.
 
-PYTHONPATH=functions .venv/bin/python -m tests.at_rest
+`make docs` writes it.
 """
 
 import io
@@ -25,7 +25,7 @@ from tests.integration.cloud import cloud
 from tests.integration.conftest import forget
 
 README: Final = Path(__file__).resolve().parent.parent / "README.md"
-START: Final = "<!-- Written by: PYTHONPATH=functions .venv/bin/python -m tests.at_rest -->\n"
+START: Final = "<!-- Written by: make docs -->\n"
 END: Final = "<!-- /at rest -->\n"
 
 MINUTES: Final = 730 * 60

@@ -27,6 +27,7 @@ from assistance.schema import (
     PARTITION_KEY,
     REQUEST,
     SORT_KEY,
+    TOPIC,
     TRACE,
     TTL,
     shard,
@@ -45,7 +46,7 @@ def plain(item: Item) -> Item:
 def request_of(item: Item) -> AssistanceRequest:
     """The request that a request item holds. Raises `KeyError` or `ValueError` if it holds none."""
     return AssistanceRequest(
-        id=item[PARTITION_KEY], topic=item["topic"], description=item["description"], created_at=item[CREATED_AT]
+        id=item[PARTITION_KEY], topic=item[TOPIC], description=item["description"], created_at=item[CREATED_AT]
     )
 
 
@@ -100,7 +101,7 @@ class Requests:
         """
         item: dict[str, Any] = {
             **request_key(request.id),
-            "topic": request.topic,
+            TOPIC: request.topic,
             "description": request.description,
             CREATED_AT: request.created_at,
             "payload_hash": payload_hash,

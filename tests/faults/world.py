@@ -31,6 +31,7 @@ from assistance.observability import logger
 from assistance.routing import ROUTES, Channel, Topic
 from assistance.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
+from reconciler.ledger import balance_of
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
 from tests.integration.cloud import Cloud, Context, cloud
 from tests.integration.conftest import forget
@@ -41,7 +42,7 @@ REGION: Final = "us-east-1"
 START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VISIBILITY: Final = 180
 QUEUE_RETENTION: Final = 4 * 86_400
-"""As in infra/channel.py."""
+"""As in infra/config.py."""
 ATTEMPTS: Final = 3
 ENVIRONMENT: Final = {
     "RETRY_ATTEMPTS": str(ATTEMPTS),
@@ -251,7 +252,7 @@ class World:
             handler = self.cloud.handler(f"{channel}_consumer")
             answer = self.invoke(lambda: handler({"Records": records}, self.cloud.context))
         if answer is None or self.breaker.strikes > strikes:
-            # The one window that design.md leaves open: SES took it, and we could not write it down.
+            # The one window that the README leaves open: SES took it, and we could not write it down.
             self.mails_in_doubt.update((self.mails() - mails).keys())
         if answer is None:
             return True
@@ -367,7 +368,7 @@ class World:
     @staticmethod
     def check_balance() -> None:
         """The law of conservation, as the last sweep has written it down."""
-        balance = importlib.import_module("reconciler.handler").ledger().balance()
+        balance = balance_of(importlib.import_module("reconciler.handler").requests())
         accepted, ended = sum(balance.accepted.values()), sum(balance.ended.values())
         assert accepted == ended + len(balance.open), balance
 

@@ -5,7 +5,7 @@ from tests.infra.template import Template
 
 
 def test_the_readme_says_what_a_stage_costs_at_rest() -> None:
-    assert README.read_text("utf-8") == page(), "run: PYTHONPATH=functions .venv/bin/python -m tests.at_rest"
+    assert README.read_text("utf-8") == page(), "run: make docs"
 
 
 def test_every_resource_is_known_to_cost_something_or_nothing(template: Template) -> None:

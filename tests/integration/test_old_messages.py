@@ -15,6 +15,7 @@ from assistance.routing import Channel
 from assistance.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
 from local.slack_server import SlackServer
 from reconciler import handler as reconciler
+from reconciler.ledger import balance_of
 from tests.integration.cloud import Cloud
 from tests.integration.test_path import emails, fail_on_slack
 
@@ -93,7 +94,7 @@ def test_an_old_ledger_still_balances(stack: Cloud, path: Path) -> None:
     old = {name: TypeDeserializer().deserialize(value) for name, value in read(path).items()}
     stack.table.put_item(Item=old)
     stack.reconcile()
-    balance = reconciler.ledger().balance()
+    balance = balance_of(reconciler.requests())
     assert balance.accepted == old["accepted"]
     # None of them is in this table.
     assert balance.ended["forgotten"] == len(old["open"])
