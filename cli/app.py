@@ -79,7 +79,9 @@ def resend(
     render.audit("forced send", act=act, request_id=record.request.id, channel=channel, operator=_operator(stack))
     fallback = record.fallback if record.fallback and record.fallback.channel is channel else None
     message = Message(request=record.request, fallback=fallback, force=act)
-    stack.sqs().send_message(QueueUrl=stack.queue_url(channel), MessageBody=message.model_dump_json(exclude_none=True))
+    # Escaped, as the publisher does it: SQS refuses some characters.
+    body = message.model_dump_json(exclude_none=True, ensure_ascii=True)
+    stack.sqs().send_message(QueueUrl=stack.queue_url(channel), MessageBody=body)
     render.console().print(f"Sent to {channel}'s queue. The act is {act}; 'assistance status {request_id}' shows it.")
 
 

@@ -1,7 +1,6 @@
 """Dead letters: found without being consumed, then redriven or discarded."""
 
 import json
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -138,8 +137,8 @@ def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[Letter]) -> list[
         answer = sqs.send_message_batch(
             QueueUrl=stack.queue_url(readable[0][0].queue.channel),
             Entries=[
-                {"Id": str(index), "MessageBody": _body(each, message)}
-                for index, (each, message) in enumerate(readable)
+                {"Id": str(index), "MessageBody": unwrapped(each.letter.body)}
+                for index, (each, _) in enumerate(readable)
             ],
         )
     except AWS_ERRORS as error:
@@ -151,14 +150,6 @@ def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[Letter]) -> list[
         Outcome(done.letter, done.problem and f"sent, but its letter is still there ({done.problem}): redrive it again")
         for done in _delete(sqs, sent)
     ]
-
-
-def _body(letter: Letter, message: Message) -> str:
-    """What to send. A forced message counts once, so its redrive is a new act: the same one however often it runs."""
-    if message.force is None:
-        return _unwrapped(letter.letter.body)
-    act = uuid.uuid5(uuid.NAMESPACE_OID, f"{message.force}/{letter.id}")
-    return message.model_copy(update={"force": str(act)}).model_dump_json()
 
 
 def _delete(sqs: "SQSClient", letters: Sequence[Letter]) -> list[Outcome]:
@@ -177,12 +168,12 @@ def _delete(sqs: "SQSClient", letters: Sequence[Letter]) -> list[Outcome]:
 
 def _read(queue: DeadLetterQueue, letter: DeadLetter) -> Letter:
     try:
-        return Letter(queue, letter, Message.model_validate_json(_unwrapped(letter.body)))
+        return Letter(queue, letter, Message.model_validate_json(unwrapped(letter.body)))
     except ValidationError:
         return Letter(queue, letter, None)
 
 
-def _unwrapped(body: str) -> str:
+def unwrapped(body: str) -> str:
     """What a consumer would have received: a subscription's letter may be in SNS's envelope."""
     try:
         document = json.loads(body)

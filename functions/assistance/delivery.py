@@ -35,6 +35,7 @@ from assistance.errors import (
     Deferred,
     GaveUp,
     PermanentFailure,
+    RateLimited,
     Superseded,
     TableUnavailable,
     TransientFailure,
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 # Twelve hours is SQS's limit, counted from the receive:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
 MAX_DELAY_SECONDS = 42_000
+# A provider that limits its rate for that long is down as far as this request goes (a day's quota, say): from then on
+# such attempts count, and lead to the fallback.
+PATIENCE = timedelta(hours=1)
 # The event source hands over ten messages at most.
 _SIDE_BY_SIDE = 10
 _PEER_SECONDS = 5
@@ -197,6 +201,11 @@ class Consumer:
         attempted = True
         try:
             return self.send(outgoing)
+        except RateLimited as error:
+            if self.clock() - datetime.fromisoformat(request.created_at) > PATIENCE:
+                raise TransientFailure(error.code, retry_after=error.retry_after) from error
+            attempted = False
+            raise
         except Deferred:
             attempted = False
             raise

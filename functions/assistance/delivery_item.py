@@ -213,11 +213,11 @@ class DeliveryItem(BasePersistenceLayer):
         elif status is None:
             # Another channel has delivered what this one has never tried.
             return self._write("", delete=True, names={}, values={})
-        return self._write(
-            f"SET {', '.join(sets)} REMOVE claim_expires_at, timeline[{self.claim.index}] ADD attempts :uncount",
-            names={},
-            values=values | {":status": status, ":uncount": -1},
-        )
+        values |= {":status": status, ":uncount": -1}
+        update = f"SET {', '.join(sets)} REMOVE claim_expires_at, timeline[{self.claim.index}] ADD attempts :uncount"
+        if self._message.force:
+            update += self._not_carried_out(values)
+        return self._write(update, names={}, values=values)
 
     def _retry_later(self) -> bool:
         error, entry = self._error, f"timeline[{self.claim.index}]"
@@ -239,12 +239,18 @@ class DeliveryItem(BasePersistenceLayer):
         update = f"SET {', '.join(sets)} REMOVE claim_expires_at"
         if isinstance(error, GaveUp) and self._message.force:
             # A redrive carries the decision out after all, with all its attempts.
-            update = update.replace(" REMOVE", ", attempts_given_up = attempts REMOVE") + " DELETE forced :forces"
-            values[":forces"] = {self._message.force}
+            update = update.replace(" REMOVE", ", attempts_given_up = attempts REMOVE")
+        if self._message.force:
+            update += self._not_carried_out(values)
             if doubt:
                 # Another decision that is carried out meanwhile says nothing about this one.
                 update += " ADD forced_in_doubt :forces"
         return self._write(update, names={"#error": "error"}, values=values)
+
+    def _not_carried_out(self, values: dict[str, Any]) -> str:
+        """Another decision may be carried out before this one comes again, and is not to be taken for it."""
+        values[":forces"] = {self._message.force}
+        return " DELETE forced :forces"
 
     def _plan(self, error: Exception | None, sets: list[str], values: dict[str, Any]) -> None:
         if isinstance(error, TransientFailure) and error.retry_after is not None:

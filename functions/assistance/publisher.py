@@ -5,7 +5,7 @@ A crash in between publishes an entry twice, which consumers see through; the ot
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from assistance import tracing
@@ -25,6 +25,8 @@ MAX_BATCH_ENTRIES: Final = 10
 MAX_BATCH_BYTES: Final = 262_144
 _ATTRIBUTE_BYTES: Final = 256
 _PARALLEL: Final = 10
+# So that a chunk takes two calls' time at most, however SNS answers: reconciler/outbox.py counts on it.
+MAX_TRACES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,10 @@ def _to_sns(entry_id: str, entry: OutboxEntry) -> "PublishBatchRequestEntryTypeD
 
 
 def _by_trace(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
-    """Those without a trace, which are most, first and together."""
-    return sorted(entries, key=lambda entry: entry.trace or "")
+    """Those without a trace first and together. Each trace is a call to SNS of its own, so only some keep theirs."""
+    traces = sorted({entry.trace for entry in entries if entry.trace})[:MAX_TRACES]
+    kept = [entry if entry.trace in traces else replace(entry, trace=None) for entry in entries]
+    return sorted(kept, key=lambda entry: entry.trace or "")
 
 
 def batches(entries: Iterable[OutboxEntry]) -> Iterator[list[OutboxEntry]]:

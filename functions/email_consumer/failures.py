@@ -62,13 +62,15 @@ NOTES: Final[Mapping[str, str]] = MappingProxyType(
         "ExpiredTokenException": "the SDK renews the function's credentials",
         "InternalFailure": "the answer is a 500: SES may have gone on",
         "InternalServiceErrorException": "the answer is a 500: SES may have gone on",
-        "LimitExceededException": "a quota. It counts as an attempt, so a quota of a day leads to the fallback",
+        "LimitExceededException": "a quota",
         "MessageRejected": "also an identity that is not verified, and in the sandbox a recipient that is not",
         "NotFoundException": "the configuration set is gone",
         "RequestExpired": "a clock is wrong, or the call was on its way for too long",
         "RequestTimeoutException": "SES did not get the whole call",
         "SendingPausedException": "whoever paused sending may resume it",
         "ServiceUnavailable": "the answer is a 503: SES may have gone on",
+        "ThrottlingException": "also a day's quota: see above",
+        "TooManyRequestsException": "also a day's quota: see above",
     }
 )
 

@@ -11,6 +11,7 @@ import pytest
 from assistance.routing import Channel
 from cli.stack import Stack
 from tests.cli.conftest import Operator
+from tests.integration.conftest import forget
 
 SLACK = Channel.SLACK
 _A_MINUTE = timedelta(minutes=1)
@@ -74,6 +75,36 @@ def test_a_forced_send_that_died_is_redriven_and_sent_once(operator: Operator, k
     operator.deliver()
     assert operator.posted("twice in all") == 2
     assert operator.cloud.status(request_id) == "delivered"
+
+
+def test_a_redrive_of_a_forced_send_in_doubt_looks_before_it_posts(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETRY_ATTEMPTS", "1")
+    forget()
+    request_id = delivered(operator, "twice in all")
+    operator.run("resend", request_id, "--channel", "slack", "--yes")
+    operator.slack.fail("drop", times=1)
+    operator.deliver()
+    assert operator.posted("twice in all") == 2
+    assert operator.run("dead-letters", "redrive", request_id).exit_code == 0
+    operator.deliver()
+    assert operator.posted("twice in all") == 2
+
+
+def test_two_letters_of_one_forced_send_are_sent_once(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that dies between its letter and its write leaves another."""
+    monkeypatch.setenv("RETRY_ATTEMPTS", "1")
+    forget()
+    request_id = delivered(operator, "twice in all")
+    operator.run("resend", request_id, "--channel", "slack", "--yes")
+    operator.slack.fail("error", error="is_archived", times=1)
+    operator.deliver()
+    [letter] = operator.cloud.dead_letters(SLACK)
+    operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=letter["Body"])
+    assert operator.run("dead-letters", "redrive", "--all", "--yes").exit_code == 0
+    operator.deliver()
+    assert operator.posted("twice in all") == 2
 
 
 @pytest.mark.parametrize("command", [("status",), ("resend", "--channel", "slack", "--yes")])

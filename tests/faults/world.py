@@ -30,6 +30,7 @@ from assistance.errors import TableUnavailable
 from assistance.observability import logger
 from assistance.routing import ROUTES, Channel, Topic
 from assistance.schema import OUTBOX_SHARD
+from cli.letters import unwrapped
 from local.slack_server import SlackServer
 from reconciler.ledger import balance_of
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
@@ -310,7 +311,7 @@ class World:
         for channel in Channel:
             for name in (f"{channel}-dlq", f"{channel}-subscription-dlq"):
                 for body in self.bodies(name):
-                    self.cloud.sqs.send_message(QueueUrl=self.cloud.queues[channel], MessageBody=body)
+                    self.cloud.sqs.send_message(QueueUrl=self.cloud.queues[channel], MessageBody=unwrapped(body))
                 self.queue(name)._messages.clear()  # noqa: SLF001
 
     def lose_to_subscription_dlq(self, channel: Channel) -> None:

@@ -537,3 +537,41 @@ def test_a_batch_reports_just_what_is_to_come_again(engine: Engine) -> None:
     assert [letter["MessageAttributes"]["error_code"]["StringValue"] for letter in engine.queue.dead] == [
         "malformed_message"
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "doubt"),
+    [
+        (TransientFailure("down"), False),
+        (TransientFailure("lost", in_doubt=True), True),
+        (RateLimited("slow_down"), False),
+    ],
+)
+def test_a_forced_send_that_waits_is_not_taken_for_another_that_was_sent(
+    engine: Engine,
+    answer: Exception,
+    doubt: bool,  # noqa: FBT001
+) -> None:
+    engine.deliver()
+    engine.answer = answer
+    assert not engine.deliver(force="first")
+    engine.answer = "ts"
+    engine.now += DOUBT
+    assert engine.deliver(force="second")
+    assert engine.deliver(force="first")
+    assert [(each.force, each.in_doubt) for each in engine.sent][2:] == [("second", doubt), ("first", doubt)]
+
+
+def test_a_rate_limit_that_does_not_end_is_given_up(engine: Engine) -> None:
+    """A day's quota is said in the same words as a second's."""
+    engine.answer = RateLimited("ThrottlingException")
+    for _ in range(5):
+        assert not engine.deliver()
+        engine.now += timedelta(minutes=11)
+    assert engine.item()["attempts"] == 0
+    engine.now += timedelta(minutes=6)
+    for _ in range(2):
+        assert not engine.deliver()
+    assert engine.deliver()
+    item = engine.item()
+    assert (item["status"], item["last_error"], item["attempts"]) == ("failed", "ThrottlingException", 3)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from assistance import tracing
+from assistance.publisher import MAX_TRACES
 from assistance.routing import Channel
 from stream_producer import handler as stream_producer
 from tests.integration.cloud import Cloud
@@ -71,3 +72,16 @@ def test_what_is_not_sampled_leaves_nothing_in_the_table(
 @pytest.mark.parametrize("damaged", ["x\r\nX-Evil: 1", 5, None, TRACE.format(1) + "\n"])
 def test_a_damaged_header_is_not_sent(damaged: object) -> None:
     assert tracing.valid(damaged) is None
+
+
+def test_however_many_are_traced_a_batch_of_the_stream_takes_few_calls(
+    stack: Cloud, published: list[tuple[str | None, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", GIVEN.format(number))
+        stack.post("sales", f"request {number}")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "")
+    assert stack.produce() == []
+    assert len([header for header, _ in published if header]) == MAX_TRACES
+    assert len(published) == MAX_TRACES + (40 - MAX_TRACES) / 10
+    assert sum(len(entries) for _, entries in published) == 40
