@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any, cast
 from unittest.mock import patch
 from uuid import uuid4
@@ -310,7 +311,8 @@ def test_attempts_are_counted_and_the_last_gives_up(engine: Engine) -> None:
     item = engine.item()
     assert (item["status"], item["attempts"], item["attempts_given_up"], item["in_doubt"]) == ("failed", 3, 3, True)
     assert item["not_before"] == epoch_ms(engine.now), "a redrive waits until the doubt has settled"
-    assert [attempt["outcome"] for attempt in item["timeline"]] == ["retrying", "retrying", "failed"]
+    outcomes = [(attempt["outcome"], attempt["in_doubt"]) for attempt in item["timeline"]]
+    assert outcomes == [("retrying", True), ("retrying", True), ("failed", True)]
     assert engine.queue.dead[0]["MessageAttributes"]["error_code"]["StringValue"] == "down"
 
 
@@ -343,12 +345,16 @@ def test_a_doubt_stays_until_the_message_is_delivered(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("answer", [PermanentFailure("is_archived"), TransientFailure("down")])
-def test_giving_up_keeps_the_doubt_of_earlier_attempts(engine: Engine, answer: Exception) -> None:
+@pytest.mark.parametrize("force", [None, "by hand"])
+def test_giving_up_keeps_the_doubt_of_earlier_attempts_and_casts_none_on_the_last(
+    engine: Engine, answer: Exception, force: str | None
+) -> None:
     engine.put(status="retrying", attempts=2, in_doubt=True, timeline=[{"at": CREATED}, {"at": CREATED}])
     engine.answer = answer
-    assert engine.deliver()
+    assert engine.deliver(force=force)
     item = engine.item()
     assert (item["status"], item["in_doubt"], item["not_before"]) == ("failed", True, UNSETTLED)
+    assert (item["timeline"][2]["outcome"], item["timeline"][2]["in_doubt"]) == ("failed", False)
 
 
 def test_an_attempt_that_died_counts(engine: Engine) -> None:
@@ -361,7 +367,7 @@ def test_an_attempt_that_died_counts(engine: Engine) -> None:
 
 
 NOW = epoch_ms(START)
-WAS = {"result": '"ts"', "delivered_at": "2026-01-01T11:00:00.000Z"}
+WAS: dict[str, Any] = {"result": '"ts"', "delivered_at": "2026-01-01T11:00:00.000Z"}
 
 
 @pytest.mark.parametrize(
@@ -426,6 +432,15 @@ def test_a_decision_to_force_is_carried_out_once(engine: Engine) -> None:
     assert [attempt.get("forced") for attempt in item["timeline"]] == [None, True, True]
 
 
+@pytest.mark.parametrize(
+    "item", [{"status": "sending", "claim_expires_at": NOW + 1}, {"status": "retrying", "not_before": NOW + 1}]
+)
+def test_a_decision_to_force_waits_for_an_attempt_that_may_be_under_way(engine: Engine, item: dict[str, Any]) -> None:
+    engine.put(**item, **WAS)
+    assert not engine.deliver(force="by hand")
+    assert not engine.sent
+
+
 def test_a_forced_send_that_fails_takes_nothing_back(engine: Engine) -> None:
     engine.deliver()
     delivered = engine.item()
@@ -437,7 +452,8 @@ def test_a_forced_send_that_fails_takes_nothing_back(engine: Engine) -> None:
     engine.answer = PermanentFailure("is_archived")
     assert engine.deliver(force="first")
     given_up = engine.item()
-    assert given_up["timeline"][2].items() >= {"outcome": "failed", "error": "is_archived", "forced": True}.items()
+    failed = {"outcome": "failed", "error": "is_archived", "in_doubt": False, "forced": True}
+    assert given_up["timeline"][2].items() >= failed.items()
     kept = ("status", "delivered_at", "result")
     assert [given_up[name] for name in kept] == [delivered[name] for name in kept]
     assert (given_up["in_doubt"], given_up["attempts_given_up"]) == (True, 3)
@@ -536,3 +552,19 @@ def test_a_batch_reports_just_what_is_to_come_again(engine: Engine) -> None:
     assert [letter["MessageAttributes"]["error_code"]["StringValue"] for letter in engine.queue.dead] == [
         "malformed_message"
     ]
+
+
+def test_a_batch_of_which_nothing_was_delivered_is_reported_too(engine: Engine) -> None:
+    engine.answer = TransientFailure("down")
+    answer = engine.consumer.handle({"Records": [engine.record().raw_event]}, cast(LambdaContext, Context()))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message"}]}
+
+
+def test_a_whole_batch_is_attempted_side_by_side(engine: Engine) -> None:
+    together = Barrier(10)
+    engine.during_send = lambda: together.wait(timeout=30)
+    records = []
+    for number in range(10):
+        engine.id = str(uuid4())
+        records.append({**engine.record().raw_event, "messageId": str(number)})
+    assert engine.consumer.handle({"Records": records}, cast(LambdaContext, Context())) == {"batchItemFailures": []}
