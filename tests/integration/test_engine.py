@@ -25,7 +25,7 @@ from assistance.errors import (
     TableUnavailable,
     TransientFailure,
 )
-from assistance.models import AssistanceRequest, Fallback, Message, Outgoing
+from assistance.models import AssistanceRequest, Delivery, Fallback, Message, Outgoing, RequestRecord, Status
 from assistance.requests import Requests
 from assistance.routing import Channel, RetryPolicy, Topic
 from assistance.schema import shard
@@ -448,6 +448,7 @@ def test_a_forced_send_that_fails_takes_nothing_back(engine: Engine) -> None:
     assert not engine.deliver(force="first")
     waiting = engine.item()
     assert (waiting["status"], waiting["delivered_at"]) == ("retrying", delivered["delivered_at"])
+    assert (waiting["forced"], waiting["attempts_given_up"]) == ({"first"}, 1), "the decision stands"
     engine.now += DOUBT
     engine.answer = PermanentFailure("is_archived")
     assert engine.deliver(force="first")
@@ -475,6 +476,17 @@ def test_an_attempt_whose_claim_has_passed_writes_nothing_but_that_it_sent(engin
     engine.now, engine.answer = START, "ts"
     engine.deliver()
     assert engine.item()["status"] == "delivered"
+
+
+def test_a_fallback_that_is_not_needed_leaves_another_attempts_claim(engine: Engine) -> None:
+    def look(requests: Requests, request_id: str) -> RequestRecord:
+        engine.put(status="sending", claim_expires_at=LIVE + 1)
+        delivered = Delivery(Channel.EMAIL, Status.DELIVERED, attempts=1)
+        return RequestRecord(engine.request, (Channel.EMAIL,), None, (delivered,))
+
+    with patch.object(Requests, "get", look):
+        assert engine.deliver(fallback=FROM_EMAIL)
+    assert engine.item()["claim_expires_at"] == LIVE + 1
 
 
 def test_a_back_off_that_cannot_be_set_changes_nothing_else(engine: Engine) -> None:
