@@ -96,6 +96,8 @@ class Failure:
     """Of the delivery item, should there be none yet."""
     not_before: int | None = None
     """When what is in doubt has settled, in milliseconds since 1970: until then a redrive must wait."""
+    attempt_in_doubt: bool = False
+    """Whether it is the attempt in the timeline that may have arrived, rather than an earlier one."""
 
     @property
     def fallback(self) -> Channel | None:
@@ -171,7 +173,8 @@ def _failed_delivery(table_name: str, failure: Failure, condition: Condition, en
         told = "timeline = list_append(if_not_exists(timeline, :none), :happened)"
         values |= {":none": [], ":happened": [happened]}
     else:
-        told = f"{entry}.outcome = :failed, {entry}.#error = :code, {entry}.in_doubt = :doubt"
+        told = f"{entry}.outcome = :failed, {entry}.#error = :code, {entry}.in_doubt = :attempt_in_doubt"
+        values[":attempt_in_doubt"] = failure.attempt_in_doubt
     if failure.not_before is not None:
         told += ", not_before = :not_before"
         values[":not_before"] = failure.not_before

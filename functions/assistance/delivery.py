@@ -96,9 +96,7 @@ class Consumer:
                 await asyncio.get_running_loop().run_in_executor(pool, partial(self.process, record, context, tally))
 
             processor = AsyncBatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-            answer = async_process_partial_response(
-                event=event, record_handler=attempt, processor=processor, context=context
-            )
+            answer = async_process_partial_response(event=event, record_handler=attempt, processor=processor)
         tally.emit()
         return dict(answer)
 
@@ -165,10 +163,10 @@ class Consumer:
                     self._plan(error, item, spread if error.retry_after is None else error.retry_after)
                     raise
                 self._dead_letter(record, error.code)
-                raise GaveUp(error.code, in_doubt=item.claim.in_doubt or error.in_doubt) from error
+                raise GaveUp(error.code, in_doubt=error.in_doubt) from error
             except PermanentFailure as error:
                 self._dead_letter(record, error.code)
-                raise GaveUp(error.code, in_doubt=item.claim.in_doubt) from error
+                raise GaveUp(error.code, in_doubt=False) from error
             sent = True
             return result
 

@@ -72,11 +72,9 @@ class DeliveryItem(BasePersistenceLayer):
         self._ttl = ttl
         self._error: Exception | None = None
 
-    def _get_record(self, idempotency_key: str) -> DataRecord:
-        item = self._table.get_item(Key=self._key, ConsistentRead=True).get("Item")
-        if item is None:
-            raise IdempotencyItemNotFoundError
-        return self._record(idempotency_key, item)
+    def _get_record(self, idempotency_key: str) -> DataRecord:  # noqa: ARG002
+        # Never asked for: a refused claim tells what it was refused for.
+        raise IdempotencyItemNotFoundError
 
     def _put_record(self, data_record: DataRecord) -> None:
         """Claim the delivery, unless it is delivered, somebody's claim on it is live, or its doubt has not settled."""
@@ -141,7 +139,7 @@ class DeliveryItem(BasePersistenceLayer):
         force = self._message.force
         carried_out = item["status"] == Status.DELIVERED and force in item.get("forced", ())
         if carried_out if force else settled(item) is Status.DELIVERED:
-            return DataRecord(idempotency_key, status="COMPLETED", response_data=item["result"])
+            return DataRecord(idempotency_key, status="COMPLETED")
         return DataRecord(idempotency_key, status="INPROGRESS")
 
     def _update_record(self, data_record: DataRecord) -> None:
@@ -188,16 +186,17 @@ class DeliveryItem(BasePersistenceLayer):
         )
 
     def _fail(self, error: GaveUp) -> bool:
-        request = self._message.request
+        request, in_doubt = self._message.request, self.claim.in_doubt or error.in_doubt
         failure = Failure(
             request_id=request.id,
             topic=request.topic,
             channel=self._channel,
             code=error.code,
-            in_doubt=error.in_doubt,
+            in_doubt=in_doubt,
+            attempt_in_doubt=error.in_doubt,
             at=timestamp(self._clock()),
             ttl=self._ttl,
-            not_before=epoch_ms(self._clock() + self._doubt_delay) if error.in_doubt else None,
+            not_before=epoch_ms(self._clock() + self._doubt_delay) if in_doubt else None,
         )
         return fail(self._table, failure, self._mine(), entry=f"timeline[{self.claim.index}]")
 

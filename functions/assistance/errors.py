@@ -47,7 +47,7 @@ class PermanentFailure(DeliveryError):
 
 
 class GaveUp(DeliveryError):
-    """No further attempt will be made, and the message is in the dead-letter queue. `in_doubt`: it may have arrived."""
+    """No further attempt will be made, and the message is in the DLQ. `in_doubt`: this attempt may have arrived."""
 
     def __init__(self, code: str, *, in_doubt: bool) -> None:
         super().__init__(code)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any, cast
 from unittest.mock import patch
 from uuid import uuid4
@@ -25,7 +26,7 @@ from assistance.errors import (
     TransientFailure,
 )
 from assistance.metrics import Tally
-from assistance.models import AssistanceRequest, Fallback, Message, Outgoing
+from assistance.models import AssistanceRequest, Delivery, Fallback, Message, Outgoing, RequestRecord, Status
 from assistance.requests import Requests
 from assistance.routing import Channel, RetryPolicy, Topic
 from assistance.schema import shard
@@ -311,7 +312,8 @@ def test_attempts_are_counted_and_the_last_gives_up(engine: Engine) -> None:
     item = engine.item()
     assert (item["status"], item["attempts"], item["attempts_given_up"], item["in_doubt"]) == ("failed", 3, 3, True)
     assert item["not_before"] == epoch_ms(engine.now), "a redrive waits until the doubt has settled"
-    assert [attempt["outcome"] for attempt in item["timeline"]] == ["retrying", "retrying", "failed"]
+    outcomes = [(attempt["outcome"], attempt["in_doubt"]) for attempt in item["timeline"]]
+    assert outcomes == [("retrying", True), ("retrying", True), ("failed", True)]
     assert engine.queue.dead[0]["MessageAttributes"]["error_code"]["StringValue"] == "down"
 
 
@@ -344,12 +346,16 @@ def test_a_doubt_stays_until_the_message_is_delivered(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("answer", [PermanentFailure("is_archived"), TransientFailure("down")])
-def test_giving_up_keeps_the_doubt_of_earlier_attempts(engine: Engine, answer: Exception) -> None:
+@pytest.mark.parametrize("force", [None, "by hand"])
+def test_giving_up_keeps_the_doubt_of_earlier_attempts_and_casts_none_on_the_last(
+    engine: Engine, answer: Exception, force: str | None
+) -> None:
     engine.put(status="retrying", attempts=2, in_doubt=True, timeline=[{"at": CREATED}, {"at": CREATED}])
     engine.answer = answer
-    assert engine.deliver()
+    assert engine.deliver(force=force)
     item = engine.item()
     assert (item["status"], item["in_doubt"], item["not_before"]) == ("failed", True, UNSETTLED)
+    assert (item["timeline"][2]["outcome"], item["timeline"][2]["in_doubt"]) == ("failed", False)
 
 
 def test_an_attempt_that_died_counts(engine: Engine) -> None:
@@ -362,7 +368,7 @@ def test_an_attempt_that_died_counts(engine: Engine) -> None:
 
 
 NOW = epoch_ms(START)
-WAS = {"result": '"ts"', "delivered_at": "2026-01-01T11:00:00.000Z"}
+WAS: dict[str, Any] = {"result": '"ts"', "delivered_at": "2026-01-01T11:00:00.000Z"}
 
 
 @pytest.mark.parametrize(
@@ -427,6 +433,15 @@ def test_a_decision_to_force_is_carried_out_once(engine: Engine) -> None:
     assert [attempt.get("forced") for attempt in item["timeline"]] == [None, True, True]
 
 
+@pytest.mark.parametrize(
+    "item", [{"status": "sending", "claim_expires_at": NOW + 1}, {"status": "retrying", "not_before": NOW + 1}]
+)
+def test_a_decision_to_force_waits_for_an_attempt_that_may_be_under_way(engine: Engine, item: dict[str, Any]) -> None:
+    engine.put(**item, **WAS)
+    assert not engine.deliver(force="by hand")
+    assert not engine.sent
+
+
 def test_a_forced_send_that_fails_takes_nothing_back(engine: Engine) -> None:
     engine.deliver()
     delivered = engine.item()
@@ -434,11 +449,14 @@ def test_a_forced_send_that_fails_takes_nothing_back(engine: Engine) -> None:
     assert not engine.deliver(force="first")
     waiting = engine.item()
     assert (waiting["status"], waiting["delivered_at"]) == ("retrying", delivered["delivered_at"])
+    assert waiting["attempts_given_up"] == 1
+    assert "forced" not in waiting, "it has not been carried out"
     engine.now += DOUBT
     engine.answer = PermanentFailure("is_archived")
     assert engine.deliver(force="first")
     given_up = engine.item()
-    assert given_up["timeline"][2].items() >= {"outcome": "failed", "error": "is_archived", "forced": True}.items()
+    failed = {"outcome": "failed", "error": "is_archived", "in_doubt": False, "forced": True}
+    assert given_up["timeline"][2].items() >= failed.items()
     kept = ("status", "delivered_at", "result")
     assert [given_up[name] for name in kept] == [delivered[name] for name in kept]
     assert (given_up["in_doubt"], given_up["attempts_given_up"]) == (True, 3)
@@ -460,6 +478,17 @@ def test_an_attempt_whose_claim_has_passed_writes_nothing_but_that_it_sent(engin
     engine.now, engine.answer = START, "ts"
     engine.deliver()
     assert engine.item()["status"] == "delivered"
+
+
+def test_a_fallback_that_is_not_needed_leaves_another_attempts_claim(engine: Engine) -> None:
+    def look(requests: Requests, request_id: str) -> RequestRecord:
+        engine.put(status="sending", claim_expires_at=LIVE + 1)
+        delivered = Delivery(Channel.EMAIL, Status.DELIVERED, attempts=1)
+        return RequestRecord(engine.request, (Channel.EMAIL,), None, (delivered,))
+
+    with patch.object(Requests, "get", look):
+        assert engine.deliver(fallback=FROM_EMAIL)
+    assert engine.item()["claim_expires_at"] == LIVE + 1
 
 
 def test_a_back_off_that_cannot_be_set_changes_nothing_else(engine: Engine) -> None:
@@ -575,3 +604,19 @@ def test_a_rate_limit_that_does_not_end_is_given_up(engine: Engine) -> None:
     assert engine.deliver()
     item = engine.item()
     assert (item["status"], item["last_error"], item["attempts"]) == ("failed", "ThrottlingException", 3)
+
+
+def test_a_batch_of_which_nothing_was_delivered_is_reported_too(engine: Engine) -> None:
+    engine.answer = TransientFailure("down")
+    answer = engine.consumer.handle({"Records": [engine.record().raw_event]}, cast(LambdaContext, Context()))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message"}]}
+
+
+def test_a_whole_batch_is_attempted_side_by_side(engine: Engine) -> None:
+    together = Barrier(10)
+    engine.during_send = lambda: together.wait(timeout=30)
+    records = []
+    for number in range(10):
+        engine.id = str(uuid4())
+        records.append({**engine.record().raw_event, "messageId": str(number)})
+    assert engine.consumer.handle({"Records": records}, cast(LambdaContext, Context())) == {"batchItemFailures": []}

@@ -391,10 +391,11 @@ class Topics:
         if self.lost:
             raise ReadTimeoutError(endpoint_url="sns")
         ids = [entry["Id"] for entry in call["PublishBatchRequestEntries"]]
-        return {
+        answer = {
             "Successful": [{"Id": one} for one in ids if int(one) not in self.refused],
             "Failed": [{"Id": one, "Code": "InternalError"} for one in ids if int(one) in self.refused],
         }
+        return {name: entries for name, entries in answer.items() if entries}
 
 
 def publish(requests: Requests, sns: Topics, entries: list[OutboxEntry]) -> set[str]:
@@ -410,6 +411,8 @@ def test_what_sns_takes_is_marked_and_what_it_refuses_stays(requests: Requests) 
     [call] = sns.batches
     assert call["TopicArn"] == "topic"
     assert [entry["Id"] for entry in call["PublishBatchRequestEntries"]] == ["0", "1", "2"]
+    assert publish(requests, Topics(refused=(0,)), entries[1:2]) == {second}
+    assert publish(requests, Topics(), entries[1:2]) == set()
 
 
 def test_an_entry_carries_its_channels_its_topic_and_its_fallback(requests: Requests) -> None:

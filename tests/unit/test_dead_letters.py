@@ -134,14 +134,17 @@ def test_the_request_is_read_from_whatever_still_names_it(body: str, request_id:
 
 def test_the_depth_of_a_queue_counts_what_waits_is_delayed_and_is_in_flight() -> None:
     asked = []
+    delayed = {"Delayed": "3"}
 
     class Counted:
         def get_queue_attributes(self, **call: Any) -> dict[str, Any]:  # noqa: ANN401
             asked.append(call)
-            counts = {"": "5", "Delayed": "3", "NotVisible": "2"}
+            counts = {"": "5", "NotVisible": "2"} | delayed
             names = {f"ApproximateNumberOfMessages{kind}": count for kind, count in counts.items()}
-            return {"Attributes": {name: names[name] for name in call["AttributeNames"]}}
+            return {"Attributes": {name: names[name] for name in call["AttributeNames"] if name in names}}
 
     assert depth(cast(Any, Counted()), "dlq") == Depth(waiting=8, in_flight=2)
     assert Depth(8, 2).total == 10
+    delayed.clear()
+    assert depth(cast(Any, Counted()), "dlq") == Depth(waiting=5, in_flight=2)
     assert asked[0]["QueueUrl"] == "dlq"

@@ -49,6 +49,14 @@ def test_a_request_whose_fallback_is_under_way_has_not_ended() -> None:
     assert record(failed).pending == ()
 
 
+def test_what_is_delivered_or_was_never_attempted_is_told_so() -> None:
+    delivered, failed = delivery(Channel.EMAIL, Status.DELIVERED), delivery(Channel.SLACK, Status.FAILED)
+    assert record(failed, delivered, fallback=FALLBACK).pending == ()
+    assert record().pending == (Channel.SLACK,)
+    assert record(failed).delivery(Channel.SLACK) is failed
+    assert record(failed).delivery(Channel.EMAIL) is None
+
+
 @pytest.mark.parametrize("under_way", ["sending", "retrying"])
 def test_an_attempt_under_way_takes_nothing_back(under_way: str) -> None:
     item = {"sk": "DELIVERY#slack", "status": under_way, "attempts": 7}

@@ -1,0 +1,63 @@
+"""What a bot may say, how time is written, and how long AWS is waited for."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+from pydantic import ValidationError
+
+from assistance import aws
+from assistance.clock import epoch_ms, timestamp, utc_now
+from assistance.models import AssistanceRequest, Call
+from assistance.routing import RetryPolicy, Topic
+
+
+def test_a_topic_is_read_in_any_letter_case_and_a_description_trimmed() -> None:
+    call = Call.model_validate({"topic": " SaLeS\n", "description": "\x1c help \n"})
+    assert (call.topic, call.description) == (Topic.SALES, "help")
+
+
+@pytest.mark.parametrize("call", [{"topic": 5, "description": "x"}, {"topic": "sales", "description": 5}])
+def test_what_is_no_text_is_refused(call: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Call.model_validate(call)
+
+
+def test_a_request_was_made_at_a_time() -> None:
+    with pytest.raises(ValidationError):
+        AssistanceRequest(id="id", topic=Topic.SALES, description="help", created_at="yesterday")
+
+
+def test_times_are_utc_in_milliseconds() -> None:
+    moment = datetime(2026, 1, 1, 1, 30, 0, 4_999, tzinfo=timezone(timedelta(hours=2)))
+    assert timestamp(moment) == "2025-12-31T23:30:00.004Z"
+    assert epoch_ms(datetime(1970, 1, 1, 0, 0, 1, 2_000, tzinfo=UTC)) == 1_002
+    assert utc_now().tzinfo is UTC
+
+
+def test_the_sdk_repeats_what_is_harmless_and_never_a_send() -> None:
+    def limits(client: Any) -> tuple[int, int, str, int]:  # noqa: ANN401
+        config = client.meta.config
+        return config.connect_timeout, config.read_timeout, config.retries["mode"], config.retries["total_max_attempts"]
+
+    table = aws.table("requests")
+    assert table.name == "requests"
+    for client in (table.meta.client, aws.sns(), aws.sqs()):
+        assert limits(client) == (1, 2, "standard", 3)
+    assert limits(aws.ses()) == (2, 10, "standard", 1)
+    services = [client.meta.service_model.service_name for client in (aws.sns(), aws.sqs(), aws.ses())]
+    assert services == ["sns", "sqs", "sesv2"]
+
+
+def test_an_error_of_awss_goes_by_its_own_code() -> None:
+    throttled = ClientError(cast(Any, {"Error": {"Code": "ThrottlingException"}}), "PutItem")
+    assert aws.error_code(throttled) == "ThrottlingException"
+    assert aws.error_code(ReadTimeoutError(endpoint_url="sns")) == "ReadTimeoutError"
+
+
+def test_delays_follow_from_the_attempts_that_are_allowed() -> None:
+    policy = RetryPolicy(attempts=4, first_delay=5, max_delay=40, doubt_delay=10)
+    assert [policy.ceiling(attempt) for attempt in (1, 2, 3, 4)] == [5, 15, 40, 40]
+    assert policy.longest == 10 + 15 + 40
+    assert (policy.max_receive_count, RetryPolicy(attempts=50).max_receive_count) == (600, 1_000)
