@@ -147,7 +147,7 @@ def _places(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
 
 
 class _Recorder:
-    """Two functions never run at once here; the calls of one may come from several threads."""
+    """Two functions run at once only in `meanwhile`; the calls of one may come from several threads."""
 
     def __init__(self) -> None:
         self.running: str | None = None
@@ -196,6 +196,16 @@ def as_function(function: str, handler: Handler) -> Handler:
             _recorder.running = before
 
     return invoked
+
+
+@contextmanager
+def meanwhile() -> Iterator[None]:
+    """What happens while a function waits for a call's answer is not that function's doing."""
+    before, _recorder.running = _recorder.running, None
+    try:
+        yield
+    finally:
+        _recorder.running = before
 
 
 @contextmanager

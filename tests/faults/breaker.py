@@ -18,6 +18,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 from assistance.aws import AWS_ERRORS
+from tests.recorded_calls import meanwhile
 
 Call = Callable[[], Any]
 NO_SUCCESS = (*AWS_ERRORS, OSError, HTTPException)
@@ -131,7 +132,8 @@ class Breaker:
         fault, calls = self.fault, list(self.calls)
         self.plan(None)
         self.running = False
-        step()
+        with meanwhile():
+            step()
         self.fault, self.running, self.dead = fault, True, False
         self.calls[:] = calls
 
