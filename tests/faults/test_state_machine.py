@@ -236,16 +236,30 @@ class StateMachine(RuleBasedStateMachine):
     @rule(
         slack=st.sampled_from(SLACK_FAULTS),
         ses=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_AFTER, Kind.REJECTED]),
-        turns=st.integers(1, 2 * ATTEMPTS + 1),
+        topic=st.sampled_from(Topic),
+        # Until it is retried, given up on its own channel, given up on both.
+        turns=st.sampled_from([1, ATTEMPTS, 2 * ATTEMPTS + 1]),
+        redrive=st.booleans(),
     )
-    def everything_is_down(self, slack: dict[str, object], ses: Kind, turns: int) -> None:
-        """For so long that what is on its way is given up on one channel, or on both."""
+    def everything_is_down(
+        self,
+        slack: dict[str, object],
+        ses: Kind,
+        topic: Topic,
+        turns: int,
+        redrive: bool,  # noqa: FBT001
+    ) -> None:
+        """For so long that a request is given up on one channel, or on both; perhaps an operator redrives it then."""
+        self.accept(topic, None)
         self.slack_fails(slack, 100)
         self.ses_fails(ses)
         for _ in range(turns):
             self.world.turn()
             self.world.advance(61)
         self.world.heal()
+        if redrive:
+            self.world.redrive()
+            self.world.turn()
 
     @precondition(lambda self: self.world.mails())
     @rule(name=st.sampled_from(["bounce", "complaint", "reject", "delivery"]), pick=picks)
