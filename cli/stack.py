@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +14,7 @@ from assistance.aws import error_code
 from assistance.requests import Requests
 from assistance.routing import Channel
 from cli.errors import Failure
-from reconciler.ledger import Balance, Ledger
+from reconciler.ledger import Balance, balance_of
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -59,8 +58,7 @@ class Stack:
 
     def balance(self) -> Balance:
         """The ledger's balance, as the last sweep left it."""
-        never = timedelta(0)
-        return Ledger(self.requests(), self.sqs(), {}, retention=never, overdue=never).balance()
+        return balance_of(self.requests())
 
     def queue_url(self, channel: Channel) -> str:
         """The channel's queue."""
@@ -124,8 +122,8 @@ def local() -> Stack:
         document = json.loads(LOCAL.read_text("utf-8"))
     except FileNotFoundError:
         raise Failure("no local stack runs: start one with 'make run'") from None
-    # The emulator takes any credentials; no real ones are sent.
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=document["region"])  # noqa: S106
+    # The emulator's own: no real ones are sent.
+    session = boto3.Session(**document["credentials"], region_name=document["region"])
     try:
         return _found(document["stack_name"], session, document["aws_endpoint_url"])
     except EndpointConnectionError as error:

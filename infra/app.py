@@ -12,8 +12,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "functions")]
 
 from aws_cdk import Annotations, App, DefaultStackSynthesizer, Environment, Tags  # noqa: E402
 
+from infra.bundle import BundlingFailed  # noqa: E402
 from infra.config import Config, InvalidConfig, load  # noqa: E402
-from infra.python_function import BundlingFailed  # noqa: E402
 from infra.stack import AssistanceStack  # noqa: E402
 
 
@@ -39,6 +39,7 @@ def build(app: App, config: Config) -> AssistanceStack:
         config=config,
         env=environment,
         synthesizer=synthesizer,
+        termination_protection=config.production,
         description="Assistance requests from bots, delivered to Slack and email.",
     )
     Tags.of(stack).add("application", "assistance")

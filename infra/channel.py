@@ -1,7 +1,6 @@
 """What every channel has: subscription, queue, dead-letter queues, consumer."""
 
 from aws_cdk import CfnOutput, Duration
-from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
@@ -9,8 +8,9 @@ from constructs import Construct
 
 from assistance.routing import Channel
 from infra.config import QUEUE_RETENTION_DAYS, Config
-from infra.dead_letters import DeadLetterQueue
+from infra.dead_letters import SSE_SQS, DeadLetterQueue
 from infra.python_function import PythonFunction
+from infra.review import skip_checkov
 from infra.table import Table
 
 # Times the function's timeout: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -32,8 +32,9 @@ class ChannelConsumer(Construct):
         environment: dict[str, str],
     ) -> None:
         super().__init__(scope, construct_id)
-        self.dlq = DeadLetterQueue(self, "Dlq")
-        self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq")
+        retry = config.retry(channel)
+        self.dlq = DeadLetterQueue(self, "Dlq", config)
+        self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq", config)
         self.queue = sqs.Queue(
             self,
             "Queue",
@@ -41,8 +42,9 @@ class ChannelConsumer(Construct):
             visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=config.retry.max_receive_count),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=retry.max_receive_count),
         )
+        skip_checkov(self.queue, "CKV_AWS_27", SSE_SQS)
         topic.add_subscription(
             subscriptions.SqsSubscription(
                 self.queue,
@@ -62,25 +64,25 @@ class ChannelConsumer(Construct):
                 "QUEUE_URL": self.queue.queue_url,
                 "DLQ_URL": self.dlq.queue_url,
                 "RETENTION_DAYS": str(config.retention_days),
-                "RETRY_ATTEMPTS": str(config.retry_attempts),
-                "RETRY_FIRST_DELAY": str(config.retry_first_delay),
-                "RETRY_MAX_DELAY": str(config.retry_max_delay),
-                "RETRY_DOUBT_DELAY": str(config.retry_doubt_delay),
+                "RETRY_ATTEMPTS": str(retry.attempts),
+                "RETRY_FIRST_DELAY": str(retry.first_delay),
+                "RETRY_MAX_DELAY": str(retry.max_delay),
+                "RETRY_DOUBT_DELAY": str(retry.doubt_delay),
                 **environment,
             },
         )
-        table.grant_items(
-            self.function, "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"
-        )
+        table.grant_items(self.function, "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem")
         self.dlq.grant(self.function, "sqs:SendMessage")
-        self.queue.grant_consume_messages(self.function)
-        self.function.add_event_source(
-            event_sources.SqsEventSource(
-                self.queue,
-                batch_size=10,
-                report_batch_item_failures=True,
-                max_concurrency=config.consumer_max_concurrency,
-            )
+        # Lambda's own three, and one for the back-off. The CDK's SqsEventSource would grant more.
+        # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
+        self.queue.grant(self.function, "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+        self.queue.grant(self.function, "sqs:ChangeMessageVisibility")
+        self.function.add_event_source_mapping(
+            "Source",
+            event_source_arn=self.queue.queue_arn,
+            batch_size=10,
+            report_batch_item_failures=True,
+            max_concurrency=config.consumer_max_concurrency,
         )
         name = channel.capitalize()
         CfnOutput(self, "QueueUrl", value=self.queue.queue_url).override_logical_id(f"{name}QueueUrl")

@@ -3,11 +3,22 @@
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from aws_cdk import RemovalPolicy
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
-from assistance.routing import RetryPolicy
+from assistance.routing import RETRIES, Channel, RetryPolicy
 
 PYTHON_VERSION: Final = "3.13"
 """Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
@@ -15,7 +26,6 @@ PYTHON_VERSION: Final = "3.13"
 QUEUE_RETENTION_DAYS: Final = 4
 """How long a channel's queue keeps a message. SQS then forgets it, so it must be given up before."""
 
-_RETRY = RetryPolicy()
 _DAY_SECONDS = 86_400
 _ADDRESS = re.compile(r"[^@\s,<>\"]+@[^@\s,<>\"]+\.[^@\s,<>\"]+")
 
@@ -41,6 +51,10 @@ def _int(value: object) -> object:
 def _version(value: object) -> object:
     # cdk.json may hold it as a number.
     return str(value) if isinstance(value, float) else value
+
+
+def _labels(value: object) -> object:
+    return [str(value)] if isinstance(value, int) else _split(value)
 
 
 Email = Annotated[str, AfterValidator(_address)]
@@ -90,23 +104,41 @@ class Config(BaseModel):
     runbook_url: str = Field(
         "docs/operations.md", pattern=r"^\S+$", description="Where docs/operations.md can be opened: alarms link to it."
     )
+    alarms: bool = Field(
+        True,  # noqa: FBT003
+        description="Whether there are alarms and a dashboard. They are most of what a stage costs at rest.",
+    )
     retention_days: int = Field(90, ge=30, description="How long a request is kept: longer than any dead letter.")
     grace_seconds: int = Field(60, ge=1, description="How long the stream has before the reconciler publishes.")
     reconcile_interval_minutes: int = Field(1, ge=1, le=60, description="How often the reconciler runs.")
-    retry_attempts: int = Field(_RETRY.attempts, ge=1, le=100, description="How often a delivery is attempted.")
-    retry_first_delay: int = Field(_RETRY.first_delay, ge=0, description="Seconds before a second attempt, at most.")
+    # Those that are not set are each channel's own: assistance/routing.py.
+    retry_attempts: int | None = Field(None, ge=1, le=100, description="How often a delivery is attempted.")
+    retry_first_delay: int | None = Field(None, ge=0, description="Seconds before a second attempt, at most.")
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
-    retry_max_delay: int = Field(
-        _RETRY.max_delay, ge=0, le=43_200, description="Seconds between two attempts, at most."
-    )
-    retry_doubt_delay: int = Field(
-        _RETRY.doubt_delay, ge=0, le=900, description="Seconds before an attempt after one that is in doubt, at least."
+    retry_max_delay: int | None = Field(None, ge=0, le=43_200, description="Seconds between two attempts, at most.")
+    retry_doubt_delay: int | None = Field(
+        None, ge=0, le=900, description="Seconds before an attempt after one that is in doubt, at least."
     )
     overdue_seconds: int = Field(
         900, ge=60, description="How long after it was due an attempt counts as lost, if its queue is empty."
     )
     throttle_rate: int = Field(100, ge=1, description="Calls a second that a key may make.")
     throttle_burst: int = Field(200, ge=1, description="Calls at once that a key may make.")
+    quota_per_day: Annotated[int | None, BeforeValidator(_blank_is_none)] = Field(
+        None, ge=1, description="Calls a day that a key may make; without it, as many as the throttle lets through."
+    )
+    api_keys: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,20}$")], ...], BeforeValidator(_labels)
+    ] = Field(
+        ("1",), min_length=1, description="A label for each key that is let in, newest last: see docs/deployment.md."
+    )
+    access_logs: Literal["off", "on", "account_role"] = Field(
+        "off",
+        description="Whether API Gateway logs each call, without its body: 'on' where the account's settings name a "
+        "role for logging, 'account_role' to create that role and to set it for the whole account and region.",
+    )
+    waf: bool = Field(False, description="Whether a web ACL stands before the API: see infra/firewall.py.")  # noqa: FBT003
+    tracing: bool = Field(True, description="Whether X-Ray traces calls from the bot to the delivery.")  # noqa: FBT003
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
     consumer_max_concurrency: int = Field(2, ge=2, le=1_000, description="Batches in process at once, per channel.")
     # Room for two calls to a provider, of 8 to 12 s each, and for those to the table. SQS hides messages for 12 h.
@@ -125,9 +157,11 @@ class Config(BaseModel):
             raise ValueError(
                 f"production needs real addresses: set {' and '.join(self.example_addresses)} to other than example.com"
             )
+        if len(set(self.api_keys)) < len(self.api_keys):
+            raise ValueError("api_keys names a key twice")
         if self.slack_api_url.startswith("http:") and not self.local:
             raise ValueError("slack_api_url must be https: the bot token goes there")
-        delays = self.retry.longest
+        delays = self.longest_delays
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
                 f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
@@ -142,6 +176,11 @@ class Config(BaseModel):
         return self.stage == "production"
 
     @property
+    def removal_policy(self) -> RemovalPolicy:
+        """Of what can't be had again: production leaves it when the stack goes, unless the stack never came up."""
+        return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.production else RemovalPolicy.DESTROY
+
+    @property
     def example_addresses(self) -> list[str]:
         """The keys that hold an address which nobody reads."""
         addresses = {
@@ -151,10 +190,15 @@ class Config(BaseModel):
         }
         return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
 
+    def retry(self, channel: Channel) -> RetryPolicy:
+        """How that channel's deliveries are retried."""
+        limits = {item.name: getattr(self, f"retry_{item.name}") for item in fields(RetryPolicy)}
+        return replace(RETRIES[channel], **{name: limit for name, limit in limits.items() if limit is not None})
+
     @property
-    def retry(self) -> RetryPolicy:
-        """How deliveries are retried."""
-        return RetryPolicy(self.retry_attempts, self.retry_first_delay, self.retry_max_delay, self.retry_doubt_delay)
+    def longest_delays(self) -> int:
+        """The longest that all delays of a delivery together can be, in seconds, on the most patient channel."""
+        return max(self.retry(channel).longest for channel in Channel)
 
 
 def load(try_get_context: Callable[[str], Any], all_context: Mapping[str, Any]) -> Config:

@@ -2,7 +2,7 @@
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_ses as ses
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -10,7 +10,7 @@ from constructs import Construct
 
 from infra.channel import ChannelConsumer
 from infra.config import Config
-from infra.dead_letters import DeadLetterQueue
+from infra.dead_letters import DeadLetterQueue, FailedEvents
 from infra.python_function import PythonFunction
 from infra.table import Table
 
@@ -25,11 +25,18 @@ class EmailFeedback(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: Config, table: Table, consumer: ChannelConsumer
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Config,
+        table: Table,
+        consumer: ChannelConsumer,
+        key: kms.IKey,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq")
-        self.failures = DeadLetterQueue(self, "Failures")
+        self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq", config)
+        self.failures = DeadLetterQueue(self, "Failures", config)
         self.function = function = PythonFunction(
             self,
             "Function",
@@ -38,10 +45,10 @@ class EmailFeedback(Construct):
             timeout=TIMEOUT,
             environment={"TABLE_NAME": table.table_name, "EMAIL_DLQ_URL": consumer.dlq.queue_url},
         )
-        function.configure_async_invoke(on_failure=destinations.SqsDestination(self.failures))
+        function.configure_async_invoke(on_failure=FailedEvents(self.failures))
         table.grant_items(function, "dynamodb:GetItem", "dynamodb:UpdateItem")
         consumer.dlq.grant(function, "sqs:SendMessage")
-        topic = sns.Topic(self, "Topic", enforce_ssl=True)
+        topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=key)
         topic.add_subscription(subscriptions.LambdaSubscription(function, dead_letter_queue=self.subscription_dlq))
         configuration_set = ses.ConfigurationSet(self, "ConfigurationSet")
         configuration_set.add_event_destination(

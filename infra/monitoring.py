@@ -14,6 +14,7 @@ from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -56,11 +57,12 @@ class Monitoring(Construct):
         consumers: Mapping[Channel, ChannelConsumer],
         feedback: EmailFeedback,
         reconciler: Reconciler,
+        key: kms.IKey,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
         self._namespace = Stack.of(self).stack_name
-        self._operators = self._operators_topic(config)
+        self._operators = self._operators_topic(config, key)
         self.pages: list[cloudwatch.CompositeAlarm] = []
         self.alarms: Alarms = []
 
@@ -87,8 +89,8 @@ class Monitoring(Construct):
         self._page("LettersWaiting", "What was given up waits for somebody.", letters, after=explained)
         CfnOutput(self, "TopicArn", value=self._operators.topic_arn).override_logical_id("OperatorTopicArn")
 
-    def _operators_topic(self, config: Config) -> sns.Topic:
-        topic = sns.Topic(self, "Operators", enforce_ssl=True)
+    def _operators_topic(self, config: Config, key: kms.IKey) -> sns.Topic:
+        topic = sns.Topic(self, "Operators", enforce_ssl=True, master_key=key)
         # The topic's own policy takes the place of the default one, by which CloudWatch may publish:
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
         topic.grant_publish(
@@ -175,7 +177,7 @@ class Monitoring(Construct):
             self._alarm(
                 # All back-offs, and one consumer that was killed.
                 f"{name}OldestMessage", oldest,
-                config.retry.longest + VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds,
+                config.retry(channel).longest + VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds,
                 f"A message waits for {channel} longer than any back-off: is its consumer enabled, is it "
                 "throttled, or does the provider limit its rate?",
                 section="OldestMessage",
@@ -196,7 +198,7 @@ class Monitoring(Construct):
             self._alarm(
                 # Both channels given up one after the other, and room for what waits in front of it.
                 "OldestOpenAge", self._reconciler_s("OldestOpenAge"),
-                2 * config.retry.longest + config.overdue_seconds,
+                2 * config.longest_delays + config.overdue_seconds,
                 "A request has neither been delivered nor failed. 'assistance ledger' says where the open ones are.",
             ),
             self._alarm(

@@ -13,6 +13,7 @@ from infra.config import Config
 from infra.dashboard import Dashboard
 from infra.email_consumer import EmailConsumer
 from infra.email_feedback import EmailFeedback
+from infra.encryption import ServicesKey, aws_managed_sns_key
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
 from infra.slack_consumer import SlackConsumer
@@ -29,7 +30,8 @@ class AssistanceStack(Stack):
         super().__init__(scope, construct_id, **kwargs)
         table = Table(self, "Table", config)
         api = Api(self, "Api", config=config, table=table)
-        topic = sns.Topic(self, "Topic", enforce_ssl=True)
+        topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=aws_managed_sns_key(self))
+        key = ServicesKey(self, "ServicesKey", config)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
         consumers: dict[Channel, ChannelConsumer] = {
             channel: CONSUMERS[channel](
@@ -37,15 +39,18 @@ class AssistanceStack(Stack):
             )
             for channel in Channel
         }
-        feedback = EmailFeedback(self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL])
+        feedback = EmailFeedback(
+            self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL], key=key
+        )
         reconciler = Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
-        monitoring = Monitoring(
-            self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
-            feedback=feedback, reconciler=reconciler,
-        )  # fmt: skip
-        Dashboard(
-            self, "Dashboard", api=api, producer=producer, consumers=consumers, feedback=feedback,
-            reconciler=reconciler, monitoring=monitoring,
-        )  # fmt: skip
+        if config.alarms:
+            monitoring = Monitoring(
+                self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
+                feedback=feedback, reconciler=reconciler, key=key,
+            )  # fmt: skip
+            Dashboard(
+                self, "Dashboard", api=api, producer=producer, consumers=consumers, feedback=feedback,
+                reconciler=reconciler, monitoring=monitoring,
+            )  # fmt: skip
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "TopicArn", value=topic.topic_arn)

@@ -8,7 +8,7 @@ from constructs import Construct
 
 from assistance.schema import OUTBOX_SHARD
 from infra.config import Config
-from infra.dead_letters import DeadLetterQueue
+from infra.dead_letters import DeadLetterQueue, FailedRecords
 from infra.python_function import PythonFunction
 from infra.table import Table
 
@@ -18,7 +18,7 @@ class StreamProducer(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         super().__init__(scope, construct_id)
-        self.failures = DeadLetterQueue(self, "Failures")
+        self.failures = DeadLetterQueue(self, "Failures", config)
         self.function = function = PythonFunction(
             self,
             "Function",
@@ -43,7 +43,7 @@ class StreamProducer(Construct):
                 retry_attempts=3,
                 max_record_age=Duration.hours(1),
                 report_batch_item_failures=True,
-                on_failure=event_sources.SqsDlq(self.failures),
+                on_failure=FailedRecords(self.failures),
             )
         )
         CfnOutput(self, "QueueUrl", value=self.failures.queue_url).override_logical_id("StreamFailuresQueueUrl")

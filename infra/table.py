@@ -37,6 +37,7 @@ class Table(dynamodb.TableV2):
                 point_in_time_recovery_enabled=True
             ),
             deletion_protection=config.production,
+            # Not config.removal_policy: a first deployment that fails would try to delete a table that is protected.
             removal_policy=RemovalPolicy.RETAIN if config.production else RemovalPolicy.DESTROY,
             global_secondary_indexes=[
                 dynamodb.GlobalSecondaryIndexPropsV2(

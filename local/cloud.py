@@ -23,6 +23,8 @@ HOST: Final = "127.0.0.1"
 USUAL_PORT: Final = 4566
 BACKLOG: Final = 1_024
 REGION: Final = "us-east-1"
+CREDENTIALS: Final = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+"""Of the account's root, which MiniStack lets do anything. The functions get those of their roles."""
 START_SECONDS: Final = 60
 EMBEDDED: Final = Path(__file__).with_name("embedded.py")
 SERVICES: Final = (
@@ -40,8 +42,7 @@ def isolate() -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(
-        AWS_ACCESS_KEY_ID="test",
-        AWS_SECRET_ACCESS_KEY="test",  # noqa: S106
+        {name.upper(): value for name, value in CREDENTIALS.items()},
         AWS_DEFAULT_REGION=REGION,
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
@@ -96,6 +97,7 @@ def running(directory: Path) -> Iterator[Cloud]:
     with _listen() as listening, log.open("wb") as output:
         port = listening.getsockname()[1]
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
+            "AUTH": "true",
             "BIND_HOST": HOST,
             "GATEWAY_PORT": str(port),
             "IOT_MTLS_ENABLED": "0",

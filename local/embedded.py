@@ -15,6 +15,8 @@ from ministack.app import app
 from ministack.services import cloudwatch
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
 
+from local import permissions
+
 BACKLOG: Final = 1_024
 API_CALLS_AT_ONCE: Final = 2 * (os.cpu_count() or 1) + 4
 
@@ -35,6 +37,20 @@ def in_turn(application: ASGIFramework) -> ASGIFramework:
             await application(scope, receive, send)
 
     return serve_in_turn
+
+
+def over_tls(application: ASGIFramework) -> ASGIFramework:
+    """Take calls as encrypted, like a server behind a proxy that ends TLS: they don't leave this machine.
+
+    The policies that refuse plain HTTP stay as they are deployed.
+    """
+
+    async def serve_over_tls(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] == "http":
+            scope["headers"] = [*scope["headers"], (b"x-forwarded-proto", b"https")]
+        await application(scope, receive, send)
+
+    return serve_over_tls
 
 
 def deploy_composite_alarms() -> None:
@@ -66,12 +82,13 @@ def raise_file_limit() -> None:
 def main(socket: int) -> None:
     """Serve on this file descriptor."""
     raise_file_limit()
+    permissions.correct()
     deploy_composite_alarms()
     config = Config()
     config.bind = [f"fd://{socket}"]
     config.backlog = BACKLOG
     config.keep_alive_timeout = 75
-    asyncio.run(serve(in_turn(app), config))
+    asyncio.run(serve(over_tls(in_turn(app)), config))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`docs/failures.md`, written from the tables that the consumers use.
 
-PYTHONPATH=functions .venv/bin/python -m tests.failures_page
+`make docs` writes it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs/failures.md"
 HEAD = """\
 # What each error of a provider means
 
-<!-- Written from the tables in functions/*_consumer/failures.py: PYTHONPATH=functions python -m tests.failures_page -->
+<!-- Written from the tables in functions/*_consumer/failures.py: make docs -->
 
 | kind | what happens |
 |---|---|

@@ -1,6 +1,6 @@
 """The API's OpenAPI document, made of the types that it runs on. Not imported by the handler.
 
-`PYTHONPATH=functions python -m api.openapi` prints `docs/openapi.json`: https://spec.openapis.org/oas/v3.1.1.html.
+`make docs` writes `docs/openapi.json` from it: https://spec.openapis.org/oas/v3.1.1.html.
 """
 
 import json

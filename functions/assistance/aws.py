@@ -9,6 +9,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from assistance import tracing
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_sesv2 import SESV2Client
@@ -30,7 +32,7 @@ def table(name: str) -> "Table":
 
 def sns() -> "SNSClient":
     """The broker. Publishing twice is harmless, so it may retry."""
-    return boto3.client("sns", config=QUICK)
+    return tracing.propagate(boto3.client("sns", config=QUICK))
 
 
 def sqs() -> "SQSClient":

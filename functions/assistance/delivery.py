@@ -102,10 +102,11 @@ class Consumer:
         """Deliver one message. Returns when it may be acknowledged; raises when it must be received again."""
         try:
             message = Message.model_validate_json(record.body)
-        except ValidationError:
+        except ValidationError as error:
             # Whose it is, if that can be read, the reconciler finds out where it now lies.
-            logger.error("a message does not parse", message_id=record.message_id)
-            self._dead_letter(record, "malformed_message")
+            code = _unreadable(error)
+            logger.error("a message does not parse", message_id=record.message_id, error_code=code)
+            self._dead_letter(record, code)
             tally.failed(self.channel, None)
             return
         about = {"request_id": message.request.id, "channel": self.channel}
@@ -252,3 +253,9 @@ class Consumer:
         except AWS_ERRORS as error:
             # The queue's own visibility timeout then is the delay.
             logger.warning("the back-off could not be set", error_code=error_code(error))
+
+
+def _unreadable(error: ValidationError) -> str:
+    """Why a message can't be read: it is of a later version than this consumer, after a rollback, or damaged."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return "unknown_version" if any(detail["loc"] == ("version",) for detail in details) else "malformed_message"

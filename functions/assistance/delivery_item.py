@@ -92,6 +92,7 @@ class DeliveryItem(BasePersistenceLayer):
             ":one": 1,
             ":none": [],
         }
+        doubt_settled = "(attribute_not_exists(not_before) OR not_before <= :now_ms)"
         # While a forced send is under way or waits, a duplicate of what was delivered before has nothing to do.
         forced_set, condition = "", "({}) AND (attribute_not_exists(delivered_at) OR failed_at > delivered_at)"
         if force:
@@ -99,7 +100,7 @@ class DeliveryItem(BasePersistenceLayer):
             values |= {":force": force, ":forces": {force}, ":delivered": Status.DELIVERED}
             forced_set = ", forced :forces"
             # Each decision to force counts once.
-            condition = "{} OR (#status = :delivered AND NOT contains(forced, :force))"
+            condition = "{} OR (#status = :delivered AND NOT contains(forced, :force) AND {settled})"
         values[":entry"] = [entry]
         try:
             answer = self._table.update_item(
@@ -111,8 +112,8 @@ class DeliveryItem(BasePersistenceLayer):
                 ),
                 ConditionExpression=condition.format(
                     "attribute_not_exists(#status) OR (#status = :sending AND claim_expires_at <= :now_ms) "
-                    "OR (#status IN (:retrying, :failed) "
-                    "AND (attribute_not_exists(not_before) OR not_before <= :now_ms))"
+                    f"OR (#status IN (:retrying, :failed) AND {doubt_settled})",
+                    settled=doubt_settled,
                 ),
                 ExpressionAttributeNames={"#status": "status", "#ttl": TTL},
                 ExpressionAttributeValues=values,
@@ -129,14 +130,17 @@ class DeliveryItem(BasePersistenceLayer):
         self.claim = Claim(
             number=int(before.get("attempts", 0)) + 1 - int(before.get("attempts_given_up", 0)),
             # Taking over an expired claim: its holder died, perhaps after the provider had accepted the message.
-            in_doubt=before["status"] == Status.SENDING or bool(before.get("in_doubt", False)),
+            in_doubt=before["status"] == Status.SENDING
+            or bool(before.get("in_doubt", False))
+            or force in before.get("forced_in_doubt", ()),
             settled=done,
             index=len(before.get("timeline", [])),
         )
 
     def _record(self, idempotency_key: str, item: Item) -> DataRecord:
-        said = Status(item["status"]) if self._message.force else settled(item)
-        if said is Status.DELIVERED:
+        force = self._message.force
+        carried_out = item["status"] == Status.DELIVERED and force in item.get("forced", ())
+        if carried_out if force else settled(item) is Status.DELIVERED:
             return DataRecord(idempotency_key, status="COMPLETED", response_data=item["result"])
         return DataRecord(idempotency_key, status="INPROGRESS")
 
@@ -148,7 +152,8 @@ class DeliveryItem(BasePersistenceLayer):
                 # A forced send starts with a fresh budget of attempts.
                 "SET #status = :delivered, delivered_at = :now, #result = :result, attempts_given_up = attempts, "
                 f"timeline[{self.claim.index}].outcome = :delivered "
-                "REMOVE claim_expires_at, in_doubt, not_before, next_attempt_at, confirmed_at"
+                # What other attempts have left in doubt settles all the same.
+                "REMOVE claim_expires_at, in_doubt, next_attempt_at, confirmed_at"
             ),
             ExpressionAttributeNames={"#status": "status", "#result": "result"},
             ExpressionAttributeValues={
@@ -236,6 +241,9 @@ class DeliveryItem(BasePersistenceLayer):
             # A redrive carries the decision out after all, with all its attempts.
             update = update.replace(" REMOVE", ", attempts_given_up = attempts REMOVE") + " DELETE forced :forces"
             values[":forces"] = {self._message.force}
+            if doubt:
+                # Another decision that is carried out meanwhile says nothing about this one.
+                update += " ADD forced_in_doubt :forces"
         return self._write(update, names={"#error": "error"}, values=values)
 
     def _plan(self, error: Exception | None, sets: list[str], values: dict[str, Any]) -> None:

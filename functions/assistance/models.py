@@ -83,11 +83,12 @@ class Message(_Model):
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """A request that is to be published, and the channels to publish it to."""
+    """A request that is to be published, and the channels to publish it to. `trace`: the header of the bot's call."""
 
     request: AssistanceRequest
     channels: tuple[Channel, ...]
     fallback: Fallback | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from assistance import tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.errors import TableUnavailable
 from assistance.metrics import Metric, Tally
@@ -40,7 +41,9 @@ class Publisher:
         One that is published but can't be marked counts as published: the reconciler publishes it again and marks it.
         """
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            published = [entry for batch in pool.map(self._publish_batch, batches(entries)) for entry in batch]
+            published = [
+                entry for batch in pool.map(self._publish_batch, batches(_by_trace(entries))) for entry in batch
+            ]
             list(pool.map(self._mark_published, published))
         tally = Tally()
         for entry in published:
@@ -52,10 +55,11 @@ class Publisher:
     def _publish_batch(self, batch: Sequence[OutboxEntry]) -> list[OutboxEntry]:
         """Publish up to ten entries. Returns those that SNS took."""
         try:
-            answer = self.sns.publish_batch(
-                TopicArn=self.topic_arn,
-                PublishBatchRequestEntries=[_to_sns(str(index), entry) for index, entry in enumerate(batch)],
-            )
+            with tracing.continuing(batch[0].trace):
+                answer = self.sns.publish_batch(
+                    TopicArn=self.topic_arn,
+                    PublishBatchRequestEntries=[_to_sns(str(index), entry) for index, entry in enumerate(batch)],
+                )
         except AWS_ERRORS as error:
             logger.error("publishing failed", error_code=error_code(error), entries=len(batch))
             return []
@@ -90,13 +94,19 @@ def _to_sns(entry_id: str, entry: OutboxEntry) -> "PublishBatchRequestEntryTypeD
     }
 
 
+def _by_trace(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+    """Those without a trace, which are most, first and together."""
+    return sorted(entries, key=lambda entry: entry.trace or "")
+
+
 def batches(entries: Iterable[OutboxEntry]) -> Iterator[list[OutboxEntry]]:
-    """The entries in order, cut where SNS's limits on a batch want it."""
+    """The entries in order, cut where SNS's limits on a batch want it, and between traces: the header is the call's."""
     batch: list[OutboxEntry] = []
     batch_bytes = 0
     for entry in entries:
         entry_bytes = len(_body(entry)) + _ATTRIBUTE_BYTES
-        if batch and (len(batch) == MAX_BATCH_ENTRIES or batch_bytes + entry_bytes > MAX_BATCH_BYTES):
+        full = len(batch) == MAX_BATCH_ENTRIES or batch_bytes + entry_bytes > MAX_BATCH_BYTES
+        if batch and (full or entry.trace != batch[0].trace):
             yield batch
             batch, batch_bytes = [], 0
         batch.append(entry)

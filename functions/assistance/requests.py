@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from boto3.dynamodb.conditions import ConditionBase, Key
 from boto3.dynamodb.types import TypeDeserializer
 
+from assistance import tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
 from assistance.deliveries import Item, delivery_of, expiry, request_key
@@ -26,6 +27,8 @@ from assistance.schema import (
     PARTITION_KEY,
     REQUEST,
     SORT_KEY,
+    TOPIC,
+    TRACE,
     TTL,
     shard,
 )
@@ -43,7 +46,7 @@ def plain(item: Item) -> Item:
 def request_of(item: Item) -> AssistanceRequest:
     """The request that a request item holds. Raises `KeyError` or `ValueError` if it holds none."""
     return AssistanceRequest(
-        id=item[PARTITION_KEY], topic=item["topic"], description=item["description"], created_at=item[CREATED_AT]
+        id=item[PARTITION_KEY], topic=item[TOPIC], description=item["description"], created_at=item[CREATED_AT]
     )
 
 
@@ -59,7 +62,12 @@ def outbox_entry_of(item: Item) -> OutboxEntry:
     if not channels:
         raise ValueError("an entry for no channel would be published to nobody")
     fallback = _fallback_of(item)
-    return OutboxEntry(request_of(item), channels, fallback if fallback and fallback.channel in channels else None)
+    return OutboxEntry(
+        request_of(item),
+        channels,
+        fallback if fallback and fallback.channel in channels else None,
+        tracing.valid(item.get(TRACE)),
+    )
 
 
 def outbox_since(item: Item) -> str:
@@ -93,7 +101,7 @@ class Requests:
         """
         item: dict[str, Any] = {
             **request_key(request.id),
-            "topic": request.topic,
+            TOPIC: request.topic,
             "description": request.description,
             CREATED_AT: request.created_at,
             "payload_hash": payload_hash,
@@ -103,6 +111,8 @@ class Requests:
             OUTBOX_SHARD: shard(request.id),
             LEDGER_SHARD: shard(request.id),
         }
+        if trace := tracing.current():
+            item[TRACE] = trace
         try:
             self.table.put_item(
                 Item=item,

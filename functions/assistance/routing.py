@@ -79,4 +79,4 @@ class RetryPolicy:
 
 
 RETRIES: Mapping[Channel, RetryPolicy] = MappingProxyType({channel: RetryPolicy() for channel in Channel})
-"""The limits of each channel."""
+"""The limits of each channel. What the deployer chooses as context overrides them for all."""

@@ -19,6 +19,8 @@ LEDGER_SHARD = "ledger"
 
 CREATED_AT = "created_at"
 TOPIC = "topic"
+TRACE = "trace"
+"""On a request item whose call was traced."""
 
 INDEX_SHARDS = 8
 """One partition of an index takes 1,000 writes a second:

@@ -17,7 +17,7 @@ from assistance.observability import logger
 from assistance.publisher import Publisher
 from assistance.requests import Requests
 from reconciler.lease import lease
-from reconciler.ledger import Ledger, Queues, Report
+from reconciler.ledger import Ledger, Report
 from reconciler.outbox import Outbox, Sweep
 from reconciler.settings import settings
 
@@ -43,7 +43,7 @@ def ledger() -> Ledger:
     return Ledger(
         requests(),
         aws.sqs(),
-        {channel: Queues(urls.queue, urls.dlqs) for channel, urls in settings().queues.items()},
+        settings().queues,
         retention=timedelta(days=settings().retention_days),
         overdue=timedelta(seconds=settings().overdue_seconds),
     )

@@ -28,6 +28,7 @@ from assistance.observability import logger
 from assistance.requests import Requests
 from assistance.routing import ROUTES, Channel, Topic
 from assistance.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY, SORT_KEY, TOPIC
+from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -57,14 +58,6 @@ class Place(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Queues:
-    """The queues of a channel, by URL."""
-
-    queue: str
-    dlqs: tuple[str, ...]
-
-
 @dataclass(slots=True)
 class Balance:
     """What the ledger holds: `accepted` = `ended` + `open`.
@@ -84,6 +77,18 @@ class Balance:
     def document(self) -> dict[str, Any]:
         """The balance as JSON has it."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+def balance_of(requests: Requests) -> Balance:
+    """The balance as the last sweep left it. Raises `TableUnavailable`."""
+    try:
+        item: Any = requests.table.get_item(Key=LEDGER_KEY, ConsistentRead=True).get("Item")
+    except AWS_ERRORS as error:
+        raise TableUnavailable(error_code(error)) from error
+    if item is None:
+        return Balance()
+    counts = {name: Counter({key: int(n) for key, n in item[name].items()}) for name in _COUNTS}
+    return Balance(until=item["until"], open=dict(item["open"]), **counts)
 
 
 @dataclass(slots=True)
@@ -109,7 +114,7 @@ class Ledger:
 
     requests: Requests
     sqs: "SQSClient"
-    queues: Mapping[Channel, Queues]
+    queues: Mapping[Channel, ChannelQueues]
     retention: timedelta
     overdue: timedelta
     clock: Clock = utc_now
@@ -119,7 +124,7 @@ class Ledger:
 
         Raises `TableUnavailable`.
         """
-        balance = self._load()
+        balance = balance_of(self.requests)
         before = (balance.until, dict(balance.open))
         complete = self._take_in(balance, remaining_ms)
         report = self._look_at_open(balance, dry_run=dry_run)
@@ -127,20 +132,6 @@ class Ledger:
         if not dry_run and (balance.until, balance.open) != before:
             self._save(balance)
         return report
-
-    def balance(self) -> Balance:
-        """The balance as the last sweep left it."""
-        return self._load()
-
-    def _load(self) -> Balance:
-        try:
-            item: Any = self.requests.table.get_item(Key=LEDGER_KEY, ConsistentRead=True).get("Item")
-        except AWS_ERRORS as error:
-            raise TableUnavailable(error_code(error)) from error
-        if item is None:
-            return Balance()
-        counts = {name: Counter({key: int(n) for key, n in item[name].items()}) for name in _COUNTS}
-        return Balance(until=item["until"], open=dict(item["open"]), **counts)
 
     def _save(self, balance: Balance) -> None:
         try:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from cli import stack
 from cli.app import app
+from local.cloud import CREDENTIALS
 
 LIST = ("dead-letters", "list")
 
@@ -83,7 +84,12 @@ def test_nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_local_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "LOCAL", tmp_path / "stack.json")
     assert "make run" in one_line("--local", *LIST)
-    gone = {"region": "us-east-1", "stack_name": "assistance-dev", "aws_endpoint_url": "http://127.0.0.1:1"}
+    gone = {
+        "region": "us-east-1",
+        "credentials": CREDENTIALS,
+        "stack_name": "assistance-dev",
+        "aws_endpoint_url": "http://127.0.0.1:1",
+    }
     (tmp_path / "stack.json").write_text(json.dumps(gone), "utf-8")
     assert "make run" in one_line("--local", *LIST)
 

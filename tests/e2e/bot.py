@@ -25,7 +25,7 @@ class Bot:
     def __init__(self, stack: Mapping[str, Any]) -> None:
         self.stack = stack
         self.outputs: Mapping[str, str] = stack["outputs"]
-        session = boto3.Session(region_name=stack["region"])
+        session = boto3.Session(**stack["credentials"], region_name=stack["region"])
         endpoint = stack["aws_endpoint_url"]
         self.sqs: SQSClient = session.client("sqs", endpoint_url=endpoint)
         self.dynamodb: DynamoDBClient = session.client("dynamodb", endpoint_url=endpoint)

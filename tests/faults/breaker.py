@@ -73,15 +73,17 @@ class Breaker:
     fault: Fault | None = None
     outage: Callable[[str], Kind | None] = lambda _: None
     later: Callable[[Call, int], None] = lambda call, _: call()
+    meanwhile: tuple[int, Callable[[], object]] | None = None
+    """What else happens just before the call of that number: whole invocations of other functions, or of the same."""
     calls: list[str] = field(default_factory=list)
     running: bool = False
     dead: bool = False
     strikes: int = 0
     """How often a call has been broken."""
 
-    def plan(self, fault: Fault | None) -> None:
+    def plan(self, fault: Fault | None, meanwhile: tuple[int, Callable[[], object]] | None = None) -> None:
         """Count from 0 again, and break that call."""
-        self.fault = fault
+        self.fault, self.meanwhile = fault, meanwhile
         self.calls.clear()
 
     @property
@@ -108,6 +110,8 @@ class Breaker:
             raise Crash
         number = len(self.calls)
         self.calls.append(name)
+        if self.meanwhile and self.meanwhile[0] == number:
+            self._overlap(self.meanwhile[1])
         fault = self.fault if self.fault and self.fault.call == number else None
         kind = fault.kind if fault else self.outage(name)
         if kind is None:
@@ -121,6 +125,15 @@ class Breaker:
             self.dead = True
             raise Crash
         raise errors(kind)
+
+    def _overlap(self, step: Callable[[], object]) -> None:
+        """Let the others run unbroken while this invocation waits for its call."""
+        fault, calls = self.fault, list(self.calls)
+        self.plan(None)
+        self.running = False
+        step()
+        self.fault, self.running, self.dead = fault, True, False
+        self.calls[:] = calls
 
     @staticmethod
     def _finish(call: Call) -> None:

@@ -10,6 +10,7 @@ that takes the fixture `one_world`, beneath `StateMachine.world = one_world`. Or
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
@@ -27,7 +28,7 @@ from hypothesis.stateful import (
 from assistance.models import Status
 from assistance.routing import Channel, Topic
 from tests.faults.breaker import Fault, Kind
-from tests.faults.world import World
+from tests.faults.world import ATTEMPTS, World
 
 EXAMPLES, STEPS = int(os.environ.get("SOAK_EXAMPLES", "600")), int(os.environ.get("SOAK_STEPS", "50"))
 _QUICK = {"max_examples": 25, "stateful_step_count": 30, "derandomize": True, "database": None}
@@ -49,7 +50,34 @@ faults = st.none() | st.builds(
     late,
 )
 channels = st.sampled_from(Channel)
+SLACK_FAULTS: list[dict[str, object]] = [
+    {"kind": "error", "error": "is_archived"},
+    {"kind": "error", "error": "internal_error"},
+    {"kind": "rate_limited", "retry_after": 7},
+    {"kind": "status", "status": 503},
+    {"kind": "drop"},
+]
 picks = st.integers(0, 50)
+
+
+@dataclass(frozen=True)
+class Meanwhile:
+    """What else happens just before a call of an invocation: an overlap, as another process would make it."""
+
+    call: int
+    does: str
+    channel: Channel
+    seconds: int
+
+
+overlaps = st.none() | st.builds(
+    Meanwhile,
+    st.integers(0, 8),
+    st.sampled_from(["consume", "consume a duplicate", "produce", "reconcile", "feedback", "redrive"]),
+    channels,
+    # The invocation that waits is killed if it waits for longer.
+    st.integers(0, 25),
+)
 
 
 class StateMachine(RuleBasedStateMachine):
@@ -67,10 +95,31 @@ class StateMachine(RuleBasedStateMachine):
         ids = list(self.world.accepted)
         return ids[pick % len(ids)]
 
-    def _broken(self, fault: Fault | None, step: Callable[[], object]) -> None:
-        self.world.breaker.plan(fault)
+    def _broken(self, fault: Fault | None, step: Callable[[], object], meanwhile: Meanwhile | None = None) -> None:
+        overlap = (meanwhile.call, lambda: self._happens(meanwhile)) if meanwhile else None
+        self.world.breaker.plan(fault, overlap)
         step()
         self.world.breaker.plan(None)
+
+    def _happens(self, meanwhile: Meanwhile) -> None:
+        world, channel = self.world, meanwhile.channel
+        match meanwhile.does:
+            case "consume a duplicate":
+                for body in world.bodies(channel)[:1]:
+                    self._send(channel, body)
+                world.consume(channel)
+            case "consume":
+                world.consume(channel)
+            case "produce":
+                world.produce()
+            case "reconcile":
+                world.reconcile()
+            case "feedback":
+                world.bring_feedback()
+            case "redrive":
+                world.redrive()
+                world.consume(channel)
+        world.advance(meanwhile.seconds)
 
     # --- the bot
 
@@ -111,9 +160,9 @@ class StateMachine(RuleBasedStateMachine):
 
     # --- AWS
 
-    @rule(fault=faults)
-    def deliver_stream(self, fault: Fault | None) -> None:
-        self._broken(fault, self.world.produce)
+    @rule(fault=faults, meanwhile=overlaps)
+    def deliver_stream(self, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, self.world.produce, meanwhile)
 
     @rule(fault=faults, data=st.data())
     def deliver_stream_out_of_order_and_twice(self, fault: Fault | None, data: st.DataObject) -> None:
@@ -128,16 +177,21 @@ class StateMachine(RuleBasedStateMachine):
         self.world.read_stream()
         self.world.stream.clear()
 
-    @rule(channel=channels, fault=faults)
-    def consume(self, channel: Channel, fault: Fault | None) -> None:
-        self._broken(fault, lambda: self.world.consume(channel))
+    @rule(channel=channels, fault=faults, meanwhile=overlaps)
+    def consume(self, channel: Channel, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, lambda: self.world.consume(channel), meanwhile)
 
     @rule(
         fault=st.none()
-        | st.builds(Fault, st.integers(0, 30), st.sampled_from([k for k in Kind if "LATE" not in k.name]))
+        | st.builds(Fault, st.integers(0, 30), st.sampled_from([k for k in Kind if "LATE" not in k.name])),
+        meanwhile=overlaps,
     )
-    def reconcile(self, fault: Fault | None) -> None:
-        self._broken(fault, self.world.reconcile)
+    def reconcile(self, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, self.world.reconcile, meanwhile)
+
+    @rule(fault=faults, meanwhile=overlaps)
+    def bring_feedback(self, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, self.world.bring_feedback, meanwhile)
 
     @rule(seconds=st.sampled_from([0, 31, 200]))
     def run_on(self, seconds: int) -> None:
@@ -169,23 +223,35 @@ class StateMachine(RuleBasedStateMachine):
     # --- the providers
 
     @rule(
-        kind=st.sampled_from(
-            [
-                {"kind": "error", "error": "is_archived"},
-                {"kind": "error", "error": "internal_error"},
-                {"kind": "rate_limited", "retry_after": 7},
-                {"kind": "status", "status": 503},
-                {"kind": "drop"},
-            ]
-        ),
+        kind=st.sampled_from(SLACK_FAULTS),
         times=st.integers(1, 4),
     )
     def slack_fails(self, kind: dict[str, object], times: int) -> None:
         self.world.slack.fail(**kind, times=times)  # type: ignore[arg-type]
 
-    @rule(kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.REJECTED]))
+    @rule(kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.REJECTED]))
     def ses_fails(self, kind: Kind) -> None:
         self.world.breaker.outage = lambda name: kind if name == "sesv2.SendEmail" else None
+
+    @rule(
+        slack=st.sampled_from(SLACK_FAULTS),
+        ses=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_AFTER, Kind.REJECTED]),
+        turns=st.integers(1, 2 * ATTEMPTS + 1),
+    )
+    def everything_is_down(self, slack: dict[str, object], ses: Kind, turns: int) -> None:
+        """For so long that what is on its way is given up on one channel, or on both."""
+        self.slack_fails(slack, 100)
+        self.ses_fails(ses)
+        for _ in range(turns):
+            self.world.turn()
+            self.world.advance(61)
+        self.world.heal()
+
+    @precondition(lambda self: self.world.mails())
+    @rule(name=st.sampled_from(["bounce", "complaint", "reject", "delivery"]), pick=picks)
+    def ses_says(self, name: str, pick: int) -> None:
+        """Of any mail that it has ever taken, so also late and more than once."""
+        self.world.say_of_mail(name, pick % self.world.mails().total())
 
     @rule()
     def providers_heal(self) -> None:

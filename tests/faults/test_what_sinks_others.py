@@ -1,6 +1,7 @@
 """What sinks other answers to this problem, each as a test."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -84,7 +85,7 @@ def test_a_burst_is_neither_lost_nor_doubled(here: World) -> None:
     assert sum(here.posts().values()) + sum(here.mails().values()) == BURST
 
 
-BURST = 300
+BURST = 3_000 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 300
 
 
 @pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.TIMEOUT_LATE])
@@ -321,6 +322,29 @@ def test_a_forced_send_that_was_given_up_can_be_redriven(here: World) -> None:
     here.redrive()
     here.settle()
     assert here.posts()[request_id, "once more"] == 1
+
+
+@pytest.mark.parametrize("late", [0, 20])
+def test_the_doubt_about_a_forced_send_outlives_another_ones_success(here: World, late: int) -> None:
+    request_id = published(here)
+    [body] = here.bodies(Channel.SLACK)
+    here.consume(Channel.SLACK)
+    send(here, Channel.SLACK, {**json.loads(body), "force": "first"})
+    here.slack.fail("status", status=503, times=ATTEMPTS - 1)
+    for _ in range(ATTEMPTS - 1):
+        here.consume(Channel.SLACK)
+        here.advance(61)
+    here.breaker.later = lambda call, _: here._later(call, late)  # noqa: SLF001
+    break_at(here, "http.chat.postMessage", Kind.TIMEOUT_LATE, lambda: here.consume(Channel.SLACK))
+    here.breaker.later = here._later  # noqa: SLF001
+    assert len(here.dead_letters()) == 1
+    send(here, Channel.SLACK, {**json.loads(body), "force": "second"})
+    here.consume(Channel.SLACK)
+    here.redrive()
+    here.consume(Channel.SLACK)
+    here.advance(25)
+    here.settle()
+    assert here.posts() == {(request_id, None): 1, (request_id, "first"): 1, (request_id, "second"): 1}
 
 
 def test_a_request_that_ended_by_its_fallback_is_counted_once(here: World) -> None:

@@ -26,20 +26,23 @@ from moto.sqs.models import sqs_backends
 
 from assistance.dead_letters import request_id_in
 from assistance.delivery import Consumer
+from assistance.errors import TableUnavailable
 from assistance.observability import logger
 from assistance.routing import ROUTES, Channel, Topic
 from assistance.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
+from reconciler.ledger import balance_of
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
 from tests.integration.cloud import Cloud, Context, cloud
 from tests.integration.conftest import forget
+from tests.integration.test_email_feedback import example, sns_event
 
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"
 START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VISIBILITY: Final = 180
 QUEUE_RETENTION: Final = 4 * 86_400
-"""As in infra/channel.py."""
+"""As in infra/config.py."""
 ATTEMPTS: Final = 3
 ENVIRONMENT: Final = {
     "RETRY_ATTEMPTS": str(ATTEMPTS),
@@ -55,7 +58,8 @@ FORWARD: Final = {
     "failed": {"failed", "delivered"},
     "delivered": {"delivered"},
 }
-"""The statuses that may be read next."""
+"""The statuses that may be read next. A mail that comes back turns `delivered` into `failed`, and nothing else does."""
+NOT_ARRIVED: Final = {"bounce_permanent", "complaint", "reject"}
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Accepted:
     statuses: dict[str, str] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
     forced: set[str] = field(default_factory=set)
+    bounces: int = 0
     sent_when_delivered: int | None = None
 
 
@@ -84,6 +89,9 @@ class World:
     stream: list[dict[str, Any]] = field(default_factory=list)
     late: list[tuple[datetime, Callable[[], Any]]] = field(default_factory=list)
     mails_in_doubt: Counter[str] = field(default_factory=Counter)
+    feedback: list[tuple[int, str]] = field(default_factory=list)
+    said: Counter[str] = field(default_factory=Counter)
+    """How often SES has said that a request's mail did not arrive."""
     seen: int = 0
     looked_at: tuple[int, ...] = ()
     invocations: Any = field(default_factory=count)
@@ -165,6 +173,8 @@ class World:
         self.stream.clear()
         self.late.clear()
         self.mails_in_doubt.clear()
+        self.feedback.clear()
+        self.said.clear()
         self.seen = 0
         self.looked_at = ()
         self.invocations = count()
@@ -181,7 +191,7 @@ class World:
     # --- what AWS does -------------------------------------------------------------------------------------------
 
     def invoke(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """One invocation. None if it was killed; then the next starts cold."""
+        """One invocation, or one that overlaps another. None if it was killed; then the next starts cold."""
         self.cloud.context = Context()
         self.cloud.context.aws_request_id = f"invocation-{next(self.invocations)}"
         try:
@@ -242,7 +252,7 @@ class World:
             handler = self.cloud.handler(f"{channel}_consumer")
             answer = self.invoke(lambda: handler({"Records": records}, self.cloud.context))
         if answer is None or self.breaker.strikes > strikes:
-            # The one window that design.md leaves open: SES took it, and we could not write it down.
+            # The one window that the README leaves open: SES took it, and we could not write it down.
             self.mails_in_doubt.update((self.mails() - mails).keys())
         if answer is None:
             return True
@@ -262,11 +272,38 @@ class World:
             # A function that raises is an invocation that failed: the next one does what it could not.
             try:
                 return handler({"dry_run": dry_run}, self.cloud.context)
-            except importlib.import_module("assistance.errors").TableUnavailable:
+            except TableUnavailable:
                 return None
 
         answer: dict[str, Any] | None = self.invoke(call)
         return answer
+
+    def say_of_mail(self, name: str, number: int) -> None:
+        """SES has an event about that mail of the mailbox, which comes in its time."""
+        mail = self._mailbox()[number]
+        request_id = mail.subject.rsplit(" ", 1)[-1]
+        self.feedback.append((0, json.dumps(example(name, request_id, mail.id))))
+        self.said[request_id] += name != "delivery"
+
+    def bring_feedback(self) -> None:
+        """Hand SES's events to their function; Lambda tries each three times.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+        """
+        events, self.feedback = self.feedback, []
+        errors = importlib.import_module("email_feedback.errors")
+        later = (errors.NotYetRecorded, errors.DlqUnavailable, TableUnavailable)
+        for tries, event in events:
+
+            def call(event: str = event) -> bool:
+                try:
+                    self.cloud.handler("email_feedback")(sns_event(event), self.cloud.context)
+                except later:
+                    return False
+                return True
+
+            if not self.invoke(call) and tries < 2:
+                self.feedback.append((tries + 1, event))
 
     def redrive(self) -> None:
         """Move every dead letter back into its channel's queue, as an operator does."""
@@ -309,7 +346,14 @@ class World:
         for request in self.accepted.values():
             shown = self.show(request.id)
             now = {"": shown["status"], **{each["channel"]: each["status"] for each in shown["deliveries"]}}
+            bounces = _bounces(shown)
+            assert bounces <= self.said[request.id], ("it never came back", shown)
+            came_back, request.bounces = bounces > request.bounces, bounces
+            if came_back:
+                request.sent_when_delivered = None
             for what, before in request.statuses.items():
+                if came_back and (before, now[what]) == ("delivered", "failed"):
+                    continue
                 if what in now:
                     assert now[what] in FORWARD[before], (request.id, what, before, now[what], shown)
                 else:
@@ -324,7 +368,7 @@ class World:
     @staticmethod
     def check_balance() -> None:
         """The law of conservation, as the last sweep has written it down."""
-        balance = importlib.import_module("reconciler.handler").ledger().balance()
+        balance = balance_of(importlib.import_module("reconciler.handler").requests())
         accepted, ended = sum(balance.accepted.values()), sum(balance.ended.values())
         assert accepted == ended + len(balance.open), balance
 
@@ -332,7 +376,7 @@ class World:
         for (id_, force), times in posts.items():
             if id_ == request.id:
                 assert times == 1, (request.id, force, times)
-        allowed = 1 + self.mails_in_doubt[request.id] + len(request.forced)
+        allowed = 1 + self.mails_in_doubt[request.id] + len(request.forced) + request.bounces
         assert mails[request.id] <= allowed, (request.id, mails[request.id], allowed)
         if request.forced or any(call for call in self.late):
             return
@@ -349,13 +393,14 @@ class World:
         """Everything that AWS does without being asked, once."""
         for _ in range(20):
             self.produce()
+            self.bring_feedback()
             self.observe()
             busy = False
             for channel in Channel:
                 busy = self.consume(channel) or busy
                 self.observe()
             self.read_stream()
-            if not busy and not self.stream:
+            if not (busy or self.stream or self.feedback):
                 return
 
     @staticmethod
@@ -376,6 +421,7 @@ class World:
         unpublished = [i for of in self._moto_table().items.values() for i in of.values() if OUTBOX_SHARD in i.attrs]
         return not (
             self.stream
+            or self.feedback
             or self.late
             or unpublished
             or self.bodies(*Channel)
@@ -397,6 +443,11 @@ class World:
         for request in self.accepted.values():
             assert request.statuses[""] in {"delivered", "failed"}
             assert request.statuses[""] == "delivered" or dead[request.id], "failed, and no dead letter tells of it"
+
+
+def _bounces(shown: dict[str, Any]) -> int:
+    timelines = [each["timeline"] for each in shown["deliveries"] if each["channel"] == Channel.EMAIL]
+    return sum(attempt.get("error") in NOT_ARRIVED for timeline in timelines for attempt in timeline)
 
 
 def _longest(_: float, longest: float) -> float:

@@ -1,15 +1,19 @@
 """A synthesized template, and the questions that the tests ask of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
+from aws_cdk import App
+
 from infra.app import build, new_app
 from infra.config import load
+from infra.stack import AssistanceStack
 
 Properties: TypeAlias = Mapping[str, Any]
 
@@ -21,6 +25,15 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
     "production": {"stage": "production", **REAL, "runbook_url": "https://company.io/assistance/operations.md"},
     "local": {"local": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
 }
+# What a deployer may add to any stage.
+EXTRAS: Mapping[str, Mapping[str, str]] = {
+    "everything": {
+        "stage": "production", **REAL, "access_logs": "account_role", "waf": "true", "quota_per_day": "10000",
+        "api_keys": "1,2",
+    },
+    "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
+                "alarms": "false"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,15 +112,21 @@ class Template:
         return queues | on_failure
 
 
+@contextmanager
+def built(variant: str) -> Iterator[tuple[App, AssistanceStack]]:
+    """The app of a variant with its stack, without bundles."""
+    with TemporaryDirectory() as directory:
+        chosen = {**VARIANTS, **EXTRAS}[variant]
+        app = new_app({**chosen, "aws:cdk:bundling-stacks": []}, directory)
+        yield app, build(app, load(app.node.try_get_context, app.node.get_all_context()))
+
+
 @cache
 def synthesized(variant: str) -> Template:
-    """The template of a variant, without bundles."""
-    with TemporaryDirectory() as directory:
-        app = new_app({**VARIANTS[variant], "aws:cdk:bundling-stacks": []}, directory)
-        stack = build(app, load(app.node.try_get_context, app.node.get_all_context()))
-        app.synth()
-        document = json.loads((Path(directory) / stack.template_file).read_text("utf-8"))
-        return Template(stack.stack_name, document)
+    """The template of a variant."""
+    with built(variant) as (app, stack):
+        directory = Path(app.synth().directory)
+        return Template(stack.stack_name, json.loads((directory / stack.template_file).read_text("utf-8")))
 
 
 def target(reference: Properties) -> str:

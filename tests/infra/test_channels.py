@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
-from assistance.routing import ROUTES, Channel, RetryPolicy
+from assistance.routing import RETRIES, ROUTES, Channel, RetryPolicy
 from assistance.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
-from tests.infra.template import Properties, Template, target
+from tests.infra.template import Properties, Template, synthesized, target
 
 pytestmark = pytest.mark.parametrize("channel", Channel)
 DAY = 86_400
@@ -66,7 +66,7 @@ def test_the_queue_redrives_to_a_dead_letter_queue_of_its_own_that_keeps_longer(
     name = queue_of(template, channel)
     redrive = queues[name]["RedrivePolicy"]
     dlq = target(redrive["deadLetterTargetArn"])
-    assert redrive["maxReceiveCount"] == RetryPolicy().max_receive_count
+    assert redrive["maxReceiveCount"] == RETRIES[channel].max_receive_count
     assert [other for other, queue in queues.items() if dlq in str(queue.get("RedrivePolicy"))] == [name]
     assert queues[dlq]["MessageRetentionPeriod"] == 14 * DAY > queues[name]["MessageRetentionPeriod"]
 
@@ -141,3 +141,16 @@ def leaf(condition: object, value: object) -> bool:
         assert set(condition) == {"exists"}, f"teach this test the rule {condition}"
         return (value is not None and not isinstance(value, Mapping)) is condition["exists"]
     return condition == value
+
+
+def test_a_channel_has_its_own_limits(monkeypatch: pytest.MonkeyPatch, channel: Channel) -> None:
+    impatient = RetryPolicy(attempts=2, first_delay=9)
+    monkeypatch.setattr("infra.config.RETRIES", {**RETRIES, channel: impatient})
+    template = synthesized.__wrapped__("dev")
+    for each in Channel:
+        retry = impatient if each is channel else RETRIES[each]
+        redrive = template.all("AWS::SQS::Queue")[queue_of(template, each)]["RedrivePolicy"]
+        assert redrive["maxReceiveCount"] == retry.max_receive_count
+        variables = template.function(f"{each}_consumer")[1]["Environment"]["Variables"]
+        assert variables["RETRY_ATTEMPTS"] == str(retry.attempts)
+        assert variables["RETRY_FIRST_DELAY"] == str(retry.first_delay)

@@ -1,9 +1,11 @@
 """What a deployer may choose, and what is said of a choice that can't be deployed."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
+from assistance.routing import RETRIES, Channel
 from infra.config import PYTHON_VERSION, Config, InvalidConfig, load
 from tests.infra.template import REAL
 
@@ -22,10 +24,12 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
     text = {
         **REAL, "stage": "production", "email_recipients": "a@company.io, b@company.io", "retention_days": "30",
         "log_retention_days": "7", "create_email_identity": "false", "python_version": "3.14", "operator_email": "",
+        "api_keys": "2", "quota_per_day": "",
     }  # fmt: skip
     json = {
         **REAL, "stage": "production", "email_recipients": ["a@company.io", "b@company.io"], "retention_days": 30,
         "log_retention_days": 7, "create_email_identity": False, "python_version": 3.14, "operator_email": None,
+        "api_keys": 2, "quota_per_day": None,
     }  # fmt: skip
     assert loaded(text) == loaded(json)
     assert loaded(text).email_recipients == ("a@company.io", "b@company.io")
@@ -55,6 +59,10 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         ({"stage": "production"}, "set email_sender and email_recipients to other than example.com"),
         ({"stage": "production", **REAL, "email_sender": "bot@Example.com"}, "set email_sender to other than"),
         ({"stage": "production", **REAL, "operator_email": "ops@example.com"}, "set operator_email to other than"),
+        ({"api_keys": "1,1"}, "api_keys names a key twice"),
+        ({"api_keys": "Bot"}, "api_keys: String should match pattern"),
+        ({"quota_per_day": "0"}, "quota_per_day: Input should be greater than or equal to 1"),
+        ({"access_logs": "yes"}, "access_logs: Input should be 'off', 'on' or 'account_role'"),
         ({"stagee": "dev"}, "Unknown context key 'stagee': did you mean 'stage'?"),
         ({"email-sender": "a@b.io"}, "Unknown context key 'email-sender': did you mean 'email_sender'?"),
     ],
@@ -78,3 +86,9 @@ def test_other_tools_keep_their_keys() -> None:
 
 def test_a_laptop_may_use_example_addresses_and_plain_http() -> None:
     assert loaded({"local": "true", "stage": "production", "slack_api_url": "http://127.0.0.1:1/api/"}).local
+
+
+def test_a_retry_limit_in_the_context_holds_for_every_channel() -> None:
+    config = loaded({"retry_attempts": "3"})
+    for channel in Channel:
+        assert config.retry(channel) == replace(RETRIES[channel], attempts=3)

@@ -358,3 +358,8 @@ def test_the_commands_that_the_runbook_and_the_alarms_name_exist() -> None:
         command: Any = get_command(cli).commands[first]  # type: ignore[attr-defined]
         if second and hasattr(command, "commands"):
             assert second in command.commands
+
+
+def test_a_stage_may_do_without_alarms() -> None:
+    kinds = {resource["Type"] for resource in synthesized("nothing").resources.values()}
+    assert not {kind for kind in kinds if kind.startswith("AWS::CloudWatch::")}

@@ -25,9 +25,28 @@ from assistance.schema import (
     SORT_KEY,
     TOPIC,
 )
+from tests.fixtures import documented
 
 RETENTION = timedelta(days=90)
 HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "email_feedback", "reconciler")
+
+
+def http_event(method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
+    """An HTTP call as API Gateway hands it over. In the names of headers `_` stands for `-`."""
+    resource = "/assistance-requests/{id}" if path.count("/") > 1 else path
+    event = documented("api_gateway") | {
+        "resource": resource,
+        "path": path,
+        "httpMethod": method,
+        "headers": {name.replace("_", "-"): value for name, value in headers.items()},
+        "multiValueHeaders": {name.replace("_", "-"): [value] for name, value in headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "body": body,
+    }
+    event["requestContext"] |= {"resourcePath": resource, "path": path, "httpMethod": method}
+    event["requestContext"]["identity"]["apiKeyId"] = "bot"
+    return event
 
 
 class Context:
@@ -65,21 +84,7 @@ class Cloud:
 
     def call(self, method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
         """An HTTP call through API Gateway. The body of the answer is parsed."""
-        resource = "/assistance-requests/{id}" if path.count("/") > 1 else path
-        event = {
-            "resource": resource,
-            "path": path,
-            "httpMethod": method,
-            "headers": {name.replace("_", "-"): value for name, value in headers.items()},
-            "multiValueHeaders": {name.replace("_", "-"): [value] for name, value in headers.items()},
-            "queryStringParameters": None,
-            "multiValueQueryStringParameters": None,
-            "pathParameters": None,
-            "requestContext": {"identity": {"apiKeyId": "bot"}, "httpMethod": method, "path": path},
-            "body": body,
-            "isBase64Encoded": False,
-        }
-        answer: dict[str, Any] = self.handler("api")(event, self.context)
+        answer: dict[str, Any] = self.handler("api")(http_event(method, path, body, **headers), self.context)
         answer["json"] = json.loads(answer["body"])
         return answer
 
@@ -118,16 +123,15 @@ class Cloud:
         messages = self.sqs.receive_message(
             QueueUrl=self.queues[channel], MaxNumberOfMessages=10, AttributeNames=["All"]
         ).get("Messages", [])
+        [record] = documented("sqs")["Records"]
         return [
-            {
+            record
+            | {
                 "messageId": message["MessageId"],
                 "receiptHandle": message["ReceiptHandle"],
                 "body": message["Body"],
+                "md5OfBody": message["MD5OfBody"],
                 "attributes": message["Attributes"],
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
-                "awsRegion": "us-east-1",
             }
             for message in messages
         ]

@@ -7,6 +7,7 @@ import pytest
 
 from local.slack_server import SlackServer
 from tests.integration.cloud import HANDLERS, Cloud, cloud
+from tests.recorded_calls import as_function
 
 CACHED = {
     "api.handler": ("requests",),
@@ -19,13 +20,14 @@ CACHED = {
 
 
 def forget() -> None:
-    """Make every function start cold: drop its settings, its clients and its handler."""
+    """Make every function start cold: drop its settings, its clients and its handler. Its calls are recorded."""
     for function in HANDLERS:
         importlib.import_module(f"{function}.settings").settings.cache_clear()
         handler = importlib.import_module(f"{function}.handler")
         for name in CACHED[handler.__name__]:
             getattr(handler, name).cache_clear()
         importlib.reload(handler)
+        vars(handler)["lambda_handler"] = as_function(function, handler.lambda_handler)
 
 
 @pytest.fixture

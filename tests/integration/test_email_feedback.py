@@ -1,7 +1,6 @@
 """What SES says after it has taken a mail: it may come late, twice, in any order, and about another mail."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,24 +13,29 @@ from email_feedback import handler as email_feedback
 from email_feedback.errors import DlqUnavailable, MalformedEvent, NotYetRecorded
 from email_feedback.events import VALIDATION
 from local.slack_server import SlackServer
+from tests.fixtures import documented
 from tests.integration.cloud import Cloud
 from tests.integration.test_path import emails, fail_on_slack
 
-EVENTS = Path(__file__).resolve().parent.parent / "fixtures/ses"
 CODES = {"bounce": "bounce_permanent", "complaint": "complaint", "reject": "reject"}
 
 
 def example(name: str, request_id: str, message_id: str) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text("utf-8"))
+    event = documented(f"ses/{name}")
     event["mail"]["messageId"] = message_id
     event["mail"]["tags"]["request_id"] = [request_id]
     return event
 
 
+def sns_event(message: str) -> dict[str, Any]:
+    """As SNS hands a message of the feedback topic to the function."""
+    event = documented("sns")
+    event["Records"][0]["Sns"] |= {"MessageId": "sns-1", "Message": message}
+    return event
+
+
 def bring(stack: Cloud, message: str) -> None:
-    """Hand a message of the feedback topic to the function, as SNS does."""
-    record = {"EventSource": "aws:sns", "Sns": {"Type": "Notification", "MessageId": "sns-1", "Message": message}}
-    stack.handler("email_feedback")({"Records": [record]}, stack.context)
+    stack.handler("email_feedback")(sns_event(message), stack.context)
 
 
 def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = None) -> None:

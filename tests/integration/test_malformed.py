@@ -96,7 +96,6 @@ def test_a_stream_record_is_either_published_to_a_channel_or_reported(
         {"request": st.fixed_dictionaries(dict.fromkeys(("id", "topic", "description", "created_at"), JSON))}
     ).map(json.dumps)
 )
-@example('{"version": 2, "request": {}}')
 @example('{"request": {"id": "", "topic": "sales", "description": "x", "created_at": "2026-01-31T09:30:00.000Z"}}')
 @example('{"request": {"id": "x", "topic": "sales", "description": "x", "created_at": "yesterday"}}')
 @example("[" * 10_000)

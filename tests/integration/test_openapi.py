@@ -42,9 +42,7 @@ def answers() -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_the_committed_document_is_the_one_that_the_code_makes() -> None:
-    assert COMMITTED.read_text("utf-8") == openapi.text(), (
-        "docs/openapi.json is stale: run 'PYTHONPATH=functions .venv/bin/python -m api.openapi > docs/openapi.json'"
-    )
+    assert COMMITTED.read_text("utf-8") == openapi.text(), "docs/openapi.json is stale: run 'make docs'"
 
 
 def test_the_document_is_valid_openapi() -> None:

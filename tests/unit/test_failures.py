@@ -109,4 +109,4 @@ def test_the_tables_decide_what_classify_answers() -> None:
 
 
 def test_the_page_that_lists_the_failures_is_the_tables_page() -> None:
-    assert PAGE.read_text("utf-8") == render(), "run: PYTHONPATH=functions .venv/bin/python -m tests.failures_page"
+    assert PAGE.read_text("utf-8") == render(), "run: make docs"

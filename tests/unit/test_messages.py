@@ -4,13 +4,14 @@ import html
 import json
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, OutboxEntry, Outgoing
+from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Fallback, OutboxEntry, Outgoing
 from assistance.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
 from assistance.routing import Channel, Topic
-from assistance.text import printable
+from assistance.text import explain, printable
 from email_consumer import message as email
 from slack_consumer import message as slack
 
@@ -62,3 +63,22 @@ def test_batches_keep_order_and_sns_limits(descriptions: list[str]) -> None:
     for batch in made:
         assert 0 < len(batch) <= MAX_BATCH_ENTRIES
         assert sum(len(json.dumps(entry.request.description)) for entry in batch) <= MAX_BATCH_BYTES
+
+
+@pytest.mark.parametrize(("characters", "sizes"), [(1, [10, 10, 1]), (130_000, [2, 2, 1]), (131_500, [1, 1, 1])])
+def test_batches_are_no_smaller_than_sns_wants_them(characters: int, sizes: list[int]) -> None:
+    entries = [OutboxEntry(request("x" * characters), (Channel.SLACK,)) for _ in range(sum(sizes))]
+    assert [len(batch) for batch in batches(entries)] == sizes
+
+
+def test_what_no_channel_can_show_is_replaced_and_line_ends_are_uniform() -> None:
+    assert printable("a\r\nb\rc\td\n\x00\x1f\x7f\x85\ufffe\uffff") == "a\nb\nc\td\n" + "\ufffd" * 6
+
+
+def test_the_reader_is_told_which_way_a_request_has_come() -> None:
+    one, fallback = request("help"), Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
+    assert explain(Outgoing(one)) == []
+    assert explain(Outgoing(one, fallback=fallback, force="by hand")) == [
+        "This comes by email because delivery by slack failed: is_archived.",
+        "An operator has sent this once more.",
+    ]

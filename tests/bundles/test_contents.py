@@ -1,0 +1,170 @@
+"""What a deployed function's zip holds, exactly. Installs the pinned wheels, as `cdk synth` does."""
+
+import ast
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from aws_cdk.assertions import Annotations, Match
+
+from infra import bundle
+from infra.bundle import FUNCTIONS, ROOT, SERVICES, SHARED
+from infra.config import PYTHON_VERSION
+from tests.bundles.conftest import FOLDERS, HERE, synthesized
+
+EVERY = {
+    *("annotated_types", "aws_lambda_powertools", "boto3", "botocore", "dateutil", "dotenv", "jmespath", "pydantic"),
+    *("pydantic_core", "pydantic_settings", "s3transfer", "six.py", "typing_extensions.py", "typing_inspection"),
+    "urllib3",
+}
+ONLY = {"api": {"uuid6"}, "slack_consumer": {"slack_sdk"}}
+
+# Of at most 250 and 50: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MEGABYTES, ZIPPED_MEGABYTES = 25, 9
+MORE = {"slack_consumer": (4, 1)}
+
+FINGERPRINTS = """
+import json, sys
+from infra.bundle import build, fingerprint
+from pathlib import Path
+build("api", Path(sys.argv[1]), "%(here)s")
+print(json.dumps({folder: fingerprint(folder, "%(here)s") for folder in sys.argv[2:]}))
+"""
+
+each = pytest.mark.parametrize("folder", FOLDERS)
+
+
+@each
+def test_a_bundle_holds_its_folder_the_shared_one_and_exactly_these_packages(
+    deployed: Mapping[str, Path], folder: str
+) -> None:
+    names = {path.name for path in deployed[folder].iterdir() if path.suffix != ".dist-info"} - {"__pycache__"}
+    assert names == {folder, SHARED} | EVERY | ONLY.get(folder, set())
+
+
+@each
+def test_a_function_declares_exactly_what_it_imports_itself(folder: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    declared = [*project["project"]["dependencies"], *project["dependency-groups"][folder.replace("_", "-")]]
+    modules = [*(FUNCTIONS / folder).glob("*.py"), *(FUNCTIONS / SHARED).glob("*.py")]
+    imported = {name for path in modules for name in imports(ast.parse(path.read_text("utf-8")))}
+    third_party = imported - sys.stdlib_module_names - {folder, SHARED}
+    assert third_party == {name.split(">")[0].replace("-", "_") for name in declared}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The packages that are imported when the code runs, not only when its types are checked."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                continue
+            case ast.Import():
+                yield from (alias.name.split(".")[0] for alias in node.names)
+            case ast.ImportFrom(module=str(module)):
+                yield module.split(".")[0]
+            case _:
+                yield from imports(node)
+
+
+@each
+def test_only_the_services_in_use_are_described(deployed: Mapping[str, Path], folder: str) -> None:
+    data = {path.name for path in (deployed[folder] / "botocore/data").iterdir()}
+    assert data == SERVICES | {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
+
+
+@each
+def test_a_bundle_keeps_within_its_budget(deployed: Mapping[str, Path], folder: str, tmp_path: Path) -> None:
+    files = [path for path in deployed[folder].rglob("*") if path.is_file()]
+    archive = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for path in files:
+            zipped.write(path, path.relative_to(deployed[folder]))
+    more, more_zipped = MORE.get(folder, (0, 0))
+    assert sum(path.stat().st_size for path in files) <= (MEGABYTES + more) * 1e6
+    assert archive.stat().st_size <= (ZIPPED_MEGABYTES + more_zipped) * 1e6
+
+
+@each
+def test_compiled_extensions_are_for_lambda(deployed: Mapping[str, Path], folder: str) -> None:
+    libraries = list(deployed[folder].rglob("*.so"))
+    assert libraries
+    for library in libraries:
+        # e_machine, EM_AARCH64: https://man7.org/linux/man-pages/man5/elf.5.html
+        assert int.from_bytes(library.read_bytes()[18:20], "little") == 183
+        assert f".cpython-{PYTHON_VERSION.replace('.', '')}-" in library.name
+
+
+@each
+def test_every_module_is_compiled_whatever_its_time(deployed: Mapping[str, Path], folder: str) -> None:
+    if not bundle.compiler(PYTHON_VERSION):
+        assert not list(deployed[folder].rglob("*.pyc"))
+        return
+    tag = f"cpython-{PYTHON_VERSION.replace('.', '')}"
+    modules = [path for path in deployed[folder].rglob("*.py") if "-" not in path.stem]
+    compiled = {path: path.parent / "__pycache__" / f"{path.stem}.{tag}.pyc" for path in modules}
+    assert {*deployed[folder].rglob("*.pyc")} == {*compiled.values()}
+    for module, byte_code in compiled.items():
+        header = byte_code.read_bytes()[:16]
+        # PEP 552: by hash, and not to be checked.
+        assert (header[4:8], header[8:]) == (b"\1\0\0\0", importlib.util.source_hash(module.read_bytes()))
+        assert PYTHON_VERSION != HERE or header[:4] == importlib.util.MAGIC_NUMBER
+
+
+@each
+def test_a_bundle_holds_nothing_of_the_machine_that_made_it(deployed: Mapping[str, Path], folder: str) -> None:
+    places = [str(place).encode() for place in (ROOT, deployed[folder].parent, sys.prefix, sys.base_prefix)]
+    for path in deployed[folder].rglob("*"):
+        assert not path.is_file() or not any(place in path.read_bytes() for place in places), path
+
+
+def test_another_checkout_deploys_the_same_and_a_change_only_what_it_changes(tmp_path: Path) -> None:
+    """The hash is the asset's, so what has the same one is not deployed again."""
+    bundle.build("api", tmp_path / "here", HERE)
+    before = {folder: bundle.fingerprint(folder, HERE) for folder in FOLDERS}
+    checkout = tmp_path / "elsewhere"
+    for name in ("functions", "infra"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=bundle.NO_BYTE_CODE)
+    for name in ("pyproject.toml", "uv.lock"):
+        shutil.copy(ROOT / name, checkout / name)
+
+    def elsewhere(name: str) -> dict[str, str]:
+        command = [sys.executable, "-c", FINGERPRINTS % {"here": HERE}, str(tmp_path / name), *FOLDERS]
+        path = f"{ROOT / '.tools/bin'}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(command, cwd=checkout, env=os.environ | {"PATH": path}, check=True, capture_output=True)
+        hashes: dict[str, str] = json.loads(done.stdout)
+        return hashes
+
+    assert elsewhere("there") == before
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+    (checkout / "functions/reconciler/lease.py").write_text("changed = 1\n", "utf-8")
+    after = elsewhere("reconciler changed")
+    assert {folder for folder in FOLDERS if after[folder] != before[folder]} == {"reconciler"}
+
+    (checkout / "functions/assistance/text.py").write_text("changed = 1\n", "utf-8")
+    assert not set(elsewhere("all changed").items()) & set(before.items())
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+def test_without_the_functions_python_a_bundle_is_not_compiled_and_the_cdk_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = bundle.fingerprint("api", PYTHON_VERSION)
+    monkeypatch.setattr(bundle, "compiler", lambda _: None)
+    stack = synthesized(["api"], tmp_path)
+    notice = f"There is no Python {PYTHON_VERSION} here to compile 'api' with.*"
+    Annotations.from_stack(stack).has_warning("*", Match.string_like_regexp(notice))
+    assert list(tmp_path.rglob("uuid6/__init__.py"))
+    assert not list(tmp_path.rglob("*.pyc"))
+    assert bundle.fingerprint("api", PYTHON_VERSION) != compiled

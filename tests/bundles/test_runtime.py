@@ -1,0 +1,179 @@
+"""Each bundle, run by AWS's own runtime client on an event as AWS sends it. AWS is moto's server, over HTTP."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from assistance.clock import timestamp, utc_now
+from assistance.models import AssistanceRequest, Message
+from assistance.requests import Requests
+from assistance.routing import Channel, Topic
+from local.slack_server import SlackServer
+from tests.bundles.runtime import invoke
+from tests.fixtures import documented
+from tests.infra.template import Template, synthesized
+from tests.integration.cloud import RETENTION, Cloud, cloud, http_event
+from tests.integration.test_path import emails
+
+TEXT = "A quote for 40 seats"
+CALL = json.dumps({"topic": "sales", "description": TEXT})
+Invoke = Callable[[str, object], Any]
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackServer]:
+    with SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as server:
+        yield server
+
+
+@pytest.fixture
+def stack(slack: SlackServer, aws: str) -> Iterator[Cloud]:
+    with cloud(slack.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def dev() -> Template:
+    return synthesized("dev")
+
+
+@pytest.fixture
+def run(stack: Cloud, aws: str, dev: Template, local: Mapping[str, Path], client: Path) -> Invoke:
+    def run(folder: str, event: object) -> Any:  # noqa: ANN401
+        _, function = dev.function(folder)
+        channel = Channel(folder.removesuffix("_consumer")) if folder.endswith("_consumer") else Channel.EMAIL
+        known = {**stack.environment, "QUEUE_URL": stack.queues[channel], "DLQ_URL": stack.dlqs[channel]}
+        declared = function["Environment"]["Variables"]
+        bundle = local[folder]
+        answer, imported = invoke(
+            bundle,
+            client,
+            function["Handler"],
+            event,
+            {
+                # What the stack declares and no more, with the names of what is here.
+                **{name: known.get(name, value) for name, value in declared.items()},
+                # What Lambda adds: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+                "AWS_REGION": "us-east-1",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_ACCESS_KEY_ID": "testing",
+                "AWS_SECRET_ACCESS_KEY": "testing",
+                "AWS_SESSION_TOKEN": "testing",
+                "AWS_LAMBDA_FUNCTION_NAME": folder,
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function["MemorySize"]),
+                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+                "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+                "LAMBDA_TASK_ROOT": str(bundle),
+                "TZ": ":UTC",
+                "AWS_ENDPOINT_URL": aws,
+            },
+        )
+        packages = {path.stem for path in bundle.iterdir() if path.suffix in {"", ".py"}} - {"__pycache__"}
+        assert packages <= imported, f"needless in the bundle of {folder}: {packages - imported}"
+        return answer
+
+    return run
+
+
+def accepted(stack: Cloud, topic: Topic, age: timedelta = timedelta(0)) -> AssistanceRequest:
+    request = AssistanceRequest(
+        id="0199f3c2-0000-7000-8000-000000000000", topic=topic, description=TEXT, created_at=timestamp(utc_now() - age)
+    )
+    Requests(stack.table).accept(request, payload_hash="hash", retention=RETENTION)
+    return request
+
+
+def stream_event(stack: Cloud) -> dict[str, Any]:
+    event = documented("dynamodb_stream")
+    [record] = stack.stream_records()
+    del event["Records"][1:]
+    event["Records"][0]["dynamodb"] |= {
+        name: record["dynamodb"][name] for name in ("Keys", "NewImage", "SequenceNumber")
+    }
+    return event
+
+
+def queue_event(stack: Cloud, channel: Channel, request: AssistanceRequest) -> dict[str, Any]:
+    stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=Message(request=request).model_dump_json())
+    event = documented("sqs")
+    [record] = stack.receive(channel)
+    event["Records"][0] |= {name: record[name] for name in ("messageId", "receiptHandle", "body")}
+    return event
+
+
+def delivery(stack: Cloud, request: AssistanceRequest, channel: Channel) -> tuple[str, str | None]:
+    record = Requests(stack.table).get(request.id)
+    assert record
+    found = record.delivery(channel)
+    assert found
+    return found.status, found.last_error
+
+
+def queued(stack: Cloud, channel: Channel) -> list[str]:
+    return [json.loads(record["body"])["request"]["description"] for record in stack.receive(channel)]
+
+
+def test_the_api_stores_a_request_and_says_so(run: Invoke, stack: Cloud) -> None:
+    answer = run("api", http_event("POST", "/assistance-requests", CALL, Content_Type="application/json"))
+    assert answer["statusCode"] == 202
+    record = Requests(stack.table).get(json.loads(answer["body"])["id"])
+    assert record
+    assert (record.request.topic, record.request.description, record.in_outbox) == (Topic.SALES, TEXT, True)
+
+
+def test_the_producer_publishes_what_the_stream_reports(run: Invoke, stack: Cloud) -> None:
+    request = accepted(stack, Topic.SALES)
+    assert run("stream_producer", stream_event(stack)) == {"batchItemFailures": []}
+    assert queued(stack, Channel.SLACK) == [TEXT]
+    record = Requests(stack.table).get(request.id)
+    assert record
+    assert record.published_at
+
+
+def test_the_slack_consumer_posts_to_slack(run: Invoke, stack: Cloud, slack: SlackServer) -> None:
+    request = accepted(stack, Topic.SALES)
+    event = queue_event(stack, Channel.SLACK, request)
+    assert run("slack_consumer", event) == {"batchItemFailures": []}
+    [message] = slack.messages
+    assert TEXT in json.dumps(message)
+    assert delivery(stack, request, Channel.SLACK) == ("delivered", None)
+
+
+def test_the_email_consumer_mails_and_the_email_feedback_takes_the_bounce(run: Invoke, stack: Cloud) -> None:
+    request = accepted(stack, Topic.PRICING)
+    event = queue_event(stack, Channel.EMAIL, request)
+    assert run("email_consumer", event) == {"batchItemFailures": []}
+    [mail] = emails()
+    assert TEXT in mail
+    assert delivery(stack, request, Channel.EMAIL) == ("delivered", None)
+
+    [item] = [i for i in stack.table.scan()["Items"] if "result" in i]
+    bounce = documented("ses/bounce")
+    bounce["mail"]["messageId"] = json.loads(item["result"])
+    bounce["mail"]["tags"]["request_id"] = [request.id]
+    event = documented("sns")
+    event["Records"][0]["Sns"]["Message"] = json.dumps(bounce)
+    assert run("email_feedback", event) is None
+    assert delivery(stack, request, Channel.EMAIL) == ("failed", "bounce_permanent")
+    assert len(stack.dead_letters(Channel.EMAIL)) == 1
+
+
+def test_the_reconciler_publishes_what_the_stream_has_not(run: Invoke, stack: Cloud) -> None:
+    accepted(stack, Topic.SALES, age=timedelta(hours=1))
+    answer = run("reconciler", documented("scheduler"))
+    assert (answer["outbox"]["published"], answer["ledger"]["open"]) == (1, 1)
+    assert queued(stack, Channel.SLACK) == [TEXT]

@@ -1,0 +1,34 @@
+"""What a stage costs at rest is said in the README, and nothing else in the template costs anything."""
+
+from tests.at_rest import COSTS, FREE, READ_UNITS, README, SQS_REQUESTS, WRITE_UNITS, idle_run, page, rows
+from tests.infra.template import Template
+
+
+def test_the_readme_says_what_a_stage_costs_at_rest() -> None:
+    assert README.read_text("utf-8") == page(), "run: make docs"
+
+
+def test_every_resource_is_known_to_cost_something_or_nothing(template: Template) -> None:
+    kinds = {resource["Type"] for resource in template.resources.values()}
+    assert {kind for kind in kinds if not FREE.fullmatch(kind)} <= COSTS, "what does it cost at rest?"
+
+
+def test_nothing_stands_by_and_is_paid_by_the_hour(template: Template) -> None:
+    for source in template.all("AWS::Lambda::EventSourceMapping").values():
+        assert "ProvisionedPollerConfig" not in source
+    assert not template.all("AWS::Lambda::Version") or "ProvisionedConcurrencyConfig" not in str(template.document)
+    for kind in ("AWS::DynamoDB::GlobalTable", "AWS::DynamoDB::Table"):
+        assert all(table["BillingMode"] == "PAY_PER_REQUEST" for table in template.all(kind).values())
+    for stage in template.all("AWS::ApiGateway::Stage").values():
+        assert not stage.get("CacheClusterEnabled")
+
+
+def test_every_call_of_an_idle_reconciler_is_paid_for_in_the_table() -> None:
+    calls = idle_run().calls
+    assert calls["Query"]
+    assert set(calls) <= {*READ_UNITS, *WRITE_UNITS, *SQS_REQUESTS}
+
+
+def test_no_stage_costs_more_than_the_table_says(template: Template, production: Template) -> None:
+    cost, said = (sum(row.full for row in rows(stage, idle_run())) for stage in (template, production))
+    assert cost <= said

@@ -1,0 +1,179 @@
+"""Least privilege, both ways: what the functions call is allowed, and what is allowed is called."""
+
+import json
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Final
+
+import pytest
+
+from assistance.routing import ROUTES, Topic
+from tests.faults.test_every_single_fault import DESCRIPTION, PATHS
+from tests.faults.world import QUEUE_RETENTION, World, world
+from tests.infra.deployed import Deployed, Request
+from tests.infra.template import Template, as_list, target
+from tests.integration.test_email_feedback import feedback
+from tests.recorded_calls import Call, record
+
+# What AWS calls in the name of a function's role, by the page that says so.
+_LOGS: Final = "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html"
+_QUEUE: Final = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"
+_STREAM: Final = "https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html"
+_ON_FAILURE: Final = "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"
+_TRACES: Final = "https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html"
+_SCHEDULE: Final = "https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html"
+_POLLED: Final = {
+    "sqs": (_QUEUE, ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")),
+    "dynamodb": (
+        _STREAM,
+        ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
+    ),
+}
+
+PATTERNS: Final = {
+    r"arn:aws:logs:[^*]+:log-group:[^*]+:\*": "The streams of one log group.",
+    r"arn:aws:ses:[^*]+:identity/\*": "Limited by the sender's address instead: see infra/email_consumer.py.",
+    r"arn:aws:lambda:[^*]+:function:[^*]+:\*": "The CDK lets the scheduler invoke versions too. There are none.",
+}
+"""Why a resource is a pattern."""
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
+WITHOUT_RESOURCES: Final = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+
+
+def made_by_aws(template: Template) -> Iterator[tuple[str, Request]]:
+    """Each role, and what a service does with it that is in no code of ours."""
+    deployed = Deployed(template)
+    roles = {name: target(it["Role"]) for name, it in template.all("AWS::Lambda::Function").items()}
+    for name, function in template.all("AWS::Lambda::Function").items():
+        group = deployed.resolve({"Fn::GetAtt": [target(function["LoggingConfig"]["LogGroup"]), "Arn"]})
+        for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+            yield roles[name], Request(action, group.removesuffix("*") + "log-stream:stream", why=_LOGS)
+        traced = function.get("TracingConfig", {}).get("Mode") == "Active"
+        for action in sorted(WITHOUT_RESOURCES) if traced else ():
+            yield roles[name], Request(action, "*", why=_TRACES)
+    for source in template.all("AWS::Lambda::EventSourceMapping").values():
+        arn = deployed.resolve(source["EventSourceArn"])
+        why, actions = _POLLED[arn.split(":")[2]]
+        for action in actions:
+            yield roles[target(source["FunctionName"])], Request(action, arn, why=why)
+    for kind in ("AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig"):
+        for it in template.all(kind).values():
+            if "DestinationConfig" in it:
+                destination = deployed.resolve(it["DestinationConfig"]["OnFailure"]["Destination"])
+                yield roles[target(it["FunctionName"])], Request("sqs:SendMessage", destination, why=_ON_FAILURE)
+    for schedule in template.all("AWS::Scheduler::Schedule").values():
+        arn = deployed.resolve(schedule["Target"]["Arn"])
+        role = target(schedule["Target"]["RoleArn"])
+        yield role, Request("lambda:InvokeFunction", arn, why=_SCHEDULE)
+        yield role, Request("lambda:InvokeFunction", f"{arn}:1", why="See PATTERNS.")
+
+
+def _forced_past_its_fallback(here: World, topic: Topic) -> None:
+    """The fallback finds that the request has been delivered, and takes its claim back."""
+    (channel,) = ROUTES[topic].channels
+    PATHS["by the fallback"].before(here, topic)
+    request_id = here.accept_for_sure(topic, DESCRIPTION, "key")
+    here.accepted[request_id].forced.add("now")
+    here.produce()
+    here.consume(channel)
+    here.produce()
+    here.heal()
+    (body,) = here.bodies(f"{channel}-dlq")
+    forced = json.dumps({**json.loads(body), "force": "now"})
+    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[channel], MessageBody=forced)
+    here.consume(channel)
+    here.settle()
+
+
+def _died_without_a_word(here: World, topic: Topic) -> None:
+    """The reconciler reads the dead-letter queue that SQS itself has moved the message to."""
+    here.accept_for_sure(topic, DESCRIPTION, "key")
+    here.produce()
+    (channel,) = ROUTES[topic].channels
+    (body,) = here.bodies(channel)
+    here.queue(channel)._messages.clear()  # noqa: SLF001
+    here.cloud.sqs.send_message(QueueUrl=here.cloud.dlqs[channel], MessageBody=body)
+    here.advance(40)
+    here.reconcile()
+    here.settle()
+
+
+def _lost(here: World, topic: Topic) -> None:
+    """The reconciler asks the channel's queue whether it is empty."""
+    here.accept_for_sure(topic, DESCRIPTION, "key")
+    here.produce()
+    here.advance(QUEUE_RETENTION + 1)
+    here.reconcile()
+    here.settle()
+
+
+@pytest.fixture(scope="module")
+def on_every_path(recorded_calls: set[Call]) -> set[Call]:
+    """What the functions call on every path that a request may take, each taken once."""
+    with record() as calls, world() as here:
+        for topic in Topic:
+            for path in PATHS.values():
+                here.reset()
+                path.before(here, topic)
+                path.then(here, topic)
+                here.reconcile()
+            for step in (_forced_past_its_fallback, _died_without_a_word, _lost):
+                here.reset()
+                step(here, topic)
+        for event in ("delivery", "bounce"):
+            here.reset()
+            request_id = here.accept_for_sure(Topic.PRICING, DESCRIPTION, "key")
+            here.settle()
+            feedback(here.cloud, event, request_id)
+    return calls
+
+
+def test_no_role_may_do_more_than_is_written_here(template: Template) -> None:
+    assert not [role for role in template.all("AWS::IAM::Role").values() if role.get("ManagedPolicyArns")]
+    for policy in template.all("AWS::IAM::Policy").values():
+        for statement in Deployed(template).resolve(policy["PolicyDocument"]["Statement"]):
+            assert set(statement) <= {"Action", "Condition", "Effect", "Resource"}
+            assert "*" not in "".join(as_list(statement["Action"]))
+            if set(as_list(statement["Action"])) <= WITHOUT_RESOURCES:
+                continue
+            for resource in as_list(statement["Resource"]):
+                assert "*" not in resource or any(re.fullmatch(pattern, resource) for pattern in PATTERNS), resource
+
+
+def test_every_call_that_any_test_has_seen_is_allowed(
+    template: Template, on_every_path: set[Call], recorded_calls: set[Call]
+) -> None:
+    deployed = Deployed(template)
+    assert on_every_path <= recorded_calls
+    refused = [
+        f"{call.function}: {request.action} on {request.resource}"
+        for call in recorded_calls
+        if not deployed.allows(deployed.role(call.function), request := deployed.request(call))
+    ]
+    assert not refused, "\n".join(refused)
+
+
+def test_what_aws_does_for_a_function_is_allowed(template: Template) -> None:
+    deployed = Deployed(template)
+    assert not [(role, it) for role, it in made_by_aws(template) if not deployed.allows(role, it)]
+
+
+def test_every_allowed_action_is_used_on_every_resource_that_it_is_allowed_on(
+    template: Template, on_every_path: set[Call]
+) -> None:
+    """A permission that nothing needs is one too many, be it the CDK's."""
+    deployed = Deployed(template)
+    used = {(role, it.action, it.resource) for role, it in made_by_aws(template)}
+    for call in on_every_path:
+        request = deployed.request(call)
+        used.add((deployed.role(call.function), request.action, request.resource))
+    unused = [
+        f"{role}: {action} on {resource}"
+        for role in {target(role) for policy in template.all("AWS::IAM::Policy").values() for role in policy["Roles"]}
+        for statement in deployed.statements(role)
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if not any((role, action) == (user, act) and fnmatchcase(on, resource) for user, act, on in used)
+    ]
+    assert not unused, "\n".join(unused)

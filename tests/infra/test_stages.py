@@ -1,0 +1,170 @@
+"""What each stage protects, what it leaves behind, and what a deployer may add to it."""
+
+import json
+
+import pytest
+
+from infra.firewall import Firewall
+from tests.infra.template import EXTRAS, VARIANTS, Template, built, synthesized, target
+
+STAGES = ("dev", "staging", "production")
+# A resource with another logical id is another resource: empty, unknown to the bot, or without its past.
+STATEFUL = {
+    "Table": "AWS::DynamoDB::GlobalTable",
+    "TopicBFC7AF6E": "AWS::SNS::Topic",
+    "EmailFeedbackTopic5FCFBADB": "AWS::SNS::Topic",
+    "MonitoringOperatorsC36A9EA6": "AWS::SNS::Topic",
+    "SlackConsumerQueueA91EB1F1": "AWS::SQS::Queue",
+    "EmailConsumerQueueFE3D4885": "AWS::SQS::Queue",
+    "SlackConsumerDlq45207617": "AWS::SQS::Queue",
+    "SlackConsumerSubscriptionDlq1A7D15DE": "AWS::SQS::Queue",
+    "EmailConsumerDlq91A16B81": "AWS::SQS::Queue",
+    "EmailConsumerSubscriptionDlqBFEA805C": "AWS::SQS::Queue",
+    "EmailFeedbackSubscriptionDlq425D9620": "AWS::SQS::Queue",
+    "EmailFeedbackFailures5A97F89E": "AWS::SQS::Queue",
+    "StreamProducerFailures02BCA38F": "AWS::SQS::Queue",
+    "SlackConsumerToken": "AWS::SecretsManager::Secret",
+    "ServicesKeyD0BA42A3": "AWS::KMS::Key",
+    "ApiRest4DEC74FE": "AWS::ApiGateway::RestApi",
+    "ApiRestKey89BAA58B": "AWS::ApiGateway::ApiKey",
+    "ApiFunctionLogs4B382957": "AWS::Logs::LogGroup",
+    "StreamProducerFunctionLogsBED53E98": "AWS::Logs::LogGroup",
+    "SlackConsumerFunctionLogs424A0910": "AWS::Logs::LogGroup",
+    "EmailConsumerFunctionLogs81923CD7": "AWS::Logs::LogGroup",
+    "EmailFeedbackFunctionLogs8EFFA81F": "AWS::Logs::LogGroup",
+    "ReconcilerFunctionLogsCAD9A584": "AWS::Logs::LogGroup",
+    "EmailConsumerSender3A26A5F1": "AWS::SES::EmailIdentity",
+}
+KINDS = set(STATEFUL.values())
+
+
+@pytest.mark.parametrize("stage", ["dev", "production"])
+def test_what_holds_state_keeps_its_logical_id(stage: str) -> None:
+    resources = synthesized(stage).resources
+    assert {name: r["Type"] for name, r in resources.items() if r["Type"] in KINDS} == STATEFUL
+
+
+def kept(template: Template) -> set[str]:
+    return {name for name, r in template.resources.items() if r.get("DeletionPolicy", "Delete") != "Delete"}
+
+
+@pytest.mark.parametrize("stage", ["dev", "staging", "local"])
+def test_a_stage_that_is_destroyed_leaves_nothing_behind(stage: str) -> None:
+    template = synthesized(stage)
+    assert not kept(template)
+    # CloudFormation deletes neither a bucket that holds something, nor what a custom resource has made.
+    assert not template.all("AWS::S3::Bucket")
+    assert not [name for name, r in template.resources.items() if r["Type"].startswith("Custom::")]
+    # A function that names no log group gets one that no stack deletes.
+    for function in template.all("AWS::Lambda::Function").values():
+        assert target(function["LoggingConfig"]["LogGroup"]) in template.all("AWS::Logs::LogGroup")
+
+
+def test_production_keeps_its_table_its_dead_letters_and_its_logs(production: Template) -> None:
+    expected = {"Table", *production.dead_letter_queues(), *production.all("AWS::Logs::LogGroup")}
+    assert kept(production) == expected
+    for name in expected:
+        assert production.resources[name]["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_production_refuses_to_be_destroyed(stage: str) -> None:
+    with built(stage) as (_, stack):
+        assert bool(stack.termination_protection) is (stage == "production")
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
+def test_everything_at_rest_is_encrypted(variant: str) -> None:
+    template = synthesized(variant)
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in template.all("AWS::SQS::Queue").values())
+    (key,) = template.all("AWS::KMS::Key")
+    statements = template.only("AWS::KMS::Key")["KeyPolicy"]["Statement"]
+    (services,) = (s["Principal"]["Service"] for s in statements if isinstance(s["Principal"].get("Service"), list))
+    published_to = {
+        target(policy["Topics"][0]): statement["Principal"]["Service"]
+        for policy in template.all("AWS::SNS::TopicPolicy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    }
+    assert set(published_to.values()) == set(services)
+    for name, topic in template.all("AWS::SNS::Topic").items():
+        # A service can't use the key that AWS manages for SNS.
+        if name in published_to:
+            assert target(topic["KmsMasterKeyId"]) == key
+        else:
+            assert "alias/aws/sns" in json.dumps(topic["KmsMasterKeyId"])
+
+
+def test_keys_change_without_a_moment_in_which_none_is_let_in() -> None:
+    one, both = synthesized("production"), synthesized("everything")
+    (old,) = one.all("AWS::ApiGateway::ApiKey")
+    assert set(both.all("AWS::ApiGateway::ApiKey")) > {old}
+    (plan,) = both.all("AWS::ApiGateway::UsagePlan")
+    links = both.all("AWS::ApiGateway::UsagePlanKey")
+    assert {target(link["KeyId"]) for link in links.values()} == set(both.all("AWS::ApiGateway::ApiKey"))
+    assert {target(link["UsagePlanId"]) for link in links.values()} == {plan}
+    assert set(one.all("AWS::ApiGateway::UsagePlanKey")) < set(links)
+    assert target(one.document["Outputs"]["ApiKeyId"]["Value"]) == old
+    assert target(both.document["Outputs"]["ApiKeyId"]["Value"]) != old, "the newest"
+
+
+def test_access_logs_hold_no_body_no_query_no_header_and_no_path_as_it_was_called() -> None:
+    stage = synthesized("everything").only("AWS::ApiGateway::Stage")
+    logged = json.loads(stage["AccessLogSetting"]["Format"])
+    assert {"$context.requestId", "$context.status", "$context.responseLatency", "$context.identity.apiKeyId"} <= set(
+        logged.values()
+    )
+    for secret in ("body", "input", "$context.path", "apiKey", "authorizer", "overrid"):
+        assert not [v for v in logged.values() if secret in v.removesuffix("apiKeyId")]
+    assert not any(setting["DataTraceEnabled"] for setting in stage["MethodSettings"])
+    (group,) = set(synthesized("everything").all("AWS::Logs::LogGroup")) - set(STATEFUL)
+    assert target(stage["AccessLogSetting"]["DestinationArn"]) == group
+    assert synthesized("everything").all("AWS::Logs::LogGroup")[group]["RetentionInDays"] == 30
+
+
+def test_the_account_s_role_outlives_the_stack() -> None:
+    template = synthesized("everything")
+    (account,) = template.all("AWS::ApiGateway::Account")
+    role = target(template.all("AWS::ApiGateway::Account")[account]["CloudWatchRoleArn"])
+    assert {account, role} <= kept(template)
+    (stage,) = template.all("AWS::ApiGateway::Stage")
+    assert account in template.resources[stage]["DependsOn"], "a stage can't log before the account may"
+
+
+def test_the_web_acl_reads_no_customer_s_text_and_lets_a_throttled_bot_repeat() -> None:
+    template = synthesized("everything")
+    acl = template.only("AWS::WAFv2::WebACL")
+    rate, *managed = acl["Rules"]
+    statement = rate["Statement"]["RateBasedStatement"]
+    plan = template.only("AWS::ApiGateway::UsagePlan")
+    assert statement["Limit"] > statement["EvaluationWindowSec"] * plan["Throttle"]["RateLimit"]
+    response = rate["Action"]["Block"]["CustomResponse"]
+    assert response["ResponseCode"] == 429
+    assert json.loads(acl["CustomResponseBodies"]["TooMany"]["Content"])["status"] == 429
+    # No other managed group of AWS's baseline leaves the body alone.
+    groups = {rule["Statement"]["ManagedRuleGroupStatement"]["Name"] for rule in managed}
+    assert groups == {"AWSManagedRulesAmazonIpReputationList"}, Firewall.__doc__
+    assert all(part["VisibilityConfig"]["SampledRequestsEnabled"] is False for part in (acl, *acl["Rules"]))
+
+
+def test_a_quota_is_the_deployer_s_choice() -> None:
+    assert synthesized("everything").only("AWS::ApiGateway::UsagePlan")["Quota"] == {"Limit": 10_000, "Period": "DAY"}
+    assert "Quota" not in synthesized("production").only("AWS::ApiGateway::UsagePlan")
+
+
+def test_tracing_covers_the_way_from_the_bot_to_the_channels_unless_it_is_off() -> None:
+    on, off = synthesized("production"), synthesized("nothing")
+    traced = {
+        function["Handler"].split(".")[0]
+        for function in on.all("AWS::Lambda::Function").values()
+        if function.get("TracingConfig") == {"Mode": "Active"}
+    }
+    assert traced == {"api", "stream_producer", "slack_consumer", "email_consumer", "email_feedback"}
+    assert on.only("AWS::ApiGateway::Stage")["TracingEnabled"] is True
+    assert "xray:" not in json.dumps(off.document)
+    assert off.only("AWS::ApiGateway::Stage").get("TracingEnabled") is not True
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
+def test_the_stack_says_what_a_bot_s_owner_needs(variant: str) -> None:
+    assert {"ApiUrl", "ApiKeyId", "SlackTokenSecretArn"} <= set(synthesized(variant).document["Outputs"])

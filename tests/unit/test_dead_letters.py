@@ -1,0 +1,147 @@
+"""Looking at dead letters: all of them are seen, whatever they hold, and all are put back."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from assistance.dead_letters import LOOK_SECONDS, DeadLetter, Depth, depth, looking, request_id_in
+
+ID = "0199f3c2-0000-7000-8000-000000000000"
+BODY = json.dumps({"request": {"id": ID}})
+
+
+@dataclass
+class Queue:
+    """SQS, handing out no message twice."""
+
+    messages: list[dict[str, Any]]
+    received: list[dict[str, Any]] = field(default_factory=list)
+    released: list[dict[str, Any]] = field(default_factory=list)
+
+    def receive_message(self, **call: Any) -> dict[str, Any]:  # noqa: ANN401
+        self.received.append(call)
+        size = call["MaxNumberOfMessages"]
+        answer, self.messages = self.messages[:size], self.messages[size:]
+        return {"Messages": answer} if answer else {}
+
+    def change_message_visibility_batch(self, **call: Any) -> None:  # noqa: ANN401
+        ids = [entry["Id"] for entry in call["Entries"]]
+        assert 1 <= len(ids) <= 10
+        assert len(set(ids)) == len(ids)
+        assert call["QueueUrl"] == "dlq"
+        self.released += call["Entries"]
+
+
+def message(number: int = 0, reasons: dict[str, str] | None = None) -> dict[str, Any]:
+    attributes = {name: {"DataType": "String", "StringValue": value} for name, value in (reasons or {}).items()}
+    return {
+        "MessageId": f"message-{number}",
+        "ReceiptHandle": f"handle-{number}",
+        "Body": BODY,
+        "Attributes": {"SentTimestamp": "1767268800000"},
+        **({"MessageAttributes": attributes} if attributes else {}),
+    }
+
+
+def look(queue: Queue, **about: Any) -> list[DeadLetter]:  # noqa: ANN401
+    with looking(cast(Any, queue), "dlq", **about) as letters:
+        assert not queue.released, "nobody else gets them meanwhile"
+        return letters
+
+
+def test_all_letters_are_seen_and_visible_again_at_once() -> None:
+    queue = Queue([message(number) for number in range(23)])
+    letters = look(queue)
+    assert [letter.message_id for letter in letters] == [f"message-{number}" for number in range(23)]
+    assert [entry["ReceiptHandle"] for entry in queue.released] == [f"handle-{number}" for number in range(23)]
+    assert {entry["VisibilityTimeout"] for entry in queue.released} == {0}
+    assert queue.received[0] == {
+        "QueueUrl": "dlq",
+        "MaxNumberOfMessages": 10,
+        "VisibilityTimeout": LOOK_SECONDS,
+        "WaitTimeSeconds": 1,
+        "MessageAttributeNames": ["All"],
+        "MessageSystemAttributeNames": ["SentTimestamp"],
+    }
+
+
+def test_a_look_ends_at_its_limit() -> None:
+    queue = Queue([message(number) for number in range(30)])
+    assert len(look(queue, limit=20)) == 20
+    assert len(queue.messages) == 10
+
+
+def test_whoever_fails_while_looking_puts_the_letters_back() -> None:
+    queue = Queue([message()])
+    with pytest.raises(ValueError, match="failed"), looking(cast(Any, queue), "dlq"):
+        raise ValueError("failed")
+    assert [entry["ReceiptHandle"] for entry in queue.released] == ["handle-0"]
+
+
+def test_an_empty_queue_is_asked_once() -> None:
+    queue = Queue([])
+    assert look(queue) == []
+    assert len(queue.received) == 1
+    assert not queue.released
+
+
+@pytest.mark.parametrize(
+    ("reasons", "reason"),
+    [
+        ({"error_code": "is_archived", "channel": "slack"}, "is_archived"),
+        ({"ErrorCode": "AWS.SimpleQueueService.NonExistentQueue"}, "AWS.SimpleQueueService.NonExistentQueue"),
+        ({"error_code": "ours", "ErrorCode": "of SNS's"}, "ours"),
+        ({"channel": "slack"}, "dead_lettered"),
+        ({}, "dead_lettered"),
+    ],
+)
+def test_a_letter_tells_its_reason_and_its_request(reasons: dict[str, str], reason: str) -> None:
+    expected = DeadLetter(
+        queue_url="dlq",
+        message_id="message-0",
+        receipt_handle="handle-0",
+        body=BODY,
+        request_id=ID,
+        reason=reason,
+        sent_at=1_767_268_800_000,
+    )
+    assert look(Queue([message(reasons=reasons)])) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("body", "request_id"),
+    [
+        (BODY, ID),
+        (json.dumps({"Message": BODY}), ID),
+        (json.dumps({"Message": {}, "request": {"id": ID}}), ID),
+        (json.dumps({"request": {"id": ID.upper()}}), ID),
+        (json.dumps({"request": {"id": "no uuid"}}), None),
+        (json.dumps({"request": {"id": 5}}), None),
+        (json.dumps({"request": "x"}), None),
+        (json.dumps({"Message": "no json"}), None),
+        (json.dumps([]), None),
+        ("[" * 100_000, None),
+        ("no json", None),
+        ("null", None),
+        ("{}", None),
+    ],
+)
+def test_the_request_is_read_from_whatever_still_names_it(body: str, request_id: str | None) -> None:
+    assert request_id_in(body) == request_id
+
+
+def test_the_depth_of_a_queue_counts_what_waits_is_delayed_and_is_in_flight() -> None:
+    asked = []
+
+    class Counted:
+        def get_queue_attributes(self, **call: Any) -> dict[str, Any]:  # noqa: ANN401
+            asked.append(call)
+            counts = {"": "5", "Delayed": "3", "NotVisible": "2"}
+            names = {f"ApproximateNumberOfMessages{kind}": count for kind, count in counts.items()}
+            return {"Attributes": {name: names[name] for name in call["AttributeNames"]}}
+
+    assert depth(cast(Any, Counted()), "dlq") == Depth(waiting=8, in_flight=2)
+    assert Depth(8, 2).total == 10
+    assert asked[0]["QueueUrl"] == "dlq"
