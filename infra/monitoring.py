@@ -36,6 +36,7 @@ _FIVE_MINUTES: Final = Duration.minutes(5)
 # https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html
 _FILTERED_OUT: Final = ("NoMessageAttributes", "InvalidAttributes")
 _ERROR_RATE: Final = 0.05
+_REFUSAL_RATE: Final = 0.5
 _SLOW_MS: Final = 5_000
 _ITERATOR_AGE_MS: Final = 300_000
 
@@ -105,15 +106,22 @@ class Monitoring(Construct):
 
     def _of_the_api(self, api: Api) -> Alarms:
         stage = api.rest.deployment_stage
-        # Of 5XXError the average is the rate:
+        # Of 5XXError and 4XXError the average is the rate:
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
         rate = stage.metric_server_error(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.AVERAGE)
+        refused = stage.metric_client_error(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.AVERAGE)
         p99 = stage.metric_latency(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.percentile(99))
         return [
             self._alarm(
                 "ApiErrorRate", rate, _ERROR_RATE,
                 "More than one call in twenty is answered 5xx. Read the api function's log: is the table throttled?",
                 times=2, of=3,
+            ),
+            self._alarm(
+                "ApiRefusalRate", refused, _REFUSAL_RATE,
+                "More than half of the calls are answered 4xx for a quarter of an hour: a key, a quota, or a bot that "
+                "sends what is not accepted.",
+                times=3, of=3,
             ),
             self._alarm(
                 "ApiLatency", p99, _SLOW_MS,

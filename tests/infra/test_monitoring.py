@@ -276,6 +276,7 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
     [
         (["SlackDeliveriesFailed", "SlackOldestMessage", "SlackDeadLetters", "OldestOpenAge"], "SlackNotDelivering"),
         (["EmailDeliveriesFailed", "EmailDeadLetters", "EmailConsumerErrors"], "EmailNotDelivering"),
+        (["ApiRefusalRate"], "RequestsNotAccepted"),
         (["SlackDeadLetters", "EmailFeedbackFailures"], "LettersWaiting"),
         (["OldestUnpublishedAge", "StreamProducerErrors", "OldestOpenAge", "StreamFailures"], "RequestsNotPublished"),
         (
@@ -284,7 +285,7 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
             "RequestsNotAccepted",
         ),
     ],
-    ids=["Slack is down", "SES is down", "nothing is, any more", "SNS is down", "the table is down"],
+    ids=["Slack is down", "SES is down", "no key is valid", "nothing is, any more", "SNS is down", "the table is down"],
 )
 def test_one_outage_pages_once(template: Template, outage: list[str], page: str) -> None:
     assert on(template, *outage) == {page}
