@@ -173,9 +173,9 @@ class Monitoring(Construct):
             period=_FIVE_MINUTES,
             statistic=cloudwatch.Stats.SUM,
         )
-        oldest = consumer.queue.metric_approximate_age_of_oldest_message(
-            period=_FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
-        )
+        # SQS's own metric leaves out what was received three times, so everything that is tried again and again:
+        # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+        oldest = self._reconciler_s(Metric.OLDEST_PENDING_AGE, channel=channel)
         return [
             self._alarm(
                 f"{name}DeliveriesFailed", failed, 0,
@@ -184,11 +184,11 @@ class Monitoring(Construct):
             ),
             self._alarm(
                 # All back-offs, and one consumer that was killed.
-                f"{name}OldestMessage", oldest,
+                f"{name}OldestPendingAge", oldest,
                 config.retry(channel).longest + VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds,
-                f"A message waits for {channel} longer than any back-off: is its consumer enabled, is it "
+                f"A request waits for {channel} longer than any back-off: is its consumer enabled, is it "
                 "throttled, or does the provider limit its rate?",
-                section="OldestMessage",
+                section="OldestPendingAge",
             ),
             *self._of_the_function(f"{name}Consumer", consumer.function),
         ]  # fmt: skip
@@ -208,6 +208,10 @@ class Monitoring(Construct):
                 "OldestOpenAge", self._reconciler_s("OldestOpenAge"),
                 2 * config.longest_delays + config.overdue_seconds,
                 "A request has neither been delivered nor failed. 'assistance ledger' says where the open ones are.",
+            ),
+            self._alarm(
+                "LedgerBehind", self._reconciler_s("LedgerBehind"), config.overdue_seconds,
+                "The ledger takes no more requests in: too many are open. What is lost among the new ones is not seen.",
             ),
             self._alarm(
                 "LostRequests", self._reconciler_s("LostRequests"), 0,
@@ -274,12 +278,14 @@ class Monitoring(Construct):
         )
         return self._alarm(name, visible, 0, says, of=3, section=section)
 
-    def _reconciler_s(self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM) -> cloudwatch.Metric:
+    def _reconciler_s(
+        self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM, **dimensions: str
+    ) -> cloudwatch.Metric:
         """What the reconciler measures at every run: functions/reconciler/handler.py."""
         return cloudwatch.Metric(
             namespace=self._namespace,
             metric_name=name,
-            dimensions_map={"service": "reconciler"},
+            dimensions_map=dimensions or {"service": "reconciler"},
             period=Duration.minutes(max(5, 2 * self._config.reconcile_interval_minutes)),
             statistic=statistic,
         )

@@ -34,8 +34,14 @@ class Metric(StrEnum):
     ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"
     """How long a customer's request took to reach a human's channel, by channel and topic."""
 
+    OLDEST_PENDING_AGE = "OldestPendingAge"
+    """How long the oldest request waits that was published to a channel, by channel: 0 if none does."""
 
-_UNITS: Final = defaultdict(lambda: MetricUnit.Count, {Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds})
+
+_UNITS: Final = defaultdict(
+    lambda: MetricUnit.Count,
+    {Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds, Metric.OLDEST_PENDING_AGE: MetricUnit.Seconds},
+)
 
 
 class Tally:

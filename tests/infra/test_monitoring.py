@@ -224,8 +224,8 @@ def test_every_function_and_every_channel_is_watched(template: Template) -> None
         assert {("Errors", function), ("Throttles", function)} <= seen
     assert ("IteratorAge", template.function("stream_producer")[0]) in seen
     for channel in Channel:
-        queue = target(template.event_source(f"{channel}_consumer")["EventSourceArn"])
-        assert ("ApproximateAgeOfOldestMessage", queue) in seen
+        waits = (Metric.OLDEST_PENDING_AGE, frozenset({("channel", str(channel))}))
+        assert waits in {(m.name, m.dimensions) for m in watched(template) if m.by in alarms(template)}
 
 
 def test_no_news_of_the_reconciler_is_bad_news_and_of_all_others_good(template: Template) -> None:
@@ -274,14 +274,18 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
 @pytest.mark.parametrize(
     ("outage", "page"),
     [
-        (["SlackDeliveriesFailed", "SlackOldestMessage", "SlackDeadLetters", "OldestOpenAge"], "SlackNotDelivering"),
+        (["SlackDeliveriesFailed", "SlackOldestPendingAge", "SlackDeadLetters", "OldestOpenAge"], "SlackNotDelivering"),
         (["EmailDeliveriesFailed", "EmailDeadLetters", "EmailConsumerErrors"], "EmailNotDelivering"),
         (["ApiRefusalRate"], "RequestsNotAccepted"),
         (["SlackDeadLetters", "EmailFeedbackFailures"], "LettersWaiting"),
         (["OldestUnpublishedAge", "StreamProducerErrors", "OldestOpenAge", "StreamFailures"], "RequestsNotPublished"),
         (
             ["ApiErrorRate", "ApiErrors", "ApiLatency", "ReconcilerSilent", "ReconcilerErrors", "StreamIteratorAge"]
-            + [f"{channel}{what}" for channel in ("Slack", "Email") for what in ("OldestMessage", "DeliveriesFailed")],
+            + [
+                f"{channel}{what}"
+                for channel in ("Slack", "Email")
+                for what in ("OldestPendingAge", "DeliveriesFailed")
+            ],
             "RequestsNotAccepted",
         ),
     ],
