@@ -1,7 +1,8 @@
 """What pages an operator: an alarm for each symptom, and a page for each outage.
 
 The alarms notify nobody themselves. Each is part of one page, a composite alarm, which does so once however many of its
-alarms go off, and waits while an alarm is on that explains it. `docs/operations.md` has a section for each.
+alarms go off. An alarm of it that merely follows from another does not count while that one is on.
+`docs/operations.md` has a section for each.
 
 The namespace of our own metrics is the stack's name: infra/python_function.py. No alarm uses metric math, which the
 local cloud does not deploy.
@@ -67,27 +68,35 @@ class Monitoring(Construct):
         self.pages: list[cloudwatch.CompositeAlarm] = []
         self.alarms: Alarms = []
 
-        errors, *others = self._of_the_api(api)
-        self._page("RequestsNotAccepted", "Bots' calls fail or take too long.", [errors, *others])
+        self._page("RequestsNotAccepted", "Bots' calls fail or take too long.", self._of_the_api(api))
 
         unpublished, *others = self._of_the_outbox(topic, producer)
-        self._page("RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others], after=[errors])
+        self._page("RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others])
 
-        explained = [errors, unpublished]
+        late, explains = [unpublished], {}
         for channel, consumer in consumers.items():
             failed, oldest, *others = self._of_the_channel(channel, consumer)
             if channel is Channel.EMAIL:
                 others += self._of_the_function("EmailFeedback", feedback.function)
             says = f"Requests do not get through by {channel}."
             name = f"{channel.capitalize()}NotDelivering"
-            self._page(name, says, [failed, oldest, *others], after=[errors], section="NotDelivering")
-            explained += [failed, oldest]
+            self._page(name, says, [failed, oldest, *others], section="NotDelivering")
+            late.append(oldest)
+            explains[channel] = [failed, oldest]
 
-        ledger = self._of_the_ledger(reconciler)
-        self._page("RequestsUnaccountedFor", "Requests are lost, stuck, or not looked at.", ledger, after=explained)
-
-        letters = self._of_the_dead_letters(producer, consumers, feedback)
-        self._page("LettersWaiting", "What was given up waits for somebody.", letters, after=explained)
+        self._page(
+            "RequestsUnaccountedFor", "Requests are lost, stuck, or not looked at.", self._of_the_ledger(reconciler),
+            # What is open for too long, or stuck, waits in the outbox or for a channel: its own alarm there is on too.
+            after={"OldestOpenAge": late, "StuckDeliveries": late},
+        )  # fmt: skip
+        self._page(
+            "LettersWaiting", "What was given up waits for somebody.",
+            self._of_the_dead_letters(producer, consumers, feedback),
+            after={
+                "StreamFailures": [unpublished],
+                **{f"{channel.capitalize()}DeadLetters": alarms for channel, alarms in explains.items()},
+            },
+        )  # fmt: skip
         CfnOutput(self, "TopicArn", value=self._operators.topic_arn).override_logical_id("OperatorTopicArn")
 
     def _operators_topic(self, config: Config, key: kms.IKey) -> sns.Topic:
@@ -324,18 +333,21 @@ class Monitoring(Construct):
         says: str,
         alarms: Sequence[cloudwatch.Alarm],
         *,
-        after: Sequence[cloudwatch.Alarm] = (),
+        after: Mapping[str, Alarms] | None = None,
         section: str | None = None,
     ) -> None:
-        """Notify the operators once while any of the alarms is on, unless one is that comes `after`."""
+        """Notify the operators once while any of the alarms is on; some wait while another is on that comes before."""
         rule = cloudwatch.AlarmRule
         on = cloudwatch.AlarmState.ALARM
-        any_of = rule.any_of(*(rule.from_alarm(alarm, on) for alarm in alarms))
-        waits = [rule.not_(rule.from_alarm(alarm, on)) for alarm in after]
+        terms: list[cloudwatch.IAlarmRule] = []
+        for alarm in alarms:
+            waits = [rule.not_(rule.from_alarm(other, on)) for other in (after or {}).get(alarm.node.id, ())]
+            goes_off = rule.from_alarm(alarm, on)
+            terms.append(rule.all_of(goes_off, *waits) if waits else goes_off)
         page = cloudwatch.CompositeAlarm(
             self,
             name,
-            alarm_rule=rule.all_of(any_of, *waits) if waits else any_of,
+            alarm_rule=rule.any_of(*terms),
             alarm_description=self._described(f"{says} See which of its alarms are on.", section or name),
         )
         page.add_alarm_action(actions.SnsAction(self._operators))
