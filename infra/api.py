@@ -33,8 +33,9 @@ _RESPONSES: Final = (
     (apigateway.ResponseType.DEFAULT_4_XX, None, "bad-request", "Bad Request", "The request can't be handled."),
     (apigateway.ResponseType.DEFAULT_5_XX, None, "internal-error", "Internal Server Error", "Something went wrong."),
 )
-_RETRY_AFTER: Final = {429: 1, 503: 2}
-"""Seconds, by status."""
+# A quota is one of a day. Who asks for it to end does so once an hour.
+_RETRY_AFTER: Final = {"THROTTLED": 1, "QUOTA_EXCEEDED": 3_600, "INTEGRATION_FAILURE": 2, "INTEGRATION_TIMEOUT": 2}
+"""Seconds, by response."""
 
 
 # Never a body, a query, a header or the path as it was called. What $context offers:
@@ -169,7 +170,8 @@ class Api(Construct):
         for kind, status, slug, title, detail in _RESPONSES:
             known = {"status": status} if status else {}
             document = {"type": f"urn:assistance:problem:{slug}", "title": title, **known, "detail": detail}
-            headers = {"Retry-After": f"'{_RETRY_AFTER[status]}'"} if status in _RETRY_AFTER else {}
+            seconds = _RETRY_AFTER.get(kind.response_type)
+            headers = {"Retry-After": f"'{seconds}'"} if seconds else {}
             rest.add_gateway_response(
                 f"Problem{kind.response_type}",
                 type=kind,

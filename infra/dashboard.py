@@ -124,19 +124,21 @@ class Dashboard(Construct):
             consumer.queue.metric_approximate_number_of_messages_not_visible(period=_PERIOD, label="hidden"),
             consumer.dlq.metric_approximate_number_of_messages_visible(period=_PERIOD, label="dead letters"),
         ]
-        oldest = consumer.queue.metric_approximate_age_of_oldest_message(period=_PERIOD, label="oldest, s")
+        oldest = self._ours(Metric.OLDEST_PENDING_AGE, _MAXIMUM, channel=channel)
         return [
             _graph(f"{channel}: deliveries", outcomes, of=4),
             _graph(f"{channel}: accepted to delivered, ms", times, of=4),
             _graph(f"{channel}: messages", queue, of=4),
-            _graph(f"{channel}: oldest message", [oldest], of=4),
+            _graph(f"{channel}: waits longest, s", [oldest], of=4),
         ]
 
     def _accounted_for(self) -> list[cloudwatch.IWidget]:
         names = ("OpenRequests", "LostRequests", "StuckDeliveries")
         return [
             _graph("Not ended", [self._reconciler_s(name) for name in names], of=3),
-            _graph("Oldest open request, s", [self._reconciler_s("OldestOpenAge")], of=3),
+            _graph(
+                "Oldest open request, s", [self._reconciler_s(name) for name in ("OldestOpenAge", "LedgerBehind")], of=3
+            ),
         ]
 
     @staticmethod

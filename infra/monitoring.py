@@ -1,7 +1,8 @@
 """What pages an operator: an alarm for each symptom, and a page for each outage.
 
 The alarms notify nobody themselves. Each is part of one page, a composite alarm, which does so once however many of its
-alarms go off, and waits while an alarm is on that explains it. `docs/operations.md` has a section for each.
+alarms go off. An alarm of it that merely follows from another does not count while that one is on.
+`docs/operations.md` has a section for each.
 
 The namespace of our own metrics is the stack's name: infra/python_function.py. No alarm uses metric math, which the
 local cloud does not deploy.
@@ -36,6 +37,7 @@ _FIVE_MINUTES: Final = Duration.minutes(5)
 # https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html
 _FILTERED_OUT: Final = ("NoMessageAttributes", "InvalidAttributes")
 _ERROR_RATE: Final = 0.05
+_REFUSAL_RATE: Final = 0.5
 _SLOW_MS: Final = 5_000
 _ITERATOR_AGE_MS: Final = 300_000
 
@@ -66,27 +68,35 @@ class Monitoring(Construct):
         self.pages: list[cloudwatch.CompositeAlarm] = []
         self.alarms: Alarms = []
 
-        errors, *others = self._of_the_api(api)
-        self._page("RequestsNotAccepted", "Bots' calls fail or take too long.", [errors, *others])
+        self._page("RequestsNotAccepted", "Bots' calls fail or take too long.", self._of_the_api(api))
 
         unpublished, *others = self._of_the_outbox(topic, producer)
-        self._page("RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others], after=[errors])
+        self._page("RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others])
 
-        explained = [errors, unpublished]
+        late, explains = [unpublished], {}
         for channel, consumer in consumers.items():
             failed, oldest, *others = self._of_the_channel(channel, consumer)
             if channel is Channel.EMAIL:
                 others += self._of_the_function("EmailFeedback", feedback.function)
             says = f"Requests do not get through by {channel}."
             name = f"{channel.capitalize()}NotDelivering"
-            self._page(name, says, [failed, oldest, *others], after=[errors], section="NotDelivering")
-            explained += [failed, oldest]
+            self._page(name, says, [failed, oldest, *others], section="NotDelivering")
+            late.append(oldest)
+            explains[channel] = [failed, oldest]
 
-        ledger = self._of_the_ledger(reconciler)
-        self._page("RequestsUnaccountedFor", "Requests are lost, stuck, or not looked at.", ledger, after=explained)
-
-        letters = self._of_the_dead_letters(producer, consumers, feedback)
-        self._page("LettersWaiting", "What was given up waits for somebody.", letters, after=explained)
+        self._page(
+            "RequestsUnaccountedFor", "Requests are lost, stuck, or not looked at.", self._of_the_ledger(reconciler),
+            # What is open for too long, or stuck, waits in the outbox or for a channel: its own alarm there is on too.
+            after={"OldestOpenAge": late, "StuckDeliveries": late},
+        )  # fmt: skip
+        self._page(
+            "LettersWaiting", "What was given up waits for somebody.",
+            self._of_the_dead_letters(producer, consumers, feedback),
+            after={
+                "StreamFailures": [unpublished],
+                **{f"{channel.capitalize()}DeadLetters": alarms for channel, alarms in explains.items()},
+            },
+        )  # fmt: skip
         CfnOutput(self, "TopicArn", value=self._operators.topic_arn).override_logical_id("OperatorTopicArn")
 
     def _operators_topic(self, config: Config, key: kms.IKey) -> sns.Topic:
@@ -105,15 +115,22 @@ class Monitoring(Construct):
 
     def _of_the_api(self, api: Api) -> Alarms:
         stage = api.rest.deployment_stage
-        # Of 5XXError the average is the rate:
+        # Of 5XXError and 4XXError the average is the rate:
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
         rate = stage.metric_server_error(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.AVERAGE)
+        refused = stage.metric_client_error(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.AVERAGE)
         p99 = stage.metric_latency(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.percentile(99))
         return [
             self._alarm(
                 "ApiErrorRate", rate, _ERROR_RATE,
                 "More than one call in twenty is answered 5xx. Read the api function's log: is the table throttled?",
                 times=2, of=3,
+            ),
+            self._alarm(
+                "ApiRefusalRate", refused, _REFUSAL_RATE,
+                "More than half of the calls are answered 4xx for a quarter of an hour: a key, a quota, or a bot that "
+                "sends what is not accepted.",
+                times=3, of=3,
             ),
             self._alarm(
                 "ApiLatency", p99, _SLOW_MS,
@@ -165,9 +182,9 @@ class Monitoring(Construct):
             period=_FIVE_MINUTES,
             statistic=cloudwatch.Stats.SUM,
         )
-        oldest = consumer.queue.metric_approximate_age_of_oldest_message(
-            period=_FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
-        )
+        # SQS's own metric leaves out what was received three times, so everything that is tried again and again:
+        # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+        oldest = self._reconciler_s(Metric.OLDEST_PENDING_AGE, channel=channel)
         return [
             self._alarm(
                 f"{name}DeliveriesFailed", failed, 0,
@@ -176,11 +193,11 @@ class Monitoring(Construct):
             ),
             self._alarm(
                 # All back-offs, and one consumer that was killed.
-                f"{name}OldestMessage", oldest,
+                f"{name}OldestPendingAge", oldest,
                 config.retry(channel).longest + VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds,
-                f"A message waits for {channel} longer than any back-off: is its consumer enabled, is it "
+                f"A request waits for {channel} longer than any back-off: is its consumer enabled, is it "
                 "throttled, or does the provider limit its rate?",
-                section="OldestMessage",
+                section="OldestPendingAge",
             ),
             *self._of_the_function(f"{name}Consumer", consumer.function),
         ]  # fmt: skip
@@ -200,6 +217,10 @@ class Monitoring(Construct):
                 "OldestOpenAge", self._reconciler_s("OldestOpenAge"),
                 2 * config.longest_delays + config.overdue_seconds,
                 "A request has neither been delivered nor failed. 'assistance ledger' says where the open ones are.",
+            ),
+            self._alarm(
+                "LedgerBehind", self._reconciler_s("LedgerBehind"), config.overdue_seconds,
+                "The ledger takes no more requests in: too many are open. What is lost among the new ones is not seen.",
             ),
             self._alarm(
                 "LostRequests", self._reconciler_s("LostRequests"), 0,
@@ -266,12 +287,14 @@ class Monitoring(Construct):
         )
         return self._alarm(name, visible, 0, says, of=3, section=section)
 
-    def _reconciler_s(self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM) -> cloudwatch.Metric:
+    def _reconciler_s(
+        self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM, **dimensions: str
+    ) -> cloudwatch.Metric:
         """What the reconciler measures at every run: functions/reconciler/handler.py."""
         return cloudwatch.Metric(
             namespace=self._namespace,
             metric_name=name,
-            dimensions_map={"service": "reconciler"},
+            dimensions_map=dimensions or {"service": "reconciler"},
             period=Duration.minutes(max(5, 2 * self._config.reconcile_interval_minutes)),
             statistic=statistic,
         )
@@ -310,18 +333,21 @@ class Monitoring(Construct):
         says: str,
         alarms: Sequence[cloudwatch.Alarm],
         *,
-        after: Sequence[cloudwatch.Alarm] = (),
+        after: Mapping[str, Alarms] | None = None,
         section: str | None = None,
     ) -> None:
-        """Notify the operators once while any of the alarms is on, unless one is that comes `after`."""
+        """Notify the operators once while any of the alarms is on; some wait while another is on that comes before."""
         rule = cloudwatch.AlarmRule
         on = cloudwatch.AlarmState.ALARM
-        any_of = rule.any_of(*(rule.from_alarm(alarm, on) for alarm in alarms))
-        waits = [rule.not_(rule.from_alarm(alarm, on)) for alarm in after]
+        terms: list[cloudwatch.IAlarmRule] = []
+        for alarm in alarms:
+            waits = [rule.not_(rule.from_alarm(other, on)) for other in (after or {}).get(alarm.node.id, ())]
+            goes_off = rule.from_alarm(alarm, on)
+            terms.append(rule.all_of(goes_off, *waits) if waits else goes_off)
         page = cloudwatch.CompositeAlarm(
             self,
             name,
-            alarm_rule=rule.all_of(any_of, *waits) if waits else any_of,
+            alarm_rule=rule.any_of(*terms),
             alarm_description=self._described(f"{says} See which of its alarms are on.", section or name),
         )
         page.add_alarm_action(actions.SnsAction(self._operators))

@@ -34,8 +34,14 @@ class Metric(StrEnum):
     ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"
     """How long a customer's request took to reach a human's channel, by channel and topic."""
 
+    OLDEST_PENDING_AGE = "OldestPendingAge"
+    """How long the oldest request waits that was published to a channel, by channel: 0 if none does."""
 
-_UNITS: Final = defaultdict(lambda: MetricUnit.Count, {Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds})
+
+_UNITS: Final = defaultdict(
+    lambda: MetricUnit.Count,
+    {Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds, Metric.OLDEST_PENDING_AGE: MetricUnit.Seconds},
+)
 
 
 class Tally:
@@ -63,18 +69,19 @@ class Tally:
             self.add(metric, max((now - datetime.fromisoformat(since)) / timedelta(milliseconds=1), 0), **dimensions)
 
     def emit(self) -> None:
-        """Write what was counted, one line for each set of dimensions. A metric may be lost, a request never."""
+        """Write what was counted, each set of dimensions in lines of its own. A metric may be lost, a request never."""
         try:
-            by_dimensions: defaultdict[frozenset[tuple[str, str]], EphemeralMetrics] = defaultdict(
-                # Without a service, which would be a dimension too.
-                lambda: EphemeralMetrics(service="")
-            )
+            by_dimensions: defaultdict[frozenset[tuple[str, str]], list[tuple[Metric, float]]] = defaultdict(list)
             for metric, value, dimensions in self._values:
-                by_dimensions[dimensions].add_metric(metric, _UNITS[metric], value)
-            for dimensions, metrics in by_dimensions.items():
-                for name, dimension in sorted(dimensions):
-                    metrics.add_dimension(name, dimension)
-                metrics.flush_metrics()
+                by_dimensions[dimensions].append((metric, value))
+            for dimensions, values in by_dimensions.items():
+                # It writes a line by itself at a hundred values of a metric, so it is told the dimensions first.
+                # Without a service, which would be a dimension too.
+                metrics = EphemeralMetrics(service="", default_dimensions=dict(sorted(dimensions)))
+                for metric, value in values:
+                    metrics.add_metric(metric, _UNITS[metric], value)
+                if metrics.metric_set:
+                    metrics.flush_metrics()
         except Exception as error:  # noqa: BLE001
             # Whatever it is: what was counted has been done, and must not be done again for that.
             logger.error("metrics were lost", error_type=type(error).__name__)

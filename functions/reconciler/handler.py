@@ -13,6 +13,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance import aws
+from assistance.metrics import Metric, Tally
 from assistance.observability import logger
 from assistance.publisher import Publisher
 from assistance.requests import Requests
@@ -67,7 +68,12 @@ def measure(sweep: Sweep, report: Report) -> None:
     metrics.add_metric("OpenRequests", MetricUnit.Count, report.open)
     metrics.add_metric("LostRequests", MetricUnit.Count, len(report.lost))
     metrics.add_metric("StuckDeliveries", MetricUnit.Count, len(report.stuck))
+    metrics.add_metric("LedgerBehind", MetricUnit.Seconds, report.behind_seconds)
     metrics.flush_metrics()
+    tally = Tally()
+    for channel in settings().queues:
+        tally.add(Metric.OLDEST_PENDING_AGE, report.oldest_pending_seconds[channel], channel=channel)
+    tally.emit()
 
 
 @logger.inject_lambda_context

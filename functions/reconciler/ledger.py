@@ -93,10 +93,16 @@ def balance_of(requests: Requests) -> Balance:
 
 @dataclass(slots=True)
 class Report:
-    """What one look has found. Ages are in seconds; `places` counts by `topic/channel/place`."""
+    """What one look has found. Ages are in seconds; `places` counts by `topic/channel/place`.
+
+    `oldest_pending_seconds`: by channel, how long the oldest request waits that was published to it. `behind_seconds`:
+    how old the oldest request is that has not been looked at.
+    """
 
     open: int = 0
     oldest_open_seconds: int = 0
+    oldest_pending_seconds: Counter[Channel] = field(default_factory=Counter)
+    behind_seconds: int = 0
     places: Counter[str] = field(default_factory=Counter)
     dead_lettered: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -129,6 +135,7 @@ class Ledger:
         complete = self._take_in(balance, remaining_ms)
         report = self._look_at_open(balance, dry_run=dry_run)
         report.complete = complete
+        report.behind_seconds = 0 if complete else self._since(balance.until)
         if not dry_run and (balance.until, balance.open) != before:
             self._save(balance)
         return report
@@ -211,10 +218,13 @@ class Ledger:
         if waiting:
             self._find_dead_letters(waiting, balance, report, dry_run=dry_run)
             self._place(waiting, report, dry_run=dry_run)
-            oldest = min(balance.open.values(), default=timestamp(self.clock()))
-            report.oldest_open_seconds = int((self.clock() - datetime.fromisoformat(oldest)).total_seconds())
+        if balance.open:
+            report.oldest_open_seconds = self._since(min(balance.open.values()))
         report.open = len(balance.open)
         return report
+
+    def _since(self, moment: str) -> int:
+        return int((self.clock() - datetime.fromisoformat(moment)).total_seconds())
 
     def _records(self, request_ids: Sequence[str]) -> dict[str, RequestRecord | None]:
         """What the table holds of each, None for what it has forgotten; what can't be read is left out."""
@@ -239,18 +249,32 @@ class Ledger:
         self, waiting: dict[str, RequestRecord], balance: Balance, report: Report, *, dry_run: bool
     ) -> None:
         """Whose message lies in a dead-letter queue, that reads `failed`."""
-        for channel in {channel for record in waiting.values() for channel in record.pending}:
-            for letter in self._letters(channel):
-                record = waiting.get(letter.request_id or "")
+        # Then nothing more is taken in, so that one channel's outage would hide the letters of another.
+        full = len(balance.open) >= MAX_OPEN
+        channels = {channel for record in waiting.values() for channel in record.pending}
+        for channel in self.queues if full else channels:
+            letters = self._letters(channel)
+            others = self._not_open(letters, balance) if full else {}
+            for letter in letters:
+                id_ = letter.request_id or ""
+                record = waiting.get(id_) or others.get(id_)
                 if record is None or channel not in record.pending:
                     continue
                 if dry_run or self._fail(record, channel, letter):
                     report.dead_lettered.append(record.request.id)
+                    if id_ in others:
+                        # What is not open is settled when it is taken in.
+                        continue
                     if (again := self.requests.get(record.request.id)) and not again.pending:
                         self._settle(balance, again)
                         del waiting[record.request.id]
                     elif again:
                         waiting[record.request.id] = again
+
+    def _not_open(self, letters: Sequence[DeadLetter], balance: Balance) -> dict[str, RequestRecord]:
+        """The letters' requests that are not open in the balance, such as those that have yet to be taken in."""
+        ids = {letter.request_id for letter in letters if letter.request_id} - balance.open.keys()
+        return {id_: record for id_, record in self._records(sorted(ids)).items() if record}
 
     def _letters(self, channel: Channel) -> list[DeadLetter]:
         """The channel's dead letters, which are visible again by now: what is done about them may fail."""
@@ -295,7 +319,8 @@ class Ledger:
         empty: dict[Channel, bool] = {}
         for record in waiting.values():
             for channel in record.pending:
-                place, due = self._where(record, record.delivery(channel))
+                delivery = record.delivery(channel)
+                place, due = self._where(record, delivery)
                 if place is not Place.UNPUBLISHED and due + self.overdue < self.clock():
                     if channel not in empty:
                         empty[channel] = self._is_empty(channel)
@@ -307,6 +332,9 @@ class Ledger:
                         )
                         if not dry_run:
                             self.requests.publish_again(record.request.id, channel)
+                if place not in {Place.UNPUBLISHED, Place.LOST}:
+                    age = self._since(_pending_since(record, delivery))
+                    report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
                 if place is Place.STUCK:
                     report.stuck.append(record.request.id)
                 report.places[f"{record.request.topic}/{channel}/{place}"] += 1
@@ -330,6 +358,13 @@ class Ledger:
         except AWS_ERRORS as error:
             logger.warning("a queue can't be read", channel=channel, error_code=error_code(error))
             return False
+
+
+def _pending_since(record: RequestRecord, delivery: Delivery | None) -> str:
+    """Since when a request that is out of the outbox is its channel's: publishing it again begins no new wait."""
+    published_at = record.published_at or record.request.created_at
+    first_attempt_at = delivery.first_attempt_at if delivery else None
+    return min(published_at, first_attempt_at or published_at)
 
 
 def _just_before(moment: str) -> str:

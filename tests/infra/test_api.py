@@ -53,5 +53,15 @@ def test_what_the_gateway_answers_by_itself_is_a_problem_in_the_api_s_words(temp
     assert {"DEFAULT_4XX", "DEFAULT_5XX"} <= {response["ResponseType"] for response in responses}
 
 
+def test_who_has_used_up_a_quota_of_a_day_is_not_told_to_repeat_at_once(template: Template) -> None:
+    seconds = {
+        response["ResponseType"]: int(response["ResponseParameters"][header].strip("'"))
+        for response in template.all("AWS::ApiGateway::GatewayResponse").values()
+        if (header := "gatewayresponse.header.Retry-After") in response["ResponseParameters"]
+    }
+    assert seconds["THROTTLED"] < 60
+    assert seconds["QUOTA_EXCEEDED"] >= 3_600
+
+
 def test_nothing_account_wide_is_set(template: Template) -> None:
     assert not template.all("AWS::ApiGateway::Account")

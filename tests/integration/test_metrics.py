@@ -115,6 +115,19 @@ def test_a_metric_that_cannot_be_written_costs_no_request(
     assert "metrics were lost" in caplog.messages
 
 
+@pytest.mark.parametrize("times", [1, 100, 250])
+def test_however_many_are_counted_at_once_they_keep_their_dimensions(
+    times: int, count: Count, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "assistance")
+    tally = Tally()
+    for _ in range(times):
+        tally.add(Metric.PUBLISHED, channel=Channel.SLACK, topic="sales")
+    tally.emit()
+    assert count() == {"Published slack sales": times}
+    assert not recwarn.list
+
+
 def test_an_impossible_time_is_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
     tally = Tally()
     for since in ("2026-01-31T09:30:00", "yesterday"):

@@ -1,0 +1,101 @@
+"""What the ledger sees, and goes on seeing while a channel is down."""
+
+from typing import Any
+
+import pytest
+
+from assistance.routing import Channel, Topic
+from assistance.schema import PARTITION_KEY
+from reconciler import handler as reconciler
+from reconciler import ledger
+from tests.faults.world import World
+
+
+def published(here: World, topic: Topic, key: str) -> str:
+    request_id = here.accept_for_sure(topic, "hush", key)
+    here.produce()
+    return request_id
+
+
+def sweep(here: World) -> dict[str, Any]:
+    answer = here.reconcile()
+    assert answer is not None
+    found: dict[str, Any] = answer["ledger"]
+    return found
+
+
+def pending(here: World) -> dict[str, int]:
+    return dict(sweep(here)["oldest_pending_seconds"])
+
+
+def test_a_message_that_nobody_receives_grows_old(here: World) -> None:
+    published(here, Topic.PRICING, "key")
+    here.advance(3_000)
+    assert pending(here) == {Channel.EMAIL: 3_000}
+    here.settle()
+    assert not pending(here)
+
+
+def test_a_message_that_is_received_over_and_over_grows_old_too(here: World) -> None:
+    """SQS leaves what was received three times out of its own metric of the oldest message."""
+    here.slack.fail("rate_limited", retry_after=60)
+    published(here, Topic.SALES, "key")
+    received = 0
+    for _ in range(10):
+        received += here.consume(Channel.SLACK)
+        here.advance(200)
+    assert received > 3
+    assert pending(here) == {Channel.SLACK: 2_000}
+
+
+def test_a_fallback_is_as_old_as_its_own_publication(here: World) -> None:
+    request_id = published(here, Topic.SALES, "key")
+    here.advance(3_000)
+    here.slack.fail("error", error="is_archived")
+    here.consume(Channel.SLACK)
+    here.produce()
+    here.advance(60)
+    assert here.show(request_id)["status"] == "failed"
+    assert pending(here) == {Channel.EMAIL: 60}
+
+
+def test_what_can_t_be_read_is_open_and_grows_old(here: World) -> None:
+    request_id = published(here, Topic.SALES, "key")
+    here.advance(60)
+    sweep(here)
+    reconciler.requests().table.update_item(
+        Key={PARTITION_KEY: request_id, "sk": "REQUEST"}, UpdateExpression="REMOVE description"
+    )
+    here.advance(3_000)
+    found = sweep(here)
+    assert (found["open"], found["oldest_open_seconds"]) == (1, 3_060)
+
+
+@pytest.mark.parametrize("fallback", ["delivers", "fails"])
+def test_an_outage_of_one_channel_hides_no_dead_letter_of_another(
+    here: World, monkeypatch: pytest.MonkeyPatch, fallback: str
+) -> None:
+    monkeypatch.setattr(ledger, "MAX_OPEN", 1)
+    published(here, Topic.SALES, "slack is down")
+    here.advance(60)
+    assert sweep(here)["complete"]
+    here.advance(60)
+    request_id = published(here, Topic.PRICING, "dead")
+    here.lose_to_subscription_dlq(Channel.EMAIL)
+    here.advance(60)
+    found = sweep(here)
+    assert (found["complete"], found["behind_seconds"], found["dead_lettered"]) == (False, 60, [request_id])
+    here.check_balance()
+    here.advance(60)
+    assert sweep(here)["dead_lettered"] == [], "once is enough"
+    here.slack.fail("error" if fallback == "fails" else "none", error="is_archived")
+    here.settle()
+    for _ in range(2):
+        here.advance(60)
+        found = sweep(here)
+    assert (found["complete"], found["behind_seconds"], found["open"]) == (True, 0, 0)
+    here.check_balance()
+    balance = ledger.balance_of(reconciler.requests())
+    assert balance.accepted == {"sales": 1, "pricing": 1}
+    ended = "failed" if fallback == "fails" else "delivered"
+    assert balance.ended == {"sales/delivered": 1, f"pricing/{ended}": 1}
