@@ -7,8 +7,6 @@ from constructs import Construct
 
 from infra.config import Config
 
-PUBLISHERS = ("cloudwatch.amazonaws.com", "ses.amazonaws.com")
-
 
 def aws_managed_sns_key(scope: Construct) -> kms.IKey:
     """The key that AWS manages for SNS, at no charge.
@@ -35,5 +33,5 @@ class ServicesKey(kms.Key):
             pending_window=Duration.days(30 if config.production else 7),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        for service in PUBLISHERS:
+        for service in ["ses.amazonaws.com", *(["cloudwatch.amazonaws.com"] if config.alarms else [])]:
             self.grant(iam.ServicePrincipal(service), "kms:Decrypt", "kms:GenerateDataKey*")

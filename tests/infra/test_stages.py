@@ -5,7 +5,7 @@ import json
 import pytest
 
 from infra.firewall import Firewall
-from tests.infra.template import EXTRAS, VARIANTS, Template, built, synthesized, target
+from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, built, synthesized, target
 
 STAGES = ("dev", "staging", "production")
 # A resource with another logical id is another resource: empty, unknown to the bot, or without its past.
@@ -79,7 +79,7 @@ def test_everything_at_rest_is_encrypted(variant: str) -> None:
     assert all(queue["SqsManagedSseEnabled"] is True for queue in template.all("AWS::SQS::Queue").values())
     (key,) = template.all("AWS::KMS::Key")
     statements = template.only("AWS::KMS::Key")["KeyPolicy"]["Statement"]
-    (services,) = (s["Principal"]["Service"] for s in statements if isinstance(s["Principal"].get("Service"), list))
+    services = [name for s in statements for name in as_list(s["Principal"].get("Service", []))]
     published_to = {
         target(policy["Topics"][0]): statement["Principal"]["Service"]
         for policy in template.all("AWS::SNS::TopicPolicy").values()
