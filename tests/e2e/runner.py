@@ -152,3 +152,12 @@ def gone(started: set[int]) -> None:
     """Wait until every process that was started is gone."""
     assert started
     until("every process that was started is gone", STOP_SECONDS, lambda: None if started & alive().keys() else True)
+
+
+def silent(url: str) -> None:
+    """Wait until nothing listens there.
+
+    A killed process reads as a zombie once its first thread has ended; its other threads, which may end later, still
+    hold its sockets: https://man7.org/linux/man-pages/man2/exit_group.2.html.
+    """
+    until(f"nothing listens on {url}", STOP_SECONDS, lambda: None if answers(url) else True)
