@@ -57,8 +57,8 @@ run: node install ## Run the whole stack on this machine until Ctrl-C
 demo: node install ## Run it, deliver one request of each topic, and stop
 	@exec $(RUN) -m local demo $(ARGS)
 
-test: node lint ## Lint, type-check and run every test
-	$(RUN) -m pytest
+test: node lint ## Lint, type-check and run every test, half of them beside the other half
+	$(RUN) -m pytest --numprocesses 2 --dist loadscope
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
 	SOAK=1 HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/e2e/test_killed.py tests/faults

@@ -2,8 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.recorded_calls import Call, record
 
@@ -18,6 +21,10 @@ os.environ.pop("AWS_PROFILE", None)
 os.environ.pop("AWS_ENDPOINT_URL", None)
 
 
+WITH_MOTO: Final = {"cli", "faults", "integration"}
+POLICIES: Final = "test_policies.py"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def recorded_calls() -> Iterator[set[Call]]:
     """What the functions have called so far, in whatever tests have run."""
@@ -28,4 +35,17 @@ def recorded_calls() -> Iterator[set[Call]]:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What looks at the recorded calls comes after all that makes some."""
-    items.sort(key=lambda item: item.path.name == "test_policies.py")
+    items.sort(key=lambda item: item.path.name == POLICIES)
+
+
+class _Halves(LoadScopeScheduling):  # type: ignore[misc] # untyped
+    """Two processes share the tests: what records calls and looks at them stays in one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        return "with moto" if path.parent.name in WITH_MOTO or path.name == POLICIES else path.parent.name
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401
+    """Called by xdist, if it has a say."""
+    return _Halves(config, log)
