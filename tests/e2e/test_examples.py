@@ -44,7 +44,7 @@ def test_curl_shows_the_request_that_it_made(bot: Bot, tmp_path: Path) -> None:
 
 
 def test_a_conversation_fills_in_what_landbot_sends(bot: Bot) -> None:
-    said = {"@topic": "Sales", "@description": 'It says "hello"\nand more'}
+    said = {"@{topic}": "Sales", "@{description}": 'It says "hello"\nand more'}
     body = json.loads(EXAMPLES["json"], object_hook=lambda it: {name: said[value] for name, value in it.items()})
     answer = bot.call("POST", "/assistance-requests", body, {"Idempotency-Key": "landbot-1"})
     assert answer.status == 202
