@@ -66,7 +66,13 @@ def show(
 
 @app.command(epilog="Example: assistance dead-letters redrive --all --channel slack")
 def redrive(
-    context: typer.Context, ids: Ids = None, channel: OneChannel = None, all_: All = False, yes: Yes = False
+    context: typer.Context,
+    ids: Ids = None,
+    *,
+    channel: OneChannel = None,
+    all_: All = False,
+    yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Send dead letters to their channel once more: those named, or --all.
 
@@ -76,12 +82,18 @@ def redrive(
     chosen = _chosen(stack, ids, channel, all_=all_)
     if all_ and chosen:
         confirm(f"Redrive {_many(chosen)}?", yes=yes)
-    _deal_with(stack, chosen, letters.redriving(stack), "redriven")
+    _deal_with(stack, chosen, letters.redriving(stack), "redriven", json=json)
 
 
 @app.command(epilog="Example: assistance dead-letters discard 2f9d41c0")
 def discard(
-    context: typer.Context, ids: Ids = None, channel: OneChannel = None, all_: All = False, yes: Yes = False
+    context: typer.Context,
+    ids: Ids = None,
+    *,
+    channel: OneChannel = None,
+    all_: All = False,
+    yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Delete dead letters for good: those named, or --all.
 
@@ -90,9 +102,10 @@ def discard(
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)
     if chosen:
-        render.letters(chosen)
+        if not json:
+            render.letters(chosen)
         confirm(f"Delete {_many(chosen)} for good?", yes=yes)
-    _deal_with(stack, chosen, letters.discarding(stack), "discarded")
+    _deal_with(stack, chosen, letters.discarding(stack), "discarded", json=json)
 
 
 def _chosen(stack: Stack, ids: list[str] | None, channel: Channel | None, *, all_: bool) -> list[Letter]:
@@ -107,8 +120,10 @@ def _chosen(stack: Stack, ids: list[str] | None, channel: Channel | None, *, all
     return found.letters
 
 
-def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str) -> None:
+def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, json: bool) -> None:
     if not chosen:
+        if json:
+            render.print_json({done: 0, "problems": []})
         render.say("There are no dead letters.")
         return
     succeeded, problems, met = 0, list[str](), set[str]()
@@ -127,9 +142,12 @@ def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str) -> None:
                 else:
                     succeeded += 1
     problems += [f"{each.id}: no longer there, or somebody is looking at it" for each in chosen if each.id not in met]
-    for problem in problems:
-        render.say(problem)
-    render.console().print(f"{succeeded} {done}, {len(problems)} not.")
+    if json:
+        render.print_json({done: succeeded, "problems": problems})
+    else:
+        for problem in problems:
+            render.say(problem)
+        render.console().print(f"{succeeded} {done}, {len(problems)} not.")
     if problems:
         raise typer.Exit(1)
 

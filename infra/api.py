@@ -37,6 +37,8 @@ _RESPONSES: Final = (
 _RETRY_AFTER: Final = {"THROTTLED": 1, "QUOTA_EXCEEDED": 3_600, "INTEGRATION_FAILURE": 2, "INTEGRATION_TIMEOUT": 2}
 """Seconds, by response."""
 
+_REFERENCE: Final = ("openapi.json", "docs")
+"""What is served without a key: it says how to call, and holds nothing of a customer's."""
 
 # Never a body, a query, a header or the path as it was called. What $context offers:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
@@ -83,6 +85,15 @@ class Api(Construct):
                 stage_name=config.stage,
                 throttling_rate_limit=config.throttle_rate,
                 throttling_burst_limit=config.throttle_burst,
+                # Anybody may read the reference, so that must not take the calls of who has a key.
+                method_options={
+                    f"/{path}/GET": apigateway.MethodDeploymentOptions(
+                        throttling_rate_limit=2, throttling_burst_limit=5
+                    )
+                    for path in _REFERENCE
+                }
+                if config.serve_reference
+                else None,
                 tracing_enabled=config.tracing,
                 access_log_destination=apigateway.LogGroupLogDestination(log_group) if log_group else None,
                 access_log_format=apigateway.AccessLogFormat.custom(json.dumps(_LOGGED)) if log_group else None,
@@ -96,6 +107,8 @@ class Api(Construct):
         requests.add_method("POST")
         requests.add_resource("{id}").add_method("GET")
         rest.root.add_resource("health").add_method("GET")
+        for path in _REFERENCE if config.serve_reference else ():
+            rest.root.add_resource(path).add_method("GET", api_key_required=False)
         self._answer_problems(rest)
 
         plan = rest.add_usage_plan(

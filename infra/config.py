@@ -137,6 +137,11 @@ class Config(BaseModel):
         description="Whether API Gateway logs each call, without its body: 'on' where the account's settings name a "
         "role for logging, 'account_role' to create that role and to set it for the whole account and region.",
     )
+    api_reference: bool | None = Field(
+        None,
+        description="Whether /openapi.json and Swagger UI at /docs are served, without a key: by default not in "
+        "production.",
+    )
     waf: bool = Field(False, description="Whether a web ACL stands before the API: see infra/firewall.py.")  # noqa: FBT003
     tracing: bool = Field(True, description="Whether X-Ray traces calls from the bot to the delivery.")  # noqa: FBT003
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
@@ -174,6 +179,11 @@ class Config(BaseModel):
     def production(self) -> bool:
         """Whether data is kept and protected."""
         return self.stage == "production"
+
+    @property
+    def serve_reference(self) -> bool:
+        """Whether the API's reference is served."""
+        return not self.production if self.api_reference is None else self.api_reference
 
     @property
     def removal_policy(self) -> RemovalPolicy:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -24,6 +24,7 @@ from assistance.observability import logger
 from assistance.requests import Requests
 
 app = APIGatewayRestResolver()
+_UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
 @cache
@@ -69,6 +70,23 @@ def show(request_id: str) -> Response[str]:
 def health() -> Response[str]:
     """Whether the API answers. Says nothing about the channels."""
     return _json(HTTPStatus.OK, {"status": "ok"})
+
+
+@app.get("/openapi.json")
+def openapi_document() -> Response[str]:
+    """The API's OpenAPI document."""
+    from api import reference  # noqa: PLC0415 # A bot's call does not wait for it.
+
+    return Response(HTTPStatus.OK, "application/json", reference.document(), headers=_UNCACHED)
+
+
+@app.get("/docs")
+def docs() -> Response[str]:
+    """The same document, for people."""
+    from api import reference  # noqa: PLC0415 # As above.
+
+    headers = {**_UNCACHED, "Content-Security-Policy": reference.SECURITY_POLICY}
+    return Response(HTTPStatus.OK, "text/html; charset=utf-8", reference.page(), headers=headers)
 
 
 @app.not_found

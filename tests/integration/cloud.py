@@ -82,6 +82,12 @@ class Cloud:
         handler: Callable[[Any, Any], Any] = importlib.import_module(f"{function}.handler").lambda_handler
         return handler
 
+    def fetch(self, path: str) -> dict[str, Any]:
+        """What API Gateway gets for a page."""
+        answer: dict[str, Any] = self.handler("api")(http_event("GET", path), self.context)
+        answer["headers"] = {name: ", ".join(values) for name, values in answer["multiValueHeaders"].items()}
+        return answer
+
     def call(self, method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
         """An HTTP call through API Gateway. The body of the answer is parsed."""
         answer: dict[str, Any] = self.handler("api")(http_event(method, path, body, **headers), self.context)

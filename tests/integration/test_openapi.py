@@ -1,6 +1,7 @@
 """The OpenAPI document says what the API does."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -113,3 +114,15 @@ def test_what_a_post_is_answered_conforms(stack: Cloud, body: str, headers: dict
 def test_the_handler_does_not_load_the_document() -> None:
     program = "import sys, api.handler; assert 'api.openapi' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT / "functions", check=True)
+
+
+def test_the_reference_is_served_and_loads_nothing_from_elsewhere(stack: Cloud) -> None:
+    served = stack.fetch("/openapi.json")
+    assert served["headers"]["Content-Type"] == "application/json"
+    document = json.loads(served["body"])
+    assert document == {**DOCUMENT, "servers": [{"url": "."}]}
+    page = stack.fetch("/docs")
+    assert page["headers"]["Content-Type"].startswith("text/html")
+    assert 'url: "openapi.json"' in page["body"]
+    assert "default-src 'none'" in page["headers"]["Content-Security-Policy"]
+    assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=", page["body"][: page["body"].index("<script>")])
