@@ -104,9 +104,10 @@ class Config(BaseModel):
     runbook_url: str = Field(
         "docs/operations.md", pattern=r"^\S+$", description="Where docs/operations.md can be opened: alarms link to it."
     )
-    alarms: bool = Field(
-        True,  # noqa: FBT003
-        description="Whether there are alarms and a dashboard. They are most of what a stage costs at rest.",
+    alarms: Annotated[bool | None, BeforeValidator(_blank_is_none)] = Field(
+        None,
+        description="Whether there are alarms, a dashboard and the metrics that they show, which are most of what a "
+        "stage costs at rest. Unless it is said, dev has none.",
     )
     retention_days: int = Field(90, ge=30, description="How long a request is kept: longer than any dead letter.")
     grace_seconds: int = Field(60, ge=1, description="How long the stream has before the reconciler publishes.")
@@ -184,6 +185,11 @@ class Config(BaseModel):
     def serve_reference(self) -> bool:
         """Whether the API's reference is served."""
         return not self.production if self.api_reference is None else self.api_reference
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks at this stage: `alarms`, or what its default is here."""
+        return self.stage != "dev" if self.alarms is None else self.alarms
 
     @property
     def removal_policy(self) -> RemovalPolicy:

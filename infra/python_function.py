@@ -90,6 +90,8 @@ class PythonFunction(lambda_.Function):
                 "POWERTOOLS_LOG_LEVEL": "INFO",
                 # Two stages of one account keep their figures apart.
                 "POWERTOOLS_METRICS_NAMESPACE": Stack.of(scope).stack_name,
+                # A metric costs $0.30 a month while it has data, also one that nobody looks at.
+                **({} if config.watched else {"POWERTOOLS_METRICS_DISABLED": "true"}),
                 **environment,
             },
         )

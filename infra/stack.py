@@ -43,7 +43,7 @@ class AssistanceStack(Stack):
             self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL], key=key
         )
         reconciler = Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
-        if config.alarms:
+        if config.watched:
             monitoring = Monitoring(
                 self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
                 feedback=feedback, reconciler=reconciler, key=key,

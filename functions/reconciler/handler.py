@@ -8,8 +8,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance import aws
@@ -21,8 +20,6 @@ from reconciler.lease import lease
 from reconciler.ledger import Ledger, Report
 from reconciler.outbox import Outbox, Sweep
 from reconciler.settings import settings
-
-metrics = Metrics()
 
 
 @cache
@@ -63,6 +60,8 @@ def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
 
 def measure(sweep: Sweep, report: Report) -> None:
     """Emit what infra/monitoring.py watches, in CloudWatch's embedded metric format."""
+    # The process-wide `Metrics` keeps what it is told not to write, and writes it after a hundred runs.
+    metrics = EphemeralMetrics()
     metrics.add_metric("OldestUnpublishedAge", MetricUnit.Seconds, sweep.oldest_seconds)
     metrics.add_metric("OldestOpenAge", MetricUnit.Seconds, report.oldest_open_seconds)
     metrics.add_metric("OpenRequests", MetricUnit.Count, report.open)

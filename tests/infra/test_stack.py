@@ -178,5 +178,5 @@ def test_the_secret_has_no_value_that_could_be_taken_for_a_token(template: Templ
 
 def test_the_stack_says_where_everything_is_and_under_plain_names(template: Template) -> None:
     outputs = template.document["Outputs"]
-    assert {"ApiUrl", "ApiKeyId", "TableName", "TopicArn", "OperatorTopicArn", "SlackTokenSecretArn"} <= set(outputs)
+    assert {"ApiUrl", "ApiKeyId", "TableName", "TopicArn", "SlackTokenSecretArn"} <= set(outputs)
     assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in outputs)

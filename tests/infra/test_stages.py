@@ -38,10 +38,11 @@ STATEFUL = {
 KINDS = set(STATEFUL.values())
 
 
-@pytest.mark.parametrize("stage", ["dev", "production"])
-def test_what_holds_state_keeps_its_logical_id(stage: str) -> None:
+@pytest.mark.parametrize(("stage", "without"), [("dev", {"MonitoringOperatorsC36A9EA6"}), ("production", set())])
+def test_what_holds_state_keeps_its_logical_id(stage: str, without: set[str]) -> None:
     resources = synthesized(stage).resources
-    assert {name: r["Type"] for name, r in resources.items() if r["Type"] in KINDS} == STATEFUL
+    found = {name: r["Type"] for name, r in resources.items() if r["Type"] in KINDS}
+    assert found == {name: kind for name, kind in STATEFUL.items() if name not in without}
 
 
 def kept(template: Template) -> set[str]:
