@@ -11,6 +11,7 @@ from typing import Final
 
 from local import signals
 from local.cloud import isolate
+from local.console import server as console
 from local.demo import demonstrate
 from local.deploy import ROOT
 from local.errors import LocalFailure
@@ -43,12 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with (
             locked(options.directory),
             running(options.directory, dict(options.context), say) as stack,
-            published(options.directory, stack.document()),
+            console.serving(stack) as console_url,
+            published(options.directory, {**stack.document(), "console_url": console_url}),
         ):
             try:
                 demonstrate(stack, say)
                 if options.command == "run":
-                    _invite(stack, options.directory)
+                    _invite(stack, console_url, options.directory)
                     serving = True
                     _serve(stack)
             finally:
@@ -104,9 +106,11 @@ def _lead_nowhere(descriptor: int) -> None:
     os.close(nowhere)
 
 
-def _invite(stack: Stack, directory: Path) -> None:
+def _invite(stack: Stack, console_url: str, directory: Path) -> None:
     say(
         f"""
+Watch it, and break it: {console_url}
+
 The stack is running. What scripts need is in {directory / "stack.json"}.
 
   URL  {stack.api_url}

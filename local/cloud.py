@@ -1,6 +1,7 @@
 """MiniStack as the embedded cloud."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,8 @@ REGION: Final = "us-east-1"
 CREDENTIALS: Final = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 """Of the account's root, which MiniStack lets do anything. The functions get those of their roles."""
 START_SECONDS: Final = 60
+WORKER: Final = re.compile(r"/ministack-lambda-(.+)-[a-z0-9_]{8}/")
+"""In the command line of a process that runs a function: where MiniStack has put that function's code."""
 EMBEDDED: Final = Path(__file__).with_name("embedded.py")
 SERVICES: Final = (
     "apigateway", "cloudformation", "dynamodb", "dynamodbstreams", "events", "iam", "kms", "lambda", "logs",
@@ -73,6 +76,12 @@ class Cloud:
             return http.call("GET", f"{self.url}/_ministack/ready").status == HTTPStatus.OK or None
         except http.NoAnswer:
             return None
+
+    def workers(self) -> dict[int, str]:
+        """The processes that run functions at the moment, and the name of the function that each runs."""
+        lines = {pid: process.command_line(pid) for pid in process.descendants(self._server.pid)}
+        found = {pid: WORKER.search(line) for pid, line in lines.items()}
+        return {pid: match[1] for pid, match in found.items() if match}
 
     def sent_mail(self) -> list[dict[str, str]]:
         """What SES has sent."""

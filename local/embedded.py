@@ -15,7 +15,7 @@ from ministack.app import app
 from ministack.services import cloudwatch
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
 
-from local import permissions
+from local import permissions, ses
 
 BACKLOG: Final = 1_024
 API_CALLS_AT_ONCE: Final = 2 * (os.cpu_count() or 1) + 4
@@ -88,7 +88,7 @@ def main(socket: int) -> None:
     config.bind = [f"fd://{socket}"]
     config.backlog = BACKLOG
     config.keep_alive_timeout = 75
-    asyncio.run(serve(over_tls(in_turn(app)), config))
+    asyncio.run(serve(over_tls(ses.on_a_bad_day(in_turn(app))), config))
 
 
 if __name__ == "__main__":

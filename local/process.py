@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -31,3 +32,43 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     if process.stdin:
         process.stdin.close()
+
+
+def descendants(ancestor: int) -> set[int]:
+    """The processes that this one has started, and those that these have."""
+    found = {ancestor}
+    parents = alive()
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {ancestor}
+
+
+def alive() -> dict[int, int]:
+    """The parent of every process that runs; zombies don't."""
+    processes = list(_linux()) if Path("/proc/self/stat").exists() else list(_posix())
+    return {int(pid): int(parent) for pid, state, parent in processes if state[0] not in "ZX"}
+
+
+def _linux() -> Iterator[list[str]]:
+    """Without procps, which a small image lacks: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
+            before, _, after = path.read_text("utf-8", "replace").rpartition(") ")
+            yield [before.split()[0], *after.split()[:2]]
+
+
+def _posix() -> Iterator[list[str]]:
+    listing = subprocess.run(("/bin/ps", "-A", "-o", "pid=,stat=,ppid="), check=True, capture_output=True, text=True)
+    yield from (line.split() for line in listing.stdout.splitlines())
+
+
+def command_line(pid: int) -> str:
+    """What the process runs; nothing if it has ended."""
+    path = Path(f"/proc/{pid}/cmdline")
+    if Path("/proc/self/stat").exists():
+        try:
+            return path.read_text("utf-8", "replace").replace("\0", " ")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+    command = ("/bin/ps", "-p", str(pid), "-o", "command=")
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout

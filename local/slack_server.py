@@ -2,7 +2,7 @@
 
 `chat.postMessage`, `conversations.history` and `auth.test` answer with Slack's own shapes and error codes:
 https://docs.slack.dev/reference/methods/chat.postMessage. Faults are switched on from Python or by
-`PUT /_control/fault`; what was posted is at `GET /_control/messages`.
+`PUT /_control/fault`, and read by GET; what was posted is at `GET /_control/messages`.
 """
 
 import json
@@ -48,6 +48,12 @@ class Workspace:
             raise ValueError(f"unknown fault: choose 'kind' among {', '.join(FAULTS)}")
         with self._lock:
             self._fault = dict(fault)
+
+    @property
+    def fault(self) -> Json:
+        """The fault that is switched on."""
+        with self._lock:
+            return dict(self._fault)
 
     def next_fault(self) -> Json:
         """The fault that this call meets."""
@@ -125,6 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/_control/messages":
             self._answer(HTTPStatus.OK, self.workspace.messages)
+        elif self.path == "/_control/fault":
+            self._answer(HTTPStatus.OK, self.workspace.fault)
         else:
             self.do_POST()
 

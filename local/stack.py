@@ -24,6 +24,10 @@ DEFAULTS: Final = {
     "email_recipients": "team@example.com",
     # As in production: what is deployed here is what is deployed there.
     "alarms": "true",
+    # Whoever plays with the console has minutes: to wait for a back-off, for a killed attempt, for a last attempt.
+    "consumer_timeout_seconds": "15",
+    "retry_max_delay": "20",
+    "retry_doubt_delay": "5",
     # Scripts that send and poll hundreds of requests at once are welcome here.
     "throttle_rate": "1000",
     "throttle_burst": "2000",

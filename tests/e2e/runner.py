@@ -5,13 +5,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from local.deploy import ROOT
+from local.process import alive, command_line, descendants
 from local.wait import until
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("SLACK_", "AWS_"))}
@@ -83,11 +83,7 @@ class Runner:
 
     def descendants(self) -> set[int]:
         """The processes that it has started, and those that these have."""
-        found = {self.process.pid}
-        parents = alive()
-        while more := {pid for pid, parent in parents.items() if parent in found} - found:
-            found |= more
-        return found - {self.process.pid}
+        return descendants(self.process.pid)
 
     def workers(self, function: str) -> list[int]:
         """The processes that run this function of the stack (the first words of its name) at the moment."""
@@ -105,37 +101,6 @@ class Runner:
         self.exit_status()
         if self.process.stdin:
             self.process.stdin.close()
-
-
-def alive() -> dict[int, int]:
-    """The parent of every process that runs; zombies don't."""
-    processes = list(_linux()) if Path("/proc/self/stat").exists() else list(_posix())
-    return {int(pid): int(parent) for pid, state, parent in processes if state[0] not in "ZX"}
-
-
-def _linux() -> Iterator[list[str]]:
-    """Without procps, which a small image lacks: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
-            before, _, after = path.read_text("utf-8", "replace").rpartition(") ")
-            yield [before.split()[0], *after.split()[:2]]
-
-
-def _posix() -> Iterator[list[str]]:
-    listing = subprocess.run(("/bin/ps", "-A", "-o", "pid=,stat=,ppid="), check=True, capture_output=True, text=True)
-    yield from (line.split() for line in listing.stdout.splitlines())
-
-
-def command_line(pid: int) -> str:
-    """What the process runs; nothing if it has ended."""
-    path = Path(f"/proc/{pid}/cmdline")
-    if Path("/proc/self/stat").exists():
-        try:
-            return path.read_text("utf-8", "replace").replace("\0", " ")
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
-    command = ("/bin/ps", "-p", str(pid), "-o", "command=")
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
 
 
 def answers(url: str) -> bool:

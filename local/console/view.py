@@ -1,0 +1,102 @@
+"""What the page shows, read from where an operator would read it: the table, the queues and who was reached."""
+
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import boto3
+
+from assistance.clock import timestamp, utc_now
+from assistance.dead_letters import depth
+from assistance.models import RequestRecord
+from assistance.routing import ROUTES, Channel
+from assistance.schema import OUTBOX_INDEX
+from cli import render, requests
+from cli.stack import Stack as Deployed
+from local import cloud, http
+from local.console.acts import Acts
+from local.stack import Stack
+
+REQUESTS: Final = 25
+SHOWN: Final = 30
+SINCE: Final = timedelta(hours=6)
+
+
+def deployed(stack: Stack) -> Deployed:
+    """The stack as the operator's command line knows it. Its session is the caller's own: none is thread-safe."""
+    return Deployed(stack.name, boto3.Session(region_name=cloud.REGION), stack.cloud.url, stack.outputs)
+
+
+class View:
+    """Reads the running stack. One reader at a time."""
+
+    def __init__(self, stack: Stack, acts: Acts) -> None:
+        self._stack = stack
+        self._acts = acts
+        self._deployed = deployed(stack)
+        self._requests = self._deployed.requests()
+        self._sqs = self._deployed.sqs()
+        self._lock = threading.Lock()
+
+    def document(self) -> dict[str, Any]:
+        """All that there is to see at this moment."""
+        with self._lock:
+            now = utc_now()
+            records = requests.listed(
+                self._requests,
+                since=now - SINCE,
+                before=now + timedelta(minutes=1),
+                statuses=frozenset(),
+                limit=REQUESTS,
+            )
+            index = self._requests.table.scan(IndexName=OUTBOX_INDEX, Select="COUNT")
+            dead = {channel: self._dead(channel) for channel in Channel}
+            return {
+                "at": timestamp(now),
+                "routes": {
+                    topic: {"channels": route.channels, "fallback": route.fallback} for topic, route in ROUTES.items()
+                },
+                "channels": list(Channel),
+                "requests": [_request(record) for record in records],
+                "outbox": index["Count"],
+                "queues": {channel: self._queue(channel) for channel in Channel},
+                "dead": dead,
+                "letters": self._acts.dead_letters(sum(dead.values())),
+                "slack": self._slack(),
+                "mails": [_mail(mail) for mail in self._stack.cloud.sent_mail()[-SHOWN:]],
+                "switches": self._acts.switches(),
+            }
+
+    def mail(self, message_id: str) -> str | None:
+        """The HTML of a mail that was sent."""
+        mails = self._stack.cloud.sent_mail()
+        return next((mail["BodyHtml"] for mail in mails if mail["MessageId"] == message_id), None)
+
+    def _queue(self, channel: Channel) -> dict[str, int]:
+        found = depth(self._sqs, self._deployed.queue_url(channel))
+        return {"waiting": found.waiting, "hidden": found.in_flight}
+
+    def _dead(self, channel: Channel) -> int:
+        return sum(depth(self._sqs, queue.url).total for queue in self._deployed.dlqs(channel))
+
+    def _slack(self) -> dict[str, Any]:
+        server = self._stack.slack.server
+        messages = http.call("GET", f"{server.origin}/_control/messages").json[-SHOWN:] if server else []
+        return {"here": server is not None, "channel": self._stack.slack.channel, "messages": messages}
+
+
+def _request(record: RequestRecord) -> dict[str, Any]:
+    document = render.request_document(record, with_description=True)
+    return {**document, "channels": record.channels, "in_outbox": record.in_outbox}
+
+
+def _mail(mail: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": mail["MessageId"],
+        "from": mail["Source"],
+        "to": mail["To"],
+        "subject": mail["Subject"],
+        "text": mail["BodyText"],
+        "at": mail["Timestamp"],
+    }
