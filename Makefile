@@ -23,7 +23,7 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test soak mutants lint checkov format docs lock audit licences workflows vulnerabilities \
+.PHONY: help install node run demo test browser screenshots soak mutants lint checkov format docs lock audit licences workflows vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
 help: ## List the targets
@@ -60,6 +60,22 @@ demo: node install ## Run it, deliver one request of each topic, and stop
 test: node lint ## Lint, type-check and run every test, half of them beside the other half
 	$(RUN) -m pytest --numprocesses 2 --dist loadscope
 
+browser: ## Find a Chromium for the tests of the console, or else fetch one from npm
+	@command -v chromium google-chrome chromium-browser >/dev/null || $(MAKE) --no-print-directory .build/chromium/chromium
+
+# Debian's would do, and asks for root. This one brings its libraries along, and is locked by hash.
+.build/chromium/chromium: tests/e2e/chromium/package-lock.json | node
+	@echo 'Fetching a Chromium …'
+	@rm -rf .build/chromium && mkdir -p .build/chromium
+	@cp tests/e2e/chromium/package*.json .build/chromium
+	@cd .build/chromium && npm ci --silent --ignore-scripts && \
+	  TMPDIR="$$PWD" AWS_EXECUTION_ENV=AWS_Lambda_nodejs22.x node -e "require('@sparticuz/chromium').executablePath()" && \
+	  LD_LIBRARY_PATH=al2023/lib ./chromium --version >/dev/null || { rm -f chromium; echo "error: no Chromium for this" \
+	  "machine could be fetched: install one, such as Debian's package chromium." >&2; exit 1; }
+
+screenshots: browser install ## Take the pictures in docs/images
+	$(RUN) -m tests.e2e.screenshots
+
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
 	SOAK=1 HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
 
@@ -93,7 +109,8 @@ docs: install ## Write the pages that are made from the code
 lock: ## Lock what pyproject.toml and package.json ask for
 	$(UV) lock
 	$(UV) export --quiet --frozen --only-group tools --no-emit-project --no-header --output-file uv-requirements.txt
-	npm install --silent --package-lock-only --omit-lockfile-registry-resolved
+	for directory in . tests/e2e/chromium; do \
+	  npm install --silent --package-lock-only --omit-lockfile-registry-resolved --prefix $$directory; done
 
 audit: ## Look for vulnerabilities, licences and weak workflows; needs the network
 	@$(MAKE) --no-print-directory --keep-going licences workflows vulnerabilities

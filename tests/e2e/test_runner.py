@@ -56,6 +56,7 @@ def stops(runner: Runner, stop: Callable[[], None], *, exit_status: int) -> None
     gone(started)
     silent(document["aws_endpoint_url"])
     silent(document["slack_api_url"])
+    silent(document["console_url"])
 
 
 def test_ctrl_c_at_a_terminal_stops_everything(runners: dict[str, Runner]) -> None:

@@ -3,7 +3,7 @@
 // @ts-check
 
 /** @typedef {{at: string, outcome: string, error: string | null, in_doubt: boolean, forced: boolean}} Attempt */
-/** @typedef {{channel: string, status: string, attempts: number, next_attempt_at: string | null, timeline: Attempt[]}} Delivery */
+/** @typedef {{channel: string, status: string, attempts: number, delivered_at: string | null, next_attempt_at: string | null, timeline: Attempt[]}} Delivery */
 /** @typedef {{id: string, topic: string, description: string, created_at: string, published_at: string | null, status: string,
  *   in_outbox: boolean, channels: string[], fallback: {channel: string, failed_channel: string, error: string} | null,
  *   deliveries: Delivery[]}} Request */
@@ -343,11 +343,13 @@ function timeline(request) {
   /** @type {[string, string][]} */
   const steps = [[request.created_at, "accepted: stored, and in the outbox, by one write"]];
   if (request.published_at) steps.push([request.published_at, "published: to the topic, and from there into the queues"]);
-  for (const { channel, timeline: attempts, next_attempt_at } of request.deliveries) {
-    for (const attempt of attempts) {
+  for (const { channel, attempts: tried, timeline: attempts, delivered_at, next_attempt_at } of request.deliveries) {
+    attempts.forEach((attempt, index) => {
       const notes = [attempt.error, attempt.in_doubt && "in doubt", attempt.forced && "sent once more by an operator"].filter(Boolean);
-      steps.push([attempt.at, `${channel}: ${attempt.outcome}${notes.length ? ` (${notes.join(", ")})` : ""}`]);
-    }
+      const number = tried - attempts.length + index + 1;
+      steps.push([attempt.at, `${channel}: attempt ${number}, ${attempt.outcome}${notes.length ? ` (${notes.join(", ")})` : ""}`]);
+    });
+    if (delivered_at) steps.push([delivered_at, `${channel}: delivered, ${provider(channel)} has taken it`]);
     if (next_attempt_at) steps.push([next_attempt_at, `${channel}: next attempt`]);
   }
   return steps.sort((a, b) => Date.parse(a[0]) - Date.parse(b[0]));
@@ -443,7 +445,7 @@ function inbox(mails) {
 function renderLetter(letter) {
   const button = make("button", "", "Redrive");
   button.type = "button";
-  button.setAttribute("aria-label", `Redrive ${letter.request_id ?? letter.id}`);
+  button.setAttribute("aria-label", `Redrive ${letter.request_id ?? letter.id} on ${letter.channel}`);
   button.onclick = () => acting(byId("redriven"), () => call("redrive", { ids: [letter.id] }), button);
   const cells = [make("code", "", letter.request_id ?? "unreadable"), letter.topic ?? "", letter.channel, make("code", "", letter.reason),
     new Date(letter.sent_at).toLocaleTimeString(), button];

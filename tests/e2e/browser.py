@@ -1,0 +1,40 @@
+"""A real Chromium: the machine's own, or the one that `make browser` fetches."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from local.deploy import ROOT
+
+FETCHED = ROOT / ".build" / "chromium"
+NAMES = ("chromium", "google-chrome", "chromium-browser")
+
+
+def executable() -> str | None:
+    """Where the browser is, if there is one."""
+    fetched = FETCHED / "chromium"
+    return str(fetched) if fetched.exists() else next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@contextmanager
+def running() -> Iterator[Browser]:
+    """The browser, headless. Without one the test is skipped, or fails where `BROWSER` says that it is required."""
+    path = executable()
+    if path is None:
+        reason = "there is no Chromium to look at the console with: 'make browser' fetches one"
+        (pytest.fail if os.environ.get("BROWSER") == "required" else pytest.skip)(reason)
+    environment = dict(os.environ)
+    if path.startswith(str(FETCHED)):
+        # It brings the libraries and the font that a bare machine lacks.
+        environment |= {"LD_LIBRARY_PATH": str(FETCHED / "al2023" / "lib"), "FONTCONFIG_PATH": str(FETCHED / "fonts")}
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox is not for root, which a container's user often is. It sees our own page only.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], env={**environment})
+        try:
+            yield browser
+        finally:
+            browser.close()

@@ -1,0 +1,241 @@
+"""The console in a real browser, against the running stack."""
+
+import re
+from collections.abc import Iterator
+from typing import Literal, get_args
+from urllib.parse import quote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from local import http
+from local.process import alive
+from tests.e2e import browser as browsers
+from tests.e2e.bot import Bot
+from tests.e2e.runner import Runner
+
+Motion = Literal["no-preference", "reduce"]
+Scheme = Literal["light", "dark"]
+ARRIVAL_MS = 60_000
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], "iframes": False}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsers.running() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser, bot: Bot) -> Iterator[Page]:
+    yield from opened(browser, bot)
+
+
+def opened(browser: Browser, bot: Bot, scheme: Scheme = "light", motion: Motion = "no-preference") -> Iterator[Page]:
+    """The console, which must neither fail nor violate its own policy. Everything is mended afterwards."""
+    context = browser.new_context(color_scheme=scheme, reduced_motion=motion)
+    context.set_default_timeout(ARRIVAL_MS)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.goto(bot.stack["console_url"])
+    page.get_by_text("Live", exact=True).wait_for()
+    try:
+        yield page
+        for channel in ("Slack", "Email"):
+            switch(page, channel, "fine")
+    finally:
+        context.close()
+    assert problems == []
+
+
+def switch(page: Page, provider: str, how: str) -> None:
+    page.get_by_role("group", name=f"{provider} is").get_by_label(how).check()
+    page.get_by_text(f"{provider} is {how} now.").wait_for()
+
+
+def runs(page: Page, name: str, *, on: bool) -> None:
+    page.get_by_role("switch", name=name).set_checked(on)
+    page.get_by_text(re.compile(f"The {name.lower()} {'runs' if on else 'is stopped'}\\.")).wait_for()
+
+
+def send(page: Page, topic: str, description: str) -> str:
+    """The id of the request that was accepted."""
+    page.get_by_role("radio", name=re.compile(topic)).check()
+    page.get_by_label("Description").fill(description)
+    page.get_by_role("button", name="Send").click()
+    return accepted(page)
+
+
+def accepted(page: Page) -> str:
+    said = page.locator("#sent")
+    expect(said).to_have_text(re.compile("^202 Accepted: .{36}"), timeout=ARRIVAL_MS)
+    return said.inner_text().removeprefix("202 Accepted: ")
+
+
+def request(page: Page, request_id: str) -> Locator:
+    """The request in the list."""
+    return page.locator("#requests > li").filter(has_text=request_id)
+
+
+def reads(page: Page, request_id: str, status: str) -> None:
+    expect(request(page, request_id).locator(".badge")).to_have_text(status, timeout=ARRIVAL_MS)
+
+
+def test_a_request_is_seen_to_its_slack_message_and_what_the_customer_typed_stays_text(page: Page) -> None:
+    typed = '<img src=x onerror="document.title=1"> <!channel> &amp; <script>document.title=1</script>'
+    request_id = send(page, "sales", typed)
+    reads(page, request_id, "delivered")
+    message = page.locator("#slack > li").filter(has_text=request_id)
+    expect(message.locator(".header")).to_have_text("New sales request")
+    expect(message.locator(".section")).to_have_text(typed)
+    shown = request(page, request_id)
+    shown.locator("summary").click()
+    expect(shown.locator(".steps")).to_contain_text(re.compile("accepted.*published.*slack: attempt 1, delivered"))
+    expect(page.locator("img, main script")).to_have_count(0)
+    expect(page).to_have_title("Assistance · local console")
+
+
+def test_what_slack_refuses_comes_as_a_mail_that_can_do_nothing(page: Page, bot: Bot) -> None:
+    switch(page, "Slack", "refusing")
+    request_id = send(page, "sales", "<b>by mail</b>")
+    reads(page, request_id, "delivered")
+    expect(request(page, request_id)).to_contain_text("by email: slack failed")
+    mail = page.get_by_role("button", name=f"New sales request {request_id}")
+    mail.click()
+    expect(page.get_by_role("heading", name=f"New sales request {request_id}")).to_be_visible()
+    frame = page.frame_locator("#body")
+    expect(frame.get_by_text("<b>by mail</b>")).to_be_visible()
+    expect(frame.get_by_text("delivery by slack failed: is_archived")).to_be_visible()
+    assert page.locator("#body").get_attribute("sandbox") == ""
+    message_id = bot.mails(request_id)[0]["MessageId"]
+    alone = http.call("GET", f"{bot.stack['console_url']}/mail/{quote(message_id)}")
+    assert alone.headers["content-security-policy"].endswith("sandbox")
+
+
+def test_what_both_refuse_is_a_dead_letter_until_it_is_redriven(page: Page) -> None:
+    for provider in ("Slack", "Email"):
+        switch(page, provider, "refusing")
+    request_id = send(page, "pricing", "to nobody")
+    letters = page.locator("#letters > tr").filter(has_text=request_id)
+    expect(letters).to_have_count(2, timeout=ARRIVAL_MS)
+    expect(letters.filter(has_text="MessageRejected")).to_have_count(1)
+    reads(page, request_id, "failed")
+    for provider in ("Slack", "Email"):
+        switch(page, provider, "fine")
+    page.get_by_role("button", name=f"Redrive {request_id} on email").click()
+    reads(page, request_id, "delivered")
+    expect(page.locator("#redriven")).to_have_text("1 redriven.")
+    expect(letters).to_have_count(1, timeout=ARRIVAL_MS)
+
+
+def test_what_email_does_on_a_bad_day_is_retried(page: Page) -> None:
+    switch(page, "Email", "failing")
+    request_id = send(page, "pricing", "in bad weather")
+    expect(request(page, request_id)).to_contain_text("ServiceUnavailable", timeout=ARRIVAL_MS)
+    switch(page, "Email", "rate-limited")
+    expect(request(page, request_id)).to_contain_text("TooManyRequestsException", timeout=ARRIVAL_MS)
+    switch(page, "Email", "fine")
+    reads(page, request_id, "delivered")
+
+
+def test_without_its_producer_a_request_waits_in_the_outbox(page: Page, bot: Bot) -> None:
+    runs(page, "Reconciler", on=False)
+    runs(page, "Stream producer", on=False)
+    try:
+        request_id = send(page, "sales", "patience")
+        expect(page.locator("[data-station=outbox] .count")).to_have_text("1 waiting", timeout=ARRIVAL_MS)
+        expect(page.locator("[data-station=producer]")).to_contain_text("stopped")
+        expect(page.locator("#story")).to_contain_text("1 request in the outbox")
+        reads(page, request_id, "accepted")
+        assert bot.show(request_id)["status"] == "accepted"
+    finally:
+        runs(page, "Stream producer", on=True)
+        runs(page, "Reconciler", on=True)
+    reads(page, request_id, "delivered")
+
+
+def test_a_worker_is_killed(page: Page, runner: Runner) -> None:
+    reads(page, send(page, "sales", "has a worker start"), "delivered")
+    page.get_by_label("Worker process").select_option("slack_consumer")
+    page.get_by_role("button", name="Kill one").click()
+    said = page.locator("#done")
+    expect(said).to_have_text(re.compile("^Killed process"))
+    [pid] = re.findall(r"\d+", said.inner_text())
+    assert int(pid) not in alive()
+    reads(page, send(page, "sales", "has another start"), "delivered")
+
+
+def test_everything_can_be_reached_and_done_by_keyboard_and_the_focus_is_seen(page: Page) -> None:
+    keys = page.keyboard
+    keys.press("Tab")
+    keys.press("Enter")  # the link that skips to the form
+    keys.press("Tab")
+    keys.press("ArrowRight")
+    expect(page.get_by_role("radio", name=re.compile("pricing"))).to_be_checked()
+    keys.press("Tab")
+    keys.press("ControlOrMeta+a")
+    keys.type("typed by hand")
+    keys.press("ControlOrMeta+Enter")
+    request_id = accepted(page)
+    reads(page, request_id, "delivered")
+    # What can be done with a pointer, a group of radio buttons being one, has its turn and is seen to have it.
+    controls = page.locator(
+        ":is(button, a, select, textarea, input:not([type=radio]), input:checked, summary, [tabindex='0']):visible"
+    )
+    wanted = controls.count()
+    page.evaluate("document.activeElement.blur()")
+    seen = set()
+    for _ in range(wanted + 5):
+        keys.press("Tab")
+        element = page.evaluate_handle("document.activeElement")
+        if element.evaluate("e => e === document.body"):
+            break
+        assert element.evaluate("e => e.tagName === 'IFRAME' || getComputedStyle(e).outlineStyle !== 'none'"), element
+        seen.add(element.evaluate("e => [...document.querySelectorAll('*')].indexOf(e)"))
+    assert len(seen) >= wanted
+
+
+@pytest.mark.parametrize("scheme", get_args(Scheme))
+def test_no_rule_of_accessibility_is_broken(browser: Browser, bot: Bot, scheme: Scheme) -> None:
+    for page in opened(browser, bot, scheme, "reduce"):
+        switch(page, "Slack", "refusing")
+        request_id = send(page, "sales", "for all to read")
+        reads(page, request_id, "delivered")
+        page.locator("#letters > tr").first.wait_for()
+        request(page, request_id).locator("summary").click()
+        moving = (
+            "[...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration !== '0s').length"
+        )
+        assert page.evaluate(moving) == 0
+        found = Axe().run(page, options=WCAG)
+        assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/producer", {}),
+        ("/api/producer", {"X-Console": "1", "Origin": "http://evil.example"}),
+        ("/api/producer", {"X-Console": "1", "Sec-Fetch-Site": "cross-site"}),
+        ("/api/producer", {"X-Console": "1", "Host": "evil.example"}),
+    ],
+)
+def test_no_other_page_can_act(bot: Bot, path: str, headers: dict[str, str]) -> None:
+    answer = http.call("POST", bot.stack["console_url"] + path, body={"on": False}, headers=headers)
+    assert answer.status == 403
+    [mapping] = [
+        each
+        for each in bot.lambda_.list_event_source_mappings()["EventSourceMappings"]
+        if ":dynamodb:" in each["EventSourceArn"]
+    ]
+    assert mapping["State"] == "Enabled"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/state"])
+def test_no_other_name_leads_to_it(bot: Bot, path: str) -> None:
+    url = bot.stack["console_url"] + path
+    assert http.call("GET", url).status == 200
+    assert http.call("GET", url, headers={"Host": "evil.example"}).status == 403
