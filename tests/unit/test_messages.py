@@ -28,7 +28,7 @@ def request(description: str) -> AssistanceRequest:
 
 @given(DESCRIPTIONS | LONGEST)
 def test_slack_gets_every_character_escaped_in_blocks_of_the_allowed_size(description: str) -> None:
-    message = slack.compose(Outgoing(request(description)))
+    message = slack.compose([Outgoing(request(description))])
     sections = [block["text"]["text"] for block in message["blocks"] if block["type"] == "section"]
     restored = "".join(sections).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     assert restored == printable(description)
