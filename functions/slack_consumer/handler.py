@@ -124,7 +124,7 @@ def posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
             # The look-up itself posts nothing.
             raise type(error)(error.code, retry_after=error.retry_after) from error
         for message in _messages(page):
-            told = payloads(message.get("metadata"))
+            told = payloads(message.get("metadata") or {})
             found |= {one: str(message["ts"]) for one in outgoing if payload(one) in told}
         cursor = (page.get("response_metadata") or {}).get("next_cursor")
         if not cursor or len(found) == len(outgoing):

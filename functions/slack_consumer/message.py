@@ -74,9 +74,9 @@ def payload(outgoing: Outgoing) -> dict[str, str]:
     return {"request_id": outgoing.request.id, **force}
 
 
-def payloads(metadata: object) -> list[Any]:
-    """What a message's metadata says of the requests that it holds. Anybody may have posted the message."""
-    found = metadata.get("event_payload") if isinstance(metadata, dict) else None
+def payloads(metadata: dict[str, Any]) -> list[Any]:
+    """What a message's metadata says of the requests that it holds. Any app may have posted the message."""
+    found = metadata.get("event_payload")
     several = found.get("requests") if isinstance(found, dict) else None
     return several if isinstance(several, list) else [found]
 
