@@ -50,16 +50,13 @@ class RateLimit(SlackError):
 
 
 class Workspace:
-    """The state: channels, messages, and the fault that is switched on.
-
-    `seconds_between_posts` limits the rate in each channel; Slack's is about one a second.
-    """
+    """The state: channels, messages, the limit of the rate, and the fault that is switched on."""
 
     def __init__(self, token: str, channels: Sequence[str]) -> None:
         self.token = token
         self.channels = frozenset(channels)
         self.messages: list[Json] = []
-        self.seconds_between_posts = 0.0
+        self._seconds_between_posts = 0.0
         self.released = threading.Event()
         self._next_post: dict[str, float] = {}
         self._fault: Json = dict(NO_FAULT)
@@ -118,12 +115,19 @@ class Workspace:
             self.messages.append(posted)
         return {"ok": True, "channel": channel, "ts": ts, "message": message}
 
+    def limit(self, seconds_between_posts: float) -> None:
+        """Limit the rate of posts in each channel, from now on; 0 ends it. Slack's is about one a second."""
+        with self._lock:
+            self._seconds_between_posts = seconds_between_posts
+            self._next_post.clear()
+
     def _keep_the_rate(self, channel: str) -> None:
         with self._lock:
             now, due = time(), self._next_post.get(channel, 0.0)
             if now < due:
                 raise RateLimit(ceil(due - now))
-            self._next_post[channel] = now + self.seconds_between_posts
+            if self._seconds_between_posts:
+                self._next_post[channel] = now + self._seconds_between_posts
 
     def _history(self, channel: str, arguments: Json) -> Json:
         limit = min(int(arguments.get("limit") or PAGE), 999)

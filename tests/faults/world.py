@@ -170,6 +170,7 @@ class World:
         self._mailbox().clear()
         self.slack.messages.clear()
         self.slack.fail("none")
+        self.slack.workspace.limit(0)
         self.log.seek(0)
         self.log.truncate()
         self.accepted.clear()
