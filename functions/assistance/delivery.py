@@ -158,8 +158,10 @@ class Consumer:
             try:
                 result = self._attempt(message, item, tally, send)
             except Deferred as error:
-                # However long a provider limits its rate: its queue must not wake up all at once.
-                receive_count = int(record.attributes.approximate_receive_count)
+                # However long a provider limits its rate: its queue must not wake up all at once, unless it can go out
+                # together. Then what waits for ever longer would only see what is new go first.
+                together = isinstance(self.send, Together)
+                receive_count = 1 if together else int(record.attributes.approximate_receive_count)
                 spread = self.jitter(0, self.retry.ceiling(receive_count))
                 self._plan(error, item, (error.retry_after or 0) + spread)
                 raise

@@ -16,7 +16,6 @@ from tests.faults.breaker import CRASHES, ERRORS, Fault, Kind
 from tests.faults.world import World
 
 DESCRIPTION = "words that belong in no log"
-POISON = "one that Slack refuses"
 Step = Callable[[World, Topic], None]
 
 
@@ -32,7 +31,7 @@ def _accept_and_settle(here: World, topic: Topic) -> None:
 def _accept_two_and_settle(here: World, topic: Topic) -> None:
     """They wait in the queue together, and go out in one message."""
     here.accept_for_sure(topic, DESCRIPTION, "key")
-    here.accept_for_sure(topic, f"{DESCRIPTION}, {POISON}", "other key")
+    here.accept_for_sure(topic, DESCRIPTION, "other key")
     here.settle()
 
 
@@ -88,8 +87,8 @@ def _in_doubt(here: World, topic: Topic) -> None:
     here.breaker.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
 
 
-def _refuse_one_of_two(here: World, _: Topic) -> None:
-    here.slack.fail("error", error="invalid_blocks", holding=POISON)
+def _refuse_both_together(here: World, _: Topic) -> None:
+    here.slack.fail("error", error="invalid_blocks", times=1)
 
 
 def _reconcile_and_settle(here: World, _: Topic) -> None:
@@ -118,7 +117,7 @@ PATHS = {
     "found in a dead-letter queue": Path(_undeliverable, _reconcile_and_settle),
     "two in a digest": Path(_nothing, _accept_two_and_settle, topics=(Topic.SALES,)),
     "two in a digest in doubt": Path(_in_doubt, _accept_two_and_settle, topics=(Topic.SALES,)),
-    "one of two refused": Path(_refuse_one_of_two, _accept_two_and_settle, topics=(Topic.SALES,)),
+    "two refused together": Path(_refuse_both_together, _accept_two_and_settle, topics=(Topic.SALES,)),
 }
 
 

@@ -245,9 +245,9 @@ class World:
             again = {record["dynamodb"]["SequenceNumber"] for record in batch} if failed is None else set(failed)
             self.stream += [record for record in batch if record["dynamodb"]["SequenceNumber"] in again]
 
-    def consume(self, channel: Channel) -> bool:
+    def consume(self, channel: Channel, most: int = 10) -> bool:
         """Hand the consumer what its queue has to give. Whether there was anything."""
-        records = self.cloud.receive(channel)
+        records = self.cloud.receive(channel, most)
         if not records:
             return False
         mails, strikes = self.mails(), self.breaker.strikes
