@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from functools import partial
-from itertools import count
+from itertools import count, islice
 
 import pytest
 
@@ -26,7 +26,8 @@ BACKLOG = 40
 @pytest.fixture
 def draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Back-offs are drawn, as they are when deployed."""
-    monkeypatch.setattr("assistance.consumer.Consumer", partial(Consumer, pool=InTurn, jitter=random.Random(1).uniform)  # noqa: S311)
+    drawn = random.Random(1).uniform  # noqa: S311
+    monkeypatch.setattr("assistance.consumer.Consumer", partial(Consumer, pool=InTurn, jitter=drawn))
     forget()
     yield
     monkeypatch.undo()
@@ -44,19 +45,19 @@ def messages(here: World) -> Iterator[str]:
         yield Message(request=request).model_dump_json()
 
 
+def come_in(here: World, new: Iterator[str], number: int) -> None:
+    for body in islice(new, number):
+        here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=body)
+
+
 @pytest.mark.usefixtures("draws")
 def test_a_backlog_drains_while_twenty_come_in_each_second(here: World) -> None:
     """At Slack's one post a second, and with two batches in process in that time."""
     here.slack.workspace.limit(1)
     new = messages(here)
-
-    def come_in(number: int) -> None:
-        for _ in range(number):
-            here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=next(new))
-
-    come_in(BACKLOG)
+    come_in(here, new, BACKLOG)
     for second in count(1):
-        come_in(CAME_IN)
+        come_in(here, new, CAME_IN)
         for _ in range(2):
             here.consume(Channel.SLACK, BATCH)
             here.advance(0.5)
@@ -70,18 +71,17 @@ def test_a_backlog_drains_while_twenty_come_in_each_second(here: World) -> None:
 
 
 def test_what_comes_one_by_one_is_posted_one_by_one_and_a_hundred_at_once_in_a_few_posts(here: World) -> None:
-    for number in range(5):
-        published(here, key=str(number))
+    new = messages(here)
+    for _ in range(5):
+        come_in(here, new, 1)
         here.consume(Channel.SLACK, BATCH)
     assert [message["text"] for message in here.slack.messages] == ["New sales request"] * 5
     here.slack.messages.clear()
-    for number in range(100):
-        here.accept_for_sure(Topic.SALES, "help", f"at once {number}")
-    here.produce()
+    come_in(here, new, 100)
     while here.consume(Channel.SLACK, BATCH):
         pass
     assert here.posts().total() == 100
-    assert len(here.slack.messages) == 5, "two batches of 49 make two each"
+    assert len(here.slack.messages) == 5, "two of each batch of 49, and one of what is left"
 
 
 def test_of_a_message_that_slack_refuses_only_the_request_that_is_to_blame_fails(here: World) -> None:
