@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 AWS_ERRORS: Final = (ClientError, BotoCoreError)
 """Everything a call to AWS raises: an error that it answered, or none that came back."""
 
-QUICK = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
+# As many connections as a batch may have threads: https://docs.aws.amazon.com/botocore/latest/reference/config.html
+QUICK = Config(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=50,
+)
 # A send that timed out may have happened: the SDK must not repeat it on its own.
 _ONCE = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 1})
 

@@ -10,10 +10,11 @@ from pydantic import NonNegativeInt, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from assistance import aws
-from assistance.delivery import Consumer, Send
+from assistance.delivery import Consumer
 from assistance.observability import logger
 from assistance.requests import Requests
 from assistance.routing import Channel, RetryPolicy
+from assistance.together import Send, Together
 
 Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
@@ -33,7 +34,7 @@ class ConsumerSettings(BaseSettings):
     retry_doubt_delay: NonNegativeInt
 
 
-def consumer(channel: Channel, send: Send, *, prepare: Callable[[], object]) -> Handler:
+def consumer(channel: Channel, send: Send | Together, *, prepare: Callable[[], object]) -> Handler:
     """The Lambda handler that delivers a channel's queue by `send`.
 
     `prepare` makes what `send` uses before several threads do, for boto3's default session is not made for that.

@@ -21,7 +21,14 @@ from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import D
 
 from assistance.clock import Clock, epoch_ms, timestamp
 from assistance.deliveries import Condition, Failure, Item, delivery_key, fail, settled
-from assistance.errors import Deferred, DeliveryError, GaveUp, Superseded, TransientFailure
+from assistance.errors import (
+    Deferred,
+    DeliveryError,
+    GaveUp,
+    RefusedTogether,
+    Superseded,
+    TransientFailure,
+)
 from assistance.models import Message, Status
 from assistance.observability import logger
 from assistance.requests import plain
@@ -43,6 +50,8 @@ class Claim:
     """What had been said of the delivery for good: a redrive, or a forced send."""
     index: int = 0
     """The attempt's place in the timeline."""
+    refused_together: bool = False
+    """It is not to be sent in one message with others again."""
 
 
 class DeliveryItem(BasePersistenceLayer):
@@ -133,6 +142,7 @@ class DeliveryItem(BasePersistenceLayer):
             or force in before.get("forced_in_doubt", ()),
             settled=done,
             index=len(before.get("timeline", [])),
+            refused_together=bool(before.get("refused_together", False)),
         )
 
     def _record(self, idempotency_key: str, item: Item) -> DataRecord:
@@ -208,6 +218,9 @@ class DeliveryItem(BasePersistenceLayer):
             status = Status.RETRYING
             sets += ["last_error = :error", "in_doubt = :doubt"]
             values = {":error": error.code, ":doubt": self.claim.in_doubt}
+            if isinstance(error, RefusedTogether):
+                sets.append("refused_together = :refused_together")
+                values[":refused_together"] = True
             self._plan(error, sets, values)
         elif status is None:
             # Another channel has delivered what this one has never tried.

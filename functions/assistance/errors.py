@@ -3,7 +3,8 @@
 DeliveryError
 ├── TransientFailure     try again later
 │   └── Deferred         the attempt did not take place, so it does not count as one: try again later
-│       └── RateLimited  the provider turned it away unseen
+│       ├── RateLimited  the provider turned it away unseen
+│       └── RefusedTogether  it was refused in one message with others: try again alone
 ├── PermanentFailure     trying again is pointless: dead-letter it
 ├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
 └── Superseded           another channel has delivered the request: acknowledge it
@@ -40,6 +41,10 @@ class Deferred(TransientFailure):
 
 class RateLimited(Deferred):
     """The provider takes no more for now."""
+
+
+class RefusedTogether(Deferred):
+    """The provider will never take a message that holds these requests. It may be one alone that it refuses."""
 
 
 class PermanentFailure(DeliveryError):

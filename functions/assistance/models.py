@@ -97,13 +97,20 @@ class Outgoing:
 
     `in_doubt` says that an earlier attempt may have reached the provider: where the provider can be asked, ask.
     `fallback` says why the request comes on this channel, if it is not its own. `force` names the operator's decision
-    to send once more what was delivered: an earlier message without it is another message.
+    to send once more what was delivered: an earlier message without it is another message. `refused_together`: the
+    provider has refused a message that held this request among others, so that it must go alone.
     """
 
     request: AssistanceRequest
     in_doubt: bool = False
     fallback: Fallback | None = None
     force: str | None = None
+    refused_together: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether it goes in a message of its own: that it has to, or that its reader must be told how it has come."""
+        return self.refused_together or bool(self.fallback or self.force)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,13 @@ def _accept_and_settle(here: World, topic: Topic) -> None:
     here.settle()
 
 
+def _accept_two_and_settle(here: World, topic: Topic) -> None:
+    """They wait in the queue together, and go out in one message."""
+    here.accept_for_sure(topic, DESCRIPTION, "key")
+    here.accept_for_sure(topic, DESCRIPTION, "other key")
+    here.settle()
+
+
 def _nothing(_: World, __: Topic) -> None:
     pass
 
@@ -80,6 +87,10 @@ def _in_doubt(here: World, topic: Topic) -> None:
     here.breaker.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
 
 
+def _refuse_both_together(here: World, _: Topic) -> None:
+    here.slack.fail("error", error="invalid_blocks", times=1)
+
+
 def _reconcile_and_settle(here: World, _: Topic) -> None:
     here.reconcile()
     here.settle()
@@ -92,6 +103,7 @@ class Path:
     before: Step
     then: Step = _accept_and_settle
     ends: str = "delivered"
+    topics: tuple[Topic, ...] = tuple(Topic)
 
 
 PATHS = {
@@ -103,6 +115,9 @@ PATHS = {
     "redriven": Path(_redriven, lambda here, _: here.settle()),
     "published by the reconciler": Path(_never_streamed, _reconcile_and_settle),
     "found in a dead-letter queue": Path(_undeliverable, _reconcile_and_settle),
+    "two in a digest": Path(_nothing, _accept_two_and_settle, topics=(Topic.SALES,)),
+    "two in a digest in doubt": Path(_in_doubt, _accept_two_and_settle, topics=(Topic.SALES,)),
+    "two refused together": Path(_refuse_both_together, _accept_two_and_settle, topics=(Topic.SALES,)),
 }
 
 
@@ -121,8 +136,7 @@ SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 KINDS = (*CRASHES, *ERRORS) if SOAK else CRASHES
 
 
-@pytest.mark.parametrize("topic", Topic)
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize(("name", "topic"), [(name, topic) for name, path in PATHS.items() for topic in path.topics])
 def test_every_single_fault(here: World, count: Callable[[str], None], name: str, topic: Topic) -> None:
     """Whatever one call meets, nothing is lost, nothing is sent twice, and no status moves back."""
     path = PATHS[name]

@@ -9,8 +9,9 @@ import io
 import json
 import logging
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -153,7 +154,8 @@ class World:
 
     def posts(self) -> Counter[tuple[str, str | None]]:
         """How often Slack has each request, by the decision to force it."""
-        payloads = [message["metadata"]["event_payload"] for message in self.slack.messages]
+        told = [message["metadata"]["event_payload"] for message in self.slack.messages]
+        payloads = [one for payload in told for one in payload.get("requests", [payload])]
         return Counter((payload["request_id"], payload.get("force")) for payload in payloads)
 
     def reset(self) -> None:
@@ -168,6 +170,7 @@ class World:
         self._mailbox().clear()
         self.slack.messages.clear()
         self.slack.fail("none")
+        self.slack.workspace.limit(0)
         self.log.seek(0)
         self.log.truncate()
         self.accepted.clear()
@@ -242,9 +245,9 @@ class World:
             again = {record["dynamodb"]["SequenceNumber"] for record in batch} if failed is None else set(failed)
             self.stream += [record for record in batch if record["dynamodb"]["SequenceNumber"] in again]
 
-    def consume(self, channel: Channel) -> bool:
+    def consume(self, channel: Channel, most: int = 10) -> bool:
         """Hand the consumer what its queue has to give. Whether there was anything."""
-        records = self.cloud.receive(channel)
+        records = self.cloud.receive(channel, most)
         if not records:
             return False
         mails, strikes = self.mails(), self.breaker.strikes
@@ -446,6 +449,44 @@ class World:
             assert request.statuses[""] == "delivered" or dead[request.id], "failed, and no dead letter tells of it"
 
 
+class InTurn(Executor):
+    """Does what was submitted in the thread of whoever waits for it: one after another, always in the same order.
+
+    Who waits for the others of its batch does their work meanwhile.
+    """
+
+    def __init__(self, _: int) -> None:
+        self._work = deque[Callable[[], None]]()
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:  # noqa: ANN401
+        future = _Awaited(self._work)
+
+        def work() -> None:
+            try:
+                future.set_result(call(*arguments, **named))
+            except BaseException as error:  # noqa: BLE001
+                future.set_exception(error)
+
+        self._work.append(work)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        while self._work:
+            self._work.popleft()()
+
+
+class _Awaited(Future[Any]):
+    def __init__(self, work: deque[Callable[[], None]]) -> None:
+        super().__init__()
+        self._work = work
+
+    def result(self, timeout: float | None = None) -> Any:  # noqa: ANN401, ARG002
+        while self._work and not self.done():
+            self._work.popleft()()
+        # Nobody else would ever do it.
+        return super().result(timeout=0)
+
+
 def _bounces(shown: dict[str, Any]) -> int:
     timelines = [each["timeline"] for each in shown["deliveries"] if each["channel"] == Channel.EMAIL]
     return sum(attempt.get("error") in NOT_ARRIVED for timeline in timelines for attempt in timeline)
@@ -464,7 +505,7 @@ def world() -> Iterator[World]:
         traveller = stack.enter_context(time_machine.travel(START, tick=False))
         running = stack.enter_context(cloud(slack.url))
         stack.enter_context(patch.dict(os.environ, {**running.environment, **ENVIRONMENT}))
-        one_by_one = functools.partial(Consumer, side_by_side=1, jitter=_longest)
+        one_by_one = functools.partial(Consumer, pool=InTurn, jitter=_longest)
         stack.enter_context(patch("assistance.consumer.Consumer", one_by_one))
         stack.enter_context(patch("assistance.publisher._PARALLEL", 1))
         stack.enter_context(patch("reconciler.ledger._PARALLEL", 1))

@@ -85,7 +85,14 @@ def test_a_message_stays_hidden_for_six_time_outs_of_its_consumer(template: Temp
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
     _, function = template.function(f"{channel}_consumer")
     queue = template.all("AWS::SQS::Queue")[queue_of(template, channel)]
-    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+    window = template.event_source(f"{channel}_consumer").get("MaximumBatchingWindowInSeconds", 0)
+    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"] + window
+
+
+def test_lambda_takes_the_size_of_a_batch(template: Template, channel: Channel) -> None:
+    # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+    source = template.event_source(f"{channel}_consumer")
+    assert source["BatchSize"] <= (10_000 if source.get("MaximumBatchingWindowInSeconds") else 10)
 
 
 def test_only_failed_records_return_and_no_channel_takes_all_concurrency(template: Template, channel: Channel) -> None:

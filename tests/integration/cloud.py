@@ -124,11 +124,15 @@ class Cloud:
         answer = self.handler("stream_producer")({"Records": records}, self.context)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
-    def receive(self, channel: Channel) -> list[dict[str, Any]]:
-        """Up to ten messages, in the form in which Lambda hands them to a consumer."""
-        messages = self.sqs.receive_message(
-            QueueUrl=self.queues[channel], MaxNumberOfMessages=10, AttributeNames=["All"]
-        ).get("Messages", [])
+    def receive(self, channel: Channel, most: int = 10) -> list[dict[str, Any]]:
+        """Up to so many messages, in the form in which Lambda hands them to a consumer."""
+        messages: list[dict[str, Any]] = []
+        while more := self.sqs.receive_message(
+            QueueUrl=self.queues[channel], MaxNumberOfMessages=min(10, most - len(messages)), AttributeNames=["All"]
+        ).get("Messages"):
+            messages += more
+            if len(messages) == most:
+                break
         [record] = documented("sqs")["Records"]
         return [
             record
