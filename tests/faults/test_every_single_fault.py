@@ -80,6 +80,17 @@ def _in_doubt(here: World, topic: Topic) -> None:
     here.breaker.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
 
 
+def _called_back(here: World, _: Topic) -> None:
+    here.calls_back = True
+    left = iter([Kind.REFUSED])
+    here.breaker.outage = lambda name: next(left, None) if name == "callback.post" else None
+
+
+def _hung_up(here: World, _: Topic) -> None:
+    here.calls_back = True
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "callback.post" else None
+
+
 def _reconcile_and_settle(here: World, _: Topic) -> None:
     here.reconcile()
     here.settle()
@@ -92,6 +103,7 @@ class Path:
     before: Step
     then: Step = _accept_and_settle
     ends: str = "delivered"
+    topics: tuple[Topic, ...] = tuple(Topic)
 
 
 PATHS = {
@@ -102,6 +114,8 @@ PATHS = {
     "failed on both channels": Path(_all_refuse, ends="failed"),
     "redriven": Path(_redriven, lambda here, _: here.settle()),
     "published by the reconciler": Path(_never_streamed, _reconcile_and_settle),
+    "called back at the second attempt": Path(_called_back, topics=(Topic.SALES,)),
+    "hung up on": Path(_hung_up, topics=(Topic.PRICING,)),
     "found in a dead-letter queue": Path(_undeliverable, _reconcile_and_settle),
 }
 
@@ -121,8 +135,7 @@ SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 KINDS = (*CRASHES, *ERRORS) if SOAK else CRASHES
 
 
-@pytest.mark.parametrize("topic", Topic)
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize(("name", "topic"), [(name, topic) for name, path in PATHS.items() for topic in path.topics])
 def test_every_single_fault(here: World, counts: list[str], name: str, topic: Topic) -> None:
     """Whatever one call meets, nothing is lost, nothing is sent twice, and no status moves back."""
     path = PATHS[name]

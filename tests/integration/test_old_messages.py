@@ -11,7 +11,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from assistance.models import Message
 from assistance.requests import plain
-from assistance.routing import CALLBACK, Channel
+from assistance.routing import CALLBACK, Channel, Lane
 from assistance.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
 from local.slack_server import SlackServer
 from reconciler import handler as reconciler
@@ -36,7 +36,7 @@ def read(path: Path) -> Any:  # noqa: ANN401
     return json.loads(path.read_text("utf-8"))
 
 
-def bring(stack: Cloud, channel: Channel, body: str) -> None:
+def bring(stack: Cloud, channel: Lane, body: str) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=body)
 
 
@@ -77,7 +77,8 @@ def test_an_old_end_is_told_of_once(stack: Cloud, path: Path) -> None:
     old = read(path)
     with Receiver() as bot:
         for item in map(plain, old["items"]):
-            stack.table.put_item(Item=item | ({"callback_url": bot.url} if item[SORT_KEY] == REQUEST else {}))
+            callback = {"callback_url": bot.url} if item[SORT_KEY] == REQUEST else {}
+            stack.table.put_item(Item={**item, **callback})
         assert stack.produce([old["record"]]) == []
         bring(stack, CALLBACK, old["body"])
         while records := stack.receive(CALLBACK):
