@@ -62,7 +62,10 @@ def _call(body: bytes) -> Call:
             raise problems.not_json() from None
         # `from None`: the chain would carry the input into a traceback.
         raise problems.invalid(
-            [{"pointer": _pointer(detail["loc"]), "detail": detail["msg"]} for detail in details]
+            [
+                {"pointer": _pointer(detail["loc"]), "detail": detail["msg"].removeprefix("Value error, ")}
+                for detail in details
+            ]
         ) from None
 
 

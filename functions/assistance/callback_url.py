@@ -8,7 +8,6 @@ from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, AnyUrl, StringConstraints, ValidationError, ValidationInfo
-from pydantic_core import PydanticCustomError
 
 MAX_CHARACTERS: Final = 2_048
 LOOPBACK: Final = "callback_loopback"
@@ -39,11 +38,11 @@ def _checked(value: str, info: ValidationInfo) -> str:
     try:
         url = AnyUrl(value)
     except ValidationError:
-        raise _wrong("Input should be a valid URL") from None
+        raise ValueError("Input should be a valid URL") from None
     if len(str(url)) > MAX_CHARACTERS:
-        raise _wrong(f"URL should have at most {MAX_CHARACTERS} characters once it is encoded")
+        raise ValueError(f"URL should have at most {MAX_CHARACTERS} characters once it is encoded")
     if url.username or url.password:
-        raise _wrong("URL should hold no user name and no password")
+        raise ValueError("URL should hold no user name and no password")
     if not (is_loopback(url) and (info.context or {}).get(LOOPBACK)):
         _check_public(url)
     return str(url)
@@ -51,18 +50,14 @@ def _checked(value: str, info: ValidationInfo) -> str:
 
 def _check_public(url: AnyUrl) -> None:
     if url.scheme != "https" or url.port != 443:  # noqa: PLR2004
-        raise _wrong("URL should begin with https:// and name no port but 443")
+        raise ValueError("URL should begin with https:// and name no port but 443")
     host = (url.host or "").strip("[]")
     try:
         public = is_public(host)
     except ValueError:
         public = "." in host.strip(".")
     if not public:
-        raise _wrong("URL should name a host that is public")
-
-
-def _wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("callback_url", message)
+        raise ValueError("URL should name a host that is public")
 
 
 CallbackUrl = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS), AfterValidator(_checked)]
