@@ -70,7 +70,11 @@ class Api(Construct):
             config=config,
             # Three tries at the table, of 1 s to connect and 2 s to read at most, and the back-off between them.
             timeout=Duration.seconds(15),
-            environment={"TABLE_NAME": table.table_name, "RETENTION_DAYS": str(config.retention_days)},
+            environment={
+                "TABLE_NAME": table.table_name,
+                "RETENTION_DAYS": str(config.retention_days),
+                "CALLBACK_LOOPBACK": str(config.local),
+            },
         )
         table.grant_items(function, "dynamodb:PutItem", "dynamodb:Query")
 

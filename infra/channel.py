@@ -1,4 +1,4 @@
-"""What every channel has: subscription, queue, dead-letter queues, consumer."""
+"""What every channel has, and the callback: subscription, queue, dead-letter queues, consumer."""
 
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_sns as sns
@@ -6,7 +6,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from assistance.routing import Channel
+from assistance.routing import Lane
 from infra.config import QUEUE_RETENTION_DAYS, Config
 from infra.dead_letters import SSE_SQS, DeadLetterQueue
 from infra.python_function import PythonFunction
@@ -30,7 +30,7 @@ class ChannelConsumer(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        channel: Channel,
+        channel: Lane,
         config: Config,
         table: Table,
         topic: sns.Topic,

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from assistance.routing import RETRIES, Channel, RetryPolicy
+from assistance.routing import LANES, RETRIES, Channel, Lane, RetryPolicy
 
 PYTHON_VERSION: Final = "3.13"
 """Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
@@ -167,7 +167,7 @@ class Config(BaseModel):
             raise ValueError("api_keys names a key twice")
         if self.slack_api_url.startswith("http:") and not self.local:
             raise ValueError("slack_api_url must be https: the bot token goes there")
-        delays = self.longest_delays
+        delays = max(self.retry(lane).longest for lane in LANES)
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
                 f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
@@ -206,7 +206,7 @@ class Config(BaseModel):
         }
         return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
 
-    def retry(self, channel: Channel) -> RetryPolicy:
+    def retry(self, channel: Lane) -> RetryPolicy:
         """How that channel's deliveries are retried."""
         limits = {item.name: getattr(self, f"retry_{item.name}") for item in fields(RetryPolicy)}
         return replace(RETRIES[channel], **{name: limit for name, limit in limits.items() if limit is not None})

@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from assistance.metrics import Metric
-from assistance.routing import ROUTES, Channel, Topic
+from assistance.routing import CALLBACK, ROUTES, Channel, Lane, Topic
 from infra.api import Api
 from infra.channel import ChannelConsumer
 from infra.email_feedback import EmailFeedback
@@ -25,9 +25,9 @@ _P50: Final = cloudwatch.Stats.percentile(50)
 _P99: Final = cloudwatch.Stats.percentile(99)
 
 
-def topics_of(channel: Channel) -> tuple[Topic, ...]:
-    """The topics whose requests can come by that channel."""
-    return tuple(topic for topic, route in ROUTES.items() if channel in (*route.channels, route.fallback))
+def topics_of(channel: Lane) -> tuple[Topic, ...]:
+    """The topics whose requests can come by that channel. The callback is for all."""
+    return tuple(topic for topic, route in ROUTES.items() if channel in (*route.channels, route.fallback, CALLBACK))
 
 
 class Dashboard(Construct):
@@ -40,7 +40,7 @@ class Dashboard(Construct):
         *,
         api: Api,
         producer: StreamProducer,
-        consumers: Mapping[Channel, ChannelConsumer],
+        consumers: Mapping[Lane, ChannelConsumer],
         feedback: EmailFeedback,
         reconciler: Reconciler,
         monitoring: Monitoring,
@@ -93,7 +93,7 @@ class Dashboard(Construct):
         ]
 
     def _published(
-        self, producer: StreamProducer, consumers: Mapping[Channel, ChannelConsumer]
+        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer]
     ) -> list[cloudwatch.IWidget]:
         published = [
             self._ours(Metric.PUBLISHED, _SUM, channel=channel, topic=topic)
@@ -107,7 +107,7 @@ class Dashboard(Construct):
             _graph("Stream", [age], of=3),
         ]
 
-    def _delivered(self, channel: Channel, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:
+    def _delivered(self, channel: Lane, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:
         topics = topics_of(channel)
         outcomes = [
             self._ours(metric, _SUM, channel=channel, topic=topic)
@@ -124,7 +124,11 @@ class Dashboard(Construct):
             consumer.queue.metric_approximate_number_of_messages_not_visible(period=_PERIOD, label="hidden"),
             consumer.dlq.metric_approximate_number_of_messages_visible(period=_PERIOD, label="dead letters"),
         ]
-        oldest = self._ours(Metric.OLDEST_PENDING_AGE, _MAXIMUM, channel=channel)
+        oldest = (
+            self._ours(Metric.OLDEST_PENDING_AGE, _MAXIMUM, channel=channel)
+            if isinstance(channel, Channel)
+            else consumer.queue.metric_approximate_age_of_oldest_message(period=_PERIOD, statistic=_MAXIMUM)
+        )
         return [
             _graph(f"{channel}: deliveries", outcomes, of=4),
             _graph(f"{channel}: accepted to delivered, ms", times, of=4),

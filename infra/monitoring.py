@@ -23,7 +23,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from assistance.metrics import Metric
-from assistance.routing import Channel
+from assistance.routing import Channel, Lane
 from infra.api import Api
 from infra.channel import VISIBILITY_TIMEOUTS, ChannelConsumer
 from infra.config import Config
@@ -56,7 +56,7 @@ class Monitoring(Construct):
         api: Api,
         topic: sns.Topic,
         producer: StreamProducer,
-        consumers: Mapping[Channel, ChannelConsumer],
+        consumers: Mapping[Lane, ChannelConsumer],
         feedback: EmailFeedback,
         reconciler: Reconciler,
         key: kms.IKey,
@@ -81,7 +81,9 @@ class Monitoring(Construct):
             says = f"Requests do not get through by {channel}."
             name = f"{channel.capitalize()}NotDelivering"
             self._page(name, says, [failed, oldest, *others], section="NotDelivering")
-            late.append(oldest)
+            if isinstance(channel, Channel):
+                # The callback keeps no request open.
+                late.append(oldest)
             explains[channel] = [failed, oldest]
 
         self._page(
@@ -173,7 +175,7 @@ class Monitoring(Construct):
             *self._of_the_function("StreamProducer", producer.function),
         ]  # fmt: skip
 
-    def _of_the_channel(self, channel: Channel, consumer: ChannelConsumer) -> Alarms:
+    def _of_the_channel(self, channel: Lane, consumer: ChannelConsumer) -> Alarms:
         config, name = self._config, channel.capitalize()
         failed = cloudwatch.Metric(
             namespace=self._namespace,
@@ -184,7 +186,14 @@ class Monitoring(Construct):
         )
         # SQS's own metric leaves out what was received three times, so everything that is tried again and again:
         # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
-        oldest = self._reconciler_s(Metric.OLDEST_PENDING_AGE, channel=channel)
+        # The ledger knows requests, not callbacks: of these it is the ones that nobody has received.
+        oldest = (
+            self._reconciler_s(Metric.OLDEST_PENDING_AGE, channel=channel)
+            if isinstance(channel, Channel)
+            else consumer.queue.metric_approximate_age_of_oldest_message(
+                period=_FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
+            )
+        )
         return [
             self._alarm(
                 f"{name}DeliveriesFailed", failed, 0,
@@ -234,7 +243,7 @@ class Monitoring(Construct):
         ]  # fmt: skip
 
     def _of_the_dead_letters(
-        self, producer: StreamProducer, consumers: Mapping[Channel, ChannelConsumer], feedback: EmailFeedback
+        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback
     ) -> Alarms:
         found = []
         for channel, consumer in consumers.items():

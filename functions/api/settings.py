@@ -7,12 +7,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Read once, at first use. `retention_days`: how long a request is kept."""
+    """Read once, at first use.
+
+    `retention_days`: how long a request is kept. `callback_loopback`: bots at http://127.0.0.1 may be called back,
+    which only `make run` says.
+    """
 
     model_config = SettingsConfigDict(frozen=True)
 
     table_name: str
     retention_days: PositiveInt
+    callback_loopback: bool = False
 
 
 @cache

@@ -13,7 +13,7 @@ from assistance import aws
 from assistance.delivery import Consumer
 from assistance.observability import logger
 from assistance.requests import Requests
-from assistance.routing import Channel, RetryPolicy
+from assistance.routing import Lane, RetryPolicy
 from assistance.together import Send, Together
 
 Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
@@ -34,7 +34,7 @@ class ConsumerSettings(BaseSettings):
     retry_doubt_delay: NonNegativeInt
 
 
-def consumer(channel: Channel, send: Send | Together, *, prepare: Callable[[], object]) -> Handler:
+def consumer(channel: Lane, send: Send | Together, *, prepare: Callable[[], object]) -> Handler:
     """The Lambda handler that delivers a channel's queue by `send`.
 
     `prepare` makes what `send` uses before several threads do, for boto3's default session is not made for that.

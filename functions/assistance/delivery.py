@@ -43,7 +43,7 @@ from assistance.metrics import Metric, Tally
 from assistance.models import Message, Outgoing, Status
 from assistance.observability import logger
 from assistance.requests import Requests
-from assistance.routing import Channel, RetryPolicy
+from assistance.routing import Lane, RetryPolicy
 from assistance.together import Gathering, Send, Together, threads
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ _PEER_SECONDS = 5
 class Consumer:
     """Delivers one channel's messages, each at most once at a time and once it is delivered never again."""
 
-    channel: Channel
+    channel: Lane
     send: Send | Together
     requests: Requests
     sqs: "SQSClient"
@@ -121,7 +121,7 @@ class Consumer:
         try:
             self._deliver(message, record, context, tally, send)
         except Superseded as error:
-            logger.warning("not sent: delivered on another channel", extra=about | {"error_code": error.code})
+            logger.warning("not sent: no longer needed", extra=about | {"error_code": error.code})
         except GaveUp as error:
             logger.error("gave up", extra=about | {"error_code": error.code})
             tally.failed(self.channel, message.request.topic)
@@ -199,7 +199,8 @@ class Consumer:
         if claim.number > self.retry.attempts:
             # The last attempt that was allowed died without a word.
             raise PermanentFailure("attempts_exhausted")
-        if message.force is None and (message.fallback or claim.settled is Status.FAILED):
+        alone = message.force is not None or message.ended_at is not None
+        if not alone and (message.fallback or claim.settled is Status.FAILED):
             self._yield_to_other_channel(message)
         if claim.in_doubt:
             logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)

@@ -7,7 +7,7 @@ DeliveryError
 │       └── RefusedTogether  it was refused in one message with others: try again alone
 ├── PermanentFailure     trying again is pointless: dead-letter it
 ├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
-└── Superseded           another channel has delivered the request: acknowledge it
+└── Superseded           it is no longer needed: acknowledge it
 
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
@@ -60,7 +60,7 @@ class GaveUp(DeliveryError):
 
 
 class Superseded(DeliveryError):
-    """The request has been delivered on another channel."""
+    """Another channel has delivered the request, or what a callback would tell has changed."""
 
 
 class TableUnavailable(Exception):

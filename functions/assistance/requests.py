@@ -12,11 +12,11 @@ from boto3.dynamodb.types import TypeDeserializer
 from assistance import tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
-from assistance.deliveries import Item, delivery_of, expiry, request_key
+from assistance.deliveries import Item, delivery_key, delivery_of, expiry, request_key
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.models import AssistanceRequest, Fallback, Message, OutboxEntry, RequestRecord
 from assistance.observability import logger
-from assistance.routing import ROUTES, Channel
+from assistance.routing import CALLBACK, ROUTES, Channel
 from assistance.schema import (
     CREATED_AT,
     DELIVERY_PREFIX,
@@ -46,7 +46,11 @@ def plain(item: Item) -> Item:
 def request_of(item: Item) -> AssistanceRequest:
     """The request that a request item holds. Raises `KeyError` or `ValueError` if it holds none."""
     return AssistanceRequest(
-        id=item[PARTITION_KEY], topic=item[TOPIC], description=item["description"], created_at=item[CREATED_AT]
+        id=item[PARTITION_KEY],
+        topic=item[TOPIC],
+        description=item["description"],
+        created_at=item[CREATED_AT],
+        callback_url=item.get("callback_url"),
     )
 
 
@@ -57,7 +61,12 @@ def message_for(item: Item, channel: Channel) -> Message:
 
 
 def outbox_entry_of(item: Item) -> OutboxEntry:
-    """The outbox entry that an unpublished request item holds. Raises `KeyError` or `ValueError` if it holds none."""
+    """The entry that an item in the outbox is. Raises `KeyError` or `ValueError` if it can't be read."""
+    if item[SORT_KEY] != REQUEST:
+        # A delivery's end: the callback says no more of the request than its bot knows.
+        request = request_of({**item, "description": ""})
+        ended = Channel(str(item[SORT_KEY]).removeprefix(DELIVERY_PREFIX))
+        return OutboxEntry(request, (CALLBACK,), ended=ended, ended_at=item["outbox_since"])
     channels = tuple(Channel(name) for name in item["outbox_channels"])
     if not channels:
         raise ValueError("an entry for no channel would be published to nobody")
@@ -111,6 +120,8 @@ class Requests:
             OUTBOX_SHARD: shard(request.id),
             LEDGER_SHARD: shard(request.id),
         }
+        if request.callback_url is not None:
+            item["callback_url"] = request.callback_url
         if trace := tracing.current():
             item[TRACE] = trace
         try:
@@ -169,24 +180,31 @@ class Requests:
             raise TableUnavailable(error_code(error)) from error
 
     def mark_published(self, entry: OutboxEntry) -> None:
-        """Take an entry out of the outbox, unless it has re-entered for other channels in the meantime."""
+        """Take an entry out of the outbox, unless it has re-entered for other channels or another end meanwhile."""
+        key, condition = request_key(entry.request.id), "outbox_channels = :channels"
+        values: dict[str, Any] = {":now": timestamp(self.clock()), ":channels": list(entry.channels)}
+        if entry.ended:
+            key = delivery_key(entry.request.id, entry.ended)
+            condition += " AND outbox_since = :ended_at"
+            values[":ended_at"] = entry.ended_at
         try:
             self.table.meta.client.update_item(
                 TableName=self.table.name,
-                Key=request_key(entry.request.id),
+                Key=key,
                 UpdateExpression=f"SET published_at = :now REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since",
-                ConditionExpression="outbox_channels = :channels",
-                ExpressionAttributeValues={":now": timestamp(self.clock()), ":channels": list(entry.channels)},
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
             )
         except self.table.meta.client.exceptions.ConditionalCheckFailedException:
             logger.debug("already marked published", request_id=entry.request.id)
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error
 
-    def unpublished(self, before: datetime) -> Iterator[str]:
-        """Ids of the requests created before that time that are still in the outbox, oldest first, page by page."""
+    def unpublished(self, before: datetime) -> Iterator[dict[str, str]]:
+        """Keys of what is still in the outbox of the requests created before that time, oldest first, page by page."""
         created_before = Key(CREATED_AT).lt(timestamp(before))
-        return (str(item[PARTITION_KEY]) for item in self.listed(OUTBOX_INDEX, OUTBOX_SHARD, created_before))
+        listed = self.listed(OUTBOX_INDEX, OUTBOX_SHARD, created_before)
+        return ({name: str(item[name]) for name in (PARTITION_KEY, SORT_KEY)} for item in listed)
 
     def listed(self, index: str, partition_key: str, when: ConditionBase) -> Iterator[Item]:
         """What an index lists, oldest first over all shards, page by page. Raises `TableUnavailable` on the way."""
@@ -205,17 +223,15 @@ class Requests:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def outbox_entries(self, request_ids: Sequence[str]) -> list[Item]:
-        """The request items with these ids (at most 100) that are in the outbox right now.
+    def outbox_entries(self, keys: Sequence[dict[str, str]]) -> list[Item]:
+        """The items with these keys (at most 100) that are in the outbox right now.
 
         The index is only eventually consistent, so what it lists may have been published since.
         What DynamoDB leaves unprocessed is left out: the next sweep finds it.
         """
         try:
             answer = self.table.meta.client.batch_get_item(
-                RequestItems={
-                    self.table.name: {"Keys": [request_key(id_) for id_ in request_ids], "ConsistentRead": True}
-                }
+                RequestItems={self.table.name: {"Keys": list(keys), "ConsistentRead": True}}
             )
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error

@@ -8,10 +8,12 @@ TTL = "ttl"
 
 REQUEST = "REQUEST"
 DELIVERY_PREFIX = "DELIVERY#"
+CALLBACK_PREFIX = "CALLBACK#"
 
 OUTBOX_INDEX = "outbox"
 OUTBOX_SHARD = "outbox"
-"""On a request item only while it is unpublished, so the index lists just what is to be published."""
+"""On a request item only while it is unpublished, so the index lists just what is to be published. On a delivery item
+while its end is to be published to the callback."""
 
 LEDGER_INDEX = "ledger"
 LEDGER_SHARD = "ledger"

@@ -84,8 +84,7 @@ class Feedback:
         message = message_for(request, Channel.EMAIL)
         self._dead_letter(message, event.code, source_message_id)
         failure = Failure(
-            request_id=message.request.id,
-            topic=message.request.topic,
+            request=message.request,
             channel=Channel.EMAIL,
             code=event.code,
             in_doubt=False,

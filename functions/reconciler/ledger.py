@@ -292,8 +292,7 @@ class Ledger:
         now = self.clock()
         delivery = record.delivery(channel)
         failure = Failure(
-            request_id=record.request.id,
-            topic=record.request.topic,
+            request=record.request,
             channel=channel,
             code=letter.reason,
             in_doubt=bool(delivery and (delivery.claimed_until or any(a.in_doubt for a in delivery.timeline))),

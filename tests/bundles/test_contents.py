@@ -25,7 +25,7 @@ EVERY = {
     *("pydantic_core", "pydantic_settings", "s3transfer", "six.py", "typing_extensions.py", "typing_inspection"),
     "urllib3",
 }
-ONLY = {"api": {"uuid6"}, "slack_consumer": {"slack_sdk"}}
+ONLY = {"api": {"uuid6"}, "callback_consumer": {"h11", "standardwebhooks"}, "slack_consumer": {"slack_sdk"}}
 
 # Of at most 250 and 50: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MEGABYTES, ZIPPED_MEGABYTES = 25, 9

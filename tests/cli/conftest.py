@@ -11,7 +11,7 @@ import pytest
 from moto.sqs.models import sqs_backends
 from typer.testing import CliRunner, Result
 
-from assistance.routing import Channel
+from assistance.routing import LANES, Channel
 from cli import stack as stacks
 from cli.app import app
 from local.slack_server import SlackServer
@@ -88,7 +88,7 @@ class Operator:
 @pytest.fixture
 def operator(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Operator:
     outputs = {"TableName": "table"}
-    for channel in Channel:
+    for channel in LANES:
         name = channel.capitalize()
         outputs |= {
             f"{name}QueueUrl": stack.queues[channel],

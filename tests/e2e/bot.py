@@ -14,6 +14,7 @@ from local.wait import until
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
 ARRIVAL_SECONDS = 60
@@ -29,6 +30,7 @@ class Bot:
         endpoint = stack["aws_endpoint_url"]
         self.sqs: SQSClient = session.client("sqs", endpoint_url=endpoint)
         self.dynamodb: DynamoDBClient = session.client("dynamodb", endpoint_url=endpoint)
+        self.secrets: SecretsManagerClient = session.client("secretsmanager", endpoint_url=endpoint)
         self.lambda_: LambdaClient = session.client("lambda", endpoint_url=endpoint)
 
     def call(

@@ -91,6 +91,17 @@ def _refuse_both_together(here: World, _: Topic) -> None:
     here.slack.fail("error", error="invalid_blocks", times=1)
 
 
+def _called_back(here: World, _: Topic) -> None:
+    here.calls_back = True
+    left = iter([Kind.REFUSED])
+    here.breaker.outage = lambda name: next(left, None) if name == "callback.post" else None
+
+
+def _hung_up(here: World, _: Topic) -> None:
+    here.calls_back = True
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "callback.post" else None
+
+
 def _reconcile_and_settle(here: World, _: Topic) -> None:
     here.reconcile()
     here.settle()
@@ -114,6 +125,8 @@ PATHS = {
     "failed on both channels": Path(_all_refuse, ends="failed"),
     "redriven": Path(_redriven, lambda here, _: here.settle()),
     "published by the reconciler": Path(_never_streamed, _reconcile_and_settle),
+    "called back at the second attempt": Path(_called_back, topics=(Topic.SALES,)),
+    "hung up on": Path(_hung_up, topics=(Topic.PRICING,)),
     "found in a dead-letter queue": Path(_undeliverable, _reconcile_and_settle),
     "two in a digest": Path(_nothing, _accept_two_and_settle, topics=(Topic.SALES,)),
     "two in a digest in doubt": Path(_in_doubt, _accept_two_and_settle, topics=(Topic.SALES,)),

@@ -25,11 +25,12 @@ from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.sesv2.models import sesv2_backends
 from moto.sqs.models import sqs_backends
 
+from assistance.clock import epoch_ms
 from assistance.dead_letters import request_id_in
 from assistance.delivery import Consumer
 from assistance.errors import TableUnavailable
 from assistance.observability import logger
-from assistance.routing import ROUTES, Channel, Topic
+from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
 from assistance.schema import OUTBOX_SHARD
 from cli.letters import unwrapped
 from local.slack_server import SlackServer
@@ -38,6 +39,7 @@ from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
 from tests.integration.cloud import Cloud, Context, cloud
 from tests.integration.conftest import forget
 from tests.integration.test_email_feedback import example, sns_event
+from tests.receiver import Receiver
 
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"
@@ -76,6 +78,7 @@ class Accepted:
     forced: set[str] = field(default_factory=set)
     bounces: int = 0
     sent_when_delivered: int | None = None
+    called_back: bool = False
 
 
 @dataclass
@@ -84,6 +87,7 @@ class World:
 
     cloud: Cloud
     slack: SlackServer
+    bot: Receiver
     breaker: Breaker
     traveller: Any
     log: io.StringIO
@@ -94,6 +98,8 @@ class World:
     feedback: list[tuple[int, str]] = field(default_factory=list)
     said: Counter[str] = field(default_factory=Counter)
     """How often SES has said that a request's mail did not arrive."""
+    calls_back: bool = False
+    """Whether the bot asks to be called back, from now on."""
     seen: int = 0
     looked_at: tuple[int, ...] = ()
     invocations: Any = field(default_factory=count)
@@ -114,7 +120,7 @@ class World:
             self.mails_in_doubt.update((self.mails() - mails).keys())
         self.late = [entry for entry in self.late if entry[0] > until]
         self.traveller.move_to(until)
-        for name in Channel:
+        for name in LANES:
             queue = self.queue(name)
             oldest = (self.now.timestamp() - QUEUE_RETENTION) * 1000
             kept = [message for message in queue._messages if message.sent_timestamp > oldest]  # noqa: SLF001
@@ -169,6 +175,8 @@ class World:
             queue.deleted_messages.clear()
         self._mailbox().clear()
         self.slack.messages.clear()
+        self.bot.clear()
+        self.calls_back = False
         self.slack.fail("none")
         self.slack.workspace.limit(0)
         self.log.seek(0)
@@ -189,8 +197,9 @@ class World:
 
     @staticmethod
     def cold() -> None:
-        """The next invocation finds no token in memory."""
-        importlib.import_module("slack_consumer.handler").secrets().store.clear()
+        """The next invocation finds no token and no key in memory."""
+        for folder in ("slack_consumer", "callback_consumer"):
+            importlib.import_module(f"{folder}.handler").secrets().store.clear()
 
     # --- what AWS does -------------------------------------------------------------------------------------------
 
@@ -207,7 +216,8 @@ class World:
 
     def accept(self, topic: Topic, description: str, key: str) -> dict[str, Any] | None:
         """A bot's call; its answer, None if there was none."""
-        body = json.dumps({"topic": topic, "description": description})
+        callback = {"callback_url": self.bot.url} if self.calls_back else {}
+        body = json.dumps({"topic": topic, "description": description, **callback})
         answer: dict[str, Any] | None = self.invoke(
             lambda: self.cloud.call(
                 "POST", "/assistance-requests", body, Content_Type="application/json", Idempotency_Key=key
@@ -215,7 +225,7 @@ class World:
         )
         if answer and answer["statusCode"] == 202:
             id_ = answer["json"]["id"]
-            self.accepted.setdefault(id_, Accepted(id_, topic, description))
+            self.accepted.setdefault(id_, Accepted(id_, topic, description, called_back=self.calls_back))
         return answer
 
     def accept_for_sure(self, topic: Topic, description: str, key: str) -> str:
@@ -245,7 +255,7 @@ class World:
             again = {record["dynamodb"]["SequenceNumber"] for record in batch} if failed is None else set(failed)
             self.stream += [record for record in batch if record["dynamodb"]["SequenceNumber"] in again]
 
-    def consume(self, channel: Channel, most: int = 10) -> bool:
+    def consume(self, channel: Lane, most: int = 10) -> bool:
         """Hand the consumer what its queue has to give. Whether there was anything."""
         records = self.cloud.receive(channel, most)
         if not records:
@@ -311,7 +321,7 @@ class World:
 
     def redrive(self) -> None:
         """Move every dead letter back into its channel's queue, as an operator does."""
-        for channel in Channel:
+        for channel in LANES:
             for name in (f"{channel}-dlq", f"{channel}-subscription-dlq"):
                 for body in self.bodies(name):
                     self.cloud.sqs.send_message(QueueUrl=self.cloud.queues[channel], MessageBody=unwrapped(body))
@@ -400,7 +410,7 @@ class World:
             self.bring_feedback()
             self.observe()
             busy = False
-            for channel in Channel:
+            for channel in LANES:
                 busy = self.consume(channel) or busy
                 self.observe()
             self.read_stream()
@@ -428,7 +438,7 @@ class World:
             or self.feedback
             or self.late
             or unpublished
-            or self.bodies(*Channel)
+            or self.bodies(*LANES)
             or not all(self.ended(request) for request in self.accepted.values())
         )
 
@@ -447,6 +457,20 @@ class World:
         for request in self.accepted.values():
             assert request.statuses[""] in {"delivered", "failed"}
             assert request.statuses[""] == "delivered" or dead[request.id], "failed, and no dead letter tells of it"
+            self._called_back(request)
+
+    def _called_back(self, request: Accepted) -> None:
+        """The bot knows how it has ended, or a letter tells that it could not be told."""
+        told = {call.id: json.loads(call.body) for call in self.bot.calls if call.id.startswith(request.id)}
+        if not request.called_back:
+            assert not told
+            return
+        ends = [each.get("failed_at") or each["delivered_at"] for each in request.shown["deliveries"]]
+        end = f"{request.id}_{request.shown['status']}_{epoch_ms(datetime.fromisoformat(max(ends)))}"
+        letters = {request_id_in(body) for body in self.bodies(f"{CALLBACK}-dlq")}
+        assert end in told or request.id in letters, (end, told)
+        for id_, body in told.items():
+            assert id_.split("_")[1] == body["data"]["status"]
 
 
 class InTurn(Executor):
@@ -502,6 +526,7 @@ def world() -> Iterator[World]:
     breaker, log = Breaker(), io.StringIO()
     with ExitStack() as stack:
         slack = stack.enter_context(SlackServer(token="xoxb-local", channels=("C0ASSIST",)))
+        bot = stack.enter_context(Receiver())
         traveller = stack.enter_context(time_machine.travel(START, tick=False))
         running = stack.enter_context(cloud(slack.url))
         stack.enter_context(patch.dict(os.environ, {**running.environment, **ENVIRONMENT}))
@@ -515,14 +540,14 @@ def world() -> Iterator[World]:
         stack.enter_context(_logging_into(log))
         stack.enter_context(breaking(breaker))
         forget()
-        for channel in Channel:
+        for channel in LANES:
             arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{channel}-dlq"
             redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVE_COUNT})
             running.sqs.set_queue_attributes(
                 QueueUrl=running.queues[channel],
                 Attributes={"VisibilityTimeout": str(VISIBILITY), "RedrivePolicy": redrive},
             )
-        here = World(running, slack, breaker, traveller, log)
+        here = World(running, slack, bot, breaker, traveller, log)
         breaker.later = here._later  # noqa: SLF001
         yield here
 

@@ -11,7 +11,7 @@ import pytest
 from typer.main import get_command
 
 from assistance.metrics import Metric
-from assistance.routing import Channel, Topic
+from assistance.routing import LANES, Channel, Topic
 from cli.app import app as cli
 from infra.dashboard import topics_of
 from local.slack_server import SlackServer
@@ -20,6 +20,7 @@ from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, g
 from tests.integration.cloud import Cloud, cloud
 from tests.integration.conftest import forget
 from tests.integration.test_email_feedback import feedback
+from tests.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
 WATCHED = [variant for variant in VARIANTS if variant != "dev"]
@@ -110,10 +111,10 @@ def watched(template: Template) -> Iterator[Watched]:
 
 
 def all_the_way(running: Cloud) -> None:
-    """From the outbox to the channels, and by the fallback if need be."""
-    for _ in Channel:
+    """From the outbox to the channels, by the fallback if need be, and back to the bot."""
+    for _ in LANES:
         running.produce()
-        for channel in Channel:
+        for channel in LANES:
             running.consume_until_quiet(channel)
 
 
@@ -129,6 +130,7 @@ def ours() -> set[Series]:
         pytest.MonkeyPatch.context() as patch,
         redirect_stdout(StringIO()) as log,
         SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
+        Receiver() as bot,
         cloud(slack.url) as running,
     ):
         _, reconciler = staging.function("reconciler")
@@ -137,11 +139,12 @@ def ours() -> set[Series]:
         patch.setenv("POWERTOOLS_METRICS_NAMESPACE", *namespaces)
         patch.setenv("POWERTOOLS_SERVICE_NAME", reconciler["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"])
         forget()
-        for fault in ("none", "status"):
+        for fault, callback in (("none", bot.url), ("status", "http://127.0.0.1:1/")):
             slack.fail(fault, status=503)
             for topic in Topic:
                 running.post(topic, Idempotency_Key=f"{topic} {fault}")
                 request_id = running.post(topic, Idempotency_Key=f"{topic} {fault}")
+                running.post(topic, callback_url=callback)
                 all_the_way(running)
                 reached = {each["channel"]: each["status"] for each in running.show(request_id)["deliveries"]}
                 if reached.get("email") == "delivered":
@@ -183,7 +186,7 @@ def test_what_we_emit_is_watched(ours: set[Series]) -> None:
 
 def test_the_dashboard_has_a_row_for_every_channel_and_what_its_topics_count(template: Template) -> None:
     shown = {(title, tuple(parts)) for title, parts in graphs(template)}
-    for channel in Channel:
+    for channel in LANES:
         for topic in topics_of(channel):
             wanted = ("channel", str(channel), "topic", str(topic))
             names = {parts[1] for title, parts in shown if title.startswith(f"{channel}: ") and parts[2:] == wanted}

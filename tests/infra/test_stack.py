@@ -15,6 +15,7 @@ from assistance.schema import (
     SORT_KEY,
     TTL,
 )
+from callback_consumer.message import KEY_BYTES
 from infra.config import PYTHON_VERSION
 from tests.infra.template import Template, as_list, synthesized, target
 
@@ -172,8 +173,24 @@ def names(template: Template) -> set[tuple[str, str, str]]:
 
 
 def test_the_secret_has_no_value_that_could_be_taken_for_a_token(template: Template) -> None:
-    secret = template.only("AWS::SecretsManager::Secret")
-    assert not {"SecretString", "GenerateSecretString"} & set(secret)
+    secrets = template.all("AWS::SecretsManager::Secret")
+    token = secrets[target(template.document["Outputs"]["SlackTokenSecretArn"]["Value"])]
+    assert not {"SecretString", "GenerateSecretString"} & set(token)
+
+
+def test_callbacks_are_signed_with_a_key_that_was_made_for_them(template: Template) -> None:
+    secrets = template.all("AWS::SecretsManager::Secret")
+    generated = secrets[target(template.document["Outputs"]["CallbackSecretArn"]["Value"])]["GenerateSecretString"]
+    # Letters and digits, by fours: Base64.
+    assert generated["ExcludePunctuation"] is True
+    assert generated["PasswordLength"] % 4 == 0
+    assert generated["PasswordLength"] // 4 * 3 in KEY_BYTES
+
+
+@pytest.mark.parametrize("folder", ["api", "callback_consumer"])
+def test_no_stage_but_the_local_one_calls_back_to_loopback(template: Template, folder: str) -> None:
+    variables = template.function(folder)[1]["Environment"]["Variables"]
+    assert variables["CALLBACK_LOOPBACK"] == str(template == synthesized("local"))
 
 
 def test_the_stack_says_where_everything_is_and_under_plain_names(template: Template) -> None:

@@ -22,14 +22,19 @@ STATEFUL = {
     "EmailConsumerSubscriptionDlqBFEA805C": "AWS::SQS::Queue",
     "EmailFeedbackSubscriptionDlq425D9620": "AWS::SQS::Queue",
     "EmailFeedbackFailures5A97F89E": "AWS::SQS::Queue",
+    "CallbackConsumerQueueE4223D5E": "AWS::SQS::Queue",
+    "CallbackConsumerDlq0E259EFA": "AWS::SQS::Queue",
+    "CallbackConsumerSubscriptionDlqE012065A": "AWS::SQS::Queue",
     "StreamProducerFailures02BCA38F": "AWS::SQS::Queue",
     "SlackConsumerToken": "AWS::SecretsManager::Secret",
+    "CallbackConsumerSecret": "AWS::SecretsManager::Secret",
     "ServicesKeyD0BA42A3": "AWS::KMS::Key",
     "ApiRest4DEC74FE": "AWS::ApiGateway::RestApi",
     "ApiRestKey89BAA58B": "AWS::ApiGateway::ApiKey",
     "ApiFunctionLogs4B382957": "AWS::Logs::LogGroup",
     "StreamProducerFunctionLogsBED53E98": "AWS::Logs::LogGroup",
     "SlackConsumerFunctionLogs424A0910": "AWS::Logs::LogGroup",
+    "CallbackConsumerFunctionLogs6E916079": "AWS::Logs::LogGroup",
     "EmailConsumerFunctionLogs81923CD7": "AWS::Logs::LogGroup",
     "EmailFeedbackFunctionLogs8EFFA81F": "AWS::Logs::LogGroup",
     "ReconcilerFunctionLogsCAD9A584": "AWS::Logs::LogGroup",
@@ -160,7 +165,14 @@ def test_tracing_covers_the_way_from_the_bot_to_the_channels_unless_it_is_off() 
         for function in on.all("AWS::Lambda::Function").values()
         if function.get("TracingConfig") == {"Mode": "Active"}
     }
-    assert traced == {"api", "stream_producer", "slack_consumer", "email_consumer", "email_feedback"}
+    assert traced == {
+        "api",
+        "stream_producer",
+        "slack_consumer",
+        "email_consumer",
+        "email_feedback",
+        "callback_consumer",
+    }
     assert on.only("AWS::ApiGateway::Stage")["TracingEnabled"] is True
     assert "xray:" not in json.dumps(off.document)
     assert off.only("AWS::ApiGateway::Stage").get("TracingEnabled") is not True

@@ -13,6 +13,7 @@ CACHED = {
     "api.handler": ("requests",),
     "stream_producer.handler": ("publisher",),
     "slack_consumer.handler": ("secrets",),
+    "callback_consumer.handler": ("secrets", "requests", "egress"),
     "email_consumer.handler": ("ses",),
     "email_feedback.handler": ("feedback",),
     "reconciler.handler": ("requests", "outbox", "ledger"),

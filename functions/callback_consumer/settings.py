@@ -1,0 +1,21 @@
+"""What the callback consumer is told by its environment."""
+
+from functools import cache
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once, at first use. `callback_secret` is the secret's ARN; `callback_loopback`: `make run` sets it."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    table_name: str
+    callback_secret: str
+    callback_loopback: bool = False
+
+
+@cache
+def settings() -> Settings:
+    """The settings, validated."""
+    return Settings()
