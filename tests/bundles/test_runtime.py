@@ -18,7 +18,7 @@ from tests.bundles.runtime import invoke
 from tests.fixtures import documented
 from tests.infra.template import Template, synthesized
 from tests.integration.cloud import RETENTION, Cloud, cloud, http_event
-from tests.integration.test_path import emails
+from tests.integration.steps import emails
 
 TEXT = "A quote for 40 seats"
 CALL = json.dumps({"topic": "sales", "description": TEXT})

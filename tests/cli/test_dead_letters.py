@@ -7,7 +7,7 @@ import pytest
 from assistance import dead_letters
 from assistance.routing import Channel
 from cli import letters
-from tests.cli.conftest import Operator
+from tests.cli.steps import Operator
 
 SLACK = Channel.SLACK
 

@@ -17,9 +17,8 @@ from infra.dashboard import topics_of
 from local.slack_server import SlackServer
 from tests.emf import Series, emitted
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
-from tests.integration.cloud import Cloud, cloud
-from tests.integration.conftest import forget
-from tests.integration.test_email_feedback import feedback
+from tests.integration.cloud import Cloud, cloud, forget
+from tests.integration.steps import feedback
 
 ROOT = Path(__file__).parents[2]
 WATCHED = [variant for variant in VARIANTS if variant != "dev"]
@@ -270,7 +269,13 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
         (["SlackDeadLetters", "EmailFeedbackFailures"], "LettersWaiting"),
         (["OldestUnpublishedAge", "StreamProducerErrors", "OldestOpenAge", "StreamFailures"], "RequestsNotPublished"),
     ],
-    ids=["Slack is down", "SES is down", "no key is valid", "nothing is, any more", "SNS is down"],
+    ids=[
+        "Slack is down",
+        "SES is down",
+        "no key is valid",
+        "nothing is, any more",
+        "SNS is down",
+    ],
 )
 def test_one_outage_pages_once(template: Template, outage: list[str], page: str) -> None:
     assert on(template, *outage) == {page}

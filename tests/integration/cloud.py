@@ -26,9 +26,31 @@ from assistance.schema import (
     TOPIC,
 )
 from tests.fixtures import documented
+from tests.recorded_calls import as_function
 
 RETENTION = timedelta(days=90)
 HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "email_feedback", "reconciler")
+
+
+CACHED = {
+    "api.handler": ("requests",),
+    "stream_producer.handler": ("publisher",),
+    "slack_consumer.handler": ("secrets",),
+    "email_consumer.handler": ("ses",),
+    "email_feedback.handler": ("feedback",),
+    "reconciler.handler": ("requests", "outbox", "ledger"),
+}
+
+
+def forget() -> None:
+    """Make every function start cold: drop its settings, its clients and its handler. Its calls are recorded."""
+    for function in HANDLERS:
+        importlib.import_module(f"{function}.settings").settings.cache_clear()
+        handler = importlib.import_module(f"{function}.handler")
+        for name in CACHED[handler.__name__]:
+            getattr(handler, name).cache_clear()
+        importlib.reload(handler)
+        vars(handler)["lambda_handler"] = as_function(function, handler.lambda_handler)
 
 
 def http_event(method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from email_feedback.errors import MalformedEvent
 from local.slack_server import SlackServer
 from tests.fixtures import FOLDER, documented
 from tests.integration.cloud import Cloud
-from tests.integration.test_email_feedback import bring, email_delivery, feedback, item, mailed
+from tests.integration.steps import bring, email_delivery, feedback, item, mailed
 
 REQUEST_ID = "01a20f8b-23ac-7f05-98ff-08db86bebb44"
 

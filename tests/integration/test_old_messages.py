@@ -17,7 +17,7 @@ from local.slack_server import SlackServer
 from reconciler import handler as reconciler
 from reconciler.ledger import balance_of
 from tests.integration.cloud import Cloud
-from tests.integration.test_path import emails, fail_on_slack
+from tests.integration.steps import emails, fail_on_slack
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 VERSIONS = sorted(path.name for path in CORPUS.iterdir() if path.is_dir())
