@@ -79,14 +79,15 @@ class Reconciler(Construct):
             for dlq in (consumer.dlq, consumer.subscription_dlq):
                 dlq.grant(function, "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility")
         self._interval = interval = Duration.minutes(config.reconcile_interval_minutes)
-        # The scheduler invokes asynchronously, and Lambda would repeat on its own what the next run does anyway:
+        # The scheduler invokes asynchronously. Both it and Lambda would repeat for hours what the next run does anyway:
+        # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html
         # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
         function.configure_async_invoke(retry_attempts=0, max_event_age=interval)
         scheduler.Schedule(
             self,
             "Schedule",
             schedule=scheduler.ScheduleExpression.rate(interval),
-            target=targets.LambdaInvoke(function, retry_attempts=0),
+            target=targets.LambdaInvoke(function, retry_attempts=0, max_event_age=interval),
         )
         stack = Stack.of(self)
         (role,) = (child for child in stack.node.children if child.node.id.startswith("SchedulerRoleForTarget"))

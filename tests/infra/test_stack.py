@@ -122,8 +122,9 @@ def test_a_sweep_ends_before_the_next_begins_and_is_not_repeated(template: Templ
     (minutes,) = re.findall(r"rate\((\d+) minutes?\)", schedule["ScheduleExpression"])
     assert target(schedule["Target"]["Arn"]) == name
     assert function["Timeout"] < 60 * int(minutes)
-    assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
-    assert template.invoke_config("reconciler")["MaximumRetryAttempts"] == 0
+    for patience in (schedule["Target"]["RetryPolicy"], template.invoke_config("reconciler")):
+        assert patience["MaximumRetryAttempts"] == 0
+        assert patience["MaximumEventAgeInSeconds"] <= 60 * int(minutes)
 
 
 def test_the_table_is_on_demand_with_a_stream_expiry_backups_and_a_sparse_index(template: Template) -> None:
