@@ -14,7 +14,7 @@ from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
 from assistance.deliveries import Condition, Failure, Item, confirm, delivery_key, fail, request_key
 from assistance.errors import TableUnavailable
-from assistance.metrics import Tally
+from assistance.metrics import Metric, Tally
 from assistance.models import Message, Status
 from assistance.observability import logger
 from assistance.requests import message_for
@@ -105,7 +105,8 @@ class Feedback:
         if failed:
             logger.error("failed after SES had taken it", extra=about)
             tally = Tally()
-            tally.failed(Channel.EMAIL, message.request.topic)
+            # Not by channel alone, for the alarm: the channel delivers, an address does not. Its letter has an alarm.
+            tally.add(Metric.FAILED, channel=Channel.EMAIL, topic=message.request.topic)
             tally.emit()
         else:
             # The letter is one too many. A redrive of it sends nothing that has been delivered.
