@@ -95,6 +95,12 @@ def test_everything_at_rest_is_encrypted(variant: str) -> None:
             assert "alias/aws/sns" in json.dumps(topic["KmsMasterKeyId"])
 
 
+def test_nothing_travels_in_the_clear_or_by_an_old_protocol(template: Template) -> None:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies-list.html
+    assert "TLS13_1_2" in template.only("AWS::ApiGateway::RestApi")["SecurityPolicy"]
+    assert template.only("AWS::SES::ConfigurationSet")["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}
+
+
 def test_keys_change_without_a_moment_in_which_none_is_let_in() -> None:
     one, both = synthesized("production"), synthesized("everything")
     (old,) = one.all("AWS::ApiGateway::ApiKey")
