@@ -61,7 +61,7 @@ test: node lint ## Lint, type-check and run every test, half of them beside the 
 	$(RUN) -m pytest --numprocesses 2 --dist loadscope
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
-	SOAK=1 HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
+	SOAK=1 $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
 
 mutants: install ## Change functions/assistance in every small way, and list the changes that no test notices
 	rm -rf .build/mutants

@@ -105,6 +105,10 @@ class Api(Construct):
             default_method_options=apigateway.MethodOptions(api_key_required=True),
             default_integration=apigateway.LambdaIntegration(function, allow_test_invoke=False),
         )
+        # A regional API's default lets TLS 1.0 in. BASIC: without checks on how a call got here beyond that.
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies.html
+        resource = cast("apigateway.CfnRestApi", rest.node.default_child)
+        resource.security_policy, resource.endpoint_access_mode = "SecurityPolicy_TLS13_1_2_2021_06", "BASIC"
         if config.access_logs == "account_role":
             rest.deployment_stage.node.add_dependency(self._account())
         requests = rest.root.add_resource("assistance-requests")

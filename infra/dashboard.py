@@ -60,10 +60,10 @@ class Dashboard(Construct):
             cloudwatch.AlarmStatusWidget(title="Alarms", alarms=monitoring.alarms, width=18, height=6),
         )
         self._add(*self._accepted(api))
-        self._add(*self._published(producer, consumers))
+        self._add(*self._published(producer, consumers, reconciler))
         for channel, consumer in consumers.items():
             self._add(*self._delivered(channel, consumer))
-        self._add(*self._accounted_for(), self._errors(functions))
+        self._add(*self._accounted_for(reconciler), self._errors(functions))
         CfnOutput(self, "Name", value=self._dashboard.dashboard_name).override_logical_id("DashboardName")
 
     def _add(self, *widgets: cloudwatch.IWidget) -> None:
@@ -93,7 +93,7 @@ class Dashboard(Construct):
         ]
 
     def _published(
-        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer]
+        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], reconciler: Reconciler
     ) -> list[cloudwatch.IWidget]:
         published = [
             self._ours(Metric.PUBLISHED, _SUM, channel=channel, topic=topic)
@@ -103,7 +103,11 @@ class Dashboard(Construct):
         age = producer.function.metric("IteratorAge", period=_PERIOD, statistic=_MAXIMUM, label="stream, ms behind")
         return [
             _graph("Messages published", published, of=3),
-            _graph("Oldest outbox entry, s", [self._reconciler_s("OldestUnpublishedAge")], of=3),
+            _graph(
+                "Oldest outbox entry, s",
+                [reconciler.measured("OldestUnpublishedAge", label="OldestUnpublishedAge")],
+                of=3,
+            ),
             _graph("Stream", [age], of=3),
         ]
 
@@ -136,12 +140,15 @@ class Dashboard(Construct):
             _graph(f"{channel}: waits longest, s", [oldest], of=4),
         ]
 
-    def _accounted_for(self) -> list[cloudwatch.IWidget]:
+    @staticmethod
+    def _accounted_for(reconciler: Reconciler) -> list[cloudwatch.IWidget]:
         names = ("OpenRequests", "LostRequests", "StuckDeliveries")
         return [
-            _graph("Not ended", [self._reconciler_s(name) for name in names], of=3),
+            _graph("Not ended", [reconciler.measured(name, label=name) for name in names], of=3),
             _graph(
-                "Oldest open request, s", [self._reconciler_s(name) for name in ("OldestOpenAge", "LedgerBehind")], of=3
+                "Oldest open request, s",
+                [reconciler.measured(name, label=name) for name in ("OldestOpenAge", "LedgerBehind")],
+                of=3,
             ),
         ]
 
@@ -159,16 +166,6 @@ class Dashboard(Construct):
             period=_PERIOD,
             statistic=statistic,
             label=f"{metric} {' '.join(dimensions.values())}{qualifier}",
-        )
-
-    def _reconciler_s(self, name: str) -> cloudwatch.Metric:
-        return cloudwatch.Metric(
-            namespace=self._namespace,
-            metric_name=name,
-            dimensions_map={"service": "reconciler"},
-            period=_PERIOD,
-            statistic=_MAXIMUM,
-            label=name,
         )
 
 

@@ -131,7 +131,11 @@ class Workspace:
 
     def _history(self, channel: str, arguments: Json) -> Json:
         limit = min(int(arguments.get("limit") or PAGE), 999)
-        oldest, start = float(arguments.get("oldest") or 0), int(arguments.get("cursor") or 0)
+        oldest, cursor = float(arguments.get("oldest") or 0), str(arguments.get("cursor") or 0)
+        # https://docs.slack.dev/apis/web-api/pagination
+        if not cursor.isdecimal():
+            raise SlackError("invalid_cursor")
+        start = int(cursor)
         with_metadata = str(arguments.get("include_all_metadata", "")).lower() in {"1", "true"}
         with self._lock:
             found = [m for m in reversed(self.messages) if m["channel"] == channel and float(m["ts"]) > oldest]

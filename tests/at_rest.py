@@ -21,8 +21,7 @@ import tests.conftest  # noqa: F401 - credentials that lead nowhere
 from tests.emf import emitted
 from tests.fixtures import documented
 from tests.infra.template import Template, graphs, synthesized, target
-from tests.integration.cloud import cloud
-from tests.integration.conftest import forget
+from tests.integration.cloud import cloud, forget
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START: Final = "<!-- Written by: make docs -->\n"

@@ -18,6 +18,8 @@ os.environ.update(
     POWERTOOLS_SERVICE_NAME="assistance",
     POWERTOOLS_METRICS_NAMESPACE="assistance",
 )
+# The CDK warns at every start about a Node out of support; the variable lists the versions to be quiet about.
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 os.environ.pop("AWS_PROFILE", None)
 os.environ.pop("AWS_ENDPOINT_URL", None)
 

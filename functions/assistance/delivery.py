@@ -26,6 +26,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
+from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, utc_now
 from assistance.deliveries import expiry
@@ -254,15 +255,8 @@ class Consumer:
 
     def _dead_letter(self, record: SQSRecord, code: str) -> None:
         """Put the message, with the reason, into the DLQ. Only then may it be acknowledged."""
-        self.sqs.send_message(
-            QueueUrl=self.dlq_url,
-            MessageBody=record.body,
-            MessageAttributes={
-                "error_code": {"DataType": "String", "StringValue": code},
-                "channel": {"DataType": "String", "StringValue": self.channel},
-                "source_message_id": {"DataType": "String", "StringValue": record.message_id},
-            },
-        )
+        sqs, url, message_id = self.sqs, self.dlq_url, record.message_id
+        dead_letters.write(sqs, url, record.body, code=code, channel=self.channel, source_message_id=message_id)
 
     def _hide(self, record: SQSRecord, delay: float) -> None:
         """Hide the message until its next attempt is due."""

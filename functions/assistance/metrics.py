@@ -30,7 +30,7 @@ class Metric(StrEnum):
     DELIVERED = "Delivered"
     """Deliveries, by channel and topic."""
     FAILED = "Failed"
-    """Deliveries given up, by channel and topic, and by channel."""
+    """Deliveries given up, by channel and topic; by channel alone without those that bounced."""
     ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"
     """How long a request took to reach a human's channel, or its end to reach the bot, by channel and topic."""
 

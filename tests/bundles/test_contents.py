@@ -18,7 +18,7 @@ from aws_cdk.assertions import Annotations, Match
 from infra import bundle
 from infra.bundle import FUNCTIONS, ROOT, SERVICES, SHARED
 from infra.config import PYTHON_VERSION
-from tests.bundles.conftest import FOLDERS, HERE, synthesized
+from tests.bundles.bundled import FOLDERS, HERE, synthesized
 
 EVERY = {
     *("annotated_types", "aws_lambda_powertools", "boto3", "botocore", "dateutil", "dotenv", "jmespath", "pydantic"),

@@ -19,7 +19,7 @@ from tests.bundles.runtime import invoke
 from tests.fixtures import documented
 from tests.infra.template import Template, synthesized
 from tests.integration.cloud import RETENTION, SIGNING_SECRET, Cloud, cloud, http_event
-from tests.integration.test_path import emails
+from tests.integration.steps import emails
 from tests.receiver import Receiver
 
 TEXT = "A quote for 40 seats"

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from cli.stack import Stack
 from local.slack_server import SlackError
-from tests.cli.conftest import Operator
+from tests.cli.steps import Operator
 
 ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
 

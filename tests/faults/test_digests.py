@@ -14,7 +14,7 @@ from slack_consumer.message import MAX_BLOCKS
 from tests.faults.breaker import Kind
 from tests.faults.test_what_sinks_others import break_at, published, recorded, status
 from tests.faults.world import InTurn, World
-from tests.integration.conftest import forget
+from tests.integration.cloud import forget
 
 BATCH = MAX_BLOCKS - 1
 """As in infra/slack_consumer.py."""

@@ -34,7 +34,7 @@ EXAMPLES, STEPS = int(os.environ.get("SOAK_EXAMPLES", "600")), int(os.environ.ge
 _QUICK = {"max_examples": 25, "stateful_step_count": 30, "derandomize": True, "database": None}
 _SOAK = {"max_examples": EXAMPLES, "stateful_step_count": STEPS}
 PROFILE = settings(
-    **(_SOAK if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else _QUICK),
+    **(_SOAK if os.environ.get("SOAK") else _QUICK),
     deadline=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),

@@ -36,9 +36,8 @@ from cli.letters import unwrapped
 from local.slack_server import SlackServer
 from reconciler.ledger import balance_of
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
-from tests.integration.cloud import Cloud, Context, cloud
-from tests.integration.conftest import forget
-from tests.integration.test_email_feedback import example, sns_event
+from tests.integration.cloud import Cloud, Context, cloud, forget
+from tests.integration.steps import example, sns_event
 from tests.receiver import Receiver
 
 ACCOUNT: Final = "123456789012"

@@ -17,9 +17,8 @@ from infra.dashboard import topics_of
 from local.slack_server import SlackServer
 from tests.emf import Series, emitted
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
-from tests.integration.cloud import Cloud, cloud
-from tests.integration.conftest import forget
-from tests.integration.test_email_feedback import feedback
+from tests.integration.cloud import Cloud, cloud, forget
+from tests.integration.steps import feedback
 from tests.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
@@ -150,6 +149,9 @@ def ours() -> set[Series]:
                 if reached.get("email") == "delivered":
                     feedback(running, "bounce", request_id)
                 all_the_way(running)
+        # Given up by the consumer, as a bounce is not.
+        running.sqs.send_message(QueueUrl=running.queues[Channel.EMAIL], MessageBody="not ours")
+        running.consume_until_quiet(Channel.EMAIL)
         running.reconcile()
     return set(emitted(log.getvalue()))
 
@@ -270,10 +272,18 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
         (["SlackDeliveriesFailed", "SlackOldestPendingAge", "SlackDeadLetters", "OldestOpenAge"], "SlackNotDelivering"),
         (["EmailDeliveriesFailed", "EmailDeadLetters", "EmailConsumerErrors"], "EmailNotDelivering"),
         (["ApiRefusalRate"], "RequestsNotAccepted"),
+        (["EmailDeadLetters"], "LettersWaiting"),
         (["SlackDeadLetters", "EmailFeedbackFailures"], "LettersWaiting"),
         (["OldestUnpublishedAge", "StreamProducerErrors", "OldestOpenAge", "StreamFailures"], "RequestsNotPublished"),
     ],
-    ids=["Slack is down", "SES is down", "no key is valid", "nothing is, any more", "SNS is down"],
+    ids=[
+        "Slack is down",
+        "SES is down",
+        "no key is valid",
+        "an address bounces",
+        "nothing is, any more",
+        "SNS is down",
+    ],
 )
 def test_one_outage_pages_once(template: Template, outage: list[str], page: str) -> None:
     assert on(template, *outage) == {page}
@@ -294,7 +304,7 @@ def test_an_outage_of_the_table_pages_for_each_thing_that_it_stops(template: Tem
     }  # fmt: skip
 
 
-# What can be on for days for a reason of its own: a bug, a bounce every quarter of an hour.
+# What can be on for days for a reason of its own: a bug in one call of twenty, a channel that was archived.
 LASTING = ("ApiErrorRate", "ApiRefusalRate", "EmailDeliveriesFailed", "SlackDeliveriesFailed")
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from assistance.dead_letters import request_id_in
 from assistance.routing import CALLBACK, ROUTES, Topic
-from tests.faults.test_every_single_fault import DESCRIPTION, PATHS
+from tests.faults.paths import DESCRIPTION, PATHS
 from tests.faults.world import QUEUE_RETENTION, World, world
 from tests.infra.deployed import Deployed, Request
 from tests.infra.template import Template, as_list, target
-from tests.integration.test_email_feedback import feedback
+from tests.integration.steps import feedback
 from tests.recorded_calls import Call, record
 
 # What AWS calls in the name of a function's role, by the page that says so.

@@ -26,10 +26,33 @@ from assistance.schema import (
     TOPIC,
 )
 from tests.fixtures import documented
+from tests.recorded_calls import as_function
 
 RETENTION = timedelta(days=90)
 SIGNING_SECRET = "d29yZHMgdGhhdCBiZWxvbmcgaW4gbm8gbG9nIGVpdGhl"
 HANDLERS = ("api", "stream_producer", *(f"{lane}_consumer" for lane in LANES), "email_feedback", "reconciler")
+
+
+CACHED = {
+    "api.handler": ("requests",),
+    "stream_producer.handler": ("publisher",),
+    "slack_consumer.handler": ("secrets",),
+    "callback_consumer.handler": ("secrets", "requests", "egress"),
+    "email_consumer.handler": ("ses",),
+    "email_feedback.handler": ("feedback",),
+    "reconciler.handler": ("requests", "outbox", "ledger"),
+}
+
+
+def forget() -> None:
+    """Make every function start cold: drop its settings, its clients and its handler. Its calls are recorded."""
+    for function in HANDLERS:
+        importlib.import_module(f"{function}.settings").settings.cache_clear()
+        handler = importlib.import_module(f"{function}.handler")
+        for name in CACHED[handler.__name__]:
+            getattr(handler, name).cache_clear()
+        importlib.reload(handler)
+        vars(handler)["lambda_handler"] = as_function(function, handler.lambda_handler)
 
 
 def http_event(method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:

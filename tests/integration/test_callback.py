@@ -25,7 +25,7 @@ from callback_consumer.message import sign
 from email_consumer import settings as email
 from local.slack_server import SlackServer
 from tests.integration.cloud import SIGNING_SECRET, Cloud
-from tests.integration.test_email_feedback import feedback
+from tests.integration.steps import feedback
 from tests.receiver import Received, Receiver
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")

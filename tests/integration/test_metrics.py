@@ -11,6 +11,7 @@ from assistance.routing import Channel
 from local.slack_server import SlackServer
 from tests.emf import emitted
 from tests.integration.cloud import Cloud
+from tests.integration.steps import feedback, mailed
 
 Count = Callable[[], dict[str, float]]
 BATCH = 10
@@ -133,3 +134,10 @@ def test_an_impossible_time_is_not_counted(capsys: pytest.CaptureFixture[str]) -
         tally.took(Metric.ACCEPTED_TO_DELIVERED, since, utc_now(), channel="slack")
     tally.emit()
     assert capsys.readouterr().out == ""
+
+
+def test_a_bounce_is_counted_as_a_failure_and_not_held_against_the_channel(stack: Cloud, count: Count) -> None:
+    request_id = mailed(stack)
+    count()
+    feedback(stack, "bounce", request_id)
+    assert count() == {"Failed email pricing": 1}

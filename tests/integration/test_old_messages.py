@@ -17,7 +17,7 @@ from local.slack_server import SlackServer
 from reconciler import handler as reconciler
 from reconciler.ledger import balance_of
 from tests.integration.cloud import SIGNING_SECRET, Cloud
-from tests.integration.test_path import emails, fail_on_slack
+from tests.integration.steps import emails, fail_on_slack
 from tests.receiver import Receiver
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
