@@ -88,6 +88,9 @@ class PythonFunction(lambda_.Function):
             environment={
                 "POWERTOOLS_SERVICE_NAME": folder,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
+                # It looks for them in the metadata of every package, and there are none.
+                # https://docs.pydantic.dev/latest/concepts/plugins/#disabling-plugins
+                "PYDANTIC_DISABLE_PLUGINS": "__all__",
                 # Two stages of one account keep their figures apart.
                 "POWERTOOLS_METRICS_NAMESPACE": Stack.of(scope).stack_name,
                 **environment,

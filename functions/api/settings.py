@@ -3,13 +3,12 @@
 from functools import cache
 
 from pydantic import PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from assistance.environment import Environment
 
 
-class Settings(BaseSettings):
+class Settings(Environment):
     """Read once, at first use. `retention_days`: how long a request is kept."""
-
-    model_config = SettingsConfigDict(frozen=True)
 
     table_name: str
     retention_days: PositiveInt
@@ -18,4 +17,4 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     """The settings, validated."""
-    return Settings()
+    return Settings.read()
