@@ -66,6 +66,7 @@ class PythonFunction(lambda_.Function):
         timeout: Duration,
         environment: dict[str, str],
         traced: bool = True,
+        snap_start: bool = False,
     ) -> None:
         # The construct does not exist yet, so the group and the role are its siblings.
         group = logs.LogGroup(scope, f"{construct_id}Logs", removal_policy=config.removal_policy)
@@ -76,7 +77,12 @@ class PythonFunction(lambda_.Function):
         super().__init__(
             scope,
             construct_id,
-            runtime=lambda_.Runtime(f"python{config.python_version}", lambda_.RuntimeFamily.PYTHON),
+            runtime=lambda_.Runtime(
+                f"python{config.python_version}",
+                lambda_.RuntimeFamily.PYTHON,
+                supports_snap_start=config.can_snap_start,
+            ),
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
             architecture=lambda_.Architecture.ARM_64,
             code=_code(scope, folder, config.python_version),
             handler=f"{folder}.handler.lambda_handler",

@@ -144,6 +144,9 @@ def rows(template: Template, run: Run) -> Iterator[Row]:
     yield Row("The same, as calls of Lambda", runs, 0.20e-6, free=1e6)
     _, reconciler = template.function("reconciler")
     yield Row("Their GB-seconds", runs * SECONDS * reconciler["MemorySize"] / 1024, 0.0000133334, free=400e3)
+    kept = [target(version["FunctionName"]) for version in template.all("AWS::Lambda::Version").values()]
+    snapshots = sum(template.resources[name]["Properties"]["MemorySize"] / 1024 for name in kept)
+    yield Row("GB-seconds of snapshots", snapshots * MINUTES * 60, 0.0000015046)
     # https://aws.amazon.com/dynamodb/pricing/on-demand/
     yield Row("Their read units", runs * run.units(READ_UNITS), 0.125e-6)
     yield Row("Their write units", runs * run.units(WRITE_UNITS), 0.625e-6)
