@@ -129,7 +129,7 @@ def _needless(installed: Path, directory: str, names: list[str]) -> set[str]:
 
 
 def _shorten(data: Path) -> None:
-    """Leave of botocore's data what a client reads: a cold start spends a fifth of its time on the rest.
+    """Leave of botocore's data what a client reads: the rest takes a quarter of the time that a client takes.
 
     Nothing reads the documentation of each shape, and endpoints are wanted of our services only. Unpacked, since a zip
     packs them again.
