@@ -23,7 +23,7 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test soak mutants lint checkov format docs lock audit licences workflows vulnerabilities \
+.PHONY: help install node run demo test soak mutants bench lint checkov format docs lock audit licences workflows vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
 help: ## List the targets
@@ -69,6 +69,9 @@ mutants: install ## Change functions/assistance in every small way, and list the
 	cp -R functions/. local tests pyproject.toml .build/mutants
 	cd .build/mutants && $(MUTMUT) run --max-children 2
 	cd .build/mutants && $(MUTMUT) results
+
+bench: install ## Measure cold starts and invocations side by side, and write benchmarks/results.md
+	PYTHONPATH=functions $(RUN) -W ignore -m benchmarks
 
 lint: install ## Lint and type-check
 	$(RUN) -m ruff check

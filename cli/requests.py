@@ -11,8 +11,6 @@ from itertools import islice
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 
-from boto3.dynamodb.conditions import Key
-
 from assistance.clock import timestamp
 from assistance.models import RequestRecord, Status
 from assistance.requests import Requests
@@ -97,8 +95,9 @@ def listed(
 
     A request that has just been accepted may be missing: the index follows its table, usually within a second.
     """
-    when = Key(CREATED_AT).between(timestamp(since), timestamp(before - timedelta(milliseconds=1)))
-    ids = [str(item[PARTITION_KEY]) for item in requests.listed(LEDGER_INDEX, LEDGER_SHARD, when)]
+    between = {":since": timestamp(since), ":before": timestamp(before - timedelta(milliseconds=1))}
+    found = requests.listed(LEDGER_INDEX, LEDGER_SHARD, f"{CREATED_AT} BETWEEN :since AND :before", between)
+    ids = [str(item[PARTITION_KEY]) for item in found]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
 
         def matching() -> Iterator[RequestRecord]:

@@ -6,6 +6,7 @@ from typing import Final, cast
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
@@ -75,6 +76,7 @@ class Api(Construct):
                 "RETENTION_DAYS": str(config.retention_days),
                 "CALLBACK_LOOPBACK": str(config.local),
             },
+            snap_start=config.snap_start,
         )
         table.grant_items(function, "dynamodb:PutItem", "dynamodb:Query")
 
@@ -103,7 +105,7 @@ class Api(Construct):
                 access_log_format=apigateway.AccessLogFormat.custom(json.dumps(_LOGGED)) if log_group else None,
             ),
             default_method_options=apigateway.MethodOptions(api_key_required=True),
-            default_integration=apigateway.LambdaIntegration(function, allow_test_invoke=False),
+            default_integration=apigateway.LambdaIntegration(self._called(config), allow_test_invoke=False),
         )
         # A regional API's default lets TLS 1.0 in. BASIC: without checks on how a call got here beyond that.
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies.html
@@ -139,6 +141,16 @@ class Api(Construct):
         rest.node.try_remove_child("Endpoint")
         CfnOutput(self, "ApiUrl", value=rest.url_for_path("/").rstrip("/")).override_logical_id("ApiUrl")
         CfnOutput(self, "ApiKeyId", value=keys[-1].key_id).override_logical_id("ApiKeyId")
+
+    def _called(self, config: Config) -> lambda_.IFunction:
+        """The function, or its newest version: a snapshot is taken of a published version, and of no other.
+
+        Ids stay unique: they are made of what the system draws, not of a generator that a snapshot would hold.
+        https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html
+        """
+        if not config.snap_start:
+            return self.function
+        return lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)
 
     def _access_log(self, config: Config) -> logs.LogGroup:
         group = logs.LogGroup(self, "AccessLogs", removal_policy=config.removal_policy)

@@ -144,6 +144,10 @@ class Config(BaseModel):
         "production.",
     )
     waf: bool = Field(False, description="Whether a web ACL stands before the API: see infra/firewall.py.")  # noqa: FBT003
+    snap_start: bool = Field(
+        False,  # noqa: FBT003
+        description="Whether the API's function starts from a snapshot: see infra/api.py.",
+    )
     tracing: bool = Field(True, description="Whether X-Ray traces calls from the bot to the delivery.")  # noqa: FBT003
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
     consumer_max_concurrency: int = Field(2, ge=2, le=1_000, description="Batches in process at once, per channel.")
@@ -167,6 +171,8 @@ class Config(BaseModel):
             raise ValueError("api_keys names a key twice")
         if self.slack_api_url.startswith("http:") and not self.local:
             raise ValueError("slack_api_url must be https: the bot token goes there")
+        if self.snap_start and not self.can_snap_start:
+            raise ValueError("snap_start needs python_version 3.12 or later")
         delays = max(self.retry(lane).longest for lane in LANES)
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
@@ -190,6 +196,11 @@ class Config(BaseModel):
     def watched(self) -> bool:
         """Whether somebody looks at this stage: `alarms`, or what its default is here."""
         return self.stage != "dev" if self.alarms is None else self.alarms
+
+    @property
+    def can_snap_start(self) -> bool:
+        """Of which versions Lambda takes snapshots: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html."""
+        return self.python_version != "3.11"
 
     @property
     def removal_policy(self) -> RemovalPolicy:

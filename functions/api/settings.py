@@ -3,17 +3,16 @@
 from functools import cache
 
 from pydantic import PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from assistance.environment import Environment
 
 
-class Settings(BaseSettings):
+class Settings(Environment):
     """Read once, at first use.
 
     `retention_days`: how long a request is kept. `callback_loopback`: bots at http://127.0.0.1 may be called back,
     which only `make run` says.
     """
-
-    model_config = SettingsConfigDict(frozen=True)
 
     table_name: str
     retention_days: PositiveInt
@@ -23,4 +22,4 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     """The settings, validated."""
-    return Settings()
+    return Settings.read()

@@ -39,8 +39,9 @@ def _moment(value: str) -> str:
 
 
 class _Model(BaseModel):
-    # A validation error must not carry a customer's text into a log.
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    # A validation error must not carry a customer's text into a log. No function uses all models: each is built at its
+    # first use.
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Call(_Model):

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from boto3.dynamodb.conditions import ConditionBase, Key
-from boto3.dynamodb.types import TypeDeserializer
-
-from assistance import tracing
+from assistance import dynamodb, tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
 from assistance.deliveries import Item, delivery_key, delivery_of, expiry, request_key
@@ -39,8 +36,7 @@ if TYPE_CHECKING:
 
 def plain(item: Item) -> Item:
     """An item out of DynamoDB's own notation, in which stream records and failed conditions carry it."""
-    deserializer = TypeDeserializer()
-    return {name: deserializer.deserialize(value) for name, value in item.items()}
+    return {name: dynamodb.plain(value) for name, value in item.items()}
 
 
 def request_of(item: Item) -> AssistanceRequest:
@@ -142,9 +138,11 @@ class Requests:
     def get(self, request_id: str) -> RequestRecord | None:
         """A request and its deliveries, by one strongly consistent query."""
         try:
-            items = self.table.query(KeyConditionExpression=Key(PARTITION_KEY).eq(request_id), ConsistentRead=True)[
-                "Items"
-            ]
+            items = self.table.query(
+                KeyConditionExpression=f"{PARTITION_KEY} = :id",
+                ExpressionAttributeValues={":id": request_id},
+                ConsistentRead=True,
+            )["Items"]
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error
         request = next((item for item in items if item[SORT_KEY] == REQUEST), None)
@@ -202,20 +200,27 @@ class Requests:
 
     def unpublished(self, before: datetime) -> Iterator[dict[str, str]]:
         """Keys of what is still in the outbox of the requests created before that time, oldest first, page by page."""
-        created_before = Key(CREATED_AT).lt(timestamp(before))
-        listed = self.listed(OUTBOX_INDEX, OUTBOX_SHARD, created_before)
-        return ({name: str(item[name]) for name in (PARTITION_KEY, SORT_KEY)} for item in listed)
+        overdue = self.listed(OUTBOX_INDEX, OUTBOX_SHARD, f"{CREATED_AT} < :before", {":before": timestamp(before)})
+        return ({name: str(item[name]) for name in (PARTITION_KEY, SORT_KEY)} for item in overdue)
 
-    def listed(self, index: str, partition_key: str, when: ConditionBase) -> Iterator[Item]:
-        """What an index lists, oldest first over all shards, page by page. Raises `TableUnavailable` on the way."""
-        shards = [self._shard(index, Key(partition_key).eq(number) & when) for number in range(INDEX_SHARDS)]
+    def listed(self, index: str, partition_key: str, when: str, values: dict[str, str]) -> Iterator[Item]:
+        """What an index lists, oldest first over all shards, page by page. Raises `TableUnavailable` on the way.
+
+        `when` is a condition on the time of acceptance, in DynamoDB's expressions.
+        """
+        shards = [
+            self._shard(index, f"{partition_key} = :shard AND {when}", {":shard": number, **values})
+            for number in range(INDEX_SHARDS)
+        ]
         return heapq.merge(*shards, key=lambda item: str(item[CREATED_AT]))
 
-    def _shard(self, index: str, condition: ConditionBase) -> Iterator[Item]:
+    def _shard(self, index: str, condition: str, values: dict[str, Any]) -> Iterator[Item]:
         start: dict[str, Any] = {}
         while True:
             try:
-                page = self.table.query(IndexName=index, KeyConditionExpression=condition, **start)
+                page = self.table.query(
+                    IndexName=index, KeyConditionExpression=condition, ExpressionAttributeValues=values, **start
+                )
             except AWS_ERRORS as error:
                 raise TableUnavailable(error_code(error)) from error
             yield from page["Items"]

@@ -24,7 +24,7 @@ SECRET_MAX_AGE_SECONDS = 300
 @cache
 def secrets() -> SecretsProvider:
     """Powertools' cache over Secrets Manager."""
-    return SecretsProvider(boto_config=aws.QUICK)
+    return SecretsProvider(boto3_client=aws.secrets())
 
 
 @cache

@@ -2,13 +2,11 @@
 
 from functools import cache
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from assistance.environment import Environment
 
 
-class Settings(BaseSettings):
+class Settings(Environment):
     """Read once, at first use. `callback_secret` is the secret's ARN; `callback_loopback`: `make run` sets it."""
-
-    model_config = SettingsConfigDict(frozen=True)
 
     table_name: str
     callback_secret: str
@@ -18,4 +16,4 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     """The settings, validated."""
-    return Settings()
+    return Settings.read()

@@ -45,7 +45,7 @@ def client(token: str) -> WebClient:
 @cache
 def secrets() -> SecretsProvider:
     """Powertools' cache over Secrets Manager."""
-    return SecretsProvider(boto_config=aws.QUICK)
+    return SecretsProvider(boto3_client=aws.secrets())
 
 
 def token(*, fresh: bool = False) -> str:
