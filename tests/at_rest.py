@@ -65,7 +65,7 @@ COSTS: Final = frozenset(
 
 
 class Source(NamedTuple):
-    """The provider's price page, and which of its figures were seen in November 2026: most show only to a browser."""
+    """The provider's price page, and which of its figures a stored copy shows: see docs/deployment.md."""
 
     page: str
     seen: str
