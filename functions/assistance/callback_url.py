@@ -7,7 +7,8 @@ pydantic reads a URL as browsers do, so `https://0x7f.1` is the address that it 
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, AnyUrl, StringConstraints, ValidationError, ValidationInfo
+from pydantic import AfterValidator, StringConstraints, ValidationInfo
+from pydantic_core import Url, ValidationError
 
 MAX_CHARACTERS: Final = 2_048
 LOOPBACK: Final = "callback_loopback"
@@ -29,14 +30,14 @@ def is_public(address: str) -> bool:
     return isinstance(ip, IPv4Address) or (ip in _GLOBAL_UNICAST and ip not in _SIX_TO_FOUR)
 
 
-def is_loopback(url: AnyUrl) -> bool:
+def is_loopback(url: Url) -> bool:
     """Whether it is one of those that are for local runs alone."""
     return (url.scheme, url.host) == ("http", "127.0.0.1")
 
 
 def _checked(value: str, info: ValidationInfo) -> str:
     try:
-        url = AnyUrl(value)
+        url = Url(value)
     except ValidationError:
         raise ValueError("Input should be a valid URL") from None
     if len(str(url)) > MAX_CHARACTERS:
@@ -48,7 +49,7 @@ def _checked(value: str, info: ValidationInfo) -> str:
     return str(url)
 
 
-def _check_public(url: AnyUrl) -> None:
+def _check_public(url: Url) -> None:
     if url.scheme != "https" or url.port != 443:  # noqa: PLR2004
         raise ValueError("URL should begin with https:// and name no port but 443")
     host = (url.host or "").strip("[]")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import h11
-from pydantic import AnyUrl
+from pydantic_core import Url
 
 from assistance.callback_url import is_loopback, is_public
 from assistance.errors import PermanentFailure, TransientFailure
@@ -51,7 +51,7 @@ class Egress:
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post it, and return what was answered. Raises a `DeliveryError` where there was no answer."""
-        to = AnyUrl(url)
+        to = Url(url)
         host, port = str(to.host).strip("[]"), int(to.port or 0)
         local = self.loopback and is_loopback(to)
         try:
