@@ -1,5 +1,7 @@
 """What every channel has: subscription, queue, dead-letter queues, consumer."""
 
+from dataclasses import dataclass
+
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -17,6 +19,17 @@ from infra.table import Table
 VISIBILITY_TIMEOUTS = 6
 
 
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """How Lambda gathers a channel's messages: at most so many, for at most so many seconds.
+
+    More than ten take a window: https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+    """
+
+    size: int = 10
+    window: int = 0
+
+
 class ChannelConsumer(Construct):
     """One channel's way from the topic to its provider. `environment` is what only this channel's sender needs."""
 
@@ -30,6 +43,7 @@ class ChannelConsumer(Construct):
         table: Table,
         topic: sns.Topic,
         environment: dict[str, str],
+        batches: Batches,
     ) -> None:
         super().__init__(scope, construct_id)
         retry = config.retry(channel)
@@ -39,7 +53,7 @@ class ChannelConsumer(Construct):
             self,
             "Queue",
             retention_period=Duration.days(QUEUE_RETENTION_DAYS),
-            visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds),
+            visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds + batches.window),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=retry.max_receive_count),
@@ -80,7 +94,8 @@ class ChannelConsumer(Construct):
         self.function.add_event_source_mapping(
             "Source",
             event_source_arn=self.queue.queue_arn,
-            batch_size=10,
+            batch_size=batches.size,
+            max_batching_window=Duration.seconds(batches.window),
             report_batch_item_failures=True,
             max_concurrency=config.consumer_max_concurrency,
         )

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from assistance.publisher import MAX_BATCH_ENTRIES
 from assistance.schema import (
     CREATED_AT,
+    INDEX_SHARDS,
     LEDGER_INDEX,
     LEDGER_SHARD,
     OUTBOX_INDEX,
@@ -113,6 +115,15 @@ def test_the_producer_gives_up_record_by_record_and_in_time(template: Template) 
         for s in template.statements(role)
         if not isinstance(s["Resource"], list)
     )
+
+
+def test_the_producer_s_batches_fill_the_calls_to_sns(template: Template) -> None:
+    assert template.event_source("stream_producer")["BatchSize"] % MAX_BATCH_ENTRIES == 0
+
+
+def test_the_index_takes_all_that_api_gateway_lets_through() -> None:
+    """An entry is written and removed, each of a partition's 1,000 writes a second; hashes don't spread evenly."""
+    assert INDEX_SHARDS * 1_000 >= 2 * 10_000 * 1.1
 
 
 def test_a_sweep_ends_before_the_next_begins_and_is_not_repeated(template: Template) -> None:
