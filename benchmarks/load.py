@@ -39,7 +39,7 @@ HERE: Final = Path(__file__).parent
 RATES: Final = (5, 10, 20, 30, 40, 60)
 BOTS_AT_ONCE: Final = 200
 TOPICS: Final = {"sales": "slack", "pricing": "email"}
-USUAL_RATE: Final = 8
+USUAL_RATE: Final = 5
 SLOW_SECONDS: Final = 2
 OUTAGE_SECONDS: Final = 10
 DRAIN_SECONDS: Final = 300
@@ -70,6 +70,8 @@ class Phase:
     calls: list[Call] = field(default_factory=list)
     cpu: dict[str, float] = field(default_factory=dict)
     durations: dict[str, list[int]] = field(default_factory=dict)
+    others: float = 0
+    """Cores that processes which are not ours kept busy meanwhile."""
 
     @property
     def accepted(self) -> list[Call]:
@@ -111,7 +113,7 @@ class Load:
 
     def run(self, phase: Phase) -> Phase:
         """Send what the phase says, and wait until all of it has ended."""
-        before, started, clock = self._processes.used(), monotonic(), time()
+        before, busy, started, clock = self._processes.used(), machine_seconds(), monotonic(), time()
         pool = ThreadPoolExecutor(BOTS_AT_ONCE)
         try:
             pending = []
@@ -128,6 +130,7 @@ class Load:
         self.drain(phase.name)
         after = self._processes.used()
         phase.cpu = {name: seconds - before.get(name, 0) for name, seconds in after.items()}
+        phase.others = max(0, machine_seconds() - busy - sum(phase.cpu.values())) / (monotonic() - started)
         phase.durations = self._durations(clock, time())
         accepted = len(phase.accepted)
         self.say(f"{phase.name}: {accepted} of {len(phase.calls)} accepted, all ended after {time() - clock:.1f} s")
@@ -325,9 +328,16 @@ def summary(phase: Phase, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
         },
         "ended": dict(counts),
         "cpu": phase.cpu,
+        "others": phase.others,
         "invocations": {name: len(times) for name, times in phase.durations.items()},
         "durations_p50": {name: quantile(times, 0.5) / 1000 for name, times in phase.durations.items()},
     }
+
+
+def machine_seconds() -> float:
+    """For how long all cores together have been busy."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system) if hasattr(times, "nice") else float(times.user + times.system)
 
 
 def machine() -> str:

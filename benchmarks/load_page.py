@@ -71,7 +71,8 @@ def _page(results: Figures) -> str:
 
 <!-- Written by: make load -->
 {results["date"]}, on {results["machine"]}.
-The load average before the start was {results["load_average"]:.1f}: the machine has other work too.
+The machine has other work too: the load average before the start was {results["load_average"]:.1f}, and the last column
+says how many of its cores others kept busy.
 
 The load is open: each call is due at its time, however many are still unanswered, and its latency counts from then,
 so that it includes what waits. Half of the calls are `sales` (Slack), half `pricing` (email). Delivered is counted
@@ -113,7 +114,7 @@ and into an emulated table before the 202, and lost none of those that were acce
 
 def _phases(phases: Sequence[Figures]) -> str:
     head = ["phase", "accepted", "a second", "delivered a second", "202 p50", "202 p99"]
-    head += [f"{channel} {name}" for channel in CHANNELS for name in QUANTILES]
+    head += [f"{channel} {name}" for channel in CHANNELS for name in QUANTILES] + ["others' cores"]
     return chart.table(
         head,
         [
@@ -124,6 +125,7 @@ def _phases(phases: Sequence[Figures]) -> str:
                 f"{phase['delivered_per_second']:.1f}",
                 *(f"{1000 * phase['accept'][name]:,.0f} ms" for name in QUANTILES),
                 *(f"{phase['delivered'][channel][name]:.2f} s" for channel in CHANNELS for name in QUANTILES),
+                f"{phase['others']:.1f}",
             ]
             for phase in phases
         ],

@@ -1,7 +1,5 @@
 """What every channel has: subscription, queue, dead-letter queues, consumer."""
 
-from dataclasses import dataclass
-
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -9,25 +7,15 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from assistance.routing import Channel
+from infra.batches import QUEUES
 from infra.config import QUEUE_RETENTION_DAYS, Config
 from infra.dead_letters import SSE_SQS, DeadLetterQueue
 from infra.python_function import PythonFunction
 from infra.review import skip_checkov
 from infra.table import Table
 
-# Times the function's timeout: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+# Times the function's timeout, and the window: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 VISIBILITY_TIMEOUTS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """How Lambda gathers a channel's messages: at most so many, for at most so many seconds.
-
-    More than ten take a window: https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
-    """
-
-    size: int = 10
-    window: int = 0
 
 
 class ChannelConsumer(Construct):
@@ -43,10 +31,9 @@ class ChannelConsumer(Construct):
         table: Table,
         topic: sns.Topic,
         environment: dict[str, str],
-        batches: Batches,
     ) -> None:
         super().__init__(scope, construct_id)
-        retry = config.retry(channel)
+        retry, batches = config.retry(channel), QUEUES[channel]
         self.dlq = DeadLetterQueue(self, "Dlq", config)
         self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq", config)
         self.queue = sqs.Queue(

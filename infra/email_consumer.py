@@ -9,7 +9,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from assistance.routing import Channel
-from infra.channel import Batches, ChannelConsumer
+from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.review import accept, arn
 from infra.table import Table
@@ -29,7 +29,6 @@ class EmailConsumer(ChannelConsumer):
             config=config,
             table=table,
             topic=topic,
-            batches=Batches(),
             environment={
                 "EMAIL_SENDER": config.email_sender,
                 "EMAIL_RECIPIENTS": json.dumps(config.email_recipients),

@@ -7,13 +7,10 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from assistance.routing import Channel
-from infra.channel import Batches, ChannelConsumer
+from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.review import accept, skip_checkov
 from infra.table import Table
-
-BATCHES = Batches(size=25, window=1)
-"""About what one message to Slack holds, so that most batches are one post: chosen from benchmarks/simulation.md."""
 
 
 class SlackConsumer(ChannelConsumer):
@@ -31,7 +28,6 @@ class SlackConsumer(ChannelConsumer):
             config=config,
             table=table,
             topic=topic,
-            batches=BATCHES,
             environment={
                 "SLACK_TOKEN_SECRET": secret.attr_id,
                 "SLACK_CHANNEL": config.slack_channel,

@@ -7,15 +7,11 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from assistance.schema import OUTBOX_SHARD
+from infra.batches import PARALLELIZATION_FACTOR, STREAM
 from infra.config import Config
 from infra.dead_letters import DeadLetterQueue, FailedRecords
 from infra.python_function import PythonFunction
 from infra.table import Table
-
-# Chosen from benchmarks/simulation.md. A multiple of ten, so that calls to SNS are full.
-BATCH_SIZE = 100
-PARALLELIZATION_FACTOR = 5
-"""Batches of one shard in process at once. A new table's four shards then keep up with 1,000 requests a second."""
 
 
 class StreamProducer(Construct):
@@ -38,7 +34,8 @@ class StreamProducer(Construct):
             event_sources.DynamoEventSource(
                 table,
                 starting_position=lambda_.StartingPosition.TRIM_HORIZON,
-                batch_size=BATCH_SIZE,
+                batch_size=STREAM.size,
+                max_batching_window=Duration.seconds(STREAM.window),
                 parallelization_factor=PARALLELIZATION_FACTOR,
                 filters=[
                     lambda_.FilterCriteria.filter(

@@ -22,8 +22,8 @@ from tests.infra.template import Template, as_list, synthesized, target
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
-SHARED = {"__init__", "app", "bundle", "channel", "config", "dashboard", "dead_letters", "encryption", "firewall",
-          "monitoring", "python_function", "review", "stack", "table"}  # fmt: skip
+SHARED = {"__init__", "app", "batches", "bundle", "channel", "config", "dashboard", "dead_letters", "encryption",
+          "firewall", "monitoring", "python_function", "review", "stack", "table"}  # fmt: skip
 
 
 def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:
