@@ -50,15 +50,12 @@ class Queue:
         self._waiting: list[tuple[int, simpy.Event]] = []
 
     def put(self, cohort: Cohort) -> None:
-        """Add a cohort, and wake who waits for as many as there are now."""
+        """Add a cohort, and wake the first who waits for no more than there are now."""
         if not cohort.count:
             return
         self._cohorts.append(cohort)
         self.size += cohort.count
-        for wanted, event in self._waiting:
-            if self.size >= wanted:
-                event.succeed()
-        self._waiting = [one for one in self._waiting if self.size < one[0]]
+        self._wake()
 
     def take(self, most: int) -> list[Cohort]:
         """At most so many requests."""
@@ -73,7 +70,15 @@ class Queue:
             taken.append(self._cohorts.popleft())
             most -= cohort.count
             self.size -= cohort.count
+        self._wake()
         return taken
+
+    def _wake(self) -> None:
+        for index, (wanted, event) in enumerate(self._waiting):
+            if self.size >= wanted:
+                del self._waiting[index]
+                event.succeed()
+                return
 
     def forget(self, event: simpy.Event) -> None:
         """Nobody waits for this event any longer."""
