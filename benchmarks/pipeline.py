@@ -188,8 +188,6 @@ class Report:
 
     arrived: int = 0
     accepted: int = 0
-    turned_away: int = 0
-    """Calls that were answered 429 or 503, once for each second that their bot had to wait."""
     failed: int = 0
     delivered: Counter[Channel] = field(default_factory=Counter)
     by_fallback: int = 0
@@ -300,7 +298,6 @@ class Pipeline:
         """Those that the quotas turn away come again, with their `Idempotency-Key`, as they are told to."""
         for cohort in self.bots.take(self._gate.take(self.bots.size, self.env.now)):
             self._accepted(cohort, self.design.accept_latency)
-        self.report.turned_away += self.bots.size
 
     def _accept_one_by_one(self) -> Process:
         while True:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from assistance.routing import Channel
 from benchmarks import quotas, simulation_page
 from benchmarks.pipeline import Design, Pipeline, Report, Sender
 from benchmarks.quotas import Work
-from benchmarks.simulation_page import DESCRIPTION, HOUR, SLACK_RATE, Compared, Day
+from benchmarks.simulation_page import DESCRIPTION, HOUR, LONG_DESCRIPTION, SLACK_RATE, Compared, Day
 from infra.batches import PARALLELIZATION_FACTOR, QUEUES, STREAM
 
 HERE: Final = Path(__file__).parent
@@ -50,7 +51,10 @@ def on_aws(work: Work, rate: float, *, slack: Sender | None = None, sales: float
         latency=quotas.SES_SECONDS,
         per_record=per_record,
     )
-    partitions = max(quotas.NEW_TABLE_PARTITIONS, round(rate * quotas.WRITES / quotas.PARTITION_WRITES))
+    partitions = max(
+        quotas.NEW_TABLE_PARTITIONS,
+        math.ceil(min(3 * rate * quotas.WRITES, quotas.TABLE_WRITES) / quotas.PARTITION_WRITES),
+    )
     return Design(
         slack=slack or slack_sender(work),
         email=email,
@@ -104,16 +108,19 @@ def days(work: Work) -> list[Day]:
 
 def slack_study(work: Work) -> list[Day]:
     """Four hours of Slack alone at 20 a second, with 60 a second for ten minutes in the second hour."""
-    digest = quotas.together(DESCRIPTION)
-    variants = {
-        "each request alone": {"batch": 10, "window": 0, "together": 1},
-        "digests, batches of 10": {"batch": 10, "window": 0},
-        f"digests, batches of {digest}": {"batch": digest},
-        "digests, batches of 50": {"batch": 50},
-        "digests, batches of 100": {"batch": 100},
-        f"digests, batches of {digest}, four at once": {"batch": digest, "workers": 4},
-        f"digests, batches of {digest}, waiting in place": {"batch": digest, "patience": 5},
-        f"digests, batches of {digest}, no bursts at Slack": {"batch": digest, "burst": 1},
+    long = {"together": quotas.together(LONG_DESCRIPTION)}
+    chosen = f"batches of {QUEUES[Channel.SLACK].size}"
+    variants: dict[str, dict[str, Any]] = {
+        "each alone": {"batch": 10, "window": 0, "together": 1},
+        "batches of 10": {"batch": 10, "window": 0},
+        chosen: {},
+        "batches of 50": {"batch": 50},
+        "batches of 100": {"batch": 100},
+        f"{chosen}, four at once": {"workers": 4},
+        f"{chosen}, waiting in place": {"patience": 5},
+        f"{chosen}, no bursts at Slack": {"burst": 1},
+        f"{chosen}, {LONG_DESCRIPTION} bytes": long,
+        f"batches of 50, {LONG_DESCRIPTION} bytes": {**long, "batch": 50},
     }
     found = []
     for name, changes in variants.items():
