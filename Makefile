@@ -23,7 +23,8 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test soak mutants bench lint checkov format docs lock audit licences workflows vulnerabilities \
+.PHONY: help install node run demo test soak mutants bench load simulate lint checkov format docs lock audit licences workflows \
+  vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
 help: ## List the targets
@@ -72,6 +73,12 @@ mutants: install ## Change functions/assistance in every small way, and list the
 
 bench: install ## Measure cold starts and invocations side by side, and write benchmarks/results.md
 	PYTHONPATH=functions $(RUN) -W ignore -m benchmarks
+
+load: node install ## Send thousands of requests through the local stack, and write benchmarks/load.md
+	@exec $(RUN) -m benchmarks.load $(ARGS)
+
+simulate: install ## Simulate days on AWS at up to 10,000 requests a second, and write benchmarks/simulation.md
+	@exec $(RUN) -m benchmarks.simulation $(ARGS)
 
 lint: install ## Lint and type-check
 	$(RUN) -m ruff check

@@ -1,1 +1,1 @@
-"""What is measured: `make bench` runs all of it."""
+"""What is measured, simulated and counted, and the pages it is written to."""

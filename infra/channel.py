@@ -7,23 +7,19 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from assistance.routing import Lane
+from infra.batches import QUEUES
 from infra.config import QUEUE_RETENTION_DAYS, Config
 from infra.dead_letters import SSE_SQS, DeadLetterQueue
 from infra.python_function import PythonFunction
 from infra.review import skip_checkov
 from infra.table import Table
 
-# Times the function's timeout, and the batch window once: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+# Times the function's timeout, and the window: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 VISIBILITY_TIMEOUTS = 6
-NO_WINDOW = Duration.seconds(0)
 
 
 class ChannelConsumer(Construct):
-    """One channel's way from the topic to its provider. `environment` is what only this channel's sender needs.
-
-    More than ten messages in a batch take a `batch_window` of at least a second, in which Lambda waits for more:
-    https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
-    """
+    """One channel's way from the topic to its provider. `environment` is what only this channel's sender needs."""
 
     def __init__(
         self,
@@ -35,20 +31,16 @@ class ChannelConsumer(Construct):
         table: Table,
         topic: sns.Topic,
         environment: dict[str, str],
-        batch_size: int = 10,
-        batch_window: Duration = NO_WINDOW,
     ) -> None:
         super().__init__(scope, construct_id)
-        retry = config.retry(channel)
+        retry, batches = config.retry(channel), QUEUES[channel]
         self.dlq = DeadLetterQueue(self, "Dlq", config)
         self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq", config)
         self.queue = sqs.Queue(
             self,
             "Queue",
             retention_period=Duration.days(QUEUE_RETENTION_DAYS),
-            visibility_timeout=Duration.seconds(
-                VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds + batch_window.to_seconds()
-            ),
+            visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds + batches.window),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=retry.max_receive_count),
@@ -89,8 +81,8 @@ class ChannelConsumer(Construct):
         self.function.add_event_source_mapping(
             "Source",
             event_source_arn=self.queue.queue_arn,
-            batch_size=batch_size,
-            max_batching_window=batch_window,
+            batch_size=batches.size,
+            max_batching_window=Duration.seconds(batches.window),
             report_batch_item_failures=True,
             max_concurrency=config.consumer_max_concurrency,
         )

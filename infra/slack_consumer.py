@@ -1,6 +1,6 @@
 """What only the Slack consumer needs: the secret for its bot token."""
 
-from aws_cdk import CfnOutput, Duration
+from aws_cdk import CfnOutput
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
@@ -11,7 +11,6 @@ from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.review import accept, skip_checkov
 from infra.table import Table
-from slack_consumer.message import MAX_BLOCKS
 
 
 class SlackConsumer(ChannelConsumer):
@@ -34,10 +33,6 @@ class SlackConsumer(ChannelConsumer):
                 "SLACK_CHANNEL": config.slack_channel,
                 "SLACK_API_URL": config.slack_api_url,
             },
-            # Slack takes about one post a second in a channel, so a batch is what comes in a second: if that is more
-            # than one request, they are posted as one digest, which has a block for each beside its header.
-            batch_size=MAX_BLOCKS - 1,
-            batch_window=Duration.seconds(1),
         )
         self.function.add_to_role_policy(
             iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.attr_id])

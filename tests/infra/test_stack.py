@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from assistance.publisher import MAX_BATCH_ENTRIES
 from assistance.schema import (
     CREATED_AT,
+    INDEX_SHARDS,
     LEDGER_INDEX,
     LEDGER_SHARD,
     OUTBOX_INDEX,
@@ -21,8 +23,8 @@ from tests.infra.template import Template, as_list, synthesized, target
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
-SHARED = {"__init__", "app", "bundle", "channel", "config", "dashboard", "dead_letters", "encryption", "firewall",
-          "monitoring", "python_function", "review", "stack", "table"}  # fmt: skip
+SHARED = {"__init__", "app", "batches", "bundle", "channel", "config", "dashboard", "dead_letters", "encryption",
+          "firewall", "monitoring", "python_function", "review", "stack", "table"}  # fmt: skip
 
 
 def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:
@@ -115,6 +117,15 @@ def test_the_producer_gives_up_record_by_record_and_in_time(template: Template) 
         for s in template.statements(role)
         if not isinstance(s["Resource"], list)
     )
+
+
+def test_the_producer_s_batches_fill_the_calls_to_sns(template: Template) -> None:
+    assert template.event_source("stream_producer")["BatchSize"] % MAX_BATCH_ENTRIES == 0
+
+
+def test_the_index_takes_all_that_api_gateway_lets_through() -> None:
+    """An entry is written and removed, each of a partition's 1,000 writes a second; hashes don't spread evenly."""
+    assert INDEX_SHARDS * 1_000 >= 2 * 10_000 * 1.1
 
 
 def test_a_sweep_ends_before_the_next_begins_and_is_not_repeated(template: Template) -> None:
