@@ -23,7 +23,7 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test soak mutants bench load simulate lint checkov format docs lock audit licences workflows \
+.PHONY: help install node run demo test soak mutants bench load simulate lint checkov format docs cost lock audit licences workflows \
   vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
@@ -99,6 +99,9 @@ docs: install ## Write the pages that are made from the code
 	PYTHONPATH=functions $(RUN) -m tests.failures_page
 	PYTHONPATH=functions $(RUN) -m tests.at_rest
 	PYTHONPATH=functions $(RUN) -m api.openapi > docs/openapi.json
+
+cost: install ## Count what requests take, and write docs/cost.md
+	PYTHONPATH=functions $(RUN) -m tests.cost
 
 lock: ## Lock what pyproject.toml and package.json ask for
 	$(UV) lock

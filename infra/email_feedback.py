@@ -43,6 +43,8 @@ class EmailFeedback(Construct):
             folder="email_feedback",
             config=config,
             timeout=TIMEOUT,
+            # SES's call, in no bot's trace: docs/cost.md says what that would cost.
+            traced=False,
             environment={"TABLE_NAME": table.table_name, "EMAIL_DLQ_URL": consumer.dlq.queue_url},
         )
         function.configure_async_invoke(on_failure=FailedEvents(self.failures))

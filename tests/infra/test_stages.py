@@ -170,14 +170,7 @@ def test_tracing_covers_the_way_from_the_bot_to_the_channels_unless_it_is_off() 
         for function in on.all("AWS::Lambda::Function").values()
         if function.get("TracingConfig") == {"Mode": "Active"}
     }
-    assert traced == {
-        "api",
-        "stream_producer",
-        "slack_consumer",
-        "email_consumer",
-        "email_feedback",
-        "callback_consumer",
-    }
+    assert traced == {"api", "stream_producer", "slack_consumer", "email_consumer", "callback_consumer"}
     assert on.only("AWS::ApiGateway::Stage")["TracingEnabled"] is True
     assert "xray:" not in json.dumps(off.document)
     assert off.only("AWS::ApiGateway::Stage").get("TracingEnabled") is not True
