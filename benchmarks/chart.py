@@ -13,7 +13,9 @@ WIDTH: Final = 460
 HEIGHT: Final = 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 46
 COLOURS: Final = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
-LINE_HEIGHT: Final = 15
+LINE_HEIGHT: Final = 16
+IN_A_ROW: Final = 3
+MILLION: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +30,28 @@ class Chart:
     floor: float = 0.01
     x_ticks: Sequence[float] | None = None
 
-    def svg(self, left: int) -> str:
-        """The panel, moved to the right by `left`."""
+    def svg(self, left: int, top: int) -> str:
+        """The panel, at this place."""
         points = [point for line in self.lines.values() for point in line]
         x_values, y_values = [x for x, _ in points], [y for _, y in points]
         x_scale = _linear(min(0, *x_values), max(x_values), LEFT, WIDTH - RIGHT)
         ticks = self.x_ticks or _round_numbers(max(x_values))
         low, high = HEIGHT - BOTTOM, TOP
         y_scale, y_ticks = self._decades(y_values) if self.log else self._even(y_values)
-        parts = [f'<g transform="translate({left} 0)">', _text(LEFT, 20, self.title, weight="bold")]
+        parts = [f'<g transform="translate({left} {top})">', _text(LEFT, 20, self.title, weight="bold")]
         for tick in y_ticks:
             y = y_scale(tick)
             parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
             parts.append(_text(LEFT - 6, y + 4, _number(tick), anchor="end"))
         parts += [_text(x_scale(tick), low + 16, _number(tick), anchor="middle") for tick in ticks]
-        parts.append(_text((LEFT + WIDTH) / 2, HEIGHT - 10, self.x, anchor="middle"))
+        parts.append(_text((LEFT + WIDTH) / 2, HEIGHT - 12, self.x, anchor="middle"))
         parts.append(_text(0, 0, self.y, anchor="middle", move=f"translate(14 {(low + high) / 2}) rotate(-90)"))
         for index, (name, line) in enumerate(self.lines.items()):
             colour = COLOURS[index % len(COLOURS)]
             path = "L".join(f"{x_scale(x):.1f} {y_scale(y):.1f}" for x, y in line)
             parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-            parts.append(_text(LEFT + 8, TOP + LINE_HEIGHT * (index + 1), name, fill=colour))
+            y = HEIGHT + LINE_HEIGHT * (index // 2)
+            parts.append(_text(LEFT + (index % 2) * (WIDTH - LEFT) / 2, y + 4, f"— {name}", fill=colour))
         return "\n".join([*parts, "</g>"])
 
     def _even(self, values: Sequence[float]) -> tuple[Scale, list[float]]:
@@ -63,11 +66,15 @@ class Chart:
 
 
 def svg(charts: Sequence[Chart]) -> str:
-    """The charts side by side."""
-    width = WIDTH * len(charts)
-    panels = "\n".join(chart.svg(WIDTH * index) for index, chart in enumerate(charts))
+    """The charts, three in a row."""
+    legend = LINE_HEIGHT * max(math.ceil(len(chart.lines) / 2) for chart in charts)
+    width, row = WIDTH * min(IN_A_ROW, len(charts)), HEIGHT + legend + LINE_HEIGHT
+    height = row * math.ceil(len(charts) / IN_A_ROW)
+    panels = "\n".join(
+        chart.svg(WIDTH * (index % IN_A_ROW), row * (index // IN_A_ROW)) for index, chart in enumerate(charts)
+    )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'font-family="sans-serif" font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n{panels}\n</svg>\n'
     )
 
@@ -91,6 +98,8 @@ def _round_numbers(largest: float) -> list[float]:
 
 
 def _number(value: float) -> str:
+    if value >= MILLION:
+        return f"{value / MILLION:,.0f} M"
     return f"{value:,.0f}" if value >= 1 or value == 0 else f"{value:g}"
 
 

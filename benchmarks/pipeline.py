@@ -387,13 +387,15 @@ class Pipeline:
         yield from self._work((sender.overhead + sender.per_record * count / invocations) * self._about())
         messages = [list(cohorts)] if sender.together == 1 else list(_divide(cohorts, sender.together))
         taken: list[Cohort] = []
-        deadline = self.env.now + sender.patience
+        deadline, down = self.env.now + sender.patience, channel.down(self.env.now)
+        if down:
+            # Nothing is turned away: there is nobody to do so.
+            taken, messages = list(cohorts), []
         while True:
             messages = [left for message in messages if (left := self._offer(channel, message, taken))]
             if not messages or self.env.now + sender.retry_after > deadline:
                 break
             yield self.env.timeout(sender.retry_after * self.random.uniform(1, 1.05))
-        down = channel.down(self.env.now)
         yield self.env.timeout(sender.latency * self._about())
         channel.held -= count
         took, counts = self.env.now - started, self.report.counts
