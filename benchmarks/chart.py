@@ -11,7 +11,7 @@ Scale: TypeAlias = Callable[[float], float]
 
 WIDTH: Final = 460
 HEIGHT: Final = 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 46
+LEFT, RIGHT, TOP, BOTTOM = 80, 16, 34, 46
 COLOURS: Final = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
 LINE_HEIGHT: Final = 16
 IN_A_ROW: Final = 3

@@ -36,7 +36,7 @@ from local.state import locked
 from local.wait import until
 
 HERE: Final = Path(__file__).parent
-RATES: Final = (5, 10, 20, 30, 40, 60)
+RATES: Final = (5, 10, 20, 40, 60, 80)
 BOTS_AT_ONCE: Final = 200
 TOPICS: Final = {"sales": "slack", "pricing": "email"}
 USUAL_RATE: Final = 5

@@ -71,8 +71,8 @@ def _page(results: Figures) -> str:
 
 <!-- Written by: make load -->
 {results["date"]}, on {results["machine"]}.
-The machine has other work too: the load average before the start was {results["load_average"]:.1f}, and the last column
-says how many of its cores others kept busy.
+The load average before the start was {results["load_average"]:.1f}; the last column says how many of the cores
+others kept busy.
 
 The load is open: each call is due at its time, however many are still unanswered, and its latency counts from then,
 so that it includes what waits. Half of the calls are `sales` (Slack), half `pricing` (email). Delivered is counted

@@ -63,11 +63,12 @@ class Results:
     days: Sequence[Day]
 
 
-def drained_at(day: Day, channel: Channel, after: float) -> float | None:
-    """How many seconds after that time the channel's backlog was back at what it is in a quiet minute."""
-    points = [point for point in day.report.backlog[channel] if point[0] >= after]
-    quiet = max(50.0, 60 * day.rate)
-    falling = (later[0] for earlier, later in pairwise(points) if earlier[1] > quiet >= later[1])
+def drained_at(day: Day, channel: Channel, burst: float, after: float) -> float | None:
+    """How many seconds after that time the channel's backlog was about what it had been before the burst."""
+    backlog = day.report.backlog[channel]
+    before = max(50.0, 1.2 * next(count for at, count in backlog if at >= burst))
+    points = [point for point in backlog if point[0] >= after]
+    falling = (later[0] for earlier, later in pairwise(points) if earlier[1] > before >= later[1])
     return next((at - after for at in falling), None)
 
 
@@ -180,16 +181,16 @@ two writes.
 
 {_slack(results.slack)}
 
-- Alone, or in digests of ten, requests wait without end. In batches of {SLACK.size} the backlog of the burst drains.
-- A batch should be what one post holds: {_posts(DESCRIPTION, LONG_DESCRIPTION)}.
-  Larger ones are no faster, and are turned away more often: a rest of a batch uses up as much of the rate as a full
-  post. With descriptions of more than {_longest()} bytes on average, a post holds fewer than {SLACK_RATE}, and
-  {SLACK_RATE} a second are too much.
-- What is turned away goes back to the queue, and its back-off grows to 15 minutes. Waiting for Slack's `Retry-After` in
-  place, for five seconds at most, takes little more than one attempt a request, and halves the waits. Four batches at
-  once instead of two are only turned away more often.
-- If Slack took no bursts at all, two consumers that know nothing of each other would reach four posts in five seconds:
-  {SLACK_RATE} a second, and no more.
+- Alone, or in digests of ten, requests wait without end. In batches of {SLACK.size} they don't, and the burst's backlog
+  goes away.
+- A batch should be what one post holds: {_posts(DESCRIPTION, LONG_DESCRIPTION)}. Larger
+  ones are no faster, and are turned away more often: the rest of a batch uses up as much of the rate as a full post.
+  With descriptions of more than {_longest()} bytes on average, {SLACK_RATE} a second are too much.
+- What is turned away goes back to the queue, with a back-off that grows to 15 minutes, so that more of it is under way
+  than needs to be. Waiting for Slack's `Retry-After` in place, for five seconds at most, takes little more than one
+  attempt a request, and fewer and shorter waits. Four batches at once instead of two are only turned away more often.
+- If Slack took no bursts at all, two consumers that know nothing of each other would miss every fourth post: fewer than
+  {SLACK_RATE} requests a second. This can't be known without Slack.
 
 ## Held against the local stack
 
@@ -231,8 +232,8 @@ def _choices(work: Work) -> str:
                 (
                     f"a new table's four shards then take {takes[PARALLELIZATION_FACTOR]} requests a second, and catch "
                     f"up while its four partitions accept 1,000, at any number of them; {takes[3]} with three, "
-                    f"{takes[1]} with one. Ten would halve the batches of a quiet stream, and could take 40 at once of a new "
-                    "account's ten"
+                    f"{takes[1]} with one. Ten would halve the batches of a quiet stream, and could take 40 at once of "
+                    "a new account's ten"
                 ),
             ],
             [
@@ -330,7 +331,7 @@ def _slack(days: Sequence[Day]) -> str:
     rows = []
     for day in days:
         report, delays = day.report, day.report.delays[Channel.SLACK]
-        drained = drained_at(day, Channel.SLACK, HOUR + 600)
+        drained = drained_at(day, Channel.SLACK, HOUR, HOUR + 600)
         waiting = [count for _, count in report.backlog["slack"]]
         alone = day.design.slack.together == 1
         posts = report.delivered[Channel.SLACK] if alone else report.counts["posts"]
