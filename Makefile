@@ -23,7 +23,8 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test soak mutants lint checkov format docs cost lock audit licences workflows vulnerabilities \
+.PHONY: help install node run demo test soak mutants bench load simulate lint checkov format docs cost lock audit licences workflows \
+  vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
 help: ## List the targets
@@ -57,11 +58,11 @@ run: node install ## Run the whole stack on this machine until Ctrl-C
 demo: node install ## Run it, deliver one request of each topic, and stop
 	@exec $(RUN) -m local demo $(ARGS)
 
-test: node lint ## Lint, type-check and run every test
-	$(RUN) -m pytest
+test: node lint ## Lint, type-check and run every test, half of them beside the other half
+	$(RUN) -m pytest --numprocesses 2 --dist loadscope
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
-	SOAK=1 HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
+	SOAK=1 $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
 
 mutants: install ## Change functions/assistance in every small way, and list the changes that no test notices
 	rm -rf .build/mutants
@@ -69,6 +70,15 @@ mutants: install ## Change functions/assistance in every small way, and list the
 	cp -R functions/. local tests pyproject.toml .build/mutants
 	cd .build/mutants && $(MUTMUT) run --max-children 2
 	cd .build/mutants && $(MUTMUT) results
+
+bench: install ## Measure cold starts and invocations side by side, and write benchmarks/results.md
+	PYTHONPATH=functions $(RUN) -W ignore -m benchmarks
+
+load: node install ## Send thousands of requests through the local stack, and write benchmarks/load.md
+	@exec $(RUN) -m benchmarks.load $(ARGS)
+
+simulate: install ## Simulate days on AWS at up to 10,000 requests a second, and write benchmarks/simulation.md
+	@exec $(RUN) -m benchmarks.simulation $(ARGS)
 
 lint: install ## Lint and type-check
 	$(RUN) -m ruff check

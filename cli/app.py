@@ -3,20 +3,26 @@
 Exit status: 0 done; 1 not, or not fully, done, and stderr says why; 2 the command was misspelt.
 """
 
+import sys
 import uuid
+from dataclasses import asdict
+from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any
+from time import monotonic, sleep
+from typing import Annotated, Any, Final
 
 import typer
 
 from assistance.aws import AWS_ERRORS
-from assistance.models import Message, RequestRecord
+from assistance.clock import utc_now
+from assistance.models import Message, RequestRecord, Status
 from assistance.requests import Requests
-from assistance.routing import Channel
-from cli import dead_letters, render
+from assistance.routing import Channel, Topic
+from cli import dead_letters, render, requests
 from cli import stack as stacks
+from cli.doctor import State, examine
 from cli.errors import Failure
-from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
+from cli.operations import Json, Operations, WithDescription, Yes, confirm, duration, stack_of
 from cli.stack import Stack
 
 app = typer.Typer(
@@ -27,6 +33,8 @@ app = typer.Typer(
 )
 app.add_typer(dead_letters.app, name="dead-letters")
 
+_POLL_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 900
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID")]
 
 
@@ -38,7 +46,7 @@ def main_(
     region: Annotated[str | None, typer.Option(envvar="AWS_REGION", help="The AWS region.")] = None,
     local: Annotated[bool, typer.Option("--local", help="The stack that 'make run' has running here.")] = False,
 ) -> None:
-    """Operate the assistance stack: dead letters, one request's way, the ledger of all.
+    """Operate the assistance stack: send, follow and list requests, deal with dead letters, check the deployment.
 
     Credentials, region and endpoint come from the ordinary AWS environment variables and profiles.
     """
@@ -58,12 +66,108 @@ def status(
         render.request(record, with_description=with_description)
 
 
+@app.command(epilog='Example: assistance send sales "A quote for 40 seats" --watch')
+def send(
+    context: typer.Context,
+    topic: Annotated[Topic, typer.Argument(help="What it is about.")],
+    description: Annotated[str, typer.Argument(help="What the customer wants; '-' reads it from standard input.")],
+    *,
+    key: Annotated[str | None, typer.Option("--idempotency-key", help="To repeat a call: that of the first.")] = None,
+    watch_: Annotated[bool, typer.Option("--watch", help="Then follow it, as 'assistance watch' does.")] = False,
+    json: Json = False,
+) -> None:
+    """Send a request as a bot does, through the API and with its key."""
+    stack = stack_of(context)
+    text = sys.stdin.read() if description == "-" else description
+    accepted = requests.send(stack, topic, text, key or str(uuid.uuid4()))
+    if watch_:
+        _follow(stack, accepted["id"], _PATIENCE_SECONDS, json=json)
+    elif json:
+        render.print_json(accepted)
+    else:
+        render.console().print(accepted["id"])
+
+
+@app.command(epilog="Example: assistance watch 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
+def watch(
+    context: typer.Context,
+    request_id: RequestId,
+    seconds: Annotated[int, typer.Option("--timeout", min=1, help="Seconds after which to stop.")] = _PATIENCE_SECONDS,
+    json: Json = False,
+) -> None:
+    """Follow a request, a line for every step, until it is delivered (exit status 0) or has failed (1)."""
+    _follow(stack_of(context), request_id, seconds, json=json)
+
+
+def _follow(stack: Stack, request_id: str, seconds: float, *, json: bool) -> None:
+    table, deadline = stack.requests(), monotonic() + seconds
+
+    def pause() -> bool:
+        sleep(_POLL_SECONDS)
+        return monotonic() < deadline
+
+    for step in requests.watched(lambda: _record(table, request_id), pause):
+        render.step(step, json=json)
+    record = _record(table, request_id)
+    if record.status is not Status.DELIVERED:
+        last = "it has failed" if record.status is Status.FAILED else f"still {record.status} after {seconds:.0f} s"
+        raise Failure(f"{last}: 'assistance status {record.request.id}' shows everything")
+
+
+@app.command("list", epilog="Example: assistance list --status failed --status retrying --since 1d")
+def list_(
+    context: typer.Context,
+    *,
+    statuses: Annotated[list[Status] | None, typer.Option("--status", help="Only these; may be repeated.")] = None,
+    since: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="AGE", help="Not older: 90s, 5m, 2h, 7d.")
+    ] = "1h",  # type: ignore[assignment] # typer parses it
+    older: Annotated[timedelta, typer.Option("--older-than", parser=duration, metavar="AGE", help="Older.")] = "0s",  # type: ignore[assignment] # as above
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 50,
+    json: Json = False,
+) -> None:
+    """List requests by status and age, newest first."""
+    now = utc_now()
+    found = requests.listed(
+        stack_of(context).requests(),
+        since=now - since,
+        before=now - older,
+        statuses=frozenset(statuses or ()),
+        limit=limit,
+    )
+    if json:
+        render.print_json([render.request_document(record, with_description=False) for record in found])
+    elif found:
+        render.requests(found)
+    else:
+        render.say("There are none. --since looks further back.")
+    if len(found) == limit:
+        render.say(f"There may be more: these are the newest {limit}; see --limit.")
+
+
+@app.command(epilog="Example: assistance doctor")
+def doctor(context: typer.Context, json: Json = False) -> None:
+    """Check what a deployment leaves to people: tokens, scopes, senders, subscriptions, what is switched on."""
+    findings = []
+    for finding in examine(stack_of(context)):
+        findings.append(finding)
+        if not json:
+            render.finding(finding)
+    if json:
+        render.print_json([asdict(finding) for finding in findings])
+    bad = [finding for finding in findings if finding.state is not State.OK]
+    if bad:
+        raise Failure(f"{len(bad)} of {len(findings)} checks did not pass")
+
+
 @app.command(epilog="Example: assistance resend 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f --channel slack")
 def resend(
     context: typer.Context,
     request_id: RequestId,
     channel: Annotated[Channel, typer.Option(help="Where to send it.")],
+    *,
     yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Send a request although it has been delivered. Its timeline then shows a forced attempt.
 
@@ -82,6 +186,9 @@ def resend(
     # Escaped, as the publisher does it: SQS refuses some characters.
     body = message.model_dump_json(exclude_none=True, ensure_ascii=True)
     stack.sqs().send_message(QueueUrl=stack.queue_url(channel), MessageBody=body)
+    if json:
+        render.print_json({"act": act, "request_id": record.request.id, "channel": channel})
+        return
     render.console().print(f"Sent to {channel}'s queue. The act is {act}; 'assistance status {request_id}' shows it.")
 
 

@@ -1,11 +1,12 @@
 """`assistance dead-letters`: list, show, redrive, discard."""
 
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.progress import Progress
 
-from assistance.routing import Channel
+from assistance.routing import LANES
 from cli import letters, render
 from cli.letters import Act, Found, Letter
 from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
@@ -22,7 +23,12 @@ Ids = Annotated[
     list[str] | None,
     typer.Argument(metavar="ID", help="Of a request, or of a message (its first 8 characters will do)."),
 ]
-OneChannel = Annotated[Channel | None, typer.Option("--channel", help="Only those of this channel.")]
+if TYPE_CHECKING:
+    Lane: TypeAlias = str
+else:
+    # Typer takes the choices from an enum.
+    Lane = StrEnum("Lane", {lane.name: lane.value for lane in LANES})
+OneChannel = Annotated[Lane | None, typer.Option("--channel", help="Only those of this channel.")]
 All = Annotated[bool, typer.Option("--all", help="All of them, or all of the --channel.")]
 
 
@@ -66,7 +72,13 @@ def show(
 
 @app.command(epilog="Example: assistance dead-letters redrive --all --channel slack")
 def redrive(
-    context: typer.Context, ids: Ids = None, channel: OneChannel = None, all_: All = False, yes: Yes = False
+    context: typer.Context,
+    ids: Ids = None,
+    *,
+    channel: OneChannel = None,
+    all_: All = False,
+    yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Send dead letters to their channel once more: those named, or --all.
 
@@ -76,12 +88,18 @@ def redrive(
     chosen = _chosen(stack, ids, channel, all_=all_)
     if all_ and chosen:
         confirm(f"Redrive {_many(chosen)}?", yes=yes)
-    _deal_with(stack, chosen, letters.redriving(stack), "redriven")
+    _deal_with(stack, chosen, letters.redriving(stack), "redriven", json=json)
 
 
 @app.command(epilog="Example: assistance dead-letters discard 2f9d41c0")
 def discard(
-    context: typer.Context, ids: Ids = None, channel: OneChannel = None, all_: All = False, yes: Yes = False
+    context: typer.Context,
+    ids: Ids = None,
+    *,
+    channel: OneChannel = None,
+    all_: All = False,
+    yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Delete dead letters for good: those named, or --all.
 
@@ -90,12 +108,13 @@ def discard(
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)
     if chosen:
-        render.letters(chosen)
+        if not json:
+            render.letters(chosen)
         confirm(f"Delete {_many(chosen)} for good?", yes=yes)
-    _deal_with(stack, chosen, letters.discarding(stack), "discarded")
+    _deal_with(stack, chosen, letters.discarding(stack), "discarded", json=json)
 
 
-def _chosen(stack: Stack, ids: list[str] | None, channel: Channel | None, *, all_: bool) -> list[Letter]:
+def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: bool) -> list[Letter]:
     if bool(ids) == all_:
         raise typer.BadParameter(
             "Name the dead letters by id ('dead-letters list' shows them), or pass --all: one of both."
@@ -107,8 +126,10 @@ def _chosen(stack: Stack, ids: list[str] | None, channel: Channel | None, *, all
     return found.letters
 
 
-def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str) -> None:
+def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, json: bool) -> None:
     if not chosen:
+        if json:
+            render.print_json({done: 0, "problems": []})
         render.say("There are no dead letters.")
         return
     succeeded, problems, met = 0, list[str](), set[str]()
@@ -127,9 +148,12 @@ def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str) -> None:
                 else:
                     succeeded += 1
     problems += [f"{each.id}: no longer there, or somebody is looking at it" for each in chosen if each.id not in met]
-    for problem in problems:
-        render.say(problem)
-    render.console().print(f"{succeeded} {done}, {len(problems)} not.")
+    if json:
+        render.print_json({done: succeeded, "problems": problems})
+    else:
+        for problem in problems:
+            render.say(problem)
+        render.console().print(f"{succeeded} {done}, {len(problems)} not.")
     if problems:
         raise typer.Exit(1)
 

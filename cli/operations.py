@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from datetime import timedelta
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from typer.core import TyperGroup
@@ -19,6 +20,7 @@ WithDescription: TypeAlias = Annotated[
     bool, typer.Option("--with-description", help="The customer's text too, which may hold personal data.")
 ]
 StackFinder: TypeAlias = Callable[[], Stack]
+_UNITS: Final = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 class Operations(TyperGroup):
@@ -57,3 +59,11 @@ def confirm(question: str, *, yes: bool) -> None:
     if not at_a_terminal():
         raise Failure("this asks for confirmation, and there is no terminal to ask on: pass --yes if it is meant")
     typer.confirm(question, abort=True, err=True)
+
+
+def duration(text: str) -> timedelta:
+    """`90s`, `5m`, `2h`, `7d`. Raises `typer.BadParameter`."""
+    number, unit = text[:-1], text[-1:]
+    if not (number.isdecimal() and number.isascii() and unit in _UNITS):
+        raise typer.BadParameter(f"{text!r} is no age: write it like 90s, 5m, 2h or 7d.")
+    return int(number) * _UNITS[unit]

@@ -3,25 +3,28 @@
 Customers' descriptions are left out unless asked for, for they may hold personal data.
 """
 
-import json
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from json import dumps
 from typing import Any, Final
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from assistance.clock import timestamp, utc_now
+from assistance.clock import epoch_ms, timestamp, utc_now
 from assistance.models import RequestRecord, Status
 from assistance.text import printable
+from cli.doctor import Finding, State
 from cli.letters import SHORT, Letter
+from cli.requests import Step
 
 _PIPE_WIDTH: Final = 200
 _MIN_WIDTH: Final = 110
+_MARKS: Final = {State.OK: ("✓", None), State.WRONG: ("✗", "red"), State.UNKNOWN: ("?", "yellow")}
 _STYLES: Final = {Status.DELIVERED: "green", Status.FAILED: "red", Status.RETRYING: "yellow"}
 
 
@@ -40,12 +43,12 @@ def say(text: str) -> None:
 
 def print_json(document: object) -> None:
     """The result as JSON, for scripts."""
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    sys.stdout.write(dumps(document, indent=2) + "\n")
 
 
 def audit(message: str, **members: str) -> None:
     """A deliberate act, for whoever keeps what operators have done: one line of JSON on stderr."""
-    sys.stderr.write(json.dumps({"timestamp": timestamp(utc_now()), "message": message, **members}) + "\n")
+    sys.stderr.write(dumps({"timestamp": timestamp(utc_now()), "message": message, **members}) + "\n")
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
@@ -129,6 +132,44 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
         ("at", "channel", "outcome", "error", "note"),
         ((a.at, channel, a.outcome, a.error, _note(a.in_doubt, a.forced)) for a, channel in attempts),
     )
+
+
+def requests(found: Iterable[RequestRecord]) -> None:
+    """A table of requests."""
+    table(
+        "Requests",
+        ("request", "topic", "status", "age", "channels", "last error"),
+        (
+            (
+                record.request.id,
+                record.request.topic,
+                record.status,
+                age(epoch_ms(datetime.fromisoformat(record.request.created_at))),
+                ", ".join(f"{each.channel}: {each.status}" for each in record.deliveries),
+                next((each.last_error for each in reversed(record.deliveries) if each.last_error), None),
+            )
+            for record in found
+        ),
+    )
+
+
+def step(step: Step, *, json: bool) -> None:
+    """A step of a request: a line, or one of JSON."""
+    if json:
+        sys.stdout.write(dumps(asdict(step)) + "\n")
+        sys.stdout.flush()
+        return
+    notes = [step.error or "", "in doubt" if step.in_doubt else ""]
+    line = f"{step.at}  {step.channel or '':8}{step.what:11}{', '.join(filter(None, notes))}"
+    console().print(line.rstrip(), style=_STYLES.get(Status(step.what)) if step.what in set(Status) else None)
+
+
+def finding(finding: Finding) -> None:
+    """What a check has found, and what to do."""
+    mark, style = _MARKS[finding.state]
+    console().print(f"{mark} {finding.check}: {finding.found}", style=style, soft_wrap=True)
+    if finding.advice:
+        console().print(f"    {finding.advice}", soft_wrap=True)
 
 
 def _note(in_doubt: bool, forced: bool) -> str:  # noqa: FBT001

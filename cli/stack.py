@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from assistance.aws import error_code
 from assistance.requests import Requests
-from assistance.routing import Channel
+from assistance.routing import LANES
 from cli.errors import Failure
 from reconciler.ledger import Balance, balance_of
 
@@ -28,12 +28,12 @@ _INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "st
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterQueue:
-    """Where a channel's dead letters lie.
+    """Where a channel's dead letters lie, or the callback's.
 
     `kind` is `delivery` for what a consumer gave up, and `subscription` for what SNS could not put into the queue.
     """
 
-    channel: Channel
+    channel: str
     kind: str
     url: str
 
@@ -60,15 +60,15 @@ class Stack:
         """The ledger's balance, as the last sweep left it."""
         return balance_of(self.requests())
 
-    def queue_url(self, channel: Channel) -> str:
+    def queue_url(self, channel: str) -> str:
         """The channel's queue."""
         return self.output(f"{channel.capitalize()}QueueUrl")
 
-    def dlqs(self, channel: Channel | None = None) -> list[DeadLetterQueue]:
+    def dlqs(self, channel: str | None = None) -> list[DeadLetterQueue]:
         """The dead-letter queues of that channel, or of all."""
         return [
             DeadLetterQueue(each, kind, self.output(f"{each.capitalize()}{output}"))
-            for each in ([channel] if channel else Channel)
+            for each in ([channel] if channel else LANES)
             for kind, output in (("delivery", "DlqUrl"), ("subscription", "SubscriptionDlqUrl"))
         ]
 
@@ -98,13 +98,40 @@ class Stack:
         return answer
 
     def _reconciler(self) -> str:
-        pages = _cloudformation(self.session, self.endpoint_url).get_paginator("list_stack_resources")
-        for page in pages.paginate(StackName=self.name):
-            for resource in page["StackResourceSummaries"]:
-                ours = resource["LogicalResourceId"].startswith("ReconcilerFunction")
-                if ours and resource["ResourceType"] == "AWS::Lambda::Function":
-                    return str(resource["PhysicalResourceId"])
-        raise Failure(f"the stack {self.name} has no reconciler: deploy it again")
+        return self.function("reconciler")
+
+    def function(self, folder: str) -> str:
+        """The name of the deployed function that runs this folder. Raises `Failure`."""
+        start = folder.title().replace("_", "") + "Function"
+        for logical_id, name in self.resources("AWS::Lambda::Function").items():
+            if logical_id.startswith(start):
+                return name
+        raise Failure(f"the stack {self.name} has no {folder}: deploy it again")
+
+    def resources(self, kind: str) -> dict[str, str]:
+        """The physical ids of the stack's resources of this type, by logical id."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        return {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for page in pages.paginate(StackName=self.name)
+            for resource in page["StackResourceSummaries"]
+            if resource["ResourceType"] == kind
+        }
+
+    def environment(self, folder: str) -> dict[str, str]:
+        """What the function that runs this folder is told by its environment."""
+        found = self.client("lambda").get_function_configuration(FunctionName=self.function(folder))
+        variables: dict[str, str] = found["Environment"]["Variables"]
+        return variables
+
+    def api_key(self) -> str:
+        """The newest key of the API."""
+        found = self.client("apigateway").get_api_key(apiKey=self.output("ApiKeyId"), includeValue=True)
+        return str(found["value"])
+
+    def client(self, service: Any) -> Any:  # noqa: ANN401
+        """A client of that service, where the stack is."""
+        return self.session.client(service, endpoint_url=self.endpoint_url, config=_PATIENT)
 
 
 def _cloudformation(session: "Session", endpoint_url: str | None) -> Any:  # noqa: ANN401
@@ -125,9 +152,11 @@ def local() -> Stack:
     # The emulator's own: no real ones are sent.
     session = boto3.Session(**document["credentials"], region_name=document["region"])
     try:
-        return _found(document["stack_name"], session, document["aws_endpoint_url"])
+        found = _found(document["stack_name"], session, document["aws_endpoint_url"])
     except EndpointConnectionError as error:
         raise Failure("the local stack does not answer: start it again with 'make run'") from error
+    # The template's is an address of AWS's.
+    return replace(found, outputs={**found.outputs, "ApiUrl": document["api_url"]})
 
 
 def _found(name: str, session: "Session", endpoint_url: str | None) -> Stack:

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from assistance.routing import RETRIES, Channel, RetryPolicy
+from assistance.routing import LANES, RETRIES, Channel, Lane, RetryPolicy
 
 PYTHON_VERSION: Final = "3.13"
 """Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
@@ -104,9 +104,10 @@ class Config(BaseModel):
     runbook_url: str = Field(
         "docs/operations.md", pattern=r"^\S+$", description="Where docs/operations.md can be opened: alarms link to it."
     )
-    alarms: bool = Field(
-        True,  # noqa: FBT003
-        description="Whether there are alarms and a dashboard. They are most of what a stage costs at rest.",
+    alarms: Annotated[bool | None, BeforeValidator(_blank_is_none)] = Field(
+        None,
+        description="Whether there are alarms, a dashboard and the metrics that they show, which are most of what a "
+        "stage costs at rest. Unless it is said, dev has none.",
     )
     retention_days: int = Field(90, ge=30, description="How long a request is kept: longer than any dead letter.")
     grace_seconds: int = Field(60, ge=1, description="How long the stream has before the reconciler publishes.")
@@ -137,7 +138,16 @@ class Config(BaseModel):
         description="Whether API Gateway logs each call, without its body: 'on' where the account's settings name a "
         "role for logging, 'account_role' to create that role and to set it for the whole account and region.",
     )
+    api_reference: bool | None = Field(
+        None,
+        description="Whether /openapi.json and Swagger UI at /docs are served, without a key: by default not in "
+        "production.",
+    )
     waf: bool = Field(False, description="Whether a web ACL stands before the API: see infra/firewall.py.")  # noqa: FBT003
+    snap_start: bool = Field(
+        False,  # noqa: FBT003
+        description="Whether the API's function starts from a snapshot: see infra/api.py.",
+    )
     tracing: bool = Field(True, description="Whether X-Ray traces calls from the bot to the delivery.")  # noqa: FBT003
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
     consumer_max_concurrency: int = Field(2, ge=2, le=1_000, description="Batches in process at once, per channel.")
@@ -161,7 +171,9 @@ class Config(BaseModel):
             raise ValueError("api_keys names a key twice")
         if self.slack_api_url.startswith("http:") and not self.local:
             raise ValueError("slack_api_url must be https: the bot token goes there")
-        delays = self.longest_delays
+        if self.snap_start and not self.can_snap_start:
+            raise ValueError("snap_start needs python_version 3.12 or later")
+        delays = max(self.retry(lane).longest for lane in LANES)
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
                 f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
@@ -174,6 +186,21 @@ class Config(BaseModel):
     def production(self) -> bool:
         """Whether data is kept and protected."""
         return self.stage == "production"
+
+    @property
+    def serve_reference(self) -> bool:
+        """Whether the API's reference is served."""
+        return not self.production if self.api_reference is None else self.api_reference
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks at this stage: `alarms`, or what its default is here."""
+        return self.stage != "dev" if self.alarms is None else self.alarms
+
+    @property
+    def can_snap_start(self) -> bool:
+        """Of which versions Lambda takes snapshots: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html."""
+        return self.python_version != "3.11"
 
     @property
     def removal_policy(self) -> RemovalPolicy:
@@ -190,7 +217,7 @@ class Config(BaseModel):
         }
         return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
 
-    def retry(self, channel: Channel) -> RetryPolicy:
+    def retry(self, channel: Lane) -> RetryPolicy:
         """How that channel's deliveries are retried."""
         limits = {item.name: getattr(self, f"retry_{item.name}") for item in fields(RetryPolicy)}
         return replace(RETRIES[channel], **{name: limit for name, limit in limits.items() if limit is not None})

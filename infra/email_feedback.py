@@ -52,7 +52,10 @@ class EmailFeedback(Construct):
         consumer.dlq.grant(function, "sqs:SendMessage")
         topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=key)
         topic.add_subscription(subscriptions.LambdaSubscription(function, dead_letter_queue=self.subscription_dlq))
-        configuration_set = ses.ConfigurationSet(self, "ConfigurationSet")
+        # A mail holds a customer's words. To a server without TLS it is not sent but bounces: the fallback has it then.
+        configuration_set = ses.ConfigurationSet(
+            self, "ConfigurationSet", tls_policy=ses.ConfigurationSetTlsPolicy.REQUIRE
+        )
         configuration_set.add_event_destination(
             "Destination",
             destination=ses.EventDestination.sns_topic(topic),

@@ -33,5 +33,5 @@ class ServicesKey(kms.Key):
             pending_window=Duration.days(30 if config.production else 7),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        for service in ["ses.amazonaws.com", *(["cloudwatch.amazonaws.com"] if config.alarms else [])]:
+        for service in ["ses.amazonaws.com", *(["cloudwatch.amazonaws.com"] if config.watched else [])]:
             self.grant(iam.ServicePrincipal(service), "kms:Decrypt", "kms:GenerateDataKey*")

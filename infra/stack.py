@@ -6,8 +6,9 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from assistance.routing import Channel
+from assistance.routing import CALLBACK, LANES, Channel, Lane
 from infra.api import Api
+from infra.callback_consumer import CallbackConsumer
 from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.dashboard import Dashboard
@@ -20,11 +21,11 @@ from infra.slack_consumer import SlackConsumer
 from infra.stream_producer import StreamProducer
 from infra.table import Table
 
-CONSUMERS = {Channel.SLACK: SlackConsumer, Channel.EMAIL: EmailConsumer}
+CONSUMERS = {Channel.SLACK: SlackConsumer, Channel.EMAIL: EmailConsumer, CALLBACK: CallbackConsumer}
 
 
 class AssistanceStack(Stack):
-    """bot → API → table → stream → producer → topic → a queue and a consumer for each channel."""
+    """bot → API → table → stream → producer → topic → a queue and a consumer for each channel and the callback."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(scope, construct_id, **kwargs)
@@ -33,17 +34,18 @@ class AssistanceStack(Stack):
         topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=aws_managed_sns_key(self))
         key = ServicesKey(self, "ServicesKey", config)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
-        consumers: dict[Channel, ChannelConsumer] = {
-            channel: CONSUMERS[channel](
-                self, f"{channel.capitalize()}Consumer", config=config, table=table, topic=topic
-            )
-            for channel in Channel
+        consumers: dict[Lane, ChannelConsumer] = {
+            lane: CONSUMERS[lane](self, f"{lane.capitalize()}Consumer", config=config, table=table, topic=topic)
+            for lane in LANES
         }
         feedback = EmailFeedback(
             self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL], key=key
         )
-        reconciler = Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
-        if config.alarms:
+        reconciler = Reconciler(
+            self, "Reconciler", config=config, table=table, topic=topic,
+            consumers={channel: consumers[channel] for channel in Channel},
+        )  # fmt: skip
+        if config.watched:
             monitoring = Monitoring(
                 self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
                 feedback=feedback, reconciler=reconciler, key=key,

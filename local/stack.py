@@ -22,6 +22,8 @@ DEFAULTS: Final = {
     "stage": "dev",
     "email_sender": "assistance@example.com",
     "email_recipients": "team@example.com",
+    # As in production: what is deployed here is what is deployed there.
+    "alarms": "true",
     # Scripts that send and poll hundreds of requests at once are welcome here.
     "throttle_rate": "1000",
     "throttle_burst": "2000",

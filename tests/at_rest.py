@@ -1,30 +1,29 @@
-"""What a stage costs without traffic: the README's table, computed from the template and from a run of the reconciler.
+"""What a stage costs without traffic, computed from its template and from a run of its reconciler.
 
-`make docs` writes it.
+`make docs` writes the README's table, and the one of docs/deployment.md that says how it comes about.
 """
 
 import io
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
 from botocore.client import BaseClient
 
 import tests.conftest  # noqa: F401 - credentials that lead nowhere
+from tests.emf import emitted
 from tests.fixtures import documented
-from tests.infra.template import Template, synthesized, target
-from tests.integration.cloud import cloud
-from tests.integration.conftest import forget
+from tests.infra.template import Template, graphs, synthesized, target
+from tests.integration.cloud import cloud, forget
 
-README: Final = Path(__file__).resolve().parent.parent / "README.md"
+ROOT: Final = Path(__file__).resolve().parent.parent
 START: Final = "<!-- Written by: make docs -->\n"
 END: Final = "<!-- /at rest -->\n"
 
@@ -42,8 +41,11 @@ POLLS_A_MINUTE: Final = 5 * 60 // 20
 READ_UNITS: Final = {"Query": 0.5, "GetItem": 1.0, "BatchGetItem": 1.0}
 WRITE_UNITS: Final = {"PutItem": 1.0, "UpdateItem": 1.0, "DeleteItem": 1.0}
 SQS_REQUESTS: Final = {"GetQueueAttributes": 1.0, "ReceiveMessage": 1.0, "ChangeMessageVisibility": 1.0}
+# A dashboard is free up to so many: https://aws.amazon.com/cloudwatch/pricing/
+DASHBOARD_METRICS: Final = 50
 
-OPTIONAL: Final = ("Metrics under alarm", "Composite alarms", "Dashboards")
+STAGES: Final = ("dev", "production")
+"""With the defaults."""
 
 # Types that cost nothing while nobody uses them, or whose cost is counted from what they do.
 FREE: Final = re.compile(
@@ -62,6 +64,30 @@ COSTS: Final = frozenset(
 )
 
 
+class Source(NamedTuple):
+    """The provider's price page, and which of its figures a stored copy shows: see docs/deployment.md."""
+
+    page: str
+    seen: str
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"https://aws.amazon.com/{self.page}/"
+
+
+CLOUDWATCH: Final = Source("cloudwatch/pricing", "free tier")
+SECRETS: Final = Source("secrets-manager/pricing", "price")
+KMS: Final = Source("kms/pricing", "price")
+WAF: Final = Source("waf/pricing", "")
+SQS: Final = Source("sqs/pricing", "")
+SCHEDULER: Final = Source("eventbridge/pricing", "free tier")
+LAMBDA_CALLS: Final = Source("lambda/pricing", "price, free tier")
+LAMBDA_TIME: Final = Source("lambda/pricing", "free tier")
+DYNAMODB: Final = Source("dynamodb/pricing/on-demand", "")
+XRAY: Final = Source("xray/pricing", "price, free tier")
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """So many of something a month, at a list price in dollars; `free`: how many every account gets for nothing."""
@@ -69,7 +95,10 @@ class Row:
     what: str
     count: float
     price: float
+    source: Source
     free: float = 0
+    part: str = ""
+    """Of which line of the README's table."""
 
     @property
     def full(self) -> float:
@@ -95,8 +124,8 @@ class Run:
 
 
 @cache
-def idle_run() -> Run:
-    """Run the reconciler over an empty table."""
+def idle_run(variant: str) -> Run:
+    """Run the reconciler of that stage over an empty table."""
     calls: Counter[str] = Counter()
     original = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -104,53 +133,58 @@ def idle_run() -> Run:
         calls[operation] += 1
         return original(self, operation, arguments)
 
-    names = {"POWERTOOLS_SERVICE_NAME": "reconciler", "POWERTOOLS_METRICS_NAMESPACE": "assistance"}
-    with cloud("http://127.0.0.1:1/api/") as stack, patch.dict(os.environ, {**stack.environment, **names}):
+    _, reconciler = synthesized(variant).function("reconciler")
+    variables = reconciler["Environment"]["Variables"]
+    powertools = {name: value for name, value in variables.items() if name.startswith("POWERTOOLS_")}
+    with cloud("http://127.0.0.1:1/api/") as stack, patch.dict(os.environ, {**stack.environment, **powertools}):
         forget()
-        stack.handler("reconciler")(documented("scheduler"), stack.context)
-        output = io.StringIO()
-        with patch.object(BaseClient, "_make_api_call", counted), redirect_stdout(output):
+        with redirect_stdout(io.StringIO()):
+            stack.handler("reconciler")(documented("scheduler"), stack.context)
+        with redirect_stdout(io.StringIO()) as log, patch.object(BaseClient, "_make_api_call", counted):
             stack.handler("reconciler")(documented("scheduler"), stack.context)
     forget()
-    emitted = [json.loads(line) for line in output.getvalue().splitlines() if line.startswith('{"')]
-    directives = [d for line in emitted if "_aws" in line for d in line["_aws"]["CloudWatchMetrics"]]
-    return Run(calls, sum(len(d["Metrics"]) * len(d["Dimensions"]) for d in directives))
+    return Run(calls, len(emitted(log.getvalue())))
 
 
-def rows(template: Template, run: Run) -> Iterator[Row]:
-    """Everything that costs something. The prices are those of us-east-1."""
-    # https://aws.amazon.com/cloudwatch/pricing/
+def rows(variant: str) -> Iterator[Row]:
+    """Everything that costs something in that stage. The prices are those of us-east-1."""
+    template, run = synthesized(variant), idle_run(variant)
     alarms = template.all("AWS::CloudWatch::Alarm").values()
     watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", ())) or 1 for alarm in alarms)
-    yield Row("Metrics under alarm", watched, 0.10, free=10)
-    yield Row("Composite alarms", len(template.all("AWS::CloudWatch::CompositeAlarm")), 0.50)
-    yield Row("Dashboards", len(template.all("AWS::CloudWatch::Dashboard")), 3.00, free=3)
-    yield Row("Metrics of our own", run.metrics, 0.30, free=10)
-    # https://aws.amazon.com/secrets-manager/pricing/, https://aws.amazon.com/kms/pricing/
-    yield Row("Secrets", len(template.all("AWS::SecretsManager::Secret")), 0.40)
-    yield Row("Keys of our own", len(template.all("AWS::KMS::Key")), 1.00)
-    # https://aws.amazon.com/waf/pricing/
+    part = "Alarms, pages, a dashboard"
+    yield Row("Metrics under alarm", watched, 0.10, CLOUDWATCH, free=10, part=part)
+    # None of these is free: the allowance is for alarms that list metrics.
+    yield Row("Composite alarms", len(template.all("AWS::CloudWatch::CompositeAlarm")), 0.50, CLOUDWATCH, part=part)
+    small = len({tuple(metric) for _, metric in graphs(template)}) <= DASHBOARD_METRICS
+    dashboards = len(template.all("AWS::CloudWatch::Dashboard"))
+    yield Row("Dashboards", dashboards, 3.00, CLOUDWATCH, free=3 * small, part=part)
+    yield Row("Metrics of our own", run.metrics, 0.30, CLOUDWATCH, free=10, part="Metrics of our own")
+    secrets = len(template.all("AWS::SecretsManager::Secret"))
+    yield Row("Secrets", secrets, 0.40, SECRETS, part="Slack's token, in Secrets Manager")
+    yield Row("Keys", len(template.all("AWS::KMS::Key")), 1.00, KMS, part="A key, for SNS")
     firewalls = template.all("AWS::WAFv2::WebACL").values()
-    yield Row("Web ACLs", len(firewalls), 5.00)
-    yield Row("Their rules", sum(len(acl.get("Rules", ())) for acl in firewalls), 1.00)
-    # https://aws.amazon.com/sqs/pricing/
+    yield Row("Web ACLs", len(firewalls), 5.00, WAF, part="A web ACL")
+    yield Row("Their rules", sum(len(acl.get("Rules", ())) for acl in firewalls), 1.00, WAF, part="A web ACL")
     sources = template.all("AWS::Lambda::EventSourceMapping").values()
     queues = sum(target(source["EventSourceArn"]) in template.all("AWS::SQS::Queue") for source in sources)
     runs = MINUTES / _interval(template)
     polls = queues * POLLS_A_MINUTE * MINUTES + runs * run.units(SQS_REQUESTS)
-    yield Row("Lambda asking the queues for messages", polls, 0.40e-6, free=1e6)
-    # https://aws.amazon.com/eventbridge/pricing/, https://aws.amazon.com/lambda/pricing/
-    yield Row("Runs of the reconciler, by the scheduler", runs, 1.00e-6, free=14e6)
-    yield Row("The same, as calls of Lambda", runs, 0.20e-6, free=1e6)
+    part = "Lambda asking the queues for messages"
+    yield Row("Requests to SQS", polls, 0.40e-6, SQS, free=1e6, part=part)
+    part = f"{runs:,.0f} runs of the reconciler"
+    yield Row("Runs of the reconciler, by the scheduler", runs, 1.00e-6, SCHEDULER, free=14e6, part=part)
+    yield Row("The same, as calls of Lambda", runs, 0.20e-6, LAMBDA_CALLS, free=1e6, part=part)
     _, reconciler = template.function("reconciler")
-    yield Row("Their GB-seconds", runs * SECONDS * reconciler["MemorySize"] / 1024, 0.0000133334, free=400e3)
-    # https://aws.amazon.com/dynamodb/pricing/on-demand/
-    yield Row("Their read units", runs * run.units(READ_UNITS), 0.125e-6)
-    yield Row("Their write units", runs * run.units(WRITE_UNITS), 0.625e-6)
-    # https://aws.amazon.com/cloudwatch/pricing/, https://aws.amazon.com/xray/pricing/
-    yield Row("Their logs, in GB", runs * LOG_BYTES / 1e9, 0.50, free=5)
+    seconds = runs * SECONDS * reconciler["MemorySize"] / 1024
+    yield Row("Their GB-seconds, on Arm", seconds, 0.0000133334, LAMBDA_TIME, free=400e3, part=part)
+    kept = [target(version["FunctionName"]) for version in template.all("AWS::Lambda::Version").values()]
+    snapshots = sum(template.resources[name]["Properties"]["MemorySize"] / 1024 for name in kept)
+    yield Row("GB-seconds of snapshots", snapshots * MINUTES * 60, 0.0000015046, LAMBDA_TIME, part="Snapshots")
+    yield Row("Their read units", runs * run.units(READ_UNITS), 0.125e-6, DYNAMODB, part=part)
+    yield Row("Their write units", runs * run.units(WRITE_UNITS), 0.625e-6, DYNAMODB, part=part)
+    yield Row("Their logs, in GB", runs * LOG_BYTES / 1e9, 0.50, CLOUDWATCH, free=5, part=part)
     traced = reconciler.get("TracingConfig", {}).get("Mode") == "Active"
-    yield Row("Their traces", runs * traced, 5.00e-6, free=100e3)
+    yield Row("Their traces", runs * traced, 5.00e-6, XRAY, free=100e3, part=part)
 
 
 def _interval(template: Template) -> int:
@@ -160,37 +194,54 @@ def _interval(template: Template) -> int:
     return int(minutes[1])
 
 
-def render() -> str:
-    """The table, for production with the defaults."""
-    priced = [row for row in rows(synthesized("production"), idle_run()) if row.count]
-    lines = (f"| {row.what} | {_count(row.count)} | {_money(row.full)} | {_money(row.reduced)} |\n" for row in priced)
-    return (
-        "| in a month | how many | list price | after the free tier |\n|---|--:|--:|--:|\n"
-        + "".join(lines)
-        + _total("In all", priced)
-        + _total("With `alarms` set to `false`", [row for row in priced if row.what not in OPTIONAL])
-    )
+def short() -> str:
+    """The README's table."""
+    stages = [list(rows(stage)) for stage in STAGES]
+    parts = dict.fromkeys(row.part for priced in stages for row in priced if row.count)
+    lines = [
+        _line(part, *(_money(sum(row.full for row in priced if row.part == part)) for priced in stages))
+        for part in parts
+    ]
+    full = [f"**{_money(sum(row.full for row in priced))}**" for priced in stages]
+    reduced = [f"**{_money(sum(row.reduced for row in priced))}**" for priced in stages]
+    totals = _line("**In all**", *full), _line("**After the free tier**", *reduced)
+    return "".join([_line("in a month", *STAGES), "|---|--:|--:|\n", *lines, *totals])
 
 
-def _total(what: str, priced: Sequence[Row]) -> str:
-    full, reduced = sum(row.full for row in priced), sum(row.reduced for row in priced)
-    return f"| **{what}** | | **{_money(full)}** | **{_money(reduced)}** |\n"
+def details() -> str:
+    """The table of docs/deployment.md."""
+    lines = []
+    for of_dev, row in zip(*map(rows, STAGES), strict=True):
+        if row.count or of_dev.count:
+            price, free = f"${row.price:.10f}".rstrip("0"), _count(row.free) if row.free else "none"
+            price = price if len(price.partition(".")[2]) > 1 else f"${row.price:.2f}"
+            link = f"[{row.source.page.split('/')[0]}]({row.source.url})"
+            seen = row.source.seen or "nothing"
+            lines.append(_line(row.what, _count(of_dev.count), _count(row.count), price, free, link, seen))
+    head = _line("in a month", *STAGES, "price of one", "free in an account", "page", "seen there")
+    return "".join([head, "|---|--:|--:|--:|--:|---|---|\n", *lines])
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _count(count: float) -> str:
-    return f"{count:,.2f}" if count < 1 else f"{count:,.0f}"
+    return f"{count:,.2f}" if 0 < count < 1 else f"{count:,.0f}"
 
 
 def _money(dollars: float) -> str:
-    return "< $0.01" if 0 < dollars < 0.005 else f"${dollars:.2f}"
+    return f"${dollars:.2f}" if dollars else ""
 
 
-def page() -> str:
-    """The README with today's table."""
-    text = README.read_text("utf-8")
-    before, _, rest = text.partition(START)
+PAGES: Final[Mapping[Path, Callable[[], str]]] = {ROOT / "README.md": short, ROOT / "docs/deployment.md": details}
+
+
+def page(path: Path) -> str:
+    """That page with today's table."""
+    before, _, rest = path.read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
-    return before + START + render() + END + after
+    return before + START + PAGES[path]() + END + after
 
 
 if __name__ == "__main__":
@@ -199,4 +250,5 @@ if __name__ == "__main__":
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    README.write_text(page(), "utf-8")
+    for page_path in PAGES:
+        page_path.write_text(page(page_path), "utf-8")

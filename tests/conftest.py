@@ -2,8 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.recorded_calls import Call, record
 
@@ -14,8 +18,18 @@ os.environ.update(
     POWERTOOLS_SERVICE_NAME="assistance",
     POWERTOOLS_METRICS_NAMESPACE="assistance",
 )
+# The CDK warns at every start about a Node out of support; the variable lists the versions to be quiet about.
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 os.environ.pop("AWS_PROFILE", None)
 os.environ.pop("AWS_ENDPOINT_URL", None)
+
+
+# No test asserts how long something takes: a busy machine is no failure.
+settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("timeless")
+
+WITH_MOTO: Final = {"cli", "faults", "integration"}
+POLICIES: Final = "test_policies.py"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,4 +42,17 @@ def recorded_calls() -> Iterator[set[Call]]:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What looks at the recorded calls comes after all that makes some."""
-    items.sort(key=lambda item: item.path.name == "test_policies.py")
+    items.sort(key=lambda item: item.path.name == POLICIES)
+
+
+class _Halves(LoadScopeScheduling):  # type: ignore[misc] # untyped
+    """Two processes share the tests: what records calls and looks at them stays in one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        return "with moto" if path.parent.name in WITH_MOTO or path.name == POLICIES else path.parent.name
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401
+    """Called by xdist, if it has a say."""
+    return _Halves(config, log)

@@ -41,6 +41,19 @@ sent for the request, and is brought again while our own record of the send is s
 | Reject | `reject` | as a permanent failure |
 | Delivery | | `confirmed_at` is stamped; the status stays |
 | Send, DeliveryDelay, Rendering Failure, Open, Click, Subscription | | nothing; the event destination asks for none |
+
+## A bot that is called back
+Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure>
+
+| code | kind | note |
+|---|---|---|
+| `http_410` | permanent | the bot wants no more of it |
+| `address_not_public` | permanent | one of its host's addresses is private; nothing was sent |
+| `http_429` | rate limited | at most half an hour, whatever `Retry-After` asks for |
+| `http_…` | transient | anything else but 2xx, redirects too; waits for `Retry-After` |
+| `dns_error`, `tls_error`, `connection_error` | transient | not there, or not who its name says; in doubt if sent |
+| `timeout`, `unexpected_answer` | transient, in doubt | within ten seconds no answer, or none in HTTP |
+| `callback_secret_unavailable` | transient | the secret can't be read, or holds no key of 24 to 64 bytes |
 """
 
 

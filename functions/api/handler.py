@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -24,6 +24,7 @@ from assistance.observability import logger
 from assistance.requests import Requests
 
 app = APIGatewayRestResolver()
+_UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
 @cache
@@ -41,6 +42,7 @@ def accept() -> Response[str]:
         topic=parsed.call.topic,
         description=parsed.call.description,
         created_at=timestamp(utc_now()),
+        callback_url=parsed.call.callback_url,
     )
     accepted = requests().accept(
         request, payload_hash=parsed.payload_hash, retention=timedelta(days=settings().retention_days)
@@ -53,7 +55,7 @@ def accept() -> Response[str]:
     headers = {"Location": f"assistance-requests/{request.id}"}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return _json(HTTPStatus.ACCEPTED, _summary(accepted.request, Status.ACCEPTED), headers)
+    return _json(HTTPStatus.ACCEPTED, accepted.request.summary(Status.ACCEPTED), headers)
 
 
 @app.get("/assistance-requests/<request_id>")
@@ -69,6 +71,23 @@ def show(request_id: str) -> Response[str]:
 def health() -> Response[str]:
     """Whether the API answers. Says nothing about the channels."""
     return _json(HTTPStatus.OK, {"status": "ok"})
+
+
+@app.get("/openapi.json")
+def openapi_document() -> Response[str]:
+    """The API's OpenAPI document."""
+    from api import reference  # noqa: PLC0415 # A bot's call does not wait for it.
+
+    return Response(HTTPStatus.OK, "application/json", reference.document(), headers=_UNCACHED)
+
+
+@app.get("/docs")
+def docs() -> Response[str]:
+    """The same document, for people."""
+    from api import reference  # noqa: PLC0415 # As above.
+
+    headers = {**_UNCACHED, "Content-Security-Policy": reference.SECURITY_POLICY}
+    return Response(HTTPStatus.OK, "text/html; charset=utf-8", reference.page(), headers=headers)
 
 
 @app.not_found
@@ -110,18 +129,8 @@ def _canonical(request_id: str) -> str:
         raise problems.not_found("assistance request") from None
 
 
-def _summary(request: AssistanceRequest, status: Status) -> dict[str, Any]:
-    return {
-        "id": request.id,
-        "topic": request.topic,
-        "status": status,
-        "created_at": request.created_at,
-        "links": {"self": f"/assistance-requests/{request.id}"},
-    }
-
-
 def _details(record: RequestRecord) -> dict[str, Any]:
-    summary = _summary(record.request, record.status)
+    summary = record.request.summary(record.status)
     if record.published_at:
         summary["published_at"] = record.published_at
     if record.fallback:

@@ -53,6 +53,14 @@ class Details(Summary):
     deliveries: list[Delivery]
 
 
+class Ended(BaseModel):
+    """What a callback says: how the request has ended, and when."""
+
+    type: Literal["assistance_request.delivered", "assistance_request.failed"]
+    timestamp: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    data: Summary
+
+
 class FieldError(BaseModel):
     """What is wrong with one field of the body (a JSON Pointer), or with one header."""
 
@@ -198,6 +206,33 @@ def _accept() -> Json:
             },
         },
         "responses": {"202": accepted, **_problems(_OF_A_POST)},
+        "callbacks": {"ended": {"{$request.body#/callback_url}": {"post": _call_back()}}},
+    }
+
+
+def _call_back() -> Json:
+    """https://spec.openapis.org/oas/v3.1.1.html#callback-object."""
+    signed = {
+        "webhook-id": "The same for every attempt at telling of this end.",
+        "webhook-timestamp": "When it was sent, in seconds since 1970.",
+        "webhook-signature": "By each key, separated by spaces: https://www.standardwebhooks.com.",
+    }
+    ended = {
+        "type": "assistance_request.delivered",
+        "timestamp": _NOW,
+        "data": _ACCEPTED | {"status": Status.DELIVERED},
+    }
+    return {
+        "operationId": "ended",
+        "summary": "The request has ended.",
+        "security": [],
+        "parameters": [{"name": name, "in": "header", **_header(says, required=True)} for name, says in signed.items()],
+        "requestBody": {"required": True, "content": {_JSON: {"schema": _ref("Ended"), "example": ended}}},
+        "responses": {
+            "2XX": {"description": "Taken: it does not come again, unless by mishap."},
+            "410": {"description": "It does not come again."},
+            "default": {"description": "It comes again, not before `Retry-After` has passed."},
+        },
     }
 
 
@@ -248,7 +283,10 @@ def _ref(name: str) -> Json:
 
 def _schemas() -> Json:
     _, made = models_json_schema(
-        [(Call, "validation"), *((model, "serialization") for model in (Summary, Details, ProblemDocument, Health))],
+        [
+            (Call, "validation"),
+            *((model, "serialization") for model in (Summary, Details, Ended, ProblemDocument, Health)),
+        ],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Schemas,
     )
@@ -259,6 +297,11 @@ def _schemas() -> Json:
                 member["format"] = "date-time"
     call, delivery = schemas["Call"]["properties"], schemas["Delivery"]
     call["topic"] = {**call["topic"], "description": "In any letter case."}
+    call["callback_url"] |= {
+        "format": "uri",
+        "description": "Where to say how the request has ended: https, port 443, a public host, no user name.",
+        "examples": ["https://bot.example.com/ended?conversation=42"],
+    }
     call["description"] |= {"pattern": _NOT_BLANK, "description": "White space at its ends does not count."}
     del delivery["properties"]["claimed_until"]
     delivery["required"].append("timeline")

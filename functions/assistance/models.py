@@ -1,13 +1,14 @@
 """The words of the domain as types: a request, its deliveries, and the status that follows from them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
-from assistance.routing import Channel, Topic
+from assistance.callback_url import CallbackUrl
+from assistance.routing import Channel, Lane, Topic
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
 
@@ -38,8 +39,9 @@ def _moment(value: str) -> str:
 
 
 class _Model(BaseModel):
-    # A validation error must not carry a customer's text into a log.
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    # A validation error must not carry a customer's text into a log. No function uses all models: each is built at its
+    # first use.
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Call(_Model):
@@ -49,6 +51,7 @@ class Call(_Model):
     description: Annotated[
         str, BeforeValidator(_strip), StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS)
     ]
+    callback_url: CallbackUrl | None = None
 
 
 class AssistanceRequest(_Model):
@@ -58,6 +61,17 @@ class AssistanceRequest(_Model):
     topic: Topic
     description: str
     created_at: Annotated[str, AfterValidator(_moment)]
+    callback_url: str | None = None
+
+    def summary(self, status: Status) -> dict[str, Any]:
+        """What the caller is told of it, without what the customer said."""
+        return {
+            "id": self.id,
+            "topic": self.topic,
+            "status": status,
+            "created_at": self.created_at,
+            "links": {"self": f"/assistance-requests/{self.id}"},
+        }
 
 
 class Fallback(_Model):
@@ -73,22 +87,29 @@ class Message(_Model):
 
     `version` rises when an older consumer could not read the message; unknown members are ignored, so new optional
     ones need no new version. `force` names an operator's decision to send what is already delivered once more.
+    `ended_at` makes it a callback: a delivery ended then, so the request may have. It carries no description.
     """
 
     version: Literal[1] = 1
     request: AssistanceRequest
     fallback: Fallback | None = None
     force: str | None = None
+    ended_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """A request that is to be published, and the channels to publish it to. `trace`: the header of the bot's call."""
+    """A request that is to be published, and the channels to publish it to. `trace`: the header of the bot's call.
+
+    `ended` says which delivery's end is to be published to the callback, and `ended_at` when that was.
+    """
 
     request: AssistanceRequest
-    channels: tuple[Channel, ...]
+    channels: tuple[Lane, ...]
     fallback: Fallback | None = None
-    trace: str | None = None
+    trace: str | None = field(default=None, compare=False)
+    ended: Channel | None = None
+    ended_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +118,20 @@ class Outgoing:
 
     `in_doubt` says that an earlier attempt may have reached the provider: where the provider can be asked, ask.
     `fallback` says why the request comes on this channel, if it is not its own. `force` names the operator's decision
-    to send once more what was delivered: an earlier message without it is another message.
+    to send once more what was delivered: an earlier message without it is another message. `refused_together`: the
+    provider has refused a message that held this request among others, so that it must go alone.
     """
 
     request: AssistanceRequest
     in_doubt: bool = False
     fallback: Fallback | None = None
     force: str | None = None
+    refused_together: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether it goes in a message of its own: that it has to, or that its reader must be told how it has come."""
+        return self.refused_together or bool(self.fallback or self.force)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +214,12 @@ class RequestRecord:
         ended = {delivery.channel for delivery in self.deliveries if delivery.ended}
         wanted = (*self.channels, self.fallback.channel) if self.fallback else self.channels
         return tuple(channel for channel in wanted if channel not in ended)
+
+    @property
+    def ended_at(self) -> str | None:
+        """When the request has come to its latest end, or None while it is on its way."""
+        ends = [delivery.failed_at or delivery.delivered_at or "" for delivery in self.deliveries if delivery.ended]
+        return None if self.pending else max(ends)
 
     def delivery(self, channel: Channel) -> Delivery | None:
         """The delivery on that channel, once it has been attempted."""

@@ -35,8 +35,8 @@ class Publisher:
     topic_arn: str
     requests: Requests
 
-    def publish(self, entries: Sequence[OutboxEntry]) -> set[str]:
-        """Publish the entries and mark those published. Returns the ids of the requests that could not be.
+    def publish(self, entries: Sequence[OutboxEntry]) -> set[OutboxEntry]:
+        """Publish the entries and mark those published. Returns those that could not be.
 
         One that is published but can't be marked counts as published: the reconciler publishes it again and marks it.
         """
@@ -48,7 +48,7 @@ class Publisher:
             for channel in entry.channels:
                 tally.add(Metric.PUBLISHED, channel=channel, topic=entry.request.topic)
         tally.emit()
-        return {entry.request.id for entry in entries} - {entry.request.id for entry in published}
+        return set(entries) - set(published)
 
     def _publish_batch(self, batch: Sequence[OutboxEntry]) -> list[OutboxEntry]:
         """Publish up to ten entries. Returns those that SNS took."""
@@ -76,7 +76,8 @@ class Publisher:
 def _body(entry: OutboxEntry) -> str:
     # Escaped to ASCII: SQS refuses some of the characters that a customer may type (U+FFFE, most control characters).
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-    return Message(request=entry.request, fallback=entry.fallback).model_dump_json(ensure_ascii=True)
+    message = Message(request=entry.request, fallback=entry.fallback, ended_at=entry.ended_at)
+    return message.model_dump_json(ensure_ascii=True)
 
 
 def _to_sns(entry_id: str, entry: OutboxEntry) -> "PublishBatchRequestEntryTypeDef":

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final, TypeAlias
 
 
 class Topic(StrEnum):
@@ -23,6 +24,18 @@ class Channel(StrEnum):
 
     SLACK = "slack"
     EMAIL = "email"
+
+
+class Callback(StrEnum):
+    """The way back to the bot. No route names it, and what becomes of it says nothing about the request."""
+
+    CALLBACK = "callback"
+
+
+CALLBACK: Final = Callback.CALLBACK
+Lane: TypeAlias = Channel | Callback
+"""What has a subscription, queues and a consumer of its own."""
+LANES: Final[tuple[Lane, ...]] = (*Channel, CALLBACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +91,11 @@ class RetryPolicy:
         return min(self.max_delay, self.first_delay * growth)
 
 
-RETRIES: Mapping[Channel, RetryPolicy] = MappingProxyType({channel: RetryPolicy() for channel in Channel})
-"""The limits of each channel. What the deployer chooses as context overrides them for all."""
+RETRIES: Mapping[Lane, RetryPolicy] = MappingProxyType(
+    {
+        **{channel: RetryPolicy() for channel in Channel},
+        # A bot may be down for a day: nobody waits for it, and no fallback does.
+        CALLBACK: RetryPolicy(attempts=12, max_delay=21_600),
+    }
+)
+"""The limits of each lane. What the deployer chooses as context overrides them for all."""

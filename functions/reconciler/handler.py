@@ -8,8 +8,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance import aws
@@ -22,8 +21,6 @@ from reconciler.ledger import Ledger, Report
 from reconciler.outbox import Outbox, Sweep
 from reconciler.settings import settings
 
-metrics = Metrics()
-
 
 @cache
 def requests() -> Requests:
@@ -34,7 +31,7 @@ def requests() -> Requests:
 @cache
 def outbox() -> Outbox:
     """The outbox of the deployed table."""
-    publisher = Publisher(aws.sns(), settings().topic_arn, requests())
+    publisher = Publisher(aws.when_used(aws.sns), settings().topic_arn, requests())
     return Outbox(requests(), publisher, timedelta(seconds=settings().grace_seconds))
 
 
@@ -43,7 +40,7 @@ def ledger() -> Ledger:
     """The ledger of the deployed table."""
     return Ledger(
         requests(),
-        aws.sqs(),
+        aws.when_used(aws.sqs),
         settings().queues,
         retention=timedelta(days=settings().retention_days),
         overdue=timedelta(seconds=settings().overdue_seconds),
@@ -63,6 +60,8 @@ def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
 
 def measure(sweep: Sweep, report: Report) -> None:
     """Emit what infra/monitoring.py watches, in CloudWatch's embedded metric format."""
+    # The process-wide `Metrics` keeps what it is told not to write, and writes it after a hundred runs.
+    metrics = EphemeralMetrics()
     metrics.add_metric("OldestUnpublishedAge", MetricUnit.Seconds, sweep.oldest_seconds)
     metrics.add_metric("OldestOpenAge", MetricUnit.Seconds, report.oldest_open_seconds)
     metrics.add_metric("OpenRequests", MetricUnit.Count, report.open)

@@ -15,8 +15,6 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from boto3.dynamodb.conditions import Key
-
 from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, epoch_ms, timestamp, utc_now
@@ -159,7 +157,10 @@ class Ledger:
         if until <= balance.until:
             return True
         new = self.requests.listed(
-            LEDGER_INDEX, LEDGER_SHARD, Key(CREATED_AT).between(balance.until or "0", _just_before(until))
+            LEDGER_INDEX,
+            LEDGER_SHARD,
+            f"{CREATED_AT} BETWEEN :since AND :until",
+            {":since": balance.until or "0", ":until": _just_before(until)},
         )
         taken = False
         for chunk in _chunks(new):
@@ -292,8 +293,7 @@ class Ledger:
         now = self.clock()
         delivery = record.delivery(channel)
         failure = Failure(
-            request_id=record.request.id,
-            topic=record.request.topic,
+            request=record.request,
             channel=channel,
             code=letter.reason,
             in_doubt=bool(delivery and (delivery.claimed_until or any(a.in_doubt for a in delivery.timeline))),

@@ -18,6 +18,23 @@ from assistance.failures import Kind
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
 """With these a consumer reads the token afresh, and tries once more if it has been replaced."""
 
+FOR_WHAT_IT_HOLDS: Final = frozenset(
+    {
+        "invalid_arguments",
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "invalid_metadata_format",
+        "invalid_metadata_schema",
+        "metadata_too_large",
+        "msg_blocks_too_long",
+        "msg_too_long",
+        "slack_connect_canvas_sharing_blocked",
+        "slack_connect_file_link_sharing_blocked",
+        "slack_connect_lists_sharing_blocked",
+    }
+)
+"""Refused for what the message holds: where that is several requests, perhaps for one of them, or for being several."""
+
 # What both methods can answer.
 _COMMON: Final[Mapping[str, Kind]] = MappingProxyType(
     {

@@ -1,13 +1,16 @@
 """What `assistance dead-letters` guarantees."""
 
 import json
+from inspect import signature
 
 import pytest
 
 from assistance import dead_letters
 from assistance.routing import Channel
 from cli import letters
-from tests.cli.conftest import Operator
+from cli.app import app
+from cli.dead_letters import app as group_app
+from tests.cli.steps import Operator
 
 SLACK = Channel.SLACK
 
@@ -194,3 +197,19 @@ def test_the_customers_text_is_shown_only_when_asked_for(operator: Operator) -> 
     assert document["request"]["id"] == request_id
     assert document["request"]["description"] == "Jane \x1b]0;Doe"
     assert [each["id"] for each in document["dead_letters"]] == [letter]
+
+
+def test_a_script_learns_what_was_done_and_what_was_not(operator: Operator) -> None:
+    operator.dead()
+    operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[Channel.SLACK], MessageBody="no json")
+    result = operator.run("dead-letters", "redrive", "--all", "--yes", "--json")
+    document = json.loads(result.stdout)
+    assert (document["redriven"], len(document["problems"]), result.exit_code) == (1, 1, 1)
+    assert operator.json("dead-letters", "discard", "--all", "--yes") == {"discarded": 1, "problems": []}
+    assert operator.json("dead-letters", "discard", "--all", "--yes") == {"discarded": 0, "problems": []}
+
+
+def test_every_command_takes_json() -> None:
+    commands = [command.callback for group in (app, group_app) for command in group.registered_commands]
+    lacking = [it.__name__ for it in commands if it and "json" not in signature(it).parameters]
+    assert lacking == []

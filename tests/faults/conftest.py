@@ -1,12 +1,14 @@
 """A world per module: moto and its clock are shared with nobody else."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import pytest
 
 from tests.faults.world import World, world
 
-COUNTS = pytest.StashKey[list[str]]()
+COUNT: Final = "fault points"
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +24,14 @@ def here(one_world: World) -> World:
 
 
 @pytest.fixture
-def counts(pytestconfig: pytest.Config) -> list[str]:
-    """Lines for the end of the test run."""
-    return pytestconfig.stash.setdefault(COUNTS, [])
+def count(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say something at the end of the test run."""
+    return functools.partial(record_property, COUNT)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    lines = config.stash.get(COUNTS, [])
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    passed = terminalreporter.getreports("passed")
+    lines = sorted(str(value) for report in passed for name, value in report.user_properties if name == COUNT)
     if lines:
         terminalreporter.section("fault points")
         for line in lines:

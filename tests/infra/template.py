@@ -23,13 +23,13 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
     # Its sender is production's, as when both share an account.
     "staging": {"stage": "staging", **REAL, "create_email_identity": "false"},
     "production": {"stage": "production", **REAL, "runbook_url": "https://company.io/assistance/operations.md"},
-    "local": {"local": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
+    "local": {"local": "true", "alarms": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
 }
 # What a deployer may add to any stage.
 EXTRAS: Mapping[str, Mapping[str, str]] = {
     "everything": {
         "stage": "production", **REAL, "access_logs": "account_role", "waf": "true", "quota_per_day": "10000",
-        "api_keys": "1,2",
+        "api_keys": "1,2", "api_reference": "true", "snap_start": "true",
     },
     "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
                 "alarms": "false"},
@@ -134,6 +134,25 @@ def target(reference: Properties) -> str:
     if "Ref" in reference:
         return str(reference["Ref"])
     return str(reference["Fn::GetAtt"][0])
+
+
+def text_of(value: Any) -> str:  # noqa: ANN401
+    """A value of the template, with `${logical id}` for what CloudFormation fills in."""
+    if isinstance(value, str):
+        return value
+    if "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return str(separator).join(text_of(part) for part in parts)
+    return f"${{{target(value)}}}"
+
+
+def graphs(template: Template) -> Iterator[tuple[str, list[str]]]:
+    """Every metric that a dashboard shows: the graph's title, and namespace, name and dimensions."""
+    for dashboard in template.all("AWS::CloudWatch::Dashboard").values():
+        for widget in json.loads(text_of(dashboard["DashboardBody"]))["widgets"]:
+            if widget["type"] == "metric":
+                for metric in widget["properties"]["metrics"]:
+                    yield widget["properties"]["title"], [part for part in metric if isinstance(part, str)]
 
 
 def as_list(value: object) -> list[Any]:

@@ -3,8 +3,11 @@
 import json
 from http import HTTPStatus
 
+import pytest
+
 from api import problems
-from tests.infra.template import Template, target
+from infra.config import InvalidConfig, load
+from tests.infra.template import Template, synthesized, target
 
 OURS = {
     problems.TYPE_PREFIX + problem.slug: problem
@@ -19,11 +22,18 @@ OURS = {
         problems.internal_error(),
     )
 }
+REFERENCE = {"openapi.json", "docs"}
 GATEWAYS_OWN = {problems.TYPE_PREFIX + slug for slug in ("forbidden", "too-many-requests", "bad-request")}
 
 
-def test_every_method_wants_a_key_and_a_plan_limits_what_it_may_do(template: Template) -> None:
-    assert all(method["ApiKeyRequired"] is True for method in template.all("AWS::ApiGateway::Method").values())
+def open_to_all(template: Template) -> set[str]:
+    resources = template.all("AWS::ApiGateway::Resource")
+    methods = template.all("AWS::ApiGateway::Method").values()
+    return {resources[target(it["ResourceId"])]["PathPart"] for it in methods if it["ApiKeyRequired"] is not True}
+
+
+def test_every_method_but_the_reference_wants_a_key_and_a_plan_limits_what_it_may_do(template: Template) -> None:
+    assert open_to_all(template) <= REFERENCE
     (stage,) = template.all("AWS::ApiGateway::Stage")
     (plan,) = template.all("AWS::ApiGateway::UsagePlan")
     (key,) = template.all("AWS::ApiGateway::ApiKey")
@@ -33,6 +43,19 @@ def test_every_method_wants_a_key_and_a_plan_limits_what_it_may_do(template: Tem
     assert usage["Throttle"]["BurstLimit"] >= 1
     link = template.only("AWS::ApiGateway::UsagePlanKey")
     assert (target(link["KeyId"]), target(link["UsagePlanId"])) == (key, plan)
+
+
+def test_production_serves_its_reference_only_when_told_to(dev: Template, production: Template) -> None:
+    assert open_to_all(dev) == REFERENCE == open_to_all(synthesized("everything"))
+    assert not open_to_all(production)
+
+
+def test_who_reads_the_reference_takes_no_call_from_a_bot(dev: Template) -> None:
+    limits = dev.only("AWS::ApiGateway::Stage")["MethodSettings"]
+    of_all, *others = sorted(limits, key=lambda it: str(it["ResourcePath"]))
+    assert of_all["ResourcePath"] == "/*"
+    assert {it["ResourcePath"].removeprefix("/~1") for it in others} == REFERENCE
+    assert all(10 * it["ThrottlingRateLimit"] <= of_all["ThrottlingRateLimit"] for it in others)
 
 
 def test_what_the_gateway_answers_by_itself_is_a_problem_in_the_api_s_words(template: Template) -> None:
@@ -65,3 +88,29 @@ def test_who_has_used_up_a_quota_of_a_day_is_not_told_to_repeat_at_once(template
 
 def test_nothing_account_wide_is_set(template: Template) -> None:
     assert not template.all("AWS::ApiGateway::Account")
+
+
+def test_a_snapshot_is_taken_only_where_the_deployer_wants_it(template: Template) -> None:
+    assert not any("SnapStart" in function for function in template.all("AWS::Lambda::Function").values())
+    assert not template.all("AWS::Lambda::Version")
+
+
+def test_with_snap_start_the_gateway_calls_the_version_of_which_there_is_a_snapshot() -> None:
+    template = synthesized("everything")
+    name, function = template.function("api")
+    assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert [f for f in template.all("AWS::Lambda::Function").values() if "SnapStart" in f] == [function]
+    (alias,) = template.all("AWS::Lambda::Alias")
+    properties = template.only("AWS::Lambda::Alias")
+    (version,) = template.all("AWS::Lambda::Version")
+    assert (target(properties["FunctionName"]), target(properties["FunctionVersion"])) == (name, version)
+    for method in template.all("AWS::ApiGateway::Method").values():
+        assert {"Ref": alias} in method["Integration"]["Uri"]["Fn::Join"][1]
+    callers = [p for p in template.all("AWS::Lambda::Permission").values() if "apigateway" in p["Principal"]]
+    assert callers
+    assert all(p["FunctionName"] == {"Ref": alias} for p in callers), "nobody may call what has no snapshot"
+
+
+def test_snap_start_wants_a_python_of_which_lambda_takes_snapshots() -> None:
+    with pytest.raises(InvalidConfig, match="snap_start needs python_version"):
+        load({"snap_start": "true", "python_version": "3.11"}.get, {})

@@ -81,11 +81,22 @@ def test_the_consumer_is_told_its_own_queues(template: Template, channel: Channe
     )
 
 
-def test_a_message_stays_hidden_for_six_time_outs_of_its_consumer(template: Template, channel: Channel) -> None:
+def test_a_message_stays_hidden_for_six_time_outs_of_its_consumer_and_the_window(
+    template: Template, channel: Channel
+) -> None:
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
     _, function = template.function(f"{channel}_consumer")
     queue = template.all("AWS::SQS::Queue")[queue_of(template, channel)]
-    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+    window = template.event_source(f"{channel}_consumer").get("MaximumBatchingWindowInSeconds", 0)
+    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"] + window
+
+
+def test_a_batch_of_more_than_one_receive_is_given_the_time_to_gather(template: Template, channel: Channel) -> None:
+    # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+    source = template.event_source(f"{channel}_consumer")
+    assert source["BatchSize"] <= 10 or source["MaximumBatchingWindowInSeconds"] >= 1
+    # Its bodies, escaped, fit into one invocation: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    assert source["BatchSize"] * 48_000 < 6_000_000
 
 
 def test_only_failed_records_return_and_no_channel_takes_all_concurrency(template: Template, channel: Channel) -> None:

@@ -84,6 +84,13 @@ def test_other_tools_keep_their_keys() -> None:
     assert loaded({"aws:cdk:bundling-stacks": [], "@aws-cdk/core:x": True, "acme_cost_centre": "42"}) == Config()
 
 
+@pytest.mark.parametrize(("stage", "watched"), [("dev", False), ("staging", True), ("production", True)])
+def test_alarms_are_a_matter_of_the_stage_until_the_deployer_says_otherwise(stage: str, *, watched: bool) -> None:
+    assert loaded({"stage": stage, **REAL}).watched is watched
+    assert loaded({"stage": stage, **REAL, "alarms": "true"}).watched is True
+    assert loaded({"stage": stage, **REAL, "alarms": "false"}).watched is False
+
+
 def test_a_laptop_may_use_example_addresses_and_plain_http() -> None:
     assert loaded({"local": "true", "stage": "production", "slack_api_url": "http://127.0.0.1:1/api/"}).local
 

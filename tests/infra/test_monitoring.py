@@ -1,6 +1,5 @@
 """Alarms that can go off, on metrics that exist, and that somebody is told of once and knows what to do about."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
@@ -12,18 +11,25 @@ import pytest
 from typer.main import get_command
 
 from assistance.metrics import Metric
-from assistance.routing import Channel, Topic
+from assistance.routing import LANES, Channel, Topic
 from cli.app import app as cli
 from infra.dashboard import topics_of
 from local.slack_server import SlackServer
 from tests.emf import Series, emitted
-from tests.infra.template import REAL, VARIANTS, Properties, Template, synthesized, target
-from tests.integration.cloud import Cloud, cloud
-from tests.integration.conftest import forget
-from tests.integration.test_email_feedback import feedback
+from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
+from tests.integration.cloud import Cloud, cloud, forget
+from tests.integration.steps import feedback
+from tests.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
+WATCHED = [variant for variant in VARIANTS if variant != "dev"]
 RUNBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module", params=WATCHED)
+def template(request: pytest.FixtureRequest) -> Template:
+    """A stage that somebody looks at."""
+    return synthesized(request.param)
 
 
 class Documented(NamedTuple):
@@ -86,16 +92,6 @@ class Watched(NamedTuple):
     dimensions: frozenset[tuple[str, str]]
 
 
-def text_of(value: Any) -> str:  # noqa: ANN401
-    """A value of the template, with `${logical id}` for what CloudFormation fills in."""
-    if isinstance(value, str):
-        return value
-    if "Fn::Join" in value:
-        separator, parts = value["Fn::Join"]
-        return str(separator).join(text_of(part) for part in parts)
-    return f"${{{target(value)}}}"
-
-
 def called(logical_id: str) -> str:
     """The name of an alarm or a page, without what the CDK adds to make a logical id of it."""
     return re.sub(r"^Monitoring(.*).{8}$", r"\1", logical_id)
@@ -103,14 +99,6 @@ def called(logical_id: str) -> str:
 
 def alarms(template: Template) -> dict[str, Properties]:
     return template.all("AWS::CloudWatch::Alarm")
-
-
-def graphs(template: Template) -> Iterator[tuple[str, list[Any]]]:
-    dashboard = json.loads(text_of(template.only("AWS::CloudWatch::Dashboard")["DashboardBody"]))
-    for widget in dashboard["widgets"]:
-        if widget["type"] == "metric":
-            for metric in widget["properties"]["metrics"]:
-                yield widget["properties"]["title"], [part for part in metric if isinstance(part, str)]
 
 
 def watched(template: Template) -> Iterator[Watched]:
@@ -122,43 +110,48 @@ def watched(template: Template) -> Iterator[Watched]:
 
 
 def all_the_way(running: Cloud) -> None:
-    """From the outbox to the channels, and by the fallback if need be."""
-    for _ in Channel:
+    """From the outbox to the channels, by the fallback if need be, and back to the bot."""
+    for _ in LANES:
         running.produce()
-        for channel in Channel:
+        for channel in LANES:
             running.consume_until_quiet(channel)
 
 
 @pytest.fixture(scope="module")
 def ours() -> set[Series]:
     """What the real handlers emit in the life of a few requests."""
-    dev = synthesized("dev")
+    staging = synthesized("staging")
     namespaces = {
         function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
-        for function in dev.all("AWS::Lambda::Function").values()
+        for function in staging.all("AWS::Lambda::Function").values()
     }
     with (
         pytest.MonkeyPatch.context() as patch,
         redirect_stdout(StringIO()) as log,
         SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
+        Receiver() as bot,
         cloud(slack.url) as running,
     ):
-        _, reconciler = dev.function("reconciler")
+        _, reconciler = staging.function("reconciler")
         for name, value in running.environment.items():
             patch.setenv(name, value)
         patch.setenv("POWERTOOLS_METRICS_NAMESPACE", *namespaces)
         patch.setenv("POWERTOOLS_SERVICE_NAME", reconciler["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"])
         forget()
-        for fault in ("none", "status"):
+        for fault, callback in (("none", bot.url), ("status", "http://127.0.0.1:1/")):
             slack.fail(fault, status=503)
             for topic in Topic:
                 running.post(topic, Idempotency_Key=f"{topic} {fault}")
                 request_id = running.post(topic, Idempotency_Key=f"{topic} {fault}")
+                running.post(topic, callback_url=callback)
                 all_the_way(running)
                 reached = {each["channel"]: each["status"] for each in running.show(request_id)["deliveries"]}
                 if reached.get("email") == "delivered":
                     feedback(running, "bounce", request_id)
                 all_the_way(running)
+        # Given up by the consumer, as a bounce is not.
+        running.sqs.send_message(QueueUrl=running.queues[Channel.EMAIL], MessageBody="not ours")
+        running.consume_until_quiet(Channel.EMAIL)
         running.reconcile()
     return set(emitted(log.getvalue()))
 
@@ -184,16 +177,18 @@ def named(template: Template, kind: str) -> set[str]:
 
 
 def test_what_we_emit_is_watched(ours: set[Series]) -> None:
-    dev = synthesized("dev")
-    assert {series.namespace for series in ours} == {dev.stack_name}
+    staging = synthesized("staging")
+    assert {series.namespace for series in ours} == {staging.stack_name}
     assert {series.name for series in ours} >= set(Metric)
-    looked_at = {(metric.name, metric.dimensions) for metric in watched(dev) if metric.namespace == dev.stack_name}
+    looked_at = {
+        (metric.name, metric.dimensions) for metric in watched(staging) if metric.namespace == staging.stack_name
+    }
     assert {(series.name, series.dimensions) for series in ours} == looked_at
 
 
 def test_the_dashboard_has_a_row_for_every_channel_and_what_its_topics_count(template: Template) -> None:
     shown = {(title, tuple(parts)) for title, parts in graphs(template)}
-    for channel in Channel:
+    for channel in LANES:
         for topic in topics_of(channel):
             wanted = ("channel", str(channel), "topic", str(topic))
             names = {parts[1] for title, parts in shown if title.startswith(f"{channel}: ") and parts[2:] == wanted}
@@ -277,10 +272,18 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
         (["SlackDeliveriesFailed", "SlackOldestPendingAge", "SlackDeadLetters", "OldestOpenAge"], "SlackNotDelivering"),
         (["EmailDeliveriesFailed", "EmailDeadLetters", "EmailConsumerErrors"], "EmailNotDelivering"),
         (["ApiRefusalRate"], "RequestsNotAccepted"),
+        (["EmailDeadLetters"], "LettersWaiting"),
         (["SlackDeadLetters", "EmailFeedbackFailures"], "LettersWaiting"),
         (["OldestUnpublishedAge", "StreamProducerErrors", "OldestOpenAge", "StreamFailures"], "RequestsNotPublished"),
     ],
-    ids=["Slack is down", "SES is down", "no key is valid", "nothing is, any more", "SNS is down"],
+    ids=[
+        "Slack is down",
+        "SES is down",
+        "no key is valid",
+        "an address bounces",
+        "nothing is, any more",
+        "SNS is down",
+    ],
 )
 def test_one_outage_pages_once(template: Template, outage: list[str], page: str) -> None:
     assert on(template, *outage) == {page}
@@ -301,7 +304,7 @@ def test_an_outage_of_the_table_pages_for_each_thing_that_it_stops(template: Tem
     }  # fmt: skip
 
 
-# What can be on for days for a reason of its own: a bug, a bounce every quarter of an hour.
+# What can be on for days for a reason of its own: a bug in one call of twenty, a channel that was archived.
 LASTING = ("ApiErrorRate", "ApiRefusalRate", "EmailDeliveriesFailed", "SlackDeliveriesFailed")
 
 
@@ -378,20 +381,20 @@ def test_every_alarm_has_its_section_and_every_section_its_alarm(template: Templ
 def test_the_link_leads_where_the_deployer_says_and_to_the_repository_otherwise() -> None:
     wanted = VARIANTS["production"]["runbook_url"]
     assert {page for page, _ in links(synthesized("production"))} == {wanted}
-    ((page,),) = [{page for page, _ in links(synthesized("dev"))}]
+    ((page,),) = [{page for page, _ in links(synthesized("staging"))}]
     assert (ROOT / page).is_file()
 
 
 def test_the_runbook_names_every_page_and_every_metric() -> None:
-    dev = synthesized("dev")
-    for name in pages(dev):
+    staging = synthesized("staging")
+    for name in pages(staging):
         assert f"`{called(name)}`" in RUNBOOK
-    assert all(f"`{metric.name}`" in RUNBOOK for metric in watched(dev) if metric.namespace == dev.stack_name)
+    assert all(f"`{metric.name}`" in RUNBOOK for metric in watched(staging) if metric.namespace == staging.stack_name)
 
 
 def test_the_commands_that_the_runbook_and_the_alarms_name_exist() -> None:
-    dev = synthesized("dev")
-    says = " ".join([RUNBOOK, *(alarm["AlarmDescription"] for alarm in alarms(dev).values())])
+    staging = synthesized("staging")
+    says = " ".join([RUNBOOK, *(alarm["AlarmDescription"] for alarm in alarms(staging).values())])
     named_there = re.findall(r"[`']assistance ([a-z-]+)(?: ([a-z-]+))?", says)
     assert named_there
     for first, second in named_there:
@@ -400,6 +403,10 @@ def test_the_commands_that_the_runbook_and_the_alarms_name_exist() -> None:
             assert second in command.commands
 
 
-def test_a_stage_may_do_without_alarms() -> None:
-    kinds = {resource["Type"] for resource in synthesized("nothing").resources.values()}
-    assert not {kind for kind in kinds if kind.startswith("AWS::CloudWatch::")}
+@pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
+def test_what_nobody_looks_at_is_neither_there_nor_measured(variant: str) -> None:
+    template = synthesized(variant)
+    looked_at = variant not in {"dev", "nothing"}
+    assert ("AWS::CloudWatch" in str({resource["Type"] for resource in template.resources.values()})) is looked_at
+    for function in template.all("AWS::Lambda::Function").values():
+        assert ("POWERTOOLS_METRICS_DISABLED" not in function["Environment"]["Variables"]) is looked_at

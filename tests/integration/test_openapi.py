@@ -1,6 +1,7 @@
 """The OpenAPI document says what the API does."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -11,11 +12,12 @@ from openapi_spec_validator import validate
 
 from api import openapi, problems
 from api.problems import TYPE_PREFIX, Problem
-from assistance.routing import Channel
+from assistance.routing import CALLBACK, Channel
 from infra.api import _RESPONSES
 from local.deploy import ROOT
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud
+from tests.receiver import Receiver
 
 COMMITTED = ROOT / "docs" / "openapi.json"
 DOCUMENT = openapi.document()
@@ -56,6 +58,21 @@ def test_every_example_conforms_to_its_schema() -> None:
             for example in json.loads(json.dumps(examples)):
                 conforms(example, content["schema"]["$ref"].rpartition("/")[2])
                 assert example.get("status") == int(status) or int(status) < 400
+
+
+def test_a_callback_is_documented_as_it_comes(stack: Cloud) -> None:
+    (operation,) = DOCUMENT["paths"]["/assistance-requests"]["post"]["callbacks"]["ended"].values()
+    documented = operation["post"]
+    conforms(json.loads(json.dumps(documented["requestBody"]["content"]["application/json"]["example"])), "Ended")
+    with Receiver() as bot:
+        stack.post("sales", callback_url=bot.url)
+        stack.produce()
+        stack.consume(Channel.SLACK)
+        stack.produce()
+        stack.consume(CALLBACK)
+        [call] = bot.calls
+    conforms(json.loads(call.body), "Ended")
+    assert {parameter["name"] for parameter in documented["parameters"]} <= set(call.headers)
 
 
 def test_every_problem_that_the_api_or_its_gateway_can_answer_is_documented() -> None:
@@ -113,3 +130,15 @@ def test_what_a_post_is_answered_conforms(stack: Cloud, body: str, headers: dict
 def test_the_handler_does_not_load_the_document() -> None:
     program = "import sys, api.handler; assert 'api.openapi' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT / "functions", check=True)
+
+
+def test_the_reference_is_served_and_loads_nothing_from_elsewhere(stack: Cloud) -> None:
+    served = stack.fetch("/openapi.json")
+    assert served["headers"]["Content-Type"] == "application/json"
+    document = json.loads(served["body"])
+    assert document == {**DOCUMENT, "servers": [{"url": "."}]}
+    page = stack.fetch("/docs")
+    assert page["headers"]["Content-Type"].startswith("text/html")
+    assert 'url: "openapi.json"' in page["body"]
+    assert "default-src 'none'" in page["headers"]["Content-Security-Policy"]
+    assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=", page["body"][: page["body"].index("<script>")])

@@ -1,0 +1,187 @@
+"""`assistance doctor`: is everything there that a deployment leaves to people, and what to do where it is not."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from assistance.aws import AWS_ERRORS, error_code
+from assistance.dead_letters import depth
+from cli.errors import explained
+from cli.stack import Stack
+
+_HISTORY: Final = frozenset({"channels:history", "groups:history"})
+# By Slack's error code: https://docs.slack.dev/reference/methods/conversations.history#errors
+_CHANNEL_ADVICE: Final = {
+    "channel_not_found": "set the context key slack_channel to the channel's id (C…), and invite the bot",
+    "not_in_channel": "invite the bot: /invite @bot in the channel",
+    "missing_scope": "add the scope channels:history (groups:history for a private channel), and install the app again",
+}
+_SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
+_STORE_IT: Final = (
+    "store the bot's token (xoxb-…): aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
+)
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check has found, and what to do if it is wrong."""
+
+    check: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def _finding(check: str, holds: bool, found: str, advice: str) -> Finding:  # noqa: FBT001
+    return Finding(check, State.OK if holds else State.WRONG, found, "" if holds else advice)
+
+
+def examine(stack: Stack) -> Iterator[Finding]:
+    """Check everything, one after the other. What can't be looked at is `unknown`, and stops nothing."""
+    for name, check in _CHECKS:
+        try:
+            yield from check(stack)
+        except AWS_ERRORS as error:
+            yield Finding(name, State.UNKNOWN, "could not look", explained(error))
+
+
+def _slack(stack: Stack) -> Iterator[Finding]:
+    settings = stack.environment("slack_consumer")
+    secret = settings["SLACK_TOKEN_SECRET"]
+    advice = _STORE_IT.format(secret=secret)
+    try:
+        token = stack.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
+    except ClientError as error:
+        # A secret that exists but has no value:
+        # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
+        if error_code(error) != "ResourceNotFoundException":
+            raise
+        yield Finding("Slack token", State.WRONG, "the secret has no value", advice)
+        return
+    client = WebClient(token.strip(), base_url=settings["SLACK_API_URL"], timeout=10)
+    try:
+        headers = {name.lower(): value for name, value in client.auth_test().headers.items()}
+    except SlackApiError as error:
+        yield Finding("Slack token", State.WRONG, _code(error), advice)
+        return
+    except (SlackClientError, OSError) as error:
+        yield Finding("Slack token", State.UNKNOWN, type(error).__name__, "no answer from Slack: check the network")
+        return
+    yield Finding("Slack token", State.OK, "accepted")
+    if "x-oauth-scopes" in headers:
+        scopes = {scope.strip() for scope in headers["x-oauth-scopes"].split(",")}
+        missing = [*({"chat:write"} - scopes), *([] if _HISTORY & scopes else ["channels:history or groups:history"])]
+        advice = "add them under OAuth & Permissions, and install the app again"
+        yield _finding("Slack scopes", not missing, f"missing: {', '.join(missing)}" if missing else "all", advice)
+    yield _channel(client, settings["SLACK_CHANNEL"])
+
+
+def _channel(client: WebClient, channel: str) -> Finding:
+    try:
+        client.conversations_history(channel=channel, limit=1)
+    except SlackApiError as error:
+        code = _code(error)
+        advice = _CHANNEL_ADVICE.get(code, "see docs/failures.md for what the code means")
+        return Finding("Slack channel", State.WRONG, f"{channel}: {code}", advice)
+    except (SlackClientError, OSError) as error:
+        return Finding("Slack channel", State.UNKNOWN, type(error).__name__, "no answer from Slack: run this again")
+    return Finding("Slack channel", State.OK, f"{channel} can be read")
+
+
+def _code(error: SlackApiError) -> str:
+    return str(error.response.get("error", "unknown_error"))
+
+
+def _email_account(stack: Stack) -> Iterator[Finding]:
+    account = stack.client("sesv2").get_account()
+    if not account["SendingEnabled"]:
+        yield Finding(
+            "SES account", State.WRONG, "sending is paused", "SES has mailed the reason to the account's owner"
+        )
+    else:
+        advice = f"request production access, or verify each recipient: {_SANDBOX}"
+        free = account["ProductionAccessEnabled"]
+        yield _finding("SES account", free, "out of the sandbox" if free else "in the sandbox", advice)
+
+
+def _email_sender(stack: Stack) -> Iterator[Finding]:
+    sender = stack.environment("email_consumer")["EMAIL_SENDER"]
+    ses = stack.client("sesv2")
+    verified = False
+    # An address may send if it is verified itself, or its domain is.
+    for identity in (sender, sender.rpartition("@")[2]):
+        try:
+            verified |= bool(ses.get_email_identity(EmailIdentity=identity)["VerifiedForSendingStatus"])
+        except ClientError as error:
+            if error_code(error) != "NotFoundException":
+                raise
+    advice = "follow the link that SES mailed to it; 'aws sesv2 create-email-identity' sends a new one"
+    yield _finding("SES sender", verified, f"{sender} is {'' if verified else 'not '}verified", advice)
+
+
+def _subscriptions(stack: Stack) -> Iterator[Finding]:
+    pending = [
+        it["Endpoint"] for it in _subscribed(stack, "TopicArn") if it["SubscriptionArn"] == "PendingConfirmation"
+    ]
+    advice = "deploy the stack again"
+    yield _finding("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
+    if "OperatorTopicArn" not in stack.outputs:
+        yield Finding("Alarms", State.OK, "this stage has none, by its context key alarms")
+        return
+    operators = _subscribed(stack, "OperatorTopicArn")
+    pending = [it["Endpoint"] for it in operators if it["SubscriptionArn"] == "PendingConfirmation"]
+    if not operators:
+        yield Finding("Alarms", State.WRONG, "nobody gets them", "set the context key operator_email, and deploy")
+    else:
+        found = f"not confirmed: {', '.join(pending)}" if pending else "confirmed"
+        yield _finding("Alarms", not pending, found, "follow the link that SNS mailed there")
+
+
+def _subscribed(stack: Stack, output: str) -> list[Any]:
+    pages = stack.client("sns").get_paginator("list_subscriptions_by_topic")
+    return [it for page in pages.paginate(TopicArn=stack.output(output)) for it in page["Subscriptions"]]
+
+
+def _schedule(stack: Stack) -> Iterator[Finding]:
+    for name in stack.resources("AWS::Scheduler::Schedule").values():
+        state = stack.client("scheduler").get_schedule(Name=name)["State"]
+        advice = f"enable it: aws scheduler update-schedule, or deploy again (its name is {name})"
+        yield _finding("Reconciler's schedule", state == "ENABLED", state.lower(), advice)
+
+
+def _event_sources(stack: Stack) -> Iterator[Finding]:
+    client = stack.client("lambda")
+    for logical_id, uuid in sorted(stack.resources("AWS::Lambda::EventSourceMapping").items()):
+        source = client.get_event_source_mapping(UUID=uuid)
+        advice = f"aws lambda update-event-source-mapping --uuid {uuid} --enabled"
+        function = source["FunctionArn"].rpartition(":")[2] if "FunctionArn" in source else logical_id
+        yield _finding(f"Event source of {function}", source["State"] == "Enabled", source["State"].lower(), advice)
+
+
+def _dead_letters(stack: Stack) -> Iterator[Finding]:
+    letters = sum(depth(stack.sqs(), queue.url).total for queue in stack.dlqs())
+    yield _finding("Dead letters", not letters, str(letters or "none"), "see 'assistance dead-letters list'")
+
+
+_CHECKS: Final[tuple[tuple[str, Callable[[Stack], Iterator[Finding]]], ...]] = (
+    ("Slack", _slack),
+    ("SES account", _email_account),
+    ("SES sender", _email_sender),
+    ("Subscriptions", _subscriptions),
+    ("Reconciler's schedule", _schedule),
+    ("Event sources", _event_sources),
+    ("Dead letters", _dead_letters),
+)

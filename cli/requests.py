@@ -1,0 +1,111 @@
+"""`assistance send`, `watch` and `list`: requests, as a bot makes them and as they travel."""
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from itertools import islice
+from typing import Any, Final
+from urllib.error import HTTPError, URLError
+
+from assistance.clock import timestamp
+from assistance.models import RequestRecord, Status
+from assistance.requests import Requests
+from assistance.routing import Topic
+from assistance.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY
+from cli.errors import Failure
+from cli.stack import Stack
+
+_TIMEOUT_SECONDS: Final = 30
+_SIDE_BY_SIDE: Final = 10
+
+
+def send(stack: Stack, topic: Topic, description: str, key: str) -> dict[str, Any]:
+    """Call the API as a bot does; what it accepted. Raises `Failure`."""
+    call = urllib.request.Request(  # noqa: S310 # the stack's own address
+        f"{stack.output('ApiUrl')}/assistance-requests",
+        json.dumps({"topic": topic, "description": description}).encode(),
+        {"Content-Type": "application/json", "x-api-key": stack.api_key(), "Idempotency-Key": key},
+    )
+    repeat = f"repeat it with --idempotency-key {key}, and it is accepted once"
+    try:
+        with urllib.request.urlopen(call, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 # as above
+            accepted: dict[str, Any] = json.load(answer)
+            return accepted
+    except HTTPError as error:
+        passes = error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code == HTTPStatus.TOO_MANY_REQUESTS
+        raise Failure(f"the API answered {error.code}: {_detail(error)}{f'; {repeat}' if passes else ''}") from error
+    except (URLError, OSError) as error:
+        raise Failure(f"no answer from the API ({type(error).__name__}): {repeat}") from error
+
+
+def _detail(error: HTTPError) -> str:
+    try:
+        problem = json.load(error)
+        wrong = [
+            f"{each.get('pointer', each.get('header', ''))}: {each['detail']}" for each in problem.get("errors", [])
+        ]
+        return "; ".join(wrong) or str(problem["detail"]).rstrip(".")
+    except (ValueError, KeyError):
+        return "no reason given"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that became of a request. `channel` is none for what concerns all of it."""
+
+    at: str
+    what: str
+    channel: str | None = None
+    error: str | None = None
+    in_doubt: bool = False
+
+
+def watched(read: Callable[[], RequestRecord], pause: Callable[[], bool]) -> Iterator[Step]:
+    """Every step of a request, as it becomes known, until it has ended. `pause` says whether to look again."""
+    seen: set[Step] = set()
+    while True:
+        record = read()
+        for step in sorted(_steps(record) - seen, key=lambda step: step.at):
+            seen.add(step)
+            yield step
+        if not record.pending or not pause():
+            return
+
+
+def _steps(record: RequestRecord) -> set[Step]:
+    steps = {Step(record.request.created_at, Status.ACCEPTED)}
+    if record.published_at:
+        steps.add(Step(record.published_at, Status.PUBLISHED))
+    for delivery in record.deliveries:
+        steps |= {
+            Step(attempt.at, attempt.outcome, delivery.channel, attempt.error, attempt.in_doubt)
+            for attempt in delivery.timeline
+        }
+    return steps
+
+
+def listed(
+    requests: Requests, *, since: datetime, before: datetime, statuses: frozenset[Status], limit: int
+) -> list[RequestRecord]:
+    """The newest requests of that time that have one of these statuses, newest first; all of them if it names none.
+
+    A request that has just been accepted may be missing: the index follows its table, usually within a second.
+    """
+    between = {":since": timestamp(since), ":before": timestamp(before - timedelta(milliseconds=1))}
+    found = requests.listed(LEDGER_INDEX, LEDGER_SHARD, f"{CREATED_AT} BETWEEN :since AND :before", between)
+    ids = [str(item[PARTITION_KEY]) for item in found]
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+
+        def matching() -> Iterator[RequestRecord]:
+            newest_first = iter(reversed(ids))
+            # No more is read than it takes to find as many as are wanted.
+            while chunk := list(islice(newest_first, max(limit, _SIDE_BY_SIDE))):
+                for record in pool.map(requests.get, chunk):
+                    if record and (not statuses or record.status in statuses):
+                        yield record
+
+        return list(islice(matching(), limit))

@@ -1,0 +1,112 @@
+"""What `assistance doctor` finds, and what it says is to be done."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from cli.stack import Stack
+from local.slack_server import SlackError
+from tests.cli.steps import Operator
+
+ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
+
+
+@pytest.fixture(autouse=True)
+def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the functions are told, and a stack that moto could not deploy."""
+    variables = dict(operator.cloud.environment)
+    monkeypatch.setattr(Stack, "environment", lambda *_: variables)
+    monkeypatch.setattr(Stack, "resources", lambda *_: {})
+    output = Stack.output
+    monkeypatch.setattr(Stack, "output", lambda *it: variables["TOPIC_ARN"] if it[1] == "TopicArn" else output(*it))
+    return variables
+
+
+@pytest.fixture(autouse=True)
+def account(operator: Operator) -> dict[str, bool]:
+    """What SES says of the account, which moto doesn't know."""
+    state = dict(ACCOUNT)
+    operator.session.events.register(
+        "before-call.sesv2.GetAccount", lambda **_: (SimpleNamespace(status_code=200), state)
+    )
+    return state
+
+
+def found(operator: Operator) -> dict[str, tuple[str, str]]:
+    """State and advice by check."""
+    result = operator.run("doctor", "--json")
+    return {finding["check"]: (finding["state"], finding["advice"]) for finding in json.loads(result.stdout)}
+
+
+def test_what_is_in_order_is_said_to_be(operator: Operator) -> None:
+    findings = found(operator)
+    in_order = {"Slack token", "Slack channel", "Channels' subscriptions", "Alarms", "Dead letters"}
+    assert {check for check, (state, advice) in findings.items() if state == "ok" and not advice} >= in_order
+
+
+@pytest.mark.parametrize(
+    ("code", "check", "advice"),
+    [
+        ("invalid_auth", "Slack token", "put-secret-value"),
+        ("not_in_channel", "Slack channel", "/invite"),
+        ("missing_scope", "Slack channel", "channels:history"),
+        ("channel_not_found", "Slack channel", "slack_channel"),
+    ],
+)
+def test_what_slack_says_becomes_advice(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, code: str, check: str, advice: str
+) -> None:
+    if check == "Slack token":
+        operator.slack.fail("error", error=code)
+    else:
+        answer = operator.slack.workspace.call
+
+        def call(method: str, token: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+            if method == "conversations.history":
+                raise SlackError(code)
+            return answer(method, token, arguments)
+
+        monkeypatch.setattr(operator.slack.workspace, "call", call)
+    state, said = found(operator)[check]
+    assert (state, advice in said) == ("wrong", True)
+
+
+def test_a_secret_without_a_value_a_sender_unknown_to_ses_and_a_dead_letter_are_found(
+    operator: Operator, deployed: dict[str, str]
+) -> None:
+    secrets = operator.session.client("secretsmanager")
+    deployed["SLACK_TOKEN_SECRET"] = secrets.create_secret(Name="empty")["ARN"]
+    deployed["EMAIL_SENDER"] = "unknown@elsewhere.example"
+    operator.dead()
+    findings = found(operator)
+    assert "put-secret-value" in findings["Slack token"][1]
+    assert (findings["SES sender"][0], findings["Dead letters"][0]) == ("wrong", "wrong")
+    assert operator.run("doctor").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("lacking", "advice"), [("ProductionAccessEnabled", "production access"), ("SendingEnabled", "mailed")]
+)
+def test_an_account_that_may_not_send_to_everybody_is_told_from_one_that_may(
+    operator: Operator, account: dict[str, bool], lacking: str, advice: str
+) -> None:
+    assert found(operator)["SES account"] == ("ok", "")
+    account[lacking] = False
+    state, said = found(operator)["SES account"]
+    assert (state, advice in said) == ("wrong", True)
+
+
+def test_what_may_not_be_looked_at_is_unknown_and_stops_nothing(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> dict[str, str]:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "GetFunctionConfiguration")
+
+    monkeypatch.setattr(Stack, "environment", denied)
+    findings = found(operator)
+    assert findings["Slack"][0] == findings["SES sender"][0] == "unknown"
+    assert "GetFunctionConfiguration" in findings["Slack"][1]
+    assert findings["Dead letters"][0] == "ok"

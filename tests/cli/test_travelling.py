@@ -1,0 +1,96 @@
+"""What `assistance list` and `watch` guarantee. `send` is in tests/e2e, where there is an API to call."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from datetime import timedelta
+
+import pytest
+import time_machine
+
+from assistance.clock import utc_now
+from assistance.routing import Channel
+from cli import app as commands
+from tests.cli.steps import Operator
+from tests.integration.cloud import forget
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "sleep", lambda _: None)
+
+
+def test_what_is_listed_can_be_chosen_by_status_and_age(operator: Operator) -> None:
+    with time_machine.travel(utc_now() - timedelta(hours=3), tick=True):
+        old = operator.cloud.post("pricing", "secret words")
+    operator.slack.fail("error", error="is_archived")
+    failed = operator.cloud.post("sales", "secret words")
+    operator.cloud.produce()
+    operator.deliver()
+    new = operator.cloud.post("pricing", "secret words")
+
+    def ids(*options: str) -> list[str]:
+        return [request["id"] for request in operator.json("list", *options)]
+
+    assert ids() == [new, failed]
+    assert ids("--since", "1d") == [new, failed, old]
+    assert ids("--since", "1d", "--older-than", "2h") == [old]
+    assert ids("--since", "1d", "--status", "failed") == [failed]
+    assert ids("--since", "1d", "--status", "failed", "--status", "published") == [failed, old]
+    limited = operator.run("list", "--since", "1d", "--limit", "1")
+    assert (failed in limited.stdout, new in limited.stdout, "may be more" in limited.stderr) == (False, True, True)
+    assert "secret words" not in limited.stdout + json.dumps(operator.json("list"))
+    assert "is_archived" in operator.run("list").stdout
+
+
+@pytest.mark.parametrize("age", ["", "5", "m", "5x", "-5m", "5 m", "\N{ARABIC-INDIC DIGIT FIVE}m"])
+def test_what_is_no_age_is_refused(operator: Operator, age: str) -> None:
+    result = operator.run("list", "--since", age)
+    assert (result.exit_code, "90s, 5m, 2h" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_every_step_is_told_once_and_the_exit_status_says_how_it_ended(
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+    both: bool,  # noqa: FBT001
+) -> None:
+    """`both`: the fallback fails, too."""
+    request_id = operator.cloud.post("sales")
+    operator.slack.fail("error", error="is_archived")
+    if both:
+        monkeypatch.setenv("EMAIL_SENDER", "unknown@example.com")
+        forget()
+
+    def by_email() -> None:
+        operator.cloud.produce()
+        operator.deliver(Channel.EMAIL)
+
+    turns: Iterator[Callable[[], object]] = iter([operator.cloud.produce, operator.deliver, by_email])
+
+    def turn(_: float) -> None:
+        with redirect_stdout(io.StringIO()):
+            next(turns)()
+
+    monkeypatch.setattr(commands, "sleep", turn)
+    result = operator.run("watch", request_id, "--json")
+    steps = [json.loads(line) for line in result.stdout.splitlines()]
+    end = "failed" if both else "delivered"
+    assert [(step["what"], step["channel"]) for step in steps if step["what"] != "published"] == [
+        ("accepted", None),
+        ("failed", "slack"),
+        (end, "email"),
+    ]
+    assert "published" in {step["what"] for step in steps}
+    assert (result.exit_code, "it has failed" in result.stderr) == ((1, True) if both else (0, False))
+
+
+def test_a_request_that_does_not_end_is_waited_for_no_longer_than_told(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = operator.cloud.post("sales")
+    clock = iter(range(0, 1_000, 4))
+    monkeypatch.setattr(commands, "monotonic", lambda: next(clock))
+    result = operator.run("watch", request_id, "--timeout", "10")
+    assert (result.exit_code, "still accepted after 10 s" in result.stderr) == (1, True)

@@ -1,0 +1,49 @@
+"""The operator's command line on the running stack."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli import stack
+from cli.app import app
+from tests.e2e.bot import Bot
+from tests.e2e.runner import Runner
+
+
+@pytest.fixture(autouse=True)
+def here(bot: Bot, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> Path:  # it runs
+    path = runner.directory / "stack.json"
+    monkeypatch.setattr(stack, "LOCAL", path)
+    return path
+
+
+def run(*arguments: str, typed: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["--local", *arguments], input=typed)
+
+
+def test_what_is_sent_from_the_command_line_is_followed_until_it_is_delivered(bot: Bot) -> None:
+    result = run("send", "sales", "-", "--watch", "--json", typed="By hand\n")
+    assert result.exit_code == 0, result.output
+    steps = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (steps[0]["what"], steps[-1]["what"], steps[-1]["channel"]) == ("accepted", "delivered", "slack")
+    newest = json.loads(run("list", "--limit", "1", "--json").stdout)[0]
+    assert (newest["topic"], newest["status"], bot.posted()[newest["id"]]) == ("sales", "delivered", 1)
+
+
+def test_a_send_that_is_repeated_with_its_key_is_one_request() -> None:
+    ids = {run("send", "pricing", "Twice", "--idempotency-key", "by-hand").stdout for _ in range(2)}
+    assert len(ids) == 1
+
+
+def test_what_the_api_refuses_is_said_in_one_line() -> None:
+    result = run("send", "sales", "")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert "/description" in result.stderr
+
+
+def test_the_doctor_finds_a_fresh_stack_in_order_but_for_its_alarms() -> None:
+    findings = json.loads(run("doctor", "--json").stdout)
+    assert {it["check"] for it in findings if it["state"] != "ok"} <= {"Alarms", "Dead letters"}
+    assert {"Slack channel", "SES account", "SES sender", "Reconciler's schedule"} <= {it["check"] for it in findings}

@@ -1,0 +1,60 @@
+"""Each example of docs/calling.md does what it says, on the running stack."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.deploy import ROOT
+from tests.e2e.bot import Bot
+
+PAGE = (ROOT / "docs/calling.md").read_text("utf-8")
+EXAMPLES = dict(re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
+PROGRAMS = {"sh": ("sh", "-e"), "python": (sys.executable,), "js": ("node",)}
+
+
+def run(bot: Bot, path: Path, language: str) -> str:
+    file = path / ("example.mjs" if language == "js" else "example")
+    file.write_text(EXAMPLES[language], "utf-8")
+    environment = {**os.environ, "API_URL": bot.stack["api_url"], "API_KEY": bot.stack["api_key"]}
+    done = subprocess.run(
+        [*PROGRAMS[language], str(file)], env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_an_example_that_is_run_twice_asks_once_and_prints_a_status(bot: Bot, tmp_path: Path, language: str) -> None:
+    stored = bot.stored()
+    statuses = [run(bot, tmp_path, language) for _ in range(2)]
+    assert set(statuses) <= {"accepted", "published", "sending", "delivered"}
+    assert bot.stored() == stored + 1
+
+
+def test_curl_shows_the_request_that_it_made(bot: Bot, tmp_path: Path) -> None:
+    shown: dict[str, Any] = json.loads(run(bot, tmp_path, "sh"))
+    assert shown["topic"] == "sales"
+    assert bot.show(shown["id"])["id"] == shown["id"]
+
+
+def test_a_conversation_fills_in_what_landbot_sends(bot: Bot) -> None:
+    said = {"@{topic}": "Sales", "@{description}": 'It says "hello"\nand more'}
+    body = json.loads(EXAMPLES["json"], object_hook=lambda it: {name: said[value] for name, value in it.items()})
+    answer = bot.call("POST", "/assistance-requests", body, {"Idempotency-Key": "landbot-1"})
+    assert answer.status == 202
+
+
+def test_every_example_has_its_test() -> None:
+    assert EXAMPLES.keys() == {*PROGRAMS, "json"}
+
+
+def test_the_reference_is_there_for_who_has_no_key(bot: Bot) -> None:
+    for path, kind in (("/docs", "text/html"), ("/openapi.json", "application/json")):
+        answer = bot.call("GET", path, None, {"x-api-key": ""})
+        assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, kind)
