@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import tests.conftest  # noqa: F401 - credentials that lead nowhere
-from assistance.routing import Topic
+from assistance.routing import Channel, Topic
+from infra.batches import QUEUES
 from tests import at_rest, happy_path, naive
 from tests.happy_path import BATCHES, DESCRIPTION, LONGEST
 from tests.infra.template import synthesized
@@ -34,10 +35,6 @@ class Price:
     source: str
 
 
-# What the context key `alarms` adds.
-_ALARMS: Final = ("Metrics under alarm", "Composite alarms", "Dashboards")
-
-
 @cache
 def prices() -> Mapping[str, Price]:
     """By name. What the table of the costs at rest prices too is taken from there."""
@@ -50,7 +47,7 @@ def prices() -> Mapping[str, Price]:
         "invocation": Price("Lambda, requests", "an invocation", known["The same, as calls of Lambda"], lambda_),
         "gb_s": Price("Lambda, GB-s", "a GB-second on arm64", known["Their GB-seconds, on Arm"], lambda_),
         "restore": Price("Lambda, SnapStart", "a GB restored from a snapshot", 0.0001397998, lambda_),
-        "snapshot": Price("Lambda, SnapStart", "a GB-second of a snapshot kept", 0.0000015046, lambda_),
+        "snapshot": Price("Lambda, SnapStart", "a GB-second of a snapshot", known["GB-seconds of snapshots"], lambda_),
         "write": Price("DynamoDB", "a write request unit", known["Their write units"], table),
         "read": Price("DynamoDB", "a read request unit", known["Their read units"], table),
         "stream": Price("DynamoDB Streams", "a read by Lambda", 0, table),
@@ -83,8 +80,8 @@ COLD_MS: Final = 800
 RESTORE_MS: Final = 200
 PLATFORM_LOG_BYTES: Final = 350
 ACCESS_LOG_BYTES: Final = 450
-# Ten go in parallel in the producer and in a consumer: assistance/publisher.py, assistance/delivery.py.
-SIDE_BY_SIDE: Final = 10
+# Of the producer: assistance/publisher.py. A consumer attempts all of a batch at once: assistance/delivery.py.
+SIDE_BY_SIDE: Final = {"stream_producer": 10}
 # https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
 SAMPLED_A_SECOND, SAMPLED_SHARE = 1, 0.05
 # A data key is asked for and decrypted, and kept for five minutes:
@@ -117,9 +114,8 @@ class Options:
 Usage: TypeAlias = Callable[[Topic, Options], Used]
 
 
-def _seconds(spent: Spent, records: int, options: Options, *, side_by_side: int) -> float:
+def _seconds(spent: Spent, records: int, options: Options, apart: int) -> float:
     """How long an invocation lasts: it computes, and waits for its calls, of which some go side by side."""
-    apart = min(records, side_by_side)
     waits = Counter[str]()
     for call, count in spent.calls.items():
         waits[call] += max(1, -(-count // spent.invocations // apart))
@@ -141,13 +137,14 @@ def _traced(function: str) -> bool:
     return properties.get("TracingConfig") == {"Mode": "Active"}
 
 
-def _lambda(spent: Mapping[str, Spent], options: Options, *, side_by_side: int) -> dict[str, float]:
+def _lambda(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = False) -> dict[str, float]:
     used = defaultdict[str, float](float)
     for function, it in spent.items():
         if not it.invocations:
             continue
         records = -(-options.batch // it.invocations)
-        seconds = _seconds(it, records, options, side_by_side=side_by_side)
+        apart = 1 if one_by_one else min(records, SIDE_BY_SIDE.get(function, records))
+        seconds = _seconds(it, records, options, apart)
         started = COLD * (RESTORE_MS if options.snap_start else COLD_MS) / 1_000
         used["invocation"] += it.invocations
         used["gb_s"] += it.invocations * (seconds + started) * options.memory / 1_024
@@ -159,23 +156,23 @@ def _lambda(spent: Mapping[str, Spent], options: Options, *, side_by_side: int) 
     return used
 
 
-def _of(spent: Mapping[str, Spent], options: Options, *, side_by_side: int) -> dict[str, float]:
+def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = False) -> dict[str, float]:
     """What is used by as many requests as are together."""
     everything = sum(spent.values(), Spent())
-    consumers = [it for function, it in spent.items() if function.endswith("_consumer")]
+    consumers = [it.invocations for function, it in spent.items() if function.endswith("_consumer")]
     used = {
         options.api: options.batch,
         "write": everything.writes,
         "read": everything.reads,
         "publish": everything.published,
-        # SNS puts each message, Lambda takes and deletes them by the batch.
-        "queue": options.batch + 2 * sum(it.invocations for it in consumers),
+        # SNS puts each message, Lambda takes and deletes ten at a time.
+        "queue": options.batch + 2 * sum(batches * -(-options.batch // batches // 10) for batches in consumers),
         "mail": everything.calls["sesv2.SendEmail"],
         "secret": everything.calls["secretsmanager.GetSecretValue"],
         "firewall": options.batch if options.firewall else 0,
         "log_gb": options.batch * ACCESS_LOG_BYTES / 1e9 if options.access_logs else 0,
     }
-    return _sum(used, _lambda(spent, options, side_by_side=side_by_side))
+    return _sum(used, _lambda(spent, options, one_by_one=one_by_one))
 
 
 def ours(topic: Topic, options: Options) -> Used:
@@ -189,13 +186,13 @@ def ours(topic: Topic, options: Options) -> Used:
         "key": topics * KEY_REQUESTS * seconds / KEY_SECONDS,
         "secret": (topic is Topic.SALES) * ENVIRONMENTS * seconds / TOKEN_SECONDS,
     }
-    used = _sum(besides, _of(spent, options, side_by_side=SIDE_BY_SIDE))
+    used = _sum(besides, _of(spent, options))
     return {name: count / options.batch for name, count in used.items()}
 
 
 def commonly(topic: Topic, options: Options) -> Used:
     """What one request of the naive design uses."""
-    used = _of(naive.spent(topic, options.batch), options, side_by_side=1)
+    used = _of(naive.spent(topic, options.batch), options, one_by_one=True)
     return {name: count / options.batch for name, count in used.items()}
 
 
@@ -204,11 +201,11 @@ def floor(topic: Topic, options: Options) -> Used:
     waiting = {
         "accept": CALL_MS["dynamodb"],
         "publish": CALL_MS["sns"] / 100,
-        "deliver": (2 * CALL_MS["dynamodb"] + CALL_MS["slack" if topic is Topic.SALES else "sesv2"]) / 10,
+        "deliver": (2 * CALL_MS["dynamodb"] + CALL_MS["slack" if topic is Topic.SALES else "sesv2"]) / 100,
     }
     return {
         "http": 1,
-        "invocation": 1 + 1 / 100 + 1 / 10,
+        "invocation": 1 + 1 / 100 + 1 / 100,
         "gb_s": sum(waiting.values()) / 1_000 * 128 / 1_024,
         "write": 3,
         "publish": 1 / 10,
@@ -331,14 +328,14 @@ def _idle() -> str:
 
 def _poll() -> str:
     spent, options = happy_path.polled(), _at(1)
-    own = _lambda({"api": spent}, replace(options, tracing=False), side_by_side=1)
+    own = _lambda({"api": spent}, replace(options, tracing=False), one_by_one=True)
     used = _sum({"rest": 1, "read": spent.reads}, own)
     return f"{_calls(spent)}, {_number(spent.reads)} read unit, ${_money(sum(dollars(used).values()))} a million"
 
 
 def _optional() -> float:
     rows = at_rest.rows("production")
-    return sum(row.full for row in rows if row.what in _ALARMS)
+    return sum((row.full for row in rows if row.part == "Alarms, pages, a dashboard"), 0.0)
 
 
 def render() -> str:
@@ -347,6 +344,7 @@ def render() -> str:
         [price.service, price.what, f"{price.dollars * 1e6:,.10g}", f"<{price.source}>"] for price in prices().values()
     ]
     waits = ", ".join(f"{name} {_number(ms)} ms" for name, ms in CALL_MS.items())
+    sizes = " and ".join(f"{QUEUES[channel].size} for {channel}" for channel in Channel)
     snapshots = 0.5 * at_rest.MINUTES * 60 * prices()["snapshot"].dollars
     return f"""\
 # What requests cost
@@ -360,7 +358,8 @@ without traffic, empty receives and metrics included, stands in the [README](../
 ## What a request takes
 
 A request of {len(DESCRIPTION)} characters, delivered at the first attempt, when 1, 10 or 100 are accepted within a
-second and handed on together; a queue hands over ten at most. The reconciler's part is what a sweep spends beyond an
+second and handed on together; the queues hand over {sizes}. What Slack is handed together goes in
+few posts. The reconciler's part is what a sweep spends beyond an
 idle one. The first write takes a unit for the item and one for each index, the mark one for the item and one for
 leaving the outbox.
 
@@ -403,7 +402,8 @@ No AWS account was at hand. Durations are assumed, the same for both designs.
 - Lambda logs {PLATFORM_LOG_BYTES} bytes an invocation beside ours; an access log's line has {ACCESS_LOG_BYTES}.
 - A topic asks for its key {KEY_REQUESTS} times in five minutes. Each of {ENVIRONMENTS} environments reads Slack's token
   once in five minutes.
-- Not counted: data sent to the internet, failures and retries, the table's data and its backups.
+- Not counted: data sent to the internet, failures and retries, the table's data and its backups, calls to a bot's
+  `callback_url`.
 
 ## Prices
 

@@ -18,11 +18,10 @@ from threading import Lock
 from typing import Any, Final, TypeAlias, cast
 from unittest.mock import patch
 
-from boto3.dynamodb.types import TypeSerializer
 from botocore.client import BaseClient
 from moto.backends import get_backend
 
-from assistance import requests
+from assistance import dynamodb
 from assistance.observability import logger
 from tests.recorded_calls import running
 
@@ -96,7 +95,7 @@ def _value_size(value: Any) -> int:  # noqa: ANN401
 def _plain(item: Item) -> dict[str, Any]:
     """The item out of DynamoDB's own notation, if it is in that: boto3's resource converts, its client does not."""
     typed = all(isinstance(value, dict) and len(value) == 1 and next(iter(value)).isupper() for value in item.values())
-    return dict(requests.plain(item) if typed else item)
+    return {name: dynamodb.plain(value) for name, value in item.items()} if typed else dict(item)
 
 
 def _units(*sizes: int) -> int:
@@ -121,7 +120,7 @@ class _Table:
         return {part["AttributeName"]: item[part["AttributeName"]] for part in self.description()["KeySchema"]}
 
     def item(self, key: Item) -> dict[str, Any] | None:
-        typed = {name: TypeSerializer().serialize(value) for name, value in _plain(key).items()}
+        typed = {name: dynamodb.noted(value) for name, value in _plain(key).items()}
         found = self._backend.get_item(self.name, typed)
         return _plain(found.to_json()["Attributes"]) if found else None
 

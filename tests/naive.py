@@ -23,10 +23,12 @@ from moto import mock_aws
 
 from assistance.observability import logger
 from assistance.routing import ROUTES, Channel, Topic
-from tests.happy_path import DESCRIPTION, MOMENT, QUEUE_BATCH
+from tests.happy_path import DESCRIPTION, MOMENT
 from tests.integration.cloud import Context, http_event
 from tests.meter import Spent, as_only_metered, metered
 
+QUEUE_BATCH: Final = 10
+"""Lambda's default."""
 _CONTEXT: Final[Any] = Context()
 _STATUS_INDEX: Final[Any] = {
     "IndexName": "status",
