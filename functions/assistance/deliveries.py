@@ -33,9 +33,9 @@ def request_key(request_id: str) -> dict[str, str]:
     return {PARTITION_KEY: request_id, SORT_KEY: REQUEST}
 
 
-def delivery_key(request_id: str, channel: Lane, ended_at: str | None = None) -> dict[str, str]:
+def delivery_key(request_id: str, channel: Lane, end: str | None = None) -> dict[str, str]:
     """The key of a delivery item: one for each channel, and one for each end that there is a callback about."""
-    name = f"{DELIVERY_PREFIX}{channel}" if ended_at is None else f"{CALLBACK_PREFIX}{ended_at}"
+    name = f"{DELIVERY_PREFIX}{channel}" if end is None else f"{CALLBACK_PREFIX}{end}"
     return {PARTITION_KEY: request_id, SORT_KEY: name}
 
 
@@ -109,7 +109,7 @@ class Failure:
     """When what is in doubt has settled, in milliseconds since 1970: until then a redrive must wait."""
     attempt_in_doubt: bool = False
     """Whether it is the attempt in the timeline that may have arrived, rather than an earlier one."""
-    ended_at: str | None = None
+    end: str | None = None
     """Of a callback: which end it is about."""
 
     @property
@@ -219,7 +219,7 @@ def _failed_delivery(
     return {
         "Update": {
             "TableName": table_name,
-            "Key": delivery_key(failure.request.id, failure.channel, failure.ended_at),
+            "Key": delivery_key(failure.request.id, failure.channel, failure.end),
             # A redriven message starts with a fresh budget of attempts.
             "UpdateExpression": (
                 f"SET #status = :failed, last_error = :code, failed_at = :at, in_doubt = :doubt, "

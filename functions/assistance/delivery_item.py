@@ -73,7 +73,7 @@ class DeliveryItem(BasePersistenceLayer):
         self._table = table
         self._channel = channel
         self._message = message
-        self._key = delivery_key(message.request.id, channel, message.ended_at)
+        self._key = delivery_key(message.request.id, channel, message.end)
         self._clock = clock
         # Longer than the attempt can last: what its last call has started may still reach the provider.
         self._claim_expires_at = epoch_ms(clock() + claim + doubt_delay)
@@ -209,7 +209,7 @@ class DeliveryItem(BasePersistenceLayer):
             at=timestamp(self._clock()),
             ttl=self._ttl,
             not_before=epoch_ms(self._clock() + self._doubt_delay) if in_doubt else None,
-            ended_at=self._message.ended_at,
+            end=self._message.end,
         )
         return fail(self._table, failure, self._mine(), entry=f"timeline[{self.claim.index}]")
 

@@ -87,7 +87,8 @@ class Message(_Model):
 
     `version` rises when an older consumer could not read the message; unknown members are ignored, so new optional
     ones need no new version. `force` names an operator's decision to send what is already delivered once more.
-    `ended_at` makes it a callback: a delivery ended then, so the request may have. It carries no description.
+    `ended_at` makes it a callback: a delivery ended then, so the request may have. It carries no description. `ended`
+    says which delivery, and how: two may end in one millisecond.
     """
 
     version: Literal[1] = 1
@@ -95,13 +96,19 @@ class Message(_Model):
     fallback: Fallback | None = None
     force: str | None = None
     ended_at: str | None = None
+    ended: str | None = None
+
+    @property
+    def end(self) -> str | None:
+        """The name of the end that a callback tells of."""
+        return f"{self.ended_at}#{self.ended}" if self.ended else self.ended_at
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
     """A request that is to be published, and the channels to publish it to. `trace`: the header of the bot's call.
 
-    `ended` says which delivery's end is to be published to the callback, and `ended_at` when that was.
+    `ended` says which delivery's end is to be published to the callback, `ended_as` how it ended, `ended_at` when.
     """
 
     request: AssistanceRequest
@@ -109,6 +116,7 @@ class OutboxEntry:
     fallback: Fallback | None = None
     trace: str | None = field(default=None, compare=False)
     ended: Channel | None = None
+    ended_as: Status | None = None
     ended_at: str | None = None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from assistance import dynamodb, tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
-from assistance.deliveries import Item, delivery_key, delivery_of, expiry, request_key
+from assistance.deliveries import Item, delivery_key, delivery_of, expiry, request_key, settled
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.models import AssistanceRequest, Fallback, Message, OutboxEntry, RequestRecord
 from assistance.observability import logger
@@ -62,7 +62,7 @@ def outbox_entry_of(item: Item) -> OutboxEntry:
         # A delivery's end: the callback says no more of the request than its bot knows.
         request = request_of({**item, "description": ""})
         ended = Channel(str(item[SORT_KEY]).removeprefix(DELIVERY_PREFIX))
-        return OutboxEntry(request, (CALLBACK,), ended=ended, ended_at=item["outbox_since"])
+        return OutboxEntry(request, (CALLBACK,), ended=ended, ended_as=settled(item), ended_at=item["outbox_since"])
     channels = tuple(Channel(name) for name in item["outbox_channels"])
     if not channels:
         raise ValueError("an entry for no channel would be published to nobody")

@@ -70,6 +70,16 @@ def made_by_aws(template: Template) -> Iterator[tuple[str, Request]]:
         yield role, Request("lambda:InvokeFunction", f"{arn}:1", why="See PATTERNS.")
 
 
+def refused(template: Template, calls: set[Call]) -> list[str]:
+    """What the functions have called and their roles do not allow."""
+    deployed = Deployed(template)
+    return [
+        f"{call.function}: {request.action} on {request.resource}"
+        for call in calls
+        if not deployed.allows(deployed.role(call.function), request := deployed.request(call))
+    ]
+
+
 def _forced_past_its_fallback(here: World, topic: Topic) -> None:
     """The fallback finds that the request has been delivered, and takes its claim back."""
     (channel,) = ROUTES[topic].channels
@@ -158,14 +168,8 @@ def test_no_role_may_do_more_than_is_written_here(template: Template) -> None:
 def test_every_call_that_any_test_has_seen_is_allowed(
     template: Template, on_every_path: set[Call], recorded_calls: set[Call]
 ) -> None:
-    deployed = Deployed(template)
     assert on_every_path <= recorded_calls
-    refused = [
-        f"{call.function}: {request.action} on {request.resource}"
-        for call in recorded_calls
-        if not deployed.allows(deployed.role(call.function), request := deployed.request(call))
-    ]
-    assert not refused, "\n".join(refused)
+    assert not (found := refused(template, recorded_calls)), "\n".join(found)
 
 
 def test_what_aws_does_for_a_function_is_allowed(template: Template) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+import time_machine
 import trustme
 
 from assistance.clock import utc_now
@@ -123,6 +124,16 @@ def test_a_failed_request_that_is_redriven_is_told_of_again_under_another_id(
     assert len({call.id for call in bot.calls}) == 3
     times = [json.loads(call.body)["timestamp"] for call in bot.calls]
     assert times == sorted(times), "a receiver may order them by it"
+
+
+def test_each_of_two_ends_in_one_millisecond_is_told_of(stack: Cloud, slack: SlackServer, bot: Receiver) -> None:
+    slack.fail("error", error="is_archived")
+    with time_machine.travel(utc_now(), tick=False):
+        request_id = stack.post("pricing", callback_url=bot.url)
+        travel(stack)
+        feedback(stack, "bounce", request_id)
+        travel(stack)
+    assert told(bot) == ["delivered", "failed"]
 
 
 def test_a_callback_that_comes_late_tells_of_what_is_now(stack: Cloud, slack: SlackServer, bot: Receiver) -> None:

@@ -73,7 +73,7 @@ def test_an_old_message_is_delivered_once(stack: Cloud, slack: SlackServer, path
 
 
 @files("callbacks/*")
-def test_an_old_end_is_told_of_once(stack: Cloud, path: Path) -> None:
+def test_an_old_end_is_told_of_under_one_id(stack: Cloud, path: Path) -> None:
     old = read(path)
     with Receiver() as bot:
         for item in map(plain, old["items"]):
@@ -85,7 +85,9 @@ def test_an_old_end_is_told_of_once(stack: Cloud, path: Path) -> None:
             # One at a time: moto's conditional writes are not atomic.
             stack.consume(CALLBACK, records[:1])
             stack.consume(CALLBACK, records[1:])
-        [call] = bot.calls
+        # One brought by an old message and by a new one may be told of twice.
+        [_] = {call.id for call in bot.calls}
+        call = bot.calls[0]
     assert call.verified(SIGNING_SECRET)["type"] == "assistance_request.delivered"
     assert not stack.dead_letters(CALLBACK)
 
