@@ -8,6 +8,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from assistance import startup
+
 
 class Environment(BaseModel):
     """Fields are the variables of their names, in capitals. What is not a plain value is a field of type `Json`."""
@@ -16,5 +18,6 @@ class Environment(BaseModel):
 
     @classmethod
     def read(cls) -> Self:
-        """The variables, validated."""
+        """The variables, validated. It is read once all is imported, at the first event."""
+        startup.done()
         return cls.model_validate({name.lower(): value for name, value in os.environ.items()})
