@@ -14,7 +14,7 @@ import boto3
 from moto import mock_aws
 
 from assistance.clock import utc_now
-from assistance.routing import LANES, Channel, Lane
+from assistance.routing import LANES, Channel, Lane, routes
 from assistance.schema import (
     CREATED_AT,
     LEDGER_INDEX,
@@ -33,24 +33,12 @@ SIGNING_SECRET = "d29yZHMgdGhhdCBiZWxvbmcgaW4gbm8gbG9nIGVpdGhl"
 HANDLERS = ("api", "stream_producer", *(f"{lane}_consumer" for lane in LANES), "email_feedback", "reconciler")
 
 
-CACHED = {
-    "api.handler": ("requests",),
-    "stream_producer.handler": ("publisher",),
-    "slack_consumer.handler": ("secrets",),
-    "callback_consumer.handler": ("secrets", "requests", "egress"),
-    "email_consumer.handler": ("ses",),
-    "email_feedback.handler": ("feedback",),
-    "reconciler.handler": ("requests", "outbox", "ledger"),
-}
-
-
 def forget() -> None:
     """Make every function start cold: drop its settings, its clients and its handler. Its calls are recorded."""
+    routes.cache_clear()
     for function in HANDLERS:
         importlib.import_module(f"{function}.settings").settings.cache_clear()
         handler = importlib.import_module(f"{function}.handler")
-        for name in CACHED[handler.__name__]:
-            getattr(handler, name).cache_clear()
         importlib.reload(handler)
         vars(handler)["lambda_handler"] = as_function(function, handler.lambda_handler)
 
