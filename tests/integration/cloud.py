@@ -269,11 +269,14 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps({"channels": [channel]})},
             )
         secrets = boto3.client("secretsmanager")
-        secret = secrets.create_secret(Name="slack", SecretString="xoxb-local")["ARN"]
+        # By the convention for a channel's secret. They have no value yet.
+        own = {f"{channel.upper()}_SECRET": secrets.create_secret(Name=channel)["ARN"] for channel in Channel}
+        secret = secrets.create_secret(Name="slack-token", SecretString="xoxb-local")["ARN"]
         signing = secrets.create_secret(Name="signing", SecretString=SIGNING_SECRET)["ARN"]
         boto3.client("sesv2").create_email_identity(EmailIdentity="bot@example.com")
         yield Cloud(
             environment={
+                **own,
                 "TABLE_NAME": "table",
                 "TOPIC_ARN": topic,
                 "GRACE_SECONDS": "60",
