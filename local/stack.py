@@ -1,5 +1,6 @@
 """The whole stack, running: synthesized, deployed and answering."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,12 @@ class Stack:
     def call(self, method: str, path: str, body: object = None) -> http.Answer:
         """Call the HTTP API with the key."""
         return http.call(method, f"{self.api_url}{path}", body=body, headers={"x-api-key": self.api_key})
+
+    def topics(self) -> list[str]:
+        """Those that the deployed functions know."""
+        functions = self.cloud.session.client("lambda", endpoint_url=self.cloud.url).list_functions()["Functions"]
+        told = (function.get("Environment", {}).get("Variables", {}).get("ROUTES") for function in functions)
+        return list(json.loads(next(filter(None, told))))
 
     def document(self) -> dict[str, Any]:
         """What scripts may know."""
@@ -102,8 +109,9 @@ def _api_key(cloud: Cloud, outputs: Mapping[str, str]) -> str:
 
 
 def _put_token(cloud: Cloud, outputs: Mapping[str, str], slack: Slack) -> None:
-    secrets = cloud.session.client("secretsmanager", endpoint_url=cloud.url)
-    secrets.put_secret_value(SecretId=outputs["SlackTokenSecretArn"], SecretString=slack.token)
+    if secret := outputs.get("SlackTokenSecretArn"):
+        secrets = cloud.session.client("secretsmanager", endpoint_url=cloud.url)
+        secrets.put_secret_value(SecretId=secret, SecretString=slack.token)
 
 
 def _healthy(stack: Stack) -> bool | None:
