@@ -39,6 +39,7 @@ PATTERNS: Final = {
     r"arn:aws:lambda:[^*]+:function:[^*]+:\*": "The CDK lets the scheduler invoke versions too. There are none.",
 }
 """Why a resource is a pattern."""
+_OF_EVERY_CONSUMER: Final = {"TABLE_NAME", "QUEUE_URL", "DLQ_URL"}
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
 WITHOUT_RESOURCES: Final = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
@@ -134,9 +135,27 @@ def _by_other_channels(here: World) -> None:
 
 
 def _by_the_engine(calls: set[Call]) -> set[Call]:
-    """What the consumers of the default routes have in common, as every channel's."""
-    own = [{replace(it, function="") for it in calls if it.function == f"{c}_consumer"} for c in named(ROUTES.values())]
-    return {replace(it, function=f"{c}_consumer") for it in set.intersection(*own) for c in Channel}
+    """What the consumers of the default routes have in common, and the reconciler does with their queues: for all."""
+    routed = named(ROUTES.values())
+
+    def own(channel: Channel) -> set[Call]:
+        mine = {it for it in calls if it.function == f"{channel}_consumer"}
+        return {replace(it, function="", variables=it.variables & _OF_EVERY_CONSUMER) for it in mine}
+
+    common = set.intersection(*map(own, routed))
+    swept = {it for it in calls if it.function == "reconciler" and any("QUEUES.slack." in v for v in it.variables)}
+    return {replace(it, function=f"{channel}_consumer") for it in common if it.variables for channel in Channel} | {
+        replace(it, variables=frozenset(v.replace("slack", channel) for v in it.variables if v.startswith("QUEUES.")))
+        for it in swept
+        for channel in Channel
+    }
+
+
+def _is_there(call: Call, deployed: Deployed) -> bool:
+    """Whether that is deployed at all: a channel that no route names is not."""
+    held = deployed.environments.get(call.function)
+    wanted = {name for name in call.variables if name.startswith("QUEUES.")}
+    return held is not None and (call.function != "reconciler" or not wanted or bool(wanted & held.keys()))
 
 
 @pytest.fixture(scope="module", params=[*VARIANTS, "every channel"])
@@ -187,7 +206,7 @@ def test_every_call_that_any_test_has_seen_is_allowed(
     refused = [
         f"{call.function}: {request.action} on {request.resource}"
         for call in recorded_calls | _by_the_engine(on_every_path)
-        if call.function in deployed.environments
+        if _is_there(call, deployed)
         and not deployed.allows(deployed.role(call.function), request := deployed.request(call))
     ]
     assert not refused, "\n".join(refused)
@@ -205,7 +224,7 @@ def test_every_allowed_action_is_used_on_every_resource_that_it_is_allowed_on(
     deployed = Deployed(template)
     used = {(role, it.action, it.resource) for role, it in made_by_aws(template)}
     seen = on_every_path | _by_the_engine(on_every_path)
-    for call in (call for call in seen if call.function in deployed.environments):
+    for call in (call for call in seen if _is_there(call, deployed)):
         request = deployed.request(call)
         used.add((deployed.role(call.function), request.action, request.resource))
     unused = [

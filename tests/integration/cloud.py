@@ -14,7 +14,7 @@ import boto3
 from moto import mock_aws
 
 from assistance.clock import utc_now
-from assistance.routing import LANES, Channel, Lane, routes
+from assistance.routing import LANES, ROUTES, Channel, Lane, named, routes
 from assistance.schema import (
     CREATED_AT,
     LEDGER_INDEX,
@@ -289,7 +289,7 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 "QUEUES": json.dumps(
                     {
                         channel: {"queue": queues[channel], "dlqs": [dlqs[channel], subscription_dlqs[channel]]}
-                        for channel in Channel
+                        for channel in named(ROUTES.values())
                     }
                 ),
                 "SLACK_TOKEN_SECRET": secret,
