@@ -27,6 +27,7 @@ class Channel(StrEnum):
 
     SLACK = "slack"
     EMAIL = "email"
+    TEAMS = "teams"
 
 
 class Callback(StrEnum):
