@@ -93,13 +93,16 @@ def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
     for mail in mails:
         heading = f"From: {mail['Source']}\nTo: {', '.join(mail['To'])}\nSubject: {mail['Subject']}"
         say(_framed(f"Email ({topic})", f"{heading}\n\n{mail['BodyText'].strip()}"))
+    posts = list(stack.webhooks.texts(request_id))
+    for channel, lines in posts:
+        say(_framed(f"{channel.capitalize()} ({topic})", "\n".join(lines)))
     if stack.slack.server:
         messages = [message for message in stack.slack.server.messages if request_id in str(message)]
         for message in messages:
             say(_framed(f"Slack, {message['channel']} ({topic})", "\n".join(_lines(message))))
-        if not (messages or mails):
+        if not (messages or mails or posts):
             raise LocalFailure(f"The {topic} request reads delivered, and nothing has arrived.")
-    elif not mails:
+    elif not (mails or posts):
         say(f"The {topic} request is in Slack, channel {stack.slack.channel}: {stack.slack.api_url}")
 
 
