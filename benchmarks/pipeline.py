@@ -192,7 +192,7 @@ class Report:
     delivered: Counter[Channel] = field(default_factory=Counter)
     by_fallback: int = 0
     accepting: Delays = field(default_factory=Delays)
-    delays: dict[Channel, Delays] = field(default_factory=lambda: {channel: Delays() for channel in Channel})
+    delays: dict[Channel, Delays] = field(default_factory=lambda: {channel: Delays() for channel in OTHER})
     counts: Counter[str] = field(default_factory=Counter)
     """What is paid for."""
     backlog: dict[str, list[tuple[float, float]]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from assistance.routing import Channel
 from benchmarks import quotas, simulation_page
-from benchmarks.pipeline import Design, Pipeline, Report, Sender
+from benchmarks.pipeline import OTHER, Design, Pipeline, Report, Sender
 from benchmarks.quotas import Work
 from benchmarks.simulation_page import DESCRIPTION, HOUR, LONG_DESCRIPTION, SLACK_RATE, Compared, Day
 from infra.batches import PARALLELIZATION_FACTOR, QUEUES, STREAM
@@ -165,7 +165,7 @@ def calibrate(load: dict[str, Any]) -> list[Compared]:
         measured = {
             "a second": phase["delivered_per_second"],
             "202": phase["accept"]["p50"],
-            **{str(channel): phase["delivered"][channel]["p50"] for channel in Channel},
+            **{str(channel): phase["delivered"][channel]["p50"] for channel in OTHER},
         }
         found.append(Compared(phase["name"], measured, *reports))
     return found
@@ -175,7 +175,7 @@ def _figures(report: Report) -> dict[str, float]:
     return {
         "a second": report.delivered.total() / report.last_delivery,
         "202": report.accepting.quantile(0.5),
-        **{str(channel): report.delays[channel].quantile(0.5) for channel in Channel},
+        **{str(channel): report.delays[channel].quantile(0.5) for channel in OTHER},
     }
 
 

@@ -289,7 +289,7 @@ def _days(days: Sequence[Day]) -> str:
                 f"{report.accepted:,}",
                 f"{max(count for _, count in report.backlog['bots']):,.0f}",
                 _time(report.accepting.quantile(0.99)),
-                *(_time(report.delays[channel].quantile(q)) for channel in Channel for q in (0.5, 0.99)),
+                *(_time(report.delays[channel].quantile(q)) for channel in report.delays for q in (0.5, 0.99)),
                 f"{report.by_fallback:,}",
                 f"{report.failed:,}",
                 f"{day.left:,}",
@@ -311,10 +311,11 @@ def _costs(days: Sequence[Day]) -> str:
 
 def _bill(report: Report) -> dict[str, float]:
     counts = report.counts
-    milliseconds = sum(counts[f"{name}_ms"] for name in ("api", "publish", *(channel.name for channel in Channel)))
+    functions = ("api", "publish", *(channel.name for channel in report.delays))
+    milliseconds = sum(counts[f"{name}_ms"] for name in functions)
     units = {
         "API Gateway": report.accepted,
-        "Lambda, calls": counts["api"] + counts["publish"] + sum(counts[channel.name] for channel in Channel),
+        "Lambda, calls": counts["api"] + counts["publish"] + sum(counts[channel.name] for channel in report.delays),
         "Lambda, GB-seconds": milliseconds / 1000 / 2,
         "DynamoDB": counts["writes"],
         "SNS": counts["batches"],

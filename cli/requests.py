@@ -14,7 +14,6 @@ from urllib.error import HTTPError, URLError
 from assistance.clock import timestamp
 from assistance.models import RequestRecord, Status
 from assistance.requests import Requests
-from assistance.routing import Topic
 from assistance.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY
 from cli.errors import Failure
 from cli.stack import Stack
@@ -23,7 +22,7 @@ _TIMEOUT_SECONDS: Final = 30
 _SIDE_BY_SIDE: Final = 10
 
 
-def send(stack: Stack, topic: Topic, description: str, key: str) -> dict[str, Any]:
+def send(stack: Stack, topic: str, description: str, key: str) -> dict[str, Any]:
     """Call the API as a bot does; what it accepted. Raises `Failure`."""
     call = urllib.request.Request(  # noqa: S310 # the stack's own address
         f"{stack.output('ApiUrl')}/assistance-requests",

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from assistance.aws import error_code
 from assistance.requests import Requests
-from assistance.routing import LANES
+from assistance.routing import CALLBACK, Channel
 from cli.errors import Failure
 from reconciler.ledger import Balance, balance_of
 
@@ -64,11 +64,15 @@ class Stack:
         """The channel's queue."""
         return self.output(f"{channel.capitalize()}QueueUrl")
 
+    def channels(self) -> list[Channel]:
+        """The channels that are deployed."""
+        return [channel for channel in Channel if f"{channel.capitalize()}QueueUrl" in self.outputs]
+
     def dlqs(self, channel: str | None = None) -> list[DeadLetterQueue]:
         """The dead-letter queues of that channel, or of all."""
         return [
             DeadLetterQueue(each, kind, self.output(f"{each.capitalize()}{output}"))
-            for each in ([channel] if channel else LANES)
+            for each in ([channel] if channel else [*self.channels(), CALLBACK])
             for kind, output in (("delivery", "DlqUrl"), ("subscription", "SubscriptionDlqUrl"))
         ]
 

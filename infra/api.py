@@ -74,6 +74,7 @@ class Api(Construct):
             environment={
                 "TABLE_NAME": table.table_name,
                 "RETENTION_DAYS": str(config.retention_days),
+                "ROUTES": config.routes_variable,
                 "CALLBACK_LOOPBACK": str(config.local),
             },
             snap_start=config.snap_start,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from assistance.routing import CALLBACK, Channel, Lane
+from assistance.routing import LANES, Channel, Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,7 @@ PARALLELIZATION_FACTOR: Final = 5
 """Batches of one shard in process at once. A new table's four shards then keep up with 1,000 requests a second."""
 
 QUEUES: Final[Mapping[Lane, Batches]] = {
+    **dict.fromkeys(LANES, Batches(size=10)),
     # About what one message to Slack holds, so that most batches are one post.
     Channel.SLACK: Batches(size=25, window=1),
-    Channel.EMAIL: Batches(size=10),
-    CALLBACK: Batches(size=10),
 }

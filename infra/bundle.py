@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -87,8 +88,15 @@ def fingerprint(folder: str, python_version: str) -> str:
 
 
 def requirements(folder: str) -> str:
-    """What a function imports: the project's dependencies, and the group that is named like its folder."""
-    return locked("--no-dev", "--group", folder)
+    """What a function imports: the project's dependencies, and the group for its folder."""
+    return locked("--no-dev", "--group", group(folder))
+
+
+def group(folder: str) -> str:
+    """The function's own dependency group, or that of consumers which need nothing of their own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    name = folder.replace("_", "-")
+    return name if name in project["dependency-groups"] else "consumer"
 
 
 def locked(*selection: str) -> str:

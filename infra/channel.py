@@ -65,6 +65,7 @@ class ChannelConsumer(Construct):
                 "QUEUE_URL": self.queue.queue_url,
                 "DLQ_URL": self.dlq.queue_url,
                 "RETENTION_DAYS": str(config.retention_days),
+                "ROUTES": config.routes_variable,
                 "RETRY_ATTEMPTS": str(retry.attempts),
                 "RETRY_FIRST_DELAY": str(retry.first_delay),
                 "RETRY_MAX_DELAY": str(retry.max_delay),

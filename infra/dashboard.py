@@ -9,9 +9,10 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from assistance.metrics import Metric
-from assistance.routing import CALLBACK, ROUTES, Channel, Lane, Topic
+from assistance.routing import CALLBACK, Channel, Lane, Route
 from infra.api import Api
 from infra.channel import ChannelConsumer
+from infra.config import Config
 from infra.email_feedback import EmailFeedback
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
@@ -25,9 +26,10 @@ _P50: Final = cloudwatch.Stats.percentile(50)
 _P99: Final = cloudwatch.Stats.percentile(99)
 
 
-def topics_of(channel: Lane) -> tuple[Topic, ...]:
-    """The topics whose requests can come by that channel. The callback is for all."""
-    return tuple(topic for topic, route in ROUTES.items() if channel in (*route.channels, route.fallback, CALLBACK))
+def topics_of(channel: Lane, routes: Mapping[str, Route]) -> tuple[str, ...]:
+    """The topics whose requests can come by that channel: all by the callback, and by a channel that is drained."""
+    topics = tuple(topic for topic, route in routes.items() if channel in (*route.channels, route.fallback, CALLBACK))
+    return topics or tuple(routes)
 
 
 class Dashboard(Construct):
@@ -38,20 +40,22 @@ class Dashboard(Construct):
         scope: Construct,
         construct_id: str,
         *,
+        config: Config,
         api: Api,
         producer: StreamProducer,
         consumers: Mapping[Lane, ChannelConsumer],
-        feedback: EmailFeedback,
+        feedback: EmailFeedback | None,
         reconciler: Reconciler,
         monitoring: Monitoring,
     ) -> None:
         super().__init__(scope, construct_id)
         self._namespace = Stack.of(self).stack_name
+        self._routes = config.routes
         functions = {
             "Api": api.function,
             "StreamProducer": producer.function,
             **{f"{channel.capitalize()}Consumer": consumer.function for channel, consumer in consumers.items()},
-            "EmailFeedback": feedback.function,
+            **({"EmailFeedback": feedback.function} if feedback else {}),
             "Reconciler": reconciler.function,
         }
         self._dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
@@ -72,7 +76,9 @@ class Dashboard(Construct):
     def _accepted(self, api: Api) -> list[cloudwatch.IWidget]:
         stage = api.rest.deployment_stage
         by_topic = [
-            self._ours(metric, _SUM, topic=topic) for metric in (Metric.ACCEPTED, Metric.REPLAYED) for topic in Topic
+            self._ours(metric, _SUM, topic=topic)
+            for metric in (Metric.ACCEPTED, Metric.REPLAYED)
+            for topic in self._routes
         ]
         return [
             _graph("Requests accepted", by_topic, of=3),
@@ -98,7 +104,7 @@ class Dashboard(Construct):
         published = [
             self._ours(Metric.PUBLISHED, _SUM, channel=channel, topic=topic)
             for channel in consumers
-            for topic in topics_of(channel)
+            for topic in topics_of(channel, self._routes)
         ]
         age = producer.function.metric("IteratorAge", period=_PERIOD, statistic=_MAXIMUM, label="stream, ms behind")
         return [
@@ -112,7 +118,7 @@ class Dashboard(Construct):
         ]
 
     def _delivered(self, channel: Lane, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:
-        topics = topics_of(channel)
+        topics = topics_of(channel, self._routes)
         outcomes = [
             self._ours(metric, _SUM, channel=channel, topic=topic)
             for metric in (Metric.DELIVERED, Metric.FAILED, Metric.ATTEMPTS)

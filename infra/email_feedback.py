@@ -45,7 +45,11 @@ class EmailFeedback(Construct):
             timeout=TIMEOUT,
             # SES's call, in no bot's trace: docs/cost.md says what that would cost.
             traced=False,
-            environment={"TABLE_NAME": table.table_name, "EMAIL_DLQ_URL": consumer.dlq.queue_url},
+            environment={
+                "TABLE_NAME": table.table_name,
+                "EMAIL_DLQ_URL": consumer.dlq.queue_url,
+                "ROUTES": config.routes_variable,
+            },
         )
         function.configure_async_invoke(on_failure=FailedEvents(self.failures))
         table.grant_items(function, "dynamodb:GetItem", "dynamodb:UpdateItem")

@@ -57,7 +57,7 @@ class Monitoring(Construct):
         topic: sns.Topic,
         producer: StreamProducer,
         consumers: Mapping[Lane, ChannelConsumer],
-        feedback: EmailFeedback,
+        feedback: EmailFeedback | None,
         reconciler: Reconciler,
         key: kms.IKey,
     ) -> None:
@@ -76,7 +76,7 @@ class Monitoring(Construct):
         late, explains = [unpublished], {}
         for channel, consumer in consumers.items():
             failed, oldest, *others = self._of_the_channel(channel, consumer, reconciler)
-            if channel is Channel.EMAIL:
+            if feedback and channel is Channel.EMAIL:
                 others += self._of_the_function("EmailFeedback", feedback.function)
             says = f"Requests do not get through by {channel}."
             name = f"{channel.capitalize()}NotDelivering"
@@ -243,7 +243,7 @@ class Monitoring(Construct):
         ]  # fmt: skip
 
     def _of_the_dead_letters(
-        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback
+        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback | None
     ) -> Alarms:
         found = []
         for channel, consumer in consumers.items():
@@ -264,6 +264,11 @@ class Monitoring(Construct):
                 "The producer failed on stream records for good; the reconciler publishes them. Read both logs, then "
                 "purge the queue.",
             ),
+            *(self._of_the_feedback(feedback) if feedback else ()),
+        ]  # fmt: skip
+
+    def _of_the_feedback(self, feedback: EmailFeedback) -> Alarms:
+        return [
             self._letters(
                 "EmailFeedbackFailures", feedback.failures,
                 "An event of SES's could not be dealt with. Mend the cause, invoke the function with requestPayload.",

@@ -52,6 +52,7 @@ class Reconciler(Construct):
                 "GRACE_SECONDS": str(config.grace_seconds),
                 "OVERDUE_SECONDS": str(config.overdue_seconds),
                 "RETENTION_DAYS": str(config.retention_days),
+                "ROUTES": config.routes_variable,
                 "QUEUES": Stack.of(self).to_json_string(
                     {
                         str(channel): {

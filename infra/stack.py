@@ -1,27 +1,31 @@
 """The whole system, in the order in which a request travels it."""
 
+import importlib
+from collections.abc import Callable
 from typing import Any
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from assistance.routing import CALLBACK, LANES, Channel, Lane
+from assistance.routing import Channel, Lane
 from infra.api import Api
-from infra.callback_consumer import CallbackConsumer
 from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.dashboard import Dashboard
-from infra.email_consumer import EmailConsumer
 from infra.email_feedback import EmailFeedback
 from infra.encryption import ServicesKey, aws_managed_sns_key
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
-from infra.slack_consumer import SlackConsumer
 from infra.stream_producer import StreamProducer
 from infra.table import Table
 
-CONSUMERS = {Channel.SLACK: SlackConsumer, Channel.EMAIL: EmailConsumer, CALLBACK: CallbackConsumer}
+
+def consumer_of(lane: Lane) -> Callable[..., ChannelConsumer]:
+    """The construct of that name: `infra/teams_consumer.py` has `TeamsConsumer`."""
+    module = importlib.import_module(f"infra.{lane}_consumer")
+    construct: Callable[..., ChannelConsumer] = getattr(module, f"{lane.capitalize()}Consumer")
+    return construct
 
 
 class AssistanceStack(Stack):
@@ -35,15 +39,16 @@ class AssistanceStack(Stack):
         key = ServicesKey(self, "ServicesKey", config)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
         consumers: dict[Lane, ChannelConsumer] = {
-            lane: CONSUMERS[lane](self, f"{lane.capitalize()}Consumer", config=config, table=table, topic=topic)
-            for lane in LANES
+            lane: consumer_of(lane)(self, f"{lane.capitalize()}Consumer", config=config, table=table, topic=topic)
+            for lane in config.lanes
         }
-        feedback = EmailFeedback(
-            self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL], key=key
+        email = consumers.get(Channel.EMAIL)
+        feedback = (
+            EmailFeedback(self, "EmailFeedback", config=config, table=table, consumer=email, key=key) if email else None
         )
         reconciler = Reconciler(
             self, "Reconciler", config=config, table=table, topic=topic,
-            consumers={channel: consumers[channel] for channel in Channel},
+            consumers={channel: consumers[channel] for channel in config.deployed},
         )  # fmt: skip
         if config.watched:
             monitoring = Monitoring(
@@ -51,7 +56,7 @@ class AssistanceStack(Stack):
                 feedback=feedback, reconciler=reconciler, key=key,
             )  # fmt: skip
             Dashboard(
-                self, "Dashboard", api=api, producer=producer, consumers=consumers, feedback=feedback,
+                self, "Dashboard", config=config, api=api, producer=producer, consumers=consumers, feedback=feedback,
                 reconciler=reconciler, monitoring=monitoring,
             )  # fmt: skip
         CfnOutput(self, "TableName", value=table.table_name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import tests.conftest  # noqa: F401 - credentials that lead nowhere
-from assistance.routing import Channel, Topic
+from assistance.routing import ROUTES, Topic, named
 from infra.batches import QUEUES
 from tests import at_rest, happy_path, naive
 from tests.happy_path import BATCHES, DESCRIPTION, LONGEST
@@ -344,7 +344,7 @@ def render() -> str:
         [price.service, price.what, f"{price.dollars * 1e6:,.10g}", f"<{price.source}>"] for price in prices().values()
     ]
     waits = ", ".join(f"{name} {_number(ms)} ms" for name, ms in CALL_MS.items())
-    sizes = " and ".join(f"{QUEUES[channel].size} for {channel}" for channel in Channel)
+    sizes = " and ".join(f"{QUEUES[channel].size} for {channel}" for channel in named(ROUTES.values()))
     snapshots = 0.5 * at_rest.MINUTES * 60 * prices()["snapshot"].dollars
     return f"""\
 # What requests cost

@@ -3,12 +3,11 @@
 `make docs` writes it.
 """
 
-from collections.abc import Mapping
+import importlib
 from pathlib import Path
 
-from assistance.failures import Kind
-from email_consumer import failures as email
-from slack_consumer import failures as slack
+from assistance.failures import Table
+from assistance.routing import Channel
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/failures.md"
 HEAD = """\
@@ -59,21 +58,16 @@ Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/s
 
 def render() -> str:
     """The whole page."""
-    sections = "".join(
-        _section(*section)
-        for section in (
-            ("Slack, `chat.postMessage`", slack.POST_MESSAGE_SOURCE, slack.POST_MESSAGE, slack.NOTES),
-            ("Slack, `conversations.history`", slack.HISTORY_SOURCE, slack.HISTORY, slack.NOTES),
-            ("SES v2, `SendEmail`", email.SEND_EMAIL_SOURCE, email.SEND_EMAIL, email.NOTES),
-            ("SES v2, errors common to all calls", email.COMMON_SOURCE, email.COMMON, email.NOTES),
-        )
-    )
+    modules = (importlib.import_module(f"{channel}_consumer.failures") for channel in Channel)
+    sections = "".join(_section(table) for module in modules for table in module.TABLES)
     return HEAD + sections + AFTERWARDS
 
 
-def _section(title: str, source: str, table: Mapping[str, Kind], notes: Mapping[str, str]) -> str:
-    rows = "".join(f"| `{code}` | {kind} | {notes.get(code, '')} |\n" for code, kind in sorted(table.items()))
-    return f"\n## {title}\nSource: <{source}>\n\n| code | kind | note |\n|---|---|---|\n{rows}"
+def _section(table: Table) -> str:
+    rows = "".join(
+        f"| `{code}` | {kind} | {table.notes.get(code, '')} |\n" for code, kind in sorted(table.kinds.items())
+    )
+    return f"\n## {table.title}\nSource: <{table.source}>\n\n| code | kind | note |\n|---|---|---|\n{rows}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from assistance.clock import timestamp
 from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, Status
 from assistance.observability import logger
-from assistance.routing import CALLBACK, ROUTES, Channel, Lane
+from assistance.routing import CALLBACK, Channel, Lane, routes
 from assistance.schema import (
     CALLBACK_PREFIX,
     CREATED_AT,
@@ -114,9 +114,12 @@ class Failure:
 
     @property
     def fallback(self) -> Channel | None:
-        """The channel to use instead. A fallback has none, nor has a callback."""
-        route = ROUTES[self.request.topic]
-        return route.fallback if self.channel in route.channels else None
+        """The channel to use instead. A fallback has none, nor has a callback, nor a topic that is no longer there.
+
+        By today's route, also for what went to a channel that this no longer names.
+        """
+        route = routes().get(self.request.topic)
+        return route.fallback if route and self.channel not in {route.fallback, CALLBACK} else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 from assistance.callback_url import CallbackUrl
-from assistance.routing import Channel, Lane, Topic
+from assistance.routing import Channel, Lane, routes, topics
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
 
@@ -29,8 +29,11 @@ def _strip(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
+def _topic(value: object) -> object:
+    topic = value.strip().lower() if isinstance(value, str) else None
+    if topic not in routes():
+        raise ValueError(f"Input should be {topics()}")
+    return topic
 
 
 def _moment(value: str) -> str:
@@ -47,7 +50,7 @@ class _Model(BaseModel):
 class Call(_Model):
     """What a bot asks for: the body of `POST /assistance-requests`."""
 
-    topic: Annotated[Topic, BeforeValidator(_lower)]
+    topic: Annotated[str, BeforeValidator(_topic)]
     description: Annotated[
         str, BeforeValidator(_strip), StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS)
     ]
@@ -55,10 +58,10 @@ class Call(_Model):
 
 
 class AssistanceRequest(_Model):
-    """An accepted call. `created_at` is RFC 3339 in UTC with milliseconds."""
+    """An accepted call. `created_at` is RFC 3339 in UTC with milliseconds. Its topic need not be there any more."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    topic: Topic
+    topic: str
     description: str
     created_at: Annotated[str, AfterValidator(_moment)]
     callback_url: str | None = None

@@ -13,8 +13,9 @@ from assistance.deliveries import Item, delivery_key, delivery_of, expiry, reque
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.models import AssistanceRequest, Fallback, Message, OutboxEntry, RequestRecord
 from assistance.observability import logger
-from assistance.routing import CALLBACK, ROUTES, Channel
+from assistance.routing import CALLBACK, Channel, routes
 from assistance.schema import (
+    CHANNELS,
     CREATED_AT,
     DELIVERY_PREFIX,
     INDEX_SHARDS,
@@ -104,6 +105,7 @@ class Requests:
 
         Raises `IdempotencyKeyReused` when the id is taken by a request with another payload.
         """
+        channels = list(routes()[request.topic].channels)
         item: dict[str, Any] = {
             **request_key(request.id),
             TOPIC: request.topic,
@@ -111,8 +113,8 @@ class Requests:
             CREATED_AT: request.created_at,
             "payload_hash": payload_hash,
             TTL: expiry(request.created_at, retention),
-            "channels": list(ROUTES[request.topic].channels),
-            "outbox_channels": list(ROUTES[request.topic].channels),
+            CHANNELS: channels,
+            "outbox_channels": channels,
             OUTBOX_SHARD: shard(request.id),
             LEDGER_SHARD: shard(request.id),
         }
@@ -151,7 +153,7 @@ class Requests:
         deliveries = (item for item in items if str(item[SORT_KEY]).startswith(DELIVERY_PREFIX))
         return RequestRecord(
             request=request_of(request),
-            channels=tuple(Channel(str(name)) for name in cast(list[str], request["channels"])),
+            channels=tuple(Channel(str(name)) for name in cast(list[str], request[CHANNELS])),
             published_at=cast(str | None, request.get("published_at")),
             deliveries=tuple(delivery_of(item) for item in deliveries),
             in_outbox=OUTBOX_SHARD in request,

@@ -21,6 +21,8 @@ LEDGER_SHARD = "ledger"
 
 CREATED_AT = "created_at"
 TOPIC = "topic"
+CHANNELS = "channels"
+"""On a request item: those of its route when it was accepted."""
 TRACE = "trace"
 """On a request item whose call was traced."""
 

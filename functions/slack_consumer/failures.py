@@ -13,7 +13,7 @@ from typing import Final
 from slack_sdk.errors import SlackApiError
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.failures import Kind
+from assistance.failures import Kind, Table
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
 """With these a consumer reads the token afresh, and tries once more if it has been replaced."""
@@ -146,6 +146,10 @@ NOTES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+TABLES: Final = (
+    Table("Slack, `chat.postMessage`", POST_MESSAGE_SOURCE, POST_MESSAGE, NOTES),
+    Table("Slack, `conversations.history`", HISTORY_SOURCE, HISTORY, NOTES),
+)
 DOCUMENTED: Final = {**POST_MESSAGE, **HISTORY}
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}")

@@ -19,6 +19,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
 from botocore.regions import EndpointResolver
 
+from assistance.routing import LANES
 from infra import bundle
 from infra.bundle import ENDPOINTS, FUNCTIONS, ROOT, SERVICES, SHARED
 from infra.config import PYTHON_VERSION
@@ -29,12 +30,12 @@ EVERY = {
     *("six.py", "typing_extensions.py", "typing_inspection", "urllib3"),
 }
 # Powertools' idempotency imports boto3.
-BOTO3 = {"boto3", "s3transfer"}
+CONSUMER = {"boto3", "s3transfer"}
 ONLY = {
     "api": {"uuid6"},
-    "callback_consumer": {"h11", "standardwebhooks", *BOTO3},
-    "email_consumer": BOTO3,
-    "slack_consumer": {"slack_sdk", *BOTO3},
+    **{f"{lane}_consumer": CONSUMER for lane in LANES},
+    "callback_consumer": {"h11", "standardwebhooks", *CONSUMER},
+    "slack_consumer": {"slack_sdk", *CONSUMER},
 }
 
 # Of at most 250 and 50: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -63,7 +64,7 @@ def test_a_bundle_holds_its_folder_the_shared_one_and_exactly_these_packages(
 @each
 def test_a_function_declares_exactly_what_it_imports_itself(folder: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    declared = [*project["project"]["dependencies"], *project["dependency-groups"][folder.replace("_", "-")]]
+    declared = [*project["project"]["dependencies"], *project["dependency-groups"][bundle.group(folder)]]
     modules = [*(FUNCTIONS / folder).glob("*.py"), *(FUNCTIONS / SHARED).glob("*.py")]
     imported = {name for path in modules for name in imports(ast.parse(path.read_text("utf-8")))}
     third_party = imported - sys.stdlib_module_names - {folder, SHARED}

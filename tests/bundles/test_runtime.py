@@ -49,14 +49,14 @@ def stack(slack: SlackServer, aws: str) -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="session")
-def dev() -> Template:
-    return synthesized("dev")
+def template() -> Template:
+    return synthesized("every channel")
 
 
 @pytest.fixture
-def run(stack: Cloud, aws: str, dev: Template, local: Mapping[str, Path], client: Path) -> Invoke:
+def run(stack: Cloud, aws: str, template: Template, local: Mapping[str, Path], client: Path) -> Invoke:
     def run(folder: str, event: object) -> Any:  # noqa: ANN401
-        _, function = dev.function(folder)
+        _, function = template.function(folder)
         channel: Lane = next((lane for lane in LANES if folder == f"{lane}_consumer"), Channel.EMAIL)
         known = {**stack.environment, "QUEUE_URL": stack.queues[channel], "DLQ_URL": stack.dlqs[channel]}
         declared = function["Environment"]["Variables"]
@@ -160,6 +160,16 @@ def test_the_slack_consumer_posts_to_slack(run: Invoke, stack: Cloud, slack: Sla
     [message] = slack.messages
     assert TEXT in json.dumps(message)
     assert delivery(stack, request, Channel.SLACK) == ("delivered", None)
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_every_channel_s_consumer_runs(run: Invoke, stack: Cloud, channel: Channel) -> None:
+    stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody="no json")
+    event = documented("sqs")
+    [record] = stack.receive(channel)
+    event["Records"][0] |= {name: record[name] for name in ("messageId", "receiptHandle", "body")}
+    assert run(f"{channel}_consumer", event) == {"batchItemFailures": []}
+    assert len(stack.dead_letters(channel)) == 1
 
 
 def test_the_callback_consumer_tells_the_bot(run: Invoke, stack: Cloud) -> None:

@@ -29,9 +29,9 @@ def operator(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) 
     session = boto3.Session()
     # Long polling of an empty queue takes a second.
     session.events.register("provide-client-params.sqs.ReceiveMessage", _at_once)  # type: ignore[arg-type]
-    deployed: Callable[..., stacks.Stack] = lambda name, **_: stacks.Stack(name, session, None, outputs)  # noqa: E731
+    operator = Operator(stack, slack, session, outputs)
+    deployed: Callable[..., stacks.Stack] = lambda name, **_: stacks.Stack(name, session, None, operator.outputs)  # noqa: E731
     monkeypatch.setattr(stacks, "deployed", deployed)
-    operator = Operator(stack, slack, session)
 
     def rest_in_peace(**_: object) -> None:
         if operator.gone.is_set():

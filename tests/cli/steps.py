@@ -26,6 +26,7 @@ class Operator:
     cloud: Cloud
     slack: SlackServer
     session: Any
+    outputs: dict[str, str]
     gone: Event = field(default_factory=Event)
 
     def run(self, *arguments: str, terminal: str | None = None) -> Result:

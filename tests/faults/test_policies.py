@@ -7,4 +7,4 @@ from tests.recorded_calls import Call
 
 def test_every_call_that_a_fault_has_led_to_is_allowed(recorded_calls: set[Call]) -> None:
     assert recorded_calls
-    assert not (found := refused(synthesized("local"), recorded_calls)), "\n".join(found)
+    assert not (found := refused(synthesized("every channel"), recorded_calls)), "\n".join(found)

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 from typer.main import get_command
 
+from assistance import routing
 from assistance.metrics import Metric
-from assistance.routing import LANES, Channel, Topic
+from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Topic
 from cli.app import app as cli
+from infra.config import load
 from infra.dashboard import topics_of
 from local.slack_server import SlackServer
 from tests.emf import Series, emitted
@@ -22,6 +24,7 @@ from tests.integration.steps import feedback
 from tests.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
+ROUTED = routing.named(ROUTES.values())
 WATCHED = [variant for variant in VARIANTS if variant != "dev"]
 RUNBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
 
@@ -188,11 +191,19 @@ def test_what_we_emit_is_watched(ours: set[Series]) -> None:
 
 def test_the_dashboard_has_a_row_for_every_channel_and_what_its_topics_count(template: Template) -> None:
     shown = {(title, tuple(parts)) for title, parts in graphs(template)}
-    for channel in LANES:
-        for topic in topics_of(channel):
+    for channel in (lane for lane in LANES if lane in {*ROUTED, CALLBACK}):
+        for topic in topics_of(channel, ROUTES):
             wanted = ("channel", str(channel), "topic", str(topic))
             names = {parts[1] for title, parts in shown if title.startswith(f"{channel}: ") and parts[2:] == wanted}
             assert names >= {Metric.DELIVERED, Metric.FAILED, Metric.ATTEMPTS, Metric.ACCEPTED_TO_DELIVERED}
+
+
+def test_a_topic_of_the_deployer_s_and_a_channel_that_is_drained_are_shown() -> None:
+    shown = {tuple(parts[1:]) for _, parts in graphs(synthesized("every channel"))}
+    for channel in Channel:
+        assert (Metric.DELIVERED, "channel", str(channel), "topic", f"by-{channel}") in shown
+    config = load({"routes": {"support": {"channels": ["slack"]}}, "channels": "email"}.get, {})
+    assert topics_of(Channel.EMAIL, config.routes) == ("support",)
 
 
 def test_every_queue_that_something_gives_up_into_raises_an_alarm(template: Template) -> None:
@@ -218,7 +229,7 @@ def test_every_function_and_every_channel_is_watched(template: Template) -> None
     for function in template.all("AWS::Lambda::Function"):
         assert {("Errors", function), ("Throttles", function)} <= seen
     assert ("IteratorAge", template.function("stream_producer")[0]) in seen
-    for channel in Channel:
+    for channel in ROUTED:
         waits = (Metric.OLDEST_PENDING_AGE, frozenset({("channel", str(channel))}))
         assert waits in {(m.name, m.dimensions) for m in watched(template) if m.by in alarms(template)}
 

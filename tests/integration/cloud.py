@@ -14,7 +14,7 @@ import boto3
 from moto import mock_aws
 
 from assistance.clock import utc_now
-from assistance.routing import LANES, Channel, Lane
+from assistance.routing import LANES, ROUTES, Channel, Lane, named, routes
 from assistance.schema import (
     CREATED_AT,
     LEDGER_INDEX,
@@ -33,24 +33,12 @@ SIGNING_SECRET = "d29yZHMgdGhhdCBiZWxvbmcgaW4gbm8gbG9nIGVpdGhl"
 HANDLERS = ("api", "stream_producer", *(f"{lane}_consumer" for lane in LANES), "email_feedback", "reconciler")
 
 
-CACHED = {
-    "api.handler": ("requests",),
-    "stream_producer.handler": ("publisher",),
-    "slack_consumer.handler": ("secrets",),
-    "callback_consumer.handler": ("secrets", "requests", "egress"),
-    "email_consumer.handler": ("ses",),
-    "email_feedback.handler": ("feedback",),
-    "reconciler.handler": ("requests", "outbox", "ledger"),
-}
-
-
 def forget() -> None:
     """Make every function start cold: drop its settings, its clients and its handler. Its calls are recorded."""
+    routes.cache_clear()
     for function in HANDLERS:
         importlib.import_module(f"{function}.settings").settings.cache_clear()
         handler = importlib.import_module(f"{function}.handler")
-        for name in CACHED[handler.__name__]:
-            getattr(handler, name).cache_clear()
         importlib.reload(handler)
         vars(handler)["lambda_handler"] = as_function(function, handler.lambda_handler)
 
@@ -281,11 +269,14 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps({"channels": [channel]})},
             )
         secrets = boto3.client("secretsmanager")
-        secret = secrets.create_secret(Name="slack", SecretString="xoxb-local")["ARN"]
+        # By the convention for a channel's secret. They have no value yet.
+        own = {f"{channel.upper()}_SECRET": secrets.create_secret(Name=channel)["ARN"] for channel in Channel}
+        secret = secrets.create_secret(Name="slack-token", SecretString="xoxb-local")["ARN"]
         signing = secrets.create_secret(Name="signing", SecretString=SIGNING_SECRET)["ARN"]
         boto3.client("sesv2").create_email_identity(EmailIdentity="bot@example.com")
         yield Cloud(
             environment={
+                **own,
                 "TABLE_NAME": "table",
                 "TOPIC_ARN": topic,
                 "GRACE_SECONDS": "60",
@@ -298,7 +289,7 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 "QUEUES": json.dumps(
                     {
                         channel: {"queue": queues[channel], "dlqs": [dlqs[channel], subscription_dlqs[channel]]}
-                        for channel in Channel
+                        for channel in named(ROUTES.values())
                     }
                 ),
                 "SLACK_TOKEN_SECRET": secret,

@@ -17,6 +17,7 @@ import trustme
 
 from assistance.clock import utc_now
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
+from assistance.failures import MAX_RETRY_AFTER
 from assistance.requests import Requests
 from assistance.routing import CALLBACK, Channel
 from assistance.schema import OUTBOX_SHARD
@@ -266,7 +267,7 @@ def test_the_readme_verifies_a_callback(stack: Cloud, bot: Receiver, monkeypatch
         (410, {}, PermanentFailure, None),
         (429, {}, RateLimited, None),
         (429, {"retry-after": "30"}, RateLimited, 30),
-        (503, {"retry-after": "99999999"}, TransientFailure, failures.MAX_RETRY_AFTER),
+        (503, {"retry-after": "99999999"}, TransientFailure, MAX_RETRY_AFTER),
         (503, {"retry-after": "0"}, TransientFailure, 1),
         (503, {"retry-after": "soon"}, TransientFailure, None),
         (503, {"retry-after": "²"}, TransientFailure, None),

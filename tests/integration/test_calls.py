@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from math import ceil
 from threading import Barrier, Lock
 from typing import Any, Final
 from unittest.mock import patch
@@ -65,9 +66,10 @@ def test_nothing_else_is_spent_but_on_feedback_and_the_ledger(topic: Topic, toge
     found = dict(spent(topic, together))
     for function in ("api", "stream_producer", *(f"{channel}_consumer" for channel in ROUTES[topic].channels)):
         del found[function]
-    # Everything that is new is looked at by one batch of half units, and noted down once.
+    # Everything that is new is looked at by batches of half units, two for each, and noted down once.
     ledger = took(found.pop("reconciler"))
-    assert ledger == ({"dynamodb.BatchGetItem": 1, "dynamodb.PutItem": 1}, ITEM, 0.5 * together)
+    batches = ceil(2 * together / 100)
+    assert ledger == ({"dynamodb.BatchGetItem": batches, "dynamodb.PutItem": 1}, ITEM, 1.0 * together)
     if topic is Topic.PRICING:
         confirmed = {"dynamodb.GetItem": together, "dynamodb.UpdateItem": together}
         assert took(found.pop("email_feedback")) == (confirmed, ITEM * together, together)
