@@ -23,7 +23,8 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test browser screenshots soak mutants lint checkov format docs lock audit licences workflows vulnerabilities \
+.PHONY: help install node run demo test browser screenshots soak mutants bench load simulate lint checkov format docs cost lock audit licences workflows \
+  vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
 help: ## List the targets
@@ -77,7 +78,7 @@ screenshots: browser install ## Take the pictures in docs/images
 	$(RUN) -m tests.e2e.screenshots
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
-	SOAK=1 HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
+	SOAK=1 $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
 
 mutants: install ## Change functions/assistance in every small way, and list the changes that no test notices
 	rm -rf .build/mutants
@@ -85,6 +86,15 @@ mutants: install ## Change functions/assistance in every small way, and list the
 	cp -R functions/. local tests pyproject.toml .build/mutants
 	cd .build/mutants && $(MUTMUT) run --max-children 2
 	cd .build/mutants && $(MUTMUT) results
+
+bench: install ## Measure cold starts and invocations side by side, and write benchmarks/results.md
+	PYTHONPATH=functions $(RUN) -W ignore -m benchmarks
+
+load: node install ## Send thousands of requests through the local stack, and write benchmarks/load.md
+	@exec $(RUN) -m benchmarks.load $(ARGS)
+
+simulate: install ## Simulate days on AWS at up to 10,000 requests a second, and write benchmarks/simulation.md
+	@exec $(RUN) -m benchmarks.simulation $(ARGS)
 
 lint: install ## Lint and type-check
 	$(RUN) -m ruff check
@@ -105,6 +115,9 @@ docs: install ## Write the pages that are made from the code
 	PYTHONPATH=functions $(RUN) -m tests.failures_page
 	PYTHONPATH=functions $(RUN) -m tests.at_rest
 	PYTHONPATH=functions $(RUN) -m api.openapi > docs/openapi.json
+
+cost: install ## Count what requests take, and write docs/cost.md
+	PYTHONPATH=functions $(RUN) -m tests.cost
 
 lock: ## Lock what pyproject.toml and package.json ask for
 	$(UV) lock

@@ -17,7 +17,7 @@ from assistance.aws import AWS_ERRORS
 from assistance.clock import utc_now
 from assistance.models import Message, RequestRecord, Status
 from assistance.requests import Requests
-from assistance.routing import Channel, Topic
+from assistance.routing import Channel
 from cli import dead_letters, render, requests
 from cli import stack as stacks
 from cli.doctor import State, examine
@@ -69,7 +69,7 @@ def status(
 @app.command(epilog='Example: assistance send sales "A quote for 40 seats" --watch')
 def send(
     context: typer.Context,
-    topic: Annotated[Topic, typer.Argument(help="What it is about.")],
+    topic: Annotated[str, typer.Argument(help="What it is about; an unknown one is answered with those there are.")],
     description: Annotated[str, typer.Argument(help="What the customer wants; '-' reads it from standard input.")],
     *,
     key: Annotated[str | None, typer.Option("--idempotency-key", help="To repeat a call: that of the first.")] = None,

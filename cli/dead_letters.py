@@ -1,11 +1,12 @@
 """`assistance dead-letters`: list, show, redrive, discard."""
 
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.progress import Progress
 
-from assistance.routing import Channel
+from assistance.routing import LANES
 from cli import letters, render
 from cli.letters import Act, Found, Letter
 from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
@@ -22,7 +23,12 @@ Ids = Annotated[
     list[str] | None,
     typer.Argument(metavar="ID", help="Of a request, or of a message (its first 8 characters will do)."),
 ]
-OneChannel = Annotated[Channel | None, typer.Option("--channel", help="Only those of this channel.")]
+if TYPE_CHECKING:
+    Lane: TypeAlias = str
+else:
+    # Typer takes the choices from an enum.
+    Lane = StrEnum("Lane", {lane.name: lane.value for lane in LANES})
+OneChannel = Annotated[Lane | None, typer.Option("--channel", help="Only those of this channel.")]
 All = Annotated[bool, typer.Option("--all", help="All of them, or all of the --channel.")]
 
 
@@ -108,7 +114,7 @@ def discard(
     _deal_with(stack, chosen, letters.discarding(stack), "discarded", json=json)
 
 
-def _chosen(stack: Stack, ids: list[str] | None, channel: Channel | None, *, all_: bool) -> list[Letter]:
+def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: bool) -> list[Letter]:
     if bool(ids) == all_:
         raise typer.BadParameter(
             "Name the dead letters by id ('dead-letters list' shows them), or pass --all: one of both."

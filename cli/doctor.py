@@ -11,6 +11,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.dead_letters import depth
+from assistance.routing import Channel
 from cli.errors import explained
 from cli.stack import Stack
 
@@ -22,9 +23,8 @@ _CHANNEL_ADVICE: Final = {
     "missing_scope": "add the scope channels:history (groups:history for a private channel), and install the app again",
 }
 _SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
-_STORE_IT: Final = (
-    "store the bot's token (xoxb-…): aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
-)
+_STORE: Final = "store it: aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
+_STORE_IT: Final = _STORE.replace("it", "the bot's token (xoxb-…)", 1)
 
 
 class State(StrEnum):
@@ -51,7 +51,9 @@ def _finding(check: str, holds: bool, found: str, advice: str) -> Finding:  # no
 
 def examine(stack: Stack) -> Iterator[Finding]:
     """Check everything, one after the other. What can't be looked at is `unknown`, and stops nothing."""
-    for name, check in _CHECKS:
+    for name, channel, check in _CHECKS:
+        if channel and channel not in stack.channels():
+            continue
         try:
             yield from check(stack)
         except AWS_ERRORS as error:
@@ -132,6 +134,23 @@ def _email_sender(stack: Stack) -> Iterator[Finding]:
     yield _finding("SES sender", verified, f"{sender} is {'' if verified else 'not '}verified", advice)
 
 
+def _secrets(stack: Stack) -> Iterator[Finding]:
+    """Whether every other channel's secret has a value, of those that have one."""
+    for channel in stack.channels():
+        secret = stack.outputs.get(f"{channel.capitalize()}SecretArn")
+        if secret is None:
+            continue
+        check, advice = f"Secret of {channel}", f"{_STORE.format(secret=secret)}; docs/deployment.md says what it holds"
+        try:
+            stack.client("secretsmanager").get_secret_value(SecretId=secret)
+        except ClientError as error:
+            if error_code(error) != "ResourceNotFoundException":
+                raise
+            yield Finding(check, State.WRONG, "the secret has no value", advice)
+        else:
+            yield Finding(check, State.OK, "there")
+
+
 def _subscriptions(stack: Stack) -> Iterator[Finding]:
     pending = [
         it["Endpoint"] for it in _subscribed(stack, "TopicArn") if it["SubscriptionArn"] == "PendingConfirmation"
@@ -176,12 +195,14 @@ def _dead_letters(stack: Stack) -> Iterator[Finding]:
     yield _finding("Dead letters", not letters, str(letters or "none"), "see 'assistance dead-letters list'")
 
 
-_CHECKS: Final[tuple[tuple[str, Callable[[Stack], Iterator[Finding]]], ...]] = (
-    ("Slack", _slack),
-    ("SES account", _email_account),
-    ("SES sender", _email_sender),
-    ("Subscriptions", _subscriptions),
-    ("Reconciler's schedule", _schedule),
-    ("Event sources", _event_sources),
-    ("Dead letters", _dead_letters),
+# Those of a channel are left out where it is not deployed.
+_CHECKS: Final[tuple[tuple[str, Channel | None, Callable[[Stack], Iterator[Finding]]], ...]] = (
+    ("Slack", Channel.SLACK, _slack),
+    ("SES account", Channel.EMAIL, _email_account),
+    ("SES sender", Channel.EMAIL, _email_sender),
+    ("Secrets", None, _secrets),
+    ("Subscriptions", None, _subscriptions),
+    ("Reconciler's schedule", None, _schedule),
+    ("Event sources", None, _event_sources),
+    ("Dead letters", None, _dead_letters),
 )

@@ -11,12 +11,9 @@ from itertools import islice
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 
-from boto3.dynamodb.conditions import Key
-
 from assistance.clock import timestamp
 from assistance.models import RequestRecord, Status
 from assistance.requests import Requests
-from assistance.routing import Topic
 from assistance.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY
 from cli.errors import Failure
 from cli.stack import Stack
@@ -25,7 +22,7 @@ _TIMEOUT_SECONDS: Final = 30
 _SIDE_BY_SIDE: Final = 10
 
 
-def send(stack: Stack, topic: Topic, description: str, key: str) -> dict[str, Any]:
+def send(stack: Stack, topic: str, description: str, key: str) -> dict[str, Any]:
     """Call the API as a bot does; what it accepted. Raises `Failure`."""
     call = urllib.request.Request(  # noqa: S310 # the stack's own address
         f"{stack.output('ApiUrl')}/assistance-requests",
@@ -97,8 +94,9 @@ def listed(
 
     A request that has just been accepted may be missing: the index follows its table, usually within a second.
     """
-    when = Key(CREATED_AT).between(timestamp(since), timestamp(before - timedelta(milliseconds=1)))
-    ids = [str(item[PARTITION_KEY]) for item in requests.listed(LEDGER_INDEX, LEDGER_SHARD, when)]
+    between = {":since": timestamp(since), ":before": timestamp(before - timedelta(milliseconds=1))}
+    found = requests.listed(LEDGER_INDEX, LEDGER_SHARD, f"{CREATED_AT} BETWEEN :since AND :before", between)
+    ids = [str(item[PARTITION_KEY]) for item in found]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
 
         def matching() -> Iterator[RequestRecord]:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from assistance.aws import error_code
 from assistance.requests import Requests
-from assistance.routing import Channel
+from assistance.routing import CALLBACK, Channel
 from cli.errors import Failure
 from reconciler.ledger import Balance, balance_of
 
@@ -28,12 +28,12 @@ _INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "st
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterQueue:
-    """Where a channel's dead letters lie.
+    """Where a channel's dead letters lie, or the callback's.
 
     `kind` is `delivery` for what a consumer gave up, and `subscription` for what SNS could not put into the queue.
     """
 
-    channel: Channel
+    channel: str
     kind: str
     url: str
 
@@ -60,15 +60,19 @@ class Stack:
         """The ledger's balance, as the last sweep left it."""
         return balance_of(self.requests())
 
-    def queue_url(self, channel: Channel) -> str:
+    def queue_url(self, channel: str) -> str:
         """The channel's queue."""
         return self.output(f"{channel.capitalize()}QueueUrl")
 
-    def dlqs(self, channel: Channel | None = None) -> list[DeadLetterQueue]:
+    def channels(self) -> list[Channel]:
+        """The channels that are deployed."""
+        return [channel for channel in Channel if f"{channel.capitalize()}QueueUrl" in self.outputs]
+
+    def dlqs(self, channel: str | None = None) -> list[DeadLetterQueue]:
         """The dead-letter queues of that channel, or of all."""
         return [
             DeadLetterQueue(each, kind, self.output(f"{each.capitalize()}{output}"))
-            for each in ([channel] if channel else Channel)
+            for each in ([channel] if channel else [*self.channels(), CALLBACK])
             for kind, output in (("delivery", "DlqUrl"), ("subscription", "SubscriptionDlqUrl"))
         ]
 

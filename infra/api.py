@@ -6,6 +6,7 @@ from typing import Final, cast
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
@@ -70,7 +71,13 @@ class Api(Construct):
             config=config,
             # Three tries at the table, of 1 s to connect and 2 s to read at most, and the back-off between them.
             timeout=Duration.seconds(15),
-            environment={"TABLE_NAME": table.table_name, "RETENTION_DAYS": str(config.retention_days)},
+            environment={
+                "TABLE_NAME": table.table_name,
+                "RETENTION_DAYS": str(config.retention_days),
+                "ROUTES": config.routes_variable,
+                "CALLBACK_LOOPBACK": str(config.local),
+            },
+            snap_start=config.snap_start,
         )
         table.grant_items(function, "dynamodb:PutItem", "dynamodb:Query")
 
@@ -99,8 +106,12 @@ class Api(Construct):
                 access_log_format=apigateway.AccessLogFormat.custom(json.dumps(_LOGGED)) if log_group else None,
             ),
             default_method_options=apigateway.MethodOptions(api_key_required=True),
-            default_integration=apigateway.LambdaIntegration(function, allow_test_invoke=False),
+            default_integration=apigateway.LambdaIntegration(self._called(config), allow_test_invoke=False),
         )
+        # A regional API's default lets TLS 1.0 in. BASIC: without checks on how a call got here beyond that.
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies.html
+        resource = cast("apigateway.CfnRestApi", rest.node.default_child)
+        resource.security_policy, resource.endpoint_access_mode = "SecurityPolicy_TLS13_1_2_2021_06", "BASIC"
         if config.access_logs == "account_role":
             rest.deployment_stage.node.add_dependency(self._account())
         requests = rest.root.add_resource("assistance-requests")
@@ -108,7 +119,8 @@ class Api(Construct):
         requests.add_resource("{id}").add_method("GET")
         rest.root.add_resource("health").add_method("GET")
         for path in _REFERENCE if config.serve_reference else ():
-            rest.root.add_resource(path).add_method("GET", api_key_required=False)
+            method = rest.root.add_resource(path).add_method("GET", api_key_required=False)
+            skip_checkov(method, "CKV_AWS_59", "It is the API's own description, and holds nothing of a customer's.")
         self._answer_problems(rest)
 
         plan = rest.add_usage_plan(
@@ -131,6 +143,16 @@ class Api(Construct):
         rest.node.try_remove_child("Endpoint")
         CfnOutput(self, "ApiUrl", value=rest.url_for_path("/").rstrip("/")).override_logical_id("ApiUrl")
         CfnOutput(self, "ApiKeyId", value=keys[-1].key_id).override_logical_id("ApiKeyId")
+
+    def _called(self, config: Config) -> lambda_.IFunction:
+        """The function, or its newest version: a snapshot is taken of a published version, and of no other.
+
+        Ids stay unique: they are made of what the system draws, not of a generator that a snapshot would hold.
+        https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html
+        """
+        if not config.snap_start:
+            return self.function
+        return lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)
 
     def _access_log(self, config: Config) -> logs.LogGroup:
         group = logs.LogGroup(self, "AccessLogs", removal_policy=config.removal_policy)

@@ -3,16 +3,19 @@
 No Docker: uv fetches the wheels for the function's platform, as uv.lock pins them.
 """
 
+import gzip
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FUNCTIONS: Final = ROOT / "functions"
@@ -23,6 +26,8 @@ NO_BYTE_CODE: Final = shutil.ignore_patterns("__pycache__")
 
 SERVICES: Final = frozenset({"dynamodb", "secretsmanager", "sesv2", "sns", "sqs"})
 """What the functions call. Of the other services botocore brings 25 MB of descriptions."""
+ENDPOINTS: Final = frozenset({"dynamodb", "email", "secretsmanager", "sns", "sqs"})
+"""The same by their names in botocore's endpoints, where SES's is `email`."""
 
 
 class BundlingFailed(Exception):
@@ -33,6 +38,7 @@ def build(folder: str, output: Path, python_version: str, *, platform: str | Non
     """Fill the directory with a function's bundle, for Lambda or (`None`) for this machine."""
     installed = dependencies(requirements(folder), python_version, platform)
     shutil.copytree(installed, output, dirs_exist_ok=True, ignore=partial(_needless, installed))
+    _shorten(output / "botocore/data")
     own = [output / name for name in (folder, SHARED)]
     for path in own:
         shutil.copytree(FUNCTIONS / path.name, path, ignore=NO_BYTE_CODE)
@@ -82,8 +88,15 @@ def fingerprint(folder: str, python_version: str) -> str:
 
 
 def requirements(folder: str) -> str:
-    """What a function imports: the project's dependencies, and the group that is named like its folder."""
-    return locked("--no-dev", "--group", folder)
+    """What a function imports: the project's dependencies, and the group for its folder."""
+    return locked("--no-dev", "--group", group(folder))
+
+
+def group(folder: str) -> str:
+    """The function's own dependency group, or that of consumers which need nothing of their own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    name = folder.replace("_", "-")
+    return name if name in project["dependency-groups"] else "consumer"
 
 
 def locked(*selection: str) -> str:
@@ -118,7 +131,41 @@ def _needless(installed: Path, directory: str, names: list[str]) -> set[str]:
         return {"examples"}
     if where in {"boto3/data", "botocore/data"}:
         return {name for name in names if name not in SERVICES and Path(directory, name).is_dir()}
+    if where.startswith("botocore/data/"):
+        return {"examples-1.json"}
     return set()
+
+
+def _shorten(data: Path) -> None:
+    """Leave of botocore's data what a client reads: the rest takes a quarter of the time that a client takes.
+
+    Nothing reads the documentation of each shape, and endpoints are wanted of our services only. Unpacked, since a zip
+    packs them again.
+    """
+    for packed in data.rglob("*.json.gz"):
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+        packed.unlink()
+    for path in data.rglob("*.json"):
+        content = json.loads(path.read_text("utf-8"))
+        if path.name == "service-2.json":
+            content = _undocumented(content)
+        elif path == data / "endpoints.json":
+            for partition in content["partitions"]:
+                partition["services"] = {
+                    name: value for name, value in partition["services"].items() if name in ENDPOINTS
+                }
+        path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), "utf-8")
+
+
+def _undocumented(description: Any) -> Any:  # noqa: ANN401
+    # A member that is called so is an object, never a text.
+    if isinstance(description, dict):
+        return {
+            name: _undocumented(part)
+            for name, part in description.items()
+            if not (name == "documentation" and isinstance(part, str))
+        }
+    return [_undocumented(part) for part in description] if isinstance(description, list) else description
 
 
 def _compile(python_version: str, root: Path, *paths: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every channel has: subscription, queue, dead-letter queues, consumer."""
+"""What every channel has, and the callback: subscription, queue, dead-letter queues, consumer."""
 
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_sns as sns
@@ -6,14 +6,15 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from assistance.routing import Channel
+from assistance.routing import Lane
+from infra.batches import QUEUES
 from infra.config import QUEUE_RETENTION_DAYS, Config
 from infra.dead_letters import SSE_SQS, DeadLetterQueue
 from infra.python_function import PythonFunction
 from infra.review import skip_checkov
 from infra.table import Table
 
-# Times the function's timeout: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+# Times the function's timeout, and the window: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 VISIBILITY_TIMEOUTS = 6
 
 
@@ -25,21 +26,21 @@ class ChannelConsumer(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        channel: Channel,
+        channel: Lane,
         config: Config,
         table: Table,
         topic: sns.Topic,
         environment: dict[str, str],
     ) -> None:
         super().__init__(scope, construct_id)
-        retry = config.retry(channel)
+        retry, batches = config.retry(channel), QUEUES[channel]
         self.dlq = DeadLetterQueue(self, "Dlq", config)
         self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq", config)
         self.queue = sqs.Queue(
             self,
             "Queue",
             retention_period=Duration.days(QUEUE_RETENTION_DAYS),
-            visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds),
+            visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds + batches.window),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=retry.max_receive_count),
@@ -64,6 +65,7 @@ class ChannelConsumer(Construct):
                 "QUEUE_URL": self.queue.queue_url,
                 "DLQ_URL": self.dlq.queue_url,
                 "RETENTION_DAYS": str(config.retention_days),
+                "ROUTES": config.routes_variable,
                 "RETRY_ATTEMPTS": str(retry.attempts),
                 "RETRY_FIRST_DELAY": str(retry.first_delay),
                 "RETRY_MAX_DELAY": str(retry.max_delay),
@@ -80,7 +82,8 @@ class ChannelConsumer(Construct):
         self.function.add_event_source_mapping(
             "Source",
             event_source_arn=self.queue.queue_arn,
-            batch_size=10,
+            batch_size=batches.size,
+            max_batching_window=Duration.seconds(batches.window),
             report_batch_item_failures=True,
             max_concurrency=config.consumer_max_concurrency,
         )

@@ -1,9 +1,10 @@
 """Everything that a deployer chooses, as CDK context: `cdk deploy -c stage=production -c email_sender=…`."""
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Final, Literal, Self
 
 from aws_cdk import RemovalPolicy
@@ -18,13 +19,17 @@ from pydantic import (
     model_validator,
 )
 
-from assistance.routing import RETRIES, Channel, RetryPolicy
+from assistance.routing import CALLBACK, LANES, RETRIES, ROUTES, Channel, Lane, RetryPolicy, Route, named
 
 PYTHON_VERSION: Final = "3.13"
 """Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
 
 QUEUE_RETENTION_DAYS: Final = 4
 """How long a channel's queue keeps a message. SQS then forgets it, so it must be given up before."""
+
+MAX_ROUTES_BYTES: Final = 2_048
+"""Of the routes as functions are told them. All of a function's variables may have 4 KB, and the queues are among them.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _DAY_SECONDS = 86_400
 _ADDRESS = re.compile(r"[^@\s,<>\"]+@[^@\s,<>\"]+\.[^@\s,<>\"]+")
@@ -57,6 +62,30 @@ def _labels(value: object) -> object:
     return [str(value)] if isinstance(value, int) else _split(value)
 
 
+def _json(value: object) -> object:
+    # `-c` gives strings.
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("this is not JSON") from None
+
+
+def _members(value: object) -> object:
+    wrong = set(value) - {"channels", "fallback"} if isinstance(value, Mapping) else ()
+    for name in wrong:
+        raise ValueError(f"a route has 'channels' and 'fallback', and no '{name}'")
+    return value
+
+
+def _sound(route: Route) -> Route:
+    if not route.channels:
+        raise ValueError("a topic needs a channel at least")
+    if len({*route.channels, route.fallback}) <= len(route.channels):
+        raise ValueError("a route names a channel twice")
+    return route
+
+
+Topic = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Email = Annotated[str, AfterValidator(_address)]
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 LogRetention = Annotated[
@@ -97,6 +126,18 @@ class Config(BaseModel):
         min_length=1,
         max_length=50,  # https://docs.aws.amazon.com/ses/latest/dg/quotas.html
         description="Who gets the requests that go by email; separated by commas.",
+    )
+    routes: Annotated[
+        Mapping[Topic, Annotated[Route, BeforeValidator(_members), AfterValidator(_sound)]], BeforeValidator(_json)
+    ] = Field(
+        default_factory=lambda: dict(ROUTES),
+        min_length=1,
+        description="The topics, and where each goes, as JSON: see docs/deployment.md. Without it, as in "
+        "assistance/routing.py.",
+    )
+    channels: Annotated[tuple[Channel, ...], BeforeValidator(_split)] = Field(
+        (),
+        description="Channels that are deployed although no route names them: one that is to go, until it is empty.",
     )
     operator_email: Annotated[Email | None, BeforeValidator(_blank_is_none)] = Field(
         None, description="Who gets the alarms; confirm the subscription that SNS mails."
@@ -144,6 +185,10 @@ class Config(BaseModel):
         "production.",
     )
     waf: bool = Field(False, description="Whether a web ACL stands before the API: see infra/firewall.py.")  # noqa: FBT003
+    snap_start: bool = Field(
+        False,  # noqa: FBT003
+        description="Whether the API's function starts from a snapshot: see infra/api.py.",
+    )
     tracing: bool = Field(True, description="Whether X-Ray traces calls from the bot to the delivery.")  # noqa: FBT003
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
     consumer_max_concurrency: int = Field(2, ge=2, le=1_000, description="Batches in process at once, per channel.")
@@ -167,7 +212,11 @@ class Config(BaseModel):
             raise ValueError("api_keys names a key twice")
         if self.slack_api_url.startswith("http:") and not self.local:
             raise ValueError("slack_api_url must be https: the bot token goes there")
-        delays = self.longest_delays
+        if self.snap_start and not self.can_snap_start:
+            raise ValueError("snap_start needs python_version 3.12 or later")
+        if len(self.routes_variable.encode()) > MAX_ROUTES_BYTES:
+            raise ValueError(f"routes take more than {MAX_ROUTES_BYTES} bytes")
+        delays = max(self.retry(lane).longest for lane in LANES)
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
                 f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
@@ -187,9 +236,30 @@ class Config(BaseModel):
         return not self.production if self.api_reference is None else self.api_reference
 
     @property
+    def deployed(self) -> tuple[Channel, ...]:
+        """The channels that there are: those that a route names, and `channels`."""
+        wanted = {*named(self.routes.values()), *self.channels}
+        return tuple(channel for channel in Channel if channel in wanted)
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The same, and the callback."""
+        return (*self.deployed, CALLBACK)
+
+    @property
+    def routes_variable(self) -> str:
+        """The routes as functions are told them: assistance/routing.py reads it."""
+        return json.dumps({topic: asdict(route) for topic, route in self.routes.items()}, separators=(",", ":"))
+
+    @property
     def watched(self) -> bool:
         """Whether somebody looks at this stage: `alarms`, or what its default is here."""
         return self.stage != "dev" if self.alarms is None else self.alarms
+
+    @property
+    def can_snap_start(self) -> bool:
+        """Of which versions Lambda takes snapshots: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html."""
+        return self.python_version != "3.11"
 
     @property
     def removal_policy(self) -> RemovalPolicy:
@@ -204,9 +274,11 @@ class Config(BaseModel):
             "email_recipients": self.email_recipients,
             "operator_email": (self.operator_email or "",),
         }
+        if Channel.EMAIL not in self.deployed:
+            del addresses["email_sender"], addresses["email_recipients"]
         return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
 
-    def retry(self, channel: Channel) -> RetryPolicy:
+    def retry(self, channel: Lane) -> RetryPolicy:
         """How that channel's deliveries are retried."""
         limits = {item.name: getattr(self, f"retry_{item.name}") for item in fields(RetryPolicy)}
         return replace(RETRIES[channel], **{name: limit for name, limit in limits.items() if limit is not None})
@@ -214,7 +286,7 @@ class Config(BaseModel):
     @property
     def longest_delays(self) -> int:
         """The longest that all delays of a delivery together can be, in seconds, on the most patient channel."""
-        return max(self.retry(channel).longest for channel in Channel)
+        return max(self.retry(channel).longest for channel in self.deployed)
 
 
 def load(try_get_context: Callable[[str], Any], all_context: Mapping[str, Any]) -> Config:
@@ -242,4 +314,4 @@ def load(try_get_context: Callable[[str], Any], all_context: Mapping[str, Any]) 
 
 
 def _part(loc: tuple[int | str, ...]) -> list[str]:
-    return [str(loc[0])] if loc else []
+    return [".".join(part for part in loc if isinstance(part, str))] if loc else []

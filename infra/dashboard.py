@@ -9,9 +9,10 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from assistance.metrics import Metric
-from assistance.routing import ROUTES, Channel, Topic
+from assistance.routing import CALLBACK, Channel, Lane, Route
 from infra.api import Api
 from infra.channel import ChannelConsumer
+from infra.config import Config
 from infra.email_feedback import EmailFeedback
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
@@ -25,9 +26,10 @@ _P50: Final = cloudwatch.Stats.percentile(50)
 _P99: Final = cloudwatch.Stats.percentile(99)
 
 
-def topics_of(channel: Channel) -> tuple[Topic, ...]:
-    """The topics whose requests can come by that channel."""
-    return tuple(topic for topic, route in ROUTES.items() if channel in (*route.channels, route.fallback))
+def topics_of(channel: Lane, routes: Mapping[str, Route]) -> tuple[str, ...]:
+    """The topics whose requests can come by that channel: all by the callback, and by a channel that is drained."""
+    topics = tuple(topic for topic, route in routes.items() if channel in (*route.channels, route.fallback, CALLBACK))
+    return topics or tuple(routes)
 
 
 class Dashboard(Construct):
@@ -38,20 +40,22 @@ class Dashboard(Construct):
         scope: Construct,
         construct_id: str,
         *,
+        config: Config,
         api: Api,
         producer: StreamProducer,
-        consumers: Mapping[Channel, ChannelConsumer],
-        feedback: EmailFeedback,
+        consumers: Mapping[Lane, ChannelConsumer],
+        feedback: EmailFeedback | None,
         reconciler: Reconciler,
         monitoring: Monitoring,
     ) -> None:
         super().__init__(scope, construct_id)
         self._namespace = Stack.of(self).stack_name
+        self._routes = config.routes
         functions = {
             "Api": api.function,
             "StreamProducer": producer.function,
             **{f"{channel.capitalize()}Consumer": consumer.function for channel, consumer in consumers.items()},
-            "EmailFeedback": feedback.function,
+            **({"EmailFeedback": feedback.function} if feedback else {}),
             "Reconciler": reconciler.function,
         }
         self._dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
@@ -60,10 +64,10 @@ class Dashboard(Construct):
             cloudwatch.AlarmStatusWidget(title="Alarms", alarms=monitoring.alarms, width=18, height=6),
         )
         self._add(*self._accepted(api))
-        self._add(*self._published(producer, consumers))
+        self._add(*self._published(producer, consumers, reconciler))
         for channel, consumer in consumers.items():
             self._add(*self._delivered(channel, consumer))
-        self._add(*self._accounted_for(), self._errors(functions))
+        self._add(*self._accounted_for(reconciler), self._errors(functions))
         CfnOutput(self, "Name", value=self._dashboard.dashboard_name).override_logical_id("DashboardName")
 
     def _add(self, *widgets: cloudwatch.IWidget) -> None:
@@ -72,7 +76,9 @@ class Dashboard(Construct):
     def _accepted(self, api: Api) -> list[cloudwatch.IWidget]:
         stage = api.rest.deployment_stage
         by_topic = [
-            self._ours(metric, _SUM, topic=topic) for metric in (Metric.ACCEPTED, Metric.REPLAYED) for topic in Topic
+            self._ours(metric, _SUM, topic=topic)
+            for metric in (Metric.ACCEPTED, Metric.REPLAYED)
+            for topic in self._routes
         ]
         return [
             _graph("Requests accepted", by_topic, of=3),
@@ -93,22 +99,26 @@ class Dashboard(Construct):
         ]
 
     def _published(
-        self, producer: StreamProducer, consumers: Mapping[Channel, ChannelConsumer]
+        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], reconciler: Reconciler
     ) -> list[cloudwatch.IWidget]:
         published = [
             self._ours(Metric.PUBLISHED, _SUM, channel=channel, topic=topic)
             for channel in consumers
-            for topic in topics_of(channel)
+            for topic in topics_of(channel, self._routes)
         ]
         age = producer.function.metric("IteratorAge", period=_PERIOD, statistic=_MAXIMUM, label="stream, ms behind")
         return [
             _graph("Messages published", published, of=3),
-            _graph("Oldest outbox entry, s", [self._reconciler_s("OldestUnpublishedAge")], of=3),
+            _graph(
+                "Oldest outbox entry, s",
+                [reconciler.measured("OldestUnpublishedAge", label="OldestUnpublishedAge")],
+                of=3,
+            ),
             _graph("Stream", [age], of=3),
         ]
 
-    def _delivered(self, channel: Channel, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:
-        topics = topics_of(channel)
+    def _delivered(self, channel: Lane, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:
+        topics = topics_of(channel, self._routes)
         outcomes = [
             self._ours(metric, _SUM, channel=channel, topic=topic)
             for metric in (Metric.DELIVERED, Metric.FAILED, Metric.ATTEMPTS)
@@ -124,7 +134,11 @@ class Dashboard(Construct):
             consumer.queue.metric_approximate_number_of_messages_not_visible(period=_PERIOD, label="hidden"),
             consumer.dlq.metric_approximate_number_of_messages_visible(period=_PERIOD, label="dead letters"),
         ]
-        oldest = self._ours(Metric.OLDEST_PENDING_AGE, _MAXIMUM, channel=channel)
+        oldest = (
+            self._ours(Metric.OLDEST_PENDING_AGE, _MAXIMUM, channel=channel)
+            if isinstance(channel, Channel)
+            else consumer.queue.metric_approximate_age_of_oldest_message(period=_PERIOD, statistic=_MAXIMUM)
+        )
         return [
             _graph(f"{channel}: deliveries", outcomes, of=4),
             _graph(f"{channel}: accepted to delivered, ms", times, of=4),
@@ -132,12 +146,15 @@ class Dashboard(Construct):
             _graph(f"{channel}: waits longest, s", [oldest], of=4),
         ]
 
-    def _accounted_for(self) -> list[cloudwatch.IWidget]:
+    @staticmethod
+    def _accounted_for(reconciler: Reconciler) -> list[cloudwatch.IWidget]:
         names = ("OpenRequests", "LostRequests", "StuckDeliveries")
         return [
-            _graph("Not ended", [self._reconciler_s(name) for name in names], of=3),
+            _graph("Not ended", [reconciler.measured(name, label=name) for name in names], of=3),
             _graph(
-                "Oldest open request, s", [self._reconciler_s(name) for name in ("OldestOpenAge", "LedgerBehind")], of=3
+                "Oldest open request, s",
+                [reconciler.measured(name, label=name) for name in ("OldestOpenAge", "LedgerBehind")],
+                of=3,
             ),
         ]
 
@@ -155,16 +172,6 @@ class Dashboard(Construct):
             period=_PERIOD,
             statistic=statistic,
             label=f"{metric} {' '.join(dimensions.values())}{qualifier}",
-        )
-
-    def _reconciler_s(self, name: str) -> cloudwatch.Metric:
-        return cloudwatch.Metric(
-            namespace=self._namespace,
-            metric_name=name,
-            dimensions_map={"service": "reconciler"},
-            period=_PERIOD,
-            statistic=_MAXIMUM,
-            label=name,
         )
 
 

@@ -43,14 +43,23 @@ class EmailFeedback(Construct):
             folder="email_feedback",
             config=config,
             timeout=TIMEOUT,
-            environment={"TABLE_NAME": table.table_name, "EMAIL_DLQ_URL": consumer.dlq.queue_url},
+            # SES's call, in no bot's trace: docs/cost.md says what that would cost.
+            traced=False,
+            environment={
+                "TABLE_NAME": table.table_name,
+                "EMAIL_DLQ_URL": consumer.dlq.queue_url,
+                "ROUTES": config.routes_variable,
+            },
         )
         function.configure_async_invoke(on_failure=FailedEvents(self.failures))
         table.grant_items(function, "dynamodb:GetItem", "dynamodb:UpdateItem")
         consumer.dlq.grant(function, "sqs:SendMessage")
         topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=key)
         topic.add_subscription(subscriptions.LambdaSubscription(function, dead_letter_queue=self.subscription_dlq))
-        configuration_set = ses.ConfigurationSet(self, "ConfigurationSet")
+        # A mail holds a customer's words. To a server without TLS it is not sent but bounces: the fallback has it then.
+        configuration_set = ses.ConfigurationSet(
+            self, "ConfigurationSet", tls_policy=ses.ConfigurationSetTlsPolicy.REQUIRE
+        )
         configuration_set.add_event_destination(
             "Destination",
             destination=ses.EventDestination.sns_topic(topic),

@@ -5,6 +5,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from assistance.routing import Channel
 from infra.config import Config
 
 
@@ -33,5 +34,9 @@ class ServicesKey(kms.Key):
             pending_window=Duration.days(30 if config.production else 7),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        for service in ["ses.amazonaws.com", *(["cloudwatch.amazonaws.com"] if config.watched else [])]:
+        publishes = {
+            "ses.amazonaws.com": Channel.EMAIL in config.deployed,
+            "cloudwatch.amazonaws.com": config.watched,
+        }
+        for service in (name for name, whether in publishes.items() if whether):
             self.grant(iam.ServicePrincipal(service), "kms:Decrypt", "kms:GenerateDataKey*")

@@ -23,7 +23,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from assistance.metrics import Metric
-from assistance.routing import Channel
+from assistance.routing import Channel, Lane
 from infra.api import Api
 from infra.channel import VISIBILITY_TIMEOUTS, ChannelConsumer
 from infra.config import Config
@@ -56,8 +56,8 @@ class Monitoring(Construct):
         api: Api,
         topic: sns.Topic,
         producer: StreamProducer,
-        consumers: Mapping[Channel, ChannelConsumer],
-        feedback: EmailFeedback,
+        consumers: Mapping[Lane, ChannelConsumer],
+        feedback: EmailFeedback | None,
         reconciler: Reconciler,
         key: kms.IKey,
     ) -> None:
@@ -70,18 +70,20 @@ class Monitoring(Construct):
 
         self._page("RequestsNotAccepted", "Bots' calls fail or take too long.", self._of_the_api(api))
 
-        unpublished, *others = self._of_the_outbox(topic, producer)
+        unpublished, *others = self._of_the_outbox(topic, producer, reconciler)
         self._page("RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others])
 
         late, explains = [unpublished], {}
         for channel, consumer in consumers.items():
-            failed, oldest, *others = self._of_the_channel(channel, consumer)
-            if channel is Channel.EMAIL:
+            failed, oldest, *others = self._of_the_channel(channel, consumer, reconciler)
+            if feedback and channel is Channel.EMAIL:
                 others += self._of_the_function("EmailFeedback", feedback.function)
             says = f"Requests do not get through by {channel}."
             name = f"{channel.capitalize()}NotDelivering"
             self._page(name, says, [failed, oldest, *others], section="NotDelivering")
-            late.append(oldest)
+            if isinstance(channel, Channel):
+                # The callback keeps no request open.
+                late.append(oldest)
             explains[channel] = [failed, oldest]
 
         self._page(
@@ -140,11 +142,11 @@ class Monitoring(Construct):
             *self._of_the_function("Api", api.function),
         ]  # fmt: skip
 
-    def _of_the_outbox(self, topic: sns.Topic, producer: StreamProducer) -> Alarms:
+    def _of_the_outbox(self, topic: sns.Topic, producer: StreamProducer, reconciler: Reconciler) -> Alarms:
         config = self._config
         return [
             self._alarm(
-                "OldestUnpublishedAge", self._reconciler_s("OldestUnpublishedAge"),
+                "OldestUnpublishedAge", reconciler.measured("OldestUnpublishedAge"),
                 config.grace_seconds + 60 * (config.reconcile_interval_minutes + 5),
                 "Requests wait in the outbox: SNS or the table refuses them. Read the producer's and the reconciler's "
                 "logs. Nothing is lost.",
@@ -173,7 +175,7 @@ class Monitoring(Construct):
             *self._of_the_function("StreamProducer", producer.function),
         ]  # fmt: skip
 
-    def _of_the_channel(self, channel: Channel, consumer: ChannelConsumer) -> Alarms:
+    def _of_the_channel(self, channel: Lane, consumer: ChannelConsumer, reconciler: Reconciler) -> Alarms:
         config, name = self._config, channel.capitalize()
         failed = cloudwatch.Metric(
             namespace=self._namespace,
@@ -184,7 +186,14 @@ class Monitoring(Construct):
         )
         # SQS's own metric leaves out what was received three times, so everything that is tried again and again:
         # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
-        oldest = self._reconciler_s(Metric.OLDEST_PENDING_AGE, channel=channel)
+        # The ledger knows requests, not callbacks: of these it is the ones that nobody has received.
+        oldest = (
+            reconciler.measured(Metric.OLDEST_PENDING_AGE, channel=channel)
+            if isinstance(channel, Channel)
+            else consumer.queue.metric_approximate_age_of_oldest_message(
+                period=_FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
+            )
+        )
         return [
             self._alarm(
                 f"{name}DeliveriesFailed", failed, 0,
@@ -207,34 +216,34 @@ class Monitoring(Construct):
         return [
             self._alarm(
                 # Measured at the end of every run, so silence means that none has come to its end.
-                "ReconcilerSilent", self._reconciler_s("OldestOpenAge", cloudwatch.Stats.SAMPLE_COUNT), 1,
+                "ReconcilerSilent", reconciler.measured("OldestOpenAge", cloudwatch.Stats.SAMPLE_COUNT), 1,
                 "The reconciler has not come to an end for a while. Read its log; is its schedule enabled?",
                 comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD, times=3, of=3,
                 missing=cloudwatch.TreatMissingData.BREACHING,
             ),
             self._alarm(
                 # Both channels given up one after the other, and room for what waits in front of it.
-                "OldestOpenAge", self._reconciler_s("OldestOpenAge"),
+                "OldestOpenAge", reconciler.measured("OldestOpenAge"),
                 2 * config.longest_delays + config.overdue_seconds,
                 "A request has neither been delivered nor failed. 'assistance ledger' says where the open ones are.",
             ),
             self._alarm(
-                "LedgerBehind", self._reconciler_s("LedgerBehind"), config.overdue_seconds,
+                "LedgerBehind", reconciler.measured("LedgerBehind"), config.overdue_seconds,
                 "The ledger takes no more requests in: too many are open. What is lost among the new ones is not seen.",
             ),
             self._alarm(
-                "LostRequests", self._reconciler_s("LostRequests"), 0,
+                "LostRequests", reconciler.measured("LostRequests"), 0,
                 "Messages were in no queue; they have been published again. Find out who purged a queue.",
             ),
             self._alarm(
-                "StuckDeliveries", self._reconciler_s("StuckDeliveries"), 0,
+                "StuckDeliveries", reconciler.measured("StuckDeliveries"), 0,
                 "An attempt has died and nothing has taken it up. Read the consumer's log.",
             ),
             *self._of_the_function("Reconciler", reconciler.function),
         ]  # fmt: skip
 
     def _of_the_dead_letters(
-        self, producer: StreamProducer, consumers: Mapping[Channel, ChannelConsumer], feedback: EmailFeedback
+        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback | None
     ) -> Alarms:
         found = []
         for channel, consumer in consumers.items():
@@ -255,6 +264,11 @@ class Monitoring(Construct):
                 "The producer failed on stream records for good; the reconciler publishes them. Read both logs, then "
                 "purge the queue.",
             ),
+            *(self._of_the_feedback(feedback) if feedback else ()),
+        ]  # fmt: skip
+
+    def _of_the_feedback(self, feedback: EmailFeedback) -> Alarms:
+        return [
             self._letters(
                 "EmailFeedbackFailures", feedback.failures,
                 "An event of SES's could not be dealt with. Mend the cause, invoke the function with requestPayload.",
@@ -286,18 +300,6 @@ class Monitoring(Construct):
             period=_MINUTE, statistic=cloudwatch.Stats.MAXIMUM
         )
         return self._alarm(name, visible, 0, says, of=3, section=section)
-
-    def _reconciler_s(
-        self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM, **dimensions: str
-    ) -> cloudwatch.Metric:
-        """What the reconciler measures at every run: functions/reconciler/handler.py."""
-        return cloudwatch.Metric(
-            namespace=self._namespace,
-            metric_name=name,
-            dimensions_map=dimensions or {"service": "reconciler"},
-            period=Duration.minutes(max(5, 2 * self._config.reconcile_interval_minutes)),
-            statistic=statistic,
-        )
 
     def _alarm(
         self,

@@ -66,6 +66,7 @@ class PythonFunction(lambda_.Function):
         timeout: Duration,
         environment: dict[str, str],
         traced: bool = True,
+        snap_start: bool = False,
     ) -> None:
         # The construct does not exist yet, so the group and the role are its siblings.
         group = logs.LogGroup(scope, f"{construct_id}Logs", removal_policy=config.removal_policy)
@@ -76,7 +77,12 @@ class PythonFunction(lambda_.Function):
         super().__init__(
             scope,
             construct_id,
-            runtime=lambda_.Runtime(f"python{config.python_version}", lambda_.RuntimeFamily.PYTHON),
+            runtime=lambda_.Runtime(
+                f"python{config.python_version}",
+                lambda_.RuntimeFamily.PYTHON,
+                supports_snap_start=config.can_snap_start,
+            ),
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
             architecture=lambda_.Architecture.ARM_64,
             code=_code(scope, folder, config.python_version),
             handler=f"{folder}.handler.lambda_handler",
@@ -88,6 +94,9 @@ class PythonFunction(lambda_.Function):
             environment={
                 "POWERTOOLS_SERVICE_NAME": folder,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
+                # It looks for them in the metadata of every package, and there are none.
+                # https://docs.pydantic.dev/latest/concepts/plugins/#disabling-plugins
+                "PYDANTIC_DISABLE_PLUGINS": "__all__",
                 # Two stages of one account keep their figures apart.
                 "POWERTOOLS_METRICS_NAMESPACE": Stack.of(scope).stack_name,
                 # A metric costs $0.30 a month while it has data, also one that nobody looks at.

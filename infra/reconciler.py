@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from aws_cdk import CfnElement, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as targets
 from aws_cdk import aws_sns as sns
@@ -51,6 +52,7 @@ class Reconciler(Construct):
                 "GRACE_SECONDS": str(config.grace_seconds),
                 "OVERDUE_SECONDS": str(config.overdue_seconds),
                 "RETENTION_DAYS": str(config.retention_days),
+                "ROUTES": config.routes_variable,
                 "QUEUES": Stack.of(self).to_json_string(
                     {
                         str(channel): {
@@ -77,15 +79,16 @@ class Reconciler(Construct):
             consumer.queue.grant(function, "sqs:GetQueueAttributes")
             for dlq in (consumer.dlq, consumer.subscription_dlq):
                 dlq.grant(function, "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility")
-        interval = Duration.minutes(config.reconcile_interval_minutes)
-        # The scheduler invokes asynchronously, and Lambda would repeat on its own what the next run does anyway:
+        self._interval = interval = Duration.minutes(config.reconcile_interval_minutes)
+        # The scheduler invokes asynchronously. Both it and Lambda would repeat for hours what the next run does anyway:
+        # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html
         # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
         function.configure_async_invoke(retry_attempts=0, max_event_age=interval)
         scheduler.Schedule(
             self,
             "Schedule",
             schedule=scheduler.ScheduleExpression.rate(interval),
-            target=targets.LambdaInvoke(function, retry_attempts=0),
+            target=targets.LambdaInvoke(function, retry_attempts=0, max_event_age=interval),
         )
         stack = Stack.of(self)
         (role,) = (child for child in stack.node.children if child.node.id.startswith("SchedulerRoleForTarget"))
@@ -94,4 +97,17 @@ class Reconciler(Construct):
             role,
             f"AwsSolutions-IAM5[Resource::<{name}.Arn>:*]",
             "The CDK lets the schedule invoke the versions of this one function too; there are none.",
+        )
+
+    def measured(
+        self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM, *, label: str | None = None, **dimensions: str
+    ) -> cloudwatch.Metric:
+        """What it measures at every run: functions/reconciler/handler.py."""
+        return cloudwatch.Metric(
+            namespace=Stack.of(self).stack_name,
+            metric_name=name,
+            dimensions_map=dimensions or {"service": "reconciler"},
+            period=Duration.minutes(max(5, 2 * self._interval.to_minutes())),
+            statistic=statistic,
+            label=label,
         )

@@ -1,30 +1,35 @@
 """The whole system, in the order in which a request travels it."""
 
+import importlib
+from collections.abc import Callable
 from typing import Any
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from assistance.routing import Channel
+from assistance.routing import Channel, Lane
 from infra.api import Api
 from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.dashboard import Dashboard
-from infra.email_consumer import EmailConsumer
 from infra.email_feedback import EmailFeedback
 from infra.encryption import ServicesKey, aws_managed_sns_key
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
-from infra.slack_consumer import SlackConsumer
 from infra.stream_producer import StreamProducer
 from infra.table import Table
 
-CONSUMERS = {Channel.SLACK: SlackConsumer, Channel.EMAIL: EmailConsumer}
+
+def consumer_of(lane: Lane) -> Callable[..., ChannelConsumer]:
+    """The construct of that name: `infra/teams_consumer.py` has `TeamsConsumer`."""
+    module = importlib.import_module(f"infra.{lane}_consumer")
+    construct: Callable[..., ChannelConsumer] = getattr(module, f"{lane.capitalize()}Consumer")
+    return construct
 
 
 class AssistanceStack(Stack):
-    """bot → API → table → stream → producer → topic → a queue and a consumer for each channel."""
+    """bot → API → table → stream → producer → topic → a queue and a consumer for each channel and the callback."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(scope, construct_id, **kwargs)
@@ -33,23 +38,25 @@ class AssistanceStack(Stack):
         topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=aws_managed_sns_key(self))
         key = ServicesKey(self, "ServicesKey", config)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
-        consumers: dict[Channel, ChannelConsumer] = {
-            channel: CONSUMERS[channel](
-                self, f"{channel.capitalize()}Consumer", config=config, table=table, topic=topic
-            )
-            for channel in Channel
+        consumers: dict[Lane, ChannelConsumer] = {
+            lane: consumer_of(lane)(self, f"{lane.capitalize()}Consumer", config=config, table=table, topic=topic)
+            for lane in config.lanes
         }
-        feedback = EmailFeedback(
-            self, "EmailFeedback", config=config, table=table, consumer=consumers[Channel.EMAIL], key=key
+        email = consumers.get(Channel.EMAIL)
+        feedback = (
+            EmailFeedback(self, "EmailFeedback", config=config, table=table, consumer=email, key=key) if email else None
         )
-        reconciler = Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
+        reconciler = Reconciler(
+            self, "Reconciler", config=config, table=table, topic=topic,
+            consumers={channel: consumers[channel] for channel in config.deployed},
+        )  # fmt: skip
         if config.watched:
             monitoring = Monitoring(
                 self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
                 feedback=feedback, reconciler=reconciler, key=key,
             )  # fmt: skip
             Dashboard(
-                self, "Dashboard", api=api, producer=producer, consumers=consumers, feedback=feedback,
+                self, "Dashboard", config=config, api=api, producer=producer, consumers=consumers, feedback=feedback,
                 reconciler=reconciler, monitoring=monitoring,
             )  # fmt: skip
         CfnOutput(self, "TableName", value=table.table_name)

@@ -7,6 +7,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from assistance.schema import OUTBOX_SHARD
+from infra.batches import PARALLELIZATION_FACTOR, STREAM
 from infra.config import Config
 from infra.dead_letters import DeadLetterQueue, FailedRecords
 from infra.python_function import PythonFunction
@@ -33,7 +34,9 @@ class StreamProducer(Construct):
             event_sources.DynamoEventSource(
                 table,
                 starting_position=lambda_.StartingPosition.TRIM_HORIZON,
-                batch_size=100,
+                batch_size=STREAM.size,
+                max_batching_window=Duration.seconds(STREAM.window),
+                parallelization_factor=PARALLELIZATION_FACTOR,
                 filters=[
                     lambda_.FilterCriteria.filter(
                         {"dynamodb": {"NewImage": {OUTBOX_SHARD: {"N": lambda_.FilterRule.exists()}}}}

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=("run", "demo"))
     parser.add_argument(
-        "--context", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="CDK context; repeatable"
+        "-c", "--context", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="CDK context; repeatable"
     )
     parser.add_argument("--directory", type=_absolute, default=DIRECTORY, help="for stack.json, logs and the template")
     return parser
@@ -118,7 +118,7 @@ The stack is running. What scripts need is in {directory / "stack.json"}.
 
   curl -i '{stack.api_url}/assistance-requests' \\
     -H 'x-api-key: {stack.api_key}' -H 'Content-Type: application/json' \\
-    -d '{{"topic": "sales", "description": "Hello"}}'
+    -d '{{"topic": "{stack.topics()[0]}", "description": "Hello"}}'
 
 Ctrl-C stops it."""
     )

@@ -18,12 +18,13 @@ REQUESTS: Final = {
     "sales": "A customer with 40 seats wants a quote for the team plan & a call back today.",
     "pricing": "Does the yearly plan's discount apply to seats that are added in March?",
 }
+OTHER: Final = "A customer would like to talk to somebody."
 
 
 def demonstrate(stack: Stack, say: Say) -> None:
     """Send, watch, and show what arrived. Raises `LocalFailure` when something did not arrive in time."""
     started = monotonic()
-    sent = {topic: _send(stack, topic, text, say) for topic, text in REQUESTS.items()}
+    sent = {topic: _send(stack, topic, REQUESTS.get(topic, OTHER), say) for topic in stack.topics()}
     say("")
     _watch(stack, sent, started, say)
     for topic, request_id in sent.items():
@@ -63,7 +64,7 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
         return True if all(seen.get(topic, "").startswith("delivered") for topic in sent) else None
 
     try:
-        until("Both requests are delivered", DELIVERY_SECONDS, all_delivered)
+        until("All requests are delivered", DELIVERY_SECONDS, all_delivered)
     except http.NoAnswer as error:
         raise LocalFailure(f"The API stopped answering: {error}") from error
     except NotInTime as error:
@@ -92,13 +93,16 @@ def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
     for mail in mails:
         heading = f"From: {mail['Source']}\nTo: {', '.join(mail['To'])}\nSubject: {mail['Subject']}"
         say(_framed(f"Email ({topic})", f"{heading}\n\n{mail['BodyText'].strip()}"))
+    posts = list(stack.webhooks.texts(request_id))
+    for channel, lines in posts:
+        say(_framed(f"{channel.capitalize()} ({topic})", "\n".join(lines)))
     if stack.slack.server:
         messages = [message for message in stack.slack.server.messages if request_id in str(message)]
         for message in messages:
             say(_framed(f"Slack, {message['channel']} ({topic})", "\n".join(_lines(message))))
-        if not (messages or mails):
+        if not (messages or mails or posts):
             raise LocalFailure(f"The {topic} request reads delivered, and nothing has arrived.")
-    elif not mails:
+    elif not (mails or posts):
         say(f"The {topic} request is in Slack, channel {stack.slack.channel}: {stack.slack.api_url}")
 
 

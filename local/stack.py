@@ -1,5 +1,6 @@
 """The whole stack, running: synthesized, deployed and answering."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from assistance.routing import Channel
 from local import cloud as clouds
 from local import http
 from local.cloud import Cloud
@@ -16,6 +18,7 @@ from local.deploy import Assembly, deploy, synthesize
 from local.errors import LocalFailure
 from local.slack import Slack, chosen
 from local.wait import until
+from local.webhooks import Webhooks
 
 ANSWER_SECONDS: Final = 60
 DEFAULTS: Final = {
@@ -46,10 +49,17 @@ class Stack:
     outputs: Mapping[str, str]
     cloud: Cloud
     slack: Slack
+    webhooks: Webhooks
 
     def call(self, method: str, path: str, body: object = None) -> http.Answer:
         """Call the HTTP API with the key."""
         return http.call(method, f"{self.api_url}{path}", body=body, headers={"x-api-key": self.api_key})
+
+    def topics(self) -> list[str]:
+        """Those that the deployed functions know."""
+        functions = self.cloud.session.client("lambda", endpoint_url=self.cloud.url).list_functions()["Functions"]
+        told = (function.get("Environment", {}).get("Variables", {}).get("ROUTES") for function in functions)
+        return list(json.loads(next(filter(None, told))))
 
     def document(self) -> dict[str, Any]:
         """What scripts may know."""
@@ -71,7 +81,7 @@ class Stack:
 @contextmanager
 def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator[Stack]:
     """Start everything; all of it is gone when the context is left."""
-    with chosen(overrides) as slack:
+    with chosen(overrides) as slack, Webhooks() as webhooks:
         settings = {"slack_api_url": slack.api_url, "slack_channel": slack.channel}
         context = {**DEFAULTS, **overrides, **settings}
         say("Synthesizing the template …")
@@ -80,7 +90,7 @@ def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator
         with clouds.running(directory) as cloud:
             say(f"Deploying {assembly.stack_name} to {cloud.url} …")
             try:
-                stack = _deployed(cloud, assembly, slack)
+                stack = _deployed(cloud, assembly, slack, webhooks)
             except (BotoCoreError, ClientError) as error:
                 raise LocalFailure(f"The template was not deployed: {error} See {cloud.log}.") from error
             say("Waiting for the API …")
@@ -88,10 +98,11 @@ def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator
             yield stack
 
 
-def _deployed(cloud: Cloud, assembly: Assembly, slack: Slack) -> Stack:
+def _deployed(cloud: Cloud, assembly: Assembly, slack: Slack, webhooks: Webhooks) -> Stack:
     outputs = deploy(cloud, assembly)
-    _put_token(cloud, outputs, slack)
-    return Stack(assembly.stack_name, _api_url(cloud, outputs), _api_key(cloud, outputs), outputs, cloud, slack)
+    _put_secrets(cloud, outputs, slack, webhooks)
+    api_url, api_key = _api_url(cloud, outputs), _api_key(cloud, outputs)
+    return Stack(assembly.stack_name, api_url, api_key, outputs, cloud, slack, webhooks)
 
 
 def _api_url(cloud: Cloud, outputs: Mapping[str, str]) -> str:
@@ -105,9 +116,13 @@ def _api_key(cloud: Cloud, outputs: Mapping[str, str]) -> str:
     return gateway.get_api_key(apiKey=outputs["ApiKeyId"], includeValue=True)["value"]
 
 
-def _put_token(cloud: Cloud, outputs: Mapping[str, str], slack: Slack) -> None:
+def _put_secrets(cloud: Cloud, outputs: Mapping[str, str], slack: Slack, webhooks: Webhooks) -> None:
+    """Slack's token, and an address on this machine for every other channel that has a secret."""
+    values = {"SlackTokenSecretArn": slack.token}
+    values |= {f"{channel.capitalize()}SecretArn": webhooks.address(channel) for channel in Channel}
     secrets = cloud.session.client("secretsmanager", endpoint_url=cloud.url)
-    secrets.put_secret_value(SecretId=outputs["SlackTokenSecretArn"], SecretString=slack.token)
+    for output in values.keys() & outputs.keys():
+        secrets.put_secret_value(SecretId=outputs[output], SecretString=values[output])
 
 
 def _healthy(stack: Stack) -> bool | None:

@@ -21,8 +21,7 @@ import tests.conftest  # noqa: F401 - credentials that lead nowhere
 from tests.emf import emitted
 from tests.fixtures import documented
 from tests.infra.template import Template, graphs, synthesized, target
-from tests.integration.cloud import cloud
-from tests.integration.conftest import forget
+from tests.integration.cloud import cloud, forget
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START: Final = "<!-- Written by: make docs -->\n"
@@ -66,7 +65,7 @@ COSTS: Final = frozenset(
 
 
 class Source(NamedTuple):
-    """The provider's price page, and which of its figures were seen in November 2026: most show only to a browser."""
+    """The provider's price page, and which of its figures a stored copy shows: see docs/deployment.md."""
 
     page: str
     seen: str
@@ -178,6 +177,9 @@ def rows(variant: str) -> Iterator[Row]:
     _, reconciler = template.function("reconciler")
     seconds = runs * SECONDS * reconciler["MemorySize"] / 1024
     yield Row("Their GB-seconds, on Arm", seconds, 0.0000133334, LAMBDA_TIME, free=400e3, part=part)
+    kept = [target(version["FunctionName"]) for version in template.all("AWS::Lambda::Version").values()]
+    snapshots = sum(template.resources[name]["Properties"]["MemorySize"] / 1024 for name in kept)
+    yield Row("GB-seconds of snapshots", snapshots * MINUTES * 60, 0.0000015046, LAMBDA_TIME, part="Snapshots")
     yield Row("Their read units", runs * run.units(READ_UNITS), 0.125e-6, DYNAMODB, part=part)
     yield Row("Their write units", runs * run.units(WRITE_UNITS), 0.625e-6, DYNAMODB, part=part)
     yield Row("Their logs, in GB", runs * LOG_BYTES / 1e9, 0.50, CLOUDWATCH, free=5, part=part)

@@ -1,6 +1,7 @@
 """Credentials that lead nowhere, so no test can reach a real account; and what the functions call is recorded."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,8 @@ os.environ.update(
     POWERTOOLS_SERVICE_NAME="assistance",
     POWERTOOLS_METRICS_NAMESPACE="assistance",
 )
+# The CDK warns at every start about a Node out of support; the variable lists the versions to be quiet about.
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 os.environ.pop("AWS_PROFILE", None)
 os.environ.pop("AWS_ENDPOINT_URL", None)
 
@@ -26,8 +29,9 @@ os.environ.pop("AWS_ENDPOINT_URL", None)
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("timeless")
 
-WITH_MOTO: Final = {"cli", "faults", "integration"}
+WITH_MOTO: Final = {"cli", "integration"}
 POLICIES: Final = "test_policies.py"
+COUNT: Final = "fault points"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,7 +43,10 @@ def recorded_calls() -> Iterator[set[Call]]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks at the recorded calls comes after all that makes some."""
+    """What looks at the recorded calls comes after all that makes some. xdist runs a name that comes twice once."""
+    names = Counter(item.nodeid for item in items)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise pytest.UsageError(f"two tests of one name: {', '.join(twice)}")
     items.sort(key=lambda item: item.path.name == POLICIES)
 
 
@@ -48,7 +55,18 @@ class _Halves(LoadScopeScheduling):  # type: ignore[misc] # untyped
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.partition("::")[0])
-        return "with moto" if path.parent.name in WITH_MOTO or path.name == POLICIES else path.parent.name
+        last = path.name == POLICIES and path.parent.name == "infra"
+        return "with moto" if path.parent.name in WITH_MOTO or last else path.parent.name
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Here, because xdist's own process reads no other conftest.py."""
+    passed = terminalreporter.getreports("passed")
+    lines = sorted(str(value) for report in passed for name, value in report.user_properties if name == COUNT)
+    if lines:
+        terminalreporter.section(COUNT)
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401

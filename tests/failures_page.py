@@ -3,12 +3,11 @@
 `make docs` writes it.
 """
 
-from collections.abc import Mapping
+import importlib
 from pathlib import Path
 
-from assistance.failures import Kind
-from email_consumer import failures as email
-from slack_consumer import failures as slack
+from assistance.failures import Table
+from assistance.routing import Channel
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/failures.md"
 HEAD = """\
@@ -41,26 +40,34 @@ sent for the request, and is brought again while our own record of the send is s
 | Reject | `reject` | as a permanent failure |
 | Delivery | | `confirmed_at` is stamped; the status stays |
 | Send, DeliveryDelay, Rendering Failure, Open, Click, Subscription | | nothing; the event destination asks for none |
+
+## A bot that is called back
+Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure>
+
+| code | kind | note |
+|---|---|---|
+| `http_410` | permanent | the bot wants no more of it |
+| `address_not_public` | permanent | one of its host's addresses is private; nothing was sent |
+| `http_429` | rate limited | at most half an hour, whatever `Retry-After` asks for |
+| `http_…` | transient | anything else but 2xx, redirects too; waits for `Retry-After` |
+| `dns_error`, `tls_error`, `connection_error` | transient | not there, or not who its name says; in doubt if sent |
+| `timeout`, `unexpected_answer` | transient, in doubt | within ten seconds no answer, or none in HTTP |
+| `callback_secret_unavailable` | transient | the secret can't be read, or holds no key of 24 to 64 bytes |
 """
 
 
 def render() -> str:
     """The whole page."""
-    sections = "".join(
-        _section(*section)
-        for section in (
-            ("Slack, `chat.postMessage`", slack.POST_MESSAGE_SOURCE, slack.POST_MESSAGE, slack.NOTES),
-            ("Slack, `conversations.history`", slack.HISTORY_SOURCE, slack.HISTORY, slack.NOTES),
-            ("SES v2, `SendEmail`", email.SEND_EMAIL_SOURCE, email.SEND_EMAIL, email.NOTES),
-            ("SES v2, errors common to all calls", email.COMMON_SOURCE, email.COMMON, email.NOTES),
-        )
-    )
+    modules = (importlib.import_module(f"{channel}_consumer.failures") for channel in Channel)
+    sections = "".join(_section(table) for module in modules for table in module.TABLES)
     return HEAD + sections + AFTERWARDS
 
 
-def _section(title: str, source: str, table: Mapping[str, Kind], notes: Mapping[str, str]) -> str:
-    rows = "".join(f"| `{code}` | {kind} | {notes.get(code, '')} |\n" for code, kind in sorted(table.items()))
-    return f"\n## {title}\nSource: <{source}>\n\n| code | kind | note |\n|---|---|---|\n{rows}"
+def _section(table: Table) -> str:
+    rows = "".join(
+        f"| `{code}` | {kind} | {table.notes.get(code, '')} |\n" for code, kind in sorted(table.kinds.items())
+    )
+    return f"\n## {table.title}\nSource: <{table.source}>\n\n| code | kind | note |\n|---|---|---|\n{rows}"
 
 
 if __name__ == "__main__":

@@ -182,6 +182,11 @@ class _Recorder:
 _recorder = _Recorder()
 
 
+def running() -> str | None:
+    """The function that is being invoked, if one is."""
+    return _recorder.running
+
+
 def as_function(function: str, handler: Handler) -> Handler:
     """The handler, its calls recorded as this function's."""
 

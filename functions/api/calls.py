@@ -12,6 +12,8 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from pydantic import ValidationError
 
 from api import problems
+from api.settings import settings
+from assistance.callback_url import LOOPBACK
 from assistance.models import Call
 
 MAX_BODY_BYTES: Final = 32 * 1024
@@ -34,7 +36,9 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
     if media_type != "application/json":
         raise problems.unsupported_media_type()
     call = _call(_body(event))
-    payload = json.dumps([call.topic, call.description]).encode()
+    # Without a callback as before there was one: what was accepted then may be repeated now.
+    callback = [call.callback_url] if call.callback_url else []
+    payload = json.dumps([call.topic, call.description, *callback]).encode()
     return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest())
 
 
@@ -51,14 +55,17 @@ def _body(event: APIGatewayProxyEvent) -> bytes:
 
 def _call(body: bytes) -> Call:
     try:
-        return Call.model_validate_json(body)
+        return Call.model_validate_json(body, context={LOOPBACK: settings().callback_loopback})
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
         if any(detail["type"] == "json_invalid" for detail in details):
             raise problems.not_json() from None
         # `from None`: the chain would carry the input into a traceback.
         raise problems.invalid(
-            [{"pointer": _pointer(detail["loc"]), "detail": detail["msg"]} for detail in details]
+            [
+                {"pointer": _pointer(detail["loc"]), "detail": detail["msg"].removeprefix("Value error, ")}
+                for detail in details
+            ]
         ) from None
 
 

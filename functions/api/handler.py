@@ -42,6 +42,7 @@ def accept() -> Response[str]:
         topic=parsed.call.topic,
         description=parsed.call.description,
         created_at=timestamp(utc_now()),
+        callback_url=parsed.call.callback_url,
     )
     accepted = requests().accept(
         request, payload_hash=parsed.payload_hash, retention=timedelta(days=settings().retention_days)
@@ -54,7 +55,7 @@ def accept() -> Response[str]:
     headers = {"Location": f"assistance-requests/{request.id}"}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return _json(HTTPStatus.ACCEPTED, _summary(accepted.request, Status.ACCEPTED), headers)
+    return _json(HTTPStatus.ACCEPTED, accepted.request.summary(Status.ACCEPTED), headers)
 
 
 @app.get("/assistance-requests/<request_id>")
@@ -128,18 +129,8 @@ def _canonical(request_id: str) -> str:
         raise problems.not_found("assistance request") from None
 
 
-def _summary(request: AssistanceRequest, status: Status) -> dict[str, Any]:
-    return {
-        "id": request.id,
-        "topic": request.topic,
-        "status": status,
-        "created_at": request.created_at,
-        "links": {"self": f"/assistance-requests/{request.id}"},
-    }
-
-
 def _details(record: RequestRecord) -> dict[str, Any]:
-    summary = _summary(record.request, record.status)
+    summary = record.request.summary(record.status)
     if record.published_at:
         summary["published_at"] = record.published_at
     if record.fallback:

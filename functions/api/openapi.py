@@ -1,4 +1,4 @@
-"""The API's OpenAPI document, made of the types that it runs on. Not imported by the handler.
+"""The API's OpenAPI document, made of the types and routes that it runs on. Not imported by the handler.
 
 `make docs` writes `docs/openapi.json` from it: https://spec.openapis.org/oas/v3.1.1.html.
 """
@@ -17,7 +17,7 @@ from api import problems
 from api.calls import MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_CHARACTERS
 from api.problems import CONTENT_TYPE, TYPE_PREFIX, Problem
 from assistance.models import Call, Delivery, Fallback, Status
-from assistance.routing import Channel, Topic
+from assistance.routing import Channel, routes, topics
 
 VERSION: Final = "1.0.0"
 _JSON: Final = "application/json"
@@ -39,7 +39,7 @@ class Summary(BaseModel):
     """An accepted request."""
 
     id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
-    topic: Topic
+    topic: str
     status: Status
     created_at: str
     links: Links
@@ -51,6 +51,14 @@ class Details(Summary):
     published_at: str | None = None
     fallback: Fallback | None = None
     deliveries: list[Delivery]
+
+
+class Ended(BaseModel):
+    """What a callback says: how the request has ended, and when."""
+
+    type: Literal["assistance_request.delivered", "assistance_request.failed"]
+    timestamp: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    data: Summary
 
 
 class FieldError(BaseModel):
@@ -89,14 +97,14 @@ _OF_A_POST: Final = (
     _BAD_REQUEST,
     problems.content_too_large(MAX_BODY_BYTES),
     problems.unsupported_media_type(),
-    problems.invalid([{"pointer": "#/topic", "detail": "Input should be 'sales' or 'pricing'"}]),
+    problems.invalid([{"pointer": "#/topic", "detail": f"Input should be {topics()}"}]),
     problems.idempotency_key_reused(),
 )
 _OF_A_GET: Final = (_BAD_REQUEST, problems.not_found("assistance request"))
 
 _ACCEPTED: Final[Json] = {
     "id": _ID,
-    "topic": Topic.SALES,
+    "topic": next(iter(routes())),
     "status": Status.ACCEPTED,
     "created_at": _NOW,
     "links": {"self": f"/assistance-requests/{_ID}"},
@@ -193,11 +201,38 @@ def _accept() -> Json:
             "content": {
                 _JSON: {
                     "schema": _ref("Call"),
-                    "example": {"topic": Topic.SALES, "description": "A customer wants a quote for 40 seats."},
+                    "example": {"topic": _ACCEPTED["topic"], "description": "A customer wants a quote for 40 seats."},
                 }
             },
         },
         "responses": {"202": accepted, **_problems(_OF_A_POST)},
+        "callbacks": {"ended": {"{$request.body#/callback_url}": {"post": _call_back()}}},
+    }
+
+
+def _call_back() -> Json:
+    """https://spec.openapis.org/oas/v3.1.1.html#callback-object."""
+    signed = {
+        "webhook-id": "The same for every attempt at telling of this end.",
+        "webhook-timestamp": "When it was sent, in seconds since 1970.",
+        "webhook-signature": "By each key, separated by spaces: https://www.standardwebhooks.com.",
+    }
+    ended = {
+        "type": "assistance_request.delivered",
+        "timestamp": _NOW,
+        "data": _ACCEPTED | {"status": Status.DELIVERED},
+    }
+    return {
+        "operationId": "ended",
+        "summary": "The request has ended.",
+        "security": [],
+        "parameters": [{"name": name, "in": "header", **_header(says, required=True)} for name, says in signed.items()],
+        "requestBody": {"required": True, "content": {_JSON: {"schema": _ref("Ended"), "example": ended}}},
+        "responses": {
+            "2XX": {"description": "Taken: it does not come again, unless by mishap."},
+            "410": {"description": "It does not come again."},
+            "default": {"description": "It comes again, not before `Retry-After` has passed."},
+        },
     }
 
 
@@ -248,7 +283,10 @@ def _ref(name: str) -> Json:
 
 def _schemas() -> Json:
     _, made = models_json_schema(
-        [(Call, "validation"), *((model, "serialization") for model in (Summary, Details, ProblemDocument, Health))],
+        [
+            (Call, "validation"),
+            *((model, "serialization") for model in (Summary, Details, Ended, ProblemDocument, Health)),
+        ],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Schemas,
     )
@@ -258,7 +296,12 @@ def _schemas() -> Json:
             if name == "at" or name.endswith("_at"):
                 member["format"] = "date-time"
     call, delivery = schemas["Call"]["properties"], schemas["Delivery"]
-    call["topic"] = {**call["topic"], "description": "In any letter case."}
+    call["topic"] |= {"enum": list(routes()), "description": "In any letter case."}
+    call["callback_url"] |= {
+        "format": "uri",
+        "description": "Where to say how the request has ended: https, port 443, a public host, no user name.",
+        "examples": ["https://bot.example.com/ended?conversation=42"],
+    }
     call["description"] |= {"pattern": _NOT_BLANK, "description": "White space at its ends does not count."}
     del delivery["properties"]["claimed_until"]
     delivery["required"].append("timeline")

@@ -3,19 +3,23 @@
 from functools import cache
 
 from pydantic import PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from assistance.environment import Environment
 
 
-class Settings(BaseSettings):
-    """Read once, at first use. `retention_days`: how long a request is kept."""
+class Settings(Environment):
+    """Read once, at first use.
 
-    model_config = SettingsConfigDict(frozen=True)
+    `retention_days`: how long a request is kept. `callback_loopback`: bots at http://127.0.0.1 may be called back,
+    which only `make run` says.
+    """
 
     table_name: str
     retention_days: PositiveInt
+    callback_loopback: bool = False
 
 
 @cache
 def settings() -> Settings:
     """The settings, validated."""
-    return Settings()
+    return Settings.read()

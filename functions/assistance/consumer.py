@@ -5,23 +5,24 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, TypeAlias
 
+# Ahead of pydantic: where that is loaded, it loads a pydantic model of every kind of event.
+import aws_lambda_powertools.utilities.batch  # noqa: F401
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import NonNegativeInt, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from assistance import aws
-from assistance.delivery import Consumer, Send
+from assistance.delivery import Consumer
+from assistance.environment import Environment
 from assistance.observability import logger
 from assistance.requests import Requests
-from assistance.routing import Channel, RetryPolicy
+from assistance.routing import Lane, RetryPolicy
+from assistance.together import Send, Together
 
 Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 
-class ConsumerSettings(BaseSettings):
+class ConsumerSettings(Environment):
     """Read once, at first use. Delays are in seconds."""
-
-    model_config = SettingsConfigDict(frozen=True)
 
     table_name: str
     queue_url: str
@@ -33,7 +34,7 @@ class ConsumerSettings(BaseSettings):
     retry_doubt_delay: NonNegativeInt
 
 
-def consumer(channel: Channel, send: Send, *, prepare: Callable[[], object]) -> Handler:
+def consumer(channel: Lane, send: Send | Together, *, prepare: Callable[[], object]) -> Handler:
     """The Lambda handler that delivers a channel's queue by `send`.
 
     `prepare` makes what `send` uses before several threads do, for boto3's default session is not made for that.
@@ -42,13 +43,13 @@ def consumer(channel: Channel, send: Send, *, prepare: Callable[[], object]) -> 
 
     @cache
     def deployed() -> Consumer:
-        settings = ConsumerSettings()
+        settings = ConsumerSettings.read()
         prepare()
         return Consumer(
             channel=channel,
             send=send,
             requests=Requests(aws.table(settings.table_name)),
-            sqs=aws.sqs(),
+            sqs=aws.when_used(aws.sqs),
             queue_url=settings.queue_url,
             dlq_url=settings.dlq_url,
             retry=RetryPolicy(

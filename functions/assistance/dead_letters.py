@@ -1,4 +1,4 @@
-"""Looking at dead letters without consuming them."""
+"""Writing dead letters, and looking at them without consuming them."""
 
 import json
 import uuid
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from assistance.routing import Lane
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -32,6 +34,16 @@ class DeadLetter:
     request_id: str | None
     reason: str
     sent_at: int
+
+
+def write(sqs: "SQSClient", queue_url: str, body: str, *, code: str, channel: Lane, source_message_id: str) -> None:
+    """Put a message into a dead-letter queue, with why, and out of which message. Raises what boto3 raises."""
+    told = {"error_code": code, "channel": channel, "source_message_id": source_message_id}
+    sqs.send_message(
+        QueueUrl=queue_url,
+        MessageBody=body,
+        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in told.items()},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,21 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from assistance.clock import timestamp
-from assistance.models import Attempt, Delivery, Fallback, Status
+from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, Status
 from assistance.observability import logger
-from assistance.routing import ROUTES, Channel, Topic
-from assistance.schema import DELIVERY_PREFIX, OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY, TTL, shard
+from assistance.routing import CALLBACK, Channel, Lane, routes
+from assistance.schema import (
+    CALLBACK_PREFIX,
+    CREATED_AT,
+    DELIVERY_PREFIX,
+    OUTBOX_SHARD,
+    PARTITION_KEY,
+    REQUEST,
+    SORT_KEY,
+    TOPIC,
+    TTL,
+    shard,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -22,9 +33,10 @@ def request_key(request_id: str) -> dict[str, str]:
     return {PARTITION_KEY: request_id, SORT_KEY: REQUEST}
 
 
-def delivery_key(request_id: str, channel: Channel) -> dict[str, str]:
-    """The key of a delivery item."""
-    return {PARTITION_KEY: request_id, SORT_KEY: f"{DELIVERY_PREFIX}{channel}"}
+def delivery_key(request_id: str, channel: Lane, end: str | None = None) -> dict[str, str]:
+    """The key of a delivery item: one for each channel, and one for each end that there is a callback about."""
+    name = f"{DELIVERY_PREFIX}{channel}" if end is None else f"{CALLBACK_PREFIX}{end}"
+    return {PARTITION_KEY: request_id, SORT_KEY: name}
 
 
 def expiry(created_at: str, retention: timedelta) -> int:
@@ -86,9 +98,8 @@ def _timeline(item: Item) -> tuple[Attempt, ...]:
 class Failure:
     """A delivery that has failed for good. `in_doubt`: the provider may have it all the same."""
 
-    request_id: str
-    topic: Topic
-    channel: Channel
+    request: AssistanceRequest
+    channel: Lane
     code: str
     in_doubt: bool
     at: str
@@ -98,12 +109,17 @@ class Failure:
     """When what is in doubt has settled, in milliseconds since 1970: until then a redrive must wait."""
     attempt_in_doubt: bool = False
     """Whether it is the attempt in the timeline that may have arrived, rather than an earlier one."""
+    end: str | None = None
+    """Of a callback: which end it is about."""
 
     @property
     def fallback(self) -> Channel | None:
-        """The channel to use instead. A fallback has none."""
-        route = ROUTES[self.topic]
-        return route.fallback if self.channel in route.channels else None
+        """The channel to use instead. A fallback has none, nor has a callback, nor a topic that is no longer there.
+
+        By today's route, also for what went to a channel that this no longer names.
+        """
+        route = routes().get(self.request.topic)
+        return route.fallback if route and self.channel not in {route.fallback, CALLBACK} else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +137,13 @@ def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) 
     `entry` names the place in the timeline that tells of it: `timeline[n]`, or `timeline` to append. Returns whether
     the condition held; where it did not, nothing is written. Raises what boto3 raises.
     """
-    delivery = _failed_delivery(table.name, failure, condition, entry)
-    fallback = _re_entry(table.name, failure)
     client = table.meta.client
-    # A request falls back once only, and one that is gone has nothing to fall back with: then only the failure.
-    for operations in ([delivery, fallback], [delivery]) if fallback else ([delivery],):
+    # A request falls back once only, and one that is gone has nothing to fall back with: then only the failure, which
+    # may be its end.
+    alone = [_failed_delivery(table.name, failure, condition, entry, callback_entry(failure.request, failure.at))]
+    fallback = _re_entry(table.name, failure)
+    first = [[_failed_delivery(table.name, failure, condition, entry, ("", {})), fallback]] if fallback else []
+    for operations in (*first, alone):
         try:
             client.transact_write_items(TransactItems=operations)  # type: ignore[arg-type]
         except client.exceptions.TransactionCanceledException as cancelled:
@@ -137,6 +155,23 @@ def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) 
         else:
             return True
     return False
+
+
+def callback_entry(request: AssistanceRequest, at: str) -> tuple[str, dict[str, Any]]:
+    """What an update that ends a delivery sets besides, with its values, if the bot wants to be called back.
+
+    The delivery item then is an outbox entry itself, so that no end is written without it, and none costs a call more.
+    """
+    if request.callback_url is None:
+        return "", {}
+    sets = {
+        OUTBOX_SHARD: (":shard", shard(request.id)),
+        "outbox_channels": (":callback", [CALLBACK]),
+        "outbox_since": (":ended_at", at),
+        CREATED_AT: (":created_at", request.created_at),
+        TOPIC: (":topic", request.topic),
+    }
+    return "".join(f", {name} = {key}" for name, (key, _) in sets.items()), dict(sets.values())
 
 
 def confirm(table: "Table", request_id: str, channel: Channel, result: str, at: str) -> None:
@@ -158,7 +193,9 @@ def confirm(table: "Table", request_id: str, channel: Channel, result: str, at: 
         logger.debug("confirmed already, or sent again", request_id=request_id)
 
 
-def _failed_delivery(table_name: str, failure: Failure, condition: Condition, entry: str) -> dict[str, Any]:
+def _failed_delivery(
+    table_name: str, failure: Failure, condition: Condition, entry: str, callback: tuple[str, dict[str, Any]]
+) -> dict[str, Any]:
     happened = {"at": failure.at, "outcome": Status.FAILED, "error": failure.code}
     values: dict[str, Any] = {
         ":failed": Status.FAILED,
@@ -178,13 +215,14 @@ def _failed_delivery(table_name: str, failure: Failure, condition: Condition, en
     if failure.not_before is not None:
         told += ", not_before = :not_before"
         values[":not_before"] = failure.not_before
+    told, values = told + callback[0], values | callback[1]
     names = {"#status": "status", "#ttl": TTL, **condition.names}
     if entry != "timeline":
         names["#error"] = "error"
     return {
         "Update": {
             "TableName": table_name,
-            "Key": delivery_key(failure.request_id, failure.channel),
+            "Key": delivery_key(failure.request.id, failure.channel, failure.end),
             # A redriven message starts with a fresh budget of attempts.
             "UpdateExpression": (
                 f"SET #status = :failed, last_error = :code, failed_at = :at, in_doubt = :doubt, "
@@ -204,16 +242,16 @@ def _re_entry(table_name: str, failure: Failure) -> dict[str, Any] | None:
     return {
         "Update": {
             "TableName": table_name,
-            "Key": request_key(failure.request_id),
+            "Key": request_key(failure.request.id),
             "UpdateExpression": f"SET {OUTBOX_SHARD} = :shard, outbox_channels = :channels, outbox_since = :at, "
             "fallback = :fallback",
             "ConditionExpression": f"attribute_exists({PARTITION_KEY}) AND attribute_not_exists(fallback)",
             "ExpressionAttributeValues": {
-                ":shard": shard(failure.request_id),
+                ":shard": shard(failure.request.id),
                 ":channels": [failure.fallback],
                 ":at": failure.at,
                 ":fallback": Fallback(
-                    channel=failure.fallback, failed_channel=failure.channel, error=failure.code
+                    channel=failure.fallback, failed_channel=Channel(failure.channel), error=failure.code
                 ).model_dump(mode="json"),
             },
         }

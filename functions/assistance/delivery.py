@@ -3,20 +3,19 @@
 Powertools' idempotency decides who sends; its record is the delivery item: see `delivery_item.py`.
 """
 
-import asyncio
 import math
 import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.batch import (
-    AsyncBatchProcessor,
+    BatchProcessor,
     EventType,
-    async_process_partial_response,
+    process_partial_response,
 )
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
@@ -27,6 +26,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
+from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, utc_now
 from assistance.deliveries import expiry
@@ -44,7 +44,8 @@ from assistance.metrics import Metric, Tally
 from assistance.models import Message, Outgoing, Status
 from assistance.observability import logger
 from assistance.requests import Requests
-from assistance.routing import Channel, RetryPolicy
+from assistance.routing import Lane, RetryPolicy
+from assistance.together import Gathering, Send, Together, threads
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -55,24 +56,15 @@ MAX_DELAY_SECONDS = 42_000
 # A provider that limits its rate for that long is down as far as this request goes (a day's quota, say): from then on
 # such attempts count, and lead to the fallback.
 PATIENCE = timedelta(hours=1)
-# The event source hands over ten messages at most.
-_SIDE_BY_SIDE = 10
 _PEER_SECONDS = 5
-
-
-class Send(Protocol):
-    """What a channel implements."""
-
-    def __call__(self, outgoing: Outgoing) -> str:
-        """Send, and return the provider's id of the message, or raise a `DeliveryError`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
     """Delivers one channel's messages, each at most once at a time and once it is delivered never again."""
 
-    channel: Channel
-    send: Send
+    channel: Lane
+    send: Send | Together
     requests: Requests
     sqs: "SQSClient"
     queue_url: str
@@ -81,7 +73,7 @@ class Consumer:
     retention: timedelta
     clock: Clock = utc_now
     jitter: Callable[[float, float], float] = field(default=random.uniform)
-    side_by_side: int = _SIDE_BY_SIDE
+    pool: Callable[[int], Executor] = ThreadPoolExecutor
 
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         """Process a batch from SQS. Returns the partial response that names the records to be received again.
@@ -90,17 +82,32 @@ class Consumer:
         longer than its slowest send.
         """
         tally = Tally()
-        with ThreadPoolExecutor(self.side_by_side) as pool:
+        records = [SQSRecord(record) for record in event["Records"]]
+        with self.pool(threads(len(records))) as pool:
+            sending = self._sending(len(records), pool)
 
-            async def attempt(record: SQSRecord) -> None:
-                await asyncio.get_running_loop().run_in_executor(pool, partial(self.process, record, context, tally))
+            def attempt(record: SQSRecord) -> None:
+                with sending() as send:
+                    self.process(record, context, tally, send)
 
-            processor = AsyncBatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-            answer = async_process_partial_response(event=event, record_handler=attempt, processor=processor)
+            attempts = iter([pool.submit(attempt, record) for record in records])
+
+            def outcome(record: SQSRecord) -> None:  # noqa: ARG001
+                next(attempts).result()
+
+            processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+            answer = process_partial_response(event=event, record_handler=outcome, processor=processor)
         tally.emit()
         return dict(answer)
 
-    def process(self, record: SQSRecord, context: LambdaContext, tally: Tally) -> None:
+    def _sending(self, records: int, pool: Executor) -> Callable[[], AbstractContextManager[Send]]:
+        """What gives each record of a batch what it sends by, until it has ended."""
+        send = self.send
+        if isinstance(send, Together):
+            return Gathering(records, send, pool).record
+        return lambda: nullcontext(send)
+
+    def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Send) -> None:
         """Deliver one message. Returns when it may be acknowledged; raises when it must be received again."""
         try:
             message = Message.model_validate_json(record.body)
@@ -113,9 +120,9 @@ class Consumer:
             return
         about = {"request_id": message.request.id, "channel": self.channel}
         try:
-            self._deliver(message, record, context, tally)
+            self._deliver(message, record, context, tally, send)
         except Superseded as error:
-            logger.warning("not sent: delivered on another channel", extra=about | {"error_code": error.code})
+            logger.warning("not sent: no longer needed", extra=about | {"error_code": error.code})
         except GaveUp as error:
             logger.error("gave up", extra=about | {"error_code": error.code})
             tally.failed(self.channel, message.request.topic)
@@ -134,7 +141,7 @@ class Consumer:
             logger.warning("the delivery item could not be written", extra=about | {"error_code": code})
             raise
 
-    def _deliver(self, message: Message, record: SQSRecord, context: LambdaContext, tally: Tally) -> None:
+    def _deliver(self, message: Message, record: SQSRecord, context: LambdaContext, tally: Tally, send: Send) -> None:
         item = DeliveryItem(
             self.requests.table,
             self.channel,
@@ -150,10 +157,12 @@ class Consumer:
         def send_or_give_up(*, request_id: str) -> str:  # noqa: ARG001
             nonlocal sent
             try:
-                result = self._attempt(message, item, tally)
+                result = self._attempt(message, item, tally, send)
             except Deferred as error:
-                # However long a provider limits its rate: its queue must not wake up all at once.
-                receive_count = int(record.attributes.approximate_receive_count)
+                # However long a provider limits its rate: its queue must not wake up all at once, unless it can go out
+                # together. Then what waits for ever longer would only see what is new go first.
+                together = isinstance(self.send, Together)
+                receive_count = 1 if together else int(record.attributes.approximate_receive_count)
                 spread = self.jitter(0, self.retry.ceiling(receive_count))
                 self._plan(error, item, (error.retry_after or 0) + spread)
                 raise
@@ -186,19 +195,26 @@ class Consumer:
             if message.force is None:
                 tally.took(Metric.ACCEPTED_TO_DELIVERED, message.request.created_at, self.clock(), **where)
 
-    def _attempt(self, message: Message, item: DeliveryItem, tally: Tally) -> str:
+    def _attempt(self, message: Message, item: DeliveryItem, tally: Tally, send: Send) -> str:
         request, claim = message.request, item.claim
         if claim.number > self.retry.attempts:
             # The last attempt that was allowed died without a word.
             raise PermanentFailure("attempts_exhausted")
-        if message.force is None and (message.fallback or claim.settled is Status.FAILED):
+        alone = message.force is not None or message.ended_at is not None
+        if not alone and (message.fallback or claim.settled is Status.FAILED):
             self._yield_to_other_channel(message)
         if claim.in_doubt:
             logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
-        outgoing = Outgoing(request, in_doubt=claim.in_doubt, fallback=message.fallback, force=message.force)
+        outgoing = Outgoing(
+            request,
+            in_doubt=claim.in_doubt,
+            fallback=message.fallback,
+            force=message.force,
+            refused_together=claim.refused_together,
+        )
         attempted = True
         try:
-            return self.send(outgoing)
+            return send(outgoing)
         except RateLimited as error:
             if self.clock() - datetime.fromisoformat(request.created_at) > PATIENCE:
                 raise TransientFailure(error.code, retry_after=error.retry_after) from error
@@ -239,15 +255,8 @@ class Consumer:
 
     def _dead_letter(self, record: SQSRecord, code: str) -> None:
         """Put the message, with the reason, into the DLQ. Only then may it be acknowledged."""
-        self.sqs.send_message(
-            QueueUrl=self.dlq_url,
-            MessageBody=record.body,
-            MessageAttributes={
-                "error_code": {"DataType": "String", "StringValue": code},
-                "channel": {"DataType": "String", "StringValue": self.channel},
-                "source_message_id": {"DataType": "String", "StringValue": record.message_id},
-            },
-        )
+        sqs, url, message_id = self.sqs, self.dlq_url, record.message_id
+        dead_letters.write(sqs, url, record.body, code=code, channel=self.channel, source_message_id=message_id)
 
     def _hide(self, record: SQSRecord, delay: float) -> None:
         """Hide the message until its next attempt is due."""

@@ -20,12 +20,19 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 
 from assistance.clock import Clock, epoch_ms, timestamp
-from assistance.deliveries import Condition, Failure, Item, delivery_key, fail, settled
-from assistance.errors import Deferred, DeliveryError, GaveUp, Superseded, TransientFailure
+from assistance.deliveries import Condition, Failure, Item, callback_entry, delivery_key, fail, settled
+from assistance.errors import (
+    Deferred,
+    DeliveryError,
+    GaveUp,
+    RefusedTogether,
+    Superseded,
+    TransientFailure,
+)
 from assistance.models import Message, Status
 from assistance.observability import logger
 from assistance.requests import plain
-from assistance.routing import Channel
+from assistance.routing import Lane
 from assistance.schema import TTL
 
 if TYPE_CHECKING:
@@ -43,6 +50,8 @@ class Claim:
     """What had been said of the delivery for good: a redrive, or a forced send."""
     index: int = 0
     """The attempt's place in the timeline."""
+    refused_together: bool = False
+    """It is not to be sent in one message with others again."""
 
 
 class DeliveryItem(BasePersistenceLayer):
@@ -51,7 +60,7 @@ class DeliveryItem(BasePersistenceLayer):
     def __init__(
         self,
         table: "Table",
-        channel: Channel,
+        channel: Lane,
         message: Message,
         *,
         claim: timedelta,
@@ -64,7 +73,7 @@ class DeliveryItem(BasePersistenceLayer):
         self._table = table
         self._channel = channel
         self._message = message
-        self._key = delivery_key(message.request.id, channel)
+        self._key = delivery_key(message.request.id, channel, message.end)
         self._clock = clock
         # Longer than the attempt can last: what its last call has started may still reach the provider.
         self._claim_expires_at = epoch_ms(clock() + claim + doubt_delay)
@@ -133,6 +142,7 @@ class DeliveryItem(BasePersistenceLayer):
             or force in before.get("forced_in_doubt", ()),
             settled=done,
             index=len(before.get("timeline", [])),
+            refused_together=bool(before.get("refused_together", False)),
         )
 
     def _record(self, idempotency_key: str, item: Item) -> DataRecord:
@@ -144,20 +154,23 @@ class DeliveryItem(BasePersistenceLayer):
 
     def _update_record(self, data_record: DataRecord) -> None:
         """It was sent: record it whatever else has happened, for nothing may send it again."""
+        now = timestamp(self._clock())
+        entered, entry_values = callback_entry(self._message.request, now)
         self._table.update_item(
             Key=self._key,
             UpdateExpression=(
                 # A forced send starts with a fresh budget of attempts.
                 "SET #status = :delivered, delivered_at = :now, #result = :result, attempts_given_up = attempts, "
-                f"timeline[{self.claim.index}].outcome = :delivered "
+                f"timeline[{self.claim.index}].outcome = :delivered{entered} "
                 # What other attempts have left in doubt settles all the same.
                 "REMOVE claim_expires_at, in_doubt, next_attempt_at, confirmed_at"
             ),
             ExpressionAttributeNames={"#status": "status", "#result": "result"},
             ExpressionAttributeValues={
                 ":delivered": Status.DELIVERED,
-                ":now": timestamp(self._clock()),
+                ":now": now,
                 ":result": data_record.response_data,
+                **entry_values,
             },
         )
 
@@ -188,8 +201,7 @@ class DeliveryItem(BasePersistenceLayer):
     def _fail(self, error: GaveUp) -> bool:
         request, in_doubt = self._message.request, self.claim.in_doubt or error.in_doubt
         failure = Failure(
-            request_id=request.id,
-            topic=request.topic,
+            request=request,
             channel=self._channel,
             code=error.code,
             in_doubt=in_doubt,
@@ -197,6 +209,7 @@ class DeliveryItem(BasePersistenceLayer):
             at=timestamp(self._clock()),
             ttl=self._ttl,
             not_before=epoch_ms(self._clock() + self._doubt_delay) if in_doubt else None,
+            end=self._message.end,
         )
         return fail(self._table, failure, self._mine(), entry=f"timeline[{self.claim.index}]")
 
@@ -208,6 +221,9 @@ class DeliveryItem(BasePersistenceLayer):
             status = Status.RETRYING
             sets += ["last_error = :error", "in_doubt = :doubt"]
             values = {":error": error.code, ":doubt": self.claim.in_doubt}
+            if isinstance(error, RefusedTogether):
+                sets.append("refused_together = :refused_together")
+                values[":refused_together"] = True
             self._plan(error, sets, values)
         elif status is None:
             # Another channel has delivered what this one has never tried.

@@ -3,10 +3,11 @@
 DeliveryError
 ├── TransientFailure     try again later
 │   └── Deferred         the attempt did not take place, so it does not count as one: try again later
-│       └── RateLimited  the provider turned it away unseen
+│       ├── RateLimited  the provider turned it away unseen
+│       └── RefusedTogether  it was refused in one message with others: try again alone
 ├── PermanentFailure     trying again is pointless: dead-letter it
 ├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
-└── Superseded           another channel has delivered the request: acknowledge it
+└── Superseded           it is no longer needed: acknowledge it
 
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
@@ -42,6 +43,10 @@ class RateLimited(Deferred):
     """The provider takes no more for now."""
 
 
+class RefusedTogether(Deferred):
+    """The provider will never take a message that holds these requests. It may be one alone that it refuses."""
+
+
 class PermanentFailure(DeliveryError):
     """The provider will never take this message as it is."""
 
@@ -55,7 +60,7 @@ class GaveUp(DeliveryError):
 
 
 class Superseded(DeliveryError):
-    """The request has been delivered on another channel."""
+    """Another channel has delivered the request, or what a callback would tell has changed."""
 
 
 class TableUnavailable(Exception):

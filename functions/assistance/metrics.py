@@ -13,7 +13,7 @@ from typing import Final
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from assistance.observability import logger
-from assistance.routing import Channel, Topic
+from assistance.routing import Lane
 
 
 class Metric(StrEnum):
@@ -30,9 +30,9 @@ class Metric(StrEnum):
     DELIVERED = "Delivered"
     """Deliveries, by channel and topic."""
     FAILED = "Failed"
-    """Deliveries given up, by channel and topic, and by channel."""
+    """Deliveries given up, by channel and topic; by channel alone without those that bounced."""
     ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"
-    """How long a customer's request took to reach a human's channel, by channel and topic."""
+    """How long a request took to reach a human's channel, or its end to reach the bot, by channel and topic."""
 
     OLDEST_PENDING_AGE = "OldestPendingAge"
     """How long the oldest request waits that was published to a channel, by channel: 0 if none does."""
@@ -57,7 +57,7 @@ class Tally:
         """Count something. Appending to a list is atomic."""
         self._values.append((metric, value, frozenset(dimensions.items())))
 
-    def failed(self, channel: Channel, topic: Topic | None) -> None:
+    def failed(self, channel: Lane, topic: str | None) -> None:
         """Count a delivery that was given up: by channel as well, for the alarm. What does not parse has no topic."""
         self.add(Metric.FAILED, channel=channel)
         if topic:

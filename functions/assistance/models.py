@@ -1,13 +1,14 @@
 """The words of the domain as types: a request, its deliveries, and the status that follows from them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
-from assistance.routing import Channel, Topic
+from assistance.callback_url import CallbackUrl
+from assistance.routing import Channel, Lane, routes, topics
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
 
@@ -28,8 +29,11 @@ def _strip(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
+def _topic(value: object) -> object:
+    topic = value.strip().lower() if isinstance(value, str) else None
+    if topic not in routes():
+        raise ValueError(f"Input should be {topics()}")
+    return topic
 
 
 def _moment(value: str) -> str:
@@ -38,26 +42,39 @@ def _moment(value: str) -> str:
 
 
 class _Model(BaseModel):
-    # A validation error must not carry a customer's text into a log.
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    # A validation error must not carry a customer's text into a log. No function uses all models: each is built at its
+    # first use.
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Call(_Model):
     """What a bot asks for: the body of `POST /assistance-requests`."""
 
-    topic: Annotated[Topic, BeforeValidator(_lower)]
+    topic: Annotated[str, BeforeValidator(_topic)]
     description: Annotated[
         str, BeforeValidator(_strip), StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS)
     ]
+    callback_url: CallbackUrl | None = None
 
 
 class AssistanceRequest(_Model):
-    """An accepted call. `created_at` is RFC 3339 in UTC with milliseconds."""
+    """An accepted call. `created_at` is RFC 3339 in UTC with milliseconds. Its topic need not be there any more."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    topic: Topic
+    topic: str
     description: str
     created_at: Annotated[str, AfterValidator(_moment)]
+    callback_url: str | None = None
+
+    def summary(self, status: Status) -> dict[str, Any]:
+        """What the caller is told of it, without what the customer said."""
+        return {
+            "id": self.id,
+            "topic": self.topic,
+            "status": status,
+            "created_at": self.created_at,
+            "links": {"self": f"/assistance-requests/{self.id}"},
+        }
 
 
 class Fallback(_Model):
@@ -73,22 +90,37 @@ class Message(_Model):
 
     `version` rises when an older consumer could not read the message; unknown members are ignored, so new optional
     ones need no new version. `force` names an operator's decision to send what is already delivered once more.
+    `ended_at` makes it a callback: a delivery ended then, so the request may have. It carries no description. `ended`
+    says which delivery, and how: two may end in one millisecond.
     """
 
     version: Literal[1] = 1
     request: AssistanceRequest
     fallback: Fallback | None = None
     force: str | None = None
+    ended_at: str | None = None
+    ended: str | None = None
+
+    @property
+    def end(self) -> str | None:
+        """The name of the end that a callback tells of."""
+        return f"{self.ended_at}#{self.ended}" if self.ended else self.ended_at
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """A request that is to be published, and the channels to publish it to. `trace`: the header of the bot's call."""
+    """A request that is to be published, and the channels to publish it to. `trace`: the header of the bot's call.
+
+    `ended` says which delivery's end is to be published to the callback, `ended_as` how it ended, `ended_at` when.
+    """
 
     request: AssistanceRequest
-    channels: tuple[Channel, ...]
+    channels: tuple[Lane, ...]
     fallback: Fallback | None = None
-    trace: str | None = None
+    trace: str | None = field(default=None, compare=False)
+    ended: Channel | None = None
+    ended_as: Status | None = None
+    ended_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +129,20 @@ class Outgoing:
 
     `in_doubt` says that an earlier attempt may have reached the provider: where the provider can be asked, ask.
     `fallback` says why the request comes on this channel, if it is not its own. `force` names the operator's decision
-    to send once more what was delivered: an earlier message without it is another message.
+    to send once more what was delivered: an earlier message without it is another message. `refused_together`: the
+    provider has refused a message that held this request among others, so that it must go alone.
     """
 
     request: AssistanceRequest
     in_doubt: bool = False
     fallback: Fallback | None = None
     force: str | None = None
+    refused_together: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether it goes in a message of its own: that it has to, or that its reader must be told how it has come."""
+        return self.refused_together or bool(self.fallback or self.force)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +225,12 @@ class RequestRecord:
         ended = {delivery.channel for delivery in self.deliveries if delivery.ended}
         wanted = (*self.channels, self.fallback.channel) if self.fallback else self.channels
         return tuple(channel for channel in wanted if channel not in ended)
+
+    @property
+    def ended_at(self) -> str | None:
+        """When the request has come to its latest end, or None while it is on its way."""
+        ends = [delivery.failed_at or delivery.delivered_at or "" for delivery in self.deliveries if delivery.ended]
+        return None if self.pending else max(ends)
 
     def delivery(self, channel: Channel) -> Delivery | None:
         """The delivery on that channel, once it has been attempted."""

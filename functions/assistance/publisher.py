@@ -5,7 +5,7 @@ A crash in between publishes an entry twice, which consumers see through; the ot
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from assistance import tracing
@@ -25,8 +25,6 @@ MAX_BATCH_ENTRIES: Final = 10
 MAX_BATCH_BYTES: Final = 262_144
 _ATTRIBUTE_BYTES: Final = 256
 _PARALLEL: Final = 10
-# So that a chunk takes two calls' time at most, however SNS answers: reconciler/outbox.py counts on it.
-MAX_TRACES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +35,25 @@ class Publisher:
     topic_arn: str
     requests: Requests
 
-    def publish(self, entries: Sequence[OutboxEntry]) -> set[str]:
-        """Publish the entries and mark those published. Returns the ids of the requests that could not be.
+    def publish(self, entries: Sequence[OutboxEntry]) -> set[OutboxEntry]:
+        """Publish the entries and mark those published. Returns those that could not be.
 
         One that is published but can't be marked counts as published: the reconciler publishes it again and marks it.
         """
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            published = [
-                entry for batch in pool.map(self._publish_batch, batches(_by_trace(entries))) for entry in batch
-            ]
+            published = [entry for batch in pool.map(self._publish_batch, batches(entries)) for entry in batch]
             list(pool.map(self._mark_published, published))
         tally = Tally()
         for entry in published:
             for channel in entry.channels:
                 tally.add(Metric.PUBLISHED, channel=channel, topic=entry.request.topic)
         tally.emit()
-        return {entry.request.id for entry in entries} - {entry.request.id for entry in published}
+        return set(entries) - set(published)
 
     def _publish_batch(self, batch: Sequence[OutboxEntry]) -> list[OutboxEntry]:
         """Publish up to ten entries. Returns those that SNS took."""
         try:
-            with tracing.continuing(batch[0].trace):
+            with tracing.continuing(_trace(batch)):
                 answer = self.sns.publish_batch(
                     TopicArn=self.topic_arn,
                     PublishBatchRequestEntries=[_to_sns(str(index), entry) for index, entry in enumerate(batch)],
@@ -80,7 +76,9 @@ class Publisher:
 def _body(entry: OutboxEntry) -> str:
     # Escaped to ASCII: SQS refuses some of the characters that a customer may type (U+FFFE, most control characters).
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-    return Message(request=entry.request, fallback=entry.fallback).model_dump_json(ensure_ascii=True)
+    ended = f"{entry.ended}#{entry.ended_as}" if entry.ended else None
+    message = Message(request=entry.request, fallback=entry.fallback, ended_at=entry.ended_at, ended=ended)
+    return message.model_dump_json(ensure_ascii=True)
 
 
 def _to_sns(entry_id: str, entry: OutboxEntry) -> "PublishBatchRequestEntryTypeDef":
@@ -96,21 +94,20 @@ def _to_sns(entry_id: str, entry: OutboxEntry) -> "PublishBatchRequestEntryTypeD
     }
 
 
-def _by_trace(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
-    """Those without a trace first and together. Each trace is a call to SNS of its own, so only some keep theirs."""
-    traces = sorted({entry.trace for entry in entries if entry.trace})[:MAX_TRACES]
-    kept = [entry if entry.trace in traces else replace(entry, trace=None) for entry in entries]
-    return sorted(kept, key=lambda entry: entry.trace or "")
+def _trace(batch: Sequence[OutboxEntry]) -> str | None:
+    """The trace that all of a batch is part of. There is one header for the whole call, and none of one's own."""
+    first, *others = {entry.trace for entry in batch}
+    return None if others else first
 
 
 def batches(entries: Iterable[OutboxEntry]) -> Iterator[list[OutboxEntry]]:
-    """The entries in order, cut where SNS's limits on a batch want it, and between traces: the header is the call's."""
+    """The entries in order, cut where SNS's limits on a batch want it, and nowhere else."""
     batch: list[OutboxEntry] = []
     batch_bytes = 0
     for entry in entries:
         entry_bytes = len(_body(entry)) + _ATTRIBUTE_BYTES
         full = len(batch) == MAX_BATCH_ENTRIES or batch_bytes + entry_bytes > MAX_BATCH_BYTES
-        if batch and (full or entry.trace != batch[0].trace):
+        if batch and full:
             yield batch
             batch, batch_bytes = [], 0
         batch.append(entry)

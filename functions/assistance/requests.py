@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from boto3.dynamodb.conditions import ConditionBase, Key
-from boto3.dynamodb.types import TypeDeserializer
-
-from assistance import tracing
+from assistance import dynamodb, tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
-from assistance.deliveries import Item, delivery_of, expiry, request_key
+from assistance.deliveries import Item, delivery_key, delivery_of, expiry, request_key, settled
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.models import AssistanceRequest, Fallback, Message, OutboxEntry, RequestRecord
 from assistance.observability import logger
-from assistance.routing import ROUTES, Channel
+from assistance.routing import CALLBACK, Channel, routes
 from assistance.schema import (
+    CHANNELS,
     CREATED_AT,
     DELIVERY_PREFIX,
     INDEX_SHARDS,
@@ -39,14 +37,17 @@ if TYPE_CHECKING:
 
 def plain(item: Item) -> Item:
     """An item out of DynamoDB's own notation, in which stream records and failed conditions carry it."""
-    deserializer = TypeDeserializer()
-    return {name: deserializer.deserialize(value) for name, value in item.items()}
+    return {name: dynamodb.plain(value) for name, value in item.items()}
 
 
 def request_of(item: Item) -> AssistanceRequest:
     """The request that a request item holds. Raises `KeyError` or `ValueError` if it holds none."""
     return AssistanceRequest(
-        id=item[PARTITION_KEY], topic=item[TOPIC], description=item["description"], created_at=item[CREATED_AT]
+        id=item[PARTITION_KEY],
+        topic=item[TOPIC],
+        description=item["description"],
+        created_at=item[CREATED_AT],
+        callback_url=item.get("callback_url"),
     )
 
 
@@ -57,7 +58,12 @@ def message_for(item: Item, channel: Channel) -> Message:
 
 
 def outbox_entry_of(item: Item) -> OutboxEntry:
-    """The outbox entry that an unpublished request item holds. Raises `KeyError` or `ValueError` if it holds none."""
+    """The entry that an item in the outbox is. Raises `KeyError` or `ValueError` if it can't be read."""
+    if item[SORT_KEY] != REQUEST:
+        # A delivery's end: the callback says no more of the request than its bot knows.
+        request = request_of({**item, "description": ""})
+        ended = Channel(str(item[SORT_KEY]).removeprefix(DELIVERY_PREFIX))
+        return OutboxEntry(request, (CALLBACK,), ended=ended, ended_as=settled(item), ended_at=item["outbox_since"])
     channels = tuple(Channel(name) for name in item["outbox_channels"])
     if not channels:
         raise ValueError("an entry for no channel would be published to nobody")
@@ -99,6 +105,7 @@ class Requests:
 
         Raises `IdempotencyKeyReused` when the id is taken by a request with another payload.
         """
+        channels = list(routes()[request.topic].channels)
         item: dict[str, Any] = {
             **request_key(request.id),
             TOPIC: request.topic,
@@ -106,11 +113,13 @@ class Requests:
             CREATED_AT: request.created_at,
             "payload_hash": payload_hash,
             TTL: expiry(request.created_at, retention),
-            "channels": list(ROUTES[request.topic].channels),
-            "outbox_channels": list(ROUTES[request.topic].channels),
+            CHANNELS: channels,
+            "outbox_channels": channels,
             OUTBOX_SHARD: shard(request.id),
             LEDGER_SHARD: shard(request.id),
         }
+        if request.callback_url is not None:
+            item["callback_url"] = request.callback_url
         if trace := tracing.current():
             item[TRACE] = trace
         try:
@@ -131,9 +140,11 @@ class Requests:
     def get(self, request_id: str) -> RequestRecord | None:
         """A request and its deliveries, by one strongly consistent query."""
         try:
-            items = self.table.query(KeyConditionExpression=Key(PARTITION_KEY).eq(request_id), ConsistentRead=True)[
-                "Items"
-            ]
+            items = self.table.query(
+                KeyConditionExpression=f"{PARTITION_KEY} = :id",
+                ExpressionAttributeValues={":id": request_id},
+                ConsistentRead=True,
+            )["Items"]
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error
         request = next((item for item in items if item[SORT_KEY] == REQUEST), None)
@@ -142,7 +153,7 @@ class Requests:
         deliveries = (item for item in items if str(item[SORT_KEY]).startswith(DELIVERY_PREFIX))
         return RequestRecord(
             request=request_of(request),
-            channels=tuple(Channel(str(name)) for name in cast(list[str], request["channels"])),
+            channels=tuple(Channel(str(name)) for name in cast(list[str], request[CHANNELS])),
             published_at=cast(str | None, request.get("published_at")),
             deliveries=tuple(delivery_of(item) for item in deliveries),
             in_outbox=OUTBOX_SHARD in request,
@@ -169,35 +180,49 @@ class Requests:
             raise TableUnavailable(error_code(error)) from error
 
     def mark_published(self, entry: OutboxEntry) -> None:
-        """Take an entry out of the outbox, unless it has re-entered for other channels in the meantime."""
+        """Take an entry out of the outbox, unless it has re-entered for other channels or another end meanwhile."""
+        key, condition = request_key(entry.request.id), "outbox_channels = :channels"
+        values: dict[str, Any] = {":now": timestamp(self.clock()), ":channels": list(entry.channels)}
+        if entry.ended:
+            key = delivery_key(entry.request.id, entry.ended)
+            condition += " AND outbox_since = :ended_at"
+            values[":ended_at"] = entry.ended_at
         try:
             self.table.meta.client.update_item(
                 TableName=self.table.name,
-                Key=request_key(entry.request.id),
+                Key=key,
                 UpdateExpression=f"SET published_at = :now REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since",
-                ConditionExpression="outbox_channels = :channels",
-                ExpressionAttributeValues={":now": timestamp(self.clock()), ":channels": list(entry.channels)},
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
             )
         except self.table.meta.client.exceptions.ConditionalCheckFailedException:
             logger.debug("already marked published", request_id=entry.request.id)
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error
 
-    def unpublished(self, before: datetime) -> Iterator[str]:
-        """Ids of the requests created before that time that are still in the outbox, oldest first, page by page."""
-        created_before = Key(CREATED_AT).lt(timestamp(before))
-        return (str(item[PARTITION_KEY]) for item in self.listed(OUTBOX_INDEX, OUTBOX_SHARD, created_before))
+    def unpublished(self, before: datetime) -> Iterator[dict[str, str]]:
+        """Keys of what is still in the outbox of the requests created before that time, oldest first, page by page."""
+        overdue = self.listed(OUTBOX_INDEX, OUTBOX_SHARD, f"{CREATED_AT} < :before", {":before": timestamp(before)})
+        return ({name: str(item[name]) for name in (PARTITION_KEY, SORT_KEY)} for item in overdue)
 
-    def listed(self, index: str, partition_key: str, when: ConditionBase) -> Iterator[Item]:
-        """What an index lists, oldest first over all shards, page by page. Raises `TableUnavailable` on the way."""
-        shards = [self._shard(index, Key(partition_key).eq(number) & when) for number in range(INDEX_SHARDS)]
+    def listed(self, index: str, partition_key: str, when: str, values: dict[str, str]) -> Iterator[Item]:
+        """What an index lists, oldest first over all shards, page by page. Raises `TableUnavailable` on the way.
+
+        `when` is a condition on the time of acceptance, in DynamoDB's expressions.
+        """
+        shards = [
+            self._shard(index, f"{partition_key} = :shard AND {when}", {":shard": number, **values})
+            for number in range(INDEX_SHARDS)
+        ]
         return heapq.merge(*shards, key=lambda item: str(item[CREATED_AT]))
 
-    def _shard(self, index: str, condition: ConditionBase) -> Iterator[Item]:
+    def _shard(self, index: str, condition: str, values: dict[str, Any]) -> Iterator[Item]:
         start: dict[str, Any] = {}
         while True:
             try:
-                page = self.table.query(IndexName=index, KeyConditionExpression=condition, **start)
+                page = self.table.query(
+                    IndexName=index, KeyConditionExpression=condition, ExpressionAttributeValues=values, **start
+                )
             except AWS_ERRORS as error:
                 raise TableUnavailable(error_code(error)) from error
             yield from page["Items"]
@@ -205,17 +230,15 @@ class Requests:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def outbox_entries(self, request_ids: Sequence[str]) -> list[Item]:
-        """The request items with these ids (at most 100) that are in the outbox right now.
+    def outbox_entries(self, keys: Sequence[dict[str, str]]) -> list[Item]:
+        """The items with these keys (at most 100) that are in the outbox right now.
 
         The index is only eventually consistent, so what it lists may have been published since.
         What DynamoDB leaves unprocessed is left out: the next sweep finds it.
         """
         try:
             answer = self.table.meta.client.batch_get_item(
-                RequestItems={
-                    self.table.name: {"Keys": [request_key(id_) for id_ in request_ids], "ConsistentRead": True}
-                }
+                RequestItems={self.table.name: {"Keys": list(keys), "ConsistentRead": True}}
             )
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error

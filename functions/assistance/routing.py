@@ -1,18 +1,22 @@
 """Which channels a topic goes to: the one table from which everything else is derived.
 
 The API's accepted topics, the SNS filter policies, the queues, the consumers, their grants and their alarms all follow
-from `ROUTES` and `Channel`. A new channel is a member here, a route that names it, and a folder and an infra file
-called `<channel>_consumer`.
+from `Channel` and the routes: those that the deployer gives as context, or else `ROUTES`. A new channel is a member
+here, and a folder and an infra file called `<channel>_consumer`: docs/add-a-channel.md.
 """
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from types import MappingProxyType
+from typing import Final, TypeAlias
 
 
 class Topic(StrEnum):
-    """What a customer may ask about."""
+    """What a customer may ask about, unless the deployer's routes say otherwise. Elsewhere a topic is a string."""
 
     SALES = "sales"
     PRICING = "pricing"
@@ -23,6 +27,19 @@ class Channel(StrEnum):
 
     SLACK = "slack"
     EMAIL = "email"
+    TEAMS = "teams"
+
+
+class Callback(StrEnum):
+    """The way back to the bot. No route names it, and what becomes of it says nothing about the request."""
+
+    CALLBACK = "callback"
+
+
+CALLBACK: Final = Callback.CALLBACK
+Lane: TypeAlias = Channel | Callback
+"""What has a subscription, queues and a consumer of its own."""
+LANES: Final[tuple[Lane, ...]] = (*Channel, CALLBACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +50,37 @@ class Route:
     fallback: Channel | None = None
 
 
-ROUTES: Mapping[Topic, Route] = MappingProxyType(
+ROUTES: Mapping[str, Route] = MappingProxyType(
     {
         Topic.SALES: Route(channels=(Channel.SLACK,), fallback=Channel.EMAIL),
         Topic.PRICING: Route(channels=(Channel.EMAIL,), fallback=Channel.SLACK),
     }
 )
+"""The routes of a deployment that is given none."""
+
+
+@cache
+def routes() -> Mapping[str, Route]:
+    """Today's routes, by topic: for what is accepted now. What was accepted earlier may be of a topic without one."""
+    given = os.environ.get("ROUTES")
+    if given is None:
+        return ROUTES
+    return {
+        topic: Route(tuple(map(Channel, route["channels"])), Channel(route["fallback"]) if route["fallback"] else None)
+        for topic, route in json.loads(given).items()
+    }
+
+
+def topics() -> str:
+    """Today's topics, in words."""
+    *others, last = (f"'{topic}'" for topic in routes())
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def named(by: Iterable[Route]) -> tuple[Channel, ...]:
+    """The channels that these routes name."""
+    names = {channel for route in by for channel in (*route.channels, route.fallback)}
+    return tuple(channel for channel in Channel if channel in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +120,11 @@ class RetryPolicy:
         return min(self.max_delay, self.first_delay * growth)
 
 
-RETRIES: Mapping[Channel, RetryPolicy] = MappingProxyType({channel: RetryPolicy() for channel in Channel})
-"""The limits of each channel. What the deployer chooses as context overrides them for all."""
+RETRIES: Mapping[Lane, RetryPolicy] = MappingProxyType(
+    {
+        **{channel: RetryPolicy() for channel in Channel},
+        # A bot may be down for a day: nobody waits for it, and no fallback does.
+        CALLBACK: RetryPolicy(attempts=12, max_delay=21_600),
+    }
+)
+"""The limits of each lane. What the deployer chooses as context overrides them for all."""

@@ -8,10 +8,12 @@ TTL = "ttl"
 
 REQUEST = "REQUEST"
 DELIVERY_PREFIX = "DELIVERY#"
+CALLBACK_PREFIX = "CALLBACK#"
 
 OUTBOX_INDEX = "outbox"
 OUTBOX_SHARD = "outbox"
-"""On a request item only while it is unpublished, so the index lists just what is to be published."""
+"""On a request item only while it is unpublished, so the index lists just what is to be published. On a delivery item
+while its end is to be published to the callback."""
 
 LEDGER_INDEX = "ledger"
 LEDGER_SHARD = "ledger"
@@ -19,11 +21,15 @@ LEDGER_SHARD = "ledger"
 
 CREATED_AT = "created_at"
 TOPIC = "topic"
+CHANNELS = "channels"
+"""On a request item: those of its route when it was accepted."""
 TRACE = "trace"
 """On a request item whose call was traced."""
 
-INDEX_SHARDS = 8
-"""One partition of an index takes 1,000 writes a second:
+INDEX_SHARDS = 24
+"""One partition of an index takes 1,000 writes a second, and a request is two in the outbox index, in and out. So these
+take 12,000 requests a second, more than API Gateway lets through: benchmarks/simulation.md. More may be had at any
+time; fewer would hide what lies in those that are gone.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 
 from assistance.aws import error_code
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.failures import Kind
+from assistance.failures import Kind, Table
 
 SEND_EMAIL_SOURCE: Final = (
     "https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors"
@@ -74,6 +74,10 @@ NOTES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+TABLES: Final = (
+    Table("SES v2, `SendEmail`", SEND_EMAIL_SOURCE, SEND_EMAIL, NOTES),
+    Table("SES v2, errors common to all calls", COMMON_SOURCE, COMMON, NOTES),
+)
 DOCUMENTED: Final = {**COMMON, **SEND_EMAIL}
 
 

@@ -2,20 +2,20 @@
 
 from functools import cache
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Json
+
+from assistance.environment import Environment
 
 
-class Settings(BaseSettings):
+class Settings(Environment):
     """Read once, at first use. `email_recipients` is a JSON list of addresses."""
 
-    model_config = SettingsConfigDict(frozen=True)
-
     email_sender: str
-    email_recipients: tuple[str, ...]
+    email_recipients: Json[tuple[str, ...]]
     email_configuration_set: str
 
 
 @cache
 def settings() -> Settings:
     """The settings, validated."""
-    return Settings()
+    return Settings.read()

@@ -9,11 +9,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
 from assistance.deliveries import Condition, Failure, Item, confirm, delivery_key, fail, request_key
 from assistance.errors import TableUnavailable
-from assistance.metrics import Tally
+from assistance.metrics import Metric, Tally
 from assistance.models import Message, Status
 from assistance.observability import logger
 from assistance.requests import message_for
@@ -84,8 +85,7 @@ class Feedback:
         message = message_for(request, Channel.EMAIL)
         self._dead_letter(message, event.code, source_message_id)
         failure = Failure(
-            request_id=message.request.id,
-            topic=message.request.topic,
+            request=message.request,
             channel=Channel.EMAIL,
             code=event.code,
             in_doubt=False,
@@ -104,7 +104,8 @@ class Feedback:
         if failed:
             logger.error("failed after SES had taken it", extra=about)
             tally = Tally()
-            tally.failed(Channel.EMAIL, message.request.topic)
+            # Not by channel alone, for the alarm: the channel delivers, an address does not. Its letter has an alarm.
+            tally.add(Metric.FAILED, channel=Channel.EMAIL, topic=message.request.topic)
             tally.emit()
         else:
             # The letter is one too many. A redrive of it sends nothing that has been delivered.
@@ -118,14 +119,13 @@ class Feedback:
 
     def _dead_letter(self, message: Message, code: str, source_message_id: str) -> None:
         try:
-            self.sqs.send_message(
-                QueueUrl=self.dlq_url,
-                MessageBody=message.model_dump_json(ensure_ascii=True),
-                MessageAttributes={
-                    "error_code": {"DataType": "String", "StringValue": code},
-                    "channel": {"DataType": "String", "StringValue": Channel.EMAIL},
-                    "source_message_id": {"DataType": "String", "StringValue": source_message_id},
-                },
+            dead_letters.write(
+                self.sqs,
+                self.dlq_url,
+                message.model_dump_json(ensure_ascii=True),
+                code=code,
+                channel=Channel.EMAIL,
+                source_message_id=source_message_id,
             )
         except AWS_ERRORS as error:
             raise DlqUnavailable(error_code(error)) from error

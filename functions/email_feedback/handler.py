@@ -16,7 +16,7 @@ from email_feedback.settings import settings
 @cache
 def feedback() -> Feedback:
     """The deployed feedback."""
-    return Feedback(aws.table(settings().table_name), aws.sqs(), settings().email_dlq_url)
+    return Feedback(aws.table(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url)
 
 
 @logger.inject_lambda_context

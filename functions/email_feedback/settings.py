@@ -2,13 +2,11 @@
 
 from functools import cache
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from assistance.environment import Environment
 
 
-class Settings(BaseSettings):
+class Settings(Environment):
     """Read once, at first use."""
-
-    model_config = SettingsConfigDict(frozen=True)
 
     table_name: str
     email_dlq_url: str
@@ -17,4 +15,4 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     """The settings, validated."""
-    return Settings()
+    return Settings.read()

@@ -31,7 +31,7 @@ def requests() -> Requests:
 @cache
 def outbox() -> Outbox:
     """The outbox of the deployed table."""
-    publisher = Publisher(aws.sns(), settings().topic_arn, requests())
+    publisher = Publisher(aws.when_used(aws.sns), settings().topic_arn, requests())
     return Outbox(requests(), publisher, timedelta(seconds=settings().grace_seconds))
 
 
@@ -40,7 +40,7 @@ def ledger() -> Ledger:
     """The ledger of the deployed table."""
     return Ledger(
         requests(),
-        aws.sqs(),
+        aws.when_used(aws.sqs),
         settings().queues,
         retention=timedelta(days=settings().retention_days),
         overdue=timedelta(seconds=settings().overdue_seconds),

@@ -15,19 +15,27 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from boto3.dynamodb.conditions import Key
-
 from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, epoch_ms, timestamp, utc_now
 from assistance.dead_letters import DeadLetter
-from assistance.deliveries import Condition, Failure, delivery_key, expiry, fail
+from assistance.deliveries import Condition, Failure, delivery_key, expiry, fail, request_key
 from assistance.errors import TableUnavailable
 from assistance.models import Delivery, RequestRecord, Status
 from assistance.observability import logger
 from assistance.requests import Requests
-from assistance.routing import ROUTES, Channel, Topic
-from assistance.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY, SORT_KEY, TOPIC
+from assistance.routing import Channel, routes
+from assistance.schema import (
+    CHANNELS,
+    CREATED_AT,
+    DELIVERY_PREFIX,
+    LEDGER_INDEX,
+    LEDGER_SHARD,
+    PARTITION_KEY,
+    REQUEST,
+    SORT_KEY,
+    TOPIC,
+)
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:
@@ -159,7 +167,10 @@ class Ledger:
         if until <= balance.until:
             return True
         new = self.requests.listed(
-            LEDGER_INDEX, LEDGER_SHARD, Key(CREATED_AT).between(balance.until or "0", _just_before(until))
+            LEDGER_INDEX,
+            LEDGER_SHARD,
+            f"{CREATED_AT} BETWEEN :since AND :until",
+            {":since": balance.until or "0", ":until": _just_before(until)},
         )
         taken = False
         for chunk in _chunks(new):
@@ -174,7 +185,7 @@ class Ledger:
                 if request_id in delivered:
                     balance.ended[f"{topic}/{Status.DELIVERED}"] += 1
                     balance.deliveries.update(
-                        f"{topic}/{channel}/{Status.DELIVERED}" for channel in ROUTES[Topic(topic)].channels
+                        f"{topic}/{channel}/{Status.DELIVERED}" for channel in delivered[request_id]
                     )
                 else:
                     balance.open[request_id] = created_at
@@ -183,24 +194,35 @@ class Ledger:
             balance.until = until
         return True
 
-    def _delivered(self, requests: Sequence[tuple[str, str]]) -> set[str]:
-        """The ids of those that have been delivered on all channels of their route, by cheap reads."""
-        keys = [delivery_key(id_, channel) for id_, topic in requests for channel in ROUTES[Topic(topic)].channels]
-        table, found = self.requests.table, Counter[str]()
+    def _delivered(self, requests: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+        """Those that have been delivered on all of their channels, and these, by cheap reads.
+
+        The route is today's, which may be another than theirs: then they count as open, and are looked at once more.
+        """
+        keys = []
+        for id_, topic in requests:
+            if route := routes().get(topic):
+                keys += [request_key(id_), *(delivery_key(id_, channel) for channel in route.channels)]
+        table, items = self.requests.table, list[Any]()
         for start in range(0, len(keys), _BATCH_GET):
             wanted: Any = {
                 "Keys": keys[start : start + _BATCH_GET],
-                "ProjectionExpression": f"{PARTITION_KEY}, #status",
+                "ProjectionExpression": f"{PARTITION_KEY}, {SORT_KEY}, {CHANNELS}, #status",
                 "ExpressionAttributeNames": {"#status": "status"},
             }
             try:
                 answer = table.meta.client.batch_get_item(RequestItems={table.name: wanted})
             except AWS_ERRORS as error:
                 raise TableUnavailable(error_code(error)) from error
-            items: list[Any] = answer["Responses"].get(table.name, [])
-            found.update(item[PARTITION_KEY] for item in items if item["status"] == Status.DELIVERED)
-        # What was left unprocessed counts as open, and is looked at once more.
-        return {id_ for id_, topic in requests if found[id_] == len(ROUTES[Topic(topic)].channels)}
+            items += answer["Responses"].get(table.name, [])
+        done = {(item[PARTITION_KEY], item[SORT_KEY]) for item in items if item.get("status") == Status.DELIVERED}
+        # What was left unprocessed counts as open too.
+        return {
+            item[PARTITION_KEY]: item[CHANNELS]
+            for item in items
+            if item[SORT_KEY] == REQUEST
+            and all((item[PARTITION_KEY], f"{DELIVERY_PREFIX}{channel}") in done for channel in item[CHANNELS])
+        }
 
     def _look_at_open(self, balance: Balance, *, dry_run: bool) -> Report:
         report = Report()
@@ -252,7 +274,7 @@ class Ledger:
         # Then nothing more is taken in, so that one channel's outage would hide the letters of another.
         full = len(balance.open) >= MAX_OPEN
         channels = {channel for record in waiting.values() for channel in record.pending}
-        for channel in self.queues if full else channels:
+        for channel in self.queues if full else channels & self.queues.keys():
             letters = self._letters(channel)
             others = self._not_open(letters, balance) if full else {}
             for letter in letters:
@@ -292,8 +314,7 @@ class Ledger:
         now = self.clock()
         delivery = record.delivery(channel)
         failure = Failure(
-            request_id=record.request.id,
-            topic=record.request.topic,
+            request=record.request,
             channel=channel,
             code=letter.reason,
             in_doubt=bool(delivery and (delivery.claimed_until or any(a.in_doubt for a in delivery.timeline))),
@@ -353,6 +374,10 @@ class Ledger:
         )
 
     def _is_empty(self, channel: Channel) -> bool:
+        if channel not in self.queues:
+            # Published again it would reach nobody. It stays open, and is seen by how old it gets.
+            logger.error("a channel that requests wait for is not deployed", channel=channel)
+            return False
         try:
             return not dead_letters.depth(self.sqs, self.queues[channel].queue).total
         except AWS_ERRORS as error:

@@ -46,13 +46,13 @@ class Outbox:
         sweep = Sweep()
         before = self.clock() - self.grace
         overdue = self.requests.unpublished(before=before)
-        while remaining_ms() > TIME_FOR_A_CHUNK_MS and (ids := list(islice(overdue, CHUNK))):
-            items = [item for item in self.requests.outbox_entries(ids) if outbox_since(item) < timestamp(before)]
+        while remaining_ms() > TIME_FOR_A_CHUNK_MS and (keys := list(islice(overdue, CHUNK))):
+            items = [item for item in self.requests.outbox_entries(keys) if outbox_since(item) < timestamp(before)]
             for item in items:
                 age = self.clock() - datetime.fromisoformat(outbox_since(item))
                 sweep.oldest_seconds = max(sweep.oldest_seconds, int(age.total_seconds()))
             entries = _readable(items)
-            failed = set() if dry_run else self.publisher.publish(entries)
+            failed = set[OutboxEntry]() if dry_run else self.publisher.publish(entries)
             sweep.failed += len(items) - len(entries) + len(failed)
             sweep.published += len(entries) - len(failed)
         return sweep

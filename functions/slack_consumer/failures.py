@@ -13,10 +13,27 @@ from typing import Final
 from slack_sdk.errors import SlackApiError
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.failures import Kind
+from assistance.failures import Kind, Table
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
 """With these a consumer reads the token afresh, and tries once more if it has been replaced."""
+
+FOR_WHAT_IT_HOLDS: Final = frozenset(
+    {
+        "invalid_arguments",
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "invalid_metadata_format",
+        "invalid_metadata_schema",
+        "metadata_too_large",
+        "msg_blocks_too_long",
+        "msg_too_long",
+        "slack_connect_canvas_sharing_blocked",
+        "slack_connect_file_link_sharing_blocked",
+        "slack_connect_lists_sharing_blocked",
+    }
+)
+"""Refused for what the message holds: where that is several requests, perhaps for one of them, or for being several."""
 
 # What both methods can answer.
 _COMMON: Final[Mapping[str, Kind]] = MappingProxyType(
@@ -129,6 +146,10 @@ NOTES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+TABLES: Final = (
+    Table("Slack, `chat.postMessage`", POST_MESSAGE_SOURCE, POST_MESSAGE, NOTES),
+    Table("Slack, `conversations.history`", HISTORY_SOURCE, HISTORY, NOTES),
+)
 DOCUMENTED: Final = {**POST_MESSAGE, **HISTORY}
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}")

@@ -1,8 +1,8 @@
-"""Delivers requests to a Slack channel."""
+"""Delivers requests to a Slack channel: each in a message of its own, or several in one when there are many."""
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
 from http.client import HTTPException
@@ -16,12 +16,13 @@ from slack_sdk.web import SlackResponse
 
 from assistance import aws
 from assistance.consumer import consumer
-from assistance.errors import PermanentFailure, TransientFailure
+from assistance.errors import DeliveryError, PermanentFailure, RefusedTogether, TransientFailure
 from assistance.models import Outgoing
 from assistance.observability import logger
 from assistance.routing import Channel
-from slack_consumer.failures import AUTHENTICATION, classify, code_of
-from slack_consumer.message import compose, payload
+from assistance.together import Together
+from slack_consumer.failures import AUTHENTICATION, FOR_WHAT_IT_HOLDS, classify, code_of
+from slack_consumer.message import compose, digests, payload, payloads
 from slack_consumer.settings import settings
 
 TIMEOUT_SECONDS = 8
@@ -44,7 +45,7 @@ def client(token: str) -> WebClient:
 @cache
 def secrets() -> SecretsProvider:
     """Powertools' cache over Secrets Manager."""
-    return SecretsProvider(boto_config=aws.QUICK)
+    return SecretsProvider(boto3_client=aws.secrets())
 
 
 def token(*, fresh: bool = False) -> str:
@@ -92,16 +93,16 @@ def _never_reached(error: Exception) -> bool:
     return isinstance(getattr(error, "reason", error), ConnectionRefusedError | socket.gaierror)
 
 
-def posted(outgoing: Outgoing) -> str | None:
-    """The `ts` of the message that an earlier attempt posted for this request, if one did.
+def posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
+    """The `ts` of the message that an earlier attempt posted, of each request for which one did.
 
     https://docs.slack.dev/reference/methods/conversations.history; it takes a channel's id, not its name, and the
-    history scope. Without them nothing can be looked up, and the request is sent again. When Slack limits the rate, the
-    look-up, and so the attempt, is put off.
+    history scope. Without them nothing can be looked up, and the requests are sent again. When Slack limits the rate,
+    the look-up, and so the attempt, is put off.
     """
-    # A minute earlier than the request: our clock and Slack's may differ.
-    oldest = datetime.fromisoformat(outgoing.request.created_at) - timedelta(minutes=1)
-    wanted = payload(outgoing)
+    # A minute earlier than the first request: our clock and Slack's may differ.
+    oldest = min(datetime.fromisoformat(one.request.created_at) for one in outgoing) - timedelta(minutes=1)
+    found: dict[Outgoing, str] = {}
     cursor: str | None = None
     while True:
         try:
@@ -116,17 +117,18 @@ def posted(outgoing: Outgoing) -> str | None:
                 )
             )
         except PermanentFailure as error:
-            logger.warning("can't look up what was posted", request_id=outgoing.request.id, error_code=error.code)
-            return None
+            ids = [one.request.id for one in outgoing if one not in found]
+            logger.warning("can't look up what was posted", request_ids=ids, error_code=error.code)
+            return found
         except TransientFailure as error:
             # The look-up itself posts nothing.
             raise type(error)(error.code, retry_after=error.retry_after) from error
         for message in _messages(page):
-            if (message.get("metadata") or {}).get("event_payload") == wanted:
-                return str(message["ts"])
+            told = payloads(message.get("metadata") or {})
+            found |= {one: str(message["ts"]) for one in outgoing if payload(one) in told}
         cursor = (page.get("response_metadata") or {}).get("next_cursor")
-        if not cursor:
-            return None
+        if not cursor or len(found) == len(outgoing):
+            return found
 
 
 def _messages(page: dict[str, Any]) -> list[dict[str, Any]]:
@@ -136,14 +138,30 @@ def _messages(page: dict[str, Any]) -> list[dict[str, Any]]:
     return [message for message in messages if isinstance(message, dict)]
 
 
-def send(outgoing: Outgoing) -> str:
-    """Post the request, unless an earlier attempt turns out to have done so. Returns the message's `ts`."""
-    if outgoing.in_doubt and (ts := posted(outgoing)):
-        return ts
-    answer = call(partial(WebClient.chat_postMessage, channel=settings().slack_channel, **compose(outgoing)))
+def post(outgoing: Sequence[Outgoing]) -> str:
+    """Post the requests in one message. Returns its `ts`."""
+    try:
+        answer = call(partial(WebClient.chat_postMessage, channel=settings().slack_channel, **compose(outgoing)))
+    except PermanentFailure as error:
+        if len(outgoing) > 1 and error.code in FOR_WHAT_IT_HOLDS:
+            raise RefusedTogether(error.code) from error
+        raise
     if not isinstance(answer.get("ts"), str):
         raise TransientFailure("unexpected_answer", in_doubt=True)
     return str(answer["ts"])
 
 
-lambda_handler = consumer(Channel.SLACK, send, prepare=secrets)
+def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
+    """Post the requests in one message, but for those that earlier attempts turn out to have posted."""
+    found = posted(outgoing) if outgoing[0].in_doubt else {}
+    missing = [one for one in outgoing if one not in found]
+    if not missing:
+        return {**found}
+    try:
+        outcome: str | DeliveryError = post(missing)
+    except DeliveryError as error:
+        outcome = error
+    return {**found, **dict.fromkeys(missing, outcome)}
+
+
+lambda_handler = consumer(Channel.SLACK, Together(divide=digests, send=send), prepare=secrets)

@@ -2,13 +2,11 @@
 
 from functools import cache
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from assistance.environment import Environment
 
 
-class Settings(BaseSettings):
+class Settings(Environment):
     """Read once, at first use. `slack_token_secret` is the secret's ARN; `slack_channel` a channel's id or name."""
-
-    model_config = SettingsConfigDict(frozen=True)
 
     slack_token_secret: str
     slack_channel: str
@@ -18,4 +16,4 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     """The settings, validated."""
-    return Settings()
+    return Settings.read()

@@ -45,5 +45,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> "PartialIte
     """Publish a batch of stream records; name those that could not be, for Lambda to retry from there."""
     entries, failed = entries_of(event["Records"])
     unpublished = publisher().publish(list(entries.values()))
-    failed += [number for number, entry in entries.items() if entry.request.id in unpublished]
+    failed += [number for number, entry in entries.items() if entry in unpublished]
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}

@@ -10,7 +10,7 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Any, Final
 
-from assistance.routing import Channel
+from assistance.routing import CALLBACK, Channel
 from cli import letters, render
 from cli.errors import Failure
 from cli.stack import Stack as Deployed
@@ -44,11 +44,14 @@ class Acts:
         self._lock = threading.Lock()
         self._lambda = deployed.client("lambda")
         self._scheduler = deployed.client("scheduler")
-        folders = ("api", "stream_producer", *(f"{channel}_consumer" for channel in Channel), "reconciler")
+        consumers = (f"{lane}_consumer" for lane in (*deployed.channels(), CALLBACK))
+        folders = ("api", "stream_producer", *consumers, "reconciler")
         self._functions = {folder: deployed.function(folder) for folder in folders}
         self._producer = self._mapping(self._functions["stream_producer"])
-        self._faults = {Channel.EMAIL: (f"{stack.cloud.url}{ses.CONTROL}", EMAIL)}
-        if stack.slack.server:
+        self._faults: dict[str, tuple[str, Mapping[str, dict[str, Any]]]] = {}
+        if Channel.EMAIL in deployed.channels():
+            self._faults[Channel.EMAIL] = (f"{stack.cloud.url}{ses.CONTROL}", EMAIL)
+        if stack.slack.server and Channel.SLACK in deployed.channels():
             self._faults[Channel.SLACK] = (f"{stack.slack.server.origin}/_control/fault", SLACK)
         self._letters: list[dict[str, Any]] = []
         self._known: int | None = 0
@@ -78,7 +81,7 @@ class Acts:
 
     def break_(self, channel: str, kind: str) -> None:
         """Make a channel's provider slow, failing and so on, or fine again. Raises `KeyError`."""
-        url, kinds = self._faults[Channel(channel)]
+        url, kinds = self._faults[channel]
         answer = http.call("PUT", url, body=kinds[kind])
         if answer.status != HTTPStatus.OK:
             raise Failure(f"the fault was refused: {answer.status}")
@@ -151,7 +154,7 @@ class Acts:
         finally:
             self._looking.release()
 
-    def _fault(self, channel: Channel) -> str | None:
+    def _fault(self, channel: str) -> str | None:
         url, kinds = self._faults[channel]
         kind = http.call("GET", url).json["kind"]
         return next((name for name, fault in kinds.items() if fault["kind"] == kind), None)

@@ -1,5 +1,6 @@
 """What the page shows, read from where an operator would read it: the table, the queues and who was reached."""
 
+import json
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
@@ -10,7 +11,7 @@ import boto3
 from assistance.clock import timestamp, utc_now
 from assistance.dead_letters import depth
 from assistance.models import RequestRecord
-from assistance.routing import ROUTES, Channel
+from assistance.routing import CALLBACK, Lane
 from assistance.schema import OUTBOX_INDEX
 from cli import render, requests
 from cli.stack import Stack as Deployed
@@ -37,6 +38,8 @@ class View:
         self._deployed = deployed(stack)
         self._requests = self._deployed.requests()
         self._sqs = self._deployed.sqs()
+        self._lanes: tuple[Lane, ...] = (*self._deployed.channels(), CALLBACK)
+        self._routes = json.loads(self._deployed.environment("api")["ROUTES"])
         self._lock = threading.Lock()
 
     def document(self) -> dict[str, Any]:
@@ -51,16 +54,14 @@ class View:
                 limit=REQUESTS,
             )
             index = self._requests.table.scan(IndexName=OUTBOX_INDEX, Select="COUNT")
-            dead = {channel: self._dead(channel) for channel in Channel}
+            dead = {lane: self._dead(lane) for lane in self._lanes}
             return {
                 "at": timestamp(now),
-                "routes": {
-                    topic: {"channels": route.channels, "fallback": route.fallback} for topic, route in ROUTES.items()
-                },
-                "channels": list(Channel),
+                "routes": self._routes,
+                "channels": self._lanes,
                 "requests": [_request(record) for record in records],
                 "outbox": index["Count"],
-                "queues": {channel: self._queue(channel) for channel in Channel},
+                "queues": {lane: self._queue(lane) for lane in self._lanes},
                 "dead": dead,
                 "letters": self._acts.dead_letters(sum(dead.values())),
                 "slack": self._slack(),
@@ -73,12 +74,12 @@ class View:
         mails = self._stack.cloud.sent_mail()
         return next((mail["BodyHtml"] for mail in mails if mail["MessageId"] == message_id), None)
 
-    def _queue(self, channel: Channel) -> dict[str, int]:
-        found = depth(self._sqs, self._deployed.queue_url(channel))
+    def _queue(self, lane: Lane) -> dict[str, int]:
+        found = depth(self._sqs, self._deployed.queue_url(lane))
         return {"waiting": found.waiting, "hidden": found.in_flight}
 
-    def _dead(self, channel: Channel) -> int:
-        return sum(depth(self._sqs, queue.url).total for queue in self._deployed.dlqs(channel))
+    def _dead(self, lane: Lane) -> int:
+        return sum(depth(self._sqs, queue.url).total for queue in self._deployed.dlqs(lane))
 
     def _slack(self) -> dict[str, Any]:
         server = self._stack.slack.server

@@ -1,35 +1,13 @@
 """Every function's bundle, made once: as it is deployed, and for this machine."""
 
 import json
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
-
-from aws_cdk import Duration, Stack
-
 from infra import bundle
-from infra.app import new_app
-from infra.bundle import FUNCTIONS
-from infra.config import Config
-from infra.python_function import PythonFunction
-
-FOLDERS = sorted(path.parent.name for path in FUNCTIONS.glob("*/handler.py"))
-HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def synthesized(folders: list[str], directory: Path) -> Stack:
-    """A stack of these functions and nothing else, with their code bundled."""
-    app = new_app(directory=str(directory))
-    stack = Stack(app, "stack")
-    for folder in folders:
-        PythonFunction(stack, folder, folder=folder, config=Config(), timeout=Duration.seconds(1), environment={})
-    app.synth()
-    return stack
+from tests.bundles.bundled import FOLDERS, HERE, synthesized
 
 
 @pytest.fixture(scope="session")

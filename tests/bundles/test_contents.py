@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,18 +15,28 @@ from pathlib import Path
 
 import pytest
 from aws_cdk.assertions import Annotations, Match
+from botocore.loaders import Loader
+from botocore.model import ServiceModel, Shape
+from botocore.regions import EndpointResolver
 
+from assistance.routing import LANES
 from infra import bundle
-from infra.bundle import FUNCTIONS, ROOT, SERVICES, SHARED
+from infra.bundle import ENDPOINTS, FUNCTIONS, ROOT, SERVICES, SHARED
 from infra.config import PYTHON_VERSION
-from tests.bundles.conftest import FOLDERS, HERE, synthesized
+from tests.bundles.bundled import FOLDERS, HERE, synthesized
 
 EVERY = {
-    *("annotated_types", "aws_lambda_powertools", "boto3", "botocore", "dateutil", "dotenv", "jmespath", "pydantic"),
-    *("pydantic_core", "pydantic_settings", "s3transfer", "six.py", "typing_extensions.py", "typing_inspection"),
-    "urllib3",
+    *("annotated_types", "aws_lambda_powertools", "botocore", "dateutil", "jmespath", "pydantic", "pydantic_core"),
+    *("six.py", "typing_extensions.py", "typing_inspection", "urllib3"),
 }
-ONLY = {"api": {"uuid6"}, "slack_consumer": {"slack_sdk"}}
+# Powertools' idempotency imports boto3.
+CONSUMER = {"boto3", "s3transfer"}
+ONLY = {
+    "api": {"uuid6"},
+    **{f"{lane}_consumer": CONSUMER for lane in LANES},
+    "callback_consumer": {"h11", "standardwebhooks", *CONSUMER},
+    "slack_consumer": {"slack_sdk", *CONSUMER},
+}
 
 # Of at most 250 and 50: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MEGABYTES, ZIPPED_MEGABYTES = 25, 9
@@ -53,11 +64,11 @@ def test_a_bundle_holds_its_folder_the_shared_one_and_exactly_these_packages(
 @each
 def test_a_function_declares_exactly_what_it_imports_itself(folder: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    declared = [*project["project"]["dependencies"], *project["dependency-groups"][folder.replace("_", "-")]]
+    declared = [*project["project"]["dependencies"], *project["dependency-groups"][bundle.group(folder)]]
     modules = [*(FUNCTIONS / folder).glob("*.py"), *(FUNCTIONS / SHARED).glob("*.py")]
     imported = {name for path in modules for name in imports(ast.parse(path.read_text("utf-8")))}
     third_party = imported - sys.stdlib_module_names - {folder, SHARED}
-    assert third_party == {name.split(">")[0].replace("-", "_") for name in declared}
+    assert third_party == {re.split(r"[>\[]", name)[0].replace("-", "_") for name in declared}
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -78,6 +89,50 @@ def imports(tree: ast.AST) -> Iterator[str]:
 def test_only_the_services_in_use_are_described(deployed: Mapping[str, Path], folder: str) -> None:
     data = {path.name for path in (deployed[folder] / "botocore/data").iterdir()}
     assert data == SERVICES | {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_a_shortened_description_leads_to_the_same_calls(deployed: Mapping[str, Path], service: str) -> None:
+    ours, whole = (described(loader, service) for loader in (shortened(deployed["api"]), Loader()))
+    assert ours == whole
+    # What is left out are texts for people.
+    assert "documentation" not in json.dumps(shortened(deployed["api"]).load_service_model(service, "service-2"))
+
+
+@pytest.mark.parametrize("name", sorted(ENDPOINTS))
+def test_shortened_endpoints_are_the_same_in_every_region(deployed: Mapping[str, Path], name: str) -> None:
+    ours, whole = (EndpointResolver(loader.load_data("endpoints")) for loader in (shortened(deployed["api"]), Loader()))
+    for partition in whole.get_available_partitions():
+        regions = whole.get_available_endpoints(name, partition, allow_non_regional=True)
+        assert ours.get_available_endpoints(name, partition, allow_non_regional=True) == regions
+        for region in regions:
+            assert ours.construct_endpoint(name, region) == whole.construct_endpoint(name, region)
+
+
+def shortened(folder: Path) -> Loader:
+    return Loader(extra_search_paths=[str(folder / "botocore/data")], include_default_search_paths=False)
+
+
+def described(loader: Loader, service: str) -> dict[str, object]:
+    """Every operation with its HTTP call, its shapes to their ends, and the rules that lead to its endpoint."""
+    model = ServiceModel(loader.load_service_model(service, "service-2"))
+    operations = {name: model.operation_model(name) for name in model.operation_names}
+    return {
+        "rules": loader.load_service_model(service, "endpoint-rule-set-1"),
+        "metadata": model.metadata,
+        **{
+            name: (operation.http, [_shape(shape) for shape in (operation.input_shape, operation.output_shape)])
+            for name, operation in operations.items()
+        },
+        **{shape.name: _shape(shape) for shape in map(model.shape_for, model.shape_names)},
+    }
+
+
+def _shape(shape: Shape | None) -> object:
+    if shape is None:
+        return None
+    members = {name: (member.name, member.serialization) for name, member in getattr(shape, "members", {}).items()}
+    return shape.name, shape.type_name, shape.serialization, shape.metadata, members
 
 
 @each

@@ -10,15 +10,17 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from assistance.clock import timestamp, utc_now
+from assistance.deliveries import delivery_key
 from assistance.models import AssistanceRequest, Message
 from assistance.requests import Requests
-from assistance.routing import Channel, Topic
+from assistance.routing import CALLBACK, LANES, Channel, Lane, Topic
 from local.slack_server import SlackServer
 from tests.bundles.runtime import invoke
 from tests.fixtures import documented
 from tests.infra.template import Template, synthesized
-from tests.integration.cloud import RETENTION, Cloud, cloud, http_event
-from tests.integration.test_path import emails
+from tests.integration.cloud import RETENTION, SIGNING_SECRET, Cloud, cloud, http_event
+from tests.integration.steps import emails
+from tests.receiver import Receiver
 
 TEXT = "A quote for 40 seats"
 CALL = json.dumps({"topic": "sales", "description": TEXT})
@@ -47,15 +49,15 @@ def stack(slack: SlackServer, aws: str) -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="session")
-def dev() -> Template:
-    return synthesized("dev")
+def template() -> Template:
+    return synthesized("every channel")
 
 
 @pytest.fixture
-def run(stack: Cloud, aws: str, dev: Template, local: Mapping[str, Path], client: Path) -> Invoke:
+def run(stack: Cloud, aws: str, template: Template, local: Mapping[str, Path], client: Path) -> Invoke:
     def run(folder: str, event: object) -> Any:  # noqa: ANN401
-        _, function = dev.function(folder)
-        channel = Channel(folder.removesuffix("_consumer")) if folder.endswith("_consumer") else Channel.EMAIL
+        _, function = template.function(folder)
+        channel: Lane = next((lane for lane in LANES if folder == f"{lane}_consumer"), Channel.EMAIL)
         known = {**stack.environment, "QUEUE_URL": stack.queues[channel], "DLQ_URL": stack.dlqs[channel]}
         declared = function["Environment"]["Variables"]
         bundle = local[folder]
@@ -89,9 +91,15 @@ def run(stack: Cloud, aws: str, dev: Template, local: Mapping[str, Path], client
     return run
 
 
-def accepted(stack: Cloud, topic: Topic, age: timedelta = timedelta(0)) -> AssistanceRequest:
+def accepted(
+    stack: Cloud, topic: Topic, age: timedelta = timedelta(0), callback_url: str | None = None
+) -> AssistanceRequest:
     request = AssistanceRequest(
-        id="0199f3c2-0000-7000-8000-000000000000", topic=topic, description=TEXT, created_at=timestamp(utc_now() - age)
+        id="0199f3c2-0000-7000-8000-000000000000",
+        topic=topic,
+        description=TEXT,
+        created_at=timestamp(utc_now() - age),
+        callback_url=callback_url,
     )
     Requests(stack.table).accept(request, payload_hash="hash", retention=RETENTION)
     return request
@@ -107,8 +115,9 @@ def stream_event(stack: Cloud) -> dict[str, Any]:
     return event
 
 
-def queue_event(stack: Cloud, channel: Channel, request: AssistanceRequest) -> dict[str, Any]:
-    stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=Message(request=request).model_dump_json())
+def queue_event(stack: Cloud, channel: Lane, request: AssistanceRequest, ended_at: str | None = None) -> dict[str, Any]:
+    body = Message(request=request, ended_at=ended_at).model_dump_json()
+    stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=body)
     event = documented("sqs")
     [record] = stack.receive(channel)
     event["Records"][0] |= {name: record[name] for name in ("messageId", "receiptHandle", "body")}
@@ -151,6 +160,27 @@ def test_the_slack_consumer_posts_to_slack(run: Invoke, stack: Cloud, slack: Sla
     [message] = slack.messages
     assert TEXT in json.dumps(message)
     assert delivery(stack, request, Channel.SLACK) == ("delivered", None)
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_every_channel_s_consumer_runs(run: Invoke, stack: Cloud, channel: Channel) -> None:
+    stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody="no json")
+    event = documented("sqs")
+    [record] = stack.receive(channel)
+    event["Records"][0] |= {name: record[name] for name in ("messageId", "receiptHandle", "body")}
+    assert run(f"{channel}_consumer", event) == {"batchItemFailures": []}
+    assert len(stack.dead_letters(channel)) == 1
+
+
+def test_the_callback_consumer_tells_the_bot(run: Invoke, stack: Cloud) -> None:
+    with Receiver() as bot:
+        request = accepted(stack, Topic.SALES, callback_url=bot.url)
+        ended = {"status": "delivered", "delivered_at": timestamp(utc_now())}
+        stack.table.put_item(Item=delivery_key(request.id, Channel.SLACK) | ended)
+        event = queue_event(stack, CALLBACK, request, ended_at=ended["delivered_at"])
+        assert run("callback_consumer", event) == {"batchItemFailures": []}
+        [call] = bot.calls
+    assert call.verified(SIGNING_SECRET)["data"]["status"] == "delivered"
 
 
 def test_the_email_consumer_mails_and_the_email_feedback_takes_the_bounce(run: Invoke, stack: Cloud) -> None:

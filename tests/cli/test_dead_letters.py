@@ -10,7 +10,7 @@ from assistance.routing import Channel
 from cli import letters
 from cli.app import app
 from cli.dead_letters import app as group_app
-from tests.cli.conftest import Operator
+from tests.cli.steps import Operator
 
 SLACK = Channel.SLACK
 

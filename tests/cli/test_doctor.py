@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from cli.stack import Stack
 from local.slack_server import SlackError
-from tests.cli.conftest import Operator
+from tests.cli.steps import Operator
 
 ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
 
@@ -85,6 +85,22 @@ def test_a_secret_without_a_value_a_sender_unknown_to_ses_and_a_dead_letter_are_
     assert "put-secret-value" in findings["Slack token"][1]
     assert (findings["SES sender"][0], findings["Dead letters"][0]) == ("wrong", "wrong")
     assert operator.run("doctor").exit_code == 1
+
+
+def test_of_channels_only_those_that_are_deployed_are_looked_at_and_their_secrets(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs, secrets = dict(operator.outputs), operator.session.client("secretsmanager")
+    outputs["EmailSecretArn"] = secrets.create_secret(Name="empty")["ARN"]
+    for name in [name for name in outputs if name.startswith("Slack")]:
+        del outputs[name]
+    monkeypatch.setattr(operator, "outputs", outputs)
+    findings = found(operator)
+    assert not [check for check in findings if "Slack" in check]
+    state, advice = findings["Secret of email"]
+    assert (state, "put-secret-value" in advice) == ("wrong", True)
+    secrets.put_secret_value(SecretId="empty", SecretString="value")
+    assert found(operator)["Secret of email"] == ("ok", "")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 
 from assistance.routing import Channel
 from cli.stack import Stack
-from tests.cli.conftest import Operator
-from tests.integration.conftest import forget
+from tests.cli.steps import Operator
+from tests.integration.cloud import forget
 
 SLACK = Channel.SLACK
 _A_MINUTE = timedelta(minutes=1)

@@ -12,8 +12,8 @@ import time_machine
 from assistance.clock import utc_now
 from assistance.routing import Channel
 from cli import app as commands
-from tests.cli.conftest import Operator
-from tests.integration.conftest import forget
+from tests.cli.steps import Operator
+from tests.integration.cloud import forget
 
 
 @pytest.fixture(autouse=True)

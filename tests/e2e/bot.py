@@ -14,6 +14,7 @@ from local.wait import until
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
 ARRIVAL_SECONDS = 60
@@ -29,6 +30,7 @@ class Bot:
         endpoint = stack["aws_endpoint_url"]
         self.sqs: SQSClient = session.client("sqs", endpoint_url=endpoint)
         self.dynamodb: DynamoDBClient = session.client("dynamodb", endpoint_url=endpoint)
+        self.secrets: SecretsManagerClient = session.client("secretsmanager", endpoint_url=endpoint)
         self.lambda_: LambdaClient = session.client("lambda", endpoint_url=endpoint)
 
     def call(
@@ -91,11 +93,11 @@ class Bot:
     def messages(self, request_id: str = "") -> list[dict[str, Any]]:
         """What was posted to Slack: all of it, or for one request."""
         messages: list[dict[str, Any]] = http.call("GET", f"{self.stack['slack_control_url']}/messages").json
-        return [message for message in messages if request_id in _request_of(message)]
+        return [message for message in messages if any(request_id in one for one in _requests_in(message))]
 
     def posted(self) -> Counter[str]:
         """How often each request was posted to Slack, by request id."""
-        return Counter(_request_of(message) for message in self.messages())
+        return Counter(one for message in self.messages() for one in _requests_in(message))
 
     def mails(self, request_id: str = "") -> list[dict[str, Any]]:
         """What was mailed: all of it, or for one request."""
@@ -164,5 +166,6 @@ class Bot:
         return None
 
 
-def _request_of(message: Mapping[str, Any]) -> str:
-    return str(message["metadata"]["event_payload"]["request_id"])
+def _requests_in(message: Mapping[str, Any]) -> list[str]:
+    payload = message["metadata"]["event_payload"]
+    return [str(one["request_id"]) for one in payload.get("requests", [payload])]

@@ -1,7 +1,6 @@
 """The stack, started once, with retries that are short and a reconciler that steps in early."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -33,9 +32,3 @@ def bot(runner: Runner) -> Bot:
     # Its own two requests are on their way until then.
     runner.said("Ctrl-C stops it.")
     return Bot(document)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)

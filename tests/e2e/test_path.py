@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from local.wait import until
-from tests.e2e.bot import Bot
+from tests.e2e.bot import ARRIVAL_SECONDS, Bot
+from tests.receiver import Receiver
 
 FORWARD = ("accepted", "published", "sending", "retrying", "delivered")
 PROBLEM = "application/problem+json"
@@ -27,6 +28,17 @@ def test_both_topics_arrive_and_their_status_only_moves_forward(bot: Bot) -> Non
         assert all(FORWARD.index(before) <= FORWARD.index(after) for before, after in pairwise(seen)), seen
     assert (bot.posted()[ids["sales"]], bot.mailed()[ids["sales"]]) == (1, 0)
     assert (bot.posted()[ids["pricing"]], bot.mailed()[ids["pricing"]]) == (0, 1)
+
+
+def test_a_bot_is_called_back_once_and_the_signature_is_the_stack_s(bot: Bot) -> None:
+    secret = bot.secrets.get_secret_value(SecretId=bot.outputs["CallbackSecretArn"])["SecretString"]
+    with Receiver() as receiver:
+        answer = bot.call("POST", "/assistance-requests", {**VALID, "callback_url": receiver.url})
+        assert answer.status == 202, answer
+        until("the bot is called back", ARRIVAL_SECONDS, lambda: receiver.calls or None)
+        assert bot.show(answer.json["id"])["status"] == "delivered"
+        [call] = receiver.calls
+    assert call.verified(secret)["data"] == {**answer.json, "status": "delivered"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Every call that an invocation makes is a place to break it.
 
 Nothing here lists the calls. botocore hands each AWS call to `BaseClient._make_api_call`, urllib each HTTP call to
-`OpenerDirector.open`; both are wrapped, so a call that is added to a function tomorrow is broken tomorrow.
+`OpenerDirector.open`, and a callback goes out by `Egress.post`; all are wrapped, so a call that is added to a function
+tomorrow is broken tomorrow.
 """
 
 import urllib.request
@@ -18,10 +19,12 @@ from botocore.client import BaseClient
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 from assistance.aws import AWS_ERRORS
+from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
+from callback_consumer.egress import Egress
 from tests.recorded_calls import meanwhile
 
 Call = Callable[[], Any]
-NO_SUCCESS = (*AWS_ERRORS, OSError, HTTPException)
+NO_SUCCESS = (*AWS_ERRORS, OSError, HTTPException, DeliveryError)
 """What a call raises that does not succeed."""
 
 
@@ -168,6 +171,12 @@ def _http_errors(kind: Kind) -> Exception:
     return TimeoutError()
 
 
+def _callback_errors(kind: Kind) -> Exception:
+    if kind is Kind.REJECTED:
+        return PermanentFailure("http_410")
+    return TransientFailure("connection_error", in_doubt=kind is not Kind.REFUSED)
+
+
 @contextmanager
 def breaking(breaker: Breaker) -> Iterator[None]:
     """Every AWS and HTTP call of this process goes through the breaker."""
@@ -185,7 +194,13 @@ def breaking(breaker: Breaker) -> Iterator[None]:
         name = f"http.{url.split('?')[0].rsplit('/', 1)[-1]}"
         return breaker.around(name, lambda: open_url(opener, request, *arguments, **options), _http_errors)
 
+    post = Egress.post
+
+    def call_back(egress: Egress, *arguments: Any) -> Any:  # noqa: ANN401
+        return breaker.around("callback.post", lambda: post(egress, *arguments), _callback_errors)
+
     with (
+        patch.object(Egress, "post", call_back),
         patch.object(BaseClient, "_make_api_call", aws),
         patch.object(urllib.request.OpenerDirector, "open", http),
     ):

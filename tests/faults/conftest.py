@@ -2,13 +2,11 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Final
 
 import pytest
 
+from tests.conftest import COUNT
 from tests.faults.world import World, world
-
-COUNT: Final = "fault points"
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +25,3 @@ def here(one_world: World) -> World:
 def count(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Say something at the end of the test run."""
     return functools.partial(record_property, COUNT)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    passed = terminalreporter.getreports("passed")
-    lines = sorted(str(value) for report in passed for name, value in report.user_properties if name == COUNT)
-    if lines:
-        terminalreporter.section("fault points")
-        for line in lines:
-            terminalreporter.write_line(line)

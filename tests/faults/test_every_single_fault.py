@@ -7,103 +7,13 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 
-from assistance.routing import ROUTES, Channel, Topic
+from assistance.routing import Topic
 from tests.faults.breaker import CRASHES, ERRORS, Fault, Kind
+from tests.faults.paths import PATHS, Path
 from tests.faults.world import World
-
-DESCRIPTION = "words that belong in no log"
-Step = Callable[[World, Topic], None]
-
-
-def _accept(here: World, topic: Topic) -> None:
-    here.accept_for_sure(topic, DESCRIPTION, "key")
-
-
-def _accept_and_settle(here: World, topic: Topic) -> None:
-    _accept(here, topic)
-    here.settle()
-
-
-def _nothing(_: World, __: Topic) -> None:
-    pass
-
-
-def _down_once(here: World, topic: Topic) -> None:
-    here.slack.fail("status", status=503, times=1)
-    left = iter([Kind.TIMEOUT_BEFORE] * (topic is Topic.PRICING))
-    here.breaker.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
-
-
-def _refuse(here: World, *channels: Channel) -> None:
-    if Channel.SLACK in channels:
-        here.slack.fail("error", error="is_archived")
-    if Channel.EMAIL in channels:
-        here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
-
-
-def _first_channel_refuses(here: World, topic: Topic) -> None:
-    _refuse(here, *ROUTES[topic].channels)
-
-
-def _all_refuse(here: World, topic: Topic) -> None:
-    _refuse(here, *Channel)
-
-
-def _redriven(here: World, topic: Topic) -> None:
-    _all_refuse(here, topic)
-    _accept_and_settle(here, topic)
-    here.heal()
-    here.redrive()
-
-
-def _never_streamed(here: World, topic: Topic) -> None:
-    _accept(here, topic)
-    here.read_stream()
-    here.stream.clear()
-    here.advance(70)
-
-
-def _undeliverable(here: World, topic: Topic) -> None:
-    _accept(here, topic)
-    here.produce()
-    here.lose_to_subscription_dlq(*ROUTES[topic].channels)
-    here.advance(40)
-
-
-def _in_doubt(here: World, topic: Topic) -> None:
-    here.slack.fail("drop", times=1)
-    left = iter([Kind.TIMEOUT_AFTER] * (topic is Topic.PRICING))
-    here.breaker.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
-
-
-def _reconcile_and_settle(here: World, _: Topic) -> None:
-    here.reconcile()
-    here.settle()
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """What happens before, unbroken; then what is broken at each of its calls; the status at its end, unbroken."""
-
-    before: Step
-    then: Step = _accept_and_settle
-    ends: str = "delivered"
-
-
-PATHS = {
-    "delivered at once": Path(_nothing),
-    "tried again": Path(_down_once),
-    "in doubt": Path(_in_doubt),
-    "by the fallback": Path(_first_channel_refuses),
-    "failed on both channels": Path(_all_refuse, ends="failed"),
-    "redriven": Path(_redriven, lambda here, _: here.settle()),
-    "published by the reconciler": Path(_never_streamed, _reconcile_and_settle),
-    "found in a dead-letter queue": Path(_undeliverable, _reconcile_and_settle),
-}
 
 
 def _run(here: World, path: Path, topic: Topic, fault: Fault | None) -> None:
@@ -117,12 +27,10 @@ def _run(here: World, path: Path, topic: Topic, fault: Fault | None) -> None:
         raise
 
 
-SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-KINDS = (*CRASHES, *ERRORS) if SOAK else CRASHES
+KINDS = (*CRASHES, *ERRORS) if os.environ.get("SOAK") else CRASHES
 
 
-@pytest.mark.parametrize("topic", Topic)
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize(("name", "topic"), [(name, topic) for name, path in PATHS.items() for topic in path.topics])
 def test_every_single_fault(here: World, count: Callable[[str], None], name: str, topic: Topic) -> None:
     """Whatever one call meets, nothing is lost, nothing is sent twice, and no status moves back."""
     path = PATHS[name]

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from assistance.models import Status
-from assistance.routing import Channel, Topic
+from assistance.routing import LANES, Channel, Lane, Topic
 from tests.faults.breaker import Fault, Kind
 from tests.faults.world import ATTEMPTS, World
 
@@ -34,7 +34,7 @@ EXAMPLES, STEPS = int(os.environ.get("SOAK_EXAMPLES", "600")), int(os.environ.ge
 _QUICK = {"max_examples": 25, "stateful_step_count": 30, "derandomize": True, "database": None}
 _SOAK = {"max_examples": EXAMPLES, "stateful_step_count": STEPS}
 PROFILE = settings(
-    **(_SOAK if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else _QUICK),
+    **(_SOAK if os.environ.get("SOAK") else _QUICK),
     deadline=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),
@@ -50,6 +50,7 @@ faults = st.none() | st.builds(
     late,
 )
 channels = st.sampled_from(Channel)
+lanes = st.sampled_from(LANES)
 SLACK_FAULTS: list[dict[str, object]] = [
     {"kind": "error", "error": "is_archived"},
     {"kind": "error", "error": "internal_error"},
@@ -57,6 +58,7 @@ SLACK_FAULTS: list[dict[str, object]] = [
     {"kind": "status", "status": 503},
     {"kind": "drop"},
 ]
+OUTAGES = (Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.REJECTED)
 picks = st.integers(0, 50)
 
 
@@ -66,7 +68,7 @@ class Meanwhile:
 
     call: int
     does: str
-    channel: Channel
+    lane: Lane
     seconds: int
 
 
@@ -74,7 +76,7 @@ overlaps = st.none() | st.builds(
     Meanwhile,
     st.integers(0, 8),
     st.sampled_from(["consume", "consume a duplicate", "produce", "reconcile", "feedback", "redrive"]),
-    channels,
+    lanes,
     # The invocation that waits is killed if it waits for longer.
     st.integers(0, 25),
 )
@@ -86,9 +88,10 @@ class StateMachine(RuleBasedStateMachine):
     world: ClassVar[World]
     steps: ClassVar[int] = 0
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(calls_back=st.booleans())
+    def begin(self, calls_back: bool) -> None:  # noqa: FBT001
         self.world.reset()
+        self.world.calls_back = calls_back
         self.keys = 0
 
     def _pick(self, pick: int) -> str:
@@ -102,14 +105,14 @@ class StateMachine(RuleBasedStateMachine):
         self.world.breaker.plan(None)
 
     def _happens(self, meanwhile: Meanwhile) -> None:
-        world, channel = self.world, meanwhile.channel
+        world, lane = self.world, meanwhile.lane
         match meanwhile.does:
             case "consume a duplicate":
-                for body in world.bodies(channel)[:1]:
-                    self._send(channel, body)
-                world.consume(channel)
+                for body in world.bodies(lane)[:1]:
+                    self._send(lane, body)
+                world.consume(lane)
             case "consume":
-                world.consume(channel)
+                world.consume(lane)
             case "produce":
                 world.produce()
             case "reconcile":
@@ -118,7 +121,7 @@ class StateMachine(RuleBasedStateMachine):
                 world.bring_feedback()
             case "redrive":
                 world.redrive()
-                world.consume(channel)
+                world.consume(lane)
         world.advance(meanwhile.seconds)
 
     # --- the bot
@@ -177,9 +180,9 @@ class StateMachine(RuleBasedStateMachine):
         self.world.read_stream()
         self.world.stream.clear()
 
-    @rule(channel=channels, fault=faults, meanwhile=overlaps)
-    def consume(self, channel: Channel, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
-        self._broken(fault, lambda: self.world.consume(channel), meanwhile)
+    @rule(lane=lanes, fault=faults, meanwhile=overlaps)
+    def consume(self, lane: Lane, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, lambda: self.world.consume(lane), meanwhile)
 
     @rule(
         fault=st.none()
@@ -210,15 +213,15 @@ class StateMachine(RuleBasedStateMachine):
     def let_time_pass(self, seconds: int) -> None:
         self.world.advance(seconds)
 
-    @rule(channel=channels)
-    def fail_to_deliver_to_a_queue(self, channel: Channel) -> None:
-        self.world.lose_to_subscription_dlq(channel)
+    @rule(lane=lanes)
+    def fail_to_deliver_to_a_queue(self, lane: Lane) -> None:
+        self.world.lose_to_subscription_dlq(lane)
 
-    @precondition(lambda self: self.world.bodies(*Channel))
-    @rule(channel=channels, pick=picks)
-    def duplicate_a_message(self, channel: Channel, pick: int) -> None:
-        if bodies := self.world.bodies(channel):
-            self._send(channel, bodies[pick % len(bodies)])
+    @precondition(lambda self: self.world.bodies(*LANES))
+    @rule(lane=lanes, pick=picks)
+    def duplicate_a_message(self, lane: Lane, pick: int) -> None:
+        if bodies := self.world.bodies(lane):
+            self._send(lane, bodies[pick % len(bodies)])
 
     # --- the providers
 
@@ -229,9 +232,10 @@ class StateMachine(RuleBasedStateMachine):
     def slack_fails(self, kind: dict[str, object], times: int) -> None:
         self.world.slack.fail(**kind, times=times)  # type: ignore[arg-type]
 
-    @rule(kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.REJECTED]))
-    def ses_fails(self, kind: Kind) -> None:
-        self.world.breaker.outage = lambda name: kind if name == "sesv2.SendEmail" else None
+    @rule(call=st.sampled_from(["sesv2.SendEmail", "callback.post"]), kind=st.sampled_from(OUTAGES))
+    def a_server_fails(self, call: str, kind: Kind) -> None:
+        """SES or the bot's own."""
+        self.world.breaker.outage = lambda name: kind if name == call else None
 
     @rule(
         slack=st.sampled_from(SLACK_FAULTS),
@@ -252,7 +256,7 @@ class StateMachine(RuleBasedStateMachine):
         """For so long that a request is given up on one channel, or on both; perhaps an operator redrives it then."""
         self.accept(topic, None)
         self.slack_fails(slack, 100)
-        self.ses_fails(ses)
+        self.a_server_fails("sesv2.SendEmail", ses)
         for _ in range(turns):
             self.world.turn()
             self.world.advance(61)
@@ -296,8 +300,8 @@ class StateMachine(RuleBasedStateMachine):
         delivered = [Channel(d["channel"]) for d in request.shown["deliveries"] if d["status"] == Status.DELIVERED]
         self._send(data.draw(st.sampled_from(delivered)), body)
 
-    def _send(self, channel: Channel, body: str) -> None:
-        self.world.cloud.sqs.send_message(QueueUrl=self.world.cloud.queues[channel], MessageBody=body)
+    def _send(self, lane: Lane, body: str) -> None:
+        self.world.cloud.sqs.send_message(QueueUrl=self.world.cloud.queues[lane], MessageBody=body)
 
     # --- what must be true
 

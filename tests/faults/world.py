@@ -9,8 +9,9 @@ import io
 import json
 import logging
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,19 +25,20 @@ from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.sesv2.models import sesv2_backends
 from moto.sqs.models import sqs_backends
 
+from assistance.clock import epoch_ms
 from assistance.dead_letters import request_id_in
 from assistance.delivery import Consumer
 from assistance.errors import TableUnavailable
 from assistance.observability import logger
-from assistance.routing import ROUTES, Channel, Topic
+from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
 from assistance.schema import OUTBOX_SHARD
 from cli.letters import unwrapped
 from local.slack_server import SlackServer
 from reconciler.ledger import balance_of
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
-from tests.integration.cloud import Cloud, Context, cloud
-from tests.integration.conftest import forget
-from tests.integration.test_email_feedback import example, sns_event
+from tests.integration.cloud import Cloud, Context, cloud, forget
+from tests.integration.steps import example, sns_event
+from tests.receiver import Receiver
 
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"
@@ -75,6 +77,7 @@ class Accepted:
     forced: set[str] = field(default_factory=set)
     bounces: int = 0
     sent_when_delivered: int | None = None
+    called_back: bool = False
 
 
 @dataclass
@@ -83,6 +86,7 @@ class World:
 
     cloud: Cloud
     slack: SlackServer
+    bot: Receiver
     breaker: Breaker
     traveller: Any
     log: io.StringIO
@@ -93,6 +97,8 @@ class World:
     feedback: list[tuple[int, str]] = field(default_factory=list)
     said: Counter[str] = field(default_factory=Counter)
     """How often SES has said that a request's mail did not arrive."""
+    calls_back: bool = False
+    """Whether the bot asks to be called back, from now on."""
     seen: int = 0
     looked_at: tuple[int, ...] = ()
     invocations: Any = field(default_factory=count)
@@ -113,7 +119,7 @@ class World:
             self.mails_in_doubt.update((self.mails() - mails).keys())
         self.late = [entry for entry in self.late if entry[0] > until]
         self.traveller.move_to(until)
-        for name in Channel:
+        for name in LANES:
             queue = self.queue(name)
             oldest = (self.now.timestamp() - QUEUE_RETENTION) * 1000
             kept = [message for message in queue._messages if message.sent_timestamp > oldest]  # noqa: SLF001
@@ -153,7 +159,8 @@ class World:
 
     def posts(self) -> Counter[tuple[str, str | None]]:
         """How often Slack has each request, by the decision to force it."""
-        payloads = [message["metadata"]["event_payload"] for message in self.slack.messages]
+        told = [message["metadata"]["event_payload"] for message in self.slack.messages]
+        payloads = [one for payload in told for one in payload.get("requests", [payload])]
         return Counter((payload["request_id"], payload.get("force")) for payload in payloads)
 
     def reset(self) -> None:
@@ -167,7 +174,10 @@ class World:
             queue.deleted_messages.clear()
         self._mailbox().clear()
         self.slack.messages.clear()
+        self.bot.clear()
+        self.calls_back = False
         self.slack.fail("none")
+        self.slack.workspace.limit(0)
         self.log.seek(0)
         self.log.truncate()
         self.accepted.clear()
@@ -186,8 +196,9 @@ class World:
 
     @staticmethod
     def cold() -> None:
-        """The next invocation finds no token in memory."""
-        importlib.import_module("slack_consumer.handler").secrets().store.clear()
+        """The next invocation finds no token and no key in memory."""
+        for folder in ("slack_consumer", "callback_consumer"):
+            importlib.import_module(f"{folder}.handler").secrets().store.clear()
 
     # --- what AWS does -------------------------------------------------------------------------------------------
 
@@ -204,7 +215,8 @@ class World:
 
     def accept(self, topic: Topic, description: str, key: str) -> dict[str, Any] | None:
         """A bot's call; its answer, None if there was none."""
-        body = json.dumps({"topic": topic, "description": description})
+        callback = {"callback_url": self.bot.url} if self.calls_back else {}
+        body = json.dumps({"topic": topic, "description": description, **callback})
         answer: dict[str, Any] | None = self.invoke(
             lambda: self.cloud.call(
                 "POST", "/assistance-requests", body, Content_Type="application/json", Idempotency_Key=key
@@ -212,7 +224,7 @@ class World:
         )
         if answer and answer["statusCode"] == 202:
             id_ = answer["json"]["id"]
-            self.accepted.setdefault(id_, Accepted(id_, topic, description))
+            self.accepted.setdefault(id_, Accepted(id_, topic, description, called_back=self.calls_back))
         return answer
 
     def accept_for_sure(self, topic: Topic, description: str, key: str) -> str:
@@ -242,9 +254,9 @@ class World:
             again = {record["dynamodb"]["SequenceNumber"] for record in batch} if failed is None else set(failed)
             self.stream += [record for record in batch if record["dynamodb"]["SequenceNumber"] in again]
 
-    def consume(self, channel: Channel) -> bool:
+    def consume(self, channel: Lane, most: int = 10) -> bool:
         """Hand the consumer what its queue has to give. Whether there was anything."""
-        records = self.cloud.receive(channel)
+        records = self.cloud.receive(channel, most)
         if not records:
             return False
         mails, strikes = self.mails(), self.breaker.strikes
@@ -308,17 +320,17 @@ class World:
 
     def redrive(self) -> None:
         """Move every dead letter back into its channel's queue, as an operator does."""
-        for channel in Channel:
+        for channel in LANES:
             for name in (f"{channel}-dlq", f"{channel}-subscription-dlq"):
                 for body in self.bodies(name):
                     self.cloud.sqs.send_message(QueueUrl=self.cloud.queues[channel], MessageBody=unwrapped(body))
                 self.queue(name)._messages.clear()  # noqa: SLF001
 
-    def lose_to_subscription_dlq(self, channel: Channel) -> None:
+    def lose_to_subscription_dlq(self, lane: Lane) -> None:
         """SNS could not deliver to the queue: its messages lie in the subscription's dead-letter queue."""
-        for body in self.bodies(channel):
-            self.cloud.sqs.send_message(QueueUrl=self.cloud.subscription_dlqs[channel], MessageBody=body)
-        self.queue(channel)._messages.clear()  # noqa: SLF001
+        for body in self.bodies(lane):
+            self.cloud.sqs.send_message(QueueUrl=self.cloud.subscription_dlqs[lane], MessageBody=body)
+        self.queue(lane)._messages.clear()  # noqa: SLF001
 
     def heal(self) -> None:
         """Every provider is well again."""
@@ -397,7 +409,7 @@ class World:
             self.bring_feedback()
             self.observe()
             busy = False
-            for channel in Channel:
+            for channel in LANES:
                 busy = self.consume(channel) or busy
                 self.observe()
             self.read_stream()
@@ -425,7 +437,7 @@ class World:
             or self.feedback
             or self.late
             or unpublished
-            or self.bodies(*Channel)
+            or self.bodies(*LANES)
             or not all(self.ended(request) for request in self.accepted.values())
         )
 
@@ -444,6 +456,62 @@ class World:
         for request in self.accepted.values():
             assert request.statuses[""] in {"delivered", "failed"}
             assert request.statuses[""] == "delivered" or dead[request.id], "failed, and no dead letter tells of it"
+            self._called_back(request)
+
+    def _called_back(self, request: Accepted) -> None:
+        """The bot knows how it has ended, or a letter tells that it could not be told."""
+        told = {call.id: json.loads(call.body) for call in self.bot.calls if call.id.startswith(request.id)}
+        if not request.called_back:
+            assert not told
+            return
+        ends = [each.get("failed_at") or each["delivered_at"] for each in request.shown["deliveries"]]
+        end = f"{request.id}_{request.shown['status']}_{epoch_ms(datetime.fromisoformat(max(ends)))}"
+        letters = {request_id_in(body) for body in self.bodies(f"{CALLBACK}-dlq", f"{CALLBACK}-subscription-dlq")}
+        if request.forced:
+            # A forced send that arrives ends no delivery anew.
+            newest = max(told, key=lambda id_: int(id_.split("_")[2]), default="")
+            end = newest if f"_{request.shown['status']}_" in newest else end
+        assert end in told or request.id in letters, (end, told, request.shown)
+        for id_, body in told.items():
+            assert id_.split("_")[1] == body["data"]["status"]
+
+
+class InTurn(Executor):
+    """Does what was submitted in the thread of whoever waits for it: one after another, always in the same order.
+
+    Who waits for the others of its batch does their work meanwhile.
+    """
+
+    def __init__(self, _: int) -> None:
+        self._work = deque[Callable[[], None]]()
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:  # noqa: ANN401
+        future = _Awaited(self._work)
+
+        def work() -> None:
+            try:
+                future.set_result(call(*arguments, **named))
+            except BaseException as error:  # noqa: BLE001
+                future.set_exception(error)
+
+        self._work.append(work)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        while self._work:
+            self._work.popleft()()
+
+
+class _Awaited(Future[Any]):
+    def __init__(self, work: deque[Callable[[], None]]) -> None:
+        super().__init__()
+        self._work = work
+
+    def result(self, timeout: float | None = None) -> Any:  # noqa: ANN401, ARG002
+        while self._work and not self.done():
+            self._work.popleft()()
+        # Nobody else would ever do it.
+        return super().result(timeout=0)
 
 
 def _bounces(shown: dict[str, Any]) -> int:
@@ -461,10 +529,11 @@ def world() -> Iterator[World]:
     breaker, log = Breaker(), io.StringIO()
     with ExitStack() as stack:
         slack = stack.enter_context(SlackServer(token="xoxb-local", channels=("C0ASSIST",)))
+        bot = stack.enter_context(Receiver())
         traveller = stack.enter_context(time_machine.travel(START, tick=False))
         running = stack.enter_context(cloud(slack.url))
         stack.enter_context(patch.dict(os.environ, {**running.environment, **ENVIRONMENT}))
-        one_by_one = functools.partial(Consumer, side_by_side=1, jitter=_longest)
+        one_by_one = functools.partial(Consumer, pool=InTurn, jitter=_longest)
         stack.enter_context(patch("assistance.consumer.Consumer", one_by_one))
         stack.enter_context(patch("assistance.publisher._PARALLEL", 1))
         stack.enter_context(patch("reconciler.ledger._PARALLEL", 1))
@@ -474,14 +543,14 @@ def world() -> Iterator[World]:
         stack.enter_context(_logging_into(log))
         stack.enter_context(breaking(breaker))
         forget()
-        for channel in Channel:
+        for channel in LANES:
             arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{channel}-dlq"
             redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVE_COUNT})
             running.sqs.set_queue_attributes(
                 QueueUrl=running.queues[channel],
                 Attributes={"VisibilityTimeout": str(VISIBILITY), "RedrivePolicy": redrive},
             )
-        here = World(running, slack, breaker, traveller, log)
+        here = World(running, slack, bot, breaker, traveller, log)
         breaker.later = here._later  # noqa: SLF001
         yield here
 

@@ -1,11 +1,6 @@
 """The templates under test."""
 
-import os
-
 import pytest
-
-# jsii warns at every start about a Node out of support; the variable lists the versions to be quiet about.
-os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 
 from tests.infra.template import VARIANTS, Template, synthesized
 

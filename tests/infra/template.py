@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from aws_cdk import App
 
+from assistance.routing import Channel
 from infra.app import build, new_app
 from infra.config import load
 from infra.stack import AssistanceStack
@@ -29,10 +30,17 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
 EXTRAS: Mapping[str, Mapping[str, str]] = {
     "everything": {
         "stage": "production", **REAL, "access_logs": "account_role", "waf": "true", "quota_per_day": "10000",
-        "api_keys": "1,2", "api_reference": "true",
+        "api_keys": "1,2", "api_reference": "true", "snap_start": "true",
     },
     "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
                 "alarms": "false"},
+    # On every channel that the code has, with and without a fallback.
+    "every channel": {"alarms": "true", "routes": json.dumps({
+        "sales": {"channels": [*Channel]},
+        **{f"by-{channel}": {"channels": [channel], "fallback": list(Channel)[number - 1]}
+           for number, channel in enumerate(Channel)},
+    })},
+    "one channel": {"alarms": "true", "routes": json.dumps({"sales": {"channels": ["slack"]}})},
 }  # fmt: skip
 
 

@@ -3,7 +3,10 @@
 import json
 from http import HTTPStatus
 
+import pytest
+
 from api import problems
+from infra.config import InvalidConfig, load
 from tests.infra.template import Template, synthesized, target
 
 OURS = {
@@ -85,3 +88,29 @@ def test_who_has_used_up_a_quota_of_a_day_is_not_told_to_repeat_at_once(template
 
 def test_nothing_account_wide_is_set(template: Template) -> None:
     assert not template.all("AWS::ApiGateway::Account")
+
+
+def test_a_snapshot_is_taken_only_where_the_deployer_wants_it(template: Template) -> None:
+    assert not any("SnapStart" in function for function in template.all("AWS::Lambda::Function").values())
+    assert not template.all("AWS::Lambda::Version")
+
+
+def test_with_snap_start_the_gateway_calls_the_version_of_which_there_is_a_snapshot() -> None:
+    template = synthesized("everything")
+    name, function = template.function("api")
+    assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert [f for f in template.all("AWS::Lambda::Function").values() if "SnapStart" in f] == [function]
+    (alias,) = template.all("AWS::Lambda::Alias")
+    properties = template.only("AWS::Lambda::Alias")
+    (version,) = template.all("AWS::Lambda::Version")
+    assert (target(properties["FunctionName"]), target(properties["FunctionVersion"])) == (name, version)
+    for method in template.all("AWS::ApiGateway::Method").values():
+        assert {"Ref": alias} in method["Integration"]["Uri"]["Fn::Join"][1]
+    callers = [p for p in template.all("AWS::Lambda::Permission").values() if "apigateway" in p["Principal"]]
+    assert callers
+    assert all(p["FunctionName"] == {"Ref": alias} for p in callers), "nobody may call what has no snapshot"
+
+
+def test_snap_start_wants_a_python_of_which_lambda_takes_snapshots() -> None:
+    with pytest.raises(InvalidConfig, match="snap_start needs python_version"):
+        load({"snap_start": "true", "python_version": "3.11"}.get, {})

@@ -1,11 +1,12 @@
 """What a deployer may choose, and what is said of a choice that can't be deployed."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from assistance.routing import RETRIES, Channel
+from assistance.routing import RETRIES, Channel, routes
 from infra.config import PYTHON_VERSION, Config, InvalidConfig, load
 from tests.infra.template import REAL
 
@@ -26,12 +27,12 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         "log_retention_days": "7", "create_email_identity": "false", "python_version": "3.14", "operator_email": "",
         "api_keys": "2", "quota_per_day": "",
     }  # fmt: skip
-    json = {
+    objects = {
         **REAL, "stage": "production", "email_recipients": ["a@company.io", "b@company.io"], "retention_days": 30,
         "log_retention_days": 7, "create_email_identity": False, "python_version": 3.14, "operator_email": None,
         "api_keys": 2, "quota_per_day": None,
     }  # fmt: skip
-    assert loaded(text) == loaded(json)
+    assert loaded(text) == loaded(objects)
     assert loaded(text).email_recipients == ("a@company.io", "b@company.io")
     assert loaded(text).operator_email is None
 
@@ -63,6 +64,17 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         ({"api_keys": "Bot"}, "api_keys: String should match pattern"),
         ({"quota_per_day": "0"}, "quota_per_day: Input should be greater than or equal to 1"),
         ({"access_logs": "yes"}, "access_logs: Input should be 'off', 'on' or 'account_role'"),
+        ({"routes": "sales"}, "routes: this is not JSON (got 'sales')"),
+        ({"routes": "{}"}, "routes: Dictionary should have at least 1 item"),
+        ({"routes": {"Sales": {"channels": ["slack"]}}}, "routes.Sales.[key]: String should match pattern"),
+        ({"routes": {"sales": {"channels": ["slak"]}}}, "routes.sales.channels: Input should be 'slack'"),
+        ({"routes": {"sales": {"channels": ["callback"]}}}, "routes.sales.channels: Input should be 'slack'"),
+        ({"routes": {"sales": {"channels": []}}}, "routes.sales: a topic needs a channel at least"),
+        ({"routes": {"sales": {"channels": ["slack", "slack"]}}}, "routes.sales: a route names a channel twice"),
+        ({"routes": {"sales": {"channels": ["slack"], "fallback": "slack"}}}, "a route names a channel twice"),
+        ({"routes": {"sales": {"channel": ["slack"]}}}, "a route has 'channels' and 'fallback', and no 'channel'"),
+        ({"routes": {f"topic-{n}": {"channels": ["slack"]} for n in range(50)}}, "routes take more than 2048 bytes"),
+        ({"channels": "pigeon"}, "channels: Input should be 'slack'"),
         ({"stagee": "dev"}, "Unknown context key 'stagee': did you mean 'stage'?"),
         ({"email-sender": "a@b.io"}, "Unknown context key 'email-sender': did you mean 'email_sender'?"),
     ],
@@ -89,6 +101,17 @@ def test_alarms_are_a_matter_of_the_stage_until_the_deployer_says_otherwise(stag
     assert loaded({"stage": stage, **REAL}).watched is watched
     assert loaded({"stage": stage, **REAL, "alarms": "true"}).watched is True
     assert loaded({"stage": stage, **REAL, "alarms": "false"}).watched is False
+
+
+def test_routes_decide_what_is_deployed_and_reach_the_functions_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"support": {"channels": ["slack"], "fallback": None}}
+    config = loaded({"stage": "production", "routes": json.dumps(given)})
+    assert config == loaded({"stage": "production", "routes": given}), "without email nobody needs an address"
+    assert config.deployed == (Channel.SLACK,)
+    assert loaded({"routes": given, "channels": "email"}).deployed == (Channel.SLACK, Channel.EMAIL)
+    for each in (config, Config()):
+        monkeypatch.setenv("ROUTES", each.routes_variable)
+        assert routes.__wrapped__() == each.routes
 
 
 def test_a_laptop_may_use_example_addresses_and_plain_http() -> None:

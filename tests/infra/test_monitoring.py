@@ -10,18 +10,21 @@ from typing import Any, NamedTuple
 import pytest
 from typer.main import get_command
 
+from assistance import routing
 from assistance.metrics import Metric
-from assistance.routing import Channel, Topic
+from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Topic
 from cli.app import app as cli
+from infra.config import load
 from infra.dashboard import topics_of
 from local.slack_server import SlackServer
 from tests.emf import Series, emitted
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
-from tests.integration.cloud import Cloud, cloud
-from tests.integration.conftest import forget
-from tests.integration.test_email_feedback import feedback
+from tests.integration.cloud import Cloud, cloud, forget
+from tests.integration.steps import feedback
+from tests.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
+ROUTED = routing.named(ROUTES.values())
 WATCHED = [variant for variant in VARIANTS if variant != "dev"]
 RUNBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
 
@@ -110,10 +113,10 @@ def watched(template: Template) -> Iterator[Watched]:
 
 
 def all_the_way(running: Cloud) -> None:
-    """From the outbox to the channels, and by the fallback if need be."""
-    for _ in Channel:
+    """From the outbox to the channels, by the fallback if need be, and back to the bot."""
+    for _ in LANES:
         running.produce()
-        for channel in Channel:
+        for channel in LANES:
             running.consume_until_quiet(channel)
 
 
@@ -129,6 +132,7 @@ def ours() -> set[Series]:
         pytest.MonkeyPatch.context() as patch,
         redirect_stdout(StringIO()) as log,
         SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
+        Receiver() as bot,
         cloud(slack.url) as running,
     ):
         _, reconciler = staging.function("reconciler")
@@ -137,16 +141,20 @@ def ours() -> set[Series]:
         patch.setenv("POWERTOOLS_METRICS_NAMESPACE", *namespaces)
         patch.setenv("POWERTOOLS_SERVICE_NAME", reconciler["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"])
         forget()
-        for fault in ("none", "status"):
+        for fault, callback in (("none", bot.url), ("status", "http://127.0.0.1:1/")):
             slack.fail(fault, status=503)
             for topic in Topic:
                 running.post(topic, Idempotency_Key=f"{topic} {fault}")
                 request_id = running.post(topic, Idempotency_Key=f"{topic} {fault}")
+                running.post(topic, callback_url=callback)
                 all_the_way(running)
                 reached = {each["channel"]: each["status"] for each in running.show(request_id)["deliveries"]}
                 if reached.get("email") == "delivered":
                     feedback(running, "bounce", request_id)
                 all_the_way(running)
+        # Given up by the consumer, as a bounce is not.
+        running.sqs.send_message(QueueUrl=running.queues[Channel.EMAIL], MessageBody="not ours")
+        running.consume_until_quiet(Channel.EMAIL)
         running.reconcile()
     return set(emitted(log.getvalue()))
 
@@ -183,11 +191,19 @@ def test_what_we_emit_is_watched(ours: set[Series]) -> None:
 
 def test_the_dashboard_has_a_row_for_every_channel_and_what_its_topics_count(template: Template) -> None:
     shown = {(title, tuple(parts)) for title, parts in graphs(template)}
-    for channel in Channel:
-        for topic in topics_of(channel):
+    for channel in (lane for lane in LANES if lane in {*ROUTED, CALLBACK}):
+        for topic in topics_of(channel, ROUTES):
             wanted = ("channel", str(channel), "topic", str(topic))
             names = {parts[1] for title, parts in shown if title.startswith(f"{channel}: ") and parts[2:] == wanted}
             assert names >= {Metric.DELIVERED, Metric.FAILED, Metric.ATTEMPTS, Metric.ACCEPTED_TO_DELIVERED}
+
+
+def test_a_topic_of_the_deployer_s_and_a_channel_that_is_drained_are_shown() -> None:
+    shown = {tuple(parts[1:]) for _, parts in graphs(synthesized("every channel"))}
+    for channel in Channel:
+        assert (Metric.DELIVERED, "channel", str(channel), "topic", f"by-{channel}") in shown
+    config = load({"routes": {"support": {"channels": ["slack"]}}, "channels": "email"}.get, {})
+    assert topics_of(Channel.EMAIL, config.routes) == ("support",)
 
 
 def test_every_queue_that_something_gives_up_into_raises_an_alarm(template: Template) -> None:
@@ -213,7 +229,7 @@ def test_every_function_and_every_channel_is_watched(template: Template) -> None
     for function in template.all("AWS::Lambda::Function"):
         assert {("Errors", function), ("Throttles", function)} <= seen
     assert ("IteratorAge", template.function("stream_producer")[0]) in seen
-    for channel in Channel:
+    for channel in ROUTED:
         waits = (Metric.OLDEST_PENDING_AGE, frozenset({("channel", str(channel))}))
         assert waits in {(m.name, m.dimensions) for m in watched(template) if m.by in alarms(template)}
 
@@ -267,10 +283,18 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
         (["SlackDeliveriesFailed", "SlackOldestPendingAge", "SlackDeadLetters", "OldestOpenAge"], "SlackNotDelivering"),
         (["EmailDeliveriesFailed", "EmailDeadLetters", "EmailConsumerErrors"], "EmailNotDelivering"),
         (["ApiRefusalRate"], "RequestsNotAccepted"),
+        (["EmailDeadLetters"], "LettersWaiting"),
         (["SlackDeadLetters", "EmailFeedbackFailures"], "LettersWaiting"),
         (["OldestUnpublishedAge", "StreamProducerErrors", "OldestOpenAge", "StreamFailures"], "RequestsNotPublished"),
     ],
-    ids=["Slack is down", "SES is down", "no key is valid", "nothing is, any more", "SNS is down"],
+    ids=[
+        "Slack is down",
+        "SES is down",
+        "no key is valid",
+        "an address bounces",
+        "nothing is, any more",
+        "SNS is down",
+    ],
 )
 def test_one_outage_pages_once(template: Template, outage: list[str], page: str) -> None:
     assert on(template, *outage) == {page}
@@ -291,7 +315,7 @@ def test_an_outage_of_the_table_pages_for_each_thing_that_it_stops(template: Tem
     }  # fmt: skip
 
 
-# What can be on for days for a reason of its own: a bug, a bounce every quarter of an hour.
+# What can be on for days for a reason of its own: a bug in one call of twenty, a channel that was archived.
 LASTING = ("ApiErrorRate", "ApiRefusalRate", "EmailDeliveriesFailed", "SlackDeliveriesFailed")
 
 

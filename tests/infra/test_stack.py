@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from assistance.publisher import MAX_BATCH_ENTRIES
+from assistance.routing import ROUTES, Channel, named
 from assistance.schema import (
     CREATED_AT,
+    INDEX_SHARDS,
     LEDGER_INDEX,
     LEDGER_SHARD,
     OUTBOX_INDEX,
@@ -15,17 +18,19 @@ from assistance.schema import (
     SORT_KEY,
     TTL,
 )
+from callback_consumer.message import KEY_BYTES
 from infra.config import PYTHON_VERSION
 from tests.infra.template import Template, as_list, synthesized, target
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
-SHARED = {"__init__", "app", "bundle", "channel", "config", "dashboard", "dead_letters", "encryption", "firewall",
-          "monitoring", "python_function", "review", "stack", "table"}  # fmt: skip
+EVERY = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
+FOLDERS = EVERY - {f"{channel}_consumer" for channel in Channel if channel not in named(ROUTES.values())}
+SHARED = {"__init__", "app", "batches", "bundle", "channel", "config", "dashboard", "dead_letters", "encryption",
+          "firewall", "monitoring", "python_function", "review", "stack", "table"}  # fmt: skip
 
 
 def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:
-    assert {path.stem for path in ROOT.glob("infra/*.py")} - SHARED == FOLDERS
+    assert {path.stem for path in ROOT.glob("infra/*.py")} - SHARED == EVERY
 
 
 def test_every_function_is_deployed_with_the_same_defaults(template: Template) -> None:
@@ -35,6 +40,7 @@ def test_every_function_is_deployed_with_the_same_defaults(template: Template) -
     for function in functions:
         assert function["Architectures"] == ["arm64"]
         assert function["Runtime"] == f"python{PYTHON_VERSION}"
+        # One that names no group gets one that no stack deletes.
         assert groups[target(function["LoggingConfig"]["LogGroup"])]["RetentionInDays"]
         assert "ReservedConcurrentExecutions" not in function, "a new account may have 10 in all"
 
@@ -115,14 +121,24 @@ def test_the_producer_gives_up_record_by_record_and_in_time(template: Template) 
     )
 
 
+def test_the_producer_s_batches_fill_the_calls_to_sns(template: Template) -> None:
+    assert template.event_source("stream_producer")["BatchSize"] % MAX_BATCH_ENTRIES == 0
+
+
+def test_the_index_takes_all_that_api_gateway_lets_through() -> None:
+    """An entry is written and removed, each of a partition's 1,000 writes a second; hashes don't spread evenly."""
+    assert INDEX_SHARDS * 1_000 >= 2 * 10_000 * 1.1
+
+
 def test_a_sweep_ends_before_the_next_begins_and_is_not_repeated(template: Template) -> None:
     name, function = template.function("reconciler")
     schedule = template.only("AWS::Scheduler::Schedule")
     (minutes,) = re.findall(r"rate\((\d+) minutes?\)", schedule["ScheduleExpression"])
     assert target(schedule["Target"]["Arn"]) == name
     assert function["Timeout"] < 60 * int(minutes)
-    assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
-    assert template.invoke_config("reconciler")["MaximumRetryAttempts"] == 0
+    for patience in (schedule["Target"]["RetryPolicy"], template.invoke_config("reconciler")):
+        assert patience["MaximumRetryAttempts"] == 0
+        assert patience["MaximumEventAgeInSeconds"] <= 60 * int(minutes)
 
 
 def test_the_table_is_on_demand_with_a_stream_expiry_backups_and_a_sparse_index(template: Template) -> None:
@@ -139,20 +155,6 @@ def test_the_table_is_on_demand_with_a_stream_expiry_backups_and_a_sparse_index(
     assert indexes == {OUTBOX_INDEX: [OUTBOX_SHARD, CREATED_AT], LEDGER_INDEX: [LEDGER_SHARD, CREATED_AT]}
     (replica,) = table["Replicas"]
     assert replica["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
-
-
-@pytest.mark.parametrize(
-    ("variant", "policy", "protected"),
-    [("production", "Retain", True), ("staging", "Delete", False), ("dev", "Delete", False)],
-)
-def test_production_keeps_its_table_and_the_other_stages_leave_nothing_behind(
-    variant: str, policy: str, *, protected: bool
-) -> None:
-    template = synthesized(variant)
-    # Another logical id would be another, empty table.
-    table = template.resources["Table"]
-    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == (policy, policy)
-    assert table["Properties"]["Replicas"][0]["DeletionProtectionEnabled"] is protected
 
 
 def test_two_stages_can_share_an_account(staging: Template, production: Template) -> None:
@@ -172,8 +174,24 @@ def names(template: Template) -> set[tuple[str, str, str]]:
 
 
 def test_the_secret_has_no_value_that_could_be_taken_for_a_token(template: Template) -> None:
-    secret = template.only("AWS::SecretsManager::Secret")
-    assert not {"SecretString", "GenerateSecretString"} & set(secret)
+    secrets = template.all("AWS::SecretsManager::Secret")
+    token = secrets[target(template.document["Outputs"]["SlackTokenSecretArn"]["Value"])]
+    assert not {"SecretString", "GenerateSecretString"} & set(token)
+
+
+def test_callbacks_are_signed_with_a_key_that_was_made_for_them(template: Template) -> None:
+    secrets = template.all("AWS::SecretsManager::Secret")
+    generated = secrets[target(template.document["Outputs"]["CallbackSecretArn"]["Value"])]["GenerateSecretString"]
+    # Letters and digits, by fours: Base64.
+    assert generated["ExcludePunctuation"] is True
+    assert generated["PasswordLength"] % 4 == 0
+    assert generated["PasswordLength"] // 4 * 3 in KEY_BYTES
+
+
+@pytest.mark.parametrize("folder", ["api", "callback_consumer"])
+def test_no_stage_but_the_local_one_calls_back_to_loopback(template: Template, folder: str) -> None:
+    variables = template.function(folder)[1]["Environment"]["Variables"]
+    assert variables["CALLBACK_LOOPBACK"] == str(template == synthesized("local"))
 
 
 def test_the_stack_says_where_everything_is_and_under_plain_names(template: Template) -> None:

@@ -14,7 +14,7 @@ import boto3
 from moto import mock_aws
 
 from assistance.clock import utc_now
-from assistance.routing import Channel
+from assistance.routing import LANES, ROUTES, Channel, Lane, named, routes
 from assistance.schema import (
     CREATED_AT,
     LEDGER_INDEX,
@@ -26,9 +26,21 @@ from assistance.schema import (
     TOPIC,
 )
 from tests.fixtures import documented
+from tests.recorded_calls import as_function
 
 RETENTION = timedelta(days=90)
-HANDLERS = ("api", "stream_producer", "slack_consumer", "email_consumer", "email_feedback", "reconciler")
+SIGNING_SECRET = "d29yZHMgdGhhdCBiZWxvbmcgaW4gbm8gbG9nIGVpdGhl"
+HANDLERS = ("api", "stream_producer", *(f"{lane}_consumer" for lane in LANES), "email_feedback", "reconciler")
+
+
+def forget() -> None:
+    """Make every function start cold: drop its settings, its clients and its handler. Its calls are recorded."""
+    routes.cache_clear()
+    for function in HANDLERS:
+        importlib.import_module(f"{function}.settings").settings.cache_clear()
+        handler = importlib.import_module(f"{function}.handler")
+        importlib.reload(handler)
+        vars(handler)["lambda_handler"] = as_function(function, handler.lambda_handler)
 
 
 def http_event(method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
@@ -69,9 +81,9 @@ class Cloud:
     """The resources, and what AWS does between the functions."""
 
     environment: dict[str, str]
-    queues: dict[Channel, str]
-    dlqs: dict[Channel, str]
-    subscription_dlqs: dict[Channel, str]
+    queues: dict[Lane, str]
+    dlqs: dict[Lane, str]
+    subscription_dlqs: dict[Lane, str]
     table: Any
     streams: Any
     sqs: Any
@@ -94,9 +106,10 @@ class Cloud:
         answer["json"] = json.loads(answer["body"])
         return answer
 
-    def post(self, topic: str, description: str = "help", **headers: str) -> str:
+    def post(self, topic: str, description: str = "help", callback_url: str | None = None, **headers: str) -> str:
         """Accept a request; its id."""
-        body = json.dumps({"topic": topic, "description": description})
+        callback = {"callback_url": callback_url} if callback_url else {}
+        body = json.dumps({"topic": topic, "description": description, **callback})
         answer = self.call("POST", "/assistance-requests", body, Content_Type="application/json", **headers)
         assert answer["statusCode"] == 202, answer
         request_id: str = answer["json"]["id"]
@@ -124,11 +137,15 @@ class Cloud:
         answer = self.handler("stream_producer")({"Records": records}, self.context)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
-    def receive(self, channel: Channel) -> list[dict[str, Any]]:
-        """Up to ten messages, in the form in which Lambda hands them to a consumer."""
-        messages = self.sqs.receive_message(
-            QueueUrl=self.queues[channel], MaxNumberOfMessages=10, AttributeNames=["All"]
-        ).get("Messages", [])
+    def receive(self, channel: Lane, most: int = 10) -> list[dict[str, Any]]:
+        """Up to so many messages, in the form in which Lambda hands them to a consumer."""
+        messages: list[dict[str, Any]] = []
+        while more := self.sqs.receive_message(
+            QueueUrl=self.queues[channel], MaxNumberOfMessages=min(10, most - len(messages)), AttributeNames=["All"]
+        ).get("Messages"):
+            messages += more
+            if len(messages) == most:
+                break
         [record] = documented("sqs")["Records"]
         return [
             record
@@ -142,7 +159,7 @@ class Cloud:
             for message in messages
         ]
 
-    def consume(self, channel: Channel, records: list[dict[str, Any]] | None = None) -> list[str]:
+    def consume(self, channel: Lane, records: list[dict[str, Any]] | None = None) -> list[str]:
         """Invoke a consumer as the event source does, deleting what it does not report. The reported message ids."""
         records = self.receive(channel) if records is None else records
         if not records:
@@ -156,7 +173,7 @@ class Cloud:
                 self.sqs.delete_message(QueueUrl=self.queues[channel], ReceiptHandle=record["receiptHandle"])
         return failed
 
-    def consume_until_quiet(self, channel: Channel) -> None:
+    def consume_until_quiet(self, channel: Lane) -> None:
         """Consume until the queue has nothing more to hand out (back-off is zero in these tests)."""
         for _ in range(1_000):
             records = self.receive(channel)
@@ -165,7 +182,7 @@ class Cloud:
             self.consume(channel, records)
         raise AssertionError("the queue never became quiet")
 
-    def dead_letters(self, channel: Channel) -> list[dict[str, Any]]:
+    def dead_letters(self, channel: Lane) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = self.sqs.receive_message(
             QueueUrl=self.dlqs[channel],
             MaxNumberOfMessages=10,
@@ -174,7 +191,7 @@ class Cloud:
         ).get("Messages", [])
         return messages
 
-    def redrive(self, channel: Channel) -> None:
+    def redrive(self, channel: Lane) -> None:
         """Move the dead letters back, as an operator does."""
         for message in self.dead_letters(channel):
             self.sqs.send_message(QueueUrl=self.queues[channel], MessageBody=message["Body"])
@@ -240,8 +257,8 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
     with mock_aws():
         table, sns, sqs = _table(), boto3.client("sns"), boto3.client("sqs")
         topic = sns.create_topic(Name="topic")["TopicArn"]
-        queues, dlqs, subscription_dlqs = {}, {}, {}
-        for channel in Channel:
+        queues, dlqs, subscription_dlqs = dict[Lane, str](), dict[Lane, str](), dict[Lane, str]()
+        for channel in LANES:
             dlqs[channel] = sqs.create_queue(QueueName=f"{channel}-dlq")["QueueUrl"]
             subscription_dlqs[channel] = sqs.create_queue(QueueName=f"{channel}-subscription-dlq")["QueueUrl"]
             queues[channel] = sqs.create_queue(QueueName=f"{channel}")["QueueUrl"]
@@ -251,10 +268,15 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 Endpoint=f"arn:aws:sqs:us-east-1:123456789012:{channel}",
                 Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps({"channels": [channel]})},
             )
-        secret = boto3.client("secretsmanager").create_secret(Name="slack", SecretString="xoxb-local")["ARN"]
+        secrets = boto3.client("secretsmanager")
+        # By the convention for a channel's secret. They have no value yet.
+        own = {f"{channel.upper()}_SECRET": secrets.create_secret(Name=channel)["ARN"] for channel in Channel}
+        secret = secrets.create_secret(Name="slack-token", SecretString="xoxb-local")["ARN"]
+        signing = secrets.create_secret(Name="signing", SecretString=SIGNING_SECRET)["ARN"]
         boto3.client("sesv2").create_email_identity(EmailIdentity="bot@example.com")
         yield Cloud(
             environment={
+                **own,
                 "TABLE_NAME": "table",
                 "TOPIC_ARN": topic,
                 "GRACE_SECONDS": "60",
@@ -267,12 +289,14 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 "QUEUES": json.dumps(
                     {
                         channel: {"queue": queues[channel], "dlqs": [dlqs[channel], subscription_dlqs[channel]]}
-                        for channel in Channel
+                        for channel in named(ROUTES.values())
                     }
                 ),
                 "SLACK_TOKEN_SECRET": secret,
                 "SLACK_CHANNEL": "C0ASSIST",
                 "SLACK_API_URL": slack_api_url,
+                "CALLBACK_SECRET": signing,
+                "CALLBACK_LOOPBACK": "true",
                 "EMAIL_SENDER": "bot@example.com",
                 "EMAIL_RECIPIENTS": '["sales@example.com"]',
                 "EMAIL_CONFIGURATION_SET": "feedback",

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from assistance.deliveries import delivery_key
 from assistance.models import Message
 from assistance.routing import Channel
 from email_consumer import handler as email_consumer
@@ -13,56 +12,20 @@ from email_feedback import handler as email_feedback
 from email_feedback.errors import DlqUnavailable, MalformedEvent, NotYetRecorded
 from email_feedback.events import VALIDATION
 from local.slack_server import SlackServer
-from tests.fixtures import documented
 from tests.integration.cloud import Cloud
-from tests.integration.test_path import emails, fail_on_slack
+from tests.integration.steps import (
+    bring,
+    email_delivery,
+    emails,
+    example,
+    fail_on_slack,
+    feedback,
+    item,
+    mailed,
+    sent,
+)
 
 CODES = {"bounce": "bounce_permanent", "complaint": "complaint", "reject": "reject"}
-
-
-def example(name: str, request_id: str, message_id: str) -> dict[str, Any]:
-    event = documented(f"ses/{name}")
-    event["mail"]["messageId"] = message_id
-    event["mail"]["tags"]["request_id"] = [request_id]
-    return event
-
-
-def sns_event(message: str) -> dict[str, Any]:
-    """As SNS hands a message of the feedback topic to the function."""
-    event = documented("sns")
-    event["Records"][0]["Sns"] |= {"MessageId": "sns-1", "Message": message}
-    return event
-
-
-def bring(stack: Cloud, message: str) -> None:
-    stack.handler("email_feedback")(sns_event(message), stack.context)
-
-
-def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = None) -> None:
-    bring(stack, json.dumps(example(name, request_id, message_id or sent(stack, request_id))))
-
-
-def item(stack: Cloud, request_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = stack.table.get_item(Key=delivery_key(request_id, Channel.EMAIL))["Item"]
-    return found
-
-
-def sent(stack: Cloud, request_id: str) -> str:
-    """SES's id of the mail that was sent for a request."""
-    return str(json.loads(item(stack, request_id)["result"]))
-
-
-def mailed(stack: Cloud) -> str:
-    request_id = stack.post("pricing", "about the price")
-    stack.produce()
-    stack.consume_until_quiet(Channel.EMAIL)
-    assert stack.status(request_id) == "delivered"
-    return request_id
-
-
-def email_delivery(stack: Cloud, request_id: str) -> dict[str, Any]:
-    deliveries: list[dict[str, Any]] = stack.show(request_id)["deliveries"]
-    return next(delivery for delivery in deliveries if delivery["channel"] == "email")
 
 
 @pytest.mark.parametrize("name", CODES)

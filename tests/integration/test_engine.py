@@ -121,7 +121,7 @@ class Engine:
     def deliver(self, **about: Any) -> bool:  # noqa: ANN401
         """Hand a message to the consumer. Whether it acknowledged it."""
         try:
-            self.consumer.process(self.record(**about), cast(LambdaContext, Context(30_000)), Tally())
+            self.consumer.process(self.record(**about), cast(LambdaContext, Context(30_000)), Tally(), self.send)
         except (DeliveryError, IdempotencyAlreadyInProgressError):
             return False
         return True

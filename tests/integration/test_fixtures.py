@@ -8,10 +8,10 @@ import pytest
 
 from assistance.routing import Channel
 from email_feedback.errors import MalformedEvent
-from local.slack_server import SlackServer
+from local.slack_server import SlackError, SlackServer
 from tests.fixtures import FOLDER, documented
 from tests.integration.cloud import Cloud
-from tests.integration.test_email_feedback import bring, email_delivery, feedback, item, mailed
+from tests.integration.steps import bring, email_delivery, feedback, item, mailed
 
 REQUEST_ID = "01a20f8b-23ac-7f05-98ff-08db86bebb44"
 
@@ -166,3 +166,5 @@ def test_the_local_slack_answers_in_the_documented_shapes(slack: SlackServer) ->
     assert set(page) == set(history) - {"pin_count"}
     assert {key: type(value) for key, value in page.items()} == {key: type(history[key]) for key in page}
     assert set(page["response_metadata"]) == set(history["response_metadata"])
+    with pytest.raises(SlackError, match="invalid_cursor"):
+        call("conversations.history", cursor="dXNlcjpVMDYxTkZUVDI=")

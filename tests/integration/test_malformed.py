@@ -122,11 +122,11 @@ def test_a_garbled_answer_to_a_post_leaves_doubt_that_is_cleared_without_a_secon
     ids = [stack.post("sales") for _ in range(2)]
     stack.produce()
     records = stack.receive(Channel.SLACK)
-    assert len(stack.consume(Channel.SLACK, records)) == 1
-    assert sorted(map(stack.status, ids)) == ["delivered", "retrying"]
+    assert len(stack.consume(Channel.SLACK, records)) == 2
+    assert list(map(stack.status, ids)) == ["retrying", "retrying"]
     stack.consume_until_quiet(Channel.SLACK)
     assert list(map(stack.status, ids)) == ["delivered", "delivered"]
-    assert len(slack.messages) == 2
+    assert len(slack.messages) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from assistance.clock import utc_now
 from assistance.metrics import Metric, Tally
 from assistance.routing import Channel
 from local.slack_server import SlackServer
-from slack_consumer import handler as slack_consumer
 from tests.emf import emitted
 from tests.integration.cloud import Cloud
+from tests.integration.steps import feedback, mailed
 
 Count = Callable[[], dict[str, float]]
 BATCH = 10
@@ -92,13 +92,13 @@ def test_ten_attempts_side_by_side_are_all_counted(stack: Cloud, count: Count, m
     stack.produce()
     count()
     together = Barrier(BATCH, timeout=30)
-    post = slack_consumer.call
+    add = Tally.add
 
-    def all_at_once(method: object) -> object:
+    def all_at_once(tally: Tally, metric: Metric, value: float = 1, **where: str) -> None:
         together.wait()
-        return post(method)  # type: ignore[arg-type]
+        add(tally, metric, value, **where)
 
-    monkeypatch.setattr(slack_consumer, "call", all_at_once)
+    monkeypatch.setattr(Tally, "add", all_at_once)
     stack.consume(Channel.SLACK)
     assert count() == {"Attempts slack sales": BATCH, "Delivered slack sales": BATCH}
 
@@ -134,3 +134,10 @@ def test_an_impossible_time_is_not_counted(capsys: pytest.CaptureFixture[str]) -
         tally.took(Metric.ACCEPTED_TO_DELIVERED, since, utc_now(), channel="slack")
     tally.emit()
     assert capsys.readouterr().out == ""
+
+
+def test_a_bounce_is_counted_as_a_failure_and_not_held_against_the_channel(stack: Cloud, count: Count) -> None:
+    request_id = mailed(stack)
+    count()
+    feedback(stack, "bounce", request_id)
+    assert count() == {"Failed email pricing": 1}

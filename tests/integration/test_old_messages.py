@@ -11,13 +11,14 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from assistance.models import Message
 from assistance.requests import plain
-from assistance.routing import Channel
+from assistance.routing import CALLBACK, Channel, Lane
 from assistance.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
 from local.slack_server import SlackServer
 from reconciler import handler as reconciler
 from reconciler.ledger import balance_of
-from tests.integration.cloud import Cloud
-from tests.integration.test_path import emails, fail_on_slack
+from tests.integration.cloud import SIGNING_SECRET, Cloud
+from tests.integration.steps import emails, fail_on_slack
+from tests.receiver import Receiver
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 VERSIONS = sorted(path.name for path in CORPUS.iterdir() if path.is_dir())
@@ -35,7 +36,7 @@ def read(path: Path) -> Any:  # noqa: ANN401
     return json.loads(path.read_text("utf-8"))
 
 
-def bring(stack: Cloud, channel: Channel, body: str) -> None:
+def bring(stack: Cloud, channel: Lane, body: str) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=body)
 
 
@@ -69,6 +70,26 @@ def test_an_old_message_is_delivered_once(stack: Cloud, slack: SlackServer, path
         deliver(stack)
     assert sent(slack) == 1
     assert not stack.dead_letters(Channel(old["channel"]))
+
+
+@files("callbacks/*")
+def test_an_old_end_is_told_of_under_one_id(stack: Cloud, path: Path) -> None:
+    old = read(path)
+    with Receiver() as bot:
+        for item in map(plain, old["items"]):
+            callback = {"callback_url": bot.url} if item[SORT_KEY] == REQUEST else {}
+            stack.table.put_item(Item={**item, **callback})
+        assert stack.produce([old["record"]]) == []
+        bring(stack, CALLBACK, old["body"])
+        while records := stack.receive(CALLBACK):
+            # One at a time: moto's conditional writes are not atomic.
+            stack.consume(CALLBACK, records[:1])
+            stack.consume(CALLBACK, records[1:])
+        # One brought by an old message and by a new one may be told of twice.
+        [_] = {call.id for call in bot.calls}
+        call = bot.calls[0]
+    assert call.verified(SIGNING_SECRET)["type"] == "assistance_request.delivered"
+    assert not stack.dead_letters(CALLBACK)
 
 
 @files("items/*")
@@ -106,7 +127,8 @@ def newest(kind: str) -> Iterator[Any]:
 
 
 def test_what_is_written_today_is_kept_for_the_versions_to_come(stack: Cloud, slack: SlackServer) -> None:
-    members = {name for old in newest("messages") for name in json.loads(old["body"])}
+    bodies = [old["body"] for kind in ("messages", "callbacks") for old in newest(kind)]
+    members = {name for body in bodies for name in json.loads(body)}
     assert set(Message.model_fields) == members
     attributes = {name for old in newest("stream") for name in old["dynamodb"]["NewImage"]}
     fail_on_slack(stack, slack, "down")

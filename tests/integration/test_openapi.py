@@ -12,11 +12,12 @@ from openapi_spec_validator import validate
 
 from api import openapi, problems
 from api.problems import TYPE_PREFIX, Problem
-from assistance.routing import Channel
+from assistance.routing import CALLBACK, Channel
 from infra.api import _RESPONSES
 from local.deploy import ROOT
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud
+from tests.receiver import Receiver
 
 COMMITTED = ROOT / "docs" / "openapi.json"
 DOCUMENT = openapi.document()
@@ -57,6 +58,21 @@ def test_every_example_conforms_to_its_schema() -> None:
             for example in json.loads(json.dumps(examples)):
                 conforms(example, content["schema"]["$ref"].rpartition("/")[2])
                 assert example.get("status") == int(status) or int(status) < 400
+
+
+def test_a_callback_is_documented_as_it_comes(stack: Cloud) -> None:
+    (operation,) = DOCUMENT["paths"]["/assistance-requests"]["post"]["callbacks"]["ended"].values()
+    documented = operation["post"]
+    conforms(json.loads(json.dumps(documented["requestBody"]["content"]["application/json"]["example"])), "Ended")
+    with Receiver() as bot:
+        stack.post("sales", callback_url=bot.url)
+        stack.produce()
+        stack.consume(Channel.SLACK)
+        stack.produce()
+        stack.consume(CALLBACK)
+        [call] = bot.calls
+    conforms(json.loads(call.body), "Ended")
+    assert {parameter["name"] for parameter in documented["parameters"]} <= set(call.headers)
 
 
 def test_every_problem_that_the_api_or_its_gateway_can_answer_is_documented() -> None:

@@ -3,34 +3,18 @@
 import json
 import os
 from datetime import timedelta
-from typing import Any
 from unittest.mock import patch
 
 import pytest
-from moto.sesv2.models import sesv2_backends
 
 from assistance.deliveries import delivery_key, request_key
 from assistance.routing import ROUTES, Channel, Topic
 from local.slack_server import SlackServer
 from reconciler.lease import lease
-from tests.integration.cloud import Cloud
-from tests.integration.conftest import forget
+from tests.integration.cloud import Cloud, forget
+from tests.integration.steps import arrived, emails, fail_on_slack, published
 
 OVERDUE = timedelta(seconds=61)
-
-
-def emails() -> list[str]:
-    """The text of every mail that SES took."""
-    sent = sesv2_backends["123456789012"]["us-east-1"].core_backend.sent_messages
-    return [message.body for message in sent]
-
-
-def arrived(slack: SlackServer, description: str) -> int:
-    return sum(description in json.dumps(message) for message in [*slack.messages, *emails()])
-
-
-def published(answer: dict[str, Any]) -> int:
-    return int(answer.get("outbox", {"published": 0})["published"])
 
 
 def test_every_topic_arrives_on_its_channels_and_ends_delivered(stack: Cloud, slack: SlackServer) -> None:
@@ -139,17 +123,6 @@ def test_a_request_that_re_enters_the_outbox_is_published_to_its_new_channels(st
     assert stack.produce() == [], "publishing the first entry late has not removed the second"
     stack.consume_until_quiet(Channel.EMAIL)
     assert stack.status(request_id) == "delivered"
-
-
-def fail_on_slack(stack: Cloud, slack: SlackServer, description: str) -> str:
-    """A request whose own channel has given up."""
-    slack.fail("status", status=503)
-    request_id = stack.post("sales", description)
-    stack.produce()
-    stack.consume_until_quiet(Channel.SLACK)
-    slack.fail("none")
-    assert stack.status(request_id) == "failed"
-    return request_id
 
 
 def test_a_slack_outage_ends_in_the_dlq_with_the_reason_and_the_request_reads_so(

@@ -118,7 +118,7 @@ def test_what_is_shown_and_what_is_published_is_read_consistently(requests: Requ
     one = accepted(requests)
     with recorded(requests) as calls:
         requests.get(one.id)
-        requests.outbox_entries([one.id])
+        requests.outbox_entries([request_key(one.id)])
     [query, batch] = calls
     assert query["ConsistentRead"] is True
     assert batch["RequestItems"]["table"]["ConsistentRead"] is True
@@ -164,10 +164,10 @@ def test_what_is_lost_re_enters_the_outbox_for_its_channel_and_no_other(requests
     requests.publish_again(one.id, Channel.EMAIL)
     again = {"outbox": shard(one.id), "outbox_channels": ["email"], "outbox_since": AT}
     assert item(requests, one.id) == {**published, **again}
-    assert [outbox_since(entry) for entry in requests.outbox_entries([one.id])] == [AT]
+    assert [outbox_since(entry) for entry in requests.outbox_entries([request_key(one.id)])] == [AT]
     requests.mark_published(OutboxEntry(one, (Channel.EMAIL,)))
     assert item(requests, one.id) == published
-    assert requests.outbox_entries([one.id]) == []
+    assert requests.outbox_entries([request_key(one.id)]) == []
     requests.publish_again("unknown", Channel.EMAIL)
     assert "Item" not in requests.table.get_item(Key=request_key("unknown"))
 
@@ -178,14 +178,14 @@ def test_the_outbox_lists_what_is_older_in_order_over_all_shards_and_pages(reque
     assert len({shard(one) for one in ids}) > 1
     assert all(0 <= shard(one) < INDEX_SHARDS for one in ids)
     cut = datetime(2025, 1, 1, 0, 0, 25, tzinfo=UTC)
-    assert list(requests.unpublished(cut)) == ids[:25]
+    assert list(requests.unpublished(cut)) == [request_key(one) for one in ids[:25]]
 
     def in_pages_of_one(params: dict[str, Any], **_: object) -> None:
         params["Limit"] = 1
 
     events = requests.table.meta.client.meta.events
     events.register("provide-client-params.dynamodb.Query", in_pages_of_one)
-    assert list(requests.unpublished(cut)) == ids[:25]
+    assert list(requests.unpublished(cut)) == [request_key(one) for one in ids[:25]]
     events.unregister("provide-client-params.dynamodb.Query", in_pages_of_one)
 
 
@@ -197,7 +197,7 @@ def test_the_outbox_lists_what_is_older_in_order_over_all_shards_and_pages(reque
         lambda requests: requests.publish_again("id", Channel.SLACK),
         lambda requests: requests.mark_published(OutboxEntry(request(), (Channel.SLACK,))),
         lambda requests: list(requests.unpublished(NOW)),
-        lambda requests: requests.outbox_entries(["id"]),
+        lambda requests: requests.outbox_entries([request_key("id")]),
     ],
 )
 def test_a_table_that_does_not_answer_is_told_from_everything_else(
@@ -226,8 +226,7 @@ NEVER = Condition("attribute_exists(nothing)", {}, {})
 def failure(one: AssistanceRequest, channel: Channel = Channel.SLACK, **about: Any) -> Failure:  # noqa: ANN401
     return Failure(
         **{
-            "request_id": one.id,
-            "topic": one.topic,
+            "request": one,
             "channel": channel,
             "code": "bounced",
             "in_doubt": False,
@@ -399,7 +398,7 @@ class Topics:
 
 
 def publish(requests: Requests, sns: Topics, entries: list[OutboxEntry]) -> set[str]:
-    return Publisher(cast(Any, sns), "topic", requests).publish(entries)
+    return {entry.request.id for entry in Publisher(cast(Any, sns), "topic", requests).publish(entries)}
 
 
 def test_what_sns_takes_is_marked_and_what_it_refuses_stays(requests: Requests) -> None:

@@ -1,4 +1,4 @@
-"""A call that X-Ray samples is one trace from the bot to the queue, whatever is published beside it."""
+"""A call that X-Ray samples is one trace from the bot to the queue, if it is published by itself."""
 
 import json
 from typing import Any
@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 
 from assistance import tracing
-from assistance.publisher import MAX_TRACES
-from assistance.routing import Channel
 from stream_producer import handler as stream_producer
 from tests.integration.cloud import Cloud
 
@@ -30,18 +28,34 @@ def published(stack: Cloud) -> list[tuple[str | None, list[str]]]:
     return calls
 
 
-def test_a_sampled_call_is_published_with_its_own_header_and_the_others_together(
-    stack: Cloud, published: list[tuple[str | None, list[str]]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("together", [1, 2])
+def test_what_is_published_by_itself_is_published_in_the_trace_of_its_call(
+    stack: Cloud,
+    published: list[tuple[str | None, list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    together: int,
 ) -> None:
-    for number in range(7):
-        monkeypatch.setenv("_X_AMZN_TRACE_ID", GIVEN.format(number) if number in {2, 4} else "")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", GIVEN.format(1))
+    for number in range(together):
         stack.post("sales", f"request {number}")
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "")
     assert stack.produce() == []
-    others = [f"request {number}" for number in range(7) if number not in {2, 4}]
-    expected = [(None, others), *((TRACE.format(number), [f"request {number}"]) for number in (2, 4))]
-    assert sorted(published, key=str) == sorted(expected, key=str)
-    assert len(stack.receive(Channel.SLACK)) == 7
+    assert published == [(TRACE.format(1), [f"request {number}" for number in range(together)])]
+
+
+@pytest.mark.parametrize("traced", [{0}, {3}, set(range(20))])
+def test_no_trace_tells_of_other_requests_and_none_costs_a_call(
+    stack: Cloud,
+    published: list[tuple[str | None, list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    traced: set[int],
+) -> None:
+    for number in range(20):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", GIVEN.format(number) if number in traced else "")
+        stack.post("sales", f"request {number}")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "")
+    assert stack.produce() == []
+    assert [(header, len(entries)) for header, entries in published] == [(None, 10)] * 2
 
 
 def test_a_call_without_a_trace_is_published_in_the_producer_s_own(
@@ -72,16 +86,3 @@ def test_what_is_not_sampled_leaves_nothing_in_the_table(
 @pytest.mark.parametrize("damaged", ["x\r\nX-Evil: 1", 5, None, TRACE.format(1) + "\n"])
 def test_a_damaged_header_is_not_sent(damaged: object) -> None:
     assert tracing.valid(damaged) is None
-
-
-def test_however_many_are_traced_a_batch_of_the_stream_takes_few_calls(
-    stack: Cloud, published: list[tuple[str | None, list[str]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(40):
-        monkeypatch.setenv("_X_AMZN_TRACE_ID", GIVEN.format(number))
-        stack.post("sales", f"request {number}")
-    monkeypatch.setenv("_X_AMZN_TRACE_ID", "")
-    assert stack.produce() == []
-    assert len([header for header, _ in published if header]) == MAX_TRACES
-    assert len(published) == MAX_TRACES + (40 - MAX_TRACES) / 10
-    assert sum(len(entries) for _, entries in published) == 40

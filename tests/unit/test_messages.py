@@ -3,6 +3,10 @@
 import html
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -20,21 +24,77 @@ DESCRIPTIONS = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS)
 LONGEST = st.sampled_from(["&", "<", "\x00", '"', "é", "漢", "🙂"]).map(lambda one: one * MAX_DESCRIPTION_CHARACTERS)
 
 
-def request(description: str) -> AssistanceRequest:
-    return AssistanceRequest(
-        id="0190", topic=Topic.SALES, description=description, created_at="2026-01-01T00:00:00.000Z"
-    )
+def request(description: str, id_: str = "0190") -> AssistanceRequest:
+    return AssistanceRequest(id=id_, topic=Topic.SALES, description=description, created_at="2026-01-01T00:00:00.000Z")
 
 
 @given(DESCRIPTIONS | LONGEST)
 def test_slack_gets_every_character_escaped_in_blocks_of_the_allowed_size(description: str) -> None:
-    message = slack.compose(Outgoing(request(description)))
+    message = slack.compose([Outgoing(request(description))])
     sections = [block["text"]["text"] for block in message["blocks"] if block["type"] == "section"]
     restored = "".join(sections).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     assert restored == printable(description)
     assert all(0 < len(section) <= slack.MAX_BLOCK_CHARACTERS for section in sections)
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", "".join(sections))
     assert len(message["blocks"]) <= 50
+
+
+OUTGOING = st.builds(
+    lambda description, in_doubt, alone: Outgoing(request(description), in_doubt=in_doubt, **alone),
+    st.text(max_size=40).map(lambda short: short or "?") | DESCRIPTIONS | LONGEST,
+    st.booleans(),
+    st.sampled_from(
+        [
+            {},
+            {},
+            {},
+            {"force": "by hand"},
+            {"refused_together": True},
+            {"fallback": Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error="rejected")},
+        ]
+    ),
+)
+
+
+@given(st.lists(OUTGOING, max_size=120))
+def test_digests_hold_every_request_once_whole_and_within_slacks_limits(batch: list[Outgoing]) -> None:
+    batch = [replace(one, request=request(one.request.description, f"id-{n};")) for n, one in enumerate(batch)]
+    made = list(slack.digests(batch))
+    assert sorted(one.request.id for digest in made for one in digest) == sorted(one.request.id for one in batch)
+    for digest in made:
+        assert len({one.in_doubt for one in digest}) == 1
+        message = slack.compose(digest)
+        assert len(message["blocks"]) <= 50
+        assert slack.payloads(message["metadata"]) == [slack.payload(one) for one in digest]
+        if len(digest) > 1:
+            assert not any(one.alone for one in digest)
+            # Slack advises 12,000 characters and room for the blocks: https://github.com/slackapi/bolt-js/issues/2509
+            assert len(json.dumps(message["blocks"], ensure_ascii=False)) <= 12_000
+            entries = iter(message["blocks"][1:])
+            for one in digest:
+                assert told(entries, one) == printable(one.request.description)
+            assert not list(entries)
+
+
+def told(entries: Iterator[dict[str, Any]], outgoing: Outgoing) -> str:
+    """The description that the next blocks show, up to the one that names the request."""
+    sections = []
+    for block in entries:
+        sections.append(block["text"]["text"])
+        assert 0 < len(sections[-1]) <= slack.MAX_BLOCK_CHARACTERS
+        assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", sections[-1])
+        if fields := block.get("fields"):
+            assert [outgoing.request.id in field["text"] for field in fields] == [True]
+            break
+    return html.unescape("".join(sections))
+
+
+def test_a_digest_takes_more_requests_than_twenty_and_one_of_any_length() -> None:
+    ids = [str(uuid4()) for _ in range(100)]
+    first, *_ = slack.digests([Outgoing(request("x" * 250, id_)) for id_ in ids])
+    assert len(first) > 20, "more than come in a second"
+    longest = [Outgoing(request("&" * MAX_DESCRIPTION_CHARACTERS, id_)) for id_ in ids[:3]]
+    assert [len(digest) for digest in slack.digests(longest)] == [1, 1, 1]
 
 
 @given(DESCRIPTIONS)

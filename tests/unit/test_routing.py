@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.routing import ROUTES, Channel, RetryPolicy, Topic
+from assistance.routing import LANES, ROUTES, RetryPolicy, Topic
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
@@ -17,9 +17,9 @@ def test_every_topic_has_a_route_whose_fallback_is_another_channel() -> None:
         assert route.fallback not in route.channels
 
 
-def test_every_channel_has_its_consumer_and_every_consumer_its_channel() -> None:
-    folders = {path.name.removesuffix("_consumer") for path in FUNCTIONS.glob("*_consumer")}
-    assert folders == set(Channel)
+def test_every_channel_has_its_consumer_and_construct_and_these_their_channel() -> None:
+    for places in (FUNCTIONS.glob("*_consumer"), (FUNCTIONS.parent / "infra").glob("*_consumer.py")):
+        assert {path.stem.removesuffix("_consumer") for path in places} == set(LANES)
 
 
 @given(

@@ -19,7 +19,7 @@ const POLL_MS = 500;
 const STEP_MS = 280;
 const STAY_MS = 2500;
 const FAULTS = { fine: "fine", slow: "slow", rate_limited: "rate-limited", failing: "failing", refusing: "refusing" };
-const PROVIDERS = { slack: "Slack", email: "Email" };
+const PROVIDERS = { slack: "Slack", email: "Email", teams: "Teams", callback: "The bot" };
 
 /** @param {string} id @returns {any} */
 const byId = (id) => document.getElementById(id);
@@ -152,7 +152,7 @@ function layOut(channels) {
     const row = String(index * 2 + 1);
     station(`queue:${channel}`, "queue", `SQS, ${channel}`, 6, row);
     station(`consumer:${channel}`, `${channel}_consumer`, "sends", 7, row);
-    station(`arrived:${channel}`, channel === "email" ? "Inbox" : provider(channel), "a human reads it", 8, row);
+    station(`arrived:${channel}`, channel === "email" ? "Inbox" : provider(channel), channel === "callback" ? "the bot, told of the end" : "a human reads it", 8, row);
     station(`dead:${channel}`, "dead letters", channel, 7, String(index * 2 + 2), "dead");
   });
   new ResizeObserver(() => draw(channels)).observe(byId("map"));

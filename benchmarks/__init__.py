@@ -1,0 +1,1 @@
+"""What is measured, simulated and counted, and the pages it is written to."""

@@ -1,0 +1,129 @@
+"""What AWS and Slack would answer, at once and always the same: what is measured is ours, not theirs."""
+
+import json
+import re
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+
+from assistance.clock import timestamp, utc_now
+
+MESSAGE_ID = "0100018b-0000-4000-8000-000000000000"
+SLACK_PATH = "/slack/api/"
+OVERDUE = 1_000
+"""Requests in the outbox, of the table whose name says so."""
+SWEPT_TABLE = "overdue"
+_SHARDS = 8
+_CREATED_AT = timestamp(utc_now() - timedelta(hours=1))
+_IDS = tuple(str(uuid.UUID(int=number)) for number in range(OVERDUE))
+
+
+def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
+    """The media type and the body of what a call would be answered with: always a 200."""
+    if path.startswith(SLACK_PATH):
+        return "application/json", b'{"ok": true, "channel": "C0ASSIST", "ts": "1732000000.000100"}'
+    if path.startswith("/v2/email/"):
+        return "application/json", json.dumps({"MessageId": MESSAGE_ID}).encode()
+    service, _, operation = headers.get("x-amz-target", "").partition(".")
+    if service.startswith("DynamoDB"):
+        return "application/x-amz-json-1.0", json.dumps(_dynamodb(operation, json.loads(body))).encode()
+    if service == "secretsmanager":
+        return "application/x-amz-json-1.1", b'{"Name": "slack", "SecretString": "xoxb-none"}'
+    return "text/xml", _sns(parse_qs(body.decode()))
+
+
+def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # noqa: PLR0911
+    match operation, call:
+        case "Query", {"TableName": "overdue", "IndexName": "outbox", "ExpressionAttributeValues": dict(values)}:
+            shard = int(next(value["N"] for value in values.values() if "N" in value))
+            keys = [{"pk": {"S": id_}, "created_at": {"S": _CREATED_AT}} for id_ in _IDS[shard::_SHARDS]]
+            return {"Items": keys, "Count": len(keys)}
+        case "BatchGetItem", {"RequestItems": {"overdue": {"Keys": list(keys)}}}:
+            return {"Responses": {"overdue": [request_item(key["pk"]["S"], _CREATED_AT) for key in keys]}}
+        case "GetItem", {"Key": {"sk": {"S": "DELIVERY#email"}}}:
+            sent = {"status": {"S": "delivered"}, "result": {"S": json.dumps(MESSAGE_ID)}}
+            return {"Item": {**sent, "timeline": {"L": []}}}
+        case "GetItem", {"Key": {"pk": {"S": str(id_)}, "sk": {"S": "REQUEST"}}}:
+            return {"Item": request_item(id_, _CREATED_AT)}
+        case "Query", {"ConsistentRead": True}:
+            return {"Items": [request_item(_IDS[0], _CREATED_AT), _delivered(_IDS[0])], "Count": 2}
+        case "Query", _:
+            return {"Items": [], "Count": 0}
+        case "BatchGetItem", _:
+            return {"Responses": {}}
+    return {}
+
+
+def request_item(request_id: str, created_at: str) -> dict[str, object]:
+    """An unpublished request, in DynamoDB's notation."""
+    return {
+        "pk": {"S": request_id},
+        "sk": {"S": "REQUEST"},
+        "topic": {"S": "sales"},
+        "description": {"S": "A quote for 40 seats"},
+        "created_at": {"S": created_at},
+        "payload_hash": {"S": "0" * 64},
+        "ttl": {"N": "1800000000"},
+        "channels": {"L": [{"S": "slack"}]},
+        "outbox_channels": {"L": [{"S": "slack"}]},
+        "outbox": {"N": "1"},
+        "ledger": {"N": "1"},
+    }
+
+
+def _delivered(request_id: str) -> dict[str, object]:
+    attempt = {"at": {"S": _CREATED_AT}, "outcome": {"S": "delivered"}}
+    return {
+        "pk": {"S": request_id},
+        "sk": {"S": "DELIVERY#slack"},
+        "status": {"S": "delivered"},
+        "attempts": {"N": "1"},
+        "delivered_at": {"S": _CREATED_AT},
+        "timeline": {"L": [{"M": attempt}]},
+    }
+
+
+def _sns(call: Mapping[str, list[str]]) -> bytes:
+    if call["Action"] == ["Publish"]:
+        result = f"<PublishResult><MessageId>{MESSAGE_ID}</MessageId></PublishResult>"
+        return f"<PublishResponse>{result}</PublishResponse>".encode()
+    taken = [values[0] for name, values in call.items() if re.search(r"\.Id$", name)]
+    members = "".join(f"<member><Id>{id_}</Id><MessageId>{MESSAGE_ID}</MessageId></member>" for id_ in taken)
+    return (
+        '<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishBatchResult>'
+        f"<Failed/><Successful>{members}</Successful></PublishBatchResult></PublishBatchResponse>"
+    ).encode()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # An answer's body would wait for its head to be acknowledged: 40 ms.
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        """Whatever is called, all of it by POST."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        media_type, content = answer(self.path, headers, body)
+        self.send_response(200)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Keep quiet."""
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The answers over HTTP, by URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()

@@ -1,0 +1,496 @@
+"""The pipeline as a discrete-event simulation: bots, gateway, table, producer, and the channels with their consumers.
+
+What moves are cohorts: requests that a bot sent in the same instant and that have met the same since. A queue hands
+them out oldest first and splits them, so that a batch is as large as it would be; at high rates several workers of a
+stage are simulated as one that takes several batches. Nothing else is rounded, and no request appears or vanishes.
+"""
+
+import math
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import simpy
+
+from assistance.routing import Channel, RetryPolicy
+
+Process: TypeAlias = Generator[simpy.Event, object, None]
+PATIENCE_SECONDS: Final = 3_600
+"""For that long a rate limit is not an attempt: assistance/delivery.py."""
+IN_FLIGHT: Final = 120_000
+"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+OTHER: Final = {Channel.SLACK: Channel.EMAIL, Channel.EMAIL: Channel.SLACK}
+
+
+@dataclass(slots=True)
+class Cohort:
+    """So many requests that have the same past."""
+
+    born: float
+    count: int
+    channel: Channel | None = None
+    fallback: bool = False
+    receives: int = 0
+    attempts: int = 0
+
+    def part(self, count: int) -> "Cohort":
+        """So many of them."""
+        return Cohort(self.born, count, self.channel, self.fallback, self.receives, self.attempts)
+
+
+class Queue:
+    """Cohorts, oldest arrival first."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.size = 0
+        self._env = env
+        self._cohorts: deque[Cohort] = deque()
+        self._waiting: list[tuple[int, simpy.Event]] = []
+
+    def put(self, cohort: Cohort) -> None:
+        """Add a cohort, and wake the first who waits for no more than there are now."""
+        if not cohort.count:
+            return
+        self._cohorts.append(cohort)
+        self.size += cohort.count
+        self._wake()
+
+    def take(self, most: int) -> list[Cohort]:
+        """At most so many requests."""
+        taken: list[Cohort] = []
+        while most and self._cohorts:
+            cohort = self._cohorts[0]
+            if cohort.count > most:
+                taken.append(cohort.part(most))
+                cohort.count -= most
+                self.size -= most
+                break
+            taken.append(self._cohorts.popleft())
+            most -= cohort.count
+            self.size -= cohort.count
+        self._wake()
+        return taken
+
+    def _wake(self) -> None:
+        for index, (wanted, event) in enumerate(self._waiting):
+            if self.size >= wanted:
+                del self._waiting[index]
+                event.succeed()
+                return
+
+    def forget(self, event: simpy.Event) -> None:
+        """Nobody waits for this event any longer."""
+        self._waiting = [one for one in self._waiting if one[1] is not event]
+
+    def reaches(self, size: int) -> simpy.Event:
+        """An event that comes once there are so many."""
+        event = self._env.event()
+        if self.size >= size:
+            event.succeed()
+        else:
+            self._waiting.append((size, event))
+        return event
+
+
+class Bucket:
+    """A token bucket: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst, self._tokens, self._at = rate, burst, burst, 0.0
+
+    def take(self, wanted: int, now: float) -> int:
+        """How many of those wanted are let through."""
+        self._tokens = min(self._burst, self._tokens + self._rate * (now - self._at))
+        self._at = now
+        granted = min(wanted, int(self._tokens + 1e-9))
+        self._tokens -= granted
+        return granted
+
+
+class Delays:
+    """How long requests took, in buckets of 5 per cent each."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def add(self, seconds: float, count: int) -> None:
+        """So many took so long."""
+        self._counts[math.ceil(math.log(max(seconds, 1e-3), 1.05))] += count
+
+    def quantile(self, share: float) -> float:
+        """The time that this share of them did not exceed."""
+        left = share * self._counts.total()
+        for bucket in sorted(self._counts):
+            left -= self._counts[bucket]
+            if left <= 0:
+                return 1.05**bucket
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A channel: its event source, its consumer, its provider. Times are in seconds."""
+
+    workers: int
+    """Batches in process at once: the event source's maximum concurrency."""
+    batch: int
+    rate: float
+    """Messages a second that the provider takes."""
+    latency: float
+    """Until it answers."""
+    window: float = 0
+    pollers: int = 5
+    """Who gather batches; five, to begin with: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
+    burst: float = 1
+    together: int = 1
+    """Requests in one message."""
+    overhead: float = 0.05
+    per_record: float = 0.02
+    retry_after: float = 1
+    """What the provider asks for when it turns a message away."""
+    patience: float = 0
+    """For how long a consumer waits that out by itself, in all, before it gives the requests back to the queue."""
+    outage: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What is simulated: our choices, the account's quotas, and how long things take."""
+
+    slack: Sender
+    email: Sender
+    accept_rate: float
+    """Calls a second that gateway, table and indexes let through together."""
+    accept_burst: float
+    accept_latency: float
+    publishers: int
+    """Batches of stream records in process at once: shards times parallelization factor."""
+    publish_batch: int
+    publish_overhead: float
+    publish_per_record: float
+    stream_delay: float = 0.2
+    queue_delay: float = 0.1
+    sales: float = 0.5
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    accept_workers: int | None = None
+    """Calls at once, each for `accept_latency`; without it, accepting takes that long and has no queue."""
+    tick: float = 1
+    cores: int | None = None
+    """On one machine: how many share all work but waiting for providers. On AWS nothing is shared."""
+    accept_work: float = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What has happened."""
+
+    arrived: int = 0
+    accepted: int = 0
+    failed: int = 0
+    delivered: Counter[Channel] = field(default_factory=Counter)
+    by_fallback: int = 0
+    accepting: Delays = field(default_factory=Delays)
+    delays: dict[Channel, Delays] = field(default_factory=lambda: {channel: Delays() for channel in OTHER})
+    counts: Counter[str] = field(default_factory=Counter)
+    """What is paid for."""
+    backlog: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    last_delivery: float = 0
+
+
+class _Channel:
+    """One channel, running."""
+
+    def __init__(self, env: simpy.Environment, name: Channel, sender: Sender) -> None:
+        self.name, self.sender = name, sender
+        self.queue = Queue(env)
+        self.hidden = self.held = self.gathering = 0
+        self.slots = simpy.Resource(env, max(1, sender.workers // _group(sender.workers)))
+        self.bucket = Bucket(sender.rate, max(sender.burst, 1))
+
+    @property
+    def waiting(self) -> int:
+        """How many are somewhere in it."""
+        return self.queue.size + self.hidden + self.held
+
+    def down(self, now: float) -> bool:
+        """Whether its provider is."""
+        return self.sender.outage is not None and self.sender.outage[0] <= now < self.sender.outage[1]
+
+
+def _group(workers: int) -> int:
+    """How many workers are simulated as one: at most eight are simulated."""
+    return max(1, workers // 8)
+
+
+class Pipeline:
+    """All of it. `load` says how many calls a second bots make at a time."""
+
+    def __init__(self, design: Design, load: Callable[[float], float], *, seed: int = 1, sample: float = 60) -> None:
+        self.design, self.load, self.sample = design, load, sample
+        self.env = simpy.Environment()
+        self.random = random.Random(seed)  # noqa: S311 # the same each time, and no secret
+        self.report = Report()
+        self.bots, self.outbox = Queue(self.env), Queue(self.env)
+        self.moving = 0
+        """Between two queues."""
+        self.channels = {
+            Channel.SLACK: _Channel(self.env, Channel.SLACK, design.slack),
+            Channel.EMAIL: _Channel(self.env, Channel.EMAIL, design.email),
+        }
+        self._gate = Bucket(design.accept_rate, max(design.accept_burst, design.accept_rate * design.tick))
+        self._carry: dict[str, float] = {}
+        self._cores = simpy.Resource(self.env, design.cores) if design.cores else None
+
+    @property
+    def waiting(self) -> int:
+        """How many have been accepted and have not ended."""
+        return self.outbox.size + self.moving + sum(channel.waiting for channel in self.channels.values())
+
+    def run(self, seconds: float) -> Report:
+        """Simulate so long. Bots send nothing after `load` has become 0."""
+        self.env.process(self._arrivals())
+        if self.design.accept_workers:
+            for _ in range(self.design.accept_workers):
+                self.env.process(self._accept_one_by_one())
+        group = _group(self.design.publishers)
+        for _ in range(max(1, self.design.publishers // group)):
+            self.env.process(self._publish(group))
+        for channel in self.channels.values():
+            sender = channel.sender
+            for _ in range(min(max(sender.pollers, sender.workers), 8)):
+                self.env.process(self._consume(channel, _group(sender.workers)))
+        self.env.process(self._watch())
+        self.env.run(until=seconds)
+        return self.report
+
+    def _whole(self, name: str, count: float) -> int:
+        """A whole number of requests; what is cut off is added to the next."""
+        exact = count + self._carry.get(name, 0)
+        whole = math.floor(exact + 1e-9)
+        self._carry[name] = exact - whole
+        return whole
+
+    def _work(self, seconds: float) -> Process:
+        """Compute, when there is a core for it."""
+        if self._cores is None:
+            yield self.env.timeout(seconds)
+            return
+        with self._cores.request() as core:
+            yield core
+            yield self.env.timeout(seconds)
+
+    def _after(self, delay: float, then: Callable[[], None]) -> None:
+        self.env.timeout(delay).callbacks.append(lambda _: then())
+
+    def _arrivals(self) -> Process:
+        tick = self.design.tick
+        while True:
+            count = self._whole("arrivals", self.load(self.env.now) * tick)
+            self.report.arrived += count
+            self.bots.put(Cohort(self.env.now, count))
+            if not self.design.accept_workers:
+                self._let_in()
+            yield self.env.timeout(tick)
+
+    def _let_in(self) -> None:
+        """Those that the quotas turn away come again, with their `Idempotency-Key`, as they are told to."""
+        for cohort in self.bots.take(self._gate.take(self.bots.size, self.env.now)):
+            self._accepted(cohort, self.design.accept_latency)
+
+    def _accept_one_by_one(self) -> Process:
+        while True:
+            yield self.bots.reaches(1)
+            for cohort in self.bots.take(1):
+                yield from self._work(self.design.accept_work * self._about())
+                yield self.env.timeout(self.design.accept_latency)
+                self._accepted(cohort, 0)
+
+    def _accepted(self, cohort: Cohort, latency: float) -> None:
+        self.report.accepted += cohort.count
+        self.report.accepting.add(self.env.now + latency - cohort.born, cohort.count)
+        # The request, and its entries in the two indexes.
+        self.report.counts["api"] += cohort.count
+        self.report.counts["api_ms"] += round(1000 * self.design.accept_latency * cohort.count)
+        self.report.counts["writes"] += 3 * cohort.count
+        self._move(cohort, self.outbox, latency + self.design.stream_delay)
+
+    def _move(self, cohort: Cohort, queue: Queue, delay: float) -> None:
+        self.moving += cohort.count
+
+        def arrive() -> None:
+            self.moving -= cohort.count
+            queue.put(cohort)
+
+        self._after(delay, arrive)
+
+    def _publish(self, group: int) -> Process:
+        design = self.design
+        while True:
+            yield self.outbox.reaches(1)
+            cohorts = self.outbox.take(design.publish_batch * group)
+            count = sum(cohort.count for cohort in cohorts)
+            if not count:
+                continue
+            self.moving += count
+            invocations = math.ceil(count / design.publish_batch)
+            took = design.publish_overhead + design.publish_per_record * count / invocations
+            yield from self._work(took * self._about())
+            self.moving -= count
+            counts = self.report.counts
+            counts["publish"] += invocations
+            counts["publish_ms"] += round(1000 * took * invocations)
+            counts["batches"] += math.ceil(count / 10)
+            # Marked as published, and taken out of the outbox index.
+            counts["writes"] += 2 * count
+            for cohort in cohorts:
+                self._route(cohort)
+
+    def _route(self, cohort: Cohort) -> None:
+        sales = cohort.count if cohort.channel is Channel.SLACK else 0
+        if cohort.channel is None:
+            sales = min(cohort.count, self._whole("sales", cohort.count * self.design.sales))
+        for channel, count in ((Channel.SLACK, sales), (Channel.EMAIL, cohort.count - sales)):
+            if count:
+                part = cohort.part(count)
+                part.channel = channel
+                self._move(part, self.channels[channel].queue, self.design.queue_delay)
+
+    def _consume(self, channel: _Channel, group: int) -> Process:
+        sender, queue = channel.sender, channel.queue
+        most = sender.batch * group
+        while True:
+            yield queue.reaches(1)
+            channel.gathering += 1
+            if sender.window:
+                full = queue.reaches(most * channel.gathering)
+                yield full | self.env.timeout(sender.window)
+                queue.forget(full)
+            share = math.ceil(queue.size / channel.gathering)
+            channel.gathering -= 1
+            cohorts = queue.take(min(most, share, max(0, IN_FLIGHT - channel.hidden)))
+            count = sum(cohort.count for cohort in cohorts)
+            if not count:
+                yield self.env.timeout(0.1)
+                continue
+            channel.held += count
+            with channel.slots.request() as slot:
+                yield slot
+                yield from self._attempt(channel, cohorts, math.ceil(count / sender.batch))
+
+    def _attempt(self, channel: _Channel, cohorts: Sequence[Cohort], invocations: int) -> Process:
+        sender, started = channel.sender, self.env.now
+        count = sum(cohort.count for cohort in cohorts)
+        for cohort in cohorts:
+            cohort.receives += 1
+        yield from self._work((sender.overhead + sender.per_record * count / invocations) * self._about())
+        messages = [list(cohorts)] if sender.together == 1 else list(_divide(cohorts, sender.together))
+        taken: list[Cohort] = []
+        deadline, down = self.env.now + sender.patience, channel.down(self.env.now)
+        if down:
+            # Nothing is turned away: there is nobody to do so.
+            taken, messages = list(cohorts), []
+        while True:
+            messages = [left for message in messages if (left := self._offer(channel, message, taken))]
+            if not messages or self.env.now + sender.retry_after > deadline:
+                break
+            yield self.env.timeout(sender.retry_after * self.random.uniform(1, 1.05))
+        yield self.env.timeout(sender.latency * self._about())
+        channel.held -= count
+        took, counts = self.env.now - started, self.report.counts
+        counts[channel.name] += invocations
+        counts[f"{channel.name}_ms"] += round(1000 * took * invocations)
+        # The claim, and the outcome.
+        counts["writes"] += 2 * count
+        counts[f"{channel.name}_attempts"] += count
+        for cohort in taken:
+            if down:
+                self._failed(channel, cohort)
+            else:
+                self._delivered(channel, cohort)
+        for cohort in (cohort for message in messages for cohort in message):
+            if self.env.now - cohort.born > PATIENCE_SECONDS:
+                self._failed(channel, cohort, sender.retry_after)
+            else:
+                ceiling = self.design.retry.ceiling(cohort.receives)
+                self._again(channel, cohort, sender.retry_after + self.random.uniform(0, ceiling))
+
+    def _offer(self, channel: _Channel, message: list[Cohort], taken: list[Cohort]) -> list[Cohort]:
+        """Offer a message to the provider, or each request in one of its own. Returns what its rate does not let in."""
+        if channel.sender.together > 1:
+            granted = channel.bucket.take(1, self.env.now)
+            self.report.counts["posts"] += granted
+            taken += message if granted else []
+            return [] if granted else message
+        granted = channel.bucket.take(sum(cohort.count for cohort in message), self.env.now)
+        refused: list[Cohort] = []
+        for cohort in message:
+            some = min(granted, cohort.count)
+            granted -= some
+            if some:
+                taken.append(cohort.part(some))
+            if cohort.count > some:
+                refused.append(cohort.part(cohort.count - some))
+        return refused
+
+    def _about(self) -> float:
+        """No two take exactly as long."""
+        return self.random.uniform(0.8, 1.2)
+
+    def _delivered(self, channel: _Channel, cohort: Cohort) -> None:
+        self.report.delivered[channel.name] += cohort.count
+        self.report.by_fallback += cohort.count if cohort.fallback else 0
+        self.report.delays[channel.name].add(self.env.now - cohort.born, cohort.count)
+        self.report.last_delivery = self.env.now
+
+    def _failed(self, channel: _Channel, cohort: Cohort, retry_after: float | None = None) -> None:
+        """An attempt that counts. After the last one the request comes by its fallback, or has failed."""
+        cohort.attempts += 1
+        retry = self.design.retry
+        if cohort.attempts < retry.attempts:
+            delay = retry_after
+            if delay is None:
+                delay = max(retry.doubt_delay, self.random.uniform(0, retry.ceiling(cohort.attempts)))
+            self._again(channel, cohort, delay)
+        elif cohort.fallback:
+            self.report.failed += cohort.count
+        else:
+            again = Cohort(cohort.born, cohort.count, OTHER[channel.name], fallback=True)
+            self._move(again, self.outbox, self.design.stream_delay)
+
+    def _again(self, channel: _Channel, cohort: Cohort, delay: float) -> None:
+        channel.hidden += cohort.count
+
+        def seen() -> None:
+            channel.hidden -= cohort.count
+            channel.queue.put(cohort)
+
+        self._after(delay, seen)
+
+    def _watch(self) -> Process:
+        while self.sample:
+            for name, count in (
+                ("bots", self.bots.size),
+                ("outbox", self.outbox.size),
+                *((str(name), channel.waiting) for name, channel in self.channels.items()),
+            ):
+                self.report.backlog.setdefault(name, []).append((self.env.now, count))
+            yield self.env.timeout(self.sample)
+
+
+def _divide(cohorts: Sequence[Cohort], together: int) -> Iterator[list[Cohort]]:
+    """Messages of at most so many requests."""
+    message: list[Cohort] = []
+    room = together
+    for cohort in cohorts:
+        left = cohort.count
+        while left:
+            some = min(left, room)
+            message.append(cohort.part(some))
+            left, room = left - some, room - some
+            if not room:
+                yield message
+                message, room = [], together
+    if message:
+        yield message

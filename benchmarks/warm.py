@@ -1,0 +1,238 @@
+"""What an invocation costs of our own: everything but AWS and Slack, whose answers take no time and no socket.
+
+Against the same in `naive.py`. What botocore does to make a call and to read its answer counts, for who calls less pays
+less of it.
+"""
+
+import cProfile
+import os
+import pstats
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
+from http.client import HTTPMessage
+from io import BytesIO, TextIOBase
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import urlsplit
+from urllib.request import Request
+from urllib.response import addinfourl
+
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+
+from assistance.routing import Topic
+from benchmarks import events, timing
+from benchmarks.answers import SLACK_PATH, SWEPT_TABLE, answer
+from infra.bundle import FUNCTIONS
+
+ROUNDS = 9
+REPEAT = {"accept": 50, "read": 50, "consume 10, by email": 5, "consume 10, by Slack": 5}
+TOP = 8
+ABOUT = f"""\
+An invocation's time on a processor, all threads together, but for the answers of AWS and Slack: no socket is opened.
+What botocore does to make a call counts. Medians of {ROUNDS} turns. Naive: by Powertools' defaults, `naive.py`.
+"""
+URL = "http://127.0.0.1:9"  # Nobody is there.
+
+
+class Context:
+    """The Lambda context, as far as it is used."""
+
+    function_name = "function"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:function"
+    aws_request_id = "invocation"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Enough."""
+        return 60_000
+
+
+class Raw(BytesIO):
+    """What botocore reads an answer from."""
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        """All of it at once."""
+        yield self.read()
+
+
+class Nowhere(TextIOBase):
+    """The log, which costs Lambda's time and not ours."""
+
+    def write(self, text: str, /) -> int:
+        """Take it."""
+        return len(text)
+
+
+_answering: list[float] = []
+"""Seconds that were spent on the answers, which are not ours."""
+
+
+def _answer(url: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
+    began = time.thread_time()
+    answered = answer(urlsplit(url).path, headers, body)
+    _answering.append(time.thread_time() - began)
+    return answered
+
+
+def _aws(_: object, request: Any) -> AWSResponse:  # noqa: ANN401
+    body = request.body or b""
+    content = body.encode() if isinstance(body, str) else bytes(body)
+    headers = {
+        name.lower(): value.decode() if isinstance(value, bytes) else value for name, value in request.headers.items()
+    }
+    media_type, answered = _answer(request.url, headers, content)
+    return AWSResponse(request.url, 200, HTTPHeaders.from_dict({"content-type": media_type}), Raw(answered))
+
+
+def _slack(request: Request, **_: object) -> addinfourl:
+    media_type, answered = _answer(request.full_url, {}, b"")
+    headers = HTTPMessage()
+    headers["Content-Type"] = media_type
+    return addinfourl(BytesIO(answered), headers, request.full_url, 200)
+
+
+@contextmanager
+def no_network() -> Iterator[None]:
+    """Calls of botocore and of Slack's SDK are answered where they would open a socket."""
+    with (
+        patch("botocore.httpsession.URLLib3Session.send", _aws),
+        patch("slack_sdk.web.base_client.urlopen", _slack),
+        patch.dict(os.environ, events.environment(URL, slack_api_url=URL + SLACK_PATH, table=SWEPT_TABLE)),
+    ):
+        yield
+
+
+def invocations() -> dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]]:
+    """By name: ours, and the naive one where there is one. They read their environment as they are imported."""
+    import api.handler  # noqa: PLC0415
+    import email_consumer.handler  # noqa: PLC0415
+    import reconciler.handler  # noqa: PLC0415
+    import slack_consumer.handler  # noqa: PLC0415
+    import stream_producer.handler  # noqa: PLC0415
+    from benchmarks import naive  # noqa: PLC0415
+
+    accept, read, stream = events.accept(), events.read(), events.stream(100)
+    mails, posts = events.queue(Topic.PRICING, 10), events.queue(Topic.SALES, 10)
+    context: Any = Context()
+    outbox = reconciler.handler.outbox()
+    return {
+        "accept": (partial(api.handler.lambda_handler, accept, context), partial(naive.api, accept, context)),
+        "read": (partial(api.handler.lambda_handler, read, context), partial(naive.app.resolve, read, context)),
+        "publish 100 records": (
+            partial(stream_producer.handler.lambda_handler, stream, context),
+            partial(naive.producer, stream, context),
+        ),
+        "consume 10, by email": (
+            partial(email_consumer.handler.lambda_handler, mails, context),
+            partial(naive.consumer, mails, context),
+        ),
+        "consume 10, by Slack": (partial(slack_consumer.handler.lambda_handler, posts, context), None),
+        "sweep 1,000": (
+            partial(outbox.sweep, context.get_remaining_time_in_millis),
+            partial(naive.sweep, {}, context),
+        ),
+    }
+
+
+class Inline(Executor):
+    """Runs things at once, in the thread that asks for them: a profile is of one thread."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **named: Any) -> "Future[Any]":  # noqa: ANN401
+        """Run it."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*args, **named))
+        except Exception as error:  # noqa: BLE001
+            future.set_exception(error)
+        return future
+
+
+def profile(invoke: Callable[[], Any], times: int) -> str:
+    """Where the time of an invocation goes: the share of each package, and the functions that take most by themselves.
+
+    What Python has built in is on the account of who calls it.
+    """
+    profiler, answers = cProfile.Profile(time.process_time), list[tuple[str, bytes]]()
+    given = answer
+
+    def record(*call: Any) -> tuple[str, bytes]:  # noqa: ANN401
+        answers.append(given(*call))
+        return answers[-1]
+
+    with (
+        patch("assistance.publisher.ThreadPoolExecutor", Inline),
+        patch("assistance.delivery.ThreadPoolExecutor", Inline),
+    ):
+        with patch("benchmarks.warm.answer", record):
+            invoke()
+        for _ in range(times):
+            again = iter(answers)
+            with patch("benchmarks.warm.answer", lambda *_, again=again: next(again)):
+                profiler.enable()
+                invoke()
+                profiler.disable()
+    own: Counter[tuple[str, str]] = Counter()
+    stats: Any = pstats.Stats(profiler)
+    for (path, _, name), (_, _, alone, _, callers) in stats.stats.items():
+        if path == "~":
+            for (caller_path, _, caller), (_, _, share, _) in callers.items():
+                own[caller_path, caller] += share
+        else:
+            own[path, name] += alone
+    # The answers are not ours.
+    own = Counter({key: spent for key, spent in own.items() if "/benchmarks/" not in key[0]})
+    whole = sum(own.values())
+    packages: Counter[str] = Counter()
+    for (path, _), spent in own.items():
+        packages[_package(path)] += spent
+    shares = ", ".join(f"{name} {spent / whole:.0%}" for name, spent in packages.most_common(6))
+    functions = [f"`{_module(path)}:{name}` {spent / whole:.1%}" for (path, name), spent in own.most_common(TOP)]
+    return f"{shares}. Most by themselves: {', '.join(functions)}."
+
+
+def _module(path: str) -> str:
+    for root in sorted(map(str, sys.path), key=len, reverse=True):
+        if root and path.startswith(root):
+            return path.removeprefix(root).strip("/").removesuffix(".py").replace("/", ".")
+    return Path(path).stem
+
+
+def _package(path: str) -> str:
+    if str(FUNCTIONS) in path:
+        return "**ours**"
+    return _module(path).split(".")[0] if "site-packages" in path else "Python"
+
+
+def _seconds(invoke: Callable[[], Any], repeat: int) -> float:
+    """Of a processor, all threads together, for one of as many invocations."""
+    _answering.clear()
+    began = time.process_time()
+    for _ in range(repeat):
+        invoke()
+    return (time.process_time() - began - sum(_answering)) / repeat
+
+
+def section() -> str:
+    """What was measured, as Markdown."""
+    rows, profiles = [], []
+    with no_network(), redirect_stdout(Nowhere()):
+        for name, (ours, naive) in invocations().items():
+            repeat = REPEAT.get(name, 1)
+            both = {"ours": partial(_seconds, ours, repeat), "naive": partial(_seconds, naive or ours, repeat)}
+            samples = timing.in_turns(both, ROUNDS)
+            compared = f"{timing.ratio(samples['ours'], samples['naive']):.2f}" if naive else ""
+            theirs = f"{median(samples['naive']) * 1e6:,.0f}" if naive else ""
+            rows.append([name, f"{median(samples['ours']) * 1e6:,.0f}", theirs, compared])
+            profiles.append(f"- **{name}**: {profile(ours, repeat)}")
+    compared = timing.table(["", "ours, µs", "naive, µs", "ratio"], rows)
+    return "\n\n".join((ABOUT, compared, "Where ours goes, by package and by function:", "\n".join(profiles)))

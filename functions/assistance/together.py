@@ -1,0 +1,101 @@
+"""How requests of one batch go out together, where a channel can send several in one message.
+
+Each has its own thread, its own claim and its own end. They meet here in between: once it is known of every record of
+the batch whether it is to be sent, those that are get divided into messages, and each takes what has become of its own.
+
+One that takes long to say whether it is to be sent holds up the others for two seconds, and goes later.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack, contextmanager
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from threading import Event, Lock
+from typing import Final, Protocol, TypeAlias
+
+from assistance.errors import DeliveryError
+from assistance.models import Outgoing
+
+
+class Send(Protocol):
+    """What a channel implements."""
+
+    def __call__(self, outgoing: Outgoing) -> str:
+        """Send, and return the provider's id of the message, or raise a `DeliveryError`."""
+
+
+_PATIENCE_SECONDS: Final = 2.0
+
+Outcomes: TypeAlias = Mapping[Outgoing, str | DeliveryError]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What a channel implements instead, if it can send several requests in one message."""
+
+    divide: Callable[[Sequence[Outgoing]], Iterable[Sequence[Outgoing]]]
+    """Into messages. One that is `alone` has its own."""
+    send: Callable[[Sequence[Outgoing]], Outcomes]
+    """Send one message: what `Send` returns or raises, for each. To raise it is to say it of all of them."""
+
+
+def threads(records: int) -> int:
+    """How many there can be at most: each record, its message, and what divides the records into messages."""
+    return 3 * records
+
+
+class Gathering:
+    """The requests of one batch that go out together."""
+
+    def __init__(
+        self, records: int, together: Together, pool: Executor, *, patience: float = _PATIENCE_SECONDS
+    ) -> None:
+        """They wait for one another, so the pool needs threads for them all: `threads`."""
+        self._together = together
+        self._pool = pool
+        self._patience = patience
+        self._undecided = records
+        self._all_decided = Event()
+        self._outgoing: list[Outgoing] = []
+        self._messages: Future[Mapping[Outgoing, Future[Outcomes]]] | None = None
+        self._lock = Lock()
+
+    @contextmanager
+    def record(self) -> Iterator[Send]:
+        """What one record sends by. The others wait until it does, or ends without: whatever ends it, it decides."""
+        with ExitStack() as undecided:
+            undecided.callback(self._decided)
+            yield partial(self._send, undecided.close)
+
+    def _decided(self) -> None:
+        with self._lock:
+            self._undecided -= 1
+            if not self._undecided:
+                self._all_decided.set()
+
+    def _send(self, decided: Callable[[], None], outgoing: Outgoing) -> str:
+        with self._lock:
+            self._outgoing.append(outgoing)
+            if self._messages is None:
+                self._messages = self._pool.submit(self._divide)
+            messages = self._messages
+        decided()
+        try:
+            outcome = messages.result()[outgoing].result()[outgoing]
+        except DeliveryError as error:
+            outcome = error
+        if isinstance(outcome, DeliveryError):
+            # Each attempt writes into its own.
+            raise copy(outcome)
+        return outcome
+
+    def _divide(self) -> Mapping[Outgoing, Future[Outcomes]]:
+        self._all_decided.wait(self._patience)
+        with self._lock:
+            outgoing, self._outgoing, self._messages = self._outgoing, [], None
+        messages: dict[Outgoing, Future[Outcomes]] = {}
+        for message in self._together.divide(outgoing):
+            messages |= dict.fromkeys(message, self._pool.submit(self._together.send, message))
+        return messages

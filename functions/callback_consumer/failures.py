@@ -1,0 +1,24 @@
+"""What a receiver's answer means for a callback.
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+
+from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
+from assistance.failures import retry_after
+
+
+def classify(status: int, headers: Mapping[str, str], now: datetime) -> DeliveryError | None:
+    """The failure that an answer stands for: None if it is none. A redirect is a failure like others."""
+    code = f"http_{status}"
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return None
+    if status == HTTPStatus.GONE:
+        return PermanentFailure(code)
+    seconds = retry_after(headers.get("retry-after", ""), now)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimited(code, retry_after=seconds)
+    return TransientFailure(code, retry_after=seconds)

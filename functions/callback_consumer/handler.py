@@ -1,0 +1,77 @@
+"""Tells a bot how its request has ended, where it has asked to be told."""
+
+from functools import cache
+
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+
+from assistance import aws
+from assistance.clock import utc_now
+from assistance.consumer import consumer
+from assistance.errors import Deferred, Superseded, TableUnavailable, TransientFailure
+from assistance.models import Outgoing
+from assistance.observability import logger
+from assistance.requests import Requests
+from assistance.routing import CALLBACK
+from callback_consumer.egress import Egress
+from callback_consumer.failures import classify
+from callback_consumer.message import compose, sign, webhook_id
+from callback_consumer.settings import settings
+
+SECRET_MAX_AGE_SECONDS = 300
+
+
+@cache
+def secrets() -> SecretsProvider:
+    """Powertools' cache over Secrets Manager."""
+    return SecretsProvider(boto3_client=aws.secrets())
+
+
+@cache
+def requests() -> Requests:
+    """The deployed table."""
+    return Requests(aws.table(settings().table_name))
+
+
+@cache
+def egress() -> Egress:
+    """The way out."""
+    return Egress(loopback=settings().callback_loopback)
+
+
+def prepare() -> None:
+    """Make all of that before several threads do."""
+    secrets()
+    requests()
+    egress()
+
+
+def headers_for(id_: str, body: str) -> dict[str, str]:
+    """Those that the specification wants. The secret holds one signing key, or several while they change."""
+    try:
+        value = secrets().get(settings().callback_secret, max_age=SECRET_MAX_AGE_SECONDS)
+        return sign(id_, body, str(value).split(), utc_now())
+    except (GetParameterError, ValueError) as error:
+        logger.error("no signing secret, or not one that can be read", secret=settings().callback_secret)
+        raise TransientFailure("callback_secret_unavailable") from error
+
+
+def send(outgoing: Outgoing) -> str:
+    """Tell the bot what is now, if the request has ended by now. Returns the webhook's id.
+
+    One whose delivery ended while others were under way is told of when these end: each end has its own message.
+    """
+    try:
+        record = requests().get(outgoing.request.id)
+    except TableUnavailable as error:
+        raise Deferred("table_unavailable") from error
+    if record is None or record.ended_at is None or record.request.callback_url is None:
+        raise Superseded("not_ended")
+    id_, body = webhook_id(record, record.ended_at), compose(record, record.ended_at)
+    answer = egress().post(record.request.callback_url, body.encode(), headers_for(id_, body))
+    if failure := classify(answer.status, answer.headers, utc_now()):
+        raise failure
+    return id_
+
+
+lambda_handler = consumer(CALLBACK, send, prepare=prepare)

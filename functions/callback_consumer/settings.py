@@ -1,0 +1,19 @@
+"""What the callback consumer is told by its environment."""
+
+from functools import cache
+
+from assistance.environment import Environment
+
+
+class Settings(Environment):
+    """Read once, at first use. `callback_secret` is the secret's ARN; `callback_loopback`: `make run` sets it."""
+
+    table_name: str
+    callback_secret: str
+    callback_loopback: bool = False
+
+
+@cache
+def settings() -> Settings:
+    """The settings, validated."""
+    return Settings.read()

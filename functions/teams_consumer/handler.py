@@ -1,0 +1,116 @@
+"""Delivers requests to a Teams channel, by a workflow that posts what it is called with.
+
+Its answer, 202, says that the workflow has taken the call, not that the card is posted: what it does then is in its run
+history. It can't be asked what it has posted, so what is in doubt is posted again: at least once.
+"""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+
+from assistance import aws
+from assistance.clock import utc_now
+from assistance.consumer import consumer
+from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
+from assistance.models import Outgoing
+from assistance.observability import logger
+from assistance.routing import Channel
+from teams_consumer.failures import classify
+from teams_consumer.message import compose
+from teams_consumer.settings import settings
+
+TIMEOUT_SECONDS: Final = 8
+SECRET_MAX_AGE_SECONDS: Final = 300
+RUN: Final = "x-ms-workflow-run-id"
+
+
+@cache
+def secrets() -> SecretsProvider:
+    """Powertools' cache over Secrets Manager."""
+    return SecretsProvider(boto3_client=aws.secrets())
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """The certificates that are trusted, read once."""
+    return ssl.create_default_context()
+
+
+def prepare() -> None:
+    """Make both before several threads do."""
+    secrets()
+    tls()
+
+
+def workflow(*, fresh: bool = False) -> SplitResult:
+    """The workflow's URL, which holds a signature: cached for five minutes unless a fresh one is wanted."""
+    secret = settings().teams_secret
+    try:
+        value = secrets().get(secret, max_age=SECRET_MAX_AGE_SECONDS, force_fetch=fresh)
+    except GetParameterError as error:
+        logger.error("no Teams workflow: put its URL into the secret", secret=secret)
+        raise TransientFailure("teams_secret_unavailable") from error
+    url = urlsplit(str(value).strip())
+    loopback = settings().teams_loopback and url.hostname == "127.0.0.1"
+    if not url.hostname or url.scheme != ("http" if loopback else "https"):
+        logger.error("the secret holds no https URL of a Teams workflow", secret=secret)
+        raise TransientFailure("teams_secret_unusable")
+    return url
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of an answer. Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    @property
+    def failure(self) -> DeliveryError | None:
+        """What it means, if the workflow has not taken the call."""
+        return classify(self.status, self.headers, utc_now())
+
+
+def post(url: SplitResult, body: bytes) -> Answer:
+    """Call the workflow, once. No redirect is followed. Raises a `DeliveryError` where there was no answer."""
+    host, sent = url.hostname or "", False
+    connection = (
+        HTTPSConnection(host, url.port, timeout=TIMEOUT_SECONDS, context=tls())
+        if url.scheme == "https"
+        else HTTPConnection(host, url.port, timeout=TIMEOUT_SECONDS)
+    )
+    try:
+        connection.connect()
+        sent = True
+        connection.request("POST", f"{url.path}?{url.query}", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()})
+    except TimeoutError as error:
+        raise TransientFailure("timeout", in_doubt=sent) from error
+    except ssl.SSLError as error:
+        raise TransientFailure("tls_error", in_doubt=sent) from error
+    except (OSError, HTTPException) as error:
+        raise TransientFailure("connection_error", in_doubt=sent) from error
+    finally:
+        connection.close()
+
+
+def send(outgoing: Outgoing) -> str:
+    """Call the workflow, again if its URL has been replaced meanwhile. Returns the id of the workflow's run."""
+    url, body = workflow(), compose(outgoing)
+    answer = post(url, body)
+    if isinstance(answer.failure, PermanentFailure) and (replaced := workflow(fresh=True)) != url:
+        answer = post(replaced, body)
+    if failure := answer.failure:
+        raise failure
+    return answer.headers.get(RUN, "accepted")
+
+
+lambda_handler = consumer(Channel.TEAMS, send, prepare=prepare)

@@ -1,0 +1,30 @@
+"""How Lambda gathers what the functions process: chosen from benchmarks/simulation.md, which reads it from here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from assistance.routing import LANES, Channel, Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """At most so many records, gathered for at most so many seconds.
+
+    Of a queue more than ten take a window: https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+    """
+
+    size: int
+    window: int = 0
+
+
+# A multiple of ten, so that calls to SNS are full.
+STREAM: Final = Batches(size=100)
+PARALLELIZATION_FACTOR: Final = 5
+"""Batches of one shard in process at once. A new table's four shards then keep up with 1,000 requests a second."""
+
+QUEUES: Final[Mapping[Lane, Batches]] = {
+    **dict.fromkeys(LANES, Batches(size=10)),
+    # About what one message to Slack holds, so that most batches are one post.
+    Channel.SLACK: Batches(size=25, window=1),
+}

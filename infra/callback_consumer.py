@@ -1,0 +1,54 @@
+"""What only the callback consumer needs: the secret that it signs with."""
+
+import string
+
+from aws_cdk import CfnOutput
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from assistance.routing import CALLBACK
+from infra.channel import ChannelConsumer
+from infra.config import Config
+from infra.review import accept, skip_checkov
+from infra.table import Table
+
+
+class CallbackConsumer(ChannelConsumer):
+    """The consumer, and a secret with one signing key in it.
+
+    A key is 24 to 64 bytes in Base64, and 44 letters and digits are 33 bytes.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
+        # A sibling: the construct does not exist before its environment does.
+        secret = secretsmanager.CfnSecret(
+            scope,
+            f"{construct_id}Secret",
+            description="Keys that callbacks are signed with, separated by spaces",
+            # Said twice, for MiniStack knows only the second.
+            generate_secret_string=secretsmanager.CfnSecret.GenerateSecretStringProperty(
+                password_length=44, exclude_punctuation=True, exclude_characters=string.punctuation
+            ),
+        )
+        accept(secret, "AwsSolutions-SMG4", "Its receivers must be told first: docs/deployment.md says how.")
+        skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")
+        super().__init__(
+            scope,
+            construct_id,
+            channel=CALLBACK,
+            config=config,
+            table=table,
+            topic=topic,
+            environment={
+                "CALLBACK_SECRET": secret.attr_id,
+                "CALLBACK_LOOPBACK": str(config.local),
+                # https://man7.org/linux/man-pages/man5/resolv.conf.5.html
+                "RES_OPTIONS": "timeout:1 attempts:2",
+            },
+        )
+        self.function.add_to_role_policy(
+            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.attr_id])
+        )
+        CfnOutput(self, "SecretArn", value=secret.attr_id).override_logical_id("CallbackSecretArn")

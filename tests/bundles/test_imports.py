@@ -1,0 +1,62 @@
+"""What each function imports before its first event: a budget, for nothing else decides so much how fast it starts."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from assistance.routing import LANES
+from tests.bundles.bundled import FOLDERS
+from tests.bundles.runtime import PYTHON
+
+IMPORTED = """
+import importlib, json, sys
+importlib.import_module(sys.argv[1] + ".handler")
+print(json.dumps(sorted(sys.modules)))
+"""
+# Of what the bundle holds, a few more than there are: who needs more should know what it costs, by `make bench`.
+BUDGET = {
+    **dict.fromkeys((f"{lane}_consumer" for lane in LANES), 380),
+    "api": 310,
+    "stream_producer": 235,
+    "reconciler": 240,
+    "email_consumer": 345,
+    "slack_consumer": 390,
+    "email_feedback": 240,
+}
+NOBODY = frozenset[str]()
+# Powertools' idempotency imports boto3; its event handler and its batch processing asyncio and every event there is.
+CONSUMERS = frozenset(f"{lane}_consumer" for lane in LANES)
+ONLY = {
+    "aiohttp": NOBODY,
+    "asyncio": CONSUMERS | {"api"},
+    "aws_lambda_powertools.event_handler": {"api"},
+    "aws_lambda_powertools.event_handler.openapi.models": NOBODY,
+    "aws_lambda_powertools.utilities.data_classes": CONSUMERS | {"api"},
+    # Powertools' batch processing imports it where it finds pydantic imported.
+    "aws_lambda_powertools.utilities.parser": NOBODY,
+    "aws_xray_sdk": NOBODY,
+    "boto3": CONSUMERS,
+    "pydantic.networks": NOBODY,
+    "pydantic.v1": NOBODY,
+    "pydantic_settings": NOBODY,
+    "s3transfer": CONSUMERS,
+    "slack_sdk": {"slack_consumer"},
+    "slack_sdk.socket_mode": NOBODY,
+    "slack_sdk.web.async_client": NOBODY,
+}
+"""What takes long, and who may import it."""
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_function_imports_no_more_than_its_budget(local: Mapping[str, Path], folder: str) -> None:
+    environment = {"PYTHONPATH": str(local[folder]), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [str(PYTHON), "-S", "-c", IMPORTED, folder]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    imported: list[str] = json.loads(done.stdout)
+    assert {name for name in imported if folder not in ONLY.get(name, {folder})} == set()
+    assert "assistance.startup" in imported, "by the function's own __init__.py, before all else"
+    held = {path.stem for path in local[folder].iterdir()}
+    assert len([name for name in imported if name.split(".")[0] in held]) <= BUDGET[folder]

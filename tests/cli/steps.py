@@ -1,0 +1,80 @@
+"""What an operator does at the command line, and what has happened before."""
+
+import json
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import pytest
+from moto.sqs.models import sqs_backends
+from typer.testing import CliRunner, Result
+
+from assistance.routing import Channel
+from cli.app import app
+from local.slack_server import SlackServer
+from tests.integration.cloud import Cloud
+
+
+class Killed(BaseException):
+    """The operator's process ends here."""
+
+
+@dataclass
+class Operator:
+    """Somebody at the command line, and what has happened before."""
+
+    cloud: Cloud
+    slack: SlackServer
+    session: Any
+    outputs: dict[str, str]
+    gone: Event = field(default_factory=Event)
+
+    def run(self, *arguments: str, terminal: str | None = None) -> Result:
+        return CliRunner().invoke(app, arguments, input=terminal)
+
+    def json(self, *arguments: str) -> Any:  # noqa: ANN401
+        result = self.run(*arguments, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def killed(self, moment: str, *arguments: str) -> None:
+        """Run, and be killed at that moment, such as `before-call.sqs.SendMessageBatch`: nothing is called after it."""
+
+        def kill(**_: object) -> None:
+            self.gone.set()
+            raise Killed
+
+        self.session.events.register(moment, kill)
+        with pytest.raises(Killed):
+            self.run(*arguments)
+        self.session.events.unregister(moment, kill)
+        self.gone.clear()
+        self.later()
+
+    def later(self) -> None:
+        """So much later that every message is visible again."""
+        for queue in sqs_backends["123456789012"]["us-east-1"].queues.values():
+            for message in queue._messages:  # noqa: SLF001
+                message.change_visibility(0)
+
+    def deliver(self, channel: Channel = Channel.SLACK) -> None:
+        """Consume until the queue is empty, one message at a time: moto's conditional writes are not atomic."""
+        while records := self.cloud.receive(channel):
+            for record in records:
+                self.cloud.consume(channel, [record])
+
+    def die(self, channel: Channel, dlq: str) -> None:
+        """Move what is in the channel's queue to a dead-letter queue, as SQS and SNS do."""
+        for record in self.cloud.receive(channel):
+            self.cloud.sqs.send_message(QueueUrl=dlq, MessageBody=record["body"])
+            self.cloud.sqs.delete_message(QueueUrl=self.cloud.queues[channel], ReceiptHandle=record["receiptHandle"])
+
+    def dead(self, topic: str = "sales", description: str = "help") -> str:
+        """A request whose message has died without a word; its id."""
+        request_id = self.cloud.post(topic, description)
+        self.cloud.produce()
+        self.die(Channel.SLACK, self.cloud.dlqs[Channel.SLACK])
+        return request_id
+
+    def posted(self, description: str) -> int:
+        return sum(description in json.dumps(message) for message in self.slack.messages)

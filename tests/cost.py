@@ -1,0 +1,422 @@
+"""What requests cost: `docs/cost.md`, from what they are seen to spend, list prices, and assumed durations.
+
+`make cost` writes it.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import tests.conftest  # noqa: F401 - credentials that lead nowhere
+from assistance.routing import ROUTES, Topic, named
+from infra.batches import QUEUES
+from tests import at_rest, happy_path, naive
+from tests.happy_path import BATCHES, DESCRIPTION, LONGEST
+from tests.infra.template import synthesized
+from tests.meter import Spent
+from tests.recorded_calls import record
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs/cost.md"
+Used: TypeAlias = Mapping[str, float]
+"""How many of what is priced one request uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """In dollars, at the list price of us-east-1, beyond every free tier and below every volume discount."""
+
+    service: str
+    what: str
+    dollars: float
+    source: str
+
+
+@cache
+def prices() -> Mapping[str, Price]:
+    """By name. What the table of the costs at rest prices too is taken from there."""
+    known = {row.what: row.price for row in at_rest.rows("production")}
+    lambda_, logs = "https://aws.amazon.com/lambda/pricing/", "https://aws.amazon.com/cloudwatch/pricing/"
+    api, table = "https://aws.amazon.com/api-gateway/pricing/", "https://aws.amazon.com/dynamodb/pricing/on-demand/"
+    return {
+        "rest": Price("API Gateway", "a call of a REST API", 3.50e-6, api),
+        "http": Price("API Gateway", "a call of an HTTP API", 1.00e-6, api),
+        "invocation": Price("Lambda, requests", "an invocation", known["The same, as calls of Lambda"], lambda_),
+        "gb_s": Price("Lambda, GB-s", "a GB-second on arm64", known["Their GB-seconds, on Arm"], lambda_),
+        "restore": Price("Lambda, SnapStart", "a GB restored from a snapshot", 0.0001397998, lambda_),
+        "snapshot": Price("Lambda, SnapStart", "a GB-second of a snapshot", known["GB-seconds of snapshots"], lambda_),
+        "write": Price("DynamoDB", "a write request unit", known["Their write units"], table),
+        "read": Price("DynamoDB", "a read request unit", known["Their read units"], table),
+        "stream": Price("DynamoDB Streams", "a read by Lambda", 0, table),
+        "publish": Price("SNS", "64 KB published; to SQS and Lambda it delivers at no charge", 0.50e-6,
+                         "https://aws.amazon.com/sns/pricing/"),
+        "queue": Price("SQS", "a request, SNS's included; a batch is one",
+                       known["Requests to SQS"], "https://aws.amazon.com/sqs/pricing/"),
+        "log_gb": Price("CloudWatch Logs", "a GB taken in", known["Their logs, in GB"], logs),
+        "metric": Price("CloudWatch metrics", "a metric of our own, a month: none by request", 0, logs),
+        "trace": Price("X-Ray", "a trace recorded", 5.00e-6, "https://aws.amazon.com/xray/pricing/"),
+        "mail": Price("SES", "a mail to one recipient", 100e-6, "https://aws.amazon.com/ses/pricing/"),
+        "key": Price("KMS", "a request", 3e-6, "https://aws.amazon.com/kms/pricing/"),
+        "secret": Price("Secrets Manager", "a read", 5e-6, "https://aws.amazon.com/secrets-manager/pricing/"),
+        "firewall": Price("WAF", "a call that is looked at", 0.60e-6, "https://aws.amazon.com/waf/pricing/"),
+    }  # fmt: skip
+
+
+NAIVE_BATCHES: Final = BATCHES[:2]
+"""One after another, a hundred take what ten times ten take."""
+# What nothing here can measure, and so is assumed.
+CALL_MS: Final[Mapping[str, float]] = {
+    "dynamodb": 5, "sns": 15, "secretsmanager": 10, "sesv2": 80, "slack": 300,
+}  # fmt: skip
+INVOCATION_CPU_MS: Final = 1.0
+RECORD_CPU_MS: Final = 0.5
+WHOLE_CPU_MB: Final = 1_769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+COLD: Final = 0.01
+COLD_MS: Final = 800
+RESTORE_MS: Final = 200
+PLATFORM_LOG_BYTES: Final = 350
+ACCESS_LOG_BYTES: Final = 450
+# Of the producer: assistance/publisher.py. A consumer attempts all of a batch at once: assistance/delivery.py.
+SIDE_BY_SIDE: Final = {"stream_producer": 10}
+# https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
+SAMPLED_A_SECOND, SAMPLED_SHARE = 1, 0.05
+# A data key is asked for and decrypted, and kept for five minutes:
+# https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#sse-cost
+KEY_SECONDS, KEY_REQUESTS = 300, 2
+TOKEN_SECONDS: Final = 300
+ENVIRONMENTS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a deployer may choose, and how busy it is. `gathered`: by a batch window, whatever the rate."""
+
+    together: int
+    rate: float
+    memory: int = 512
+    api: str = "rest"
+    tracing: bool = True
+    snap_start: bool = False
+    access_logs: bool = False
+    firewall: bool = False
+    gathered: int = 0
+
+    @property
+    def batch(self) -> int:
+        """How many requests the producer is handed at once."""
+        return self.gathered or self.together
+
+
+Usage: TypeAlias = Callable[[Topic, Options], Used]
+
+
+def _seconds(spent: Spent, records: int, options: Options, apart: int) -> float:
+    """How long an invocation lasts: it computes, and waits for its calls, of which some go side by side."""
+    waits = Counter[str]()
+    for call, count in spent.calls.items():
+        waits[call] += max(1, -(-count // spent.invocations // apart))
+    waiting = sum(rounds * CALL_MS[call.partition(".")[0]] for call, rounds in waits.items())
+    computing = (INVOCATION_CPU_MS + RECORD_CPU_MS * records) * max(1, WHOLE_CPU_MB / options.memory)
+    return (waiting + computing) / 1_000
+
+
+def _sum(*parts: Mapping[str, float]) -> dict[str, float]:
+    total = defaultdict[str, float](float)
+    for part in parts:
+        for name, amount in part.items():
+            total[name] += amount
+    return total
+
+
+def _traced(function: str) -> bool:
+    _, properties = synthesized("production").function(function)
+    return properties.get("TracingConfig") == {"Mode": "Active"}
+
+
+def _lambda(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = False) -> dict[str, float]:
+    used = defaultdict[str, float](float)
+    for function, it in spent.items():
+        if not it.invocations:
+            continue
+        records = -(-options.batch // it.invocations)
+        apart = 1 if one_by_one else min(records, SIDE_BY_SIDE.get(function, records))
+        seconds = _seconds(it, records, options, apart)
+        started = COLD * (RESTORE_MS if options.snap_start else COLD_MS) / 1_000
+        used["invocation"] += it.invocations
+        used["gb_s"] += it.invocations * (seconds + started) * options.memory / 1_024
+        used["restore"] += it.invocations * COLD * options.memory / 1_024 if options.snap_start else 0
+        used["log_gb"] += (it.logged + it.invocations * PLATFORM_LOG_BYTES) / 1e9
+        rate = options.rate * it.invocations / options.batch
+        sampled = min(1, SAMPLED_A_SECOND / rate + SAMPLED_SHARE)
+        used["trace"] += it.invocations * sampled if options.tracing and _traced(function) else 0
+    return used
+
+
+def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = False) -> dict[str, float]:
+    """What is used by as many requests as are together."""
+    everything = sum(spent.values(), Spent())
+    consumers = [it.invocations for function, it in spent.items() if function.endswith("_consumer")]
+    used = {
+        options.api: options.batch,
+        "write": everything.writes,
+        "read": everything.reads,
+        "publish": everything.published,
+        # SNS puts each message, Lambda takes and deletes ten at a time.
+        "queue": options.batch + 2 * sum(batches * -(-options.batch // batches // 10) for batches in consumers),
+        "mail": everything.calls["sesv2.SendEmail"],
+        "secret": everything.calls["secretsmanager.GetSecretValue"],
+        "firewall": options.batch if options.firewall else 0,
+        "log_gb": options.batch * ACCESS_LOG_BYTES / 1e9 if options.access_logs else 0,
+    }
+    return _sum(used, _lambda(spent, options, one_by_one=one_by_one))
+
+
+def ours(topic: Topic, options: Options) -> Used:
+    """What one request of ours uses."""
+    spent = happy_path.spent(topic, options.batch)
+    seconds = options.batch / options.rate
+    topics = 1 + (topic is Topic.PRICING)
+    besides = {
+        # SES publishes what became of each mail.
+        "publish": spent["email_feedback"].invocations,
+        "key": topics * KEY_REQUESTS * seconds / KEY_SECONDS,
+        "secret": (topic is Topic.SALES) * ENVIRONMENTS * seconds / TOKEN_SECONDS,
+    }
+    used = _sum(besides, _of(spent, options))
+    return {name: count / options.batch for name, count in used.items()}
+
+
+def commonly(topic: Topic, options: Options) -> Used:
+    """What one request of the naive design uses."""
+    used = _of(naive.spent(topic, options.batch), options, one_by_one=True)
+    return {name: count / options.batch for name, count in used.items()}
+
+
+def floor(topic: Topic, options: Options) -> Used:
+    """What one request can't do without on these services."""
+    waiting = {
+        "accept": CALL_MS["dynamodb"],
+        "publish": CALL_MS["sns"] / 100,
+        "deliver": (2 * CALL_MS["dynamodb"] + CALL_MS["slack" if topic is Topic.SALES else "sesv2"]) / 100,
+    }
+    return {
+        "http": 1,
+        "invocation": 1 + 1 / 100 + 1 / 100,
+        "gb_s": sum(waiting.values()) / 1_000 * 128 / 1_024,
+        "write": 3,
+        "publish": 1 / 10,
+        "queue": 1 + 2 / 10,
+        "mail": float(topic is Topic.PRICING),
+    }
+
+
+def dollars(used: Used) -> Mapping[str, float]:
+    """By service, for a million requests."""
+    return _sum(*({prices()[name].service: 1e6 * count * prices()[name].dollars} for name, count in used.items()))
+
+
+def mixed(usage: Usage, options: Options) -> Mapping[str, float]:
+    """The same, half of them on each topic."""
+    total = _sum(*(dollars(usage(topic, options)) for topic in Topic))
+    return {service: amount / len(Topic) for service, amount in total.items()}
+
+
+def _at(together: int) -> Options:
+    return Options(together, rate=together)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return _row(*head) + _row("---", *("--:" for _ in head[1:])) + "".join(_row(*row) for row in rows)
+
+
+def _money(amount: float, sign: str = "") -> str:
+    return f"{amount:{sign}.2f}" if abs(amount) >= 0.005 else "0"
+
+
+def _number(count: float) -> str:
+    return f"{count:g}"
+
+
+def _counts() -> str:
+    rows = []
+    for topic in Topic:
+        found = {together: happy_path.spent(topic, together) for together in BATCHES}
+        for function in found[1]:
+            calls = [_calls(found[together][function]) for together in BATCHES]
+            units = [
+                f"{_number(it[function].writes / together)} / {_number(it[function].reads / together)}"
+                for together, it in found.items()
+            ]
+            rows.append([f"{topic}: `{function}`", *calls, *units])
+    head = ["", *(f"calls for {it}" for it in BATCHES), *(f"write / read units each, of {it}" for it in BATCHES)]
+    return _table(head, rows).replace("--:", "---", len(BATCHES))
+
+
+def _calls(spent: Spent) -> str:
+    return ", ".join(f"{count} {call.partition('.')[2]}" for call, count in sorted(spent.calls.items()))
+
+
+def _bill() -> str:
+    designs = [*((ours, it) for it in BATCHES), *((commonly, it) for it in NAIVE_BATCHES), (floor, 1)]
+    columns = [mixed(usage, _at(it)) for usage, it in designs]
+    services = dict.fromkeys(price.service for price in prices().values())
+    rows = [
+        [service, *(_money(it.get(service, 0)) for it in columns)]
+        for service in services
+        if service in {"DynamoDB Streams", "CloudWatch metrics"} or any(it.get(service) for it in columns)
+    ]
+    totals = [sum(it.values()) for it in columns]
+    mails = [it["SES"] for it in columns]
+    rows.append(["**in all**", *(f"**{_money(it)}**" for it in totals)])
+    rows.append(
+        ["**without the mails**", *(f"**{_money(all_ - mail)}**" for all_, mail in zip(totals, mails, strict=True))]
+    )
+    for topic in Topic:
+        each = [sum(dollars(usage(topic, _at(it))).values()) for usage, it in designs]
+        rows.append([f"only {topic}", *map(_money, each)])
+    head = ["$ per million", *(f"ours, {it}" for it in BATCHES), *(f"naive, {it}" for it in NAIVE_BATCHES), "floor"]
+    return _table(head, rows)
+
+
+def _options() -> str:
+    options: Mapping[str, Callable[[Options], Options]] = {
+        "HTTP API instead of REST (no keys, usage plans or answers of our own; an authorizer comes on top)":
+            partial(replace, api="http"),
+        "`tracing=false`": partial(replace, tracing=False),
+        "256 MB instead of 512": partial(replace, memory=256),
+        "1,024 MB": partial(replace, memory=1_024),
+        "1,769 MB, a whole CPU": partial(replace, memory=1_769),
+        "SnapStart, without keeping the snapshots": partial(replace, snap_start=True),
+        "a batch window that gathers 10": partial(replace, gathered=10),
+        "a batch window that gathers 100": partial(replace, gathered=100),
+        "`access_logs=on`": partial(replace, access_logs=True),
+        "`waf=true`": partial(replace, firewall=True),
+    }  # fmt: skip
+    rows = []
+    for what, choose in options.items():
+        cells = [_difference(_at(it), choose(_at(it))) for it in BATCHES]
+        rows.append([what, *cells])
+    return _table(["$ per million, more or less", *(f"at {it} a second" for it in BATCHES)], rows)
+
+
+def _difference(before: Options, after: Options) -> str:
+    if after.batch < before.batch:
+        return ""
+    return _money(sum(mixed(ours, after).values()) - sum(mixed(ours, before).values()), sign="+")
+
+
+def _longest() -> str:
+    cells = []
+    for topic in Topic:
+        spent = happy_path.spent(topic, 10, LONGEST)
+        cells.append(sum(it.writes for it in spent.values()) / 10)
+    return " and ".join(_number(round(it, 1)) for it in cells)
+
+
+def _idle() -> str:
+    spent = happy_path.idle()
+    return f"{_calls(spent)}: {_number(spent.writes)} write and {_number(spent.reads)} read units"
+
+
+def _poll() -> str:
+    spent, options = happy_path.polled(), _at(1)
+    own = _lambda({"api": spent}, replace(options, tracing=False), one_by_one=True)
+    used = _sum({"rest": 1, "read": spent.reads}, own)
+    return f"{_calls(spent)}, {_number(spent.reads)} read unit, ${_money(sum(dollars(used).values()))} a million"
+
+
+def _optional() -> float:
+    rows = at_rest.rows("production")
+    return sum((row.full for row in rows if row.part == "Alarms, pages, a dashboard"), 0.0)
+
+
+def render() -> str:
+    """The whole page."""
+    priced = [
+        [price.service, price.what, f"{price.dollars * 1e6:,.10g}", f"<{price.source}>"] for price in prices().values()
+    ]
+    waits = ", ".join(f"{name} {_number(ms)} ms" for name, ms in CALL_MS.items())
+    sizes = " and ".join(f"{QUEUES[channel].size} for {channel}" for channel in named(ROUTES.values()))
+    snapshots = 0.5 * at_rest.MINUTES * 60 * prices()["snapshot"].dollars
+    return f"""\
+# What requests cost
+
+<!-- Written from what requests are seen to spend: make cost -->
+
+Calls and units are counted on the real handlers, and held by `tests/integration/test_calls.py`; the units follow from
+the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond every free tier. What a stage costs
+without traffic, empty receives and metrics included, stands in the [README](../README.md#what-it-costs-at-rest).
+
+## What a request takes
+
+A request of {len(DESCRIPTION)} characters, delivered at the first attempt, when 1, 10 or 100 are accepted within a
+second and handed on together; the queues hand over {sizes}. What Slack is handed together goes in
+few posts. The reconciler's part is what a sweep spends beyond an
+idle one. The first write takes a unit for the item and one for each index, the mark one for the item and one for
+leaving the outbox.
+
+{_counts()}
+With the longest description, of 4,000 letters of three bytes, a request takes {_longest()} write units, for the item is
+written twice. A sweep that finds nothing takes {_idle()}: a query for each
+shard of either index, the balance, and the lease. A `GET` takes {_poll()}, untraced.
+
+## What a million cost
+
+Half on each topic, unless said otherwise, at 1, 10 and 100 requests a second, each second's handed on together.
+
+{_bill()}
+**Naive** is the challenge's design as it is commonly built, and is run too: `tests/naive.py`. Powertools' idempotency
+with a table of its own, around accepting and delivering; an index on the status that holds whole items; a publish and
+an update for each record, one after another; the token read for each send. No key, ledger, feedback or metrics.
+With a hundred at once it takes what it takes with ten, but for fewer traces.
+**Floor** is what no design on these services goes below: an HTTP API, one unit to accept and two to deliver at most
+once, no index, full batches, the smallest memory, no time but what it waits, no log and no trace.
+
+From ours to the floor it is the REST API for its keys, three units for the outbox and one for the ledger, what SES says
+of its mails, logs and traces. With few requests X-Ray costs more than all else but the mails.
+
+## What the options change
+
+{_options()}
+A snapshot that SnapStart keeps costs ${_money(snapshots)} a month for each function of 512 MB. `alarms=false` takes
+${_money(_optional())} off a month. A batch window gathers only what comes within it, and each request waits for it.
+
+## What is assumed
+
+No AWS account was at hand. Durations are assumed, the same for both designs.
+
+- A call takes: {waits}.
+- An invocation computes for {INVOCATION_CPU_MS:g} ms and {RECORD_CPU_MS:g} ms a record on a whole CPU, which
+  {WHOLE_CPU_MB:,} MB bring; with less it takes as much longer. Waiting takes as long with any memory.
+- {COLD:.0%} of the invocations are cold, at {COLD_MS} ms, or {RESTORE_MS} ms with SnapStart, all of it billed.
+- X-Ray samples one invocation a second of each function that is traced, and {SAMPLED_SHARE:.0%} of the rest. Each is a
+  trace.
+- Lambda logs {PLATFORM_LOG_BYTES} bytes an invocation beside ours; an access log's line has {ACCESS_LOG_BYTES}.
+- A topic asks for its key {KEY_REQUESTS} times in five minutes. Each of {ENVIRONMENTS} environments reads Slack's token
+  once in five minutes.
+- Not counted: data sent to the internet, failures and retries, the table's data and its backups, calls to a bot's
+  `callback_url`.
+
+## Prices
+
+In dollars per million, as of November 2026.
+
+{_table(["service", "of what", "$ per million", "source"], priced)}"""
+
+
+if __name__ == "__main__":
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with record():
+        PAGE.write_text(render(), "utf-8")

@@ -1,0 +1,147 @@
+"""Beyond Slack's rate several requests go out in one message, each with a claim, an end and a failure of its own."""
+
+import random
+from collections.abc import Iterator
+from functools import partial
+from itertools import count, islice
+
+import pytest
+
+from assistance.delivery import Consumer
+from assistance.models import AssistanceRequest, Message
+from assistance.routing import Channel, Topic
+from slack_consumer.message import MAX_BLOCKS
+from tests.faults.breaker import Kind
+from tests.faults.test_what_sinks_others import break_at, published, recorded, status
+from tests.faults.world import InTurn, World
+from tests.integration.cloud import forget
+
+BATCH = MAX_BLOCKS - 1
+"""As in infra/slack_consumer.py."""
+CAME_IN = 20
+"""In each second: far beyond the one post that Slack takes."""
+BACKLOG = 40
+
+
+@pytest.fixture
+def draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Back-offs are drawn, as they are when deployed."""
+    drawn = random.Random(1).uniform  # noqa: S311
+    monkeypatch.setattr("assistance.consumer.Consumer", partial(Consumer, pool=InTurn, jitter=drawn))
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+def messages(here: World) -> Iterator[str]:
+    for number in count():
+        request = AssistanceRequest(
+            id=f"01900000-0000-7000-8000-{number:012d}",
+            topic=Topic.SALES,
+            description="A quote for forty seats, please, and how long it is valid. " * 2,
+            created_at=here.now.isoformat(),
+        )
+        yield Message(request=request).model_dump_json()
+
+
+def come_in(here: World, new: Iterator[str], number: int) -> None:
+    for body in islice(new, number):
+        here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=body)
+
+
+@pytest.mark.usefixtures("draws")
+def test_a_backlog_drains_while_twenty_come_in_each_second(here: World) -> None:
+    """At Slack's one post a second, and with two batches in process in that time."""
+    here.slack.workspace.limit(1)
+    new = messages(here)
+    come_in(here, new, BACKLOG)
+    for second in count(1):
+        come_in(here, new, CAME_IN)
+        for _ in range(2):
+            here.consume(Channel.SLACK, BATCH)
+            here.advance(0.5)
+        assert len(here.slack.messages) <= second
+        if len(here.bodies(Channel.SLACK)) <= CAME_IN / 2:
+            break
+        assert second < BACKLOG, "it does not drain"
+    assert set(here.posts().values()) == {1}
+    assert here.posts().total() + len(here.bodies(Channel.SLACK)) == BACKLOG + second * CAME_IN
+    assert not here.dead_letters()
+
+
+def test_what_comes_one_by_one_is_posted_one_by_one_and_a_hundred_at_once_in_a_few_posts(here: World) -> None:
+    new = messages(here)
+    for _ in range(5):
+        come_in(here, new, 1)
+        here.consume(Channel.SLACK, BATCH)
+    assert [message["text"] for message in here.slack.messages] == ["New sales request"] * 5
+    here.slack.messages.clear()
+    come_in(here, new, 100)
+    while here.consume(Channel.SLACK, BATCH):
+        pass
+    assert here.posts().total() == 100
+    assert len(here.slack.messages) == 5, "two of each batch of 49, and one of what is left"
+
+
+def test_of_a_message_that_slack_refuses_only_the_request_that_is_to_blame_fails(here: World) -> None:
+    good = [published(here, key=str(number)) for number in range(3)]
+    bad = here.accept_for_sure(Topic.SALES, "poison", "poison")
+    here.produce()
+    here.slack.fail("error", error="invalid_blocks", holding="poison")
+    here.consume(Channel.SLACK)
+    assert not here.slack.messages
+    here.advance(10)
+    here.consume(Channel.SLACK)
+    assert [status(here, request_id) for request_id in [*good, bad]] == ["delivered"] * 3 + ["failed"]
+    assert len(here.dead_letters()) == 1
+    here.settle()
+    assert status(here, bad) == "delivered", "by the fallback"
+
+
+def test_what_slack_refuses_whatever_it_holds_is_not_tried_again(here: World) -> None:
+    for number in range(3):
+        published(here, key=str(number))
+    here.slack.fail("error", error="is_archived")
+    with recorded(here) as calls:
+        here.consume(Channel.SLACK)
+    assert calls.count("http.chat.postMessage") == 1
+    assert len(here.dead_letters()) == 3
+
+
+@pytest.mark.parametrize("kind", [Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER, Kind.CRASH_BEFORE])
+def test_requests_in_doubt_are_looked_up_in_one_go_and_each_is_posted_once(here: World, kind: Kind) -> None:
+    ids = [published(here, key=str(number)) for number in range(4)]
+    break_at(here, "http.chat.postMessage", kind, lambda: here.consume(Channel.SLACK))
+    here.advance(200)
+    # It does not wait for what is in doubt, and is not looked up.
+    ids.append(published(here, key="new"))
+    with recorded(here) as calls:
+        here.consume(Channel.SLACK)
+    assert calls.count("http.conversations.history") == 1
+    assert {status(here, request_id) for request_id in ids} == {"delivered"}
+    assert here.posts() == {(request_id, None): 1 for request_id in ids}
+    assert [len(message["blocks"]) for message in here.slack.messages if "new requests" in message["text"]] == [5]
+
+
+def test_a_rate_limit_puts_each_of_them_off_and_costs_none_an_attempt(here: World) -> None:
+    ids = [published(here, key=str(number)) for number in range(3)]
+    here.slack.fail("rate_limited", retry_after=7, times=1)
+    here.consume(Channel.SLACK)
+    for request_id in ids:
+        [delivery] = here.show(request_id)["deliveries"]
+        assert (delivery["status"], delivery["attempts"]) == ("retrying", 0)
+    here.settle()
+    assert set(here.posts().values()) == {1}
+
+
+def test_a_forced_send_goes_alone(here: World) -> None:
+    request_id = published(here)
+    [body] = here.bodies(Channel.SLACK)
+    here.consume(Channel.SLACK)
+    others = [published(here, key=str(number)) for number in range(2)]
+    forced = Message.model_validate_json(body).model_copy(update={"force": "once more"})
+    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=forced.model_dump_json())
+    here.consume(Channel.SLACK)
+    assert here.posts() == {(one, None): 1 for one in [request_id, *others]} | {(request_id, "once more"): 1}
+    assert sorted(message["text"] for message in here.slack.messages) == ["2 new requests"] + ["New sales request"] * 2

@@ -1,0 +1,10 @@
+"""What is called because something broke is allowed too: these calls are recorded in a process of their own."""
+
+from tests.infra.template import synthesized
+from tests.infra.test_policies import refused
+from tests.recorded_calls import Call
+
+
+def test_every_call_that_a_fault_has_led_to_is_allowed(recorded_calls: set[Call]) -> None:
+    assert recorded_calls
+    assert not (found := refused(synthesized("every channel"), recorded_calls)), "\n".join(found)

@@ -1,0 +1,124 @@
+"""What requests spend on the way from the bot to the human when nothing goes wrong, by function."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from math import ceil
+from unittest.mock import patch
+
+import time_machine
+
+from assistance.requests import Requests
+from assistance.routing import ROUTES, Channel, Topic
+from assistance.together import Gathering
+from infra.batches import QUEUES
+from local.slack_server import SlackServer
+from reconciler.ledger import balance_of
+from tests.integration.cloud import Cloud, cloud, forget
+from tests.integration.steps import feedback
+from tests.meter import Spent, metered
+
+BATCHES = (1, 10, 100)
+"""Requests that are accepted together, that the stream hands over together, and that the ledger takes in together."""
+DESCRIPTION = (
+    "We would like a quote for forty seats, billed yearly, and to know whether that brings the "
+    "onboarding of two teams, or what that would cost by itself."
+)
+MOMENT = datetime(2026, 11, 25, 9, tzinfo=UTC)
+LATER = 100
+"""Seconds: longer than the grace period and the ledger's, and twice that is less than the Slack token is kept for."""
+LONGEST = "€" * 4_000
+
+
+@contextmanager
+def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
+    """The system, warm: a request of each topic has been delivered, and the ledger has taken note."""
+    with (
+        SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
+        cloud(slack.url) as stack,
+        patch.dict(os.environ, stack.environment),
+        time_machine.travel(MOMENT, tick=False) as clock,
+        # However busy the machine is, a batch makes the same posts.
+        patch.dict(Gathering.__init__.__kwdefaults__, patience=600.0),
+    ):
+        forget()
+        for topic in Topic:
+            deliver(stack, topic, [stack.post(topic)])
+        clock.shift(LATER)
+        stack.reconcile()
+        yield stack, slack, clock
+    forget()
+
+
+def deliver(stack: Cloud, topic: Topic, request_ids: list[str]) -> None:
+    """Everything between the 202 and the confirmation."""
+    assert stack.produce() == []
+    for channel in ROUTES[topic].channels:
+        while records := stack.receive(channel, QUEUES[channel].size):
+            assert stack.consume(channel, records) == []
+        if channel is Channel.EMAIL:
+            for request_id in request_ids:
+                feedback(stack, "delivery", request_id)
+
+
+@cache
+def spent(topic: Topic, together: int, description: str = DESCRIPTION) -> Mapping[str, Spent]:
+    """By all of so many requests, by function."""
+    with running() as (stack, slack, clock):
+        before = len(slack.messages)
+        with metered() as found:
+            request_ids = [stack.post(topic, description) for _ in range(together)]
+            deliver(stack, topic, request_ids)
+        clock.shift(LATER)
+        with metered() as sweep:
+            stack.reconcile()
+        assert balance_of(Requests(stack.table)).ended[f"{topic}/delivered"] == together + 1
+        posts = len(slack.messages) - before
+    found = defaultdict(Spent, found)
+    found["reconciler"] = sweep["reconciler"] - idle()
+    found["api"].invocations = together
+    found["stream_producer"].invocations = 1
+    for channel in ROUTES[topic].channels:
+        found[f"{channel}_consumer"].invocations = ceil(together / QUEUES[channel].size)
+    if Channel.EMAIL in ROUTES[topic].channels:
+        found["email_feedback"].invocations = together
+    if posts:
+        found["slack_consumer"].calls["slack.chat.postMessage"] = posts
+    return found
+
+
+@cache
+def idle() -> Spent:
+    """By a sweep that finds nothing: not in the outbox, and nothing new in the ledger."""
+    with running() as (stack, _, clock):
+        clock.shift(LATER)
+        with metered() as found:
+            stack.reconcile()
+    return found["reconciler"]
+
+
+@cache
+def sweep(together: int) -> Spent:
+    """By a sweep that finds so many requests which the stream has not had published."""
+    with running() as (stack, _, clock):
+        for _ in range(together):
+            stack.post(Topic.SALES, DESCRIPTION)
+        clock.shift(LATER)
+        with metered() as found:
+            assert stack.reconcile()["outbox"]["published"] == together
+    return found["reconciler"]
+
+
+@cache
+def polled() -> Spent:
+    """By a call that asks for a delivered request."""
+    with running() as (stack, _, _):
+        request_id = stack.post(Topic.SALES, DESCRIPTION)
+        deliver(stack, Topic.SALES, [request_id])
+        with metered() as found:
+            assert stack.status(request_id) == "delivered"
+    found["api"].invocations = 1
+    return found["api"]

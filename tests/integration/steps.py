@@ -1,0 +1,82 @@
+"""What happens again and again in the tests, and where to look afterwards."""
+
+import json
+from typing import Any
+
+from moto.sesv2.models import sesv2_backends
+
+from assistance.deliveries import delivery_key
+from assistance.routing import Channel
+from local.slack_server import SlackServer
+from tests.fixtures import documented
+from tests.integration.cloud import Cloud
+
+
+def emails() -> list[str]:
+    """The text of every mail that SES took."""
+    sent = sesv2_backends["123456789012"]["us-east-1"].core_backend.sent_messages
+    return [message.body for message in sent]
+
+
+def arrived(slack: SlackServer, description: str) -> int:
+    return sum(description in json.dumps(message) for message in [*slack.messages, *emails()])
+
+
+def published(answer: dict[str, Any]) -> int:
+    return int(answer.get("outbox", {"published": 0})["published"])
+
+
+def fail_on_slack(stack: Cloud, slack: SlackServer, description: str) -> str:
+    """A request whose own channel has given up."""
+    slack.fail("status", status=503)
+    request_id = stack.post("sales", description)
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    slack.fail("none")
+    assert stack.status(request_id) == "failed"
+    return request_id
+
+
+def example(name: str, request_id: str, message_id: str) -> dict[str, Any]:
+    event = documented(f"ses/{name}")
+    event["mail"]["messageId"] = message_id
+    event["mail"]["tags"]["request_id"] = [request_id]
+    return event
+
+
+def sns_event(message: str) -> dict[str, Any]:
+    """As SNS hands a message of the feedback topic to the function."""
+    event = documented("sns")
+    event["Records"][0]["Sns"] |= {"MessageId": "sns-1", "Message": message}
+    return event
+
+
+def bring(stack: Cloud, message: str) -> None:
+    stack.handler("email_feedback")(sns_event(message), stack.context)
+
+
+def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = None) -> None:
+    bring(stack, json.dumps(example(name, request_id, message_id or sent(stack, request_id))))
+
+
+def item(stack: Cloud, request_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = stack.table.get_item(Key=delivery_key(request_id, Channel.EMAIL))["Item"]
+    return found
+
+
+def sent(stack: Cloud, request_id: str) -> str:
+    """SES's id of the mail that was sent for a request."""
+    return str(json.loads(item(stack, request_id)["result"]))
+
+
+def mailed(stack: Cloud) -> str:
+    request_id = stack.post("pricing", "about the price")
+    stack.produce()
+    stack.consume_until_quiet(Channel.EMAIL)
+    assert stack.status(request_id) == "delivered"
+    return request_id
+
+
+def email_delivery(stack: Cloud, request_id: str) -> dict[str, Any]:
+    deliveries: list[dict[str, Any]] = stack.show(request_id)["deliveries"]
+    return next(delivery for delivery in deliveries if delivery["channel"] == "email")

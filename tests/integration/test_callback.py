@@ -1,0 +1,455 @@
+"""A bot is told how its request has ended: when, what, signed, at least once, and nowhere that it may not be."""
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import time_machine
+import trustme
+
+from assistance.clock import utc_now
+from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
+from assistance.failures import MAX_RETRY_AFTER
+from assistance.requests import Requests
+from assistance.routing import CALLBACK, Channel
+from assistance.schema import OUTBOX_SHARD
+from callback_consumer import egress, failures
+from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
+from callback_consumer.message import sign
+from email_consumer import settings as email
+from local.slack_server import SlackServer
+from tests.integration.cloud import SIGNING_SECRET, Cloud
+from tests.integration.steps import feedback
+from tests.receiver import Received, Receiver
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+PUBLIC = ["8.8.8.8", "2606:2800::1"]
+
+
+@pytest.fixture
+def bot() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def travel(stack: Cloud) -> None:
+    """Everything that happens by itself."""
+    for _ in range(4):
+        stack.produce()
+        for lane in stack.queues:
+            stack.consume_until_quiet(lane)
+
+
+def told(bot: Receiver) -> list[str]:
+    return [call.verified(SIGNING_SECRET)["data"]["status"] for call in bot.calls]
+
+
+def callback_items(stack: Cloud) -> list[dict[str, Any]]:
+    return [item for item in stack.table.scan()["Items"] if item["sk"].startswith("CALLBACK#")]
+
+
+def error_codes(stack: Cloud) -> list[str]:
+    return [each["MessageAttributes"]["error_code"]["StringValue"] for each in stack.dead_letters(CALLBACK)]
+
+
+def put_secret(value: str) -> None:
+    boto3.client("secretsmanager").put_secret_value(SecretId="signing", SecretString=value)
+
+
+# When, and what
+
+
+def test_a_bot_is_told_once_that_its_request_was_delivered_and_no_description(stack: Cloud, bot: Receiver) -> None:
+    request_id = stack.post("sales", "words of a customer's", bot.url)
+    travel(stack)
+    [call] = bot.calls
+    shown = stack.show(request_id)
+    ended_at = shown["deliveries"][0]["delivered_at"]
+    assert call.path == "/bot?conversation=42"
+    assert call.headers["content-type"] == "application/json"
+    assert call.id.startswith(f"{request_id}_delivered_")
+    assert call.verified(SIGNING_SECRET) == {
+        "type": "assistance_request.delivered",
+        "timestamp": ended_at,
+        "data": {name: shown[name] for name in ("id", "topic", "status", "created_at", "links")},
+    }
+    assert shown["status"] == "delivered"
+    assert [delivery["channel"] for delivery in shown["deliveries"]] == ["slack"], "a callback is no delivery"
+
+
+def test_without_a_callback_url_nothing_more_is_written_or_published(stack: Cloud) -> None:
+    stack.post("sales")
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    assert stack.produce() == []
+    assert stack.receive(CALLBACK) == []
+    assert {item["sk"] for item in stack.table.scan()["Items"]} == {"REQUEST", "DELIVERY#slack"}
+
+
+def test_a_failure_is_told_only_once_the_fallback_has_failed_too(
+    stack: Cloud, slack: SlackServer, bot: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slack.fail("error", error="is_archived")
+    stack.post("sales", callback_url=bot.url)
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    stack.produce()
+    assert stack.receive(CALLBACK) == [], "it is on its way by email"
+    monkeypatch.setenv("EMAIL_SENDER", "unverified@example.com")
+    email.settings.cache_clear()
+    travel(stack)
+    assert told(bot) == ["failed"]
+
+
+def test_a_failed_request_that_is_redriven_is_told_of_again_under_another_id(
+    stack: Cloud, slack: SlackServer, bot: Receiver
+) -> None:
+    slack.fail("error", error="is_archived")
+    request_id = stack.post("pricing", callback_url=bot.url)
+    travel(stack)
+    feedback(stack, "bounce", request_id)
+    travel(stack)
+    assert told(bot) == ["delivered", "failed"]
+    slack.fail("none")
+    stack.redrive(Channel.SLACK)
+    travel(stack)
+    assert told(bot) == ["delivered", "failed", "delivered"]
+    assert len({call.id for call in bot.calls}) == 3
+    times = [json.loads(call.body)["timestamp"] for call in bot.calls]
+    assert times == sorted(times), "a receiver may order them by it"
+
+
+def test_each_of_two_ends_in_one_millisecond_is_told_of(stack: Cloud, slack: SlackServer, bot: Receiver) -> None:
+    slack.fail("error", error="is_archived")
+    with time_machine.travel(utc_now(), tick=False):
+        request_id = stack.post("pricing", callback_url=bot.url)
+        travel(stack)
+        feedback(stack, "bounce", request_id)
+        travel(stack)
+    assert told(bot) == ["delivered", "failed"]
+
+
+def test_a_callback_that_comes_late_tells_of_what_is_now(stack: Cloud, slack: SlackServer, bot: Receiver) -> None:
+    slack.fail("error", error="is_archived")
+    request_id = stack.post("pricing", callback_url=bot.url)
+    stack.produce()
+    stack.consume(Channel.EMAIL)
+    stack.produce()
+    late = stack.receive(CALLBACK)
+    feedback(stack, "bounce", request_id)
+    assert stack.consume(CALLBACK, late) == []
+    assert not bot.calls, "it is on its way by Slack"
+    assert not callback_items(stack)
+    travel(stack)
+    stack.consume(CALLBACK, late)
+    assert told(bot) == ["failed", "failed"]
+    assert len({call.id for call in bot.calls}) == 1, "the receiver can tell that it has this one"
+
+
+def test_the_reconciler_publishes_an_end_that_the_stream_has_not(stack: Cloud, bot: Receiver) -> None:
+    stack.post("sales", callback_url=bot.url)
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    stack.stream_records()
+    assert stack.reconcile(later=timedelta(minutes=5))["outbox"]["published"] == 1
+    stack.consume(CALLBACK)
+    assert told(bot) == ["delivered"]
+    assert not [item for item in stack.table.scan()["Items"] if OUTBOX_SHARD in item]
+    assert stack.reconcile(later=timedelta(minutes=5))["outbox"]["published"] == 0
+
+
+def test_an_end_published_twice_is_told_once(stack: Cloud, bot: Receiver) -> None:
+    stack.post("sales", callback_url=bot.url)
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    records = stack.stream_records()
+    assert stack.produce(records) == stack.produce(records) == []
+    # One at a time: moto's conditional writes are not atomic.
+    for record in stack.receive(CALLBACK):
+        stack.consume(CALLBACK, [record])
+    assert told(bot) == ["delivered"]
+
+
+# The engine
+
+
+def test_a_callback_is_tried_again_with_the_same_id_and_a_fresh_signature(stack: Cloud, bot: Receiver) -> None:
+    bot.answers = [(500, {}), (302, {"Location": f"http://127.0.0.1:{bot.port}/elsewhere"})]
+    request_id = stack.post("sales", callback_url=bot.url)
+    travel(stack)
+    assert told(bot) == ["delivered"] * 3
+    assert len({call.id for call in bot.calls}) == 1
+    assert {call.path for call in bot.calls} == {"/bot?conversation=42"}, "no redirect is followed"
+    [item] = callback_items(stack)
+    assert (item["status"], item["attempts"]) == ("delivered", 3)
+    assert stack.status(request_id) == "delivered"
+
+
+@pytest.mark.parametrize(("answer", "attempts"), [((410, {}), 1), ((404, {}), 3), (b"", 3), (b"nonsense\r\n\r\n", 3)])
+def test_a_callback_that_is_given_up_leaves_a_letter_and_the_request_as_it_is(
+    stack: Cloud,
+    bot: Receiver,
+    answer: tuple[int, dict[str, str]] | bytes,
+    attempts: int,
+) -> None:
+    bot.answers = [answer] * 3
+    request_id = stack.post("sales", callback_url=bot.url)
+    travel(stack)
+    assert len(bot.calls) == attempts
+    assert error_codes(stack)
+    before = stack.show(request_id)
+    assert before["status"] == "delivered"
+    report = stack.reconcile(later=timedelta(minutes=20))
+    assert (report["ledger"]["lost"], report["ledger"]["dead_lettered"], report["ledger"]["open"]) == ([], [], 0)
+    assert stack.show(request_id) == before
+    bot.answers.clear()
+    stack.redrive(CALLBACK)
+    travel(stack)
+    assert told(bot)[-1] == "delivered"
+    assert not stack.dead_letters(CALLBACK)
+
+
+def test_a_secret_with_two_keys_signs_with_both(stack: Cloud, bot: Receiver) -> None:
+    another = "whsec_b3RoZXIgd29yZHMgdGhhdCBiZWxvbmcgaW4gbm8gbG9n"
+    put_secret(f"{another} {SIGNING_SECRET}")
+    stack.post("sales", callback_url=bot.url)
+    travel(stack)
+    [call] = bot.calls
+    assert call.verified(another) == call.verified(SIGNING_SECRET)
+
+
+@pytest.mark.parametrize("secret", [" ", "no base 64", "c2hvcnQ=", f"{SIGNING_SECRET} whsec_"])
+def test_without_a_key_nothing_is_sent_unsigned(stack: Cloud, bot: Receiver, secret: str) -> None:
+    put_secret(secret)
+    stack.post("sales", callback_url=bot.url)
+    travel(stack)
+    assert not bot.calls
+    assert error_codes(stack) == ["callback_secret_unavailable"]
+
+
+def test_the_signature_is_the_specifications_own_example() -> None:
+    # https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/javascript/src/webhook.test.ts
+    now = datetime.fromtimestamp(1614265330, UTC)
+    headers = sign("msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}', ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], now)
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert headers["webhook-timestamp"] == "1614265330"
+
+
+def test_the_readme_verifies_a_callback(stack: Cloud, bot: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack.post("sales", callback_url=bot.url)
+    travel(stack)
+    [call] = bot.calls
+    (example,) = [block for block in README.split("```python\n")[1:] if "standardwebhooks" in block]
+    monkeypatch.setenv("CALLBACK_SECRET", f"whsec_{SIGNING_SECRET}")
+    names: dict[str, Any] = {}
+    exec(example.split("```")[0], names)  # noqa: S102
+    assert names["ended"](call.body, call.headers)["status"] == "delivered"
+    with pytest.raises(names["WebhookVerificationError"]):
+        names["ended"](call.body.replace(b"delivered", b"failed"), call.headers)
+
+
+# What an answer means
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "retry_after"),
+    [
+        (301, {}, TransientFailure, None),
+        (400, {}, TransientFailure, None),
+        (410, {}, PermanentFailure, None),
+        (429, {}, RateLimited, None),
+        (429, {"retry-after": "30"}, RateLimited, 30),
+        (503, {"retry-after": "99999999"}, TransientFailure, MAX_RETRY_AFTER),
+        (503, {"retry-after": "0"}, TransientFailure, 1),
+        (503, {"retry-after": "soon"}, TransientFailure, None),
+        (503, {"retry-after": "²"}, TransientFailure, None),
+    ],
+)
+def test_an_answer_means_what_the_specification_says(
+    status: int, headers: dict[str, str], kind: type[DeliveryError], retry_after: float | None
+) -> None:
+    failure = failures.classify(status, headers, utc_now())
+    assert type(failure) is kind
+    assert failure.code == f"http_{status}"
+    assert getattr(failure, "retry_after", None) == retry_after
+
+
+def test_a_date_says_when_as_well_as_seconds_do() -> None:
+    now = utc_now().replace(microsecond=0)
+    failure = failures.classify(503, {"retry-after": format_datetime(now + timedelta(minutes=2))}, now)
+    assert isinstance(failure, TransientFailure)
+    assert failure.retry_after == 120
+    assert failures.classify(204, {}, now) is None
+
+
+# The way out
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def server(authority: trustme.CA) -> Iterator[Receiver]:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("bot.example.com").configure_cert(tls)
+    with Receiver(tls) as receiver:
+        yield receiver
+
+
+class Net:
+    """The net's edge: a name stands for these addresses, and what goes to one of them arrives at the receiver."""
+
+    def __init__(self, authority: trustme.CA, server: Receiver, addresses: list[str]) -> None:
+        self.addresses, self.asked, self.called = addresses, list[tuple[str, int]](), list[tuple[str, int]]()
+        self.down: set[str] = set()
+        self._server = server
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
+        self.egress = Egress(resolve=self.resolve, connect=self.connect, tls=trusting)
+
+    def resolve(self, host: str, port: int) -> list[str]:
+        self.asked.append((host, port))
+        return self.addresses
+
+    async def connect(self, address: str, port: int, **secure: Any) -> Any:  # noqa: ANN401
+        self.called.append((address, port))
+        if address in self.down:
+            raise ConnectionRefusedError
+        return await asyncio.open_connection("127.0.0.1", self._server.port, **secure)
+
+    def post(self, url: str = "https://bot.example.com/hook?a=b") -> Answer:
+        return self.egress.post(url, b"{}", {"webhook-id": "1"})
+
+
+def test_the_connection_goes_to_an_address_that_was_looked_at_and_is_held_to_the_name(
+    authority: trustme.CA, server: Receiver
+) -> None:
+    net = Net(authority, server, PUBLIC)
+    net.down = {PUBLIC[0]}
+    assert net.post().status == 204
+    assert net.asked == [("bot.example.com", 443)], "asked once: what DNS says later changes nothing"
+    assert net.called == [(address, 443) for address in PUBLIC]
+    assert server.calls == [
+        Received(
+            "/hook?a=b",
+            {
+                "host": "bot.example.com", "content-type": "application/json", "content-length": "2",
+                "user-agent": "assistance", "connection": "close", "webhook-id": "1",
+            },
+            b"{}",
+        )
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("private", ["127.0.0.1", "169.254.169.254", "10.1.2.3", "::1", "::ffff:8.8.8.8", "fe80::1%lo"])
+def test_one_address_that_is_not_public_is_enough_to_call_none(
+    authority: trustme.CA, server: Receiver, private: str
+) -> None:
+    for addresses in ([private], [*PUBLIC, private], []):
+        net = Net(authority, server, addresses)
+        with pytest.raises(PermanentFailure, match=r"^address_not_public$"):
+            net.post()
+        assert not net.called
+    assert not server.calls
+
+
+def test_a_deployed_consumer_does_not_take_loopback_for_public(bot: Receiver) -> None:
+    with pytest.raises(PermanentFailure, match=r"^address_not_public$"):
+        Egress().post(bot.url, b"{}", {})
+    assert Egress(loopback=True).post(bot.url, b"{}", {}).status == 204
+
+
+@pytest.mark.parametrize("url", ["https://other.example.com/", "https://8.8.8.8/"])
+def test_a_server_that_is_not_the_one_it_was_called_by_gets_nothing(
+    authority: trustme.CA, server: Receiver, url: str
+) -> None:
+    with pytest.raises(TransientFailure, match=r"^tls_error$") as failed:
+        Net(authority, server, PUBLIC).post(url)
+    assert not failed.value.in_doubt
+    assert not server.calls
+
+
+def test_a_server_that_nobody_vouches_for_gets_nothing(server: Receiver) -> None:
+    with pytest.raises(TransientFailure, match=r"^tls_error$"):
+        Net(trustme.CA(), server, PUBLIC).post()
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 2 * MAX_HEAD_BYTES, "unexpected_answer"),
+        (b"220 smtp.example.com ESMTP\r\n", "unexpected_answer"),
+        (b"HTTP/1.1 200 O", "unexpected_answer"),
+        (None, "timeout"),
+    ],
+    ids=["a head without end", "no HTTP", "half an answer", "silence"],
+)
+def test_an_answer_that_is_none_leaves_doubt(
+    authority: trustme.CA, server: Receiver, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, code: str
+) -> None:
+    monkeypatch.setattr(egress, "DEADLINE_SECONDS", 0.3 if answer is None else 10)
+    server.answers = [answer]
+    with pytest.raises(TransientFailure, match=f"^{code}$") as failed:
+        Net(authority, server, PUBLIC).post()
+    assert failed.value.in_doubt
+
+
+def test_of_an_answer_no_more_than_its_head_is_read(authority: trustme.CA, server: Receiver) -> None:
+    head = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\nRetry-After: 1\r\n\r\n"
+    server.answers = [head + b"x" * 100_000]
+    assert Net(authority, server, PUBLIC).post() == Answer(200, {"content-length": "1000000000000", "retry-after": "1"})
+
+
+def test_a_name_that_stands_for_nothing_may_do_so_tomorrow() -> None:
+    def nobody(*_: object) -> list[str]:
+        raise socket.gaierror
+
+    for host, resolve in (("bot.example.com", nobody), (f"{'a' * 64}.example.com", egress.resolve)):
+        with pytest.raises(TransientFailure, match=r"^dns_error$"):
+            Egress(resolve=resolve).post(f"https://{host}/", b"{}", {})
+
+
+# The API
+
+
+def test_a_call_with_another_callback_is_another_call(stack: Cloud, bot: Receiver) -> None:
+    body = {"topic": "sales", "description": "help"}
+    for callback, status in (({"callback_url": bot.url}, 202), ({"callback_url": bot.url}, 202), ({}, 422)):
+        answer = stack.call(
+            "POST", "/assistance-requests", json.dumps(body | callback), Content_Type="application/json",
+            Idempotency_Key="key",
+        )  # fmt: skip
+        assert answer["statusCode"] == status
+    assert answer["json"]["type"].endswith("idempotency-key-reused")
+
+
+def test_a_url_that_may_not_be_called_is_named_in_the_answer(stack: Cloud) -> None:
+    body = {"topic": "sales", "description": "help", "callback_url": "https://169.254.169.254/latest"}
+    answer = stack.call("POST", "/assistance-requests", json.dumps(body), Content_Type="application/json")
+    assert answer["statusCode"] == 422
+    assert answer["json"]["errors"] == [
+        {"pointer": "#/callback_url", "detail": "URL should name a host that is public"}
+    ]
+
+
+def test_a_request_that_is_no_longer_known_is_told_of_to_nobody(stack: Cloud, bot: Receiver) -> None:
+    request_id = stack.post("sales", callback_url=bot.url)
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    stack.produce()
+    stack.table.delete_item(Key={"pk": request_id, "sk": "REQUEST"})
+    assert Requests(stack.table).get(request_id) is None
+    assert stack.consume(CALLBACK) == []
+    assert not bot.calls
+    assert not callback_items(stack)

@@ -1,0 +1,146 @@
+"""What each request costs in calls and in request units: exactly, per topic, one by one and in batches."""
+
+from datetime import timedelta
+from decimal import Decimal
+from math import ceil
+from threading import Barrier, Lock
+from typing import Any, Final
+from unittest.mock import patch
+
+import pytest
+from botocore.client import BaseClient
+
+from assistance.clock import utc_now
+from assistance.deliveries import request_key
+from assistance.requests import Requests
+from assistance.routing import ROUTES, Channel, Topic
+from assistance.schema import INDEX_SHARDS
+from infra.batches import QUEUES
+from tests import cost
+from tests.happy_path import BATCHES, LONGEST, idle, polled, spent, sweep
+from tests.integration.cloud import Cloud
+from tests.meter import Spent, size
+
+# Of the table for the item, and of each index whose entry comes or goes.
+ITEM, OUTBOX, LEDGER = 1, 1, 1
+SEND: Final = {"slack": "slack.chat.postMessage", "email": "sesv2.SendEmail"}
+# What Slack is handed together is one post; SES has no such thing.
+HOLDS: Final = {"slack": QUEUES[Channel.SLACK].size, "email": 1}
+
+each_topic = pytest.mark.parametrize("topic", Topic)
+together = pytest.mark.parametrize("together", BATCHES)
+
+
+def took(spent: Spent) -> tuple[dict[str, int], float, float]:
+    """Calls, write units, read units."""
+    return dict(spent.calls), spent.writes, spent.reads
+
+
+@each_topic
+@together
+def test_accepting_is_one_write_and_no_read(topic: Topic, together: int) -> None:
+    units = ITEM + OUTBOX + LEDGER
+    assert took(spent(topic, together)["api"]) == ({"dynamodb.PutItem": together}, units * together, 0)
+
+
+@each_topic
+@together
+def test_publishing_is_a_call_for_ten_and_a_mark_each(topic: Topic, together: int) -> None:
+    producer = spent(topic, together)["stream_producer"]
+    calls = {"sns.PublishBatch": -(-together // 10), "dynamodb.UpdateItem": together}
+    assert took(producer) == (calls, (ITEM + OUTBOX) * together, 0)
+    assert producer.published == calls["sns.PublishBatch"]
+
+
+@each_topic
+@together
+def test_delivering_is_a_claim_a_send_and_a_result(topic: Topic, together: int) -> None:
+    (channel,) = ROUTES[topic].channels
+    calls = {"dynamodb.UpdateItem": 2 * together, SEND[channel]: -(-together // HOLDS[channel])}
+    assert took(spent(topic, together)[f"{channel}_consumer"]) == (calls, 2 * ITEM * together, 0)
+
+
+@each_topic
+@together
+def test_nothing_else_is_spent_but_on_feedback_and_the_ledger(topic: Topic, together: int) -> None:
+    found = dict(spent(topic, together))
+    for function in ("api", "stream_producer", *(f"{channel}_consumer" for channel in ROUTES[topic].channels)):
+        del found[function]
+    # Everything that is new is looked at by batches of half units, two for each, and noted down once.
+    ledger = took(found.pop("reconciler"))
+    batches = ceil(2 * together / 100)
+    assert ledger == ({"dynamodb.BatchGetItem": batches, "dynamodb.PutItem": 1}, ITEM, 1.0 * together)
+    if topic is Topic.PRICING:
+        confirmed = {"dynamodb.GetItem": together, "dynamodb.UpdateItem": together}
+        assert took(found.pop("email_feedback")) == (confirmed, ITEM * together, together)
+    assert not any(it.calls for it in found.values())
+
+
+@each_topic
+def test_a_long_description_is_paid_for_when_it_is_accepted_and_when_it_is_marked(topic: Topic) -> None:
+    found = spent(topic, 10, LONGEST)
+    kilobytes = 12
+    assert found["api"].writes == 10 * (kilobytes + OUTBOX + LEDGER)
+    assert found["stream_producer"].writes == 10 * (kilobytes + OUTBOX)
+    (channel,) = ROUTES[topic].channels
+    assert found[f"{channel}_consumer"].writes == 10 * 2 * ITEM
+
+
+def test_an_idle_sweep_is_a_cheap_query_for_each_shard_of_either_index() -> None:
+    calls = {"dynamodb.Query": 2 * INDEX_SHARDS, "dynamodb.GetItem": 1, "dynamodb.PutItem": 1, "dynamodb.DeleteItem": 1}
+    # The balance is read consistently; the lease is taken and let go.
+    assert took(idle()) == (calls, 2 * ITEM, 0.5 * 2 * INDEX_SHARDS + 1)
+
+
+def test_a_sweep_publishes_as_the_producer_does() -> None:
+    extra = sweep(25) - idle()
+    assert extra.calls["sns.PublishBatch"] == 3
+    assert extra.calls["dynamodb.UpdateItem"] == 25
+
+
+def test_asking_for_a_request_is_one_query() -> None:
+    assert took(polled()) == ({"dynamodb.Query": 1}, 0, 1)
+
+
+def test_a_sweep_asks_only_for_what_is_unpublished(stack: Cloud) -> None:
+    """However much has been published, the outbox's queries answer nothing of it."""
+    request_ids = [stack.post("sales") for _ in range(3)]
+    stack.produce(stack.stream_records()[1:])
+    requests = Requests(stack.table)
+    assert list(requests.unpublished(before=utc_now() + timedelta(minutes=1))) == [request_key(request_ids[0])]
+
+
+def test_calls_to_sns_and_marks_are_made_side_by_side(stack: Cloud) -> None:
+    """Ten of each at once: none of them returns before all ten have been called."""
+    for _ in range(100):
+        stack.post("sales")
+    records = stack.stream_records()
+    barriers = {"PublishBatch": Barrier(10, timeout=60), "UpdateItem": Barrier(10, timeout=60)}
+    make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
+    one_at_a_time = Lock()
+
+    def together(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+        barriers[operation].wait()
+        with one_at_a_time:
+            return make_api_call(client, operation, arguments)
+
+    with patch.object(BaseClient, "_make_api_call", together):
+        assert stack.produce(records) == []
+
+
+def test_the_size_of_an_item_is_counted_as_documented() -> None:
+    item = {"é": "é", "n": Decimal(-1200), "t": True, "l": ["a", {"k": "v"}], "s": {"ab", "c"}, "0": Decimal(0)}
+    assert size(item) == (2 + 2) + (1 + 3) + (1 + 1) + (1 + 3 + 2 + 1 + (3 + 1 + 2)) + (1 + 3) + (1 + 1)
+
+
+def test_the_page_says_what_is_counted() -> None:
+    assert cost.PAGE.read_text("utf-8") == cost.render(), "run: make cost"
+
+
+def test_ours_is_between_the_naive_design_and_the_floor() -> None:
+    for together in cost.NAIVE_BATCHES:
+        options = cost.Options(together, rate=together)
+        naive, ours, floor = (cost.mixed(usage, options) for usage in (cost.commonly, cost.ours, cost.floor))
+        for service in ("DynamoDB", "Secrets Manager"):
+            assert floor.get(service, 0) <= ours[service] < naive[service]
+        assert sum(floor.values()) < sum(ours.values()) < sum(naive.values())

@@ -1,0 +1,157 @@
+"""Topics and routes are the deployer's, and may change while requests are on their way."""
+
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import pytest
+
+from api import openapi, reference
+from assistance.requests import Requests
+from assistance.routing import Channel, routes
+from local.slack_server import SlackServer
+from reconciler.ledger import SETTLING, balance_of
+from tests.integration.cloud import Cloud, forget
+from tests.integration.steps import arrived
+
+LATER = 2 * SETTLING
+Deploy: TypeAlias = Callable[..., None]
+
+
+@pytest.fixture
+def deploy(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+    """Deploy these routes."""
+
+    def deploy(**chosen: tuple[list[str], str | None]) -> None:
+        given = {topic: {"channels": channels, "fallback": fallback} for topic, (channels, fallback) in chosen.items()}
+        monkeypatch.setenv("ROUTES", json.dumps(given))
+        forget()
+
+    yield deploy
+    # Routes would outlive the test that deploys them.
+    monkeypatch.delenv("ROUTES", raising=False)
+    routes.cache_clear()
+    start_cold()
+
+
+def start_cold() -> None:
+    """Import the document anew: a function reads its routes once."""
+    for module in (openapi, reference):
+        importlib.reload(module)
+
+
+def refused(stack: Cloud, topic: str) -> dict[str, Any]:
+    body = json.dumps({"topic": topic, "description": "help"})
+    answer = stack.call("POST", "/assistance-requests", body, Content_Type="application/json")
+    assert answer["statusCode"] == 422
+    error: dict[str, Any] = answer["json"]["errors"][0]
+    return error
+
+
+def settle(stack: Cloud) -> None:
+    stack.produce()
+    for channel in Channel:
+        stack.consume_until_quiet(channel)
+
+
+def test_a_topic_of_the_deployer_s_travels_like_any_other(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
+    deploy(support=(["slack", "email"], None))
+    request_id = stack.post(" Support ", "to both")
+    settle(stack)
+    assert stack.status(request_id) == "delivered"
+    assert arrived(slack, "to both") == 2
+    stack.reconcile(LATER)
+    balance = balance_of(Requests(stack.table))
+    assert balance.deliveries == {"support/slack/delivered": 1, "support/email/delivered": 1}
+    assert refused(stack, "sales") == {"pointer": "#/topic", "detail": "Input should be 'support'"}
+
+
+def test_the_served_document_lists_the_deployer_s_topics(stack: Cloud, deploy: Deploy) -> None:
+    deploy(support=(["slack"], None))
+    start_cold()
+    document = json.loads(stack.fetch("/openapi.json")["body"])
+    assert document["components"]["schemas"]["Call"]["properties"]["topic"]["enum"] == ["support"]
+    assert "sales" not in json.dumps(document)
+
+
+def test_it_falls_back_as_the_deployer_says(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
+    deploy(support=(["slack"], "email"))
+    slack.fail("status", status=503)
+    request_id = stack.post("support", "by mail then")
+    settle(stack)
+    settle(stack)
+    shown = stack.show(request_id)
+    assert shown["status"] == "delivered"
+    assert shown["fallback"]["channel"] == "email"
+
+
+def test_what_was_accepted_is_delivered_and_accounted_for_when_its_topic_is_gone(
+    stack: Cloud, slack: SlackServer, deploy: Deploy
+) -> None:
+    unpublished, queued = stack.post("sales", "unpublished"), stack.post("sales", "queued")
+    stack.produce(stack.stream_records()[1:])
+    deploy(pricing=(["email"], None))
+    assert refused(stack, "sales")["detail"] == "Input should be 'pricing'"
+    assert stack.status(unpublished) == "accepted"
+    stack.reconcile(2 * LATER)
+    settle(stack)
+    assert [stack.status(request_id) for request_id in (unpublished, queued)] == ["delivered"] * 2
+    stack.reconcile(2 * LATER)
+    balance = balance_of(Requests(stack.table))
+    assert (balance.open, balance.ended) == ({}, {"sales/delivered": 2})
+
+
+def test_what_fails_when_its_topic_is_gone_has_failed(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
+    request_id = stack.post("sales", "nowhere else to go")
+    stack.produce()
+    deploy(pricing=(["email"], None))
+    slack.fail("status", status=503)
+    settle(stack)
+    assert stack.status(request_id) == "failed"
+    stack.reconcile(LATER)
+    assert balance_of(Requests(stack.table)).ended == {"sales/failed": 1}
+    assert len(stack.dead_letters(Channel.SLACK)) == 1
+
+
+def test_a_channel_that_is_being_drained_has_the_fallback_of_today_s_route(
+    stack: Cloud, slack: SlackServer, deploy: Deploy
+) -> None:
+    deploy(sales=(["slack"], None))
+    request_id = stack.post("sales", "once by slack")
+    stack.produce()
+    deploy(sales=([], "email"))
+    slack.fail("status", status=503)
+    settle(stack)
+    settle(stack)
+    assert stack.show(request_id)["fallback"]["channel"] == "email"
+    assert stack.status(request_id) == "delivered"
+
+
+@pytest.mark.parametrize("now", [["slack"], ["slack", "email"]])
+def test_a_request_has_ended_when_its_own_channels_have_it_whatever_the_route_is_now(
+    stack: Cloud, slack: SlackServer, deploy: Deploy, now: list[str]
+) -> None:
+    deploy(sales=(["slack", "email"], None))
+    request_id = stack.post("sales", "to both")
+    stack.produce()
+    deploy(sales=(now, None))
+    stack.consume_until_quiet(Channel.SLACK)
+    stack.reconcile(LATER)
+    assert list(balance_of(Requests(stack.table)).open) == [request_id]
+    stack.consume_until_quiet(Channel.EMAIL)
+    stack.reconcile(LATER)
+    assert balance_of(Requests(stack.table)).ended == {"sales/delivered": 1}
+
+
+def test_what_waits_for_a_channel_that_is_gone_is_neither_lost_nor_forgotten(
+    stack: Cloud, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.post("sales", "waits")
+    stack.produce()
+    queues = json.loads(stack.environment["QUEUES"])
+    del queues["slack"]
+    monkeypatch.setenv("QUEUES", json.dumps(queues))
+    deploy(pricing=(["email"], None))
+    found = stack.reconcile(200 * LATER)["ledger"]
+    assert (found["open"], found["lost"], found["places"]) == (1, [], {"sales/slack/queued": 1})

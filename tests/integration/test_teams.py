@@ -1,0 +1,168 @@
+"""Teams as a channel like any other, against a server that answers as a workflow does."""
+
+import importlib
+import json
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+import trustme
+
+from assistance.routing import Channel, routes
+from local.slack_server import SlackServer
+from tests.integration.cloud import Cloud, forget
+from tests.integration.steps import arrived, emails
+from tests.receiver import Receiver
+
+ACCEPTED = (202, {"x-ms-workflow-run-id": "08584"})
+ROUTES = {"support": {"channels": ["teams", "slack"], "fallback": "email"}}
+
+
+@pytest.fixture
+def workflow() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(autouse=True)
+def deployed(stack: Cloud, workflow: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ROUTES", json.dumps(ROUTES))
+    monkeypatch.setenv("TEAMS_LOOPBACK", "true")
+    put_secret(f"{workflow.url}\n")
+    forget()
+    yield
+    routes.cache_clear()
+
+
+def put_secret(value: str) -> None:
+    boto3.client("secretsmanager").put_secret_value(SecretId="teams", SecretString=value)
+
+
+def settle(stack: Cloud) -> None:
+    for _ in range(2):
+        stack.produce()
+        for channel in Channel:
+            stack.consume_until_quiet(channel)
+
+
+def delivery(stack: Cloud, request_id: str) -> dict[str, Any]:
+    [found] = [it for it in stack.show(request_id)["deliveries"] if it["channel"] == "teams"]
+    return dict(found)
+
+
+def test_a_request_reaches_teams_and_slack(stack: Cloud, slack: SlackServer, workflow: Receiver) -> None:
+    workflow.answers = [ACCEPTED]
+    request_id = stack.post("support", "words of a customer's")
+    settle(stack)
+    assert stack.status(request_id) == "delivered"
+    [call] = workflow.calls
+    assert call.path == "/bot?conversation=42", "the signature is in the query"
+    assert call.headers["content-type"] == "application/json"
+    [attachment] = json.loads(call.body)["attachments"]
+    assert "words of a customer's" in json.dumps(attachment["content"])
+    assert arrived(slack, "words of a customer's") == 1
+    [item] = [it for it in stack.table.scan()["Items"] if it["sk"] == "DELIVERY#teams"]
+    assert json.loads(item["result"]) == "08584"
+
+
+def test_what_teams_refuses_comes_by_the_fallback(stack: Cloud, workflow: Receiver) -> None:
+    workflow.answers = [(404, {})]
+    request_id = stack.post("support", "by mail then")
+    settle(stack)
+    assert stack.status(request_id) == "delivered"
+    assert stack.show(request_id)["fallback"] == {
+        "channel": "email", "failed_channel": "teams", "error": "http_404",
+    }  # fmt: skip
+    [mail] = emails()
+    assert "delivery by teams failed: http_404" in mail
+    [letter] = stack.dead_letters(Channel.TEAMS)
+    assert letter["MessageAttributes"]["error_code"]["StringValue"] == "http_404"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "in_doubt"),
+    [
+        ((503, {}), "http_503", True),
+        ((307, {"location": "https://elsewhere.example"}), "http_307", False),
+        (b"not http\r\n\r\n", "connection_error", True),
+        (b"", "connection_error", True),
+        (None, "timeout", True),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_what_is_in_doubt_is_posted_again(
+    stack: Cloud,
+    workflow: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: tuple[int, dict[str, str]] | bytes | None,
+    error: str,
+    *,
+    in_doubt: bool,
+) -> None:
+    handler = importlib.import_module("teams_consumer.handler")
+    monkeypatch.setattr(handler, "TIMEOUT_SECONDS", 0.3 if answer is None else 8)
+    workflow.answers = [answer, ACCEPTED]
+    request_id = stack.post("support")
+    settle(stack)
+    first, second = delivery(stack, request_id)["timeline"]
+    assert (first["outcome"], first["error"], first.get("in_doubt", False)) == ("retrying", error, in_doubt)
+    assert second["outcome"] == "delivered"
+    assert len(workflow.calls) == 2
+
+
+def test_a_rate_limit_counts_as_no_attempt(stack: Cloud, workflow: Receiver) -> None:
+    workflow.answers = [*[(429, {"Retry-After": "0"})] * 5, ACCEPTED]
+    request_id = stack.post("support")
+    settle(stack)
+    # SQS hides it for as long as Teams asks, a second at least.
+    assert delivery(stack, request_id)["status"] == "retrying"
+    assert delivery(stack, request_id)["attempts"] == 0
+
+
+@pytest.mark.parametrize("value", [None, "hooks", "http://hooks.example.com/workflow", "https:///nobody"])
+def test_without_an_https_url_it_waits_for_somebody_to_put_one_in(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is None:
+        monkeypatch.setenv("TEAMS_SECRET", boto3.client("secretsmanager").create_secret(Name="empty")["ARN"])
+    else:
+        put_secret(value)
+    forget()
+    request_id = stack.post("support")
+    settle(stack)
+    found = delivery(stack, request_id)
+    assert found["last_error"] == ("teams_secret_unavailable" if value is None else "teams_secret_unusable")
+    assert found["attempts"] == 3, "as often as any transient failure"
+
+
+def test_a_url_that_has_been_replaced_is_read_afresh(stack: Cloud, workflow: Receiver) -> None:
+    with Receiver() as new:
+        first = stack.post("support", "warms the cache")
+        settle(stack)
+        put_secret(new.url)
+        workflow.answers = [(401, {})]
+        second = stack.post("support", "by the new one")
+        settle(stack)
+        assert [stack.status(request_id) for request_id in (first, second)] == ["delivered"] * 2
+        assert len(new.calls) == 1
+
+
+def test_a_server_that_is_not_who_it_says_gets_nothing(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    server, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    with Receiver(tls=server) as workflow:
+        put_secret(f"https://localhost:{workflow.port}/workflow?sig=a%2Fb")
+        forget()
+        handler = importlib.import_module("teams_consumer.handler")
+        monkeypatch.setattr(handler, "tls", lambda: trusting)
+        request_id = stack.post("support")
+        stack.produce()
+        stack.consume(Channel.TEAMS)
+        assert delivery(stack, request_id)["last_error"] == "tls_error"
+        assert workflow.calls == []
+        authority.configure_trust(trusting)
+        settle(stack)
+        assert delivery(stack, request_id)["status"] == "delivered"
+        assert [call.path for call in workflow.calls] == ["/workflow?sig=a%2Fb"]

@@ -1,0 +1,262 @@
+"""What AWS charges for while the functions run: every call, DynamoDB's request units, and the bytes that they log.
+
+The units follow from the sizes of the real items before and after each write, for moto's own figures are constants.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.ThroughputConsiderations
+"""
+
+import io
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from decimal import Decimal
+from math import ceil
+from threading import Lock
+from typing import Any, Final, TypeAlias, cast
+from unittest.mock import patch
+
+from botocore.client import BaseClient
+from moto.backends import get_backend
+
+from assistance import dynamodb
+from assistance.observability import logger
+from tests.recorded_calls import running
+
+Item: TypeAlias = Mapping[str, Any]
+
+WRITE_BYTES: Final = 1_024
+READ_BYTES: Final = 4_096
+# A publish, or a batch of them, is charged by this much: https://aws.amazon.com/sns/pricing/
+SNS_BYTES: Final = 65_536
+
+
+@dataclass(slots=True)
+class Spent:
+    """By one function, or together."""
+
+    invocations: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    writes: float = 0
+    reads: float = 0
+    published: int = 0
+    """In chunks of 64 KB."""
+    logged: int = 0
+    """In bytes."""
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(
+            self.invocations + other.invocations,
+            self.calls + other.calls,
+            self.writes + other.writes,
+            self.reads + other.reads,
+            self.published + other.published,
+            self.logged + other.logged,
+        )
+
+    def __sub__(self, other: "Spent") -> "Spent":
+        calls = Counter(self.calls)
+        calls.subtract(other.calls)
+        return Spent(
+            self.invocations - other.invocations,
+            Counter({call: count for call, count in calls.items() if count}),
+            self.writes - other.writes,
+            self.reads - other.reads,
+            self.published - other.published,
+            self.logged - other.logged,
+        )
+
+
+def size(item: Item) -> int:
+    """An item's size in bytes, names included."""
+    return sum(len(name.encode()) + _value_size(value) for name, value in item.items())
+
+
+def _value_size(value: Any) -> int:  # noqa: ANN401
+    match value:
+        case None | bool():
+            return 1
+        case str():
+            return len(value.encode())
+        case int() | Decimal():
+            digits = str(abs(value)).replace(".", "").strip("0")
+            return ceil(len(digits) / 2) + 1 + (value < 0)
+        case set() | frozenset():
+            return sum(map(_value_size, value))
+        case Mapping():
+            return 3 + size(value) + len(value)
+        case Sequence():
+            return 3 + sum(map(_value_size, value)) + len(value)
+    raise TypeError(type(value))
+
+
+def _plain(item: Item) -> dict[str, Any]:
+    """The item out of DynamoDB's own notation, if it is in that: boto3's resource converts, its client does not."""
+    typed = all(isinstance(value, dict) and len(value) == 1 and next(iter(value)).isupper() for value in item.values())
+    return {name: dynamodb.plain(value) for name, value in item.items()} if typed else dict(item)
+
+
+def _units(*sizes: int) -> int:
+    return max(1, *(ceil(each / WRITE_BYTES) for each in sizes))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of moto's."""
+
+    name: str
+
+    @property
+    def _backend(self) -> Any:  # noqa: ANN401
+        return get_backend("dynamodb")["123456789012"]["us-east-1"]
+
+    def description(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._backend.get_table(self.name).describe("Table")["Table"]
+        return found
+
+    def key_of(self, item: Item) -> dict[str, Any]:
+        return {part["AttributeName"]: item[part["AttributeName"]] for part in self.description()["KeySchema"]}
+
+    def item(self, key: Item) -> dict[str, Any] | None:
+        typed = {name: dynamodb.noted(value) for name, value in _plain(key).items()}
+        found = self._backend.get_item(self.name, typed)
+        return _plain(found.to_json()["Attributes"]) if found else None
+
+    def index_writes(self, before: Item | None, after: Item | None) -> int:
+        """What the indexes take of a write: nothing if their entry stays as it is."""
+        return sum(self._entry_writes(index, before, after) for index in self.description()["GlobalSecondaryIndexes"])
+
+    def _entry_writes(self, index: Item, before: Item | None, after: Item | None) -> int:
+        old, new = self._entry(index, before), self._entry(index, after)
+        if old == new:
+            return 0
+        if not old or not new:
+            return _units(size(old or new))
+        keys = [part["AttributeName"] for part in index["KeySchema"]]
+        moved = any(old[name] != new[name] for name in keys)
+        return _units(size(old)) + _units(size(new)) if moved else _units(size(old), size(new))
+
+    def _entry(self, index: Item, item: Item | None) -> dict[str, Any]:
+        keys = [part["AttributeName"] for part in index["KeySchema"]]
+        if item is None or any(name not in item for name in keys):
+            return {}
+        projection = index["Projection"]
+        if projection["ProjectionType"] == "ALL":
+            return dict(item)
+        named = {*keys, *self.key_of(item), *projection.get("NonKeyAttributes", ())}
+        return {name: value for name, value in item.items() if name in named}
+
+
+class _Write:
+    """One item that is about to be written: its size before and after is what counts."""
+
+    def __init__(self, operation: str, arguments: Item, factor: int = 1) -> None:
+        self._table = _Table(arguments["TableName"])
+        put = operation.startswith("Put")
+        self._key = self._table.key_of(_plain(arguments["Item"])) if put else arguments["Key"]
+        self._before = self._table.item(self._key)
+        self._factor = factor
+
+    def units(self) -> int:
+        after = self._table.item(self._key)
+        sizes = (size(self._before or {}), size(after or {}))
+        return self._factor * _units(*sizes) + self._table.index_writes(self._before, after)
+
+
+def _writes(operation: str, arguments: Item) -> list[_Write]:
+    if operation in {"PutItem", "UpdateItem", "DeleteItem"}:
+        return [_Write(operation, arguments)]
+    if operation == "TransactWriteItems":
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+        return [_Write(kind, it, 2) for each in arguments["TransactItems"] for kind, it in each.items()]
+    return []
+
+
+def _reads(operation: str, arguments: Item, answer: Item) -> float:
+    """Needs queries that project and filter nothing, for what they have read is what they answer."""
+    if operation == "Query":
+        assert not arguments.keys() & {"ProjectionExpression", "FilterExpression"}
+        return _read([sum(size(_plain(item)) for item in answer["Items"])], arguments)
+    if operation == "GetItem":
+        return _read([size(_Table(arguments["TableName"]).item(arguments["Key"]) or {})], arguments)
+    if operation == "BatchGetItem":
+        return sum(
+            _read([size(_Table(name).item(key) or {}) for key in wanted["Keys"]], wanted)
+            for name, wanted in arguments["RequestItems"].items()
+        )
+    return 0
+
+
+def _read(sizes: Iterable[int], how: Item) -> float:
+    return sum(max(1, ceil(each / READ_BYTES)) for each in sizes) * (1 if how.get("ConsistentRead") else 0.5)
+
+
+def _chunks(operation: str, arguments: Item) -> int:
+    entries = arguments["PublishBatchRequestEntries"] if operation == "PublishBatch" else [arguments]
+    return ceil(sum(len(str(entry["Message"]).encode()) for entry in entries) / SNS_BYTES)
+
+
+_only_metered: list[str] = []
+
+
+@contextmanager
+def as_only_metered(function: str) -> Iterator[None]:
+    """What is called in here is that function's, and nobody's whose permissions are of interest."""
+    _only_metered.append(function)
+    try:
+        yield
+    finally:
+        _only_metered.pop()
+
+
+def _spender() -> str | None:
+    return _only_metered[-1] if _only_metered else running()
+
+
+class _Log(io.TextIOBase):
+    """Counts what is written, and keeps nothing."""
+
+    def __init__(self, spent: Mapping[str, Spent]) -> None:
+        self._spent = spent
+
+    def write(self, text: str, /) -> int:
+        if function := _spender():
+            self._spent[function].logged += len(text.encode())
+        return len(text)
+
+
+@contextmanager
+def metered() -> Iterator[Mapping[str, Spent]]:
+    """What each function spends meanwhile. What the test itself calls does not count."""
+    spent: defaultdict[str, Spent] = defaultdict(Spent)
+    lock = Lock()
+    make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
+
+    def counted(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+        if not (function := _spender()):
+            return make_api_call(client, operation, arguments)
+        service = client.meta.service_model.service_name
+        database = service == "dynamodb"
+        writes = _writes(operation, arguments) if database else []
+        answer: Any = {}
+        try:
+            answer = make_api_call(client, operation, arguments)
+        finally:
+            # A condition that fails has been paid for as well, at the size of the item that is there.
+            with lock:
+                ours = spent[function]
+                ours.calls[f"{service}.{operation}"] += 1
+                ours.writes += sum(write.units() for write in writes)
+                ours.reads += _reads(operation, arguments, answer) if database and answer else 0
+                ours.published += _chunks(operation, arguments) if service == "sns" else 0
+        return answer
+
+    log, handler = _Log(spent), cast("logging.StreamHandler[Any]", logger.registered_handler)
+    stream = handler.setStream(log)
+    try:
+        with patch.object(BaseClient, "_make_api_call", counted), redirect_stdout(log):
+            yield spent
+    finally:
+        handler.setStream(stream)

@@ -1,0 +1,61 @@
+"""What the simulation's figures rest on: no request appears or vanishes in it, and its rates are kept."""
+
+from dataclasses import replace
+
+import pytest
+
+from assistance.routing import Channel
+from benchmarks import quotas
+from benchmarks.pipeline import Design, Pipeline, Sender
+from infra.config import Config
+
+SLACK = Sender(workers=2, batch=25, window=1, rate=1, burst=3, latency=0.3, together=20)
+EMAIL = Sender(workers=2, batch=10, rate=5, burst=5, latency=0.1)
+DESIGN = Design(
+    slack=SLACK, email=EMAIL, accept_rate=30, accept_burst=30, accept_latency=0.02,
+    publishers=20, publish_batch=100, publish_overhead=0.05, publish_per_record=0.02,
+)  # fmt: skip
+DESIGNS = {
+    "digests": DESIGN,
+    "each alone": replace(DESIGN, slack=replace(SLACK, together=1)),
+    "waiting in place": replace(DESIGN, slack=replace(SLACK, patience=5)),
+    "Slack away": replace(DESIGN, slack=replace(SLACK, outage=(60, 300))),
+    "one machine": replace(DESIGN, accept_workers=2, accept_work=0.01, cores=2),
+}
+
+
+def burst(at: float) -> float:
+    return 0 if at > 150 else 40 if 60 <= at < 90 else 4
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_simulated_request_is_somewhere(name: str) -> None:
+    pipeline = Pipeline(DESIGNS[name], burst)
+    report = pipeline.run(400)
+    assert report.arrived == 60 * 4 + 30 * 40 + 61 * 4
+    assert report.arrived == report.accepted + pipeline.bots.size
+    assert report.accepted == report.delivered.total() + report.failed + pipeline.waiting
+    assert report.delivered.total() > 0
+
+
+def test_no_provider_is_sent_more_than_its_rate() -> None:
+    report = Pipeline(DESIGN, burst).run(200)
+    assert report.counts["posts"] <= 200 * SLACK.rate + SLACK.burst
+    assert report.delivered[Channel.EMAIL] <= 200 * EMAIL.rate + EMAIL.burst
+
+
+def test_digests_drain_what_single_messages_leave() -> None:
+    alone = Pipeline(DESIGNS["each alone"], burst)
+    digests = Pipeline(DESIGNS["waiting in place"], burst)
+    for pipeline in (alone, digests):
+        pipeline.run(400)
+    assert digests.channels[Channel.SLACK].waiting == 0
+    assert alone.channels[Channel.SLACK].waiting > 100
+
+
+def test_the_same_days_are_simulated_each_time() -> None:
+    assert Pipeline(DESIGN, burst).run(100).counts == Pipeline(DESIGN, burst).run(100).counts
+
+
+def test_the_throttle_is_the_deployed_one() -> None:
+    assert Config().throttle_rate == quotas.THROTTLE_RATE

@@ -1,0 +1,108 @@
+"""Whatever becomes of some records of a batch, the others are sent, and each takes what has become of its own."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Event
+
+import pytest
+
+from assistance.errors import DeliveryError, PermanentFailure, RateLimited
+from assistance.models import AssistanceRequest, Outgoing
+from assistance.routing import Topic
+from assistance.together import Gathering, Outcomes, Together, threads
+
+
+def outgoing(number: int) -> Outgoing:
+    return Outgoing(
+        AssistanceRequest(id=str(number), topic=Topic.SALES, description="help", created_at="2026-01-01T00:00:00.000Z")
+    )
+
+
+class Channel:
+    """A channel that sends all it is given in pairs; what it has sent."""
+
+    def __init__(self, *raises: Exception) -> None:
+        self.sent: list[set[str]] = []
+        self.raises = list(raises)
+
+    def send(self, message: Sequence[Outgoing]) -> Outcomes:
+        self.sent.append({one.request.id for one in message})
+        if self.raises:
+            raise self.raises.pop()
+        return {one: PermanentFailure("bad") if one.request.id == "0" else f"ts {one.request.id}" for one in message}
+
+    def together(self, size: int = 2) -> Together:
+        return Together(lambda all_: [all_[at : at + size] for at in range(0, len(all_), size)], self.send)
+
+
+Record = Callable[[Gathering, int], str]
+
+
+def sends(gathering: Gathering, number: int) -> str:
+    with gathering.record() as send:
+        return send(outgoing(number))
+
+
+def ends_without(gathering: Gathering, _: int) -> str:
+    with gathering.record():
+        return "swallowed"
+
+
+def dies(gathering: Gathering, _: int) -> str:
+    with gathering.record():
+        raise KeyboardInterrupt
+
+
+def run(together: Together, *records: Record, patience: float = 30) -> list[Future[str]]:
+    with ThreadPoolExecutor(threads(len(records))) as pool:
+        gathering = Gathering(len(records), together, pool, patience=patience)
+        ended = [pool.submit(record, gathering, number) for number, record in enumerate(records)]
+        wait(ended)
+        return ended
+
+
+def test_those_that_end_without_sending_hold_up_nobody() -> None:
+    channel = Channel()
+    ended = run(channel.together(size=10), ends_without, sends, dies, sends, ends_without, sends)
+    assert channel.sent == [{"1", "3", "5"}]
+    assert [ended[number].result() for number in (0, 1, 3, 5)] == ["swallowed", "ts 1", "ts 3", "ts 5"]
+    assert isinstance(ended[2].exception(), KeyboardInterrupt)
+
+
+def test_each_takes_its_own_outcome() -> None:
+    channel = Channel()
+    failed, *sent = run(channel.together(), *[sends] * 9)
+    assert isinstance(failed.exception(), PermanentFailure)
+    assert [each.result() for each in sent] == [f"ts {number}" for number in range(1, 9)]
+    assert sorted(map(len, channel.sent)) == [1, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("error", [RateLimited("slow_down", retry_after=3), RuntimeError("a bug")])
+def test_what_is_raised_is_raised_for_all_of_the_message_and_for_no_other(error: Exception) -> None:
+    ended = run(Channel(error).together(), *[sends] * 6)
+    raised = [each.exception() for each in ended if type(each.exception()) is type(error)]
+    assert len(raised) == 2
+    if isinstance(error, DeliveryError):
+        one, other = raised
+        assert one is not other, "each attempt writes into its own"
+        assert vars(one) == vars(other) == vars(error)
+
+
+def test_a_record_that_takes_long_is_waited_for_no_longer_than_patience_lasts_and_goes_later() -> None:
+    channel, others_have_gone = Channel(), Event()
+
+    def late(gathering: Gathering, number: int) -> str:
+        with gathering.record() as send:
+            assert others_have_gone.wait(30)
+            return send(outgoing(number))
+
+    def first(gathering: Gathering, number: int) -> str:
+        try:
+            return sends(gathering, number)
+        finally:
+            others_have_gone.set()
+
+    ended = run(channel.together(size=10), late, first, late, patience=0)
+    assert channel.sent[0] == {"1"}
+    assert set().union(*channel.sent) == {"0", "1", "2"}
+    assert [ended[number].result() for number in (1, 2)] == ["ts 1", "ts 2"]
