@@ -61,7 +61,7 @@ class AssistanceRequest(_Model):
     """An accepted call. `created_at` is RFC 3339 in UTC with milliseconds. Its topic need not be there any more."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    topic: str
+    topic: Annotated[str, StringConstraints(min_length=1)]
     description: str
     created_at: Annotated[str, AfterValidator(_moment)]
     callback_url: str | None = None

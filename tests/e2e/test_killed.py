@@ -106,7 +106,7 @@ def test_whatever_is_killed_every_accepted_request_ends_and_none_is_on_slack_twi
     before, posted = bot.stored(), Posted(bot)
     killer = Killer(bot, runner, posted)
     with bot.visibility_timeout(VISIBILITY_SECONDS), ThreadPoolExecutor(16) as pool:
-        bot.fault("slow", seconds=0.5)
+        bot.fault("slow", seconds=1)
         try:
             posting = [pool.submit(posted.post, number) for number in range(REQUESTS)]
             killer.kill()
