@@ -343,14 +343,16 @@ function timeline(request) {
   /** @type {[string, string][]} */
   const steps = [[request.created_at, "accepted: stored, and in the outbox, by one write"]];
   if (request.published_at) steps.push([request.published_at, "published: to the topic, and from there into the queues"]);
-  for (const { channel, attempts: tried, timeline: attempts, delivered_at, next_attempt_at } of request.deliveries) {
+  for (const { channel, attempts: tried, timeline: attempts, last_error, delivered_at, next_attempt_at } of request.deliveries) {
     attempts.forEach((attempt, index) => {
       const notes = [attempt.error, attempt.in_doubt && "in doubt", attempt.forced && "sent once more by an operator"].filter(Boolean);
       const number = tried - attempts.length + index + 1;
       steps.push([attempt.at, `${channel}: attempt ${number}, ${attempt.outcome}${notes.length ? ` (${notes.join(", ")})` : ""}`]);
     });
     if (delivered_at) steps.push([delivered_at, `${channel}: delivered, ${provider(channel)} has taken it`]);
-    if (next_attempt_at) steps.push([next_attempt_at, `${channel}: next attempt`]);
+    // Being told to come later does not count as an attempt.
+    const turnedAway = attempts.at(-1)?.outcome !== "retrying" ? `, turned away (${last_error})` : "";
+    if (next_attempt_at) steps.push([next_attempt_at, `${channel}: next attempt${turnedAway}`]);
   }
   return steps.sort((a, b) => Date.parse(a[0]) - Date.parse(b[0]));
 }
@@ -550,12 +552,12 @@ byId("send").onsubmit = (/** @type {Event} */ event) => {
 byId("description").onkeydown = (/** @type {KeyboardEvent} */ event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("send").requestSubmit();
 };
-for (const name of ["producer", "reconciler"])
+for (const [name, title] of Object.entries({ producer: "stream producer", reconciler: "reconciler" }))
   byId(name).onchange = (/** @type {any} */ event) => {
     const on = event.target.checked;
     acting(byId("done"), async () => {
       await call(name, { on });
-      return `The ${name} ${on ? "runs" : "is stopped"}.`;
+      return `The ${title} ${on ? "runs" : "is stopped"}.`;
     });
   };
 byId("kill").onsubmit = (/** @type {Event} */ event) => {
