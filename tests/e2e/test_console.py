@@ -66,12 +66,14 @@ def send(page: Page, topic: str, description: str) -> str:
     """The id of the request that was accepted."""
     page.get_by_role("radio", name=re.compile(topic)).check()
     page.get_by_label("Description").fill(description)
+    said_before = page.locator("#sent").inner_text()
     page.get_by_role("button", name="Send").click()
-    return accepted(page)
+    return accepted(page, said_before)
 
 
-def accepted(page: Page) -> str:
+def accepted(page: Page, said_before: str = "") -> str:
     said = page.locator("#sent")
+    expect(said).not_to_have_text(said_before)
     expect(said).to_have_text(re.compile("^202 Accepted: .{36}"), timeout=ARRIVAL_MS)
     return said.inner_text().removeprefix("202 Accepted: ")
 
