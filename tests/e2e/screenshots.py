@@ -3,14 +3,17 @@
 import tempfile
 from pathlib import Path
 
+from playwright.sync_api import ViewportSize
+
 from local.deploy import ROOT
 from tests.e2e import browser as browsers
 from tests.e2e.runner import Runner
-from tests.e2e.test_console import reads, request, send, switch
+from tests.e2e.test_console import Scheme, reads, request, send, switch
 
+PICTURES: dict[str, Scheme] = {"console.png": "light", "console-dark.png": "dark"}
 IMAGES = ROOT / "docs" / "images"
 # All of the page: a frame that is out of sight is not painted.
-SIZE = {"width": 1280, "height": 2280}
+SIZE: ViewportSize = {"width": 1280, "height": 2280}
 
 
 def main() -> None:
@@ -44,7 +47,7 @@ def take(console_url: str) -> None:
         page.locator("#letters > tr").first.wait_for()
         page.frame_locator("#body").get_by_text("Does the").first.wait_for()
         page.evaluate("document.activeElement.blur()")
-        for name, scheme in (("console.png", "light"), ("console-dark.png", "dark")):
+        for name, scheme in PICTURES.items():
             page.emulate_media(color_scheme=scheme)
             page.screenshot(path=IMAGES / name)
 
