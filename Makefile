@@ -71,6 +71,7 @@ browser: ## Find a Chromium for the tests of the console, or else fetch one from
 	@cp tests/e2e/chromium/package*.json .build/chromium
 	@cd .build/chromium && npm ci --silent --ignore-scripts && \
 	  TMPDIR="$$PWD" AWS_EXECUTION_ENV=AWS_Lambda_nodejs22.x node -e "require('@sparticuz/chromium').executablePath()" && \
+	  sed -i.as-fetched "s#/tmp/#$$PWD/#" fonts/fonts.conf && \
 	  LD_LIBRARY_PATH=al2023/lib ./chromium --version >/dev/null || { rm -f chromium; echo "error: no Chromium for this" \
 	  "machine could be fetched: install one, such as Debian's package chromium." >&2; exit 1; }
 
