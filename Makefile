@@ -48,7 +48,7 @@ $(CDK): package.json package-lock.json | node
 	@npm ci --silent --ignore-scripts
 	@touch $@
 
-node:
+node: ## Make sure that there is a Node.js, which the CDK needs
 	@command -v node >/dev/null || { echo "error: the CDK needs Node.js, and there is no 'node' on the PATH:" \
 	  "get it from https://nodejs.org." >&2; exit 1; }
 
@@ -115,6 +115,7 @@ format: install ## Format the code
 docs: install ## Write the pages that are made from the code
 	PYTHONPATH=functions $(RUN) -m tests.failures_page
 	PYTHONPATH=functions $(RUN) -m tests.at_rest
+	PYTHONPATH=functions $(RUN) -m tests.diagrams
 	PYTHONPATH=functions $(RUN) -m api.openapi > docs/openapi.json
 
 cost: install ## Count what requests take, and write docs/cost.md
@@ -158,7 +159,7 @@ deploy: $(CDK) install ## Deploy to the AWS account of the current credentials: 
 bootstrap: $(CDK) install ## Prepare an account and region for the CDK, once: make bootstrap ARGS=aws://ACCOUNT/REGION
 	$(CDK) bootstrap $(ARGS)
 
-cdk-app: install
+cdk-app: install ## What cdk.json calls: write the template
 	@$(RUN) infra/app.py
 
 clean: ## Remove what the other targets made

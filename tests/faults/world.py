@@ -29,6 +29,7 @@ from assistance.clock import epoch_ms
 from assistance.dead_letters import request_id_in
 from assistance.delivery import Consumer
 from assistance.errors import TableUnavailable
+from assistance.models import Status
 from assistance.observability import logger
 from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
 from assistance.schema import OUTBOX_SHARD
@@ -53,14 +54,30 @@ ENVIRONMENT: Final = {
     "RETRY_MAX_DELAY": "900",
     "RETRY_DOUBT_DELAY": "30",
 }
-FORWARD: Final = {
-    "accepted": {"accepted", "published", "sending", "retrying", "delivered", "failed"},
-    "published": {"published", "sending", "retrying", "delivered", "failed"},
-    "sending": {"sending", "retrying", "delivered", "failed"},
-    "retrying": {"sending", "retrying", "delivered", "failed"},
-    "failed": {"failed", "delivered"},
-    "delivered": {"delivered"},
+STEPS: Final[dict[str, dict[str, str]]] = {
+    Status.ACCEPTED: {Status.PUBLISHED: "SNS has taken it"},
+    Status.PUBLISHED: {Status.SENDING: "a consumer has claimed it"},
+    Status.SENDING: {
+        Status.DELIVERED: "the provider has taken it",
+        Status.RETRYING: "the attempt failed",
+        Status.FAILED: "the attempt failed for good",
+    },
+    Status.RETRYING: {Status.SENDING: "the next attempt is due"},
+    Status.DELIVERED: {Status.FAILED: "the mail bounced"},
+    Status.FAILED: {Status.DELIVERED: "by the fallback or a redrive"},
 }
+"""What a status becomes, and why. `make docs` draws it."""
+
+
+def _from(status: str) -> set[str]:
+    """All that may be read next: who polls seldom misses steps. A bounce is told apart by who looks."""
+    reached, new = {status}, {status}
+    while new:
+        reached |= (new := {after for each in new - {Status.DELIVERED} for after in STEPS[each]} - reached)
+    return reached
+
+
+FORWARD: Final[dict[str, set[str]]] = {status: _from(status) for status in Status}
 """The statuses that may be read next. A mail that comes back turns `delivered` into `failed`, and nothing else does."""
 NOT_ARRIVED: Final = {"bounce_permanent", "complaint", "reject"}
 

@@ -30,7 +30,7 @@ from tests.integration.cloud import SIGNING_SECRET, Cloud
 from tests.integration.steps import feedback
 from tests.receiver import Received, Receiver
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+CALLING = (Path(__file__).parents[2] / "docs/calling.md").read_text("utf-8")
 PUBLIC = ["8.8.8.8", "2606:2800::1"]
 
 
@@ -247,7 +247,7 @@ def test_the_readme_verifies_a_callback(stack: Cloud, bot: Receiver, monkeypatch
     stack.post("sales", callback_url=bot.url)
     travel(stack)
     [call] = bot.calls
-    (example,) = [block for block in README.split("```python\n")[1:] if "standardwebhooks" in block]
+    (example,) = [block for block in CALLING.split("```python\n")[1:] if "standardwebhooks" in block]
     monkeypatch.setenv("CALLBACK_SECRET", f"whsec_{SIGNING_SECRET}")
     names: dict[str, Any] = {}
     exec(example.split("```")[0], names)  # noqa: S102

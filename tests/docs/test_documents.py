@@ -1,0 +1,90 @@
+"""What the documents say that can be checked: links, targets, diagrams, messages."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import diagrams
+
+ROOT = Path(__file__).resolve().parents[2]
+TRACKED = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+]
+PAGES = [path for path in TRACKED if path.suffix == ".md"]
+MESSAGE = re.compile(r"^## `(.+)`$", re.MULTILINE)
+SOURCES = ("functions/", "infra/", "local/", "cli/", "tests/e2e/browser.py", "Makefile")
+
+
+def prose(page: Path) -> str:
+    """The page without its code."""
+    return re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """https://docs.github.com/en/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#section-links"""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> Iterator[str]:
+    """Where it leads to, in this repository."""
+    for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", prose(page)):
+        target = "".join(link)
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", diagrams.PAGES, ids=lambda page: page.name)
+def test_every_diagram_is_of_today(page: Path) -> None:
+    assert page.read_text("utf-8") == diagrams.page(page), "run: make docs"
+
+
+def test_help_lists_every_target() -> None:
+    shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    [phony] = re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert {line.split()[0] for line in shown.splitlines()} == set(phony.replace("\\", "").split())
+
+
+def test_the_documents_are_shorter_than_the_functions() -> None:
+    docs = [path for path in TRACKED if path.parent == ROOT / "docs" and path.suffix == ".md"]
+    functions = [path for path in TRACKED if (ROOT / "functions") in path.parents and path.suffix == ".py"]
+    assert lines(docs) < lines(functions)
+
+
+def test_every_document_is_in_the_index() -> None:
+    index = ROOT / "docs/README.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
+    assert {path for path in PAGES if path.parent == ROOT / "docs"} <= linked | {index}
+
+
+def test_every_message_in_troubleshooting_is_one_that_is_shown() -> None:
+    """In its heading `…` stands for what differs."""
+    sources = [
+        " ".join(re.sub(r"\"\s*f?\"", "", path.read_text("utf-8")).split())
+        for path in TRACKED
+        if str(path.relative_to(ROOT)).startswith(SOURCES) and path.suffix in {".py", ""}
+    ]
+    messages = MESSAGE.findall((ROOT / "docs/troubleshooting.md").read_text("utf-8"))
+    assert len(messages) > 10
+    for message in messages:
+        parts = message.split("…")
+        assert any(all(part in source for part in parts) for source in sources), message
+
+
+def lines(paths: list[Path]) -> int:
+    return sum(len(path.read_text("utf-8").splitlines()) for path in paths)
