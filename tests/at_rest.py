@@ -1,6 +1,6 @@
 """What a stage costs without traffic, computed from its template and from a run of its reconciler.
 
-`make docs` writes the README's sentence, and the tables of docs/deployment.md that say how it comes about.
+`make docs` writes the README's table, and the one of docs/deployment.md that says how it comes about.
 """
 
 import io
@@ -98,7 +98,7 @@ class Row:
     source: Source
     free: float = 0
     part: str = ""
-    """Of which line of the first table."""
+    """Of which line of the README's table."""
 
     @property
     def full(self) -> float:
@@ -195,33 +195,21 @@ def _interval(template: Template) -> int:
 
 
 def short() -> str:
-    """The README's sentence."""
-    full, reduced = (
-        [_money(sum(getattr(row, kind) for row in rows(stage))) for stage in STAGES] for kind in ("full", "reduced")
-    )
-    return (
-        f"A stage without traffic costs {full[0]} a month in dev and {full[1]} in production,\n"
-        f"or {reduced[0]} and {reduced[1]} with the free tier: "
-        "[line by line](docs/deployment.md#what-a-stage-costs-at-rest).\n"
-    )
-
-
-def _parts() -> str:
+    """The README's table."""
     stages = [list(rows(stage)) for stage in STAGES]
     parts = dict.fromkeys(row.part for priced in stages for row in priced if row.count)
     lines = [
         _line(part, *(_money(sum(row.full for row in priced if row.part == part)) for priced in stages))
         for part in parts
     ]
-    totals = [
-        _line(f"**{title}**", *(f"**{_money(sum(getattr(row, kind) for row in priced))}**" for priced in stages))
-        for title, kind in (("In all", "full"), ("After the free tier", "reduced"))
-    ]
-    return "".join([_line("in a month", *STAGES), "|---|--:|--:|\n", *lines, *totals, "\n"])
+    full = [f"**{_money(sum(row.full for row in priced))}**" for priced in stages]
+    reduced = [f"**{_money(sum(row.reduced for row in priced))}**" for priced in stages]
+    totals = _line("**In all**", *full), _line("**After the free tier**", *reduced)
+    return "".join([_line("in a month", *STAGES), "|---|--:|--:|\n", *lines, *totals])
 
 
 def details() -> str:
-    """The tables of docs/deployment.md."""
+    """The table of docs/deployment.md."""
     lines = []
     for of_dev, row in zip(*map(rows, STAGES), strict=True):
         if row.count or of_dev.count:
@@ -231,7 +219,7 @@ def details() -> str:
             seen = row.source.seen or "nothing"
             lines.append(_line(row.what, _count(of_dev.count), _count(row.count), price, free, link, seen))
     head = _line("in a month", *STAGES, "price of one", "free in an account", "page", "seen there")
-    return "".join([_parts(), head, "|---|--:|--:|--:|--:|---|---|\n", *lines])
+    return "".join([head, "|---|--:|--:|--:|--:|---|---|\n", *lines])
 
 
 def _line(*cells: str) -> str:

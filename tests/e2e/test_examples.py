@@ -13,7 +13,7 @@ import pytest
 from local.deploy import ROOT
 from tests.e2e.bot import Bot
 
-PAGE = (ROOT / "docs/calling.md").read_text("utf-8")
+_, _, PAGE = (ROOT / "docs/calling.md").read_text("utf-8").partition("## Examples")
 EXAMPLES = dict(re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 PROGRAMS = {"sh": ("sh", "-e"), "python": (sys.executable,), "js": ("node",)}
 

@@ -10,14 +10,13 @@ import pytest
 from assistance.delivery import Consumer
 from assistance.models import AssistanceRequest, Message
 from assistance.routing import Channel, Topic
-from slack_consumer.message import MAX_BLOCKS
+from infra.batches import QUEUES
 from tests.faults.breaker import Kind
 from tests.faults.test_what_sinks_others import break_at, published, recorded, status
 from tests.faults.world import InTurn, World
 from tests.integration.cloud import forget
 
-BATCH = MAX_BLOCKS - 1
-"""As in infra/slack_consumer.py."""
+BATCH = QUEUES[Channel.SLACK].size
 CAME_IN = 20
 """In each second: far beyond the one post that Slack takes."""
 BACKLOG = 40

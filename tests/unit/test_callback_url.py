@@ -84,7 +84,7 @@ def test_a_public_url_is_kept_as_it_will_be_called(url: str, kept: str) -> None:
     "url",
     [
         "", "bot", "//bot.example.com/", "http://bot.example.com/", "ftp://bot.example.com/", "file:///etc/passwd",
-        "https://", "https://localhost/", "https://intranet/", "https://user:secret@bot.example.com/",
+        "https://", "https://localhost/", "https://localhost./", "https://intranet/", "https://user:secret@bot.example.com/",
         "https://user@bot.example.com/", "https://bot.example.com:8443/", "https://bot.example.com:22/",
         "https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://0177.0.0.1/",
         "https://169.254.169.254/latest/meta-data/", "https://10.0.0.1/", "https://[::1]/", "https://[::ffff:10.0.0.1]/",
