@@ -40,7 +40,10 @@ def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # 
     match operation, call:
         case "Query", {"TableName": "overdue", "IndexName": "outbox", "ExpressionAttributeValues": dict(values)}:
             shard = int(next(value["N"] for value in values.values() if "N" in value))
-            keys = [{"pk": {"S": id_}, "created_at": {"S": _CREATED_AT}} for id_ in _IDS[shard::_SHARDS]]
+            keys = [
+                {"pk": {"S": id_}, "sk": {"S": "REQUEST"}, "created_at": {"S": _CREATED_AT}}
+                for id_ in _IDS[shard::_SHARDS]
+            ]
             return {"Items": keys, "Count": len(keys)}
         case "BatchGetItem", {"RequestItems": {"overdue": {"Keys": list(keys)}}}:
             return {"Responses": {"overdue": [request_item(key["pk"]["S"], _CREATED_AT) for key in keys]}}
