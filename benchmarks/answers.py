@@ -11,13 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 from assistance.clock import timestamp, utc_now
+from assistance.schema import INDEX_SHARDS
 
 MESSAGE_ID = "0100018b-0000-4000-8000-000000000000"
 SLACK_PATH = "/slack/api/"
 OVERDUE = 1_000
 """Requests in the outbox, of the table whose name says so."""
 SWEPT_TABLE = "overdue"
-_SHARDS = 8
 _CREATED_AT = timestamp(utc_now() - timedelta(hours=1))
 _IDS = tuple(str(uuid.UUID(int=number)) for number in range(OVERDUE))
 
@@ -42,7 +42,7 @@ def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # 
             shard = int(next(value["N"] for value in values.values() if "N" in value))
             keys = [
                 {"pk": {"S": id_}, "sk": {"S": "REQUEST"}, "created_at": {"S": _CREATED_AT}}
-                for id_ in _IDS[shard::_SHARDS]
+                for id_ in _IDS[shard::INDEX_SHARDS]
             ]
             return {"Items": keys, "Count": len(keys)}
         case "BatchGetItem", {"RequestItems": {"overdue": {"Keys": list(keys)}}}:

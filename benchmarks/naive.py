@@ -27,6 +27,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.dynamodb.conditions import Key
 from pydantic import BaseModel, StringConstraints
 
+from assistance.schema import INDEX_SHARDS
+
 logger = Logger()
 metrics = Metrics()
 app = APIGatewayRestResolver(enable_validation=True)
@@ -143,7 +145,7 @@ def consumer(event: dict[str, Any], context: LambdaContext) -> Any:  # noqa: ANN
 def sweep(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
     """Publish all that has been unpublished for a minute."""
     before = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
-    for shard in range(8):
+    for shard in range(INDEX_SHARDS):
         condition = Key("outbox").eq(shard) & Key("created_at").lt(before)
         for key in table.query(IndexName="outbox", KeyConditionExpression=condition)["Items"]:
             item = table.get_item(Key={"pk": key["pk"], "sk": "REQUEST"}, ConsistentRead=True)["Item"]
