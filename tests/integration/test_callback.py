@@ -137,6 +137,19 @@ def test_each_of_two_ends_in_one_millisecond_is_told_of(stack: Cloud, slack: Sla
     assert told(bot) == ["delivered", "failed"]
 
 
+def test_a_delivery_that_ends_in_the_same_way_again_is_told_of_again(
+    stack: Cloud, slack: SlackServer, bot: Receiver
+) -> None:
+    slack.fail("error", error="is_archived")
+    request_id = stack.post("pricing", callback_url=bot.url)
+    travel(stack)
+    feedback(stack, "bounce", request_id)
+    travel(stack)
+    stack.redrive(Channel.EMAIL)
+    travel(stack)
+    assert told(bot) == ["delivered", "failed", "delivered"]
+
+
 def test_a_callback_that_comes_late_tells_of_what_is_now(stack: Cloud, slack: SlackServer, bot: Receiver) -> None:
     slack.fail("error", error="is_archived")
     request_id = stack.post("pricing", callback_url=bot.url)
