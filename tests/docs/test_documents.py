@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.config import Config
 from tests import diagrams
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,13 @@ def test_help_lists_every_target() -> None:
     shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     [phony] = re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert {line.split()[0] for line in shown.splitlines()} == set(phony.replace("\\", "").split())
+
+
+def test_every_context_key_is_explained() -> None:
+    explained = re.findall(
+        r"^\| `(\w+)` \|.*\|.*\|$", (ROOT / "docs/configuration.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert set(explained) == set(Config.model_fields) - {"local"}
 
 
 def test_the_documents_are_shorter_than_the_functions() -> None:
