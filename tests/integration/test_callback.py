@@ -9,17 +9,19 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 import pytest
 import time_machine
 import trustme
 
+from assistance import routing
 from assistance.clock import utc_now
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import MAX_RETRY_AFTER
 from assistance.requests import Requests
-from assistance.routing import CALLBACK, Channel
+from assistance.routing import CALLBACK, ROUTES, Channel, Route, Topic, routes
 from assistance.schema import OUTBOX_SHARD
 from callback_consumer import egress, failures
 from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
@@ -127,6 +129,17 @@ def test_a_failed_request_that_is_redriven_is_told_of_again_under_another_id(
     assert times == sorted(times), "a receiver may order them by it"
 
 
+@pytest.fixture(params=[Channel.SLACK, None])
+def fallback(request: pytest.FixtureRequest) -> Iterator[None]:
+    """That of pricing, as a deployer may have it."""
+    chosen = {**ROUTES, Topic.PRICING: Route((Channel.EMAIL,), request.param)}
+    with patch.object(routing, "ROUTES", chosen):
+        routes.cache_clear()
+        yield
+    routes.cache_clear()
+
+
+@pytest.mark.usefixtures("fallback")
 def test_each_of_two_ends_in_one_millisecond_is_told_of(stack: Cloud, slack: SlackServer, bot: Receiver) -> None:
     slack.fail("error", error="is_archived")
     with time_machine.travel(utc_now(), tick=False):
