@@ -111,6 +111,8 @@ class Failure:
     """Whether it is the attempt in the timeline that may have arrived, rather than an earlier one."""
     end: str | None = None
     """Of a callback: which end it is about."""
+    was_delivered: bool = False
+    """It came back, so that a fallback may have been let go while it counted as delivered."""
 
     @property
     def fallback(self) -> Channel | None:
@@ -138,19 +140,22 @@ def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) 
     the condition held; where it did not, nothing is written. Raises what boto3 raises.
     """
     client = table.meta.client
-    # A request falls back once only, and one that is gone has nothing to fall back with: then only the failure, which
+    # A request that is gone, or whose fallback has ended, has nothing to fall back with: then only the failure, which
     # may be its end.
     alone = [_failed_delivery(table.name, failure, condition, entry, callback_entry(failure.request, failure.at))]
-    fallback = _re_entry(table.name, failure)
-    first = [[_failed_delivery(table.name, failure, condition, entry, ("", {})), fallback]] if fallback else []
-    for operations in (*first, alone):
+    writes = [alone]
+    if failure.fallback:
+        failed = _failed_delivery(table.name, failure, condition, entry, ("", {}))
+        first, again = _re_entry(table.name, failure, failure.fallback)
+        writes = [[failed, *first], *([[failed, *again]] if failure.was_delivered else []), alone]
+    for operations in writes:
         try:
             client.transact_write_items(TransactItems=operations)  # type: ignore[arg-type]
         except client.exceptions.TransactionCanceledException as cancelled:
-            reasons = [reason["Code"] for reason in cancelled.response["CancellationReasons"]]
-            if reasons[0] == "ConditionalCheckFailed":
+            mine, *others = [reason["Code"] for reason in cancelled.response["CancellationReasons"]]
+            if mine == "ConditionalCheckFailed":
                 return False
-            if reasons[1:] != ["ConditionalCheckFailed"]:
+            if not others or {mine, *others} - {"None", "ConditionalCheckFailed"}:
                 raise
         else:
             return True
@@ -236,23 +241,38 @@ def _failed_delivery(
     }
 
 
-def _re_entry(table_name: str, failure: Failure) -> dict[str, Any] | None:
-    if failure.fallback is None:
-        return None
-    return {
-        "Update": {
-            "TableName": table_name,
-            "Key": request_key(failure.request.id),
-            "UpdateExpression": f"SET {OUTBOX_SHARD} = :shard, outbox_channels = :channels, outbox_since = :at, "
-            "fallback = :fallback",
-            "ConditionExpression": f"attribute_exists({PARTITION_KEY}) AND attribute_not_exists(fallback)",
-            "ExpressionAttributeValues": {
-                ":shard": shard(failure.request.id),
-                ":channels": [failure.fallback],
-                ":at": failure.at,
-                ":fallback": Fallback(
-                    channel=failure.fallback, failed_channel=Channel(failure.channel), error=failure.code
-                ).model_dump(mode="json"),
-            },
-        }
+def _re_entry(table_name: str, failure: Failure, channel: Channel) -> tuple[list[Any], list[Any]]:
+    """What puts the request back into the outbox: for the first time, or again.
+
+    Again if the fallback has not ended: it is let go when it finds the request delivered, by a forced send, say.
+    If it was not let go its message comes twice, and one of them finds it delivered.
+    """
+    request_id = failure.request.id
+    first: dict[str, Any] = {
+        "TableName": table_name,
+        "Key": request_key(request_id),
+        "UpdateExpression": f"SET {OUTBOX_SHARD} = :shard, outbox_channels = :channels, outbox_since = :at, "
+        "fallback = :fallback",
+        "ConditionExpression": f"attribute_exists({PARTITION_KEY}) AND attribute_not_exists(fallback)",
+        "ExpressionAttributeValues": {
+            ":shard": shard(request_id),
+            ":channels": [channel],
+            ":at": failure.at,
+            ":fallback": Fallback(
+                channel=channel, failed_channel=Channel(failure.channel), error=failure.code
+            ).model_dump(mode="json"),
+        },
     }
+    again = first | {
+        "ConditionExpression": "fallback.#channel = :channel",
+        "ExpressionAttributeNames": {"#channel": "channel"},
+        "ExpressionAttributeValues": {**first["ExpressionAttributeValues"], ":channel": channel},
+    }
+    not_ended = {
+        "TableName": table_name,
+        "Key": delivery_key(request_id, channel),
+        "ConditionExpression": "attribute_not_exists(#status) OR #status IN (:sending, :retrying)",
+        "ExpressionAttributeNames": {"#status": "status"},
+        "ExpressionAttributeValues": {":sending": Status.SENDING, ":retrying": Status.RETRYING},
+    }
+    return [{"Update": first}], [{"Update": again}, {"ConditionCheck": not_ended}]

@@ -216,18 +216,19 @@ class DeliveryItem(BasePersistenceLayer):
     def _undo(self) -> bool:
         """Nothing was tried: the item is as before the claim, but for the time of the next attempt."""
         error, status = self._error, self.claim.settled
-        sets, values = ["#status = :status"], dict[str, Any]()
+        if status is None and not (isinstance(error, Deferred) or self.claim.in_doubt):
+            # Another channel has delivered what this one does not have.
+            return self._write("", delete=True, names={}, values={})
+        sets, values = ["#status = :status", "in_doubt = :doubt"], dict[str, Any]({":doubt": self.claim.in_doubt})
         if isinstance(error, Deferred):
-            status = Status.RETRYING
-            sets += ["last_error = :error", "in_doubt = :doubt"]
-            values = {":error": error.code, ":doubt": self.claim.in_doubt}
+            sets.append("last_error = :error")
+            values[":error"] = error.code
             if isinstance(error, RefusedTogether):
                 sets.append("refused_together = :refused_together")
                 values[":refused_together"] = True
             self._plan(error, sets, values)
-        elif status is None:
-            # Another channel has delivered what this one has never tried.
-            return self._write("", delete=True, names={}, values={})
+        if status is None or isinstance(error, Deferred):
+            status = Status.RETRYING
         values |= {":status": status, ":uncount": -1}
         update = f"SET {', '.join(sets)} REMOVE claim_expires_at, timeline[{self.claim.index}] ADD attempts :uncount"
         if self._message.force:

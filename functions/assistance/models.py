@@ -111,7 +111,8 @@ class Message(_Model):
 class OutboxEntry:
     """A request that is to be published, and the channels to publish it to. `trace`: the header of the bot's call.
 
-    `ended` says which delivery's end is to be published to the callback, `ended_as` how it ended, `ended_at` when.
+    `since`: when it re-entered the outbox, if it has. `ended` says which delivery's end is to be published to the
+    callback, `ended_as` how it ended; it ended at `since`.
     """
 
     request: AssistanceRequest
@@ -120,7 +121,7 @@ class OutboxEntry:
     trace: str | None = field(default=None, compare=False)
     ended: Channel | None = None
     ended_as: Status | None = None
-    ended_at: str | None = None
+    since: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,8 @@ def _body(entry: OutboxEntry) -> str:
     # Escaped to ASCII: SQS refuses some of the characters that a customer may type (U+FFFE, most control characters).
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
     ended = f"{entry.ended}#{entry.ended_as}" if entry.ended else None
-    message = Message(request=entry.request, fallback=entry.fallback, ended_at=entry.ended_at, ended=ended)
+    ended_at = entry.since if entry.ended else None
+    message = Message(request=entry.request, fallback=entry.fallback, ended_at=ended_at, ended=ended)
     return message.model_dump_json(ensure_ascii=True)
 
 

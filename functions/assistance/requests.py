@@ -63,7 +63,7 @@ def outbox_entry_of(item: Item) -> OutboxEntry:
         # A delivery's end: the callback says no more of the request than its bot knows.
         request = request_of({**item, "description": ""})
         ended = Channel(str(item[SORT_KEY]).removeprefix(DELIVERY_PREFIX))
-        return OutboxEntry(request, (CALLBACK,), ended=ended, ended_as=settled(item), ended_at=item["outbox_since"])
+        return OutboxEntry(request, (CALLBACK,), ended=ended, ended_as=settled(item), since=item["outbox_since"])
     channels = tuple(Channel(name) for name in item["outbox_channels"])
     if not channels:
         raise ValueError("an entry for no channel would be published to nobody")
@@ -73,6 +73,7 @@ def outbox_entry_of(item: Item) -> OutboxEntry:
         channels,
         fallback if fallback and fallback.channel in channels else None,
         tracing.valid(item.get(TRACE)),
+        since=item.get("outbox_since"),
     )
 
 
@@ -180,13 +181,13 @@ class Requests:
             raise TableUnavailable(error_code(error)) from error
 
     def mark_published(self, entry: OutboxEntry) -> None:
-        """Take an entry out of the outbox, unless it has re-entered for other channels or another end meanwhile."""
-        key, condition = request_key(entry.request.id), "outbox_channels = :channels"
+        """Take an entry out of the outbox, unless it has re-entered since, or for other channels."""
+        key = delivery_key(entry.request.id, entry.ended) if entry.ended else request_key(entry.request.id)
+        condition = "outbox_channels = :channels"
         values: dict[str, Any] = {":now": timestamp(self.clock()), ":channels": list(entry.channels)}
-        if entry.ended:
-            key = delivery_key(entry.request.id, entry.ended)
-            condition += " AND outbox_since = :ended_at"
-            values[":ended_at"] = entry.ended_at
+        if entry.since:
+            condition += " AND outbox_since = :since"
+            values[":since"] = entry.since
         try:
             self.table.meta.client.update_item(
                 TableName=self.table.name,

@@ -7,7 +7,6 @@ that takes the fixture `one_world`, beneath `StateMachine.world = one_world`. Or
 `make soak` runs tens of thousands of steps, other ones each time.
 """
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -288,17 +287,8 @@ class StateMachine(RuleBasedStateMachine):
         done = [r for r in self.world.accepted.values() if r.statuses.get("") == Status.DELIVERED]
         request = done[pick % len(done)]
         force = f"decision {len(request.forced)}"
-        request.forced.add(force)
-        created_at = request.shown["created_at"]
-        message = {
-            "id": request.id,
-            "topic": request.topic,
-            "description": request.description,
-            "created_at": created_at,
-        }
-        body = json.dumps({"version": 1, "request": message, "force": force})
         delivered = [Channel(d["channel"]) for d in request.shown["deliveries"] if d["status"] == Status.DELIVERED]
-        self._send(data.draw(st.sampled_from(delivered)), body)
+        self.world.force(request.id, data.draw(st.sampled_from(delivered)), force)
 
     def _send(self, lane: Lane, body: str) -> None:
         self.world.cloud.sqs.send_message(QueueUrl=self.world.cloud.queues[lane], MessageBody=body)

@@ -29,8 +29,9 @@ from assistance.clock import epoch_ms
 from assistance.dead_letters import request_id_in
 from assistance.delivery import Consumer
 from assistance.errors import TableUnavailable
-from assistance.models import Status
+from assistance.models import Message, Status
 from assistance.observability import logger
+from assistance.requests import Requests
 from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
 from assistance.schema import OUTBOX_SHARD
 from cli.letters import unwrapped
@@ -343,6 +344,17 @@ class World:
                     self.cloud.sqs.send_message(QueueUrl=self.cloud.queues[channel], MessageBody=unwrapped(body))
                 self.queue(name)._messages.clear()  # noqa: SLF001
 
+    def force(self, request_id: str, channel: Channel, act: str) -> None:
+        """Send what has been delivered once more, as the command line does it."""
+        record = _requests().get(request_id)
+        assert record
+        self.accepted[request_id].forced.add(act)
+        fallback = record.fallback if record.fallback and record.fallback.channel is channel else None
+        message = Message(request=record.request, fallback=fallback, force=act)
+        self.cloud.sqs.send_message(
+            QueueUrl=self.cloud.queues[channel], MessageBody=message.model_dump_json(ensure_ascii=True)
+        )
+
     def lose_to_subscription_dlq(self, lane: Lane) -> None:
         """SNS could not deliver to the queue: its messages lie in the subscription's dead-letter queue."""
         for body in self.bodies(lane):
@@ -398,7 +410,7 @@ class World:
     @staticmethod
     def check_balance() -> None:
         """The law of conservation, as the last sweep has written it down."""
-        balance = balance_of(importlib.import_module("reconciler.handler").requests())
+        balance = balance_of(_requests())
         accepted, ended = sum(balance.accepted.values()), sum(balance.ended.values())
         assert accepted == ended + len(balance.open), balance
 
@@ -484,10 +496,6 @@ class World:
         ends = [each.get("failed_at") or each["delivered_at"] for each in request.shown["deliveries"]]
         end = f"{request.id}_{request.shown['status']}_{epoch_ms(datetime.fromisoformat(max(ends)))}"
         letters = {request_id_in(body) for body in self.bodies(f"{CALLBACK}-dlq", f"{CALLBACK}-subscription-dlq")}
-        if request.forced:
-            # A forced send that arrives ends no delivery anew.
-            newest = max(told, key=lambda id_: int(id_.split("_")[2]), default="")
-            end = newest if f"_{request.shown['status']}_" in newest else end
         assert end in told or request.id in letters, (end, told, request.shown)
         for id_, body in told.items():
             assert id_.split("_")[1] == body["data"]["status"]
@@ -529,6 +537,11 @@ class _Awaited(Future[Any]):
             self._work.popleft()()
         # Nobody else would ever do it.
         return super().result(timeout=0)
+
+
+def _requests() -> Requests:
+    requests: Requests = importlib.import_module("reconciler.handler").requests()
+    return requests
 
 
 def _bounces(shown: dict[str, Any]) -> int:

@@ -15,7 +15,6 @@ from tests.faults.paths import DESCRIPTION, PATHS
 from tests.faults.world import QUEUE_RETENTION, World, world
 from tests.infra.deployed import Deployed, Request
 from tests.infra.template import VARIANTS, Template, as_list, synthesized, target
-from tests.integration.steps import feedback
 from tests.recorded_calls import Call, record
 
 # What AWS calls in the name of a function's role, by the page that says so.
@@ -191,7 +190,12 @@ def on_every_path(recorded_calls: set[Call]) -> set[Call]:
             here.reset()
             request_id = here.accept_for_sure(Topic.PRICING, DESCRIPTION, "key")
             here.settle()
-            feedback(here.cloud, event, request_id)
+            here.say_of_mail(event, 0)
+            here.bring_feedback()
+        here.force(request_id, Channel.EMAIL, "once more")
+        here.settle()
+        here.say_of_mail("bounce", 1)
+        here.bring_feedback()
         here.reset()
         _by_other_channels(here)
     return calls

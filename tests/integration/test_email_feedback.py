@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from assistance.models import Message
+from assistance.models import AssistanceRequest, Message
 from assistance.routing import Channel
 from email_consumer import handler as email_consumer
 from email_feedback import handler as email_feedback
@@ -163,6 +163,51 @@ def test_a_bounced_mail_that_is_redriven_reads_delivered_and_can_bounce_again(st
     feedback(stack, "bounce", request_id)
     assert stack.status(request_id) == "failed"
     assert len(stack.dead_letters(Channel.EMAIL)) == 1
+
+
+def force_by_email(stack: Cloud, request_id: str) -> None:
+    message = Message(request=AssistanceRequest(id=request_id, topic="pricing", description="about the price",
+        created_at=stack.show(request_id)["created_at"]), force="once more")  # fmt: skip
+    stack.sqs.send_message(QueueUrl=stack.queues[Channel.EMAIL], MessageBody=message.model_dump_json())
+    stack.consume_until_quiet(Channel.EMAIL)
+    assert stack.status(request_id) == "delivered"
+
+
+def test_a_mail_that_bounces_again_takes_the_fallback_that_was_let_go_meanwhile(
+    stack: Cloud, slack: SlackServer
+) -> None:
+    request_id = mailed(stack)
+    feedback(stack, "bounce", request_id)
+    force_by_email(stack, request_id)
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert not slack.messages, "the forced mail has been delivered"
+    feedback(stack, "bounce", request_id)
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "delivered"
+    assert len(slack.messages) == 1
+    stack.redrive(Channel.EMAIL)
+    stack.consume_until_quiet(Channel.EMAIL)
+    assert len(emails()) == 2, "what the fallback has delivered is not sent again"
+
+
+def test_a_fallback_in_doubt_that_was_let_go_is_looked_for_when_it_is_taken_again(
+    stack: Cloud, slack: SlackServer
+) -> None:
+    request_id = mailed(stack)
+    feedback(stack, "bounce", request_id)
+    stack.produce()
+    slack.fail("drop", times=1)
+    stack.consume(Channel.SLACK)
+    assert len(slack.messages) == 1, "Slack took it, and hung up"
+    force_by_email(stack, request_id)
+    stack.consume_until_quiet(Channel.SLACK)
+    feedback(stack, "bounce", request_id)
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "delivered"
+    assert len(slack.messages) == 1
 
 
 def test_a_mail_that_was_the_fallback_fails_without_another(stack: Cloud, slack: SlackServer) -> None:

@@ -165,7 +165,9 @@ def test_what_is_lost_re_enters_the_outbox_for_its_channel_and_no_other(requests
     again = {"outbox": shard(one.id), "outbox_channels": ["email"], "outbox_since": AT}
     assert item(requests, one.id) == {**published, **again}
     assert [outbox_since(entry) for entry in requests.outbox_entries([request_key(one.id)])] == [AT]
-    requests.mark_published(OutboxEntry(one, (Channel.EMAIL,)))
+    requests.mark_published(OutboxEntry(one, (Channel.EMAIL,), since=CREATED))
+    assert item(requests, one.id) == {**published, **again}, "it was published for an earlier entry"
+    requests.mark_published(OutboxEntry(one, (Channel.EMAIL,), since=AT))
     assert item(requests, one.id) == published
     assert requests.outbox_entries([request_key(one.id)]) == []
     requests.publish_again("unknown", Channel.EMAIL)
