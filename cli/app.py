@@ -203,8 +203,10 @@ def ledger(context: typer.Context, json: Json = False) -> None:
         render.print_json({**balance.document(), "unaccounted": unaccounted, "dry_run": answer})
         return
     render.say(f"Accepted before {balance.until or 'the first sweep'}:")
-    rows = (("accepted", balance.accepted.total()), ("ended", ended), ("open", len(balance.open)))
-    render.table("Ledger", ("", "requests"), (*rows, ("unaccounted for", unaccounted)))
+    rows = [("accepted", balance.accepted.total()), ("ended", ended)]
+    if balance.reopened:
+        rows.append(("of these, on their way again", len(balance.reopened)))
+    render.table("Ledger", ("", "requests"), (*rows, ("open", len(balance.open)), ("unaccounted for", unaccounted)))
     render.counts("Accepted", ("topic",), balance.accepted)
     render.counts("Ended", ("topic", "status"), balance.ended)
     render.counts("Their deliveries", ("topic", "channel", "status"), balance.deliveries)

@@ -69,7 +69,6 @@ class Reconciler(Construct):
             function,
             "dynamodb:BatchGetItem",
             "dynamodb:DeleteItem",
-            "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
             "dynamodb:UpdateItem",

@@ -13,8 +13,10 @@ from assistance.schema import (
     CALLBACK_PREFIX,
     CREATED_AT,
     DELIVERY_PREFIX,
+    LEDGER,
     OUTBOX_SHARD,
     PARTITION_KEY,
+    REOPENED_PREFIX,
     REQUEST,
     SORT_KEY,
     TOPIC,
@@ -37,6 +39,11 @@ def delivery_key(request_id: str, channel: Lane, end: str | None = None) -> dict
     """The key of a delivery item: one for each channel, and one for each end that there is a callback about."""
     name = f"{DELIVERY_PREFIX}{channel}" if end is None else f"{CALLBACK_PREFIX}{end}"
     return {PARTITION_KEY: request_id, SORT_KEY: name}
+
+
+def reopened_key(request_id: str) -> dict[str, str]:
+    """The key of the item that has the ledger look at a request again."""
+    return {PARTITION_KEY: LEDGER, SORT_KEY: f"{REOPENED_PREFIX}{request_id}"}
 
 
 def expiry(created_at: str, retention: timedelta) -> int:
@@ -111,8 +118,9 @@ class Failure:
     """Whether it is the attempt in the timeline that may have arrived, rather than an earlier one."""
     end: str | None = None
     """Of a callback: which end it is about."""
-    was_delivered: bool = False
-    """It came back, so that a fallback may have been let go while it counted as delivered."""
+    had_ended: bool = False
+    """Not for the first time: it came back, say. So the ledger may look at the request no longer, and a fallback may
+    have been let go meanwhile."""
 
     @property
     def fallback(self) -> Channel | None:
@@ -147,7 +155,10 @@ def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) 
     if failure.fallback:
         failed = _failed_delivery(table.name, failure, condition, entry, ("", {}))
         first, again = _re_entry(table.name, failure, failure.fallback)
-        writes = [[failed, *first], *([[failed, *again]] if failure.was_delivered else []), alone]
+        writes = [[failed, *first], alone]
+        if failure.had_ended:
+            reopened = _reopened(table.name, failure)
+            writes = [[failed, *first, reopened], [failed, *again, reopened], alone]
     for operations in writes:
         try:
             client.transact_write_items(TransactItems=operations)  # type: ignore[arg-type]
@@ -276,3 +287,15 @@ def _re_entry(table_name: str, failure: Failure, channel: Channel) -> tuple[list
         "ExpressionAttributeValues": {":sending": Status.SENDING, ":retrying": Status.RETRYING},
     }
     return [{"Update": first}], [{"Update": again}, {"ConditionCheck": not_ended}]
+
+
+def _reopened(table_name: str, failure: Failure) -> dict[str, Any]:
+    return {
+        "Update": {
+            "TableName": table_name,
+            "Key": reopened_key(failure.request.id),
+            "UpdateExpression": "SET reopened_at = :at, #ttl = :ttl",
+            "ExpressionAttributeNames": {"#ttl": TTL},
+            "ExpressionAttributeValues": {":at": failure.at, ":ttl": failure.ttl},
+        }
+    }

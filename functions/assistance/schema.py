@@ -15,6 +15,11 @@ OUTBOX_SHARD = "outbox"
 """On a request item only while it is unpublished, so the index lists just what is to be published. On a delivery item
 while its end is to be published to the callback."""
 
+LEDGER = "LEDGER"
+"""The partition, and in it the item, of the reconciler's ledger."""
+REOPENED_PREFIX = "REOPENED#"
+"""In the ledger's partition, an item for each request that is on its way again after it had ended."""
+
 LEDGER_INDEX = "ledger"
 LEDGER_SHARD = "ledger"
 """On every request item, so the index lists all requests in the order in which they were accepted."""

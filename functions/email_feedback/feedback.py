@@ -91,7 +91,7 @@ class Feedback:
             in_doubt=False,
             at=timestamp(self.clock()),
             ttl=int(item[TTL]),
-            was_delivered=True,
+            had_ended=True,
         )
         condition = Condition(
             "#status = :delivered AND #result = :result",

@@ -4,6 +4,9 @@ Each request is looked at once, shortly after it was accepted. By then nearly al
 looked at again. The others are kept in a list and looked at by every sweep until they end. For each of them the ledger
 says where it is: still in the outbox, in its channel's queue, being sent, waiting for its next attempt, in a
 dead-letter queue (then it reads `failed` from now on), or nowhere: then it is lost, and is published again.
+
+A request that had ended and is on its way again, as the fallback of a mail that has bounced, is looked at in the same
+way. Its first end has been counted, so it is in the balance no more.
 """
 
 from collections import Counter
@@ -19,7 +22,7 @@ from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, epoch_ms, timestamp, utc_now
 from assistance.dead_letters import DeadLetter
-from assistance.deliveries import Condition, Failure, delivery_key, expiry, fail, request_key
+from assistance.deliveries import Condition, Failure, delivery_key, expiry, fail, reopened_key, request_key
 from assistance.errors import TableUnavailable
 from assistance.models import Delivery, RequestRecord, Status
 from assistance.observability import logger
@@ -29,9 +32,11 @@ from assistance.schema import (
     CHANNELS,
     CREATED_AT,
     DELIVERY_PREFIX,
+    LEDGER,
     LEDGER_INDEX,
     LEDGER_SHARD,
     PARTITION_KEY,
+    REOPENED_PREFIX,
     REQUEST,
     SORT_KEY,
     TOPIC,
@@ -41,7 +46,7 @@ from reconciler.settings import ChannelQueues
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-LEDGER_KEY: Final = {PARTITION_KEY: "LEDGER", SORT_KEY: "LEDGER"}
+LEDGER_KEY: Final = {PARTITION_KEY: LEDGER, SORT_KEY: LEDGER}
 # An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
 # the moment it was accepted is found within two sweeps.
 SETTLING = timedelta(seconds=30)
@@ -73,7 +78,7 @@ class Balance:
     `until`: everything accepted before then has been looked at. `open` maps the id of a request that has not ended to
     the time at which it was accepted. `accepted` counts by topic, `ended` by `topic/status`, or as `forgotten` what its
     `ttl` ended, and `deliveries` those of the ended requests, by `topic/channel/status`: as they first ended, whatever
-    is redriven later.
+    is redriven later. `reopened` maps the id of a request that is on its way again to the time since when it is.
     """
 
     until: str = ""
@@ -81,6 +86,17 @@ class Balance:
     accepted: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     deliveries: Counter[str] = field(default_factory=Counter)
+    reopened: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def on_their_way(self) -> dict[str, str]:
+        """What is to be looked at, by id, and since when it is on its way."""
+        return self.open | self.reopened
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is to be taken in."""
+        return len(self.on_their_way) >= MAX_OPEN
 
     def document(self) -> dict[str, Any]:
         """The balance as JSON has it."""
@@ -90,13 +106,23 @@ class Balance:
 def balance_of(requests: Requests) -> Balance:
     """The balance as the last sweep left it. Raises `TableUnavailable`."""
     try:
-        item: Any = requests.table.get_item(Key=LEDGER_KEY, ConsistentRead=True).get("Item")
+        items: list[Any] = requests.table.query(
+            KeyConditionExpression=f"{PARTITION_KEY} = :ledger",
+            ExpressionAttributeValues={":ledger": LEDGER},
+            ConsistentRead=True,
+            Limit=1 + MAX_OPEN,
+        )["Items"]
     except AWS_ERRORS as error:
         raise TableUnavailable(error_code(error)) from error
-    if item is None:
-        return Balance()
-    counts = {name: Counter({key: int(n) for key, n in item[name].items()}) for name in _COUNTS}
-    return Balance(until=item["until"], open=dict(item["open"]), **counts)
+    balance = Balance()
+    for item in items:
+        if item[SORT_KEY] == LEDGER:
+            balance.until, balance.open = item["until"], dict(item["open"])
+            for name in _COUNTS:
+                getattr(balance, name).update({key: int(n) for key, n in item[name].items()})
+        else:
+            balance.reopened[item[SORT_KEY].removeprefix(REOPENED_PREFIX)] = item["reopened_at"]
+    return balance
 
 
 @dataclass(slots=True)
@@ -174,7 +200,7 @@ class Ledger:
         )
         taken = False
         for chunk in _chunks(new):
-            if remaining_ms() < TIME_TO_FINISH_MS or len(balance.open) >= MAX_OPEN:
+            if remaining_ms() < TIME_TO_FINISH_MS or balance.full:
                 # The next sweep begins with the first that was left out.
                 balance.until = chunk[0][1]
                 return False
@@ -226,23 +252,24 @@ class Ledger:
 
     def _look_at_open(self, balance: Balance, *, dry_run: bool) -> Report:
         report = Report()
-        records = self._records(list(balance.open))
+        records = self._records(list(balance.on_their_way))
         waiting: dict[str, RequestRecord] = {}
         for request_id, record in records.items():
             if record is None:
                 # Forgotten by the table: `ttl`.
-                balance.ended[FORGOTTEN] += 1
-                del balance.open[request_id]
+                if balance.open.pop(request_id, None):
+                    balance.ended[FORGOTTEN] += 1
+                self._close(balance, request_id, dry_run=dry_run)
             elif record.pending:
                 waiting[request_id] = record
             else:
-                self._settle(balance, record)
+                self._settle(balance, record, dry_run=dry_run)
         if waiting:
             self._find_dead_letters(waiting, balance, report, dry_run=dry_run)
             self._place(waiting, report, dry_run=dry_run)
-        if balance.open:
-            report.oldest_open_seconds = self._since(min(balance.open.values()))
-        report.open = len(balance.open)
+        if balance.on_their_way:
+            report.oldest_open_seconds = self._since(min(balance.on_their_way.values()))
+        report.open = len(balance.on_their_way)
         return report
 
     def _since(self, moment: str) -> int:
@@ -260,19 +287,35 @@ class Ledger:
             logger.error("a request can't be read", request_id=request_id)
             return None
 
-    @staticmethod
-    def _settle(balance: Balance, record: RequestRecord) -> None:
-        topic = record.request.topic
-        balance.ended[f"{topic}/{record.status}"] += 1
-        balance.deliveries.update(f"{topic}/{delivery.channel}/{delivery.status}" for delivery in record.deliveries)
-        del balance.open[record.request.id]
+    def _settle(self, balance: Balance, record: RequestRecord, *, dry_run: bool) -> None:
+        id_, topic = record.request.id, record.request.topic
+        if balance.open.pop(id_, None):
+            balance.ended[f"{topic}/{record.status}"] += 1
+            balance.deliveries.update(f"{topic}/{delivery.channel}/{delivery.status}" for delivery in record.deliveries)
+        self._close(balance, id_, dry_run=dry_run)
+
+    def _close(self, balance: Balance, request_id: str, *, dry_run: bool) -> None:
+        """If it was reopened it has ended again, unless it has been reopened once more since it was read."""
+        reopened_at = balance.reopened.pop(request_id, None)
+        if reopened_at is None or dry_run:
+            return
+        try:
+            self.requests.table.delete_item(
+                Key=reopened_key(request_id),
+                ConditionExpression="reopened_at = :since",
+                ExpressionAttributeValues={":since": reopened_at},
+            )
+        except self.requests.table.meta.client.exceptions.ConditionalCheckFailedException:
+            logger.debug("reopened once more", request_id=request_id)
+        except AWS_ERRORS as error:
+            raise TableUnavailable(error_code(error)) from error
 
     def _find_dead_letters(
         self, waiting: dict[str, RequestRecord], balance: Balance, report: Report, *, dry_run: bool
     ) -> None:
         """Whose message lies in a dead-letter queue, that reads `failed`."""
         # Then nothing more is taken in, so that one channel's outage would hide the letters of another.
-        full = len(balance.open) >= MAX_OPEN
+        full = balance.full
         channels = {channel for record in waiting.values() for channel in record.pending}
         for channel in self.queues if full else channels & self.queues.keys():
             letters = self._letters(channel)
@@ -288,14 +331,14 @@ class Ledger:
                         # What is not open is settled when it is taken in.
                         continue
                     if (again := self.requests.get(record.request.id)) and not again.pending:
-                        self._settle(balance, again)
+                        self._settle(balance, again, dry_run=dry_run)
                         del waiting[record.request.id]
                     elif again:
                         waiting[record.request.id] = again
 
     def _not_open(self, letters: Sequence[DeadLetter], balance: Balance) -> dict[str, RequestRecord]:
         """The letters' requests that are not open in the balance, such as those that have yet to be taken in."""
-        ids = {letter.request_id for letter in letters if letter.request_id} - balance.open.keys()
+        ids = {letter.request_id for letter in letters if letter.request_id} - balance.on_their_way.keys()
         return {id_: record for id_, record in self._records(sorted(ids)).items() if record}
 
     def _letters(self, channel: Channel) -> list[DeadLetter]:

@@ -12,6 +12,7 @@ from assistance.routing import Channel
 from cli.stack import Stack
 from tests.cli.steps import Operator
 from tests.integration.cloud import forget
+from tests.integration.steps import feedback, mailed
 
 SLACK = Channel.SLACK
 _A_MINUTE = timedelta(minutes=1)
@@ -125,6 +126,15 @@ def test_the_ledger_accounts_for_every_request(operator: Operator) -> None:
     assert (shown["ended"], shown["deliveries"]) == ({"sales/delivered": 2}, {"sales/slack/delivered": 2})
     assert (shown["open"], shown["unaccounted"]) == ({}, 0)
     assert "unaccounted for   0" in operator.run("ledger").stdout
+
+
+def test_the_ledger_tells_of_what_is_on_its_way_again(operator: Operator) -> None:
+    request_id = mailed(operator.cloud)
+    operator.cloud.reconcile(later=_A_MINUTE)
+    feedback(operator.cloud, "bounce", request_id)
+    assert list(operator.json("ledger")["reopened"]) == [request_id]
+    assert "of these, on their way again   1" in operator.run("ledger").stdout
+    assert operator.json("ledger")["unaccounted"] == 0
 
 
 def test_looking_at_the_ledger_changes_nothing(operator: Operator) -> None:

@@ -59,6 +59,15 @@ def _redriven(here: World, topic: Topic) -> None:
     here.redrive()
 
 
+def _come_back(here: World, _: Topic) -> None:
+    """Long after it was counted as delivered."""
+    here.accept_for_sure(Topic.PRICING, DESCRIPTION, "key")
+    here.settle()
+    here.advance(60)
+    here.reconcile()
+    here.say_of_mail("bounce", 0)
+
+
 def _never_streamed(here: World, topic: Topic) -> None:
     _accept(here, topic)
     here.read_stream()
@@ -99,6 +108,11 @@ def _reconcile_and_settle(here: World, _: Topic) -> None:
     here.settle()
 
 
+def _settle_and_reconcile(here: World, _: Topic) -> None:
+    here.settle()
+    here.reconcile()
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """What happens before, unbroken; then what is broken at each of its calls; the status at its end, unbroken."""
@@ -116,6 +130,7 @@ PATHS = {
     "by the fallback": Path(_first_channel_refuses),
     "failed on both channels": Path(_all_refuse, ends="failed"),
     "redriven": Path(_redriven, lambda here, _: here.settle()),
+    "come back": Path(_come_back, _settle_and_reconcile, topics=(Topic.PRICING,)),
     "published by the reconciler": Path(_never_streamed, _reconcile_and_settle),
     "called back at the second attempt": Path(_called_back, topics=(Topic.SALES,)),
     "hung up on": Path(_hung_up, topics=(Topic.PRICING,)),

@@ -99,3 +99,33 @@ def test_an_outage_of_one_channel_hides_no_dead_letter_of_another(
     assert balance.accepted == {"sales": 1, "pricing": 1}
     ended = "failed" if fallback == "fails" else "delivered"
     assert balance.ended == {"sales/delivered": 1, f"pricing/{ended}": 1}
+
+
+@pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
+def test_the_fallback_of_a_mail_that_came_back_is_accounted_for(here: World, fate: str) -> None:
+    """The mail counted as delivered long ago, and its own redrive waits for the fallback."""
+    request_id = published(here, Topic.PRICING, "key")
+    here.settle()
+    here.advance(60)
+    assert sweep(here)["open"] == 0
+    here.say_of_mail("bounce", 0)
+    here.bring_feedback()
+    here.produce()
+    if fate == "lost":
+        here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    else:
+        here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(1_000)
+    found = sweep(here)
+    assert found[fate.replace("-", "_")] == [request_id]
+    assert (found["open"], found["oldest_open_seconds"]) == ((1, 1_000) if fate == "lost" else (0, 0))
+    here.settle()
+    here.redrive()
+    here.settle()
+    assert here.show(request_id)["status"] == "delivered"
+    assert (len(here.posts()), len(here.mails())) == (1, 1)
+    here.advance(60)
+    assert sweep(here)["open"] == 0
+    here.check_balance()
+    balance = ledger.balance_of(reconciler.requests())
+    assert (balance.ended, balance.reopened) == ({"pricing/delivered": 1}, {})

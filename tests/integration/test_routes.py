@@ -128,6 +128,26 @@ def test_a_channel_that_is_being_drained_has_the_fallback_of_today_s_route(
     assert stack.status(request_id) == "delivered"
 
 
+def test_a_redrive_that_fails_takes_a_fallback_that_the_route_has_now_and_the_ledger_looks_again(
+    stack: Cloud, slack: SlackServer, deploy: Deploy
+) -> None:
+    deploy(sales=(["slack"], None))
+    slack.fail("error", error="is_archived")
+    request_id = stack.post("sales", "once by slack")
+    settle(stack)
+    stack.reconcile(LATER)
+    deploy(sales=(["slack"], "email"))
+    stack.redrive(Channel.SLACK)
+    stack.consume_until_quiet(Channel.SLACK)
+    assert list(balance_of(Requests(stack.table)).reopened) == [request_id]
+    assert stack.reconcile(LATER)["ledger"]["open"] == 1
+    settle(stack)
+    assert stack.status(request_id) == "delivered"
+    assert stack.reconcile(LATER)["ledger"]["open"] == 0
+    balance = balance_of(Requests(stack.table))
+    assert (balance.reopened, balance.ended) == ({}, {"sales/failed": 1})
+
+
 @pytest.mark.parametrize("now", [["slack"], ["slack", "email"]])
 def test_a_request_has_ended_when_its_own_channels_have_it_whatever_the_route_is_now(
     stack: Cloud, slack: SlackServer, deploy: Deploy, now: list[str]
