@@ -91,7 +91,7 @@ class Balance:
     @property
     def on_their_way(self) -> dict[str, str]:
         """What is to be looked at, by id, and since when it is on its way."""
-        return self.open | self.reopened
+        return self.reopened | self.open
 
     @property
     def full(self) -> bool:

@@ -129,3 +129,8 @@ def test_the_fallback_of_a_mail_that_came_back_is_accounted_for(here: World, fat
     here.check_balance()
     balance = ledger.balance_of(reconciler.requests())
     assert (balance.ended, balance.reopened) == ({"pricing/delivered": 1}, {})
+
+
+def test_what_comes_back_by_one_channel_is_as_old_as_it_has_been_open_on_another() -> None:
+    balance = ledger.Balance(open={"both": "2026-03-01"}, reopened={"both": "2026-03-02", "ended": "2026-03-02"})
+    assert balance.on_their_way == {"both": "2026-03-01", "ended": "2026-03-02"}
