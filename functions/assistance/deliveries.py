@@ -118,9 +118,9 @@ class Failure:
     """Whether it is the attempt in the timeline that may have arrived, rather than an earlier one."""
     end: str | None = None
     """Of a callback: which end it is about."""
-    had_ended: bool = False
-    """Not for the first time: it came back, say. So the ledger may look at the request no longer, and a fallback may
-    have been let go meanwhile."""
+    had_ended: Status | None = None
+    """How it had ended before: then the ledger may look at the request no longer. If delivered it came back, and a
+    fallback may have been let go meanwhile."""
 
     @property
     def fallback(self) -> Channel | None:
@@ -155,10 +155,10 @@ def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) 
     if failure.fallback:
         failed = _failed_delivery(table.name, failure, condition, entry, ("", {}))
         first, again = _re_entry(table.name, failure, failure.fallback)
-        writes = [[failed, *first], alone]
-        if failure.had_ended:
-            reopened = _reopened(table.name, failure)
-            writes = [[failed, *first, reopened], [failed, *again, reopened], alone]
+        reopened = [_reopened(table.name, failure)] if failure.had_ended else []
+        writes = [[failed, *first, *reopened], alone]
+        if failure.had_ended is Status.DELIVERED:
+            writes.insert(1, [failed, *again, *reopened])
     for operations in writes:
         try:
             client.transact_write_items(TransactItems=operations)  # type: ignore[arg-type]

@@ -210,7 +210,7 @@ class DeliveryItem(BasePersistenceLayer):
             ttl=self._ttl,
             not_before=epoch_ms(self._clock() + self._doubt_delay) if in_doubt else None,
             end=self._message.end,
-            had_ended=self.claim.settled is not None,
+            had_ended=self.claim.settled,
         )
         return fail(self._table, failure, self._mine(), entry=f"timeline[{self.claim.index}]")
 

@@ -91,7 +91,7 @@ class Feedback:
             in_doubt=False,
             at=timestamp(self.clock()),
             ttl=int(item[TTL]),
-            had_ended=True,
+            had_ended=Status.DELIVERED,
         )
         condition = Condition(
             "#status = :delivered AND #result = :result",

@@ -59,6 +59,12 @@ def _redriven(here: World, topic: Topic) -> None:
     here.redrive()
 
 
+def _redriven_in_vain(here: World, topic: Topic) -> None:
+    _all_refuse(here, topic)
+    _accept_and_settle(here, topic)
+    here.redrive()
+
+
 def _come_back(here: World, _: Topic) -> None:
     """Long after it was counted as delivered."""
     here.accept_for_sure(Topic.PRICING, DESCRIPTION, "key")
@@ -130,6 +136,7 @@ PATHS = {
     "by the fallback": Path(_first_channel_refuses),
     "failed on both channels": Path(_all_refuse, ends="failed"),
     "redriven": Path(_redriven, lambda here, _: here.settle()),
+    "redriven in vain": Path(_redriven_in_vain, lambda here, _: here.settle(), ends="failed"),
     "come back": Path(_come_back, _settle_and_reconcile, topics=(Topic.PRICING,)),
     "published by the reconciler": Path(_never_streamed, _reconcile_and_settle),
     "called back at the second attempt": Path(_called_back, topics=(Topic.SALES,)),
