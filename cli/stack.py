@@ -88,21 +88,17 @@ class Stack:
 
         https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
         """
-        sts = self.session.client("sts", endpoint_url=self.endpoint_url, config=_PATIENT)
-        return str(sts.get_caller_identity()["Arn"])
+        return str(self.client("sts").get_caller_identity()["Arn"])
 
     def reconcile(self, *, dry_run: bool) -> dict[str, Any]:
         """Invoke the deployed reconciler once, and return its answer."""
         functions = self.session.client("lambda", endpoint_url=self.endpoint_url, config=_INVOKE)
         payload = json.dumps({"dry_run": dry_run})
-        invoked = functions.invoke(FunctionName=self._reconciler(), Payload=payload)
+        invoked = functions.invoke(FunctionName=self.function("reconciler"), Payload=payload)
         answer: dict[str, Any] = json.loads(invoked["Payload"].read())
         if "FunctionError" in invoked:
             raise Failure(f"the reconciler failed ({answer.get('errorType', 'unknown')}): its log says why")
         return answer
-
-    def _reconciler(self) -> str:
-        return self.function("reconciler")
 
     def function(self, folder: str) -> str:
         """The name of the deployed function that runs this folder. Raises `Failure`."""
@@ -138,10 +134,6 @@ class Stack:
         return self.session.client(service, endpoint_url=self.endpoint_url, config=_PATIENT)
 
 
-def _cloudformation(session: "Session", endpoint_url: str | None) -> Any:  # noqa: ANN401
-    return session.client("cloudformation", endpoint_url=endpoint_url, config=_PATIENT)
-
-
 def deployed(name: str, *, profile: str | None, region: str | None) -> Stack:
     """The stack of that name, found by the ordinary AWS configuration. Raises `Failure` and what boto3 raises."""
     return _found(name, boto3.Session(profile_name=profile, region_name=region), None)
@@ -165,7 +157,8 @@ def local() -> Stack:
 
 def _found(name: str, session: "Session", endpoint_url: str | None) -> Stack:
     try:
-        stacks = _cloudformation(session, endpoint_url).describe_stacks(StackName=name)["Stacks"]
+        cloudformation = session.client("cloudformation", endpoint_url=endpoint_url, config=_PATIENT)
+        stacks = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
         # Its answer to a name that no stack bears:
         # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html

@@ -40,7 +40,7 @@ def build(app: App, config: Config) -> AssistanceStack:
         env=environment,
         synthesizer=synthesizer,
         termination_protection=config.production,
-        description="Assistance requests from bots, delivered to Slack and email.",
+        description="Assistance requests from bots, delivered by Slack, email or Teams.",
     )
     Tags.of(stack).add("application", "assistance")
     Tags.of(stack).add("stage", config.stage)

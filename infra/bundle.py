@@ -48,7 +48,7 @@ def build(folder: str, output: Path, python_version: str, *, platform: str | Non
 def dependencies(pinned: str, python_version: str, platform: str | None) -> Path:
     """These wheels, installed and compiled once for all functions that import the same.
 
-    boto3 is among them, although the runtime has one: what was tested is what runs.
+    botocore is among them, although the runtime has one: what was tested is what runs.
     https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
     """
     made_of = (pinned, python_version, str(platform), compiler(python_version) or "", Path(__file__).read_text("utf-8"))

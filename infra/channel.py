@@ -1,6 +1,8 @@
 """What every channel has, and the callback: subscription, queue, dead-letter queues, consumer."""
 
 from aws_cdk import CfnOutput, Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
@@ -93,3 +95,11 @@ class ChannelConsumer(Construct):
         CfnOutput(self, "SubscriptionDlqUrl", value=self.subscription_dlq.queue_url).override_logical_id(
             f"{name}SubscriptionDlqUrl"
         )
+
+    def read(self, secret: secretsmanager.CfnSecret, *, output: str) -> None:
+        """Have the function read a secret, and an output say where somebody is to put its value."""
+        skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")
+        self.function.add_to_role_policy(
+            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.attr_id])
+        )
+        CfnOutput(self, "SecretArn", value=secret.attr_id).override_logical_id(output)

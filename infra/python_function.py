@@ -109,7 +109,7 @@ class PythonFunction(lambda_.Function):
         accept(role, "AwsSolutions-IAM5[Resource::*]", "X-Ray's two actions for sending segments know no resources.")
         skip_checkov(self, "CKV_AWS_115", "A new account may have a concurrency of 10 in all: nothing is reserved.")
         skip_checkov(self, "CKV_AWS_116", "What is given up is kept: by its queue, its event source or the table.")
-        skip_checkov(self, "CKV_AWS_117", "It calls public endpoints of AWS and Slack only; a VPC would need a NAT.")
+        skip_checkov(self, "CKV_AWS_117", "It calls public endpoints only; a VPC would need a NAT.")
         skip_checkov(
             self, "CKV_AWS_173", "Its environment holds names, no secret; Lambda encrypts it with its own key."
         )

@@ -281,10 +281,10 @@ class _Server(ThreadingHTTPServer):
 class SlackServer:
     """The server, running in a thread while the context is entered. `url` is what `SLACK_API_URL` is set to."""
 
-    def __init__(self, *, token: str, channels: Sequence[str], port: int = 0) -> None:
+    def __init__(self, *, token: str, channels: Sequence[str]) -> None:
         self.workspace = Workspace(token, channels)
         handler = type("Handler", (_Handler,), {"workspace": self.workspace})
-        self._server = _Server(("127.0.0.1", port), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property

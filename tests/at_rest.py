@@ -160,7 +160,7 @@ def rows(variant: str) -> Iterator[Row]:
     yield Row("Dashboards", dashboards, 3.00, CLOUDWATCH, free=3 * small, part=part)
     yield Row("Metrics of our own", run.metrics, 0.30, CLOUDWATCH, free=10, part="Metrics of our own")
     secrets = len(template.all("AWS::SecretsManager::Secret"))
-    yield Row("Secrets", secrets, 0.40, SECRETS, part="Slack's token, in Secrets Manager")
+    yield Row("Secrets", secrets, 0.40, SECRETS, part="Slack's token and the callbacks' key, in Secrets Manager")
     yield Row("Keys", len(template.all("AWS::KMS::Key")), 1.00, KMS, part="A key, for SNS")
     firewalls = template.all("AWS::WAFv2::WebACL").values()
     yield Row("Web ACLs", len(firewalls), 5.00, WAF, part="A web ACL")

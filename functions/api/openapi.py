@@ -1,4 +1,4 @@
-"""The API's OpenAPI document, made of the types and routes that it runs on. Not imported by the handler.
+"""The API's OpenAPI document, made of the types and routes that it runs on. Imported only when it is asked for.
 
 `make docs` writes `docs/openapi.json` from it: https://spec.openapis.org/oas/v3.1.1.html.
 """
@@ -147,7 +147,7 @@ def document() -> Json:
         "info": {
             "title": "Assistance requests",
             "version": VERSION,
-            "summary": "A bot's way to a human: accepted at once, delivered by Slack or email.",
+            "summary": "A bot's way to a human: accepted at once, delivered by Slack, email or Teams.",
         },
         "servers": [
             {

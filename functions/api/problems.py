@@ -85,7 +85,8 @@ def idempotency_key_reused() -> Problem:
     return Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "idempotency-key-reused",
-        "This Idempotency-Key was used before with another topic or description. Use a new key for a new request.",
+        "This Idempotency-Key was used before with another topic, description or callback_url. "
+        "Use a new key for a new request.",
         title="Unprocessable Content",
     )
 

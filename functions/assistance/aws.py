@@ -28,7 +28,7 @@ AWS_ERRORS: Final = (ClientError, BotoCoreError)
 
 # Otherwise botocore makes one out of two dozen parts for every call, in a seventh of the time that a call takes it.
 _USER_AGENT: Final = f"Botocore/{botocore.__version__} assistance"
-# As many connections as a batch may have threads: https://docs.aws.amazon.com/botocore/latest/reference/config.html
+# More connections than a batch has records: https://docs.aws.amazon.com/botocore/latest/reference/config.html
 QUICK = Config(
     connect_timeout=1,
     read_timeout=2,

@@ -37,8 +37,7 @@ class ConsumerSettings(Environment):
 def consumer(channel: Lane, send: Send | Together, *, prepare: Callable[[], object]) -> Handler:
     """The Lambda handler that delivers a channel's queue by `send`.
 
-    `prepare` makes what `send` uses before several threads do, for boto3's default session is not made for that.
-    https://docs.aws.amazon.com/boto3/latest/guide/clients.html#multithreading-or-multiprocessing-with-clients
+    `prepare` makes what `send` uses before several threads do, which would wait for one another.
     """
 
     @cache

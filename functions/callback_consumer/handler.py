@@ -2,9 +2,6 @@
 
 from functools import cache
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
-
 from assistance import aws
 from assistance.clock import utc_now
 from assistance.consumer import consumer
@@ -13,18 +10,13 @@ from assistance.models import Outgoing
 from assistance.observability import logger
 from assistance.requests import Requests
 from assistance.routing import CALLBACK
+from assistance.secret import secret, secrets
 from callback_consumer.egress import Egress
 from callback_consumer.failures import classify
 from callback_consumer.message import compose, sign, webhook_id
 from callback_consumer.settings import settings
 
-SECRET_MAX_AGE_SECONDS = 300
-
-
-@cache
-def secrets() -> SecretsProvider:
-    """Powertools' cache over Secrets Manager."""
-    return SecretsProvider(boto3_client=aws.secrets())
+_UNAVAILABLE = "callback_secret_unavailable"
 
 
 @cache
@@ -48,12 +40,12 @@ def prepare() -> None:
 
 def headers_for(id_: str, body: str) -> dict[str, str]:
     """Those that the specification wants. The secret holds one signing key, or several while they change."""
+    keys = secret(settings().callback_secret, unavailable=_UNAVAILABLE)
     try:
-        value = secrets().get(settings().callback_secret, max_age=SECRET_MAX_AGE_SECONDS)
-        return sign(id_, body, str(value).split(), utc_now())
-    except (GetParameterError, ValueError) as error:
-        logger.error("no signing secret, or not one that can be read", secret=settings().callback_secret)
-        raise TransientFailure("callback_secret_unavailable") from error
+        return sign(id_, body, keys.split(), utc_now())
+    except ValueError as error:
+        logger.error("the secret holds no key to sign with", secret=settings().callback_secret)
+        raise TransientFailure(_UNAVAILABLE) from error
 
 
 def send(outgoing: Outgoing) -> str:

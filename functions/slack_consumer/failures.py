@@ -12,8 +12,9 @@ from typing import Final
 
 from slack_sdk.errors import SlackApiError
 
+from assistance.clock import utc_now
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.failures import Kind, Table
+from assistance.failures import Kind, Table, retry_after
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
 """With these a consumer reads the token afresh, and tries once more if it has been replaced."""
@@ -183,7 +184,4 @@ def classify(error: SlackApiError) -> DeliveryError:
 
 def _retry_after(error: SlackApiError) -> float:
     headers = {name.lower(): value for name, value in error.response.headers.items()}
-    try:
-        return max(float(headers["retry-after"]), 1.0)
-    except (KeyError, ValueError):
-        return _DEFAULT_RETRY_AFTER
+    return retry_after(headers.get("retry-after", ""), utc_now()) or _DEFAULT_RETRY_AFTER

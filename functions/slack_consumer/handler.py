@@ -4,29 +4,26 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
-from assistance import aws
 from assistance.consumer import consumer
 from assistance.errors import DeliveryError, PermanentFailure, RefusedTogether, TransientFailure
 from assistance.models import Outgoing
 from assistance.observability import logger
 from assistance.routing import Channel
+from assistance.secret import secret, secrets
 from assistance.together import Together
 from slack_consumer.failures import AUTHENTICATION, FOR_WHAT_IT_HOLDS, classify, code_of
 from slack_consumer.message import compose, digests, payload, payloads
 from slack_consumer.settings import settings
 
 TIMEOUT_SECONDS = 8
-TOKEN_MAX_AGE_SECONDS = 300
 PAGE = 200
 
 # The SDK logs the bodies that it can't parse; what is ours to log, we log.
@@ -42,20 +39,9 @@ def client(token: str) -> WebClient:
     )
 
 
-@cache
-def secrets() -> SecretsProvider:
-    """Powertools' cache over Secrets Manager."""
-    return SecretsProvider(boto3_client=aws.secrets())
-
-
 def token(*, fresh: bool = False) -> str:
     """The bot token, cached for five minutes unless a fresh one is wanted."""
-    try:
-        value = secrets().get(settings().slack_token_secret, max_age=TOKEN_MAX_AGE_SECONDS, force_fetch=fresh)
-    except GetParameterError as error:
-        logger.error("no Slack token: put one into the secret", secret=settings().slack_token_secret)
-        raise TransientFailure("slack_token_unavailable") from error
-    return str(value).strip()
+    return secret(settings().slack_token_secret, unavailable="slack_token_unavailable", fresh=fresh)
 
 
 def call(method: Callable[[WebClient], SlackResponse]) -> dict[str, Any]:

@@ -12,29 +12,19 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
-
-from assistance import aws
 from assistance.clock import utc_now
 from assistance.consumer import consumer
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
 from assistance.observability import logger
 from assistance.routing import Channel
+from assistance.secret import secret, secrets
 from teams_consumer.failures import classify
 from teams_consumer.message import compose
 from teams_consumer.settings import settings
 
 TIMEOUT_SECONDS: Final = 8
-SECRET_MAX_AGE_SECONDS: Final = 300
 RUN: Final = "x-ms-workflow-run-id"
-
-
-@cache
-def secrets() -> SecretsProvider:
-    """Powertools' cache over Secrets Manager."""
-    return SecretsProvider(boto3_client=aws.secrets())
 
 
 @cache
@@ -51,16 +41,11 @@ def prepare() -> None:
 
 def workflow(*, fresh: bool = False) -> SplitResult:
     """The workflow's URL, which holds a signature: cached for five minutes unless a fresh one is wanted."""
-    secret = settings().teams_secret
-    try:
-        value = secrets().get(secret, max_age=SECRET_MAX_AGE_SECONDS, force_fetch=fresh)
-    except GetParameterError as error:
-        logger.error("no Teams workflow: put its URL into the secret", secret=secret)
-        raise TransientFailure("teams_secret_unavailable") from error
-    url = urlsplit(str(value).strip())
+    arn = settings().teams_secret
+    url = urlsplit(secret(arn, unavailable="teams_secret_unavailable", fresh=fresh))
     loopback = settings().teams_loopback and url.hostname == "127.0.0.1"
     if not url.hostname or url.scheme != ("http" if loopback else "https"):
-        logger.error("the secret holds no https URL of a Teams workflow", secret=secret)
+        logger.error("the secret holds no https URL of a Teams workflow", secret=arn)
         raise TransientFailure("teams_secret_unusable")
     return url
 

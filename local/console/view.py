@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import boto3
 
-from assistance.clock import timestamp, utc_now
+from assistance.clock import utc_now
 from assistance.dead_letters import depth
 from assistance.models import RequestRecord
 from assistance.routing import CALLBACK, Lane
@@ -56,7 +56,6 @@ class View:
             index = self._requests.table.scan(IndexName=OUTBOX_INDEX, Select="COUNT")
             dead = {lane: self._dead(lane) for lane in self._lanes}
             return {
-                "at": timestamp(now),
                 "routes": self._routes,
                 "channels": self._lanes,
                 "requests": [_request(record) for record in records],
@@ -98,6 +97,5 @@ def _mail(mail: Mapping[str, Any]) -> dict[str, Any]:
         "from": mail["Source"],
         "to": mail["To"],
         "subject": mail["Subject"],
-        "text": mail["BodyText"],
         "at": mail["Timestamp"],
     }

@@ -215,8 +215,7 @@ class World:
     @staticmethod
     def cold() -> None:
         """The next invocation finds no token and no key in memory."""
-        for folder in ("slack_consumer", "callback_consumer"):
-            importlib.import_module(f"{folder}.handler").secrets().store.clear()
+        importlib.import_module("assistance.secret").secrets().store.clear()
 
     # --- what AWS does -------------------------------------------------------------------------------------------
 
@@ -567,7 +566,7 @@ def world() -> Iterator[World]:
         stack.enter_context(patch("assistance.consumer.Consumer", one_by_one))
         stack.enter_context(patch("assistance.publisher._PARALLEL", 1))
         stack.enter_context(patch("reconciler.ledger._PARALLEL", 1))
-        # Two shards show what eight do, in a quarter of the calls.
+        # Two shards show what all of them do, in a fraction of the calls.
         stack.enter_context(patch("assistance.schema.INDEX_SHARDS", 2))
         stack.enter_context(patch("assistance.requests.INDEX_SHARDS", 2))
         stack.enter_context(_logging_into(log))

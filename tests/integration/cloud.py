@@ -25,6 +25,7 @@ from assistance.schema import (
     SORT_KEY,
     TOPIC,
 )
+from assistance.secret import secrets
 from tests.fixtures import documented
 from tests.recorded_calls import as_function
 
@@ -36,6 +37,7 @@ HANDLERS = ("api", "stream_producer", *(f"{lane}_consumer" for lane in LANES), "
 def forget() -> None:
     """Make every function start cold: drop its settings, its clients and its handler. Its calls are recorded."""
     routes.cache_clear()
+    secrets.cache_clear()
     for function in HANDLERS:
         importlib.import_module(f"{function}.settings").settings.cache_clear()
         handler = importlib.import_module(f"{function}.handler")

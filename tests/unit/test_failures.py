@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.failures import Kind
+from assistance.failures import MAX_RETRY_AFTER, Kind
 from email_consumer import failures as email
 from slack_consumer import failures as slack
 from tests.failures_page import PAGE, render
@@ -52,10 +52,13 @@ def test_what_slack_may_have_posted_all_the_same_leaves_doubt(code: str, in_doub
     assert failure.in_doubt is in_doubt
 
 
-def test_a_rate_limit_says_when_to_come_back() -> None:
-    failure = slack.classify(answer(429, "ratelimited", **{"Retry-After": "17"}))
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("17", 17), ("0", 1), ("86400", MAX_RETRY_AFTER), ("inf", 30), ("nan", 30), ("soon", 30)]
+)
+def test_a_rate_limit_says_when_to_come_back(header: str, seconds: float) -> None:
+    failure = slack.classify(answer(429, "ratelimited", **{"Retry-After": header}))
     assert isinstance(failure, RateLimited)
-    assert failure.retry_after == 17
+    assert failure.retry_after == seconds
 
 
 def test_an_answer_that_is_not_slacks_own_leaves_doubt_and_is_not_quoted() -> None:

@@ -7,10 +7,10 @@
 /** @typedef {{id: string, topic: string, description: string, created_at: string, published_at: string | null, status: string,
  *   in_outbox: boolean, channels: string[], fallback: {channel: string, failed_channel: string, error: string} | null,
  *   deliveries: Delivery[]}} Request */
-/** @typedef {{id: string, request_id: string, topic: string, channel: string, reason: string, sent_at: string, readable: boolean}} Letter */
+/** @typedef {{id: string, request_id: string, topic: string, channel: string, reason: string, sent_at: string}} Letter */
 /** @typedef {{ts: string, text: string, blocks?: any[]}} SlackMessage */
 /** @typedef {{id: string, from: string, to: string[], subject: string, at: number}} Mail */
-/** @typedef {{at: string, routes: Record<string, {channels: string[], fallback: string}>, channels: string[], requests: Request[],
+/** @typedef {{routes: Record<string, {channels: string[], fallback: string}>, channels: string[], requests: Request[],
  *   outbox: number, queues: Record<string, {waiting: number, hidden: number}>, dead: Record<string, number>, letters: Letter[],
  *   slack: {here: boolean, channel: string, messages: SlackMessage[]}, mails: Mail[],
  *   switches: {faults: Record<string, string | null>, producer: boolean, reconciler: boolean, workers: Record<string, number>}}} State */
@@ -175,7 +175,6 @@ function draw(channels) {
     const turn = (a.x + a.w + b.x - b.w) / 2;
     path.setAttribute("d", Math.abs(a.x - b.x) < 1 ? `M${a.x},${a.y}V${b.y}` : `M${a.x},${a.y}H${turn}V${b.y}H${b.x}`);
     path.setAttribute("class", kind);
-    path.dataset.line = `${from}-${to}`;
     lines.append(path);
   };
   COLUMNS.slice(1).forEach((name, index) => line(COLUMNS[index], name));
@@ -400,9 +399,9 @@ const textObject = (text) => (text?.type === "mrkdwn" ? mrkdwn(text.text) : [tex
 
 /** https://docs.slack.dev/reference/block-kit/blocks @param {any} block */
 function renderBlock(block) {
-  if (block.type === "divider") return make("hr", "divider");
   if (block.type === "context") return make("div", "context", ...block.elements.map((each) => make("div", "", ...textObject(each))));
-  return make("div", block.type === "header" ? "header" : "section", ...textObject(block.text));
+  const fields = (block.fields ?? []).map((/** @type {any} */ each) => make("div", "context", ...textObject(each)));
+  return make("div", block.type === "header" ? "header" : "section", ...textObject(block.text), ...fields);
 }
 
 /** @param {SlackMessage} message */
