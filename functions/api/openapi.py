@@ -303,7 +303,7 @@ def _schemas() -> Json:
         "examples": ["https://bot.example.com/ended?conversation=42"],
     }
     call["description"] |= {"pattern": _NOT_BLANK, "description": "White space at its ends does not count."}
-    del delivery["properties"]["claimed_until"]
+    del delivery["properties"]["claimed_until"], delivery["properties"]["has_failed"]
     delivery["required"].append("timeline")
     schemas["Attempt"]["properties"]["outcome"]["enum"] = _OUTCOMES
     schemas["ProblemDocument"]["properties"]["type"]["enum"] = sorted(

@@ -11,6 +11,7 @@ from assistance.observability import logger
 from assistance.routing import CALLBACK, Channel, Lane, routes
 from assistance.schema import (
     CALLBACK_PREFIX,
+    CHANNELS,
     CREATED_AT,
     DELIVERY_PREFIX,
     LEDGER,
@@ -79,6 +80,7 @@ def delivery_of(item: Item) -> Delivery:
         failed_at=item.get("failed_at") if status is Status.FAILED else None,
         claimed_until=claimed_until and timestamp(datetime.fromtimestamp(int(claimed_until) / 1000, UTC)),
         timeline=timeline,
+        has_failed="failed_at" in item,
     )
 
 
@@ -148,14 +150,15 @@ def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) 
     the condition held; where it did not, nothing is written. Raises what boto3 raises.
     """
     client = table.meta.client
+    reopened = [_reopened(table.name, failure)] if failure.had_ended else []
     # A request that is gone, or whose fallback has ended, has nothing to fall back with: then only the failure, which
     # may be its end.
-    alone = [_failed_delivery(table.name, failure, condition, entry, callback_entry(failure.request, failure.at))]
+    ending = callback_entry(failure.request, failure.at)
+    alone = [_failed_delivery(table.name, failure, condition, entry, ending), *reopened]
     writes = [alone]
     if failure.fallback:
         failed = _failed_delivery(table.name, failure, condition, entry, ("", {}))
         first, again = _re_entry(table.name, failure, failure.fallback)
-        reopened = [_reopened(table.name, failure)] if failure.had_ended else []
         writes = [[failed, *first, *reopened], alone]
         if failure.had_ended is Status.DELIVERED:
             writes.insert(1, [failed, *again, *reopened])
@@ -166,7 +169,7 @@ def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) 
             mine, *others = [reason["Code"] for reason in cancelled.response["CancellationReasons"]]
             if mine == "ConditionalCheckFailed":
                 return False
-            if not others or {mine, *others} - {"None", "ConditionalCheckFailed"}:
+            if operations is alone or {mine, *others} - {"None", "ConditionalCheckFailed"}:
                 raise
         else:
             return True
@@ -256,7 +259,8 @@ def _re_entry(table_name: str, failure: Failure, channel: Channel) -> tuple[list
     """What puts the request back into the outbox: for the first time, or again.
 
     Again if the fallback has not ended: it is let go when it finds the request delivered, by a forced send, say.
-    If it was not let go its message comes twice, and one of them finds it delivered.
+    If it was not let go its message comes twice, and one of them finds it delivered. What was sent by a channel that
+    the request does not have leads nowhere else.
     """
     request_id = failure.request.id
     first: dict[str, Any] = {
@@ -264,8 +268,9 @@ def _re_entry(table_name: str, failure: Failure, channel: Channel) -> tuple[list
         "Key": request_key(request_id),
         "UpdateExpression": f"SET {OUTBOX_SHARD} = :shard, outbox_channels = :channels, outbox_since = :at, "
         "fallback = :fallback",
-        "ConditionExpression": f"attribute_exists({PARTITION_KEY}) AND attribute_not_exists(fallback)",
+        "ConditionExpression": f"attribute_not_exists(fallback) AND contains({CHANNELS}, :failed)",
         "ExpressionAttributeValues": {
+            ":failed": failure.channel,
             ":shard": shard(request_id),
             ":channels": [channel],
             ":at": failure.at,
@@ -275,7 +280,7 @@ def _re_entry(table_name: str, failure: Failure, channel: Channel) -> tuple[list
         },
     }
     again = first | {
-        "ConditionExpression": "fallback.#channel = :channel",
+        "ConditionExpression": f"fallback.#channel = :channel AND contains({CHANNELS}, :failed)",
         "ExpressionAttributeNames": {"#channel": "channel"},
         "ExpressionAttributeValues": {**first["ExpressionAttributeValues"], ":channel": channel},
     }

@@ -41,7 +41,7 @@ from assistance.errors import (
     TransientFailure,
 )
 from assistance.metrics import Metric, Tally
-from assistance.models import Message, Outgoing, Status
+from assistance.models import Delivery, Message, Outgoing, Status
 from assistance.observability import logger
 from assistance.requests import Requests
 from assistance.routing import Lane, RetryPolicy
@@ -241,11 +241,18 @@ class Consumer:
         if record.status is Status.DELIVERED:
             raise Superseded("delivered_on_another_channel")
         if message.fallback:
-            failed = record.delivery(message.fallback.failed_channel)
-            if failed and failed.claimed_until and datetime.fromisoformat(failed.claimed_until) > self.clock():
+            if any(self._redriven(record.delivery(channel)) for channel in record.channels):
                 raise Deferred("redrive_under_way", retry_after=_PEER_SECONDS)
-        elif record.fallback and record.fallback.channel in record.pending:
+        elif (fallback := record.fallback) and (
+            fallback.channel in record.pending or self._redriven(record.delivery(fallback.channel))
+        ):
             raise Deferred("fallback_under_way", retry_after=_PEER_SECONDS)
+
+    def _redriven(self, delivery: Delivery | None) -> bool:
+        """Whether what had failed is being sent just now."""
+        if delivery is None or delivery.status is not Status.FAILED or delivery.claimed_until is None:
+            return False
+        return datetime.fromisoformat(delivery.claimed_until) > self.clock()
 
     def _plan(self, error: TransientFailure, item: DeliveryItem, delay: float) -> None:
         """Set when the next attempt is due: after the delay, later when in doubt."""

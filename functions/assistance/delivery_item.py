@@ -106,8 +106,11 @@ class DeliveryItem(BasePersistenceLayer):
             entry["forced"] = True
             values |= {":force": force, ":forces": {force}, ":delivered": Status.DELIVERED}
             forced_set = ", forced :forces"
-            # Each decision to force counts once.
-            condition = "{} OR (#status = :delivered AND NOT contains(forced, :force) AND {settled})"
+            # Each decision to force counts once, also while another is carried out.
+            condition = (
+                "(({}) AND NOT (#status = :retrying AND contains(forced, :force))) "
+                "OR (#status = :delivered AND NOT contains(forced, :force) AND {settled})"
+            )
         values[":entry"] = [entry]
         try:
             answer = self._table.update_item(

@@ -178,6 +178,8 @@ class Delivery:
     claimed_until: str | None = None
     """While an attempt is under way, or has died: when its claim ends."""
     timeline: tuple[Attempt, ...] = ()
+    has_failed: bool = False
+    """Whether it has ever failed for good, even if a redrive has delivered it since."""
 
     @property
     def ended(self) -> bool:
@@ -204,16 +206,19 @@ class RequestRecord:
         """How far the request has come. Derived, never stored, so it can't disagree with the deliveries.
 
         Delivered when every channel has it, or its fallback has; failed when a channel has failed and the fallback has
-        not (yet) delivered instead.
+        not (yet) delivered instead. What it was sent by besides says nothing.
         """
-        statuses = {delivery.channel: delivery.status for delivery in self.deliveries}
+        own = [delivery for delivery in self.deliveries if delivery.channel in self._wanted]
+        statuses = {delivery.channel: delivery.status for delivery in own}
         if all(statuses.get(channel) is Status.DELIVERED for channel in self.channels):
             return Status.DELIVERED
         if self.fallback and statuses.get(self.fallback.channel) is Status.DELIVERED:
             return Status.DELIVERED
-        for status in (Status.FAILED, Status.RETRYING):
-            if status in statuses.values():
-                return status
+        if Status.FAILED in statuses.values() or any(delivery.has_failed for delivery in own):
+            # Also while what is redriven on one channel still waits on another: no status moves back.
+            return Status.FAILED
+        if Status.RETRYING in statuses.values():
+            return Status.RETRYING
         if statuses:
             return Status.SENDING
         return Status.PUBLISHED if self.published_at else Status.ACCEPTED
@@ -224,8 +229,11 @@ class RequestRecord:
         if self.status is Status.DELIVERED:
             return ()
         ended = {delivery.channel for delivery in self.deliveries if delivery.ended}
-        wanted = (*self.channels, self.fallback.channel) if self.fallback else self.channels
-        return tuple(channel for channel in wanted if channel not in ended)
+        return tuple(channel for channel in self._wanted if channel not in ended)
+
+    @property
+    def _wanted(self) -> tuple[Channel, ...]:
+        return (*self.channels, self.fallback.channel) if self.fallback else self.channels
 
     @property
     def ended_at(self) -> str | None:

@@ -161,8 +161,8 @@ class Requests:
             fallback=_fallback_of(request),
         )
 
-    def publish_again(self, request_id: str, channel: Channel) -> None:
-        """Put a request whose message is lost back into the outbox, for one channel, unless it is in there."""
+    def publish_again(self, request_id: str, channels: Sequence[Channel]) -> None:
+        """Put a request whose messages are lost back into the outbox, for these channels, unless it is in there."""
         try:
             self.table.meta.client.update_item(
                 TableName=self.table.name,
@@ -171,7 +171,7 @@ class Requests:
                 ConditionExpression=f"attribute_exists({PARTITION_KEY}) AND attribute_not_exists({OUTBOX_SHARD})",
                 ExpressionAttributeValues={
                     ":shard": shard(request_id),
-                    ":channels": [channel],
+                    ":channels": list(channels),
                     ":now": timestamp(self.clock()),
                 },
             )

@@ -108,6 +108,11 @@ class Feedback:
             # Not by channel alone, for the alarm: the channel delivers, an address does not. Its letter has an alarm.
             tally.add(Metric.FAILED, channel=Channel.EMAIL, topic=message.request.topic)
             tally.emit()
+        elif (now := self._read(delivery_key(event.mail.request_id, Channel.EMAIL))) and (
+            _message_id(now) == event.mail.message_id and now["status"] != Status.FAILED
+        ):
+            # It has begun to be sent once more, and if that comes to nothing this mail still counts.
+            raise NotYetRecorded(event.mail.request_id)
         else:
             # The letter is one too many. A redrive of it sends nothing that has been delivered.
             logger.warning("the delivery has changed meanwhile", extra=about)

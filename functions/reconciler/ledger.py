@@ -382,6 +382,7 @@ class Ledger:
     def _place(self, waiting: Mapping[str, RequestRecord], report: Report, *, dry_run: bool) -> None:
         empty: dict[Channel, bool] = {}
         for record in waiting.values():
+            lost: list[Channel] = []
             for channel in record.pending:
                 delivery = record.delivery(channel)
                 place, due = self._where(record, delivery)
@@ -390,18 +391,20 @@ class Ledger:
                         empty[channel] = self._is_empty(channel)
                     if empty[channel]:
                         place = Place.LOST
-                        report.lost.append(record.request.id)
+                        lost.append(channel)
                         logger.error(
                             "lost: in no queue", request_id=record.request.id, channel=channel, dry_run=dry_run
                         )
-                        if not dry_run:
-                            self.requests.publish_again(record.request.id, channel)
                 if place not in {Place.UNPUBLISHED, Place.LOST}:
                     age = self._since(_pending_since(record, delivery))
                     report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
                 if place is Place.STUCK:
                     report.stuck.append(record.request.id)
                 report.places[f"{record.request.topic}/{channel}/{place}"] += 1
+            if lost:
+                report.lost.append(record.request.id)
+                if not dry_run:
+                    self.requests.publish_again(record.request.id, lost)
 
     def _where(self, record: RequestRecord, delivery: Delivery | None) -> tuple[Place, datetime]:
         """Where the request is, and when its next attempt was or is due."""

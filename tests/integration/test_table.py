@@ -157,11 +157,11 @@ def test_an_entry_leaves_the_outbox_once_it_is_published_unless_it_has_re_entere
 def test_what_is_lost_re_enters_the_outbox_for_its_channel_and_no_other(requests: Requests) -> None:
     one = accepted(requests)
     before = item(requests, one.id)
-    requests.publish_again(one.id, Channel.EMAIL)
+    requests.publish_again(one.id, [Channel.EMAIL])
     assert item(requests, one.id) == before, "it is in there"
     requests.mark_published(OutboxEntry(one, (Channel.SLACK,)))
     published = item(requests, one.id)
-    requests.publish_again(one.id, Channel.EMAIL)
+    requests.publish_again(one.id, [Channel.EMAIL])
     again = {"outbox": shard(one.id), "outbox_channels": ["email"], "outbox_since": AT}
     assert item(requests, one.id) == {**published, **again}
     assert [outbox_since(entry) for entry in requests.outbox_entries([request_key(one.id)])] == [AT]
@@ -170,7 +170,7 @@ def test_what_is_lost_re_enters_the_outbox_for_its_channel_and_no_other(requests
     requests.mark_published(OutboxEntry(one, (Channel.EMAIL,), since=AT))
     assert item(requests, one.id) == published
     assert requests.outbox_entries([request_key(one.id)]) == []
-    requests.publish_again("unknown", Channel.EMAIL)
+    requests.publish_again("unknown", [Channel.EMAIL])
     assert "Item" not in requests.table.get_item(Key=request_key("unknown"))
 
 
@@ -196,7 +196,7 @@ def test_the_outbox_lists_what_is_older_in_order_over_all_shards_and_pages(reque
     [
         lambda requests: requests.accept(request(), payload_hash="hash", retention=RETENTION),
         lambda requests: requests.get("id"),
-        lambda requests: requests.publish_again("id", Channel.SLACK),
+        lambda requests: requests.publish_again("id", [Channel.SLACK]),
         lambda requests: requests.mark_published(OutboxEntry(request(), (Channel.SLACK,))),
         lambda requests: list(requests.unpublished(NOW)),
         lambda requests: requests.outbox_entries([request_key("id")]),

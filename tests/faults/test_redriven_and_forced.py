@@ -1,0 +1,83 @@
+"""What an operator sends again meets what is under way, what has come back, and what comes twice."""
+
+import pytest
+
+from assistance.routing import Channel, Topic
+from tests.faults.breaker import Fault, Kind
+from tests.faults.world import World
+
+OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
+
+
+def failed_on_both(here: World) -> str:
+    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.slack.fail("error", error="is_archived")
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.settle()
+    here.heal()
+    return request_id
+
+
+@pytest.mark.parametrize(("first", "second"), [(OWN, FALLBACK), (FALLBACK, OWN)])
+@pytest.mark.parametrize("call", range(4))
+def test_of_two_redriven_letters_one_is_sent(here: World, first: Channel, second: Channel, call: int) -> None:
+    """The one is redriven while the other is being redriven, just before each of its calls."""
+    request_id = failed_on_both(here)
+    here.redrive()
+    here.breaker.plan(None, (call, lambda: here.consume(second)))
+    here.consume(first)
+    here.breaker.plan(None)
+    here.settle()
+    assert here.show(request_id)["status"] == "delivered"
+    assert here.posts()[request_id, None] + here.mails()[request_id] == 1
+
+
+def test_a_forced_send_that_was_carried_out_is_not_sent_again_while_another_waits(here: World) -> None:
+    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.settle()
+    here.force(request_id, Channel.SLACK, "one")
+    (body,) = here.bodies(Channel.SLACK)
+    here.consume(Channel.SLACK)
+    here.slack.fail("rate_limited", retry_after=60, times=1)
+    here.force(request_id, Channel.SLACK, "two")
+    here.consume(Channel.SLACK)
+    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=body)
+    here.settle()
+    assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
+
+
+def test_a_bounce_counts_although_a_forced_send_begins_while_it_is_taken(here: World) -> None:
+    request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
+    here.settle()
+    here.say_of_mail("bounce", 0)
+    here.force(request_id, Channel.EMAIL, "once more")
+
+    def begin() -> None:
+        here.breaker.plan(Fault(1, Kind.TIMEOUT_BEFORE))
+        here.consume(Channel.EMAIL)
+
+    here.breaker.plan(None, (2, begin))
+    here.bring_feedback()
+    here.breaker.plan(None)
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.advance(60)
+    here.consume(Channel.EMAIL)
+    here.settle()
+    assert here.posts() == {(request_id, None): 1}, "by the fallback"
+
+
+@pytest.mark.parametrize("ends", ["delivered", "failed"])
+def test_what_is_sent_by_a_channel_that_the_request_does_not_have_changes_nothing_else(here: World, ends: str) -> None:
+    here.slack.fail("status", status=503, times=1)
+    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.produce()
+    here.consume(Channel.SLACK)
+    here.force(request_id, Channel.EMAIL, "to be sure")
+    if ends == "failed":
+        here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.consume(Channel.EMAIL)
+    shown = here.show(request_id)
+    assert {each["channel"]: each["status"] for each in shown["deliveries"]} == {"slack": "retrying", "email": ends}
+    assert (shown["status"], shown.get("fallback")) == ("retrying", None)
+    here.settle()
+    assert here.posts() == {(request_id, None): 1}

@@ -1,0 +1,126 @@
+"""A topic may go to two channels, of which each may fail, be redriven or get lost by itself."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+
+from assistance.routing import Channel, routes
+from tests.faults.breaker import Kind
+from tests.faults.world import World
+from tests.integration.cloud import forget
+
+Deploy: TypeAlias = Callable[[list[str], str | None], None]
+
+
+@pytest.fixture
+def deploy(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+    """Deploy a topic of that route."""
+
+    def deploy(channels: list[str], fallback: str | None) -> None:
+        monkeypatch.setenv("ROUTES", json.dumps({"support": {"channels": channels, "fallback": fallback}}))
+        forget()
+
+    yield deploy
+    # Routes would outlive the test that deploys them.
+    monkeypatch.delenv("ROUTES", raising=False)
+    routes.cache_clear()
+    here.cold()
+
+
+def accepted(here: World) -> str:
+    body = json.dumps({"topic": "support", "description": "hush"})
+    answer = here.cloud.call("POST", "/assistance-requests", body, Content_Type="application/json")
+    assert answer["statusCode"] == 202
+    here.produce()
+    return str(answer["json"]["id"])
+
+
+def status(here: World, request_id: str) -> str:
+    return str(here.show(request_id)["status"])
+
+
+@pytest.mark.parametrize("other", ["queued", "retrying"])
+def test_a_failed_request_whose_one_channel_is_redriven_reads_failed_until_the_other_has_it(
+    here: World, deploy: Deploy, other: str
+) -> None:
+    deploy(["slack", "email"], None)
+    here.slack.fail("error", error="is_archived")
+    request_id = accepted(here)
+    here.consume(Channel.SLACK)
+    if other == "retrying":
+        here.breaker.outage = lambda name: Kind.TIMEOUT_BEFORE if name == "sesv2.SendEmail" else None
+        here.consume(Channel.EMAIL)
+    here.heal()
+    here.redrive()
+    here.consume(Channel.SLACK)
+    assert status(here, request_id) == "failed"
+    here.advance(60)
+    here.consume(Channel.EMAIL)
+    assert status(here, request_id) == "delivered"
+
+
+def test_what_is_lost_on_both_channels_is_published_to_both_at_once(here: World, deploy: Deploy) -> None:
+    deploy(["slack", "email"], None)
+    request_id = accepted(here)
+    for channel in (Channel.SLACK, Channel.EMAIL):
+        here.queue(channel)._messages.clear()  # noqa: SLF001
+    here.advance(1_000)
+    found = here.reconcile()
+    assert found
+    assert found["ledger"]["lost"] == [request_id]
+    here.produce()
+    for channel in (Channel.SLACK, Channel.EMAIL):
+        here.consume(channel)
+    assert status(here, request_id) == "delivered"
+
+
+def test_a_request_is_looked_at_again_when_the_mail_that_stood_in_for_one_channel_comes_back(
+    here: World, deploy: Deploy
+) -> None:
+    deploy(["slack", "teams"], "email")
+    here.slack.fail("error", error="is_archived")
+    request_id = accepted(here)
+    here.consume(Channel.SLACK)
+    here.produce()
+    here.consume(Channel.EMAIL)
+    here.advance(60)
+    assert (found := here.reconcile())
+    assert (status(here, request_id), found["ledger"]["open"]) == ("delivered", 0)
+    here.say_of_mail("bounce", 0)
+    here.bring_feedback()
+    here.advance(60)
+    assert (found := here.reconcile())
+    assert (status(here, request_id), found["ledger"]["open"]) == ("failed", 1), "teams has it in its queue"
+
+
+def test_a_fallback_that_was_let_go_and_is_no_longer_in_the_route_keeps_no_redrive_waiting(
+    here: World, deploy: Deploy
+) -> None:
+    deploy(["email"], "slack")
+    request_id = accepted(here)
+    here.consume(Channel.EMAIL)
+    here.advance(60)
+    here.reconcile()
+    here.say_of_mail("bounce", 0)
+    here.bring_feedback()
+    here.produce()
+    here.force(request_id, Channel.EMAIL, "once more")
+    here.consume(Channel.EMAIL)
+    here.consume(Channel.SLACK)
+    assert not here.bodies(Channel.SLACK)
+    here.advance(60)
+    here.reconcile()
+    deploy(["email"], None)
+    here.say_of_mail("bounce", 1)
+    here.bring_feedback()
+    here.redrive()
+    for _ in range(30):
+        here.advance(60)
+        here.reconcile()
+        here.produce()
+        for channel in (Channel.SLACK, Channel.EMAIL):
+            here.consume(channel)
+    assert status(here, request_id) == "delivered"
+    assert not here.bodies(*Channel)
