@@ -3,8 +3,10 @@
 import json
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from assistance.routing import Lane
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 # The alarms see past that: infra/monitoring.py.
 LOOK_SECONDS: Final = 30
 _RECEIVE = 10
+_PARALLEL = 10
 UNKNOWN: Final = "dead_lettered"
 
 
@@ -77,44 +80,57 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
 
 
 @contextmanager
-def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000) -> Iterator[list[DeadLetter]]:
+def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
     """Hold up to `limit` letters of the queue; those still there afterwards are visible again.
 
-    Raises what boto3 raises. Whoever is killed while looking leaves them invisible for `LOOK_SECONDS` at most.
+    Without `bodies` many fit into memory. Raises what boto3 raises. Whoever is killed while looking leaves them
+    invisible for `LOOK_SECONDS` at most.
     """
     letters: dict[str, DeadLetter] = {}
-    try:
-        while len(letters) < limit:
-            messages = sqs.receive_message(
-                QueueUrl=queue_url,
-                MaxNumberOfMessages=_RECEIVE,
-                VisibilityTimeout=LOOK_SECONDS,
-                # Long polling asks all of SQS's servers, so an empty answer means an empty queue:
-                # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
-                WaitTimeSeconds=1,
-                MessageAttributeNames=["All"],
-                MessageSystemAttributeNames=["SentTimestamp"],
-            ).get("Messages", [])
-            if not messages:
-                break
-            letters |= {message["MessageId"]: _letter(queue_url, message) for message in messages}
-        yield list(letters.values())
-    finally:
-        _release(sqs, queue_url, list(letters.values()))
+
+    def receive(_: int) -> bool:
+        messages = sqs.receive_message(
+            QueueUrl=queue_url,
+            MaxNumberOfMessages=_RECEIVE,
+            VisibilityTimeout=LOOK_SECONDS,
+            # Long polling asks all of SQS's servers, so an empty answer means an empty queue:
+            # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
+            WaitTimeSeconds=1,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["SentTimestamp"],
+        ).get("Messages", [])
+        letters.update((message["MessageId"], _letter(queue_url, message, bodies=bodies)) for message in messages)
+        return len(messages) == _RECEIVE
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        try:
+            calls, seen = 1, -1
+            # Once no new ones come these are all, even if the first have become visible again meanwhile.
+            while seen < len(letters) < limit:
+                seen = len(letters)
+                more = all(list(pool.map(receive, range(calls))))
+                # Few letters are found by few calls.
+                calls = min(2 * calls, _PARALLEL, -(-(limit - len(letters)) // _RECEIVE)) if more else 1
+            yield list(letters.values())
+        finally:
+            list(pool.map(partial(_release, sqs, queue_url), _batches(list(letters.values()))))
+
+
+def _batches(letters: list[DeadLetter]) -> list[list[DeadLetter]]:
+    return [letters[start : start + _RECEIVE] for start in range(0, len(letters), _RECEIVE)]
 
 
 def _release(sqs: "SQSClient", queue_url: str, letters: list[DeadLetter]) -> None:
-    for start in range(0, len(letters), _RECEIVE):
-        sqs.change_message_visibility_batch(
-            QueueUrl=queue_url,
-            Entries=[
-                {"Id": str(index), "ReceiptHandle": letter.receipt_handle, "VisibilityTimeout": 0}
-                for index, letter in enumerate(letters[start : start + _RECEIVE])
-            ],
-        )
+    sqs.change_message_visibility_batch(
+        QueueUrl=queue_url,
+        Entries=[
+            {"Id": str(index), "ReceiptHandle": letter.receipt_handle, "VisibilityTimeout": 0}
+            for index, letter in enumerate(letters)
+        ],
+    )
 
 
-def _letter(queue_url: str, message: "MessageTypeDef") -> DeadLetter:
+def _letter(queue_url: str, message: "MessageTypeDef", *, bodies: bool) -> DeadLetter:
     attributes = message.get("MessageAttributes", {})
     # Ours, or SNS's: https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
     reason = next((attributes[name]["StringValue"] for name in ("error_code", "ErrorCode") if name in attributes), None)
@@ -122,7 +138,7 @@ def _letter(queue_url: str, message: "MessageTypeDef") -> DeadLetter:
         queue_url=queue_url,
         message_id=message["MessageId"],
         receipt_handle=message["ReceiptHandle"],
-        body=message["Body"],
+        body=message["Body"] if bodies else "",
         request_id=request_id_in(message["Body"]),
         reason=reason or UNKNOWN,
         sent_at=int(message["Attributes"]["SentTimestamp"]),

@@ -52,6 +52,8 @@ LEDGER_KEY: Final = {PARTITION_KEY: LEDGER, SORT_KEY: LEDGER}
 SETTLING = timedelta(seconds=30)
 FORGOTTEN: Final = "forgotten"
 MAX_OPEN: Final = 1_000
+# Of a queue, in one look, which they make a few seconds long.
+MOST_LETTERS: Final = 10_000
 _CHUNK: Final = 100
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _BATCH_GET: Final = 100
@@ -265,8 +267,8 @@ class Ledger:
             else:
                 self._settle(balance, record, dry_run=dry_run)
         if waiting:
-            self._find_dead_letters(waiting, balance, report, dry_run=dry_run)
-            self._place(waiting, report, dry_run=dry_run)
+            unread = self._find_dead_letters(waiting, balance, report, dry_run=dry_run)
+            self._place(waiting, unread, report, dry_run=dry_run)
         if balance.on_their_way:
             report.oldest_open_seconds = self._since(min(balance.on_their_way.values()))
         report.open = len(balance.on_their_way)
@@ -312,13 +314,19 @@ class Ledger:
 
     def _find_dead_letters(
         self, waiting: dict[str, RequestRecord], balance: Balance, report: Report, *, dry_run: bool
-    ) -> None:
-        """Whose message lies in a dead-letter queue, that reads `failed`."""
+    ) -> set[Channel]:
+        """Whose message lies in a dead-letter queue, that reads `failed`.
+
+        Returns the channels whose letters have not all been read.
+        """
+        unread = set[Channel]()
         # Then nothing more is taken in, so that one channel's outage would hide the letters of another.
         full = balance.full
         channels = {channel for record in waiting.values() for channel in record.pending}
         for channel in self.queues if full else channels & self.queues.keys():
-            letters = self._letters(channel)
+            letters, complete = self._letters(channel)
+            if not complete:
+                unread.add(channel)
             others = self._not_open(letters, balance) if full else {}
             for letter in letters:
                 id_ = letter.request_id or ""
@@ -335,23 +343,31 @@ class Ledger:
                         del waiting[record.request.id]
                     elif again:
                         waiting[record.request.id] = again
+        return unread
 
     def _not_open(self, letters: Sequence[DeadLetter], balance: Balance) -> dict[str, RequestRecord]:
         """The letters' requests that are not open in the balance, such as those that have yet to be taken in."""
-        ids = {letter.request_id for letter in letters if letter.request_id} - balance.on_their_way.keys()
-        return {id_: record for id_, record in self._records(sorted(ids)).items() if record}
+        ids = dict.fromkeys(letter.request_id for letter in letters if letter.request_id)
+        wanted = [id_ for id_ in ids if id_ not in balance.on_their_way]
+        # Others another time: SQS hands out letters in no order.
+        return {id_: record for id_, record in self._records(wanted[:MAX_OPEN]).items() if record}
 
-    def _letters(self, channel: Channel) -> list[DeadLetter]:
-        """The channel's dead letters, which are visible again by now: what is done about them may fail."""
-        found: list[DeadLetter] = []
+    def _letters(self, channel: Channel) -> tuple[list[DeadLetter], bool]:
+        """The channel's dead letters, and whether these are all.
+
+        They are visible again by now: what is done about them may fail.
+        """
+        found, complete = list[DeadLetter](), True
         for url in self.queues[channel].dlqs:
             try:
                 if dead_letters.depth(self.sqs, url).total:
-                    with dead_letters.looking(self.sqs, url) as letters:
+                    with dead_letters.looking(self.sqs, url, limit=MOST_LETTERS, bodies=False) as letters:
                         found += letters
+                        complete = complete and len(letters) < MOST_LETTERS
             except AWS_ERRORS as error:
+                complete = False
                 logger.warning("a dead-letter queue can't be read", channel=channel, error_code=error_code(error))
-        return found
+        return found, complete
 
     def _fail(self, record: RequestRecord, channel: Channel, letter: DeadLetter) -> bool:
         now = self.clock()
@@ -379,8 +395,11 @@ class Ledger:
             )
         return failed
 
-    def _place(self, waiting: Mapping[str, RequestRecord], report: Report, *, dry_run: bool) -> None:
-        empty: dict[Channel, bool] = {}
+    def _place(
+        self, waiting: Mapping[str, RequestRecord], unread: set[Channel], report: Report, *, dry_run: bool
+    ) -> None:
+        # What may lie among the letters that were not read is not lost: published again it would only add to them.
+        empty: dict[Channel, bool] = dict.fromkeys(unread, False)
         for record in waiting.values():
             lost: list[Channel] = []
             for channel in record.pending:

@@ -131,6 +131,26 @@ def test_the_fallback_of_a_mail_that_came_back_is_accounted_for(here: World, fat
     assert (balance.ended, balance.reopened) == ({"pricing/delivered": 1}, {})
 
 
+def test_what_may_lie_among_letters_that_were_not_read_is_not_published_again(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time it would add a letter to those in front of it."""
+    monkeypatch.setattr(ledger, "MOST_LETTERS", 10)
+    for number in range(10):
+        published(here, Topic.SALES, f"old {number}")
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(60)
+    sweep(here)
+    here.settle()
+    request_id = published(here, Topic.SALES, "new")
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(1_000)
+    found = sweep(here)
+    assert (found["lost"], found["open"], len(here.dead_letters())) == ([], 1, 11)
+    monkeypatch.undo()
+    assert sweep(here)["dead_lettered"] == [request_id]
+
+
 def test_what_comes_back_by_one_channel_is_as_old_as_it_has_been_open_on_another() -> None:
     balance = ledger.Balance(open={"both": "2026-03-01"}, reopened={"both": "2026-03-02", "ended": "2026-03-02"})
     assert balance.on_their_way == {"both": "2026-03-01", "ended": "2026-03-02"}

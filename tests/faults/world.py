@@ -567,6 +567,7 @@ def world() -> Iterator[World]:
         stack.enter_context(patch("assistance.consumer.Consumer", one_by_one))
         stack.enter_context(patch("assistance.publisher._PARALLEL", 1))
         stack.enter_context(patch("reconciler.ledger._PARALLEL", 1))
+        stack.enter_context(patch("assistance.dead_letters._PARALLEL", 1))
         # Two shards show what all of them do, in a fraction of the calls.
         stack.enter_context(patch("assistance.schema.INDEX_SHARDS", 2))
         stack.enter_context(patch("assistance.requests.INDEX_SHARDS", 2))

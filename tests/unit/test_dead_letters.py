@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, cast
 
 import pytest
@@ -17,13 +18,18 @@ class Queue:
     """SQS, handing out no message twice."""
 
     messages: list[dict[str, Any]]
+    again: bool = False
+    """Whether a message is soon visible again."""
+    lock: Lock = field(default_factory=Lock)
     received: list[dict[str, Any]] = field(default_factory=list)
     released: list[dict[str, Any]] = field(default_factory=list)
 
     def receive_message(self, **call: Any) -> dict[str, Any]:  # noqa: ANN401
         self.received.append(call)
         size = call["MaxNumberOfMessages"]
-        answer, self.messages = self.messages[:size], self.messages[size:]
+        with self.lock:
+            answer, rest = self.messages[:size], self.messages[size:]
+            self.messages = rest + answer * self.again
         return {"Messages": answer} if answer else {}
 
     def change_message_visibility_batch(self, **call: Any) -> None:  # noqa: ANN401
@@ -54,8 +60,9 @@ def look(queue: Queue, **about: Any) -> list[DeadLetter]:  # noqa: ANN401
 def test_all_letters_are_seen_and_visible_again_at_once() -> None:
     queue = Queue([message(number) for number in range(23)])
     letters = look(queue)
-    assert [letter.message_id for letter in letters] == [f"message-{number}" for number in range(23)]
-    assert [entry["ReceiptHandle"] for entry in queue.released] == [f"handle-{number}" for number in range(23)]
+    assert {letter.message_id for letter in letters} == {f"message-{number}" for number in range(23)}
+    assert {entry["ReceiptHandle"] for entry in queue.released} == {f"handle-{number}" for number in range(23)}
+    assert len(letters) == len(queue.released) == 23
     assert {entry["VisibilityTimeout"] for entry in queue.released} == {0}
     assert queue.received[0] == {
         "QueueUrl": "dlq",
@@ -71,6 +78,18 @@ def test_a_look_ends_at_its_limit() -> None:
     queue = Queue([message(number) for number in range(30)])
     assert len(look(queue, limit=20)) == 20
     assert len(queue.messages) == 10
+
+
+def test_thousands_are_looked_at_side_by_side_and_without_their_bodies() -> None:
+    queue = Queue([message(number) for number in range(2_345)])
+    letters = look(queue, limit=10_000, bodies=False)
+    assert len(letters) == len(queue.released) == 2_345
+    assert {(letter.body, letter.request_id) for letter in letters} == {("", ID)}
+
+
+def test_a_look_ends_although_what_was_seen_first_comes_again() -> None:
+    queue = Queue([message(number) for number in range(10)], again=True)
+    assert len(look(queue)) == 10
 
 
 def test_whoever_fails_while_looking_puts_the_letters_back() -> None:
