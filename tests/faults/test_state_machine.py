@@ -7,9 +7,10 @@ that takes the fixture `one_world`, beneath `StateMachine.world = one_world`. Or
 `make soak` runs tens of thousands of steps, other ones each time.
 """
 
+import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import pytest
@@ -25,9 +26,10 @@ from hypothesis.stateful import (
 )
 
 from assistance.models import Status
-from assistance.routing import LANES, Channel, Lane, Topic
+from assistance.routing import LANES, ROUTES, Channel, Lane, Route, Topic, routes
 from tests.faults.breaker import Fault, Kind
 from tests.faults.world import ATTEMPTS, World
+from tests.integration.cloud import forget
 
 EXAMPLES, STEPS = int(os.environ.get("SOAK_EXAMPLES", "600")), int(os.environ.get("SOAK_STEPS", "50"))
 _QUICK = {"max_examples": 25, "stateful_step_count": 30, "derandomize": True, "database": None}
@@ -48,7 +50,9 @@ faults = st.none() | st.builds(
     st.sampled_from([kind for kind in Kind if kind is not Kind.REJECTED]),
     late,
 )
-channels = st.sampled_from(Channel)
+BOTH = "both"
+"""A topic that goes to two channels. The others go to one, and have a fallback."""
+topics = st.sampled_from([*Topic, BOTH])
 lanes = st.sampled_from(LANES)
 SLACK_FAULTS: list[dict[str, object]] = [
     {"kind": "error", "error": "is_archived"},
@@ -125,8 +129,8 @@ class StateMachine(RuleBasedStateMachine):
 
     # --- the bot
 
-    @rule(topic=st.sampled_from(Topic), fault=faults)
-    def accept(self, topic: Topic, fault: Fault | None) -> None:
+    @rule(topic=topics, fault=faults)
+    def accept(self, topic: str, fault: Fault | None) -> None:
         self.keys += 1
         description = f"words of customer {self.keys} that belong in no log"
         self._broken(fault, lambda: self.world.accept(topic, description, str(self.keys)))
@@ -239,7 +243,7 @@ class StateMachine(RuleBasedStateMachine):
     @rule(
         slack=st.sampled_from(SLACK_FAULTS),
         ses=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_AFTER, Kind.REJECTED]),
-        topic=st.sampled_from(Topic),
+        topic=topics,
         # Until it is retried, given up on its own channel, given up on both.
         turns=st.sampled_from([1, ATTEMPTS, 2 * ATTEMPTS + 1]),
         redrive=st.booleans(),
@@ -248,7 +252,7 @@ class StateMachine(RuleBasedStateMachine):
         self,
         slack: dict[str, object],
         ses: Kind,
-        topic: Topic,
+        topic: str,
         turns: int,
         redrive: bool,  # noqa: FBT001
     ) -> None:
@@ -318,5 +322,12 @@ def test_no_order_of_events_breaks_an_invariant(one_world: World, count: Callabl
 
 
 @pytest.fixture(autouse=True)
-def _fresh(here: World) -> None:
-    """Begin with an empty world."""
+def _fresh(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Begin with an empty world, and a topic more."""
+    deployed = {**ROUTES, BOTH: Route((Channel.SLACK, Channel.EMAIL), None)}
+    monkeypatch.setenv("ROUTES", json.dumps({topic: asdict(route) for topic, route in deployed.items()}))
+    forget()
+    here.cold()
+    yield
+    monkeypatch.delenv("ROUTES")
+    routes.cache_clear()

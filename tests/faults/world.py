@@ -32,7 +32,7 @@ from assistance.errors import TableUnavailable
 from assistance.models import Message, Status
 from assistance.observability import logger
 from assistance.requests import Requests
-from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
+from assistance.routing import CALLBACK, LANES, Channel, Lane, routes
 from assistance.schema import OUTBOX_SHARD
 from cli.letters import unwrapped
 from local.slack_server import SlackServer
@@ -88,7 +88,7 @@ class Accepted:
     """What the bot knows of a request, and what was seen of it last."""
 
     id: str
-    topic: Topic
+    topic: str
     description: str
     statuses: dict[str, str] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
@@ -230,7 +230,7 @@ class World:
             self.cold()
             return None
 
-    def accept(self, topic: Topic, description: str, key: str) -> dict[str, Any] | None:
+    def accept(self, topic: str, description: str, key: str) -> dict[str, Any] | None:
         """A bot's call; its answer, None if there was none."""
         callback = {"callback_url": self.bot.url} if self.calls_back else {}
         body = json.dumps({"topic": topic, "description": description, **callback})
@@ -244,7 +244,7 @@ class World:
             self.accepted.setdefault(id_, Accepted(id_, topic, description, called_back=self.calls_back))
         return answer
 
-    def accept_for_sure(self, topic: Topic, description: str, key: str) -> str:
+    def accept_for_sure(self, topic: str, description: str, key: str) -> str:
         """As a bot does it: the same call again until it is answered 202."""
         for _ in range(3):
             answer = self.accept(topic, description, key)
@@ -423,6 +423,9 @@ class World:
         if request.forced or any(call for call in self.late):
             return
         sent = mails[request.id] + posts[request.id, None]
+        attempts = [attempt for each in request.shown["deliveries"] for attempt in each["timeline"]]
+        if not request.bounces and not any(each.get("in_doubt") or each["outcome"] == "sending" for each in attempts):
+            assert sent <= len(routes()[request.topic].channels), ("sent by its own channel and the fallback", request)
         if request.sent_when_delivered is not None:
             assert sent == request.sent_when_delivered, ("sent again although it was delivered", request.id)
         elif request.statuses[""] == "delivered":
@@ -452,7 +455,7 @@ class World:
         if shown["status"] == "delivered":
             return True
         done = {each["channel"] for each in shown["deliveries"] if each["status"] in {"delivered", "failed"}}
-        wanted = set(ROUTES[request.topic].channels)
+        wanted = set(routes()[request.topic].channels)
         if "fallback" in shown:
             wanted.add(shown["fallback"]["channel"])
         return wanted <= done
