@@ -52,6 +52,15 @@ def expiry(created_at: str, retention: timedelta) -> int:
     return int((datetime.fromisoformat(created_at) + retention).timestamp())
 
 
+def outlived(item: Item, request: AssistanceRequest) -> bool:
+    """Whether it is of a request that had the same id, and was forgotten before this one was accepted.
+
+    DynamoDB forgets items one by one, in no order and within days:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
+    """
+    return TTL in item and int(item[TTL]) < datetime.fromisoformat(request.created_at).timestamp()
+
+
 def settled(item: Item) -> Status | None:
     """What has been said for good about a delivery. An attempt under way since does not take it back."""
     if item["status"] in {Status.DELIVERED, Status.FAILED}:

@@ -9,7 +9,7 @@ after it:
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from aws_lambda_powertools.utilities.idempotency import BasePersistenceLayer
@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 
 from assistance.clock import Clock, epoch_ms, timestamp
-from assistance.deliveries import Condition, Failure, Item, callback_entry, delivery_key, fail, settled
+from assistance.deliveries import Condition, Failure, Item, callback_entry, delivery_key, fail, outlived, settled
 from assistance.errors import (
     Deferred,
     DeliveryError,
@@ -98,18 +98,24 @@ class DeliveryItem(BasePersistenceLayer):
             ":ttl": self._ttl,
             ":one": 1,
             ":none": [],
+            ":accepted": int(datetime.fromisoformat(self._message.request.created_at).timestamp()),
         }
         doubt_settled = "(attribute_not_exists(not_before) OR not_before <= :now_ms)"
+        free = (
+            "attribute_not_exists(#status) OR (#status = :sending AND claim_expires_at <= :now_ms) "
+            f"OR (#status IN (:retrying, :failed) AND {doubt_settled})"
+        )
         # While a forced send is under way or waits, a duplicate of what was delivered before has nothing to do.
-        forced_set, condition = "", "({}) AND (attribute_not_exists(delivered_at) OR failed_at > delivered_at)"
+        condition = f"({free}) AND (attribute_not_exists(delivered_at) OR failed_at > delivered_at)"
+        forced_set = ""
         if force:
             entry["forced"] = True
             values |= {":force": force, ":forces": {force}, ":delivered": Status.DELIVERED}
             forced_set = ", forced :forces"
             # Each decision to force counts once, also while another is carried out.
             condition = (
-                "(({}) AND NOT (#status = :retrying AND contains(forced, :force))) "
-                "OR (#status = :delivered AND NOT contains(forced, :force) AND {settled})"
+                f"(({free}) AND NOT (#status = :retrying AND contains(forced, :force))) "
+                f"OR (#status = :delivered AND NOT contains(forced, :force) AND {doubt_settled})"
             )
         values[":entry"] = [entry]
         try:
@@ -120,18 +126,25 @@ class DeliveryItem(BasePersistenceLayer):
                     "timeline = list_append(if_not_exists(timeline, :none), :entry) "
                     f"REMOVE next_attempt_at ADD attempts :one{forced_set}"
                 ),
-                ConditionExpression=condition.format(
-                    "attribute_not_exists(#status) OR (#status = :sending AND claim_expires_at <= :now_ms) "
-                    f"OR (#status IN (:retrying, :failed) AND {doubt_settled})",
-                    settled=doubt_settled,
-                ),
+                ConditionExpression=f"({condition}) AND (attribute_not_exists(#ttl) OR #ttl >= :accepted)",
                 ExpressionAttributeNames={"#status": "status", "#ttl": TTL},
                 ExpressionAttributeValues=values,
                 ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self._table.meta.client.exceptions.ConditionalCheckFailedException as refused:
-            existing = self._record(data_record.idempotency_key, plain(cast(Item, refused.response)["Item"]))
+            item = plain(cast(Item, refused.response)["Item"])
+            if outlived(item, self._message.request):
+                # Of another request that had this id.
+                self._table.delete_item(
+                    Key=self._key,
+                    ConditionExpression="#ttl = :ttl",
+                    ExpressionAttributeNames={"#ttl": TTL},
+                    ExpressionAttributeValues={":ttl": item[TTL]},
+                )
+                self._put_record(data_record)
+                return
+            existing = self._record(data_record.idempotency_key, item)
             raise IdempotencyItemAlreadyExistsError(old_data_record=existing) from refused
         before: Item = answer.get("Attributes", {})
         if not before:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from assistance import dynamodb, tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
-from assistance.deliveries import Item, delivery_key, delivery_of, expiry, request_key, settled
+from assistance.deliveries import Item, delivery_key, delivery_of, expiry, outlived, request_key, settled
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.models import AssistanceRequest, Fallback, Message, OutboxEntry, RequestRecord
 from assistance.observability import logger
@@ -151,9 +151,12 @@ class Requests:
         request = next((item for item in items if item[SORT_KEY] == REQUEST), None)
         if request is None:
             return None
-        deliveries = (item for item in items if str(item[SORT_KEY]).startswith(DELIVERY_PREFIX))
+        ours = request_of(request)
+        deliveries = (
+            item for item in items if str(item[SORT_KEY]).startswith(DELIVERY_PREFIX) and not outlived(item, ours)
+        )
         return RequestRecord(
-            request=request_of(request),
+            request=ours,
             channels=tuple(Channel(str(name)) for name in cast(list[str], request[CHANNELS])),
             published_at=cast(str | None, request.get("published_at")),
             deliveries=tuple(delivery_of(item) for item in deliveries),

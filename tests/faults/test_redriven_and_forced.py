@@ -2,11 +2,26 @@
 
 import pytest
 
+from assistance.deliveries import request_key
 from assistance.routing import Channel, Topic
 from tests.faults.breaker import Fault, Kind
 from tests.faults.world import World
 
 OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
+
+
+def test_a_key_that_is_used_again_once_its_request_is_forgotten_makes_a_new_one(here: World) -> None:
+    """DynamoDB forgets items one by one, within days of their `ttl`."""
+    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.settle()
+    here.advance(91 * 86_400)
+    here.cloud.table.delete_item(Key=request_key(request_id))
+    assert here.accept_for_sure(Topic.SALES, "another question", "key") == request_id
+    assert here.show(request_id)["deliveries"] == []
+    here.produce()
+    here.consume(Channel.SLACK)
+    assert here.posts()[request_id, None] == 2
+    assert here.show(request_id)["deliveries"][0]["attempts"] == 1
 
 
 def failed_on_both(here: World) -> str:
