@@ -50,6 +50,11 @@ def main_(
 
     Credentials, region and endpoint come from the ordinary AWS environment variables and profiles.
     """
+    if local:
+        for name in ("stack", "profile", "region"):
+            source = context.get_parameter_source(name)
+            if source and source.name == "COMMANDLINE":
+                raise typer.BadParameter(f"it takes the stack of 'make run', and no --{name}", param_hint="--local")
     found = stacks.local if local else partial(stacks.deployed, stack, profile=profile, region=region)
     context.obj = found
 
@@ -174,6 +179,8 @@ def resend(
     Each run is an act of its own, sent once however often the queue delivers it. The message says that it is a repeat.
     """
     stack = stack_of(context)
+    if channel not in stack.channels():
+        raise Failure(f"the stack {stack.name} has no channel {channel}: it has {', '.join(stack.channels())}")
     record = _record(stack.requests(), request_id)
     delivery = record.delivery(channel)
     so_far = delivery.status if delivery else "not tried"
@@ -202,7 +209,10 @@ def ledger(context: typer.Context, json: Json = False) -> None:
     if json:
         render.print_json({**balance.document(), "unaccounted": unaccounted, "dry_run": answer})
         return
-    render.say(f"Accepted before {balance.until or 'the first sweep'}:")
+    if balance.until:
+        render.say(f"Accepted before {balance.until}:")
+    else:
+        render.say("No sweep has counted anything yet: ask again in a minute.")
     rows = [("accepted", balance.accepted.total()), ("ended", ended)]
     if balance.reopened:
         rows.append(("of these, on their way again", len(balance.reopened)))

@@ -14,6 +14,7 @@ from assistance.dead_letters import depth
 from assistance.routing import Channel
 from cli.errors import explained
 from cli.stack import Stack
+from slack_consumer.failures import AUTHENTICATION
 
 _HISTORY: Final = frozenset({"channels:history", "groups:history"})
 # By Slack's error code: https://docs.slack.dev/reference/methods/conversations.history#errors
@@ -22,6 +23,7 @@ _CHANNEL_ADVICE: Final = {
     "not_in_channel": "invite the bot: /invite @bot in the channel",
     "missing_scope": "add the scope channels:history (groups:history for a private channel), and install the app again",
 }
+_UNUSUAL: Final = "see docs/failures.md for what the code means"
 _SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
 _STORE: Final = "store it: aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
 _STORE_IT: Final = _STORE.replace("it", "the bot's token (xoxb-…)", 1)
@@ -77,7 +79,8 @@ def _slack(stack: Stack) -> Iterator[Finding]:
     try:
         headers = {name.lower(): value for name, value in client.auth_test().headers.items()}
     except SlackApiError as error:
-        yield Finding("Slack token", State.WRONG, _code(error), advice)
+        code = _code(error)
+        yield Finding("Slack token", State.WRONG, code, advice if code in AUTHENTICATION else _UNUSUAL)
         return
     except (SlackClientError, OSError) as error:
         yield Finding("Slack token", State.UNKNOWN, type(error).__name__, "no answer from Slack: check the network")
@@ -96,7 +99,7 @@ def _channel(client: WebClient, channel: str) -> Finding:
         client.conversations_history(channel=channel, limit=1)
     except SlackApiError as error:
         code = _code(error)
-        advice = _CHANNEL_ADVICE.get(code, "see docs/failures.md for what the code means")
+        advice = _CHANNEL_ADVICE.get(code, _UNUSUAL)
         return Finding("Slack channel", State.WRONG, f"{channel}: {code}", advice)
     except (SlackClientError, OSError) as error:
         return Finding("Slack channel", State.UNKNOWN, type(error).__name__, "no answer from Slack: run this again")
@@ -159,6 +162,9 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
     yield _finding("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
     if "OperatorTopicArn" not in stack.outputs:
         yield Finding("Alarms", State.OK, "this stage has none, by its context key alarms")
+        return
+    if stack.endpoint_url is not None:
+        yield Finding("Alarms", State.OK, "none goes off on this machine")
         return
     operators = _subscribed(stack, "OperatorTopicArn")
     pending = [it["Endpoint"] for it in operators if it["SubscriptionArn"] == "PendingConfirmation"]

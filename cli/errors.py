@@ -14,10 +14,8 @@ class Failure(Exception):
     """The command can't do its work; the message says why, and what to do."""
 
 
-_NO_CREDENTIALS: Final = (
-    "no AWS credentials: set AWS_PROFILE, pass --profile, or log in with 'aws sso login' "
-    "(for the stack of 'make run', pass --local)"
-)
+_LOCAL: Final = "(for the stack of 'make run': assistance --local …)"
+_NO_CREDENTIALS: Final = f"no AWS credentials: set AWS_PROFILE, pass --profile, or log in with 'aws sso login' {_LOCAL}"
 _REFUSED: Final = "AWS does not accept these credentials ({code}): log in again, or choose another --profile"
 _DENIED: Final = "these credentials lack the permission for {operation} ({code}): choose another --profile"
 _ANSWERED: Final = "AWS answered {operation} with {code}: try again"
@@ -44,7 +42,7 @@ _KINDS: Final[tuple[tuple[type[BotoCoreError], str], ...]] = (
     (aws.ProfileNotFound, "there is no such AWS profile: 'aws configure list-profiles' shows those there are"),
     (aws.NoCredentialsError, _NO_CREDENTIALS),
     (aws.PartialCredentialsError, _NO_CREDENTIALS),
-    (aws.NoRegionError, "no AWS region: set AWS_REGION, or pass --region"),
+    (aws.NoRegionError, f"no AWS region: set AWS_REGION, or pass --region {_LOCAL}"),
     (aws.SSOError, _REFUSED),
     (aws.CredentialRetrievalError, _REFUSED),
     (aws.TokenRetrievalError, _REFUSED),

@@ -292,12 +292,14 @@ class Config(BaseModel):
 def load(try_get_context: Callable[[str], Any], all_context: Mapping[str, Any]) -> Config:
     """The configuration in the CDK context. Raises `InvalidConfig`.
 
-    Other tools keep keys of their own there, so only those that look like a slip are refused.
+    Other tools keep keys of their own there. The CDK's have a colon or a hyphen.
     """
-    for name in all_context:
-        if ":" not in name and name not in Config.model_fields:
-            for close in difflib.get_close_matches(name.lower().replace("-", "_"), Config.model_fields, n=1):
-                raise InvalidConfig(f"Unknown context key '{name}': did you mean '{close}'?")
+    ours = Config.model_fields.keys() - {"local"}
+    for name in all_context.keys() - Config.model_fields.keys():
+        close = difflib.get_close_matches(name.lower().replace("-", "_"), ours, n=1)
+        if ":" not in name and (close or "-" not in name):
+            meant = f"did you mean '{close[0]}'?" if close else "docs/configuration.md lists those there are."
+            raise InvalidConfig(f"Unknown context key '{name}': {meant}")
     values = {name: value for name in Config.model_fields if (value := try_get_context(name)) is not None}
     try:
         return Config.model_validate(values)

@@ -109,7 +109,7 @@ def _lead_nowhere(descriptor: int) -> None:
 def _invite(stack: Stack, console_url: str, directory: Path) -> None:
     say(
         f"""
-Watch it, and break it: {console_url}
+Console, to watch it and break it: {console_url}
 
 The stack is running. What scripts need is in {directory / "stack.json"}.
 

@@ -26,7 +26,7 @@ def locked(directory: Path) -> Iterator[None]:
             lock.seek(0)
             raise LocalFailure(
                 f"The stack already runs here, as process {lock.read().strip()}: stop that one first, "
-                "or start this one with --directory and a directory of its own."
+                "or start this one beside it: make run ARGS='--directory …'."
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))

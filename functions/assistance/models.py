@@ -52,7 +52,7 @@ class Call(_Model):
 
     topic: Annotated[str, BeforeValidator(_topic)]
     description: Annotated[
-        str, BeforeValidator(_strip), StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS)
+        str, StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS), BeforeValidator(_strip)
     ]
     callback_url: CallbackUrl | None = None
 

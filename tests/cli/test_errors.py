@@ -103,3 +103,10 @@ def test_every_command_explains_itself_with_an_example(command: tuple[str, ...])
     result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Example: assistance " in result.stdout
+
+
+@pytest.mark.parametrize("option", ["stack", "profile", "region"])
+def test_the_local_stack_is_not_chosen_by_what_chooses_one_on_aws(option: str) -> None:
+    result = CliRunner().invoke(app, ["--local", f"--{option}", "x", *LIST])
+    assert result.exit_code == 2
+    assert f"no --{option}" in " ".join(result.stderr.replace("│", " ").split())

@@ -108,6 +108,16 @@ def test_two_letters_of_one_forced_send_are_sent_once(operator: Operator, monkey
     assert operator.posted("twice in all") == 2
 
 
+def test_what_a_channel_that_is_not_there_should_send_is_not_on_record(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = delivered(operator, "by slack")
+    monkeypatch.delitem(operator.outputs, "TeamsQueueUrl")
+    result = operator.run("resend", request_id, "--channel", "teams", "--yes")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: the stack assistance-dev has no channel teams: it has slack, email.\n"
+
+
 @pytest.mark.parametrize("command", [("status",), ("resend", "--channel", "slack", "--yes")])
 @pytest.mark.parametrize("wrong", ["nonsense", "019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f"])
 def test_an_id_that_names_no_request_is_one_line(operator: Operator, command: tuple[str, ...], wrong: str) -> None:
@@ -118,6 +128,7 @@ def test_an_id_that_names_no_request_is_one_line(operator: Operator, command: tu
 
 def test_the_ledger_accounts_for_every_request(operator: Operator) -> None:
     delivered(operator, "first")
+    assert "No sweep has counted anything yet" in operator.run("ledger").stderr
     delivered(operator, "second")
     operator.cloud.reconcile(later=_A_MINUTE)
     delivered(operator, "since then")

@@ -77,6 +77,8 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         ({"channels": "pigeon"}, "channels: Input should be 'slack'"),
         ({"stagee": "dev"}, "Unknown context key 'stagee': did you mean 'stage'?"),
         ({"email-sender": "a@b.io"}, "Unknown context key 'email-sender': did you mean 'email_sender'?"),
+        ({"env": "prod"}, "Unknown context key 'env': docs/configuration.md lists"),
+        ({"oncall": "a@b.io"}, "Unknown context key 'oncall': docs/configuration.md lists"),
     ],
 )
 def test_what_cannot_be_deployed_is_refused_by_its_name(context: Mapping[str, object], said: str) -> None:
@@ -93,7 +95,10 @@ def test_every_mistake_is_named_at_once() -> None:
 
 
 def test_other_tools_keep_their_keys() -> None:
-    assert loaded({"aws:cdk:bundling-stacks": [], "@aws-cdk/core:x": True, "acme_cost_centre": "42"}) == Config()
+    assert (
+        loaded({"aws:cdk:bundling-stacks": [], "@aws-cdk/core:x": True, "cli-telemetry": False, "acme:centre": "42"})
+        == Config()
+    )
 
 
 @pytest.mark.parametrize(("stage", "watched"), [("dev", False), ("staging", True), ("production", True)])
