@@ -164,6 +164,8 @@ def _many(chosen: list[Letter]) -> str:
 
 
 def _tell_of_hidden(found: Found) -> None:
+    if found.beyond:
+        render.say(f"There are about {found.beyond} more: deal with some of these first.")
     if found.hidden:
         render.say(
             f"Hidden, as somebody is looking at them just now: about {found.hidden}. Run this again in half a minute."

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 _BATCH: Final = 10
 AT_ONCE: Final = 1_000
+"""How many are held while they are dealt with, ten at a time."""
+MOST: Final = 10_000
+"""How many are looked at, to list them or to find the one that is named."""
 SHORT: Final = 8
 """How much of a message's id names it."""
 
@@ -51,10 +54,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The letters that lie there. `hidden`: about how many somebody else was looking at just then."""
+    """The letters that lie there.
+
+    `hidden`: about how many somebody else was looking at just then; `beyond`: about how many more there are.
+    """
 
     letters: list[Letter]
     hidden: int
+    beyond: int = 0
 
 
 Act: TypeAlias = Callable[[Sequence[Letter]], list[Outcome]]
@@ -62,18 +69,20 @@ Act: TypeAlias = Callable[[Sequence[Letter]], list[Outcome]]
 
 
 def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
-    """Look at up to 1,000 letters in each queue, and put them back. Raises what boto3 raises."""
+    """Look at up to 10,000 letters in each queue, and put them back. Raises what boto3 raises."""
     sqs = stack.sqs()
 
-    def look(queue: DeadLetterQueue) -> tuple[list[Letter], int]:
-        with dead_letters.looking(sqs, queue.url, limit=AT_ONCE) as letters:
-            in_flight = dead_letters.depth(sqs, queue.url).in_flight
-            return [_read(queue, letter) for letter in letters], max(0, in_flight - len(letters))
+    def look(queue: DeadLetterQueue) -> tuple[list[Letter], int, int]:
+        with dead_letters.looking(sqs, queue.url, limit=MOST) as letters:
+            depth, found = dead_letters.depth(sqs, queue.url), len(letters)
+            # Approximate: a few that seem to wait are among those that have been read.
+            beyond = depth.waiting if found >= MOST else 0
+            return [_read(queue, letter) for letter in letters], max(0, depth.in_flight - found), beyond
 
     with ThreadPoolExecutor(len(queues)) as pool:
         looks = list(pool.map(look, queues))
-    letters = sorted((letter for found, _ in looks for letter in found), key=lambda each: each.letter.sent_at)
-    return Found(letters, sum(hidden for _, hidden in looks))
+    letters = sorted((letter for found, *_ in looks for letter in found), key=lambda each: each.letter.sent_at)
+    return Found(letters, sum(hidden for _, hidden, _ in looks), sum(beyond for *_, beyond in looks))
 
 
 def named(found: Found, ids: Sequence[str]) -> list[Letter]:
@@ -102,7 +111,7 @@ def deal_with(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, 
     sqs, seen = stack.sqs(), set[str]()
     budget = dead_letters.depth(sqs, queue.url).total if ids is None else len(ids)
     while len(seen) < budget:
-        with dead_letters.looking(sqs, queue.url, limit=AT_ONCE) as letters:
+        with dead_letters.looking(sqs, queue.url, limit=AT_ONCE if ids is None else MOST) as letters:
             fresh = [
                 each for each in letters if each.message_id not in seen and (ids is None or each.message_id in ids)
             ]

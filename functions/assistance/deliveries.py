@@ -163,7 +163,10 @@ def fail(table: "Table", failure: Failure, condition: Condition, *, entry: str) 
     # A request that is gone, or whose fallback has ended, has nothing to fall back with: then only the failure, which
     # may be its end.
     ending = callback_entry(failure.request, failure.at)
-    alone = [_failed_delivery(table.name, failure, condition, entry, ending), *reopened]
+    alone = [_failed_delivery(table.name, failure, condition, entry, ending)]
+    if failure.had_ended is Status.DELIVERED:
+        # It may still be on its way on another channel. What fails again has nothing new under way.
+        alone += reopened
     writes = [alone]
     if failure.fallback:
         failed = _failed_delivery(table.name, failure, condition, entry, ("", {}))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.batch import (
@@ -118,6 +118,9 @@ class Consumer:
             self._dead_letter(record, code)
             tally.failed(self.channel, None)
             return
+        if message.fallback and message.fallback.channel != self.channel:
+            # Published to its own channel and to the fallback at once: here it is not the fallback.
+            message = message.model_copy(update={"fallback": None})
         about = {"request_id": message.request.id, "channel": self.channel}
         try:
             self._deliver(message, record, context, tally, send)
@@ -157,7 +160,7 @@ class Consumer:
         def send_or_give_up(*, request_id: str) -> str:  # noqa: ARG001
             nonlocal sent
             try:
-                result = self._attempt(message, item, tally, send)
+                result = self._attempt(message, item, tally, send, sent_at=_sent_at(record))
             except Deferred as error:
                 # However long a provider limits its rate: its queue must not wake up all at once, unless it can go out
                 # together. Then what waits for ever longer would only see what is new go first.
@@ -169,7 +172,7 @@ class Consumer:
             except TransientFailure as error:
                 if item.claim.number < self.retry.attempts:
                     spread = self.jitter(0, self.retry.ceiling(item.claim.number))
-                    self._plan(error, item, spread if error.retry_after is None else error.retry_after)
+                    self._plan(error, item, (error.retry_after or 0) + spread)
                     raise
                 self._dead_letter(record, error.code)
                 raise GaveUp(error.code, in_doubt=error.in_doubt) from error
@@ -195,7 +198,7 @@ class Consumer:
             if message.force is None:
                 tally.took(Metric.ACCEPTED_TO_DELIVERED, message.request.created_at, self.clock(), **where)
 
-    def _attempt(self, message: Message, item: DeliveryItem, tally: Tally, send: Send) -> str:
+    def _attempt(self, message: Message, item: DeliveryItem, tally: Tally, send: Send, *, sent_at: datetime) -> str:
         request, claim = message.request, item.claim
         if claim.number > self.retry.attempts:
             # The last attempt that was allowed died without a word.
@@ -216,7 +219,7 @@ class Consumer:
         try:
             return send(outgoing)
         except RateLimited as error:
-            if self.clock() - datetime.fromisoformat(request.created_at) > PATIENCE:
+            if self.clock() - sent_at > PATIENCE:
                 raise TransientFailure(error.code, retry_after=error.retry_after) from error
             attempted = False
             raise
@@ -241,7 +244,8 @@ class Consumer:
         if record.status is Status.DELIVERED:
             raise Superseded("delivered_on_another_channel")
         if message.fallback:
-            if any(self._redriven(record.delivery(channel)) for channel in record.channels):
+            others = (channel for channel in record.channels if channel != self.channel)
+            if any(self._redriven(record.delivery(channel)) for channel in others):
                 raise Deferred("redrive_under_way", retry_after=_PEER_SECONDS)
         elif (fallback := record.fallback) and (
             fallback.channel in record.pending or self._redriven(record.delivery(fallback.channel))
@@ -276,6 +280,11 @@ class Consumer:
         except AWS_ERRORS as error:
             # The queue's own visibility timeout then is the delay.
             logger.warning("the back-off could not be set", error_code=error_code(error))
+
+
+def _sent_at(record: SQSRecord) -> datetime:
+    """Since when the message waits: a redrive begins anew."""
+    return datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
 
 
 def _unreadable(error: ValidationError) -> str:

@@ -213,3 +213,27 @@ def test_every_command_takes_json() -> None:
     commands = [command.callback for group in (app, group_app) for command in group.registered_commands]
     lacking = [it.__name__ for it in commands if it and "json" not in signature(it).parameters]
     assert lacking == []
+
+
+@pytest.fixture
+def many(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(letters, "AT_ONCE", 10)
+    monkeypatch.setattr(letters, "MOST", 20)
+    requests = [f"019a7c1e-5b0c-7d34-9c1f-{number:012}" for number in range(25)]
+    for id_ in requests:
+        body = json.dumps(
+            {"request": {"id": id_, "topic": "sales", "description": "help", "created_at": "2026-01-31T09:30:00.000Z"}}
+        )
+        operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=body)
+    return requests
+
+
+def test_a_list_says_that_there_are_more(operator: Operator, many: list[str]) -> None:
+    result = operator.run("dead-letters", "list")
+    assert "There are about 5 more" in result.stderr
+    assert len(operator.json("dead-letters", "list")) == len(many) - 5
+
+
+def test_one_of_many_can_be_redriven(operator: Operator, many: list[str]) -> None:
+    result = operator.run("dead-letters", "redrive", many[15], "--yes")
+    assert result.exit_code == 0, result.stderr

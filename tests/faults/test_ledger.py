@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from assistance.routing import Channel, Topic
+from assistance.deliveries import request_key
+from assistance.routing import CALLBACK, Channel, Topic
 from assistance.schema import PARTITION_KEY
 from reconciler import handler as reconciler
 from reconciler import ledger
+from tests.faults.breaker import Kind
 from tests.faults.world import World
 
 
@@ -149,6 +151,65 @@ def test_what_may_lie_among_letters_that_were_not_read_is_not_published_again(
     assert (found["lost"], found["open"], len(here.dead_letters())) == ([], 1, 11)
     monkeypatch.undo()
     assert sweep(here)["dead_lettered"] == [request_id]
+
+
+def test_what_may_lie_among_letters_that_somebody_holds_is_not_published_again(here: World) -> None:
+    """An operator looks, or a sweep was killed while it looked."""
+    request_id = published(here, Topic.SALES, "key")
+    here.advance(1_000)
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    url = here.cloud.subscription_dlqs[Channel.SLACK]
+    assert here.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)["Messages"]
+    assert sweep(here)["lost"] == []
+    here.advance(60)
+    assert sweep(here)["dead_lettered"] == [request_id]
+
+
+def test_letters_that_there_is_no_time_for_are_read_another_time(here: World) -> None:
+    """The sweep ends in time, and takes nothing for lost that it has not looked for."""
+    request_id = published(here, Topic.SALES, "key")
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(1_000)
+    kept = reconciler.ledger()
+    found = kept.check(lambda: ledger.TIME_TO_PLACE_MS)
+    assert (found.dead_lettered, found.lost, found.open) == ([], [], 0), "and nothing was taken in"
+    assert sweep(here)["dead_lettered"] == [request_id]
+
+
+@pytest.mark.parametrize("what", ["a delivery", "a callback"])
+def test_what_is_redriven_in_vain_is_not_looked_at_again(here: World, what: str) -> None:
+    """Many of them would keep the ledger from what is new."""
+    here.calls_back = what == "a callback"
+    here.bot.answers = [(410, {})] * 2
+    if what == "a delivery":
+        here.slack.fail("error", error="is_archived")
+        here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    published(here, Topic.SALES, "key")
+    here.settle()
+    here.redrive()
+    here.turn()
+    assert here.dead_letters() or here.bodies(f"{CALLBACK}-dlq")
+    assert ledger.balance_of(reconciler.requests()).reopened == {}
+
+
+def reused(here: World) -> str:
+    """A request under the id of one that is forgotten but for its delivery."""
+    request_id = published(here, Topic.SALES, "key")
+    here.settle()
+    here.advance(91 * 86_400)
+    here.cloud.table.delete_item(Key=request_key(request_id))
+    assert published(here, Topic.SALES, "key") == request_id
+    return request_id
+
+
+@pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
+def test_what_an_earlier_request_has_left_under_the_same_id_hides_nothing(here: World, fate: str) -> None:
+    request_id = reused(here)
+    if fate == "dead-lettered":
+        here.lose_to_subscription_dlq(Channel.SLACK)
+    here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    here.advance(1_000)
+    assert sweep(here)[fate.replace("-", "_")] == [request_id]
 
 
 def test_what_comes_back_by_one_channel_is_as_old_as_it_has_been_open_on_another() -> None:

@@ -124,3 +124,39 @@ def test_a_fallback_that_was_let_go_and_is_no_longer_in_the_route_keeps_no_redri
             here.consume(channel)
     assert status(here, request_id) == "delivered"
     assert not here.bodies(*Channel)
+
+
+def published_at_once_to_its_own_channel_and_the_fallback(here: World, deploy: Deploy) -> str:
+    deploy(["teams", "slack"], "email")
+    request_id = accepted(here)
+    while here.consume(Channel.TEAMS):
+        # There is no workflow.
+        here.advance(60)
+    here.produce()
+    for channel in (Channel.SLACK, Channel.EMAIL):
+        here.queue(channel)._messages.clear()  # noqa: SLF001
+    here.advance(1_000)
+    assert here.reconcile()
+    here.produce()
+    return request_id
+
+
+def test_what_comes_by_its_own_channel_does_not_say_that_it_is_the_fallback(here: World, deploy: Deploy) -> None:
+    request_id = published_at_once_to_its_own_channel_and_the_fallback(here, deploy)
+    here.consume(Channel.EMAIL)
+    here.consume(Channel.SLACK)
+    assert (here.posts(), here.mails()) == ({(request_id, None): 1}, {request_id: 1})
+    [post] = here.slack.messages
+    assert "because delivery by" not in json.dumps(post["blocks"])
+
+
+def test_a_redrive_does_not_wait_for_itself(here: World, deploy: Deploy) -> None:
+    request_id = published_at_once_to_its_own_channel_and_the_fallback(here, deploy)
+    here.slack.fail("error", error="is_archived")
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.consume(Channel.SLACK)
+    here.consume(Channel.EMAIL)
+    here.heal()
+    here.redrive()
+    here.consume(Channel.SLACK)
+    assert here.posts() == {(request_id, None): 1}

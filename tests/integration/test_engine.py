@@ -67,6 +67,8 @@ class Engine:
 
     table: Any
     now: datetime = START
+    sent_at: datetime = START
+    """When the message was put into the queue."""
     answer: str | Exception = "ts"
     sent: list[Outgoing] = field(default_factory=list)
     queue: Queue = field(default_factory=Queue)
@@ -107,7 +109,7 @@ class Engine:
 
     def record(self, *, fallback: Fallback | None = None, force: str | None = None, received: int = 1) -> SQSRecord:
         message = Message(request=self.request, fallback=fallback, force=force)
-        attributes = {"ApproximateReceiveCount": str(received)}
+        attributes = {"ApproximateReceiveCount": str(received), "SentTimestamp": str(epoch_ms(self.sent_at))}
         return SQSRecord(
             {
                 "messageId": "message",
@@ -200,9 +202,15 @@ def test_what_is_sent_is_recorded_with_the_providers_id(engine: Engine) -> None:
             5,
         ),
         (
+            TransientFailure("down", retry_after=7.5),
+            {"next_attempt_at": in_seconds(13), "in_doubt": False, "timeline": told("retrying", "down")},
+            13,
+        ),
+        (
+            # Nobody is given up within seconds because a proxy says so.
             TransientFailure("down", retry_after=1.5),
-            {"next_attempt_at": in_seconds(2), "in_doubt": False, "timeline": told("retrying", "down")},
-            2,
+            {"next_attempt_at": in_seconds(7), "in_doubt": False, "timeline": told("retrying", "down")},
+            7,
         ),
         (
             TransientFailure("down", retry_after=99_999),
@@ -604,6 +612,14 @@ def test_a_rate_limit_that_does_not_end_is_given_up(engine: Engine) -> None:
     assert engine.deliver()
     item = engine.item()
     assert (item["status"], item["last_error"], item["attempts"]) == ("failed", "ThrottlingException", 3)
+
+
+def test_a_rate_limit_is_not_held_against_what_was_redriven_just_now(engine: Engine) -> None:
+    engine.now = engine.sent_at = START + timedelta(days=1)
+    engine.answer = RateLimited("slow_down", retry_after=1)
+    for _ in range(5):
+        assert not engine.deliver()
+    assert engine.item()["attempts"] == 0
 
 
 def test_a_batch_of_which_nothing_was_delivered_is_reported_too(engine: Engine) -> None:
