@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from assistance.failures import MAX_RETRY_AFTER
 from assistance.routing import CALLBACK, LANES, RETRIES, ROUTES, Channel, Lane, RetryPolicy, Route, named
 
 PYTHON_VERSION: Final = "3.13"
@@ -216,7 +217,9 @@ class Config(BaseModel):
             raise ValueError("snap_start needs python_version 3.12 or later")
         if len(self.routes_variable.encode()) > MAX_ROUTES_BYTES:
             raise ValueError(f"routes take more than {MAX_ROUTES_BYTES} bytes")
-        delays = max(self.retry(lane).longest for lane in LANES)
+        # Each delay may be lengthened by what a provider asks for.
+        retries = map(self.retry, LANES)
+        delays = max(retry.longest + (retry.attempts - 1) * MAX_RETRY_AFTER for retry in retries)
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
                 f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
