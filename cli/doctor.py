@@ -143,7 +143,8 @@ def _secrets(stack: Stack) -> Iterator[Finding]:
         secret = stack.outputs.get(f"{channel.capitalize()}SecretArn")
         if secret is None:
             continue
-        check, advice = f"Secret of {channel}", f"{_STORE.format(secret=secret)}; docs/deployment.md says what it holds"
+        check = f"Secret of {channel}"
+        advice = f"{_STORE.format(secret=secret)}; docs/add-a-channel.md says what it holds"
         try:
             stack.client("secretsmanager").get_secret_value(SecretId=secret)
         except ClientError as error:

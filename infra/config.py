@@ -158,7 +158,7 @@ class Config(BaseModel):
     retry_attempts: int | None = Field(None, ge=1, le=100, description="How often a delivery is attempted.")
     retry_first_delay: int | None = Field(None, ge=0, description="Seconds before a second attempt, at most.")
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
-    retry_max_delay: int | None = Field(None, ge=0, le=43_200, description="Seconds between two attempts, at most.")
+    retry_max_delay: int | None = Field(None, ge=0, le=43_200, description="Seconds of a back-off, at most.")
     retry_doubt_delay: int | None = Field(
         None, ge=0, le=900, description="Seconds before an attempt after one that is in doubt, at least."
     )

@@ -20,7 +20,7 @@ HEAD = """\
 | permanent | no other attempt: dead-lettered with the code as the reason, and the fallback channel is used |
 | transient | another attempt after the back-off; after the last one as if permanent |
 | transient, in doubt | the same, but the provider may have taken the message: Slack is asked before another post |
-| rate limited | another attempt when the provider says so; this one counts only if the request is over an hour old |
+| rate limited | another attempt when the provider says so; this one counts only once the message is an hour old |
 
 A code that is in no table is transient; from Slack it also leaves doubt. So does any answer with a status of 500 or
 above, any that is not the provider's own, and a call whose answer never came. A call that never reached the provider
@@ -48,7 +48,7 @@ Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/s
 |---|---|---|
 | `http_410` | permanent | the bot wants no more of it |
 | `address_not_public` | permanent | one of its host's addresses is private; nothing was sent |
-| `http_429` | rate limited | at most half an hour, whatever `Retry-After` asks for |
+| `http_429` | rate limited | `Retry-After` counts up to half an hour; the back-off is added |
 | `http_…` | transient | anything else but 2xx, redirects too; waits for `Retry-After` |
 | `dns_error`, `tls_error`, `connection_error` | transient | not there, or not who its name says; in doubt if sent |
 | `timeout`, `unexpected_answer` | transient, in doubt | within ten seconds no answer, or none in HTTP |

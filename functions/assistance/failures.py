@@ -21,7 +21,7 @@ class Kind(StrEnum):
     IN_DOUBT = "transient, in doubt"
     """Worth another attempt, but the provider may have taken the message."""
     RATE_LIMITED = "rate limited"
-    """Turned away unseen: another attempt follows, and this one does not count."""
+    """Turned away unseen: another attempt follows, and for an hour this one does not count."""
 
 
 class Table(NamedTuple):

@@ -32,7 +32,7 @@ class Metric(StrEnum):
     FAILED = "Failed"
     """Deliveries given up, by channel and topic; by channel alone without those that bounced."""
     ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"
-    """How long a request took to reach a human's channel, or its end to reach the bot, by channel and topic."""
+    """How long it took from acceptance to a human's channel, or until the bot was told, by channel and topic."""
 
     OLDEST_PENDING_AGE = "OldestPendingAge"
     """How long the oldest request waits that was published to a channel, by channel: 0 if none does."""

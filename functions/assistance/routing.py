@@ -90,7 +90,7 @@ class RetryPolicy:
     The delay before attempt n + 1 is drawn from 0 to `first_delay` times 3 to the n - 1, at most `max_delay`: with the
     defaults a channel that stays down is given up after five delays of together at most ten minutes. After an attempt
     in doubt it is at least `doubt_delay`, so that a provider which was merely slow has taken the message by the time
-    it is asked for it.
+    it is asked for it. What a provider's Retry-After asks for is added.
     """
 
     attempts: int = 6
@@ -123,7 +123,7 @@ class RetryPolicy:
 RETRIES: Mapping[Lane, RetryPolicy] = MappingProxyType(
     {
         **{channel: RetryPolicy() for channel in Channel},
-        # A bot may be down for a day: nobody waits for it, and no fallback does.
+        # A bot may be down for half a day: nobody waits for it, and no fallback does.
         CALLBACK: RetryPolicy(attempts=12, max_delay=21_600),
     }
 )

@@ -40,7 +40,7 @@ NOTES: Final[Mapping[str, str]] = MappingProxyType(
         "http_404": "the workflow is gone",
         "http_410": "the workflow is gone",
         "http_413": "larger than the trigger takes, which no request of ours is",
-        "http_429": "at most half an hour, whatever `Retry-After` asks for",
+        "http_429": "`Retry-After` counts up to half an hour; the back-off is added",
     }
 )
 TABLES: Final = (Table("Teams, the workflow's trigger", SOURCE, ANSWERS, NOTES),)
