@@ -102,7 +102,7 @@ def queue(topic: Topic, count: int = 1) -> dict[str, Any]:
                 "messageId": request.id,
                 "receiptHandle": "handle",
                 "body": Message(request=request).model_dump_json(),
-                "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1545082649183"},
+                "attributes": {"ApproximateReceiveCount": "1", "ApproximateFirstReceiveTimestamp": "1545082649183"},
                 "messageAttributes": {},
                 "eventSource": "aws:sqs",
                 "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",

@@ -88,7 +88,7 @@ def redrive(
     chosen = _chosen(stack, ids, channel, all_=all_)
     if all_ and chosen:
         confirm(f"Redrive {_many(chosen)}?", yes=yes)
-    _deal_with(stack, chosen, letters.redriving(stack), "redriven", json=json)
+    _deal_with(stack, chosen, letters.redriving(stack), "redriven", all_=all_, json=json)
 
 
 @app.command(epilog="Example: assistance dead-letters discard 2f9d41c0")
@@ -111,7 +111,7 @@ def discard(
         if not json:
             render.letters(chosen)
         confirm(f"Delete {_many(chosen)} for good?", yes=yes)
-    _deal_with(stack, chosen, letters.discarding(stack), "discarded", json=json)
+    _deal_with(stack, chosen, letters.discarding(stack), "discarded", all_=all_, json=json)
 
 
 def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: bool) -> list[Letter]:
@@ -126,7 +126,7 @@ def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: b
     return found.letters
 
 
-def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, json: bool) -> None:
+def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, all_: bool, json: bool) -> None:
     if not chosen:
         if json:
             render.print_json({done: 0, "problems": []})
@@ -139,7 +139,7 @@ def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, json:
         for queue in dict.fromkeys(letter.queue for letter in chosen):
             here = frozenset(letter.id for letter in chosen if letter.queue == queue)
             # Of a longer queue all are taken, for no more than that can be looked at beforehand.
-            ids = here if len(here) < letters.AT_ONCE else None
+            ids = None if all_ and len(here) >= letters.AT_ONCE else here
             for outcome in letters.deal_with(stack, queue, ids, act):
                 met.add(outcome.letter.id)
                 progress.advance(task)

@@ -280,8 +280,11 @@ def _re_entry(table_name: str, failure: Failure, channel: Channel) -> tuple[list
         "Key": request_key(request_id),
         "UpdateExpression": f"SET {OUTBOX_SHARD} = :shard, outbox_channels = :channels, outbox_since = :at, "
         "fallback = :fallback",
-        "ConditionExpression": f"attribute_not_exists(fallback) AND contains({CHANNELS}, :failed)",
+        "ConditionExpression": (
+            f"attribute_not_exists(fallback) AND contains({CHANNELS}, :failed) AND NOT contains({CHANNELS}, :instead)"
+        ),
         "ExpressionAttributeValues": {
+            ":instead": channel,
             ":failed": failure.channel,
             ":shard": shard(request_id),
             ":channels": [channel],
@@ -294,7 +297,10 @@ def _re_entry(table_name: str, failure: Failure, channel: Channel) -> tuple[list
     again = first | {
         "ConditionExpression": f"fallback.#channel = :channel AND contains({CHANNELS}, :failed)",
         "ExpressionAttributeNames": {"#channel": "channel"},
-        "ExpressionAttributeValues": {**first["ExpressionAttributeValues"], ":channel": channel},
+        "ExpressionAttributeValues": {
+            ":channel": channel,
+            **{key: value for key, value in first["ExpressionAttributeValues"].items() if key != ":instead"},
+        },
     }
     not_ended = {
         "TableName": table_name,

@@ -160,7 +160,7 @@ class Consumer:
         def send_or_give_up(*, request_id: str) -> str:  # noqa: ARG001
             nonlocal sent
             try:
-                result = self._attempt(message, item, tally, send, sent_at=_sent_at(record))
+                result = self._attempt(message, item, tally, send, since=_first_received_at(record))
             except Deferred as error:
                 # However long a provider limits its rate: its queue must not wake up all at once, unless it can go out
                 # together. Then what waits for ever longer would only see what is new go first.
@@ -197,8 +197,11 @@ class Consumer:
             tally.add(Metric.DELIVERED, **where)
             if message.force is None:
                 tally.took(Metric.ACCEPTED_TO_DELIVERED, message.request.created_at, self.clock(), **where)
+        elif message.fallback:
+            # What an operator had sent by it before ends the request only now.
+            item.tell_again()
 
-    def _attempt(self, message: Message, item: DeliveryItem, tally: Tally, send: Send, *, sent_at: datetime) -> str:
+    def _attempt(self, message: Message, item: DeliveryItem, tally: Tally, send: Send, *, since: datetime) -> str:
         request, claim = message.request, item.claim
         if claim.number > self.retry.attempts:
             # The last attempt that was allowed died without a word.
@@ -219,7 +222,7 @@ class Consumer:
         try:
             return send(outgoing)
         except RateLimited as error:
-            if self.clock() - sent_at > PATIENCE:
+            if self.clock() - since > PATIENCE:
                 raise TransientFailure(error.code, retry_after=error.retry_after) from error
             attempted = False
             raise
@@ -282,9 +285,9 @@ class Consumer:
             logger.warning("the back-off could not be set", error_code=error_code(error))
 
 
-def _sent_at(record: SQSRecord) -> datetime:
-    """Since when the message waits: a redrive begins anew."""
-    return datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
+def _first_received_at(record: SQSRecord) -> datetime:
+    """Since when the message is tried. A redrive begins anew."""
+    return datetime.fromtimestamp(int(record.attributes.approximate_first_receive_timestamp) / 1000, UTC)
 
 
 def _unreadable(error: ValidationError) -> str:

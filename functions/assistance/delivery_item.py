@@ -19,6 +19,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 )
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 
+from assistance.aws import AWS_ERRORS
 from assistance.clock import Clock, epoch_ms, timestamp
 from assistance.deliveries import Condition, Failure, Item, callback_entry, delivery_key, fail, outlived, settled
 from assistance.errors import (
@@ -190,6 +191,24 @@ class DeliveryItem(BasePersistenceLayer):
             },
         )
 
+    def tell_again(self) -> None:
+        """Have the bot told of the delivery, if it wants to be. Raises a `TransientFailure`."""
+        entered, values = callback_entry(self._message.request, timestamp(self._clock()))
+        if not entered:
+            return
+        try:
+            self._table.update_item(
+                Key=self._key,
+                UpdateExpression=f"SET {entered.removeprefix(', ')}",
+                ConditionExpression="#status = :delivered",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={":delivered": Status.DELIVERED, **values},
+            )
+        except self._table.meta.client.exceptions.ConditionalCheckFailedException:
+            logger.debug("the delivery has changed meanwhile", request_id=self._message.request.id)
+        except AWS_ERRORS as error:
+            raise TransientFailure("table_unavailable") from error
+
     def delete_record(self, data: dict[str, Any], exception: Exception) -> None:
         """Powertools' hook for a send that raised: keep the error, then let go of the claim."""
         self._error = exception
@@ -249,7 +268,7 @@ class DeliveryItem(BasePersistenceLayer):
         values |= {":status": status, ":uncount": -1}
         update = f"SET {', '.join(sets)} REMOVE claim_expires_at, timeline[{self.claim.index}] ADD attempts :uncount"
         if self._message.force:
-            update += self._not_carried_out(values)
+            update += ", forced_in_doubt :forces" * self.claim.in_doubt + self._not_carried_out(values)
         return self._write(update, names={}, values=values)
 
     def _retry_later(self) -> bool:

@@ -238,7 +238,8 @@ class RequestRecord:
     @property
     def ended_at(self) -> str | None:
         """When the request has come to its latest end, or None while it is on its way."""
-        ends = [delivery.failed_at or delivery.delivered_at or "" for delivery in self.deliveries if delivery.ended]
+        own = (delivery for delivery in self.deliveries if delivery.ended and delivery.channel in self._wanted)
+        ends = [delivery.failed_at or delivery.delivered_at or "" for delivery in own]
         return None if self.pending else max(ends)
 
     def delivery(self, channel: Channel) -> Delivery | None:

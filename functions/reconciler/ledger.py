@@ -303,7 +303,8 @@ class Ledger:
         id_, topic = record.request.id, record.request.topic
         if balance.open.pop(id_, None):
             balance.ended[f"{topic}/{record.status}"] += 1
-            balance.deliveries.update(f"{topic}/{delivery.channel}/{delivery.status}" for delivery in record.deliveries)
+            ended = (each for each in record.deliveries if each.ended)
+            balance.deliveries.update(f"{topic}/{delivery.channel}/{delivery.status}" for delivery in ended)
         self._close(balance, id_, dry_run=dry_run)
 
     def _close(self, balance: Balance, request_id: str, *, dry_run: bool) -> None:
@@ -379,11 +380,14 @@ class Ledger:
                 depth = dead_letters.depth(self.sqs, url)
                 # Somebody else looks, or was killed while looking: what they hold is not seen.
                 complete = complete and not depth.in_flight
-                limit = min(MOST_LETTERS, (remaining_ms() - TIME_TO_PLACE_MS) // MS_PER_LETTER)
+                began = remaining_ms()
+                limit = min(MOST_LETTERS, (began - TIME_TO_PLACE_MS) // MS_PER_LETTER)
                 if depth.total and limit > 0:
                     with dead_letters.looking(self.sqs, url, limit=limit, bodies=False) as letters:
                         found += letters
-                        complete = complete and len(letters) < limit
+                        # What is held for too long comes again before the others.
+                        in_time = began - remaining_ms() < dead_letters.LOOK_SECONDS * 1_000
+                        complete = complete and in_time and len(letters) < limit
                 elif depth.total:
                     complete = False
             except AWS_ERRORS as error:

@@ -237,3 +237,17 @@ def test_a_list_says_that_there_are_more(operator: Operator, many: list[str]) ->
 def test_one_of_many_can_be_redriven(operator: Operator, many: list[str]) -> None:
     result = operator.run("dead-letters", "redrive", many[15], "--yes")
     assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize("command", ["discard", "redrive"])
+def test_only_those_that_are_named_are_dealt_with_however_many(
+    operator: Operator, many: list[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(letters, "MOST", 100)
+    assert operator.run("dead-letters", command, *many[:12], "--yes").exit_code == 0
+    assert sorted(each["request_id"] for each in operator.json("dead-letters", "list")) == many[12:]
+
+
+def test_what_lies_beyond_is_not_said_to_be_nowhere(operator: Operator, many: list[str]) -> None:
+    result = operator.run("dead-letters", "redrive", many[-1], "--yes")
+    assert "there are about 5 more than were looked at" in result.stderr

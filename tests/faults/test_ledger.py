@@ -176,6 +176,30 @@ def test_letters_that_there_is_no_time_for_are_read_another_time(here: World) ->
     assert sweep(here)["dead_lettered"] == [request_id]
 
 
+def test_a_look_that_outlasts_its_hold_may_not_have_seen_all(here: World) -> None:
+    """The letters that it began with come again before the others."""
+    for number in range(60):
+        published(here, Topic.SALES, f"old {number}")
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(60)
+    sweep(here)
+    here.settle()
+    published(here, Topic.SALES, "new")
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(1_000)
+    kept, began = reconciler.ledger(), here.now
+
+    def slow(**_: object) -> None:
+        here.traveller.shift(6.5)
+
+    kept.sqs.meta.events.register("before-call.sqs.ReceiveMessage", slow)
+    try:
+        found = kept.check(lambda: 50_000 - int((here.now - began).total_seconds() * 1_000), dry_run=True)
+    finally:
+        kept.sqs.meta.events.unregister("before-call.sqs.ReceiveMessage", slow)
+    assert found.lost == []
+
+
 @pytest.mark.parametrize("what", ["a delivery", "a callback"])
 def test_what_is_redriven_in_vain_is_not_looked_at_again(here: World, what: str) -> None:
     """Many of them would keep the ledger from what is new."""

@@ -96,3 +96,38 @@ def test_what_is_sent_by_a_channel_that_the_request_does_not_have_changes_nothin
     assert (shown["status"], shown.get("fallback")) == ("retrying", None)
     here.settle()
     assert here.posts() == {(request_id, None): 1}
+
+
+def posted_and_killed(here: World, request_id: str) -> None:
+    """The forced send is posted, its consumer dies, and the look-up of the next attempt is turned away."""
+    here.force(request_id, Channel.SLACK, "one")
+    here.breaker.plan(Fault(1, Kind.CRASH_AFTER))
+    here.consume(Channel.SLACK, 1)
+    assert here.breaker.calls == ["dynamodb.UpdateItem", "http.chat.postMessage"]
+    here.breaker.plan(None)
+    here.advance(200)
+    here.slack.fail("rate_limited", retry_after=60, times=1)
+    here.consume(Channel.SLACK, 1)
+    here.heal()
+
+
+def test_the_doubt_about_a_forced_send_outlives_a_rate_limit_and_another_decision(here: World) -> None:
+    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.settle()
+    posted_and_killed(here, request_id)
+    here.force(request_id, Channel.SLACK, "two")
+    here.settle()
+    assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
+
+
+def test_the_doubt_about_a_forced_send_outlives_a_rate_limit_and_the_delivery_itself(here: World) -> None:
+    here.accept_for_sure(Topic.SALES, "so that the token is in memory", "other")
+    here.settle()
+    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.produce()
+    [own] = here.bodies(Channel.SLACK)
+    here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    posted_and_killed(here, request_id)
+    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=own)
+    here.settle()
+    assert (here.posts()[request_id, None], here.posts()[request_id, "one"]) == (1, 1)

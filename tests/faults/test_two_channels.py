@@ -6,7 +6,9 @@ from typing import TypeAlias
 
 import pytest
 
-from assistance.routing import Channel, routes
+from assistance.routing import CALLBACK, Channel, routes
+from reconciler import handler as reconciler
+from reconciler.ledger import balance_of
 from tests.faults.breaker import Kind
 from tests.faults.world import World
 from tests.integration.cloud import forget
@@ -30,11 +32,9 @@ def deploy(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
 
 
 def accepted(here: World) -> str:
-    body = json.dumps({"topic": "support", "description": "hush"})
-    answer = here.cloud.call("POST", "/assistance-requests", body, Content_Type="application/json")
-    assert answer["statusCode"] == 202
+    request_id = here.accept_for_sure("support", "hush", "key")
     here.produce()
-    return str(answer["json"]["id"])
+    return request_id
 
 
 def status(here: World, request_id: str) -> str:
@@ -160,3 +160,69 @@ def test_a_redrive_does_not_wait_for_itself(here: World, deploy: Deploy) -> None
     here.redrive()
     here.consume(Channel.SLACK)
     assert here.posts() == {(request_id, None): 1}
+
+
+def told(here: World) -> list[str]:
+    """What the bot has been told, without repetitions."""
+    return [json.loads(body)["data"]["status"] for body in dict.fromkeys(call.body for call in here.bot.calls)]
+
+
+def run_on(here: World) -> None:
+    for _ in range(20):
+        here.produce()
+        for lane in (*Channel, CALLBACK):
+            here.consume(lane)
+        here.advance(200)
+        here.reconcile()
+
+
+def test_a_bot_is_told_when_the_fallback_had_it_before_by_a_resend(here: World, deploy: Deploy) -> None:
+    here.calls_back = True
+    deploy(["slack"], "email")
+    here.slack.fail("status", status=503)
+    request_id = accepted(here)
+    here.consume(Channel.SLACK)
+    here.force(request_id, Channel.EMAIL, "to be sure")
+    run_on(here)
+    assert (status(here, request_id), told(here)) == ("delivered", ["delivered"])
+
+
+def test_a_bot_is_told_when_a_fallback_that_is_new_had_it_before(here: World, deploy: Deploy) -> None:
+    here.calls_back = True
+    deploy(["slack"], None)
+    here.slack.fail("error", error="is_archived")
+    request_id = accepted(here)
+    run_on(here)
+    here.force(request_id, Channel.EMAIL, "by hand")
+    run_on(here)
+    assert (status(here, request_id), told(here)) == ("failed", ["failed"])
+    deploy(["slack"], "email")
+    here.redrive()
+    run_on(here)
+    assert (status(here, request_id), told(here)[-1]) == ("delivered", "delivered")
+
+
+def test_a_channel_of_its_own_is_no_fallback_whatever_the_route_is_now(here: World, deploy: Deploy) -> None:
+    here.calls_back = True
+    deploy(["slack", "email"], None)
+    here.slack.fail("error", error="is_archived")
+    request_id = accepted(here)
+    here.consume(Channel.EMAIL)
+    deploy(["slack"], "email")
+    run_on(here)
+    assert (status(here, request_id), told(here)) == ("failed", ["failed"])
+
+
+def test_what_is_still_under_way_when_the_fallback_has_it_is_not_counted(here: World, deploy: Deploy) -> None:
+    deploy(["slack", "teams"], "email")
+    here.slack.fail("error", error="is_archived")
+    request_id = accepted(here)
+    here.consume(Channel.TEAMS)
+    here.consume(Channel.SLACK)
+    here.produce()
+    here.consume(Channel.EMAIL)
+    here.advance(60)
+    assert here.reconcile()
+    assert status(here, request_id) == "delivered"
+    balance = balance_of(reconciler.requests())
+    assert balance.deliveries == {"support/slack/failed": 1, "support/email/delivered": 1}

@@ -347,8 +347,7 @@ class World:
         """Send what has been delivered once more, as the command line does it."""
         record = _requests().get(request_id)
         assert record
-        if request_id in self.accepted:
-            self.accepted[request_id].forced.add(act)
+        self.accepted[request_id].forced.add(act)
         fallback = record.fallback if record.fallback and record.fallback.channel is channel else None
         message = Message(request=record.request, fallback=fallback, force=act)
         self.cloud.sqs.send_message(

@@ -67,8 +67,8 @@ class Engine:
 
     table: Any
     now: datetime = START
-    sent_at: datetime = START
-    """When the message was put into the queue."""
+    received_at: datetime = START
+    """When the message was first received."""
     answer: str | Exception = "ts"
     sent: list[Outgoing] = field(default_factory=list)
     queue: Queue = field(default_factory=Queue)
@@ -109,7 +109,10 @@ class Engine:
 
     def record(self, *, fallback: Fallback | None = None, force: str | None = None, received: int = 1) -> SQSRecord:
         message = Message(request=self.request, fallback=fallback, force=force)
-        attributes = {"ApproximateReceiveCount": str(received), "SentTimestamp": str(epoch_ms(self.sent_at))}
+        attributes = {
+            "ApproximateReceiveCount": str(received),
+            "ApproximateFirstReceiveTimestamp": str(epoch_ms(self.received_at)),
+        }
         return SQSRecord(
             {
                 "messageId": "message",
@@ -614,8 +617,8 @@ def test_a_rate_limit_that_does_not_end_is_given_up(engine: Engine) -> None:
     assert (item["status"], item["last_error"], item["attempts"]) == ("failed", "ThrottlingException", 3)
 
 
-def test_a_rate_limit_is_not_held_against_what_was_redriven_just_now(engine: Engine) -> None:
-    engine.now = engine.sent_at = START + timedelta(days=1)
+def test_a_rate_limit_is_not_held_against_what_was_redriven_or_first_received_just_now(engine: Engine) -> None:
+    engine.now = engine.received_at = START + timedelta(days=1)
     engine.answer = RateLimited("slow_down", retry_after=1)
     for _ in range(5):
         assert not engine.deliver()
