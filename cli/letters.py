@@ -116,7 +116,7 @@ def deal_with(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, 
             fresh = [
                 each for each in letters if each.message_id not in seen and (ids is None or each.message_id in ids)
             ]
-            fresh = fresh[: budget - len(seen)]
+            fresh = fresh[: min(AT_ONCE, budget - len(seen))]
             for start in range(0, len(fresh), _BATCH):
                 yield from act([_read(queue, each) for each in fresh[start : start + _BATCH]])
             seen |= {each.message_id for each in fresh}

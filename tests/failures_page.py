@@ -20,7 +20,7 @@ HEAD = """\
 | permanent | no other attempt: dead-lettered with the code as the reason, and the fallback channel is used |
 | transient | another attempt after the back-off; after the last one as if permanent |
 | transient, in doubt | the same, but the provider may have taken the message: Slack is asked before another post |
-| rate limited | another attempt when the provider says so; this one counts only once the message is an hour old |
+| rate limited | another attempt when the provider says so; this one counts only an hour after the first |
 
 A code that is in no table is transient; from Slack it also leaves doubt. So does any answer with a status of 500 or
 above, any that is not the provider's own, and a call whose answer never came. A call that never reached the provider
