@@ -7,7 +7,7 @@ SHELL := /bin/bash
 UV := $(shell command -v uv || echo .tools/bin/uv)
 # .python-version's Python, else the newest supported one about: a download may not be possible.
 PYTHON ?= $(shell for version in 3.13 3.14 3.12 3.11; do \
-  for python in python$$version "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
+  for python in python$$version "$$(pyenv root 2>/dev/null)"/versions/$$version.*/bin/python; do \
     "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1 && { echo "$$python"; exit; }; done; done; echo 3.13)
 # Whatever the caller's environment says, the project has its own.
 export UV_PROJECT_ENVIRONMENT := .venv
