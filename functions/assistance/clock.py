@@ -20,3 +20,8 @@ def timestamp(moment: datetime) -> str:
 def epoch_ms(moment: datetime) -> int:
     """Milliseconds since 1970."""
     return int(moment.timestamp() * 1000)
+
+
+def epoch_s(moment: str) -> int:
+    """RFC 3339 in whole seconds since 1970, as a `ttl` has them."""
+    return int(datetime.fromisoformat(moment).timestamp())

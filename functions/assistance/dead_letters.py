@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from assistance.routing import Lane
@@ -110,7 +111,7 @@ def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: boo
                 seen = len(letters)
                 more = all(list(pool.map(receive, range(calls))))
                 # Few letters are found by few calls.
-                calls = min(2 * calls, _PARALLEL, -(-(limit - len(letters)) // _RECEIVE)) if more else 1
+                calls = min(2 * calls, _PARALLEL, ceil((limit - len(letters)) / _RECEIVE)) if more else 1
             yield list(letters.values())
         finally:
             list(pool.map(partial(_release, sqs, queue_url), _batches(list(letters.values()))))

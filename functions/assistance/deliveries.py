@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from assistance.clock import timestamp
+from assistance.clock import epoch_s, timestamp
 from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, Status
 from assistance.observability import logger
 from assistance.routing import CALLBACK, Channel, Lane, routes
@@ -58,7 +58,21 @@ def outlived(item: Item, request: AssistanceRequest) -> bool:
     DynamoDB forgets items one by one, in no order and within days:
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
     """
-    return TTL in item and int(item[TTL]) < datetime.fromisoformat(request.created_at).timestamp()
+    return TTL in item and int(item[TTL]) < epoch_s(request.created_at)
+
+
+def forget_outlived(table: "Table", key: dict[str, str], request: AssistanceRequest) -> bool:
+    """Delete such an item. Returns whether there was one. Raises what boto3 raises."""
+    try:
+        table.delete_item(
+            Key=key,
+            ConditionExpression="#ttl < :accepted",
+            ExpressionAttributeNames={"#ttl": TTL},
+            ExpressionAttributeValues={":accepted": epoch_s(request.created_at)},
+        )
+    except table.meta.client.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
 
 
 def settled(item: Item) -> Status | None:
@@ -280,11 +294,12 @@ def _re_entry(table_name: str, failure: Failure, channel: Channel) -> tuple[list
         "Key": request_key(request_id),
         "UpdateExpression": f"SET {OUTBOX_SHARD} = :shard, outbox_channels = :channels, outbox_since = :at, "
         "fallback = :fallback",
+        # A channel of its own stands in for no other, whatever the route is now.
         "ConditionExpression": (
-            f"attribute_not_exists(fallback) AND contains({CHANNELS}, :failed) AND NOT contains({CHANNELS}, :instead)"
+            f"attribute_not_exists(fallback) AND contains({CHANNELS}, :failed) AND NOT contains({CHANNELS}, :channel)"
         ),
         "ExpressionAttributeValues": {
-            ":instead": channel,
+            ":channel": channel,
             ":failed": failure.channel,
             ":shard": shard(request_id),
             ":channels": [channel],
@@ -297,10 +312,6 @@ def _re_entry(table_name: str, failure: Failure, channel: Channel) -> tuple[list
     again = first | {
         "ConditionExpression": f"fallback.#channel = :channel AND contains({CHANNELS}, :failed)",
         "ExpressionAttributeNames": {"#channel": "channel"},
-        "ExpressionAttributeValues": {
-            ":channel": channel,
-            **{key: value for key, value in first["ExpressionAttributeValues"].items() if key != ":instead"},
-        },
     }
     not_ended = {
         "TableName": table_name,

@@ -9,7 +9,7 @@ after it:
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from aws_lambda_powertools.utilities.idempotency import BasePersistenceLayer
@@ -20,8 +20,18 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 
 from assistance.aws import AWS_ERRORS
-from assistance.clock import Clock, epoch_ms, timestamp
-from assistance.deliveries import Condition, Failure, Item, callback_entry, delivery_key, fail, outlived, settled
+from assistance.clock import Clock, epoch_ms, epoch_s, timestamp
+from assistance.deliveries import (
+    Condition,
+    Failure,
+    Item,
+    callback_entry,
+    delivery_key,
+    fail,
+    forget_outlived,
+    outlived,
+    settled,
+)
 from assistance.errors import (
     Deferred,
     DeliveryError,
@@ -99,7 +109,7 @@ class DeliveryItem(BasePersistenceLayer):
             ":ttl": self._ttl,
             ":one": 1,
             ":none": [],
-            ":accepted": int(datetime.fromisoformat(self._message.request.created_at).timestamp()),
+            ":accepted": epoch_s(self._message.request.created_at),
         }
         doubt_settled = "(attribute_not_exists(not_before) OR not_before <= :now_ms)"
         free = (
@@ -135,14 +145,8 @@ class DeliveryItem(BasePersistenceLayer):
             )
         except self._table.meta.client.exceptions.ConditionalCheckFailedException as refused:
             item = plain(cast(Item, refused.response)["Item"])
-            if outlived(item, self._message.request):
-                # Of another request that had this id.
-                self._table.delete_item(
-                    Key=self._key,
-                    ConditionExpression="#ttl = :ttl",
-                    ExpressionAttributeNames={"#ttl": TTL},
-                    ExpressionAttributeValues={":ttl": item[TTL]},
-                )
+            request = self._message.request
+            if outlived(item, request) and forget_outlived(self._table, self._key, request):
                 self._put_record(data_record)
                 return
             existing = self._record(data_record.idempotency_key, item)

@@ -164,21 +164,6 @@ class Requests:
             fallback=_fallback_of(request),
         )
 
-    def forget_outlived(self, request: AssistanceRequest, channel: Channel) -> bool:
-        """Delete the delivery item of an earlier request that had the same id. Returns whether there was one."""
-        try:
-            self.table.delete_item(
-                Key=delivery_key(request.id, channel),
-                ConditionExpression="#ttl < :accepted",
-                ExpressionAttributeNames={"#ttl": TTL},
-                ExpressionAttributeValues={":accepted": int(datetime.fromisoformat(request.created_at).timestamp())},
-            )
-        except self.table.meta.client.exceptions.ConditionalCheckFailedException:
-            return False
-        except AWS_ERRORS as error:
-            raise TableUnavailable(error_code(error)) from error
-        return True
-
     def publish_again(self, request_id: str, channels: Sequence[Channel]) -> None:
         """Put a request whose messages are lost back into the outbox, for these channels, unless it is in there."""
         try:

@@ -20,9 +20,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, epoch_ms, timestamp, utc_now
+from assistance.clock import Clock, epoch_ms, epoch_s, timestamp, utc_now
 from assistance.dead_letters import DeadLetter
-from assistance.deliveries import Condition, Failure, delivery_key, expiry, fail, reopened_key, request_key
+from assistance.deliveries import (
+    Condition,
+    Failure,
+    delivery_key,
+    expiry,
+    fail,
+    forget_outlived,
+    reopened_key,
+    request_key,
+)
 from assistance.errors import TableUnavailable
 from assistance.models import Delivery, RequestRecord, Status
 from assistance.observability import logger
@@ -247,7 +256,7 @@ class Ledger:
             except AWS_ERRORS as error:
                 raise TableUnavailable(error_code(error)) from error
             items += answer["Responses"].get(table.name, [])
-        accepted = {id_: datetime.fromisoformat(created_at).timestamp() for id_, created_at, _ in requests}
+        accepted = {id_: epoch_s(created_at) for id_, created_at, _ in requests}
         done = {
             (item[PARTITION_KEY], item[SORT_KEY])
             for item in items
@@ -413,8 +422,10 @@ class Ledger:
         )
         try:
             failed = fail(self.requests.table, failure, condition, entry="timeline")
-            if not failed and delivery is None and self.requests.forget_outlived(record.request, channel):
-                failed = fail(self.requests.table, failure, condition, entry="timeline")
+            if not failed and delivery is None:
+                key = delivery_key(record.request.id, channel)
+                if forget_outlived(self.requests.table, key, record.request):
+                    failed = fail(self.requests.table, failure, condition, entry="timeline")
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error
         if failed:

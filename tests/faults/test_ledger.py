@@ -133,17 +133,22 @@ def test_the_fallback_of_a_mail_that_came_back_is_accounted_for(here: World, fat
     assert (balance.ended, balance.reopened) == ({"pricing/delivered": 1}, {})
 
 
+def old_letters(here: World, number: int) -> None:
+    """Of requests that the fallback has delivered since."""
+    for one in range(number):
+        published(here, Topic.SALES, f"old {one}")
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(60)
+    sweep(here)
+    here.settle()
+
+
 def test_what_may_lie_among_letters_that_were_not_read_is_not_published_again(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each time it would add a letter to those in front of it."""
     monkeypatch.setattr(ledger, "MOST_LETTERS", 10)
-    for number in range(10):
-        published(here, Topic.SALES, f"old {number}")
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    here.advance(60)
-    sweep(here)
-    here.settle()
+    old_letters(here, 10)
     request_id = published(here, Topic.SALES, "new")
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(1_000)
@@ -178,12 +183,7 @@ def test_letters_that_there_is_no_time_for_are_read_another_time(here: World) ->
 
 def test_a_look_that_outlasts_its_hold_may_not_have_seen_all(here: World) -> None:
     """The letters that it began with come again before the others."""
-    for number in range(60):
-        published(here, Topic.SALES, f"old {number}")
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    here.advance(60)
-    sweep(here)
-    here.settle()
+    old_letters(here, 60)
     published(here, Topic.SALES, "new")
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(1_000)
