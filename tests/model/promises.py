@@ -1,23 +1,20 @@
 """What must hold in every state of the world, and after every step."""
 
-from collections import Counter
-
-from assistance.domain.record import Delivery, End, Kind, Outcome, Status
+from assistance.domain.record import Delivery, End, Kind, Outcome, Record, Status
 from assistance.domain.transitions import FALLBACK
-from tests.model.world import CAN_BE_ASKED, RANK, World
+from tests.model.memory import Memory
+from tests.model.world import ATTEMPTS, CAN_BE_ASKED, RANK, World
 
 
-def broken_by_step(before: World, step: str, after: World, was: Status) -> str | None:
-    """The promise that a step breaks, if it breaks one. `was` is the status before it."""
-    if after.record is before.record:
-        return None
-    now = after.record.status
+def broken_by_step(before: Record, after: Record, step: str) -> str | None:
+    """The promise that a step breaks, if it breaks one."""
+    was, now = before.status, after.status
     if RANK[now] < RANK[was] and step != "its return is recorded":
         return f"the status moved back from {was} to {now}"
-    if _callbacks(after) > _callbacks(before) and not after.record.has_ended:
+    if _callbacks(after) > _callbacks(before) and not after.has_ended:
         return f"the bot is told that the request has ended while it is {now}"
-    for delivery in before.record.deliveries:
-        later = after.record.delivery(delivery.name)
+    for delivery in before.deliveries:
+        later = after.delivery(delivery.name)
         if later is None:
             return f"{delivery.name} is gone"
         if delivery.final and later.final is None:
@@ -25,23 +22,28 @@ def broken_by_step(before: World, step: str, after: World, was: Status) -> str |
     return None
 
 
-def _callbacks(world: World) -> int:
-    return sum(delivery.kind is Kind.CALLBACK for delivery in world.record.deliveries)
+def _callbacks(record: Record) -> int:
+    return sum(delivery.kind is Kind.CALLBACK for delivery in record.deliveries)
 
 
-def broken(world: World) -> str | None:
+def broken(world: World, memory: Memory) -> str | None:
     """The promise that a state breaks, if it breaks one."""
-    posts, excused = Counter(name for name, _ in world.posts), Counter(world.excused)
-    for delivery in world.record.deliveries:
-        if wrong := _broken_by_delivery(delivery, posts[delivery.name], excused[delivery.name]):
+    posted = tuple(name for name, _ in world.posts)
+    wrong = memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
+    return wrong or (memory.once(_broken_at_rest)(world.record, world.letters) if world.is_quiet else None)
+
+
+def _broken_by_posts(record: Record, posted: tuple[str, ...], excused: tuple[str, ...], sure: bool) -> str | None:  # noqa: FBT001
+    for delivery in record.deliveries:
+        if wrong := _broken_by_delivery(delivery, posted.count(delivery.name), excused.count(delivery.name)):
             return f"{delivery.name} {wrong}"
     own, fallback = (
-        [delivery for delivery in world.record.deliveries if delivery.kind is kind and posts[delivery.name]]
+        [delivery for delivery in record.deliveries if delivery.kind is kind and delivery.name in posted]
         for kind in (Kind.OWN, Kind.FALLBACK)
     )
-    if world.sure and fallback and len(own) == len(world.record.channels):
+    if sure and fallback and len(own) == len(record.channels):
         return "the fallback was sent besides all channels, without any doubt"
-    return _broken_at_rest(world) if world.is_quiet else None
+    return None
 
 
 def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | None:
@@ -49,17 +51,18 @@ def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | N
         return f"was posted {times} times"
     if times > 1 + excused:
         return f"arrived {times} times without any doubt"
+    if delivery.attempts_used > ATTEMPTS:
+        return f"was attempted {delivery.attempts_used} times"
     kept = any(attempt.outcome is Outcome.DELIVERED and not attempt.returned for attempt in delivery.attempts)
     if (delivery.final is Outcome.DELIVERED) is not kept:
         return f"reads {delivery.final}, and its attempts say otherwise"
     return "reads delivered and nobody has it" if kept and not times else None
 
 
-def _broken_at_rest(world: World) -> str | None:
-    record = world.record
+def _broken_at_rest(record: Record, letters: tuple[str, ...]) -> str | None:
     for delivery in record.of_request:
         failed = delivery.final is Outcome.FAILED and not record.reached(delivery.destination)
-        if failed and record.status is Status.FAILED and delivery.name not in world.letters:
+        if failed and record.status is Status.FAILED and delivery.name not in letters:
             return f"{delivery.name} has failed and its message is in no dead-letter queue"
     if record.status is Status.FAILED and record.fallback and record.delivery(FALLBACK) is None:
         return "a channel has failed and there is no fallback"

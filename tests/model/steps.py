@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
-from assistance.domain.record import Outcome
+from assistance.domain.record import Outcome, Record
+from tests.model.memory import Memory
 from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Report, Worker, World, unfinished
 
 Step = tuple[str, World]
@@ -15,7 +15,7 @@ class Violation(Exception):
     """A transition breaks a promise."""
 
 
-def steps(world: World, core: ModuleType) -> Iterator[Step]:
+def steps(world: World, core: Memory) -> Iterator[Step]:
     """All that may happen next, each with its name and the world afterwards."""
     yield from _publishing(world, core)
     yield from _receiving(world, core)
@@ -27,13 +27,13 @@ def steps(world: World, core: ModuleType) -> Iterator[Step]:
                 f"{worker.id} dies",
                 _back(rest, worker, excused=worker.step == "record")._replace(crash=world.crash - 1),
             )
-    yield from _time(world)
+    yield from _time(world, core)
     yield from _people(world, core)
     yield from _feedback(world, core)
     yield from _reconciler(world, core)
 
 
-def _publishing(world: World, core: ModuleType) -> Iterator[Step]:
+def _publishing(world: World, core: Memory) -> Iterator[Step]:
     if world.unpublished:
         sent = world._replace(queue=_plus(world.queue, *world.record.channels))
         yield "the producer publishes the request", sent._replace(unpublished=False)
@@ -54,7 +54,7 @@ def _publishing(world: World, core: ModuleType) -> Iterator[Step]:
             yield "the producer dies before it marks them", world._replace(marking=(), duplicate=world.duplicate - 1)
 
 
-def _receiving(world: World, core: ModuleType) -> Iterator[Step]:
+def _receiving(world: World, core: Memory) -> Iterator[Step]:
     for name in sorted(set(world.queue)):
         if world.duplicate:
             yield (
@@ -79,7 +79,8 @@ def _receiving(world: World, core: ModuleType) -> Iterator[Step]:
         if isinstance(answer, core.Refused):
             yield f"{attempt} acknowledges {name}: {answer.name}", rest
             continue
-        if core.claim(record, name, attempt, **how) != (record, answer):
+        again, same_answer = core.claim(record, name, attempt, **how)
+        if again is not record or same_answer != answer:
             raise Violation("a claim that the SDK repeats gets another answer")
         look_in = tuple(sorted({str(doubt.place) for doubt in answer.doubts}))
         worker = Worker(name, attempt, "letter" if answer.exhausted else "send", answer.number, look_in)
@@ -91,7 +92,7 @@ def _goes_on(world: World, worker: Worker, step: str, **changes: Any) -> World: 
     return world._replace(workers=_plus(world.workers, worker._replace(step=step, **changes)))
 
 
-def _working(world: World, rest: World, worker: Worker, core: ModuleType) -> Iterator[Step]:
+def _working(world: World, rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     match worker.step:
         case "send":
             yield from _sending(rest, worker, core)
@@ -111,7 +112,7 @@ def _working(world: World, rest: World, worker: Worker, core: ModuleType) -> Ite
             yield from _giving_up(rest, worker, core)
 
 
-def _recording(rest: World, worker: Worker, core: ModuleType) -> Iterator[Step]:
+def _recording(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     name, attempt, now = worker.delivery, worker.id, _now(rest)
     before = rest.record.delivery(name)
     result = f"{name}.{sum(each.outcome is Outcome.DELIVERED for each in before.attempts) if before else 0}"
@@ -129,7 +130,7 @@ def _recording(rest: World, worker: Worker, core: ModuleType) -> Iterator[Step]:
         yield f"{attempt} records {name} and does not learn it", again
 
 
-def _giving_up(rest: World, worker: Worker, core: ModuleType) -> Iterator[Step]:
+def _giving_up(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     how = {"now": _now(rest), "in_doubt": worker.in_doubt, "settles": LOCKED}
     record = core.gave_up(rest.record, worker.delivery, worker.id, "refused", **how)
     if core.gave_up(record, worker.delivery, worker.id, "refused", **how) is not record:
@@ -139,7 +140,7 @@ def _giving_up(rest: World, worker: Worker, core: ModuleType) -> Iterator[Step]:
         yield f"{worker.id} can't record that", _back(rest, worker)._replace(fault=rest.fault - 1)
 
 
-def _sending(rest: World, worker: Worker, core: ModuleType) -> Iterator[Step]:
+def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     name, attempt = worker.delivery, worker.id
     delivery = rest.record.delivery(name)
     assert delivery
@@ -166,16 +167,14 @@ def _sending(rest: World, worker: Worker, core: ModuleType) -> Iterator[Step]:
     yield f"{attempt} sends {name}, and the provider is slow", _goes_on(late, worker, "failed", in_doubt=True)
 
 
-def _time(world: World) -> Iterator[Step]:
+def _time(world: World, core: Memory) -> Iterator[Step]:
     for here in sorted(set(world.late)):
         arrived = world._replace(late=_without(world.late, here), posts=_plus(world.posts, here))
         yield f"{here[0]} arrives late", arrived
     for delivery in world.record.deliveries:
         if not delivery.locked_until or any(name == delivery.name for name, _ in world.late):
             continue
-        free = replace(delivery, locked_until=0)
-        deliveries = tuple(free if each is delivery else each for each in world.record.deliveries)
-        ended = world._replace(record=replace(world.record, deliveries=deliveries))
+        ended = world._replace(record=core.once(_unlocked)(world.record, delivery.name))
         steps_of_holders = [worker.step for worker in world.workers if worker.delivery == delivery.name]
         if not steps_of_holders:
             yield f"the lock on {delivery.name} ends", ended
@@ -185,7 +184,14 @@ def _time(world: World) -> Iterator[Step]:
             yield f"the lock on {delivery.name} ends before its worker has recorded it", unsure
 
 
-def _people(world: World, core: ModuleType) -> Iterator[Step]:
+def _unlocked(record: Record, name: str) -> Record:
+    return replace(
+        record,
+        deliveries=tuple(replace(each, locked_until=0) if each.name == name else each for each in record.deliveries),
+    )
+
+
+def _people(world: World, core: Memory) -> Iterator[Step]:
     for name in sorted(set(world.letters)) if world.redrive else ():
         taken = world._replace(letters=_without(world.letters, name), redrive=world.redrive - 1)
         yield f"the operator redrives {name}", taken._replace(queue=_plus(world.queue, name))
@@ -198,7 +204,7 @@ def _people(world: World, core: ModuleType) -> Iterator[Step]:
         yield "the operator chooses another Slack channel", world._replace(place="B", move=world.move - 1)
 
 
-def _feedback(world: World, core: ModuleType) -> Iterator[Step]:
+def _feedback(world: World, core: Memory) -> Iterator[Step]:
     if world.bounce:
         for delivery in world.record.deliveries:
             for attempt in delivery.attempts:
@@ -225,7 +231,7 @@ def _feedback(world: World, core: ModuleType) -> Iterator[Step]:
                 yield "the feedback function dies", again
 
 
-def _reconciler(world: World, core: ModuleType) -> Iterator[Step]:
+def _reconciler(world: World, core: Memory) -> Iterator[Step]:
     for name in sorted(set(world.letters)):
         record = core.dead_lettered(world.record, name, "letter", "dead", now=_now(world))
         if record is not world.record:
@@ -238,7 +244,8 @@ def _reconciler(world: World, core: ModuleType) -> Iterator[Step]:
         for name in world.seen_letters:
             record = core.dead_lettered(record, name, "letter", "dead", now=_now(world))
         yield "the slow sweep records what it saw", world._replace(record=record, seen_letters=())
-    lost = [delivery.name for delivery in unfinished(world.record) if not _is_somewhere(world, delivery.name)]
+    unfinished_here = core.once(unfinished)(world.record)
+    lost = tuple(name for name in unfinished_here if not _is_somewhere(world, name))
     if lost:
         record = core.publish_again(world.record, lost, now=_now(world))
         yield f"a sweep finds {', '.join(lost)} lost", world._replace(record=record)

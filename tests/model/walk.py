@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from assistance.domain import transitions
+from tests.model.memory import Memory
 from tests.model.promises import broken, broken_by_step
 from tests.model.steps import Violation, steps
-from tests.model.world import World, canonical, key_of
+from tests.model.world import World, canonical, has_ended, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +77,22 @@ class _Found:
 
 
 def _walk(start: World, core: ModuleType, most: int) -> Walk:
-    found, states, finished = _Found(), deque([canonical(start)]), array("q")
+    memory = Memory(core)
+    found, states, finished = _Found(), deque([canonical(start, memory)]), array("q")
+    wrong_step, ended = memory.once(broken_by_step), memory.once(has_ended)
     found.take(states[0], -1, "")
     number = -1
     while states:
         world, number = states.popleft(), number + 1
-        if world.is_finished:
+        if world.is_quiet and ended(world.record):
             finished.append(number)
-        was = world.record.status
         try:
-            for step, after in steps(world, core):
-                then = canonical(after, world)
+            for step, after in steps(world, memory):
+                then = canonical(after, memory)
                 known, new = found.take(then, number, step)
                 found.sources.append(number)
                 found.targets.append(known)
-                if wrong := broken_by_step(world, step, after, was) or (new and broken(then)):
+                if wrong := wrong_step(world.record, then.record, step) or (new and broken(then, memory)):
                     return found.ended(number, step, f"BROKEN: {wrong}")
                 if new:
                     states.append(then)

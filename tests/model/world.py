@@ -5,12 +5,11 @@ off, and an entry of the outbox is older or younger than another. A lock ends on
 that the worker has sent can still arrive, as `docs/reliability.md` derives from the time-outs.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from typing import Final, NamedTuple
 
 from assistance.domain.record import Attempt, Delivery, End, Entry, Kind, Outcome, Record, Status
+from tests.model.memory import Memory
 
 LOCKED: Final = 99
 ATTEMPTS: Final = 2
@@ -89,42 +88,39 @@ class World(NamedTuple):
             or self.seen_letters
         )
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether everything is quiet, and all that was to be sent has a final status."""
-        return self.is_quiet and self.record.has_ended and not any(unfinished(self.record))
 
-
-def unfinished(record: Record) -> Iterator[Delivery]:
+def unfinished(record: Record) -> tuple[str, ...]:
     """The deliveries that a message must exist for. A fallback is none once a human has the request."""
-    pending = record.pending
-    for delivery in record.deliveries:
-        needed = delivery.kind in {Kind.RESEND, Kind.CALLBACK} or delivery in pending
-        if needed and delivery.final is None:
-            yield delivery
-
-
-def canonical(world: World, before: World | None = None) -> World:
-    """The world without what no transition looks at: times, codes, the ids of those that are gone.
-
-    `before` is the canonical world that it came from: what has not changed since is not looked at again.
-    """
-    record = world.record
-    if before and record is before.record and world.workers == before.workers and world.marking == before.marking:
-        return world
-    known = before.record.deliveries if before and world.workers == before.workers else ()
-    deliveries = tuple(
-        delivery
-        if any(delivery is each for each in known)
-        else _plain(delivery, tuple(worker.id for worker in world.workers if worker.delivery == delivery.name))
+    return tuple(
+        delivery.name
         for delivery in record.deliveries
+        if delivery.final is None
+        and (delivery.kind in {Kind.RESEND, Kind.CALLBACK} or any(delivery is each for each in record.pending))
     )
-    outbox, marking = record.outbox, world.marking
+
+
+def has_ended(record: Record) -> bool:
+    """Whether all that was to be sent has a final status."""
+    return record.has_ended and not unfinished(record)
+
+
+def canonical(world: World, memory: Memory) -> World:
+    """The world without what no transition looks at: times, codes, the ids of those that are gone."""
+    live = tuple((worker.delivery, worker.id) for worker in world.workers)
+    record, marking = memory.once(_canonical)(world.record, live, world.marking, memory)
+    return world._replace(record=record, marking=marking)
+
+
+def _canonical(
+    record: Record, live: tuple[tuple[str, str], ...], marking: tuple[Entry, ...], memory: Memory
+) -> tuple[Record, tuple[Entry, ...]]:
+    outbox = record.outbox
     if outbox or marking:
         first = min(entry.since for entry in (*outbox, *marking))
         outbox = tuple(sorted((Entry(entry.delivery, entry.since - first) for entry in outbox), key=_by_name))
         marking = tuple(Entry(entry.delivery, entry.since - first) for entry in marking)
-    return world._replace(record=replace(record, deliveries=deliveries, outbox=outbox), marking=marking)
+    deliveries = tuple(_plain(delivery, live) for delivery in record.deliveries)
+    return memory.one(replace(record, deliveries=deliveries, outbox=outbox)), marking
 
 
 def _by_name(entry: Entry) -> str:
@@ -132,18 +128,14 @@ def _by_name(entry: Entry) -> str:
 
 
 def key_of(world: World) -> tuple[object, ...]:
-    """What tells a canonical world from another. Equal deliveries are one object, so their addresses will do."""
-    return tuple(map(id, world.record.deliveries)), world.record.outbox, *world[1:]
+    """What tells a canonical world from another. Equal records are one object, so its address will do."""
+    return id(world.record), *world[1:]
 
 
-_interned: dict[Delivery, Delivery] = {}
-
-
-@cache
-def _plain(delivery: Delivery, live: tuple[str, ...]) -> Delivery:
+def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
     attempts = tuple(
         Attempt(
-            id=attempt.id if attempt.outcome is Outcome.UNKNOWN and attempt.id in live else "",
+            id=attempt.id if attempt.outcome is Outcome.UNKNOWN and (delivery.name, attempt.id) in live else "",
             at=0,
             outcome=attempt.outcome,
             place=attempt.place if attempt.may_have_arrived else None,
@@ -153,7 +145,7 @@ def _plain(delivery: Delivery, live: tuple[str, ...]) -> Delivery:
         )
         for attempt in delivery.attempts
     )
-    plain = Delivery(
+    return Delivery(
         name=delivery.name,
         destination=delivery.destination,
         kind=delivery.kind,
@@ -163,4 +155,3 @@ def _plain(delivery: Delivery, live: tuple[str, ...]) -> Delivery:
         waiting_for="x" if delivery.waiting_for else None,
         alone=delivery.alone,
     )
-    return _interned.setdefault(plain, plain)
