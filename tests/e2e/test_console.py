@@ -10,10 +10,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from local import http
-from local.process import alive
 from tests.e2e import browser as browsers
 from tests.e2e.bot import Bot
-from tests.e2e.runner import Runner
+from tests.e2e.runner import Runner, gone
 
 Motion = Literal["no-preference", "reduce"]
 Scheme = Literal["light", "dark"]
@@ -170,7 +169,7 @@ def test_a_worker_is_killed(page: Page, runner: Runner) -> None:
     said = page.locator("#done")
     expect(said).to_have_text(re.compile("^Killed process"))
     [pid] = re.findall(r"\d+", said.inner_text())
-    assert int(pid) not in alive()
+    gone({int(pid)})
     reads(page, send(page, "sales", "has another start"), "delivered")
 
 
