@@ -15,6 +15,7 @@ import boto3
 
 from local import http, process
 from local.errors import LocalFailure
+from local.state import new_log
 from local.wait import until
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def running(directory: Path) -> Iterator[Cloud]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     # Bound here, so that no other process can take the port before MiniStack does.
-    with _listen() as listening, log.open("wb") as output:
+    with _listen() as listening, new_log(log) as output:
         port = listening.getsockname()[1]
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
             "AUTH": "true",
