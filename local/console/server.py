@@ -19,9 +19,9 @@ from assistance.aws import AWS_ERRORS
 from assistance.errors import TableUnavailable
 from cli.errors import Failure
 from local import http
-from local.cloud import HOST
 from local.console.acts import Acts
 from local.console.view import View, deployed
+from local.gate import HOST
 from local.stack import Stack
 
 USUAL_PORT: Final = 4567

@@ -101,7 +101,8 @@ class Bot:
 
     def mails(self, request_id: str = "") -> list[dict[str, Any]]:
         """What was mailed: all of it, or for one request."""
-        accounts = http.call("GET", f"{self.stack['aws_endpoint_url']}/_ministack/ses/messages").json["messages"]
+        url = f"{self.stack['aws_endpoint_url']}/_ministack/ses/messages"
+        accounts = http.signed("GET", url, self.stack["credentials"]).json["messages"]
         return [mail for mails in accounts.values() for mail in mails if request_id in mail["Subject"]]
 
     def mailed(self) -> Counter[str]:
