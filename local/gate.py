@@ -7,6 +7,8 @@ https://fetch.spec.whatwg.org/#origin-header
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
 from typing import Final
 
 HOST: Final = "127.0.0.1"
@@ -29,3 +31,22 @@ def admits(port: int, hosts: Sequence[str], origins: Sequence[str], sites: Seque
         and {f"http://{host}"}.issuperset(origins)
         and SITES.issuperset(sites)
     )
+
+
+class GatedHandler(BaseHTTPRequestHandler):
+    """A handler of `http.server`'s that refuses, for every method, a request which the rule does not admit."""
+
+    def parse_request(self) -> bool:
+        """Read the request's head. The result is whether to serve it."""
+        if not super().parse_request():
+            return False
+        _, port = self.connection.getsockname()
+        hosts, origins, sites = (self.headers.get_all(name, []) for name in ("Host", "Origin", "Sec-Fetch-Site"))
+        if admits(port, hosts, origins, sites):
+            return True
+        # Closes the connection: the body, which may look like another request, has not been read.
+        self.send_error(HTTPStatus.FORBIDDEN, explain=REFUSAL)
+        return False
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Keep the terminal for what the runner has to say."""

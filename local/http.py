@@ -1,4 +1,4 @@
-"""One HTTP call to a server on this machine, past any proxy that the environment names."""
+"""HTTP on this machine: one call, past any proxy that the environment names, and the JSON that comes in one."""
 
 import json
 from collections.abc import Mapping
@@ -59,6 +59,14 @@ def signed(method: str, url: str, key: Mapping[str, str], *, body: object = None
     credentials = Credentials(key["aws_access_key_id"], key["aws_secret_access_key"])
     SigV4Auth(credentials, "local", "us-east-1").add_auth(request)
     return call(method, url, body=body, headers=dict(request.headers.items()))
+
+
+def parsed(body: bytes | str) -> Any:  # noqa: ANN401
+    """What the JSON says. Raises `ValueError` also for one that is nested too deeply to be read."""
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _content(body: object) -> bytes | None:

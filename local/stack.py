@@ -73,7 +73,7 @@ class Stack:
             "stack_name": self.name,
             "slack_api_url": self.slack.api_url,
             "slack_channel": self.slack.channel,
-            "slack_control_url": f"{server.origin}/_control" if server else None,
+            "slack_control_url": server.control_url if server else None,
             "outputs": dict(self.outputs),
         }
 
