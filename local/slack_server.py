@@ -2,10 +2,12 @@
 
 `chat.postMessage`, `conversations.history` and `auth.test` answer with Slack's own shapes and error codes:
 https://docs.slack.dev/reference/methods/chat.postMessage. Faults are switched on from Python or by
-`PUT /_control/fault`, and read by GET; what was posted is at `GET /_control/messages`.
+`PUT /_control/…/fault`, and read by GET; what was posted is at `GET /_control/…/messages`. The path holds a secret:
+`SlackServer.control_url`.
 """
 
 import json
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from email.message import Message
@@ -18,6 +20,9 @@ from time import time
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
+
+from local.gate import HOST, GatedHandler
+from local.http import parsed
 
 Json: TypeAlias = dict[str, Any]
 
@@ -54,6 +59,7 @@ class Workspace:
 
     def __init__(self, token: str, channels: Sequence[str]) -> None:
         self.token = token
+        self.control = f"/_control/{secrets.token_urlsafe()}"
         self.channels = frozenset(channels)
         self.messages: list[Json] = []
         self._seconds_between_posts = 0.0
@@ -172,31 +178,36 @@ def _check_blocks(blocks: Sequence[Json]) -> None:
         raise SlackError("msg_blocks_too_long")
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(GatedHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     workspace: ClassVar[Workspace]
 
     def do_GET(self) -> None:
-        if self.path == "/_control/messages":
+        control = self.workspace.control
+        if self.path == f"{control}/messages":
             self._answer(HTTPStatus.OK, self.workspace.messages)
-        elif self.path == "/_control/fault":
+        elif self.path == f"{control}/fault":
             self._answer(HTTPStatus.OK, self.workspace.fault)
         else:
             self.do_POST()
 
     def do_PUT(self) -> None:
-        if self.path != "/_control/fault":
-            self._answer(HTTPStatus.NOT_FOUND, {"error": "the only thing to PUT is /_control/fault"})
+        if self.path != f"{self.workspace.control}/fault":
+            self._answer(HTTPStatus.NOT_FOUND, {"error": "there is no such thing to PUT"})
             return
         try:
-            self.workspace.fail(json.loads(self._body()))
+            self.workspace.fail(parsed(self._body()))
         except ValueError as error:
             self._answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
         else:
             self._answer(HTTPStatus.OK, {"ok": True})
 
     def do_POST(self) -> None:
-        arguments = self._arguments()
+        try:
+            arguments = self._arguments()
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
         fault = self.workspace.next_fault(arguments)
         match fault["kind"]:
             case "error":
@@ -249,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
         content_type = Message()
         content_type["Content-Type"] = self.headers.get("Content-Type", "")
         if content_type.get_content_type() == "application/json":
-            query.update(json.loads(body or b"{}"))
+            query.update(parsed(body or b"{}"))
             return query
         return query | dict(parse_qsl(body.decode()))
 
@@ -268,9 +279,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep the terminal for what the runner has to say."""
-
 
 class _Server(ThreadingHTTPServer):
     # Several hundred calls may come at once.
@@ -284,18 +292,23 @@ class SlackServer:
     def __init__(self, *, token: str, channels: Sequence[str]) -> None:
         self.workspace = Workspace(token, channels)
         handler = type("Handler", (_Handler,), {"workspace": self.workspace})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server = _Server((HOST, 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def origin(self) -> str:
         """Scheme, host and port."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{HOST}:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:
         """The base of the Web API's methods."""
         return f"{self.origin}/api/"
+
+    @property
+    def control_url(self) -> str:
+        """Where faults are switched on and messages are read. Whoever knows it may."""
+        return f"{self.origin}{self.workspace.control}"
 
     @property
     def messages(self) -> list[Json]:

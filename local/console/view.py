@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-import boto3
-
 from assistance.clock import utc_now
 from assistance.dead_letters import depth
 from assistance.models import RequestRecord
@@ -15,7 +13,6 @@ from assistance.routing import CALLBACK, Lane
 from assistance.schema import OUTBOX_INDEX
 from cli import render, requests
 from cli.stack import Stack as Deployed
-from local import cloud, http
 from local.console.acts import Acts
 from local.stack import Stack
 
@@ -26,7 +23,7 @@ SINCE: Final = timedelta(hours=6)
 
 def deployed(stack: Stack) -> Deployed:
     """The stack as the operator's command line knows it. Its session is the caller's own: none is thread-safe."""
-    return Deployed(stack.name, boto3.Session(region_name=cloud.REGION), stack.cloud.url, stack.outputs)
+    return Deployed(stack.name, stack.cloud.new_session(), stack.cloud.url, stack.outputs)
 
 
 class View:
@@ -82,7 +79,7 @@ class View:
 
     def _slack(self) -> dict[str, Any]:
         server = self._stack.slack.server
-        messages = http.call("GET", f"{server.origin}/_control/messages").json[-SHOWN:] if server else []
+        messages = server.messages[-SHOWN:] if server else []
         return {"here": server is not None, "channel": self._stack.slack.channel, "messages": messages}
 
 
