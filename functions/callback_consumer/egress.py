@@ -16,8 +16,9 @@ from typing import Any, Final, TypeAlias
 import h11
 from pydantic_core import Url
 
-from assistance.callback_url import is_loopback, is_public
+from assistance.callback_url import is_loopback
 from assistance.errors import PermanentFailure, TransientFailure
+from assistance.public import is_public
 
 # With what the table takes, less than the shortest time-out that a consumer may have: infra/config.py.
 DEADLINE_SECONDS: Final = 10
