@@ -51,7 +51,8 @@ Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/s
 | `http_429` | rate limited | `Retry-After` counts up to half an hour; the back-off is added |
 | `http_…` | transient | anything else but 2xx, redirects too; waits for `Retry-After` |
 | `dns_error`, `tls_error`, `connection_error` | transient | not there, or not who its name says; in doubt if sent |
-| `timeout`, `unexpected_answer` | transient, in doubt | within ten seconds no answer, or none in HTTP |
+| `timeout` | transient | no connection within three seconds, or no answer within ten; in doubt if sent |
+| `unexpected_answer` | transient, in doubt | an answer that is none in HTTP, or whose head has no end |
 | `callback_secret_unavailable` | transient | the secret can't be read, or holds no key of 24 to 64 bytes |
 """
 
