@@ -53,7 +53,7 @@ Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/s
 | `http_…` | transient | anything else but 2xx, redirects too; waits for `Retry-After` |
 | `dns_error`, `tls_error`, `connection_error` | transient | not there, or not who its name says; in doubt if sent |
 | `timeout`, `unexpected_answer` | transient, in doubt | within ten seconds no answer, or none in HTTP |
-| `callback_secret_unavailable` | transient | the secret can't be read, or holds no key of 24 to 64 bytes |
+| `callback_secret_unavailable` | transient | the secret can't be read, or not only holds keys of 24 to 64 bytes |
 """
 
 

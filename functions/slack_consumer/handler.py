@@ -19,6 +19,7 @@ from assistance.observability import logger
 from assistance.routing import Channel
 from assistance.secret import secret, secrets
 from assistance.together import Together
+from slack_consumer import secret as tokens
 from slack_consumer.failures import AUTHENTICATION, FOR_WHAT_IT_HOLDS, classify, code_of
 from slack_consumer.message import compose, digests, payload, payloads
 from slack_consumer.settings import settings
@@ -41,7 +42,8 @@ def client(token: str) -> WebClient:
 
 def token(*, fresh: bool = False) -> str:
     """The bot token, cached for five minutes unless a fresh one is wanted."""
-    return secret(settings().slack_token_secret, unavailable="slack_token_unavailable", fresh=fresh)
+    arn = settings().slack_token_secret
+    return secret(arn, tokens.read, unavailable="slack_token_unavailable", fresh=fresh)
 
 
 def call(method: Callable[[WebClient], SlackResponse]) -> dict[str, Any]:
