@@ -3,22 +3,23 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError, SlackClientError
 
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.dead_letters import depth
-from assistance.errors import UnusableSecret
+from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
 from assistance.routing import CALLBACK, Channel, Lane
 from assistance.secret import text
 from cli.errors import explained
 from cli.stack import Stack
 from slack_consumer import secret as tokens
+from slack_consumer import web_api
 from slack_consumer.failures import AUTHENTICATION
 
 _HISTORY: Final = frozenset({"channels:history", "groups:history"})
@@ -29,6 +30,7 @@ _CHANNEL_ADVICE: Final = {
     "missing_scope": "add the scope channels:history (groups:history for a private channel), and install the app again",
 }
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
+_NO_ANSWER: Final = "no answer from Slack that tells: check the network, and run this again"
 _SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
 _STORE: Final = "store it: aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
 _STORE_IT: Final = _STORE.replace("it", "the bot's token (xoxb-…)", 1)
@@ -77,15 +79,13 @@ def _slack(stack: Stack) -> Iterator[Finding]:
     except UnusableSecret as error:
         yield Finding("Slack token", State.WRONG, str(error), advice)
         return
-    client = WebClient(token, base_url=settings["SLACK_API_URL"], timeout=10)
     try:
-        headers = {name.lower(): value for name, value in client.auth_test().headers.items()}
-    except SlackApiError as error:
-        code = _code(error)
-        yield Finding("Slack token", State.WRONG, code, advice if code in AUTHENTICATION else _UNUSUAL)
+        headers = web_api.call(WebClient.auth_test, settings["SLACK_API_URL"], token).headers
+    except PermanentFailure as error:
+        yield Finding("Slack token", State.WRONG, error.code, advice if error.code in AUTHENTICATION else _UNUSUAL)
         return
-    except (SlackClientError, OSError) as error:
-        yield Finding("Slack token", State.UNKNOWN, type(error).__name__, "no answer from Slack: check the network")
+    except TransientFailure as error:
+        yield Finding("Slack token", State.UNKNOWN, error.code, _NO_ANSWER)
         return
     yield Finding("Slack token", State.OK, "accepted")
     if "x-oauth-scopes" in headers:
@@ -93,23 +93,18 @@ def _slack(stack: Stack) -> Iterator[Finding]:
         missing = [*({"chat:write"} - scopes), *([] if _HISTORY & scopes else ["channels:history or groups:history"])]
         advice = "add them under OAuth & Permissions, and install the app again"
         yield _finding("Slack scopes", not missing, f"missing: {', '.join(missing)}" if missing else "all", advice)
-    yield _channel(client, settings["SLACK_CHANNEL"])
+    yield _channel(settings["SLACK_CHANNEL"], settings["SLACK_API_URL"], token)
 
 
-def _channel(client: WebClient, channel: str) -> Finding:
+def _channel(channel: str, api_url: str, token: str) -> Finding:
     try:
-        client.conversations_history(channel=channel, limit=1)
-    except SlackApiError as error:
-        code = _code(error)
-        advice = _CHANNEL_ADVICE.get(code, _UNUSUAL)
-        return Finding("Slack channel", State.WRONG, f"{channel}: {code}", advice)
-    except (SlackClientError, OSError) as error:
-        return Finding("Slack channel", State.UNKNOWN, type(error).__name__, "no answer from Slack: run this again")
+        web_api.call(partial(WebClient.conversations_history, channel=channel, limit=1), api_url, token)
+    except PermanentFailure as error:
+        advice = _CHANNEL_ADVICE.get(error.code, _UNUSUAL)
+        return Finding("Slack channel", State.WRONG, f"{channel}: {error.code}", advice)
+    except TransientFailure as error:
+        return Finding("Slack channel", State.UNKNOWN, error.code, _NO_ANSWER)
     return Finding("Slack channel", State.OK, f"{channel} can be read")
-
-
-def _code(error: SlackApiError) -> str:
-    return str(error.response.get("error", "unknown_error"))
 
 
 def _email_account(stack: Stack) -> Iterator[Finding]:

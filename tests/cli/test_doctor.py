@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from cli.stack import Stack
 from local.slack_server import SlackError
 from tests.cli.steps import Operator
+from tests.fuzz import DEEP
 
 ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
 
@@ -85,6 +86,25 @@ def test_a_secret_without_a_value_a_sender_unknown_to_ses_and_a_dead_letter_are_
     assert "put-secret-value" in findings["Slack token"][1]
     assert (findings["SES sender"][0], findings["Dead letters"][0]) == ("wrong", "wrong")
     assert operator.run("doctor").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 503},
+        {"kind": "error", "error": "fatal_error"},
+        {"kind": "rate_limited", "retry_after": 1},
+        {"kind": "drop"},
+        {"kind": "garbled", "body": "[5]"},
+        {"kind": "garbled", "body": DEEP},
+    ],
+)
+def test_slacks_bad_day_is_told_from_a_bad_token(operator: Operator, fault: dict[str, Any]) -> None:
+    operator.slack.fail(**fault)
+    findings = found(operator)
+    assert findings["Slack token"][0] == "unknown"
+    assert "put-secret-value" not in findings["Slack token"][1]
+    assert "Dead letters" in findings, "the other checks are still made"
 
 
 @pytest.mark.parametrize("token", ["xoxb-1111-SECRET1\nxoxb-2222-SECRET2", "xoxb\u20111111\u2011SECRET1"])
