@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cli.stack import Stack
-from local.slack_server import SlackError
+from local.slack_workspace import SlackError
 from tests.cli.steps import Operator
 from tests.fuzz import DEEP
 
