@@ -3,17 +3,23 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError, SlackClientError
 
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.dead_letters import depth
-from assistance.routing import Channel
+from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
+from assistance.routing import CALLBACK, Channel, Lane
+from assistance.secret import text
 from cli.errors import explained
 from cli.stack import Stack
+from slack_consumer import secret as tokens
+from slack_consumer import web_api
 from slack_consumer.failures import AUTHENTICATION
 
 _HISTORY: Final = frozenset({"channels:history", "groups:history"})
@@ -24,9 +30,11 @@ _CHANNEL_ADVICE: Final = {
     "missing_scope": "add the scope channels:history (groups:history for a private channel), and install the app again",
 }
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
+_NO_ANSWER: Final = "no answer from Slack that tells: check the network, and run this again"
 _SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
 _STORE: Final = "store it: aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
 _STORE_IT: Final = _STORE.replace("it", "the bot's token (xoxb-…)", 1)
+Value = TypeVar("Value")
 
 
 class State(StrEnum):
@@ -67,23 +75,17 @@ def _slack(stack: Stack) -> Iterator[Finding]:
     secret = settings["SLACK_TOKEN_SECRET"]
     advice = _STORE_IT.format(secret=secret)
     try:
-        token = stack.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
-    except ClientError as error:
-        # A secret that exists but has no value:
-        # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
-        if error_code(error) != "ResourceNotFoundException":
-            raise
-        yield Finding("Slack token", State.WRONG, "the secret has no value", advice)
+        token = _stored(stack, secret, tokens.read)
+    except UnusableSecret as error:
+        yield Finding("Slack token", State.WRONG, str(error), advice)
         return
-    client = WebClient(token.strip(), base_url=settings["SLACK_API_URL"], timeout=10)
     try:
-        headers = {name.lower(): value for name, value in client.auth_test().headers.items()}
-    except SlackApiError as error:
-        code = _code(error)
-        yield Finding("Slack token", State.WRONG, code, advice if code in AUTHENTICATION else _UNUSUAL)
+        headers = web_api.call(WebClient.auth_test, settings["SLACK_API_URL"], token).headers
+    except PermanentFailure as error:
+        yield Finding("Slack token", State.WRONG, error.code, advice if error.code in AUTHENTICATION else _UNUSUAL)
         return
-    except (SlackClientError, OSError) as error:
-        yield Finding("Slack token", State.UNKNOWN, type(error).__name__, "no answer from Slack: check the network")
+    except TransientFailure as error:
+        yield Finding("Slack token", State.UNKNOWN, error.code, _NO_ANSWER)
         return
     yield Finding("Slack token", State.OK, "accepted")
     if "x-oauth-scopes" in headers:
@@ -91,23 +93,18 @@ def _slack(stack: Stack) -> Iterator[Finding]:
         missing = [*({"chat:write"} - scopes), *([] if _HISTORY & scopes else ["channels:history or groups:history"])]
         advice = "add them under OAuth & Permissions, and install the app again"
         yield _finding("Slack scopes", not missing, f"missing: {', '.join(missing)}" if missing else "all", advice)
-    yield _channel(client, settings["SLACK_CHANNEL"])
+    yield _channel(settings["SLACK_CHANNEL"], settings["SLACK_API_URL"], token)
 
 
-def _channel(client: WebClient, channel: str) -> Finding:
+def _channel(channel: str, api_url: str, token: str) -> Finding:
     try:
-        client.conversations_history(channel=channel, limit=1)
-    except SlackApiError as error:
-        code = _code(error)
-        advice = _CHANNEL_ADVICE.get(code, _UNUSUAL)
-        return Finding("Slack channel", State.WRONG, f"{channel}: {code}", advice)
-    except (SlackClientError, OSError) as error:
-        return Finding("Slack channel", State.UNKNOWN, type(error).__name__, "no answer from Slack: run this again")
+        web_api.call(partial(WebClient.conversations_history, channel=channel, limit=1), api_url, token)
+    except PermanentFailure as error:
+        advice = _CHANNEL_ADVICE.get(error.code, _UNUSUAL)
+        return Finding("Slack channel", State.WRONG, f"{channel}: {error.code}", advice)
+    except TransientFailure as error:
+        return Finding("Slack channel", State.UNKNOWN, error.code, _NO_ANSWER)
     return Finding("Slack channel", State.OK, f"{channel} can be read")
-
-
-def _code(error: SlackApiError) -> str:
-    return str(error.response.get("error", "unknown_error"))
 
 
 def _email_account(stack: Stack) -> Iterator[Finding]:
@@ -138,21 +135,41 @@ def _email_sender(stack: Stack) -> Iterator[Finding]:
 
 
 def _secrets(stack: Stack) -> Iterator[Finding]:
-    """Whether every other channel's secret has a value, of those that have one."""
-    for channel in stack.channels():
-        secret = stack.outputs.get(f"{channel.capitalize()}SecretArn")
+    """Whether every other secret holds what its consumer can use, of the channels that have one and of the callback."""
+    lanes: list[Lane] = [*stack.channels(), CALLBACK]
+    for lane in lanes:
+        secret = stack.outputs.get(f"{lane.capitalize()}SecretArn")
         if secret is None:
             continue
-        check = f"Secret of {channel}"
-        advice = f"{_STORE.format(secret=secret)}; docs/add-a-channel.md says what it holds"
+        check = f"Secret of {lane}"
         try:
-            stack.client("secretsmanager").get_secret_value(SecretId=secret)
-        except ClientError as error:
-            if error_code(error) != "ResourceNotFoundException":
-                raise
-            yield Finding(check, State.WRONG, "the secret has no value", advice)
+            # On this machine it holds what a deployed consumer would refuse.
+            _stored(stack, secret, str if stack.endpoint_url else _reader(lane))
+        except UnusableSecret as error:
+            advice = f"{_STORE.format(secret=secret)}; docs/add-a-channel.md says what it holds"
+            yield Finding(check, State.WRONG, str(error), advice)
         else:
             yield Finding(check, State.OK, "there")
+
+
+def _stored(stack: Stack, secret: str, read: Callable[[str], Value]) -> Value:
+    """What `read` makes of a secret. Raises `UnusableSecret`."""
+    try:
+        found = stack.client("secretsmanager").get_secret_value(SecretId=secret)
+    except ClientError as error:
+        # A secret that exists but has no value:
+        # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
+        if error_code(error) != "ResourceNotFoundException":
+            raise
+        raise UnusableSecret("the secret has no value") from error
+    return read(text(found.get("SecretString")))
+
+
+def _reader(lane: Lane) -> Callable[[str], object]:
+    """How the consumer reads its secret: `read` in its folder's `secret.py`. Without one, any text will do."""
+    name = f"{lane}_consumer.secret"
+    read: Callable[[str], object] = import_module(name).read if find_spec(name) else str
+    return read
 
 
 def _subscriptions(stack: Stack) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ DeliveryError
 ├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
 └── Superseded           it is no longer needed: acknowledge it
 
+UnusableSecret           a secret does not hold what it is for: an operator must store another value
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
 """
@@ -61,6 +62,13 @@ class GaveUp(DeliveryError):
 
 class Superseded(DeliveryError):
     """Another channel has delivered the request, or what a callback would tell has changed."""
+
+
+class UnusableSecret(Exception):
+    """The text says what is wrong with the secret, and never holds any of its value.
+
+    Nor does an error that it comes from: it is raised where no other error is being handled.
+    """
 
 
 class TableUnavailable(Exception):

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 MAX_RETRY_AFTER: Final = 1_800
 """In seconds. A longer one might, by a hundred attempts, outlast the queue, which then forgets the message."""
+
+UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the providers' SDKs raise for an answer that is not of the form that they take for granted: text in the charset
+that it names, JSON of little depth without numbers of thousands of digits, an object, members of the right types."""
 
 
 class Kind(StrEnum):
@@ -33,12 +36,28 @@ class Table(NamedTuple):
     notes: Mapping[str, str]
 
 
+# The standard's form, the two older ones that it has us read, and the form of mails, which some servers send instead.
+# https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats. email.utils raises an OverflowError for some dates.
+_DATES: Final = (
+    "%a, %d %b %Y %H:%M:%S GMT",
+    "%A, %d-%b-%y %H:%M:%S GMT",
+    "%a %b %d %H:%M:%S %Y",
+    "%a, %d %b %Y %H:%M:%S %z",
+)
+
+
 def retry_after(value: str, now: datetime) -> float | None:
-    """What a Retry-After header asks for, in seconds; https://www.rfc-editor.org/rfc/rfc9110#name-retry-after."""
-    seconds: float | None = None
-    if value.isdecimal():
-        seconds = float(value)
-    else:
-        with suppress(ValueError, TypeError):
-            seconds = (parsedate_to_datetime(value) - now).total_seconds()
+    """The seconds that a Retry-After header asks for. None if nobody can read it: then it counts as absent.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
+    seconds = float(value) if value.isascii() and value.isdecimal() else _seconds_until(value, now)
     return None if seconds is None else min(max(seconds, 1.0), MAX_RETRY_AFTER)
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
+    for form in _DATES:
+        with suppress(ValueError):
+            moment = datetime.strptime(date, form)  # noqa: DTZ007 # one without a zone is in UTC
+            return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+    return None

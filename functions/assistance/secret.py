@@ -1,16 +1,18 @@
 """Secrets that a channel needs: read once in five minutes. By itself, so that the others do not import it."""
 
+from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Final, TypeVar
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
 from assistance import aws
-from assistance.errors import TransientFailure
+from assistance.errors import TransientFailure, UnusableSecret
 from assistance.observability import logger
 
 MAX_AGE_SECONDS: Final = 300
+Value = TypeVar("Value")
 
 
 @cache
@@ -19,14 +21,33 @@ def secrets() -> SecretsProvider:
     return SecretsProvider(boto3_client=aws.secrets())
 
 
-def secret(arn: str, *, unavailable: str, fresh: bool = False) -> str:
-    """A secret's value, cached for five minutes unless a fresh one is wanted.
+def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: bool = False) -> Value:
+    """What `read` makes of a secret, which is cached for five minutes unless a fresh one is wanted.
 
-    Raises a `TransientFailure` with the code `unavailable`: it exists before somebody puts a value into it.
+    Raises a `TransientFailure` with the code `unavailable`: a secret exists before somebody puts a value into it, and
+    somebody may put another one into it than `read` can use.
     """
+    try:
+        return read(_stored(arn, unavailable, fresh=fresh))
+    except UnusableSecret as error:
+        if not fresh:
+            # It may be mended by now.
+            return secret(arn, read, unavailable=unavailable, fresh=True)
+        logger.error("a secret can't be used: put another value into it", secret=arn, defect=str(error))
+        raise TransientFailure(unavailable) from error
+
+
+def _stored(arn: str, unavailable: str, *, fresh: bool) -> str:
     try:
         value = secrets().get(arn, max_age=MAX_AGE_SECONDS, force_fetch=fresh)
     except GetParameterError as error:
         logger.error("a secret can't be read: put a value into it", secret=arn)
         raise TransientFailure(unavailable) from error
-    return str(value).strip()
+    return text(value)
+
+
+def text(value: object) -> str:
+    """A stored value. Raises `UnusableSecret` for bytes."""
+    if not isinstance(value, str):
+        raise UnusableSecret("the secret is binary: store it as text")
+    return value

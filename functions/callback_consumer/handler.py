@@ -5,18 +5,16 @@ from functools import cache
 from assistance import aws
 from assistance.clock import utc_now
 from assistance.consumer import consumer
-from assistance.errors import Deferred, Superseded, TableUnavailable, TransientFailure
+from assistance.errors import Deferred, Superseded, TableUnavailable
 from assistance.models import Outgoing
-from assistance.observability import logger
 from assistance.requests import Requests
 from assistance.routing import CALLBACK
 from assistance.secret import secret, secrets
+from callback_consumer import secret as signing_keys
 from callback_consumer.egress import Egress
 from callback_consumer.failures import classify
 from callback_consumer.message import compose, sign, webhook_id
 from callback_consumer.settings import settings
-
-_UNAVAILABLE = "callback_secret_unavailable"
 
 
 @cache
@@ -40,12 +38,8 @@ def prepare() -> None:
 
 def headers_for(id_: str, body: str) -> dict[str, str]:
     """Those that the specification wants. The secret holds one signing key, or several while they change."""
-    keys = secret(settings().callback_secret, unavailable=_UNAVAILABLE)
-    try:
-        return sign(id_, body, keys.split(), utc_now())
-    except ValueError as error:
-        logger.error("the secret holds no key to sign with", secret=settings().callback_secret)
-        raise TransientFailure(_UNAVAILABLE) from error
+    keys = secret(settings().callback_secret, signing_keys.read, unavailable="callback_secret_unavailable")
+    return sign(id_, body, keys, utc_now())
 
 
 def send(outgoing: Outgoing) -> str:

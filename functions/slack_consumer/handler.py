@@ -1,82 +1,25 @@
 """Delivers requests to a Slack channel: each in a message of its own, or several in one when there are many."""
 
-import logging
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from http.client import HTTPException
 from typing import Any
 
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError
-from slack_sdk.web import SlackResponse
 
 from assistance.consumer import consumer
 from assistance.errors import DeliveryError, PermanentFailure, RefusedTogether, TransientFailure
 from assistance.models import Outgoing
 from assistance.observability import logger
 from assistance.routing import Channel
-from assistance.secret import secret, secrets
+from assistance.secret import secrets
 from assistance.together import Together
-from slack_consumer.failures import AUTHENTICATION, FOR_WHAT_IT_HOLDS, classify, code_of
+from slack_consumer.failures import FOR_WHAT_IT_HOLDS
 from slack_consumer.message import compose, digests, payload, payloads
 from slack_consumer.settings import settings
+from slack_consumer.slack import call
 
-TIMEOUT_SECONDS = 8
 PAGE = 200
-
-# The SDK logs the bodies that it can't parse; what is ours to log, we log.
-_silent = logging.getLogger("slack_sdk.silent")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
-
-
-def client(token: str) -> WebClient:
-    """A client that tries once: the SDK's own retry after a lost connection could post twice."""
-    return WebClient(
-        token=token, base_url=settings().slack_api_url, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=_silent
-    )
-
-
-def token(*, fresh: bool = False) -> str:
-    """The bot token, cached for five minutes unless a fresh one is wanted."""
-    return secret(settings().slack_token_secret, unavailable="slack_token_unavailable", fresh=fresh)
-
-
-def call(method: Callable[[WebClient], SlackResponse]) -> dict[str, Any]:
-    """Call a method of Slack's, again if the cached token has been replaced. Raises a `DeliveryError`."""
-    bot_token = token()
-    try:
-        return _call(method, bot_token)
-    except SlackApiError as error:
-        replaced = code_of(error) in AUTHENTICATION and token(fresh=True) != bot_token
-        if not replaced:
-            raise classify(error) from None
-    try:
-        return _call(method, token())
-    except SlackApiError as error:
-        raise classify(error) from None
-
-
-def _call(method: Callable[[WebClient], SlackResponse], bot_token: str) -> dict[str, Any]:
-    try:
-        data = method(client(bot_token)).data
-    except TimeoutError as error:
-        raise TransientFailure("timeout", in_doubt=True) from error
-    except (OSError, HTTPException) as error:
-        raise TransientFailure("connection_error", in_doubt=not _never_reached(error)) from error
-    except AttributeError as error:
-        # The SDK takes it for granted that JSON is an object.
-        raise TransientFailure("unexpected_answer", in_doubt=True) from error
-    if not isinstance(data, dict):
-        raise TransientFailure("unexpected_answer", in_doubt=True)
-    return data
-
-
-def _never_reached(error: Exception) -> bool:
-    """Whether there was nobody to take the message. urllib keeps the cause in `reason`."""
-    return isinstance(getattr(error, "reason", error), ConnectionRefusedError | socket.gaierror)
 
 
 def posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:

@@ -7,18 +7,18 @@ history. It can't be asked what it has posted, so what is in doubt is posted aga
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from assistance.clock import utc_now
 from assistance.consumer import consumer
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
-from assistance.observability import logger
 from assistance.routing import Channel
 from assistance.secret import secret, secrets
+from teams_consumer import secret as address
 from teams_consumer.failures import classify
 from teams_consumer.message import compose
 from teams_consumer.settings import settings
@@ -41,13 +41,8 @@ def prepare() -> None:
 
 def workflow(*, fresh: bool = False) -> SplitResult:
     """The workflow's URL, which holds a signature: cached for five minutes unless a fresh one is wanted."""
-    arn = settings().teams_secret
-    url = urlsplit(secret(arn, unavailable="teams_secret_unavailable", fresh=fresh))
-    loopback = settings().teams_loopback and url.hostname == "127.0.0.1"
-    if not url.hostname or url.scheme != ("http" if loopback else "https"):
-        logger.error("the secret holds no https URL of a Teams workflow", secret=arn)
-        raise TransientFailure("teams_secret_unusable")
-    return url
+    read = partial(address.read, loopback=settings().teams_loopback)
+    return secret(settings().teams_secret, read, unavailable="teams_secret_unavailable", fresh=fresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ def post(url: SplitResult, body: bytes) -> Answer:
     try:
         connection.connect()
         sent = True
-        connection.request("POST", f"{url.path}?{url.query}", body, {"Content-Type": "application/json"})
+        connection.request("POST", f"{url.path or '/'}?{url.query}", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()})
     except TimeoutError as error:

@@ -8,8 +8,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cli.stack import Stack
-from local.slack_server import SlackError
+from local.slack_workspace import SlackError
 from tests.cli.steps import Operator
+from tests.fuzz import DEEP
 
 ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
 
@@ -85,6 +86,61 @@ def test_a_secret_without_a_value_a_sender_unknown_to_ses_and_a_dead_letter_are_
     assert "put-secret-value" in findings["Slack token"][1]
     assert (findings["SES sender"][0], findings["Dead letters"][0]) == ("wrong", "wrong")
     assert operator.run("doctor").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 503},
+        {"kind": "error", "error": "fatal_error"},
+        {"kind": "rate_limited", "retry_after": 1},
+        {"kind": "drop"},
+        {"kind": "garbled", "body": "[5]"},
+        {"kind": "garbled", "body": DEEP},
+    ],
+)
+def test_slacks_bad_day_is_told_from_a_bad_token(operator: Operator, fault: dict[str, Any]) -> None:
+    operator.slack.fail(**fault)
+    findings = found(operator)
+    assert findings["Slack token"][0] == "unknown"
+    assert "put-secret-value" not in findings["Slack token"][1]
+    assert "Dead letters" in findings, "the other checks are still made"
+
+
+@pytest.mark.parametrize("token", ["xoxb-1111-SECRET1\nxoxb-2222-SECRET2", "xoxb\u20111111\u2011SECRET1"])
+def test_a_token_that_no_header_can_hold_is_found_and_never_printed(operator: Operator, token: str) -> None:
+    operator.session.client("secretsmanager").put_secret_value(SecretId="slack-token", SecretString=token)
+    result = operator.run("doctor", "--json")
+    assert "SECRET1" not in result.output
+    assert isinstance(result.exception, SystemExit)
+    findings = {finding["check"]: finding for finding in json.loads(result.stdout)}
+    assert (findings["Slack token"]["state"], "put-secret-value" in findings["Slack token"]["advice"]) == (
+        "wrong",
+        True,
+    )
+    assert "Dead letters" in findings, "the other checks are still made"
+
+
+@pytest.mark.parametrize(
+    ("lane", "value", "state"),
+    [
+        ("teams", "https://[x/SECRET1", "wrong"),
+        ("teams", "https://hooks.example.com/x?sig=SECRET1", "ok"),
+        ("teams", b"https://hooks.example.com/x?sig=SECRET1", "wrong"),
+        ("callback", "SECRET1\u2011", "wrong"),
+        ("callback", "whsec_" + "SECRET1A" * 4, "ok"),
+    ],
+)
+def test_a_secret_that_its_consumer_can_not_use_is_found_and_never_printed(
+    operator: Operator, lane: str, value: str | bytes, state: str
+) -> None:
+    secrets = operator.session.client("secretsmanager")
+    stored = {"SecretBinary": value} if isinstance(value, bytes) else {"SecretString": value}
+    operator.outputs[f"{lane.capitalize()}SecretArn"] = secrets.create_secret(Name="another", **stored)["ARN"]
+    result = operator.run("doctor", "--json")
+    assert "SECRET1" not in result.output
+    [found] = [finding for finding in json.loads(result.stdout) if finding["check"] == f"Secret of {lane}"]
+    assert (found["state"], "put-secret-value" in found["advice"]) == (state, state == "wrong")
 
 
 def test_of_channels_only_those_that_are_deployed_are_looked_at_and_their_secrets(

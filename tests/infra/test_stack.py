@@ -19,7 +19,7 @@ from assistance.schema import (
     TTL,
 )
 from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS
-from callback_consumer.message import KEY_BYTES
+from callback_consumer.secret import KEY_BYTES
 from infra.config import PYTHON_VERSION
 from tests.infra.template import Template, as_list, synthesized, target
 

@@ -26,6 +26,7 @@ from assistance.schema import OUTBOX_SHARD
 from callback_consumer import egress, failures
 from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
 from callback_consumer.message import sign
+from callback_consumer.secret import read
 from email_consumer import settings as email
 from local.slack_server import SlackServer
 from tests.integration.cloud import SIGNING_SECRET, Cloud
@@ -263,8 +264,8 @@ def test_without_a_key_nothing_is_sent_unsigned(stack: Cloud, bot: Receiver, sec
 
 def test_the_signature_is_the_specifications_own_example() -> None:
     # https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/javascript/src/webhook.test.ts
-    now = datetime.fromtimestamp(1614265330, UTC)
-    headers = sign("msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}', ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], now)
+    now, keys = datetime.fromtimestamp(1614265330, UTC), read("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    headers = sign("msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}', keys, now)
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     assert headers["webhook-timestamp"] == "1614265330"
 

@@ -8,7 +8,8 @@ import pytest
 
 from assistance.routing import Channel
 from email_feedback.errors import MalformedEvent
-from local.slack_server import SlackError, SlackServer
+from local.slack_server import SlackServer
+from local.slack_workspace import SlackError
 from tests.fixtures import FOLDER, documented
 from tests.integration.cloud import Cloud
 from tests.integration.steps import bring, email_delivery, feedback, item, mailed

@@ -1,0 +1,55 @@
+"""Slack's Web API by its SDK: a method is called once, and what comes back is an object or a `DeliveryError`."""
+
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any, Final, TypeAlias
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web import SlackResponse
+
+from assistance.errors import TransientFailure
+from assistance.failures import UNREADABLE
+from slack_consumer.failures import classify
+
+TIMEOUT_SECONDS: Final = 8
+Method: TypeAlias = Callable[[WebClient], SlackResponse]
+
+# The SDK logs the bodies that it can't parse; what is ours to log, we log.
+_silent = logging.getLogger("slack_sdk.silent")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Slack says. Names of headers are in lower case."""
+
+    data: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+def call(method: Method, api_url: str, token: str) -> Answer:
+    """Call the method, once: the SDK's own retry after a lost connection could post twice. Raises a `DeliveryError`."""
+    client = WebClient(token, base_url=api_url, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=_silent)
+    try:
+        response = method(client)
+    except SlackApiError as error:
+        raise classify(error) from None
+    except TimeoutError as error:
+        raise TransientFailure("timeout", in_doubt=True) from error
+    except (OSError, HTTPException) as error:
+        raise TransientFailure("connection_error", in_doubt=not _never_reached(error)) from error
+    except UNREADABLE as error:
+        raise TransientFailure("unexpected_answer", in_doubt=True) from error
+    if not isinstance(response.data, dict):
+        raise TransientFailure("unexpected_answer", in_doubt=True)
+    return Answer(response.data, {name.lower(): value for name, value in response.headers.items()})
+
+
+def _never_reached(error: Exception) -> bool:
+    """Whether there was nobody to take the message. urllib keeps the cause in `reason`."""
+    return isinstance(getattr(error, "reason", error), ConnectionRefusedError | socket.gaierror)

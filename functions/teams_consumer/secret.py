@@ -1,0 +1,35 @@
+"""What the secret of Teams holds: the URL of a workflow."""
+
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from assistance.errors import UnusableSecret
+
+# https://www.rfc-editor.org/rfc/rfc3986#section-2: a URL is printable ASCII, and has no spaces.
+_NO_URL: Final = re.compile(r"[^!-~]")
+
+
+def read(text: str, *, loopback: bool = False) -> SplitResult:
+    """The URL. `loopback`: http to this machine will do as well. Raises `UnusableSecret`."""
+    address = text.strip()
+    if not address:
+        raise UnusableSecret("the secret is empty")
+    if odd := _NO_URL.search(address):
+        raise UnusableSecret(f"the secret holds U+{ord(odd[0]):04X}, which no URL has: store the URL alone")
+    url = _split(address)
+    if url is None or not url.hostname:
+        raise UnusableSecret("the secret is no URL")
+    if url.scheme != ("http" if loopback and url.hostname == "127.0.0.1" else "https"):
+        raise UnusableSecret("the secret is no https URL")
+    return url
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of a URL that has a port and a host that a connection can be made to. The errors would quote them."""
+    try:
+        url = urlsplit(address)
+        _ = url.port, (url.hostname or "").encode("idna")
+    except ValueError:
+        return None
+    return url

@@ -1,0 +1,192 @@
+"""The workspace behind the local Slack: its apps, channels and messages, its limit of the rate, and how it answers.
+
+`chat.postMessage`, `conversations.history` and `auth.test` answer with Slack's own shapes and error codes:
+https://docs.slack.dev/reference/methods/chat.postMessage.
+"""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from html import unescape
+from itertools import count
+from math import ceil
+from time import time
+from typing import Any, Final, NamedTuple, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+
+MAX_BLOCKS: Final = 50
+# https://docs.slack.dev/reference/block-kit/blocks/section-block, and header-block
+MAX_SECTION_CHARACTERS: Final = 3_000
+MAX_FIELD_CHARACTERS: Final = 2_000
+MAX_FIELDS: Final = 10
+MAX_HEADER_CHARACTERS: Final = 150
+# Not documented, and nobody has said whether `&amp;` counts as one or as five: here it is one.
+# https://github.com/slackapi/bolt-js/issues/2509
+MAX_CHARACTERS_OF_ALL_BLOCKS: Final = 13_172
+# What Slack cuts off without a word: https://docs.slack.dev/reference/methods/chat.postMessage#truncating
+MAX_TEXT_CHARACTERS: Final = 40_000
+PAGE: Final = 100
+TEAM: Final = "T0LOCAL"
+NO_FAULT: Final[Json] = {"kind": "none"}
+FAULTS: Final = ("none", "error", "rate_limited", "status", "slow", "drop", "garbled")
+
+
+class SlackError(Exception):
+    """An answer of `{"ok": false, "error": code}`."""
+
+
+class RateLimit(SlackError):
+    """Too many posts in that channel."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("ratelimited")
+        self.retry_after = retry_after
+
+
+class Bot(NamedTuple):
+    """An app's bot, by the ids that Slack gives it."""
+
+    user_id: str
+    bot_id: str
+    app_id: str
+
+
+OURS: Final = Bot("U0LOCAL", "B0LOCAL", "A0LOCAL")
+
+
+class Workspace:
+    """The state: channels, apps, messages, the limit of the rate, and the fault that is switched on."""
+
+    def __init__(self, token: str, channels: Sequence[str]) -> None:
+        self._bots = {token: OURS}
+        self.channels = frozenset(channels)
+        self.messages: list[Json] = []
+        self._seconds_between_posts = 0.0
+        self.released = threading.Event()
+        self._next_post: dict[str, float] = {}
+        self._fault: Json = dict(NO_FAULT)
+        self._lock = threading.Lock()
+        self._sequence = count(1)
+
+    def install(self, token: str, bot: Bot) -> None:
+        """Accept that token: of another app, or one more of the same."""
+        self._bots[token] = bot
+
+    def revoke(self, token: str) -> None:
+        """Accept that token no more."""
+        del self._bots[token]
+
+    def fail(self, fault: Mapping[str, Any]) -> None:
+        """Switch a fault on, for `times` calls or until it is switched off."""
+        if fault.get("kind") not in FAULTS:
+            raise ValueError(f"unknown fault: choose 'kind' among {', '.join(FAULTS)}")
+        with self._lock:
+            self._fault = dict(fault)
+
+    @property
+    def fault(self) -> Json:
+        """The fault that is switched on."""
+        with self._lock:
+            return dict(self._fault)
+
+    def next_fault(self, method: str, arguments: Json) -> Json:
+        """The fault that this call meets. `holding` or `method` in it: only calls with that text, or to that method."""
+        with self._lock:
+            if self._fault.get("holding", "") not in str(arguments) or self._fault.get("method", method) != method:
+                return dict(NO_FAULT)
+            fault = dict(self._fault)
+            if "times" in self._fault:
+                self._fault["times"] -= 1
+                if self._fault["times"] <= 0:
+                    self._fault = dict(NO_FAULT)
+            return fault
+
+    def call(self, method: str, token: str | None, arguments: Json) -> Json:
+        """Answer a call of the Web API. Raises `SlackError`."""
+        if not token:
+            raise SlackError("not_authed")
+        if token not in self._bots:
+            raise SlackError("invalid_auth")
+        bot = self._bots[token]
+        if method == "auth.test":
+            # As for a bot's token: https://docs.slack.dev/reference/methods/auth.test
+            who = {"user": "assistance", "user_id": bot.user_id, "bot_id": bot.bot_id}
+            return {"ok": True, "url": "https://local.slack.com/", "team": "Local", "team_id": TEAM, **who}
+        channel = arguments.get("channel")
+        if channel not in self.channels:
+            raise SlackError("channel_not_found")
+        if method == "chat.postMessage":
+            return self._post(bot, str(channel), arguments)
+        if method == "conversations.history":
+            return self._history(str(channel), arguments)
+        raise SlackError("unknown_method")
+
+    def _post(self, bot: Bot, channel: str, arguments: Json) -> Json:
+        self._keep_the_rate(channel)
+        blocks = _decoded(arguments.get("blocks"))
+        if not arguments.get("text") and not blocks:
+            raise SlackError("no_text")
+        _check_blocks(blocks or [])
+        with self._lock:
+            ts = f"{int(time())}.{next(self._sequence):06d}"
+            text = arguments.get("text", "")[:MAX_TEXT_CHARACTERS]
+            message = {
+                "type": "message", "ts": ts, "text": text, "user": bot.user_id, "bot_id": bot.bot_id,
+                "app_id": bot.app_id, "team": TEAM, "bot_profile": {"id": bot.bot_id, "app_id": bot.app_id},
+            }  # fmt: skip
+            if blocks:
+                message["blocks"] = blocks
+            posted = {**message, "channel": channel, "metadata": _decoded(arguments.get("metadata"))}
+            self.messages.append(posted)
+        return {"ok": True, "channel": channel, "ts": ts, "message": message}
+
+    def limit(self, seconds_between_posts: float) -> None:
+        """Limit the rate of posts in each channel, from now on; 0 ends it. Slack's is about one a second."""
+        with self._lock:
+            self._seconds_between_posts = seconds_between_posts
+            self._next_post.clear()
+
+    def _keep_the_rate(self, channel: str) -> None:
+        with self._lock:
+            now, due = time(), self._next_post.get(channel, 0.0)
+            if now < due:
+                raise RateLimit(ceil(due - now))
+            if self._seconds_between_posts:
+                self._next_post[channel] = now + self._seconds_between_posts
+
+    def _history(self, channel: str, arguments: Json) -> Json:
+        limit = min(int(arguments.get("limit") or PAGE), 999)
+        oldest, cursor = float(arguments.get("oldest") or 0), str(arguments.get("cursor") or 0)
+        # https://docs.slack.dev/apis/web-api/pagination
+        if not cursor.isdecimal():
+            raise SlackError("invalid_cursor")
+        start = int(cursor)
+        with_metadata = str(arguments.get("include_all_metadata", "")).lower() in {"1", "true"}
+        with self._lock:
+            found = [m for m in reversed(self.messages) if m["channel"] == channel and float(m["ts"]) > oldest]
+        hidden = {"channel"} if with_metadata else {"channel", "metadata"}
+        page = [{k: v for k, v in m.items() if k not in hidden} for m in found[start : start + limit]]
+        more = start + limit < len(found)
+        answer: Json = {"ok": True, "messages": page, "has_more": more}
+        if more:
+            answer["response_metadata"] = {"next_cursor": str(start + limit)}
+        return answer
+
+
+def _decoded(value: Any) -> Any:  # noqa: ANN401
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _check_blocks(blocks: Sequence[Json]) -> None:
+    if len(blocks) > MAX_BLOCKS:
+        raise SlackError("invalid_blocks")
+    for block in blocks:
+        text, fields = (block.get("text") or {}).get("text", "-"), block.get("fields", [])
+        longest = {"section": MAX_SECTION_CHARACTERS, "header": MAX_HEADER_CHARACTERS}.get(str(block.get("type")))
+        if longest and not 0 < len(text) <= longest:
+            raise SlackError("invalid_blocks")
+        if len(fields) > MAX_FIELDS or any(not 0 < len(each["text"]) <= MAX_FIELD_CHARACTERS for each in fields):
+            raise SlackError("invalid_blocks")
+    if len(unescape(json.dumps(blocks, ensure_ascii=False))) > MAX_CHARACTERS_OF_ALL_BLOCKS:
+        raise SlackError("msg_blocks_too_long")

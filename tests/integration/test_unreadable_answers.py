@@ -1,0 +1,114 @@
+"""Whatever a provider answers over HTTP: it is understood, or a failure that says what happens next."""
+
+import gc
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from slack_sdk import WebClient
+
+from assistance.errors import DeliveryError, TransientFailure
+from callback_consumer.egress import Egress
+from slack_consumer import web_api
+from teams_consumer import handler as teams
+from teams_consumer import secret as teams_secret
+from tests.fuzz import DEEP, FUZZED, JSON, LONG_NUMBER
+from tests.receiver import Receiver
+
+STATUS_LINES = st.sampled_from(["HTTP/1.1 200 OK", "HTTP/1.1 429 Slow", "HTTP/1.1 503 Down", "HTTP/1.1 302 Found"])
+HEADERS = st.lists(
+    st.sampled_from(
+        [
+            "Content-Type: application/json; charset=utf-8",
+            "Content-Type: application/json; charset=rot13",
+            "Content-Type: application/json; charset*1x=y",
+            "Content-Type: application/gzip",
+            "Content-Type: text/html; charset=",
+            "Content-Length: x",
+            "Transfer-Encoding: chunked",
+            "Location: https://[x/y",
+            "Retry-After: Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+            "Retry-After: +9999999999999",
+            "no header",
+            "\ud83d\ude42: \u2011",
+            ": nameless",
+        ]
+    )
+    | st.text(st.characters(codec="latin-1"), max_size=20),
+    max_size=3,
+)
+BODIES = (
+    st.binary(max_size=20)
+    | JSON.map(json.dumps).map(str.encode)
+    | st.sampled_from([DEEP.encode(), LONG_NUMBER.encode(), b'{"ok": true, "n": ' + LONG_NUMBER.encode() + b"}"])
+)
+ANSWERS = st.builds(
+    lambda line, headers, body: "\r\n".join([line, *headers, "", ""]).encode("utf-8", "replace") + body,
+    STATUS_LINES | st.text(max_size=30),
+    HEADERS,
+    BODIES,
+)
+JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+EGRESS = Egress(loopback=True)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def sockets_left_open() -> Iterator[None]:
+    """urllib leaves its socket to the garbage collector if it can't parse where it is redirected to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
+@pytest.mark.usefixtures("sockets_left_open")
+@FUZZED
+@given(answer=ANSWERS)
+@example(JSON_HEAD + DEEP.encode())
+@example(JSON_HEAD + LONG_NUMBER.encode())
+@example(JSON_HEAD + b"\xff\xfe")
+@example(JSON_HEAD + b"[5]")
+@example(b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=rot13\r\n\r\n{}")
+@example(b"HTTP/1.1 201 OK\r\nContent-Type: application/gzip\r\n\r\n{}")
+@example(b"HTTP/1.1 302 Found\r\nLocation: https://[x/y\r\n\r\n")
+@example(b"HTTP/1.1 429 Slow\r\nRetry-After: Mon, 01 Jan 99999999999999999999 00:00:00 GMT\r\n\r\n{}")
+def test_slacks_answer_is_an_object_or_a_typed_failure(provider: Receiver, answer: bytes) -> None:
+    provider.answers = [answer]
+    with suppress(DeliveryError):
+        assert isinstance(web_api.call(WebClient.auth_test, f"{provider.url}/", "xoxb-1").data, dict)
+
+
+@pytest.mark.parametrize("body", [DEEP, LONG_NUMBER, "[5]", "\ufeff{}"])
+def test_an_answer_of_slacks_that_nobody_can_read_leaves_doubt(provider: Receiver, body: str) -> None:
+    provider.answers = [JSON_HEAD + body.encode()]
+    with pytest.raises(TransientFailure) as caught:
+        web_api.call(WebClient.auth_test, f"{provider.url}/", "xoxb-1")
+    assert caught.value.in_doubt
+
+
+@FUZZED
+@given(answer=ANSWERS)
+@example(b"HTTP/1.1 429 Slow\r\nRetry-After: Mon, 01 Jan 99999999999999999999 00:00:00 GMT\r\n\r\n")
+def test_the_answer_of_a_workflow_is_a_status_or_a_typed_failure(provider: Receiver, answer: bytes) -> None:
+    provider.answers = [answer]
+    url = teams_secret.read(provider.url, loopback=True)
+    with suppress(DeliveryError):
+        assert isinstance(teams.post(url, b"{}").failure, DeliveryError | None)
+
+
+@FUZZED
+@given(answer=ANSWERS)
+def test_the_answer_of_a_bot_is_a_status_or_a_typed_failure(provider: Receiver, answer: bytes) -> None:
+    provider.answers = [answer]
+    with suppress(DeliveryError):
+        assert isinstance(EGRESS.post(provider.url, b"{}", {}).status, int)

@@ -1,0 +1,81 @@
+"""Whatever somebody has stored as a secret, a function reads it or says what is wrong, and never any of the value."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from assistance.errors import UnusableSecret
+from callback_consumer import secret as callback
+from slack_consumer import secret as slack
+from teams_consumer import secret as teams
+from tests.fuzz import FUZZED
+from tests.logs import shown
+
+Read = Callable[[str], object]
+CANARY = "C4N4RY"
+READERS: dict[str, Read] = {
+    "slack": slack.read,
+    "teams": teams.read,
+    "teams on this machine": partial(teams.read, loopback=True),
+    "callback": callback.read,
+}
+UNUSABLE = [
+    ("slack", f"xoxb-{CANARY}\nxoxb-{CANARY}", "U+000A"),
+    ("slack", f"xoxb\u2011{CANARY}", "U+2011"),
+    ("slack", f"\ufeffxoxb-{CANARY}", "U+FEFF"),
+    ("slack", f'{{"token": "xoxb-{CANARY}"}}', "U+007B"),
+    ("slack", f'"xoxb-{CANARY}"', "U+0022"),
+    ("slack", f"Bearer xoxb-{CANARY}", "U+0020"),
+    ("slack", f"xoxb-{CANARY}\ud83d", "U+D83D"),
+    ("slack", " \n", "empty"),
+    ("teams", f"https://[{CANARY}/y", "no URL"),
+    ("teams", f"https://[x/{CANARY}", "no URL"),
+    ("teams", f"https://hooks.example.com:{CANARY}/x", "no URL"),
+    ("teams", f"https://hooks.example.com:99999/{CANARY}", "no URL"),
+    ("teams", f"https://hooks..example.com/{CANARY}", "no URL"),
+    ("teams", f"https://{'a' * 64}.example.com/{CANARY}", "no URL"),
+    ("teams", f"https:///{CANARY}", "no URL"),
+    ("teams", f"https://hooks.example.com/{CANARY}\nhttps://hooks.example.com/{CANARY}", "U+000A"),
+    ("teams", f"https://hooks.example.com/a b?sig={CANARY}", "U+0020"),
+    ("teams", f"https://hooks\u2100.example.com/{CANARY}", "U+2100"),
+    ("teams", f"http://hooks.example.com/{CANARY}", "no https URL"),
+    ("teams", f"file:///etc/{CANARY}", "no URL"),
+    ("teams on this machine", f"http://hooks.example.com/{CANARY}", "no https URL"),
+    ("callback", f"{CANARY}=", "24 to 64 bytes"),
+    ("callback", f"whsec_{CANARY}", "24 to 64 bytes"),
+    ("callback", f"{CANARY}\u2011", "24 to 64 bytes"),
+    ("callback", "whsec_", "24 to 64 bytes"),
+    ("callback", "\n", "empty"),
+]
+
+
+def test_a_good_value_is_read_with_the_white_space_around_it_left_out() -> None:
+    assert slack.read(" xoxb-1-A\n") == "xoxb-1-A"
+    assert slack.read("xoxe.xoxb-1-Mi0yL_a+b/c==") == "xoxe.xoxb-1-Mi0yL_a+b/c=="
+    assert teams.read(" https://hooks.example.com/x?sig=a%2Fb\n").query == "sig=a%2Fb"
+    assert teams.read("http://127.0.0.1:8000/x", loopback=True).port == 8_000
+    assert callback.read(f"whsec_{'QUFB' * 8} {'QUJD' * 8}\n") == [b"AAA" * 8, b"ABC" * 8]
+
+
+@pytest.mark.parametrize(("reader", "value", "defect"), UNUSABLE)
+def test_an_unusable_value_is_described_and_not_quoted(reader: str, value: str, defect: str) -> None:
+    with pytest.raises(UnusableSecret) as caught:
+        READERS[reader](value)
+    assert defect in str(caught.value)
+    assert CANARY not in shown(caught.value)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@FUZZED
+@given(value=st.text() | st.from_regex(r"https?://[!-~]*") | st.text(st.characters(max_codepoint=0x7F)))
+@example(value="https://[::1")
+@example(value="https://[x/y")
+@example(value="https://\u2100/")
+@example(value="\ud800")
+def test_any_text_is_read_or_unusable(reader: str, value: str) -> None:
+    with suppress(UnusableSecret):
+        READERS[reader](value)
