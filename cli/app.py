@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from assistance import ids
 from assistance.aws import AWS_ERRORS
 from assistance.clock import utc_now
 from assistance.models import Message, RequestRecord, Status
@@ -241,7 +242,7 @@ def reconcile(
 
 def _record(requests: Requests, request_id: str) -> RequestRecord:
     try:
-        canonical = str(uuid.UUID(request_id))
+        canonical = ids.request_id(request_id)
     except ValueError:
         raise Failure(f"{request_id} is no request's id: it is the 'id' that the API answered with") from None
     record = requests.get(canonical)

@@ -1,7 +1,6 @@
 """The HTTP API: accept an assistance request, show one, and say that the service is up."""
 
 import json
-import uuid
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
@@ -15,7 +14,7 @@ from api import problems
 from api.calls import parse
 from api.problems import Problem
 from api.settings import settings
-from assistance import aws
+from assistance import aws, ids
 from assistance.clock import timestamp, utc_now
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.metrics import Metric, Tally
@@ -124,7 +123,7 @@ def bug(error: Exception) -> Response[str]:
 
 def _canonical(request_id: str) -> str:
     try:
-        return str(uuid.UUID(request_id))
+        return ids.request_id(request_id)
     except ValueError:
         raise problems.not_found("assistance request") from None
 

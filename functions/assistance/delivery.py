@@ -44,7 +44,7 @@ from assistance.metrics import Metric, Tally
 from assistance.models import Delivery, Message, Outgoing, Status
 from assistance.observability import logger
 from assistance.requests import Requests
-from assistance.routing import Lane, RetryPolicy
+from assistance.routing import CALLBACK, Lane, RetryPolicy
 from assistance.together import Gathering, Send, Together, threads
 
 if TYPE_CHECKING:
@@ -110,12 +110,11 @@ class Consumer:
     def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Send) -> None:
         """Deliver one message. Returns when it may be acknowledged; raises when it must be received again."""
         try:
-            message = Message.model_validate_json(record.body)
-        except ValidationError as error:
+            message = _read(record.body, self.channel)
+        except PermanentFailure as error:
             # Whose it is, if that can be read, the reconciler finds out where it now lies.
-            code = _unreadable(error)
-            logger.error("a message does not parse", message_id=record.message_id, error_code=code)
-            self._dead_letter(record, code)
+            logger.error("a message does not parse", message_id=record.message_id, error_code=error.code)
+            self._dead_letter(record, error.code)
             tally.failed(self.channel, None)
             return
         if message.fallback and message.fallback.channel != self.channel:
@@ -290,7 +289,15 @@ def _first_received_at(record: SQSRecord) -> datetime:
     return datetime.fromtimestamp(int(record.attributes.approximate_first_receive_timestamp) / 1000, UTC)
 
 
-def _unreadable(error: ValidationError) -> str:
-    """Why a message can't be read: it is of a later version than this consumer, after a rollback, or damaged."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return "unknown_version" if any(detail["loc"] == ("version",) for detail in details) else "malformed_message"
+def _read(body: str, lane: Lane) -> Message:
+    """The message for that lane. Raises `PermanentFailure`: it is of a later version, after a rollback, or damaged."""
+    try:
+        message = Message.model_validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        later = any(detail["loc"] == ("version",) for detail in details)
+        raise PermanentFailure("unknown_version" if later else "malformed_message") from None
+    if (message.ended_at is None) is (lane is CALLBACK):
+        # The callback's messages tell of an end, and no others do.
+        raise PermanentFailure("malformed_message")
+    return message

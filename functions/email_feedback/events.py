@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
+from assistance.ids import RequestId
 from email_feedback.errors import MalformedEvent
 
 REQUEST_ID_TAG: Final = "request_id"
@@ -24,7 +25,7 @@ class _Model(BaseModel):
 class Tags(_Model):
     """The tags of a mail. SES makes each a list."""
 
-    request_id: Annotated[tuple[str], Field(alias=REQUEST_ID_TAG)]
+    request_id: Annotated[tuple[RequestId], Field(alias=REQUEST_ID_TAG)]
 
 
 class Mail(_Model):

@@ -26,7 +26,7 @@ from moto.sesv2.models import sesv2_backends
 from moto.sqs.models import sqs_backends
 
 from assistance.clock import epoch_ms
-from assistance.dead_letters import request_id_in
+from assistance.dead_letters import request_id_in, unwrapped
 from assistance.delivery import Consumer
 from assistance.errors import TableUnavailable
 from assistance.models import Message, Status
@@ -34,7 +34,6 @@ from assistance.observability import logger
 from assistance.requests import Requests
 from assistance.routing import CALLBACK, LANES, Channel, Lane, routes
 from assistance.schema import OUTBOX_SHARD
-from cli.letters import unwrapped
 from local.slack_server import SlackServer
 from reconciler.ledger import balance_of
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,10 @@ DESCRIPTIONS = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS)
 LONGEST = st.sampled_from(["&", "<", "\x00", '"', "é", "漢", "🙂"]).map(lambda one: one * MAX_DESCRIPTION_CHARACTERS)
 
 
-def request(description: str, id_: str = "0190") -> AssistanceRequest:
+ID = "01900000-0000-7000-8000-000000000000"
+
+
+def request(description: str, id_: str = ID) -> AssistanceRequest:
     return AssistanceRequest(id=id_, topic=Topic.SALES, description=description, created_at="2026-01-01T00:00:00.000Z")
 
 
@@ -58,7 +61,7 @@ OUTGOING = st.builds(
 
 @given(st.lists(OUTGOING, max_size=120))
 def test_digests_hold_every_request_once_whole_and_within_slacks_limits(batch: list[Outgoing]) -> None:
-    batch = [replace(one, request=request(one.request.description, f"id-{n};")) for n, one in enumerate(batch)]
+    batch = [replace(one, request=request(one.request.description, str(UUID(int=n)))) for n, one in enumerate(batch)]
     made = list(slack.digests(batch))
     assert sorted(one.request.id for digest in made for one in digest) == sorted(one.request.id for one in batch)
     for digest in made:

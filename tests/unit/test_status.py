@@ -9,7 +9,9 @@ from assistance.models import AssistanceRequest, Delivery, Fallback, RequestReco
 from assistance.routing import ROUTES, Channel, Topic
 
 NOW = "2026-01-01T00:00:00.000Z"
-REQUEST = AssistanceRequest(id="0190", topic=Topic.SALES, description="help", created_at=NOW)
+REQUEST = AssistanceRequest(
+    id="01900000-0000-7000-8000-000000000000", topic=Topic.SALES, description="help", created_at=NOW
+)
 FALLBACK = Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
 
 
