@@ -1,5 +1,6 @@
 """Credentials that lead nowhere, so no test can reach a real account; and what the functions call is recorded."""
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ settings.load_profile("timeless")
 WITH_MOTO: Final = {"cli", "integration"}
 POLICIES: Final = "test_policies.py"
 COUNT: Final = "fault points"
+STACK_SLOTS: Final = 2**16
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +41,23 @@ def recorded_calls() -> Iterator[set[Call]]:
     """What the functions have called so far, in whatever tests have run."""
     with record() as calls:
         yield calls
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Have all that the test calls find room in one piece of Python's stack.
+
+    The stack comes in pieces of 16 KB. A call that does not fit the last one has the system map another, which the
+    return gives back: a loop there spends a third of its time on that. A frame that asks for more gets a larger piece:
+    `push_chunk` in https://github.com/python/cpython/blob/3.13/Python/pystate.c.
+    """
+    test = pyfuncitem.obj
+
+    def roomy(*arguments: object, **named: object) -> object:
+        return test(*arguments, **named)
+
+    roomy.__code__ = roomy.__code__.replace(co_stacksize=STACK_SLOTS)
+    pyfuncitem.obj = functools.wraps(test)(roomy)
 
 
 @pytest.hookimpl(trylast=True)
