@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from email.message import Message
 from http import HTTPStatus
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -20,7 +20,7 @@ from local.http import parsed
 from local.slack_workspace import Json, RateLimit, SlackError, Workspace
 
 
-class _Handler(GatedHandler):
+class _Handler(GatedHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     workspace: ClassVar[Workspace]
     control: ClassVar[str]
