@@ -272,6 +272,8 @@ class World:
 
     def consume(self, channel: Lane, most: int = 10) -> bool:
         """Hand the consumer what its queue has to give. Whether there was anything."""
+        if not self.bodies(channel):
+            return False
         records = self.cloud.receive(channel, most)
         if not records:
             return False

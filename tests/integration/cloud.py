@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -142,11 +143,13 @@ class Cloud:
     def receive(self, channel: Lane, most: int = 10) -> list[dict[str, Any]]:
         """Up to so many messages, in the form in which Lambda hands them to a consumer."""
         messages: list[dict[str, Any]] = []
-        while more := self.sqs.receive_message(
-            QueueUrl=self.queues[channel], MaxNumberOfMessages=min(10, most - len(messages)), AttributeNames=["All"]
-        ).get("Messages"):
+        while asked := min(10, most - len(messages)):
+            more = self.sqs.receive_message(
+                QueueUrl=self.queues[channel], MaxNumberOfMessages=asked, AttributeNames=["All"]
+            ).get("Messages", [])
             messages += more
-            if len(messages) == most:
+            if len(more) < asked:
+                # moto hands out all that it has.
                 break
         [record] = documented("sqs")["Records"]
         return [
@@ -216,8 +219,24 @@ class Cloud:
             return answer
 
 
+@cache
+def _session() -> boto3.Session:
+    """Of the tests' own clients, which moto would otherwise have made anew for every test."""
+    return boto3.Session()
+
+
+@cache
+def _client(service: Any) -> Any:  # noqa: ANN401
+    return _session().client(service)
+
+
+@cache
+def _dynamodb() -> Any:  # noqa: ANN401
+    return _session().resource("dynamodb")
+
+
 def _table() -> Any:  # noqa: ANN401
-    return boto3.resource("dynamodb").create_table(
+    return _dynamodb().create_table(
         TableName="table",
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[
@@ -257,7 +276,7 @@ def _table() -> Any:  # noqa: ANN401
 def cloud(slack_api_url: str) -> Iterator[Cloud]:
     """A fresh system. The environment that the functions read is in `environment`."""
     with mock_aws():
-        table, sns, sqs = _table(), boto3.client("sns"), boto3.client("sqs")
+        table, sns, sqs = _table(), _client("sns"), _client("sqs")
         topic = sns.create_topic(Name="topic")["TopicArn"]
         queues, dlqs, subscription_dlqs = dict[Lane, str](), dict[Lane, str](), dict[Lane, str]()
         for channel in LANES:
@@ -270,12 +289,12 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 Endpoint=f"arn:aws:sqs:us-east-1:123456789012:{channel}",
                 Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps({"channels": [channel]})},
             )
-        secrets = boto3.client("secretsmanager")
+        secrets = _client("secretsmanager")
         # By the convention for a channel's secret. They have no value yet.
         own = {f"{channel.upper()}_SECRET": secrets.create_secret(Name=channel)["ARN"] for channel in Channel}
         secret = secrets.create_secret(Name="slack-token", SecretString="xoxb-local")["ARN"]
         signing = secrets.create_secret(Name="signing", SecretString=SIGNING_SECRET)["ARN"]
-        boto3.client("sesv2").create_email_identity(EmailIdentity="bot@example.com")
+        _client("sesv2").create_email_identity(EmailIdentity="bot@example.com")
         yield Cloud(
             environment={
                 **own,
@@ -308,6 +327,6 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
             dlqs=dlqs,
             subscription_dlqs=subscription_dlqs,
             table=table,
-            streams=boto3.client("dynamodbstreams"),
+            streams=_client("dynamodbstreams"),
             sqs=sqs,
         )
