@@ -150,8 +150,8 @@ def request_id_in(body: str) -> str | None:
     """The id of the request that a message is about, however little else of it can be read."""
     try:
         document: Any = json.loads(body)
-        if isinstance(document, dict) and isinstance(document.get("Message"), str):
-            # SNS's envelope.
+        if isinstance(document, dict) and "request" not in document and isinstance(document.get("Message"), str):
+            # SNS's envelope. A consumer reads none, so what it can read itself is not unwrapped.
             document = json.loads(document["Message"])
         return str(uuid.UUID(document["request"]["id"]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
