@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValu
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -43,7 +43,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
         case {"S": str(text)}:
             return text
         case {"N": str(number)}:
-            return Decimal(number)
+            return _number(number)
         case {"BOOL": bool(truth)}:
             return truth
         case {"NULL": _}:
@@ -55,8 +55,15 @@ def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
         case {"SS": list(texts)}:
             return set(texts)
         case {"NS": list(numbers)}:
-            return {Decimal(number) for number in numbers}
+            return {_number(number) for number in numbers}
     raise TypeError("no attribute value, or of a type that is not stored")
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError("no number") from error
 
 
 def table(client: "DynamoDBClient", name: str) -> "Table":
