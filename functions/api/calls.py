@@ -42,6 +42,11 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
     return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest())
 
 
+def caller(event: APIGatewayProxyEvent) -> str:
+    """The id (not the value) of the API key that the call came with; empty if API Gateway asked for none."""
+    return event.request_context.identity.api_key_id or ""
+
+
 def _body(event: APIGatewayProxyEvent) -> bytes:
     text = event.get("body") or ""
     try:
@@ -81,5 +86,4 @@ def _request_id(event: APIGatewayProxyEvent) -> str:
     if not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARACTERS and key.isascii() and key.isprintable()):
         detail = f"must be 1 to {MAX_IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters"
         raise problems.invalid([{"header": "Idempotency-Key", "detail": detail}])
-    caller = event.request_context.identity.api_key_id or ""
-    return str(uuid.uuid5(_NAMESPACE, f"{caller}\n{key}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{caller(event)}\n{key}"))
