@@ -54,6 +54,11 @@ def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
     return {value for header, value in found if header.lower() == name}
 
 
+def caller(event: APIGatewayProxyEvent) -> str:
+    """The id (not the value) of the API key that the call came with; empty if API Gateway asked for none."""
+    return event.request_context.identity.api_key_id or ""
+
+
 def _body(event: APIGatewayProxyEvent) -> bytes:
     text = event.get("body") or ""
     try:
@@ -116,5 +121,4 @@ def _request_id(event: APIGatewayProxyEvent) -> str:
     if not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARACTERS and key.isascii() and key.isprintable()):
         detail = f"must be 1 to {MAX_IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters"
         raise problems.invalid([{"header": "Idempotency-Key", "detail": detail}])
-    caller = event.request_context.identity.api_key_id or ""
-    return str(uuid.uuid5(_NAMESPACE, f"{caller}\n{key}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{caller(event)}\n{key}"))

@@ -11,7 +11,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from api import problems
-from api.calls import parse
+from api.calls import caller, parse
 from api.problems import Problem
 from api.settings import settings
 from assistance import aws, ids
@@ -44,7 +44,10 @@ def accept() -> Response[str]:
         callback_url=parsed.call.callback_url,
     )
     accepted = requests().accept(
-        request, payload_hash=parsed.payload_hash, retention=timedelta(days=settings().retention_days)
+        request,
+        payload_hash=parsed.payload_hash,
+        retention=timedelta(days=settings().retention_days),
+        caller=caller(app.current_event),
     )
     logger.info("accepted", request_id=request.id, topic=request.topic, replayed=accepted.replayed)
     tally = Tally()
@@ -59,9 +62,9 @@ def accept() -> Response[str]:
 
 @app.get("/assistance-requests/<request_id>")
 def show(request_id: str) -> Response[str]:
-    """A request's status, with its deliveries."""
+    """A request's status, with its deliveries. To another API key it does not exist."""
     record = requests().get(_canonical(request_id))
-    if record is None:
+    if record is None or not record.is_for(caller(app.current_event)):
         raise problems.not_found("assistance request")
     return _json(HTTPStatus.OK, _details(record))
 

@@ -210,7 +210,8 @@ class Delivery:
 class RequestRecord:
     """A request with all that has become of it.
 
-    `channels` are those of its route when it was accepted: a route that changes later changes no request.
+    `channels` are those of its route when it was accepted: a route that changes later changes no request. `caller` is
+    the id of the API key that sent it; a request that an earlier version accepted has none.
     """
 
     request: AssistanceRequest
@@ -219,6 +220,11 @@ class RequestRecord:
     deliveries: tuple[Delivery, ...]
     in_outbox: bool = False
     fallback: Fallback | None = None
+    caller: str | None = None
+
+    def is_for(self, caller: str) -> bool:
+        """Whether the API may show it to the API key with that id."""
+        return self.caller in {None, caller}
 
     @property
     def status(self) -> Status:

@@ -101,9 +101,12 @@ class Requests:
     table: "Table"
     clock: Clock = utc_now
 
-    def accept(self, request: AssistanceRequest, *, payload_hash: str, retention: timedelta) -> Accepted:
+    def accept(
+        self, request: AssistanceRequest, *, payload_hash: str, retention: timedelta, caller: str = ""
+    ) -> Accepted:
         """Store a request and its outbox entry in one conditional write.
 
+        `caller`, the id of the API key that may read it, stays in the table: no message carries it.
         Raises `IdempotencyKeyReused` when the id is taken by a request with another payload.
         """
         channels = list(routes()[request.topic].channels)
@@ -121,6 +124,8 @@ class Requests:
         }
         if request.callback_url is not None:
             item["callback_url"] = request.callback_url
+        if caller:
+            item["caller"] = caller
         if trace := tracing.current():
             item[TRACE] = trace
         try:
@@ -162,6 +167,7 @@ class Requests:
             deliveries=tuple(delivery_of(item) for item in deliveries),
             in_outbox=OUTBOX_SHARD in request,
             fallback=_fallback_of(request),
+            caller=cast(str | None, request.get("caller")),
         )
 
     def publish_again(self, request_id: str, channels: Sequence[Channel]) -> None:

@@ -46,7 +46,9 @@ def forget() -> None:
         vars(handler)["lambda_handler"] = as_function(function, handler.lambda_handler)
 
 
-def http_event(method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
+def http_event(
+    method: str, path: str, body: str | bytes | None = None, *, api_key_id: str = "bot", **headers: str
+) -> dict[str, Any]:
     """An HTTP call as API Gateway hands it over. In the names of headers `_` stands for `-`."""
     resource = "/assistance-requests/{id}" if path.count("/") > 1 else path
     event = documented("api_gateway") | {
@@ -60,7 +62,7 @@ def http_event(method: str, path: str, body: str | bytes | None = None, **header
         "body": body,
     }
     event["requestContext"] |= {"resourcePath": resource, "path": path, "httpMethod": method}
-    event["requestContext"]["identity"]["apiKeyId"] = "bot"
+    event["requestContext"]["identity"]["apiKeyId"] = api_key_id
     return event
 
 
@@ -103,9 +105,12 @@ class Cloud:
         answer["headers"] = {name: ", ".join(values) for name, values in answer["multiValueHeaders"].items()}
         return answer
 
-    def call(self, method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, body: str | bytes | None = None, *, api_key_id: str = "bot", **headers: str
+    ) -> dict[str, Any]:
         """An HTTP call through API Gateway. The body of the answer is parsed."""
-        answer: dict[str, Any] = self.handler("api")(http_event(method, path, body, **headers), self.context)
+        event = http_event(method, path, body, api_key_id=api_key_id, **headers)
+        answer: dict[str, Any] = self.handler("api")(event, self.context)
         answer["json"] = json.loads(answer["body"])
         return answer
 
