@@ -1,23 +1,41 @@
 """Customers' text is untrusted wherever it is shown."""
 
 import re
+from typing import Final
 
 from assistance.models import Outgoing
 
-# Control characters but tab and newline, and what Unicode says is no character at all.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+# Line and paragraph separators, which some channels break a line at and others don't show at all.
+_LINE_ENDS: Final = re.compile("\r\n|[\r\u2028\u2029]")
+# Embeddings, overrides and isolates show text in another order than it is typed in: `invoice \u202egnp.exe` reads
+# `invoice exe.png`. Text of either direction reads right without them, by its letters and by marks such as U+200F.
+# https://www.unicode.org/reports/tr9/#Explicit_Directional_Embeddings
+_REORDERING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# Control characters but tab and newline, interlinear annotations, tags, and noncharacters. Tags say things that nobody
+# sees, but in a flag such as Scotland's: https://www.unicode.org/reports/tr51/#valid-emoji-tag-sequences
+_UNPRINTABLE: Final = re.compile(
+    "(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)"
+    "|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+)
 
 
 def printable(text: str) -> str:
-    """The text with line ends made uniform and what no channel can show replaced by U+FFFD."""
-    return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+    """The text as every channel and terminal can show it: in the order in which it was typed, and with nothing hidden.
+
+    Line ends become newlines, controls that reorder text are left out, and others become U+FFFD. Joiners (U+200C,
+    U+200D) and marks of direction (U+200E, U+200F, U+061C) stay: honest text needs them.
+    """
+    lines = _REORDERING.sub("", _LINE_ENDS.sub("\n", text))
+    # No channel takes an empty text.
+    shown = lines if lines or not text else "\ufffd"
+    return _UNPRINTABLE.sub(lambda found: found[1] or "\ufffd", shown)
 
 
 def explain(outgoing: Outgoing) -> list[str]:
     """What the reader should know about the way the request has come, in a sentence each."""
     sentences = []
     if outgoing.fallback:
-        failed, error = outgoing.fallback.failed_channel, outgoing.fallback.error
+        failed, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)
         sentences.append(f"This comes by {outgoing.fallback.channel} because delivery by {failed} failed: {error}.")
     if outgoing.force:
         sentences.append("An operator has sent this once more.")
