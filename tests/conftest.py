@@ -32,7 +32,8 @@ settings.load_profile("timeless")
 
 WITH_MOTO: Final = {"cli", "integration"}
 POLICIES: Final = "test_policies.py"
-COUNT: Final = "fault points"
+COUNTS: Final = ("fault points", "states")
+"""Properties of tests that are listed at the end of a run."""
 STACK_SLOTS: Final = 2**16
 
 
@@ -81,11 +82,17 @@ class _Halves(LoadScopeScheduling):  # type: ignore[misc] # untyped
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Here, because xdist's own process reads no other conftest.py."""
     passed = terminalreporter.getreports("passed")
-    lines = sorted(str(value) for report in passed for name, value in report.user_properties if name == COUNT)
-    if lines:
-        terminalreporter.section(COUNT)
-        for line in lines:
-            terminalreporter.write_line(line)
+    for count in COUNTS:
+        lines = sorted(
+            f"{report.nodeid.partition('[')[2].rstrip(']')}: {value:,}" if isinstance(value, int) else str(value)
+            for report in passed
+            for name, value in report.user_properties
+            if name == count
+        )
+        if lines:
+            terminalreporter.section(count)
+            for line in lines:
+                terminalreporter.write_line(line)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401
