@@ -54,6 +54,8 @@ Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/s
 | `dns_error`, `tls_error`, `connection_error` | transient | not there, or not who its name says; in doubt if sent |
 | `timeout` | transient | no connection within three seconds, or no answer within ten; in doubt if sent |
 | `unexpected_answer` | transient, in doubt | an answer that is none in HTTP, or whose head has no end |
+| `receiver_put_off` | rate limited | not called: its host was slow or silent a moment ago |
+| `slow_receivers_put_off` | rate limited | not called: slow receivers have used up their share of the time |
 | `callback_secret_unavailable` | transient | the secret can't be read, or not only holds keys of 24 to 64 bytes |
 """
 

@@ -3,7 +3,7 @@
 DeliveryError
 ├── TransientFailure     try again later
 │   └── Deferred         the attempt did not take place, so it does not count as one: try again later
-│       ├── RateLimited  the provider turned it away unseen
+│       ├── RateLimited  the provider turned it away unseen, or we hold it back
 │       └── RefusedTogether  it was refused in one message with others: try again alone
 ├── PermanentFailure     trying again is pointless: dead-letter it
 ├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
@@ -41,7 +41,7 @@ class Deferred(TransientFailure):
 
 
 class RateLimited(Deferred):
-    """The provider takes no more for now."""
+    """No more may be sent for now: the provider says so, or our own limit does."""
 
 
 class RefusedTogether(Deferred):
