@@ -25,7 +25,8 @@ HEAD = """\
 A code that is in no table is transient; from Slack it also leaves doubt. So does any answer with a status of 500 or
 above, any that is not the provider's own, and a call whose answer never came. A call that never reached the provider
 leaves none. From Slack, a status of 429 is a rate limit whatever the code. A `Retry-After` that nobody can
-read counts as absent: the back-off alone decides, and for Slack 30 seconds.
+read counts as absent: the back-off alone decides, and for Slack 30 seconds. What `auth.test` answers during a
+look-up means what it means for a post, but never leaves doubt: a look-up posts nothing.
 """
 AFTERWARDS = """
 ## SES, after it has taken the mail

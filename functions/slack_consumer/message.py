@@ -1,7 +1,7 @@
 """Assistance requests as Slack messages: one as a message of its own, several as a digest with a block each."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from assistance.models import Outgoing
@@ -74,11 +74,14 @@ def payload(outgoing: Outgoing) -> dict[str, str]:
     return {"request_id": outgoing.request.id, **force}
 
 
-def payloads(metadata: dict[str, Any]) -> list[Any]:
-    """What a message's metadata says of the requests that it holds. Any app may have posted the message."""
-    found = metadata.get("event_payload")
-    several = found.get("requests") if isinstance(found, dict) else None
-    return several if isinstance(several, list) else [found]
+def payloads(message: Mapping[str, Any]) -> list[Any]:
+    """What a message's metadata says of the requests that it holds. Any app may have posted it: it may say anything."""
+    match message.get("metadata"):
+        case {"event_type": event, "event_payload": told} if event == METADATA_EVENT:
+            return [told]
+        case {"event_type": event, "event_payload": {"requests": list(told)}} if event == DIGEST_EVENT:
+            return told
+    return []
 
 
 def compose(outgoing: Sequence[Outgoing]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Slack, as this deployment may call it: with the token that its secret holds."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from assistance.errors import PermanentFailure
+from slack_sdk import WebClient
+
+from assistance.errors import PermanentFailure, TransientFailure
 from assistance.secret import secret
 from slack_consumer import secret as tokens
 from slack_consumer import web_api
@@ -34,3 +36,27 @@ def with_token(use: Callable[[str], Value]) -> Value:
 def call(method: web_api.Method) -> dict[str, Any]:
     """What Slack answers to a method. Raises a `DeliveryError`."""
     return with_token(partial(web_api.call, method, settings().slack_api_url)).data
+
+
+def ours(message: Mapping[str, Any]) -> bool:
+    """Whether this deployment's app has posted the message. Raises a `DeliveryError` if Slack does not say who we are.
+
+    Slack itself writes both ids into a message, by the token that posts it: a name and a picture can be feigned, these
+    can't. https://docs.slack.dev/reference/methods/chat.postMessage
+    """
+    own = with_token(ids)
+    return any(isinstance(message.get(name), str) and message[name] in own for name in ("bot_id", "user"))
+
+
+@lru_cache(maxsize=1)
+def ids(bot_token: str) -> frozenset[str]:
+    """The ids that Slack gives to who posts with this token: asked once for a token, and again for another.
+
+    https://docs.slack.dev/reference/methods/auth.test: it takes no scope. A bot's token has a `bot_id` and the
+    `user_id` of its bot user, a user's token only the latter.
+    """
+    who = web_api.call(WebClient.auth_test, settings().slack_api_url, bot_token).data
+    own = frozenset(who[name] for name in ("bot_id", "user_id") if isinstance(who.get(name), str) and who[name])
+    if not own:
+        raise TransientFailure("unexpected_answer")
+    return own

@@ -36,6 +36,7 @@ from assistance.routing import CALLBACK, LANES, Channel, Lane, routes
 from assistance.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
 from reconciler.ledger import balance_of
+from slack_consumer.slack import ids
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
 from tests.integration.cloud import Cloud, Context, cloud, forget
 from tests.integration.steps import example, sns_event
@@ -213,8 +214,9 @@ class World:
 
     @staticmethod
     def cold() -> None:
-        """The next invocation finds no token and no key in memory."""
+        """The next invocation finds no token and no key in memory, nor who it is on Slack."""
         importlib.import_module("assistance.secret").secrets().store.clear()
+        ids.cache_clear()
 
     # --- what AWS does -------------------------------------------------------------------------------------------
 

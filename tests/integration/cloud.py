@@ -27,6 +27,7 @@ from assistance.schema import (
     TOPIC,
 )
 from assistance.secret import secrets
+from slack_consumer.slack import ids
 from tests.fixtures import documented
 from tests.recorded_calls import as_function
 
@@ -39,6 +40,7 @@ def forget() -> None:
     """Make every function start cold: drop its settings, its clients and its handler. Its calls are recorded."""
     routes.cache_clear()
     secrets.cache_clear()
+    ids.cache_clear()
     for function in HANDLERS:
         importlib.import_module(f"{function}.settings").settings.cache_clear()
         handler = importlib.import_module(f"{function}.handler")

@@ -139,7 +139,7 @@ def test_slack_shows_what_was_posted(stack: Cloud, slack: SlackServer, *, found:
     page = documented("slack/history") | {"has_more": False, "response_metadata": {"next_cursor": ""}}
     if found:
         [posted] = slack.messages
-        page["messages"][1]["metadata"] = posted["metadata"]
+        page["messages"][1] |= {name: posted[name] for name in ("metadata", "bot_id")}
     answer(slack, page)
     assert stack.consume(Channel.SLACK, [record]) == []
     assert stack.status(request_id) == "delivered"
@@ -161,6 +161,7 @@ def test_the_local_slack_answers_in_the_documented_shapes(slack: SlackServer) ->
         return slack.workspace.call(method, "xoxb-local", {"channel": "C0ASSIST", **arguments})
 
     post, history = documented("slack/post_message"), documented("slack/history")
+    assert set(call("auth.test")) == set(documented("slack/auth_test"))
     assert set(call("chat.postMessage", text="one")) == set(post)
     call("chat.postMessage", text="two")
     page = call("conversations.history", limit=1)

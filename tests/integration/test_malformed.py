@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from assistance.routing import CALLBACK, Channel
 from local.slack_server import SlackServer
+from tests.fuzz import DEEP, LONG_NUMBER
 from tests.integration.cloud import Cloud
 
 SAMPLED = settings(
@@ -164,8 +165,11 @@ def test_a_garbled_answer_to_a_post_leaves_doubt_that_is_cleared_without_a_secon
     "body",
     [
         *GARBLED,
-        '{"ok": true, "messages": [5, null, {"metadata": 5}, {"metadata": {"event_payload": 5}}], "has_more": 5}',
-        '{"ok": true, "messages": [{"metadata": "x"}], "response_metadata": 5}',
+        '{"ok": true, "messages": [5, null, {"metadata": "x"}], "response_metadata": 5}',
+        '{"ok": true, "messages": [], "response_metadata": ""}',
+        '{"ok": true, "messages": [], "response_metadata": {"next_cursor": 5}}',
+        '{"ok": true, "messages": ' + DEEP,
+        '{"ok": true, "messages": [], "n": ' + LONG_NUMBER + "}",
         '{"ok": true, "messages": [], "response_metadata": ["next"]}',
     ],
 )

@@ -68,7 +68,7 @@ def test_digests_hold_every_request_once_whole_and_within_slacks_limits(batch: l
         assert len({one.in_doubt for one in digest}) == 1
         message = slack.compose(digest)
         assert len(message["blocks"]) <= 50
-        assert slack.payloads(message["metadata"]) == [slack.payload(one) for one in digest]
+        assert slack.payloads(message) == [slack.payload(one) for one in digest]
         if len(digest) > 1:
             assert not any(one.alone for one in digest)
             # Slack advises 12,000 characters and room for the blocks: https://github.com/slackapi/bolt-js/issues/2509

@@ -1,0 +1,238 @@
+"""In doubt Slack is asked what was posted: only our own app's word counts, whatever else lies in the channel."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from assistance.routing import Channel
+from local.slack_server import SlackServer
+from local.slack_workspace import OURS, Bot
+from slack_consumer.message import payloads
+from tests.fixtures import documented
+from tests.fuzz import FUZZED, JSON
+from tests.integration.cloud import Cloud, forget
+from tests.integration.steps import arrived
+
+OTHER = Bot("U0OTHER", "B0OTHER", "A0OTHER")
+TOKEN = "xoxb-local"
+
+
+@pytest.fixture
+def asked(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods that were called, in order."""
+    methods, answer = list[str](), slack.workspace.call
+
+    def call(method: str, token: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+        methods.append(method)
+        return answer(method, token, arguments)
+
+    monkeypatch.setattr(slack.workspace, "call", call)
+    return methods
+
+
+def in_doubt(stack: Cloud, slack: SlackServer, description: str, *, posted: bool) -> tuple[str, dict[str, Any]]:
+    """A request whose first attempt was not answered, and its message."""
+    slack.fail("drop" if posted else "status", times=1)
+    request_id = stack.post("sales", description)
+    stack.produce()
+    [record] = stack.receive(Channel.SLACK)
+    assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
+    assert arrived(slack, description) == posted
+    return request_id, record
+
+
+def post_as(slack: SlackServer, bot: Bot, event_type: str, payload: Mapping[str, Any]) -> None:
+    """What anybody may post in the channel who is in it."""
+    slack.workspace.install(f"xoxb-{bot.bot_id}", bot)
+    arguments = {"channel": "C0ASSIST", "text": "-", "metadata": {"event_type": event_type, "event_payload": payload}}
+    slack.workspace.call("chat.postMessage", f"xoxb-{bot.bot_id}", arguments)
+
+
+def store(token: str) -> None:
+    boto3.client("secretsmanager").put_secret_value(SecretId="slack-token", SecretString=token)
+
+
+def last_error(stack: Cloud, request_id: str) -> str:
+    return str(stack.show(request_id)["deliveries"][0].get("last_error"))
+
+
+@pytest.mark.parametrize("event_type", ["assistance_request", "assistance_requests"])
+def test_a_message_of_another_app_is_not_taken_for_ours(stack: Cloud, slack: SlackServer, event_type: str) -> None:
+    request_id, record = in_doubt(stack, slack, "not yet posted", posted=False)
+    told = {"request_id": request_id}
+    post_as(slack, OTHER, event_type, told if event_type == "assistance_request" else {"requests": [told]})
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert arrived(slack, "not yet posted") == 1
+
+
+@pytest.mark.parametrize(
+    ("event_type", "several"),
+    [("assistance_request", True), ("assistance_requests", False), ("assistance_taken", False), ("", False)],
+)
+def test_a_message_of_ours_about_another_event_is_not_taken_for_the_post(
+    stack: Cloud, slack: SlackServer, event_type: str, *, several: bool
+) -> None:
+    request_id, record = in_doubt(stack, slack, "not yet posted", posted=False)
+    told = {"request_id": request_id}
+    post_as(slack, OURS, event_type, {"requests": [told]} if several else told)
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert arrived(slack, "not yet posted") == 1
+
+
+def test_what_we_posted_is_found_whatever_else_lies_in_the_channel(stack: Cloud, slack: SlackServer) -> None:
+    request_id, record = in_doubt(stack, slack, "posted", posted=True)
+    post_as(slack, OTHER, "assistance_request", {"request_id": request_id})
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert arrived(slack, "posted") == 1
+
+
+def test_slack_is_asked_who_we_are_once_and_only_about_a_message_that_names_the_request(
+    stack: Cloud, slack: SlackServer, asked: list[str]
+) -> None:
+    _, record = in_doubt(stack, slack, "not yet posted", posted=False)
+    stack.consume(Channel.SLACK, [record])
+    assert asked == ["conversations.history", "chat.postMessage"]
+    for description in ("first", "second"):
+        _, record = in_doubt(stack, slack, description, posted=True)
+        stack.consume(Channel.SLACK, [record])
+    assert asked.count("auth.test") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "attempts"),
+    [
+        ({"kind": "rate_limited", "retry_after": 0}, "ratelimited", 1),
+        ({"kind": "error", "error": "internal_error"}, "internal_error", 2),
+        ({"kind": "status", "status": 503}, "http_503", 2),
+        ({"kind": "garbled", "body": "[]"}, "http_200", 2),
+        ({"kind": "garbled", "body": '{"ok": true}'}, "unexpected_answer", 2),
+        ({"kind": "garbled", "body": '{"ok": true, "bot_id": "", "user_id": null}'}, "unexpected_answer", 2),
+        ({"kind": "garbled", "body": '{"ok": true, "bot_id": ["B0LOCAL"], "user_id": 5}'}, "unexpected_answer", 2),
+    ],
+)
+def test_while_slack_does_not_say_who_we_are_nothing_is_posted(
+    stack: Cloud, slack: SlackServer, fault: dict[str, Any], error: str, attempts: int
+) -> None:
+    request_id, record = in_doubt(stack, slack, "posted", posted=True)
+    slack.fail(**fault, method="auth.test", times=1)
+    assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
+    [delivery] = stack.show(request_id)["deliveries"]
+    assert (delivery["status"], delivery["last_error"], delivery["attempts"]) == ("retrying", error, attempts)
+    assert not delivery["timeline"][1:] or not delivery["timeline"][1].get("in_doubt"), "the look-up posts nothing"
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert stack.status(request_id) == "delivered"
+    assert arrived(slack, "posted") == 1
+
+
+def test_if_slack_refuses_to_say_who_we_are_the_delivery_fails_as_a_post_would(
+    stack: Cloud, slack: SlackServer
+) -> None:
+    request_id, record = in_doubt(stack, slack, "posted", posted=True)
+    slack.fail("error", error="invalid_auth", method="auth.test")
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert last_error(stack, request_id) == "invalid_auth"
+    [letter] = stack.dead_letters(Channel.SLACK)
+    assert letter["MessageAttributes"]["error_code"]["StringValue"] == "invalid_auth"
+    assert arrived(slack, "posted") == 1
+
+
+def warm(stack: Cloud, slack: SlackServer) -> None:
+    """The consumer has looked something up, and so knows who it is."""
+    _, record = in_doubt(stack, slack, "warming up", posted=True)
+    assert stack.consume(Channel.SLACK, [record]) == []
+
+
+def test_a_new_token_of_the_same_app_still_finds_what_the_old_one_posted(stack: Cloud, slack: SlackServer) -> None:
+    warm(stack, slack)
+    request_id, record = in_doubt(stack, slack, "posted", posted=True)
+    slack.workspace.install("xoxb-new", OURS)
+    slack.workspace.revoke(TOKEN)
+    store("xoxb-new")
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert stack.status(request_id) == "delivered"
+    assert arrived(slack, "posted") == 1
+
+
+def test_a_token_of_another_app_finds_what_that_app_posted(stack: Cloud, slack: SlackServer) -> None:
+    warm(stack, slack)
+    slack.workspace.install("xoxb-other", OTHER)
+    slack.workspace.revoke(TOKEN)
+    store("xoxb-other")
+    # The consumer still has the old token, and the new one once Slack has refused that.
+    slack.fail("drop", holding="by the new app", method="chat.postMessage", times=2)
+    request_id = stack.post("sales", "by the new app")
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "delivered"
+    assert arrived(slack, "by the new app") == 1
+
+
+def test_what_a_former_app_posted_is_posted_again_by_its_successor(stack: Cloud, slack: SlackServer) -> None:
+    """As docs/decisions.md says: nothing tells a former app of ours from somebody else's."""
+    warm(stack, slack)
+    _, record = in_doubt(stack, slack, "posted", posted=True)
+    slack.workspace.install("xoxb-other", OTHER)
+    slack.workspace.revoke(TOKEN)
+    store("xoxb-other")
+    forget()
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert [message["bot_id"] for message in slack.messages[-2:]] == [OURS.bot_id, OTHER.bot_id]
+
+
+def test_a_users_token_finds_what_it_posted(stack: Cloud, slack: SlackServer) -> None:
+    """For it Slack says no `bot_id`: https://docs.slack.dev/reference/methods/auth.test."""
+    request_id, record = in_doubt(stack, slack, "posted", posted=True)
+    who = documented("slack/auth_test") | {"user_id": OURS.user_id}
+    del who["bot_id"]
+    slack.fail("garbled", body=json.dumps(who), method="auth.test", times=1)
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert stack.status(request_id) == "delivered"
+    assert arrived(slack, "posted") == 1
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None, "", "junk", 5, True, [], ["assistance_request"], {},
+        {"event_type": None}, {"event_type": ["assistance_request"]}, {"event_type": {}},
+        {"event_type": "assistance_request"}, {"event_type": "assistance_request", "event_payload": None},
+        {"event_type": "assistance_request", "event_payload": [[]]},
+        {"event_type": "assistance_request", "event_payload": {"request_id": {"request_id": []}}},
+        {"event_type": "assistance_requests", "event_payload": {"requests": "all"}},
+        {"event_type": "assistance_requests", "event_payload": {"requests": [None, 5, [], {"request_id": {}}]}},
+    ],
+)  # fmt: skip
+def test_metadata_of_any_shape_is_passed_over(stack: Cloud, slack: SlackServer, metadata: object) -> None:
+    request_id, record = in_doubt(stack, slack, "posted", posted=True)
+    junk = {"type": "message", "channel": "C0ASSIST", "ts": "9999999999.000001", "bot_id": OURS.bot_id}
+    slack.messages.append({**junk, "metadata": metadata})
+    slack.messages.append({"channel": "C0ASSIST", "ts": "9999999999.000002"})
+    slack.messages.append({**junk, "bot_id": ["B0LOCAL"], "user": {}, "metadata": slack.messages[0]["metadata"]})
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert stack.status(request_id) == "delivered"
+    assert arrived(slack, "posted") == 1
+
+
+@pytest.mark.parametrize("ts", [None, 5, "", ["1.2"], {}])
+def test_a_page_on_which_our_own_post_has_no_ts_is_no_answer(stack: Cloud, slack: SlackServer, ts: object) -> None:
+    request_id, record = in_doubt(stack, slack, "posted", posted=True)
+    [message] = slack.messages
+    page = {"ok": True, "messages": [{**message, "ts": ts}]}
+    slack.fail("garbled", body=json.dumps(page), method="conversations.history", times=1)
+    assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
+    assert last_error(stack, request_id) == "unexpected_answer"
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert arrived(slack, "posted") == 1
+
+
+@FUZZED
+@given(message=st.dictionaries(st.sampled_from(["metadata", "ts", "bot_id"]), JSON))
+@example({"metadata": {"event_type": "assistance_request", "event_payload": {"request_id": "1"}}})
+@example({"metadata": {"event_type": "assistance_requests", "event_payload": {"requests": [{}]}}})
+def test_any_message_tells_of_some_requests_or_of_none(message: dict[str, Any]) -> None:
+    assert isinstance(payloads(message), list)
