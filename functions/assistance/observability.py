@@ -1,7 +1,8 @@
 """Logging for every function: one structured logger, which is never given a description or a secret.
 
 Handlers log ids, topics, channels, statuses and error codes. Events are not logged, whatever
-POWERTOOLS_LOGGER_LOG_EVENT says: they hold customers' text. Libraries log no more than warnings, whatever the level of the root logger is: at
+POWERTOOLS_LOGGER_LOG_EVENT says: they hold customers' text.
+Libraries log no more than warnings, whatever the level of the root logger is: at
 DEBUG botocore logs each call with its body.
 https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
 """
