@@ -71,8 +71,10 @@ def _body(event: APIGatewayProxyEvent) -> bytes:
 
 
 def _call(body: bytes) -> Call:
+    # Ahead of the `try`: a setting that is missing is no mistake of the caller's.
+    context = {LOOPBACK: settings().callback_loopback}
     try:
-        call = Call.model_validate_json(body, context={LOOPBACK: settings().callback_loopback})
+        call = Call.model_validate_json(body, context=context)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
         if any(detail["type"] == "json_invalid" for detail in details):

@@ -19,10 +19,11 @@ from assistance.clock import timestamp, utc_now
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.metrics import Metric, Tally
 from assistance.models import AssistanceRequest, Delivery, RequestRecord, Status
-from assistance.observability import logger
+from assistance.observability import frames, logger
 from assistance.requests import Requests
 
-app = APIGatewayRestResolver()
+# Whatever POWERTOOLS_DEV says: it would print each event, and answer with tracebacks.
+app = APIGatewayRestResolver(debug=False)
 _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
@@ -119,8 +120,8 @@ def unavailable(error: TableUnavailable) -> Response[str]:
 
 @app.exception_handler(Exception)
 def bug(error: Exception) -> Response[str]:
-    """A bug: the caller gets a plain 500, the log the traceback."""
-    logger.exception("unhandled", error_type=type(error).__name__)
+    """A bug: the caller gets a plain 500, the log its type and its place."""
+    logger.error("unhandled", error_type=type(error).__name__, frames=frames(error))
     return problems.internal_error().response()
 
 
@@ -166,7 +167,7 @@ def _json(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | No
     return Response(status.value, "application/json", json.dumps(body), headers=headers)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """API Gateway's proxy integration."""
     return app.resolve(event, context)

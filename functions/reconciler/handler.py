@@ -75,7 +75,7 @@ def measure(sweep: Sweep, report: Report) -> None:
     tally.emit()
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Reconcile once, unless a sweep is under way."""
     if event.get("dry_run"):

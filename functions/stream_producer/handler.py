@@ -40,7 +40,7 @@ def entries_of(records: list[dict[str, Any]]) -> tuple[dict[str, OutboxEntry], l
     return entries, damaged
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":  # noqa: ARG001
     """Publish a batch of stream records; name those that could not be, for Lambda to retry from there."""
     entries, failed = entries_of(event["Records"])
