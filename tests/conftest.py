@@ -32,8 +32,9 @@ settings.load_profile("timeless")
 
 WITH_MOTO: Final = {"cli", "integration"}
 POLICIES: Final = "test_policies.py"
-COUNTS: Final = ("fault points", "states")
-"""Properties of tests that are listed at the end of a run."""
+FAULT_POINTS: Final = "fault points"
+STATES: Final = "states"
+"""Two properties of tests, which are listed at the end of a run."""
 STACK_SLOTS: Final = 2**16
 
 
@@ -82,7 +83,7 @@ class _Halves(LoadScopeScheduling):  # type: ignore[misc] # untyped
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Here, because xdist's own process reads no other conftest.py."""
     passed = terminalreporter.getreports("passed")
-    for count in COUNTS:
+    for count in (FAULT_POINTS, STATES):
         lines = sorted(
             f"{report.nodeid.partition('[')[2].rstrip(']')}: {value:,}" if isinstance(value, int) else str(value)
             for report in passed

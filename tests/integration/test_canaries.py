@@ -113,11 +113,11 @@ class World:
 
 def failing(kind: str, status: int, *operations: str) -> Any:  # noqa: ANN401
     """AWS answers these operations with an error that holds a canary."""
-    call_aws = BaseClient._make_api_call  # noqa: SLF001
+    call_aws = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
 
     def answer(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
         if operation not in operations:
-            return call_aws(client, operation, parameters)  # type: ignore[attr-defined]
+            return call_aws(client, operation, parameters)
         text = CANARIES["ses_error" if operation == "SendEmail" else "table_error"]
         told: Any = {"Error": {"Code": kind, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": status}}
         raise ClientError(told, operation)
