@@ -54,7 +54,7 @@ Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/s
 | `dns_error`, `tls_error`, `connection_error` | transient | not there, or not who its name says; in doubt if sent |
 | `timeout` | transient | no connection within three seconds, or no answer within ten; in doubt if sent |
 | `unexpected_answer` | transient, in doubt | the answer is not HTTP, or its head does not end |
-| `callback_secret_unavailable` | transient | the secret can't be read, or holds something other than keys of 24 to 64 bytes |
+| `callback_secret_unavailable` | transient | the secret can't be read, or not every key has 24 to 64 bytes |
 """
 
 

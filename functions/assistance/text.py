@@ -8,7 +8,7 @@ from assistance.models import Outgoing
 # Some channels break a line at line and paragraph separators, and others don't show these at all.
 _LINE_ENDS: Final = re.compile("\r\n|[\r\u2028\u2029]")
 # Embeddings, overrides and isolates show text in another order than it is typed in: `invoice \u202egnp.exe` reads
-# `invoice exe.png`. Text of either direction is displayed correctly without them, by its letters and by marks such as U+200F.
+# `invoice exe.png`. Text of either direction reads correctly without them: its letters and marks such as U+200F suffice.
 # https://www.unicode.org/reports/tr9/#Explicit_Directional_Embeddings
 _REORDERING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # Control characters but tab and newline, interlinear annotations, tags, and noncharacters. Tags are invisible
@@ -22,7 +22,7 @@ _UNPRINTABLE: Final = re.compile(
 def printable(text: str) -> str:
     """The text as every channel and terminal can show it: in the order in which it was typed, and with nothing hidden.
 
-    Line ends become newlines, controls that reorder text are removed, and other controls become U+FFFD. Joiners (U+200C,
+    Line ends become newlines, controls that reorder text are removed, other controls become U+FFFD. Joiners (U+200C,
     U+200D) and marks of direction (U+200E, U+200F, U+061C) stay: honest text needs them.
     """
     lines = _REORDERING.sub("", _LINE_ENDS.sub("\n", text))

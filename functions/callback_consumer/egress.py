@@ -24,8 +24,8 @@ from assistance.public import is_public
 
 # With what the table takes, less than the shortest time-out that a consumer may have: infra/config.py.
 DEADLINE_SECONDS: Final = 10
-# The part of these seconds for the look-up, the connection and TLS. TCP repeats a lost SYN after a second, and after two more:
-# https://www.rfc-editor.org/rfc/rfc6298#section-2.
+# The part of these seconds for the look-up, the connection and TLS. TCP repeats a lost SYN after one second, and again
+# after two more: https://www.rfc-editor.org/rfc/rfc6298#section-2.
 CONNECT_SECONDS: Final = 3
 MAX_HEAD_BYTES: Final = 16_384
 
@@ -97,7 +97,7 @@ class Egress:
         return asyncio.run(_exchange(connect, request, body))
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
-        """Resolve the host in a thread of its own: Python can't cancel a look-up, so the caller must not wait for its end.
+        """Resolve the host in its own thread: Python can't cancel a look-up, so the caller must not wait for its end.
 
         RES_OPTIONS in infra/callback_consumer.py limits how long a look-up goes on.
         """
