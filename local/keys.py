@@ -1,8 +1,8 @@
 """The emulator takes calls signed with this run's root key (the developer's) or with a key of a function's role.
 
 MiniStack checks only the signatures of roles: it treats a call without a key, or with the key `test`, as the root's.
-Any user of the machine can connect to it. So this module checks every call first: its `Authorization` header must hold a
-signature made with the secret of its key. AWS also takes signed query strings and forms; this module refuses them,
+Any user of the machine can connect to it. So this module checks every call first: its `Authorization` header must hold
+a signature made with the secret of its key. AWS also takes signed query strings and forms; this module refuses them,
 because nothing that we run sends them.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """

@@ -91,7 +91,7 @@ class Workspace:
             return dict(self._fault)
 
     def next_fault(self, method: str, arguments: Json) -> Json:
-        """The fault for this call. Its `holding` or `method` limits a fault to calls with that text, or to that method."""
+        """The fault for this call. Its `holding` or `method` limits it to calls with that text, or to that method."""
         with self._lock:
             if self._fault.get("holding", "") not in str(arguments) or self._fault.get("method", method) != method:
                 return dict(NO_FAULT)

@@ -8,7 +8,7 @@ from assistance.models import Outgoing
 # Some channels break a line at line and paragraph separators, and others don't show these at all.
 _LINE_ENDS: Final = re.compile("\r\n|[\r\u2028\u2029]")
 # Embeddings, overrides and isolates show text in another order than it is typed in: `invoice \u202egnp.exe` reads
-# `invoice exe.png`. Text of either direction reads correctly without them: its letters and marks such as U+200F suffice.
+# `invoice exe.png`. Text of either direction reads correctly without them, by its letters and marks such as U+200F.
 # https://www.unicode.org/reports/tr9/#Explicit_Directional_Embeddings
 _REORDERING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # Control characters but tab and newline, interlinear annotations, tags, and noncharacters. Tags are invisible
