@@ -183,7 +183,7 @@ def test_a_garbled_answer_to_a_look_up_is_no_answer(stack: Cloud, slack: SlackSe
     assert len(slack.messages) == 1
 
 
-def test_a_message_without_an_end_is_none_for_the_callback(stack: Cloud) -> None:
+def test_a_message_without_an_end_is_dead_lettered_by_the_callback(stack: Cloud) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[CALLBACK], MessageBody=message())
     assert stack.consume(CALLBACK) == []
     [letter] = stack.dead_letters(CALLBACK)

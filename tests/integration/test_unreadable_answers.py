@@ -89,7 +89,7 @@ def test_slacks_answer_is_an_object_or_a_typed_failure(provider: Receiver, answe
 
 
 @pytest.mark.parametrize("body", [DEEP, LONG_NUMBER, "[5]", "\ufeff{}"])
-def test_an_answer_of_slacks_that_nobody_can_read_leaves_doubt(provider: Receiver, body: str) -> None:
+def test_an_unreadable_answer_of_slack_leaves_doubt(provider: Receiver, body: str) -> None:
     provider.answers = [JSON_HEAD + body.encode()]
     with pytest.raises(TransientFailure) as caught:
         web_api.call(WebClient.auth_test, f"{provider.url}/", "xoxb-1")
