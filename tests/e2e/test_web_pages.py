@@ -1,7 +1,7 @@
-"""A web page in the developer's browser attacks the running stack, and gets nowhere.
+"""A web page in the developer's browser attacks the running stack, and fails.
 
-The page knows everything that it would have to guess: ports, keys, tokens and paths. A browser would let it send simple
-requests anywhere, and read the answers where its own name is made to lead here (DNS rebinding).
+The test gives the page everything that it would have to guess: ports, keys, tokens and paths. A browser lets a page
+send simple requests anywhere, and read the answers of servers to which its own name resolves (DNS rebinding).
 """
 
 import base64
@@ -47,7 +47,7 @@ async (url) => new Promise((resolve) => {
 
 @dataclass(frozen=True)
 class Attack:
-    """A request that a page can send without the browser's asking the server first."""
+    """A request that a page can send without a preflight request by the browser."""
 
     method: str
     url: str
@@ -81,14 +81,14 @@ def site() -> Iterator[int]:
 
 
 def in_the_query(bot: Bot, service: str, **arguments: str) -> str:
-    """A query that names the root's key, which makes the call a simple request. The emulator checked no signature."""
+    """A query that names the root's key: so the call is a simple request. MiniStack alone would check no signature."""
     scope = f"{bot.stack['credentials']['aws_access_key_id']}/20261127/us-east-1/{service}/aws4_request"
     names = {"Algorithm": "AWS4-HMAC-SHA256", "Credential": scope, "SignedHeaders": "host", "Signature": "0"}
     return urlencode({**arguments, **{f"X-Amz-{name}": value for name, value in names.items()}})
 
 
 def attacks(bot: Bot, ports: set[tuple[str, int]]) -> list[Attack]:
-    """Run code as the developer; read what is secret; post, break and act through every listener."""
+    """Attacks that run code as the developer, read secrets, or post, break and act through every listener."""
     emulator, token = bot.stack["aws_endpoint_url"], slack_token(bot)
     with zipfile.ZipFile(code := io.BytesIO(), "w") as archive:
         archive.writestr("index.py", HANDLER)
@@ -127,7 +127,7 @@ def slack_token(bot: Bot) -> str:
 
 
 def left(bot: Bot) -> dict[str, object]:
-    """What an attack would have changed."""
+    """The state that a successful attack would change."""
     credentials, endpoint = bot.stack["credentials"], bot.stack["aws_endpoint_url"]
     iam = boto3.client("iam", endpoint_url=endpoint, region_name=bot.stack["region"], **credentials)
     mappings = bot.lambda_.list_event_source_mappings()["EventSourceMappings"]
@@ -171,7 +171,7 @@ def test_a_foreign_page_can_neither_frame_nor_open_the_console(bot: Bot, browser
 
 
 def rebound(page: Page, url: str, path: str) -> str:
-    """What a page reads whose origin, the attacker's name and this port, now leads to the server at that URL."""
+    """The text that a page reads after its own name was made to resolve to the server at that URL."""
     page.goto(f"http://{EVIL}:{urlsplit(url).port}/")
     return str(page.evaluate("async (path) => (await fetch(path)).text()", path))
 

@@ -1,4 +1,4 @@
-"""No receiver, and no name server of its, keeps a callback for longer than it is allowed to."""
+"""Neither a receiver nor its name server can hold up a callback beyond its time limits."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
 
 PUBLIC = ["8.8.8.8", "2606:2800::1"]
 FOREVER = 30
-"""Seconds that no test waits for, unless what it guards against is there."""
+"""Seconds. A test waits this long only if it fails."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Says:
-    """A receiver that answers with these pieces, one for each read, and the last of them for ever."""
+    """A receiver that answers each read with the next of these pieces, and repeats the last one for ever."""
 
     pieces: list[bytes]
     pause: float = 0
@@ -109,7 +109,7 @@ def test_a_slow_look_up_of_one_host_keeps_no_other_host_waiting(monkeypatch: pyt
 
 @pytest.fixture
 def mute() -> Iterator[int]:
-    """A server that accepts connections and says nothing; its port."""
+    """The port of a server that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield int(server.getsockname()[1])
 

@@ -40,7 +40,7 @@ REQUEST = {
 
 
 def message(members: dict[str, Any] | None = None, **request: object) -> str:
-    """A message that would be posted, but for these members of it or of its request."""
+    """A valid message, except for these members of it or of its request."""
     return json.dumps({"request": REQUEST | request, **(members or {})})
 
 
@@ -128,7 +128,7 @@ def test_a_stream_record_is_either_published_to_a_channel_or_reported(
 @example(message({"ended_at": "now"}))
 @example(message({"ended_at": "2026-01-31T09:30:00.000Z", "ended": "slack#delivered#" + "x" * 2_000}))
 @example(message({"ended": "slack#delivered"}))
-@example(message({"ended_at": "2026-01-31T09:30:00.000Z", "ended": "slack#delivered"}))  # In another lane's queue.
+@example(message({"ended_at": "2026-01-31T09:30:00.000Z", "ended": "slack#delivered"}))  # Wrong queue
 @example("[" * 10_000)
 @example('"\\ud800"')
 def test_a_damaged_message_is_dead_lettered_and_delays_no_other(stack: Cloud, slack: SlackServer, body: str) -> None:

@@ -133,7 +133,7 @@ def requests(stack: Cloud) -> list[dict[str, Any]]:
 
 
 def assert_only(stack: Cloud, answer: dict[str, Any], status: int) -> None:
-    """It has got the status; if it was accepted, it is the one request that it looks like, else there is none."""
+    """The answer has the status. The table holds exactly this request if it was accepted, and none otherwise."""
     assert answer["statusCode"] == status, answer
     found = [(item["pk"], item["topic"], item["description"]) for item in requests(stack)]
     if status == 202:
@@ -213,7 +213,7 @@ def text(request_id: str, **members: object) -> str:
 
 
 ENVELOPE = {"Type": "Notification", "MessageId": "sns-1", "TopicArn": "arn:aws:sns:us-east-1:123456789012:topic"}
-# Bodies of messages, and whose they are: nobody's, if that can't be told.
+# Bodies of messages, and the request to which each belongs; None if the body does not say.
 MESSAGES: dict[str, tuple[str, str | None]] = {
     "a message": (text(FIRST), FIRST),
     "SNS's envelope": (json.dumps({**ENVELOPE, "Message": text(FIRST)}), FIRST),
@@ -334,7 +334,7 @@ def test_a_forged_event_of_ses_changes_no_delivery(stack: Cloud, kind: str) -> N
     for name, members in EVENTS_OF_SES.items():
         event = ses_event(kind, request_id, "forged")
         event["mail"] |= members
-        # If it raises, Lambda brings it twice more, and then keeps it for somebody to look at.
+        # If the function raises, Lambda retries the event twice, and then keeps it for an operator.
         with suppress(FeedbackError, TableUnavailable):
             bring(stack, json.dumps(event))
         assert stack.table.scan()["Items"] == before, name

@@ -1,4 +1,4 @@
-"""Whatever a provider answers over HTTP: it is understood, or a failure that says what happens next."""
+"""Consumers understand every HTTP answer of a provider, or raise a failure that says what happens next."""
 
 import gc
 import json
@@ -64,7 +64,7 @@ def provider() -> Iterator[Receiver]:
 
 @pytest.fixture
 def sockets_left_open() -> Iterator[None]:
-    """urllib leaves its socket to the garbage collector if it can't parse where it is redirected to."""
+    """urllib leaves its socket to the garbage collector if it can't parse the target of a redirect."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield

@@ -1,4 +1,4 @@
-"""Which requests a listener of the local stack takes: those of programs on this machine, and of its own pages."""
+"""A listener of the local stack takes only requests of programs on this machine and of its own pages."""
 
 import socket
 from collections.abc import Iterator

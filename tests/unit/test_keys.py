@@ -1,4 +1,4 @@
-"""Which calls the emulator takes: those that are signed, in the header, with the secret of a key that was given out."""
+"""The emulator takes only calls whose header is signed with the secret of a key that this run issued."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -32,7 +32,7 @@ FUNCTION = {
 
 @pytest.fixture(autouse=True)
 def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The keys of roles that the emulator has given out."""
+    """The keys that the emulator has issued to roles."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ROOT.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ROOT.secret_key)
     session = {"Arn": ROLE_ARN, "SecretAccessKey": ROLE.secret_key, "SessionToken": ROLE.token}
@@ -42,7 +42,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 class Emulator:
-    """Behind the check. `calls` is what has come through, with its body."""
+    """The application behind the check. `calls` holds the calls that passed, with their bodies."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Scope, bytes]] = []
@@ -55,7 +55,7 @@ class Emulator:
 
 
 def ask(scope: Scope, *chunks: bytes, gone: bool = False) -> tuple[list[Event], Emulator]:
-    """What is answered, and what has come through."""
+    """The answer, and the emulator with the calls that passed."""
     emulator = Emulator()
     answered: list[Event] = []
     bodies: Iterator[Event] = iter(

@@ -1,4 +1,4 @@
-"""The servers that play Slack and the webhooks: what nobody can do who does not know their secrets."""
+"""The local Slack and webhooks refuse callers that do not know their secrets."""
 
 from local import http
 from local.slack import new_token

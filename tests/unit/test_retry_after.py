@@ -1,4 +1,4 @@
-"""Whatever stands in a Retry-After header, a number of seconds comes of it, or nothing."""
+"""Any text in a Retry-After header gives a number of seconds, or counts as absent."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime

@@ -1,4 +1,4 @@
-"""The runner's directory holds keys and logs: no other user of the machine may read it, or have prepared it."""
+"""The runner's directory holds keys and logs: other users of the machine can neither read it nor plant files in it."""
 
 import os
 import stat

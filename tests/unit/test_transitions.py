@@ -1,4 +1,4 @@
-"""What the walk can't see: how transitions treat times, budgets and facts that the world holds fixed."""
+"""Rules that the walk can't check: how transitions treat times, budgets and facts that are fixed in its worlds."""
 
 from assistance.domain.record import Attempt, Kind, Outcome, Record, Status
 from assistance.domain.transitions import (
