@@ -11,7 +11,7 @@ PYTHON ?= $(shell for version in 3.13 3.14 3.12 3.11; do \
     "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1 && { echo "$$python"; exit; }; done; done; echo 3.13)
 # Whatever the caller's environment says, the project has its own.
 export UV_PROJECT_ENVIRONMENT := .venv
-# Nor is every module compiled anew in each process, as in an image that sets this for its own sake.
+# Some container images set this, and then every process compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 # A virtual environment whose Python has been removed or moved is made anew.
 $(shell [ ! -e .venv/installed ] || .venv/bin/python -c '' 2>/dev/null || rm -f .venv/installed)

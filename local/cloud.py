@@ -56,7 +56,7 @@ def isolate() -> None:
 
 
 def new_root_key() -> dict[str, str]:
-    """A key of the account's root, which may do anything: as boto3 names its parts, and in the form of AWS's."""
+    """A new key of the account's root, which may do anything. It looks like AWS's keys; boto3 names its parts so."""
     letters = string.ascii_uppercase + string.digits
     key_id = "AKIA" + "".join(secrets.choice(letters) for _ in range(16))
     return {"aws_access_key_id": key_id, "aws_secret_access_key": secrets.token_urlsafe(30)}
@@ -73,12 +73,12 @@ class Cloud:
         self._server = server
 
     def new_session(self) -> "Session":
-        """The root's session. None may be used by two threads."""
+        """A new session of the root. Two threads must not share one."""
         key = self.root_key
         return boto3.Session(key["aws_access_key_id"], key["aws_secret_access_key"], region_name=REGION)
 
     def call(self, method: str, path: str, body: object = None) -> http.Answer:
-        """Call what is no API of AWS's, as the root. Raises `http.NoAnswer`."""
+        """Call one of MiniStack's own or our own paths as the root. Raises `http.NoAnswer`."""
         return http.signed(method, f"{self.url}{path}", self.root_key, body=body)
 
     def check(self) -> None:
@@ -123,7 +123,7 @@ def running(directory: Path) -> Iterator[Cloud]:
     with _listen() as listening, new_log(log) as output:
         port, root_key = listening.getsockname()[1], new_root_key()
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
-            # Whose key this is is the root. Not on the command line, which every user of the machine can read.
+            # MiniStack takes the owner of this key for the root. Every user can read command lines, but not this.
             **{name.upper(): value for name, value in root_key.items()},
             "AUTH": "true",
             "BIND_HOST": HOST,

@@ -1,7 +1,8 @@
 """The one rule for every listener of the local stack: programs on this machine may call it, and web pages may not.
 
 A page in the developer's browser can reach any port of this machine. The browser reports the page's origin in `Origin`
-and in `Sec-Fetch-Site`. A page that leads a name of its own here (DNS rebinding) is betrayed by `Host`.
+and in `Sec-Fetch-Site`. If an attacker makes a
+name of their own resolve to this machine (DNS rebinding), `Host` holds that name.
 https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
 https://fetch.spec.whatwg.org/#origin-header
 """
@@ -21,7 +22,7 @@ REFUSAL: Final = "This server takes calls from programs on this machine, and fro
 def admits(port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:
     """Whether the listener on this port takes a request with these `Host`, `Origin` and `Sec-Fetch-Site` headers.
 
-    A header that comes twice is refused: two readers could each believe another one.
+    A repeated header is refused: two parsers could each use another of its values.
     """
     if len(hosts) != 1 or len(origins) > 1 or len(sites) > 1:
         return False
@@ -34,7 +35,7 @@ def admits(port: int, hosts: Sequence[str], origins: Sequence[str], sites: Seque
 
 
 class GatedHandler(BaseHTTPRequestHandler):
-    """A handler of `http.server`'s that refuses, for every method, a request which the rule does not admit."""
+    """An `http.server` handler that refuses every request, of any method, that the rule does not admit."""
 
     def parse_request(self) -> bool:
         """Read the request's head. The result is whether to serve it."""
@@ -44,7 +45,7 @@ class GatedHandler(BaseHTTPRequestHandler):
         hosts, origins, sites = (self.headers.get_all(name, []) for name in ("Host", "Origin", "Sec-Fetch-Site"))
         if admits(port, hosts, origins, sites):
             return True
-        # Closes the connection: the body, which may look like another request, has not been read.
+        # This closes the connection: the unread body may look like another request.
         self.send_error(HTTPStatus.FORBIDDEN, explain=REFUSAL)
         return False
 

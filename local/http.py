@@ -1,4 +1,4 @@
-"""HTTP on this machine: one call, past any proxy that the environment names, and the JSON that comes in one."""
+"""HTTP on this machine: calls that bypass any proxy of the environment, and parsing of JSON."""
 
 import json
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ def call(method: str, url: str, *, body: object = None, headers: Mapping[str, st
 
 
 def signed(method: str, url: str, key: Mapping[str, str], *, body: object = None) -> Answer:
-    """Call as `call` does, signed with this AWS key, whose parts are named as boto3 names them."""
+    """Sign the call with this AWS key, whose parts have boto3's names, and make it with `call`."""
     request = AWSRequest(method, url, data=_content(body))
     credentials = Credentials(key["aws_access_key_id"], key["aws_secret_access_key"])
     SigV4Auth(credentials, "local", "us-east-1").add_auth(request)
@@ -62,7 +62,7 @@ def signed(method: str, url: str, key: Mapping[str, str], *, body: object = None
 
 
 def parsed(body: bytes | str) -> Any:  # noqa: ANN401
-    """What the JSON says. Raises `ValueError` also for one that is nested too deeply to be read."""
+    """The parsed JSON. Raises `ValueError`, also for JSON that is nested too deeply to parse."""
     try:
         return json.loads(body)
     except RecursionError as error:

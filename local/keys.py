@@ -1,9 +1,9 @@
-"""Whose calls the emulator takes: the developer's, by this run's root key, and the functions', by keys of their roles.
+"""The emulator takes calls signed with this run's root key (the developer's) or with a key of a function's role.
 
-MiniStack checks the signatures of roles only: a call without a key, or with the key `test`, is the root's. Any user of
-the machine can connect to it. So every call is checked here first: its `Authorization` header must hold a signature
-made with the secret of its key. On AWS, query strings and forms may be signed; here they are refused, for nothing that
-we run signs them.
+MiniStack checks only the signatures of roles: it treats a call without a key, or with the key `test`, as the root's.
+Any user of the machine can connect to it. So this module checks every call first: its `Authorization` header must hold
+a signature made with the secret of its key. AWS also takes signed query strings and forms; this module refuses them,
+because nothing that we run sends them.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
@@ -25,20 +25,20 @@ from local import gate
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256 "
 DEPLOYED_API: Final = re.compile(r"/restapis/[^/]+/[^/]+/_user_request_(/.*)?", re.DOTALL)
-"""What bots call. The API asks for a key of its own."""
+"""The paths that bots call. The API asks for its own key."""
 UNSIGNED: Final = "Sign the call in its Authorization header, with the credentials that stack.json holds."
 
 _execution_credentials = lambda_runtime.execution_credentials
 
 
 def closed(application: ASGIFramework, port: int) -> ASGIFramework:
-    """Let in no web page, and nobody without a key, except to the deployed API."""
+    """Wrap the emulator: refuse web pages, and unsigned calls to anything but the deployed API."""
 
     async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "lifespan":
             await application(scope, receive, send)
         elif scope["type"] == "websocket":
-            # Nothing that we deploy has one. https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
+            # Nothing that we deploy uses websockets. https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
             await send({"type": "websocket.close", "code": 1008, "reason": None})
         elif not gate.admits(port, *(_values(scope, name) for name in (b"host", b"origin", b"sec-fetch-site"))):
             await _refuse(send, gate.REFUSAL)
@@ -56,10 +56,10 @@ def closed(application: ASGIFramework, port: int) -> ASGIFramework:
 
 
 def make_function_keys_unguessable() -> None:
-    """Have each worker's keys differ.
+    """Give each worker random keys.
 
-    MiniStack derives them from the function's ARN and its role's, which are no secrets: `ps` shows the function's name.
-    A random path in the role's ARN goes into what is derived, and nowhere else.
+    MiniStack derives the keys from the ARNs of the function and its role. These are no secrets: `ps` shows the name
+    of the function. A random path in the role's ARN changes the derived keys, and nothing else.
     """
 
     def credentials(config: dict[str, Any]) -> dict[str, str]:
@@ -72,12 +72,12 @@ def make_function_keys_unguessable() -> None:
 
 
 def _secret(scope: HTTPScope) -> str | None:
-    """The secret of the key that the call names, if it is one that was given out."""
+    """The secret of the key that the call names; None if this run issued no such key."""
     headers = _headers(scope)
     if len(_values(scope, b"authorization")) != 1 or not headers["authorization"].startswith(ALGORITHM):
         return None
     signature = parse_header_signature(headers)
-    # MiniStack has a second way of reading the key. It acts for the key that it finds that way.
+    # MiniStack reads the key a second time, in another way, and acts for that one: both must be equal.
     if isinstance(signature, tuple) or (key := signature.access_key_id) != extract_access_key_id(headers):
         return None
     if is_root_access_key(key) and key != os.environ["AWS_ACCESS_KEY_ID"]:
@@ -95,7 +95,7 @@ def _signed(scope: HTTPScope, body: bytes, secret: str) -> bool:
 
 
 def _headers(scope: HTTPScope) -> dict[str, str]:
-    """The headers by name. The values of one that comes again are joined, as they are signed."""
+    """The headers by name. The values of a repeated header are joined, as the signature requires."""
     joined: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), decode_header_value(value)
@@ -108,7 +108,7 @@ def _values(scope: HTTPScope, name: bytes) -> list[str]:
 
 
 async def _body(receive: ASGIReceiveCallable) -> bytes | None:
-    """All of the body; nothing if the caller has gone before its end."""
+    """The whole body; None if the caller disconnects before its end."""
     chunks: list[bytes] = []
     while True:
         event: Any = await receive()
@@ -120,7 +120,7 @@ async def _body(receive: ASGIReceiveCallable) -> bytes | None:
 
 
 def _again(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
-    """Hand out the body that has been read, and then what comes."""
+    """Return the body that was already read, and then the later events."""
     events: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Any:  # noqa: ANN401
@@ -130,7 +130,7 @@ def _again(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
 
 
 async def _refuse(send: ASGISendCallable, why: str) -> None:
-    """Refuse as AWS does, so that botocore reads it: JSON protocols from the header, the others from the XML.
+    """Refuse as AWS does, so that botocore understands: JSON protocols read the header, the others the XML.
 
     https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html, and aws-query-protocol.html
     """

@@ -1,7 +1,7 @@
 """A server that speaks Slack's Web API, as far as the Slack consumer uses it.
 
-Faults are switched on from Python or by `PUT /_control/…/fault`, and read by GET; what was posted is at
-`GET /_control/…/messages`. The path holds a secret: `SlackServer.control_url`.
+Python code or `PUT /_control/…/fault` switches a fault on, and GET reads it. `GET /_control/…/messages` lists the
+posted messages. The path holds a secret: `SlackServer.control_url`.
 """
 
 import json
@@ -35,7 +35,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         if self.path != f"{self.control}/fault":
-            self._answer(HTTPStatus.NOT_FOUND, {"error": "there is no such thing to PUT"})
+            self._answer(HTTPStatus.NOT_FOUND, {"error": "PUT works on the fault only"})
             return
         try:
             self.workspace.fail(parsed(self._body()))
@@ -150,7 +150,7 @@ class SlackServer:
 
     @property
     def control_url(self) -> str:
-        """Where faults are switched on and messages are read. Whoever knows it may."""
+        """The URL for switching faults on and reading messages. It holds the secret that allows this."""
         return f"{self.origin}{self._control}"
 
     @property

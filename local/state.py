@@ -12,16 +12,16 @@ from typing import Any, BinaryIO, Final, TextIO
 from local.errors import LocalFailure
 
 OTHERS: Final = 0o077
-"""The rights of everybody but the owner."""
+"""The permission bits of everybody but the owner."""
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Have the directory for oneself: no other run uses it, and no other user reads it or anything in it.
+    """Lock the directory: no other run may use it, and no other user may read it or anything in it.
 
-    The system frees the lock of a process that is killed.
+    If the process is killed, the system frees the lock.
     """
-    before = os.umask(OTHERS)  # For what is made from here on, by this process and by those that it starts.
+    before = os.umask(OTHERS)  # Applies to files that this process and its children create from here on.
     try:
         with _opened_lock(directory) as lock:
             _take(lock)
@@ -47,7 +47,7 @@ def published(directory: Path, document: Mapping[str, Any]) -> Iterator[None]:
 
 
 def new_log(path: Path) -> BinaryIO:
-    """A new file, and not what an earlier run has left, which others may be able to read."""
+    """A new file: other users may be able to read the one that an earlier run left."""
     path.unlink(missing_ok=True)
     return path.open("xb")
 
@@ -62,9 +62,9 @@ def _opened_lock(directory: Path) -> TextIO:
 
 
 def _close_to_others(directory: Path) -> None:
-    """Let nobody else into the directory, as an earlier version did.
+    """Remove other users' permissions, which earlier versions left. Refuse a directory that others could write to.
 
-    Where others could write, a file may be a link of theirs, by which a run would overwrite something else.
+    They may have put a link there, and a run would overwrite the link's target.
     """
     found = directory.stat()
     if found.st_mode & stat.S_IWOTH or {found.st_uid, directory.lstat().st_uid} != {os.geteuid()}:

@@ -1,6 +1,6 @@
 """A server on this machine for channels whose secret is the address that they post to. It keeps every post.
 
-There is one address for each of them, as hard to guess as a real one: `http://127.0.0.1:…/<secret>/<channel>`.
+Each has its own address, as hard to guess as a real one: `http://127.0.0.1:…/<secret>/<channel>`.
 """
 
 import json

@@ -47,10 +47,10 @@ def recorded_calls() -> Iterator[set[Call]]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
-    """Have all that the test calls find room in one piece of Python's stack.
+    """Run each test in a frame so large that all its calls fit into one chunk of Python's stack.
 
-    The stack comes in pieces of 16 KB. A call that does not fit the last one has the system map another, which the
-    return gives back: a loop there spends a third of its time on that. A frame that asks for more gets a larger piece:
+    The stack has chunks of 16 KB. A call that does not fit into the last chunk maps another one, and its return unmaps
+    it: a loop at that depth spends a third of its time on this. A frame that asks for more gets a larger chunk:
     `push_chunk` in https://github.com/python/cpython/blob/3.13/Python/pystate.c.
     """
     test = pyfuncitem.obj

@@ -43,9 +43,9 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
 
 
 def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
-    """The different values of a header, in both forms in which API Gateway hands it over.
+    """The distinct values of a header, from both forms in which API Gateway passes headers.
 
-    Whoever stands before us may take the first, and API Gateway's `headers` holds the last: so one is needed.
+    The caller must reject several values: a proxy may use the first, and API Gateway's `headers` holds the last.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
     single: dict[str, str] = event.get("headers") or {}
@@ -55,7 +55,7 @@ def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
 
 
 def caller(event: APIGatewayProxyEvent) -> str:
-    """The id (not the value) of the API key that the call came with; empty if API Gateway asked for none."""
+    """The id (not the value) of the call's API key; empty if API Gateway required no key."""
     return event.request_context.identity.api_key_id or ""
 
 
@@ -92,9 +92,9 @@ def _call(body: bytes) -> Call:
 
 
 def _repeated(body: bytes) -> list[str]:
-    """The call's members that are there twice, of which one parser takes the first and another the last.
+    """The call's members that occur twice: one parser would take the first, another the last.
 
-    https://www.rfc-editor.org/rfc/rfc8259#section-4. pydantic reads `NaN` too, which is no JSON (section 6).
+    https://www.rfc-editor.org/rfc/rfc8259#section-4. pydantic also accepts `NaN`, which is not JSON (section 6).
     """
     try:
         members = json.loads(body, object_pairs_hook=list, parse_constant=_no_json, parse_int=str, parse_float=str)

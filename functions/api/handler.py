@@ -63,7 +63,7 @@ def accept() -> Response[str]:
 
 @app.get("/assistance-requests/<request_id>")
 def show(request_id: str) -> Response[str]:
-    """A request's status, with its deliveries. To another API key it does not exist."""
+    """A request's status, with its deliveries. Answers 404 to any API key but the sender's."""
     record = requests().get(_canonical(request_id))
     if record is None or not record.is_for(caller(app.current_event)):
         raise problems.not_found("assistance request")

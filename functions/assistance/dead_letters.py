@@ -143,14 +143,14 @@ def _letter(queue_url: str, message: "MessageTypeDef", *, bodies: bool) -> DeadL
         receipt_handle=message["ReceiptHandle"],
         body=message["Body"] if bodies else "",
         request_id=request_id_in(message["Body"]),
-        # Of what somebody else has put there, nothing that is no code gets into a log or before a reader.
+        # Somebody else may have set the attribute: only text that looks like a code may reach a log or a reader.
         reason=next(filter(_CODE.fullmatch, reasons), UNKNOWN),
         sent_at=int(message["Attributes"]["SentTimestamp"]),
     )
 
 
 def unwrapped(body: str) -> str:
-    """What a consumer would have received: a subscription's letter may be in SNS's envelope."""
+    """The body as a consumer receives it: a dead letter of a subscription may be in SNS's envelope."""
     return _enveloped(_parsed(body)) or body
 
 
@@ -165,7 +165,7 @@ def request_id_in(body: str) -> str | None:
 
 
 def _enveloped(document: Any) -> str | None:  # noqa: ANN401
-    """The message in the envelope. What tells of a request itself is none: a consumer would read it as it is."""
+    """The message in SNS's envelope, if any. A body with a `request` is no envelope: a consumer reads it as it is."""
     inner = document.get("Message") if isinstance(document, dict) and "request" not in document else None
     return inner if isinstance(inner, str) else None
 

@@ -290,7 +290,7 @@ def _first_received_at(record: SQSRecord) -> datetime:
 
 
 def _read(body: str, lane: Lane) -> Message:
-    """The message for that lane. Raises `PermanentFailure`: it is of a later version, after a rollback, or damaged."""
+    """The message for this destination. Raises `PermanentFailure` if a later version wrote it, or if it is damaged."""
     try:
         message = Message.model_validate_json(body)
     except ValidationError as error:
@@ -298,6 +298,6 @@ def _read(body: str, lane: Lane) -> Message:
         later = any(detail["loc"] == ("version",) for detail in details)
         raise PermanentFailure("unknown_version" if later else "malformed_message") from None
     if (message.ended_at is None) is (lane is CALLBACK):
-        # The callback's messages tell of an end, and no others do.
+        # Only messages of the callback carry the time of an end.
         raise PermanentFailure("malformed_message")
     return message

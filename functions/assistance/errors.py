@@ -9,7 +9,7 @@ DeliveryError
 ├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
 └── Superseded           it is no longer needed: acknowledge it
 
-UnusableSecret           a secret does not hold what it is for: an operator must store another value
+UnusableSecret           a secret's value is malformed: an operator must store another one
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
 """
@@ -65,9 +65,9 @@ class Superseded(DeliveryError):
 
 
 class UnusableSecret(Exception):
-    """The text says what is wrong with the secret, and never holds any of its value.
+    """The text names the defect of the secret, and never quotes its value.
 
-    Nor does an error that it comes from: it is raised where no other error is being handled.
+    Don't raise it while handling an error that quotes the value: a traceback would show that error too.
     """
 
 

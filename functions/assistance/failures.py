@@ -10,8 +10,8 @@ MAX_RETRY_AFTER: Final = 1_800
 """In seconds. A longer one might, by a hundred attempts, outlast the queue, which then forgets the message."""
 
 UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What the providers' SDKs raise for an answer that is not of the form that they take for granted: text in the charset
-that it names, JSON of little depth without numbers of thousands of digits, an object, members of the right types."""
+"""The providers' SDKs raise these when an answer breaks their assumptions: its text fits the charset that it names, its
+JSON is shallow and has no numbers of thousands of digits, and it is an object with members of the right types."""
 
 
 class Kind(StrEnum):
@@ -36,7 +36,7 @@ class Table(NamedTuple):
     notes: Mapping[str, str]
 
 
-# The standard's form, the two older ones that it has us read, and the form of mails, which some servers send instead.
+# The standard's form, the two older ones that it tells clients to accept, and that of mails, which some servers send.
 # https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats. email.utils raises an OverflowError for some dates.
 _DATES: Final = (
     "%a, %d %b %Y %H:%M:%S GMT",
@@ -47,7 +47,7 @@ _DATES: Final = (
 
 
 def retry_after(value: str, now: datetime) -> float | None:
-    """The seconds that a Retry-After header asks for. None if nobody can read it: then it counts as absent.
+    """The seconds that a Retry-After header asks for. None if it is unreadable: then it counts as absent.
 
     https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
     """
@@ -58,6 +58,6 @@ def retry_after(value: str, now: datetime) -> float | None:
 def _seconds_until(date: str, now: datetime) -> float | None:
     for form in _DATES:
         with suppress(ValueError):
-            moment = datetime.strptime(date, form)  # noqa: DTZ007 # one without a zone is in UTC
+            moment = datetime.strptime(date, form)  # noqa: DTZ007 # a date without a zone is in UTC
             return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
     return None

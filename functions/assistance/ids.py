@@ -1,4 +1,4 @@
-"""How a request's id is written: as a UUID in its canonical form, which no other item of the table has as a key."""
+"""How a request's id is written: as a UUID in its canonical form. No other item of the table has such a key."""
 
 import re
 from typing import Annotated, Final, TypeAlias
@@ -11,14 +11,14 @@ RequestId: TypeAlias = Annotated[str, StringConstraints(pattern=f"^{_UUID}$")]
 
 
 def is_request_id(value: object) -> bool:
-    """Whether it is one, in the letter case in which ids are written."""
+    """Whether the value is a request's id in its canonical form, which is in lower case."""
     return isinstance(value, str) and re.fullmatch(_UUID, value) is not None
 
 
 def request_id(typed: str) -> str:
     """The id that somebody typed or put into a path, in either letter case: https://www.rfc-editor.org/rfc/rfc9562#section-4.
 
-    Raises `ValueError` if it is none.
+    Raises `ValueError` if the text is no id.
     """
     written = typed.lower()
     if not is_request_id(written):

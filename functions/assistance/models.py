@@ -48,7 +48,7 @@ Moment = Annotated[
     StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"),
     AfterValidator(_moment),
 ]
-"""A time as `clock.timestamp` writes it, and in no other form: the order of such texts is the order of time."""
+"""A time exactly as `clock.timestamp` writes it: sorting such texts sorts by time."""
 
 
 class _Model(BaseModel):
@@ -68,7 +68,7 @@ class Call(_Model):
 
 
 class AssistanceRequest(_Model):
-    """An accepted call. Its topic need not be there any more."""
+    """An accepted call. Its topic may have been removed from the routes since."""
 
     id: RequestId
     topic: TopicName
@@ -211,7 +211,7 @@ class RequestRecord:
     """A request with all that has become of it.
 
     `channels` are those of its route when it was accepted: a route that changes later changes no request. `caller` is
-    the id of the API key that sent it; a request that an earlier version accepted has none.
+    the id of the API key that sent it; a request that an earlier version stored has none.
     """
 
     request: AssistanceRequest

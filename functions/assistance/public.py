@@ -1,7 +1,7 @@
-"""What anybody on the internet may call: which addresses, and which host names can stand for one.
+"""Which IP addresses are public, and which host names a public DNS server may know.
 
-It has lists of its own, so that it answers alike on every Python: `ipaddress` follows IANA's registries only from one
-patch release to the next.
+The lists are our own, so that every version of Python gives the same answer: `ipaddress` takes IANA's changes only in
+new patch releases.
 """
 
 import re
@@ -32,20 +32,20 @@ _SPECIAL: Final = tuple(
 )  # fmt: skip
 
 MAX_NAME: Final = 253
-"""Characters of a name whose 255 octets hold a length for each label: https://www.rfc-editor.org/rfc/rfc1035#section-3.1."""
-# RFC 1123 knows no underscore, but names with one exist, and glibc's resolver takes them in any place. It takes no name
+"""The longest name in characters: its 255 octets also hold a length for each label, https://www.rfc-editor.org/rfc/rfc1035#section-3.1."""
+# RFC 1123 allows no underscore, but names with one exist, and glibc's resolver accepts it anywhere. It rejects a name
 # that begins with a hyphen: https://sourceware.org/git/?p=glibc.git;a=blob;f=resolv/res-name-checking.c
 _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
 # Alphabetic, or encoded by IDNA: https://www.rfc-editor.org/rfc/rfc1123#page-13.
 _TOP_LEVEL: Final = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}")
-# The public DNS holds nothing below these: https://www.iana.org/assignments/special-use-domain-names and, for
+# The public DNS holds no name below these: https://www.iana.org/assignments/special-use-domain-names and, for
 # "internal", https://www.icann.org/en/public-comment/proceeding/proposed-top-level-domain-string-for-private-use-24-01-2024
 _NOWHERE: Final = frozenset({"alt", "example", "internal", "invalid", "local", "localhost", "onion", "test"})
 _AT_HOME: Final = ("home", "arpa")
 
 
 def is_public(address: str) -> bool:
-    """Whether this IP address is one that anybody may call. Raises `ValueError` if it is none."""
+    """Whether this IP address is public. Raises `ValueError` if the text is not an IP address."""
     ip = ip_address(address)
     if not (isinstance(ip, IPv4Address) or ip in _GLOBAL_UNICAST):
         return False

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 TOPIC_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,31}$"
-"""How a topic is written. It needs no escape wherever it is shown."""
+"""The form of a topic's name. No channel needs to escape it."""
 
 
 class Topic(StrEnum):

@@ -5,14 +5,14 @@ from typing import Final
 
 from assistance.models import Outgoing
 
-# Line and paragraph separators, which some channels break a line at and others don't show at all.
+# Some channels break a line at line and paragraph separators, and others don't show these at all.
 _LINE_ENDS: Final = re.compile("\r\n|[\r\u2028\u2029]")
 # Embeddings, overrides and isolates show text in another order than it is typed in: `invoice \u202egnp.exe` reads
-# `invoice exe.png`. Text of either direction reads right without them, by its letters and by marks such as U+200F.
+# `invoice exe.png`. Text of either direction reads correctly without them, by its letters and marks such as U+200F.
 # https://www.unicode.org/reports/tr9/#Explicit_Directional_Embeddings
 _REORDERING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
-# Control characters but tab and newline, interlinear annotations, tags, and noncharacters. Tags say things that nobody
-# sees, but in a flag such as Scotland's: https://www.unicode.org/reports/tr51/#valid-emoji-tag-sequences
+# Control characters but tab and newline, interlinear annotations, tags, and noncharacters. Tags are invisible
+# text, except in a flag such as Scotland's: https://www.unicode.org/reports/tr51/#valid-emoji-tag-sequences
 _UNPRINTABLE: Final = re.compile(
     "(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)"
     "|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
@@ -22,7 +22,7 @@ _UNPRINTABLE: Final = re.compile(
 def printable(text: str) -> str:
     """The text as every channel and terminal can show it: in the order in which it was typed, and with nothing hidden.
 
-    Line ends become newlines, controls that reorder text are left out, and others become U+FFFD. Joiners (U+200C,
+    Line ends become newlines, controls that reorder text are removed, other controls become U+FFFD. Joiners (U+200C,
     U+200D) and marks of direction (U+200E, U+200F, U+061C) stay: honest text needs them.
     """
     lines = _REORDERING.sub("", _LINE_ENDS.sub("\n", text))

@@ -24,8 +24,8 @@ from assistance.public import is_public
 
 # With what the table takes, less than the shortest time-out that a consumer may have: infra/config.py.
 DEADLINE_SECONDS: Final = 10
-# Of these, until the request can be sent. A lost SYN is repeated after a second, and then after two more:
-# https://www.rfc-editor.org/rfc/rfc6298#section-2.
+# The part of these seconds for the look-up, the connection and TLS. TCP repeats a lost SYN after one second, and again
+# after two more: https://www.rfc-editor.org/rfc/rfc6298#section-2.
 CONNECT_SECONDS: Final = 3
 MAX_HEAD_BYTES: Final = 16_384
 
@@ -71,7 +71,7 @@ class Egress:
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post it, and return what was answered. Raises a `DeliveryError` where there was no answer."""
         to = Url(url)
-        # With its final dot a name is in no certificate: https://www.rfc-editor.org/rfc/rfc6066#section-3
+        # Certificates hold names without the final dot: https://www.rfc-editor.org/rfc/rfc6066#section-3
         host, port = str(to.host).strip("[]").removesuffix("."), int(to.port or 0)
         local = self.loopback and is_loopback(to)
         secure: dict[str, Any] = {} if local else {"ssl": self.tls, "server_hostname": host}
@@ -97,9 +97,9 @@ class Egress:
         return asyncio.run(_exchange(connect, request, body))
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
-        """What `resolve` finds, in a thread of its own: nothing can end a look-up, so nobody must wait for its end.
+        """Resolve the host in its own thread: Python can't cancel a look-up, so the caller must not wait for its end.
 
-        How long it may go on is set by RES_OPTIONS: infra/callback_consumer.py.
+        RES_OPTIONS in infra/callback_consumer.py limits how long a look-up goes on.
         """
         thread = ThreadPoolExecutor(1)
         try:
@@ -110,7 +110,7 @@ class Egress:
             thread.shutdown(wait=False)
 
     async def _connected(self, addresses: Sequence[tuple[str, int]], secure: Mapping[str, Any]) -> _Connection:
-        """Connect to the first address that lets us. One that is silent leaves time for the next."""
+        """Connect to the first address that accepts. A silent address leaves time for the next."""
         for number, address in enumerate(addresses, 1):
             last = number == len(addresses)
             try:
@@ -137,7 +137,7 @@ async def _exchange(connect: Callable[[], Awaitable[_Connection]], request: h11.
                 await writer.drain()
                 return await _head(http, reader)
             finally:
-                # Not closed politely: that would wait for the other side.
+                # `close()` would wait for the other side.
                 writer.transport.abort()
                 await asyncio.sleep(0)
     except TimeoutError as error:

@@ -40,7 +40,7 @@ EMAIL: Final[Mapping[str, Fault]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """How to break one channel's provider: in which ways, by what, and which fault is on."""
+    """How to break one channel's provider: the possible faults, how to set one, and the present one."""
 
     faults: Mapping[str, Fault]
     fail: Callable[[Fault], None]

@@ -1,8 +1,8 @@
-"""The console's server: the page, what it shows and what it can do, for the developer's own browser.
+"""The console's server: the page, its data and its acts, for the developer's own browser.
 
-The gate keeps other web pages out. A token keeps out other users of the machine: the address that the runner prints
-holds it in its fragment, which browsers send to no server, and the page sends it in a header. It is no cookie, for a
-cookie would go to every port of this machine: https://www.rfc-editor.org/rfc/rfc6265#section-8.5.
+The gate keeps other web pages out. A token keeps out other users of the machine. The runner prints an address with the
+token in its fragment, which browsers send to no server; the page sends the token in a header. The token is no cookie,
+because browsers would send a cookie to every port of this machine: https://www.rfc-editor.org/rfc/rfc6265#section-8.5.
 """
 
 import json
@@ -68,7 +68,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
         elif self.path == "/api/state":
             self._check_token()
             self._answer(HTTPStatus.OK, self.view.document())
-        # A frame sends no header. Nobody can guess the id of a mail, which is a random UUID.
+        # A frame can't send the token's header. Nobody can guess a mail's id, which is a random UUID.
         elif (page := self.view.mail(unquote(self.path.removeprefix("/mail/")))) is not None:
             self._send(HTTPStatus.OK, "text/html; charset=utf-8", page.encode(), A_MAIL)
         else:

@@ -96,7 +96,7 @@ class Bot:
         return [message for message in posted if any(request_id in one for one in _requests_in(message))]
 
     def everything_on_slack(self) -> list[dict[str, Any]]:
-        """Whoever has posted it."""
+        """Every message in the local Slack, whatever app posted it."""
         messages: list[dict[str, Any]] = http.call("GET", f"{self.stack['slack_control_url']}/messages").json
         return messages
 
@@ -111,7 +111,7 @@ class Bot:
         return [mail for mails in accounts.values() for mail in mails if request_id in mail["Subject"]]
 
     def console(self, method: str, path: str, body: object = None, **headers: str) -> http.Answer:
-        """Call the console as its page does, but for the headers that are given."""
+        """Call the console as its page does; `headers` replace the page's own."""
         origin, _, token = self.stack["console_url"].partition("/#token=")
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         return http.call(method, f"{origin}{path}", body=body, headers={"X-Console": token, **sent})

@@ -1,7 +1,7 @@
-"""What another user of this machine can get. Started as root, this program becomes that user before it tries anything.
+"""Tries to reach the stack as another user. Started as root, this program first becomes that user.
 
-The plan comes by standard input: the user's id, calls, and files and directories to read. What came of it goes to
-standard output. Run as a program, with what Python brings along: the user may not read our virtual environment.
+It reads a plan from standard input (the user's id, the calls to make, the files and directories to read) and writes the
+results to standard output. It uses only the standard library: that user may not read our virtual environment.
 """
 
 import codecs
@@ -26,7 +26,7 @@ def call(method: str, url: str, headers: dict[str, str], body: str | None) -> tu
 
 
 def read(path: Path) -> str | None:
-    """What is in the file, or the directory; None if it may not be read."""
+    """The content of the file or directory; None if the user may not read it."""
     try:
         return " ".join(map(str, path.iterdir())) if path.is_dir() else path.read_text("utf-8", "replace")
     except PermissionError:
@@ -34,9 +34,9 @@ def read(path: Path) -> str | None:
 
 
 def main() -> None:
-    """Become the user, try everything, and tell."""
+    """Become the user, try everything, and print the results."""
     plan = json.load(sys.stdin)
-    codecs.lookup("idna")  # Python loads it at the first call, by when this user may no longer read Python's files.
+    codecs.lookup("idna")  # Load it now: after the change of user, Python may not be able to read its own files.
     os.setgroups([])
     os.setgid(plan["user"])
     os.setuid(plan["user"])

@@ -88,7 +88,7 @@ class Runner:
         return descendants(self.process.pid)
 
     def ports(self) -> set[tuple[str, int]]:
-        """Where it and what it has started listen."""
+        """The addresses on which the runner and its descendants listen."""
         connections = [
             connection
             for pid in (self.process.pid, *self.descendants())

@@ -224,7 +224,7 @@ def test_no_rule_of_accessibility_is_broken(browser: Browser, bot: Bot, scheme: 
         {"Host": "evil.example"},
     ],
 )
-def test_nothing_but_its_own_page_can_act(bot: Bot, headers: dict[str, str]) -> None:
+def test_the_console_refuses_acts_of_foreign_pages_and_without_the_token(bot: Bot, headers: dict[str, str]) -> None:
     assert bot.console("POST", "/api/producer", {"on": False}, **headers).status == 403
     [mapping] = [
         each
@@ -240,7 +240,7 @@ def test_no_other_name_leads_to_it(bot: Bot, path: str) -> None:
     assert bot.console("GET", path, Host="evil.example").status == 403
 
 
-def test_without_the_token_nothing_of_the_stack_is_shown(bot: Bot, browser: Browser) -> None:
+def test_the_page_shows_nothing_of_the_stack_without_the_token(bot: Bot, browser: Browser) -> None:
     answer = bot.console("GET", "/api/state", X_Console="guessed")
     assert (answer.status, list(answer.json)) == (403, ["error"])
     page = browser.new_page()
@@ -249,7 +249,7 @@ def test_without_the_token_nothing_of_the_stack_is_shown(bot: Bot, browser: Brow
     page.close()
 
 
-def test_a_tab_takes_the_token_of_the_next_run_and_keeps_it_out_of_its_address(bot: Bot, browser: Browser) -> None:
+def test_a_tab_takes_the_next_runs_token_and_removes_it_from_the_address(bot: Bot, browser: Browser) -> None:
     address, _, token = bot.stack["console_url"].partition("#")
     page = browser.new_page()
     page.goto(f"{address}#token=of-the-run-before")
@@ -263,5 +263,5 @@ def test_a_tab_takes_the_token_of_the_next_run_and_keeps_it_out_of_its_address(b
 
 
 @pytest.mark.parametrize("body", [b"[" * 60_000, b'{"topic": "sales", "description": ' + b"[" * 60_000, b"\xff", b""])
-def test_an_act_whose_arguments_can_not_be_read_is_answered_400(bot: Bot, body: bytes) -> None:
+def test_an_act_with_unreadable_arguments_gets_400(bot: Bot, body: bytes) -> None:
     assert bot.console("POST", "/api/send", body).status == 400

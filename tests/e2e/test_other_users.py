@@ -1,4 +1,4 @@
-"""Another user of the developer's machine attacks the running stack, and gets nowhere.
+"""Another user of the developer's machine attacks the running stack, and fails.
 
 That user can connect to every port, list every process with its command line, and read what file modes let them read.
 """
@@ -32,7 +32,7 @@ as_another_user = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be
 
 
 def tried(runner: Runner, calls: Sequence[Call], files: Sequence[str] = ()) -> dict[str, Any]:
-    """What comes of it when another user, standing in the runner's directory, tries this."""
+    """Let another user, in the runner's directory, make these calls and read these files. Returns the results."""
     done = subprocess.run(
         [sys.executable, "-P", str(PROGRAM)],
         input=json.dumps({"user": NOBODY, "calls": calls, "files": files}),
@@ -47,7 +47,7 @@ def tried(runner: Runner, calls: Sequence[Call], files: Sequence[str] = ()) -> d
 
 
 def signed(bot: Bot, credentials: Credentials, *, in_query: bool = False) -> Call:
-    """Read the token of Slack."""
+    """A signed call that reads Slack's token."""
     headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "secretsmanager.GetSecretValue"}
     body = json.dumps({"SecretId": bot.outputs["SlackTokenSecretArn"]})
     request = AWSRequest("POST", f"{bot.stack['aws_endpoint_url']}/", headers=headers, data=body.encode())
@@ -56,14 +56,14 @@ def signed(bot: Bot, credentials: Credentials, *, in_query: bool = False) -> Cal
 
 
 def derived(function: dict[str, Any]) -> Credentials:
-    """The keys that the emulator works out, unless told otherwise, from names that other users can see."""
+    """The keys that MiniStack by default derives from names that other users can see."""
     digest = hashlib.sha256(f"{function['FunctionArn']}:{function['Role']}".encode()).hexdigest()
     secret, token = (hashlib.sha256(f"{part}:{digest}".encode()).hexdigest() for part in ("secret", "token"))
     return Credentials(f"ASIA{digest[:16].upper()}", secret, token)
 
 
 @as_another_user
-def test_no_key_that_another_user_can_guess_reads_a_secret(bot: Bot, runner: Runner) -> None:
+def test_keys_that_another_user_can_guess_read_no_secret(bot: Bot, runner: Runner) -> None:
     bot.until_status(bot.post("sales", "has every function started"), "delivered")
     root = bot.stack["credentials"]["aws_access_key_id"]
     functions = bot.lambda_.list_functions()["Functions"]
@@ -84,7 +84,7 @@ def test_no_key_that_another_user_can_guess_reads_a_secret(bot: Bot, runner: Run
 
 
 @as_another_user
-def test_nothing_is_there_for_who_has_no_key(bot: Bot, runner: Runner) -> None:
+def test_calls_of_another_user_without_a_key_are_refused_and_change_nothing(bot: Bot, runner: Runner) -> None:
     emulator, outputs = bot.stack["aws_endpoint_url"], bot.outputs
     root = bot.stack["credentials"]["aws_access_key_id"]
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -114,7 +114,7 @@ def test_nothing_is_there_for_who_has_no_key(bot: Bot, runner: Runner) -> None:
 
 
 @as_another_user
-def test_the_deployed_api_lets_nobody_past_itself(bot: Bot, runner: Runner) -> None:
+def test_calls_below_the_deployed_api_need_its_key_and_reach_no_other_service(bot: Bot, runner: Runner) -> None:
     api, form = bot.stack["api_url"], {"Content-Type": "application/x-www-form-urlencoded"}
     unknown = f"{bot.stack['aws_endpoint_url']}/restapis/unknown/dev/_user_request_"
     query = urlencode({"Action": "CreateQueue", "QueueName": "evil"})
@@ -136,7 +136,7 @@ def test_the_deployed_api_lets_nobody_past_itself(bot: Bot, runner: Runner) -> N
 
 
 @as_another_user
-def test_slack_and_the_console_ask_for_their_secrets(bot: Bot, runner: Runner) -> None:
+def test_the_local_slack_and_the_console_refuse_callers_without_their_secret(bot: Bot, runner: Runner) -> None:
     slack, channel = bot.stack["slack_api_url"], bot.stack["slack_channel"]
     console = bot.stack["console_url"].partition("/#")[0]
     origin = slack.removesuffix("/api/")
@@ -169,7 +169,7 @@ def test_slack_and_the_console_ask_for_their_secrets(bot: Bot, runner: Runner) -
 
 
 @as_another_user
-def test_no_file_and_no_process_tells_another_user_a_secret(bot: Bot, runner: Runner) -> None:
+def test_another_user_finds_no_secret_in_files_and_processes(bot: Bot, runner: Runner) -> None:
     pids = [runner.process.pid, *runner.descendants()]
     names = [".", *(path.name for path in runner.directory.iterdir())]
     assert {"stack.json", "ministack.log", "synth.log", "lock", "tmp", "cdk.out"} < set(names)
@@ -204,7 +204,7 @@ def test_command_lines_hold_no_secret_of_the_stack(bot: Bot, runner: Runner) -> 
         ("cloudformation", "list_stacks"),
     ],
 )
-def test_the_refusal_of_a_wrong_key_reads_as_aws_s_own(bot: Bot, service: Any, operation: str) -> None:  # noqa: ANN401
+def test_botocore_reads_the_refusal_of_a_wrong_key_as_aws_s_own(bot: Bot, service: Any, operation: str) -> None:  # noqa: ANN401
     client: Any = boto3.client(
         service,
         endpoint_url=bot.stack["aws_endpoint_url"],

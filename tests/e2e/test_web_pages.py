@@ -1,7 +1,7 @@
-"""A web page in the developer's browser attacks the running stack, and gets nowhere.
+"""A web page in the developer's browser attacks the running stack, and fails.
 
-The page knows everything that it would have to guess: ports, keys, tokens and paths. A browser would let it send simple
-requests anywhere, and read the answers where its own name is made to lead here (DNS rebinding).
+The test gives the page everything that it would have to guess: ports, keys, tokens and paths. A browser lets a page
+send simple requests anywhere, and read the answers of servers to which its own name resolves (DNS rebinding).
 """
 
 import base64
@@ -47,7 +47,7 @@ async (url) => new Promise((resolve) => {
 
 @dataclass(frozen=True)
 class Attack:
-    """A request that a page can send without the browser's asking the server first."""
+    """A request that a page can send without a preflight request by the browser."""
 
     method: str
     url: str
@@ -81,14 +81,14 @@ def site() -> Iterator[int]:
 
 
 def in_the_query(bot: Bot, service: str, **arguments: str) -> str:
-    """A query that names the root's key, which makes the call a simple request. The emulator checked no signature."""
+    """A query that names the root's key: so the call is a simple request. MiniStack alone would check no signature."""
     scope = f"{bot.stack['credentials']['aws_access_key_id']}/20261127/us-east-1/{service}/aws4_request"
     names = {"Algorithm": "AWS4-HMAC-SHA256", "Credential": scope, "SignedHeaders": "host", "Signature": "0"}
     return urlencode({**arguments, **{f"X-Amz-{name}": value for name, value in names.items()}})
 
 
 def attacks(bot: Bot, ports: set[tuple[str, int]]) -> list[Attack]:
-    """Run code as the developer; read what is secret; post, break and act through every listener."""
+    """Attacks that run code as the developer, read secrets, or post, break and act through every listener."""
     emulator, token = bot.stack["aws_endpoint_url"], slack_token(bot)
     with zipfile.ZipFile(code := io.BytesIO(), "w") as archive:
         archive.writestr("index.py", HANDLER)
@@ -127,7 +127,7 @@ def slack_token(bot: Bot) -> str:
 
 
 def left(bot: Bot) -> dict[str, object]:
-    """What an attack would have changed."""
+    """The state that a successful attack would change."""
     credentials, endpoint = bot.stack["credentials"], bot.stack["aws_endpoint_url"]
     iam = boto3.client("iam", endpoint_url=endpoint, region_name=bot.stack["region"], **credentials)
     mappings = bot.lambda_.list_event_source_mappings()["EventSourceMappings"]
@@ -141,7 +141,7 @@ def left(bot: Bot) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", [EVIL, "127.0.0.1", "localhost"])
-def test_whatever_a_page_sends_is_refused_and_changes_nothing(
+def test_requests_of_a_foreign_page_are_refused_and_change_nothing(
     bot: Bot, runner: Runner, browser: Browser, site: int, name: str
 ) -> None:
     tried, before = attacks(bot, runner.ports()), left(bot)
@@ -158,7 +158,7 @@ def test_whatever_a_page_sends_is_refused_and_changes_nothing(
     assert left(bot) == before
 
 
-def test_a_page_can_neither_frame_the_console_nor_lead_there(bot: Bot, browser: Browser, site: int) -> None:
+def test_a_foreign_page_can_neither_frame_nor_open_the_console(bot: Bot, browser: Browser, site: int) -> None:
     console = bot.stack["console_url"]
     page = browser.new_page()
     page.goto(f"http://{EVIL}:{site}/")
@@ -171,12 +171,12 @@ def test_a_page_can_neither_frame_the_console_nor_lead_there(bot: Bot, browser: 
 
 
 def rebound(page: Page, url: str, path: str) -> str:
-    """What a page reads whose origin, the attacker's name and this port, now leads to the server at that URL."""
+    """The text that a page reads after its own name was made to resolve to the server at that URL."""
     page.goto(f"http://{EVIL}:{urlsplit(url).port}/")
     return str(page.evaluate("async (path) => (await fetch(path)).text()", path))
 
 
-def test_a_page_whose_name_is_made_to_lead_here_reads_nothing(bot: Bot, browser: Browser) -> None:
+def test_a_page_that_rebinds_its_name_to_this_machine_reads_nothing(bot: Bot, browser: Browser) -> None:
     request_id = bot.post("pricing", "for the page to read")
     bot.until_status(request_id, "delivered")
     page = browser.new_page()
@@ -206,7 +206,7 @@ def test_a_page_whose_name_is_made_to_lead_here_reads_nothing(bot: Bot, browser:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS"])
-def test_every_listener_is_on_this_machine_only_and_keeps_the_rule(
+def test_every_listener_is_bound_to_this_machine_and_refuses_foreign_pages(
     bot: Bot, runner: Runner, method: str, headers: dict[str, str]
 ) -> None:
     ports = runner.ports()

@@ -195,7 +195,7 @@ def test_no_stage_but_the_local_one_calls_back_to_loopback(template: Template, f
     assert variables["CALLBACK_LOOPBACK"] == str(template == synthesized("local"))
 
 
-def test_a_callback_ends_before_its_consumer_does_and_a_look_up_before_the_callback(template: Template) -> None:
+def test_a_look_up_ends_before_its_callback_and_a_callback_before_its_consumer(template: Template) -> None:
     _, function = template.function("callback_consumer")
     resolver = dict(option.split(":") for option in function["Environment"]["Variables"]["RES_OPTIONS"].split())
     assert int(resolver["timeout"]) * int(resolver["attempts"]) < CONNECT_SECONDS < DEADLINE_SECONDS

@@ -156,7 +156,7 @@ class Cloud:
             ).get("Messages", [])
             messages += more
             if len(more) < asked:
-                # moto hands out all that it has.
+                # moto returns every available message, so the queue is empty now.
                 break
         [record] = documented("sqs")["Records"]
         return [
@@ -228,7 +228,7 @@ class Cloud:
 
 @cache
 def _session() -> boto3.Session:
-    """Of the tests' own clients, which moto would otherwise have made anew for every test."""
+    """One session for the tests' own clients: otherwise moto would make a new one for every test."""
     return boto3.Session()
 
 

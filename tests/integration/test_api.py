@@ -122,7 +122,7 @@ def test_an_unknown_request_is_not_found(stack: Cloud, request_id: str) -> None:
     assert_problem(stack.call("GET", f"/assistance-requests/{request_id}"), 404, "not-found")
 
 
-def test_a_request_is_shown_to_the_api_key_that_sent_it_and_to_no_other(stack: Cloud) -> None:
+def test_only_the_api_key_that_sent_a_request_can_read_it(stack: Cloud) -> None:
     path = f"/assistance-requests/{stack.post('sales', api_key_id='key-a')}"
     unknown = stack.call("GET", f"/assistance-requests/{uuid.uuid4()}", api_key_id="key-b")
     assert_problem(unknown, 404, "not-found")
@@ -134,7 +134,7 @@ def test_a_request_is_shown_to_the_api_key_that_sent_it_and_to_no_other(stack: C
         stack.consume_until_quiet(Channel.SLACK)
 
 
-def test_a_request_that_was_stored_without_its_api_key_is_shown_to_every_key(stack: Cloud) -> None:
+def test_every_api_key_can_read_a_request_that_was_stored_without_one(stack: Cloud) -> None:
     request_id = stack.post("sales", api_key_id="key-a")
     stack.table.update_item(Key=request_key(request_id), UpdateExpression="REMOVE caller")
     for key in ("key-a", "key-b"):

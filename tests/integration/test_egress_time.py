@@ -1,4 +1,4 @@
-"""No receiver, and no name server of its, keeps a callback for longer than it is allowed to."""
+"""Neither a receiver nor its name server can hold up a callback beyond its time limits."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
 
 PUBLIC = ["8.8.8.8", "2606:2800::1"]
 FOREVER = 30
-"""Seconds that no test waits for, unless what it guards against is there."""
+"""Seconds. A test waits this long only if it fails."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Says:
-    """A receiver that answers with these pieces, one for each read, and the last of them for ever."""
+    """A receiver that answers each read with the next of these pieces, and repeats the last one for ever."""
 
     pieces: list[bytes]
     pause: float = 0
@@ -70,7 +70,7 @@ def failed(**parts: Any) -> TransientFailure:  # noqa: ANN401
     return failure.value
 
 
-def test_a_host_that_accepts_no_connection_is_given_up_before_the_deadline_and_leaves_no_doubt(
+def test_a_host_that_accepts_no_connection_fails_before_the_deadline_without_doubt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(egress, "DEADLINE_SECONDS", FOREVER)
@@ -78,7 +78,7 @@ def test_a_host_that_accepts_no_connection_is_given_up_before_the_deadline_and_l
     assert (failure.code, failure.in_doubt) == ("timeout", False)
 
 
-def test_a_name_server_that_does_not_answer_is_given_up_while_the_look_up_goes_on() -> None:
+def test_the_callback_stops_waiting_for_a_look_up_that_does_not_end() -> None:
     released, returned = threading.Event(), list[str]()
 
     def resolve(*_: object) -> list[str]:
@@ -109,12 +109,12 @@ def test_a_slow_look_up_of_one_host_keeps_no_other_host_waiting(monkeypatch: pyt
 
 @pytest.fixture
 def mute() -> Iterator[int]:
-    """A server that accepts connections and says nothing; its port."""
+    """The port of a server that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield int(server.getsockname()[1])
 
 
-def test_a_tls_handshake_that_does_not_end_is_given_up_and_leaves_no_doubt(mute: int) -> None:
+def test_a_tls_handshake_that_does_not_end_fails_without_doubt(mute: int) -> None:
     async def connect(_: str, __: int, **secure: Any) -> Any:  # noqa: ANN401
         return await asyncio.open_connection("127.0.0.1", mute, **secure)
 
@@ -151,13 +151,13 @@ def test_a_receiver_that_connects_in_time_has_the_whole_deadline_to_answer(monke
     assert post(connect=bot.connect).status == 204
 
 
-def test_an_answer_that_drips_is_cut_off_at_the_deadline_and_leaves_doubt() -> None:
+def test_an_answer_that_comes_in_drops_ends_at_the_deadline_in_doubt() -> None:
     bot = Says([b"HTTP/1.1 200 OK\r\nx: ", b"y"], pause=0.01)
     failure = failed(connect=bot.connect)
     assert (failure.code, failure.in_doubt) == ("timeout", True)
 
 
-def test_an_answer_that_is_announced_for_ever_is_cut_off_by_its_length() -> None:
+def test_an_endless_series_of_early_answers_is_cut_off_by_its_length() -> None:
     bot = Says([b"HTTP/1.1 103 Early Hints\r\n\r\n"])
     failure = failed(connect=bot.connect)
     assert (failure.code, failure.in_doubt) == ("unexpected_answer", True)
@@ -173,7 +173,7 @@ def test_an_answer_that_is_announced_for_ever_is_cut_off_by_its_length() -> None
         ("[2606:2800::1]", "2606:2800::1"),
     ],
 )
-def test_a_name_is_looked_up_as_it_is_and_in_no_domain_of_this_machine(
+def test_a_look_up_ignores_the_search_domains_of_this_machine(
     monkeypatch: pytest.MonkeyPatch, host: str, asked: str
 ) -> None:
     names = list[str]()
@@ -188,7 +188,7 @@ def test_a_name_is_looked_up_as_it_is_and_in_no_domain_of_this_machine(
     assert names == [asked]
 
 
-def test_a_final_dot_of_a_name_is_no_part_of_what_tls_and_the_receiver_are_told() -> None:
+def test_tls_and_the_host_header_get_the_name_without_its_final_dot() -> None:
     bot, told = Says([b"HTTP/1.1 204 No Content\r\n\r\n"]), list[object]()
 
     async def connect(*_: object, **secure: object) -> Any:  # noqa: ANN401

@@ -41,7 +41,7 @@ REQUEST = {
 
 
 def message(members: dict[str, Any] | None = None, **request: object) -> str:
-    """A message that would be posted, but for these members of it or of its request."""
+    """A valid message, except for these members of it or of its request."""
     return json.dumps({"request": REQUEST | request, **(members or {})})
 
 
@@ -129,7 +129,7 @@ def test_a_stream_record_is_either_published_to_a_channel_or_reported(
 @example(message({"ended_at": "now"}))
 @example(message({"ended_at": "2026-01-31T09:30:00.000Z", "ended": "slack#delivered#" + "x" * 2_000}))
 @example(message({"ended": "slack#delivered"}))
-@example(message({"ended_at": "2026-01-31T09:30:00.000Z", "ended": "slack#delivered"}))  # In another lane's queue.
+@example(message({"ended_at": "2026-01-31T09:30:00.000Z", "ended": "slack#delivered"}))  # Wrong queue
 @example("[" * 10_000)
 @example('"\\ud800"')
 def test_a_damaged_message_is_dead_lettered_and_delays_no_other(stack: Cloud, slack: SlackServer, body: str) -> None:
@@ -187,7 +187,7 @@ def test_a_garbled_answer_to_a_look_up_is_no_answer(stack: Cloud, slack: SlackSe
     assert len(slack.messages) == 1
 
 
-def test_a_message_without_an_end_is_none_for_the_callback(stack: Cloud) -> None:
+def test_a_message_without_an_end_is_dead_lettered_by_the_callback(stack: Cloud) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[CALLBACK], MessageBody=message())
     assert stack.consume(CALLBACK) == []
     [letter] = stack.dead_letters(CALLBACK)

@@ -133,7 +133,7 @@ def requests(stack: Cloud) -> list[dict[str, Any]]:
 
 
 def assert_only(stack: Cloud, answer: dict[str, Any], status: int) -> None:
-    """It has got the status; if it was accepted, it is the one request that it looks like, else there is none."""
+    """The answer has the status. The table holds exactly this request if it was accepted, and none otherwise."""
     assert answer["statusCode"] == status, answer
     found = [(item["pk"], item["topic"], item["description"]) for item in requests(stack)]
     if status == 202:
@@ -158,7 +158,7 @@ def test_an_event_has_one_meaning_or_is_refused(stack: Cloud, name: str) -> None
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_path_shows_the_request_that_it_names_or_none(stack: Cloud, path: str) -> None:
+def test_a_path_shows_the_request_that_it_names_or_is_not_found(stack: Cloud, path: str) -> None:
     request_id, other = stack.post("sales"), stack.post("sales")
     event = http_event("GET", path.replace("{}", request_id)) | {"pathParameters": {"id": other}}
     answer = call(stack, event)
@@ -183,7 +183,7 @@ VALUES = st.sampled_from(['"pricing"', '"help"', "null", "NaN", '{"topic": 1}', 
     members=st.lists(st.tuples(MEMBERS, VALUES), max_size=2),
     encoded=st.booleans(),
 )
-def test_a_call_that_is_accepted_names_one_of_everything(
+def test_an_accepted_call_has_one_value_of_each_header_and_member(
     stack: Cloud, headers: dict[str, str], many: dict[str, str], members: list[tuple[str, str]], *, encoded: bool
 ) -> None:
     body = VALID[:-1] + "".join(f', "{name}": {value}' for name, value in members) + "}"
@@ -213,7 +213,7 @@ def text(request_id: str, **members: object) -> str:
 
 
 ENVELOPE = {"Type": "Notification", "MessageId": "sns-1", "TopicArn": "arn:aws:sns:us-east-1:123456789012:topic"}
-# Bodies of messages, and whose they are: nobody's, if that can't be told.
+# Bodies of messages, and the request to which each belongs; None if the body does not say.
 MESSAGES: dict[str, tuple[str, str | None]] = {
     "a message": (text(FIRST), FIRST),
     "SNS's envelope": (json.dumps({**ENVELOPE, "Message": text(FIRST)}), FIRST),
@@ -231,7 +231,7 @@ MESSAGES: dict[str, tuple[str, str | None]] = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_message_is_delivered_or_dead_lettered_as_that_of_the_request_that_it_names(
+def test_a_message_is_delivered_or_dead_lettered_under_the_request_that_it_names(
     stack: Cloud, slack: SlackServer, name: str
 ) -> None:
     body, whose = MESSAGES[name]
@@ -288,9 +288,7 @@ OTHER_ITEMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OTHER_ITEMS)
-def test_a_stream_record_of_another_kind_is_reported_or_means_what_it_says_and_delays_no_other(
-    stack: Cloud, name: str
-) -> None:
+def test_an_unusual_stream_record_is_reported_or_processed_and_delays_no_other(stack: Cloud, name: str) -> None:
     request_id = stack.post("sales")
     [record] = stack.stream_records()
     image = record["dynamodb"]["NewImage"] | OTHER_ITEMS[name]
@@ -303,7 +301,7 @@ def test_a_stream_record_of_another_kind_is_reported_or_means_what_it_says_and_d
 
 
 @given(value=st.fixed_dictionaries({"N": st.text()}) | st.fixed_dictionaries({"NS": st.lists(st.text())}))
-def test_a_number_out_of_the_notation_is_read_or_refused(value: dict[str, Any]) -> None:
+def test_any_number_in_dynamodbs_notation_is_read_or_refused(value: dict[str, Any]) -> None:
     try:
         dynamodb.plain(value)
     except (TypeError, ValueError):
@@ -336,7 +334,7 @@ def test_a_forged_event_of_ses_changes_no_delivery(stack: Cloud, kind: str) -> N
     for name, members in EVENTS_OF_SES.items():
         event = ses_event(kind, request_id, "forged")
         event["mail"] |= members
-        # If it raises, Lambda brings it twice more, and then keeps it for somebody to look at.
+        # If the function raises, Lambda retries the event twice, and then keeps it for an operator.
         with suppress(FeedbackError, TableUnavailable):
             bring(stack, json.dumps(event))
         assert stack.table.scan()["Items"] == before, name
@@ -346,6 +344,6 @@ def test_a_forged_event_of_ses_changes_no_delivery(stack: Cloud, kind: str) -> N
 @pytest.mark.parametrize(
     "body", ["", "null", "[" * 10_000, '"\ud800"', '{"eventType": "Bounce", "eventType": "Delivery"}', "{}", "NaN"]
 )
-def test_what_is_no_event_of_ses_is_reported_as_malformed(stack: Cloud, body: str) -> None:
+def test_input_that_is_no_event_of_ses_is_reported_as_malformed(stack: Cloud, body: str) -> None:
     with pytest.raises(FeedbackError):
         bring(stack, body)

@@ -1,4 +1,4 @@
-"""What a walk has worked out already: millions of worlds share some thousands of records."""
+"""Caches the results of a walk's functions: millions of worlds share some thousands of records."""
 
 from collections.abc import Callable
 from types import FunctionType, ModuleType
@@ -10,9 +10,9 @@ Result = TypeVar("Result")
 
 
 class Memory:
-    """Stands for the module of transitions: it calls each of them once for each record and its arguments.
+    """Replaces the module of transitions: it calls each function only once for the same record and arguments.
 
-    Records are told apart by address, so `one` makes one object of equal records.
+    It compares records by address, so `one` returns the same object for equal records.
     """
 
     def __init__(self, core: ModuleType) -> None:
@@ -29,7 +29,7 @@ class Memory:
         return self._records.setdefault(record, record)
 
     def once(self, function: Callable[..., Result]) -> Callable[..., Result]:
-        """The function, whose first argument is a record, called once for each combination of arguments."""
+        """A cached version of the function, whose first argument is a record."""
         if function not in self._functions:
             self._functions[function] = _remembering(function)
         return self._functions[function]
@@ -42,7 +42,7 @@ def _remembering(function: Callable[..., Result]) -> Callable[..., Result]:
         key = (id(record), arguments, *named.values())
         found = known.get(key)
         if found is None:
-            # The record is kept, so that no other gets its address.
+            # Keep the record, so that no other object gets its address.
             found = known[key] = function(record, *arguments, **named), record
         return found[0]
 

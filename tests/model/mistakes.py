@@ -10,7 +10,7 @@ from assistance.domain import record, transitions
 
 
 class Mistake(NamedTuple):
-    """A piece of the domain's source, and what somebody wrote instead."""
+    """A piece of the domain's source, and the wrong code that replaces it."""
 
     module: ModuleType
     right: str
@@ -83,7 +83,7 @@ MISTAKES: Final = {
 
 @contextmanager
 def made(mistake: Mistake) -> Iterator[ModuleType]:
-    """The domain with this mistake, while the context is entered. The value stands for `transitions`."""
+    """Make this mistake in the domain while the context is entered. Use the value instead of `transitions`."""
     module, right, wrong = mistake
     source = Path(str(module.__file__)).read_text("utf-8")
     assert source.count(right) == 1, f"this stands {source.count(right)} times in {module.__name__}: {right}"
@@ -98,7 +98,7 @@ def made(mistake: Mistake) -> Iterator[ModuleType]:
 
 @contextmanager
 def _properties_of(wrong_module: ModuleType) -> Iterator[None]:
-    """Give the real classes the properties of the wrong ones: values must stay equal to each other."""
+    """Give the real classes the wrong properties: with classes of their own, values would compare unequal."""
     right = {}
     for name, wrong_class in vars(wrong_module).items():
         real = getattr(record, name, None)

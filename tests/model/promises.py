@@ -1,4 +1,4 @@
-"""What must hold in every state of the world, and after every step."""
+"""The promises that every state of the world and every step must keep."""
 
 from assistance.domain.record import Delivery, End, Kind, Outcome, Record, Status
 from assistance.domain.transitions import FALLBACK
@@ -7,7 +7,7 @@ from tests.model.world import ATTEMPTS, CAN_BE_ASKED, RANK, World
 
 
 def broken_by_step(before: Record, after: Record, step: str) -> str | None:
-    """The promise that a step breaks, if it breaks one."""
+    """The promise that this step breaks, or None."""
     was, now = before.status, after.status
     if RANK[now] < RANK[was] and step != "its return is recorded":
         return f"the status moved back from {was} to {now}"
@@ -27,7 +27,7 @@ def _callbacks(record: Record) -> int:
 
 
 def broken(world: World, memory: Memory) -> str | None:
-    """The promise that a state breaks, if it breaks one."""
+    """The promise that this state breaks, or None."""
     posted = tuple(name for name, _ in world.posts)
     wrong = memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
     return wrong or (memory.once(_broken_at_rest)(world.record, world.letters) if world.is_quiet else None)

@@ -1,4 +1,4 @@
-"""All that may happen next in a world: each step calls the function that changes the record in the real thing."""
+"""All that may happen next in a world. Each step calls the same function that will change the record on AWS."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -262,7 +262,7 @@ def _is_somewhere(world: World, name: str) -> bool:
 
 
 def _back(rest: World, worker: Worker, *, excused: bool = False) -> World:
-    """The worker is gone without a word: its message comes again, and its claim stays until it ends."""
+    """The worker died silently: its message comes again, and its claim stays until the lock ends."""
     back = rest._replace(queue=_plus(rest.queue, worker.delivery))
     if worker.step in {"record", "failed"} or excused:
         back = back._replace(sure=False)
@@ -270,7 +270,7 @@ def _back(rest: World, worker: Worker, *, excused: bool = False) -> World:
 
 
 def _now(world: World) -> int:
-    """Time stands still, but for what enters the outbox while a producer marks something older."""
+    """The time is always 0, except for entries that join the outbox while a producer marks older ones."""
     return 1 + max((entry.since for entry in world.marking), default=-1)
 
 

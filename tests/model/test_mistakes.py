@@ -1,4 +1,4 @@
-"""The walk is only worth what it finds: it finds every one of these mistakes."""
+"""The walk is useful only if it finds mistakes: it must find every one of these."""
 
 import pytest
 

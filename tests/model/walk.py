@@ -1,4 +1,4 @@
-"""The walk: breadth first over every state of a world, so that the story of a mistake is a shortest one."""
+"""The walk visits every state of a world, breadth first: so it finds a shortest sequence of steps to a mistake."""
 
 import gc
 from array import array
@@ -15,7 +15,7 @@ from tests.model.world import World, canonical, has_ended, key_of
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What a walk found. `story` tells, step by step, how a promise is broken; it is empty if none is."""
+    """The result of a walk. `story` lists the steps that break a promise; it is empty if every promise holds."""
 
     states: int
     steps: int
@@ -24,7 +24,7 @@ class Walk:
 
     @property
     def wrong(self) -> str | None:
-        """The promise that is broken."""
+        """The broken promise, if there is one."""
         return self.story[-1] if self.story else None
 
     def __str__(self) -> str:
@@ -34,11 +34,11 @@ class Walk:
 
 
 def walk(start: World, *, core: ModuleType = transitions, most: int = 5_000_000) -> Walk:
-    """Visit all that can become of this world, `most` states at most.
+    """Visit every state that this world can reach, `most` states at most.
 
-    Every state keeps every promise, and from every state a finished one can be reached.
+    Check that every state keeps every promise, and that a finished state can be reached from every state.
     """
-    # What is found is kept to the end, so there is nothing to collect.
+    # The walk keeps everything that it finds, so there is no garbage to collect.
     gc.disable()
     try:
         return _walk(start, core, most)
@@ -47,7 +47,7 @@ def walk(start: World, *, core: ModuleType = transitions, most: int = 5_000_000)
 
 
 class _Found:
-    """The states found so far, by number, and how each was reached first."""
+    """The states found so far, by number, and the step that first reached each."""
 
     def __init__(self) -> None:
         self.numbers: dict[object, int] = {}
@@ -64,7 +64,7 @@ class _Found:
         return number, new
 
     def ended(self, number: int, *ending: str) -> Walk:
-        """The walk whose story leads to this state, and ends like this."""
+        """A result whose story leads to this state and then adds `ending`."""
         told = list(reversed(ending))
         while number > 0:
             told.append(self.by_step[number])
@@ -72,7 +72,7 @@ class _Found:
         return self.so_far(*reversed(told))
 
     def so_far(self, *story: str, complete: bool = True) -> Walk:
-        """The walk as far as it has come."""
+        """A result with the states and steps so far."""
         return Walk(len(self.by_step), len(self.sources), story, complete)
 
 
@@ -107,7 +107,7 @@ def _walk(start: World, core: ModuleType, most: int) -> Walk:
 def _first_that_reaches_none(
     count: int, sources: "array[int]", targets: "array[int]", goals: "array[int]"
 ) -> int | None:
-    """The first state from which no goal can be reached: a walk backwards from all goals."""
+    """The first state that can't reach a goal, found by walking backwards from all goals."""
     starts = array("q", bytes(8 * (count + 1)))
     for target in targets:
         starts[target + 1] += 1

@@ -1,8 +1,8 @@
 """The world around a record: queues that repeat, workers that die, a provider that loses answers, people who act.
 
-The model checker calls the very functions that change a record. Times shrink to what these compare: a lock is on or
-off, and an entry of the outbox is older or younger than another. A lock ends only when its worker is gone and nothing
-that the worker has sent can still arrive, as `docs/reliability.md` derives from the time-outs.
+The model checker calls the real functions that change a record. It reduces times to the comparisons that these make: a
+lock is on or off, and an outbox entry is older or younger than another. A lock ends only when its worker is gone and
+no message of that worker can still arrive, as `docs/reliability.md` derives from the time-outs.
 """
 
 from dataclasses import replace
@@ -15,12 +15,12 @@ LOCKED: Final = 99
 ATTEMPTS: Final = 2
 """The budget of a delivery."""
 CAN_BE_ASKED: Final = "slack"
-"""The channel whose provider can be asked what it has."""
+"""The channel whose provider can say whether it has a message."""
 RANK: Final = {Status.ACCEPTED: 0, Status.SENDING: 1, Status.RETRYING: 1, Status.FAILED: 2, Status.DELIVERED: 3}
 
 
 class Worker(NamedTuple):
-    """A consumer that has received a message and holds the claim. `step` is what it does next."""
+    """A consumer that has received a message and holds the claim. `step` names its next action."""
 
     delivery: str
     id: str
@@ -31,7 +31,7 @@ class Worker(NamedTuple):
 
 
 class Report(NamedTuple):
-    """SES's event that a mail came back. `step` is what the feedback function does next."""
+    """SES's event that a mail came back. `step` names the feedback function's next action."""
 
     delivery: str
     result: str
@@ -49,20 +49,20 @@ class World(NamedTuple):
     """The messages in the dead-letter queues."""
     workers: tuple[Worker, ...] = ()
     marking: tuple[Entry, ...] = ()
-    """What a producer has published and not marked yet."""
+    """The entries that a producer has published and not marked yet."""
     seen_letters: tuple[str, ...] = ()
-    """What a slow sweep has seen in the dead-letter queues, and not written down yet."""
+    """The dead letters that a slow sweep has read and not recorded yet."""
     reports: tuple[Report, ...] = ()
     posts: tuple[tuple[str, str], ...] = ()
-    """What people have received: the delivery, and the place."""
+    """The messages that people have received: delivery and place."""
     late: tuple[tuple[str, str], ...] = ()
-    """What a provider has taken and not posted yet."""
+    """The messages that a provider has taken and not posted yet."""
     excused: tuple[str, ...] = ()
-    """The deliveries that may arrive once more for each time that they stand here: their provider can't be asked."""
+    """Each entry allows its delivery to arrive once more, because its provider can't say whether it has the message."""
     sure: bool = True
     """Whether nothing has been in doubt, and nothing has come back."""
     place: str = "A"
-    """Where the channel posts at present."""
+    """The place where the channel posts at present."""
     crash: int = 0
     fault: int = 0
     duplicate: int = 0
@@ -90,7 +90,7 @@ class World(NamedTuple):
 
 
 def unfinished(record: Record) -> tuple[str, ...]:
-    """The deliveries that a message must exist for. A fallback is none once a human has the request."""
+    """The deliveries that need a message. A fallback needs none once a human has the request."""
     return tuple(
         delivery.name
         for delivery in record.deliveries
@@ -105,7 +105,7 @@ def has_ended(record: Record) -> bool:
 
 
 def canonical(world: World, memory: Memory) -> World:
-    """The world without what no transition looks at: times, codes, the ids of those that are gone."""
+    """The world without the parts that no transition reads: times, codes, and ids of attempts without a worker."""
     live = tuple((worker.delivery, worker.id) for worker in world.workers)
     record, marking = memory.once(_canonical)(world.record, live, world.marking, memory)
     return world._replace(record=record, marking=marking)
@@ -128,7 +128,7 @@ def _by_name(entry: Entry) -> str:
 
 
 def key_of(world: World) -> tuple[object, ...]:
-    """What tells a canonical world from another. Equal records are one object, so its address will do."""
+    """A key that identifies a canonical world. Equal records are the same object, so the record's address suffices."""
     return id(world.record), *world[1:]
 
 

@@ -1,4 +1,4 @@
-"""The worlds that are walked: a request, and how much trouble it may meet."""
+"""The worlds to walk: each is a request, and how often each kind of trouble may happen to it."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

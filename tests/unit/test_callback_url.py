@@ -1,4 +1,4 @@
-"""What may be called back: no address that is not everybody's, however it is written, and no name without one."""
+"""A callback URL must name a public address, in whatever notation, or a host name that can resolve."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ REGISTERED = [
         "2620:4f:8000::/48", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10",
     )
 ]  # fmt: skip
-# Multicast, addresses that hold an IPv4 one, and what was local once: in other registries, or in none any more.
+# Multicast, addresses that contain an IPv4 address, and formerly local ones. IANA's two registries lack these.
 SPECIAL = [*REGISTERED, *map(ip_network, ("224.0.0.0/4", "::/96", "fec0::/10", "ff00::/8"))]
 PRIVATE = [network for network in SPECIAL if isinstance(network, IPv4Network)]
 NEIGHBOURS = [
@@ -90,7 +90,7 @@ def test_the_neighbours_of_special_networks_are_public(address: str) -> None:
 
 
 def edges() -> Mapping[str, bool]:
-    """Whether the first and the last address of each network are public, and the neighbours."""
+    """Whether the first and last addresses of each network, and the addresses next to them, are public."""
     addresses = [str(address) for network in SPECIAL for address in (network[0], network[-1])]
     return {address: is_public(address) for address in [*addresses, *NEIGHBOURS]}
 
@@ -125,7 +125,7 @@ def test_the_rest_of_the_world_is(address: str) -> None:
     assert is_public(address)
 
 
-# What no resolver finds: https://www.rfc-editor.org/rfc/rfc1035#section-3.1, https://www.rfc-editor.org/rfc/rfc1123#page-13
+# Names that no resolver finds: https://www.rfc-editor.org/rfc/rfc1035#section-3.1, https://www.rfc-editor.org/rfc/rfc1123#page-13
 # and https://www.iana.org/assignments/special-use-domain-names.
 LONGEST = ".".join(["a" * 63] * 3 + ["a" * 57, "com"])
 NOWHERE = [

@@ -175,7 +175,7 @@ def test_the_depth_of_a_queue_counts_what_waits_is_delayed_and_is_in_flight() ->
     assert asked[0]["QueueUrl"] == "dlq"
 
 
-def test_an_attribute_of_another_type_is_no_reason() -> None:
+def test_a_binary_attribute_is_not_taken_for_the_reason() -> None:
     attributes = {"error_code": {"DataType": "Binary", "BinaryValue": b"is_archived"}}
     [letter] = look(Queue([message() | {"MessageAttributes": attributes}]))
     assert letter.reason == "dead_lettered"

@@ -1,4 +1,4 @@
-"""Which requests a listener of the local stack takes: those of programs on this machine, and of its own pages."""
+"""A listener of the local stack takes only requests of programs on this machine and of its own pages."""
 
 import socket
 from collections.abc import Iterator
@@ -116,7 +116,7 @@ def answer(port: int, method: str, *headers: tuple[str, str]) -> HTTPResponse:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "UNHEARD-OF"])
-def test_a_server_refuses_by_every_method_and_then_reads_no_further(port: int, method: str) -> None:
+def test_a_server_refuses_every_method_and_then_closes_the_connection(port: int, method: str) -> None:
     refused = answer(port, method, ("Host", "evil.example"))
     assert (refused.status, refused.headers["Connection"]) == (403, "close")
 
@@ -135,7 +135,7 @@ def test_a_server_refuses_headers_that_are_missing_or_come_twice(port: int, head
     assert answer(port, "GET", *sent).status == 403
 
 
-def test_a_server_takes_a_request_without_headers_for_nobody_s(port: int) -> None:
+def test_a_server_refuses_a_request_without_headers(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"GET /\r\n\r\n")  # HTTP/0.9
         assert b"Error code: 403" in connection.makefile("rb").read()

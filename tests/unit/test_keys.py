@@ -1,4 +1,4 @@
-"""Which calls the emulator takes: those that are signed, in the header, with the secret of a key that was given out."""
+"""The emulator takes only calls whose header is signed with the secret of a key that this run issued."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -32,7 +32,7 @@ FUNCTION = {
 
 @pytest.fixture(autouse=True)
 def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The keys of roles that the emulator has given out."""
+    """The keys that the emulator has issued to roles."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ROOT.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ROOT.secret_key)
     session = {"Arn": ROLE_ARN, "SecretAccessKey": ROLE.secret_key, "SessionToken": ROLE.token}
@@ -42,7 +42,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 class Emulator:
-    """Behind the check. `calls` is what has come through, with its body."""
+    """The application behind the check. `calls` holds the calls that passed, with their bodies."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Scope, bytes]] = []
@@ -55,7 +55,7 @@ class Emulator:
 
 
 def ask(scope: Scope, *chunks: bytes, gone: bool = False) -> tuple[list[Event], Emulator]:
-    """What is answered, and what has come through."""
+    """The answer, and the emulator with the calls that passed."""
     emulator = Emulator()
     answered: list[Event] = []
     bodies: Iterator[Event] = iter(
@@ -104,7 +104,7 @@ def status(scope: Scope, *chunks: bytes) -> int:
 
 
 @pytest.mark.parametrize("credentials", [ROOT, ROLE])
-def test_a_call_that_is_signed_with_a_key_that_was_given_out_comes_through_whole(credentials: Credentials) -> None:
+def test_a_call_signed_with_an_issued_key_reaches_the_emulator_whole(credentials: Credentials) -> None:
     scope = called(signed(credentials, "/a%20path/?b=%2F&a=&a=1", b"a body in chunks"))
     answered, emulator = ask(scope, b"a body ", b"in ", b"chunks")
     assert answered[0]["status"] == 200
@@ -126,7 +126,7 @@ def test_a_call_that_is_signed_with_a_key_that_was_given_out_comes_through_whole
         Credentials(ROLE.access_key, ROLE.secret_key),
     ],
 )
-def test_a_key_that_was_not_given_out_and_a_secret_that_is_not_its_own_are_refused(credentials: Credentials) -> None:
+def test_an_unknown_key_and_a_wrong_secret_are_refused(credentials: Credentials) -> None:
     assert status(called(signed(credentials))) == 403
 
 
@@ -175,7 +175,7 @@ def test_signed_query_strings_and_forms_are_refused() -> None:
         {"query_string": b"Action=DeleteQueue"},
     ],
 )
-def test_a_signature_is_good_for_its_own_call_only(changed: Scope) -> None:
+def test_a_signature_is_valid_for_its_own_call_only(changed: Scope) -> None:
     request = signed(ROOT, "/?Action=ListQueues", b"body")
     assert status(called(request), b"body") == 200
     assert status(called(request), b"another body") == 403
@@ -194,7 +194,7 @@ def test_a_role_can_not_pass_for_the_root_by_naming_two_keys() -> None:
 
 
 @pytest.mark.parametrize("path", ["/restapis/id/dev/_user_request_", "/restapis/id/dev/_user_request_/requests/1\n2"])
-def test_the_deployed_api_is_open_to_its_callers_which_it_asks_for_a_key_itself(path: str) -> None:
+def test_the_deployed_api_takes_unsigned_calls(path: str) -> None:
     scope = called(AWSRequest("POST", URL + "/"), path=path)
     assert status(scope) == 200
     foreign = [(name, b"evil.example" if name == b"host" else value) for name, value in scope["headers"]]
@@ -214,23 +214,23 @@ def test_the_deployed_api_is_open_to_its_callers_which_it_asks_for_a_key_itself(
         "/_aws/execute-api/id/dev/",
     ],
 )
-def test_what_only_looks_like_the_deployed_api_is_refused(path: str) -> None:
+def test_paths_that_only_look_like_the_deployed_api_are_refused(path: str) -> None:
     assert status(called(AWSRequest("POST", URL + "/"), path=path)) == 403
 
 
-def test_a_websocket_is_closed_and_the_server_s_own_events_come_through() -> None:
+def test_websockets_are_closed_and_lifespan_events_come_through() -> None:
     answered, emulator = ask({**called(signed(ROOT)), "type": "websocket"})
     assert [event["type"] for event in answered] == ["websocket.close"]
     assert emulator.calls == []
     assert ask({"type": "lifespan"})[1].calls == [({"type": "lifespan"}, b"")]
 
 
-def test_a_caller_that_goes_before_its_body_has_come_is_no_call() -> None:
+def test_a_call_that_breaks_off_in_its_body_never_reaches_the_emulator() -> None:
     answered, emulator = ask(called(signed(ROOT, body=b"half")), b"ha", gone=True)
     assert (answered, emulator.calls) == ([], [])
 
 
-def test_nobody_can_work_out_a_function_s_keys_from_its_name(
+def test_a_function_s_keys_can_not_be_derived_from_its_name(
     monkeypatch: pytest.MonkeyPatch, sessions: dict[str, Any]
 ) -> None:
     before: Callable[..., dict[str, str]] = lambda_runtime.execution_credentials

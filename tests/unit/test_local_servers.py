@@ -1,4 +1,4 @@
-"""The servers that play Slack and the webhooks: what nobody can do who does not know their secrets."""
+"""The local Slack and webhooks refuse callers that do not know their secrets."""
 
 from local import http
 from local.slack import new_token
@@ -9,7 +9,7 @@ CHANNEL = "C0TEST"
 DEEP = b"[" * 60_000
 
 
-def test_who_does_not_know_the_secret_can_neither_read_slack_s_messages_nor_break_it() -> None:
+def test_the_local_slacks_control_is_closed_to_callers_without_its_secret() -> None:
     with SlackServer(token="xoxb-test", channels=(CHANNEL,)) as slack:
         slack.workspace.call("chat.postMessage", "xoxb-test", {"channel": CHANNEL, "text": "a customer's words"})
         for control in (
@@ -26,7 +26,7 @@ def test_who_does_not_know_the_secret_can_neither_read_slack_s_messages_nor_brea
         assert [one["text"] for one in http.call("GET", f"{slack.control_url}/messages").json] == ["a customer's words"]
 
 
-def test_no_two_runs_have_the_same_secrets() -> None:
+def test_every_run_has_its_own_secrets() -> None:
     assert new_token() != new_token()
     with SlackServer(token="xoxb-test", channels=()) as one, SlackServer(token="xoxb-test", channels=()) as other:
         assert one.control_url.removeprefix(one.origin) != other.control_url.removeprefix(other.origin)
@@ -44,7 +44,7 @@ def test_a_webhook_takes_only_what_comes_to_its_secret_address() -> None:
         assert webhooks.received == [("teams", {"text": "real"})]
 
 
-def test_json_that_is_nested_too_deeply_is_answered_400() -> None:
+def test_json_that_is_nested_too_deeply_gets_400() -> None:
     with SlackServer(token="xoxb-test", channels=()) as slack, Webhooks() as webhooks:
         assert http.call("PUT", f"{slack.control_url}/fault", body=DEEP).status == 400
         assert http.call("POST", webhooks.address("teams"), body=DEEP).status == 400

@@ -1,4 +1,4 @@
-"""The runner's directory holds keys and logs: no other user of the machine may read it, or have prepared it."""
+"""The runner's directory holds keys and logs: other users of the machine can neither read it nor plant files in it."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_everything_in_the_directory_is_the_user_s_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_directory_and_its_files(tmp_path: Path) -> None:
     directory = tmp_path / "new" / ".local"
     with locked(directory), published(directory, {}):
         new_log(directory / "ministack.log").close()
@@ -28,7 +28,7 @@ def test_everything_in_the_directory_is_the_user_s_alone(tmp_path: Path) -> None
     assert mode(tmp_path / "afterwards") != 0o600, "the process has its former umask again"
 
 
-def test_what_an_earlier_run_has_left_open_is_closed(tmp_path: Path) -> None:
+def test_files_that_an_earlier_run_left_open_are_closed_to_others(tmp_path: Path) -> None:
     tmp_path.chmod(0o775)
     for name in ("lock", "ministack.log"):
         (tmp_path / name).write_text("old", "ascii")
@@ -57,7 +57,7 @@ def test_a_directory_where_others_could_put_files_is_refused_and_left_as_it_is(t
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 @pytest.mark.parametrize("link", [False, True])
-def test_another_user_s_directory_is_refused_and_so_is_another_user_s_link(tmp_path: Path, *, link: bool) -> None:
+def test_a_directory_or_link_of_another_user_is_refused(tmp_path: Path, *, link: bool) -> None:
     directory = tmp_path / "directory"
     if link:
         (tmp_path / "mine").mkdir()

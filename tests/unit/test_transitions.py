@@ -1,4 +1,4 @@
-"""What the walk can't see: how transitions treat times, budgets and facts that the world holds fixed."""
+"""Rules that the walk can't check: how transitions treat times, budgets and facts that are fixed in its worlds."""
 
 from assistance.domain.record import Attempt, Kind, Outcome, Record, Status
 from assistance.domain.transitions import (
@@ -66,7 +66,7 @@ def test_a_redrive_has_a_fresh_budget() -> None:
     assert claimed(record, "b", now=2)[1].number == 1
 
 
-def test_the_last_attempt_of_a_budget_that_died_is_only_ended() -> None:
+def test_a_claim_after_the_last_attempt_died_only_ends_that_attempt() -> None:
     record, _ = claimed(accepted(), "a", now=0, limit=1)
     record, answer = claimed(record, "b", now=10, limit=1)
     assert answer == Claim(number=1, doubts=(), alone=False, exhausted=True)
@@ -76,7 +76,7 @@ def test_the_last_attempt_of_a_budget_that_died_is_only_ended() -> None:
     assert [(each.outcome, each.in_doubt) for each in delivery.attempts] == [(Outcome.FAILED, True)]
 
 
-def test_a_failure_brings_in_the_fallback_that_the_request_was_accepted_with() -> None:
+def test_a_failure_adds_the_fallback_that_was_stored_with_the_request() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=7, in_doubt=False, settles=37)
     assert [(entry.delivery, entry.since) for entry in record.outbox] == [("fallback", 7)]
@@ -85,11 +85,11 @@ def test_a_failure_brings_in_the_fallback_that_the_request_was_accepted_with() -
     assert (fallback.destination, fallback.kind) == (EMAIL, Kind.FALLBACK)
 
 
-def test_a_channel_of_the_request_is_no_fallback() -> None:
+def test_a_channel_of_the_request_can_not_be_its_fallback() -> None:
     assert first([SLACK, EMAIL], EMAIL, 0, 90, calls_back=False).fallback is None
 
 
-def test_an_expired_record_gives_way_to_a_new_request_with_the_same_id() -> None:
+def test_a_new_request_replaces_an_older_record_with_the_same_id() -> None:
     old, new = accepted(at=1_000), accepted(at=2_000)
     assert same_request(old, new) == new
     assert same_request(new, old) is None

@@ -46,19 +46,19 @@ REQUEST = {
         ("created_at", "٢٠٢٦-01-31T09:30:00.000Z"),
     ],
 )
-def test_a_request_has_an_id_a_topic_and_a_time_in_the_form_in_which_they_are_written(member: str, wrong: str) -> None:
+def test_a_request_with_an_id_topic_or_time_of_another_form_is_rejected(member: str, wrong: str) -> None:
     assert AssistanceRequest.model_validate(REQUEST).id == REQUEST["id"]
     with pytest.raises(ValidationError):
         AssistanceRequest.model_validate(REQUEST | {member: wrong})
 
 
 @pytest.mark.parametrize("typed", [REQUEST["id"], REQUEST["id"].upper()])
-def test_an_id_is_taken_in_either_letter_case(typed: str) -> None:
+def test_an_id_is_accepted_in_either_letter_case(typed: str) -> None:
     assert ids.request_id(typed) == REQUEST["id"]
 
 
 @pytest.mark.parametrize("form", ["{{{}}}", "urn:uuid:{}", "{} ", "{}\n"])
-def test_an_id_is_taken_in_no_other_form(form: str) -> None:
+def test_an_id_in_any_other_form_is_rejected(form: str) -> None:
     with pytest.raises(ValueError, match="no request's id"):
         ids.request_id(form.format(REQUEST["id"]))
 

@@ -1,7 +1,7 @@
-"""The record of a request: all that has become of it, as frozen values, and what follows from them.
+"""The record of a request: frozen values that hold its history, and properties that derive its state.
 
-A record holds deliveries, and a delivery holds its attempts. Nothing else is stored of how far a request has come: its
-status, whether a delivery is in doubt, how many attempts are left are all derived here. `transitions.py` holds the only
+A record holds deliveries, and a delivery holds its attempts. Progress is not stored: the request's status, a
+delivery's doubts and the number of attempts used are derived here. `transitions.py` holds the only
 functions that change a record. Times are milliseconds since 1970.
 """
 
@@ -20,7 +20,7 @@ class Status(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an attempt ended. `UNKNOWN`: it is under way, or its worker died before it could say."""
+    """How an attempt ended. `UNKNOWN`: it is under way, or its worker died before it recorded the end."""
 
     UNKNOWN = "unknown"
     RETRYING = "retrying"
@@ -29,7 +29,7 @@ class Outcome(StrEnum):
 
 
 class Kind(StrEnum):
-    """Why there is a delivery."""
+    """Why a delivery exists."""
 
     OWN = "own"
     """The route names its channel."""
@@ -38,17 +38,17 @@ class Kind(StrEnum):
     RESEND = "resend"
     """An operator has asked for it."""
     CALLBACK = "callback"
-    """The bot has asked to be told how the request ends."""
+    """The bot has asked for a callback when the request ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt at a delivery.
 
-    `id` is never reused: a worker recognises its own attempt by it, even if the answer to its write was lost.
-    `place` says where on the channel it posts. `result` is the provider's id of the message. `in_doubt`: the provider
-    may have taken the message although the attempt did not succeed. `returned`: the provider took the message, and
-    reported later that nobody received it.
+    `id` is never reused: a worker recognises its own attempt by it, even if the answer to its write was lost. `place`
+    is where the attempt posts on the channel, such as a Slack channel's id. `result` is the provider's id of the
+    message. `in_doubt`: the provider may have taken the message although the attempt did not succeed. `returned`: the
+    provider took the message, and reported later that nobody received it.
     """
 
     id: str
@@ -94,9 +94,9 @@ class Delivery:
     """One request at one destination, or one resend of it.
 
     `name` is unique within the record, and every message of this delivery carries it. Nobody may claim the delivery
-    before `locked_until`: an attempt is under way, or what it may have sent can still arrive. `due_at` is the time of
-    the next attempt, and `waiting_for` the code that put it off. `alone`: the provider refused it in one message with
-    others.
+    before `locked_until`: an attempt is under way, or its message may still arrive. `due_at` is the time of the next
+    attempt, and `waiting_for` the code that put it off. `alone`: the provider refused it as part of a batch, so it
+    goes in a message of its own.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Delivery:
 
     @property
     def final(self) -> Outcome | None:
-        """`DELIVERED`, `FAILED`, or None while it is on its way. Late writes may come in any order."""
+        """`DELIVERED`, `FAILED`, or None while it is on its way. Does not depend on the order of late writes."""
         final = None
         for attempt in self.attempts:
             if attempt.outcome is Outcome.DELIVERED and not attempt.returned:
@@ -122,7 +122,7 @@ class Delivery:
 
     @property
     def attempts_used(self) -> int:
-        """How many attempts of the present budget are used. After a final one, a redrive starts afresh."""
+        """How many attempts of the present budget are used. A redrive starts a new budget."""
         for used, attempt in enumerate(reversed(self.attempts)):
             if attempt.is_final:
                 return used
@@ -130,7 +130,7 @@ class Delivery:
 
     @property
     def doubts(self) -> tuple[Attempt, ...]:
-        """The attempts that may have arrived. A known delivery settles those before it."""
+        """The attempts that may have arrived. An attempt known as delivered settles the doubts before it."""
         found: list[Attempt] = []
         for attempt in self.attempts:
             if attempt.outcome is Outcome.DELIVERED:
@@ -150,7 +150,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A delivery that is to be published. `since` tells a later entry of the same delivery from this one."""
+    """An outbox entry: a delivery to publish. `since` distinguishes it from a later entry of the same delivery."""
 
     delivery: str
     since: int
@@ -158,10 +158,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What has become of a request.
+    """The history of one request.
 
-    `created_at`, `ttl`, `channels`, `fallback` and `calls_back` are the request's own, as it was accepted: routes,
-    retention and ids may change hands later. `version` is the store's.
+    `created_at`, `ttl`, `channels`, `fallback` and `calls_back` keep the values from when the API accepted the
+    request: routes and retention may change later, and an id may come again. The store sets `version`.
     """
 
     created_at: int
@@ -205,7 +205,7 @@ class Record:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more becomes of the request unless somebody acts."""
+        """Whether the request stays as it is unless somebody acts."""
         return self.status in {Status.DELIVERED, Status.FAILED} and not self.pending
 
     def reached(self, channel: str) -> bool:

@@ -1,8 +1,8 @@
 """Everything that changes a record: one pure function for each event.
 
 Each takes the record, what happened and the time, and returns the new record, with an answer where the caller needs
-one. A function that has nothing to change returns the very record that it was given, so the store writes nothing. Each
-may be applied twice, since the SDK repeats a write whose answer was lost: the second time changes nothing.
+one. A function that changes nothing returns the same object that it was given, so the store writes nothing. Applying a
+function twice has the same effect as once, because the SDK repeats a write if the answer was lost.
 
     claim ──▶ sent            the provider took the message
           ──▶ put_off         nothing was tried: the provider's rate limit, say
@@ -10,7 +10,7 @@ may be applied twice, since the SDK repeats a write whose answer was lost: the s
           ──▶ gave_up         the attempt failed for good; its message lies in the dead-letter queue
     dead_lettered             the reconciler found the message in a dead-letter queue
     returned, confirmed       what SES reports of a mail later
-    resend                    an operator has it sent once more
+    resend                    an operator sends the request once more
     publish_again, published  into the outbox, and out of it
 """
 
@@ -36,7 +36,7 @@ class Refused(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to make one attempt. Whoever holds it ends it by `sent`, `put_off`, `retry_later` or `gave_up`.
+    """The right to make one attempt. The worker that holds it ends it by `sent`, `put_off`, `retry_later` or `gave_up`.
 
     `number` counts the attempts of the present budget. `doubts` are the earlier attempts that may have arrived: look
     these up before sending. `exhausted`: the last attempt of the budget died; give up without another.
@@ -49,13 +49,13 @@ class Claim:
 
 
 def first(channels: Iterable[str], fallback: str | None, created_at: int, ttl: int, *, calls_back: bool) -> Record:
-    """The record of a request that nobody has attempted yet. It follows from the request alone."""
+    """The record of a request before its first attempt. Every worker computes the same one from the request."""
     names = tuple(channels)
     return Record(
         created_at=created_at,
         ttl=ttl,
         channels=names,
-        # A channel of its own stands in for no other.
+        # A fallback must be another channel than the request's own.
         fallback=None if fallback in names else fallback,
         calls_back=calls_back,
         deliveries=tuple(Delivery(name, name, Kind.OWN) for name in names),
@@ -63,10 +63,10 @@ def first(channels: Iterable[str], fallback: str | None, created_at: int, ttl: i
 
 
 def same_request(existing: Record, fresh: Record) -> Record | None:
-    """The record to work on where the table holds one: the existing one, unless it is of an earlier request.
+    """The record to work on: the existing one, unless it belongs to an earlier request with the same id.
 
-    An id may come again once its request has expired, and DynamoDB deletes what has expired within days. None: the
-    message, from which `fresh` follows, is of the earlier request itself.
+    An id may come again once its request has expired, and DynamoDB may keep an expired record for days. The answer is
+    None if the worker's message, from which it computed `fresh`, belongs to the earlier request.
     """
     if existing.created_at == fresh.created_at:
         return existing
@@ -78,19 +78,19 @@ def claim(
 ) -> tuple[Record, Claim | Refused]:
     """Claim a delivery for one attempt, until that time at most; `limit` is how many attempts a budget has.
 
-    What concerns two channels is decided here, in one write: a fallback and a redrive never both send.
+    This one write also decides between two channels: a fallback and a redrive never both send.
     """
     delivery = record.delivery(name)
     if delivery is None:
         return record, Refused.UNKNOWN
     if delivery.holds(attempt):
-        # The SDK repeats our own write, since its answer was lost.
+        # The answer to our own write was lost, so the SDK repeats it.
         return record, _claimed(delivery)
     if refused := _refusal(record, delivery, now):
         return record, refused
     attempts = delivery.attempts
     if _is_exhausted(delivery, limit):
-        # The attempt that died is ended by whoever claims it now. Nothing is sent, so no attempt is added.
+        # The new claim only ends the attempt that died. It sends nothing, so it adds no attempt.
         attempts = (*attempts[:-1], replace(attempts[-1], id=attempt, in_doubt=True))
     else:
         attempts = (*attempts, Attempt(attempt, now, place=place))
@@ -99,7 +99,7 @@ def claim(
 
 
 def sent(record: Record, name: str, attempt: str, result: str, *, now: int) -> Record:
-    """The provider took the message. That holds whoever has the claim by now: nothing may send it again."""
+    """The provider took the message. Record that even if another worker has the claim: nobody may send it again."""
     delivery = record.delivery(name)
     if delivery is None:
         return record
@@ -113,7 +113,7 @@ def sent(record: Record, name: str, attempt: str, result: str, *, now: int) -> R
 
 
 def put_off(record: Record, name: str, attempt: str, code: str, *, due: int, alone: bool = False) -> Record:
-    """Nothing was tried, so the attempt is not kept."""
+    """The worker did not try to send, so the attempt is removed."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -131,7 +131,7 @@ def put_off(record: Record, name: str, attempt: str, code: str, *, due: int, alo
 def retry_later(
     record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, due: int, settles: int
 ) -> Record:
-    """The attempt failed, and another is due. What may have arrived has by the time that `settles`."""
+    """The attempt failed, and another is due at `due`. A message in doubt has arrived by `settles`, or never will."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -159,7 +159,7 @@ def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int
 
 
 def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Record, bool]:
-    """A message that the provider took came back. Answers whether the record knows that message."""
+    """A message that the provider took came back. The second result is whether the record knows that message."""
     delivery, attempt = _sent_as(record, result)
     if delivery is None or attempt is None:
         return record, False
@@ -171,7 +171,7 @@ def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Recor
 
 
 def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
-    """The recipient's mail server took the message at that time. Answers whether the record knows that message."""
+    """The recipient's mail server took the message then. The second result is whether the record knows that message."""
     delivery, attempt = _sent_as(record, result)
     if delivery is None or attempt is None:
         return record, False
@@ -181,7 +181,7 @@ def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
 
 
 def resend(record: Record, name: str, destination: str, *, now: int) -> Record | None:
-    """An operator has it sent once more, as a delivery of its own. None while the original is on its way."""
+    """An operator sends the request once more, as a new delivery. None while the original is on its way."""
     if record.delivery(name):
         return record
     original = next((each for each in record.of_request if each.destination == destination), None)
@@ -198,7 +198,7 @@ def publish_again(record: Record, names: Iterable[str], *, now: int) -> Record:
 
 
 def published(record: Record, entries: Iterable[Entry]) -> Record:
-    """SNS has taken these entries. One that has entered the outbox again since stays in it."""
+    """SNS has taken these entries. A later entry of the same delivery stays in the outbox."""
     done = frozenset(entries)
     left = tuple(entry for entry in record.outbox if entry not in done)
     return record if left == record.outbox else replace(record, outbox=left)
@@ -216,7 +216,7 @@ def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
 
 
 def _goes_first(other: Delivery, delivery: Delivery, now: int) -> bool:
-    """Whether a fallback, or a redrive, waits for the other one. A redrive waits for a fallback that is on its way."""
+    """Whether `delivery`, a fallback or a redrive, waits for `other`. A redrive waits for an unfinished fallback."""
     if delivery.kind is Kind.OWN:
         return other.kind is Kind.FALLBACK and (other.final is None or other.is_locked(now))
     return other.final is Outcome.FAILED and other.is_locked(now)
@@ -229,7 +229,7 @@ def _is_exhausted(delivery: Delivery, limit: int) -> bool:
 
 def _claimed(delivery: Delivery) -> Claim:
     before = replace(delivery, attempts=delivery.attempts[:-1])
-    # An attempt under way is in doubt only where it died, and its successor merely ends it.
+    # An attempt under way is in doubt only if it died and this claim merely ends it.
     return Claim(delivery.attempts_used, before.doubts, delivery.alone, exhausted=delivery.attempts[-1].in_doubt)
 
 
@@ -250,15 +250,15 @@ def _failed(record: Record, delivery: Delivery, code: str, now: int, *, came_bac
             if not record.reached(record.fallback or ""):
                 record = _published_as(record, FALLBACK, now)
         elif came_back and fallback.final is None:
-            # Its message may have been dropped, since the mail had reached a human then.
+            # A worker may have dropped the fallback's message, since the mail counted as delivered then.
             record = _published_as(record, FALLBACK, now)
     return _ended(record, delivery, now)
 
 
 def _ended(record: Record, delivery: Delivery, now: int) -> Record:
-    """Have the bot told, if it wants to be and the request has ended.
+    """Add a callback, if the bot wants one and the request has ended.
 
-    A resend is the operator's affair, unless it changes how the request has ended.
+    The end of a resend adds none, unless it changes the request's status.
     """
     if not record.calls_back or delivery.kind is Kind.CALLBACK or not record.has_ended:
         return record
@@ -272,7 +272,7 @@ def _ended(record: Record, delivery: Delivery, now: int) -> Record:
 
 
 def _sent_as(record: Record, result: str) -> tuple[Delivery | None, Attempt | None]:
-    """The attempt that the provider knows by that id, and its delivery."""
+    """The attempt whose message has this id at the provider, and its delivery."""
     for delivery in record.deliveries:
         for attempt in delivery.attempts:
             if attempt.result == result:

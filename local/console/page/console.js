@@ -65,7 +65,7 @@ function keep(parent, items, key, render) {
 
 // ── The token ──
 
-/** It comes in the address, after the #. Kept for this tab and this origin only, and not in the history. */
+/** Move the token from the address, after the #, to this tab's storage: the history does not keep it. */
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given === null) return;
