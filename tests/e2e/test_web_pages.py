@@ -211,7 +211,7 @@ def test_every_listener_is_bound_to_this_machine_and_refuses_foreign_pages(
 ) -> None:
     ports = runner.ports()
     named = (bot.stack[name] for name in ("aws_endpoint_url", "slack_api_url", "console_url"))
-    assert {urlsplit(url).port for url in named} < {port for _, port in ports}, "the webhooks have one more"
+    assert {urlsplit(url).port for url in named} < {port for _, port in ports}, "the webhooks' port is missing"
     assert {address for address, _ in ports} == {"127.0.0.1"}
     for _, port in ports:
         assert http.call(method, f"http://127.0.0.1:{port}/", headers=headers).status == 403

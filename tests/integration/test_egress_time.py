@@ -41,7 +41,7 @@ class Says:
 
     async def read(self, most: int) -> bytes:
         self.reads += 1
-        assert self.reads < 10_000, "it reads on and on"
+        assert self.reads < 10_000, "the callback never stops reading"
         await asyncio.sleep(self.pause)
         return (self.pieces.pop(0) if len(self.pieces) > 1 else self.pieces[0])[:most]
 

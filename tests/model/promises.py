@@ -12,7 +12,7 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
     if RANK[now] < RANK[was] and step != "its return is recorded":
         return f"the status moved back from {was} to {now}"
     if _callbacks(after) > _callbacks(before) and not after.has_ended:
-        return f"the bot is told that the request has ended while it is {now}"
+        return f"the request adds a callback before it has ended: it is {now}"
     for delivery in before.deliveries:
         later = after.delivery(delivery.name)
         if later is None:
@@ -42,7 +42,7 @@ def _broken_by_posts(record: Record, posted: tuple[str, ...], excused: tuple[str
         for kind in (Kind.OWN, Kind.FALLBACK)
     )
     if sure and fallback and len(own) == len(record.channels):
-        return "the fallback was sent besides all channels, without any doubt"
+        return "the fallback was sent although all channels were, and nothing was in doubt"
     return None
 
 
@@ -55,8 +55,8 @@ def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | N
         return f"was attempted {delivery.attempts_used} times"
     kept = any(attempt.outcome is Outcome.DELIVERED and not attempt.returned for attempt in delivery.attempts)
     if (delivery.final is Outcome.DELIVERED) is not kept:
-        return f"reads {delivery.final}, and its attempts say otherwise"
-    return "reads delivered and nobody has it" if kept and not times else None
+        return f"has the final status {delivery.final}, which its attempts contradict"
+    return "is delivered, but nobody has received it" if kept and not times else None
 
 
 def _broken_at_rest(record: Record, letters: tuple[str, ...]) -> str | None:
@@ -69,5 +69,5 @@ def _broken_at_rest(record: Record, letters: tuple[str, ...]) -> str | None:
     if record.calls_back and record.has_ended:
         ends = [delivery.cause for delivery in record.deliveries if isinstance(delivery.cause, End)]
         if not ends or ends[-1].status is not record.status:
-            return f"the bot was not told that the request is {record.status}"
+            return f"no callback says that the request is {record.status}"
     return None

@@ -58,12 +58,12 @@ def _receiving(world: World, core: Memory) -> Iterator[Step]:
     for name in sorted(set(world.queue)):
         if world.duplicate:
             yield (
-                f"SQS hands {name} out twice",
+                f"SQS delivers {name} twice",
                 world._replace(queue=_plus(world.queue, name), duplicate=world.duplicate - 1),
             )
         if world.lose:
             yield (
-                f"SQS gives {name} up",
+                f"SQS moves {name} to the dead-letter queue",
                 world._replace(
                     queue=_without(world.queue, name), letters=_plus(world.letters, name), lose=world.lose - 1
                 ),
@@ -121,13 +121,13 @@ def _recording(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
         raise Violation("a delivery that the SDK records again changes the record again")
     recorded = record.delivery(name)
     if not recorded or recorded.final is not Outcome.DELIVERED:
-        raise Violation(f"{name} was recorded as delivered and does not read so")
+        raise Violation(f"{name} was recorded as delivered and is not delivered")
     yield f"{attempt} records {name} as delivered", rest._replace(record=record)
     if rest.fault:
         fault = rest.fault - 1
         yield f"{attempt} can't record {name}", _back(rest, worker, excused=True)._replace(fault=fault)
         again = rest._replace(record=record, queue=_plus(rest.queue, name), fault=fault)
-        yield f"{attempt} records {name} and does not learn it", again
+        yield f"{attempt} records {name}, and the answer to the write is lost", again
 
 
 def _giving_up(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
@@ -135,9 +135,9 @@ def _giving_up(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     record = core.gave_up(rest.record, worker.delivery, worker.id, "refused", **how)
     if core.gave_up(record, worker.delivery, worker.id, "refused", **how) is not record:
         raise Violation("a failure that the SDK records again changes the record again")
-    yield f"{worker.id} gives {worker.delivery} up", rest._replace(record=record)
+    yield f"{worker.id} records {worker.delivery} as failed", rest._replace(record=record)
     if rest.fault:
-        yield f"{worker.id} can't record that", _back(rest, worker)._replace(fault=rest.fault - 1)
+        yield f"{worker.id} can't record the end", _back(rest, worker)._replace(fault=rest.fault - 1)
 
 
 def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
@@ -145,7 +145,7 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     delivery = rest.record.delivery(name)
     assert delivery
     if delivery.destination == CAN_BE_ASKED and any((name, place) in rest.posts for place in worker.look_in):
-        yield f"{attempt} finds {name} posted", _goes_on(rest, worker, "record")
+        yield f"{attempt} looks {name} up and finds it posted", _goes_on(rest, worker, "record")
         return
     here = (name, str(delivery.attempts[-1].place))
     posted = rest._replace(posts=_plus(rest.posts, here))
@@ -153,12 +153,12 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     if not rest.fault:
         return
     troubled = rest._replace(fault=rest.fault - 1)
-    yield f"{attempt} is refused {name} for good", _goes_on(troubled, worker, "letter")
-    yield f"{attempt} is refused {name} for now", _goes_on(troubled, worker, "failed")
+    yield f"the provider refuses {name} for good", _goes_on(troubled, worker, "letter")
+    yield f"the provider refuses {name} for now", _goes_on(troubled, worker, "failed")
     for alone in (False, True):
         record = core.put_off(rest.record, name, attempt, "ratelimited", due=0, alone=alone)
         put_off = troubled._replace(record=record, queue=_plus(rest.queue, name))
-        yield f"{attempt} is put off with {name}{', to go alone' if alone else ''}", put_off
+        yield f"{attempt} puts {name} off{', to send it alone' if alone else ''}", put_off
     yield f"{attempt} may not have sent {name}", _goes_on(troubled, worker, "failed", in_doubt=True)
     unsure = troubled._replace(sure=False, excused=_plus(rest.excused, name))
     arrived = unsure._replace(posts=posted.posts)
@@ -219,7 +219,7 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
         if report.step == "record":
             record, known = core.returned(world.record, report.result, "bounce", now=_now(world))
             if not known:
-                raise Violation("a recorded mail is not known to the record")
+                raise Violation("the record does not know a mail that it recorded")
             unsure = rest._replace(record=record, sure=False, excused=_plus(world.excused, report.delivery))
             yield "its return is recorded", unsure._replace(reports=_plus(rest.reports, report._replace(step="letter")))
         else:
