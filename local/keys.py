@@ -76,6 +76,9 @@ def _secret(scope: HTTPScope) -> str | None:
     headers = _headers(scope)
     if len(_values(scope, b"authorization")) != 1 or not headers["authorization"].startswith(ALGORITHM):
         return None
+    # MiniStack breaks off at other characters, and at some dates in `Date`, which counts where there is no other.
+    if not headers["authorization"].isascii() or not headers.get("x-amz-date"):
+        return None
     signature = parse_header_signature(headers)
     # MiniStack reads the key a second time, in another way, and acts for that one: both must be equal.
     if isinstance(signature, tuple) or (key := signature.access_key_id) != extract_access_key_id(headers):

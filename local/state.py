@@ -67,7 +67,10 @@ def _close_to_others(directory: Path) -> None:
     They may have put a link there, and a run would overwrite the link's target.
     """
     found = directory.stat()
-    if found.st_mode & stat.S_IWOTH or {found.st_uid, directory.lstat().st_uid} != {os.geteuid()}:
+    # A group with the user's own number has no other member, and systems that make one let it write by default:
+    # https://man7.org/linux/man-pages/man8/pam_umask.8.html (usergroups).
+    writers = stat.S_IWOTH | (0 if found.st_gid == found.st_uid else stat.S_IWGRP)
+    if found.st_mode & writers or {found.st_uid, directory.lstat().st_uid} != {os.geteuid()}:
         raise LocalFailure(f"Another user may have put files into '{directory}': remove it, or choose another one.")
     directory.chmod(found.st_mode & ~OTHERS)
 

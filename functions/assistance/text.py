@@ -11,11 +11,14 @@ _LINE_ENDS: Final = re.compile("\r\n|[\r\u2028\u2029]")
 # `invoice exe.png`. Text of either direction reads correctly without them, by its letters and marks such as U+200F.
 # https://www.unicode.org/reports/tr9/#Explicit_Directional_Embeddings
 _REORDERING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
-# Control characters but tab and newline, interlinear annotations, tags, and noncharacters. Tags are invisible
-# text, except in a flag such as Scotland's: https://www.unicode.org/reports/tr51/#valid-emoji-tag-sequences
+# Control characters but tab and newline, deprecated format characters, interlinear annotations, tags, noncharacters,
+# and variation selectors after another one. Tags are invisible text, except in a flag such as Scotland's:
+# https://www.unicode.org/reports/tr51/#valid-emoji-tag-sequences. A character has one selector; several hide text:
+# https://www.unicode.org/Public/UCD/latest/ucd/StandardizedVariants.txt
 _UNPRINTABLE: Final = re.compile(
     "(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)"
-    "|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+    "|[\x00-\x08\x0b-\x1f\x7f-\x9f\u206a-\u206f\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+    "|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 
 

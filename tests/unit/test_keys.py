@@ -150,6 +150,24 @@ def test_a_header_without_a_good_signature_is_refused(authorization: str) -> Non
     assert status(called(request)) == 403
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Date", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"),
+        ("Date", "Mon, 01 Jan 0001 00:00:00 +2300"),
+        ("X-Amz-Date", "\u0660"),
+        ("Authorization", f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders=host, Signature=\u00e9"),
+    ],
+)
+def test_a_header_that_can_not_be_read_is_refused(header: tuple[str, str]) -> None:
+    authorization = f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders=host, Signature=0"
+    dated = {"X-Amz-Date": "20261127T000000Z"} if header[0] == "Authorization" else {}
+    request = AWSRequest("POST", URL + "/", headers={"Authorization": authorization, **dated})
+    del request.headers[header[0]]
+    request.headers[header[0]] = header[1]
+    assert status(called(request)) == 403
+
+
 def test_a_call_without_any_credential_is_refused() -> None:
     for path in ("/", "/bucket/key", "/_ministack/ses/messages", "/_ministack/ready", "/_local/ses/fault", "/health"):
         assert status(called(AWSRequest("GET", URL + path))) == 403

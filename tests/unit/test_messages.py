@@ -156,9 +156,21 @@ def test_invisible_tags_become_visible() -> None:
     assert printable("hi" + "".join(chr(0xE0000 + ord(letter)) for letter in "pay")) == "hi" + "\ufffd" * 3
 
 
+def test_selectors_after_a_selector_which_nobody_sees_become_visible() -> None:
+    """A byte can be written as one of 256 variation selectors: text of any length would hide behind one letter."""
+    hidden = "".join(chr(0xE0100 + byte - 16) for byte in b"pay here")
+    assert printable("\U0001f642" + hidden) == "\U0001f642" + hidden[0] + "\ufffd" * 7
+    assert printable("x\ufe0f\ufe0e") == "x\ufe0f\ufffd"
+
+
+def test_controls_that_unicode_has_given_up_become_visible() -> None:
+    assert printable("".join(map(chr, range(0x206A, 0x2070)))) == "\ufffd" * 6
+
+
 @pytest.mark.parametrize(
     "honest",
     [
+        "\u2764\ufe0f\u200d\U0001f525 1\ufe0f\u20e3 \u845b\U000e0100",  # emoji, and a form of a Han character
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with a zero-width non-joiner
         "\u05e9\u05dc\u05d5\u05dd, \u200fSlack\u200e 5\u061c",  # Hebrew, with marks of direction
         "\U0001f469\u200d\U0001f4bb",  # a woman at a computer, joined of two

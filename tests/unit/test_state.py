@@ -29,7 +29,7 @@ def test_only_the_owner_can_read_the_directory_and_its_files(tmp_path: Path) -> 
 
 
 def test_files_that_an_earlier_run_left_open_are_closed_to_others(tmp_path: Path) -> None:
-    tmp_path.chmod(0o775)
+    tmp_path.chmod(0o755)
     for name in ("lock", "ministack.log"):
         (tmp_path / name).write_text("old", "ascii")
         (tmp_path / name).chmod(0o664)
@@ -53,6 +53,19 @@ def test_a_directory_where_others_could_put_files_is_refused_and_left_as_it_is(t
     with pytest.raises(LocalFailure, match="Another user may have put files into"), locked(tmp_path):
         pass
     assert (mode(tmp_path), list(tmp_path.iterdir())) == (0o1777, [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another group")
+def test_a_directory_where_a_group_could_put_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    directory, precious = tmp_path / "directory", tmp_path / "precious"
+    precious.write_text("kept", "ascii")
+    directory.mkdir()
+    (directory / "lock").symlink_to(precious)
+    os.chown(directory, -1, NOBODY)
+    directory.chmod(0o775)
+    with pytest.raises(LocalFailure, match="Another user may have put files into"), locked(directory):
+        pass
+    assert (mode(directory), precious.read_text("ascii")) == (0o775, "kept")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
