@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValu
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -40,12 +40,11 @@ def noted(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911
 def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
     """A value out of DynamoDB's notation. Raises `TypeError` or `ValueError` if it is not in it."""
     match value:
-        case {"S": str(text)}:
-            return text
+        # Nothing of ours is binary, but who reads it must be able to pass it over. In a stream record it is text.
+        case {"S": str(kept)} | {"BOOL": bool(kept)} | {"B": bytes(kept)} | {"B": str(kept)} | {"BS": list(kept)}:
+            return kept
         case {"N": str(number)}:
-            return Decimal(number)
-        case {"BOOL": bool(truth)}:
-            return truth
+            return _number(number)
         case {"NULL": _}:
             return None
         case {"M": dict(members)}:
@@ -55,8 +54,15 @@ def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
         case {"SS": list(texts)}:
             return set(texts)
         case {"NS": list(numbers)}:
-            return {Decimal(number) for number in numbers}
-    raise TypeError("no attribute value, or of a type that is not stored")
+            return set(map(_number, numbers))
+    raise TypeError("no attribute value")
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError("no number") from None
 
 
 def table(client: "DynamoDBClient", name: str) -> "Table":

@@ -9,6 +9,7 @@ DeliveryError
 ├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
 └── Superseded           it is no longer needed: acknowledge it
 
+Unreadable               an item of the table is not what it should be: pass it over, and say so
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
 """
@@ -61,6 +62,10 @@ class GaveUp(DeliveryError):
 
 class Superseded(DeliveryError):
     """Another channel has delivered the request, or what a callback would tell has changed."""
+
+
+class Unreadable(Exception):
+    """An item of the table can't be read. Says which of its attributes are wrong, and never what they hold."""
 
 
 class TableUnavailable(Exception):

@@ -5,7 +5,7 @@ from functools import cache
 from assistance import aws
 from assistance.clock import utc_now
 from assistance.consumer import consumer
-from assistance.errors import Deferred, Superseded, TableUnavailable, TransientFailure
+from assistance.errors import Deferred, Superseded, TableUnavailable, TransientFailure, Unreadable
 from assistance.models import Outgoing
 from assistance.observability import logger
 from assistance.requests import Requests
@@ -57,6 +57,8 @@ def send(outgoing: Outgoing) -> str:
         record = requests().get(outgoing.request.id)
     except TableUnavailable as error:
         raise Deferred("table_unavailable") from error
+    except Unreadable as error:
+        raise TransientFailure("request_unreadable") from error
     if record is None or record.ended_at is None or record.request.callback_url is None:
         raise Superseded("not_ended")
     id_, body = webhook_id(record, record.ended_at), compose(record, record.ended_at)
