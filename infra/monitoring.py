@@ -239,6 +239,11 @@ class Monitoring(Construct):
                 "StuckDeliveries", reconciler.measured("StuckDeliveries"), 0,
                 "An attempt has died and nothing has taken it up. Read the consumer's log.",
             ),
+            self._alarm(
+                "UnreadableItems", reconciler.measured("UnreadableItems"), 0,
+                "The table holds items that are not what they should be. The reconciler's log names them: find out who "
+                "has written them.",
+            ),
             *self._of_the_function("Reconciler", reconciler.function),
         ]  # fmt: skip
 

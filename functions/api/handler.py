@@ -16,7 +16,7 @@ from api.problems import Problem
 from api.settings import settings
 from assistance import aws, ids
 from assistance.clock import timestamp, utc_now
-from assistance.errors import IdempotencyKeyReused, TableUnavailable
+from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.metrics import Metric, Tally
 from assistance.models import AssistanceRequest, Delivery, RequestRecord, Status
 from assistance.observability import frames, logger
@@ -116,6 +116,13 @@ def unavailable(error: TableUnavailable) -> Response[str]:
     """The table can't answer; the caller may repeat the call."""
     logger.error("the table is unavailable", error_code=str(error))
     return problems.unavailable().response()
+
+
+@app.exception_handler(Unreadable)
+def unreadable(error: Unreadable) -> Response[str]:
+    """Somebody has to look at the item: to repeat the call helps nobody."""
+    logger.error("a request can't be read", wrong=str(error))
+    return problems.internal_error().response()
 
 
 @app.exception_handler(Exception)

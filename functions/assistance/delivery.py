@@ -39,6 +39,7 @@ from assistance.errors import (
     Superseded,
     TableUnavailable,
     TransientFailure,
+    Unreadable,
 )
 from assistance.metrics import Metric, Tally
 from assistance.models import Delivery, Message, Outgoing, Status
@@ -241,6 +242,8 @@ class Consumer:
             record = self.requests.get(message.request.id)
         except TableUnavailable as error:
             raise Deferred("table_unavailable") from error
+        except Unreadable as error:
+            raise TransientFailure("request_unreadable") from error
         if record is None:
             return
         if record.status is Status.DELIVERED:

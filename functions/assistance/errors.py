@@ -10,6 +10,7 @@ DeliveryError
 └── Superseded           it is no longer needed: acknowledge it
 
 UnusableSecret           a secret's value is malformed: an operator must store another one
+Unreadable               an item of the table is not what it should be: pass it over, and say so
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
 """
@@ -69,6 +70,10 @@ class UnusableSecret(Exception):
 
     Don't raise it while handling an error that quotes the value: a traceback would show that error too.
     """
+
+
+class Unreadable(Exception):
+    """An item of the table can't be read. Says which of its attributes are wrong, and never what they hold."""
 
 
 class TableUnavailable(Exception):

@@ -142,6 +142,11 @@ class OutboxEntry:
     ended_as: Status | None = None
     since: str | None = None
 
+    @property
+    def entered_at(self) -> str:
+        """Since when it is in the outbox."""
+        return self.since or self.request.created_at
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

@@ -6,7 +6,7 @@ from functools import cache, partial
 from assistance import aws
 from assistance.clock import utc_now
 from assistance.consumer import consumer
-from assistance.errors import Deferred, Superseded, TableUnavailable
+from assistance.errors import Deferred, Superseded, TableUnavailable, TransientFailure, Unreadable
 from assistance.models import Outgoing
 from assistance.requests import Requests
 from assistance.routing import CALLBACK
@@ -60,6 +60,8 @@ def tell(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, d
         record = requests().get(outgoing.request.id)
     except TableUnavailable as error:
         raise Deferred("table_unavailable") from error
+    except Unreadable as error:
+        raise TransientFailure("request_unreadable") from error
     if record is None or record.ended_at is None or (url := record.request.callback_url) is None:
         raise Superseded("not_ended")
     id_, body = webhook_id(record, record.ended_at), compose(record, record.ended_at)

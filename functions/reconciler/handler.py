@@ -67,6 +67,7 @@ def measure(sweep: Sweep, report: Report) -> None:
     metrics.add_metric("OpenRequests", MetricUnit.Count, report.open)
     metrics.add_metric("LostRequests", MetricUnit.Count, len(report.lost))
     metrics.add_metric("StuckDeliveries", MetricUnit.Count, len(report.stuck))
+    metrics.add_metric("UnreadableItems", MetricUnit.Count, sweep.unreadable + report.unreadable)
     metrics.add_metric("LedgerBehind", MetricUnit.Seconds, report.behind_seconds)
     metrics.flush_metrics()
     tally = Tally()

@@ -43,7 +43,7 @@ class View:
         """All that there is to see at this moment."""
         with self._lock:
             now = utc_now()
-            records = requests.listed(
+            found = requests.listed(
                 self._requests,
                 since=now - SINCE,
                 before=now + timedelta(minutes=1),
@@ -55,7 +55,7 @@ class View:
             return {
                 "routes": self._routes,
                 "channels": self._lanes,
-                "requests": [_request(record) for record in records],
+                "requests": [_request(record) for record in found.records],
                 "outbox": index["Count"],
                 "queues": {lane: self._queue(lane) for lane in self._lanes},
                 "dead": dead,

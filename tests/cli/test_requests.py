@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from assistance.deliveries import request_key
 from assistance.routing import Channel
 from cli.stack import Stack
 from tests.cli.steps import Operator
@@ -124,6 +125,20 @@ def test_an_id_that_names_no_request_is_one_line(operator: Operator, command: tu
     result = operator.run(*command, wrong)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert wrong in result.stderr
+
+
+@pytest.mark.parametrize("hostile", [5, "\x1b[2J\u202e", None])
+def test_what_cannot_be_read_is_left_out_of_a_list_and_told_of_in_one_line(operator: Operator, hostile: object) -> None:
+    sound, damaged = operator.cloud.post("sales"), operator.cloud.post("sales")
+    item = operator.cloud.table.get_item(Key=request_key(damaged))["Item"]
+    operator.cloud.table.put_item(Item=item | {"topic": hostile})
+    listed, shown = operator.run("list"), operator.run("status", damaged)
+    assert listed.exit_code == 0
+    assert sound in listed.stdout
+    assert damaged not in listed.stdout
+    assert listed.stderr.startswith(f"Left out, as it can't be read: {damaged}: topic: string_")
+    assert (shown.exit_code, shown.stdout, shown.stderr.count("\n")) == (1, "", 1)
+    assert damaged in shown.stderr
 
 
 def test_the_ledger_accounts_for_every_request(operator: Operator) -> None:

@@ -35,7 +35,7 @@ from assistance.requests import Requests
 from assistance.routing import CALLBACK, LANES, Channel, Lane, routes
 from assistance.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
-from reconciler.ledger import balance_of
+from reconciler.balance import balance_of
 from slack_consumer.slack import ids
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
 from tests.integration.cloud import Cloud, Context, cloud, forget

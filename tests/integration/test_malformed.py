@@ -47,7 +47,7 @@ def message(members: dict[str, Any] | None = None, **request: object) -> str:
 
 # What SQS takes: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 BODY = st.characters(min_codepoint=0x20, max_codepoint=0xD7FF)
-ESSENTIAL = ("pk", "topic", "description", "created_at", "outbox_channels")
+ESSENTIAL = ("pk", "sk", "topic", "description", "created_at", "outbox_channels")
 GARBLED = [
     "",
     "no json",
@@ -81,6 +81,13 @@ def damaged(record: dict[str, Any], image: object, number: str) -> dict[str, Any
 @example("outbox_channels", {"S": ""})
 @example("topic", {"N": "5"})
 @example("topic", {"S": ""})
+@example("topic", {"B": "c2FsZXM="})
+@example("pk", {"S": "LEDGER"})
+@example("sk", {"S": "slack"})
+@example("sk", {"S": "DELIVERY#callback"})
+@example("sk", {"S": "LEASE"})
+@example("created_at", {"N": "NaN"})
+@example("created_at", {"N": "no number"})
 def test_a_stream_record_is_either_published_to_a_channel_or_reported(
     stack: Cloud, name: str, value: dict[str, Any] | None
 ) -> None:
