@@ -21,9 +21,9 @@ BUDGET = {
     **dict.fromkeys((f"{lane}_consumer" for lane in LANES), 380),
     "api": 310,
     "stream_producer": 235,
-    "reconciler": 240,
+    "reconciler": 245,
     "email_consumer": 345,
-    "slack_consumer": 390,
+    "slack_consumer": 400,
     "email_feedback": 240,
 }
 NOBODY = frozenset[str]()
