@@ -11,6 +11,7 @@ from assistance.dead_letters import depth
 from assistance.models import RequestRecord
 from assistance.routing import CALLBACK, Lane
 from assistance.schema import OUTBOX_INDEX
+from assistance.text import printable
 from cli import render, requests
 from cli.stack import Stack as Deployed
 from local.console.acts import Acts
@@ -85,7 +86,12 @@ class View:
 
 def _request(record: RequestRecord) -> dict[str, Any]:
     document = render.request_document(record, with_description=True)
-    return {**document, "channels": record.channels, "in_outbox": record.in_outbox}
+    return {
+        **document,
+        "description": printable(document["description"]),
+        "channels": record.channels,
+        "in_outbox": record.in_outbox,
+    }
 
 
 def _mail(mail: Mapping[str, Any]) -> dict[str, Any]:
