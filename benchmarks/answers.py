@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 from assistance.clock import timestamp, utc_now
-from assistance.schema import INDEX_SHARDS
+from assistance.store.schema import INDEX_SHARDS
 
 MESSAGE_ID = "0100018b-0000-4000-8000-000000000000"
 SLACK_PATH = "/slack/api/"

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import psutil
 
-from assistance.schema import DELIVERY_PREFIX, OUTBOX_INDEX, REQUEST
+from assistance.store.schema import DELIVERY_PREFIX, OUTBOX_INDEX, REQUEST
 from benchmarks import load_page
 from benchmarks.processes import Processes
 from local import http, signals

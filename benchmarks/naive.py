@@ -27,7 +27,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from boto3.dynamodb.conditions import Key
 from pydantic import BaseModel, StringConstraints
 
-from assistance.schema import INDEX_SHARDS
+from assistance.store.schema import INDEX_SHARDS
 
 logger = Logger()
 metrics = Metrics()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from assistance.schema import INDEX_SHARDS
+from assistance.store.schema import INDEX_SHARDS
 from infra.batches import PARALLELIZATION_FACTOR, STREAM
 
 GATEWAY_RATE: Final = 10_000

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from assistance.routing import Channel
-from assistance.schema import INDEX_SHARDS
+from assistance.store.schema import INDEX_SHARDS
 from benchmarks import chart, quotas
 from benchmarks.pipeline import Design, Report
 from benchmarks.quotas import Work

@@ -171,7 +171,7 @@ def profile(invoke: Callable[[], Any], times: int) -> str:
 
     with (
         patch("assistance.publisher.ThreadPoolExecutor", Inline),
-        patch("assistance.delivery.ThreadPoolExecutor", Inline),
+        patch("assistance.engine.delivery.ThreadPoolExecutor", Inline),
     ):
         with patch("benchmarks.warm.answer", record):
             invoke()

@@ -17,7 +17,7 @@ from assistance import ids
 from assistance.aws import AWS_ERRORS
 from assistance.clock import utc_now
 from assistance.models import Message, RequestRecord, Status
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import Channel
 from cli import dead_letters, render, requests
 from cli import stack as stacks

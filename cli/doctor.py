@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from slack_sdk import WebClient
 
 from assistance.aws import AWS_ERRORS, error_code
-from assistance.dead_letters import depth
+from assistance.engine.dead_letters import depth
 from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
 from assistance.routing import CALLBACK, Channel, Lane
 from assistance.secret import text

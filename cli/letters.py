@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
-from assistance.dead_letters import DeadLetter
+from assistance.engine.dead_letters import DeadLetter
 from assistance.models import Message
 from cli.errors import Failure, explained
 from cli.stack import DeadLetterQueue, Stack

@@ -13,9 +13,10 @@ from urllib.error import HTTPError, URLError
 
 from assistance.clock import timestamp
 from assistance.errors import Unreadable
-from assistance.models import RequestRecord, Status
-from assistance.requests import Requests
-from assistance.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY
+from assistance.history import RequestRecord
+from assistance.models import Status
+from assistance.store.requests import Requests
+from assistance.store.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY
 from cli.errors import Failure
 from cli.stack import Stack
 

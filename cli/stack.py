@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from assistance.aws import error_code
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import CALLBACK, Channel
 from cli.errors import Failure
 from reconciler.balance import Balance, balance_of

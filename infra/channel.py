@@ -66,7 +66,6 @@ class ChannelConsumer(Construct):
                 "TABLE_NAME": table.table_name,
                 "QUEUE_URL": self.queue.queue_url,
                 "DLQ_URL": self.dlq.queue_url,
-                "RETENTION_DAYS": str(config.retention_days),
                 "ROUTES": config.routes_variable,
                 "RETRY_ATTEMPTS": str(retry.attempts),
                 "RETRY_FIRST_DELAY": str(retry.first_delay),
@@ -75,7 +74,7 @@ class ChannelConsumer(Construct):
                 **environment,
             },
         )
-        table.grant_items(self.function, "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem")
+        table.grant_items(self.function, "dynamodb:PutItem", "dynamodb:Query")
         self.dlq.grant(self.function, "sqs:SendMessage")
         # Lambda's own three, and one for the back-off. The CDK's SqsEventSource would grant more.
         # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions

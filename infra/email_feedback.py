@@ -53,7 +53,7 @@ class EmailFeedback(Construct):
             },
         )
         function.configure_async_invoke(on_failure=FailedEvents(self.failures))
-        table.grant_items(function, "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
+        table.grant_items(function, "dynamodb:PutItem", "dynamodb:Query")
         consumer.dlq.grant(function, "sqs:SendMessage")
         topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=key)
         topic.add_subscription(subscriptions.LambdaSubscription(function, dead_letter_queue=self.subscription_dlq))

@@ -22,7 +22,7 @@ TIMEOUT = Duration.seconds(50)
 
 
 class Reconciler(Construct):
-    """Sweeps the outbox and keeps the ledger.
+    """Sweeps the outbox, and sees to the requests that have not ended.
 
     Its timeout is shorter than the interval, and a lease in the table keeps two sweeps apart.
     """
@@ -51,7 +51,6 @@ class Reconciler(Construct):
                 "TOPIC_ARN": topic.topic_arn,
                 "GRACE_SECONDS": str(config.grace_seconds),
                 "OVERDUE_SECONDS": str(config.overdue_seconds),
-                "RETENTION_DAYS": str(config.retention_days),
                 "ROUTES": config.routes_variable,
                 "QUEUES": Stack.of(self).to_json_string(
                     {
@@ -69,6 +68,7 @@ class Reconciler(Construct):
             function,
             "dynamodb:BatchGetItem",
             "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
             "dynamodb:UpdateItem",

@@ -6,7 +6,7 @@ from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from assistance.schema import OUTBOX_SHARD
+from assistance.store.schema import OUTBOX_SHARD
 from infra.batches import PARALLELIZATION_FACTOR, STREAM
 from infra.config import Config
 from infra.dead_letters import DeadLetterQueue, FailedRecords
@@ -28,7 +28,7 @@ class StreamProducer(Construct):
             timeout=Duration.seconds(60),
             environment={"TABLE_NAME": table.table_name, "TOPIC_ARN": topic.topic_arn},
         )
-        table.grant_items(function, "dynamodb:UpdateItem")
+        table.grant_items(function, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
         topic.grant_publish(function)
         function.add_event_source(
             event_sources.DynamoEventSource(

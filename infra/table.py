@@ -1,4 +1,4 @@
-"""The one table: requests, their outbox entries, their deliveries."""
+"""The one table: requests, and the record of what has become of each."""
 
 from typing import cast
 
@@ -7,8 +7,11 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from assistance.schema import (
+from assistance.store.schema import (
     CREATED_AT,
+    DUE_AT,
+    DUE_INDEX,
+    DUE_SHARD,
     LEDGER_INDEX,
     LEDGER_SHARD,
     OUTBOX_INDEX,
@@ -53,6 +56,12 @@ class Table(dynamodb.TableV2):
                     projection_type=dynamodb.ProjectionType.INCLUDE,
                     non_key_attributes=[TOPIC],
                 ),
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=DUE_INDEX,
+                    partition_key=dynamodb.Attribute(name=DUE_SHARD, type=dynamodb.AttributeType.NUMBER),
+                    sort_key=dynamodb.Attribute(name=DUE_AT, type=dynamodb.AttributeType.NUMBER),
+                    projection_type=dynamodb.ProjectionType.ALL,
+                ),
             ],
         )
         # Fixed: a table whose logical id changes is replaced, by an empty one.
@@ -64,5 +73,5 @@ class Table(dynamodb.TableV2):
 
     def grant_index_queries(self, grantee: iam.IGrantable) -> None:
         """Allow listing what the indexes hold."""
-        arns = [f"{self.table_arn}/index/{name}" for name in (OUTBOX_INDEX, LEDGER_INDEX)]
+        arns = [f"{self.table_arn}/index/{name}" for name in (OUTBOX_INDEX, LEDGER_INDEX, DUE_INDEX)]
         iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Query"], resource_arns=arns)

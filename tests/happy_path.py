@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import time_machine
 
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import ROUTES, Channel, Topic
 from assistance.together import Gathering
 from infra.batches import QUEUES

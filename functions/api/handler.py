@@ -17,10 +17,12 @@ from api.settings import settings
 from assistance import aws, ids
 from assistance.clock import timestamp, utc_now
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
+from assistance.history import Delivery, RequestRecord
 from assistance.metrics import Metric, Tally
-from assistance.models import AssistanceRequest, Delivery, RequestRecord, Status
+from assistance.models import AssistanceRequest, Status
 from assistance.observability import frames, logger
-from assistance.requests import Requests
+from assistance.store.requests import Requests
+from assistance.store.table import Items
 
 # Whatever POWERTOOLS_DEV says: it would print each event, and answer with tracebacks.
 app = APIGatewayRestResolver(debug=False)
@@ -30,7 +32,7 @@ _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosn
 @cache
 def requests() -> Requests:
     """The deployed table."""
-    return Requests(aws.table(settings().table_name))
+    return Requests(Items(aws.table(settings().table_name)))
 
 
 @app.post("/assistance-requests")
@@ -151,6 +153,7 @@ def _details(record: RequestRecord) -> dict[str, Any]:
 def _delivery(delivery: Delivery) -> dict[str, Any]:
     members = {
         "channel": delivery.channel,
+        "resend": delivery.resend,
         "status": delivery.status,
         "attempts": delivery.attempts,
         "last_error": delivery.last_error,

@@ -16,7 +16,8 @@ from pydantic_core import core_schema
 from api import problems
 from api.calls import MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_CHARACTERS
 from api.problems import CONTENT_TYPE, TYPE_PREFIX, Problem
-from assistance.models import Call, Delivery, Fallback, Status
+from assistance.history import Delivery
+from assistance.models import Call, Fallback, Status
 from assistance.routing import Channel, routes, topics
 
 VERSION: Final = "1.0.0"
@@ -303,7 +304,7 @@ def _schemas() -> Json:
         "examples": ["https://bot.example.com/ended?conversation=42"],
     }
     call["description"] |= {"pattern": _NOT_BLANK, "description": "White space at its ends does not count."}
-    del delivery["properties"]["claimed_until"], delivery["properties"]["has_failed"]
+    del delivery["properties"]["claimed_until"]
     delivery["required"].append("timeline")
     schemas["Attempt"]["properties"]["outcome"]["enum"] = _OUTCOMES
     schemas["ProblemDocument"]["properties"]["type"]["enum"] = sorted(

@@ -25,3 +25,13 @@ def epoch_ms(moment: datetime) -> int:
 def epoch_s(moment: str) -> int:
     """RFC 3339 in whole seconds since 1970, as a `ttl` has them."""
     return int(datetime.fromisoformat(moment).timestamp())
+
+
+def timestamp_of(ms: int) -> str:
+    """Milliseconds since 1970 in RFC 3339."""
+    return timestamp(datetime.fromtimestamp(ms / 1_000, UTC))
+
+
+def ms_of(moment: str) -> int:
+    """RFC 3339 in milliseconds since 1970."""
+    return round(datetime.fromisoformat(moment).timestamp() * 1_000)

@@ -5,9 +5,7 @@ DeliveryError
 │   └── Deferred         the attempt did not take place, so it does not count as one: try again later
 │       ├── RateLimited  the provider turned it away unseen, or we hold it back
 │       └── RefusedTogether  it was refused in one message with others: try again alone
-├── PermanentFailure     trying again is pointless: dead-letter it
-├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
-└── Superseded           it is no longer needed: acknowledge it
+└── PermanentFailure     trying again is pointless: dead-letter it
 
 UnusableSecret           a secret's value is malformed: an operator must store another one
 Unreadable               an item of the table is not what it should be: pass it over, and say so
@@ -51,18 +49,6 @@ class RefusedTogether(Deferred):
 
 class PermanentFailure(DeliveryError):
     """The provider will never take this message as it is."""
-
-
-class GaveUp(DeliveryError):
-    """No further attempt will be made, and the message is in the DLQ. `in_doubt`: this attempt may have arrived."""
-
-    def __init__(self, code: str, *, in_doubt: bool) -> None:
-        super().__init__(code)
-        self.in_doubt = in_doubt
-
-
-class Superseded(DeliveryError):
-    """Another channel has delivered the request, or what a callback would tell has changed."""
 
 
 class UnusableSecret(Exception):

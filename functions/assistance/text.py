@@ -40,6 +40,6 @@ def explain(outgoing: Outgoing) -> list[str]:
     if outgoing.fallback:
         failed, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)
         sentences.append(f"This comes by {outgoing.fallback.channel} because delivery by {failed} failed: {error}.")
-    if outgoing.force:
+    if outgoing.resend:
         sentences.append("An operator has sent this once more.")
     return sentences

@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from functools import cache, partial
 
-from assistance import aws
 from assistance.clock import utc_now
-from assistance.consumer import consumer
-from assistance.errors import Deferred, Superseded, TableUnavailable, TransientFailure, Unreadable
+from assistance.engine.consumer import consumer
+from assistance.errors import PermanentFailure
 from assistance.models import Outgoing
-from assistance.requests import Requests
 from assistance.routing import CALLBACK
 from assistance.secret import secret, secrets
 from callback_consumer import secret as signing_keys
@@ -17,12 +15,6 @@ from callback_consumer.failures import classify
 from callback_consumer.message import compose, sign, webhook_id
 from callback_consumer.receivers import Receivers
 from callback_consumer.settings import settings
-
-
-@cache
-def requests() -> Requests:
-    """The deployed table."""
-    return Requests(aws.table(settings().table_name))
 
 
 @cache
@@ -40,7 +32,6 @@ def receivers() -> Receivers:
 def prepare() -> None:
     """Make all of that before several threads do."""
     secrets()
-    requests()
     egress()
     receivers()
 
@@ -52,19 +43,11 @@ def headers_for(id_: str, body: str) -> dict[str, str]:
 
 
 def tell(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, dict[str, str]], Answer]) -> str:
-    """Tell the bot what is now, if the request has ended by now. Returns the webhook's id.
-
-    One whose delivery ended while others were under way is told of when these end: each end has its own message.
-    """
-    try:
-        record = requests().get(outgoing.request.id)
-    except TableUnavailable as error:
-        raise Deferred("table_unavailable") from error
-    except Unreadable as error:
-        raise TransientFailure("request_unreadable") from error
-    if record is None or record.ended_at is None or (url := record.request.callback_url) is None:
-        raise Superseded("not_ended")
-    id_, body = webhook_id(record, record.ended_at), compose(record, record.ended_at)
+    """Tell the bot how the request has ended. Returns the webhook's id."""
+    url, end = outgoing.request.callback_url, outgoing.end
+    if url is None or end is None:
+        raise PermanentFailure("malformed_message")
+    id_, body = webhook_id(outgoing.request, end), compose(outgoing.request, end)
     answer = receivers.call(url, partial(post, url, body.encode(), headers_for(id_, body)))
     if failure := classify(answer.status, answer.headers, utc_now()):
         raise failure

@@ -7,22 +7,23 @@ from math import floor
 
 from standardwebhooks import Webhook
 
-from assistance.clock import epoch_ms
-from assistance.models import RequestRecord
+from assistance.clock import timestamp_of
+from assistance.domain.record import End
+from assistance.models import AssistanceRequest, Status
 
 
-def webhook_id(record: RequestRecord, ended_at: str) -> str:
+def webhook_id(request: AssistanceRequest, end: End) -> str:
     """The same for every attempt at telling of this end, and for no other end."""
-    return f"{record.request.id}_{record.status}_{epoch_ms(datetime.fromisoformat(ended_at))}"
+    return f"{request.id}_{end.status}_{end.at}"
 
 
-def compose(record: RequestRecord, ended_at: str) -> str:
+def compose(request: AssistanceRequest, end: End) -> str:
     """The body: what the bot was told when the request was accepted, with what has become of it since."""
     return json.dumps(
         {
-            "type": f"assistance_request.{record.status}",
-            "timestamp": ended_at,
-            "data": record.request.summary(record.status),
+            "type": f"assistance_request.{end.status}",
+            "timestamp": timestamp_of(end.at),
+            "data": request.summary(Status(end.status)),
         }
     )
 

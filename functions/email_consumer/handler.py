@@ -4,7 +4,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from assistance import aws
-from assistance.consumer import consumer
+from assistance.engine.consumer import consumer
 from assistance.models import Outgoing
 from assistance.routing import Channel
 from email_consumer.failures import classify

@@ -7,6 +7,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance import aws
 from assistance.observability import logger
+from assistance.store.requests import Requests
+from assistance.store.table import Items
 from email_feedback.errors import MalformedEvent
 from email_feedback.events import VALIDATION, parse
 from email_feedback.feedback import Feedback
@@ -16,7 +18,7 @@ from email_feedback.settings import settings
 @cache
 def feedback() -> Feedback:
     """The deployed feedback."""
-    return Feedback(aws.table(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url)
+    return Feedback(Requests(Items(aws.table(settings().table_name))), aws.when_used(aws.sqs), settings().email_dlq_url)
 
 
 @logger.inject_lambda_context(log_event=False)

@@ -1,9 +1,9 @@
-"""Every minute: publish what the stream has not, and account for every request that has not ended.
+"""Every minute: publish what the stream has not, and see to every request that has not ended.
 
 An event of `{"dry_run": true}` changes nothing and answers with what it would do.
 """
 
-from dataclasses import asdict
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -12,12 +12,14 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance import aws
+from assistance.engine.publisher import Publisher
 from assistance.metrics import Metric, Tally
 from assistance.observability import logger
-from assistance.publisher import Publisher
-from assistance.requests import Requests
+from assistance.store.requests import Requests
+from assistance.store.table import Items
+from reconciler.dead_letters import DeadLetters
 from reconciler.lease import lease
-from reconciler.ledger import Ledger, Report
+from reconciler.open_requests import OpenRequests, Report, Sights
 from reconciler.outbox import Outbox, Sweep
 from reconciler.settings import settings
 
@@ -25,37 +27,51 @@ from reconciler.settings import settings
 @cache
 def requests() -> Requests:
     """The deployed table."""
-    return Requests(aws.table(settings().table_name))
+    return Requests(Items(aws.table(settings().table_name)))
 
 
 @cache
 def outbox() -> Outbox:
     """The outbox of the deployed table."""
     publisher = Publisher(aws.when_used(aws.sns), settings().topic_arn, requests())
-    return Outbox(requests(), publisher, timedelta(seconds=settings().grace_seconds))
+    return Outbox(publisher, timedelta(seconds=settings().grace_seconds))
 
 
 @cache
-def ledger() -> Ledger:
-    """The ledger of the deployed table."""
-    return Ledger(
-        requests(),
-        aws.when_used(aws.sqs),
-        settings().queues,
-        retention=timedelta(days=settings().retention_days),
-        overdue=timedelta(seconds=settings().overdue_seconds),
-    )
+def open_requests() -> OpenRequests:
+    """The open requests of the deployed table."""
+    overdue = timedelta(seconds=settings().overdue_seconds)
+    return OpenRequests(requests(), aws.when_used(aws.sqs), settings().queues, overdue)
+
+
+@cache
+def dead_letters() -> DeadLetters:
+    """The deployed dead-letter queues."""
+    return DeadLetters(requests(), aws.when_used(aws.sqs), settings().queues)
+
+
+def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
+    """Look at the open requests and at the dead letters. Raises `TableUnavailable`."""
+    report = Report()
+    new = open_requests().take_in(report, remaining_ms, dry_run=dry_run)
+    waiting = {found.id: found for found in (*open_requests().watched(report), *new)}
+    unread = dead_letters().find(waiting, report, remaining_ms, dry_run=dry_run)
+    sights = Sights(unpublished=sweep.left, unread=unread)
+    for found in waiting.values():
+        if found.record.unfinished:
+            open_requests().place(found, sights, report, dry_run=dry_run)
+    return report
 
 
 def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
-    """Sweep the outbox, then check the ledger. Returns both results."""
+    """Sweep the outbox, then look at what is open. Returns both results."""
     sweep = outbox().sweep(context.get_remaining_time_in_millis, dry_run=dry_run)
-    report = ledger().check(context.get_remaining_time_in_millis, dry_run=dry_run)
+    report = look(sweep, context.get_remaining_time_in_millis, dry_run=dry_run)
     if not dry_run:
         measure(sweep, report)
     if sweep.published or report.lost or report.stuck or report.dead_lettered:
-        logger.warning("put right", sweep=asdict(sweep), places=dict(report.places), dry_run=dry_run)
-    return {"outbox": asdict(sweep), "ledger": report.document(), "dry_run": dry_run}
+        logger.warning("put right", sweep=sweep.document(), places=dict(report.places), dry_run=dry_run)
+    return {"outbox": sweep.document(), "ledger": report.document(), "dry_run": dry_run}
 
 
 def measure(sweep: Sweep, report: Report) -> None:
@@ -82,7 +98,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if event.get("dry_run"):
         return reconcile(context, dry_run=True)
     duration = timedelta(milliseconds=context.get_remaining_time_in_millis())
-    with lease(requests().table, context.aws_request_id, duration) as ours:
+    with lease(requests().items.table, context.aws_request_id, duration) as ours:
         if not ours:
             logger.warning("another sweep is under way")
             return {"under_way": True}

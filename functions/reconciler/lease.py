@@ -9,7 +9,7 @@ from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, epoch_ms, utc_now
 from assistance.errors import TableUnavailable
 from assistance.observability import logger
-from assistance.schema import PARTITION_KEY, SORT_KEY
+from assistance.store.schema import PARTITION_KEY, SORT_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table

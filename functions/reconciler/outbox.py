@@ -1,21 +1,20 @@
 """Publishes what the stream never got published, oldest first, within the time it has."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
 from assistance.clock import Clock, timestamp, utc_now
+from assistance.engine.outbox import Outboxed
+from assistance.engine.publisher import Publisher
 from assistance.errors import Unreadable
-from assistance.items import Item, key_of, outbox_entry_of
-from assistance.models import OutboxEntry
 from assistance.observability import logger
-from assistance.publisher import Publisher
-from assistance.requests import Requests
+from assistance.store.items import Item, key_of
+from assistance.store.schema import OUTBOX_SHARD
+from assistance.store.table import BATCH
 
-# BatchGetItem's limit: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
-CHUNK: Final = 100
 # One chunk, with every call retried to its limit, and the release of the lease.
 TIME_FOR_A_CHUNK_MS: Final = 20_000
 
@@ -24,20 +23,24 @@ TIME_FOR_A_CHUNK_MS: Final = 20_000
 class Sweep:
     """What a sweep has done, or in a dry run would do. `oldest_seconds` is the age of the oldest entry it has met.
 
-    `unreadable` counts the entries that could not be read.
+    `unreadable` counts the entries that could not be read. `left` has the ids of the requests whose entries it left.
     """
 
     published: int = 0
     failed: int = 0
     unreadable: int = 0
     oldest_seconds: int = 0
+    left: set[str] = field(default_factory=set)
+
+    def document(self) -> dict[str, int]:
+        """The sweep as JSON has it."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "left"}
 
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
     """Sweeps the outbox."""
 
-    requests: Requests
     publisher: Publisher
     grace: timedelta
     clock: Clock = utc_now
@@ -49,26 +52,31 @@ class Outbox:
         """
         sweep = Sweep()
         before = self.clock() - self.grace
-        overdue = self.requests.unpublished(before=before)
-        while remaining_ms() > TIME_FOR_A_CHUNK_MS and (keys := list(islice(overdue, CHUNK))):
-            items = self.requests.outbox_entries(keys)
-            readable = _readable(items)
-            entries = [entry for entry in readable if entry.entered_at < timestamp(before)]
-            for entry in entries:
-                age = self.clock() - datetime.fromisoformat(entry.entered_at)
+        items = self.publisher.requests.items
+        overdue = map(key_of, items.unpublished(timestamp(before)))
+        while remaining_ms() > TIME_FOR_A_CHUNK_MS and (keys := list(islice(overdue, BATCH))):
+            # The index lags behind its table: what it lists may have been published since.
+            found = [item for item in items.many(keys, consistent=True) if OUTBOX_SHARD in item]
+            chunk = list(self._readable(found, timestamp(before), sweep))
+            wanted = {each for item in chunk for each in item.publications}
+            for each in wanted:
+                age = self.clock() - datetime.fromisoformat(each.since)
                 sweep.oldest_seconds = max(sweep.oldest_seconds, int(age.total_seconds()))
-            failed = set[OutboxEntry]() if dry_run else self.publisher.publish(entries)
-            sweep.unreadable += len(items) - len(readable)
+            failed = set() if dry_run else self.publisher.publish(chunk)
+            sweep.left |= {each.message.request.id for each in (wanted if dry_run else failed)}
             sweep.failed += len(failed)
-            sweep.published += len(entries) - len(failed)
+            sweep.published += len(wanted) - len(failed)
         return sweep
 
-
-def _readable(items: list[Item]) -> list[OutboxEntry]:
-    entries = []
-    for item in items:
-        try:
-            entries.append(outbox_entry_of(item))
-        except Unreadable as error:
-            logger.error("an outbox entry can't be read", key=key_of(item), wrong=str(error))
-    return entries
+    def _readable(self, items: list[Item], before: str, sweep: Sweep) -> Iterator[Outboxed]:
+        """What the items want published that entered the outbox before then."""
+        for item in items:
+            try:
+                found = self.publisher.read(item)
+            except Unreadable as error:
+                sweep.unreadable += 1
+                logger.error("an outbox entry can't be read", key=key_of(item), wrong=str(error))
+                continue
+            overdue = tuple(each for each in found.publications if each.since < before)
+            if overdue:
+                yield Outboxed(overdue, found.stored)

@@ -26,7 +26,6 @@ class Settings(Environment):
     topic_arn: str
     grace_seconds: PositiveInt
     overdue_seconds: PositiveInt
-    retention_days: PositiveInt
     queues: Json[dict[Channel, ChannelQueues]]
 
 

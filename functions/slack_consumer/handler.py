@@ -5,14 +5,14 @@ from functools import partial
 
 from slack_sdk import WebClient
 
-from assistance.consumer import consumer
+from assistance.engine.consumer import consumer
+from assistance.engine.together import Together
 from assistance.errors import DeliveryError, PermanentFailure, RefusedTogether, TransientFailure
 from assistance.models import Outgoing
 from assistance.routing import Channel
 from assistance.secret import secrets
-from assistance.together import Together
 from slack_consumer.failures import FOR_WHAT_IT_HOLDS
-from slack_consumer.look_up import posted
+from slack_consumer.look_up import Posted, posted
 from slack_consumer.message import compose, digests
 from slack_consumer.settings import settings
 from slack_consumer.slack import call
@@ -33,10 +33,10 @@ def post(outgoing: Sequence[Outgoing]) -> str:
 
 def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     """Post the requests in one message, but for those that earlier attempts turn out to have posted."""
-    found = posted(outgoing) if outgoing[0].in_doubt else {}
+    found, failure = posted(outgoing) if outgoing[0].in_doubt else Posted({})
     missing = [one for one in outgoing if one not in found]
-    if not missing:
-        return {**found}
+    if failure or not missing:
+        return {**found, **dict.fromkeys(missing, failure)} if failure else {**found}
     try:
         outcome: str | DeliveryError = post(missing)
     except DeliveryError as error:
@@ -44,4 +44,9 @@ def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     return {**found, **dict.fromkeys(missing, outcome)}
 
 
-lambda_handler = consumer(Channel.SLACK, Together(divide=digests, send=send), prepare=secrets)
+def place() -> str:
+    """The Slack channel that requests are posted in at present."""
+    return settings().slack_channel
+
+
+lambda_handler = consumer(Channel.SLACK, Together(divide=digests, send=send), prepare=secrets, place=place)

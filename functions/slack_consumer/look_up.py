@@ -1,13 +1,13 @@
 """What earlier attempts have posted, as the channel's history shows it: for attempts that may have."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from slack_sdk import WebClient
 
-from assistance.errors import PermanentFailure, TransientFailure
+from assistance.domain.record import Attempt
+from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
 from assistance.observability import logger
 from slack_consumer.message import payload, payloads
@@ -15,55 +15,91 @@ from slack_consumer.settings import settings
 from slack_consumer.slack import call, ours
 
 PAGE: Final = 200
+CANT_LOOK: Final = frozenset({"channel_not_found", "missing_scope", "not_in_channel"})
+"""With these nothing can be looked up, and the requests are sent again. They need a channel's id, not its name, the
+history scope, and a bot that is a member: https://docs.slack.dev/reference/methods/conversations.history"""
+# Our clock and Slack's may differ, and what an attempt has sent may still arrive after it has ended.
+_BEFORE_SECONDS: Final = 60
+_AFTER_SECONDS: Final = 600
 
 
-def posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
-    """The `ts` of the message that an earlier attempt posted, of each request for which one did.
+class Window(NamedTuple):
+    """A stretch of a channel's history, in seconds since 1970."""
 
-    https://docs.slack.dev/reference/methods/conversations.history; it takes a channel's id, not its name, and the
-    history scope. Without them nothing can be looked up, and the requests are sent again. When Slack limits the rate,
-    or does not say who we are, the look-up, and so the attempt, is put off.
-    """
+    place: str
+    oldest: float
+    latest: float
+
+
+class Posted(NamedTuple):
+    """The `ts` of the message, of each request that was found. `failure`: why the others could not be looked up."""
+
+    found: Mapping[Outgoing, str]
+    failure: DeliveryError | None = None
+
+
+def posted(outgoing: Sequence[Outgoing]) -> Posted:
+    """What earlier attempts have posted of these requests. What was read before a failure counts."""
+    found: dict[Outgoing, str] = {}
     try:
-        return _posted(outgoing)
+        for window in windows(outgoing):
+            for message in _messages(window):
+                found |= _in(message, outgoing)
+                if len(found) == len(outgoing):
+                    return Posted(found)
+    except PermanentFailure as error:
+        if error.code not in CANT_LOOK:
+            return Posted(found, error)
+        ids = [one.request.id for one in outgoing if one not in found]
+        logger.warning("can't look up what was posted", request_ids=ids, error_code=error.code)
     except TransientFailure as error:
         # The look-up itself posts nothing.
-        raise type(error)(error.code, retry_after=error.retry_after) from error
+        return Posted(found, type(error)(error.code, retry_after=error.retry_after))
+    return Posted(found)
 
 
-def _posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
-    # A minute earlier than the first request: our clock and Slack's may differ.
-    oldest = min(datetime.fromisoformat(one.request.created_at) for one in outgoing) - timedelta(minutes=1)
-    found: dict[Outgoing, str] = {}
+def windows(outgoing: Sequence[Outgoing]) -> list[Window]:
+    """What has to be read: from the first attempt in doubt until the last has settled, where each has posted.
+
+    Stretches that overlap are read once. One that lies apart widens none of the others.
+    """
+    merged: list[Window] = []
+    for window in sorted(_window(doubt) for one in outgoing for doubt in one.doubts):
+        last = merged[-1] if merged else None
+        if last and last.place == window.place and window.oldest <= last.latest:
+            merged[-1] = last._replace(latest=max(last.latest, window.latest))
+        else:
+            merged.append(window)
+    return merged
+
+
+def _window(doubt: Attempt) -> Window:
+    ended_at = max(doubt.ended_at or 0, doubt.at)
+    place = doubt.place or settings().slack_channel
+    return Window(place, doubt.at / 1_000 - _BEFORE_SECONDS, ended_at / 1_000 + _AFTER_SECONDS)
+
+
+def _messages(window: Window) -> Iterator[dict[str, Any]]:
     cursor: str | None = None
     while True:
-        try:
-            page = call(
-                partial(
-                    WebClient.conversations_history,
-                    channel=settings().slack_channel,
-                    oldest=str(oldest.timestamp()),
-                    include_all_metadata=True,
-                    limit=PAGE,
-                    cursor=cursor,
-                )
+        page = call(
+            partial(
+                WebClient.conversations_history,
+                channel=window.place,
+                oldest=str(window.oldest),
+                latest=str(window.latest),
+                include_all_metadata=True,
+                limit=PAGE,
+                cursor=cursor,
             )
-        except PermanentFailure as error:
-            ids = [one.request.id for one in outgoing if one not in found]
-            logger.warning("can't look up what was posted", request_ids=ids, error_code=error.code)
-            return found
-        for message in _messages(page):
-            found |= _in(message, outgoing)
+        )
+        messages = page.get("messages")
+        if not isinstance(messages, list):
+            raise TransientFailure("unexpected_answer")
+        yield from (message for message in messages if isinstance(message, dict))
         cursor = _next_cursor(page)
-        if not cursor or len(found) == len(outgoing):
-            return found
-
-
-def _messages(page: dict[str, Any]) -> list[dict[str, Any]]:
-    messages = page.get("messages")
-    if not isinstance(messages, list):
-        raise TransientFailure("unexpected_answer")
-    return [message for message in messages if isinstance(message, dict)]
+        if not cursor:
+            return
 
 
 def _in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:

@@ -70,8 +70,8 @@ def _size(block: Block) -> int:
 
 def payload(outgoing: Outgoing) -> dict[str, str]:
     """What the message's metadata says of a request: https://docs.slack.dev/messaging/message-metadata."""
-    force = {"force": outgoing.force} if outgoing.force else {}
-    return {"request_id": outgoing.request.id, **force}
+    resend = {"force": outgoing.resend} if outgoing.resend else {}
+    return {"request_id": outgoing.request.id, **resend}
 
 
 def payloads(message: Mapping[str, Any]) -> list[Any]:

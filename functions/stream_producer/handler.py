@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance import aws
-from assistance.errors import Unreadable
-from assistance.items import outbox_entry_of, plain
-from assistance.models import OutboxEntry
+from assistance.engine.outbox import Outboxed
+from assistance.engine.publisher import Publisher
+from assistance.errors import TableUnavailable, Unreadable
 from assistance.observability import logger
-from assistance.publisher import Publisher
-from assistance.requests import Requests
+from assistance.store.items import plain
+from assistance.store.requests import Requests
+from assistance.store.table import Items
 from stream_producer.settings import settings
 
 if TYPE_CHECKING:
@@ -21,31 +22,35 @@ if TYPE_CHECKING:
 @cache
 def publisher() -> Publisher:
     """The publisher to the deployed topic."""
-    return Publisher(aws.sns(), settings().topic_arn, Requests(aws.table(settings().table_name)))
+    requests = Requests(Items(aws.table(settings().table_name)))
+    return Publisher(aws.sns(), settings().topic_arn, requests)
 
 
-def entries_of(records: list[dict[str, Any]]) -> tuple[dict[str, OutboxEntry], list[str]]:
-    """The outbox entries by their sequence number, and the sequence numbers of the records that hold none.
+def read(records: list[dict[str, Any]]) -> tuple[dict[str, Outboxed], list[str]]:
+    """The items in the outbox by their sequence number, and the sequence numbers of what can't be read.
 
     The event source's filter lets only items with an outbox attribute through, so a record that holds no entry is
     damaged, and is reported rather than passed over.
     """
-    entries: dict[str, OutboxEntry] = {}
-    damaged: list[str] = []
+    items: dict[str, Outboxed] = {}
+    failed: list[str] = []
     for record in records:
         sequence_number = record["dynamodb"]["SequenceNumber"]
         try:
-            entries[sequence_number] = outbox_entry_of(plain(record["dynamodb"].get("NewImage", {})))
+            items[sequence_number] = publisher().read(plain(record["dynamodb"].get("NewImage", {})))
         except Unreadable as error:
             logger.error("a stream record holds no outbox entry", sequence_number=sequence_number, wrong=str(error))
-            damaged.append(sequence_number)
-    return entries, damaged
+            failed.append(sequence_number)
+        except TableUnavailable as error:
+            logger.error("a request can't be read now", sequence_number=sequence_number, error_code=str(error))
+            failed.append(sequence_number)
+    return items, failed
 
 
 @logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":  # noqa: ARG001
     """Publish a batch of stream records; name those that could not be, for Lambda to retry from there."""
-    entries, failed = entries_of(event["Records"])
-    unpublished = publisher().publish(list(entries.values()))
-    failed += [number for number, entry in entries.items() if entry in unpublished]
+    items, failed = read(event["Records"])
+    unpublished = publisher().publish(list(items.values()))
+    failed += [number for number, item in items.items() if not unpublished.isdisjoint(item.publications)]
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}

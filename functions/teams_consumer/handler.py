@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import SplitResult
 
 from assistance.clock import utc_now
-from assistance.consumer import consumer
+from assistance.engine.consumer import consumer
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
 from assistance.routing import Channel

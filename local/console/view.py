@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any, Final
 
 from assistance.clock import utc_now
-from assistance.dead_letters import depth
-from assistance.models import RequestRecord
+from assistance.engine.dead_letters import depth
+from assistance.history import RequestRecord
 from assistance.routing import CALLBACK, Lane
-from assistance.schema import OUTBOX_INDEX
+from assistance.store.schema import OUTBOX_INDEX
 from assistance.text import printable
 from cli import render, requests
 from cli.stack import Stack as Deployed

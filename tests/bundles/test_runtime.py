@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 from assistance.clock import timestamp, utc_now
 from assistance.deliveries import delivery_key
 from assistance.models import AssistanceRequest, Message
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import CALLBACK, LANES, Channel, Lane, Topic
 from local.slack_server import SlackServer
 from tests.bundles.runtime import invoke

@@ -8,7 +8,7 @@ from itertools import count, islice
 import pytest
 
 from assistance.clock import timestamp
-from assistance.delivery import Consumer
+from assistance.engine.delivery import Consumer
 from assistance.models import AssistanceRequest, Message
 from assistance.routing import Channel, Topic
 from infra.batches import QUEUES

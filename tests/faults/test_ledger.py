@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from assistance.deliveries import request_key
+from assistance.store.requests import request_key
 from assistance.routing import CALLBACK, Channel, Topic
-from assistance.schema import PARTITION_KEY
+from assistance.store.schema import PARTITION_KEY
 from reconciler import handler as reconciler
 from reconciler.balance import Balance, balance_of
 from reconciler.ledger import TIME_TO_PLACE_MS

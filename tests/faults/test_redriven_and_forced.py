@@ -2,7 +2,7 @@
 
 import pytest
 
-from assistance.deliveries import request_key
+from assistance.store.requests import request_key
 from assistance.routing import Channel, Topic
 from tests.faults.breaker import Fault, Kind
 from tests.faults.world import World

@@ -26,14 +26,14 @@ from moto.sesv2.models import sesv2_backends
 from moto.sqs.models import sqs_backends
 
 from assistance.clock import epoch_ms
-from assistance.dead_letters import request_id_in, unwrapped
-from assistance.delivery import Consumer
+from assistance.engine.dead_letters import request_id_in, unwrapped
+from assistance.engine.delivery import Consumer
 from assistance.errors import TableUnavailable
 from assistance.models import Message, Status
 from assistance.observability import logger
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import CALLBACK, LANES, Channel, Lane, routes
-from assistance.schema import OUTBOX_SHARD
+from assistance.store.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
 from reconciler.balance import balance_of
 from slack_consumer.slack import ids
@@ -572,10 +572,10 @@ def world() -> Iterator[World]:
         stack.enter_context(patch("assistance.consumer.Consumer", one_by_one))
         stack.enter_context(patch("assistance.publisher._PARALLEL", 1))
         stack.enter_context(patch("reconciler.ledger._PARALLEL", 1))
-        stack.enter_context(patch("assistance.dead_letters._PARALLEL", 1))
+        stack.enter_context(patch("assistance.engine.dead_letters._PARALLEL", 1))
         # Two shards show what all of them do, in a fraction of the calls.
         stack.enter_context(patch("assistance.schema.INDEX_SHARDS", 2))
-        stack.enter_context(patch("assistance.requests.INDEX_SHARDS", 2))
+        stack.enter_context(patch("assistance.store.table.INDEX_SHARDS", 2))
         stack.enter_context(_logging_into(log))
         stack.enter_context(breaking(breaker))
         forget()

@@ -8,7 +8,7 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 
 from assistance.routing import RETRIES, ROUTES, Channel, RetryPolicy, named
-from assistance.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
+from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
 from tests.infra.template import VARIANTS, Properties, Template, synthesized, target
 
 DEPLOYED = [*((each, channel) for each in VARIANTS for channel in named(ROUTES.values()))]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from assistance.dead_letters import request_id_in
+from assistance.engine.dead_letters import request_id_in
 from assistance.routing import CALLBACK, ROUTES, Channel, Topic, named
 from tests.faults.paths import DESCRIPTION, PATHS
 from tests.faults.world import QUEUE_RETENTION, World, world

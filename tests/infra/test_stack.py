@@ -7,7 +7,7 @@ import pytest
 
 from assistance.publisher import MAX_BATCH_ENTRIES
 from assistance.routing import ROUTES, Channel, named
-from assistance.schema import (
+from assistance.store.schema import (
     CREATED_AT,
     INDEX_SHARDS,
     LEDGER_INDEX,

@@ -4,10 +4,10 @@ import importlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from unittest.mock import patch
 
@@ -16,8 +16,11 @@ from moto import mock_aws
 
 from assistance.clock import utc_now
 from assistance.routing import LANES, ROUTES, Channel, Lane, named, routes
-from assistance.schema import (
+from assistance.store.schema import (
     CREATED_AT,
+    DUE_AT,
+    DUE_INDEX,
+    DUE_SHARD,
     LEDGER_INDEX,
     LEDGER_SHARD,
     OUTBOX_INDEX,
@@ -216,14 +219,17 @@ class Cloud:
         def clock() -> datetime:
             return utc_now() + later
 
-        ahead = replace(deployed.outbox(), clock=clock), replace(deployed.ledger(), clock=clock)
-        with (
-            patch.object(deployed, "outbox", lambda: ahead[0]),
-            patch.object(deployed, "ledger", lambda: ahead[1]),
-        ):
+        with ExitStack() as stack:
+            for part in ("outbox", "open_requests", "dead_letters"):
+                ahead = replace(getattr(deployed, part)(), clock=clock)
+                stack.enter_context(patch.object(deployed, part, partial(_same, ahead)))
             # As Lambda does with what a handler returns.
             answer: dict[str, Any] = json.loads(json.dumps(deployed.lambda_handler({"dry_run": dry_run}, self.context)))
             return answer
+
+
+def _same(value: object) -> object:
+    return value
 
 
 @cache
@@ -255,6 +261,8 @@ def _table() -> Any:  # noqa: ANN401
             {"AttributeName": SORT_KEY, "AttributeType": "S"},
             {"AttributeName": OUTBOX_SHARD, "AttributeType": "N"},
             {"AttributeName": LEDGER_SHARD, "AttributeType": "N"},
+            {"AttributeName": DUE_SHARD, "AttributeType": "N"},
+            {"AttributeName": DUE_AT, "AttributeType": "N"},
             {"AttributeName": CREATED_AT, "AttributeType": "S"},
         ],
         GlobalSecondaryIndexes=[
@@ -273,6 +281,14 @@ def _table() -> Any:  # noqa: ANN401
                     {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": [TOPIC]},
+            },
+            {
+                "IndexName": DUE_INDEX,
+                "KeySchema": [
+                    {"AttributeName": DUE_SHARD, "KeyType": "HASH"},
+                    {"AttributeName": DUE_AT, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
             },
         ],
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},

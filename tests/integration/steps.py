@@ -5,11 +5,11 @@ from typing import Any
 
 from moto.sesv2.models import sesv2_backends
 
-from assistance.deliveries import delivery_key
 from assistance.routing import Channel
 from local.slack_server import SlackServer
 from tests.fixtures import documented
 from tests.integration.cloud import Cloud
+from tests.records import delivery_of
 
 
 def emails() -> list[str]:
@@ -59,14 +59,10 @@ def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = 
     bring(stack, json.dumps(example(name, request_id, message_id or sent(stack, request_id))))
 
 
-def item(stack: Cloud, request_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = stack.table.get_item(Key=delivery_key(request_id, Channel.EMAIL))["Item"]
-    return found
-
-
 def sent(stack: Cloud, request_id: str) -> str:
     """SES's id of the mail that was sent for a request."""
-    return str(json.loads(item(stack, request_id)["result"]))
+    [result] = [each.result for each in delivery_of(stack.table, request_id, Channel.EMAIL).attempts if each.result]
+    return result
 
 
 def mailed(stack: Cloud) -> str:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.calls import MAX_BODY_BYTES
-from assistance.deliveries import request_key
+from assistance.store.requests import request_key
 from assistance.models import MAX_DESCRIPTION_CHARACTERS
 from assistance.routing import CALLBACK, Channel, Topic
 from tests.integration.cloud import Cloud

@@ -20,9 +20,9 @@ from assistance import routing
 from assistance.clock import utc_now
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import MAX_RETRY_AFTER
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import CALLBACK, ROUTES, Channel, Route, Topic, routes
-from assistance.schema import OUTBOX_SHARD
+from assistance.store.schema import OUTBOX_SHARD
 from callback_consumer import egress, failures
 from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
 from callback_consumer.message import sign

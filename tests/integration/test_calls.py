@@ -11,10 +11,10 @@ import pytest
 from botocore.client import BaseClient
 
 from assistance.clock import utc_now
-from assistance.deliveries import request_key
-from assistance.requests import Requests
+from assistance.store.requests import request_key
+from assistance.store.requests import Requests
 from assistance.routing import ROUTES, Channel, Topic
-from assistance.schema import INDEX_SHARDS
+from assistance.store.schema import INDEX_SHARDS
 from infra.batches import QUEUES
 from tests import cost
 from tests.happy_path import BATCHES, LONGEST, idle, polled, spent, sweep

@@ -27,9 +27,9 @@ from assistance.errors import (
 )
 from assistance.metrics import Tally
 from assistance.models import AssistanceRequest, Delivery, Fallback, Message, Outgoing, RequestRecord, Status
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import Channel, RetryPolicy, Topic
-from assistance.schema import shard
+from assistance.store.schema import shard
 from tests.integration.cloud import Cloud, Context, cloud
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

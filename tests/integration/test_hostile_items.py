@@ -26,9 +26,9 @@ from assistance.items import (
     settled,
 )
 from assistance.models import Status
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import CALLBACK, Channel
-from assistance.schema import CREATED_AT, LEDGER_SHARD, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY
+from assistance.store.schema import CREATED_AT, LEDGER_SHARD, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY
 from cli.requests import listed
 from reconciler import handler as reconciler
 from reconciler.balance import LEDGER_KEY, Balance, balance_of

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
 
-from assistance.items import plain
+from assistance.store.items import plain
 from assistance.models import Message
 from assistance.routing import CALLBACK, Channel, Lane
-from assistance.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
+from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
 from local.slack_server import SlackServer
 from reconciler import handler as reconciler
 from reconciler.balance import balance_of

@@ -7,12 +7,12 @@ from unittest.mock import patch
 
 import pytest
 
-from assistance.deliveries import delivery_key, request_key
 from assistance.routing import ROUTES, Channel, Topic
 from local.slack_server import SlackServer
 from reconciler.lease import lease
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived, emails, fail_on_slack, published
+from tests.records import put_delivery, resend, under_way
 
 OVERDUE = timedelta(seconds=61)
 
@@ -107,24 +107,6 @@ def test_two_sweeps_never_run_at_once(stack: Cloud) -> None:
     assert published(stack.reconcile(later=OVERDUE)) == 1
 
 
-def test_a_request_that_re_enters_the_outbox_is_published_to_its_new_channels(stack: Cloud, slack: SlackServer) -> None:
-    request_id = stack.post("sales", "second way")
-    stale = stack.stream_records()
-    stack.table.update_item(
-        Key=request_key(request_id),
-        UpdateExpression="SET outbox = :shard, outbox_channels = :channels, fallback = :fallback",
-        ExpressionAttributeValues={
-            ":shard": 0,
-            ":channels": ["email"],
-            ":fallback": {"channel": "email", "failed_channel": "slack", "error": "is_archived"},
-        },
-    )
-    stack.produce(stale)
-    assert stack.produce() == [], "publishing the first entry late has not removed the second"
-    stack.consume_until_quiet(Channel.EMAIL)
-    assert stack.status(request_id) == "delivered"
-
-
 def test_a_slack_outage_ends_in_the_dlq_with_the_reason_and_the_request_reads_so(
     stack: Cloud, slack: SlackServer
 ) -> None:
@@ -196,16 +178,13 @@ def test_a_redrive_of_an_attempt_in_doubt_looks_before_it_posts(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETRY_ATTEMPTS", "1")
+    monkeypatch.setenv("ROUTES", json.dumps({"sales": {"channels": ["slack"], "fallback": None}}))
     forget()
     slack.fail("drop", times=1)
     request_id = stack.post("sales", "dropped")
     stack.produce()
     stack.consume_until_quiet(Channel.SLACK)
     assert stack.status(request_id) == "failed"
-    stack.table.update_item(
-        Key=request_key(request_id),
-        UpdateExpression="REMOVE outbox, outbox_channels, fallback",
-    )
     stack.redrive(Channel.SLACK)
     stack.consume_until_quiet(Channel.SLACK)
     assert stack.status(request_id) == "delivered"
@@ -222,27 +201,30 @@ def test_each_attempt_is_told_with_its_outcome(stack: Cloud, slack: SlackServer)
     assert outcomes == [("retrying", "connection_error", True), ("delivered", None, False)]
 
 
-def test_a_forced_send_is_made_once_for_each_decision_and_recorded(stack: Cloud, slack: SlackServer) -> None:
+def test_a_resend_is_sent_once_as_a_delivery_of_its_own(stack: Cloud, slack: SlackServer) -> None:
     request_id = stack.post("sales", "once more")
     stack.produce()
-    [record] = stack.receive(Channel.SLACK)
-    stack.consume(Channel.SLACK, [record])
-    forced = {**record, "body": json.dumps({**json.loads(record["body"]), "force": "by-hand-1"})}
-    for _ in range(2):
-        stack.consume(Channel.SLACK, [forced])
-    assert arrived(slack, "once more") == 2
-    [delivery] = stack.show(request_id)["deliveries"]
-    assert [attempt.get("forced", False) for attempt in delivery["timeline"]] == [False, True]
-    assert delivery["status"] == "delivered"
-
-
-def test_a_forced_send_that_fails_takes_nothing_back(stack: Cloud, slack: SlackServer) -> None:
-    request_id = stack.post("sales")
+    stack.consume_until_quiet(Channel.SLACK)
+    resend(stack.table, request_id, Channel.SLACK)
     stack.produce()
     [record] = stack.receive(Channel.SLACK)
-    stack.consume(Channel.SLACK, [record])
+    for _ in range(2):
+        stack.consume(Channel.SLACK, [record])
+    assert arrived(slack, "once more") == 2
+    first, second = stack.show(request_id)["deliveries"]
+    assert (first["status"], second["status"]) == ("delivered", "delivered")
+    assert "resend" not in first
+    assert second["resend"]
+
+
+def test_a_resend_that_fails_takes_nothing_back(stack: Cloud, slack: SlackServer) -> None:
+    request_id = stack.post("sales")
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
     slack.fail("error", error="is_archived")
-    stack.consume(Channel.SLACK, [{**record, "body": json.dumps({**json.loads(record["body"]), "force": "1"})}])
+    resend(stack.table, request_id, Channel.SLACK)
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
     assert stack.status(request_id) == "delivered"
     assert len(stack.dead_letters(Channel.SLACK)) == 1
     assert stack.stream_records() == [], "and no fallback is used"
@@ -284,14 +266,7 @@ def test_a_consumer_killed_on_its_last_attempt_leaves_a_dead_letter_and_a_failed
     request_id = stack.post("sales")
     stack.produce()
     [record] = stack.receive(Channel.SLACK)
-    stack.table.put_item(
-        Item={
-            **delivery_key(request_id, Channel.SLACK),
-            "status": "sending",
-            "attempts": 3,
-            "claim_expires_at": 0,
-        }
-    )
+    put_delivery(stack.table, request_id, Channel.SLACK, attempts=under_way(number=3))
     assert stack.consume(Channel.SLACK, [record]) == []
     assert stack.status(request_id) == "failed"
     assert len(stack.dead_letters(Channel.SLACK)) == 1
@@ -302,8 +277,7 @@ def test_a_duplicate_that_meets_a_live_claim_waits(stack: Cloud, slack: SlackSer
     request_id = stack.post("sales")
     stack.produce()
     [record] = stack.receive(Channel.SLACK)
-    live = {"status": "sending", "attempts": 1, "claim_expires_at": 9_999_999_999_999}
-    stack.table.put_item(Item={**delivery_key(request_id, Channel.SLACK), **live})
+    put_delivery(stack.table, request_id, Channel.SLACK, attempts=under_way(), locked_until=9_999_999_999_999)
     assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
     assert not slack.messages
     assert not stack.dead_letters(Channel.SLACK)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from api import openapi, reference
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import Channel, routes
 from local.slack_server import SlackServer
 from reconciler.balance import balance_of

@@ -15,10 +15,10 @@ import pytest
 from uuid6 import uuid7
 
 from assistance.clock import utc_now
-from assistance.delivery import Consumer
+from assistance.engine.delivery import Consumer
 from assistance.errors import TransientFailure
 from assistance.models import Outgoing
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import CALLBACK, RETRIES, Channel
 from callback_consumer import handler
 from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS, Answer

@@ -24,9 +24,9 @@ from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.items import delivery_of, message_for, outbox_entry_of, settled
 from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, OutboxEntry, RequestRecord, Status
 from assistance.publisher import Publisher
-from assistance.requests import Requests
+from assistance.store.requests import Requests
 from assistance.routing import Channel, Topic
-from assistance.schema import INDEX_SHARDS, OUTBOX_SHARD, shard
+from assistance.store.schema import INDEX_SHARDS, OUTBOX_SHARD, shard
 from tests.integration.cloud import cloud
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

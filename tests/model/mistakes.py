@@ -25,7 +25,9 @@ MISTAKES: Final = {
         record, "return self.in_doubt or self.outcome is Outcome.UNKNOWN", "return self.outcome is Outcome.UNKNOWN"
     ),
     "the first doubt alone counts": Mistake(record, "elif attempt.may_have_arrived:", "elif not found:"),
-    "a mail that came back still counts as delivered": Mistake(record, " and not attempt.returned", ""),
+    "a mail that came back still counts as delivered": Mistake(
+        record, "return self.outcome if self.returned_at is None else Outcome.FAILED", "return self.outcome"
+    ),
     "a request that failed on one channel waits for the other": Mistake(
         record,
         "if any(delivery.final is Outcome.FAILED for delivery in mine)",

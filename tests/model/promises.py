@@ -53,7 +53,7 @@ def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | N
         return f"arrived {times} times without any doubt"
     if delivery.attempts_used > ATTEMPTS:
         return f"was attempted {delivery.attempts_used} times"
-    kept = any(attempt.outcome is Outcome.DELIVERED and not attempt.returned for attempt in delivery.attempts)
+    kept = any(attempt.outcome is Outcome.DELIVERED and attempt.returned_at is None for attempt in delivery.attempts)
     if (delivery.final is Outcome.DELIVERED) is not kept:
         return f"has the final status {delivery.final}, which its attempts contradict"
     return "is delivered, but nobody has received it" if kept and not times else None

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from assistance.domain.record import Outcome, Record
+from assistance.domain.transitions import CALLBACK
 from tests.model.memory import Memory
-from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Report, Worker, World, unfinished
+from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Report, Worker, World
 
 Step = tuple[str, World]
 
@@ -45,10 +46,11 @@ def _publishing(world: World, core: Memory) -> Iterator[Step]:
         names = [entry.delivery for entry in world.record.outbox]
         marking = world._replace(marking=world.record.outbox)
         yield f"the producer publishes {', '.join(names)}", marking._replace(queue=_plus(world.queue, *names))
-        if world.lose:
+        callbacks = {callback.name for callback in world.record.callbacks}
+        if world.lose and callbacks.isdisjoint(names):
             yield f"SNS loses {', '.join(names)}", marking._replace(lose=world.lose - 1)
     if world.marking:
-        after = core.published(world.record, world.marking)
+        after = core.published(world.record, world.marking, now=_now(world))
         yield "the producer marks them published", world._replace(record=after, marking=())
         if world.duplicate:
             yield "the producer dies before it marks them", world._replace(marking=(), duplicate=world.duplicate - 1)
@@ -61,7 +63,8 @@ def _receiving(world: World, core: Memory) -> Iterator[Step]:
                 f"SQS delivers {name} twice",
                 world._replace(queue=_plus(world.queue, name), duplicate=world.duplicate - 1),
             )
-        if world.lose:
+        if world.lose and not name.startswith(CALLBACK):
+            # The reconciler reads the dead-letter queues of the channels. That of the callbacks has an alarm.
             yield (
                 f"SQS moves {name} to the dead-letter queue",
                 world._replace(
@@ -208,7 +211,7 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
     if world.bounce:
         for delivery in world.record.deliveries:
             for attempt in delivery.attempts:
-                if delivery.destination == "email" and attempt.result and not attempt.returned:
+                if delivery.destination == "email" and attempt.result and attempt.returned_at is None:
                     report = Report(delivery.name, attempt.result)
                     yield (
                         f"{delivery.name} comes back",
@@ -244,8 +247,7 @@ def _reconciler(world: World, core: Memory) -> Iterator[Step]:
         for name in world.seen_letters:
             record = core.dead_lettered(record, name, "letter", "dead", now=_now(world))
         yield "the slow sweep records what it saw", world._replace(record=record, seen_letters=())
-    unfinished_here = core.once(unfinished)(world.record)
-    lost = tuple(name for name in unfinished_here if not _is_somewhere(world, name))
+    lost = tuple(each.name for each in world.record.unfinished if not _is_somewhere(world, each.name))
     if lost:
         record = core.publish_again(world.record, lost, now=_now(world))
         yield f"a sweep finds {', '.join(lost)} lost", world._replace(record=record)

@@ -90,12 +90,9 @@ class World(NamedTuple):
 
 
 def unfinished(record: Record) -> tuple[str, ...]:
-    """The deliveries that need a message. A fallback needs none once a human has the request."""
+    """The deliveries that need a message: to a human, and of the callbacks the last."""
     return tuple(
-        delivery.name
-        for delivery in record.deliveries
-        if delivery.final is None
-        and (delivery.kind in {Kind.RESEND, Kind.CALLBACK} or any(delivery is each for each in record.pending))
+        delivery.name for delivery in (*record.unfinished, *record.callbacks[-1:]) if delivery.final is None
     )
 
 
@@ -141,7 +138,7 @@ def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
             place=attempt.place if attempt.may_have_arrived else None,
             in_doubt=attempt.in_doubt,
             result=attempt.result if delivery.destination == "email" else None,
-            returned=attempt.returned,
+            returned_at=None if attempt.returned_at is None else 0,
         )
         for attempt in delivery.attempts
     )

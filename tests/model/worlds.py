@@ -10,7 +10,7 @@ from tests.model.world import World
 
 def world(*channels: str, fallback: str | None, calls_back: bool = False, **troubles: int) -> World:
     """A request for these channels that has just been accepted."""
-    record = first(channels, fallback, created_at=0, ttl=0, calls_back=calls_back)
+    record = first(channels, fallback, topic="sales", created_at=0, ttl=0, calls_back=calls_back)
     return World(record)._replace(**troubles)  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from assistance.dead_letters import LOOK_SECONDS, DeadLetter, Depth, depth, looking, request_id_in
+from assistance.engine.dead_letters import LOOK_SECONDS, DeadLetter, Depth, depth, looking, request_id_in
 
 ID = "0199f3c2-0000-7000-8000-000000000000"
 OTHER = "0199f3c2-0000-7000-8000-000000000001"

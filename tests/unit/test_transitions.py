@@ -21,7 +21,7 @@ SLACK, EMAIL = "slack", "email"
 
 
 def accepted(at: int = 1_000) -> Record:
-    return first([SLACK], EMAIL, created_at=at, ttl=at + 90, calls_back=False)
+    return first([SLACK], EMAIL, topic="sales", created_at=at, ttl=at + 90, calls_back=False)
 
 
 def claimed(record: Record, attempt: str, now: int, *, limit: int = 3) -> tuple[Record, Claim]:
@@ -60,7 +60,7 @@ def test_a_failure_without_doubt_lets_the_next_attempt_go_at_once() -> None:
 
 
 def test_a_redrive_has_a_fresh_budget() -> None:
-    record, _ = claimed(first([SLACK], None, 0, 90, calls_back=False), "a", now=0)
+    record, _ = claimed(first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=False), "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
     assert record.status is Status.FAILED
     assert claimed(record, "b", now=2)[1].number == 1
@@ -86,7 +86,7 @@ def test_a_failure_adds_the_fallback_that_was_stored_with_the_request() -> None:
 
 
 def test_a_channel_of_the_request_can_not_be_its_fallback() -> None:
-    assert first([SLACK, EMAIL], EMAIL, 0, 90, calls_back=False).fallback is None
+    assert first([SLACK, EMAIL], EMAIL, topic="sales", created_at=0, ttl=90, calls_back=False).fallback is None
 
 
 def test_a_new_request_replaces_an_older_record_with_the_same_id() -> None:

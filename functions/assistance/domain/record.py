@@ -47,8 +47,9 @@ class Attempt:
 
     `id` is never reused: a worker recognises its own attempt by it, even if the answer to its write was lost. `place`
     is where the attempt posts on the channel, such as a Slack channel's id. `result` is the provider's id of the
-    message. `in_doubt`: the provider may have taken the message although the attempt did not succeed. `returned`: the
-    provider took the message, and reported later that nobody received it.
+    message. `in_doubt`: the provider may have taken the message although the attempt did not succeed. `returned_at`:
+    when the provider reported that nobody received the message that it had taken; `error` then says why. `found`: this
+    is no attempt, but the message, found in a dead-letter queue.
     """
 
     id: str
@@ -59,13 +60,19 @@ class Attempt:
     in_doubt: bool = False
     ended_at: int | None = None
     result: str | None = None
-    returned: bool = False
+    returned_at: int | None = None
     confirmed_at: int | None = None
+    found: bool = False
 
     @property
     def is_final(self) -> bool:
         """Whether no further attempt follows by itself."""
         return self.outcome is Outcome.DELIVERED or self.outcome is Outcome.FAILED
+
+    @property
+    def lasting(self) -> Outcome:
+        """The outcome that counts: a message that came back has failed."""
+        return self.outcome if self.returned_at is None else Outcome.FAILED
 
     @property
     def may_have_arrived(self) -> bool:
@@ -112,13 +119,8 @@ class Delivery:
     @property
     def final(self) -> Outcome | None:
         """`DELIVERED`, `FAILED`, or None while it is on its way. Does not depend on the order of late writes."""
-        final = None
-        for attempt in self.attempts:
-            if attempt.outcome is Outcome.DELIVERED and not attempt.returned:
-                return Outcome.DELIVERED
-            if attempt.is_final:
-                final = Outcome.FAILED
-        return final
+        outcomes = {attempt.lasting for attempt in self.attempts}
+        return next((final for final in (Outcome.DELIVERED, Outcome.FAILED) if final in outcomes), None)
 
     @property
     def attempts_used(self) -> int:
@@ -139,9 +141,29 @@ class Delivery:
                 found.append(attempt)
         return tuple(found)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether an attempt has not ended: it is being made, or its worker died."""
+        return bool(self.attempts) and self.attempts[-1].outcome is Outcome.UNKNOWN
+
+    @property
+    def expected_at(self) -> int | None:
+        """When something should happen to it: the end of the claim, or the next attempt. None if nobody knows."""
+        return self.locked_until if self.is_under_way else self.due_at
+
+    @property
+    def final_at(self) -> int:
+        """When it got its final status. 0 if it has none."""
+        ends = (each.returned_at or each.ended_at or each.at for each in self.attempts if each.lasting is self.final)
+        return max(ends, default=0) if self.final else 0
+
+    def sent_as(self, result: str) -> Attempt | None:
+        """The attempt whose message has this id at the provider."""
+        return next((attempt for attempt in self.attempts if attempt.result == result), None)
+
     def holds(self, attempt: str) -> bool:
         """Whether that attempt has the claim."""
-        return bool(self.attempts) and self.attempts[-1].id == attempt and self.attempts[-1].outcome is Outcome.UNKNOWN
+        return self.is_under_way and self.attempts[-1].id == attempt
 
     def is_locked(self, now: int) -> bool:
         """Whether nobody may claim it now."""
@@ -160,15 +182,18 @@ class Entry:
 class Record:
     """The history of one request.
 
-    `created_at`, `ttl`, `channels`, `fallback` and `calls_back` keep the values from when the API accepted the
-    request: routes and retention may change later, and an id may come again. The store sets `version`.
+    `topic`, `created_at`, `ttl` (in seconds since 1970), `channels`, `fallback` and `calls_back` keep the values from
+    when the API accepted the request: routes and retention may change later, and an id may come again. `watched`: the
+    reconciler looks at it until it has ended. The store sets `version`.
     """
 
+    topic: str
     created_at: int
     ttl: int
     channels: tuple[str, ...]
     fallback: str | None = None
     calls_back: bool = False
+    watched: bool = False
     deliveries: tuple[Delivery, ...] = ()
     outbox: tuple[Entry, ...] = ()
     version: int = 0
@@ -197,6 +222,11 @@ class Record:
         return tuple(delivery for delivery in self.deliveries if delivery.kind in {Kind.OWN, Kind.FALLBACK})
 
     @property
+    def callbacks(self) -> tuple[Delivery, ...]:
+        """One for each end that the bot is told of. The last one tells of the latest."""
+        return tuple(delivery for delivery in self.deliveries if delivery.kind is Kind.CALLBACK)
+
+    @property
     def pending(self) -> tuple[Delivery, ...]:
         """The deliveries of the request that are on their way: none once it is delivered."""
         if self.status is Status.DELIVERED:
@@ -207,6 +237,25 @@ class Record:
     def has_ended(self) -> bool:
         """Whether the request stays as it is unless somebody acts."""
         return self.status in {Status.DELIVERED, Status.FAILED} and not self.pending
+
+    @property
+    def unfinished(self) -> tuple[Delivery, ...]:
+        """The deliveries to a human that need a message: those of the request that are pending, and resends."""
+        resends = (each for each in self.deliveries if each.kind is Kind.RESEND and each.final is None)
+        return (*self.pending, *resends)
+
+    @property
+    def due_at(self) -> int | None:
+        """When the reconciler has to look at it, at the earliest. None: it need not."""
+        if not self.watched:
+            return None
+        return min((delivery.expected_at or self.created_at for delivery in self.unfinished), default=None)
+
+    @property
+    def end(self) -> End | None:
+        """How the request has ended, and when it got there. None while it is on its way."""
+        times = [delivery.final_at for delivery in self.of_request if delivery.final]
+        return End(self.status, max(times)) if self.has_ended else None
 
     def reached(self, channel: str) -> bool:
         """Whether a human has the request on that channel, by its own delivery, as the fallback or by a resend."""

@@ -12,6 +12,7 @@ function twice has the same effect as once, because the SDK repeats a write if t
     returned, confirmed       what SES reports of a mail later
     resend                    an operator sends the request once more
     publish_again, published  into the outbox, and out of it
+    watch                     the reconciler looks at it until it has ended
 """
 
 from collections.abc import Iterable
@@ -48,10 +49,13 @@ class Claim:
     exhausted: bool = False
 
 
-def first(channels: Iterable[str], fallback: str | None, created_at: int, ttl: int, *, calls_back: bool) -> Record:
+def first(
+    channels: Iterable[str], fallback: str | None, *, topic: str, created_at: int, ttl: int, calls_back: bool
+) -> Record:
     """The record of a request before its first attempt. Every worker computes the same one from the request."""
     names = tuple(channels)
     return Record(
+        topic=topic,
         created_at=created_at,
         ttl=ttl,
         channels=names,
@@ -93,6 +97,9 @@ def claim(
         # The new claim only ends the attempt that died. It sends nothing, so it adds no attempt.
         attempts = (*attempts[:-1], replace(attempts[-1], id=attempt, in_doubt=True))
     else:
+        if delivery.is_under_way:
+            # It died. What it has sent has arrived by the end of its claim.
+            attempts = (*attempts[:-1], replace(attempts[-1], ended_at=delivery.locked_until))
         attempts = (*attempts, Attempt(attempt, now, place=place))
     claimed = replace(delivery, attempts=attempts, locked_until=until, due_at=None, waiting_for=None)
     return _with(record, claimed), _claimed(claimed)
@@ -153,7 +160,7 @@ def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int
     delivery = record.delivery(name)
     if delivery is None or delivery.final or delivery.is_locked(now):
         return record
-    found = Attempt(letter, now, Outcome.FAILED, error=code, ended_at=now)
+    found = Attempt(letter, now, Outcome.FAILED, error=code, ended_at=now, found=True)
     after = replace(delivery, attempts=(*delivery.attempts, found), due_at=None, waiting_for=None)
     return _failed(_with(record, after), after, code, now)
 
@@ -163,10 +170,10 @@ def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Recor
     delivery, attempt = _sent_as(record, result)
     if delivery is None or attempt is None:
         return record, False
-    if attempt.returned:
+    if attempt.returned_at is not None:
         return record, True
-    after = _with_attempt(delivery, replace(attempt, returned=True, error=code))
-    changed = _with(record, after)
+    after = _with_attempt(delivery, replace(attempt, returned_at=now, error=code))
+    changed = replace(_with(record, after), watched=True)
     return (changed if after.final is Outcome.DELIVERED else _failed(changed, after, code, now, came_back=True)), True
 
 
@@ -187,7 +194,8 @@ def resend(record: Record, name: str, destination: str, *, now: int) -> Record |
     original = next((each for each in record.of_request if each.destination == destination), None)
     if original and original in record.pending:
         return None
-    return _published_as(_with(record, Delivery(name, destination, Kind.RESEND)), name, now)
+    added = _with(record, Delivery(name, destination, Kind.RESEND))
+    return _published_as(replace(added, watched=True), name, now)
 
 
 def publish_again(record: Record, names: Iterable[str], *, now: int) -> Record:
@@ -197,16 +205,34 @@ def publish_again(record: Record, names: Iterable[str], *, now: int) -> Record:
     return record
 
 
-def published(record: Record, entries: Iterable[Entry]) -> Record:
+def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
     """SNS has taken these entries. A later entry of the same delivery stays in the outbox."""
     done = frozenset(entries)
     left = tuple(entry for entry in record.outbox if entry not in done)
-    return record if left == record.outbox else replace(record, outbox=left)
+    if left == record.outbox:
+        return record
+    names = {entry.delivery for entry in record.outbox if entry in done}
+    # From now on the message is in a queue: an attempt may be expected.
+    deliveries = tuple(
+        replace(each, due_at=max(now, each.due_at or 0))
+        if each.name in names and each.final is None and not each.is_under_way
+        else each
+        for each in record.deliveries
+    )
+    return replace(record, deliveries=deliveries, outbox=left)
+
+
+def watch(record: Record) -> Record:
+    """The request has not ended shortly after it was accepted: the reconciler looks at it until it has."""
+    return record if record.watched else replace(record, watched=True)
 
 
 def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
     if delivery.final is Outcome.DELIVERED:
         return Refused.DELIVERED
+    if delivery.kind is Kind.CALLBACK and delivery is not record.callbacks[-1]:
+        # The request has come to another end since.
+        return Refused.NOT_NEEDED
     if delivery.kind is Kind.FALLBACK or (delivery.kind is Kind.OWN and delivery.final):
         if record.status is Status.DELIVERED or record.reached(delivery.destination):
             return Refused.NOT_NEEDED
@@ -262,7 +288,7 @@ def _ended(record: Record, delivery: Delivery, now: int) -> Record:
     """
     if not record.calls_back or delivery.kind is Kind.CALLBACK or not record.has_ended:
         return record
-    told = [each.cause for each in record.deliveries if each.kind is Kind.CALLBACK]
+    told = [each.cause for each in record.callbacks]
     last = told[-1].status if told and isinstance(told[-1], End) else None
     if delivery.kind is Kind.RESEND and last is record.status:
         return record
@@ -273,11 +299,8 @@ def _ended(record: Record, delivery: Delivery, now: int) -> Record:
 
 def _sent_as(record: Record, result: str) -> tuple[Delivery | None, Attempt | None]:
     """The attempt whose message has this id at the provider, and its delivery."""
-    for delivery in record.deliveries:
-        for attempt in delivery.attempts:
-            if attempt.result == result:
-                return delivery, attempt
-    return None, None
+    found = ((delivery, delivery.sent_as(result)) for delivery in record.deliveries)
+    return next(((delivery, attempt) for delivery, attempt in found if attempt), (None, None))
 
 
 def _with(record: Record, delivery: Delivery) -> Record:

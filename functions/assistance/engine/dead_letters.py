@@ -10,6 +10,7 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+from assistance.history import RESEND
 from assistance.ids import is_request_id
 from assistance.routing import Lane
 
@@ -30,7 +31,8 @@ _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 class DeadLetter:
     """One message in a dead-letter queue. `reason` is an error code; `sent_at` is in milliseconds since 1970.
 
-    `request_id` is None where the message does not even say that.
+    `request_id` is None where the message does not even say that. `delivery` is None where it names none, as that of
+    the request's own channel.
     """
 
     queue_url: str
@@ -38,6 +40,7 @@ class DeadLetter:
     receipt_handle: str
     body: str
     request_id: str | None
+    delivery: str | None
     reason: str
     sent_at: int
 
@@ -143,6 +146,7 @@ def _letter(queue_url: str, message: "MessageTypeDef", *, bodies: bool) -> DeadL
         receipt_handle=message["ReceiptHandle"],
         body=message["Body"] if bodies else "",
         request_id=request_id_in(message["Body"]),
+        delivery=_delivery_in(message["Body"]),
         # Somebody else may have set the attribute: only text that looks like a code may reach a log or a reader.
         reason=next(filter(_CODE.fullmatch, reasons), UNKNOWN),
         sent_at=int(message["Attributes"]["SentTimestamp"]),
@@ -156,12 +160,19 @@ def unwrapped(body: str) -> str:
 
 def request_id_in(body: str) -> str | None:
     """The id of the request that a message is about, however little else of it can be read."""
-    document = _parsed(body)
-    if inner := _enveloped(document):
-        document = _parsed(inner)
+    document = _parsed(unwrapped(body))
     request = document.get("request") if isinstance(document, dict) else None
     id_ = request.get("id") if isinstance(request, dict) else None
     return id_ if is_request_id(id_) else None
+
+
+def _delivery_in(body: str) -> str | None:
+    document = _parsed(unwrapped(body))
+    named = document if isinstance(document, dict) else {}
+    # Version 1 called a resend by the decision alone.
+    force = named.get("force")
+    found = f"{RESEND}{force}" if isinstance(force, str) else named.get("delivery")
+    return found if isinstance(found, str) else None
 
 
 def _enveloped(document: Any) -> str | None:  # noqa: ANN401

@@ -1,7 +1,6 @@
 """What every consumer is told by its environment, and the deployed consumer that follows from it."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -11,12 +10,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import NonNegativeInt, PositiveInt
 
 from assistance import aws
-from assistance.delivery import Consumer
+from assistance.engine.delivery import Consumer
+from assistance.engine.together import Send, Together
 from assistance.environment import Environment
 from assistance.observability import logger
-from assistance.requests import Requests
 from assistance.routing import Lane, RetryPolicy
-from assistance.together import Send, Together
+from assistance.store.requests import Requests
+from assistance.store.table import Items
 
 Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
@@ -27,17 +27,23 @@ class ConsumerSettings(Environment):
     table_name: str
     queue_url: str
     dlq_url: str
-    retention_days: PositiveInt
     retry_attempts: PositiveInt
     retry_first_delay: NonNegativeInt
     retry_max_delay: NonNegativeInt
     retry_doubt_delay: NonNegativeInt
 
 
-def consumer(channel: Lane, send: Send | Together, *, prepare: Callable[[], object]) -> Handler:
+def consumer(
+    channel: Lane,
+    send: Send | Together,
+    *,
+    prepare: Callable[[], object],
+    place: Callable[[], str | None] = lambda: None,
+) -> Handler:
     """The Lambda handler that delivers a channel's queue by `send`.
 
-    `prepare` makes what `send` uses before several threads do, which would wait for one another.
+    `prepare` makes what `send` uses before several threads do, which would wait for one another. `place` says where on
+    the channel it posts at present, where a channel has several places.
     """
 
     @cache
@@ -47,7 +53,7 @@ def consumer(channel: Lane, send: Send | Together, *, prepare: Callable[[], obje
         return Consumer(
             channel=channel,
             send=send,
-            requests=Requests(aws.table(settings.table_name)),
+            requests=Requests(Items(aws.table(settings.table_name))),
             sqs=aws.when_used(aws.sqs),
             queue_url=settings.queue_url,
             dlq_url=settings.dlq_url,
@@ -57,7 +63,7 @@ def consumer(channel: Lane, send: Send | Together, *, prepare: Callable[[], obje
                 settings.retry_max_delay,
                 settings.retry_doubt_delay,
             ),
-            retention=timedelta(days=settings.retention_days),
+            place=place,
         )
 
     @logger.inject_lambda_context(log_event=False)

@@ -9,14 +9,15 @@ One that takes long to say whether it is to be sent holds up the others for two 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Lock
 from typing import Final, Protocol, TypeAlias
 
+from assistance.engine.ends import UNEXPECTED, Outcome, failed
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
+from assistance.observability import frames, logger
 
 
 class Send(Protocol):
@@ -29,6 +30,8 @@ class Send(Protocol):
 _PATIENCE_SECONDS: Final = 2.0
 
 Outcomes: TypeAlias = Mapping[Outgoing, str | DeliveryError]
+Sending: TypeAlias = Callable[[Outgoing], Outcome]
+"""What the engine calls for one request. It raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,32 @@ class Together:
     """Into messages. One that is `alone` has its own."""
     send: Callable[[Sequence[Outgoing]], Outcomes]
     """Send one message: what `Send` returns or raises, for each. To raise it is to say it of all of them."""
+
+
+def single(send: Send, outgoing: Outgoing) -> Outcome:
+    """Send one request, and tell by a value what has become of it."""
+    try:
+        return send(outgoing)
+    except DeliveryError as error:
+        return failed(error)
+    except Exception as error:  # noqa: BLE001 # whatever it is, the others of the batch go on
+        return _unforeseen(error)
+
+
+def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]) -> Mapping[Outgoing, Outcome]:
+    try:
+        outcomes = send(message)
+    except DeliveryError as error:
+        return dict.fromkeys(message, failed(error))
+    except Exception as error:  # noqa: BLE001 # as above
+        return dict.fromkeys(message, _unforeseen(error))
+    return {one: failed(each) if isinstance(each, DeliveryError) else each for one, each in outcomes.items()}
+
+
+def _unforeseen(error: Exception) -> Outcome:
+    # Its message may quote anything.
+    logger.error("an error that nobody foresaw", error_type=type(error).__name__, frames=frames(error))
+    return UNEXPECTED
 
 
 def threads(records: int) -> int:
@@ -59,11 +88,11 @@ class Gathering:
         self._undecided = records
         self._all_decided = Event()
         self._outgoing: list[Outgoing] = []
-        self._messages: Future[Mapping[Outgoing, Future[Outcomes]]] | None = None
+        self._messages: Future[Mapping[Outgoing, Future[Mapping[Outgoing, Outcome]]]] | None = None
         self._lock = Lock()
 
     @contextmanager
-    def record(self) -> Iterator[Send]:
+    def record(self) -> Iterator[Sending]:
         """What one record sends by. The others wait until it does, or ends without: whatever ends it, it decides."""
         with ExitStack() as undecided:
             undecided.callback(self._decided)
@@ -75,27 +104,20 @@ class Gathering:
             if not self._undecided:
                 self._all_decided.set()
 
-    def _send(self, decided: Callable[[], None], outgoing: Outgoing) -> str:
+    def _send(self, decided: Callable[[], None], outgoing: Outgoing) -> Outcome:
         with self._lock:
             self._outgoing.append(outgoing)
             if self._messages is None:
                 self._messages = self._pool.submit(self._divide)
             messages = self._messages
         decided()
-        try:
-            outcome = messages.result()[outgoing].result()[outgoing]
-        except DeliveryError as error:
-            outcome = error
-        if isinstance(outcome, DeliveryError):
-            # Each attempt writes into its own.
-            raise copy(outcome)
-        return outcome
+        return messages.result()[outgoing].result()[outgoing]
 
-    def _divide(self) -> Mapping[Outgoing, Future[Outcomes]]:
+    def _divide(self) -> Mapping[Outgoing, Future[Mapping[Outgoing, Outcome]]]:
         self._all_decided.wait(self._patience)
         with self._lock:
             outgoing, self._outgoing, self._messages = self._outgoing, [], None
-        messages: dict[Outgoing, Future[Outcomes]] = {}
+        messages: dict[Outgoing, Future[Mapping[Outgoing, Outcome]]] = {}
         for message in self._together.divide(outgoing):
-            messages |= dict.fromkeys(message, self._pool.submit(self._together.send, message))
+            messages |= dict.fromkeys(message, self._pool.submit(_several, self._together.send, message))
         return messages

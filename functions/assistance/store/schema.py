@@ -7,18 +7,22 @@ SORT_KEY = "sk"
 TTL = "ttl"
 
 REQUEST = "REQUEST"
-DELIVERY_PREFIX = "DELIVERY#"
-CALLBACK_PREFIX = "CALLBACK#"
+"""What the bot said. Written once, and only marked published after."""
+RECORD = "RECORD"
+"""What has become of it: `codec.py`."""
 
 OUTBOX_INDEX = "outbox"
 OUTBOX_SHARD = "outbox"
-"""On a request item only while it is unpublished, so the index lists just what is to be published. On a delivery item
-while its end is to be published to the callback."""
+"""Only on items that hold something to publish, so the index lists just these."""
+
+DUE_INDEX = "due"
+DUE_SHARD = "due"
+"""Only on the records of requests that the reconciler watches until they end."""
+DUE_AT = "due_at"
+"""On these: when it has to look, in milliseconds since 1970."""
 
 LEDGER = "LEDGER"
-"""The partition, and in it the item, of the reconciler's ledger."""
-REOPENED_PREFIX = "REOPENED#"
-"""In the ledger's partition, an item for each request that is on its way again after it had ended."""
+"""The partition, and in it the item, that says up to when the reconciler has looked at new requests."""
 
 LEDGER_INDEX = "ledger"
 LEDGER_SHARD = "ledger"
@@ -28,6 +32,11 @@ CREATED_AT = "created_at"
 TOPIC = "topic"
 CHANNELS = "channels"
 """On a request item: those of its route when it was accepted."""
+FALLBACK_CHANNEL = "fallback_channel"
+"""On a request item: the fallback of its route when it was accepted, if the route had one."""
+PUBLISHED_AT = "published_at"
+VERSION = "version"
+"""On a record: each write adds one to it."""
 TRACE = "trace"
 """On a request item whose call was traced."""
 
@@ -39,5 +48,5 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-ke
 
 
 def shard(request_id: str) -> int:
-    """The shard of a request in either index."""
+    """The shard of a request in each index."""
     return zlib.crc32(request_id.encode()) % INDEX_SHARDS

@@ -1,0 +1,156 @@
+"""One attempt, as Powertools' idempotency keeps it: in the request's record.
+
+Powertools decides who sends. Each of its hooks is one transition and one write: the claim before the send, the end
+after it. So "sent" and "recorded as delivered" are one write and can't disagree.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from aws_lambda_powertools.utilities.idempotency import BasePersistenceLayer
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyItemAlreadyExistsError,
+    IdempotencyItemNotFoundError,
+)
+from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
+
+from assistance.clock import Clock, epoch_ms
+from assistance.domain import transitions
+from assistance.domain.record import Delivery, Record
+from assistance.domain.transitions import Claim, Refused
+from assistance.engine.ends import End, GaveUp, PutOff, RetryLater, Sent
+from assistance.models import Message
+from assistance.routing import Lane
+from assistance.store import legacy
+from assistance.store.requests import RequestGone, Requests, Stored, fresh
+
+_STATUS: Final = {True: "INPROGRESS", False: "COMPLETED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an attempt needs to know of time: `claim_ms` is the longest that it can last, with what it has sent."""
+
+    claim_ms: int
+    doubt_ms: int
+    attempts: int
+
+
+class Attempt(BasePersistenceLayer):
+    """One attempt at a delivery. After the claim, `claim` says what it allows, or `refused` why there is none."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        message: Message,
+        lane: Lane,
+        limits: Limits,
+        clock: Clock,
+        *,
+        place: str | None,
+        again: bool,
+    ) -> None:
+        """`again`: the message has been received before, so that there is a record to read."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.claim: Claim | None = None
+        self.refused: Refused | None = None
+        self._requests = requests
+        self._message = message
+        self._lane = lane
+        self._limits = limits
+        self._clock = clock
+        self._place = place
+        self._again = again
+        self._id = uuid.uuid4().hex
+        self._name = message.delivery or str(lane)
+        self._stored: Stored | None = None
+
+    @property
+    def delivery(self) -> Delivery:
+        """The delivery, as it was claimed."""
+        found = self._stored.record.delivery(self._name) if self._stored else None
+        if found is None:
+            raise LookupError("nothing is claimed")
+        return found
+
+    def _put_record(self, data_record: DataRecord) -> None:
+        """Claim the delivery, unless another attempt is under way or it is no longer needed."""
+        try:
+            stored = self._known()
+            self._stored, answer = self._change(self._claimed, stored)
+        except RequestGone:
+            answer = Refused.UNKNOWN
+        if isinstance(answer, Claim):
+            self.claim = answer
+            return
+        self.refused = answer
+        status = _STATUS[answer is Refused.BUSY]
+        existing = DataRecord(data_record.idempotency_key, status=status)
+        raise IdempotencyItemAlreadyExistsError(old_data_record=existing)
+
+    def _known(self) -> Stored:
+        """The record: from the message alone where it is the first of its delivery, or else as it is stored."""
+        message = self._message
+        if message.version == 1 or message.route is None or message.ttl is None:
+            stored = self._requests.read(message.request.id)
+            record, self._name = legacy.known_to(message, self._lane, stored.record)
+            return Stored(record, stored.fresh, stored.item)
+        new = fresh(message.request, message.route.channels, message.route.fallback, message.ttl)
+        if new.ttl * 1_000 < self._now():
+            raise RequestGone
+        if self._again or message.delivery:
+            return self._requests.read(message.request.id)
+        return Stored(new, new, {})
+
+    def _claimed(self, record: Record) -> tuple[Record, Claim | Refused]:
+        delivery = record.delivery(self._name)
+        if delivery is not None and delivery.destination != self._lane:
+            return record, Refused.UNKNOWN
+        now = self._now()
+        until = now + self._limits.claim_ms
+        limit = self._limits.attempts
+        return transitions.claim(record, self._name, self._id, now=now, until=until, limit=limit, place=self._place)
+
+    def save_success(self, data: Any, result: End) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
+        """Record how the attempt has ended."""
+        self._stored, _ = self._change(partial(self._ended, result), self._stored)
+
+    def _ended(self, end: End, record: Record) -> tuple[Record, None]:
+        name, attempt, now = self._name, self._id, self._now()
+        settles = now + self._limits.doubt_ms
+        match end:
+            case Sent(result):
+                return transitions.sent(record, name, attempt, result, now=now), None
+            case PutOff(code, delay, alone):
+                due = now + 1_000 * delay
+                return transitions.put_off(record, name, attempt, code, due=due, alone=alone), None
+            case RetryLater(code, delay, in_doubt):
+                due = now + 1_000 * delay
+                how = {"now": now, "due": due, "settles": settles}
+                return transitions.retry_later(record, name, attempt, code, in_doubt=in_doubt, **how), None
+            case GaveUp(code, in_doubt):
+                return transitions.gave_up(
+                    record, name, attempt, code, now=now, in_doubt=in_doubt, settles=settles
+                ), None
+
+    def _change(self, event: Callable[[Record], tuple[Record, Any]], known: Stored | None) -> tuple[Stored, Any]:
+        return self._requests.change(self._message.request.id, event, known)
+
+    def _now(self) -> int:
+        return epoch_ms(self._clock())
+
+    def delete_record(self, data: Any, exception: Exception) -> None:  # noqa: ANN401
+        """Leave the claim as it is. The engine ends each attempt by a value: what is raised has killed it."""
+
+    def _update_record(self, data_record: DataRecord) -> None:
+        """Not used: `save_success` is told how the attempt has ended."""
+
+    def _delete_record(self, data_record: DataRecord) -> None:
+        """Not used: see `delete_record`."""
+
+    def _get_record(self, idempotency_key: str) -> DataRecord:
+        # Never asked for: a refused claim tells what it was refused for.
+        raise IdempotencyItemNotFoundError(idempotency_key)

@@ -1,0 +1,241 @@
+"""The delivery engine: everything about a consumer but the sending itself.
+
+handle ▶ process ▶ Attempt claims ▶ the channel sends ▶ `end_of` says how it ends ▶ Attempt records it
+"""
+
+import math
+import random
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyPersistenceLayerError,
+)
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import ValidationError
+
+from assistance.aws import AWS_ERRORS, error_code
+from assistance.clock import Clock, utc_now
+from assistance.domain.record import End as RequestEnd
+from assistance.domain.transitions import Claim, Refused
+from assistance.engine import dead_letters
+from assistance.engine.attempt import Attempt, Limits
+from assistance.engine.ends import EXHAUSTED, Cause, End, Failed, GaveUp, RetryLater, Sent, Turn, end_of
+from assistance.engine.together import Gathering, Send, Sending, Together, single, threads
+from assistance.errors import PermanentFailure, TableUnavailable, Unreadable
+from assistance.history import fallback_of, resend_of
+from assistance.metrics import Metric, Tally
+from assistance.models import Message, Outgoing
+from assistance.observability import logger
+from assistance.routing import CALLBACK, Lane, RetryPolicy
+from assistance.store.requests import Requests
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+_NOT_ATTEMPTED: Final = frozenset({Cause.NOT_TRIED, Cause.RATE_LIMITED, Cause.REFUSED_TOGETHER})
+
+
+class BringAgain(Exception):
+    """The message is to be received once more. The batch's answer to SQS names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Delivers one channel's messages, each at most once at a time and once it is delivered never again.
+
+    `place` says where on the channel it posts at present, where a channel has several places.
+    """
+
+    channel: Lane
+    send: Send | Together
+    requests: Requests
+    sqs: "SQSClient"
+    queue_url: str
+    dlq_url: str
+    retry: RetryPolicy
+    place: Callable[[], str | None] = lambda: None
+    clock: Clock = utc_now
+    jitter: Callable[[float, float], float] = field(default=random.uniform)
+    pool: Callable[[int], Executor] = ThreadPoolExecutor
+
+    def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """Process a batch from SQS. Returns the partial response that names the records to be received again.
+
+        The records of a batch are attempted side by side, so one slow send holds up no other and the batch takes no
+        longer than its slowest send.
+        """
+        tally = Tally()
+        records = [SQSRecord(record) for record in event["Records"]]
+        with self.pool(threads(len(records))) as pool:
+            sending = self._sending(len(records), pool)
+
+            def attempt(record: SQSRecord) -> None:
+                with sending() as send:
+                    self.process(record, context, tally, send)
+
+            attempts = iter([pool.submit(attempt, record) for record in records])
+
+            def outcome(record: SQSRecord) -> None:  # noqa: ARG001
+                next(attempts).result()
+
+            processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+            answer = process_partial_response(event=event, record_handler=outcome, processor=processor)
+        tally.emit()
+        return dict(answer)
+
+    def _sending(self, records: int, pool: Executor) -> Callable[[], AbstractContextManager[Sending]]:
+        """What gives each record of a batch what it sends by, until it has ended."""
+        send = self.send
+        if isinstance(send, Together):
+            return Gathering(records, send, pool).record
+        return lambda: nullcontext(partial(single, send))
+
+    def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Sending) -> None:
+        """Deliver one message. Returns when it may be acknowledged; raises when it must be received again."""
+        try:
+            message = _read(record.body, self.channel)
+        except PermanentFailure as error:
+            # Whose it is, if that can be read, the reconciler finds out where it now lies.
+            logger.error("a message does not parse", message_id=record.message_id, error_code=error.code)
+            self._dead_letter(record, error.code)
+            tally.failed(self.channel, None)
+            return
+        about = {"request_id": message.request.id, "channel": self.channel}
+        attempt = self._attempt(message, record, context)
+
+        def claimed(*, request_id: str) -> End:  # noqa: ARG001 # Powertools makes the idempotency key of it
+            return self._send(attempt, message, record, tally, send)
+
+        once = idempotent_function(
+            claimed,
+            data_keyword_argument="request_id",
+            persistence_store=attempt,
+            config=IdempotencyConfig(lambda_context=context),
+            key_prefix=self.channel,
+        )
+        try:
+            end: End | None = once(request_id=message.request.id)
+        except IdempotencyAlreadyInProgressError:
+            self._hide(record, self.jitter(0, self.retry.ceiling(_receives(record))))
+            logger.info("another attempt is under way", extra=about)
+            raise
+        except IdempotencyPersistenceLayerError as error:
+            cause = error.__cause__
+            code = str(cause) if isinstance(cause, TableUnavailable | Unreadable) else type(cause).__name__
+            logger.warning("the record could not be written", extra=about | {"error_code": code})
+            raise
+        self._conclude(end, attempt, message, record, tally)
+
+    def _attempt(self, message: Message, record: SQSRecord, context: LambdaContext) -> Attempt:
+        doubt_ms = 1_000 * self.retry.doubt_delay
+        # Longer than the attempt can last: what its last call has started may still reach the provider.
+        limits = Limits(context.get_remaining_time_in_millis() + doubt_ms, doubt_ms, self.retry.attempts)
+        again = _receives(record) > 1
+        return Attempt(self.requests, message, self.channel, limits, self.clock, place=self.place(), again=again)
+
+    def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> End:
+        """What the claim protects: send, and say how it ended. A message that is given up lies in the DLQ by then."""
+        claim = attempt.claim
+        if claim is None:
+            raise LookupError("nothing is claimed")
+        outcome = EXHAUSTED if _is_exhausted(claim, self.retry) else send(self._outgoing(message, attempt, claim))
+        if not (outcome is EXHAUSTED or (isinstance(outcome, Failed) and outcome.cause in _NOT_ATTEMPTED)):
+            tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
+        waited = self.clock() - _first_received_at(record)
+        together = isinstance(self.send, Together)
+        turn = Turn(claim, self.retry, waited, _receives(record), together, self.jitter)
+        end = end_of(outcome, turn)
+        if isinstance(end, GaveUp):
+            self._dead_letter(record, end.code)
+        return end
+
+    def _outgoing(self, message: Message, attempt: Attempt, claim: Claim) -> Outgoing:
+        if claim.doubts:
+            logger.warning("an earlier attempt may have sent this", request_id=message.request.id, channel=self.channel)
+        delivery = attempt.delivery
+        return Outgoing(
+            message.request,
+            doubts=claim.doubts,
+            fallback=fallback_of(delivery),
+            resend=resend_of(delivery),
+            end=delivery.cause if isinstance(delivery.cause, RequestEnd) else None,
+            refused_together=claim.alone,
+        )
+
+    def _conclude(self, end: End | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally) -> None:
+        """Count and log what is recorded now. Raises `BringAgain` when another attempt follows."""
+        about = {"request_id": message.request.id, "channel": self.channel}
+        where: dict[str, Any] = {"channel": self.channel, "topic": message.request.topic}
+        match end:
+            case None:
+                level = logger.info if attempt.refused is Refused.DELIVERED else logger.warning
+                level("not sent", extra=about | {"reason": attempt.refused and attempt.refused.name.lower()})
+            case Sent():
+                number = attempt.claim.number if attempt.claim else 0
+                logger.info("delivered", extra=about | {"attempts": number})
+                tally.add(Metric.DELIVERED, **where)
+                if resend_of(attempt.delivery) is None:
+                    tally.took(Metric.ACCEPTED_TO_DELIVERED, message.request.created_at, self.clock(), **where)
+            case GaveUp(code):
+                logger.error("gave up", extra=about | {"error_code": code})
+                tally.failed(self.channel, message.request.topic)
+            case _:
+                self._hide(record, end.delay)
+                word = "will retry" if isinstance(end, RetryLater) else "put off"
+                logger.warning(word, extra=about | {"error_code": end.code})
+                raise BringAgain(end.code)
+
+    def _dead_letter(self, record: SQSRecord, code: str) -> None:
+        """Put the message, with the reason, into the DLQ. Only then may it be acknowledged."""
+        sqs, url, message_id = self.sqs, self.dlq_url, record.message_id
+        dead_letters.write(sqs, url, record.body, code=code, channel=self.channel, source_message_id=message_id)
+
+    def _hide(self, record: SQSRecord, delay: float) -> None:
+        """Hide the message until its next attempt is due."""
+        try:
+            self.sqs.change_message_visibility(
+                QueueUrl=self.queue_url,
+                ReceiptHandle=record.receipt_handle,
+                VisibilityTimeout=math.ceil(delay),
+            )
+        except AWS_ERRORS as error:
+            # The queue's own visibility timeout then is the delay.
+            logger.warning("the back-off could not be set", error_code=error_code(error))
+
+
+def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
+    """Whether the claim allows no attempt: the last one died, or fewer are allowed since."""
+    return claim.exhausted or claim.number > policy.attempts
+
+
+def _receives(record: SQSRecord) -> int:
+    return int(record.attributes.approximate_receive_count)
+
+
+def _first_received_at(record: SQSRecord) -> datetime:
+    """Since when the message is tried. A redrive begins anew."""
+    return datetime.fromtimestamp(int(record.attributes.approximate_first_receive_timestamp) / 1000, UTC)
+
+
+def _read(body: str, lane: Lane) -> Message:
+    """The message for this destination. Raises `PermanentFailure` if a later version wrote it, or if it is damaged."""
+    try:
+        message = Message.model_validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        later = any(detail["loc"] == ("version",) for detail in details)
+        raise PermanentFailure("unknown_version" if later else "malformed_message") from None
+    is_callback = bool(message.ended_at) or (message.delivery or "").startswith(CALLBACK)
+    if is_callback is not (lane is CALLBACK):
+        raise PermanentFailure("malformed_message")
+    return message

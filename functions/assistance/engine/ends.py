@@ -1,0 +1,134 @@
+"""How an attempt ends: a pure rule, from what the channel answered to what is recorded and when the next one is due."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from assistance.domain.transitions import Claim
+from assistance.errors import Deferred, DeliveryError, PermanentFailure, RateLimited, RefusedTogether, TransientFailure
+from assistance.routing import RetryPolicy
+
+# Twelve hours is SQS's limit, counted from the receive:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
+MAX_DELAY_SECONDS: Final = 42_000
+# A provider that limits its rate for that long is down as far as this request goes (a day's quota, say): from then on
+# such attempts count, and lead to the fallback.
+PATIENCE: Final = timedelta(hours=1)
+
+
+class Cause(StrEnum):
+    """What a failure means for the delivery."""
+
+    NOT_TRIED = "not tried"
+    RATE_LIMITED = "rate limited"
+    REFUSED_TOGETHER = "refused in one message with others"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a channel answers if it did not send. `retry_after` is in seconds, where the provider gave one."""
+
+    cause: Cause
+    code: str
+    in_doubt: bool = False
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The provider took the message. `result` is its id for it."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """Nothing was tried. `delay` is in seconds."""
+
+    code: str
+    delay: int
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """The attempt failed, and another follows after `delay` seconds."""
+
+    code: str
+    delay: int
+    in_doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """No further attempt is made. The message goes to the dead-letter queue before this is recorded."""
+
+    code: str
+    in_doubt: bool = False
+
+
+End: TypeAlias = Sent | PutOff | RetryLater | GaveUp
+Outcome: TypeAlias = str | Failed
+"""What a channel answers: the provider's id of the message, or why there is none."""
+
+
+def failed(error: DeliveryError) -> Failed:
+    """The failure that a channel has raised, as a value."""
+    match error:
+        case RefusedTogether():
+            return Failed(Cause.REFUSED_TOGETHER, error.code)
+        case RateLimited():
+            return Failed(Cause.RATE_LIMITED, error.code, retry_after=error.retry_after)
+        case Deferred():
+            return Failed(Cause.NOT_TRIED, error.code, retry_after=error.retry_after)
+        case TransientFailure():
+            return Failed(Cause.TRANSIENT, error.code, error.in_doubt, error.retry_after)
+        case PermanentFailure():
+            return Failed(Cause.PERMANENT, error.code)
+    return Failed(Cause.TRANSIENT, error.code, in_doubt=True)
+
+
+EXHAUSTED: Final = Failed(Cause.PERMANENT, "attempts_exhausted")
+UNEXPECTED: Final = Failed(Cause.TRANSIENT, "unexpected_error", in_doubt=True)
+"""An error that nobody foresaw may hide that the message was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What counts for the delay beside the failure itself.
+
+    `waited`: since the message was first received. `receives`: how often it was. `together`: the channel sends several
+    requests in one message, so that what is put off needs no spreading.
+    """
+
+    claim: Claim
+    policy: RetryPolicy
+    waited: timedelta
+    receives: int
+    together: bool
+    jitter: Callable[[float, float], float]
+
+
+def end_of(outcome: Outcome, turn: Turn) -> End:
+    """How the attempt ends."""
+    if isinstance(outcome, str):
+        return Sent(outcome)
+    policy, claim = turn.policy, turn.claim
+    counts = outcome.cause is Cause.TRANSIENT or (outcome.cause is Cause.RATE_LIMITED and turn.waited > PATIENCE)
+    if outcome.cause is Cause.PERMANENT or (counts and claim.number >= policy.attempts):
+        return GaveUp(outcome.code, outcome.in_doubt)
+    # A queue that was put off must not wake up all at once, unless it can go out together: then what waits for ever
+    # longer would only see what is new go first.
+    waits = claim.number if counts else 1 if turn.together else turn.receives
+    delay = (outcome.retry_after or 0) + turn.jitter(0, policy.ceiling(waits))
+    if outcome.in_doubt or claim.doubts:
+        delay = max(delay, policy.doubt_delay)
+    seconds = min(math.ceil(delay), MAX_DELAY_SECONDS)
+    if counts:
+        return RetryLater(outcome.code, seconds, outcome.in_doubt)
+    return PutOff(outcome.code, seconds, alone=outcome.cause is Cause.REFUSED_TOGETHER)

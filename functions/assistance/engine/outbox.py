@@ -1,0 +1,94 @@
+"""What the items in the outbox are: messages to publish, each to its channels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from assistance import tracing
+from assistance.clock import timestamp_of
+from assistance.domain.record import Entry, Kind, Record
+from assistance.errors import Unreadable
+from assistance.models import AssistanceRequest, Message, RouteThen
+from assistance.routing import CALLBACK, LANES, Lane
+from assistance.store import legacy
+from assistance.store.items import Accepted, Item, checked, request_of
+from assistance.store.requests import Stored, stored_in
+from assistance.store.schema import FALLBACK_CHANNEL, PARTITION_KEY, RECORD, REQUEST, SORT_KEY, TRACE
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message, and where it goes. `since`: when it entered the outbox. `trace`: the header of the bot's call.
+
+    `entry` is its entry in the record; without one, the item itself is the entry.
+    """
+
+    message: Message
+    channels: tuple[Lane, ...]
+    since: str
+    key: tuple[str, str]
+    entry: Entry | None = None
+    trace: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outboxed:
+    """An item in the outbox: what is to be published, and the record that holds it, if it is a record."""
+
+    publications: tuple[Publication, ...]
+    stored: Stored | None = None
+
+
+def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed:
+    """What an item in the outbox wants published. `request_item` reads a request's item, by its id.
+
+    Raises `Unreadable`, and what `request_item` raises.
+    """
+    sort_key = item.get(SORT_KEY)
+    if sort_key == REQUEST:
+        return Outboxed((_request(item),))
+    if sort_key == RECORD:
+        stored = stored_in(item)
+        said = request_item(str(item[PARTITION_KEY]))
+        # Once it is forgotten nobody waits for it.
+        entries = stored.record.outbox if said else ()
+        return Outboxed(tuple(_entry(said or {}, item, stored, entry) for entry in entries), stored)
+    end = legacy.end_of(item)
+    message = Message(version=1, request=request_of({**item, "description": ""}), ended_at=end.since, ended=end.name)
+    return Outboxed((Publication(message, (CALLBACK,), end.since, _key(item)),))
+
+
+def _request(item: Item) -> Publication:
+    request, accepted = request_of(item), checked(Accepted, item)
+    if FALLBACK_CHANNEL not in item:
+        entry = legacy.entry_of(item)
+        message = Message(version=1, request=request, fallback=entry.fallback)
+        channels: tuple[Lane, ...] = entry.outbox_channels
+        since = entry.outbox_since or request.created_at
+        return Publication(message, channels, since, _key(item), trace=tracing.valid(item.get(TRACE)))
+    route = RouteThen(channels=accepted.channels, fallback=accepted.fallback_channel)
+    message = Message(request=request, route=route, ttl=accepted.ttl)
+    return Publication(message, accepted.channels, request.created_at, _key(item), trace=tracing.valid(item.get(TRACE)))
+
+
+def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:
+    record, delivery = stored.record, stored.record.delivery(entry.delivery)
+    if delivery is None or delivery.destination not in LANES:
+        raise Unreadable("record: an entry of no delivery")
+    request = request_of(said)
+    if delivery.kind is Kind.CALLBACK:
+        # It says no more of the request than its bot knows.
+        request = request.model_copy(update={"description": ""})
+    lane = next(lane for lane in LANES if lane == delivery.destination)
+    message = message_for(request, record, delivery.name)
+    since = timestamp_of(entry.since)
+    return Publication(message, (lane,), since, _key(item), entry, tracing.valid(said.get(TRACE)))
+
+
+def message_for(request: AssistanceRequest, record: Record, delivery: str | None) -> Message:
+    """The message of that delivery; of the request's own channel, if it names none."""
+    route = RouteThen.model_validate({"channels": record.channels, "fallback": record.fallback})
+    return Message(request=request, route=route, ttl=record.ttl, delivery=delivery)
+
+
+def _key(item: Item) -> tuple[str, str]:
+    return str(item[PARTITION_KEY]), str(item[SORT_KEY])

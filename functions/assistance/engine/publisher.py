@@ -1,0 +1,138 @@
+"""From the outbox to SNS: publish messages, then take them out of the outbox.
+
+A crash in between publishes a message twice, which consumers see through; the other order could lose it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from assistance import tracing
+from assistance.aws import AWS_ERRORS, error_code
+from assistance.clock import Clock, epoch_ms, timestamp, utc_now
+from assistance.domain import transitions
+from assistance.domain.record import Entry, Record
+from assistance.engine.outbox import Outboxed, Publication, outboxed
+from assistance.errors import TableUnavailable, Unreadable
+from assistance.metrics import Metric, Tally
+from assistance.observability import logger
+from assistance.store.items import Item
+from assistance.store.requests import RequestGone, Requests, request_key
+from assistance.store.schema import PARTITION_KEY, SORT_KEY
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sns.type_defs import PublishBatchRequestEntryTypeDef
+
+# https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html: 10 entries, and 262,144 bytes over all of them.
+MAX_BATCH_ENTRIES: Final = 10
+MAX_BATCH_BYTES: Final = 262_144
+_ATTRIBUTE_BYTES: Final = 256
+_PARALLEL: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Publishes what is in the outbox to the topic."""
+
+    sns: "SNSClient"
+    topic_arn: str
+    requests: Requests
+    clock: Clock = utc_now
+
+    def read(self, item: Item) -> Outboxed:
+        """What an item in the outbox wants published. Raises `Unreadable` or `TableUnavailable`."""
+        return outboxed(item, lambda request_id: self.requests.items.get(request_key(request_id)))
+
+    def publish(self, items: Sequence[Outboxed]) -> set[Publication]:
+        """Publish what these items hold, and take what is published out of them. Returns what could not be published.
+
+        What is published but can't be taken out counts as published: the reconciler publishes it again.
+        """
+        wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            published = {each for batch in pool.map(self._publish_batch, batches(wanted)) for each in batch}
+            list(pool.map(partial(self._take_out, published), items))
+        tally = Tally()
+        for each in published:
+            for channel in each.channels:
+                tally.add(Metric.PUBLISHED, channel=channel, topic=each.message.request.topic)
+        tally.emit()
+        return set(wanted) - published
+
+    def _publish_batch(self, batch: Sequence[Publication]) -> list[Publication]:
+        """Publish up to ten messages. Returns those that SNS took."""
+        try:
+            with tracing.continuing(_trace(batch)):
+                answer = self.sns.publish_batch(
+                    TopicArn=self.topic_arn,
+                    PublishBatchRequestEntries=[_to_sns(str(index), each) for index, each in enumerate(batch)],
+                )
+        except AWS_ERRORS as error:
+            logger.error("publishing failed", error_code=error_code(error), entries=len(batch))
+            return []
+        for failure in answer.get("Failed", []):
+            request_id = batch[int(failure["Id"])].message.request.id
+            logger.error("SNS refused an entry", request_id=request_id, error_code=failure["Code"])
+        return [batch[int(success["Id"])] for success in answer.get("Successful", [])]
+
+    def _take_out(self, published: set[Publication], item: Outboxed) -> None:
+        done = [each for each in item.publications if each in published]
+        if not done:
+            return
+        request_id, sort_key = done[0].key
+        try:
+            if item.stored is None:
+                key = {PARTITION_KEY: request_id, SORT_KEY: sort_key}
+                self.requests.items.mark_published(key, done[0].channels, timestamp(self.clock()))
+            else:
+                entries = [each.entry for each in done if each.entry]
+                self.requests.change(request_id, partial(self._published, entries), item.stored)
+        except (TableUnavailable, Unreadable, RequestGone) as error:
+            logger.warning("published but not marked", request_id=request_id, error_type=type(error).__name__)
+
+    def _published(self, entries: list[Entry], record: Record) -> tuple[Record, None]:
+        return transitions.published(record, entries, now=epoch_ms(self.clock())), None
+
+
+def _body(publication: Publication) -> str:
+    # Escaped to ASCII: SQS refuses some of the characters that a customer may type (U+FFFE, most control characters).
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+    return publication.message.model_dump_json(ensure_ascii=True, exclude_none=True)
+
+
+def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntryTypeDef":
+    # A String.Array attribute is a JSON list; each channel's filter policy matches the element that names it.
+    channels = ",".join(f'"{channel}"' for channel in publication.channels)
+    return {
+        "Id": entry_id,
+        "Message": _body(publication),
+        "MessageAttributes": {
+            "channels": {"DataType": "String.Array", "StringValue": f"[{channels}]"},
+            "topic": {"DataType": "String", "StringValue": publication.message.request.topic},
+        },
+    }
+
+
+def _trace(batch: Sequence[Publication]) -> str | None:
+    """The trace that all of a batch is part of. There is one header for the whole call, and none of one's own."""
+    first, *others = {publication.trace for publication in batch}
+    return None if others else first
+
+
+def batches(publications: Iterable[Publication]) -> Iterator[list[Publication]]:
+    """The messages in order, cut where SNS's limits on a batch want it, and nowhere else."""
+    batch: list[Publication] = []
+    batch_bytes = 0
+    for publication in publications:
+        entry_bytes = len(_body(publication)) + _ATTRIBUTE_BYTES
+        full = len(batch) == MAX_BATCH_ENTRIES or batch_bytes + entry_bytes > MAX_BATCH_BYTES
+        if batch and full:
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(publication)
+        batch_bytes += entry_bytes
+    if batch:
+        yield batch

@@ -1,0 +1,1 @@
+"""Keeps requests and their records in the table."""

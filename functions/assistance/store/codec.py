@@ -1,0 +1,99 @@
+"""A record as an item, and back. What a later version has added to the item stays in it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from assistance.clock import timestamp_of
+from assistance.domain.record import Attempt, Delivery, End, Record
+from assistance.errors import Unreadable
+from assistance.models import MAX_SECONDS
+from assistance.store.items import Item, readable
+from assistance.store.schema import (
+    CREATED_AT,
+    DUE_AT,
+    DUE_SHARD,
+    OUTBOX_SHARD,
+    PARTITION_KEY,
+    RECORD,
+    SORT_KEY,
+    TTL,
+    VERSION,
+    shard,
+)
+
+_RECORD: Final = "record"
+_OURS: Final = frozenset({PARTITION_KEY, SORT_KEY, CREATED_AT, TTL, VERSION, OUTBOX_SHARD, DUE_SHARD, DUE_AT, _RECORD})
+
+
+def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
+    """The item to put, in the place of the item before: {} if there is none."""
+    document = _carried(
+        Record, before.get(_RECORD, {}), _adapter().dump_python(record, mode="json", exclude_defaults=True)
+    )
+    indexed: dict[str, Any] = {}
+    if record.outbox:
+        indexed[OUTBOX_SHARD] = shard(request_id)
+    if (due_at := record.due_at) is not None:
+        indexed |= {DUE_SHARD: shard(request_id), DUE_AT: due_at}
+    return {
+        **{name: value for name, value in before.items() if name not in _OURS},
+        PARTITION_KEY: request_id,
+        SORT_KEY: RECORD,
+        CREATED_AT: timestamp_of(record.created_at),
+        TTL: record.ttl,
+        VERSION: record.version,
+        **indexed,
+        _RECORD: _carried(Record, before.get(_RECORD), document),
+    }
+
+
+def record_of(item: Item) -> Record:
+    """The record that an item holds. Raises `Unreadable`."""
+    with readable():
+        record = _adapter().validate_python({VERSION: item.get(VERSION), **_document(item)})
+    if any(not 0 <= time <= MAX_SECONDS * 1_000 for time in _times(record)):
+        raise Unreadable(f"{_RECORD}: no time")
+    return record
+
+
+def _document(item: Item) -> Mapping[str, Any]:
+    document = item.get(_RECORD)
+    if not isinstance(document, Mapping):
+        raise Unreadable(f"{_RECORD}: no map")
+    return document
+
+
+@cache
+def _adapter() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
+
+
+def _times(record: Record) -> Iterator[int]:
+    yield record.created_at
+    yield record.ttl * 1_000
+    for entry in record.outbox:
+        yield entry.since
+    for delivery in record.deliveries:
+        yield delivery.locked_until
+        yield delivery.due_at or 0
+        if isinstance(delivery.cause, End):
+            yield delivery.cause.at
+        for attempt in delivery.attempts:
+            yield from (attempt.at, attempt.ended_at or 0, attempt.returned_at or 0, attempt.confirmed_at or 0)
+
+
+def _carried(kind: type, before: Any, after: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+    """A document with the members of the one before that this version does not know."""
+    if not isinstance(before, Mapping):
+        return after
+    known = {field.name for field in fields(kind)}
+    merged = {name: value for name, value in before.items() if name not in known} | after
+    for name, part, key in (("deliveries", Delivery, "name"), ("attempts", Attempt, "id")):
+        if name in after:
+            olds = {each.get(key): each for each in before.get(name, ()) if isinstance(each, Mapping)}
+            merged[name] = [_carried(part, olds.get(each[key]), each) for each in after[name]]
+    return merged

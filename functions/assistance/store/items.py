@@ -1,0 +1,79 @@
+"""What the table's items hold. Each is checked as it is read: whoever may write into the table could write anything."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from assistance import dynamodb
+from assistance.errors import Unreadable
+from assistance.models import MAX_SECONDS, AssistanceRequest, Moment
+from assistance.routing import Channel
+from assistance.store.schema import CREATED_AT, PARTITION_KEY, SORT_KEY, TOPIC
+
+Item: TypeAlias = Mapping[str, Any]
+
+Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
+Milliseconds = Annotated[int, Field(ge=0, le=MAX_SECONDS * 1_000)]
+Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
+
+
+class ItemModel(BaseModel):
+    """Attributes of an item, as far as they are read. Others are no concern of this version's."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
+
+
+class Accepted(ItemModel):
+    """A request item, beside the request itself. A request that version 1 accepted has no `fallback_channel`."""
+
+    channels: Channels
+    fallback_channel: Channel | None = None
+    ttl: Seconds
+    published_at: Moment | None = None
+    caller: str | None = None
+
+
+_Read = TypeVar("_Read", bound=BaseModel)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Raises `Unreadable` where pydantic finds attributes wrong, and names them."""
+    try:
+        yield
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        # Of where in an attribute it is wrong nothing is said: a map's keys may be anything.
+        wrong = {f"{next(iter(detail['loc']), 'item')}: {detail['type']}" for detail in details}
+        raise Unreadable(", ".join(sorted(wrong))) from None
+
+
+def checked(model: type[_Read], item: Item) -> _Read:
+    """The attributes that the model names. Raises `Unreadable`, which names those that are wrong."""
+    with readable():
+        return model.model_validate(item)
+
+
+def key_of(item: Item) -> dict[str, str]:
+    """An item's key: all that is said in a log of one that can't be read."""
+    return {name: str(item.get(name)) for name in (PARTITION_KEY, SORT_KEY)}
+
+
+def plain(item: Item) -> Item:
+    """An item out of DynamoDB's own notation, in which stream records and failed conditions carry it.
+
+    Raises `Unreadable`.
+    """
+    try:
+        return {name: dynamodb.plain(value) for name, value in item.items()}
+    except (TypeError, ValueError):
+        raise Unreadable("not in DynamoDB's notation") from None
+
+
+def request_of(item: Item) -> AssistanceRequest:
+    """The request that a request item holds. Raises `Unreadable`."""
+    names = {"id": PARTITION_KEY, "topic": TOPIC, "created_at": CREATED_AT}
+    members = {member: item.get(names.get(member, member)) for member in AssistanceRequest.model_fields}
+    return checked(AssistanceRequest, members)

@@ -1,0 +1,231 @@
+"""What version 1 has left in the table and in the queues: a delivery item for each channel, and messages for these.
+
+Such items are turned into a record when a request is read, and the record is written with its first change.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field
+
+from assistance.clock import ms_of
+from assistance.domain import transitions
+from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, StandsInFor
+from assistance.errors import Unreadable
+from assistance.history import RESEND
+from assistance.models import Fallback, Message, Moment
+from assistance.routing import CALLBACK, Channel, Lane, routes
+from assistance.store.items import Channels, Item, ItemModel, Milliseconds, checked
+from assistance.store.schema import SORT_KEY
+
+DELIVERY_PREFIX: Final = "DELIVERY#"
+CALLBACK_PREFIX: Final = "CALLBACK#"
+REOPENED_PREFIX: Final = "REOPENED#"
+"""In the ledger's partition, an item for each request that is on its way again after it had ended."""
+
+
+def _result(value: object) -> object:
+    # Powertools kept a result as JSON.
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class _Attempt(ItemModel):
+    at: Moment
+    outcome: Outcome | None = None
+    error: str | None = None
+    in_doubt: bool = False
+    forced: bool = False
+
+
+class _Delivery(ItemModel):
+    sk: str
+    status: Annotated[str, Field(pattern="^(sending|retrying|delivered|failed)$")]
+    timeline: tuple[_Attempt, ...] = ()
+    last_error: str | None = None
+    delivered_at: Moment | None = None
+    failed_at: Moment | None = None
+    next_attempt_at: Moment | None = None
+    confirmed_at: Moment | None = None
+    result: Annotated[str | None, BeforeValidator(_result)] = None
+    claim_expires_at: Milliseconds = 0
+    not_before: Milliseconds = 0
+    refused_together: bool = False
+    forced: frozenset[str] = frozenset()
+
+
+class _FallenBack(ItemModel):
+    fallback: Fallback | None = None
+
+
+class _Reopened(ItemModel):
+    sk: Annotated[str, Field(pattern=f"^{REOPENED_PREFIX}")]
+
+
+class _Ledger(ItemModel):
+    until: Moment | None = None
+    open: Mapping[str, Moment] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyEnd:
+    """The end of a delivery that the bot is to be told of."""
+
+    since: str
+    name: str
+
+
+class _Outboxed(ItemModel):
+    sk: Annotated[str, Field(pattern=f"^{DELIVERY_PREFIX}")]
+    status: Annotated[str, Field(pattern="^(sending|retrying|delivered|failed)$")]
+    delivered_at: Moment | None = None
+    failed_at: Moment | None = None
+    outbox_since: Moment
+
+
+class LegacyEntry(ItemModel):
+    """A request item in the outbox, for its channels or for its fallback."""
+
+    outbox_channels: Channels
+    outbox_since: Moment | None = None
+    fallback: Fallback | None = None
+
+
+def entry_of(item: Item) -> LegacyEntry:
+    """What a request item in the outbox wants published. Raises `Unreadable`."""
+    entry = checked(LegacyEntry, item)
+    for_fallback = entry.fallback and entry.fallback.channel in entry.outbox_channels
+    return entry if for_fallback else entry.model_copy(update={"fallback": None})
+
+
+def end_of(item: Item) -> LegacyEnd:
+    """What a delivery item in the outbox wants told. Raises `Unreadable`."""
+    kept = checked(_Outboxed, item)
+    if not (kept.delivered_at or kept.failed_at):
+        raise Unreadable("an end that is none")
+    has_failed = (kept.failed_at or "") > (kept.delivered_at or "")
+    status = Outcome.FAILED if has_failed else Outcome.DELIVERED
+    return LegacyEnd(kept.outbox_since, f"{kept.sk.removeprefix(DELIVERY_PREFIX)}#{status}")
+
+
+def fallback(topic: str) -> Channel | None:
+    """The fallback of a request that does not say: that of today's route."""
+    route = routes().get(topic)
+    return route.fallback if route else None
+
+
+def record_of(request_item: Item, items: list[Item], new: Record) -> Record:
+    """The record of a request, from the items of version 1. `new` is its record before any attempt.
+
+    Raises `Unreadable`.
+    """
+    stands_in = checked(_FallenBack, request_item).fallback
+    record = new
+    if stands_in:
+        record = _with(record, _fallback(stands_in))
+        record = replace(record, fallback=str(stands_in.channel))
+    for item in items:
+        # An item that expired before this request was accepted is of an earlier one with the same id.
+        if str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX)) and item["ttl"] >= new.created_at // 1000:
+            record = _with(record, *_deliveries(checked(_Delivery, item), stands_in, new))
+    return record
+
+
+def known_to(message: Message, lane: Lane, record: Record) -> tuple[Record, str]:
+    """The record with the delivery that a message of version 1 is for, and that delivery's name."""
+    if message.ended_at:
+        name = _end_name(message.ended_at, message.ended)
+        if record.end is None:
+            # One of its channels has ended, and the others tell of the request's end.
+            return record, name
+        delivery = Delivery(name, CALLBACK, Kind.CALLBACK, record.end)
+    elif message.force:
+        delivery = Delivery(f"{RESEND}{message.force}", lane, Kind.RESEND)
+    elif message.fallback and message.fallback.channel == lane:
+        delivery = _fallback(message.fallback)
+    else:
+        return record, str(lane)
+    return (record if record.delivery(delivery.name) else _with(record, delivery)), delivery.name
+
+
+def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
+    """Up to when version 1 has looked at new requests, and those that it found open. Raises `Unreadable`."""
+    until, watched = "", list[str]()
+    for item in items:
+        if str(item[SORT_KEY]).startswith(REOPENED_PREFIX):
+            watched.append(checked(_Reopened, item).sk.removeprefix(REOPENED_PREFIX))
+        else:
+            kept = checked(_Ledger, item)
+            until, watched = kept.until or "", [*watched, *kept.open]
+    return until, watched
+
+
+def _end_name(ended_at: str, ended: str | None) -> str:
+    return f"{transitions.CALLBACK}-{ended_at}#{ended}" if ended else f"{transitions.CALLBACK}-{ended_at}"
+
+
+def _fallback(stands_in: Fallback) -> Delivery:
+    cause = StandsInFor(str(stands_in.failed_channel), stands_in.error)
+    return Delivery(transitions.FALLBACK, str(stands_in.channel), Kind.FALLBACK, cause)
+
+
+def _with(record: Record, *deliveries: Delivery) -> Record:
+    named = {each.name: each for each in (*record.deliveries, *deliveries)}
+    return replace(record, deliveries=tuple(named.values()))
+
+
+def _deliveries(kept: _Delivery, stands_in: Fallback | None, new: Record) -> list[Delivery]:
+    attempts = _attempts(kept)
+    if kept.sk.startswith(CALLBACK_PREFIX):
+        name = f"{transitions.CALLBACK}-{kept.sk.removeprefix(CALLBACK_PREFIX)}"
+        own = Delivery(name, CALLBACK, Kind.CALLBACK)
+    else:
+        channel = kept.sk.removeprefix(DELIVERY_PREFIX)
+        if channel in new.channels:
+            own = Delivery(channel, channel, Kind.OWN)
+        elif stands_in and stands_in.channel == channel:
+            own = _fallback(stands_in)
+        else:
+            own = Delivery(f"{RESEND}v1-{channel}", channel, Kind.RESEND)
+    sending = kept.status == "sending"
+    own = replace(
+        own,
+        attempts=attempts,
+        locked_until=kept.claim_expires_at if sending else kept.not_before,
+        due_at=ms_of(kept.next_attempt_at) if kept.next_attempt_at else None,
+        waiting_for=kept.last_error if kept.status == "retrying" and not attempts else None,
+        alone=kept.refused_together,
+    )
+    # A decision that was carried out is not carried out again.
+    done = [
+        Delivery(f"{RESEND}{force}", own.destination, Kind.RESEND, attempts=attempts[-1:])
+        for force in sorted(kept.forced)
+        if attempts and attempts[-1].outcome is Outcome.DELIVERED
+    ]
+    return [own, *done]
+
+
+def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
+    """The attempts of the timeline, as far as they say how it stands; what they leave open, the status says."""
+    failed_at = ms_of(kept.failed_at) if kept.failed_at else None
+    delivered_at = ms_of(kept.delivered_at) if kept.delivered_at else None
+    has_failed = failed_at is not None and failed_at > (delivered_at or 0)
+    attempts: list[Attempt] = []
+    for number, entry in enumerate(kept.timeline):
+        outcome = entry.outcome or Outcome.UNKNOWN
+        attempt = Attempt(f"v1-{number}", ms_of(entry.at), outcome, error=entry.error, in_doubt=entry.in_doubt)
+        if outcome is Outcome.DELIVERED:
+            came_back = failed_at if has_failed else None
+            last = {"ended_at": delivered_at, "result": kept.result, "returned_at": came_back, "error": None}
+            last["confirmed_at"] = ms_of(kept.confirmed_at) if kept.confirmed_at else None
+            if came_back:
+                last |= {"error": kept.last_error}
+            attempt = replace(attempt, **last)  # type: ignore[arg-type]
+        elif outcome is Outcome.FAILED:
+            attempt = replace(attempt, ended_at=failed_at)
+        attempts.append(attempt)
+    if has_failed and any(attempt.returned_at for attempt in attempts):
+        # Its return was an entry of its own.
+        attempts = [attempt for attempt in attempts if attempt.outcome is not Outcome.FAILED or attempt.in_doubt]
+    return tuple(attempts)

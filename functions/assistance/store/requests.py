@@ -1,0 +1,207 @@
+"""The requests in the table, and the one way to change a record."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from assistance import tracing
+from assistance.clock import Clock, epoch_ms, ms_of, utc_now
+from assistance.domain import transitions
+from assistance.domain.record import Record
+from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
+from assistance.history import RequestRecord
+from assistance.models import AssistanceRequest
+from assistance.routing import routes
+from assistance.store import codec, legacy
+from assistance.store.items import Accepted, Item, checked, request_of
+from assistance.store.schema import (
+    CHANNELS,
+    CREATED_AT,
+    FALLBACK_CHANNEL,
+    LEDGER_SHARD,
+    OUTBOX_SHARD,
+    PARTITION_KEY,
+    RECORD,
+    REQUEST,
+    SORT_KEY,
+    TOPIC,
+    TRACE,
+    TTL,
+    shard,
+)
+from assistance.store.table import Items
+
+Answer = TypeVar("Answer")
+# Each conflict means that another writer got on. A record has a handful of writers.
+_TRIES: Final = 20
+
+
+def request_key(request_id: str) -> dict[str, str]:
+    """The key of a request item."""
+    return {PARTITION_KEY: request_id, SORT_KEY: REQUEST}
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedCall:
+    """An accepted request, and whether this call merely repeated an earlier one."""
+
+    request: AssistanceRequest
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record, and the item that it was read from: {} if there is none yet.
+
+    `fresh` is the record as it was before the first attempt. It follows from the request, without a read.
+    """
+
+    record: Record
+    fresh: Record
+    item: Item
+
+
+class RequestGone(Exception):
+    """The request has been forgotten, or its id now belongs to a later one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The requests in the table. Every method raises `TableUnavailable` when DynamoDB can't answer."""
+
+    items: Items
+    clock: Clock = utc_now
+
+    def accept(
+        self, request: AssistanceRequest, *, payload_hash: str, retention: timedelta, caller: str = ""
+    ) -> AcceptedCall:
+        """Store a request, which is its outbox entry, in one conditional write.
+
+        `caller`, the id of the API key that may read it, stays in the table: no message carries it.
+        Raises `IdempotencyKeyReused` when the id is taken by a request with another payload, or `Unreadable`.
+        """
+        route = routes()[request.topic]
+        item: dict[str, Any] = {
+            **request_key(request.id),
+            TOPIC: request.topic,
+            "description": request.description,
+            CREATED_AT: request.created_at,
+            "payload_hash": payload_hash,
+            TTL: int((datetime.fromisoformat(request.created_at) + retention).timestamp()),
+            CHANNELS: list(route.channels),
+            FALLBACK_CHANNEL: route.fallback,
+            "outbox_channels": list(route.channels),
+            OUTBOX_SHARD: shard(request.id),
+            LEDGER_SHARD: shard(request.id),
+        }
+        if request.callback_url is not None:
+            item["callback_url"] = request.callback_url
+        if caller:
+            item["caller"] = caller
+        if trace := tracing.current():
+            item[TRACE] = trace
+        earlier = self.items.add(item, expired_at=self._now_s())
+        if earlier is None:
+            return AcceptedCall(request, replayed=False)
+        if earlier.get("payload_hash") != payload_hash:
+            raise IdempotencyKeyReused
+        return AcceptedCall(request_of(earlier), replayed=True)
+
+    def get(self, request_id: str) -> RequestRecord | None:
+        """A request and all that has become of it, by one strongly consistent query. Raises `Unreadable`."""
+        items = self.items.of(request_id)
+        try:
+            return self.shown(items)
+        except Unreadable as error:
+            raise Unreadable(f"{request_id}: {error}") from None
+
+    def shown(self, items: list[Item]) -> RequestRecord | None:
+        """A request and all that has become of it, from all its items; None if it is gone. Raises `Unreadable`."""
+        item = next((item for item in items if item[SORT_KEY] == REQUEST), None)
+        if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
+            return None
+        return RequestRecord(
+            request=request_of(item),
+            record=_stored(item, items).record,
+            published_at=accepted.published_at,
+            unpublished=OUTBOX_SHARD in item,
+            caller=accepted.caller,
+        )
+
+    def read(self, request_id: str) -> Stored:
+        """A request's record. Raises `RequestGone` or `Unreadable`."""
+        items = self.items.of(request_id)
+        item = next((item for item in items if item[SORT_KEY] == REQUEST), None)
+        if item is None or checked(Accepted, item).ttl < self._now_s():
+            raise RequestGone
+        return _stored(item, items)
+
+    def change(
+        self, request_id: str, event: Callable[[Record], tuple[Record, Answer]], known: Stored | None = None
+    ) -> tuple[Stored, Answer]:
+        """Apply an event to a record and write it, unless it changes nothing. Returns what is stored, and the answer.
+
+        `known` is the record as the caller knows it: without it, it is read first. If somebody else has written the
+        record since, the event is applied to what that writer left. Raises `RequestGone` or `Unreadable`.
+        """
+        stored = known or self.read(request_id)
+        for _ in range(_TRIES):
+            record, answer = event(stored.record)
+            if record is stored.record:
+                return stored, answer
+            record = replace(record, version=stored.record.version + 1)
+            item = codec.item_of(request_id, record, stored.item)
+            version = stored.record.version
+            found = self.items.replace(item, version) if version else self.items.add(item)
+            if found is None:
+                return Stored(record, stored.fresh, item), answer
+            stored = _meanwhile(found, stored.fresh)
+        raise TableUnavailable("conflict")
+
+    def _now_s(self) -> int:
+        return epoch_ms(self.clock()) // 1_000
+
+
+def fresh_of(item: Item) -> Record:
+    """The record of a request before its first attempt, from its request item. Raises `Unreadable`."""
+    request, accepted = request_of(item), checked(Accepted, item)
+    fallback = accepted.fallback_channel if FALLBACK_CHANNEL in item else legacy.fallback(request.topic)
+    return fresh(request, accepted.channels, fallback, accepted.ttl)
+
+
+def fresh(request: AssistanceRequest, channels: tuple[str, ...], fallback: str | None, ttl: int) -> Record:
+    """The record of a request before its first attempt."""
+    return transitions.first(
+        map(str, channels),
+        fallback and str(fallback),
+        topic=request.topic,
+        created_at=ms_of(request.created_at),
+        ttl=ttl,
+        calls_back=request.callback_url is not None,
+    )
+
+
+def _stored(request_item: Item, items: list[Item]) -> Stored:
+    new = fresh_of(request_item)
+    found = next((item for item in items if item[SORT_KEY] == RECORD), None)
+    if found is None:
+        return Stored(legacy.record_of(request_item, items, new), new, {})
+    return _meanwhile(found, new)
+
+
+def _meanwhile(item: Item, new: Record) -> Stored:
+    """What to go on with: the record that the item holds. Raises `RequestGone` if that is of a later request."""
+    if not item:
+        return Stored(new, new, {})
+    existing = codec.record_of(item)
+    record = transitions.same_request(existing, new)
+    if record is None:
+        raise RequestGone
+    return Stored(record, new, item if record is existing else {})
+
+
+def stored_in(item: Item) -> Stored:
+    """A record as its item says, with no request item at hand. Raises `Unreadable`."""
+    record = codec.record_of(item)
+    return Stored(record, replace(record, deliveries=(), outbox=(), version=0), item)

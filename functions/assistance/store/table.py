@@ -1,0 +1,169 @@
+"""Every expression that DynamoDB evaluates, but for the reconciler's lease.
+
+One write puts an item that is not there, and one puts an item that is as it was read. Both answer with the item that
+stood in their way. Every method raises `TableUnavailable` when DynamoDB can't answer.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from assistance.aws import AWS_ERRORS, error_code
+from assistance.errors import TableUnavailable
+from assistance.store.items import Item, plain
+from assistance.store.schema import (
+    CREATED_AT,
+    DUE_INDEX,
+    DUE_SHARD,
+    INDEX_SHARDS,
+    LEDGER,
+    LEDGER_INDEX,
+    LEDGER_SHARD,
+    OUTBOX_INDEX,
+    OUTBOX_SHARD,
+    PARTITION_KEY,
+    PUBLISHED_AT,
+    SORT_KEY,
+    TTL,
+    VERSION,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+BATCH: Final = 100
+LEDGER_KEY: Final = {PARTITION_KEY: LEDGER, SORT_KEY: LEDGER}
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The items of the one table."""
+
+    table: "Table"
+
+    def add(self, item: Item, *, expired_at: int = 0) -> Item | None:
+        """Put an item whose key is free, or was that of an item which had expired by then (in seconds since 1970).
+
+        Returns None, or the item that has the key.
+        """
+        return self._put(
+            item,
+            f"attribute_not_exists({PARTITION_KEY}) OR #name < :value",
+            {"#name": TTL},
+            {":value": expired_at},
+        )
+
+    def replace(self, item: Item, version: int) -> Item | None:
+        """Put an item in the place of its version. Returns None, or the item that has the key: {} if none has."""
+        return self._put(item, "#name = :value", {"#name": VERSION}, {":value": version})
+
+    def _put(self, item: Item, condition: str, names: dict[str, str], values: dict[str, Any]) -> Item | None:
+        with _answering():
+            try:
+                self.table.put_item(
+                    Item=item,
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues=values,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except self.table.meta.client.exceptions.ConditionalCheckFailedException as refused:
+                return plain(cast("Item", refused.response).get("Item", {}))
+        return None
+
+    def of(self, request_id: str) -> list[Item]:
+        """All items of a request, by one strongly consistent query."""
+        with _answering():
+            return list(
+                self.table.query(
+                    KeyConditionExpression=f"{PARTITION_KEY} = :value",
+                    ExpressionAttributeValues={":value": request_id},
+                    ConsistentRead=True,
+                )["Items"]
+            )
+
+    def get(self, key: dict[str, str]) -> Item | None:
+        """One item, by a strongly consistent read."""
+        with _answering():
+            return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
+
+    def many(self, keys: Sequence[dict[str, str]], *, consistent: bool) -> list[Item]:
+        """The items with these keys. Those that DynamoDB leaves unprocessed are missing."""
+        found: list[Item] = []
+        for start in range(0, len(keys), BATCH):
+            wanted: Any = {"Keys": keys[start : start + BATCH], "ConsistentRead": consistent}
+            with _answering():
+                answer = self.table.meta.client.batch_get_item(RequestItems={self.table.name: wanted})
+            found += answer["Responses"].get(self.table.name, [])
+        return found
+
+    def mark_published(self, key: dict[str, str], channels: Sequence[str], now: str) -> None:
+        """Take an item out of the outbox, if it is in there for these channels."""
+        with _answering():
+            try:
+                self.table.update_item(
+                    Key=key,
+                    UpdateExpression=f"SET {PUBLISHED_AT} = :now REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since",
+                    ConditionExpression="outbox_channels = :channels",
+                    ExpressionAttributeValues={":now": now, ":channels": list(channels)},
+                )
+            except self.table.meta.client.exceptions.ConditionalCheckFailedException:
+                return
+
+    def unpublished(self, before: str) -> Iterator[Item]:
+        """The keys of what is in the outbox of requests created before that time, oldest first, page by page."""
+        return self._listed(OUTBOX_INDEX, OUTBOX_SHARD, f" AND {CREATED_AT} < :before", {":before": before})
+
+    def accepted(self, since: str, until: str) -> Iterator[Item]:
+        """The keys, times and topics of the requests created from `since` until `until`, oldest first, page by page."""
+        between = f" AND {CREATED_AT} BETWEEN :since AND :until"
+        return self._listed(LEDGER_INDEX, LEDGER_SHARD, between, {":since": since, ":until": until})
+
+    def due(self) -> Iterator[Item]:
+        """The records of the requests that the reconciler watches, page by page. They may be a moment old."""
+        for number in range(INDEX_SHARDS):
+            yield from self._shard(DUE_INDEX, f"{DUE_SHARD} = :shard", {":shard": number})
+
+    def _listed(self, index: str, partition_key: str, condition: str, values: dict[str, str]) -> Iterator[Item]:
+        shards = [
+            self._shard(index, f"{partition_key} = :shard{condition}", {":shard": number, **values})
+            for number in range(INDEX_SHARDS)
+        ]
+        return heapq.merge(*shards, key=lambda item: str(item[CREATED_AT]))
+
+    def _shard(self, index: str, condition: str, values: dict[str, Any]) -> Iterator[Item]:
+        start: dict[str, Any] = {}
+        while True:
+            with _answering():
+                page = self.table.query(
+                    IndexName=index, KeyConditionExpression=condition, ExpressionAttributeValues=values, **start
+                )
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def looked_at(self, until: str, legacy_until: str) -> None:
+        """Keep up to when the reconciler has looked at new requests, for this version and for the one before it."""
+        with _answering():
+            self.table.update_item(
+                Key=LEDGER_KEY,
+                UpdateExpression="SET looked_until = :until, #until = :legacy, #open = :none",
+                ExpressionAttributeNames={"#until": "until", "#open": "open"},
+                ExpressionAttributeValues={":until": until, ":legacy": legacy_until, ":none": {}},
+            )
+
+    def ledger(self) -> list[Item]:
+        """What is kept about the ledger."""
+        return self.of(LEDGER)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except AWS_ERRORS as error:
+        raise TableUnavailable(error_code(error)) from error
