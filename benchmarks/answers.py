@@ -10,7 +10,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
-from assistance.clock import timestamp, utc_now
+from assistance.platform.clock import timestamp, utc_now
 from assistance.store.schema import INDEX_SHARDS
 
 MESSAGE_ID = "0100018b-0000-4000-8000-000000000000"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from assistance.clock import timestamp, utc_now
 from assistance.models import AssistanceRequest, Message
+from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import Topic
 from benchmarks.answers import MESSAGE_ID, request_item
 

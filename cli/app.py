@@ -14,11 +14,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from assistance import ids
-from assistance.aws import AWS_ERRORS
-from assistance.clock import utc_now
 from assistance.models import Message, RequestRecord, Status
-from assistance.store.requests import Requests
+from assistance.platform.aws import AWS_ERRORS
+from assistance.platform.clock import utc_now
 from assistance.routing import Channel
+from assistance.store.requests import Requests
 from cli import dead_letters, render, requests
 from cli import stack as stacks
 from cli.doctor import State, examine

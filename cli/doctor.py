@@ -11,11 +11,11 @@ from typing import Any, Final, TypeVar
 from botocore.exceptions import ClientError
 from slack_sdk import WebClient
 
-from assistance.aws import AWS_ERRORS, error_code
 from assistance.engine.dead_letters import depth
 from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
+from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.secret import text
 from assistance.routing import CALLBACK, Channel, Lane
-from assistance.secret import text
 from cli.errors import explained
 from cli.stack import Stack
 from slack_consumer import secret as tokens

@@ -7,7 +7,7 @@ from typing import Final
 from botocore import exceptions as aws
 from botocore.exceptions import BotoCoreError, ClientError
 
-from assistance.aws import error_code
+from assistance.platform.aws import error_code
 
 
 class Failure(Exception):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import ValidationError
 
-from assistance import dead_letters
-from assistance.aws import AWS_ERRORS, error_code
+from assistance.engine import dead_letters
 from assistance.engine.dead_letters import DeadLetter
 from assistance.models import Message
+from assistance.platform.aws import AWS_ERRORS, error_code
 from cli.errors import Failure, explained
 from cli.stack import DeadLetterQueue, Stack
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 from typer.core import TyperGroup
 
-from assistance.aws import AWS_ERRORS
 from assistance.errors import TableUnavailable, Unreadable
+from assistance.platform.aws import AWS_ERRORS
 from cli import render
 from cli.errors import Failure, explained
 from cli.stack import Stack

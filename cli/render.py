@@ -15,9 +15,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from assistance.clock import epoch_ms, timestamp, utc_now
 from assistance.history import RequestRecord
 from assistance.models import Status
+from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.text import printable
 from cli.doctor import Finding, State
 from cli.letters import SHORT, Letter

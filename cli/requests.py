@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 
-from assistance.clock import timestamp
 from assistance.errors import Unreadable
 from assistance.history import RequestRecord
 from assistance.models import Status
+from assistance.platform.clock import timestamp
 from assistance.store.requests import Requests
 from assistance.store.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY
 from cli.errors import Failure

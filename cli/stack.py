@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
-
-from assistance.aws import error_code
-from assistance.store.requests import Requests
-from assistance.routing import CALLBACK, Channel
-from cli.errors import Failure
 from reconciler.balance import Balance, balance_of
+
+from assistance.platform.aws import error_code
+from assistance.routing import CALLBACK, Channel
+from assistance.store.requests import Requests
+from cli.errors import Failure
 
 if TYPE_CHECKING:
     from boto3.session import Session

@@ -8,7 +8,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from assistance.metrics import Metric
+from assistance.platform.metrics import Metric
 from assistance.routing import CALLBACK, Channel, Lane, Route
 from infra.api import Api
 from infra.channel import ChannelConsumer

@@ -21,7 +21,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from assistance.metrics import Metric
+from assistance.platform.metrics import Metric
 from assistance.routing import Channel, Lane
 from infra.api import Api
 from infra.channel import VISIBILITY_TIMEOUTS, ChannelConsumer

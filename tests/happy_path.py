@@ -10,13 +10,13 @@ from math import ceil
 from unittest.mock import patch
 
 import time_machine
-
-from assistance.store.requests import Requests
-from assistance.routing import ROUTES, Channel, Topic
 from assistance.together import Gathering
+from reconciler.balance import balance_of
+
+from assistance.routing import ROUTES, Channel, Topic
+from assistance.store.requests import Requests
 from infra.batches import QUEUES
 from local.slack_server import SlackServer
-from reconciler.balance import balance_of
 from tests.integration.cloud import Cloud, cloud, forget
 from tests.integration.steps import feedback
 from tests.meter import Spent, metered

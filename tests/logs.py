@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from assistance.observability import logger
+from assistance.platform.observability import logger
 
 # Without botocore: at DEBUG it logs each answer, Secrets Manager's too, so no function sets the root logger's level.
 VERBOSE: Final = ("assistance", "aws_lambda_powertools", "slack_sdk", "urllib3")

@@ -21,8 +21,8 @@ from unittest.mock import patch
 from botocore.client import BaseClient
 from moto.backends import get_backend
 
-from assistance import dynamodb
-from assistance.observability import logger
+from assistance.platform import dynamodb
+from assistance.platform.observability import logger
 from tests.recorded_calls import running
 
 Item: TypeAlias = Mapping[str, Any]

@@ -21,7 +21,7 @@ from aws_lambda_powertools.utilities.idempotency import (
 )
 from moto import mock_aws
 
-from assistance.observability import logger
+from assistance.platform.observability import logger
 from assistance.routing import ROUTES, Channel, Topic
 from tests.happy_path import DESCRIPTION, MOMENT
 from tests.integration.cloud import Context, http_event

@@ -4,10 +4,10 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from assistance.clock import epoch_ms, utc_now
 from assistance.domain import transitions
 from assistance.domain.record import Attempt, Delivery, Record
 from assistance.history import RESEND
+from assistance.platform.clock import epoch_ms, utc_now
 from assistance.store import codec
 from assistance.store.requests import Requests
 from assistance.store.table import Items

@@ -14,13 +14,14 @@ from api import problems
 from api.calls import caller, parse
 from api.problems import Problem
 from api.settings import settings
-from assistance import aws, ids
-from assistance.clock import timestamp, utc_now
+from assistance import ids
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import Delivery, RequestRecord
-from assistance.metrics import Metric, Tally
 from assistance.models import AssistanceRequest, Status
-from assistance.observability import frames, logger
+from assistance.platform import aws
+from assistance.platform.clock import timestamp, utc_now
+from assistance.platform.metrics import Metric, Tally
+from assistance.platform.observability import frames, logger
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 

@@ -4,7 +4,7 @@ from functools import cache
 
 from pydantic import PositiveInt
 
-from assistance.environment import Environment
+from assistance.platform.environment import Environment
 
 
 class Settings(Environment):

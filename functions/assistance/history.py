@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from assistance.clock import timestamp_of
 from assistance.domain import record as domain
 from assistance.domain.record import Kind, Outcome, Record, StandsInFor
 from assistance.models import AssistanceRequest, Fallback, Status
+from assistance.platform.clock import timestamp_of
 from assistance.routing import Channel
 
 

@@ -20,7 +20,7 @@ from pydantic_core import Url
 
 from assistance.callback_url import is_loopback
 from assistance.errors import PermanentFailure, TransientFailure
-from assistance.public import is_public
+from assistance.platform.public import is_public
 
 # With what the table takes, less than the shortest time-out that a consumer may have: infra/config.py.
 DEADLINE_SECONDS: Final = 10

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from functools import cache, partial
 
-from assistance.clock import utc_now
 from assistance.engine.consumer import consumer
 from assistance.errors import PermanentFailure
 from assistance.models import Outgoing
+from assistance.platform.clock import utc_now
+from assistance.platform.secret import secret, secrets
 from assistance.routing import CALLBACK
-from assistance.secret import secret, secrets
 from callback_consumer import secret as signing_keys
 from callback_consumer.egress import Answer, Egress
 from callback_consumer.failures import classify

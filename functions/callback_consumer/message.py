@@ -7,9 +7,9 @@ from math import floor
 
 from standardwebhooks import Webhook
 
-from assistance.clock import timestamp_of
 from assistance.domain.record import End
 from assistance.models import AssistanceRequest, Status
+from assistance.platform.clock import timestamp_of
 
 
 def webhook_id(request: AssistanceRequest, end: End) -> str:

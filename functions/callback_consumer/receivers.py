@@ -21,8 +21,8 @@ from typing import Final, TypeVar
 
 from pydantic_core import Url
 
-from assistance.clock import Clock, utc_now
 from assistance.errors import RateLimited
+from assistance.platform.clock import Clock, utc_now
 from callback_consumer.egress import DEADLINE_SECONDS
 
 PROMPT_SECONDS: Final = 2

@@ -10,9 +10,9 @@ from typing import Final
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from assistance.aws import error_code
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import Kind, Table
+from assistance.platform.aws import error_code
 
 SEND_EMAIL_SOURCE: Final = (
     "https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors"

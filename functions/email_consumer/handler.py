@@ -3,9 +3,9 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from assistance import aws
 from assistance.engine.consumer import consumer
 from assistance.models import Outgoing
+from assistance.platform import aws
 from assistance.routing import Channel
 from email_consumer.failures import classify
 from email_consumer.message import compose

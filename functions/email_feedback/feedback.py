@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, epoch_ms, utc_now
 from assistance.domain import transitions
 from assistance.domain.record import Delivery as EmailDelivery
 from assistance.domain.record import Kind, Record
 from assistance.engine import dead_letters
 from assistance.engine.outbox import message_for
-from assistance.metrics import Metric, Tally
-from assistance.observability import logger
+from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.metrics import Metric, Tally
+from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests, Stored
 from email_feedback.errors import DlqUnavailable, NotYetRecorded

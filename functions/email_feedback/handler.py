@@ -5,8 +5,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assistance import aws
-from assistance.observability import logger
+from assistance.platform import aws
+from assistance.platform.observability import logger
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from email_feedback.errors import MalformedEvent

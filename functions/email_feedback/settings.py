@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from assistance.environment import Environment
+from assistance.platform.environment import Environment
 
 
 class Settings(Environment):

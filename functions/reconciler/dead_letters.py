@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, epoch_ms, utc_now
 from assistance.domain import transitions
 from assistance.domain.record import Kind, Record
 from assistance.engine import dead_letters
 from assistance.engine.dead_letters import DeadLetter
 from assistance.errors import Unreadable
-from assistance.observability import logger
+from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests
 from reconciler.open_requests import Open, Report

@@ -11,10 +11,10 @@ from typing import Any
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assistance import aws
 from assistance.engine.publisher import Publisher
-from assistance.metrics import Metric, Tally
-from assistance.observability import logger
+from assistance.platform import aws
+from assistance.platform.metrics import Metric, Tally
+from assistance.platform.observability import logger
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from reconciler.dead_letters import DeadLetters

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, epoch_ms, utc_now
 from assistance.errors import TableUnavailable
-from assistance.observability import logger
+from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.observability import logger
 from assistance.store.schema import PARTITION_KEY, SORT_KEY
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field
 
-from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, epoch_ms, ms_of, timestamp, utc_now
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Record
 from assistance.engine import dead_letters
 from assistance.errors import Unreadable
 from assistance.ids import RequestId
 from assistance.models import Moment
-from assistance.observability import logger
+from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp, utc_now
+from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store import codec, legacy
 from assistance.store.items import Item, ItemModel, checked, key_of

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from assistance.clock import Clock, timestamp, utc_now
 from assistance.engine.outbox import Outboxed
 from assistance.engine.publisher import Publisher
 from assistance.errors import Unreadable
-from assistance.observability import logger
+from assistance.platform.clock import Clock, timestamp, utc_now
+from assistance.platform.observability import logger
 from assistance.store.items import Item, key_of
 from assistance.store.schema import OUTBOX_SHARD
 from assistance.store.table import BATCH

@@ -12,9 +12,9 @@ from typing import Final
 
 from slack_sdk.errors import SlackApiError
 
-from assistance.clock import utc_now
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import Kind, Table, retry_after
+from assistance.platform.clock import utc_now
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
 """With these a consumer reads the token afresh, and tries once more if it has been replaced."""

@@ -9,8 +9,8 @@ from assistance.engine.consumer import consumer
 from assistance.engine.together import Together
 from assistance.errors import DeliveryError, PermanentFailure, RefusedTogether, TransientFailure
 from assistance.models import Outgoing
+from assistance.platform.secret import secrets
 from assistance.routing import Channel
-from assistance.secret import secrets
 from slack_consumer.failures import FOR_WHAT_IT_HOLDS
 from slack_consumer.look_up import Posted, posted
 from slack_consumer.message import compose, digests

@@ -9,7 +9,7 @@ from slack_sdk import WebClient
 from assistance.domain.record import Attempt
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
-from assistance.observability import logger
+from assistance.platform.observability import logger
 from slack_consumer.message import payload, payloads
 from slack_consumer.settings import settings
 from slack_consumer.slack import call, ours

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from slack_sdk import WebClient
 
 from assistance.errors import PermanentFailure, TransientFailure
-from assistance.secret import secret
+from assistance.platform.secret import secret
 from slack_consumer import secret as tokens
 from slack_consumer import web_api
 from slack_consumer.failures import AUTHENTICATION

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assistance import aws
 from assistance.engine.outbox import Outboxed
 from assistance.engine.publisher import Publisher
 from assistance.errors import TableUnavailable, Unreadable
-from assistance.observability import logger
+from assistance.platform import aws
+from assistance.platform.observability import logger
 from assistance.store.items import plain
 from assistance.store.requests import Requests
 from assistance.store.table import Items

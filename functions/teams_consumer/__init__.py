@@ -1,1 +1,1 @@
-from assistance import startup as startup
+from assistance.platform import startup as startup

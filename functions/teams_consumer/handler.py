@@ -12,12 +12,12 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import SplitResult
 
-from assistance.clock import utc_now
 from assistance.engine.consumer import consumer
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
+from assistance.platform.clock import utc_now
+from assistance.platform.secret import secret, secrets
 from assistance.routing import Channel
-from assistance.secret import secret, secrets
 from teams_consumer import secret as address
 from teams_consumer.failures import classify
 from teams_consumer.message import compose

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 
-from assistance.aws import AWS_ERRORS
 from assistance.errors import TableUnavailable
+from assistance.platform.aws import AWS_ERRORS
 from cli.errors import Failure
 from local import http
 from local.console.acts import Acts

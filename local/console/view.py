@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from assistance.clock import utc_now
 from assistance.engine.dead_letters import depth
 from assistance.history import RequestRecord
+from assistance.platform.clock import utc_now
 from assistance.routing import CALLBACK, Lane
 from assistance.store.schema import OUTBOX_INDEX
 from assistance.text import printable

@@ -57,6 +57,6 @@ def test_a_function_imports_no_more_than_its_budget(local: Mapping[str, Path], f
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     imported: list[str] = json.loads(done.stdout)
     assert {name for name in imported if folder not in ONLY.get(name, {folder})} == set()
-    assert "assistance.startup" in imported, "by the function's own __init__.py, before all else"
+    assert "assistance.platform.startup" in imported, "by the function's own __init__.py, before all else"
     held = {path.stem for path in local[folder].iterdir()}
     assert len([name for name in imported if name.split(".")[0] in held]) <= BUDGET[folder]

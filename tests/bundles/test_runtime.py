@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from assistance.deliveries import delivery_key
 from moto.server import ThreadedMotoServer
 
-from assistance.clock import timestamp, utc_now
-from assistance.deliveries import delivery_key
 from assistance.models import AssistanceRequest, Message
-from assistance.store.requests import Requests
+from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import CALLBACK, LANES, Channel, Lane, Topic
+from assistance.store.requests import Requests
 from local.slack_server import SlackServer
 from tests.bundles.runtime import invoke
 from tests.fixtures import documented

@@ -5,7 +5,7 @@ from inspect import signature
 
 import pytest
 
-from assistance import dead_letters
+from assistance.engine import dead_letters
 from assistance.routing import Channel
 from cli import letters
 from cli.app import app

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-
 from assistance.deliveries import delivery_key, request_key
+
 from assistance.routing import Channel
 from cli.stack import Stack
 from tests.cli.steps import Operator

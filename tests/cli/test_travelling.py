@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 
-from assistance.clock import utc_now
+from assistance.platform.clock import utc_now
 from assistance.routing import Channel
 from cli import app as commands
 from tests.cli.steps import Operator

@@ -18,8 +18,8 @@ from urllib.error import URLError
 from botocore.client import BaseClient
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
-from assistance.aws import AWS_ERRORS
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
+from assistance.platform.aws import AWS_ERRORS
 from callback_consumer.egress import Egress
 from tests.recorded_calls import meanwhile
 

@@ -7,9 +7,9 @@ from itertools import count, islice
 
 import pytest
 
-from assistance.clock import timestamp
 from assistance.engine.delivery import Consumer
 from assistance.models import AssistanceRequest, Message
+from assistance.platform.clock import timestamp
 from assistance.routing import Channel, Topic
 from infra.batches import QUEUES
 from tests.faults.breaker import Kind

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-
-from assistance.store.requests import request_key
-from assistance.routing import CALLBACK, Channel, Topic
-from assistance.store.schema import PARTITION_KEY
-from reconciler import handler as reconciler
 from reconciler.balance import Balance, balance_of
 from reconciler.ledger import TIME_TO_PLACE_MS
+
+from assistance.routing import CALLBACK, Channel, Topic
+from assistance.store.requests import request_key
+from assistance.store.schema import PARTITION_KEY
+from reconciler import handler as reconciler
 from tests.faults.breaker import Kind
 from tests.faults.world import World
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from assistance.store.requests import request_key
 from assistance.routing import Channel, Topic
+from assistance.store.requests import request_key
 from tests.faults.breaker import Fault, Kind
 from tests.faults.world import World
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import pytest
+from reconciler.balance import balance_of
 
 from assistance.routing import CALLBACK, Channel, routes
 from reconciler import handler as reconciler
-from reconciler.balance import balance_of
 from tests.faults.breaker import Kind
 from tests.faults.world import World
 from tests.integration.cloud import forget

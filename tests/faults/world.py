@@ -24,18 +24,18 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.sesv2.models import sesv2_backends
 from moto.sqs.models import sqs_backends
+from reconciler.balance import balance_of
 
-from assistance.clock import epoch_ms
 from assistance.engine.dead_letters import request_id_in, unwrapped
 from assistance.engine.delivery import Consumer
 from assistance.errors import TableUnavailable
 from assistance.models import Message, Status
-from assistance.observability import logger
-from assistance.store.requests import Requests
+from assistance.platform.clock import epoch_ms
+from assistance.platform.observability import logger
 from assistance.routing import CALLBACK, LANES, Channel, Lane, routes
+from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
-from reconciler.balance import balance_of
 from slack_consumer.slack import ids
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
 from tests.integration.cloud import Cloud, Context, cloud, forget
@@ -215,7 +215,7 @@ class World:
     @staticmethod
     def cold() -> None:
         """The next invocation finds no token and no key in memory, nor who it is on Slack."""
-        importlib.import_module("assistance.secret").secrets().store.clear()
+        importlib.import_module("assistance.platform.secret").secrets().store.clear()
         ids.cache_clear()
 
     # --- what AWS does -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from typer.main import get_command
 
 from assistance import routing
-from assistance.metrics import Metric
+from assistance.platform.metrics import Metric
 from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Topic
 from cli.app import app as cli
 from infra.config import load

@@ -14,7 +14,8 @@ from unittest.mock import patch
 import boto3
 from moto import mock_aws
 
-from assistance.clock import utc_now
+from assistance.platform.clock import utc_now
+from assistance.platform.secret import secrets
 from assistance.routing import LANES, ROUTES, Channel, Lane, named, routes
 from assistance.store.schema import (
     CREATED_AT,
@@ -29,7 +30,6 @@ from assistance.store.schema import (
     SORT_KEY,
     TOPIC,
 )
-from assistance.secret import secrets
 from slack_consumer.slack import ids
 from tests.fixtures import documented
 from tests.recorded_calls import as_function

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.calls import MAX_BODY_BYTES
-from assistance.store.requests import request_key
 from assistance.models import MAX_DESCRIPTION_CHARACTERS
 from assistance.routing import CALLBACK, Channel, Topic
+from assistance.store.requests import request_key
 from tests.integration.cloud import Cloud
 
 VALID = json.dumps({"topic": "sales", "description": "help"})

@@ -17,11 +17,11 @@ import time_machine
 import trustme
 
 from assistance import routing
-from assistance.clock import utc_now
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import MAX_RETRY_AFTER
-from assistance.store.requests import Requests
+from assistance.platform.clock import utc_now
 from assistance.routing import CALLBACK, ROUTES, Channel, Route, Topic, routes
+from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD
 from callback_consumer import egress, failures
 from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress

@@ -10,10 +10,9 @@ from unittest.mock import patch
 import pytest
 from botocore.client import BaseClient
 
-from assistance.clock import utc_now
-from assistance.store.requests import request_key
-from assistance.store.requests import Requests
+from assistance.platform.clock import utc_now
 from assistance.routing import ROUTES, Channel, Topic
+from assistance.store.requests import Requests, request_key
 from assistance.store.schema import INDEX_SHARDS
 from infra.batches import QUEUES
 from tests import cost

@@ -10,14 +10,13 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
+from assistance.deliveries import delivery_key, request_key
+from assistance.delivery import MAX_DELAY_SECONDS, Consumer
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ConnectTimeoutError
 
-from assistance.clock import epoch_ms, timestamp
-from assistance.deliveries import delivery_key, request_key
-from assistance.delivery import MAX_DELAY_SECONDS, Consumer
 from assistance.errors import (
     DeliveryError,
     PermanentFailure,
@@ -25,10 +24,11 @@ from assistance.errors import (
     TableUnavailable,
     TransientFailure,
 )
-from assistance.metrics import Tally
 from assistance.models import AssistanceRequest, Delivery, Fallback, Message, Outgoing, RequestRecord, Status
-from assistance.store.requests import Requests
+from assistance.platform.clock import epoch_ms, timestamp
+from assistance.platform.metrics import Tally
 from assistance.routing import Channel, RetryPolicy, Topic
+from assistance.store.requests import Requests
 from assistance.store.schema import shard
 from tests.integration.cloud import Cloud, Context, cloud
 

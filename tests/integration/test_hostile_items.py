@@ -12,11 +12,7 @@ from uuid import uuid4
 
 import boto3
 import pytest
-
-from api.handler import _details as details
-from assistance.clock import timestamp, utc_now
 from assistance.deliveries import delivery_key, reopened_key, request_key
-from assistance.errors import Unreadable
 from assistance.items import (
     channels_of,
     delivery_of,
@@ -25,13 +21,17 @@ from assistance.items import (
     record_of,
     settled,
 )
+from reconciler.balance import LEDGER_KEY, Balance, balance_of
+
+from api.handler import _details as details
+from assistance.errors import Unreadable
 from assistance.models import Status
-from assistance.store.requests import Requests
+from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import CALLBACK, Channel
+from assistance.store.requests import Requests
 from assistance.store.schema import CREATED_AT, LEDGER_SHARD, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY
 from cli.requests import listed
 from reconciler import handler as reconciler
-from reconciler.balance import LEDGER_KEY, Balance, balance_of
 from reconciler.lease import LEASE_KEY
 from reconciler.lease import lease as lease_of_ours
 from tests.emf import emitted

@@ -5,8 +5,8 @@ from threading import Barrier
 
 import pytest
 
-from assistance.clock import utc_now
-from assistance.metrics import Metric, Tally
+from assistance.platform.clock import utc_now
+from assistance.platform.metrics import Metric, Tally
 from assistance.routing import Channel
 from local.slack_server import SlackServer
 from tests.emf import emitted

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
+from reconciler.balance import balance_of
 
-from assistance.store.items import plain
 from assistance.models import Message
 from assistance.routing import CALLBACK, Channel, Lane
+from assistance.store.items import plain
 from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
 from local.slack_server import SlackServer
 from reconciler import handler as reconciler
-from reconciler.balance import balance_of
 from tests.integration.cloud import SIGNING_SECRET, Cloud
 from tests.integration.steps import emails, fail_on_slack
 from tests.receiver import Receiver

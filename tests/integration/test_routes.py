@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import pytest
-
-from api import openapi, reference
-from assistance.store.requests import Requests
-from assistance.routing import Channel, routes
-from local.slack_server import SlackServer
 from reconciler.balance import balance_of
 from reconciler.ledger import SETTLING
+
+from api import openapi, reference
+from assistance.routing import Channel, routes
+from assistance.store.requests import Requests
+from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived
 

@@ -14,12 +14,12 @@ from typing import Any, Final
 import pytest
 from uuid6 import uuid7
 
-from assistance.clock import utc_now
 from assistance.engine.delivery import Consumer
 from assistance.errors import TransientFailure
 from assistance.models import Outgoing
-from assistance.store.requests import Requests
+from assistance.platform.clock import utc_now
 from assistance.routing import CALLBACK, RETRIES, Channel
+from assistance.store.requests import Requests
 from callback_consumer import handler
 from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS, Answer
 from callback_consumer.receivers import BURST_SECONDS, PROMPT_SECONDS, SHARE, Receivers

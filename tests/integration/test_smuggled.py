@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assistance import dead_letters, dynamodb
+from assistance.engine import dead_letters
 from assistance.errors import TableUnavailable
 from assistance.models import Message
+from assistance.platform import dynamodb
 from assistance.routing import Channel
 from email_feedback.errors import FeedbackError
 from local.slack_server import SlackServer

@@ -9,8 +9,6 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
-
 from assistance.deliveries import (
     Condition,
     Failure,
@@ -20,12 +18,14 @@ from assistance.deliveries import (
     fail,
     request_key,
 )
-from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.items import delivery_of, message_for, outbox_entry_of, settled
-from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, OutboxEntry, RequestRecord, Status
 from assistance.publisher import Publisher
-from assistance.store.requests import Requests
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from assistance.errors import IdempotencyKeyReused, TableUnavailable
+from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, OutboxEntry, RequestRecord, Status
 from assistance.routing import Channel, Topic
+from assistance.store.requests import Requests
 from assistance.store.schema import INDEX_SHARDS, OUTBOX_SHARD, shard
 from tests.integration.cloud import cloud
 

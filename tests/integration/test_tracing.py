@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from assistance import tracing
+from assistance.platform import tracing
 from stream_producer import handler as stream_producer
 from tests.integration.cloud import Cloud
 

@@ -91,9 +91,7 @@ class World(NamedTuple):
 
 def unfinished(record: Record) -> tuple[str, ...]:
     """The deliveries that need a message: to a human, and of the callbacks the last."""
-    return tuple(
-        delivery.name for delivery in (*record.unfinished, *record.callbacks[-1:]) if delivery.final is None
-    )
+    return tuple(delivery.name for delivery in (*record.unfinished, *record.callbacks[-1:]) if delivery.final is None)
 
 
 def has_ended(record: Record) -> bool:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assistance import public
 from assistance.callback_url import LOOPBACK, MAX_CHARACTERS
 from assistance.models import Call
-from assistance.public import can_resolve, is_public
+from assistance.platform import public
+from assistance.platform.public import can_resolve, is_public
 from infra.bundle import compiler
 
 # Every row of https://www.iana.org/assignments/iana-ipv4-special-registry and of

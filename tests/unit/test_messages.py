@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from assistance.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Fallback, Message, OutboxEntry, Outgoing
-from assistance.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
 from assistance.routing import Channel, Topic
 from assistance.text import explain, printable
 from email_consumer import message as email

@@ -1,10 +1,10 @@
 """A status follows from what has happened, and only moves forward."""
 
 import pytest
+from assistance.items import delivery_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.items import delivery_of
 from assistance.models import AssistanceRequest, Delivery, Fallback, RequestRecord, Status
 from assistance.routing import ROUTES, Channel, Topic
 

@@ -6,11 +6,11 @@ from threading import Event
 from uuid import UUID
 
 import pytest
+from assistance.together import Gathering, Outcomes, Together, threads
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited
 from assistance.models import AssistanceRequest, Outgoing
 from assistance.routing import Topic
-from assistance.together import Gathering, Outcomes, Together, threads
 
 
 def outgoing(number: int) -> Outgoing:

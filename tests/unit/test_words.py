@@ -7,9 +7,10 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from pydantic import ValidationError
 
-from assistance import aws, ids
-from assistance.clock import epoch_ms, timestamp, utc_now
+from assistance import ids
 from assistance.models import AssistanceRequest, Call
+from assistance.platform import aws
+from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.routing import RetryPolicy, Topic
 
 

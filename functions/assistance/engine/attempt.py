@@ -17,12 +17,12 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 )
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 
-from assistance.clock import Clock, epoch_ms
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Record
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine.ends import End, GaveUp, PutOff, RetryLater, Sent
 from assistance.models import Message
+from assistance.platform.clock import Clock, epoch_ms
 from assistance.routing import Lane
 from assistance.store import legacy
 from assistance.store.requests import RequestGone, Requests, Stored, fresh

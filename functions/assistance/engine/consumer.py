@@ -9,11 +9,11 @@ import aws_lambda_powertools.utilities.batch  # noqa: F401
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import NonNegativeInt, PositiveInt
 
-from assistance import aws
 from assistance.engine.delivery import Consumer
 from assistance.engine.together import Send, Together
-from assistance.environment import Environment
-from assistance.observability import logger
+from assistance.platform import aws
+from assistance.platform.environment import Environment
+from assistance.platform.observability import logger
 from assistance.routing import Lane, RetryPolicy
 from assistance.store.requests import Requests
 from assistance.store.table import Items

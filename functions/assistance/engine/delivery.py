@@ -23,8 +23,6 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
-from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, utc_now
 from assistance.domain.record import End as RequestEnd
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine import dead_letters
@@ -33,9 +31,11 @@ from assistance.engine.ends import EXHAUSTED, Cause, End, Failed, GaveUp, RetryL
 from assistance.engine.together import Gathering, Send, Sending, Together, single, threads
 from assistance.errors import PermanentFailure, TableUnavailable, Unreadable
 from assistance.history import fallback_of, resend_of
-from assistance.metrics import Metric, Tally
 from assistance.models import Message, Outgoing
-from assistance.observability import logger
+from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.clock import Clock, utc_now
+from assistance.platform.metrics import Metric, Tally
+from assistance.platform.observability import logger
 from assistance.routing import CALLBACK, Lane, RetryPolicy
 from assistance.store.requests import Requests
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from assistance import tracing
-from assistance.clock import timestamp_of
 from assistance.domain.record import Entry, Kind, Record
 from assistance.errors import Unreadable
 from assistance.models import AssistanceRequest, Message, RouteThen
+from assistance.platform import tracing
+from assistance.platform.clock import timestamp_of
 from assistance.routing import CALLBACK, LANES, Lane
 from assistance.store import legacy
 from assistance.store.items import Accepted, Item, checked, request_of

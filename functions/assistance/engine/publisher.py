@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from assistance import tracing
-from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, epoch_ms, timestamp, utc_now
 from assistance.domain import transitions
 from assistance.domain.record import Entry, Record
 from assistance.engine.outbox import Outboxed, Publication, outboxed
 from assistance.errors import TableUnavailable, Unreadable
-from assistance.metrics import Metric, Tally
-from assistance.observability import logger
+from assistance.platform import tracing
+from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.clock import Clock, epoch_ms, timestamp, utc_now
+from assistance.platform.metrics import Metric, Tally
+from assistance.platform.observability import logger
 from assistance.store.items import Item
 from assistance.store.requests import RequestGone, Requests, request_key
 from assistance.store.schema import PARTITION_KEY, SORT_KEY

@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeAlias
 from assistance.engine.ends import UNEXPECTED, Outcome, failed
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
-from assistance.observability import frames, logger
+from assistance.platform.observability import frames, logger
 
 
 class Send(Protocol):

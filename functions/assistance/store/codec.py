@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from assistance.clock import timestamp_of
 from assistance.domain.record import Attempt, Delivery, End, Record
 from assistance.errors import Unreadable
 from assistance.models import MAX_SECONDS
+from assistance.platform.clock import timestamp_of
 from assistance.store.items import Item, readable
 from assistance.store.schema import (
     CREATED_AT,

@@ -6,9 +6,9 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assistance import dynamodb
 from assistance.errors import Unreadable
 from assistance.models import MAX_SECONDS, AssistanceRequest, Moment
+from assistance.platform import dynamodb
 from assistance.routing import Channel
 from assistance.store.schema import CREATED_AT, PARTITION_KEY, SORT_KEY, TOPIC
 

@@ -10,12 +10,12 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
 
-from assistance.clock import ms_of
 from assistance.domain import transitions
 from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, StandsInFor
 from assistance.errors import Unreadable
 from assistance.history import RESEND
 from assistance.models import Fallback, Message, Moment
+from assistance.platform.clock import ms_of
 from assistance.routing import CALLBACK, Channel, Lane, routes
 from assistance.store.items import Channels, Item, ItemModel, Milliseconds, checked
 from assistance.store.schema import SORT_KEY

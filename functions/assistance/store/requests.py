@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from assistance import tracing
-from assistance.clock import Clock, epoch_ms, ms_of, utc_now
 from assistance.domain import transitions
 from assistance.domain.record import Record
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import RequestRecord
 from assistance.models import AssistanceRequest
+from assistance.platform import tracing
+from assistance.platform.clock import Clock, epoch_ms, ms_of, utc_now
 from assistance.routing import routes
 from assistance.store import codec, legacy
 from assistance.store.items import Accepted, Item, checked, request_of

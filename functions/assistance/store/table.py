@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from assistance.aws import AWS_ERRORS, error_code
 from assistance.errors import TableUnavailable
+from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.store.items import Item, plain
 from assistance.store.schema import (
     CREATED_AT,

@@ -12,7 +12,7 @@ from typing import Final
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from assistance.observability import logger
+from assistance.platform.observability import logger
 from assistance.routing import Lane
 
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from assistance import startup
+from assistance.platform import startup
 
 
 class Environment(BaseModel):

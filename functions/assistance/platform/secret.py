@@ -7,9 +7,9 @@ from typing import Final, TypeVar
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-from assistance import aws
 from assistance.errors import TransientFailure, UnusableSecret
-from assistance.observability import logger
+from assistance.platform import aws
+from assistance.platform.observability import logger
 
 MAX_AGE_SECONDS: Final = 300
 Value = TypeVar("Value")
