@@ -6,10 +6,12 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValu
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+
+from assistance.answers import UnreadableAnswer
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
@@ -43,7 +45,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
         case {"S": str(text)}:
             return text
         case {"N": str(number)}:
-            return Decimal(number)
+            return _decimal(number)
         case {"BOOL": bool(truth)}:
             return truth
         case {"NULL": _}:
@@ -55,8 +57,15 @@ def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
         case {"SS": list(texts)}:
             return set(texts)
         case {"NS": list(numbers)}:
-            return {Decimal(number) for number in numbers}
+            return {_decimal(number) for number in numbers}
     raise TypeError("no attribute value, or of a type that is not stored")
+
+
+def _decimal(number: Any) -> Decimal:  # noqa: ANN401
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        raise ValueError("no number") from None
 
 
 def table(client: "DynamoDBClient", name: str) -> "Table":
@@ -73,7 +82,10 @@ def _to_notation(params: Any, model: "OperationModel", **_: object) -> Any:  # n
 
 
 def _to_plain(parsed: dict[str, Any], model: "OperationModel", **_: object) -> None:
-    parsed.update(_translated(parsed, model.output_shape, plain))
+    try:
+        parsed.update(_translated(parsed, model.output_shape, plain))
+    except (TypeError, ValueError) as error:
+        raise UnreadableAnswer(reason=type(error).__name__) from error
 
 
 def _translated(value: Any, shape: Any, translate: Any) -> Any:  # noqa: ANN401

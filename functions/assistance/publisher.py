@@ -61,10 +61,11 @@ class Publisher:
         except AWS_ERRORS as error:
             logger.error("publishing failed", error_code=error_code(error), entries=len(batch))
             return []
+        named = {str(index): entry for index, entry in enumerate(batch)}
         for failure in answer.get("Failed", []):
-            request_id = batch[int(failure["Id"])].request.id
-            logger.error("SNS refused an entry", request_id=request_id, error_code=failure["Code"])
-        return [batch[int(success["Id"])] for success in answer.get("Successful", [])]
+            if refused := named.get(failure.get("Id", "")):
+                logger.error("SNS refused an entry", request_id=refused.request.id, error_code=failure.get("Code"))
+        return [named[success["Id"]] for success in answer.get("Successful", []) if success.get("Id") in named]
 
     def _mark_published(self, entry: OutboxEntry) -> None:
         try:

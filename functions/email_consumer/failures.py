@@ -10,7 +10,7 @@ from typing import Final
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from assistance.aws import error_code
+from assistance.aws import error_code, status
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import Kind, Table
 
@@ -96,5 +96,5 @@ def classify(error: Exception) -> DeliveryError:
 def _leaves_doubt(error: Exception) -> bool:
     """Whether the mail may be on its way all the same: not if SES refused it, nor if the call never reached SES."""
     if isinstance(error, ClientError):
-        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR
     return not isinstance(error, ConnectTimeoutError | EndpointConnectionError)

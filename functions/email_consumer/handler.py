@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from assistance import aws
 from assistance.consumer import consumer
+from assistance.errors import TransientFailure
 from assistance.models import Outgoing
 from assistance.routing import Channel
 from email_consumer.failures import classify
@@ -35,7 +36,10 @@ def send(outgoing: Outgoing) -> str:
         )
     except aws.AWS_ERRORS as error:
         raise classify(error) from error
-    return answer["MessageId"]
+    match answer:
+        case {"MessageId": str(message_id)} if message_id:
+            return message_id
+    raise TransientFailure("unexpected_answer", in_doubt=True)
 
 
 lambda_handler = consumer(Channel.EMAIL, send, prepare=ses)

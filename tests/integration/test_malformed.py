@@ -68,6 +68,7 @@ def damaged(record: dict[str, Any], image: object, number: str) -> dict[str, Any
 @example("outbox_channels", {"S": ""})
 @example("topic", {"N": "5"})
 @example("topic", {"S": ""})
+@example("created_at", {"N": "1.2.3"})
 def test_a_stream_record_is_either_published_to_a_channel_or_reported(
     stack: Cloud, name: str, value: dict[str, Any] | None
 ) -> None:
