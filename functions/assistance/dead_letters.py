@@ -10,6 +10,8 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+from assistance.answers import UnreadableAnswer
+from assistance.received import number
 from assistance.routing import Lane
 
 if TYPE_CHECKING:
@@ -76,8 +78,13 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
             "ApproximateNumberOfMessagesNotVisible",
         ],
     )["Attributes"]
-    waiting = int(counts["ApproximateNumberOfMessages"]) + int(counts.get("ApproximateNumberOfMessagesDelayed", 0))
-    return Depth(waiting, int(counts["ApproximateNumberOfMessagesNotVisible"]))
+    waiting = number(counts.get("ApproximateNumberOfMessages"))
+    delayed = number(counts.get("ApproximateNumberOfMessagesDelayed", "0"))
+    in_flight = number(counts.get("ApproximateNumberOfMessagesNotVisible"))
+    if waiting is None or delayed is None or in_flight is None:
+        # Not an empty queue: what lies in no queue is published again.
+        raise UnreadableAnswer(reason="no number of messages")
+    return Depth(waiting + delayed, in_flight)
 
 
 @contextmanager
@@ -134,15 +141,15 @@ def _release(sqs: "SQSClient", queue_url: str, letters: list[DeadLetter]) -> Non
 def _letter(queue_url: str, message: "MessageTypeDef", *, bodies: bool) -> DeadLetter:
     attributes = message.get("MessageAttributes", {})
     # Ours, or SNS's: https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
-    reason = next((attributes[name]["StringValue"] for name in ("error_code", "ErrorCode") if name in attributes), None)
+    named = (attributes[name].get("StringValue") for name in ("error_code", "ErrorCode") if name in attributes)
     return DeadLetter(
         queue_url=queue_url,
         message_id=message["MessageId"],
         receipt_handle=message["ReceiptHandle"],
         body=message["Body"] if bodies else "",
         request_id=request_id_in(message["Body"]),
-        reason=reason or UNKNOWN,
-        sent_at=int(message["Attributes"]["SentTimestamp"]),
+        reason=next(filter(None, named), UNKNOWN),
+        sent_at=number(message.get("Attributes", {}).get("SentTimestamp")) or 0,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.batch import (
@@ -43,6 +43,7 @@ from assistance.errors import (
 from assistance.metrics import Metric, Tally
 from assistance.models import Delivery, Message, Outgoing, Status
 from assistance.observability import logger
+from assistance.received import receive_count, received_since
 from assistance.requests import Requests
 from assistance.routing import Lane, RetryPolicy
 from assistance.together import Gathering, Send, Together, threads
@@ -134,8 +135,7 @@ class Consumer:
             logger.warning("will retry", extra=about | {"error_code": error.code})
             raise
         except IdempotencyAlreadyInProgressError:
-            receive_count = int(record.attributes.approximate_receive_count)
-            self._hide(record, self.jitter(0, self.retry.ceiling(receive_count)))
+            self._hide(record, self.jitter(0, self.retry.ceiling(receive_count(record))))
             logger.info("another attempt is under way", extra=about)
             raise
         except IdempotencyPersistenceLayerError as error:
@@ -160,13 +160,12 @@ class Consumer:
         def send_or_give_up(*, request_id: str) -> str:  # noqa: ARG001
             nonlocal sent
             try:
-                result = self._attempt(message, item, tally, send, since=_first_received_at(record))
+                result = self._attempt(message, item, tally, send, since=received_since(record, self.clock()))
             except Deferred as error:
                 # However long a provider limits its rate: its queue must not wake up all at once, unless it can go out
                 # together. Then what waits for ever longer would only see what is new go first.
                 together = isinstance(self.send, Together)
-                receive_count = 1 if together else int(record.attributes.approximate_receive_count)
-                spread = self.jitter(0, self.retry.ceiling(receive_count))
+                spread = self.jitter(0, self.retry.ceiling(1 if together else receive_count(record)))
                 self._plan(error, item, (error.retry_after or 0) + spread)
                 raise
             except TransientFailure as error:
@@ -283,11 +282,6 @@ class Consumer:
         except AWS_ERRORS as error:
             # The queue's own visibility timeout then is the delay.
             logger.warning("the back-off could not be set", error_code=error_code(error))
-
-
-def _first_received_at(record: SQSRecord) -> datetime:
-    """Since when the message is tried. A redrive begins anew."""
-    return datetime.fromtimestamp(int(record.attributes.approximate_first_receive_timestamp) / 1000, UTC)
 
 
 def _unreadable(error: ValidationError) -> str:
