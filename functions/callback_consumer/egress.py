@@ -7,6 +7,7 @@ https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Preve
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from assistance.errors import PermanentFailure, TransientFailure
 # With what the table takes, less than the shortest time-out that a consumer may have: infra/config.py.
 DEADLINE_SECONDS: Final = 10
 MAX_HEAD_BYTES: Final = 16_384
+# Of a head that has ended.
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})[ \r].*?\n\r?\n", re.DOTALL)
 
 Connect: TypeAlias = Callable[..., Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
@@ -116,14 +119,24 @@ class Egress:
 
 
 async def _head(http: h11.Connection, reader: asyncio.StreamReader) -> Answer:
+    head = b""
     while True:
-        match http.next_event():
+        try:
+            event = http.next_event()
+        except h11.RemoteProtocolError:
+            # One line that is no header makes no other answer of it: the bot has taken the call, or it has not.
+            if status := _STATUS.match(head):
+                return Answer(int(status[1]), {})
+            raise
+        match event:
             case h11.NEED_DATA:
-                http.receive_data(await reader.read(MAX_HEAD_BYTES))
+                received = await reader.read(MAX_HEAD_BYTES)
+                head += received
+                http.receive_data(received)
             case h11.Response() as answer:
                 headers = {name.decode("ascii"): value.decode("latin-1") for name, value in answer.headers}
                 return Answer(answer.status_code, headers)
             case h11.InformationalResponse():
-                pass
+                head, _ = http.trailing_data
             case _:
                 raise ConnectionResetError
