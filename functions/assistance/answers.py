@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError
 from botocore.parsers import ResponseParserError, ResponseParserFactory
 
-from assistance.failures import UNREADABLE
+from assistance.errors import UNREADABLE
 
 
 class UnreadableAnswer(BotoCoreError):

@@ -14,6 +14,8 @@ TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
 """
 
+from typing import Final
+
 
 class DeliveryError(Exception):
     """A delivery did not happen. `code` is stable, fit for logs and the API, and never holds a customer's text."""
@@ -77,3 +79,8 @@ class TableUnavailable(Exception):
 
 class IdempotencyKeyReused(Exception):
     """The caller's idempotency key belongs to a request with another payload."""
+
+
+UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the providers' SDKs raise for an answer that is not of the form that they take for granted: text in the charset
+that it names, JSON of little depth without numbers of thousands of digits, an object, members of the right types."""

@@ -9,10 +9,6 @@ from typing import Final, NamedTuple
 MAX_RETRY_AFTER: Final = 1_800
 """In seconds. A longer one might, by a hundred attempts, outlast the queue, which then forgets the message."""
 
-UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What the providers' SDKs raise for an answer that is not of the form that they take for granted: text in the charset
-that it names, JSON of little depth without numbers of thousands of digits, an object, members of the right types."""
-
 
 class Kind(StrEnum):
     """What an error means for a delivery. `docs/failures.md` lists every documented error with its kind."""

@@ -23,7 +23,7 @@ BUDGET = {
     "stream_producer": 235,
     "reconciler": 240,
     "email_consumer": 345,
-    "slack_consumer": 390,
+    "slack_consumer": 395,
     "email_feedback": 240,
 }
 NOBODY = frozenset[str]()
