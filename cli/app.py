@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from assistance import ids
 from assistance.aws import AWS_ERRORS
 from assistance.clock import utc_now
 from assistance.models import Message, RequestRecord, Status
@@ -133,19 +134,22 @@ def list_(
 ) -> None:
     """List requests by status and age, newest first."""
     now = utc_now()
-    found = requests.listed(
+    answer = requests.listed(
         stack_of(context).requests(),
         since=now - since,
         before=now - older,
         statuses=frozenset(statuses or ()),
         limit=limit,
     )
+    found = answer.records
     if json:
         render.print_json([render.request_document(record, with_description=False) for record in found])
     elif found:
         render.requests(found)
     else:
         render.say("There are none. --since looks further back.")
+    for why in answer.unreadable:
+        render.say(f"Left out, as it can't be read: {why}.")
     if len(found) == limit:
         render.say(f"There may be more: these are the newest {limit}; see --limit.")
 
@@ -241,7 +245,7 @@ def reconcile(
 
 def _record(requests: Requests, request_id: str) -> RequestRecord:
     try:
-        canonical = str(uuid.UUID(request_id))
+        canonical = ids.request_id(request_id)
     except ValueError:
         raise Failure(f"{request_id} is no request's id: it is the 'id' that the API answered with") from None
     record = requests.get(canonical)
@@ -263,12 +267,14 @@ def _show_sweep(answer: dict[str, Any]) -> None:
     rows = (
         (f"outbox: {would}publish", sweep["published"]),
         ("outbox: could not publish", sweep["failed"]),
+        ("outbox: could not read", sweep["unreadable"]),
         ("outbox: oldest, in seconds", sweep["oldest_seconds"]),
         ("open requests", report["open"]),
         ("oldest open request, in seconds", report["oldest_open_seconds"]),
         (f"dead letters: {would}read 'failed' from now on", len(report["dead_lettered"])),
         (f"lost: {would}publish again", len(report["lost"])),
         ("sending for too long", len(report["stuck"])),
+        ("requests that can't be read", report["unreadable"]),
         ("all looked at", "yes" if report["complete"] else "no, the next sweep goes on"),
     )
     render.table("Dry run" if answer["dry_run"] else "Sweep", ("", ""), rows)

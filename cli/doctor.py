@@ -30,7 +30,7 @@ _CHANNEL_ADVICE: Final = {
     "missing_scope": "add the scope channels:history (groups:history for a private channel), and install the app again",
 }
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
-_NO_ANSWER: Final = "no answer from Slack that tells: check the network, and run this again"
+_NO_ANSWER: Final = "Slack gave no usable answer: check the network, and run this again"
 _SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
 _STORE: Final = "store it: aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
 _STORE_IT: Final = _STORE.replace("it", "the bot's token (xoxb-…)", 1)
@@ -135,7 +135,7 @@ def _email_sender(stack: Stack) -> Iterator[Finding]:
 
 
 def _secrets(stack: Stack) -> Iterator[Finding]:
-    """Whether every other secret holds what its consumer can use, of the channels that have one and of the callback."""
+    """Whether the consumers can use the other secrets: those of the channels that have one, and the callback's."""
     lanes: list[Lane] = [*stack.channels(), CALLBACK]
     for lane in lanes:
         secret = stack.outputs.get(f"{lane.capitalize()}SecretArn")
@@ -143,7 +143,7 @@ def _secrets(stack: Stack) -> Iterator[Finding]:
             continue
         check = f"Secret of {lane}"
         try:
-            # On this machine it holds what a deployed consumer would refuse.
+            # On the local stack a secret may hold a value that a deployed consumer would refuse.
             _stored(stack, secret, str if stack.endpoint_url else _reader(lane))
         except UnusableSecret as error:
             advice = f"{_STORE.format(secret=secret)}; docs/add-a-channel.md says what it holds"
@@ -153,7 +153,7 @@ def _secrets(stack: Stack) -> Iterator[Finding]:
 
 
 def _stored(stack: Stack, secret: str, read: Callable[[str], Value]) -> Value:
-    """What `read` makes of a secret. Raises `UnusableSecret`."""
+    """Fetch a secret and pass its text to `read`. Raises `UnusableSecret`."""
     try:
         found = stack.client("secretsmanager").get_secret_value(SecretId=secret)
     except ClientError as error:
@@ -166,7 +166,7 @@ def _stored(stack: Stack, secret: str, read: Callable[[str], Value]) -> Value:
 
 
 def _reader(lane: Lane) -> Callable[[str], object]:
-    """How the consumer reads its secret: `read` in its folder's `secret.py`. Without one, any text will do."""
+    """The consumer's own reader: `read` in its folder's `secret.py`. A consumer without one takes any text."""
     name = f"{lane}_consumer.secret"
     read: Callable[[str], object] = import_module(name).read if find_spec(name) else str
     return read

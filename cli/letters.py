@@ -1,6 +1,5 @@
 """Dead letters: found without being consumed, then redriven or discarded."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -147,7 +146,7 @@ def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[Letter]) -> list[
         answer = sqs.send_message_batch(
             QueueUrl=stack.queue_url(readable[0][0].queue.channel),
             Entries=[
-                {"Id": str(index), "MessageBody": unwrapped(each.letter.body)}
+                {"Id": str(index), "MessageBody": dead_letters.unwrapped(each.letter.body)}
                 for index, (each, _) in enumerate(readable)
             ],
         )
@@ -178,16 +177,6 @@ def _delete(sqs: "SQSClient", letters: Sequence[Letter]) -> list[Outcome]:
 
 def _read(queue: DeadLetterQueue, letter: DeadLetter) -> Letter:
     try:
-        return Letter(queue, letter, Message.model_validate_json(unwrapped(letter.body)))
+        return Letter(queue, letter, Message.model_validate_json(dead_letters.unwrapped(letter.body)))
     except ValidationError:
         return Letter(queue, letter, None)
-
-
-def unwrapped(body: str) -> str:
-    """What a consumer would have received: a subscription's letter may be in SNS's envelope."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return body
-    inner = document.get("Message") if isinstance(document, dict) else None
-    return inner if isinstance(inner, str) else body

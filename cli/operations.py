@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from assistance.aws import AWS_ERRORS
-from assistance.errors import TableUnavailable
+from assistance.errors import TableUnavailable, Unreadable
 from cli import render
 from cli.errors import Failure, explained
 from cli.stack import Stack
@@ -37,6 +37,8 @@ class Operations(TyperGroup):
         except TableUnavailable as error:
             cause = error.__cause__
             line = explained(cause) if isinstance(cause, AWS_ERRORS) else f"the table can't answer ({error})"
+        except Unreadable as error:
+            line = f"the table holds what can't be read ({error}): see UnreadableItems in docs/operations.md"
         render.say(f"Error: {line}.")
         raise typer.Exit(1)
 

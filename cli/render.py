@@ -28,12 +28,19 @@ _MARKS: Final = {State.OK: ("✓", None), State.WRONG: ("✗", "red"), State.UNK
 _STYLES: Final = {Status.DELIVERED: "green", Status.FAILED: "red", Status.RETRYING: "yellow"}
 
 
+class _Console(Console):
+    """Prints no text that a terminal would act on, whoever wrote it. rich leaves escape sequences as they are."""
+
+    def print(self, *objects: Any, **how: Any) -> None:  # noqa: ANN401
+        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **how)
+
+
 def console(*, stderr: bool = False) -> Console:
     """Plain text is never taken for markup. Colours only on a terminal."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     # A narrow terminal wraps lines: better than columns too narrow for ids to be copied from.
     width = max(shutil.get_terminal_size().columns, _MIN_WIDTH) if terminal and not stderr else None
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width if terminal else _PIPE_WIDTH)
+    return _Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width if terminal else _PIPE_WIDTH)
 
 
 def say(text: str) -> None:
@@ -117,7 +124,7 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
     if record.fallback:
         console().print(f"{'fallback':14}{record.fallback.channel}, because {record.fallback.failed_channel} failed")
     if with_description:
-        console().print(f"{'description':14}{printable(record.request.description)}")
+        console().print(f"{'description':14}{record.request.description}")
     table(
         "Deliveries",
         ("channel", "status", "attempts", "last error", "next attempt"),

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.error import HTTPError, URLError
 
 from assistance.clock import timestamp
+from assistance.errors import Unreadable
 from assistance.models import RequestRecord, Status
 from assistance.requests import Requests
 from assistance.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY
@@ -87,9 +88,15 @@ def _steps(record: RequestRecord) -> set[Step]:
     return steps
 
 
-def listed(
-    requests: Requests, *, since: datetime, before: datetime, statuses: frozenset[Status], limit: int
-) -> list[RequestRecord]:
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The requests that were asked for, and why of others nothing can be told."""
+
+    records: list[RequestRecord]
+    unreadable: list[str]
+
+
+def listed(requests: Requests, *, since: datetime, before: datetime, statuses: frozenset[Status], limit: int) -> Listed:
     """The newest requests of that time that have one of these statuses, newest first; all of them if it names none.
 
     A request that has just been accepted may be missing: the index follows its table, usually within a second.
@@ -97,14 +104,23 @@ def listed(
     between = {":since": timestamp(since), ":before": timestamp(before - timedelta(milliseconds=1))}
     found = requests.listed(LEDGER_INDEX, LEDGER_SHARD, f"{CREATED_AT} BETWEEN :since AND :before", between)
     ids = [str(item[PARTITION_KEY]) for item in found]
+    unreadable: list[str] = []
+
+    def read(request_id: str) -> RequestRecord | None:
+        try:
+            return requests.get(request_id)
+        except Unreadable as error:
+            unreadable.append(str(error))
+            return None
+
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
 
         def matching() -> Iterator[RequestRecord]:
             newest_first = iter(reversed(ids))
             # No more is read than it takes to find as many as are wanted.
             while chunk := list(islice(newest_first, max(limit, _SIDE_BY_SIDE))):
-                for record in pool.map(requests.get, chunk):
+                for record in pool.map(read, chunk):
                     if record and (not statuses or record.status in statuses):
                         yield record
 
-        return list(islice(matching(), limit))
+        return Listed(list(islice(matching(), limit)), unreadable)

@@ -14,7 +14,7 @@ from assistance.aws import error_code
 from assistance.requests import Requests
 from assistance.routing import CALLBACK, Channel
 from cli.errors import Failure
-from reconciler.ledger import Balance, balance_of
+from reconciler.balance import Balance, balance_of
 
 if TYPE_CHECKING:
     from boto3.session import Session

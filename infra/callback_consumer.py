@@ -41,6 +41,7 @@ class CallbackConsumer(ChannelConsumer):
             environment={
                 "CALLBACK_SECRET": secret.attr_id,
                 "CALLBACK_LOOPBACK": str(config.local),
+                # A look-up must end before CONNECT_SECONDS of functions/callback_consumer/egress.py.
                 # https://man7.org/linux/man-pages/man5/resolv.conf.5.html
                 "RES_OPTIONS": "timeout:1 attempts:2",
             },

@@ -20,7 +20,18 @@ from pydantic import (
 )
 
 from assistance.failures import MAX_RETRY_AFTER
-from assistance.routing import CALLBACK, LANES, RETRIES, ROUTES, Channel, Lane, RetryPolicy, Route, named
+from assistance.routing import (
+    CALLBACK,
+    LANES,
+    RETRIES,
+    ROUTES,
+    TOPIC_PATTERN,
+    Channel,
+    Lane,
+    RetryPolicy,
+    Route,
+    named,
+)
 
 PYTHON_VERSION: Final = "3.13"
 """Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
@@ -86,7 +97,7 @@ def _sound(route: Route) -> Route:
     return route
 
 
-Topic = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Topic = Annotated[str, StringConstraints(pattern=TOPIC_PATTERN)]
 Email = Annotated[str, AfterValidator(_address)]
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 LogRetention = Annotated[

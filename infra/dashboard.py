@@ -148,7 +148,7 @@ class Dashboard(Construct):
 
     @staticmethod
     def _accounted_for(reconciler: Reconciler) -> list[cloudwatch.IWidget]:
-        names = ("OpenRequests", "LostRequests", "StuckDeliveries")
+        names = ("OpenRequests", "LostRequests", "StuckDeliveries", "UnreadableItems")
         return [
             _graph("Not ended", [reconciler.measured(name, label=name) for name in names], of=3),
             _graph(

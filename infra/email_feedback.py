@@ -11,6 +11,7 @@ from constructs import Construct
 from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.dead_letters import DeadLetterQueue, FailedEvents
+from infra.encryption import on_behalf_of
 from infra.python_function import PythonFunction
 from infra.table import Table
 
@@ -71,9 +72,12 @@ class EmailFeedback(Construct):
             ],
         )
         name = configuration_set.configuration_set_name
+        arn = Stack.of(self).format_arn(service="ses", resource="configuration-set", resource_name=name)
+        # By the conditions that the CDK gives the topic's policy:
+        # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
+        key.grant(on_behalf_of(self, "ses.amazonaws.com", arn), "kms:Decrypt", "kms:GenerateDataKey*")
         consumer.function.add_environment("EMAIL_CONFIGURATION_SET", name)
         # SES checks the configuration set beside the identity, which grants for itself alone:
         # https://github.com/aws/aws-cdk/issues/34402
-        arn = Stack.of(self).format_arn(service="ses", resource="configuration-set", resource_name=name)
         consumer.function.add_to_role_policy(iam.PolicyStatement(actions=["ses:SendEmail"], resources=[arn]))
         CfnOutput(self, "TopicArn", value=topic.topic_arn).override_logical_id("EmailFeedbackTopicArn")

@@ -1,11 +1,10 @@
 """The key of the topics that AWS's services publish to."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-from assistance.routing import Channel
 from infra.config import Config
 
 
@@ -18,10 +17,22 @@ def aws_managed_sns_key(scope: Construct) -> kms.IKey:
     return kms.Alias.from_alias_name(scope, "SnsKey", "alias/aws/sns")
 
 
+def on_behalf_of(scope: Construct, service: str, source: str) -> iam.ServicePrincipal:
+    """A service that publishes, as long as it does so for a resource of this account with that ARN.
+
+    So it can't be made to by somebody else's resource:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    """
+    account = {"aws:SourceAccount": Stack.of(scope).account}
+    return iam.ServicePrincipal(service, conditions={"StringEquals": account, "ArnLike": {"aws:SourceArn": source}})
+
+
 class ServicesKey(kms.Key):
     """Encrypts alarms and SES's events on their way through SNS. Nothing is kept under it once they have arrived.
 
-    Who may publish, and for which account, is for the topics' own policies to say.
+    Each topic's construct lets the service that publishes to it use the key, under the conditions under which it may
+    publish. The statement for the account has no condition, or nobody could change the key:
+    https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
     """
 
     def __init__(self, scope: Construct, construct_id: str, config: Config) -> None:
@@ -34,9 +45,3 @@ class ServicesKey(kms.Key):
             pending_window=Duration.days(30 if config.production else 7),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        publishes = {
-            "ses.amazonaws.com": Channel.EMAIL in config.deployed,
-            "cloudwatch.amazonaws.com": config.watched,
-        }
-        for service in (name for name, whether in publishes.items() if whether):
-            self.grant(iam.ServicePrincipal(service), "kms:Decrypt", "kms:GenerateDataKey*")

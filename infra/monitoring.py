@@ -11,10 +11,9 @@ local cloud does not deploy.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import ArnFormat, CfnOutput, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
@@ -28,6 +27,7 @@ from infra.api import Api
 from infra.channel import VISIBILITY_TIMEOUTS, ChannelConsumer
 from infra.config import Config
 from infra.email_feedback import EmailFeedback
+from infra.encryption import on_behalf_of
 from infra.reconciler import Reconciler
 from infra.stream_producer import StreamProducer
 
@@ -105,12 +105,12 @@ class Monitoring(Construct):
         topic = sns.Topic(self, "Operators", enforce_ssl=True, master_key=key)
         # The topic's own policy takes the place of the default one, by which CloudWatch may publish:
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
-        topic.grant_publish(
-            iam.ServicePrincipal(
-                "cloudwatch.amazonaws.com",
-                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
-            )
+        # The grant covers the topic's key:
+        # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
+        alarms = Stack.of(self).format_arn(
+            service="cloudwatch", resource="alarm", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
         )
+        topic.grant_publish(on_behalf_of(self, "cloudwatch.amazonaws.com", alarms))
         if config.operator_email:
             topic.add_subscription(subscriptions.EmailSubscription(config.operator_email))
         return topic
@@ -238,6 +238,11 @@ class Monitoring(Construct):
             self._alarm(
                 "StuckDeliveries", reconciler.measured("StuckDeliveries"), 0,
                 "An attempt has died and nothing has taken it up. Read the consumer's log.",
+            ),
+            self._alarm(
+                "UnreadableItems", reconciler.measured("UnreadableItems"), 0,
+                "The table holds items that are not what they should be. The reconciler's log names them: find out who "
+                "has written them.",
             ),
             *self._of_the_function("Reconciler", reconciler.function),
         ]  # fmt: skip

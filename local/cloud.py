@@ -2,10 +2,12 @@
 
 import os
 import re
+import secrets
 import shutil
 import socket
+import string
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -15,17 +17,16 @@ import boto3
 
 from local import http, process
 from local.errors import LocalFailure
+from local.gate import HOST
+from local.state import new_log
 from local.wait import until
 
 if TYPE_CHECKING:
     from boto3.session import Session
 
-HOST: Final = "127.0.0.1"
 USUAL_PORT: Final = 4566
 BACKLOG: Final = 1_024
 REGION: Final = "us-east-1"
-CREDENTIALS: Final = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-"""Of the account's root, which MiniStack lets do anything. The functions get those of their roles."""
 START_SECONDS: Final = 60
 WORKER: Final = re.compile(r"/ministack-lambda-(.+)-[a-z0-9_]{8}/")
 """In the command line of a process that runs a function: where MiniStack has put that function's code."""
@@ -45,7 +46,6 @@ def isolate() -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(
-        {name.upper(): value for name, value in CREDENTIALS.items()},
         AWS_DEFAULT_REGION=REGION,
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
@@ -55,14 +55,31 @@ def isolate() -> None:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), HOST, "localhost")))
 
 
+def new_root_key() -> dict[str, str]:
+    """A new key of the account's root, which may do anything. It looks like AWS's keys; boto3 names its parts so."""
+    letters = string.ascii_uppercase + string.digits
+    key_id = "AKIA" + "".join(secrets.choice(letters) for _ in range(16))
+    return {"aws_access_key_id": key_id, "aws_secret_access_key": secrets.token_urlsafe(30)}
+
+
 class Cloud:
     """The running cloud: where it answers, and clients for it."""
 
-    def __init__(self, url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, url: str, root_key: Mapping[str, str], server: subprocess.Popen[bytes], log: Path) -> None:
         self.url = url
+        self.root_key = root_key
         self.log = log
-        self.session: Session = boto3.Session(region_name=REGION)
+        self.session = self.new_session()
         self._server = server
+
+    def new_session(self) -> "Session":
+        """A new session of the root. Two threads must not share one."""
+        key = self.root_key
+        return boto3.Session(key["aws_access_key_id"], key["aws_secret_access_key"], region_name=REGION)
+
+    def call(self, method: str, path: str, body: object = None) -> http.Answer:
+        """Call one of MiniStack's own or our own paths as the root. Raises `http.NoAnswer`."""
+        return http.signed(method, f"{self.url}{path}", self.root_key, body=body)
 
     def check(self) -> None:
         """Raise `LocalFailure` if it has ended."""
@@ -73,7 +90,7 @@ class Cloud:
         """Whether it answers yet. Raises `LocalFailure` if it never will."""
         self.check()
         try:
-            return http.call("GET", f"{self.url}/_ministack/ready").status == HTTPStatus.OK or None
+            return self.call("GET", "/_ministack/ready").status == HTTPStatus.OK or None
         except http.NoAnswer:
             return None
 
@@ -85,7 +102,7 @@ class Cloud:
 
     def sent_mail(self) -> list[dict[str, str]]:
         """What SES has sent."""
-        accounts = http.call("GET", f"{self.url}/_ministack/ses/messages").json["messages"]
+        accounts = self.call("GET", "/_ministack/ses/messages").json["messages"]
         return [mail for mails in accounts.values() for mail in mails]
 
 
@@ -103,9 +120,11 @@ def running(directory: Path) -> Iterator[Cloud]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     # Bound here, so that no other process can take the port before MiniStack does.
-    with _listen() as listening, log.open("wb") as output:
-        port = listening.getsockname()[1]
+    with _listen() as listening, new_log(log) as output:
+        port, root_key = listening.getsockname()[1], new_root_key()
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
+            # MiniStack takes the owner of this key for the root. Every user can read command lines, but not this.
+            **{name.upper(): value for name, value in root_key.items()},
             "AUTH": "true",
             "BIND_HOST": HOST,
             "GATEWAY_PORT": str(port),
@@ -122,7 +141,7 @@ def running(directory: Path) -> Iterator[Cloud]:
         server = process.start(EMBEDDED, str(descriptor), env=environment, stdout=output, pass_fds=[descriptor])
         try:
             listening.close()
-            cloud = Cloud(f"http://{HOST}:{port}", server, log)
+            cloud = Cloud(f"http://{HOST}:{port}", root_key, server, log)
             until("MiniStack answers", START_SECONDS, cloud.ready)
             yield cloud
         finally:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
 
+from assistance.text import printable
 from local import http
 from local.errors import LocalFailure, NotInTime
 from local.stack import Say, Stack
@@ -39,7 +40,9 @@ def _send(stack: Stack, topic: str, description: str, say: Say) -> str:
     except http.NoAnswer as error:
         raise LocalFailure(f"The {topic} request got no answer: {error}") from error
     if answer.status != HTTPStatus.ACCEPTED:
-        raise LocalFailure(f"The {topic} request was answered {answer.status}: {answer.body.decode(errors='replace')}")
+        raise LocalFailure(
+            f"The {topic} request was answered {answer.status}: {printable(answer.body.decode(errors='replace'))}"
+        )
     request_id = str(answer.json["id"])
     say(f"POST /assistance-requests {topic}: {answer.status}, {request_id}")
     return request_id
@@ -85,7 +88,7 @@ def _state(document: Mapping[str, Any]) -> str:
     for delivery in document.get("deliveries", []):
         error = delivery.get("last_error")
         details.append(f"{delivery['channel']}: {delivery['status']}" + (f" after {error}" if error else ""))
-    return ", ".join([document["status"], *details])
+    return printable(", ".join([document["status"], *details]))
 
 
 def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
@@ -118,7 +121,7 @@ def _lines(message: Mapping[str, Any]) -> list[str]:
 def _framed(title: str, text: str) -> str:
     lines = [
         wrapped
-        for line in text.splitlines()
+        for line in printable(text).splitlines()
         for wrapped in textwrap.wrap(line, WIDTH, replace_whitespace=False, break_on_hyphens=False) or [""]
     ]
     return "\n".join([f"── {title} {'─' * max(0, WIDTH - len(title) - 4)}", *(f"   {line}".rstrip() for line in lines)])

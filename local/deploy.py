@@ -16,6 +16,7 @@ from botocore.config import Config
 from local import process
 from local.cloud import Cloud
 from local.errors import LocalFailure
+from local.state import new_log
 from local.wait import until
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def synthesize(directory: Path, context: Mapping[str, str]) -> Assembly:
         "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": "1",
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
     }
-    with log.open("wb") as output:
+    with new_log(log) as output:
         app = process.start(ROOT / "infra/app.py", cwd=ROOT, env=environment, stdout=output)
         try:
             status = app.wait(SYNTHESIS_SECONDS)

@@ -1,4 +1,4 @@
-"""One HTTP call to a server on this machine, past any proxy that the environment names."""
+"""HTTP on this machine: calls that bypass any proxy of the environment, and parsing of JSON."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 TIMEOUT_SECONDS: Final = 30
 
@@ -36,7 +40,7 @@ def call(method: str, url: str, *, body: object = None, headers: Mapping[str, st
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
-    content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    content = _content(body)
     content_type = {} if body is None else {"Content-Type": "application/json"}
     try:
         connection.request(method, target, content, {**content_type, **(headers or {})})
@@ -47,3 +51,23 @@ def call(method: str, url: str, *, body: object = None, headers: Mapping[str, st
         raise NoAnswer(f"{method} {url}: {type(error).__name__}") from error
     finally:
         connection.close()
+
+
+def signed(method: str, url: str, key: Mapping[str, str], *, body: object = None) -> Answer:
+    """Sign the call with this AWS key, whose parts have boto3's names, and make it with `call`."""
+    request = AWSRequest(method, url, data=_content(body))
+    credentials = Credentials(key["aws_access_key_id"], key["aws_secret_access_key"])
+    SigV4Auth(credentials, "local", "us-east-1").add_auth(request)
+    return call(method, url, body=body, headers=dict(request.headers.items()))
+
+
+def parsed(body: bytes | str) -> Any:  # noqa: ANN401
+    """The parsed JSON. Raises `ValueError`, also for JSON that is nested too deeply to parse."""
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _content(body: object) -> bytes | None:
+    return body if body is None or isinstance(body, bytes) else json.dumps(body).encode()

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
+from local import http
+
 CONTROL: Final = "/_local/ses/fault"
 SLOW_SECONDS: Final = 6  # within the consumer's read time-out
 
@@ -59,7 +61,7 @@ async def _kind(receive: ASGIReceiveCallable) -> str | None:
         body += event.get("body", b"")
         more = event.get("more_body", False)
     try:
-        document = json.loads(body)
+        document = http.parsed(body)
     except ValueError:
         return None
     kind = document.get("kind") if isinstance(document, dict) else None

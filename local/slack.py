@@ -1,6 +1,7 @@
 """Which Slack the stack talks to: the real one, one that the environment names, or our own server."""
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from local.errors import LocalFailure
 from local.slack_server import SlackServer
 
 REAL_API_URL: Final = "https://slack.com/api/"
-LOCAL_TOKEN: Final = "xoxb-local"  # noqa: S105
 LOCAL_CHANNEL: Final = "C0ASSIST"
 
 
@@ -35,11 +35,16 @@ def chosen(context: Mapping[str, str]) -> Iterator[Slack]:
         _check_pair("SLACK_CHANNEL", os.environ.get("SLACK_CHANNEL"), "SLACK_BOT_TOKEN", token)
     if api_url or token:
         url = (api_url or REAL_API_URL).rstrip("/") + "/"
-        yield Slack(url, token or LOCAL_TOKEN, channel or LOCAL_CHANNEL)
+        yield Slack(url, token or new_token(), channel or LOCAL_CHANNEL)
         return
-    here = channel or LOCAL_CHANNEL
-    with SlackServer(token=LOCAL_TOKEN, channels=(here,)) as server:
-        yield Slack(server.url, LOCAL_TOKEN, here, server)
+    here, token = channel or LOCAL_CHANNEL, new_token()
+    with SlackServer(token=token, channels=(here,)) as server:
+        yield Slack(server.url, token, here, server)
+
+
+def new_token() -> str:
+    """A token that no other user of the machine can guess."""
+    return f"xoxb-{secrets.token_urlsafe()}"
 
 
 def _check_pair(name: str, value: str | None, other_name: str, other: str | None) -> None:

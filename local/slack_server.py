@@ -1,10 +1,11 @@
 """A server that speaks Slack's Web API, as far as the Slack consumer uses it.
 
-Faults are switched on from Python or by `PUT /_control/fault`, and read by GET; what was posted is at
-`GET /_control/messages`.
+Python code or `PUT /_control/…/fault` switches a fault on, and GET reads it. `GET /_control/…/messages` lists the
+posted messages. The path holds a secret: `SlackServer.control_url`.
 """
 
 import json
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from email.message import Message
@@ -14,34 +15,41 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from local.gate import HOST, GatedHandler
+from local.http import parsed
 from local.slack_workspace import Json, RateLimit, SlackError, Workspace
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(GatedHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     workspace: ClassVar[Workspace]
+    control: ClassVar[str]
 
     def do_GET(self) -> None:
-        if self.path == "/_control/messages":
+        if self.path == f"{self.control}/messages":
             self._answer(HTTPStatus.OK, self.workspace.messages)
-        elif self.path == "/_control/fault":
+        elif self.path == f"{self.control}/fault":
             self._answer(HTTPStatus.OK, self.workspace.fault)
         else:
             self.do_POST()
 
     def do_PUT(self) -> None:
-        if self.path != "/_control/fault":
-            self._answer(HTTPStatus.NOT_FOUND, {"error": "the only thing to PUT is /_control/fault"})
+        if self.path != f"{self.control}/fault":
+            self._answer(HTTPStatus.NOT_FOUND, {"error": "PUT works on the fault only"})
             return
         try:
-            self.workspace.fail(json.loads(self._body()))
+            self.workspace.fail(parsed(self._body()))
         except ValueError as error:
             self._answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
         else:
             self._answer(HTTPStatus.OK, {"ok": True})
 
     def do_POST(self) -> None:
-        arguments = self._arguments()
+        try:
+            arguments = self._arguments()
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
         method = urlsplit(self.path).path.rsplit("/", 1)[-1]
         fault = self.workspace.next_fault(method, arguments)
         match fault["kind"]:
@@ -94,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         content_type = Message()
         content_type["Content-Type"] = self.headers.get("Content-Type", "")
         if content_type.get_content_type() == "application/json":
-            query.update(json.loads(body or b"{}"))
+            query.update(parsed(body or b"{}"))
             return query
         return query | dict(parse_qsl(body.decode()))
 
@@ -113,9 +121,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep the terminal for what the runner has to say."""
-
 
 class _Server(ThreadingHTTPServer):
     # Several hundred calls may come at once.
@@ -128,19 +133,25 @@ class SlackServer:
 
     def __init__(self, *, token: str, channels: Sequence[str]) -> None:
         self.workspace = Workspace(token, channels)
-        handler = type("Handler", (_Handler,), {"workspace": self.workspace})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._control = f"/_control/{secrets.token_urlsafe()}"
+        handler = type("Handler", (_Handler,), {"workspace": self.workspace, "control": self._control})
+        self._server = _Server((HOST, 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def origin(self) -> str:
         """Scheme, host and port."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{HOST}:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:
         """The base of the Web API's methods."""
         return f"{self.origin}/api/"
+
+    @property
+    def control_url(self) -> str:
+        """The URL for switching faults on and reading messages. It holds the secret that allows this."""
+        return f"{self.origin}{self._control}"
 
     @property
     def messages(self) -> list[Json]:

@@ -1,4 +1,4 @@
-"""The workspace behind the local Slack: its apps, channels and messages, its limit of the rate, and how it answers.
+"""The workspace behind the local Slack: its apps, channels and messages, its rate limit, and its answers.
 
 `chat.postMessage`, `conversations.history` and `auth.test` answer with Slack's own shapes and error codes:
 https://docs.slack.dev/reference/methods/chat.postMessage.
@@ -56,7 +56,7 @@ OURS: Final = Bot("U0LOCAL", "B0LOCAL", "A0LOCAL")
 
 
 class Workspace:
-    """The state: channels, apps, messages, the limit of the rate, and the fault that is switched on."""
+    """The state: channels, apps, messages, the rate limit, and the fault that is switched on."""
 
     def __init__(self, token: str, channels: Sequence[str]) -> None:
         self._bots = {token: OURS}
@@ -70,15 +70,15 @@ class Workspace:
         self._sequence = count(1)
 
     def install(self, token: str, bot: Bot) -> None:
-        """Accept that token: of another app, or one more of the same."""
+        """Accept a further token, of another app or of the same one."""
         self._bots[token] = bot
 
     def revoke(self, token: str) -> None:
-        """Accept that token no more."""
+        """Stop accepting the token."""
         del self._bots[token]
 
     def fail(self, fault: Mapping[str, Any]) -> None:
-        """Switch a fault on, for `times` calls or until it is switched off."""
+        """Switch a fault on, for `times` calls or until somebody switches it off."""
         if fault.get("kind") not in FAULTS:
             raise ValueError(f"unknown fault: choose 'kind' among {', '.join(FAULTS)}")
         with self._lock:
@@ -91,7 +91,7 @@ class Workspace:
             return dict(self._fault)
 
     def next_fault(self, method: str, arguments: Json) -> Json:
-        """The fault that this call meets. `holding` or `method` in it: only calls with that text, or to that method."""
+        """The fault for this call. Its `holding` or `method` limits it to calls with that text, or to that method."""
         with self._lock:
             if self._fault.get("holding", "") not in str(arguments) or self._fault.get("method", method) != method:
                 return dict(NO_FAULT)
@@ -142,7 +142,7 @@ class Workspace:
         return {"ok": True, "channel": channel, "ts": ts, "message": message}
 
     def limit(self, seconds_between_posts: float) -> None:
-        """Limit the rate of posts in each channel, from now on; 0 ends it. Slack's is about one a second."""
+        """Limit the rate of posts in each channel from now on; 0 removes the limit. Slack's is about one a second."""
         with self._lock:
             self._seconds_between_posts = seconds_between_posts
             self._next_post.clear()

@@ -69,11 +69,11 @@ class Stack:
             "api_key": self.api_key,
             "aws_endpoint_url": self.cloud.url,
             "region": clouds.REGION,
-            "credentials": clouds.CREDENTIALS,
+            "credentials": self.cloud.root_key,
             "stack_name": self.name,
             "slack_api_url": self.slack.api_url,
             "slack_channel": self.slack.channel,
-            "slack_control_url": f"{server.origin}/_control" if server else None,
+            "slack_control_url": server.control_url if server else None,
             "outputs": dict(self.outputs),
         }
 

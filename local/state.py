@@ -1,38 +1,34 @@
-"""`stack.json`, for scripts, and the lock that keeps two runners out of one directory."""
+"""The runner's directory, closed to other users: `stack.json`, for scripts, and the lock against a second run."""
 
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final, TextIO
 
 from local.errors import LocalFailure
+
+OTHERS: Final = 0o077
+"""The permission bits of everybody but the owner."""
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Have the directory for oneself. The system frees the lock of a process that is killed."""
+    """Lock the directory: no other run may use it, and no other user may read it or anything in it.
+
+    If the process is killed, the system frees the lock.
+    """
+    before = os.umask(OTHERS)  # Applies to files that this process and its children create from here on.
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        opened = (directory / "lock").open("a+", encoding="ascii")
-    except OSError as error:
-        raise LocalFailure(f"'{directory}' can't be used: {error.strerror}.") from error
-    with opened as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise LocalFailure(
-                f"The stack already runs here, as process {lock.read().strip()}: stop that one first, "
-                "or start this one beside it: make run ARGS='--directory …'."
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        (directory / "stack.json").unlink(missing_ok=True)
-        yield
+        with _opened_lock(directory) as lock:
+            _take(lock)
+            (directory / "stack.json").unlink(missing_ok=True)
+            yield
+    finally:
+        os.umask(before)
 
 
 @contextmanager
@@ -40,7 +36,7 @@ def published(directory: Path, document: Mapping[str, Any]) -> Iterator[None]:
     """Have `stack.json` there, complete from its first moment on, until the context is left."""
     path, draft = directory / "stack.json", directory / "stack.json.new"
     draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)  # It holds the API key.
+    draft.touch(mode=0o600)  # It holds the keys.
     draft.write_text(json.dumps({**document, "pid": os.getpid()}, indent=2), "utf-8")
     try:
         draft.replace(path)
@@ -48,3 +44,47 @@ def published(directory: Path, document: Mapping[str, Any]) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         draft.unlink(missing_ok=True)
+
+
+def new_log(path: Path) -> BinaryIO:
+    """A new file: other users may be able to read the one that an earlier run left."""
+    path.unlink(missing_ok=True)
+    return path.open("xb")
+
+
+def _opened_lock(directory: Path) -> TextIO:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _close_to_others(directory)
+        return (directory / "lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise LocalFailure(f"'{directory}' can't be used: {error.strerror}.") from error
+
+
+def _close_to_others(directory: Path) -> None:
+    """Remove other users' permissions, which earlier versions left. Refuse a directory that others could write to.
+
+    They may have put a link there, and a run would overwrite the link's target.
+    """
+    found = directory.stat()
+    # A group with the user's own number has no other member, and systems that make one let it write by default:
+    # https://man7.org/linux/man-pages/man8/pam_umask.8.html (usergroups).
+    writers = stat.S_IWOTH | (0 if found.st_gid == found.st_uid else stat.S_IWGRP)
+    if found.st_mode & writers or {found.st_uid, directory.lstat().st_uid} != {os.geteuid()}:
+        raise LocalFailure(f"Another user may have put files into '{directory}': remove it, or choose another one.")
+    directory.chmod(found.st_mode & ~OTHERS)
+
+
+def _take(lock: TextIO) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        raise LocalFailure(
+            f"The stack already runs here, as process {lock.read().strip()}: stop that one first, "
+            "or start this one beside it: make run ARGS='--directory …'."
+        ) from error
+    os.fchmod(lock.fileno(), 0o600)
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()

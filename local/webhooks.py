@@ -1,14 +1,18 @@
 """A server on this machine for channels whose secret is the address that they post to. It keeps every post.
 
-There is one address for each of them: `http://127.0.0.1:…/<channel>`.
+Each has its own address, as hard to guess as a real one: `http://127.0.0.1:…/<secret>/<channel>`.
 """
 
 import json
+import secrets
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+
+from local.gate import HOST, GatedHandler
+from local.http import parsed
 
 
 class Webhooks:
@@ -16,27 +20,28 @@ class Webhooks:
 
     def __init__(self) -> None:
         self.received: list[tuple[str, Any]] = []
-        received = self.received
+        self._secret = secrets.token_urlsafe()
+        received, start = self.received, f"/{self._secret}/"
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(GatedHandler, BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                if not self.path.startswith(start):
+                    self.send_error(HTTPStatus.NOT_FOUND)
+                    return
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 try:
-                    received.append((self.path.strip("/?"), json.loads(body)))
+                    received.append((self.path.removeprefix(start).strip("/?"), parsed(body)))
                 except ValueError:
                     self.send_error(HTTPStatus.BAD_REQUEST)
                     return
                 self.send_response(HTTPStatus.ACCEPTED)
                 self.end_headers()
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((HOST, 0), Handler)
 
     def address(self, channel: str) -> str:
         """Where that channel is to post."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/{channel}"
+        return f"http://{HOST}:{self._server.server_address[1]}/{self._secret}/{channel}"
 
     def texts(self, holding: str) -> Iterator[tuple[str, list[str]]]:
         """The channel and all that is said in each post which holds that text."""

@@ -1,5 +1,6 @@
 """Credentials that lead nowhere, so no test can reach a real account; and what the functions call is recorded."""
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -31,7 +32,10 @@ settings.load_profile("timeless")
 
 WITH_MOTO: Final = {"cli", "integration"}
 POLICIES: Final = "test_policies.py"
-COUNT: Final = "fault points"
+FAULT_POINTS: Final = "fault points"
+STATES: Final = "states"
+"""Two properties of tests, which are listed at the end of a run."""
+STACK_SLOTS: Final = 2**16
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +43,23 @@ def recorded_calls() -> Iterator[set[Call]]:
     """What the functions have called so far, in whatever tests have run."""
     with record() as calls:
         yield calls
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Run each test in a frame so large that all its calls fit into one chunk of Python's stack.
+
+    The stack has chunks of 16 KB. A call that does not fit into the last chunk maps another one, and its return unmaps
+    it: a loop at that depth spends a third of its time on this. A frame that asks for more gets a larger chunk:
+    `push_chunk` in https://github.com/python/cpython/blob/3.13/Python/pystate.c.
+    """
+    test = pyfuncitem.obj
+
+    def roomy(*arguments: object, **named: object) -> object:
+        return test(*arguments, **named)
+
+    roomy.__code__ = roomy.__code__.replace(co_stacksize=STACK_SLOTS)
+    pyfuncitem.obj = functools.wraps(test)(roomy)
 
 
 @pytest.hookimpl(trylast=True)
@@ -62,11 +83,17 @@ class _Halves(LoadScopeScheduling):  # type: ignore[misc] # untyped
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Here, because xdist's own process reads no other conftest.py."""
     passed = terminalreporter.getreports("passed")
-    lines = sorted(str(value) for report in passed for name, value in report.user_properties if name == COUNT)
-    if lines:
-        terminalreporter.section(COUNT)
-        for line in lines:
-            terminalreporter.write_line(line)
+    for count in (FAULT_POINTS, STATES):
+        lines = sorted(
+            f"{report.nodeid.partition('[')[2].rstrip(']')}: {value:,}" if isinstance(value, int) else str(value)
+            for report in passed
+            for name, value in report.user_properties
+            if name == count
+        )
+        if lines:
+            terminalreporter.section(count)
+            for line in lines:
+                terminalreporter.write_line(line)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401

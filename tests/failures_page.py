@@ -24,9 +24,9 @@ HEAD = """\
 
 A code that is in no table is transient; from Slack it also leaves doubt. So does any answer with a status of 500 or
 above, any that is not the provider's own, and a call whose answer never came. A call that never reached the provider
-leaves none. From Slack, a status of 429 is a rate limit whatever the code. A `Retry-After` that nobody can
-read counts as absent: the back-off alone decides, and for Slack 30 seconds. What `auth.test` answers during a
-look-up means what it means for a post, but never leaves doubt: a look-up posts nothing.
+leaves none. From Slack, a status of 429 is a rate limit whatever the code. An unreadable `Retry-After`
+counts as absent: then the back-off alone decides, or 30 seconds for Slack. An error of `auth.test` during a
+look-up means the same as for a post, but never leaves doubt: a look-up posts nothing.
 """
 AFTERWARDS = """
 ## SES, after it has taken the mail
@@ -53,8 +53,11 @@ Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/s
 | `http_429` | rate limited | `Retry-After` counts up to half an hour; the back-off is added |
 | `http_…` | transient | anything else but 2xx, redirects too; waits for `Retry-After` |
 | `dns_error`, `tls_error`, `connection_error` | transient | not there, or not who its name says; in doubt if sent |
-| `timeout`, `unexpected_answer` | transient, in doubt | within ten seconds no answer, or none in HTTP |
-| `callback_secret_unavailable` | transient | the secret can't be read, or not only holds keys of 24 to 64 bytes |
+| `timeout` | transient | no connection within three seconds, or no answer within ten; in doubt if sent |
+| `unexpected_answer` | transient, in doubt | the answer is not HTTP, or its head does not end |
+| `receiver_put_off` | rate limited | not called: its host was slow or silent a moment ago |
+| `slow_receivers_put_off` | rate limited | not called: slow receivers have used up their share of the time |
+| `callback_secret_unavailable` | transient | the secret can't be read, or not every key has 24 to 64 bytes |
 """
 
 

@@ -1,4 +1,4 @@
-"""How readers of foreign input are fuzzed: with the same inputs in every run, as many as take a second or two."""
+"""Settings for fuzzing parsers of foreign input: the same inputs in every run, for a second or two."""
 
 from typing import Final
 
@@ -17,6 +17,6 @@ JSON: Final = st.recursive(
     max_leaves=8,
 )
 DEEP: Final = "[" * 100_000
-"""JSON that no recursive parser reads."""
+"""JSON that is nested too deeply for a recursive parser."""
 LONG_NUMBER: Final = "9" * 5_000
-"""JSON that Python's parser refuses: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits."""
+"""JSON with a number that is too long for Python's parser: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits."""

@@ -16,7 +16,7 @@ from assistance.routing import ROUTES, Channel, Topic
 from assistance.together import Gathering
 from infra.batches import QUEUES
 from local.slack_server import SlackServer
-from reconciler.ledger import balance_of
+from reconciler.balance import balance_of
 from tests.integration.cloud import Cloud, cloud, forget
 from tests.integration.steps import feedback
 from tests.meter import Spent, metered

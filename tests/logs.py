@@ -1,4 +1,4 @@
-"""All that is written down while something happens, and all that an exception would show."""
+"""Collects everything that code logs, and everything that a traceback would show."""
 
 import io
 import logging
@@ -9,13 +9,13 @@ from typing import Final
 
 from assistance.observability import logger
 
-# Not botocore: at DEBUG it logs each answer, Secrets Manager's too, which is why no function sets the root's level.
+# Without botocore: at DEBUG it logs each answer, Secrets Manager's too, so no function sets the root logger's level.
 VERBOSE: Final = ("assistance", "aws_lambda_powertools", "slack_sdk", "urllib3")
 
 
 @contextmanager
 def logging_everything() -> Iterator[io.StringIO]:
-    """What functions and libraries log at DEBUG, tracebacks included."""
+    """The log records of functions and libraries at DEBUG, with tracebacks."""
     log = io.StringIO()
     ours, theirs = logger.registered_handler, logging.StreamHandler(log)
     assert isinstance(ours, logging.StreamHandler)
@@ -33,7 +33,7 @@ def logging_everything() -> Iterator[io.StringIO]:
 
 
 def shown(error: BaseException) -> str:
-    """All that a traceback could show of an exception: also of those that it came from, suppressed or not."""
+    """Everything that a traceback could show of an exception, its causes and its contexts, suppressed or not."""
     chain, waiting = list[BaseException](), [error]
     while waiting:
         each = waiting.pop()

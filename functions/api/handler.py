@@ -1,7 +1,6 @@
 """The HTTP API: accept an assistance request, show one, and say that the service is up."""
 
 import json
-import uuid
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
@@ -12,18 +11,19 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from api import problems
-from api.calls import parse
+from api.calls import caller, parse
 from api.problems import Problem
 from api.settings import settings
-from assistance import aws
+from assistance import aws, ids
 from assistance.clock import timestamp, utc_now
-from assistance.errors import IdempotencyKeyReused, TableUnavailable
+from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.metrics import Metric, Tally
 from assistance.models import AssistanceRequest, Delivery, RequestRecord, Status
-from assistance.observability import logger
+from assistance.observability import frames, logger
 from assistance.requests import Requests
 
-app = APIGatewayRestResolver()
+# Whatever POWERTOOLS_DEV says: it would print each event, and answer with tracebacks.
+app = APIGatewayRestResolver(debug=False)
 _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
@@ -45,7 +45,10 @@ def accept() -> Response[str]:
         callback_url=parsed.call.callback_url,
     )
     accepted = requests().accept(
-        request, payload_hash=parsed.payload_hash, retention=timedelta(days=settings().retention_days)
+        request,
+        payload_hash=parsed.payload_hash,
+        retention=timedelta(days=settings().retention_days),
+        caller=caller(app.current_event),
     )
     logger.info("accepted", request_id=request.id, topic=request.topic, replayed=accepted.replayed)
     tally = Tally()
@@ -60,9 +63,9 @@ def accept() -> Response[str]:
 
 @app.get("/assistance-requests/<request_id>")
 def show(request_id: str) -> Response[str]:
-    """A request's status, with its deliveries."""
+    """A request's status, with its deliveries. Answers 404 to any API key but the sender's."""
     record = requests().get(_canonical(request_id))
-    if record is None:
+    if record is None or not record.is_for(caller(app.current_event)):
         raise problems.not_found("assistance request")
     return _json(HTTPStatus.OK, _details(record))
 
@@ -115,16 +118,23 @@ def unavailable(error: TableUnavailable) -> Response[str]:
     return problems.unavailable().response()
 
 
+@app.exception_handler(Unreadable)
+def unreadable(error: Unreadable) -> Response[str]:
+    """Somebody has to look at the item: to repeat the call helps nobody."""
+    logger.error("a request can't be read", wrong=str(error))
+    return problems.internal_error().response()
+
+
 @app.exception_handler(Exception)
 def bug(error: Exception) -> Response[str]:
-    """A bug: the caller gets a plain 500, the log the traceback."""
-    logger.exception("unhandled", error_type=type(error).__name__)
+    """A bug: the caller gets a plain 500, the log its type and its place."""
+    logger.error("unhandled", error_type=type(error).__name__, frames=frames(error))
     return problems.internal_error().response()
 
 
 def _canonical(request_id: str) -> str:
     try:
-        return str(uuid.UUID(request_id))
+        return ids.request_id(request_id)
     except ValueError:
         raise problems.not_found("assistance request") from None
 
@@ -164,7 +174,7 @@ def _json(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | No
     return Response(status.value, "application/json", json.dumps(body), headers=headers)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """API Gateway's proxy integration."""
     return app.resolve(event, context)

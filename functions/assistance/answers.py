@@ -1,4 +1,4 @@
-"""What botocore makes of an answer that it can't read: one error, like its others, whatever its parsers raise."""
+"""One error, like botocore's others, for every answer that botocore can't parse."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,23 +12,23 @@ from assistance.errors import UNREADABLE
 
 
 class UnreadableAnswer(BotoCoreError):
-    """AWS, or somebody on the way to it, has answered what is none of its answers. It may have done what was asked."""
+    """AWS, or a proxy before it, has sent an answer that AWS does not document. AWS may have done what we asked for."""
 
     fmt = "the answer can't be read: {reason}"
 
 
 class Parsers(ResponseParserFactory):
-    """botocore's parsers, which take the form of an answer for granted. These raise nothing but `UnreadableAnswer`."""
+    """botocore's parsers raise anything if an answer breaks their assumptions. These raise only `UnreadableAnswer`."""
 
     def create_parser(self, protocol_name: str) -> Any:  # noqa: ANN401
-        """The parser of a protocol. Nothing but its `parse` is used."""
+        """The parser of a protocol. botocore uses only its `parse`."""
         return SimpleNamespace(parse=partial(_parsed, super().create_parser(protocol_name).parse))
 
 
 def _parsed(parse: Callable[[Any, Any], dict[str, Any]], response: Any, shape: Any) -> dict[str, Any]:  # noqa: ANN401
     try:
         parsed = parse(response, shape)
-        # botocore looks the code up, which it can't if it is a list.
+        # botocore looks the code up in a mapping, so a list would raise there.
         hash(parsed.get("Error", {}).get("Code"))
     except (*UNREADABLE, ResponseParserError) as error:
         raise UnreadableAnswer(reason=type(error).__name__) from error

@@ -115,7 +115,7 @@ def ses() -> "SESV2Client":
 
 
 def error_code(error: Exception) -> str:
-    """AWS's own code for what it answered, its status if that is no code, or the kind of failure without an answer."""
+    """AWS's own code, the answer's status if AWS gave no code, or the kind of failure if there was no answer."""
     match error:
         case ClientError(response={"Error": {"Code": str(code)}}) if _CODE.fullmatch(code):
             return code
@@ -127,7 +127,7 @@ def error_code(error: Exception) -> str:
 
 
 def status(error: ClientError) -> int:
-    """The status of an answer that is an error."""
+    """The HTTP status of an answer that is an error; 0 if it has none."""
     match error.response:
         case {"ResponseMetadata": {"HTTPStatusCode": int(found)}}:
             return found

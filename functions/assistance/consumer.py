@@ -60,7 +60,7 @@ def consumer(channel: Lane, send: Send | Together, *, prepare: Callable[[], obje
             retention=timedelta(days=settings.retention_days),
         )
 
-    @logger.inject_lambda_context
+    @logger.inject_lambda_context(log_event=False)
     def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return deployed().handle(event, context)
 

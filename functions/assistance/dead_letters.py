@@ -1,7 +1,7 @@
 """Writing dead letters, and looking at them without consuming them."""
 
 import json
-import uuid
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from assistance.answers import UnreadableAnswer
+from assistance.ids import is_request_id
 from assistance.received import number
 from assistance.routing import Lane
 
@@ -24,6 +25,7 @@ LOOK_SECONDS: Final = 30
 _RECEIVE = 10
 _PARALLEL = 10
 UNKNOWN: Final = "dead_lettered"
+_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,25 +143,42 @@ def _release(sqs: "SQSClient", queue_url: str, letters: list[DeadLetter]) -> Non
 def _letter(queue_url: str, message: "MessageTypeDef", *, bodies: bool) -> DeadLetter:
     attributes = message.get("MessageAttributes", {})
     # Ours, or SNS's: https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
-    named = (attributes[name].get("StringValue") for name in ("error_code", "ErrorCode") if name in attributes)
+    reasons = (attributes[name].get("StringValue", "") for name in ("error_code", "ErrorCode") if name in attributes)
     return DeadLetter(
         queue_url=queue_url,
         message_id=message["MessageId"],
         receipt_handle=message["ReceiptHandle"],
         body=message["Body"] if bodies else "",
         request_id=request_id_in(message["Body"]),
-        reason=next(filter(None, named), UNKNOWN),
+        # Somebody else may have set the attribute: only text that looks like a code may reach a log or a reader.
+        reason=next(filter(_CODE.fullmatch, reasons), UNKNOWN),
         sent_at=number(message.get("Attributes", {}).get("SentTimestamp")) or 0,
     )
 
 
+def unwrapped(body: str) -> str:
+    """The body as a consumer receives it: a dead letter of a subscription may be in SNS's envelope."""
+    return _enveloped(_parsed(body)) or body
+
+
 def request_id_in(body: str) -> str | None:
     """The id of the request that a message is about, however little else of it can be read."""
+    document = _parsed(body)
+    if inner := _enveloped(document):
+        document = _parsed(inner)
+    request = document.get("request") if isinstance(document, dict) else None
+    id_ = request.get("id") if isinstance(request, dict) else None
+    return id_ if is_request_id(id_) else None
+
+
+def _enveloped(document: Any) -> str | None:  # noqa: ANN401
+    """The message in SNS's envelope, if any. A body with a `request` is no envelope: a consumer reads it as it is."""
+    inner = document.get("Message") if isinstance(document, dict) and "request" not in document else None
+    return inner if isinstance(inner, str) else None
+
+
+def _parsed(body: str) -> Any:  # noqa: ANN401
     try:
-        document: Any = json.loads(body)
-        if isinstance(document, dict) and isinstance(document.get("Message"), str):
-            # SNS's envelope.
-            document = json.loads(document["Message"])
-        return str(uuid.UUID(document["request"]["id"]))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return json.loads(body)
+    except (ValueError, RecursionError):
         return None

@@ -1,12 +1,12 @@
-"""Delivery items: how they read, and how a delivery fails for good."""
+"""The keys of a request's items, and how a delivery fails for good."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from assistance.clock import epoch_s, timestamp
-from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, Status
+from assistance.clock import epoch_s
+from assistance.models import AssistanceRequest, Fallback, Status
 from assistance.observability import logger
 from assistance.routing import CALLBACK, Channel, Lane, routes
 from assistance.schema import (
@@ -27,8 +27,6 @@ from assistance.schema import (
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
-
-Item: TypeAlias = Mapping[str, Any]
 
 
 def request_key(request_id: str) -> dict[str, str]:
@@ -52,17 +50,11 @@ def expiry(created_at: str, retention: timedelta) -> int:
     return int((datetime.fromisoformat(created_at) + retention).timestamp())
 
 
-def outlived(item: Item, request: AssistanceRequest) -> bool:
-    """Whether it is of a request that had the same id, and was forgotten before this one was accepted.
-
-    DynamoDB forgets items one by one, in no order and within days:
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
-    """
-    return TTL in item and int(item[TTL]) < epoch_s(request.created_at)
-
-
 def forget_outlived(table: "Table", key: dict[str, str], request: AssistanceRequest) -> bool:
-    """Delete such an item. Returns whether there was one. Raises what boto3 raises."""
+    """Delete what an earlier request of that id has left: `items.outlived`. Returns whether it has left something.
+
+    Raises what boto3 raises.
+    """
     try:
         table.delete_item(
             Key=key,
@@ -73,57 +65,6 @@ def forget_outlived(table: "Table", key: dict[str, str], request: AssistanceRequ
     except table.meta.client.exceptions.ConditionalCheckFailedException:
         return False
     return True
-
-
-def settled(item: Item) -> Status | None:
-    """What has been said for good about a delivery. An attempt under way since does not take it back."""
-    if item["status"] in {Status.DELIVERED, Status.FAILED}:
-        return Status(item["status"])
-    delivered, failed = str(item.get("delivered_at", "")), str(item.get("failed_at", ""))
-    if not (delivered or failed):
-        return None
-    return Status.FAILED if failed > delivered else Status.DELIVERED
-
-
-def delivery_of(item: Item) -> Delivery:
-    """The delivery that a delivery item holds."""
-    status = settled(item) or Status(item["status"])
-    timeline = _timeline(item)
-    claimed_until = item.get("claim_expires_at") if item["status"] == Status.SENDING else None
-    return Delivery(
-        channel=Channel(str(item[SORT_KEY]).removeprefix(DELIVERY_PREFIX)),
-        status=status,
-        attempts=int(item.get("attempts", 0)),
-        last_error=item.get("last_error"),
-        first_attempt_at=timeline[0].at if timeline else None,
-        last_attempt_at=timeline[-1].at if timeline else None,
-        next_attempt_at=item.get("next_attempt_at"),
-        delivered_at=item.get("delivered_at"),
-        confirmed_at=item.get("confirmed_at"),
-        failed_at=item.get("failed_at") if status is Status.FAILED else None,
-        claimed_until=claimed_until and timestamp(datetime.fromtimestamp(int(claimed_until) / 1000, UTC)),
-        timeline=timeline,
-        has_failed="failed_at" in item,
-    )
-
-
-def _timeline(item: Item) -> tuple[Attempt, ...]:
-    entries: list[Item] = item.get("timeline", [])
-    attempts = []
-    for index, entry in enumerate(entries):
-        under_way = index == len(entries) - 1 and item["status"] == Status.SENDING
-        # An attempt that was killed has written no outcome, and may have reached the provider.
-        outcome = entry.get("outcome") or (Status.SENDING if under_way else "unknown")
-        attempts.append(
-            Attempt(
-                at=str(entry["at"]),
-                outcome=str(outcome),
-                error=entry.get("error"),
-                in_doubt=bool(entry.get("in_doubt", outcome == "unknown")),
-                forced=bool(entry.get("forced", False)),
-            )
-        )
-    return tuple(attempts)
 
 
 @dataclass(frozen=True, slots=True)

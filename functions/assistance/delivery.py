@@ -39,13 +39,14 @@ from assistance.errors import (
     Superseded,
     TableUnavailable,
     TransientFailure,
+    Unreadable,
 )
 from assistance.metrics import Metric, Tally
 from assistance.models import Delivery, Message, Outgoing, Status
 from assistance.observability import logger
 from assistance.received import receive_count, received_since
 from assistance.requests import Requests
-from assistance.routing import Lane, RetryPolicy
+from assistance.routing import CALLBACK, Lane, RetryPolicy
 from assistance.together import Gathering, Send, Together, threads
 
 if TYPE_CHECKING:
@@ -111,12 +112,11 @@ class Consumer:
     def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Send) -> None:
         """Deliver one message. Returns when it may be acknowledged; raises when it must be received again."""
         try:
-            message = Message.model_validate_json(record.body)
-        except ValidationError as error:
+            message = _read(record.body, self.channel)
+        except PermanentFailure as error:
             # Whose it is, if that can be read, the reconciler finds out where it now lies.
-            code = _unreadable(error)
-            logger.error("a message does not parse", message_id=record.message_id, error_code=code)
-            self._dead_letter(record, code)
+            logger.error("a message does not parse", message_id=record.message_id, error_code=error.code)
+            self._dead_letter(record, error.code)
             tally.failed(self.channel, None)
             return
         if message.fallback and message.fallback.channel != self.channel:
@@ -241,6 +241,8 @@ class Consumer:
             record = self.requests.get(message.request.id)
         except TableUnavailable as error:
             raise Deferred("table_unavailable") from error
+        except Unreadable as error:
+            raise TransientFailure("request_unreadable") from error
         if record is None:
             return
         if record.status is Status.DELIVERED:
@@ -284,7 +286,15 @@ class Consumer:
             logger.warning("the back-off could not be set", error_code=error_code(error))
 
 
-def _unreadable(error: ValidationError) -> str:
-    """Why a message can't be read: it is of a later version than this consumer, after a rollback, or damaged."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return "unknown_version" if any(detail["loc"] == ("version",) for detail in details) else "malformed_message"
+def _read(body: str, lane: Lane) -> Message:
+    """The message for this destination. Raises `PermanentFailure` if a later version wrote it, or if it is damaged."""
+    try:
+        message = Message.model_validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        later = any(detail["loc"] == ("version",) for detail in details)
+        raise PermanentFailure("unknown_version" if later else "malformed_message") from None
+    if (message.ended_at is None) is (lane is CALLBACK):
+        # Only messages of the callback carry the time of an end.
+        raise PermanentFailure("malformed_message")
+    return message

@@ -24,13 +24,10 @@ from assistance.clock import Clock, epoch_ms, epoch_s, timestamp
 from assistance.deliveries import (
     Condition,
     Failure,
-    Item,
     callback_entry,
     delivery_key,
     fail,
     forget_outlived,
-    outlived,
-    settled,
 )
 from assistance.errors import (
     Deferred,
@@ -40,9 +37,9 @@ from assistance.errors import (
     Superseded,
     TransientFailure,
 )
+from assistance.items import Item, outlived, plain, settled
 from assistance.models import Message, Status
 from assistance.observability import logger
-from assistance.requests import plain
 from assistance.routing import Lane
 from assistance.schema import TTL
 
@@ -146,7 +143,7 @@ class DeliveryItem(BasePersistenceLayer):
         except self._table.meta.client.exceptions.ConditionalCheckFailedException as refused:
             item = plain(cast(Item, refused.response)["Item"])
             request = self._message.request
-            if outlived(item, request) and forget_outlived(self._table, self._key, request):
+            if outlived(item, request.created_at) and forget_outlived(self._table, self._key, request):
                 self._put_record(data_record)
                 return
             existing = self._record(data_record.idempotency_key, item)

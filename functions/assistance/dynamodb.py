@@ -42,12 +42,11 @@ def noted(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911
 def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
     """A value out of DynamoDB's notation. Raises `TypeError` or `ValueError` if it is not in it."""
     match value:
-        case {"S": str(text)}:
-            return text
+        # Nothing of ours is binary, but who reads it must be able to pass it over. In a stream record it is text.
+        case {"S": str(kept)} | {"BOOL": bool(kept)} | {"B": bytes(kept)} | {"B": str(kept)} | {"BS": list(kept)}:
+            return kept
         case {"N": str(number)}:
-            return _decimal(number)
-        case {"BOOL": bool(truth)}:
-            return truth
+            return _number(number)
         case {"NULL": _}:
             return None
         case {"M": dict(members)}:
@@ -57,15 +56,15 @@ def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
         case {"SS": list(texts)}:
             return set(texts)
         case {"NS": list(numbers)}:
-            return {_decimal(number) for number in numbers}
-    raise TypeError("no attribute value, or of a type that is not stored")
+            return {_number(number) for number in numbers}
+    raise TypeError("no attribute value")
 
 
-def _decimal(number: Any) -> Decimal:  # noqa: ANN401
+def _number(text: str) -> Decimal:
     try:
-        return Decimal(number)
-    except InvalidOperation:
-        raise ValueError("no number") from None
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError("no number") from error
 
 
 def table(client: "DynamoDBClient", name: str) -> "Table":

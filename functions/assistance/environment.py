@@ -14,7 +14,8 @@ from assistance import startup
 class Environment(BaseModel):
     """Fields are the variables of their names, in capitals. What is not a plain value is a field of type `Json`."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    # A validation error would quote the environment, which holds the function's credentials.
+    model_config = ConfigDict(frozen=True, defer_build=True, hide_input_in_errors=True)
 
     @classmethod
     def read(cls) -> Self:

@@ -3,13 +3,14 @@
 DeliveryError
 ├── TransientFailure     try again later
 │   └── Deferred         the attempt did not take place, so it does not count as one: try again later
-│       ├── RateLimited  the provider turned it away unseen
+│       ├── RateLimited  the provider turned it away unseen, or we hold it back
 │       └── RefusedTogether  it was refused in one message with others: try again alone
 ├── PermanentFailure     trying again is pointless: dead-letter it
 ├── GaveUp               the message now lies in the dead-letter queue: acknowledge it
 └── Superseded           it is no longer needed: acknowledge it
 
-UnusableSecret           a secret does not hold what it is for: an operator must store another value
+UnusableSecret           a secret's value is malformed: an operator must store another one
+Unreadable               an item of the table is not what it should be: pass it over, and say so
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
 """
@@ -43,7 +44,7 @@ class Deferred(TransientFailure):
 
 
 class RateLimited(Deferred):
-    """The provider takes no more for now."""
+    """No more may be sent for now: the provider says so, or our own limit does."""
 
 
 class RefusedTogether(Deferred):
@@ -67,10 +68,14 @@ class Superseded(DeliveryError):
 
 
 class UnusableSecret(Exception):
-    """The text says what is wrong with the secret, and never holds any of its value.
+    """The text names the defect of the secret, and never quotes its value.
 
-    Nor does an error that it comes from: it is raised where no other error is being handled.
+    Don't raise it while handling an error that quotes the value: a traceback would show that error too.
     """
+
+
+class Unreadable(Exception):
+    """An item of the table can't be read. Says which of its attributes are wrong, and never what they hold."""
 
 
 class TableUnavailable(Exception):
@@ -82,5 +87,5 @@ class IdempotencyKeyReused(Exception):
 
 
 UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What the providers' SDKs raise for an answer that is not of the form that they take for granted: text in the charset
-that it names, JSON of little depth without numbers of thousands of digits, an object, members of the right types."""
+"""The providers' SDKs raise these when an answer breaks their assumptions: its text fits the charset that it names, its
+JSON is shallow and has no numbers of thousands of digits, and it is an object with members of the right types."""

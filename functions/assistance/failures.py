@@ -32,7 +32,7 @@ class Table(NamedTuple):
     notes: Mapping[str, str]
 
 
-# The standard's form, the two older ones that it has us read, and the form of mails, which some servers send instead.
+# The standard's form, the two older ones that it tells clients to accept, and that of mails, which some servers send.
 # https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats. email.utils raises an OverflowError for some dates.
 _DATES: Final = (
     "%a, %d %b %Y %H:%M:%S GMT",
@@ -43,7 +43,7 @@ _DATES: Final = (
 
 
 def retry_after(value: str, now: datetime) -> float | None:
-    """The seconds that a Retry-After header asks for. None if nobody can read it: then it counts as absent.
+    """The seconds that a Retry-After header asks for. None if it is unreadable: then it counts as absent.
 
     https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
     """
@@ -54,6 +54,6 @@ def retry_after(value: str, now: datetime) -> float | None:
 def _seconds_until(date: str, now: datetime) -> float | None:
     for form in _DATES:
         with suppress(ValueError):
-            moment = datetime.strptime(date, form)  # noqa: DTZ007 # one without a zone is in UTC
+            moment = datetime.strptime(date, form)  # noqa: DTZ007 # a date without a zone is in UTC
             return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
     return None

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
 
 from assistance.callback_url import CallbackUrl
-from assistance.routing import Channel, Lane, routes, topics
+from assistance.ids import RequestId
+from assistance.routing import TOPIC_PATTERN, Channel, Lane, routes, topics
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
 
@@ -41,6 +42,15 @@ def _moment(value: str) -> str:
     return value
 
 
+TopicName = Annotated[str, StringConstraints(pattern=TOPIC_PATTERN)]
+Moment = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"),
+    AfterValidator(_moment),
+]
+"""A time exactly as `clock.timestamp` writes it: sorting such texts sorts by time."""
+
+
 class _Model(BaseModel):
     # A validation error must not carry a customer's text into a log. No function uses all models: each is built at its
     # first use.
@@ -58,12 +68,12 @@ class Call(_Model):
 
 
 class AssistanceRequest(_Model):
-    """An accepted call. `created_at` is RFC 3339 in UTC with milliseconds. Its topic need not be there any more."""
+    """An accepted call. Its topic may have been removed from the routes since."""
 
-    id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    topic: Annotated[str, StringConstraints(min_length=1)]
+    id: RequestId
+    topic: TopicName
     description: str
-    created_at: Annotated[str, AfterValidator(_moment)]
+    created_at: Moment
     callback_url: str | None = None
 
     def summary(self, status: Status) -> dict[str, Any]:
@@ -85,6 +95,9 @@ class Fallback(_Model):
     error: str
 
 
+_ENDED = f"^({'|'.join(Channel)})#({Status.DELIVERED}|{Status.FAILED})$"
+
+
 class Message(_Model):
     """What travels from the outbox through SNS and SQS to a consumer.
 
@@ -97,9 +110,15 @@ class Message(_Model):
     version: Literal[1] = 1
     request: AssistanceRequest
     fallback: Fallback | None = None
-    force: str | None = None
-    ended_at: str | None = None
-    ended: str | None = None
+    force: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    ended_at: Moment | None = None
+    ended: Annotated[str, StringConstraints(pattern=_ENDED)] | None = None
+
+    @model_validator(mode="after")
+    def _ended_at_some_time(self) -> Self:
+        if self.ended and not self.ended_at:
+            raise ValueError("an end has its time")
+        return self
 
     @property
     def end(self) -> str | None:
@@ -122,6 +141,11 @@ class OutboxEntry:
     ended: Channel | None = None
     ended_as: Status | None = None
     since: str | None = None
+
+    @property
+    def entered_at(self) -> str:
+        """Since when it is in the outbox."""
+        return self.since or self.request.created_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +215,8 @@ class Delivery:
 class RequestRecord:
     """A request with all that has become of it.
 
-    `channels` are those of its route when it was accepted: a route that changes later changes no request.
+    `channels` are those of its route when it was accepted: a route that changes later changes no request. `caller` is
+    the id of the API key that sent it; a request that an earlier version stored has none.
     """
 
     request: AssistanceRequest
@@ -200,6 +225,11 @@ class RequestRecord:
     deliveries: tuple[Delivery, ...]
     in_outbox: bool = False
     fallback: Fallback | None = None
+    caller: str | None = None
+
+    def is_for(self, caller: str) -> bool:
+        """Whether the API may show it to the API key with that id."""
+        return self.caller in {None, caller}
 
     @property
     def status(self) -> Status:

@@ -1,8 +1,22 @@
 """Logging for every function: one structured logger, which is never given a description or a secret.
 
-Handlers log ids, topics, channels, statuses and error codes. Events are not logged: they hold customers' text.
+Handlers log ids, topics, channels, statuses and error codes. Events are not logged, whatever
+POWERTOOLS_LOGGER_LOG_EVENT says: they hold customers' text.
+Libraries log no more than warnings, whatever the level of the root logger is: at
+DEBUG botocore logs each call with its body.
+https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
 """
+
+import logging
+import traceback
 
 from aws_lambda_powertools import Logger
 
 logger = Logger()
+logging.getLogger().setLevel(logging.WARNING)
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where an unforeseen exception was raised. Not its message, which may quote anything."""
+    found = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in found]

@@ -1,4 +1,4 @@
-"""What SQS says of a message besides its body, and of a queue.
+"""The attributes that SQS gives a message and a queue.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 """
@@ -15,17 +15,17 @@ _NUMBER: Final = re.compile(r"[0-9]{1,13}")
 
 
 def number(value: object) -> int | None:
-    """A number as SQS writes it. None if it is none."""
+    """The number, as SQS writes numbers, or None."""
     return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
 
 
 def receive_count(record: "SQSRecord") -> int:
-    """How often the message has been received: for the first time, if that can't be read."""
+    """How often SQS has handed the message out. An unreadable count reads as the first time."""
     return max(_attribute(record, "ApproximateReceiveCount") or 1, 1)
 
 
 def received_since(record: "SQSRecord", now: datetime) -> datetime:
-    """Since when the message is tried: from now on, if that can't be read. A redrive begins anew."""
+    """When SQS first handed the message out. An unreadable time reads as now; a redrive begins anew."""
     milliseconds = _attribute(record, "ApproximateFirstReceiveTimestamp")
     return now if milliseconds is None else min(datetime.fromtimestamp(milliseconds / 1000, UTC), now)
 

@@ -6,24 +6,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from assistance import dynamodb, tracing
+from assistance import tracing
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
-from assistance.deliveries import Item, delivery_key, delivery_of, expiry, outlived, request_key, settled
-from assistance.errors import IdempotencyKeyReused, TableUnavailable
-from assistance.models import AssistanceRequest, Fallback, Message, OutboxEntry, RequestRecord
+from assistance.deliveries import delivery_key, expiry, request_key
+from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
+from assistance.items import Item, plain, record_of, request_of
+from assistance.models import AssistanceRequest, OutboxEntry, RequestRecord
 from assistance.observability import logger
-from assistance.routing import CALLBACK, Channel, routes
+from assistance.routing import Channel, routes
 from assistance.schema import (
     CHANNELS,
     CREATED_AT,
-    DELIVERY_PREFIX,
     INDEX_SHARDS,
     LEDGER_SHARD,
     OUTBOX_INDEX,
     OUTBOX_SHARD,
     PARTITION_KEY,
-    REQUEST,
     SORT_KEY,
     TOPIC,
     TRACE,
@@ -33,57 +32,6 @@ from assistance.schema import (
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
-
-
-def plain(item: Item) -> Item:
-    """An item out of DynamoDB's own notation, in which stream records and failed conditions carry it."""
-    return {name: dynamodb.plain(value) for name, value in item.items()}
-
-
-def request_of(item: Item) -> AssistanceRequest:
-    """The request that a request item holds. Raises `KeyError` or `ValueError` if it holds none."""
-    return AssistanceRequest(
-        id=item[PARTITION_KEY],
-        topic=item[TOPIC],
-        description=item["description"],
-        created_at=item[CREATED_AT],
-        callback_url=item.get("callback_url"),
-    )
-
-
-def message_for(item: Item, channel: Channel) -> Message:
-    """The message that brought a request to that channel, from its request item, in the outbox or not."""
-    fallback = _fallback_of(item)
-    return Message(request=request_of(item), fallback=fallback if fallback and fallback.channel is channel else None)
-
-
-def outbox_entry_of(item: Item) -> OutboxEntry:
-    """The entry that an item in the outbox is. Raises `KeyError` or `ValueError` if it can't be read."""
-    if item[SORT_KEY] != REQUEST:
-        # A delivery's end: the callback says no more of the request than its bot knows.
-        request = request_of({**item, "description": ""})
-        ended = Channel(str(item[SORT_KEY]).removeprefix(DELIVERY_PREFIX))
-        return OutboxEntry(request, (CALLBACK,), ended=ended, ended_as=settled(item), since=item["outbox_since"])
-    channels = tuple(Channel(name) for name in item["outbox_channels"])
-    if not channels:
-        raise ValueError("an entry for no channel would be published to nobody")
-    fallback = _fallback_of(item)
-    return OutboxEntry(
-        request_of(item),
-        channels,
-        fallback if fallback and fallback.channel in channels else None,
-        tracing.valid(item.get(TRACE)),
-        since=item.get("outbox_since"),
-    )
-
-
-def outbox_since(item: Item) -> str:
-    """Since when an unpublished request item is in the outbox."""
-    return str(item.get("outbox_since", item[CREATED_AT]))
-
-
-def _fallback_of(item: Item) -> Fallback | None:
-    return Fallback.model_validate(item["fallback"]) if "fallback" in item else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +49,13 @@ class Requests:
     table: "Table"
     clock: Clock = utc_now
 
-    def accept(self, request: AssistanceRequest, *, payload_hash: str, retention: timedelta) -> Accepted:
+    def accept(
+        self, request: AssistanceRequest, *, payload_hash: str, retention: timedelta, caller: str = ""
+    ) -> Accepted:
         """Store a request and its outbox entry in one conditional write.
 
-        Raises `IdempotencyKeyReused` when the id is taken by a request with another payload.
+        `caller`, the id of the API key that may read it, stays in the table: no message carries it.
+        Raises `IdempotencyKeyReused` when the id is taken by a request with another payload, or `Unreadable`.
         """
         channels = list(routes()[request.topic].channels)
         item: dict[str, Any] = {
@@ -121,6 +72,8 @@ class Requests:
         }
         if request.callback_url is not None:
             item["callback_url"] = request.callback_url
+        if caller:
+            item["caller"] = caller
         if trace := tracing.current():
             item[TRACE] = trace
         try:
@@ -131,7 +84,7 @@ class Requests:
             )
         except self.table.meta.client.exceptions.ConditionalCheckFailedException as taken:
             earlier = plain(cast(Item, taken.response)["Item"])
-            if earlier["payload_hash"] != payload_hash:
+            if earlier.get("payload_hash") != payload_hash:
                 raise IdempotencyKeyReused from taken
             return Accepted(request_of(earlier), replayed=True)
         except AWS_ERRORS as error:
@@ -139,7 +92,7 @@ class Requests:
         return Accepted(request, replayed=False)
 
     def get(self, request_id: str) -> RequestRecord | None:
-        """A request and its deliveries, by one strongly consistent query."""
+        """A request and its deliveries, by one strongly consistent query. Raises `Unreadable`."""
         try:
             items = self.table.query(
                 KeyConditionExpression=f"{PARTITION_KEY} = :id",
@@ -148,21 +101,10 @@ class Requests:
             )["Items"]
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error
-        request = next((item for item in items if item[SORT_KEY] == REQUEST), None)
-        if request is None:
-            return None
-        ours = request_of(request)
-        deliveries = (
-            item for item in items if str(item[SORT_KEY]).startswith(DELIVERY_PREFIX) and not outlived(item, ours)
-        )
-        return RequestRecord(
-            request=ours,
-            channels=tuple(Channel(str(name)) for name in cast(list[str], request[CHANNELS])),
-            published_at=cast(str | None, request.get("published_at")),
-            deliveries=tuple(delivery_of(item) for item in deliveries),
-            in_outbox=OUTBOX_SHARD in request,
-            fallback=_fallback_of(request),
-        )
+        try:
+            return record_of(items)
+        except Unreadable as error:
+            raise Unreadable(f"{request_id}: {error}") from None
 
     def publish_again(self, request_id: str, channels: Sequence[Channel]) -> None:
         """Put a request whose messages are lost back into the outbox, for these channels, unless it is in there."""

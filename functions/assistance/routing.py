@@ -14,6 +14,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+TOPIC_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,31}$"
+"""The form of a topic's name. No channel needs to escape it."""
+
 
 class Topic(StrEnum):
     """What a customer may ask about, unless the deployer's routes say otherwise. Elsewhere a topic is a string."""

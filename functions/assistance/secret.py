@@ -22,16 +22,16 @@ def secrets() -> SecretsProvider:
 
 
 def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: bool = False) -> Value:
-    """What `read` makes of a secret, which is cached for five minutes unless a fresh one is wanted.
+    """Read a secret with `read`. Its text is cached for five minutes; `fresh` fetches it anew.
 
-    Raises a `TransientFailure` with the code `unavailable`: a secret exists before somebody puts a value into it, and
-    somebody may put another one into it than `read` can use.
+    Raises a `TransientFailure` with the code `unavailable`: the stack creates the secret before an operator stores a
+    value in it, and the operator may store a value that `read` can't use.
     """
     try:
         return read(_stored(arn, unavailable, fresh=fresh))
     except UnusableSecret as error:
         if not fresh:
-            # It may be mended by now.
+            # An operator may have stored a good value since.
             return secret(arn, read, unavailable=unavailable, fresh=True)
         logger.error("a secret can't be used: put another value into it", secret=arn, defect=str(error))
         raise TransientFailure(unavailable) from error
@@ -47,7 +47,7 @@ def _stored(arn: str, unavailable: str, *, fresh: bool) -> str:
 
 
 def text(value: object) -> str:
-    """A stored value. Raises `UnusableSecret` for bytes."""
+    """The stored value, if it is text. Raises `UnusableSecret` for bytes."""
     if not isinstance(value, str):
         raise UnusableSecret("the secret is binary: store it as text")
     return value

@@ -1,23 +1,44 @@
 """Customers' text is untrusted wherever it is shown."""
 
 import re
+from typing import Final
 
 from assistance.models import Outgoing
 
-# Control characters but tab and newline, and what Unicode says is no character at all.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+# Some channels break a line at line and paragraph separators, and others don't show these at all.
+_LINE_ENDS: Final = re.compile("\r\n|[\r\u2028\u2029]")
+# Embeddings, overrides and isolates show text in another order than it is typed in: `invoice \u202egnp.exe` reads
+# `invoice exe.png`. Text of either direction reads correctly without them, by its letters and marks such as U+200F.
+# https://www.unicode.org/reports/tr9/#Explicit_Directional_Embeddings
+_REORDERING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# Control characters but tab and newline, deprecated format characters, interlinear annotations, tags, noncharacters,
+# and variation selectors after another one. Tags are invisible text, except in a flag such as Scotland's:
+# https://www.unicode.org/reports/tr51/#valid-emoji-tag-sequences. A character has one selector; several hide text:
+# https://www.unicode.org/Public/UCD/latest/ucd/StandardizedVariants.txt
+_UNPRINTABLE: Final = re.compile(
+    "(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)"
+    "|[\x00-\x08\x0b-\x1f\x7f-\x9f\u206a-\u206f\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+    "|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 
 
 def printable(text: str) -> str:
-    """The text with line ends made uniform and what no channel can show replaced by U+FFFD."""
-    return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+    """The text as every channel and terminal can show it: in the order in which it was typed, and with nothing hidden.
+
+    Line ends become newlines, controls that reorder text are removed, other controls become U+FFFD. Joiners (U+200C,
+    U+200D) and marks of direction (U+200E, U+200F, U+061C) stay: honest text needs them.
+    """
+    lines = _REORDERING.sub("", _LINE_ENDS.sub("\n", text))
+    # No channel takes an empty text.
+    shown = lines if lines or not text else "\ufffd"
+    return _UNPRINTABLE.sub(lambda found: found[1] or "\ufffd", shown)
 
 
 def explain(outgoing: Outgoing) -> list[str]:
     """What the reader should know about the way the request has come, in a sentence each."""
     sentences = []
     if outgoing.fallback:
-        failed, error = outgoing.fallback.failed_channel, outgoing.fallback.error
+        failed, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)
         sentences.append(f"This comes by {outgoing.fallback.channel} because delivery by {failed} failed: {error}.")
     if outgoing.force:
         sentences.append("An operator has sent this once more.")

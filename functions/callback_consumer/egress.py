@@ -11,28 +11,47 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 
 import h11
 from pydantic_core import Url
 
-from assistance.callback_url import is_loopback, is_public
+from assistance.callback_url import is_loopback
 from assistance.errors import PermanentFailure, TransientFailure
+from assistance.public import is_public
 
 # With what the table takes, less than the shortest time-out that a consumer may have: infra/config.py.
 DEADLINE_SECONDS: Final = 10
+# The part of these seconds for the look-up, the connection and TLS. TCP repeats a lost SYN after one second, and again
+# after two more: https://www.rfc-editor.org/rfc/rfc6298#section-2.
+CONNECT_SECONDS: Final = 3
 MAX_HEAD_BYTES: Final = 16_384
-# Of a head that has ended.
+# The status line of a head that is complete.
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})[ \r].*?\n\r?\n", re.DOTALL)
 
-Connect: TypeAlias = Callable[..., Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+_Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect: TypeAlias = Callable[..., Awaitable[_Connection]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """All addresses of the host. How long that may take is set by RES_OPTIONS: infra/callback_consumer.py."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """All addresses of the host.
+
+    The final dot keeps glibc from looking for the name in the machine's own search domains as well.
+    https://man7.org/linux/man-pages/man5/resolv.conf.5.html
+    """
+    found = socket.getaddrinfo(host if _is_address(host) else f"{host}.", port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +74,15 @@ class Egress:
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post it, and return what was answered. Raises a `DeliveryError` where there was no answer."""
         to = Url(url)
-        host, port = str(to.host).strip("[]"), int(to.port or 0)
+        # Certificates hold names without the final dot: https://www.rfc-editor.org/rfc/rfc6066#section-3
+        host, port = str(to.host).strip("[]").removesuffix("."), int(to.port or 0)
         local = self.loopback and is_loopback(to)
-        try:
-            addresses = self.resolve(host, port)
-        except (OSError, UnicodeError) as error:
-            raise TransientFailure("dns_error") from error
-        if not addresses or not (local or all(map(is_public, addresses))):
-            raise PermanentFailure("address_not_public")
         secure: dict[str, Any] = {} if local else {"ssl": self.tls, "server_hostname": host}
         request = h11.Request(
             method="POST",
             target=f"{to.path or '/'}{'?' if to.query else ''}{to.query or ''}",
             headers=[
-                ("host", f"{to.host}:{port}" if local else str(to.host)),
+                ("host", f"{host}:{port}" if local else str(to.host).removesuffix(".")),
                 ("content-type", "application/json"),
                 ("content-length", str(len(body))),
                 ("user-agent", "assistance"),
@@ -76,63 +90,86 @@ class Egress:
                 *headers.items(),
             ],
         )
-        return asyncio.run(self._exchange([(address, port) for address in addresses], secure, request, body))
 
-    async def _exchange(
-        self, addresses: Sequence[tuple[str, int]], secure: Mapping[str, Any], request: h11.Request, body: bytes
-    ) -> Answer:
-        sent = False
+        async def connect() -> _Connection:
+            addresses = await self._addresses(host, port)
+            if not addresses or not (local or all(map(is_public, addresses))):
+                raise PermanentFailure("address_not_public")
+            return await self._connected([(address, port) for address in addresses], secure)
+
+        return asyncio.run(_exchange(connect, request, body))
+
+    async def _addresses(self, host: str, port: int) -> Sequence[str]:
+        """Resolve the host in its own thread: Python can't cancel a look-up, so the caller must not wait for its end.
+
+        RES_OPTIONS in infra/callback_consumer.py limits how long a look-up goes on.
+        """
+        thread = ThreadPoolExecutor(1)
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                reader, writer = await self._connected(addresses, secure)
-                try:
-                    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-                    parts = (request, h11.Data(body), h11.EndOfMessage())
-                    sent = True
-                    writer.write(b"".join(http.send(part) or b"" for part in parts))
-                    await writer.drain()
-                    return await _head(http, reader)
-                finally:
-                    # Not closed politely: that would wait for the other side.
-                    writer.transport.abort()
-                    await asyncio.sleep(0)
-        except TimeoutError as error:
-            raise TransientFailure("timeout", in_doubt=sent) from error
-        except ssl.SSLError as error:
-            raise TransientFailure("tls_error", in_doubt=sent) from error
-        except OSError as error:
-            raise TransientFailure("connection_error", in_doubt=sent) from error
-        except h11.RemoteProtocolError as error:
-            raise TransientFailure("unexpected_answer", in_doubt=sent) from error
+            return await asyncio.wrap_future(thread.submit(self.resolve, host, port))
+        except (OSError, UnicodeError) as error:
+            raise TransientFailure("dns_error") from error
+        finally:
+            thread.shutdown(wait=False)
 
-    async def _connected(
-        self, addresses: Sequence[tuple[str, int]], secure: Mapping[str, Any]
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the first address that lets us. Nothing has been sent before."""
+    async def _connected(self, addresses: Sequence[tuple[str, int]], secure: Mapping[str, Any]) -> _Connection:
+        """Connect to the first address that accepts. A silent address leaves time for the next."""
         for number, address in enumerate(addresses, 1):
+            last = number == len(addresses)
             try:
-                return await self.connect(*address, **secure)
+                async with asyncio.timeout(None if last else CONNECT_SECONDS / 2):
+                    return await self.connect(*address, **secure)
             except OSError:
-                if number == len(addresses):
+                if last:
                     raise
         raise AssertionError
 
 
+async def _exchange(connect: Callable[[], Awaitable[_Connection]], request: h11.Request, body: bytes) -> Answer:
+    """Send the request and read the answer's head. Until the connection is made, nothing has been sent."""
+    sent = False
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, writer = await connect()
+            try:
+                http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+                parts = (request, h11.Data(body), h11.EndOfMessage())
+                sent = True
+                writer.write(b"".join(http.send(part) or b"" for part in parts))
+                await writer.drain()
+                return await _head(http, reader)
+            finally:
+                # `close()` would wait for the other side.
+                writer.transport.abort()
+                await asyncio.sleep(0)
+    except TimeoutError as error:
+        raise TransientFailure("timeout", in_doubt=sent) from error
+    except ssl.SSLError as error:
+        raise TransientFailure("tls_error", in_doubt=sent) from error
+    except OSError as error:
+        raise TransientFailure("connection_error", in_doubt=sent) from error
+    except h11.RemoteProtocolError as error:
+        raise TransientFailure("unexpected_answer", in_doubt=sent) from error
+
+
 async def _head(http: h11.Connection, reader: asyncio.StreamReader) -> Answer:
-    head = b""
+    head, read = b"", 0
     while True:
         try:
             event = http.next_event()
         except h11.RemoteProtocolError:
-            # One line that is no header makes no other answer of it: the bot has taken the call, or it has not.
+            # A damaged header line changes nothing: the status says whether the bot has taken the call.
             if status := _STATUS.match(head):
                 return Answer(int(status[1]), {})
             raise
         match event:
             case h11.NEED_DATA:
-                received = await reader.read(MAX_HEAD_BYTES)
-                head += received
-                http.receive_data(received)
+                if read > MAX_HEAD_BYTES:
+                    raise h11.RemoteProtocolError("its head has no end")
+                data = await reader.read(MAX_HEAD_BYTES)
+                head, read = head + data, read + len(data)
+                http.receive_data(data)
             case h11.Response() as answer:
                 headers = {name.decode("ascii"): value.decode("latin-1") for name, value in answer.headers}
                 return Answer(answer.status_code, headers)

@@ -1,4 +1,4 @@
-"""What the callbacks' secret holds: one signing key, or several while they change."""
+"""The callbacks' secret holds one signing key, or several during a key change."""
 
 import base64
 from typing import Final
@@ -20,7 +20,7 @@ def read(text: str) -> list[bytes]:
 
 
 def _decoded(key: str) -> bytes:
-    """The bytes, or none of them."""
+    """The decoded bytes; empty if the text is no Base64."""
     try:
         return base64.b64decode(key, validate=True)
     except ValueError:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from assistance.ids import RequestId
 from email_feedback.errors import MalformedEvent
 
 REQUEST_ID_TAG: Final = "request_id"
@@ -27,7 +28,7 @@ VALIDATION: Final = "Successfully validated SNS topic for Amazon SES event publi
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """The same moment, if it is in the calendar there too."""
+    """The same moment in UTC, where the calendar may not have it."""
     try:
         return moment.astimezone(UTC)
     except OverflowError:
@@ -42,7 +43,7 @@ class _Model(BaseModel):
 class Tags(_Model):
     """The tags of a mail. SES makes each a list."""
 
-    request_id: Annotated[tuple[str], Field(alias=REQUEST_ID_TAG)]
+    request_id: Annotated[tuple[RequestId], Field(alias=REQUEST_ID_TAG)]
 
 
 class Mail(_Model):
@@ -117,7 +118,7 @@ class Other(_Model):
 
 
 Event = Bounce | Complaint | Reject | Delivery | Other
-# The union's errors carry the input by its own settings, not by its models'.
+# A union's errors hide their input by the union's own settings; those of its models do not count.
 _EVENT: Final[TypeAdapter[Event]] = TypeAdapter(
     Annotated[Event, Field(discriminator="event_type")], config=ConfigDict(hide_input_in_errors=True)
 )

@@ -5,27 +5,36 @@ request's message into the dead-letter queue, then marks the delivery failed and
 write: so a failed request always has its message in a dead-letter queue.
 """
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, Json
 
 from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, timestamp, utc_now
-from assistance.deliveries import Condition, Failure, Item, confirm, delivery_key, fail, request_key
+from assistance.deliveries import Condition, Failure, confirm, delivery_key, fail, request_key
 from assistance.errors import TableUnavailable
+from assistance.items import Item, ItemModel, Seconds, checked, message_for
 from assistance.metrics import Metric, Tally
 from assistance.models import Message, Status
 from assistance.observability import logger
-from assistance.requests import message_for
 from assistance.routing import Channel
-from assistance.schema import TTL
 from email_feedback.errors import DlqUnavailable, NotYetRecorded
 from email_feedback.events import Bounce, Complaint, Delivery, Event, Other, Reject
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_sqs import SQSClient
+
+
+class _Mailed(ItemModel):
+    """The delivery by email. Powertools keeps a result as JSON: that of a send is SES's id of the mail."""
+
+    status: Status
+    result: str | None = None
+    message_id: Annotated[Json[str] | None, Field(alias="result")] = None
+    ttl: Seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,45 +47,51 @@ class Feedback:
     clock: Clock = utc_now
 
     def take(self, event: Event, *, source_message_id: str) -> None:
-        """Act on an event. Raises `NotYetRecorded`, `DlqUnavailable` or `TableUnavailable`: bring it again later."""
+        """Act on an event. Raises `NotYetRecorded`, `DlqUnavailable` or `TableUnavailable`: bring it again later.
+
+        Raises `Unreadable` too, which is for somebody to look at.
+        """
         if isinstance(event, Other):
             logger.info("an event that changes nothing", event_type=event.event_type)
             return
         about = {"request_id": event.mail.request_id, "event_type": event.event_type}
-        item = self._read(delivery_key(event.mail.request_id, Channel.EMAIL))
+        item = self._mailed(event)
         if item is None:
             logger.warning("feedback on a request that is not known, or no longer", extra=about)
-        elif _message_id(item) == event.mail.message_id:
+        elif item.message_id == event.mail.message_id:
             self._act(event, item, about, source_message_id)
-        elif item["status"] in {Status.DELIVERED, Status.FAILED}:
+        elif item.status in {Status.DELIVERED, Status.FAILED}:
             logger.warning("feedback on a mail that is not the delivery's", extra=about)
         else:
             raise NotYetRecorded(event.mail.request_id)
 
     def _act(
-        self, event: Bounce | Complaint | Reject | Delivery, item: Item, about: dict[str, Any], source_message_id: str
+        self,
+        event: Bounce | Complaint | Reject | Delivery,
+        item: _Mailed,
+        about: dict[str, Any],
+        source_message_id: str,
     ) -> None:
         if isinstance(event, Delivery):
             self._confirm(event, item)
             logger.info("confirmed", extra=about)
-        elif item["status"] == Status.FAILED:
+        elif item.status == Status.FAILED:
             logger.info("failed already", extra=about)
-        elif item["status"] == Status.DELIVERED:
+        elif item.status == Status.DELIVERED:
             self._fail(event, item, about | {"error_code": event.code}, source_message_id)
         else:
             # It is being sent once more, which decides whether this mail still counts.
             raise NotYetRecorded(event.mail.request_id)
 
-    def _confirm(self, event: Delivery, item: Item) -> None:
+    def _confirm(self, event: Delivery, item: _Mailed) -> None:
         try:
-            confirm(
-                self.table, event.mail.request_id, Channel.EMAIL, item["result"], timestamp(event.delivery.timestamp)
-            )
+            at = timestamp(event.delivery.timestamp)
+            confirm(self.table, event.mail.request_id, Channel.EMAIL, str(item.result), at)
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error
 
     def _fail(
-        self, event: Bounce | Complaint | Reject, item: Item, about: dict[str, Any], source_message_id: str
+        self, event: Bounce | Complaint | Reject, item: _Mailed, about: dict[str, Any], source_message_id: str
     ) -> None:
         request = self._read(request_key(event.mail.request_id))
         if request is None:
@@ -90,13 +105,13 @@ class Feedback:
             code=event.code,
             in_doubt=False,
             at=timestamp(self.clock()),
-            ttl=int(item[TTL]),
+            ttl=item.ttl,
             had_ended=Status.DELIVERED,
         )
         condition = Condition(
             "#status = :delivered AND #result = :result",
             {"#status": "status", "#result": "result"},
-            {":delivered": Status.DELIVERED, ":result": item["result"]},
+            {":delivered": Status.DELIVERED, ":result": item.result},
         )
         try:
             failed = fail(self.table, failure, condition, entry="timeline")
@@ -108,14 +123,16 @@ class Feedback:
             # Not by channel alone, for the alarm: the channel delivers, an address does not. Its letter has an alarm.
             tally.add(Metric.FAILED, channel=Channel.EMAIL, topic=message.request.topic)
             tally.emit()
-        elif (now := self._read(delivery_key(event.mail.request_id, Channel.EMAIL))) and (
-            _message_id(now) == event.mail.message_id and now["status"] != Status.FAILED
-        ):
+        elif (now := self._mailed(event)) and (now.message_id == event.mail.message_id and now.status != Status.FAILED):
             # It has begun to be sent once more, and if that comes to nothing this mail still counts.
             raise NotYetRecorded(event.mail.request_id)
         else:
             # The letter is one too many. A redrive of it sends nothing that has been delivered.
             logger.warning("the delivery has changed meanwhile", extra=about)
+
+    def _mailed(self, event: Bounce | Complaint | Reject | Delivery) -> _Mailed | None:
+        item = self._read(delivery_key(event.mail.request_id, Channel.EMAIL))
+        return None if item is None else checked(_Mailed, item)
 
     def _read(self, key: dict[str, str]) -> Item | None:
         try:
@@ -135,8 +152,3 @@ class Feedback:
             )
         except AWS_ERRORS as error:
             raise DlqUnavailable(error_code(error)) from error
-
-
-def _message_id(item: Item) -> str | None:
-    """SES's id of the mail last sent. Powertools keeps a result as JSON."""
-    return json.loads(item["result"]) if "result" in item else None

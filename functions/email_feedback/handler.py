@@ -19,7 +19,7 @@ def feedback() -> Feedback:
     return Feedback(aws.table(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
     """Take what SNS brings: one event, https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html."""
     for record in event["Records"]:

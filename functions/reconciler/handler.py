@@ -67,6 +67,7 @@ def measure(sweep: Sweep, report: Report) -> None:
     metrics.add_metric("OpenRequests", MetricUnit.Count, report.open)
     metrics.add_metric("LostRequests", MetricUnit.Count, len(report.lost))
     metrics.add_metric("StuckDeliveries", MetricUnit.Count, len(report.stuck))
+    metrics.add_metric("UnreadableItems", MetricUnit.Count, sweep.unreadable + report.unreadable)
     metrics.add_metric("LedgerBehind", MetricUnit.Seconds, report.behind_seconds)
     metrics.flush_metrics()
     tally = Tally()
@@ -75,7 +76,7 @@ def measure(sweep: Sweep, report: Report) -> None:
     tally.emit()
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Reconcile once, unless a sweep is under way."""
     if event.get("dry_run"):

@@ -21,14 +21,19 @@ LEASE_KEY = {PARTITION_KEY: "LEASE#reconciler", SORT_KEY: "LEASE"}
 def lease(table: "Table", owner: str, duration: timedelta, *, clock: Clock = utc_now) -> Iterator[bool]:
     """Hold the sweep's lease, if nobody else does: yields whether it is ours. It lasts `duration` at most.
 
-    Raises `TableUnavailable`.
+    What lasts for longer than two of them is nobody's, or can't be read. Raises `TableUnavailable`.
     """
     now = clock()
     try:
         table.put_item(
             Item={**LEASE_KEY, "owner": owner, "expires_at": epoch_ms(now + duration)},
-            ConditionExpression=f"attribute_not_exists({PARTITION_KEY}) OR expires_at < :now",
-            ExpressionAttributeValues={":now": epoch_ms(now)},
+            ConditionExpression=f"attribute_not_exists({PARTITION_KEY}) OR NOT attribute_type(expires_at, :number) "
+            "OR NOT expires_at BETWEEN :now AND :longest",
+            ExpressionAttributeValues={
+                ":number": "N",
+                ":now": epoch_ms(now),
+                ":longest": epoch_ms(now + 2 * duration),
+            },
         )
     except table.meta.client.exceptions.ConditionalCheckFailedException:
         yield False

@@ -12,15 +12,18 @@ way. Its first end has been counted, so it is in the balance no more.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import Field
 
 from assistance import dead_letters
 from assistance.aws import AWS_ERRORS, error_code
-from assistance.clock import Clock, epoch_ms, epoch_s, timestamp, utc_now
+from assistance.clock import Clock, epoch_ms, timestamp, utc_now
 from assistance.dead_letters import DeadLetter
 from assistance.deliveries import (
     Condition,
@@ -32,8 +35,10 @@ from assistance.deliveries import (
     reopened_key,
     request_key,
 )
-from assistance.errors import TableUnavailable
-from assistance.models import Delivery, RequestRecord, Status
+from assistance.errors import TableUnavailable, Unreadable
+from assistance.ids import RequestId
+from assistance.items import ItemModel, channels_of, checked, key_of, outlived
+from assistance.models import Delivery, Moment, RequestRecord, Status, TopicName
 from assistance.observability import logger
 from assistance.requests import Requests
 from assistance.routing import Channel, routes
@@ -41,27 +46,22 @@ from assistance.schema import (
     CHANNELS,
     CREATED_AT,
     DELIVERY_PREFIX,
-    LEDGER,
     LEDGER_INDEX,
     LEDGER_SHARD,
     PARTITION_KEY,
-    REOPENED_PREFIX,
     REQUEST,
     SORT_KEY,
-    TOPIC,
     TTL,
 )
+from reconciler.balance import FORGOTTEN, MAX_OPEN, Balance, balance_of
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-LEDGER_KEY: Final = {PARTITION_KEY: LEDGER, SORT_KEY: LEDGER}
 # An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
 # the moment it was accepted is found within two sweeps.
 SETTLING = timedelta(seconds=30)
-FORGOTTEN: Final = "forgotten"
-MAX_OPEN: Final = 1_000
 # Of a queue, in one look.
 MOST_LETTERS: Final = 10_000
 # To receive it and to let go of it, in 512 MB: 2.8 were measured.
@@ -72,7 +72,6 @@ _CHUNK: Final = 100
 _BATCH_GET: Final = 100
 _PARALLEL: Final = 10
 TIME_TO_FINISH_MS: Final = 10_000
-_COUNTS: Final = ("accepted", "ended", "deliveries")
 
 
 class Place(StrEnum):
@@ -86,58 +85,12 @@ class Place(StrEnum):
     LOST = "lost"
 
 
-@dataclass(slots=True)
-class Balance:
-    """What the ledger holds: `accepted` = `ended` + `open`.
+class _Listed(ItemModel):
+    """What the index says of a request."""
 
-    `until`: everything accepted before then has been looked at. `open` maps the id of a request that has not ended to
-    the time at which it was accepted. `accepted` counts by topic, `ended` by `topic/status`, or as `forgotten` what its
-    `ttl` ended, and `deliveries` those of the ended requests, by `topic/channel/status`: as they first ended, whatever
-    is redriven later. `reopened` maps the id of a request that is on its way again to the time since when it is.
-    """
-
-    until: str = ""
-    open: dict[str, str] = field(default_factory=dict)
-    accepted: Counter[str] = field(default_factory=Counter)
-    ended: Counter[str] = field(default_factory=Counter)
-    deliveries: Counter[str] = field(default_factory=Counter)
-    reopened: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def on_their_way(self) -> dict[str, str]:
-        """What is to be looked at, by id, and since when it is on its way."""
-        return self.reopened | self.open
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing more is to be taken in."""
-        return len(self.on_their_way) >= MAX_OPEN
-
-    def document(self) -> dict[str, Any]:
-        """The balance as JSON has it."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
-
-
-def balance_of(requests: Requests) -> Balance:
-    """The balance as the last sweep left it. Raises `TableUnavailable`."""
-    try:
-        items: list[Any] = requests.table.query(
-            KeyConditionExpression=f"{PARTITION_KEY} = :ledger",
-            ExpressionAttributeValues={":ledger": LEDGER},
-            ConsistentRead=True,
-            Limit=1 + MAX_OPEN,
-        )["Items"]
-    except AWS_ERRORS as error:
-        raise TableUnavailable(error_code(error)) from error
-    balance = Balance()
-    for item in items:
-        if item[SORT_KEY] == LEDGER:
-            balance.until, balance.open = item["until"], dict(item["open"])
-            for name in _COUNTS:
-                getattr(balance, name).update({key: int(n) for key, n in item[name].items()})
-        else:
-            balance.reopened[item[SORT_KEY].removeprefix(REOPENED_PREFIX)] = item["reopened_at"]
-    return balance
+    id: Annotated[RequestId, Field(alias=PARTITION_KEY)]
+    created_at: Moment
+    topic: TopicName
 
 
 @dataclass(slots=True)
@@ -145,7 +98,7 @@ class Report:
     """What one look has found. Ages are in seconds; `places` counts by `topic/channel/place`.
 
     `oldest_pending_seconds`: by channel, how long the oldest request waits that was published to it. `behind_seconds`:
-    how old the oldest request is that has not been looked at.
+    how old the oldest request is that has not been looked at. `unreadable` counts the items that could not be read.
     """
 
     open: int = 0
@@ -157,6 +110,7 @@ class Report:
     lost: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     complete: bool = True
+    unreadable: int = 0
 
     def document(self) -> dict[str, Any]:
         """The report as JSON has it."""
@@ -181,9 +135,10 @@ class Ledger:
         """
         balance = balance_of(self.requests)
         before = (balance.until, dict(balance.open))
-        complete = self._take_in(balance, remaining_ms)
-        report = self._look_at_open(balance, remaining_ms, dry_run=dry_run)
-        report.complete = complete
+        report = Report()
+        report.complete = complete = self._take_in(balance, report, remaining_ms)
+        self._look_at_open(balance, report, remaining_ms, dry_run=dry_run)
+        report.unreadable += balance.unreadable
         report.behind_seconds = 0 if complete else self._since(balance.until)
         if not dry_run and (balance.until, balance.open) != before:
             self._save(balance)
@@ -191,18 +146,11 @@ class Ledger:
 
     def _save(self, balance: Balance) -> None:
         try:
-            self.requests.table.put_item(
-                Item={
-                    **LEDGER_KEY,
-                    "until": balance.until,
-                    "open": balance.open,
-                    **{name: dict(getattr(balance, name)) for name in _COUNTS},
-                }
-            )
+            self.requests.table.put_item(Item=balance.item())
         except AWS_ERRORS as error:
             raise TableUnavailable(error_code(error)) from error
 
-    def _take_in(self, balance: Balance, remaining_ms: Callable[[], int]) -> bool:
+    def _take_in(self, balance: Balance, report: Report, remaining_ms: Callable[[], int]) -> bool:
         """Look at the requests accepted since the last time. Returns whether all of them were."""
         until = timestamp(self.clock() - SETTLING)
         if until <= balance.until:
@@ -214,36 +162,37 @@ class Ledger:
             {":since": balance.until or "0", ":until": _just_before(until)},
         )
         taken = False
-        for chunk in _chunks(new):
+        for chunk in _chunks(_readable(new, report)):
             if remaining_ms() < TIME_TO_FINISH_MS or balance.full:
                 # The next sweep begins with the first that was left out.
-                balance.until = chunk[0][1]
+                balance.until = chunk[0].created_at
                 return False
             taken = True
             delivered = self._delivered(chunk)
-            for request_id, created_at, topic in chunk:
+            for new_one in chunk:
+                topic = new_one.topic
                 balance.accepted[topic] += 1
-                if request_id in delivered:
+                if new_one.id in delivered:
                     balance.ended[f"{topic}/{Status.DELIVERED}"] += 1
                     balance.deliveries.update(
-                        f"{topic}/{channel}/{Status.DELIVERED}" for channel in delivered[request_id]
+                        f"{topic}/{channel}/{Status.DELIVERED}" for channel in delivered[new_one.id]
                     )
                 else:
-                    balance.open[request_id] = created_at
+                    balance.open[new_one.id] = new_one.created_at
         if taken:
             # Without traffic there is nothing to write down.
             balance.until = until
         return True
 
-    def _delivered(self, requests: Sequence[tuple[str, str, str]]) -> dict[str, list[str]]:
+    def _delivered(self, requests: Sequence[_Listed]) -> dict[str, tuple[Channel, ...]]:
         """Those that have been delivered on all of their channels, and these, by cheap reads.
 
         The route is today's, which may be another than theirs: then they count as open, and are looked at once more.
         """
         keys = []
-        for id_, _, topic in requests:
-            if route := routes().get(topic):
-                keys += [request_key(id_), *(delivery_key(id_, channel) for channel in route.channels)]
+        for one in requests:
+            if route := routes().get(one.topic):
+                keys += [request_key(one.id), *(delivery_key(one.id, channel) for channel in route.channels)]
         table, items = self.requests.table, list[Any]()
         for start in range(0, len(keys), _BATCH_GET):
             wanted: Any = {
@@ -256,24 +205,28 @@ class Ledger:
             except AWS_ERRORS as error:
                 raise TableUnavailable(error_code(error)) from error
             items += answer["Responses"].get(table.name, [])
-        accepted = {id_: epoch_s(created_at) for id_, created_at, _ in requests}
+        accepted = {one.id: one.created_at for one in requests}
         done = {
             (item[PARTITION_KEY], item[SORT_KEY])
             for item in items
             # Not those of an earlier request that had this id.
-            if item.get("status") == Status.DELIVERED and int(item[TTL]) >= accepted[item[PARTITION_KEY]]
+            if item.get("status") == Status.DELIVERED and not outlived(item, accepted[item[PARTITION_KEY]])
         }
-        # What was left unprocessed counts as open too.
-        return {
-            item[PARTITION_KEY]: item[CHANNELS]
-            for item in items
-            if item[SORT_KEY] == REQUEST
-            and all((item[PARTITION_KEY], f"{DELIVERY_PREFIX}{channel}") in done for channel in item[CHANNELS])
-        }
+        delivered: dict[str, tuple[Channel, ...]] = {}
+        for item in items:
+            # What was left unprocessed counts as open too, and so does what can't be read.
+            with suppress(Unreadable):
+                if item[SORT_KEY] == REQUEST and all(
+                    (item[PARTITION_KEY], f"{DELIVERY_PREFIX}{channel}") in done for channel in channels_of(item)
+                ):
+                    delivered[item[PARTITION_KEY]] = channels_of(item)
+        return delivered
 
-    def _look_at_open(self, balance: Balance, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
-        report = Report()
+    def _look_at_open(
+        self, balance: Balance, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool
+    ) -> None:
         records = self._records(list(balance.on_their_way))
+        report.unreadable += len(balance.on_their_way) - len(records)
         waiting: dict[str, RequestRecord] = {}
         for request_id, record in records.items():
             if record is None:
@@ -291,7 +244,6 @@ class Ledger:
         if balance.on_their_way:
             report.oldest_open_seconds = self._since(min(balance.on_their_way.values()))
         report.open = len(balance.on_their_way)
-        return report
 
     def _since(self, moment: str) -> int:
         return int((self.clock() - datetime.fromisoformat(moment)).total_seconds())
@@ -304,8 +256,8 @@ class Ledger:
     def _record(self, request_id: str) -> tuple[str, RequestRecord | None] | None:
         try:
             return request_id, self.requests.get(request_id)
-        except (KeyError, ValueError):
-            logger.error("a request can't be read", request_id=request_id)
+        except Unreadable as error:
+            logger.error("a request can't be read", request_id=request_id, wrong=str(error))
             return None
 
     def _settle(self, balance: Balance, record: RequestRecord, *, dry_run: bool) -> None:
@@ -364,7 +316,8 @@ class Ledger:
                     if id_ in others:
                         # What is not open is settled when it is taken in.
                         continue
-                    if (again := self.requests.get(record.request.id)) and not again.pending:
+                    _, again = self._record(record.request.id) or (id_, None)
+                    if again and not again.pending:
                         self._settle(balance, again, dry_run=dry_run)
                         del waiting[record.request.id]
                     elif again:
@@ -500,13 +453,22 @@ def _just_before(moment: str) -> str:
     return timestamp(datetime.fromisoformat(moment) - timedelta(milliseconds=1))
 
 
-def _chunks(items: Iterator[Mapping[str, Any]]) -> Iterator[list[tuple[str, str, str]]]:
-    """(id, created_at, topic) in chunks. Those of one moment stay together, so that a chunk can be resumed after."""
-    chunk: list[tuple[str, str, str]] = []
-    for _, together in groupby(items, key=lambda item: str(item[CREATED_AT])):
+def _readable(items: Iterator[Mapping[str, Any]], report: Report) -> Iterator[_Listed]:
+    for item in items:
+        try:
+            yield checked(_Listed, item)
+        except Unreadable as error:
+            report.unreadable += 1
+            logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
+
+
+def _chunks(listed: Iterator[_Listed]) -> Iterator[list[_Listed]]:
+    """Requests in chunks. Those of one moment stay together, so that a chunk can be resumed after."""
+    chunk: list[_Listed] = []
+    for _, together in groupby(listed, key=lambda one: one.created_at):
         if len(chunk) >= _CHUNK:
             yield chunk
             chunk = []
-        chunk += [(str(item[PARTITION_KEY]), str(item[CREATED_AT]), str(item[TOPIC])) for item in together]
+        chunk += together
     if chunk:
         yield chunk

@@ -7,12 +7,12 @@ from itertools import islice
 from typing import Final
 
 from assistance.clock import Clock, timestamp, utc_now
-from assistance.deliveries import Item
+from assistance.errors import Unreadable
+from assistance.items import Item, key_of, outbox_entry_of
 from assistance.models import OutboxEntry
 from assistance.observability import logger
 from assistance.publisher import Publisher
-from assistance.requests import Requests, outbox_entry_of, outbox_since
-from assistance.schema import PARTITION_KEY
+from assistance.requests import Requests
 
 # BatchGetItem's limit: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 CHUNK: Final = 100
@@ -22,10 +22,14 @@ TIME_FOR_A_CHUNK_MS: Final = 20_000
 
 @dataclass(slots=True)
 class Sweep:
-    """What a sweep has done, or in a dry run would do. `oldest_seconds` is the age of the oldest entry it has met."""
+    """What a sweep has done, or in a dry run would do. `oldest_seconds` is the age of the oldest entry it has met.
+
+    `unreadable` counts the entries that could not be read.
+    """
 
     published: int = 0
     failed: int = 0
+    unreadable: int = 0
     oldest_seconds: int = 0
 
 
@@ -47,13 +51,15 @@ class Outbox:
         before = self.clock() - self.grace
         overdue = self.requests.unpublished(before=before)
         while remaining_ms() > TIME_FOR_A_CHUNK_MS and (keys := list(islice(overdue, CHUNK))):
-            items = [item for item in self.requests.outbox_entries(keys) if outbox_since(item) < timestamp(before)]
-            for item in items:
-                age = self.clock() - datetime.fromisoformat(outbox_since(item))
+            items = self.requests.outbox_entries(keys)
+            readable = _readable(items)
+            entries = [entry for entry in readable if entry.entered_at < timestamp(before)]
+            for entry in entries:
+                age = self.clock() - datetime.fromisoformat(entry.entered_at)
                 sweep.oldest_seconds = max(sweep.oldest_seconds, int(age.total_seconds()))
-            entries = _readable(items)
             failed = set[OutboxEntry]() if dry_run else self.publisher.publish(entries)
-            sweep.failed += len(items) - len(entries) + len(failed)
+            sweep.unreadable += len(items) - len(readable)
+            sweep.failed += len(failed)
             sweep.published += len(entries) - len(failed)
         return sweep
 
@@ -63,6 +69,6 @@ def _readable(items: list[Item]) -> list[OutboxEntry]:
     for item in items:
         try:
             entries.append(outbox_entry_of(item))
-        except (KeyError, TypeError, ValueError):
-            logger.error("an outbox entry can't be read", request_id=item[PARTITION_KEY])
+        except Unreadable as error:
+            logger.error("an outbox entry can't be read", key=key_of(item), wrong=str(error))
     return entries

@@ -95,7 +95,7 @@ def compose(outgoing: Sequence[Outgoing]) -> dict[str, Any]:
         # A payload holds strings, numbers, objects and lists of objects.
         metadata = {"event_type": DIGEST_EVENT, "event_payload": {"requests": [payload(one) for one in outgoing]}}
     return {
-        "text": title,
+        "text": escape(title),
         "blocks": [_header(title), *blocks],
         "metadata": metadata,
         "unfurl_links": False,
@@ -118,7 +118,7 @@ def _description(outgoing: Outgoing) -> list[Block]:
 def _message(outgoing: Outgoing) -> list[Block]:
     request = outgoing.request
     notes = [f"{request.id} · {request.created_at}", *explain(outgoing)]
-    elements = [{"type": "mrkdwn", "text": note, "verbatim": True} for note in notes]
+    elements = [{"type": "mrkdwn", "text": escape(note), "verbatim": True} for note in notes]
     return [*_description(outgoing), {"type": "context", "elements": elements}]
 
 

@@ -1,11 +1,11 @@
-"""What the secret with Slack's token holds."""
+"""The secret with Slack's token."""
 
 import re
 from typing import Final
 
 from assistance.errors import UnusableSecret
 
-# Slack does not say what a token is made of, but for its prefix. It travels as a bearer token:
+# Slack documents only a token's prefix. These are the characters of a bearer token:
 # https://www.rfc-editor.org/rfc/rfc6750#section-2.1
 _NO_TOKEN: Final = re.compile(r"[^A-Za-z0-9._~+/=-]")
 

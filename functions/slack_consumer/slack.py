@@ -1,4 +1,4 @@
-"""Slack, as this deployment may call it: with the token that its secret holds."""
+"""Calls Slack with the token in this deployment's secret."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
@@ -23,7 +23,7 @@ def token(*, fresh: bool = False) -> str:
 
 
 def with_token(use: Callable[[str], Value]) -> Value:
-    """Use the token, and its successor if Slack refuses it and somebody has replaced it. Raises a `DeliveryError`."""
+    """Call `use` with the token; if Slack refuses it, once more with a replaced one. Raises a `DeliveryError`."""
     first = token()
     try:
         return use(first)
@@ -34,7 +34,7 @@ def with_token(use: Callable[[str], Value]) -> Value:
 
 
 def call(method: web_api.Method) -> dict[str, Any]:
-    """What Slack answers to a method. Raises a `DeliveryError`."""
+    """Call a method of Slack's and return the answer. Raises a `DeliveryError`."""
     return with_token(partial(web_api.call, method, settings().slack_api_url)).data
 
 

@@ -1,4 +1,4 @@
-"""Slack's Web API by its SDK: a method is called once, and what comes back is an object or a `DeliveryError`."""
+"""Calls Slack's Web API by its SDK, once for each call: the result is an object or a `DeliveryError`."""
 
 import logging
 import socket
@@ -17,7 +17,7 @@ from slack_consumer.failures import classify
 TIMEOUT_SECONDS: Final = 8
 Method: TypeAlias = Callable[[WebClient], SlackResponse]
 
-# The SDK logs the bodies that it can't parse; what is ours to log, we log.
+# The SDK would log bodies that it can't parse. We log failures ourselves.
 _silent = logging.getLogger("slack_sdk.silent")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
@@ -25,7 +25,7 @@ _silent.propagate = False
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Slack says. Names of headers are in lower case."""
+    """Slack's answer. Names of headers are in lower case."""
 
     data: dict[str, Any]
     headers: Mapping[str, str]

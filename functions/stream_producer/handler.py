@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance import aws
+from assistance.errors import Unreadable
+from assistance.items import outbox_entry_of, plain
 from assistance.models import OutboxEntry
 from assistance.observability import logger
 from assistance.publisher import Publisher
-from assistance.requests import Requests, outbox_entry_of, plain
+from assistance.requests import Requests
 from stream_producer.settings import settings
 
 if TYPE_CHECKING:
@@ -33,14 +35,14 @@ def entries_of(records: list[dict[str, Any]]) -> tuple[dict[str, OutboxEntry], l
     for record in records:
         sequence_number = record["dynamodb"]["SequenceNumber"]
         try:
-            entries[sequence_number] = outbox_entry_of(plain(record["dynamodb"]["NewImage"]))
-        except (KeyError, TypeError, ValueError):
-            logger.error("a stream record holds no outbox entry", sequence_number=sequence_number)
+            entries[sequence_number] = outbox_entry_of(plain(record["dynamodb"].get("NewImage", {})))
+        except Unreadable as error:
+            logger.error("a stream record holds no outbox entry", sequence_number=sequence_number, wrong=str(error))
             damaged.append(sequence_number)
     return entries, damaged
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":  # noqa: ARG001
     """Publish a batch of stream records; name those that could not be, for Lambda to retry from there."""
     entries, failed = entries_of(event["Records"])

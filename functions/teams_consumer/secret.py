@@ -1,4 +1,4 @@
-"""What the secret of Teams holds: the URL of a workflow."""
+"""The secret of Teams holds the URL of a workflow."""
 
 import re
 from typing import Final
@@ -11,7 +11,7 @@ _NO_URL: Final = re.compile(r"[^!-~]")
 
 
 def read(text: str, *, loopback: bool = False) -> SplitResult:
-    """The URL. `loopback`: http to this machine will do as well. Raises `UnusableSecret`."""
+    """The URL. `loopback` also allows http to this machine. Raises `UnusableSecret`."""
     address = text.strip()
     if not address:
         raise UnusableSecret("the secret is empty")
@@ -26,7 +26,7 @@ def read(text: str, *, loopback: bool = False) -> SplitResult:
 
 
 def _split(address: str) -> SplitResult | None:
-    """The parts of a URL that has a port and a host that a connection can be made to. The errors would quote them."""
+    """The parts of the URL; None if its port or host is malformed. The error would quote the URL."""
     try:
         url = urlsplit(address)
         _ = url.port, (url.hostname or "").encode("idna")

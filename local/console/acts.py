@@ -3,12 +3,13 @@
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from assistance.routing import CALLBACK, Channel
 from cli import letters, render
@@ -19,8 +20,10 @@ from local.stack import Stack
 
 REDRIVE_SECONDS: Final = 10
 
+Fault: TypeAlias = dict[str, Any]
+
 # How a channel's provider can be, and what that is to the local servers that play Slack and SES.
-SLACK: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
+SLACK: Final[Mapping[str, Fault]] = MappingProxyType(
     {
         "fine": {"kind": "none"},
         # Within the consumer's time-out: long enough to kill its worker meanwhile.
@@ -30,9 +33,18 @@ SLACK: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
         "refusing": {"kind": "error", "error": "is_archived"},
     }
 )
-EMAIL: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
+EMAIL: Final[Mapping[str, Fault]] = MappingProxyType(
     {"fine": {"kind": "none"}, **{kind: {"kind": kind} for kind in ses.FAULTS if kind != "none"}}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """How to break one channel's provider: the possible faults, how to set one, and the present one."""
+
+    faults: Mapping[str, Fault]
+    fail: Callable[[Fault], None]
+    current: Callable[[], Fault]
 
 
 class Acts:
@@ -48,11 +60,12 @@ class Acts:
         folders = ("api", "stream_producer", *consumers, "reconciler")
         self._functions = {folder: deployed.function(folder) for folder in folders}
         self._producer = self._mapping(self._functions["stream_producer"])
-        self._faults: dict[str, tuple[str, Mapping[str, dict[str, Any]]]] = {}
+        self._switches: dict[str, Switch] = {}
         if Channel.EMAIL in deployed.channels():
-            self._faults[Channel.EMAIL] = (f"{stack.cloud.url}{ses.CONTROL}", EMAIL)
+            self._switches[Channel.EMAIL] = Switch(EMAIL, self._fail_ses, self._ses_fault)
         if stack.slack.server and Channel.SLACK in deployed.channels():
-            self._faults[Channel.SLACK] = (f"{stack.slack.server.origin}/_control/fault", SLACK)
+            workspace = stack.slack.server.workspace
+            self._switches[Channel.SLACK] = Switch(SLACK, workspace.fail, lambda: workspace.fault)
         self._letters: list[dict[str, Any]] = []
         self._known: int | None = 0
         self._looking = threading.Lock()
@@ -73,7 +86,7 @@ class Acts:
         mapping = self._lambda.get_event_source_mapping(UUID=self._producer)
         running = list(self._stack.cloud.workers().values())
         return {
-            "faults": {channel: self._fault(channel) for channel in sorted(self._faults, reverse=True)},
+            "faults": {channel: self._fault(channel) for channel in sorted(self._switches, reverse=True)},
             "producer": mapping["State"] in {"Enabled", "Enabling"},
             "reconciler": self._schedule()["State"] == "ENABLED",
             "workers": {folder: running.count(name) for folder, name in self._functions.items()},
@@ -81,10 +94,8 @@ class Acts:
 
     def break_(self, channel: str, kind: str) -> None:
         """Make a channel's provider slow, failing and so on, or fine again. Raises `KeyError`."""
-        url, kinds = self._faults[channel]
-        answer = http.call("PUT", url, body=kinds[kind])
-        if answer.status != HTTPStatus.OK:
-            raise Failure(f"the fault was refused: {answer.status}")
+        switch = self._switches[channel]
+        switch.fail(switch.faults[kind])
 
     def run_producer(self, *, on: bool) -> None:
         """Let the producer take from the table's stream, or not."""
@@ -155,9 +166,18 @@ class Acts:
             self._looking.release()
 
     def _fault(self, channel: str) -> str | None:
-        url, kinds = self._faults[channel]
-        kind = http.call("GET", url).json["kind"]
-        return next((name for name, fault in kinds.items() if fault["kind"] == kind), None)
+        switch = self._switches[channel]
+        kind = switch.current()["kind"]
+        return next((name for name, fault in switch.faults.items() if fault["kind"] == kind), None)
+
+    def _fail_ses(self, fault: Fault) -> None:
+        answer = self._stack.cloud.call("PUT", ses.CONTROL, fault)
+        if answer.status != HTTPStatus.OK:
+            raise Failure(f"the fault was refused: {answer.status}")
+
+    def _ses_fault(self) -> Fault:
+        fault: Fault = self._stack.cloud.call("GET", ses.CONTROL).json
+        return fault
 
     def _mapping(self, function: str) -> str:
         [mapping] = self._lambda.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]

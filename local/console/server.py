@@ -1,11 +1,12 @@
-"""The console's server: the page, what it shows and what it can do, for this machine's browser only.
+"""The console's server: the page, its data and its acts, for the developer's own browser.
 
-A page on another site can neither read from it nor act through it: a name that was made to lead here is not `Host`'s
-(DNS rebinding), and an act needs a header that no form can send: a browser asks first, and is not answered.
-https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
+The gate keeps other web pages out. A token keeps out other users of the machine. The runner prints an address with the
+token in its fragment, which browsers send to no server; the page sends the token in a header. The token is no cookie,
+because browsers would send a cookie to every port of this machine: https://www.rfc-editor.org/rfc/rfc6265#section-8.5.
 """
 
 import json
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +20,9 @@ from assistance.aws import AWS_ERRORS
 from assistance.errors import TableUnavailable
 from cli.errors import Failure
 from local import http
-from local.cloud import HOST
 from local.console.acts import Acts
 from local.console.view import View, deployed
+from local.gate import HOST, GatedHandler
 from local.stack import Stack
 
 USUAL_PORT: Final = 4567
@@ -48,8 +49,9 @@ class _Refused(Exception):
         self.status = status
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(GatedHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    token: ClassVar[str]
     view: ClassVar[View]
     acts: ClassVar[dict[str, Callable[[dict[str, Any]], Any]]]
 
@@ -60,46 +62,40 @@ class _Handler(BaseHTTPRequestHandler):
         self._guarded(self._post)
 
     def _get(self) -> None:
-        self._check_host()
         if self.path in FILES:
             name, content_type = FILES[self.path]
             self._send(HTTPStatus.OK, content_type, (PAGE / name).read_bytes())
         elif self.path == "/api/state":
+            self._check_token()
             self._answer(HTTPStatus.OK, self.view.document())
+        # A frame can't send the token's header. Nobody can guess a mail's id, which is a random UUID.
         elif (page := self.view.mail(unquote(self.path.removeprefix("/mail/")))) is not None:
             self._send(HTTPStatus.OK, "text/html; charset=utf-8", page.encode(), A_MAIL)
         else:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
 
     def _post(self) -> None:
-        self._check_host()
-        ours = f"http://{self.headers['Host']}"
-        if not (
-            self.headers["X-Console"] == "1"
-            and self.headers.get("Origin", ours) == ours
-            and self.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
-        ):
-            raise _Refused(HTTPStatus.FORBIDDEN, "only the console's own page may act")
+        self._check_token()
         act = self.acts.get(self.path)
         if act is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such act")
         try:
             result = act(self._body())
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise _Refused(HTTPStatus.BAD_REQUEST, "that is no argument of this act") from error
         self._answer(HTTPStatus.OK, {"result": result})
 
-    def _check_host(self) -> None:
-        _, port = self.connection.getsockname()
-        if self.headers["Host"] not in {f"{HOST}:{port}", f"localhost:{port}"}:
-            raise _Refused(HTTPStatus.FORBIDDEN, "this server answers to its own name only")
+    def _check_token(self) -> None:
+        given = self.headers.get("X-Console", "")
+        if not secrets.compare_digest(given.encode(), self.token.encode()):
+            raise _Refused(HTTPStatus.FORBIDDEN, "open the address that 'make run' has printed")
 
     def _body(self) -> dict[str, Any]:
         length = int(self.headers.get("Content-Length") or 0)
         if not 0 <= length <= MAX_BODY_BYTES:
             self.close_connection = True
             raise ValueError(length)
-        document = json.loads(self.rfile.read(length))
+        document = http.parsed(self.rfile.read(length))
         if not isinstance(document, dict):
             raise TypeError(document)
         return document
@@ -133,9 +129,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep the terminal for what the runner has to say."""
-
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -146,12 +139,14 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(stack: Stack) -> Iterator[str]:
-    """Serve the console for this stack while the context is entered. The value is its address."""
+    """Serve the console for this stack while the context is entered. The value is its address, with the token."""
+    token = secrets.token_urlsafe()
     acts = Acts(stack, deployed(stack))
     handler = type(
         "Handler",
         (_Handler,),
         {
+            "token": token,
             "view": View(stack, acts),
             "acts": {
                 "/api/send": lambda body: acts.send(body["topic"], body["description"], body.get("key")),
@@ -168,7 +163,7 @@ def serving(stack: Stack) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield f"http://{HOST}:{server.server_address[1]}"
+        yield f"http://{HOST}:{server.server_address[1]}/#token={token}"
     finally:
         server.shutdown()
         server.server_close()

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-import boto3
-
 from assistance.clock import utc_now
 from assistance.dead_letters import depth
 from assistance.models import RequestRecord
 from assistance.routing import CALLBACK, Lane
 from assistance.schema import OUTBOX_INDEX
+from assistance.text import printable
 from cli import render, requests
 from cli.stack import Stack as Deployed
-from local import cloud, http
 from local.console.acts import Acts
 from local.stack import Stack
 
@@ -26,7 +24,7 @@ SINCE: Final = timedelta(hours=6)
 
 def deployed(stack: Stack) -> Deployed:
     """The stack as the operator's command line knows it. Its session is the caller's own: none is thread-safe."""
-    return Deployed(stack.name, boto3.Session(region_name=cloud.REGION), stack.cloud.url, stack.outputs)
+    return Deployed(stack.name, stack.cloud.new_session(), stack.cloud.url, stack.outputs)
 
 
 class View:
@@ -46,7 +44,7 @@ class View:
         """All that there is to see at this moment."""
         with self._lock:
             now = utc_now()
-            records = requests.listed(
+            found = requests.listed(
                 self._requests,
                 since=now - SINCE,
                 before=now + timedelta(minutes=1),
@@ -58,7 +56,7 @@ class View:
             return {
                 "routes": self._routes,
                 "channels": self._lanes,
-                "requests": [_request(record) for record in records],
+                "requests": [_request(record) for record in found.records],
                 "outbox": index["Count"],
                 "queues": {lane: self._queue(lane) for lane in self._lanes},
                 "dead": dead,
@@ -82,13 +80,18 @@ class View:
 
     def _slack(self) -> dict[str, Any]:
         server = self._stack.slack.server
-        messages = http.call("GET", f"{server.origin}/_control/messages").json[-SHOWN:] if server else []
+        messages = server.messages[-SHOWN:] if server else []
         return {"here": server is not None, "channel": self._stack.slack.channel, "messages": messages}
 
 
 def _request(record: RequestRecord) -> dict[str, Any]:
     document = render.request_document(record, with_description=True)
-    return {**document, "channels": record.channels, "in_outbox": record.in_outbox}
+    return {
+        **document,
+        "description": printable(document["description"]),
+        "channels": record.channels,
+        "in_outbox": record.in_outbox,
+    }
 
 
 def _mail(mail: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,11 +20,11 @@ print(json.dumps(sorted(sys.modules)))
 BUDGET = {
     **dict.fromkeys((f"{lane}_consumer" for lane in LANES), 380),
     "api": 310,
-    "stream_producer": 235,
-    "reconciler": 240,
+    "stream_producer": 240,
+    "reconciler": 245,
     "email_consumer": 345,
-    "slack_consumer": 395,
-    "email_feedback": 240,
+    "slack_consumer": 400,
+    "email_feedback": 245,
 }
 NOBODY = frozenset[str]()
 # Powertools' idempotency imports boto3; its event handler and its batch processing asyncio and every event there is.

@@ -99,7 +99,7 @@ def test_a_secret_without_a_value_a_sender_unknown_to_ses_and_a_dead_letter_are_
         {"kind": "garbled", "body": DEEP},
     ],
 )
-def test_slacks_bad_day_is_told_from_a_bad_token(operator: Operator, fault: dict[str, Any]) -> None:
+def test_an_outage_of_slack_is_not_reported_as_a_bad_token(operator: Operator, fault: dict[str, Any]) -> None:
     operator.slack.fail(**fault)
     findings = found(operator)
     assert findings["Slack token"][0] == "unknown"
@@ -108,7 +108,7 @@ def test_slacks_bad_day_is_told_from_a_bad_token(operator: Operator, fault: dict
 
 
 @pytest.mark.parametrize("token", ["xoxb-1111-SECRET1\nxoxb-2222-SECRET2", "xoxb\u20111111\u2011SECRET1"])
-def test_a_token_that_no_header_can_hold_is_found_and_never_printed(operator: Operator, token: str) -> None:
+def test_a_token_that_does_not_fit_a_header_is_reported_and_never_printed(operator: Operator, token: str) -> None:
     operator.session.client("secretsmanager").put_secret_value(SecretId="slack-token", SecretString=token)
     result = operator.run("doctor", "--json")
     assert "SECRET1" not in result.output
@@ -131,7 +131,7 @@ def test_a_token_that_no_header_can_hold_is_found_and_never_printed(operator: Op
         ("callback", "whsec_" + "SECRET1A" * 4, "ok"),
     ],
 )
-def test_a_secret_that_its_consumer_can_not_use_is_found_and_never_printed(
+def test_a_secret_that_its_consumer_can_not_use_is_reported_and_never_printed(
     operator: Operator, lane: str, value: str | bytes, state: str
 ) -> None:
     secrets = operator.session.client("secretsmanager")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cli import stack
 from cli.app import app
-from local.cloud import CREDENTIALS
+from local.cloud import new_root_key
 
 LIST = ("dead-letters", "list")
 
@@ -86,7 +86,7 @@ def test_no_local_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "make run" in one_line("--local", *LIST)
     gone = {
         "region": "us-east-1",
-        "credentials": CREDENTIALS,
+        "credentials": new_root_key(),
         "stack_name": "assistance-dev",
         "aws_endpoint_url": "http://127.0.0.1:1",
     }

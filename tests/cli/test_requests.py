@@ -2,12 +2,14 @@
 
 import io
 import json
+import re
 from contextlib import redirect_stdout
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from assistance.deliveries import delivery_key, request_key
 from assistance.routing import Channel
 from cli.stack import Stack
 from tests.cli.steps import Operator
@@ -124,6 +126,41 @@ def test_an_id_that_names_no_request_is_one_line(operator: Operator, command: tu
     result = operator.run(*command, wrong)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert wrong in result.stderr
+
+
+TERMINAL = "\x1b]0;mine\x07\x9b31m\u202e\u2028\r"
+
+
+def test_stored_text_never_controls_the_terminal(operator: Operator) -> None:
+    request_id = operator.dead(description=f"a{TERMINAL}b")
+    at = "2026-01-31T09:30:00.000Z"
+    said = {"status": "failed", "failed_at": at, "last_error": TERMINAL, "ttl": 2**40}
+    timeline = [{"at": at, "outcome": f"failed{TERMINAL}", "error": TERMINAL}]
+    operator.cloud.table.put_item(Item={**delivery_key(request_id, SLACK), **said, "timeline": timeline})
+    for command in (
+        ("status", request_id, "--with-description"),
+        ("list",),
+        ("watch", request_id),
+        ("dead-letters", "show", request_id, "--with-description"),
+        ("dead-letters", "list"),
+    ):
+        shown = operator.run(*command)
+        assert "failed" in shown.output or "sales" in shown.output
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", shown.output), command
+
+
+@pytest.mark.parametrize("hostile", [5, "\x1b[2J\u202e", None])
+def test_what_cannot_be_read_is_left_out_of_a_list_and_told_of_in_one_line(operator: Operator, hostile: object) -> None:
+    sound, damaged = operator.cloud.post("sales"), operator.cloud.post("sales")
+    item = operator.cloud.table.get_item(Key=request_key(damaged))["Item"]
+    operator.cloud.table.put_item(Item=item | {"topic": hostile})
+    listed, shown = operator.run("list"), operator.run("status", damaged)
+    assert listed.exit_code == 0
+    assert sound in listed.stdout
+    assert damaged not in listed.stdout
+    assert listed.stderr.startswith(f"Left out, as it can't be read: {damaged}: topic: string_")
+    assert (shown.exit_code, shown.stdout, shown.stderr.count("\n")) == (1, "", 1)
+    assert damaged in shown.stderr
 
 
 def test_the_ledger_accounts_for_every_request(operator: Operator) -> None:

@@ -92,8 +92,13 @@ class Bot:
 
     def messages(self, request_id: str = "") -> list[dict[str, Any]]:
         """What was posted to Slack: all of it, or for one request."""
+        posted = self.everything_on_slack()
+        return [message for message in posted if any(request_id in one for one in _requests_in(message))]
+
+    def everything_on_slack(self) -> list[dict[str, Any]]:
+        """Every message in the local Slack, whatever app posted it."""
         messages: list[dict[str, Any]] = http.call("GET", f"{self.stack['slack_control_url']}/messages").json
-        return [message for message in messages if any(request_id in one for one in _requests_in(message))]
+        return messages
 
     def posted(self) -> Counter[str]:
         """How often each request was posted to Slack, by request id."""
@@ -101,8 +106,15 @@ class Bot:
 
     def mails(self, request_id: str = "") -> list[dict[str, Any]]:
         """What was mailed: all of it, or for one request."""
-        accounts = http.call("GET", f"{self.stack['aws_endpoint_url']}/_ministack/ses/messages").json["messages"]
+        url = f"{self.stack['aws_endpoint_url']}/_ministack/ses/messages"
+        accounts = http.signed("GET", url, self.stack["credentials"]).json["messages"]
         return [mail for mails in accounts.values() for mail in mails if request_id in mail["Subject"]]
+
+    def console(self, method: str, path: str, body: object = None, **headers: str) -> http.Answer:
+        """Call the console as its page does; `headers` replace the page's own."""
+        origin, _, token = self.stack["console_url"].partition("/#token=")
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return http.call(method, f"{origin}{path}", body=body, headers={"X-Console": token, **sent})
 
     def mailed(self) -> Counter[str]:
         """How often each request was mailed, by request id."""

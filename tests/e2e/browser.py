@@ -21,8 +21,11 @@ def executable() -> str | None:
 
 
 @contextmanager
-def running() -> Iterator[Browser]:
-    """The browser, headless. Without one the test is skipped, or fails where `BROWSER` says that it is required."""
+def running(*arguments: str) -> Iterator[Browser]:
+    """The browser, headless, with these arguments on its command line.
+
+    Without one the test is skipped, or fails where `BROWSER` says that it is required.
+    """
     path = executable()
     if path is None:
         reason = "there is no Chromium to look at the console with: 'make browser' fetches one"
@@ -32,8 +35,10 @@ def running() -> Iterator[Browser]:
         # It brings the libraries and the font that a bare machine lacks.
         environment |= {"LD_LIBRARY_PATH": str(FETCHED / "al2023" / "lib"), "FONTCONFIG_PATH": str(FETCHED / "fonts")}
     with sync_playwright() as playwright:
-        # Chromium's own sandbox is not for root, which a container's user often is. It sees our own page only.
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], env={**environment})
+        # Chromium's own sandbox is not for root, which a container's user often is. It sees our own pages only.
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", *arguments], env={**environment}
+        )
         try:
             yield browser
         finally:

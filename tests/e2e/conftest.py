@@ -19,7 +19,9 @@ HASTY = {
 
 @pytest.fixture(scope="session")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    started = Runner(tmp_path_factory.mktemp("stack"), context=HASTY)
+    directory = tmp_path_factory.mktemp("stack")
+    directory.chmod(0o755)  # As earlier versions have left it: the runner must close it to other users.
+    started = Runner(directory, context=HASTY)
     try:
         yield started
     finally:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
+
 from local.deploy import ROOT
 from local.process import alive, command_line, descendants
 from local.wait import until
@@ -84,6 +86,15 @@ class Runner:
     def descendants(self) -> set[int]:
         """The processes that it has started, and those that these have."""
         return descendants(self.process.pid)
+
+    def ports(self) -> set[tuple[str, int]]:
+        """The addresses on which the runner and its descendants listen."""
+        connections = [
+            connection
+            for pid in (self.process.pid, *self.descendants())
+            for connection in psutil.Process(pid).net_connections("tcp")
+        ]
+        return {(one.laddr.ip, one.laddr.port) for one in connections if one.laddr and one.status == psutil.CONN_LISTEN}
 
     def workers(self, function: str) -> list[int]:
         """The processes that run this function of the stack (the first words of its name) at the moment."""

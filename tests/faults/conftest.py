@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conftest import COUNT
+from tests.conftest import FAULT_POINTS
 from tests.faults.world import World, world
 
 
@@ -24,4 +24,4 @@ def here(one_world: World) -> World:
 @pytest.fixture
 def count(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Say something at the end of the test run."""
-    return functools.partial(record_property, COUNT)
+    return functools.partial(record_property, FAULT_POINTS)

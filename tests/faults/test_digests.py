@@ -7,6 +7,7 @@ from itertools import count, islice
 
 import pytest
 
+from assistance.clock import timestamp
 from assistance.delivery import Consumer
 from assistance.models import AssistanceRequest, Message
 from assistance.routing import Channel, Topic
@@ -39,7 +40,7 @@ def messages(here: World) -> Iterator[str]:
             id=f"01900000-0000-7000-8000-{number:012d}",
             topic=Topic.SALES,
             description="A quote for forty seats, please, and how long it is valid. " * 2,
-            created_at=here.now.isoformat(),
+            created_at=timestamp(here.now),
         )
         yield Message(request=request).model_dump_json()
 

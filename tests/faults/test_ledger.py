@@ -8,7 +8,8 @@ from assistance.deliveries import request_key
 from assistance.routing import CALLBACK, Channel, Topic
 from assistance.schema import PARTITION_KEY
 from reconciler import handler as reconciler
-from reconciler import ledger
+from reconciler.balance import Balance, balance_of
+from reconciler.ledger import TIME_TO_PLACE_MS
 from tests.faults.breaker import Kind
 from tests.faults.world import World
 
@@ -77,7 +78,7 @@ def test_what_can_t_be_read_is_open_and_grows_old(here: World) -> None:
 def test_an_outage_of_one_channel_hides_no_dead_letter_of_another(
     here: World, monkeypatch: pytest.MonkeyPatch, fallback: str
 ) -> None:
-    monkeypatch.setattr(ledger, "MAX_OPEN", 1)
+    monkeypatch.setattr("reconciler.balance.MAX_OPEN", 1)
     published(here, Topic.SALES, "slack is down")
     here.advance(60)
     assert sweep(here)["complete"]
@@ -97,7 +98,7 @@ def test_an_outage_of_one_channel_hides_no_dead_letter_of_another(
         found = sweep(here)
     assert (found["complete"], found["behind_seconds"], found["open"]) == (True, 0, 0)
     here.check_balance()
-    balance = ledger.balance_of(reconciler.requests())
+    balance = balance_of(reconciler.requests())
     assert balance.accepted == {"sales": 1, "pricing": 1}
     ended = "failed" if fallback == "fails" else "delivered"
     assert balance.ended == {"sales/delivered": 1, f"pricing/{ended}": 1}
@@ -129,7 +130,7 @@ def test_the_fallback_of_a_mail_that_came_back_is_accounted_for(here: World, fat
     here.advance(60)
     assert sweep(here)["open"] == 0
     here.check_balance()
-    balance = ledger.balance_of(reconciler.requests())
+    balance = balance_of(reconciler.requests())
     assert (balance.ended, balance.reopened) == ({"pricing/delivered": 1}, {})
 
 
@@ -147,7 +148,7 @@ def test_what_may_lie_among_letters_that_were_not_read_is_not_published_again(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each time it would add a letter to those in front of it."""
-    monkeypatch.setattr(ledger, "MOST_LETTERS", 10)
+    monkeypatch.setattr("reconciler.ledger.MOST_LETTERS", 10)
     old_letters(here, 10)
     request_id = published(here, Topic.SALES, "new")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -176,7 +177,7 @@ def test_letters_that_there_is_no_time_for_are_read_another_time(here: World) ->
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(1_000)
     kept = reconciler.ledger()
-    found = kept.check(lambda: ledger.TIME_TO_PLACE_MS)
+    found = kept.check(lambda: TIME_TO_PLACE_MS)
     assert (found.dead_lettered, found.lost, found.open) == ([], [], 0), "and nothing was taken in"
     assert sweep(here)["dead_lettered"] == [request_id]
 
@@ -213,7 +214,7 @@ def test_what_is_redriven_in_vain_is_not_looked_at_again(here: World, what: str)
     here.redrive()
     here.turn()
     assert here.dead_letters() or here.bodies(f"{CALLBACK}-dlq")
-    assert ledger.balance_of(reconciler.requests()).reopened == {}
+    assert balance_of(reconciler.requests()).reopened == {}
 
 
 def reused(here: World) -> str:
@@ -237,5 +238,5 @@ def test_what_an_earlier_request_has_left_under_the_same_id_hides_nothing(here: 
 
 
 def test_what_comes_back_by_one_channel_is_as_old_as_it_has_been_open_on_another() -> None:
-    balance = ledger.Balance(open={"both": "2026-03-01"}, reopened={"both": "2026-03-02", "ended": "2026-03-02"})
+    balance = Balance(open={"both": "2026-03-01"}, reopened={"both": "2026-03-02", "ended": "2026-03-02"})
     assert balance.on_their_way == {"both": "2026-03-01", "ended": "2026-03-02"}

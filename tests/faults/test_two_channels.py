@@ -8,7 +8,7 @@ import pytest
 
 from assistance.routing import CALLBACK, Channel, routes
 from reconciler import handler as reconciler
-from reconciler.ledger import balance_of
+from reconciler.balance import balance_of
 from tests.faults.breaker import Kind
 from tests.faults.world import World
 from tests.integration.cloud import forget

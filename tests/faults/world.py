@@ -26,7 +26,7 @@ from moto.sesv2.models import sesv2_backends
 from moto.sqs.models import sqs_backends
 
 from assistance.clock import epoch_ms
-from assistance.dead_letters import request_id_in
+from assistance.dead_letters import request_id_in, unwrapped
 from assistance.delivery import Consumer
 from assistance.errors import TableUnavailable
 from assistance.models import Message, Status
@@ -34,9 +34,8 @@ from assistance.observability import logger
 from assistance.requests import Requests
 from assistance.routing import CALLBACK, LANES, Channel, Lane, routes
 from assistance.schema import OUTBOX_SHARD
-from cli.letters import unwrapped
 from local.slack_server import SlackServer
-from reconciler.ledger import balance_of
+from reconciler.balance import balance_of
 from slack_consumer.slack import ids
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash, breaking
 from tests.integration.cloud import Cloud, Context, cloud, forget
@@ -275,6 +274,8 @@ class World:
 
     def consume(self, channel: Lane, most: int = 10) -> bool:
         """Hand the consumer what its queue has to give. Whether there was anything."""
+        if not self.bodies(channel):
+            return False
         records = self.cloud.receive(channel, most)
         if not records:
             return False

@@ -328,6 +328,7 @@ LASTING = ("ApiErrorRate", "ApiRefusalRate", "EmailDeliveriesFailed", "SlackDeli
         ("LedgerBehind", "RequestsUnaccountedFor"),
         ("LostRequests", "RequestsUnaccountedFor"),
         ("StuckDeliveries", "RequestsUnaccountedFor"),
+        ("UnreadableItems", "RequestsUnaccountedFor"),
         ("OldestOpenAge", "RequestsUnaccountedFor"),
         ("SlackSubscriptionDeadLetters", "LettersWaiting"),
         ("StreamFailures", "LettersWaiting"),

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -13,8 +13,8 @@ from assistance.dead_letters import request_id_in
 from assistance.routing import CALLBACK, ROUTES, Channel, Topic, named
 from tests.faults.paths import DESCRIPTION, PATHS
 from tests.faults.world import QUEUE_RETENTION, World, world
-from tests.infra.deployed import Deployed, Request
-from tests.infra.template import VARIANTS, Template, as_list, synthesized, target
+from tests.infra.deployed import ACCOUNT, REGION, Deployed, Request
+from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, synthesized, target
 from tests.recorded_calls import Call, record
 
 # What AWS calls in the name of a function's role, by the page that says so.
@@ -38,6 +38,12 @@ PATTERNS: Final = {
     r"arn:aws:lambda:[^*]+:function:[^*]+:\*": "The CDK lets the scheduler invoke versions too. There are none.",
 }
 """Why a resource is a pattern."""
+# Which resources of a service publish, by the form that its own page gives them:
+# https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
+PUBLISHERS: Final = {
+    "cloudwatch.amazonaws.com": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:*",
+    "ses.amazonaws.com": f"arn:aws:ses:{REGION}:{ACCOUNT}:configuration-set/EmailFeedbackConfigurationSet77267C93",
+}
 _OF_EVERY_CONSUMER: Final = {"TABLE_NAME", "QUEUE_URL", "DLQ_URL"}
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
 WITHOUT_RESOURCES: Final = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
@@ -211,6 +217,53 @@ def test_no_role_may_do_more_than_is_written_here(template: Template) -> None:
                 continue
             for resource in as_list(statement["Resource"]):
                 assert "*" not in resource or any(re.fullmatch(pattern, resource) for pattern in PATTERNS), resource
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
+def test_a_key_is_used_only_by_a_service_on_behalf_of_this_account_s_own_resources(variant: str) -> None:
+    template = synthesized(variant)
+    statements = Deployed(template).resolve(template.only("AWS::KMS::Key")["KeyPolicy"]["Statement"])
+    (owner,) = (it for it in statements if "Condition" not in it)
+    # Without it nobody could change the key: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+    assert owner["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+    for statement in (it for it in statements if it is not owner):
+        service = statement["Principal"]["Service"]
+        assert statement["Condition"] == {
+            "StringEquals": {"aws:SourceAccount": ACCOUNT},
+            "ArnLike": {"aws:SourceArn": PUBLISHERS[service]},
+        }, service
+        assert set(statement["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
+def test_a_service_uses_the_key_under_the_conditions_under_which_it_may_publish(variant: str) -> None:
+    template = synthesized(variant)
+    deployed = Deployed(template)
+    key = deployed.resolve(template.only("AWS::KMS::Key")["KeyPolicy"]["Statement"])
+    publishes = [
+        statement
+        for policy in template.all("AWS::SNS::TopicPolicy").values()
+        for statement in deployed.resolve(policy["PolicyDocument"]["Statement"])
+        if statement["Effect"] == "Allow"
+    ]
+
+    def conditions(statements: list[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+        return {
+            it["Principal"]["Service"]: {
+                name.lower(): value for test in it["Condition"].values() for name, value in test.items()
+            }
+            for it in statements
+            if "Service" in it["Principal"]
+        }
+
+    assert conditions(key) == conditions(publishes)
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
+def test_no_role_may_use_a_key(variant: str) -> None:
+    """The queues, the table and the secrets need none, and the topic's is AWS's own: its policy lets publishers in."""
+    policies = synthesized(variant).all("AWS::IAM::Policy").values()
+    assert not [policy for policy in policies if '"kms:' in json.dumps(policy["PolicyDocument"])]
 
 
 def test_every_call_that_any_test_has_seen_is_allowed(

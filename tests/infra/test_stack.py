@@ -18,6 +18,7 @@ from assistance.schema import (
     SORT_KEY,
     TTL,
 )
+from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS
 from callback_consumer.secret import KEY_BYTES
 from infra.config import PYTHON_VERSION
 from tests.infra.template import Template, as_list, synthesized, target
@@ -192,6 +193,13 @@ def test_callbacks_are_signed_with_a_key_that_was_made_for_them(template: Templa
 def test_no_stage_but_the_local_one_calls_back_to_loopback(template: Template, folder: str) -> None:
     variables = template.function(folder)[1]["Environment"]["Variables"]
     assert variables["CALLBACK_LOOPBACK"] == str(template == synthesized("local"))
+
+
+def test_a_look_up_ends_before_its_callback_and_a_callback_before_its_consumer(template: Template) -> None:
+    _, function = template.function("callback_consumer")
+    resolver = dict(option.split(":") for option in function["Environment"]["Variables"]["RES_OPTIONS"].split())
+    assert int(resolver["timeout"]) * int(resolver["attempts"]) < CONNECT_SECONDS < DEADLINE_SECONDS
+    assert function["Timeout"] > DEADLINE_SECONDS
 
 
 def test_the_stack_says_where_everything_is_and_under_plain_names(template: Template) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -47,7 +48,9 @@ def forget() -> None:
         vars(handler)["lambda_handler"] = as_function(function, handler.lambda_handler)
 
 
-def http_event(method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
+def http_event(
+    method: str, path: str, body: str | bytes | None = None, *, api_key_id: str = "bot", **headers: str
+) -> dict[str, Any]:
     """An HTTP call as API Gateway hands it over. In the names of headers `_` stands for `-`."""
     resource = "/assistance-requests/{id}" if path.count("/") > 1 else path
     event = documented("api_gateway") | {
@@ -61,7 +64,7 @@ def http_event(method: str, path: str, body: str | bytes | None = None, **header
         "body": body,
     }
     event["requestContext"] |= {"resourcePath": resource, "path": path, "httpMethod": method}
-    event["requestContext"]["identity"]["apiKeyId"] = "bot"
+    event["requestContext"]["identity"]["apiKeyId"] = api_key_id
     return event
 
 
@@ -104,9 +107,12 @@ class Cloud:
         answer["headers"] = {name: ", ".join(values) for name, values in answer["multiValueHeaders"].items()}
         return answer
 
-    def call(self, method: str, path: str, body: str | bytes | None = None, **headers: str) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, body: str | bytes | None = None, *, api_key_id: str = "bot", **headers: str
+    ) -> dict[str, Any]:
         """An HTTP call through API Gateway. The body of the answer is parsed."""
-        answer: dict[str, Any] = self.handler("api")(http_event(method, path, body, **headers), self.context)
+        event = http_event(method, path, body, api_key_id=api_key_id, **headers)
+        answer: dict[str, Any] = self.handler("api")(event, self.context)
         answer["json"] = json.loads(answer["body"])
         return answer
 
@@ -144,11 +150,13 @@ class Cloud:
     def receive(self, channel: Lane, most: int = 10) -> list[dict[str, Any]]:
         """Up to so many messages, in the form in which Lambda hands them to a consumer."""
         messages: list[dict[str, Any]] = []
-        while more := self.sqs.receive_message(
-            QueueUrl=self.queues[channel], MaxNumberOfMessages=min(10, most - len(messages)), AttributeNames=["All"]
-        ).get("Messages"):
+        while asked := min(10, most - len(messages)):
+            more = self.sqs.receive_message(
+                QueueUrl=self.queues[channel], MaxNumberOfMessages=asked, AttributeNames=["All"]
+            ).get("Messages", [])
             messages += more
-            if len(messages) == most:
+            if len(more) < asked:
+                # moto returns every available message, so the queue is empty now.
                 break
         [record] = documented("sqs")["Records"]
         return [
@@ -218,8 +226,24 @@ class Cloud:
             return answer
 
 
+@cache
+def _session() -> boto3.Session:
+    """One session for the tests' own clients: otherwise moto would make a new one for every test."""
+    return boto3.Session()
+
+
+@cache
+def _client(service: Any) -> Any:  # noqa: ANN401
+    return _session().client(service)
+
+
+@cache
+def _dynamodb() -> Any:  # noqa: ANN401
+    return _session().resource("dynamodb")
+
+
 def _table() -> Any:  # noqa: ANN401
-    return boto3.resource("dynamodb").create_table(
+    return _dynamodb().create_table(
         TableName="table",
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[
@@ -259,7 +283,7 @@ def _table() -> Any:  # noqa: ANN401
 def cloud(slack_api_url: str) -> Iterator[Cloud]:
     """A fresh system. The environment that the functions read is in `environment`."""
     with mock_aws():
-        table, sns, sqs = _table(), boto3.client("sns"), boto3.client("sqs")
+        table, sns, sqs = _table(), _client("sns"), _client("sqs")
         topic = sns.create_topic(Name="topic")["TopicArn"]
         queues, dlqs, subscription_dlqs = dict[Lane, str](), dict[Lane, str](), dict[Lane, str]()
         for channel in LANES:
@@ -272,12 +296,12 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
                 Endpoint=f"arn:aws:sqs:us-east-1:123456789012:{channel}",
                 Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps({"channels": [channel]})},
             )
-        secrets = boto3.client("secretsmanager")
+        secrets = _client("secretsmanager")
         # By the convention for a channel's secret. They have no value yet.
         own = {f"{channel.upper()}_SECRET": secrets.create_secret(Name=channel)["ARN"] for channel in Channel}
         secret = secrets.create_secret(Name="slack-token", SecretString="xoxb-local")["ARN"]
         signing = secrets.create_secret(Name="signing", SecretString=SIGNING_SECRET)["ARN"]
-        boto3.client("sesv2").create_email_identity(EmailIdentity="bot@example.com")
+        _client("sesv2").create_email_identity(EmailIdentity="bot@example.com")
         yield Cloud(
             environment={
                 **own,
@@ -310,6 +334,6 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
             dlqs=dlqs,
             subscription_dlqs=subscription_dlqs,
             table=table,
-            streams=boto3.client("dynamodbstreams"),
+            streams=_client("dynamodbstreams"),
             sqs=sqs,
         )

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.calls import MAX_BODY_BYTES
+from assistance.deliveries import request_key
 from assistance.models import MAX_DESCRIPTION_CHARACTERS
-from assistance.routing import Topic
+from assistance.routing import CALLBACK, Channel, Topic
 from tests.integration.cloud import Cloud
 
 VALID = json.dumps({"topic": "sales", "description": "help"})
@@ -119,6 +120,47 @@ def test_a_key_with_another_payload_is_refused(stack: Cloud) -> None:
 @pytest.mark.parametrize("request_id", ["0199f3c2-5d1e-7000-8000-5d5c9b6f3a10", "no-uuid", "LEASE#reconciler"])
 def test_an_unknown_request_is_not_found(stack: Cloud, request_id: str) -> None:
     assert_problem(stack.call("GET", f"/assistance-requests/{request_id}"), 404, "not-found")
+
+
+def test_only_the_api_key_that_sent_a_request_can_read_it(stack: Cloud) -> None:
+    path = f"/assistance-requests/{stack.post('sales', api_key_id='key-a')}"
+    unknown = stack.call("GET", f"/assistance-requests/{uuid.uuid4()}", api_key_id="key-b")
+    assert_problem(unknown, 404, "not-found")
+    for _ in range(2):
+        assert stack.call("GET", path, api_key_id="key-a")["statusCode"] == 200
+        for other in ("key-b", "key-a2", "KEY-A", ""):
+            assert stack.call("GET", path, api_key_id=other) == unknown
+        stack.produce()
+        stack.consume_until_quiet(Channel.SLACK)
+
+
+def test_every_api_key_can_read_a_request_that_was_stored_without_one(stack: Cloud) -> None:
+    request_id = stack.post("sales", api_key_id="key-a")
+    stack.table.update_item(Key=request_key(request_id), UpdateExpression="REMOVE caller")
+    for key in ("key-a", "key-b"):
+        assert stack.call("GET", f"/assistance-requests/{request_id}", api_key_id=key)["statusCode"] == 200
+
+
+def test_an_idempotency_key_replays_only_the_request_of_its_own_api_key(stack: Cloud) -> None:
+    first, other = (stack.post("sales", Idempotency_Key="k1", api_key_id=key) for key in ("key-a", "key-b"))
+    assert first != other
+    again = post(stack, VALID, **JSON, idempotency_key="k1", api_key_id="key-b")
+    assert again["json"]["id"] == other
+    assert again["multiValueHeaders"]["Idempotent-Replayed"] == ["true"]
+
+
+def test_the_id_of_an_api_key_stays_in_the_table(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    request_id = stack.post("sales", callback_url="https://bot.example.com/ended", api_key_id="key-a")
+    assert stack.table.get_item(Key=request_key(request_id))["Item"]["caller"] == "key-a"
+    stack.produce()
+    [message] = stack.sqs.receive_message(QueueUrl=stack.queues[Channel.SLACK], VisibilityTimeout=0)["Messages"]
+    stack.consume_until_quiet(Channel.SLACK)
+    stack.produce()
+    [callback] = stack.sqs.receive_message(QueueUrl=stack.queues[CALLBACK])["Messages"]
+    shown = stack.call("GET", f"/assistance-requests/{request_id}", api_key_id="key-a")
+    assert shown["json"]["status"] == "delivered"
+    for emitted in (json.dumps([message, callback, shown]), *capsys.readouterr()):
+        assert "key-a" not in emitted
 
 
 def test_a_table_that_can_not_answer_is_503_with_a_time_to_retry(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Whatever comes back from AWS, or from somebody on the way: a call has a result, or fails in a way that we name."""
+"""AWS, or a proxy before it, may answer anything: each call has a result, or fails with an error that has a code."""
 
 import json
 from collections.abc import Iterator
@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from assistance import aws, dynamodb
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.errors import DeliveryError
+from assistance.items import outbox_entry_of, plain
 from assistance.publisher import Publisher
-from assistance.requests import Requests, outbox_entry_of, plain
+from assistance.requests import Requests
 from assistance.routing import Channel
 from email_consumer import handler as email
 from email_consumer.failures import classify
@@ -48,7 +49,7 @@ CALLS: dict[str, tuple[Any, str, dict[str, Any]]] = {
 
 
 class Body:
-    """Of an answer, as urllib3 hands it over."""
+    """The body of an answer, as urllib3 hands it over."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -58,7 +59,7 @@ class Body:
 
 
 def answering(client: Any, answers: list[tuple[int, dict[str, str], bytes]]) -> Any:  # noqa: ANN401
-    """Have the client get these answers, the last one for ever."""
+    """Give the client these answers; repeat the last one for ever."""
 
     def answer(request: Any, **_: object) -> AWSResponse:  # noqa: ANN401
         status, headers, body = answers[-1] if len(answers) == 1 else answers.pop(0)
@@ -123,7 +124,7 @@ def clients() -> dict[str, Any]:
         (403, b'{"code": "a sentence"}', "http_403", False),
     ],
 )
-def test_what_nobody_can_read_of_ses_is_tried_again(
+def test_a_mail_is_tried_again_after_an_unreadable_answer_of_ses(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, error: str, *, in_doubt: bool
 ) -> None:
     client = answering(aws.ses(), [(status, {}, body), (200, {}, b'{"MessageId": "mail-1"}')])
@@ -148,7 +149,7 @@ def test_a_value_of_any_shape_is_in_dynamodbs_notation_or_refused(value: object)
 
 @dataclass
 class Sns:
-    """A topic that answers this."""
+    """A topic that always gives the same answer."""
 
     answer: dict[str, Any]
 

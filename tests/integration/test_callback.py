@@ -378,7 +378,9 @@ def test_the_connection_goes_to_an_address_that_was_looked_at_and_is_held_to_the
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("private", ["127.0.0.1", "169.254.169.254", "10.1.2.3", "::1", "::ffff:8.8.8.8", "fe80::1%lo"])
+@pytest.mark.parametrize(
+    "private", ["127.0.0.1", "169.254.169.254", "192.88.99.1", "::1", "3fff::1", "::ffff:8.8.8.8", "fe80::1%lo"]
+)
 def test_one_address_that_is_not_public_is_enough_to_call_none(
     authority: trustme.CA, server: Receiver, private: str
 ) -> None:
@@ -434,7 +436,7 @@ def test_an_answer_that_is_none_leaves_doubt(
 
 @pytest.mark.parametrize("line", [b"no header", b"a header : x", b": x", b"x: \x00", b"\xff: x"])
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
-def test_the_status_decides_whatever_stands_in_the_lines_below_it(
+def test_the_status_decides_however_damaged_the_header_lines_are(
     authority: trustme.CA, server: Receiver, before: bytes, line: bytes
 ) -> None:
     for status in (200, 410, 503):
@@ -471,13 +473,19 @@ def test_a_call_with_another_callback_is_another_call(stack: Cloud, bot: Receive
     assert answer["json"]["type"].endswith("idempotency-key-reused")
 
 
-def test_a_url_that_may_not_be_called_is_named_in_the_answer(stack: Cloud) -> None:
-    body = {"topic": "sales", "description": "help", "callback_url": "https://169.254.169.254/latest"}
+@pytest.mark.parametrize(
+    ("url", "detail"),
+    [
+        ("https://169.254.169.254/latest", "URL should name a host that is public"),
+        ("https://[3fff:fff::1]/", "URL should name a host that is public"),
+        ("https://.ex.com/", "URL should name a host that can be found in the public DNS"),
+    ],
+)
+def test_a_url_that_may_not_be_called_is_named_in_the_answer(stack: Cloud, url: str, detail: str) -> None:
+    body = {"topic": "sales", "description": "help", "callback_url": url}
     answer = stack.call("POST", "/assistance-requests", json.dumps(body), Content_Type="application/json")
     assert answer["statusCode"] == 422
-    assert answer["json"]["errors"] == [
-        {"pointer": "#/callback_url", "detail": "URL should name a host that is public"}
-    ]
+    assert answer["json"]["errors"] == [{"pointer": "#/callback_url", "detail": detail}]
 
 
 def test_a_request_that_is_no_longer_known_is_told_of_to_nobody(stack: Cloud, bot: Receiver) -> None:

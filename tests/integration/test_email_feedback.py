@@ -12,6 +12,7 @@ from email_feedback import handler as email_feedback
 from email_feedback.errors import DlqUnavailable, MalformedEvent, NotYetRecorded
 from email_feedback.events import VALIDATION
 from local.slack_server import SlackServer
+from tests.fixtures import documented
 from tests.integration.cloud import Cloud
 from tests.integration.steps import (
     bring,
@@ -25,6 +26,7 @@ from tests.integration.steps import (
     sent,
 )
 
+ID = "01a20f8b-23ac-7f05-98ff-08db86bebb44"
 CODES = {"bounce": "bounce_permanent", "complaint": "complaint", "reject": "reject"}
 
 
@@ -139,7 +141,7 @@ def test_an_event_that_is_quicker_than_our_own_record_is_brought_again(stack: Cl
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
 def test_feedback_on_a_forgotten_request_is_ignored(stack: Cloud, name: str) -> None:
-    feedback(stack, name, "01a20f8b-23ac-7f05-98ff-08db86bebb44", "a-mail")
+    feedback(stack, name, ID, "a-mail")
     assert not stack.dead_letters(Channel.EMAIL)
 
 
@@ -231,6 +233,12 @@ def test_a_mail_that_was_the_fallback_fails_without_another(stack: Cloud, slack:
         '{"eventType": "Novelty"}',
         '{"eventType": "Bounce", "bounce": {"bounceType": "Permanent"}, "mail": {"messageId": "m", "tags": {}}}',
         '{"eventType": "Delivery", "mail": {"messageId": "m", "tags": {"request_id": ["r"]}}}',
+        # A header of a mail that somebody else has sent: the tag may be anything, and may be there twice.
+        # https://docs.aws.amazon.com/ses/latest/dg/event-publishing-send-email.html
+        *(
+            json.dumps(documented("ses/bounce") | {"mail": {"messageId": "m", "tags": {"request_id": tags}}})
+            for tags in (["LEDGER"], [ID.upper()], [ID, ID], [], ID)
+        ),
     ],
 )
 def test_what_makes_no_sense_is_raised_for_the_failures_queue(stack: Cloud, message: str) -> None:

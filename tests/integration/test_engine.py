@@ -136,7 +136,9 @@ class Engine:
         return item
 
     def put(self, channel: Channel = Channel.SLACK, **attributes: Any) -> None:  # noqa: ANN401
-        self.table.put_item(Item={**delivery_key(self.id, channel), **attributes})
+        # Every version writes the time of a failure with it.
+        failed = {"failed_at": CREATED} if attributes.get("status") == "failed" else {}
+        self.table.put_item(Item={**delivery_key(self.id, channel), **failed, **attributes})
 
     @property
     def delays(self) -> list[int]:

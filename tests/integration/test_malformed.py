@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from assistance.routing import Channel
+from assistance.routing import CALLBACK, Channel
 from local.slack_server import SlackServer
 from tests.fuzz import DEEP, LONG_NUMBER
 from tests.integration.cloud import Cloud
@@ -32,9 +32,22 @@ ATTRIBUTE = st.recursive(
     ),
     max_leaves=4,
 )
+REQUEST = {
+    "id": "6f0c1d9e-0000-4000-8000-000000000001",
+    "topic": "sales",
+    "description": "x",
+    "created_at": "2026-01-31T09:30:00.000Z",
+}
+
+
+def message(members: dict[str, Any] | None = None, **request: object) -> str:
+    """A valid message, except for these members of it or of its request."""
+    return json.dumps({"request": REQUEST | request, **(members or {})})
+
+
 # What SQS takes: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 BODY = st.characters(min_codepoint=0x20, max_codepoint=0xD7FF)
-ESSENTIAL = ("pk", "topic", "description", "created_at", "outbox_channels")
+ESSENTIAL = ("pk", "sk", "topic", "description", "created_at", "outbox_channels")
 GARBLED = [
     "",
     "no json",
@@ -69,6 +82,13 @@ def damaged(record: dict[str, Any], image: object, number: str) -> dict[str, Any
 @example("topic", {"N": "5"})
 @example("topic", {"S": ""})
 @example("created_at", {"N": "1.2.3"})
+@example("topic", {"B": "c2FsZXM="})
+@example("pk", {"S": "LEDGER"})
+@example("sk", {"S": "slack"})
+@example("sk", {"S": "DELIVERY#callback"})
+@example("sk", {"S": "LEASE"})
+@example("created_at", {"N": "NaN"})
+@example("created_at", {"N": "no number"})
 def test_a_stream_record_is_either_published_to_a_channel_or_reported(
     stack: Cloud, name: str, value: dict[str, Any] | None
 ) -> None:
@@ -101,6 +121,23 @@ def test_a_stream_record_is_either_published_to_a_channel_or_reported(
 )
 @example('{"request": {"id": "", "topic": "sales", "description": "x", "created_at": "2026-01-31T09:30:00.000Z"}}')
 @example('{"request": {"id": "x", "topic": "sales", "description": "x", "created_at": "yesterday"}}')
+@example(message(id="LEDGER"))
+@example(message(id="LEASE#reconciler"))
+@example(message(id="6F0C1D9E-0000-4000-8000-000000000001"))
+@example(message(id="urn:uuid:6f0c1d9e-0000-4000-8000-000000000001"))
+@example(message(id="6f0c1d9e00004000800000000000000a"))
+@example(message(id="6f0c1d9e-0000-4000-8000-00000000000a\n"))
+@example(message(topic="sales\r\nBcc: everybody@example.com"))
+@example(message(topic="<!channel>"))
+@example(message(created_at="2026-01-31T09:30:00"))
+@example(message(created_at="2026-01-31<09:30:00+00:00"))
+@example(message(created_at="2026-01-31T09:30:00.000Z "))
+@example(message({"force": ""}))
+@example(message({"force": "x" * 2_000}))
+@example(message({"ended_at": "now"}))
+@example(message({"ended_at": "2026-01-31T09:30:00.000Z", "ended": "slack#delivered#" + "x" * 2_000}))
+@example(message({"ended": "slack#delivered"}))
+@example(message({"ended_at": "2026-01-31T09:30:00.000Z", "ended": "slack#delivered"}))  # Wrong queue
 @example("[" * 10_000)
 @example('"\\ud800"')
 def test_a_damaged_message_is_dead_lettered_and_delays_no_other(stack: Cloud, slack: SlackServer, body: str) -> None:
@@ -156,3 +193,11 @@ def test_a_garbled_answer_to_a_look_up_is_no_answer(stack: Cloud, slack: SlackSe
     assert stack.consume(Channel.SLACK, [record]) == []
     assert stack.status(request_id) == "delivered"
     assert len(slack.messages) == 1
+
+
+def test_a_message_without_an_end_is_dead_lettered_by_the_callback(stack: Cloud) -> None:
+    stack.sqs.send_message(QueueUrl=stack.queues[CALLBACK], MessageBody=message())
+    assert stack.consume(CALLBACK) == []
+    [letter] = stack.dead_letters(CALLBACK)
+    assert letter["MessageAttributes"]["error_code"]["StringValue"] == "malformed_message"
+    assert stack.table.scan()["Items"] == []

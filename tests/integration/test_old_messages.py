@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
 
+from assistance.items import plain
 from assistance.models import Message
-from assistance.requests import plain
 from assistance.routing import CALLBACK, Channel, Lane
 from assistance.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
 from local.slack_server import SlackServer
 from reconciler import handler as reconciler
-from reconciler.ledger import balance_of
+from reconciler.balance import balance_of
 from tests.integration.cloud import SIGNING_SECRET, Cloud
 from tests.integration.steps import emails, fail_on_slack
 from tests.receiver import Receiver

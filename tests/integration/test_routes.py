@@ -11,7 +11,8 @@ from api import openapi, reference
 from assistance.requests import Requests
 from assistance.routing import Channel, routes
 from local.slack_server import SlackServer
-from reconciler.ledger import SETTLING, balance_of
+from reconciler.balance import balance_of
+from reconciler.ledger import SETTLING
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived
 

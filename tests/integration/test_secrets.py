@@ -46,7 +46,7 @@ def store(lane: Lane, value: str | bytes) -> None:
         (CALLBACK, CANARY.encode(), "binary"),
     ],
 )
-def test_an_unusable_secret_is_waited_for_and_described_and_not_quoted(
+def test_a_delivery_waits_for_an_unusable_secret_which_the_log_describes_without_quoting(
     stack: Cloud, lane: Lane, value: str | bytes, defect: str
 ) -> None:
     store(lane, value)
@@ -67,7 +67,7 @@ def test_an_unusable_secret_is_waited_for_and_described_and_not_quoted(
     assert CANARY not in log.getvalue() + json.dumps(stack.show(request_id)) + json.dumps(letter)
 
 
-def test_a_secret_that_is_mended_is_used_at_once(stack: Cloud, slack: SlackServer) -> None:
+def test_a_corrected_secret_is_used_at_once(stack: Cloud, slack: SlackServer) -> None:
     store(Channel.SLACK, "xoxb-local\nxoxb-local")
     request_id = stack.post("slack", "mended")
     stack.produce()

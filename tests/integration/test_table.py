@@ -16,16 +16,15 @@ from assistance.deliveries import (
     Failure,
     confirm,
     delivery_key,
-    delivery_of,
     expiry,
     fail,
     request_key,
-    settled,
 )
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
+from assistance.items import delivery_of, message_for, outbox_entry_of, settled
 from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, OutboxEntry, RequestRecord, Status
 from assistance.publisher import Publisher
-from assistance.requests import Requests, message_for, outbox_entry_of, outbox_since
+from assistance.requests import Requests
 from assistance.routing import Channel, Topic
 from assistance.schema import INDEX_SHARDS, OUTBOX_SHARD, shard
 from tests.integration.cloud import cloud
@@ -164,7 +163,7 @@ def test_what_is_lost_re_enters_the_outbox_for_its_channel_and_no_other(requests
     requests.publish_again(one.id, [Channel.EMAIL])
     again = {"outbox": shard(one.id), "outbox_channels": ["email"], "outbox_since": AT}
     assert item(requests, one.id) == {**published, **again}
-    assert [outbox_since(entry) for entry in requests.outbox_entries([request_key(one.id)])] == [AT]
+    assert [outbox_entry_of(entry).entered_at for entry in requests.outbox_entries([request_key(one.id)])] == [AT]
     requests.mark_published(OutboxEntry(one, (Channel.EMAIL,), since=CREATED))
     assert item(requests, one.id) == {**published, **again}, "it was published for an earlier entry"
     requests.mark_published(OutboxEntry(one, (Channel.EMAIL,), since=AT))
@@ -215,7 +214,7 @@ def test_a_message_names_its_fallback_on_the_fallbacks_channel_only(requests: Re
     assert message_for(stored, Channel.SLACK).fallback is None
     assert outbox_entry_of(stored).fallback is None
     assert outbox_entry_of({**stored, "outbox_channels": ["email"]}).fallback == FALLBACK
-    assert outbox_since(stored) == CREATED
+    assert outbox_entry_of(stored).entered_at == CREATED
 
 
 # Deliveries
@@ -325,38 +324,39 @@ def test_a_confirmation_belongs_to_one_send_and_only_moves_forward(requests: Req
 
 
 def test_a_delivery_reads_as_it_was_written() -> None:
+    first, second, third = (f"2026-01-01T11:59:0{number}.000Z" for number in (1, 2, 3))
     stored = {
         "sk": "DELIVERY#slack",
         "status": "sending",
         "attempts": 3,
         "last_error": "down",
-        "next_attempt_at": "next",
-        "confirmed_at": "confirmed",
+        "next_attempt_at": AT,
+        "confirmed_at": CREATED,
         "claim_expires_at": 1_767_268_800_500,
         "timeline": [
-            {"at": "1", "outcome": "retrying", "error": "down", "in_doubt": True},
-            {"at": "2", "forced": True},
-            {"at": "3"},
+            {"at": first, "outcome": "retrying", "error": "down", "in_doubt": True},
+            {"at": second, "forced": True},
+            {"at": third},
         ],
     }
-    killed = Attempt("2", "unknown", in_doubt=True, forced=True)
-    timeline = (Attempt("1", "retrying", "down", in_doubt=True), killed, Attempt("3", "sending"))
+    killed = Attempt(second, "unknown", in_doubt=True, forced=True)
+    timeline = (Attempt(first, "retrying", "down", in_doubt=True), killed, Attempt(third, "sending"))
     expected = Delivery(
         channel=Channel.SLACK,
         status=Status.SENDING,
         attempts=3,
         last_error="down",
-        first_attempt_at="1",
-        last_attempt_at="3",
-        next_attempt_at="next",
-        confirmed_at="confirmed",
+        first_attempt_at=first,
+        last_attempt_at=third,
+        next_attempt_at=AT,
+        confirmed_at=CREATED,
         claimed_until="2026-01-01T12:00:00.500Z",
         timeline=timeline,
     )
     assert delivery_of(stored) == expected
     dead = delivery_of({**stored, "status": "retrying"})
     assert dead.claimed_until is None
-    assert dead.timeline[2] == Attempt("3", "unknown", in_doubt=True)
+    assert dead.timeline[2] == Attempt(third, "unknown", in_doubt=True)
     assert delivery_of({"sk": "DELIVERY#slack", "status": "retrying"}) == Delivery(Channel.SLACK, Status.RETRYING, 0)
 
 
@@ -366,7 +366,7 @@ def test_what_was_said_last_holds() -> None:
     assert settled({"status": "sending"}) is None
     assert settled({"status": "sending", **once, "failed_at": CREATED}) is Status.DELIVERED
     assert settled({"status": "sending", **later, "delivered_at": CREATED}) is Status.FAILED
-    assert settled({"status": "failed", **once}) is Status.FAILED
+    assert settled({"status": "failed", **later, "delivered_at": CREATED}) is Status.FAILED
     failed = delivery_of({**sending, **later, "delivered_at": CREATED})
     assert (failed.failed_at, failed.delivered_at) == (AT, CREATED)
     assert delivery_of({**sending, **once, "failed_at": CREATED}).failed_at is None

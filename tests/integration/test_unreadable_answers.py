@@ -1,4 +1,4 @@
-"""Whatever a provider answers over HTTP: it is understood, or a failure that says what happens next."""
+"""Consumers understand every HTTP answer of a provider, or raise a failure that says what happens next."""
 
 import gc
 import json
@@ -66,7 +66,7 @@ def provider() -> Iterator[Receiver]:
 
 @contextmanager
 def typed() -> Iterator[None]:
-    """No other failure than a typed one, which shows nothing of a secret."""
+    """Let only typed failures pass, and find no secret in them."""
     try:
         yield
     except DeliveryError as error:
@@ -78,7 +78,7 @@ def typed() -> Iterator[None]:
 
 @pytest.fixture
 def sockets_left_open() -> Iterator[None]:
-    """urllib leaves its socket to the garbage collector if it can't parse where it is redirected to."""
+    """urllib leaves its socket to the garbage collector if it can't parse the target of a redirect."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
@@ -103,7 +103,7 @@ def test_slacks_answer_is_an_object_or_a_typed_failure(provider: Receiver, answe
 
 
 @pytest.mark.parametrize("body", [DEEP, LONG_NUMBER, "[5]", "\ufeff{}"])
-def test_an_answer_of_slacks_that_nobody_can_read_leaves_doubt(provider: Receiver, body: str) -> None:
+def test_an_unreadable_answer_of_slack_leaves_doubt(provider: Receiver, body: str) -> None:
     provider.answers = [JSON_HEAD + body.encode()]
     with pytest.raises(TransientFailure) as caught:
         web_api.call(WebClient.auth_test, f"{provider.url}/", "xoxb-1")

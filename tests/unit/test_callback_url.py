@@ -1,26 +1,47 @@
-"""What may be called back: no address that is not everybody's, however it is written."""
+"""A callback URL must name a public address, in whatever notation, or a host name that can resolve."""
 
+import json
+import subprocess
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assistance.callback_url import LOOPBACK, MAX_CHARACTERS, is_public
+from assistance import public
+from assistance.callback_url import LOOPBACK, MAX_CHARACTERS
 from assistance.models import Call
+from assistance.public import can_resolve, is_public
+from infra.bundle import compiler
 
-# https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-: what is not for the whole net.
-SPECIAL = [
+# Every row of https://www.iana.org/assignments/iana-ipv4-special-registry and of
+# https://www.iana.org/assignments/iana-ipv6-special-registry, as of November 2026.
+REGISTERED = [
     ip_network(network)
     for network in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.2.0/24",
-        "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-        "::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2001:db8::/32",
-        "2002::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+        "0.0.0.0/8", "0.0.0.0/32", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+        "192.0.0.0/24", "192.0.0.0/29", "192.0.0.8/32", "192.0.0.9/32", "192.0.0.10/32", "192.0.0.170/32",
+        "192.0.0.171/32", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.88.99.2/32",
+        "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+        "255.255.255.255/32",
+        "::1/128", "::/128", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64",
+        "2001::/23", "2001::/32", "2001:1::1/128", "2001:1::2/128", "2001:1::3/128", "2001:2::/48", "2001:3::/32",
+        "2001:4:112::/48", "2001:10::/28", "2001:20::/28", "2001:30::/28", "2001:db8::/32", "2002::/16",
+        "2620:4f:8000::/48", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10",
     )
 ]  # fmt: skip
+# Multicast, addresses that contain an IPv4 address, and formerly local ones. IANA's two registries lack these.
+SPECIAL = [*REGISTERED, *map(ip_network, ("224.0.0.0/4", "::/96", "fec0::/10", "ff00::/8"))]
 PRIVATE = [network for network in SPECIAL if isinstance(network, IPv4Network)]
+NEIGHBOURS = [
+    "1.0.0.0", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0", "172.15.255.255",
+    "172.32.0.0", "192.0.1.0", "192.0.3.0", "192.88.98.255", "192.88.100.0", "198.17.255.255", "198.20.0.0",
+    "223.255.255.255", "2001:200::", "2001:db7:ffff::", "2001:db9::", "2003::", "2620:4f:7fff::", "2620:4f:8001::",
+    "3ffe:ffff::", "3fff:1000::",
+]  # fmt: skip
 
 
 def within(network: IPv4Network | IPv6Network) -> st.SearchStrategy[IPv4Address | IPv6Address]:
@@ -45,9 +66,53 @@ def test_no_address_that_is_not_everybodys_is_public(address: IPv4Address | IPv6
 
 
 @given(st.ip_addresses())
-def test_what_is_public_is_in_no_special_network(address: IPv4Address | IPv6Address) -> None:
+def test_a_public_address_is_in_no_special_network(address: IPv4Address | IPv6Address) -> None:
     if is_public(str(address)):
         assert not any(address in network for network in SPECIAL)
+
+
+@given(st.ip_addresses())
+def test_every_public_address_is_global_to_python_too(address: IPv4Address | IPv6Address) -> None:
+    assert address.is_global or not is_public(str(address))
+
+
+@pytest.mark.parametrize("network", SPECIAL, ids=str)
+def test_no_address_of_a_special_network_is_public_from_the_first_to_the_last(
+    network: IPv4Network | IPv6Network,
+) -> None:
+    assert not is_public(str(network[0]))
+    assert not is_public(str(network[-1]))
+
+
+@pytest.mark.parametrize("address", NEIGHBOURS)
+def test_the_neighbours_of_special_networks_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+def edges() -> Mapping[str, bool]:
+    """Whether the first and last addresses of each network, and the addresses next to them, are public."""
+    addresses = [str(address) for network in SPECIAL for address in (network[0], network[-1])]
+    return {address: is_public(address) for address in [*addresses, *NEIGHBOURS]}
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_every_supported_python_judges_every_address_alike(version: str) -> None:
+    python = compiler(version)
+    if python is None:
+        pytest.skip(f"no Python {version} is installed")
+    script = (
+        "import ipaddress, json, runpy, sys\n"
+        "is_public = runpy.run_path(sys.argv[1])['is_public']\n"
+        "found = {each: (is_public(each), ipaddress.ip_address(each).is_global) for each in json.load(sys.stdin)}\n"
+        "json.dump(found, sys.stdout)"
+    )
+    judged = subprocess.run(
+        [python, "-I", "-c", script, str(Path(public.__file__))],
+        input=json.dumps(list(edges())), check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    found = json.loads(judged.stdout)
+    assert {address: ours for address, (ours, _) in found.items()} == edges()
+    assert [address for address, (ours, python_s) in found.items() if ours and not python_s] == []
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "169.254.170.2", "fe80::1%eth0", "::1"])
@@ -58,6 +123,41 @@ def test_the_metadata_of_a_machine_is_not_public(address: str) -> None:
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])
 def test_the_rest_of_the_world_is(address: str) -> None:
     assert is_public(address)
+
+
+# Names that no resolver finds: https://www.rfc-editor.org/rfc/rfc1035#section-3.1, https://www.rfc-editor.org/rfc/rfc1123#page-13
+# and https://www.iana.org/assignments/special-use-domain-names.
+LONGEST = ".".join(["a" * 63] * 3 + ["a" * 57, "com"])
+NOWHERE = [
+    ".ex.com", "..", ".", "-", "_", "a..com", "ex.com..", "com", "com.", "_._", "a.com_", "a.co_m", "a.com-", "a.-com",
+    "-a.com", "a.123", "a.0x1f", "a.1a", "a.c", "a.xn--",
+    "a*b.com", "a!b.com", "a'b.com", "a(b).com", "a,b.com", "a;b.com", "a=b.com", "a~b.com", "a{b}.com", 'a"b.com',
+    "a`b.com", "a$b.com", "a&b.com", "a+b.com", f"{'a' * 64}.com", f"{'é' * 60}.com", f"a{LONGEST}", f"a{LONGEST}.",
+    "bot.test", "bot.example", "bot.invalid", "bot.localhost", "bot.local", "bot.internal", "bot.onion", "bot.alt",
+    "bot.home.arpa", "home.arpa",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOWHERE)
+def test_a_name_that_no_resolver_finds_cannot_resolve(name: str) -> None:
+    assert not can_resolve(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        LONGEST, f"{LONGEST}.", f"{'a' * 63}.com", "a.co", "_.example.com", "a_b.example.com", "a-.example.com",
+        "1.example.com", "xn--bcher-kva.xn--p1ai", "test.com", "a.-b.com", "alt.example.com", "home.arpa.com",
+    ],
+)  # fmt: skip
+def test_a_name_that_a_resolver_may_find_can(name: str) -> None:
+    assert can_resolve(name)
+
+
+@given(st.text(alphabet="ab-_.1é", max_size=300))
+def test_python_encodes_every_name_that_can_resolve(name: str) -> None:
+    if can_resolve(f"{name}.com"):
+        assert f"{name}.com".encode("idna") == f"{name}.com".encode("ascii")
 
 
 def call(url: str, *, loopback: bool = False) -> str | None:
@@ -72,7 +172,11 @@ def call(url: str, *, loopback: bool = False) -> str | None:
         ("https://bot.example.com:443", "https://bot.example.com/"),
         ("https://8.8.8.8/", "https://8.8.8.8/"),
         ("https://[2606:2800::1]/", "https://[2606:2800::1]/"),
-        ("https://bücher.example/", "https://xn--bcher-kva.example/"),
+        ("https://bücher.example.com/", "https://xn--bcher-kva.example.com/"),
+        ("https://пример.рф/", "https://xn--e1afmkfd.xn--p1ai/"),
+        ("https://bot.example.com./", "https://bot.example.com./"),
+        ("https://a_bot.example.com/", "https://a_bot.example.com/"),
+        ("https://8-bots-.example.com/", "https://8-bots-.example.com/"),
         ("https://bot.example.com/a b\r\nx-evil: 1", "https://bot.example.com/a%20bx-evil:%201"),
     ],
 )
@@ -91,6 +195,8 @@ def test_a_public_url_is_kept_as_it_will_be_called(url: str, kept: str) -> None:
         "https://[fe80::1]/", "https://[2002:7f00:1::]/", "https://\uff11\uff12\uff17.0.0.1/", "https:\\\\127.0.0.1\\",
         "http://127.0.0.1:8000/", f"https://bot.example.com/{'x' * MAX_CHARACTERS}",
         f"https://bot.example.com/{'é' * (MAX_CHARACTERS // 4)}",
+        "https://3fff:0fff::1/", "https://[3fff:0fff::1]/", "https://192.88.99.1/",
+        "https://xn--a.com/", *(f"https://{name}/" for name in NOWHERE),
     ],
 )  # fmt: skip
 def test_every_other_url_is_refused_without_being_quoted(url: str) -> None:

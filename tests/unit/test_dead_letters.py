@@ -10,6 +10,7 @@ import pytest
 from assistance.dead_letters import LOOK_SECONDS, DeadLetter, Depth, depth, looking, request_id_in
 
 ID = "0199f3c2-0000-7000-8000-000000000000"
+OTHER = "0199f3c2-0000-7000-8000-000000000001"
 BODY = json.dumps({"request": {"id": ID}})
 
 
@@ -111,7 +112,10 @@ def test_an_empty_queue_is_asked_once() -> None:
     [
         ({"error_code": "is_archived", "channel": "slack"}, "is_archived"),
         ({"ErrorCode": "AWS.SimpleQueueService.NonExistentQueue"}, "AWS.SimpleQueueService.NonExistentQueue"),
-        ({"error_code": "ours", "ErrorCode": "of SNS's"}, "ours"),
+        ({"error_code": "ours", "ErrorCode": "InternalFailure"}, "ours"),
+        ({"error_code": "what a customer said", "ErrorCode": "InternalFailure"}, "InternalFailure"),
+        ({"error_code": "<!channel>"}, "dead_lettered"),
+        ({"error_code": "x" * 200}, "dead_lettered"),
         ({"channel": "slack"}, "dead_lettered"),
         ({}, "dead_lettered"),
     ],
@@ -135,7 +139,9 @@ def test_a_letter_tells_its_reason_and_its_request(reasons: dict[str, str], reas
         (BODY, ID),
         (json.dumps({"Message": BODY}), ID),
         (json.dumps({"Message": {}, "request": {"id": ID}}), ID),
-        (json.dumps({"request": {"id": ID.upper()}}), ID),
+        (json.dumps({"Message": BODY, "request": {"id": OTHER}}), OTHER),
+        (json.dumps({"request": {"id": ID.upper()}}), None),
+        (json.dumps({"request": {"id": f"urn:uuid:{ID}"}}), None),
         (json.dumps({"request": {"id": "no uuid"}}), None),
         (json.dumps({"request": {"id": 5}}), None),
         (json.dumps({"request": "x"}), None),
@@ -167,3 +173,9 @@ def test_the_depth_of_a_queue_counts_what_waits_is_delayed_and_is_in_flight() ->
     delayed.clear()
     assert depth(cast(Any, Counted()), "dlq") == Depth(waiting=5, in_flight=2)
     assert asked[0]["QueueUrl"] == "dlq"
+
+
+def test_a_binary_attribute_is_not_taken_for_the_reason() -> None:
+    attributes = {"error_code": {"DataType": "Binary", "BinaryValue": b"is_archived"}}
+    [letter] = look(Queue([message() | {"MessageAttributes": attributes}]))
+    assert letter.reason == "dead_lettered"

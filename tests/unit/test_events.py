@@ -1,4 +1,4 @@
-"""Whatever AWS hands over as an event, an attribute or a header: it is read, or it has a meaning of its own."""
+"""AWS may hand over any event, attribute or header: we can read it, or we know what its damage means."""
 
 import json
 from contextlib import suppress
@@ -27,7 +27,7 @@ EVENTS = st.sampled_from(["bounce", "complaint", "reject", "delivery", "send"])
 
 
 def event(name: str) -> dict[str, Any]:
-    """One of ours."""
+    """A documented event about a mail of ours."""
     found = documented(f"ses/{name}")
     found["mail"]["tags"]["request_id"] = ["id"]
     return found
@@ -117,7 +117,7 @@ def test_attributes_of_any_shape_tell_how_often_and_since_when(attributes: dict[
     assert received_since(record, NOW) <= NOW
 
 
-def test_attributes_that_nobody_can_read_are_those_of_a_first_receive() -> None:
+def test_unreadable_attributes_read_as_those_of_a_first_receive() -> None:
     for attributes in ({}, {"ApproximateReceiveCount": "x", "ApproximateFirstReceiveTimestamp": "x"}):
         record = SQSRecord({"attributes": attributes})
         assert (receive_count(record), received_since(record, NOW)) == (1, NOW)
@@ -125,7 +125,7 @@ def test_attributes_that_nobody_can_read_are_those_of_a_first_receive() -> None:
 
 @dataclass
 class Sqs:
-    """A queue that says this of itself, and holds this message."""
+    """A queue with these attributes, which holds this message."""
 
     attributes: dict[str, Any] = field(default_factory=dict)
     message: dict[str, Any] = field(default_factory=dict)
@@ -143,7 +143,7 @@ class Sqs:
 
 
 @pytest.mark.parametrize("count", [None, "", "x", "-1", "1.5"])
-def test_a_queue_whose_depth_nobody_can_read_is_not_taken_for_empty(count: str | None) -> None:
+def test_a_queue_with_an_unreadable_depth_is_not_taken_for_empty(count: str | None) -> None:
     good = {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesNotVisible": "0"}
     sqs: Any = Sqs({**good, "ApproximateNumberOfMessages": count})
     with pytest.raises(UnreadableAnswer):
@@ -159,7 +159,7 @@ def test_a_queue_whose_depth_nobody_can_read_is_not_taken_for_empty(count: str |
         {"Attributes": {"SentTimestamp": "yesterday"}},
     ],
 )
-def test_a_dead_letter_that_somebody_else_has_put_there_is_shown_with_what_can_be_read(odd: dict[str, Any]) -> None:
+def test_a_dead_letter_that_somebody_else_wrote_is_shown_without_its_unreadable_parts(odd: dict[str, Any]) -> None:
     sqs: Any = Sqs(message={"MessageId": "1", "ReceiptHandle": "handle", "Body": "[]", **odd})
     with looking(sqs, "queue") as letters:
         [letter] = letters

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,10 @@ DESCRIPTIONS = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS)
 LONGEST = st.sampled_from(["&", "<", "\x00", '"', "é", "漢", "🙂"]).map(lambda one: one * MAX_DESCRIPTION_CHARACTERS)
 
 
-def request(description: str, id_: str = "0190") -> AssistanceRequest:
+ID = "01900000-0000-7000-8000-000000000000"
+
+
+def request(description: str, id_: str = ID) -> AssistanceRequest:
     return AssistanceRequest(id=id_, topic=Topic.SALES, description=description, created_at="2026-01-01T00:00:00.000Z")
 
 
@@ -58,7 +61,7 @@ OUTGOING = st.builds(
 
 @given(st.lists(OUTGOING, max_size=120))
 def test_digests_hold_every_request_once_whole_and_within_slacks_limits(batch: list[Outgoing]) -> None:
-    batch = [replace(one, request=request(one.request.description, f"id-{n};")) for n, one in enumerate(batch)]
+    batch = [replace(one, request=request(one.request.description, str(UUID(int=n)))) for n, one in enumerate(batch)]
     made = list(slack.digests(batch))
     assert sorted(one.request.id for digest in made for one in digest) == sorted(one.request.id for one in batch)
     for digest in made:
@@ -138,8 +141,71 @@ def test_batches_are_as_large_as_sns_allows(characters: int, sizes: list[int]) -
     assert [len(batch) for batch in batches(entries)] == sizes
 
 
-def test_what_no_channel_can_show_is_replaced_and_line_ends_are_uniform() -> None:
-    assert printable("a\r\nb\rc\td\n\x00\x1f\x7f\x85\ufffe\uffff") == "a\nb\nc\td\n" + "\ufffd" * 6
+def test_control_characters_become_a_visible_mark_and_line_ends_newlines() -> None:
+    assert printable("a\r\nb\rc\td\u2028e\u2029f") == "a\nb\nc\td\ne\nf"
+    assert printable("\x00\x1f\x7f\x85\ufff9\ufffe\uffff") == "\ufffd" * 7
+
+
+def test_text_is_shown_in_the_order_in_which_it_was_typed() -> None:
+    assert printable("invoice \u202egnp.exe") == "invoice gnp.exe"
+    assert printable("".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)])) + "x") == "x"
+    assert printable("\u202e") == "\ufffd"
+
+
+def test_invisible_tags_become_visible() -> None:
+    assert printable("hi" + "".join(chr(0xE0000 + ord(letter)) for letter in "pay")) == "hi" + "\ufffd" * 3
+
+
+def test_selectors_after_a_selector_which_nobody_sees_become_visible() -> None:
+    """A byte can be written as one of 256 variation selectors: text of any length would hide behind one letter."""
+    hidden = "".join(chr(0xE0100 + byte - 16) for byte in b"pay here")
+    assert printable("\U0001f642" + hidden) == "\U0001f642" + hidden[0] + "\ufffd" * 7
+    assert printable("x\ufe0f\ufe0e") == "x\ufe0f\ufffd"
+
+
+def test_controls_that_unicode_has_given_up_become_visible() -> None:
+    assert printable("".join(map(chr, range(0x206A, 0x2070)))) == "\ufffd" * 6
+
+
+@pytest.mark.parametrize(
+    "honest",
+    [
+        "\u2764\ufe0f\u200d\U0001f525 1\ufe0f\u20e3 \u845b\U000e0100",  # emoji, and a form of a Han character
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with a zero-width non-joiner
+        "\u05e9\u05dc\u05d5\u05dd, \u200fSlack\u200e 5\u061c",  # Hebrew, with marks of direction
+        "\U0001f469\u200d\U0001f4bb",  # a woman at a computer, joined of two
+        "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # Scotland's flag
+        "na\u00efve cafe\u0301 \u0e01\u0e33 \u4f60\u597d",
+    ],
+)
+def test_honest_text_of_any_language_stays_as_it_is(honest: str) -> None:
+    assert printable(honest) == honest
+
+
+HOSTILE = "<!channel> <https://x.test|pay here> &amp; *bold*"
+
+
+def strings(part: object) -> Iterator[str]:
+    """All texts in a message that Slack reads as mrkdwn."""
+    if isinstance(part, dict):
+        if part.get("type") == "mrkdwn":
+            yield part["text"]
+        for each in part.values():
+            yield from strings(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from strings(each)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_every_field_of_a_request_is_escaped_in_slacks_markup(*, several: bool) -> None:
+    hostile = request("help").model_copy(update={"topic": HOSTILE, "description": HOSTILE, "created_at": HOSTILE})
+    fallback = Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error=HOSTILE)
+    outgoing = [Outgoing(hostile, fallback=None if several else fallback)] * (2 if several else 1)
+    message = slack.compose(outgoing)
+    for text in (message["text"], *strings(message["blocks"])):
+        assert "<" not in text
+        assert not re.search("&(?!amp;|lt;|gt;)", text)
 
 
 def test_the_reader_is_told_which_way_a_request_has_come() -> None:

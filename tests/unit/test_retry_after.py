@@ -1,4 +1,4 @@
-"""Whatever stands in a Retry-After header, a number of seconds comes of it, or nothing."""
+"""Any text in a Retry-After header gives a number of seconds, or counts as absent."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
         "Sun, 01 Mar 2026 14:01:00 +0200",
     ],
 )
-def test_each_form_that_the_standard_has_says_when_to_come_back(value: str) -> None:
+def test_every_date_format_of_the_standard_is_read(value: str) -> None:
     assert retry_after(value, NOW) == 60
 
 

@@ -1,4 +1,4 @@
-"""Whatever somebody has stored as a secret, a function reads it or says what is wrong, and never any of the value."""
+"""A function reads any stored secret, or names its defect; it never quotes the value."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -4,12 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.deliveries import delivery_of
+from assistance.items import delivery_of
 from assistance.models import AssistanceRequest, Delivery, Fallback, RequestRecord, Status
 from assistance.routing import ROUTES, Channel, Topic
 
 NOW = "2026-01-01T00:00:00.000Z"
-REQUEST = AssistanceRequest(id="0190", topic=Topic.SALES, description="help", created_at=NOW)
+REQUEST = AssistanceRequest(
+    id="01900000-0000-7000-8000-000000000000", topic=Topic.SALES, description="help", created_at=NOW
+)
 FALLBACK = Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
 
 
@@ -62,6 +64,6 @@ def test_an_attempt_under_way_takes_nothing_back(under_way: str) -> None:
     item = {"sk": "DELIVERY#slack", "status": under_way, "attempts": 7}
     failed = {**item, "failed_at": "2026-01-01T00:00:00.000Z"}
     assert delivery_of(failed).status is Status.FAILED
-    assert delivery_of({**failed, "status": "delivered"}).status is Status.DELIVERED
+    assert delivery_of({**failed, "status": "delivered", "delivered_at": NOW}).status is Status.DELIVERED
     assert delivery_of({**item, "delivered_at": "2026-01-01T00:00:00.000Z"}).status is Status.DELIVERED
     assert delivery_of({**failed, "delivered_at": "2026-01-02T00:00:00.000Z"}).status is Status.DELIVERED

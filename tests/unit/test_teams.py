@@ -15,7 +15,12 @@ from teams_consumer.failures import ANSWERS, classify
 from teams_consumer.message import MAX_BYTES, compose
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-REQUEST = AssistanceRequest(id="id", topic="by_all_means", description="help", created_at="2026-03-01T12:00:00.000Z")
+REQUEST = AssistanceRequest(
+    id="01900000-0000-7000-8000-000000000000",
+    topic="by_all_means",
+    description="help",
+    created_at="2026-03-01T12:00:00.000Z",
+)
 
 
 def card(outgoing: Outgoing) -> dict[str, Any]:
@@ -40,7 +45,7 @@ def test_a_card_says_what_it_is_about_and_how_it_has_come() -> None:
     title, description, *notes = texts(Outgoing(REQUEST, fallback=fallback, force="act"))
     assert (title, description) == ("New by_all_means request", "help")
     assert notes == [
-        "id · 2026-03-01T12:00:00.000Z",
+        f"{REQUEST.id} · 2026-03-01T12:00:00.000Z",
         "This comes by teams because delivery by slack failed: is_archived.",
         "An operator has sent this once more.",
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
+from uuid import UUID
 
 import pytest
 
@@ -14,22 +15,28 @@ from assistance.together import Gathering, Outcomes, Together, threads
 
 def outgoing(number: int) -> Outgoing:
     return Outgoing(
-        AssistanceRequest(id=str(number), topic=Topic.SALES, description="help", created_at="2026-01-01T00:00:00.000Z")
+        AssistanceRequest(
+            id=str(UUID(int=number)), topic=Topic.SALES, description="help", created_at="2026-01-01T00:00:00.000Z"
+        )
     )
+
+
+def number_of(outgoing: Outgoing) -> int:
+    return UUID(outgoing.request.id).int
 
 
 class Channel:
     """A channel that sends all it is given in pairs; what it has sent."""
 
     def __init__(self, *raises: Exception) -> None:
-        self.sent: list[set[str]] = []
+        self.sent: list[set[int]] = []
         self.raises = list(raises)
 
     def send(self, message: Sequence[Outgoing]) -> Outcomes:
-        self.sent.append({one.request.id for one in message})
+        self.sent.append({number_of(one) for one in message})
         if self.raises:
             raise self.raises.pop()
-        return {one: PermanentFailure("bad") if one.request.id == "0" else f"ts {one.request.id}" for one in message}
+        return {one: f"ts {number_of(one)}" if number_of(one) else PermanentFailure("bad") for one in message}
 
     def together(self, size: int = 2) -> Together:
         return Together(lambda all_: [all_[at : at + size] for at in range(0, len(all_), size)], self.send)
@@ -64,7 +71,7 @@ def run(together: Together, *records: Record, patience: float = 30) -> list[Futu
 def test_those_that_end_without_sending_hold_up_nobody() -> None:
     channel = Channel()
     ended = run(channel.together(size=10), ends_without, sends, dies, sends, ends_without, sends)
-    assert channel.sent == [{"1", "3", "5"}]
+    assert channel.sent == [{1, 3, 5}]
     assert [ended[number].result() for number in (0, 1, 3, 5)] == ["swallowed", "ts 1", "ts 3", "ts 5"]
     assert isinstance(ended[2].exception(), KeyboardInterrupt)
 
@@ -103,6 +110,6 @@ def test_a_record_that_takes_long_is_waited_for_no_longer_than_patience_lasts_an
             others_have_gone.set()
 
     ended = run(channel.together(size=10), late, first, late, patience=0)
-    assert channel.sent[0] == {"1"}
-    assert set().union(*channel.sent) == {"0", "1", "2"}
+    assert channel.sent[0] == {1}
+    assert set().union(*channel.sent) == {0, 1, 2}
     assert [ended[number].result() for number in (1, 2)] == ["ts 1", "ts 2"]

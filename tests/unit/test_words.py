@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from pydantic import ValidationError
 
-from assistance import aws
+from assistance import aws, ids
 from assistance.clock import epoch_ms, timestamp, utc_now
 from assistance.models import AssistanceRequest, Call
 from assistance.routing import RetryPolicy, Topic
@@ -24,9 +24,43 @@ def test_what_is_no_text_is_refused(call: dict[str, Any]) -> None:
         Call.model_validate(call)
 
 
-def test_a_request_was_made_at_a_time() -> None:
+REQUEST = {
+    "id": "0199f3c2-0000-7000-8000-00000000000a",
+    "topic": "sales",
+    "description": "help",
+    "created_at": "2026-01-31T09:30:00.000Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("member", "wrong"),
+    [
+        ("id", "LEDGER"),
+        ("id", REQUEST["id"].upper()),
+        ("id", f"{REQUEST['id']}\n"),
+        ("topic", "<!channel>"),
+        ("topic", "sales\n"),
+        ("created_at", "yesterday"),
+        ("created_at", "2026-02-30T09:30:00.000Z"),
+        ("created_at", "2026-01-31T09:30:00.000"),
+        ("created_at", "٢٠٢٦-01-31T09:30:00.000Z"),
+    ],
+)
+def test_a_request_with_an_id_topic_or_time_of_another_form_is_rejected(member: str, wrong: str) -> None:
+    assert AssistanceRequest.model_validate(REQUEST).id == REQUEST["id"]
     with pytest.raises(ValidationError):
-        AssistanceRequest(id="id", topic=Topic.SALES, description="help", created_at="yesterday")
+        AssistanceRequest.model_validate(REQUEST | {member: wrong})
+
+
+@pytest.mark.parametrize("typed", [REQUEST["id"], REQUEST["id"].upper()])
+def test_an_id_is_accepted_in_either_letter_case(typed: str) -> None:
+    assert ids.request_id(typed) == REQUEST["id"]
+
+
+@pytest.mark.parametrize("form", ["{{{}}}", "urn:uuid:{}", "{} ", "{}\n"])
+def test_an_id_in_any_other_form_is_rejected(form: str) -> None:
+    with pytest.raises(ValueError, match="no request's id"):
+        ids.request_id(form.format(REQUEST["id"]))
 
 
 def test_times_are_utc_in_milliseconds() -> None:

@@ -63,6 +63,20 @@ function keep(parent, items, key, render) {
   });
 }
 
+// ── The token ──
+
+/** Move the token from the address, after the #, to this tab's storage: the history does not keep it. */
+function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given === null) return;
+  sessionStorage.setItem("token", given);
+  history.replaceState(null, "", location.pathname);
+}
+takeToken();
+addEventListener("hashchange", takeToken);
+
+const headers = () => ({ "X-Console": sessionStorage.getItem("token") ?? "" });
+
 // ── Acting ──
 
 /** How many acts have begun or ended: what was asked before does not say how the switches are after. */
@@ -73,7 +87,7 @@ let underWay = 0;
 async function call(act, body) {
   const answer = await fetch(`/api/${act}`, {
     method: "POST",
-    headers: { "Content-Type": "application/json", "X-Console": "1" },
+    headers: { ...headers(), "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });
   const document = await answer.json();
@@ -530,7 +544,7 @@ async function refresh() {
   again = false;
   const connection = byId("connection"), before = acted;
   try {
-    const answer = await fetch("/api/state");
+    const answer = await fetch("/api/state", { headers: headers() });
     const state = await answer.json();
     if (!answer.ok) throw new Error(state.error);
     fill(state, acted === before && !underWay);

@@ -1,0 +1,223 @@
+"""The record of a request: frozen values that hold its history, and properties that derive its state.
+
+A record holds deliveries, and a delivery holds its attempts. Progress is not stored: the request's status, a
+delivery's doubts and the number of attempts used are derived here. `transitions.py` holds the only
+functions that change a record. Times are milliseconds since 1970.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How far a request has come, in the order in which it gets there."""
+
+    ACCEPTED = "accepted"
+    SENDING = "sending"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended. `UNKNOWN`: it is under way, or its worker died before it recorded the end."""
+
+    UNKNOWN = "unknown"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Kind(StrEnum):
+    """Why a delivery exists."""
+
+    OWN = "own"
+    """The route names its channel."""
+    FALLBACK = "fallback"
+    """One of the route's channels has failed."""
+    RESEND = "resend"
+    """An operator has asked for it."""
+    CALLBACK = "callback"
+    """The bot has asked for a callback when the request ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a delivery.
+
+    `id` is never reused: a worker recognises its own attempt by it, even if the answer to its write was lost. `place`
+    is where the attempt posts on the channel, such as a Slack channel's id. `result` is the provider's id of the
+    message. `in_doubt`: the provider may have taken the message although the attempt did not succeed. `returned`: the
+    provider took the message, and reported later that nobody received it.
+    """
+
+    id: str
+    at: int
+    outcome: Outcome = Outcome.UNKNOWN
+    place: str | None = None
+    error: str | None = None
+    in_doubt: bool = False
+    ended_at: int | None = None
+    result: str | None = None
+    returned: bool = False
+    confirmed_at: int | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no further attempt follows by itself."""
+        return self.outcome is Outcome.DELIVERED or self.outcome is Outcome.FAILED
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether the provider may hold the message without our knowing."""
+        return self.in_doubt or self.outcome is Outcome.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class StandsInFor:
+    """Why a fallback is sent: the channel that failed, and the code of the failure."""
+
+    channel: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What a callback tells: the request's status, and when it got there."""
+
+    status: Status
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request at one destination, or one resend of it.
+
+    `name` is unique within the record, and every message of this delivery carries it. Nobody may claim the delivery
+    before `locked_until`: an attempt is under way, or its message may still arrive. `due_at` is the time of the next
+    attempt, and `waiting_for` the code that put it off. `alone`: the provider refused it as part of a batch, so it
+    goes in a message of its own.
+    """
+
+    name: str
+    destination: str
+    kind: Kind
+    cause: StandsInFor | End | None = None
+    attempts: tuple[Attempt, ...] = ()
+    locked_until: int = 0
+    due_at: int | None = None
+    waiting_for: str | None = None
+    alone: bool = False
+
+    @property
+    def final(self) -> Outcome | None:
+        """`DELIVERED`, `FAILED`, or None while it is on its way. Does not depend on the order of late writes."""
+        final = None
+        for attempt in self.attempts:
+            if attempt.outcome is Outcome.DELIVERED and not attempt.returned:
+                return Outcome.DELIVERED
+            if attempt.is_final:
+                final = Outcome.FAILED
+        return final
+
+    @property
+    def attempts_used(self) -> int:
+        """How many attempts of the present budget are used. A redrive starts a new budget."""
+        for used, attempt in enumerate(reversed(self.attempts)):
+            if attempt.is_final:
+                return used
+        return len(self.attempts)
+
+    @property
+    def doubts(self) -> tuple[Attempt, ...]:
+        """The attempts that may have arrived. An attempt known as delivered settles the doubts before it."""
+        found: list[Attempt] = []
+        for attempt in self.attempts:
+            if attempt.outcome is Outcome.DELIVERED:
+                found = []
+            elif attempt.may_have_arrived:
+                found.append(attempt)
+        return tuple(found)
+
+    def holds(self, attempt: str) -> bool:
+        """Whether that attempt has the claim."""
+        return bool(self.attempts) and self.attempts[-1].id == attempt and self.attempts[-1].outcome is Outcome.UNKNOWN
+
+    def is_locked(self, now: int) -> bool:
+        """Whether nobody may claim it now."""
+        return self.locked_until > now
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An outbox entry: a delivery to publish. `since` distinguishes it from a later entry of the same delivery."""
+
+    delivery: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The history of one request.
+
+    `created_at`, `ttl`, `channels`, `fallback` and `calls_back` keep the values from when the API accepted the
+    request: routes and retention may change later, and an id may come again. The store sets `version`.
+    """
+
+    created_at: int
+    ttl: int
+    channels: tuple[str, ...]
+    fallback: str | None = None
+    calls_back: bool = False
+    deliveries: tuple[Delivery, ...] = ()
+    outbox: tuple[Entry, ...] = ()
+    version: int = 0
+
+    @property
+    def status(self) -> Status:
+        """How far the request has come.
+
+        It is delivered when each of its channels has it, or its fallback has. It has failed when a channel has failed
+        and nothing has delivered instead; while a redrive is under way it still reads `failed`.
+        """
+        if all(self.reached(channel) for channel in self.channels):
+            return Status.DELIVERED
+        mine = self.of_request
+        if any(delivery.kind is Kind.FALLBACK and self.reached(delivery.destination) for delivery in mine):
+            return Status.DELIVERED
+        if any(delivery.final is Outcome.FAILED for delivery in mine):
+            return Status.FAILED
+        if any(delivery.waiting_for or _retries(delivery) for delivery in mine):
+            return Status.RETRYING
+        return Status.SENDING if any(delivery.attempts for delivery in mine) else Status.ACCEPTED
+
+    @property
+    def of_request(self) -> tuple[Delivery, ...]:
+        """The deliveries on which the request's status depends: those of its channels, and its fallback."""
+        return tuple(delivery for delivery in self.deliveries if delivery.kind in {Kind.OWN, Kind.FALLBACK})
+
+    @property
+    def pending(self) -> tuple[Delivery, ...]:
+        """The deliveries of the request that are on their way: none once it is delivered."""
+        if self.status is Status.DELIVERED:
+            return ()
+        return tuple(delivery for delivery in self.of_request if delivery.final is None)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the request stays as it is unless somebody acts."""
+        return self.status in {Status.DELIVERED, Status.FAILED} and not self.pending
+
+    def reached(self, channel: str) -> bool:
+        """Whether a human has the request on that channel, by its own delivery, as the fallback or by a resend."""
+        return any(
+            delivery.destination == channel and delivery.final is Outcome.DELIVERED for delivery in self.deliveries
+        )
+
+    def delivery(self, name: str) -> Delivery | None:
+        """The delivery of that name, if there is one."""
+        return next((delivery for delivery in self.deliveries if delivery.name == name), None)
+
+
+def _retries(delivery: Delivery) -> bool:
+    return bool(delivery.attempts) and delivery.attempts[-1].outcome is Outcome.RETRYING

@@ -1,0 +1,296 @@
+"""Everything that changes a record: one pure function for each event.
+
+Each takes the record, what happened and the time, and returns the new record, with an answer where the caller needs
+one. A function that changes nothing returns the same object that it was given, so the store writes nothing. Applying a
+function twice has the same effect as once, because the SDK repeats a write if the answer was lost.
+
+    claim ──▶ sent            the provider took the message
+          ──▶ put_off         nothing was tried: the provider's rate limit, say
+          ──▶ retry_later     the attempt failed, and another follows
+          ──▶ gave_up         the attempt failed for good; its message lies in the dead-letter queue
+    dead_lettered             the reconciler found the message in a dead-letter queue
+    returned, confirmed       what SES reports of a mail later
+    resend                    an operator sends the request once more
+    publish_again, published  into the outbox, and out of it
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from assistance.domain.record import Attempt, Delivery, End, Entry, Kind, Outcome, Record, StandsInFor, Status
+
+CALLBACK: Final = "callback"
+FALLBACK: Final = "fallback"
+
+
+class Refused(StrEnum):
+    """Why a worker does not get the claim, and what it does with the message."""
+
+    DELIVERED = "delivered already: acknowledge the message"
+    NOT_NEEDED = "another delivery has reached a human: acknowledge the message"
+    UNKNOWN = "the record has no such delivery: acknowledge the message"
+    BUSY = "another attempt is under way, or its doubt has not settled: come back later"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to make one attempt. The worker that holds it ends it by `sent`, `put_off`, `retry_later` or `gave_up`.
+
+    `number` counts the attempts of the present budget. `doubts` are the earlier attempts that may have arrived: look
+    these up before sending. `exhausted`: the last attempt of the budget died; give up without another.
+    """
+
+    number: int
+    doubts: tuple[Attempt, ...]
+    alone: bool
+    exhausted: bool = False
+
+
+def first(channels: Iterable[str], fallback: str | None, created_at: int, ttl: int, *, calls_back: bool) -> Record:
+    """The record of a request before its first attempt. Every worker computes the same one from the request."""
+    names = tuple(channels)
+    return Record(
+        created_at=created_at,
+        ttl=ttl,
+        channels=names,
+        # A fallback must be another channel than the request's own.
+        fallback=None if fallback in names else fallback,
+        calls_back=calls_back,
+        deliveries=tuple(Delivery(name, name, Kind.OWN) for name in names),
+    )
+
+
+def same_request(existing: Record, fresh: Record) -> Record | None:
+    """The record to work on: the existing one, unless it belongs to an earlier request with the same id.
+
+    An id may come again once its request has expired, and DynamoDB may keep an expired record for days. The answer is
+    None if the worker's message, from which it computed `fresh`, belongs to the earlier request.
+    """
+    if existing.created_at == fresh.created_at:
+        return existing
+    return replace(fresh, version=existing.version) if existing.created_at < fresh.created_at else None
+
+
+def claim(
+    record: Record, name: str, attempt: str, *, now: int, until: int, limit: int, place: str | None = None
+) -> tuple[Record, Claim | Refused]:
+    """Claim a delivery for one attempt, until that time at most; `limit` is how many attempts a budget has.
+
+    This one write also decides between two channels: a fallback and a redrive never both send.
+    """
+    delivery = record.delivery(name)
+    if delivery is None:
+        return record, Refused.UNKNOWN
+    if delivery.holds(attempt):
+        # The answer to our own write was lost, so the SDK repeats it.
+        return record, _claimed(delivery)
+    if refused := _refusal(record, delivery, now):
+        return record, refused
+    attempts = delivery.attempts
+    if _is_exhausted(delivery, limit):
+        # The new claim only ends the attempt that died. It sends nothing, so it adds no attempt.
+        attempts = (*attempts[:-1], replace(attempts[-1], id=attempt, in_doubt=True))
+    else:
+        attempts = (*attempts, Attempt(attempt, now, place=place))
+    claimed = replace(delivery, attempts=attempts, locked_until=until, due_at=None, waiting_for=None)
+    return _with(record, claimed), _claimed(claimed)
+
+
+def sent(record: Record, name: str, attempt: str, result: str, *, now: int) -> Record:
+    """The provider took the message. Record that even if another worker has the claim: nobody may send it again."""
+    delivery = record.delivery(name)
+    if delivery is None:
+        return record
+    mine = next((each for each in delivery.attempts if each.id == attempt), Attempt(attempt, now))
+    if mine.outcome is Outcome.DELIVERED:
+        return record
+    done = replace(mine, outcome=Outcome.DELIVERED, error=None, in_doubt=False, ended_at=now, result=result)
+    others = tuple(each for each in delivery.attempts if each.id != attempt)
+    after = replace(delivery, attempts=(*others, done), locked_until=0, due_at=None, waiting_for=None, alone=False)
+    return _ended(_with(record, after), after, now)
+
+
+def put_off(record: Record, name: str, attempt: str, code: str, *, due: int, alone: bool = False) -> Record:
+    """The worker did not try to send, so the attempt is removed."""
+    delivery = record.delivery(name)
+    if delivery is None or not delivery.holds(attempt):
+        return record
+    after = replace(
+        delivery,
+        attempts=delivery.attempts[:-1],
+        locked_until=0,
+        due_at=due,
+        waiting_for=code,
+        alone=delivery.alone or alone,
+    )
+    return _with(record, after)
+
+
+def retry_later(
+    record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, due: int, settles: int
+) -> Record:
+    """The attempt failed, and another is due at `due`. A message in doubt has arrived by `settles`, or never will."""
+    delivery = record.delivery(name)
+    if delivery is None or not delivery.holds(attempt):
+        return record
+    over = _over(delivery, Outcome.RETRYING, code, now=now, in_doubt=in_doubt, settles=settles)
+    return _with(record, replace(over, due_at=due))
+
+
+def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, settles: int) -> Record:
+    """The attempt failed for good, and the message lies in the dead-letter queue by now."""
+    delivery = record.delivery(name)
+    if delivery is None or not delivery.holds(attempt):
+        return record
+    over = _over(delivery, Outcome.FAILED, code, now=now, in_doubt=in_doubt, settles=settles)
+    return _failed(_with(record, over), over, code, now)
+
+
+def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int) -> Record:
+    """The message of a delivery that is on its way lies in a dead-letter queue. `letter` is that message's id."""
+    delivery = record.delivery(name)
+    if delivery is None or delivery.final or delivery.is_locked(now):
+        return record
+    found = Attempt(letter, now, Outcome.FAILED, error=code, ended_at=now)
+    after = replace(delivery, attempts=(*delivery.attempts, found), due_at=None, waiting_for=None)
+    return _failed(_with(record, after), after, code, now)
+
+
+def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Record, bool]:
+    """A message that the provider took came back. The second result is whether the record knows that message."""
+    delivery, attempt = _sent_as(record, result)
+    if delivery is None or attempt is None:
+        return record, False
+    if attempt.returned:
+        return record, True
+    after = _with_attempt(delivery, replace(attempt, returned=True, error=code))
+    changed = _with(record, after)
+    return (changed if after.final is Outcome.DELIVERED else _failed(changed, after, code, now, came_back=True)), True
+
+
+def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
+    """The recipient's mail server took the message then. The second result is whether the record knows that message."""
+    delivery, attempt = _sent_as(record, result)
+    if delivery is None or attempt is None:
+        return record, False
+    if attempt.confirmed_at is not None and attempt.confirmed_at >= at:
+        return record, True
+    return _with(record, _with_attempt(delivery, replace(attempt, confirmed_at=at))), True
+
+
+def resend(record: Record, name: str, destination: str, *, now: int) -> Record | None:
+    """An operator sends the request once more, as a new delivery. None while the original is on its way."""
+    if record.delivery(name):
+        return record
+    original = next((each for each in record.of_request if each.destination == destination), None)
+    if original and original in record.pending:
+        return None
+    return _published_as(_with(record, Delivery(name, destination, Kind.RESEND)), name, now)
+
+
+def publish_again(record: Record, names: Iterable[str], *, now: int) -> Record:
+    """The messages of these deliveries are in no queue: publish them once more."""
+    for name in names:
+        record = _published_as(record, name, now)
+    return record
+
+
+def published(record: Record, entries: Iterable[Entry]) -> Record:
+    """SNS has taken these entries. A later entry of the same delivery stays in the outbox."""
+    done = frozenset(entries)
+    left = tuple(entry for entry in record.outbox if entry not in done)
+    return record if left == record.outbox else replace(record, outbox=left)
+
+
+def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
+    if delivery.final is Outcome.DELIVERED:
+        return Refused.DELIVERED
+    if delivery.kind is Kind.FALLBACK or (delivery.kind is Kind.OWN and delivery.final):
+        if record.status is Status.DELIVERED or record.reached(delivery.destination):
+            return Refused.NOT_NEEDED
+        if any(_goes_first(other, delivery, now) for other in record.of_request if other.name != delivery.name):
+            return Refused.BUSY
+    return Refused.BUSY if delivery.is_locked(now) else None
+
+
+def _goes_first(other: Delivery, delivery: Delivery, now: int) -> bool:
+    """Whether `delivery`, a fallback or a redrive, waits for `other`. A redrive waits for an unfinished fallback."""
+    if delivery.kind is Kind.OWN:
+        return other.kind is Kind.FALLBACK and (other.final is None or other.is_locked(now))
+    return other.final is Outcome.FAILED and other.is_locked(now)
+
+
+def _is_exhausted(delivery: Delivery, limit: int) -> bool:
+    died = bool(delivery.attempts) and delivery.attempts[-1].outcome is Outcome.UNKNOWN
+    return died and delivery.attempts_used >= limit
+
+
+def _claimed(delivery: Delivery) -> Claim:
+    before = replace(delivery, attempts=delivery.attempts[:-1])
+    # An attempt under way is in doubt only if it died and this claim merely ends it.
+    return Claim(delivery.attempts_used, before.doubts, delivery.alone, exhausted=delivery.attempts[-1].in_doubt)
+
+
+def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt: bool, settles: int) -> Delivery:
+    last = delivery.attempts[-1]
+    last = replace(last, outcome=outcome, error=code, in_doubt=in_doubt or last.in_doubt, ended_at=now)
+    over = replace(delivery, attempts=(*delivery.attempts[:-1], last), due_at=None)
+    return replace(over, locked_until=settles if over.doubts else 0)
+
+
+def _failed(record: Record, delivery: Delivery, code: str, now: int, *, came_back: bool = False) -> Record:
+    """What follows from a failure: the fallback, or the request's end."""
+    if record.fallback and delivery.destination in record.channels and record.status is Status.FAILED:
+        fallback = record.delivery(FALLBACK)
+        if fallback is None:
+            cause = StandsInFor(delivery.destination, code)
+            record = _with(record, Delivery(FALLBACK, record.fallback, Kind.FALLBACK, cause))
+            if not record.reached(record.fallback or ""):
+                record = _published_as(record, FALLBACK, now)
+        elif came_back and fallback.final is None:
+            # A worker may have dropped the fallback's message, since the mail counted as delivered then.
+            record = _published_as(record, FALLBACK, now)
+    return _ended(record, delivery, now)
+
+
+def _ended(record: Record, delivery: Delivery, now: int) -> Record:
+    """Add a callback, if the bot wants one and the request has ended.
+
+    The end of a resend adds none, unless it changes the request's status.
+    """
+    if not record.calls_back or delivery.kind is Kind.CALLBACK or not record.has_ended:
+        return record
+    told = [each.cause for each in record.deliveries if each.kind is Kind.CALLBACK]
+    last = told[-1].status if told and isinstance(told[-1], End) else None
+    if delivery.kind is Kind.RESEND and last is record.status:
+        return record
+    name = f"{CALLBACK}-{len(told) + 1}"
+    end = Delivery(name, CALLBACK, Kind.CALLBACK, End(record.status, now))
+    return _published_as(_with(record, end), name, now)
+
+
+def _sent_as(record: Record, result: str) -> tuple[Delivery | None, Attempt | None]:
+    """The attempt whose message has this id at the provider, and its delivery."""
+    for delivery in record.deliveries:
+        for attempt in delivery.attempts:
+            if attempt.result == result:
+                return delivery, attempt
+    return None, None
+
+
+def _with(record: Record, delivery: Delivery) -> Record:
+    if record.delivery(delivery.name) is None:
+        return replace(record, deliveries=(*record.deliveries, delivery))
+    changed = tuple(delivery if each.name == delivery.name else each for each in record.deliveries)
+    return replace(record, deliveries=changed)
+
+
+def _with_attempt(delivery: Delivery, attempt: Attempt) -> Delivery:
+    return replace(delivery, attempts=tuple(attempt if each.id == attempt.id else each for each in delivery.attempts))
+
+
+def _published_as(record: Record, name: str, now: int) -> Record:
+    others = tuple(entry for entry in record.outbox if entry.delivery != name)
+    return replace(record, outbox=(*others, Entry(name, now)))

@@ -1,0 +1,53 @@
+"""The one rule for every listener of the local stack: programs on this machine may call it, and web pages may not.
+
+A page in the developer's browser can reach any port of this machine. The browser reports the page's origin in `Origin`
+and in `Sec-Fetch-Site`. If an attacker makes a
+name of their own resolve to this machine (DNS rebinding), `Host` holds that name.
+https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
+https://fetch.spec.whatwg.org/#origin-header
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Final
+
+HOST: Final = "127.0.0.1"
+"""Where everything listens: no other machine can connect."""
+NAMES: Final = (HOST, "localhost")
+SITES: Final = frozenset({"none", "same-origin"})
+REFUSAL: Final = "This server takes calls from programs on this machine, and from no web page but its own."
+
+
+def admits(port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:
+    """Whether the listener on this port takes a request with these `Host`, `Origin` and `Sec-Fetch-Site` headers.
+
+    A repeated header is refused: two parsers could each use another of its values.
+    """
+    if len(hosts) != 1 or len(origins) > 1 or len(sites) > 1:
+        return False
+    host = hosts[0].lower()
+    return (
+        host in {f"{name}:{port}" for name in NAMES}
+        and {f"http://{host}"}.issuperset(origins)
+        and SITES.issuperset(sites)
+    )
+
+
+class GatedHandler(BaseHTTPRequestHandler):
+    """An `http.server` handler that refuses every request, of any method, that the rule does not admit."""
+
+    def parse_request(self) -> bool:
+        """Read the request's head. The result is whether to serve it."""
+        if not super().parse_request():
+            return False
+        _, port = self.connection.getsockname()
+        hosts, origins, sites = (self.headers.get_all(name, []) for name in ("Host", "Origin", "Sec-Fetch-Site"))
+        if admits(port, hosts, origins, sites):
+            return True
+        # This closes the connection: the unread body may look like another request.
+        self.send_error(HTTPStatus.FORBIDDEN, explain=REFUSAL)
+        return False
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Keep the terminal for what the runner has to say."""

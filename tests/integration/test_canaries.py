@@ -1,0 +1,329 @@
+"""What callers say, and every secret, is planted once; nothing that is emitted on any path holds it."""
+
+import base64
+import io
+import json
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib import reload
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import patch
+from urllib.parse import quote
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from assistance import observability, requests
+from local.slack_server import SlackServer
+from slack_consumer import handler as slack_handler
+from tests.integration.cloud import Cloud, forget, http_event
+from tests.integration.steps import bring, emails, example
+from tests.receiver import Receiver
+
+# A canary for each place. A new field or secret is a line here, and one where it is planted.
+CANARIES = {
+    "description": "canary of the description",
+    "callback_path": "canary-of-the-callback-path",
+    "callback_query": "canary-of-the-callback-query",
+    "idempotency_key": "canary-of-the-idempotency-key",
+    "header": "canary-of-a-header",
+    "unknown_member": "canary of an unknown member",
+    "unknown_name": "canary of an unknown name",
+    "api_key": "canary-of-the-api-key",
+    "slack_token": "xoxb-canary-of-the-slack-token",
+    "teams_url": "canary-of-the-teams-url",
+    "signing_key": "canary of the key to sign with: 32",
+    "session_token": "canary-of-the-session-token",
+    "slack_error": "Canary of Slack's error",
+    "teams_error": "canary-of-the-error-of-teams",
+    "ses_error": "canary of the error of SES",
+    "table_error": "canary of the table's error",
+    "callback_error": "canary-of-the-bot-s-error",
+    "malformed": "canary of a malformed message",
+    "address": "canary.of.an.address@example.com",
+    "unforeseen": "canary of an unforeseen exception",
+}
+SIGNING = base64.b64encode(CANARIES["signing_key"].encode()).decode()
+ROUTES = {
+    "support": {"channels": ["slack", "teams", "email"], "fallback": None},
+    "pricing": {"channels": ["email"], "fallback": "slack"},
+}
+
+
+def spellings(canary: str) -> set[str]:
+    encoded = base64.b64encode(canary.encode()).decode().rstrip("=")
+    return {canary, quote(canary), json.dumps(canary)[1:-1], encoded}
+
+
+class World:
+    """The system, and all that is emitted of it."""
+
+    def __init__(self, stack: Cloud, slack: SlackServer, bot: Receiver, teams: Receiver) -> None:
+        self.stack, self.slack, self.bot, self.teams = stack, slack, bot, teams
+        self.emitted: list[str] = []
+
+    def invoke(self, function: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """Lambda logs an exception's type, its message and its frames, and not what has caused it."""
+        try:
+            answer = call()
+        except Exception as error:  # noqa: BLE001
+            frames = traceback.format_tb(error.__traceback__)
+            self.emitted += [function, type(error).__name__, str(error), *frames]
+            return None
+        self.emitted.append(repr(answer))
+        return answer
+
+    def post(self, body: dict[str, Any] | None = None) -> None:
+        url = f"{self.bot.url.partition('?')[0]}/{CANARIES['callback_path']}?q={CANARIES['callback_query']}"
+        call = {
+            "topic": "support",
+            "description": CANARIES["description"],
+            "callback_url": url,
+            CANARIES["unknown_name"]: CANARIES["unknown_member"],
+        }
+        headers = {
+            "Content_Type": "application/json",
+            "Idempotency_Key": CANARIES["idempotency_key"],
+            "X_Header": CANARIES["header"],
+            "x_api_key": CANARIES["api_key"],
+        }
+        event = http_event("POST", "/assistance-requests", json.dumps(call | (body or {})), **headers)
+        event["requestContext"]["identity"]["apiKey"] = CANARIES["api_key"]
+        answer = self.invoke("api", lambda: self.stack.handler("api")(event, self.stack.context))
+        if "id" in (accepted := json.loads(answer["body"])):
+            path = f"/assistance-requests/{accepted['id']}"
+            self.invoke("api", lambda: self.stack.handler("api")(http_event("GET", path), self.stack.context))
+
+    def travel(self) -> None:
+        """Everything that happens by itself, several times."""
+        for _ in range(4):
+            self.invoke("stream_producer", self.stack.produce)
+            for lane in self.stack.queues:
+                self.invoke(lane, lambda lane=lane: self.stack.consume(lane))  # type: ignore[misc]
+            self.invoke("reconciler", self.stack.reconcile)
+        for lane in self.stack.queues:
+            # An attribute says why; the body is the request itself.
+            self.emitted += [repr(letter.get("MessageAttributes")) for letter in self.stack.dead_letters(lane)]
+
+
+def failing(kind: str, status: int, *operations: str) -> Any:  # noqa: ANN401
+    """AWS answers these operations with an error that holds a canary."""
+    call_aws = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
+
+    def answer(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
+        if operation not in operations:
+            return call_aws(client, operation, parameters)
+        text = CANARIES["ses_error" if operation == "SendEmail" else "table_error"]
+        told: Any = {"Error": {"Code": kind, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        raise ClientError(told, operation)
+
+    return patch.object(BaseClient, "_make_api_call", answer)
+
+
+def unforeseen(*_: object, **__: object) -> Any:  # noqa: ANN401
+    raise KeyError(CANARIES["unforeseen"], CANARIES["description"])
+
+
+def happy(world: World, _: ExitStack) -> None:
+    world.post()
+
+
+def providers_refuse(world: World, stack: ExitStack) -> None:
+    answer = {
+        "ok": False,
+        "error": CANARIES["slack_error"],
+        "response_metadata": {"messages": [CANARIES["slack_error"]]},
+    }
+    world.slack.fail("garbled", body=json.dumps(answer))
+    world.teams.answers = [(400, {"x-error": CANARIES["teams_error"]})] * 9
+    world.bot.answers = [(410, {"x-error": CANARIES["callback_error"]})] * 9
+    stack.enter_context(failing("MessageRejected", 400, "SendEmail"))
+    world.post()
+
+
+def providers_are_down(world: World, stack: ExitStack) -> None:
+    world.slack.fail("garbled", body=CANARIES["slack_error"])
+    world.teams.answers = [b"HTTP/1.1 200 " + CANARIES["teams_error"].encode() + b"\r\n" * 9] * 9
+    world.bot.answers = [b"\x00" + CANARIES["callback_error"].encode()] * 9
+    stack.enter_context(failing("InternalFailure", 500, "SendEmail"))
+    world.post()
+
+
+def the_table_is_unavailable(world: World, stack: ExitStack) -> None:
+    world.post()
+    stack.enter_context(
+        failing("InternalServerError", 500, "PutItem", "UpdateItem", "GetItem", "Query", "BatchGetItem")
+    )
+    world.post()
+
+
+def a_call_is_refused(world: World, _: ExitStack) -> None:
+    world.post({"topic": CANARIES["description"]})
+    world.post({"description": [CANARIES["description"]]})
+    world.post({"callback_url": f"https://{CANARIES['callback_path']}?{CANARIES['callback_query']}"})
+    world.post()
+    world.post({"description": CANARIES["description"] * 2})
+
+
+def messages_are_malformed(world: World, _: ExitStack) -> None:
+    world.post()
+    body = json.dumps({"request": {"id": {}, "description": CANARIES["description"]}, "x": CANARIES["malformed"]})
+    for lane in world.stack.queues:
+        world.stack.sqs.send_message(QueueUrl=world.stack.queues[lane], MessageBody=body)
+    for record in world.stack.stream_records():
+        record["dynamodb"]["NewImage"]["topic"] = {"M": {"x": {"S": CANARIES["malformed"]}}}
+        world.invoke("stream_producer", lambda record=record: world.stack.produce([record]))  # type: ignore[misc]
+    for text in (
+        CANARIES["address"],
+        json.dumps({"eventType": "Bounce", "mail": {"destination": [CANARIES["address"]]}}),
+    ):
+        world.invoke("email_feedback", lambda text=text: bring(world.stack, text))  # type: ignore[misc]
+
+
+def a_mail_bounces(world: World, _: ExitStack) -> None:
+    world.post({"topic": "pricing"})
+    world.travel()
+    [item] = [it for it in world.stack.table.scan()["Items"] if it["sk"] == "DELIVERY#email"]
+    event = example("bounce", item["pk"], json.loads(item["result"]))
+    event["bounce"]["bouncedRecipients"] = [
+        {"emailAddress": CANARIES["address"], "diagnosticCode": CANARIES["ses_error"]}
+    ]
+    event["mail"]["destination"] = [CANARIES["address"]]
+    world.invoke("email_feedback", lambda: bring(world.stack, json.dumps(event)))
+
+
+def an_exception_is_unforeseen(world: World, stack: ExitStack) -> None:
+    world.post()
+    for owner, name in (
+        (requests.Requests, "accept"),
+        (requests.Requests, "get"),
+        (slack_handler, "compose"),
+    ):
+        stack.enter_context(patch.object(owner, name, unforeseen))
+    world.post()
+    world.invoke("email_feedback", lambda: bring(world.stack, json.dumps(example("bounce", "x", "y"))))
+
+
+def a_setting_is_missing(world: World, stack: ExitStack) -> None:
+    environment = stack.enter_context(pytest.MonkeyPatch.context())
+    for name in ("TABLE_NAME", "RETENTION_DAYS"):
+        environment.delenv(name)
+    forget()
+    world.post()
+
+
+def secrets_are_damaged(world: World, _: ExitStack) -> None:
+    plant(SLACK=f"{CANARIES['slack_token']}\nx", TEAMS=CANARIES["teams_url"], SIGNING=f"{SIGNING}!")
+    world.post()
+
+
+# A developer's switch, which Powertools warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:POWERTOOLS_DEV")
+
+# What happens. A new path is a line here.
+PATHS = (
+    happy,
+    providers_refuse,
+    providers_are_down,
+    the_table_is_unavailable,
+    a_call_is_refused,
+    messages_are_malformed,
+    a_mail_bounces,
+    an_exception_is_unforeseen,
+    a_setting_is_missing,
+    secrets_are_damaged,
+)
+# What an operator may set to see more.
+LEVELS: dict[str, dict[str, str]] = {
+    "INFO": {},
+    "DEBUG": {
+        "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
+        "POWERTOOLS_LOG_LEVEL": "DEBUG",
+        "POWERTOOLS_LOGGER_LOG_EVENT": "true",
+        "POWERTOOLS_DEV": "true",
+    },
+}
+
+
+def plant(**values: str) -> None:
+    for name, value in values.items():
+        secret = {"SLACK": "slack-token", "TEAMS": "teams", "SIGNING": "signing"}[name]
+        boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=value)
+
+
+@pytest.fixture(params=LEVELS)
+def lines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Lambda's own handler on the root logger, whose level is set before the function is imported."""
+    for name, value in LEVELS[request.param].items():
+        monkeypatch.setenv(name, value)
+    root, written = logging.getLogger(), io.StringIO()
+    handler, level, own = logging.StreamHandler(written), root.level, observability.logger.log_level
+    root.addHandler(handler)
+    root.setLevel(request.param)
+    reload(observability)
+    observability.logger.setLevel(request.param)
+    own_lines = cast("logging.StreamHandler[Any]", observability.logger.registered_handler)
+    stream = own_lines.setStream(written)
+    yield written
+    if stream:
+        own_lines.setStream(stream)
+    root.removeHandler(handler)
+    root.setLevel(level)
+    observability.logger.setLevel(own)
+
+
+@pytest.fixture
+def world(lines: io.StringIO, stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("ROUTES", json.dumps(ROUTES))
+    monkeypatch.setenv("TEAMS_LOOPBACK", "true")
+    with (
+        SlackServer(token=CANARIES["slack_token"], channels=("C0ASSIST",)) as slack,
+        Receiver() as bot,
+        Receiver() as teams,
+    ):
+        monkeypatch.setenv("SLACK_API_URL", slack.url)
+        workflow = f"{teams.url.partition('?')[0]}/{CANARIES['teams_url']}?sig={CANARIES['teams_url']}"
+        plant(SLACK=CANARIES["slack_token"], TEAMS=workflow, SIGNING=SIGNING)
+        # Last, where a long environment's end would show it.
+        monkeypatch.setenv("AWS_SESSION_TOKEN", CANARIES["session_token"])
+        forget()
+        yield World(stack, slack, bot, teams)
+    forget()
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
+def test_nothing_that_is_emitted_holds_what_callers_say_or_a_secret(
+    world: World, lines: io.StringIO, capfd: pytest.CaptureFixture[str], path: Callable[[World, ExitStack], None]
+) -> None:
+    with ExitStack() as broken:
+        path(world, broken)
+        world.travel()
+    emitted = "\n".join([*world.emitted, lines.getvalue(), *capfd.readouterr()])
+    assert '"level"' in emitted
+    found = {
+        name: emitted[max(emitted.find(spelling) - 300, 0) :][:400]
+        for name, canary in CANARIES.items()
+        for spelling in spellings(canary)
+        if spelling in emitted
+    }
+    assert found == {}
+
+
+def test_the_canaries_reach_those_for_whom_they_are(world: World) -> None:
+    world.post()
+    world.travel()
+    for received in (json.dumps(world.slack.messages), "".join(emails()), repr(world.teams.calls)):
+        assert CANARIES["description"] in received
+    assert CANARIES["teams_url"] in world.teams.calls[0].path
+    assert f"{CANARIES['callback_path']}?q={CANARIES['callback_query']}" in world.bot.calls[0].path
+    world.bot.calls[0].verified(SIGNING)
+
+
+def test_every_canary_is_planted() -> None:
+    source = Path(__file__).read_text("utf-8")
+    assert [name for name in CANARIES if source.count(f'"{name}"') + source.count(f"'{name}'") < 2] == []

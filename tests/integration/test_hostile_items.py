@@ -1,0 +1,320 @@
+"""Whatever an item of the table holds: who can't read it says so, passes it over and goes on to the next."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from api.handler import _details as details
+from assistance.clock import timestamp, utc_now
+from assistance.deliveries import delivery_key, reopened_key, request_key
+from assistance.errors import Unreadable
+from assistance.items import (
+    channels_of,
+    delivery_of,
+    message_for,
+    outbox_entry_of,
+    record_of,
+    settled,
+)
+from assistance.models import Status
+from assistance.requests import Requests
+from assistance.routing import CALLBACK, Channel
+from assistance.schema import CREATED_AT, LEDGER_SHARD, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY
+from cli.requests import listed
+from reconciler import handler as reconciler
+from reconciler.balance import LEDGER_KEY, Balance, balance_of
+from reconciler.lease import LEASE_KEY
+from reconciler.lease import lease as lease_of_ours
+from tests.emf import emitted
+from tests.integration.cloud import Cloud
+from tests.integration.steps import example, sns_event
+
+Item = dict[str, Any]
+
+SETTLED = timedelta(minutes=2)
+GONE = object()
+# Of every type that DynamoDB has: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
+VALUES = [
+    *("", "x", "LEDGER", "slack", "sending", "9999-99-99T99:99:99.999Z", "2" * 500),
+    *(-1, 10**37, Decimal("0.5"), True, None, b"\x00"),
+    *([], ["x"], [{"at": "x"}], {}, {"x": []}),
+    *({"x"}, {1}, {b"\x00"}),
+    GONE,
+]
+
+
+def request(request_id: str, **more: Any) -> Item:  # noqa: ANN401
+    created_at = timestamp(utc_now())
+    return {
+        **request_key(request_id),
+        "topic": "sales",
+        "description": "help",
+        "created_at": created_at,
+        "callback_url": "http://127.0.0.1:1/hook",
+        "payload_hash": "hash",
+        "ttl": int(utc_now().timestamp()) + 86_400,
+        "channels": ["slack"],
+        "ledger": 7,
+        **more,
+    }
+
+
+def unpublished(request_id: str) -> list[Item]:
+    fallback = {"channel": "email", "failed_channel": "slack", "error": "is_archived"}
+    trace = "Root=1-6925f5a0-000000000000000000000001;Parent=53995c3f42cd8ad8;Sampled=1"
+    since = timestamp(utc_now())
+    again = {"outbox": 7, "outbox_channels": ["slack"], "outbox_since": since, "fallback": fallback, "trace": trace}
+    return [request(request_id, **again)]
+
+
+def delivery(request_id: str, channel: Channel, status: Status) -> Item:
+    at = timestamp(utc_now())
+    return {
+        **delivery_key(request_id, channel),
+        "status": status,
+        "attempts": 1,
+        "attempts_given_up": 0,
+        "timeline": [{"at": at, "outcome": "retrying", "error": "http_503", "in_doubt": True}],
+        "last_error": "http_503",
+        "next_attempt_at": at,
+        "claim_expires_at": 1,
+        "delivered_at": at,
+        "confirmed_at": at,
+        "failed_at": at,
+        "result": '"the-mail"',
+        "in_doubt": True,
+        "not_before": 1,
+        "forced": {"act"},
+        "forced_in_doubt": {"act"},
+        "refused_together": True,
+        "ttl": int(utc_now().timestamp()) + 86_400,
+    }
+
+
+def tried(request_id: str) -> list[Item]:
+    at = timestamp(utc_now())
+    return [delivery(request_id, Channel.SLACK, Status.RETRYING), request(request_id, published_at=at)]
+
+
+def ended(request_id: str) -> list[Item]:
+    """In the outbox for the callback."""
+    at = timestamp(utc_now())
+    entry = {"outbox": 7, "outbox_channels": ["callback"], "outbox_since": at, "created_at": at, "topic": "sales"}
+    return [delivery(request_id, Channel.SLACK, Status.DELIVERED) | entry, request(request_id, published_at=at)]
+
+
+def reopened(request_id: str) -> list[Item]:
+    at = timestamp(utc_now())
+    return [
+        {**reopened_key(request_id), "reopened_at": at, "ttl": int(utc_now().timestamp()) + 86_400},
+        request(request_id, published_at=at),
+    ]
+
+
+def accepted(request_id: str) -> list[Item]:
+    """Published, and in its queue."""
+    return [request(request_id, published_at=timestamp(utc_now()))]
+
+
+SOME = [VALUES.index(value) for value in ("x", b"\x00", [], GONE)]
+"""The numbers of those that the functions meet. All are read below, without the functions."""
+KINDS = {each.__name__: each for each in (accepted, unpublished, tried, ended, reopened)}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def damaged(item: Item, name: str) -> Iterator[Item]:
+    for value in VALUES:
+        rest = {key: kept for key, kept in item.items() if key != name}
+        yield rest if value is GONE else {**rest, name: value}
+
+
+def taken(item: Item) -> bool:
+    """Whether DynamoDB takes it: keys are of the type that the table or the index says, and not empty. Moto takes more.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+    """
+    keys = {
+        PARTITION_KEY: str,
+        SORT_KEY: str,
+        CREATED_AT: str,
+        OUTBOX_SHARD: int | Decimal,
+        LEDGER_SHARD: int | Decimal,
+    }
+    given = {name: item[name] for name in keys if name in item}
+    right = all(isinstance(value, keys[name]) and value is not True for name, value in given.items())
+    return right and {PARTITION_KEY, SORT_KEY} <= given.keys() and "" not in given.values()
+
+
+@dataclass
+class Table:
+    """The table, with items that were damaged one attribute at a time, and what is sound among them."""
+
+    cloud: Cloud
+    ids: list[str] = field(default_factory=list)
+    """Of the requests that are damaged."""
+
+    def put(self, item: Item) -> None:
+        if taken(item):
+            self.cloud.table.put_item(Item=item)
+
+    def damage(self, kind: str) -> None:
+        """Items of that kind, each with one attribute that is not what it should be."""
+        for name in KINDS[kind](str(uuid4()))[0]:
+            for number in SOME:
+                self.ids.append(request_id := str(uuid4()))
+                first, *others = KINDS[kind](request_id)
+                for item in (list(damaged(first, name))[number], *others):
+                    self.put(item)
+
+
+@pytest.fixture
+def table(stack: Cloud) -> Table:
+    return Table(stack)
+
+
+def sound(stack: Cloud) -> tuple[str, str]:
+    """A request that the stream has missed, and one whose message has died."""
+    died = stack.post("sales")
+    stack.produce()
+    for record in stack.receive(Channel.SLACK):
+        stack.sqs.send_message(QueueUrl=stack.dlqs[Channel.SLACK], MessageBody=record["body"])
+        stack.sqs.delete_message(QueueUrl=stack.queues[Channel.SLACK], ReceiptHandle=record["receiptHandle"])
+    missed = stack.post("sales")
+    stack.stream_records()
+    return missed, died
+
+
+def unreadable(log: str) -> int:
+    found = {series.name: values for series, values in emitted(log).items()}
+    return int(sum(found["UnreadableItems"]))
+
+
+READERS = (outbox_entry_of, delivery_of, settled, channels_of, partial(message_for, channel=Channel.EMAIL))
+
+
+@every_kind
+def test_an_item_is_read_or_unreadable_whatever_it_holds(kind: str) -> None:
+    first, *others = KINDS[kind](str(uuid4()))
+    for name in first:
+        for item in damaged(first, name):
+            for read in (
+                outbox_entry_of,
+                delivery_of,
+                settled,
+                channels_of,
+                partial(message_for, channel=Channel.EMAIL),
+            ):
+                with suppress(Unreadable):
+                    read(item)
+            with suppress(Unreadable):
+                record = record_of([{SORT_KEY: "", **item}, *others])
+                assert record is None or json.dumps(details(record))
+                assert record is None or record.status is not Status.DELIVERED or record.ended_at
+
+
+@every_kind
+def test_a_sweep_and_a_list_pass_over_what_they_cannot_read(
+    table: Table, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missed, died = sound(table.cloud)
+    table.damage(kind)
+    capsys.readouterr()
+    for sweeps in (1, 2):
+        answer = table.cloud.reconcile(later=sweeps * SETTLED)
+        assert unreadable(capsys.readouterr().out) == answer["outbox"]["unreadable"] + answer["ledger"]["unreadable"]
+    assert answer["ledger"]["unreadable"] > 0
+    assert table.cloud.status(missed) == "published"
+    assert table.cloud.show(died)["deliveries"][0]["status"] == "failed"
+    requests = Requests(boto3.resource("dynamodb").Table("table"))
+    now = utc_now()
+    found = listed(requests, since=now - SETTLED, before=now + SETTLED, statuses=frozenset(), limit=1_000)
+    assert {missed, died} <= {record.request.id for record in found.records}
+    assert bool(found.unreadable) is (kind != "reopened")
+
+
+def test_a_ledger_that_cannot_be_read_is_begun_anew(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    _, died = sound(stack)
+    stack.reconcile(later=SETTLED)
+    kept, requests = stack.table.get_item(Key=LEDGER_KEY)["Item"], reconciler.requests()
+    for name in kept.keys() - LEDGER_KEY.keys():
+        for item in (*damaged(kept, name), kept | {name: {died: "x"}}, kept | {name: {"x": timestamp(utc_now())}}):
+            stack.table.put_item(Item=item)
+            assert balance_of(requests) in (Balance(unreadable=1), replace(balance_of(requests), unreadable=0))
+    capsys.readouterr()
+    stack.table.put_item(Item=kept | {"until": 5})
+    assert stack.reconcile(later=2 * SETTLED)["ledger"]["complete"]
+    assert unreadable(capsys.readouterr().out) == 1
+    assert stack.show(died)["deliveries"][0]["status"] == "failed"
+    balance = balance_of(requests)
+    assert balance.accepted.total() == 2 == balance.ended.total() + len(balance.open)
+
+
+def test_no_lease_keeps_sweeps_away_for_longer_than_one_lasts(stack: Cloud) -> None:
+    for lease in damaged({**LEASE_KEY, "owner": "somebody"}, "expires_at"):
+        stack.table.put_item(Item=lease)
+        with lease_of_ours(stack.table, "us", timedelta(minutes=1)) as ours:
+            assert ours, lease
+
+
+@every_kind
+def test_a_batch_delivers_what_can_be_read(table: Table, kind: str) -> None:
+    stack = table.cloud
+    good = stack.post("sales")
+    stack.produce()
+    [record] = stack.receive(Channel.SLACK)
+    table.damage(kind)
+    for start in range(0, len(table.ids), 24):
+        bodies = [
+            json.dumps({"request": json.loads(record["body"])["request"] | {"id": request_id}})
+            for request_id in table.ids[start : start + 24]
+        ]
+        others = [{**record, "messageId": str(number), "body": body} for number, body in enumerate(bodies)]
+        assert record["messageId"] not in stack.consume(Channel.SLACK, [*others, record])
+    assert stack.status(good) == "delivered"
+
+
+@pytest.mark.parametrize("name", ["description", "channels"])
+def test_what_cannot_be_read_is_answered_by_a_plain_500(stack: Cloud, name: str) -> None:
+    request_id = stack.post("sales", Idempotency_Key="key")
+    kept = stack.table.get_item(Key=request_key(request_id))["Item"]
+    stack.table.put_item(Item=kept | {name: 5})
+    answer = stack.call("GET", f"/assistance-requests/{request_id}")
+    assert (answer["statusCode"], answer["json"]["type"]) == (500, "urn:assistance:problem:internal-error")
+    body = json.dumps({"topic": "sales", "description": "help"})
+    repeated = stack.call("POST", "/assistance-requests", body, Content_Type="application/json", Idempotency_Key="key")
+    assert repeated["statusCode"] == (500 if name == "description" else 202)
+
+
+@pytest.mark.parametrize("name", ["status", "result", "ttl", "description"])
+def test_feedback_on_what_cannot_be_read_is_brought_again(stack: Cloud, name: str) -> None:
+    request_id = str(uuid4())
+    items = delivery(request_id, Channel.EMAIL, Status.DELIVERED), request(request_id, topic="pricing")
+    for item in items:
+        stack.table.put_item(Item=item | ({name: [5]} if name in item else {}))
+    with pytest.raises(Unreadable):
+        stack.handler("email_feedback")(sns_event(json.dumps(example("bounce", request_id, "the-mail"))), stack.context)
+    assert not stack.dead_letters(Channel.EMAIL)
+
+
+def test_a_callback_about_what_cannot_be_read_delays_no_other(table: Table) -> None:
+    table.damage("ended")
+    stack = table.cloud
+    end = {"ended_at": timestamp(utc_now()), "ended": "slack#delivered"}
+    for number, request_id in enumerate(table.ids):
+        about = {"id": request_id, "topic": "sales", "description": "", "created_at": timestamp(utc_now())}
+        body = json.dumps({"request": about, **end})
+        if number % 3 == 0:
+            stack.sqs.send_message(QueueUrl=stack.queues[CALLBACK], MessageBody=body)
+    records = stack.receive(CALLBACK)
+    assert records
+    failed = stack.consume(CALLBACK, records)
+    assert set(failed) <= {record["messageId"] for record in records}

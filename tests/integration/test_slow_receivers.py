@@ -1,0 +1,265 @@
+"""Receivers that do not answer delay the callbacks of the others by a bounded time, and lose none of their own.
+
+The consumer, its retries and its items are the real ones, on moto. The queue is a list, receivers take simulated time.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import combinations_with_replacement, count
+from typing import Any, Final
+
+import pytest
+from uuid6 import uuid7
+
+from assistance.clock import utc_now
+from assistance.delivery import Consumer
+from assistance.errors import TransientFailure
+from assistance.models import Outgoing
+from assistance.requests import Requests
+from assistance.routing import CALLBACK, RETRIES, Channel
+from callback_consumer import handler
+from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS, Answer
+from callback_consumer.receivers import BURST_SECONDS, PROMPT_SECONDS, SHARE, Receivers
+from infra.batches import QUEUES
+from infra.config import QUEUE_RETENTION_DAYS, Config
+from tests.integration.cloud import RETENTION, Cloud, Context
+from tests.simulated import Time
+
+INSTANCES: Final = Config().consumer_max_concurrency
+PROMPT: Final = 0.05
+"""Seconds that a good receiver takes."""
+DARK: Final = [f"https://dark{number}.example.com/" for number in range(5)]
+GOOD: Final = [f"https://good{number}.example.com/" for number in range(20)]
+DAY: Final = 86_400
+
+
+def no_connection(time: Time, _: str) -> Answer:
+    time.sleep(CONNECT_SECONDS)
+    raise TransientFailure("timeout")
+
+
+def no_answer(time: Time, _: str) -> Answer:
+    time.sleep(DEADLINE_SECONDS)
+    raise TransientFailure("timeout", in_doubt=True)
+
+
+def late_answer(time: Time, _: str) -> Answer:
+    time.sleep(DEADLINE_SECONDS - 0.5)
+    return Answer(200, {})
+
+
+@dataclass
+class Message:
+    """What SQS keeps of a message."""
+
+    record: dict[str, Any]
+    visible_at: float
+    receives: int = 0
+    first_received_at: float = 0
+
+
+@dataclass
+class Queue:
+    """SQS, as far as the consumer and its event source use it."""
+
+    time: Time
+    began: datetime
+    messages: dict[str, Message] = field(default_factory=dict)
+    dead: list[str] = field(default_factory=list)
+
+    def put(self, record: dict[str, Any]) -> None:
+        self.messages[record["messageId"]] = Message(record, self.time.now)
+
+    def receive(self, most: int) -> list[dict[str, Any]]:
+        visible = [message for message in self.messages.values() if message.visible_at <= self.time.now]
+        batch = sorted(visible, key=lambda message: message.visible_at)[:most]
+        for message in batch:
+            message.receives += 1
+            message.first_received_at = message.first_received_at or self.time.now
+            message.visible_at = self.time.now + 6 * Config().consumer_timeout_seconds
+            first = self.began + timedelta(seconds=message.first_received_at)
+            message.record["attributes"] |= {
+                "ApproximateReceiveCount": str(message.receives),
+                "ApproximateFirstReceiveTimestamp": str(int(first.timestamp() * 1000)),
+            }
+        return [message.record for message in batch]
+
+    def settle(self, batch: Sequence[dict[str, Any]], answer: dict[str, Any]) -> None:
+        failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        for record in batch:
+            if record["messageId"] not in failed:
+                del self.messages[record["messageId"]]
+
+    def change_message_visibility(self, *, ReceiptHandle: str, VisibilityTimeout: int, **_: object) -> None:  # noqa: N803
+        self.messages[ReceiptHandle].visible_at = self.time.now + VisibilityTimeout
+
+    def send_message(self, *, MessageBody: str, **_: object) -> None:  # noqa: N803
+        self.dead.append(MessageBody)
+
+
+@dataclass
+class Deployed:
+    """The queue, the instances of the consumer, and everybody whom they call."""
+
+    template: list[dict[str, Any]]
+    record: dict[str, Any]
+    stack: Cloud
+    batch_size: int = QUEUES[CALLBACK].size
+    receive: Callable[[Time, str], Answer] = no_connection
+    """How the hosts behave that are not called good."""
+    jitter: Callable[[float, float], float] = lambda _, most: most / 2
+    time: Time = field(default_factory=Time)
+    began: datetime = field(default_factory=utc_now)
+    calls: list[tuple[int, str, float]] = field(default_factory=list)
+    """The instance, the URL, and when it was called."""
+    told: dict[str, float] = field(default_factory=dict)
+    """When each callback was answered, by its URL."""
+    held: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    """From when to when each instance was held up by a batch."""
+    numbers: Iterator[int] = field(default_factory=count)
+    arriving_until: float = 0
+
+    def __post_init__(self) -> None:
+        self.queue = Queue(self.time, self.began)
+
+    def put(self, urls: Iterable[str]) -> None:
+        """A request for each URL has just ended."""
+        for url in urls:
+            id_, handle = str(uuid7()), f"message {next(self.numbers)}"
+            for item in self.template:
+                callback = {"callback_url": url} if item["sk"] == "REQUEST" else {}
+                self.stack.table.put_item(Item=item | {"pk": id_} | callback)
+            body = self.record["body"].replace(self.template[0]["pk"], id_)
+            attributes = dict(self.record["attributes"])
+            message = {"messageId": handle, "receiptHandle": handle, "body": body, "attributes": attributes}
+            self.queue.put(self.record | message)
+
+    def clock(self) -> datetime:
+        return self.began + timedelta(seconds=self.time.now)
+
+    def instance(self, number: int, until: float) -> None:
+        """Handle one batch after another, as long as there are any."""
+        receivers = Receivers(clock=self.clock)
+
+        def send(outgoing: Outgoing) -> str:
+            return handler.tell(outgoing, receivers, partial(self._post, number))
+
+        consumer = Consumer(
+            channel=CALLBACK, send=send, requests=Requests(self.stack.table), sqs=self.queue,  # type: ignore[arg-type]
+            queue_url="queue", dlq_url="dlq", retry=RETRIES[CALLBACK], retention=RETENTION, clock=self.clock,
+            jitter=self.jitter, pool=self.time.threads,
+        )  # fmt: skip
+        while self.time.now < until and (self.queue.messages or self.time.now < self.arriving_until):
+            batch, began = self.queue.receive(self.batch_size), self.time.now
+            if not batch:
+                self.time.sleep(self._until_the_next())
+                continue
+            self.queue.settle(batch, consumer.handle({"Records": batch}, Context()))  # type: ignore[arg-type]
+            if self.time.now - began > PROMPT_SECONDS:
+                self.held.setdefault(number, []).append((began, self.time.now))
+
+    def _until_the_next(self) -> float:
+        due = min((message.visible_at for message in self.queue.messages.values()), default=0)
+        return max(0.1, due - self.time.now) if self.time.now >= self.arriving_until else 0.1
+
+    def _post(self, number: int, url: str, *_: object) -> Answer:
+        self.calls.append((number, url, self.time.now))
+        if url.startswith("https://good"):
+            self.time.sleep(PROMPT)
+            answer = Answer(204, {})
+        else:
+            answer = self.receive(self.time, url)
+        assert url not in self.told, "it was told twice"
+        self.told[url] = self.time.now
+        return answer
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.stack.table.scan()["Items"]
+        return [item for item in items if item["sk"].startswith("CALLBACK#")]
+
+    def run(self, until: float = 4 * DAY) -> None:
+        for number in range(INSTANCES):
+            self.time.spawn(partial(self.instance, number, until))
+        self.time.run()
+
+    def arrive(self, urls: Sequence[str], every: float, first: float = 0) -> None:
+        """One after another, so many seconds apart."""
+
+        def arriving() -> None:
+            self.time.sleep(first)
+            for url in urls:
+                self.put([url])
+                self.time.sleep(every)
+
+        self.arriving_until = max(self.arriving_until, self.time.now + first + len(urls) * every)
+        self.time.spawn(arriving)
+
+
+@pytest.fixture
+def deployed(stack: Cloud) -> Deployed:
+    """One request has ended, of which others are copies."""
+    request_id = stack.post("sales", callback_url="https://good.example.com/")
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    stack.produce()
+    [record] = stack.receive(CALLBACK)
+    items = [item for item in stack.table.scan()["Items"] if item["pk"] == request_id]
+    return Deployed(items, record, stack)
+
+
+def several(hosts: Sequence[str], each: int) -> list[str]:
+    """Callbacks of these hosts, in turn."""
+    return [f"{host}{number}" for number in range(each) for host in hosts]
+
+
+@pytest.mark.parametrize("batch_size", [len(DARK), QUEUES[CALLBACK].size])
+@pytest.mark.parametrize(
+    ("receive", "takes"),
+    [(no_connection, CONNECT_SECONDS), (no_answer, DEADLINE_SECONDS), (late_answer, DEADLINE_SECONDS)],
+)
+def test_twenty_good_hosts_wait_for_many_callbacks_of_five_dark_ones_as_for_one_of_each(
+    deployed: Deployed, receive: Callable[[Time, str], Answer], takes: float, batch_size: int
+) -> None:
+    deployed.receive, deployed.batch_size = receive, batch_size
+    deployed.put([*several(DARK, 9), *GOOD])
+    deployed.run(until=takes + 1)
+    assert set(GOOD) <= deployed.told.keys()
+
+
+def test_any_number_of_silent_hosts_leaves_half_of_the_time_to_prompt_ones(deployed: Deployed) -> None:
+    """Wildcard DNS: each callback has a host of its own."""
+    deployed.receive, silent = no_answer, [f"https://any{number}.example.com/" for number in range(25)]
+    good = several(["https://good.example.com/"], 30)
+    deployed.arrive(good, every=2)
+    deployed.arrive(silent, every=1, first=10)
+    deployed.run(until=150)
+    assert set(good) <= deployed.told.keys()
+    for held in deployed.held.values():
+        for (first, _), (_, last) in combinations_with_replacement(held, 2):
+            slow = sum(end - begin for begin, end in held if first <= begin and end <= last)
+            assert slow <= BURST_SECONDS + SHARE * (last - first) + DEADLINE_SECONDS
+    assert {url for _, url, _ in deployed.calls} >= set(silent), "nobody is shut out for good"
+
+
+def test_callbacks_that_are_put_off_end_before_the_queue_forgets_them_and_arrive_once_if_their_host_is_back(
+    deployed: Deployed,
+) -> None:
+    back, gone = several(DARK[:1], 4), several(DARK[1:], 2)
+
+    def back_after_an_hour(time: Time, url: str) -> Answer:
+        return no_connection(time, url) if url in gone or time.now < 3_600 else Answer(204, {})
+
+    deployed.receive = back_after_an_hour
+    deployed.jitter = lambda _, most: most
+    deployed.put([*back, *gone])
+    deployed.run()
+    assert not deployed.queue.messages
+    assert deployed.time.now < (QUEUE_RETENTION_DAYS - 1) * DAY
+    assert deployed.told.keys() == set(back)
+    assert len(deployed.queue.dead) == len(gone)
+    tries = Counter(url for _, url, _ in deployed.calls)
+    assert max(tries.values()) <= RETRIES[CALLBACK].attempts
+    assert {delivery["status"] for delivery in deployed.deliveries()} == {"delivered", "failed"}

@@ -1,0 +1,49 @@
+"""Caches the results of a walk's functions: millions of worlds share some thousands of records."""
+
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any, TypeVar
+
+from assistance.domain.record import Record
+
+Result = TypeVar("Result")
+
+
+class Memory:
+    """Replaces the module of transitions: it calls each function only once for the same record and arguments.
+
+    It compares records by address, so `one` returns the same object for equal records.
+    """
+
+    def __init__(self, core: ModuleType) -> None:
+        self._core = core
+        self._records: dict[Record, Record] = {}
+        self._functions: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        found = getattr(self._core, name)
+        return self.once(found) if isinstance(found, FunctionType) else found
+
+    def one(self, record: Record) -> Record:
+        """The object that stands for all records equal to this one."""
+        return self._records.setdefault(record, record)
+
+    def once(self, function: Callable[..., Result]) -> Callable[..., Result]:
+        """A cached version of the function, whose first argument is a record."""
+        if function not in self._functions:
+            self._functions[function] = _remembering(function)
+        return self._functions[function]
+
+
+def _remembering(function: Callable[..., Result]) -> Callable[..., Result]:
+    known: dict[tuple[object, ...], tuple[Result, Record]] = {}
+
+    def call(record: Record, *arguments: Any, **named: Any) -> Result:  # noqa: ANN401
+        key = (id(record), arguments, *named.values())
+        found = known.get(key)
+        if found is None:
+            # Keep the record, so that no other object gets its address.
+            found = known[key] = function(record, *arguments, **named), record
+        return found[0]
+
+    return call

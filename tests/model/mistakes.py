@@ -1,0 +1,114 @@
+"""Mistakes that somebody could make in the domain. The walk must find each of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Final, NamedTuple
+
+from assistance.domain import record, transitions
+
+
+class Mistake(NamedTuple):
+    """A piece of the domain's source, and the wrong code that replaces it."""
+
+    module: ModuleType
+    right: str
+    wrong: str
+
+
+MISTAKES: Final = {
+    "an attempt that died leaves no doubt": Mistake(
+        record, "return self.in_doubt or self.outcome is Outcome.UNKNOWN", "return self.in_doubt"
+    ),
+    "an attempt that failed in doubt leaves no doubt": Mistake(
+        record, "return self.in_doubt or self.outcome is Outcome.UNKNOWN", "return self.outcome is Outcome.UNKNOWN"
+    ),
+    "the first doubt alone counts": Mistake(record, "elif attempt.may_have_arrived:", "elif not found:"),
+    "a mail that came back still counts as delivered": Mistake(record, " and not attempt.returned", ""),
+    "a request that failed on one channel waits for the other": Mistake(
+        record,
+        "if any(delivery.final is Outcome.FAILED for delivery in mine)",
+        "if all(delivery.final for delivery in mine)",
+    ),
+    "a claim that the SDK repeats is refused": Mistake(transitions, "if delivery.holds(attempt):", "if False:"),
+    "a lock stops nobody": Mistake(
+        transitions, "return Refused.BUSY if delivery.is_locked(now) else None", "return None"
+    ),
+    "a fallback does not look whether a human has the request": Mistake(
+        transitions, "if record.status is Status.DELIVERED or record.reached(delivery.destination):", "if False:"
+    ),
+    "a fallback does not wait for a redrive": Mistake(
+        transitions, "return other.final is Outcome.FAILED and other.is_locked(now)", "return False"
+    ),
+    "a redrive does not wait for the fallback": Mistake(
+        transitions,
+        "return other.kind is Kind.FALLBACK and (other.final is None or other.is_locked(now))",
+        "return False",
+    ),
+    "what was sent is dropped when the claim has passed on": Mistake(
+        transitions,
+        "    mine = next((each for each in delivery.attempts if each.id == attempt), Attempt(attempt, now))",
+        "    if not delivery.holds(attempt):\n        return record\n    mine = delivery.attempts[-1]",
+    ),
+    "doubt does not settle before the next attempt": Mistake(
+        transitions, "locked_until=settles if over.doubts else 0", "locked_until=0"
+    ),
+    "a failure has no fallback": Mistake(
+        transitions, "    if record.fallback and delivery.destination", "    if False and delivery.destination"
+    ),
+    "a mail that came back has no second fallback": Mistake(
+        transitions, "elif came_back and fallback.final is None:", "elif False:"
+    ),
+    "the bot is told once": Mistake(
+        transitions, "if delivery.kind is Kind.RESEND and last is record.status:", "if told:"
+    ),
+    "the bot is told before the request has ended": Mistake(transitions, " or not record.has_ended:", ":"),
+    "a dead letter found late overrules an attempt under way": Mistake(
+        transitions,
+        "if delivery is None or delivery.final or delivery.is_locked(now):",
+        "if delivery is None or delivery.final:",
+    ),
+    "a mark takes what has entered the outbox since": Mistake(
+        transitions,
+        "left = tuple(entry for entry in record.outbox if entry not in done)",
+        "names = {entry.delivery for entry in done}\n"
+        "    left = tuple(entry for entry in record.outbox if entry.delivery not in names)",
+    ),
+    "an attempt that exhausts the budget is made": Mistake(
+        transitions, "    if _is_exhausted(delivery, limit):", "    if False:"
+    ),
+}
+
+
+@contextmanager
+def made(mistake: Mistake) -> Iterator[ModuleType]:
+    """Make this mistake in the domain while the context is entered. Use the value instead of `transitions`."""
+    module, right, wrong = mistake
+    source = Path(str(module.__file__)).read_text("utf-8")
+    assert source.count(right) == 1, f"this stands {source.count(right)} times in {module.__name__}: {right}"
+    wrong_module = ModuleType(module.__name__)
+    exec(compile(source.replace(right, wrong), str(module.__file__), "exec"), vars(wrong_module))  # noqa: S102 # our own
+    if module is transitions:
+        yield wrong_module
+        return
+    with _properties_of(wrong_module):
+        yield transitions
+
+
+@contextmanager
+def _properties_of(wrong_module: ModuleType) -> Iterator[None]:
+    """Give the real classes the wrong properties: with classes of their own, values would compare unequal."""
+    right = {}
+    for name, wrong_class in vars(wrong_module).items():
+        real = getattr(record, name, None)
+        for attribute, wrong in vars(wrong_class).items() if isinstance(real, type) else ():
+            if isinstance(wrong, property) and wrong.fget:
+                right[real, attribute] = getattr(real, attribute)
+                code = FunctionType(wrong.fget.__code__, vars(record))
+                setattr(real, attribute, property(code))
+    try:
+        yield
+    finally:
+        for (real, attribute), original in right.items():
+            setattr(real, attribute, original)

@@ -1,0 +1,283 @@
+"""All that may happen next in a world. Each step calls the same function that will change the record on AWS."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from assistance.domain.record import Outcome, Record
+from tests.model.memory import Memory
+from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Report, Worker, World, unfinished
+
+Step = tuple[str, World]
+
+
+class Violation(Exception):
+    """A transition breaks a promise."""
+
+
+def steps(world: World, core: Memory) -> Iterator[Step]:
+    """All that may happen next, each with its name and the world afterwards."""
+    yield from _publishing(world, core)
+    yield from _receiving(world, core)
+    for worker in world.workers:
+        rest = world._replace(workers=_without(world.workers, worker))
+        yield from _working(world, rest, worker, core)
+        if world.crash:
+            yield (
+                f"{worker.id} dies",
+                _back(rest, worker, excused=worker.step == "record")._replace(crash=world.crash - 1),
+            )
+    yield from _time(world, core)
+    yield from _people(world, core)
+    yield from _feedback(world, core)
+    yield from _reconciler(world, core)
+
+
+def _publishing(world: World, core: Memory) -> Iterator[Step]:
+    if world.unpublished:
+        sent = world._replace(queue=_plus(world.queue, *world.record.channels))
+        yield "the producer publishes the request", sent._replace(unpublished=False)
+        if world.duplicate:
+            yield "the producer publishes the request and dies", sent._replace(duplicate=world.duplicate - 1)
+        if world.lose:
+            yield "SNS loses the request", world._replace(unpublished=False, lose=world.lose - 1)
+    if world.record.outbox and not world.marking:
+        names = [entry.delivery for entry in world.record.outbox]
+        marking = world._replace(marking=world.record.outbox)
+        yield f"the producer publishes {', '.join(names)}", marking._replace(queue=_plus(world.queue, *names))
+        if world.lose:
+            yield f"SNS loses {', '.join(names)}", marking._replace(lose=world.lose - 1)
+    if world.marking:
+        after = core.published(world.record, world.marking)
+        yield "the producer marks them published", world._replace(record=after, marking=())
+        if world.duplicate:
+            yield "the producer dies before it marks them", world._replace(marking=(), duplicate=world.duplicate - 1)
+
+
+def _receiving(world: World, core: Memory) -> Iterator[Step]:
+    for name in sorted(set(world.queue)):
+        if world.duplicate:
+            yield (
+                f"SQS delivers {name} twice",
+                world._replace(queue=_plus(world.queue, name), duplicate=world.duplicate - 1),
+            )
+        if world.lose:
+            yield (
+                f"SQS moves {name} to the dead-letter queue",
+                world._replace(
+                    queue=_without(world.queue, name), letters=_plus(world.letters, name), lose=world.lose - 1
+                ),
+            )
+        if len(world.workers) > 1:
+            continue
+        attempt = "b" if any(worker.id == "a" for worker in world.workers) else "a"
+        how = {"now": _now(world), "until": LOCKED, "limit": ATTEMPTS, "place": world.place}
+        record, answer = core.claim(world.record, name, attempt, **how)
+        rest = world._replace(queue=_without(world.queue, name), record=record)
+        if answer is core.Refused.BUSY:
+            continue
+        if isinstance(answer, core.Refused):
+            yield f"{attempt} acknowledges {name}: {answer.name}", rest
+            continue
+        again, same_answer = core.claim(record, name, attempt, **how)
+        if again is not record or same_answer != answer:
+            raise Violation("a claim that the SDK repeats gets another answer")
+        look_in = tuple(sorted({str(doubt.place) for doubt in answer.doubts}))
+        worker = Worker(name, attempt, "letter" if answer.exhausted else "send", answer.number, look_in)
+        yield f"{attempt} claims {name}", rest._replace(workers=_plus(world.workers, worker))
+
+
+def _goes_on(world: World, worker: Worker, step: str, **changes: Any) -> World:  # noqa: ANN401
+    """The world with the worker at its next step."""
+    return world._replace(workers=_plus(world.workers, worker._replace(step=step, **changes)))
+
+
+def _working(world: World, rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
+    match worker.step:
+        case "send":
+            yield from _sending(rest, worker, core)
+        case "record":
+            yield from _recording(rest, worker, core)
+        case "failed" if worker.number < ATTEMPTS:
+            how = {"now": _now(world), "in_doubt": worker.in_doubt, "due": 0, "settles": LOCKED}
+            record = core.retry_later(world.record, worker.delivery, worker.id, "down", **how)
+            later = rest._replace(record=record, queue=_plus(rest.queue, worker.delivery))
+            yield f"{worker.id} will retry {worker.delivery}", later
+            if world.fault:
+                yield f"{worker.id} can't record the failure", _back(rest, worker)._replace(fault=world.fault - 1)
+        case "failed" | "letter":
+            dead = rest._replace(letters=_plus(rest.letters, worker.delivery))
+            yield f"{worker.id} dead-letters {worker.delivery}", _goes_on(dead, worker, "give up")
+        case "give up":
+            yield from _giving_up(rest, worker, core)
+
+
+def _recording(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
+    name, attempt, now = worker.delivery, worker.id, _now(rest)
+    before = rest.record.delivery(name)
+    result = f"{name}.{sum(each.outcome is Outcome.DELIVERED for each in before.attempts) if before else 0}"
+    record = core.sent(rest.record, name, attempt, result, now=now)
+    if core.sent(record, name, attempt, result, now=now) is not record:
+        raise Violation("a delivery that the SDK records again changes the record again")
+    recorded = record.delivery(name)
+    if not recorded or recorded.final is not Outcome.DELIVERED:
+        raise Violation(f"{name} was recorded as delivered and is not delivered")
+    yield f"{attempt} records {name} as delivered", rest._replace(record=record)
+    if rest.fault:
+        fault = rest.fault - 1
+        yield f"{attempt} can't record {name}", _back(rest, worker, excused=True)._replace(fault=fault)
+        again = rest._replace(record=record, queue=_plus(rest.queue, name), fault=fault)
+        yield f"{attempt} records {name}, and the answer to the write is lost", again
+
+
+def _giving_up(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
+    how = {"now": _now(rest), "in_doubt": worker.in_doubt, "settles": LOCKED}
+    record = core.gave_up(rest.record, worker.delivery, worker.id, "refused", **how)
+    if core.gave_up(record, worker.delivery, worker.id, "refused", **how) is not record:
+        raise Violation("a failure that the SDK records again changes the record again")
+    yield f"{worker.id} records {worker.delivery} as failed", rest._replace(record=record)
+    if rest.fault:
+        yield f"{worker.id} can't record the end", _back(rest, worker)._replace(fault=rest.fault - 1)
+
+
+def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
+    name, attempt = worker.delivery, worker.id
+    delivery = rest.record.delivery(name)
+    assert delivery
+    if delivery.destination == CAN_BE_ASKED and any((name, place) in rest.posts for place in worker.look_in):
+        yield f"{attempt} looks {name} up and finds it posted", _goes_on(rest, worker, "record")
+        return
+    here = (name, str(delivery.attempts[-1].place))
+    posted = rest._replace(posts=_plus(rest.posts, here))
+    yield f"{attempt} sends {name}", _goes_on(posted, worker, "record")
+    if not rest.fault:
+        return
+    troubled = rest._replace(fault=rest.fault - 1)
+    yield f"the provider refuses {name} for good", _goes_on(troubled, worker, "letter")
+    yield f"the provider refuses {name} for now", _goes_on(troubled, worker, "failed")
+    for alone in (False, True):
+        record = core.put_off(rest.record, name, attempt, "ratelimited", due=0, alone=alone)
+        put_off = troubled._replace(record=record, queue=_plus(rest.queue, name))
+        yield f"{attempt} puts {name} off{', to send it alone' if alone else ''}", put_off
+    yield f"{attempt} may not have sent {name}", _goes_on(troubled, worker, "failed", in_doubt=True)
+    unsure = troubled._replace(sure=False, excused=_plus(rest.excused, name))
+    arrived = unsure._replace(posts=posted.posts)
+    yield f"{attempt} sends {name}, and the answer is lost", _goes_on(arrived, worker, "failed", in_doubt=True)
+    late = unsure._replace(late=_plus(rest.late, here))
+    yield f"{attempt} sends {name}, and the provider is slow", _goes_on(late, worker, "failed", in_doubt=True)
+
+
+def _time(world: World, core: Memory) -> Iterator[Step]:
+    for here in sorted(set(world.late)):
+        arrived = world._replace(late=_without(world.late, here), posts=_plus(world.posts, here))
+        yield f"{here[0]} arrives late", arrived
+    for delivery in world.record.deliveries:
+        if not delivery.locked_until or any(name == delivery.name for name, _ in world.late):
+            continue
+        ended = world._replace(record=core.once(_unlocked)(world.record, delivery.name))
+        steps_of_holders = [worker.step for worker in world.workers if worker.delivery == delivery.name]
+        if not steps_of_holders:
+            yield f"the lock on {delivery.name} ends", ended
+        elif world.slow and steps_of_holders == ["record"]:
+            # Its write was under way when the function ended, and still takes effect.
+            unsure = ended._replace(sure=False, excused=_plus(world.excused, delivery.name), slow=world.slow - 1)
+            yield f"the lock on {delivery.name} ends before its worker has recorded it", unsure
+
+
+def _unlocked(record: Record, name: str) -> Record:
+    return replace(
+        record,
+        deliveries=tuple(replace(each, locked_until=0) if each.name == name else each for each in record.deliveries),
+    )
+
+
+def _people(world: World, core: Memory) -> Iterator[Step]:
+    for name in sorted(set(world.letters)) if world.redrive else ():
+        taken = world._replace(letters=_without(world.letters, name), redrive=world.redrive - 1)
+        yield f"the operator redrives {name}", taken._replace(queue=_plus(world.queue, name))
+    if world.resend:
+        name, channel = f"resend-{world.resend}", world.record.channels[0]
+        record = core.resend(world.record, name, channel, now=_now(world))
+        if record is not None:
+            yield "the operator resends", world._replace(record=record, resend=world.resend - 1)
+    if world.move:
+        yield "the operator chooses another Slack channel", world._replace(place="B", move=world.move - 1)
+
+
+def _feedback(world: World, core: Memory) -> Iterator[Step]:
+    if world.bounce:
+        for delivery in world.record.deliveries:
+            for attempt in delivery.attempts:
+                if delivery.destination == "email" and attempt.result and not attempt.returned:
+                    report = Report(delivery.name, attempt.result)
+                    yield (
+                        f"{delivery.name} comes back",
+                        world._replace(reports=_plus(world.reports, report), bounce=world.bounce - 1),
+                    )
+    for report in world.reports:
+        rest = world._replace(reports=_without(world.reports, report))
+        if report.step == "record":
+            record, known = core.returned(world.record, report.result, "bounce", now=_now(world))
+            if not known:
+                raise Violation("the record does not know a mail that it recorded")
+            unsure = rest._replace(record=record, sure=False, excused=_plus(world.excused, report.delivery))
+            yield "its return is recorded", unsure._replace(reports=_plus(rest.reports, report._replace(step="letter")))
+        else:
+            yield "its message is dead-lettered", rest._replace(letters=_plus(world.letters, report.delivery))
+            if world.crash:
+                again = rest._replace(
+                    crash=world.crash - 1, reports=_plus(rest.reports, report._replace(step="record"))
+                )
+                yield "the feedback function dies", again
+
+
+def _reconciler(world: World, core: Memory) -> Iterator[Step]:
+    for name in sorted(set(world.letters)):
+        record = core.dead_lettered(world.record, name, "letter", "dead", now=_now(world))
+        if record is not world.record:
+            yield f"a sweep finds {name} among the dead letters", world._replace(record=record)
+    if world.stale and world.letters and not world.seen_letters:
+        seen = tuple(sorted(set(world.letters)))
+        yield "a slow sweep reads the dead letters", world._replace(seen_letters=seen, stale=world.stale - 1)
+    if world.seen_letters:
+        record = world.record
+        for name in world.seen_letters:
+            record = core.dead_lettered(record, name, "letter", "dead", now=_now(world))
+        yield "the slow sweep records what it saw", world._replace(record=record, seen_letters=())
+    unfinished_here = core.once(unfinished)(world.record)
+    lost = tuple(name for name in unfinished_here if not _is_somewhere(world, name))
+    if lost:
+        record = core.publish_again(world.record, lost, now=_now(world))
+        yield f"a sweep finds {', '.join(lost)} lost", world._replace(record=record)
+
+
+def _is_somewhere(world: World, name: str) -> bool:
+    return bool(
+        world.unpublished
+        or name in world.queue
+        or name in world.letters
+        or any(worker.delivery == name for worker in world.workers)
+        or any(entry.delivery == name for entry in (*world.record.outbox, *world.marking))
+    )
+
+
+def _back(rest: World, worker: Worker, *, excused: bool = False) -> World:
+    """The worker died silently: its message comes again, and its claim stays until the lock ends."""
+    back = rest._replace(queue=_plus(rest.queue, worker.delivery))
+    if worker.step in {"record", "failed"} or excused:
+        back = back._replace(sure=False)
+    return back._replace(excused=_plus(back.excused, worker.delivery)) if excused else back
+
+
+def _now(world: World) -> int:
+    """The time is always 0, except for entries that join the outbox while a producer marks older ones."""
+    return 1 + max((entry.since for entry in world.marking), default=-1)
+
+
+def _plus(many: tuple, *more: object) -> tuple:  # type: ignore[type-arg]
+    return tuple(sorted((*many, *more)))
+
+
+def _without(many: tuple, one: object) -> tuple:  # type: ignore[type-arg]
+    index = many.index(one)
+    return (*many[:index], *many[index + 1 :])

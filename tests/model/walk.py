@@ -1,0 +1,131 @@
+"""The walk visits every state of a world, breadth first: so it finds a shortest sequence of steps to a mistake."""
+
+import gc
+from array import array
+from collections import deque
+from dataclasses import dataclass
+from types import ModuleType
+
+from assistance.domain import transitions
+from tests.model.memory import Memory
+from tests.model.promises import broken, broken_by_step
+from tests.model.steps import Violation, steps
+from tests.model.world import World, canonical, has_ended, key_of
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The result of a walk. `story` lists the steps that break a promise; it is empty if every promise holds."""
+
+    states: int
+    steps: int
+    story: tuple[str, ...] = ()
+    complete: bool = True
+
+    @property
+    def wrong(self) -> str | None:
+        """The broken promise, if there is one."""
+        return self.story[-1] if self.story else None
+
+    def __str__(self) -> str:
+        if self.story:
+            return "\n".join(f"{number:3}. {step}" for number, step in enumerate(self.story, 1))
+        return f"{self.states:,} states, {self.steps:,} steps: every promise holds"
+
+
+def walk(start: World, *, core: ModuleType = transitions, most: int = 5_000_000) -> Walk:
+    """Visit every state that this world can reach, `most` states at most.
+
+    Check that every state keeps every promise, and that a finished state can be reached from every state.
+    """
+    # The walk keeps everything that it finds, so there is no garbage to collect.
+    gc.disable()
+    try:
+        return _walk(start, core, most)
+    finally:
+        gc.enable()
+
+
+class _Found:
+    """The states found so far, by number, and the step that first reached each."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[object, int] = {}
+        self.came_from, self.by_step = array("q"), list[str]()
+        self.sources, self.targets = array("q"), array("q")
+
+    def take(self, world: World, came_from: int, step: str) -> tuple[int, bool]:
+        """The number of this state, and whether it is a new one."""
+        number = self.numbers.setdefault(key_of(world), len(self.by_step))
+        new = number == len(self.by_step)
+        if new:
+            self.came_from.append(came_from)
+            self.by_step.append(step)
+        return number, new
+
+    def ended(self, number: int, *ending: str) -> Walk:
+        """A result whose story leads to this state and then adds `ending`."""
+        told = list(reversed(ending))
+        while number > 0:
+            told.append(self.by_step[number])
+            number = self.came_from[number]
+        return self.so_far(*reversed(told))
+
+    def so_far(self, *story: str, complete: bool = True) -> Walk:
+        """A result with the states and steps so far."""
+        return Walk(len(self.by_step), len(self.sources), story, complete)
+
+
+def _walk(start: World, core: ModuleType, most: int) -> Walk:
+    memory = Memory(core)
+    found, states, finished = _Found(), deque([canonical(start, memory)]), array("q")
+    wrong_step, ended = memory.once(broken_by_step), memory.once(has_ended)
+    found.take(states[0], -1, "")
+    number = -1
+    while states:
+        world, number = states.popleft(), number + 1
+        if world.is_quiet and ended(world.record):
+            finished.append(number)
+        try:
+            for step, after in steps(world, memory):
+                then = canonical(after, memory)
+                known, new = found.take(then, number, step)
+                found.sources.append(number)
+                found.targets.append(known)
+                if wrong := wrong_step(world.record, then.record, step) or (new and broken(then, memory)):
+                    return found.ended(number, step, f"BROKEN: {wrong}")
+                if new:
+                    states.append(then)
+        except Violation as violation:
+            return found.ended(number, f"BROKEN: {violation}")
+        if len(found.by_step) > most:
+            return found.so_far(complete=False)
+    stuck = _first_that_reaches_none(len(found.by_step), found.sources, found.targets, finished)
+    return found.so_far() if stuck is None else found.ended(stuck, "BROKEN: from here it can't end")
+
+
+def _first_that_reaches_none(
+    count: int, sources: "array[int]", targets: "array[int]", goals: "array[int]"
+) -> int | None:
+    """The first state that can't reach a goal, found by walking backwards from all goals."""
+    starts = array("q", bytes(8 * (count + 1)))
+    for target in targets:
+        starts[target + 1] += 1
+    for number in range(count):
+        starts[number + 1] += starts[number]
+    place, before = array("q", starts), array("q", bytes(8 * len(sources)))
+    for source, target in zip(sources, targets, strict=True):
+        before[place[target]] = source
+        place[target] += 1
+    reaches = bytearray(count)
+    todo = list(goals)
+    for goal in todo:
+        reaches[goal] = 1
+    while todo:
+        number = todo.pop()
+        for source in before[starts[number] : starts[number + 1]]:
+            if not reaches[source]:
+                reaches[source] = 1
+                todo.append(source)
+    missing = reaches.find(0)
+    return None if missing < 0 else missing

@@ -1,0 +1,157 @@
+"""The world around a record: queues that repeat, workers that die, a provider that loses answers, people who act.
+
+The model checker calls the real functions that change a record. It reduces times to the comparisons that these make: a
+lock is on or off, and an outbox entry is older or younger than another. A lock ends only when its worker is gone and
+no message of that worker can still arrive, as `docs/reliability.md` derives from the time-outs.
+"""
+
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from assistance.domain.record import Attempt, Delivery, End, Entry, Kind, Outcome, Record, Status
+from tests.model.memory import Memory
+
+LOCKED: Final = 99
+ATTEMPTS: Final = 2
+"""The budget of a delivery."""
+CAN_BE_ASKED: Final = "slack"
+"""The channel whose provider can say whether it has a message."""
+RANK: Final = {Status.ACCEPTED: 0, Status.SENDING: 1, Status.RETRYING: 1, Status.FAILED: 2, Status.DELIVERED: 3}
+
+
+class Worker(NamedTuple):
+    """A consumer that has received a message and holds the claim. `step` names its next action."""
+
+    delivery: str
+    id: str
+    step: str
+    number: int = 1
+    look_in: tuple[str, ...] = ()
+    in_doubt: bool = False
+
+
+class Report(NamedTuple):
+    """SES's event that a mail came back. `step` names the feedback function's next action."""
+
+    delivery: str
+    result: str
+    step: str = "record"
+
+
+class World(NamedTuple):
+    """One state. The last members are budgets: how often each kind of trouble may still happen."""
+
+    record: Record
+    unpublished: bool = True
+    """Whether the request itself is in the outbox."""
+    queue: tuple[str, ...] = ()
+    letters: tuple[str, ...] = ()
+    """The messages in the dead-letter queues."""
+    workers: tuple[Worker, ...] = ()
+    marking: tuple[Entry, ...] = ()
+    """The entries that a producer has published and not marked yet."""
+    seen_letters: tuple[str, ...] = ()
+    """The dead letters that a slow sweep has read and not recorded yet."""
+    reports: tuple[Report, ...] = ()
+    posts: tuple[tuple[str, str], ...] = ()
+    """The messages that people have received: delivery and place."""
+    late: tuple[tuple[str, str], ...] = ()
+    """The messages that a provider has taken and not posted yet."""
+    excused: tuple[str, ...] = ()
+    """Each entry allows its delivery to arrive once more, because its provider can't say whether it has the message."""
+    sure: bool = True
+    """Whether nothing has been in doubt, and nothing has come back."""
+    place: str = "A"
+    """The place where the channel posts at present."""
+    crash: int = 0
+    fault: int = 0
+    duplicate: int = 0
+    redrive: int = 0
+    resend: int = 0
+    bounce: int = 0
+    lose: int = 0
+    stale: int = 0
+    move: int = 0
+    slow: int = 0
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return not (
+            self.unpublished
+            or self.queue
+            or self.workers
+            or self.marking
+            or self.record.outbox
+            or self.reports
+            or self.late
+            or self.seen_letters
+        )
+
+
+def unfinished(record: Record) -> tuple[str, ...]:
+    """The deliveries that need a message. A fallback needs none once a human has the request."""
+    return tuple(
+        delivery.name
+        for delivery in record.deliveries
+        if delivery.final is None
+        and (delivery.kind in {Kind.RESEND, Kind.CALLBACK} or any(delivery is each for each in record.pending))
+    )
+
+
+def has_ended(record: Record) -> bool:
+    """Whether all that was to be sent has a final status."""
+    return record.has_ended and not unfinished(record)
+
+
+def canonical(world: World, memory: Memory) -> World:
+    """The world without the parts that no transition reads: times, codes, and ids of attempts without a worker."""
+    live = tuple((worker.delivery, worker.id) for worker in world.workers)
+    record, marking = memory.once(_canonical)(world.record, live, world.marking, memory)
+    return world._replace(record=record, marking=marking)
+
+
+def _canonical(
+    record: Record, live: tuple[tuple[str, str], ...], marking: tuple[Entry, ...], memory: Memory
+) -> tuple[Record, tuple[Entry, ...]]:
+    outbox = record.outbox
+    if outbox or marking:
+        first = min(entry.since for entry in (*outbox, *marking))
+        outbox = tuple(sorted((Entry(entry.delivery, entry.since - first) for entry in outbox), key=_by_name))
+        marking = tuple(Entry(entry.delivery, entry.since - first) for entry in marking)
+    deliveries = tuple(_plain(delivery, live) for delivery in record.deliveries)
+    return memory.one(replace(record, deliveries=deliveries, outbox=outbox)), marking
+
+
+def _by_name(entry: Entry) -> str:
+    return entry.delivery
+
+
+def key_of(world: World) -> tuple[object, ...]:
+    """A key that identifies a canonical world. Equal records are the same object, so the record's address suffices."""
+    return id(world.record), *world[1:]
+
+
+def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
+    attempts = tuple(
+        Attempt(
+            id=attempt.id if attempt.outcome is Outcome.UNKNOWN and (delivery.name, attempt.id) in live else "",
+            at=0,
+            outcome=attempt.outcome,
+            place=attempt.place if attempt.may_have_arrived else None,
+            in_doubt=attempt.in_doubt,
+            result=attempt.result if delivery.destination == "email" else None,
+            returned=attempt.returned,
+        )
+        for attempt in delivery.attempts
+    )
+    return Delivery(
+        name=delivery.name,
+        destination=delivery.destination,
+        kind=delivery.kind,
+        cause=End(delivery.cause.status, 0) if isinstance(delivery.cause, End) else None,
+        attempts=attempts,
+        locked_until=delivery.locked_until,
+        waiting_for="x" if delivery.waiting_for else None,
+        alone=delivery.alone,
+    )

@@ -1,0 +1,75 @@
+"""The worlds to walk: each is a request, and how often each kind of trouble may happen to it."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from assistance.domain.transitions import first
+from tests.model.world import World
+
+
+def world(*channels: str, fallback: str | None, calls_back: bool = False, **troubles: int) -> World:
+    """A request for these channels that has just been accepted."""
+    record = first(channels, fallback, created_at=0, ttl=0, calls_back=calls_back)
+    return World(record)._replace(**troubles)  # type: ignore[arg-type]
+
+
+# The smallest first.
+SMALL: Final[Mapping[str, World]] = MappingProxyType(
+    {
+        "messages that come twice": world("slack", fallback="email", fault=1, duplicate=2, redrive=1),
+        "a worker that records too late": world("slack", fallback="email", duplicate=1, slow=1, fault=1),
+        "lost messages and a slow sweep": world("slack", fallback="email", fault=1, lose=1, stale=1, redrive=1),
+        "another Slack channel": world("slack", fallback=None, fault=2, crash=1, move=1),
+        "two channels": world("slack", "email", fallback="teams", fault=1, redrive=1, bounce=1),
+        "two crashes in a row": world("slack", fallback="email", crash=2),
+        "a fault, a crash and a redrive": world("slack", fallback="email", fault=2, crash=1, redrive=1),
+        "a mail that comes back twice": world("email", fallback="slack", bounce=2, redrive=2, resend=1),
+        "a mail that comes back": world("email", fallback="slack", calls_back=True, bounce=1, redrive=1, fault=1),
+        "a resend": world("slack", fallback="email", calls_back=True, fault=1, resend=1, crash=1),
+    }
+)
+
+LARGE: Final[Mapping[str, World]] = MappingProxyType(
+    {
+        "two faults": world("slack", fallback="email", calls_back=True, fault=2, crash=1, redrive=1),
+        "two channels and two faults": world("slack", "email", fallback="teams", calls_back=True, fault=2, redrive=1),
+        "lost messages": world(
+            "slack", fallback="email", calls_back=True, fault=1, crash=1, lose=1, stale=1, redrive=1
+        ),
+        "a mail that comes back, and a resend": world(
+            "email", fallback="slack", calls_back=True, bounce=1, crash=1, redrive=1, resend=1
+        ),
+        "two crashes": world("slack", fallback="email", fault=2, crash=2, duplicate=1, redrive=1),
+        "messages that come twice, and a resend": world(
+            "slack", fallback="email", calls_back=True, fault=1, duplicate=2, redrive=1, resend=1
+        ),
+    }
+)
+"""More than 500,000 states together."""
+
+HUGE: Final[Mapping[str, World]] = MappingProxyType(
+    {
+        "three faults": world("slack", fallback="email", calls_back=True, fault=3, crash=1, redrive=2),
+        "two channels": world(
+            "slack", "email", fallback="teams", calls_back=True, fault=2, bounce=1, crash=1, redrive=1
+        ),
+        "another Slack channel": world("slack", fallback=None, calls_back=True, fault=3, crash=2, move=1, redrive=1),
+        "everything once": world(
+            "slack",
+            fallback="email",
+            calls_back=True,
+            fault=1,
+            crash=1,
+            duplicate=1,
+            redrive=1,
+            resend=1,
+            lose=1,
+            slow=1,
+        ),
+        "a mail that comes back": world(
+            "email", fallback="slack", calls_back=True, fault=1, bounce=2, crash=1, redrive=2, resend=1
+        ),
+    }
+)
+"""For `make soak`."""

@@ -1,0 +1,51 @@
+"""The local Slack and webhooks refuse callers that do not know their secrets."""
+
+from local import http
+from local.slack import new_token
+from local.slack_server import SlackServer
+from local.webhooks import Webhooks
+
+CHANNEL = "C0TEST"
+DEEP = b"[" * 60_000
+
+
+def test_the_local_slacks_control_is_closed_to_callers_without_its_secret() -> None:
+    with SlackServer(token="xoxb-test", channels=(CHANNEL,)) as slack:
+        slack.workspace.call("chat.postMessage", "xoxb-test", {"channel": CHANNEL, "text": "a customer's words"})
+        for control in (
+            "/_control",
+            "/_control/",
+            "/_control/guessed",
+            slack.control_url.removeprefix(slack.origin)[:-1],
+        ):
+            for path in ("messages", "fault"):
+                answer = http.call("GET", f"{slack.origin}{control}/{path}")
+                assert answer.json == {"ok": False, "error": "not_authed"}
+            assert http.call("PUT", f"{slack.origin}{control}/fault", body={"kind": "drop"}).status == 404
+        assert slack.workspace.fault == {"kind": "none"}
+        assert [one["text"] for one in http.call("GET", f"{slack.control_url}/messages").json] == ["a customer's words"]
+
+
+def test_every_run_has_its_own_secrets() -> None:
+    assert new_token() != new_token()
+    with SlackServer(token="xoxb-test", channels=()) as one, SlackServer(token="xoxb-test", channels=()) as other:
+        assert one.control_url.removeprefix(one.origin) != other.control_url.removeprefix(other.origin)
+    with Webhooks() as first, Webhooks() as second:
+        assert first.address("teams").split("/")[3] != second.address("teams").split("/")[3]
+
+
+def test_a_webhook_takes_only_what_comes_to_its_secret_address() -> None:
+    with Webhooks() as webhooks:
+        address = webhooks.address("teams")
+        origin = "/".join(address.split("/")[:3])
+        for path in ("/teams", "/guessed/teams", "/", "//teams"):
+            assert http.call("POST", origin + path, body={"text": "forged"}).status == 404
+        assert http.call("POST", address, body={"text": "real"}).status == 202
+        assert webhooks.received == [("teams", {"text": "real"})]
+
+
+def test_json_that_is_nested_too_deeply_gets_400() -> None:
+    with SlackServer(token="xoxb-test", channels=()) as slack, Webhooks() as webhooks:
+        assert http.call("PUT", f"{slack.control_url}/fault", body=DEEP).status == 400
+        assert http.call("POST", webhooks.address("teams"), body=DEEP).status == 400
+        assert http.call("POST", f"{slack.url}auth.test", body=DEEP).status == 400

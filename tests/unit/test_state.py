@@ -1,0 +1,82 @@
+"""The runner's directory holds keys and logs: other users of the machine can neither read it nor plant files in it."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from local.errors import LocalFailure
+from local.state import locked, new_log, published
+
+NOBODY = 65_534
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_only_the_owner_can_read_the_directory_and_its_files(tmp_path: Path) -> None:
+    directory = tmp_path / "new" / ".local"
+    with locked(directory), published(directory, {}):
+        new_log(directory / "ministack.log").close()
+        (directory / "tmp").mkdir()
+        modes = {path.name: mode(path) for path in directory.iterdir()}
+        assert modes == {"lock": 0o600, "stack.json": 0o600, "ministack.log": 0o600, "tmp": 0o700}
+        assert mode(directory) == 0o700
+    (tmp_path / "afterwards").touch()
+    assert mode(tmp_path / "afterwards") != 0o600, "the process has its former umask again"
+
+
+def test_files_that_an_earlier_run_left_open_are_closed_to_others(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for name in ("lock", "ministack.log"):
+        (tmp_path / name).write_text("old", "ascii")
+        (tmp_path / name).chmod(0o664)
+    with locked(tmp_path):
+        with new_log(tmp_path / "ministack.log") as log:
+            assert os.fstat(log.fileno()).st_size == 0
+        assert {mode(tmp_path), mode(tmp_path / "lock"), mode(tmp_path / "ministack.log")} == {0o700, 0o600}
+
+
+def test_a_log_does_not_follow_a_link_that_another_user_has_put_there(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept", "ascii")
+    (tmp_path / "ministack.log").symlink_to(precious)
+    with new_log(tmp_path / "ministack.log") as log:
+        log.write(b"new")
+    assert precious.read_text("ascii") == "kept"
+
+
+def test_a_directory_where_others_could_put_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(LocalFailure, match="Another user may have put files into"), locked(tmp_path):
+        pass
+    assert (mode(tmp_path), list(tmp_path.iterdir())) == (0o1777, [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another group")
+def test_a_directory_where_a_group_could_put_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    directory, precious = tmp_path / "directory", tmp_path / "precious"
+    precious.write_text("kept", "ascii")
+    directory.mkdir()
+    (directory / "lock").symlink_to(precious)
+    os.chown(directory, -1, NOBODY)
+    directory.chmod(0o775)
+    with pytest.raises(LocalFailure, match="Another user may have put files into"), locked(directory):
+        pass
+    assert (mode(directory), precious.read_text("ascii")) == (0o775, "kept")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.parametrize("link", [False, True])
+def test_a_directory_or_link_of_another_user_is_refused(tmp_path: Path, *, link: bool) -> None:
+    directory = tmp_path / "directory"
+    if link:
+        (tmp_path / "mine").mkdir()
+        directory.symlink_to(tmp_path / "mine")
+    else:
+        directory.mkdir()
+    os.chown(directory, NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(LocalFailure, match="Another user may have put files into"), locked(directory):
+        pass
