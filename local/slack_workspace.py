@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 Json: TypeAlias = dict[str, Any]
 
 MAX_BLOCKS: Final = 50
-# https://docs.slack.dev/reference/block-kit/blocks/section-block, and header-block
+# https://docs.slack.dev/reference/block-kit/blocks/section-block, and header-block. They do not say whether Slack
+# takes white space alone; this one does not.
 MAX_SECTION_CHARACTERS: Final = 3_000
 MAX_FIELD_CHARACTERS: Final = 2_000
 MAX_FIELDS: Final = 10
@@ -184,7 +185,7 @@ def _check_blocks(blocks: Sequence[Json]) -> None:
     for block in blocks:
         text, fields = (block.get("text") or {}).get("text", "-"), block.get("fields", [])
         longest = {"section": MAX_SECTION_CHARACTERS, "header": MAX_HEADER_CHARACTERS}.get(str(block.get("type")))
-        if longest and not 0 < len(text) <= longest:
+        if longest and (not text.strip() or len(text) > longest):
             raise SlackError("invalid_blocks")
         if len(fields) > MAX_FIELDS or any(not 0 < len(each["text"]) <= MAX_FIELD_CHARACTERS for each in fields):
             raise SlackError("invalid_blocks")
