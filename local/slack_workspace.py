@@ -91,10 +91,17 @@ class Workspace:
         with self._lock:
             return dict(self._fault)
 
-    def next_fault(self, method: str, arguments: Json) -> Json:
-        """The fault for this call. Its `holding` or `method` limits it to calls with that text, or to that method."""
+    def next_fault(self, method: str, token: str, arguments: Json) -> Json:
+        """The fault for this call; none without a valid token, so that no stranger uses it up.
+
+        Its `holding` or `method` limits it to calls with that text, or to that method.
+        """
         with self._lock:
-            if self._fault.get("holding", "") not in str(arguments) or self._fault.get("method", method) != method:
+            if (
+                token not in self._bots
+                or self._fault.get("holding", "") not in str(arguments)
+                or self._fault.get("method", method) != method
+            ):
                 return dict(NO_FAULT)
             fault = dict(self._fault)
             if "times" in self._fault:
