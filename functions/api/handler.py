@@ -14,12 +14,12 @@ from api import problems
 from api.calls import caller, parse
 from api.problems import Problem
 from api.settings import settings
-from assistance import aws, ids
+from assistance import aws, ids, unforeseen
 from assistance.clock import timestamp, utc_now
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.metrics import Metric, Tally
 from assistance.models import AssistanceRequest, Delivery, RequestRecord, Status
-from assistance.observability import frames, logger
+from assistance.observability import logger
 from assistance.requests import Requests
 
 # Whatever POWERTOOLS_DEV says: it would print each event, and answer with tracebacks.
@@ -128,7 +128,7 @@ def unreadable(error: Unreadable) -> Response[str]:
 @app.exception_handler(Exception)
 def bug(error: Exception) -> Response[str]:
     """A bug: the caller gets a plain 500, the log its type and its place."""
-    logger.error("unhandled", error_type=type(error).__name__, frames=frames(error))
+    unforeseen.log(error)
     return problems.internal_error().response()
 
 

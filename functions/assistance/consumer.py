@@ -17,6 +17,7 @@ from assistance.observability import logger
 from assistance.requests import Requests
 from assistance.routing import Lane, RetryPolicy
 from assistance.together import Send, Together
+from assistance.unforeseen import without_messages
 
 Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
@@ -61,6 +62,7 @@ def consumer(channel: Lane, send: Send | Together, *, prepare: Callable[[], obje
         )
 
     @logger.inject_lambda_context(log_event=False)
+    @without_messages()
     def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return deployed().handle(event, context)
 

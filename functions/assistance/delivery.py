@@ -26,7 +26,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
-from assistance import dead_letters
+from assistance import dead_letters, unforeseen
 from assistance.aws import AWS_ERRORS, error_code
 from assistance.clock import Clock, utc_now
 from assistance.deliveries import expiry
@@ -59,6 +59,8 @@ MAX_DELAY_SECONDS = 42_000
 # such attempts count, and lead to the fallback.
 PATIENCE = timedelta(hours=1)
 _PEER_SECONDS = 5
+_LOGGED = (TransientFailure, IdempotencyAlreadyInProgressError, IdempotencyPersistenceLayerError)
+"""`Consumer.process` logs these before it raises them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,15 @@ class Consumer:
 
             attempts = iter([pool.submit(attempt, record) for record in records])
 
-            def outcome(record: SQSRecord) -> None:  # noqa: ARG001
-                next(attempts).result()
+            def outcome(record: SQSRecord) -> None:
+                try:
+                    next(attempts).result()
+                except _LOGGED:
+                    raise
+                except Exception as error:
+                    request_id = dead_letters.request_id_in(record.body)
+                    unforeseen.log(error, message_id=record.message_id, request_id=request_id, channel=self.channel)
+                    raise
 
             processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
             answer = process_partial_response(event=event, record_handler=outcome, processor=processor)
@@ -140,8 +149,12 @@ class Consumer:
             raise
         except IdempotencyPersistenceLayerError as error:
             cause = error.__cause__
-            code = error_code(cause) if isinstance(cause, AWS_ERRORS) else type(cause).__name__
-            logger.warning("the delivery item could not be written", extra=about | {"error_code": code})
+            if isinstance(cause, AWS_ERRORS):
+                logger.warning(
+                    "the delivery item could not be written", extra=about | {"error_code": error_code(cause)}
+                )
+            else:
+                unforeseen.log(cause or error, **about)
             raise
 
     def _deliver(self, message: Message, record: SQSRecord, context: LambdaContext, tally: Tally, send: Send) -> None:

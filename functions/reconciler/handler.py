@@ -12,10 +12,12 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance import aws
+from assistance.errors import TableUnavailable
 from assistance.metrics import Metric, Tally
 from assistance.observability import logger
 from assistance.publisher import Publisher
 from assistance.requests import Requests
+from assistance.unforeseen import without_messages
 from reconciler.lease import lease
 from reconciler.ledger import Ledger, Report
 from reconciler.outbox import Outbox, Sweep
@@ -77,6 +79,7 @@ def measure(sweep: Sweep, report: Report) -> None:
 
 
 @logger.inject_lambda_context(log_event=False)
+@without_messages(TableUnavailable)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Reconcile once, unless a sweep is under way."""
     if event.get("dry_run"):

@@ -12,6 +12,7 @@ from assistance.models import OutboxEntry
 from assistance.observability import logger
 from assistance.publisher import Publisher
 from assistance.requests import Requests
+from assistance.unforeseen import without_messages
 from stream_producer.settings import settings
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def entries_of(records: list[dict[str, Any]]) -> tuple[dict[str, OutboxEntry], l
 
 
 @logger.inject_lambda_context(log_event=False)
+@without_messages()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":  # noqa: ARG001
     """Publish a batch of stream records; name those that could not be, for Lambda to retry from there."""
     entries, failed = entries_of(event["Records"])

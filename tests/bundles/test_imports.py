@@ -22,7 +22,7 @@ BUDGET = {
     "api": 315,
     "stream_producer": 240,
     "reconciler": 245,
-    "email_consumer": 345,
+    "email_consumer": 350,
     "slack_consumer": 400,
     "email_feedback": 245,
 }
