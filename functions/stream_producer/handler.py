@@ -10,6 +10,7 @@ from assistance.engine.publisher import Publisher
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import aws
 from assistance.platform.observability import logger
+from assistance.platform.unforeseen import without_messages
 from assistance.store.items import plain
 from assistance.store.requests import Requests
 from assistance.store.table import Items
@@ -48,6 +49,7 @@ def read(records: list[dict[str, Any]]) -> tuple[dict[str, Outboxed], list[str]]
 
 
 @logger.inject_lambda_context(log_event=False)
+@without_messages()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":  # noqa: ARG001
     """Publish a batch of stream records; name those that could not be, for Lambda to retry from there."""
     items, failed = read(event["Records"])

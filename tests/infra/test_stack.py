@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from assistance.publisher import MAX_BATCH_ENTRIES
 
+from assistance.engine.publisher import MAX_BATCH_ENTRIES
 from assistance.routing import ROUTES, Channel, named
 from assistance.store.schema import (
     CREATED_AT,
