@@ -33,7 +33,9 @@ _OURS: Final = frozenset({PARTITION_KEY, SORT_KEY, CREATED_AT, TTL, VERSION, OUT
 def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
     """The item to put, in the place of the item before: {} if there is none."""
     document = _carried(
-        Record, before.get(_RECORD, {}), _adapter().dump_python(record, mode="json", exclude_defaults=True)
+        Record,
+        before.get(_RECORD, {}),
+        _adapter().dump_python(record, mode="json", exclude_defaults=True, exclude={VERSION}),
     )
     indexed: dict[str, Any] = {}
     if record.outbox:
@@ -55,7 +57,7 @@ def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
 def record_of(item: Item) -> Record:
     """The record that an item holds. Raises `Unreadable`."""
     with readable():
-        record = _adapter().validate_python({VERSION: item.get(VERSION), **_document(item)})
+        record = _adapter().validate_python({**_document(item), VERSION: item.get(VERSION)})
     if any(not 0 <= time <= MAX_SECONDS * 1_000 for time in _times(record)):
         raise Unreadable(f"{_RECORD}: no time")
     return record
