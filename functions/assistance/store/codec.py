@@ -32,11 +32,7 @@ _OURS: Final = frozenset({PARTITION_KEY, SORT_KEY, CREATED_AT, TTL, VERSION, OUT
 
 def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
     """The item to put, in the place of the item before: {} if there is none."""
-    document = _carried(
-        Record,
-        before.get(_RECORD, {}),
-        _adapter().dump_python(record, mode="json", exclude_defaults=True, exclude={VERSION}),
-    )
+    document = _adapter().dump_python(record, mode="json", exclude_defaults=True, exclude={VERSION})
     indexed: dict[str, Any] = {}
     if record.outbox:
         indexed[OUTBOX_SHARD] = shard(request_id)
