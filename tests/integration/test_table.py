@@ -19,9 +19,9 @@ from assistance.deliveries import (
     request_key,
 )
 from assistance.items import delivery_of, message_for, outbox_entry_of, settled
-from assistance.publisher import Publisher
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from assistance.engine.publisher import Publisher
 from assistance.errors import IdempotencyKeyReused, TableUnavailable
 from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, OutboxEntry, RequestRecord, Status
 from assistance.routing import Channel, Topic
