@@ -84,6 +84,8 @@ class System:
     late: list[tuple[datetime, Callable[[], Any]]] = field(default_factory=list)
     mails_in_doubt: Counter[str] = field(default_factory=Counter)
     feedback: list[tuple[int, str]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """SES's events that Lambda has given up: they lie in its failures queue."""
     said: Counter[str] = field(default_factory=Counter)
     """How often SES has said that a request's mail did not arrive."""
     calls_back: bool = False
@@ -152,6 +154,7 @@ class System:
         self.late.clear()
         self.mails_in_doubt.clear()
         self.feedback.clear()
+        self.failures.clear()
         self.said.clear()
         self.seen = 0
         self.looked_at = ()
@@ -283,8 +286,17 @@ class System:
                     return False
                 return True
 
-            if not self.invoke(call) and tries < 2:
+            if self.invoke(call):
+                continue
+            if tries < 2:
                 self.feedback.append((tries + 1, event))
+            else:
+                self.failures.append(event)
+
+    def told_of_mails(self) -> list[str]:
+        """The ids of the requests that SES's events are about which nobody has dealt with yet."""
+        events = [*(event for _, event in self.feedback), *self.failures]
+        return [json.loads(event)["mail"]["tags"]["request_id"][0] for event in events]
 
     def redrive(self) -> None:
         """Move every dead letter back into its channel's queue, as an operator does."""
