@@ -27,7 +27,7 @@ BACKLOG = 40
 def draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Back-offs are drawn, as they are when deployed."""
     drawn = random.Random(1).uniform  # noqa: S311
-    monkeypatch.setattr("assistance.consumer.Consumer", partial(Consumer, pool=InTurn, jitter=drawn))
+    monkeypatch.setattr("assistance.engine.consumer.Consumer", partial(Consumer, pool=InTurn, jitter=drawn))
     forget()
     yield
     monkeypatch.undo()

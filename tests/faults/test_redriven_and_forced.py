@@ -126,7 +126,7 @@ def test_the_doubt_about_a_forced_send_outlives_a_rate_limit_and_the_delivery_it
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.produce()
     [own] = here.bodies(Channel.SLACK)
-    here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    here.aws.purge(Channel.SLACK)
     posted_and_killed(here, request_id)
     here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=own)
     here.settle()

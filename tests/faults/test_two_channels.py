@@ -65,7 +65,7 @@ def test_what_is_lost_on_both_channels_is_published_to_both_at_once(here: World,
     deploy(["slack", "email"], None)
     request_id = accepted(here)
     for channel in (Channel.SLACK, Channel.EMAIL):
-        here.queue(channel)._messages.clear()  # noqa: SLF001
+        here.aws.purge(channel)
     here.advance(1_000)
     found = here.reconcile()
     assert found
@@ -134,7 +134,7 @@ def published_at_once_to_its_own_channel_and_the_fallback(here: World, deploy: D
         here.advance(60)
     here.produce()
     for channel in (Channel.SLACK, Channel.EMAIL):
-        here.queue(channel)._messages.clear()  # noqa: SLF001
+        here.aws.purge(channel)
     here.advance(1_000)
     assert here.reconcile()
     here.produce()

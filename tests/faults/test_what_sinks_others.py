@@ -80,7 +80,7 @@ def test_a_burst_is_neither_lost_nor_doubled(here: World) -> None:
         while here.consume(channel):
             pass
     here.observe()
-    assert {request.statuses[""] for request in here.accepted.values()} == {"delivered"}
+    assert {request.status for request in here.accepted.values()} == {"delivered"}
     assert len(here.posts()) == len(here.mails()) == BURST / 2
     assert sum(here.posts().values()) + sum(here.mails().values()) == BURST
 
@@ -136,9 +136,9 @@ def test_a_redrive_at_once_after_a_slow_last_attempt_posts_once(here: World) -> 
     for _ in range(ATTEMPTS - 1):
         here.consume(Channel.SLACK)
         here.advance(31)
-    here.breaker.later = lambda call, _: here._later(call, 20)  # noqa: SLF001
+    here.breaker.later = lambda call, _: here.later(call, 20)
     break_at(here, "http.chat.postMessage", Kind.TIMEOUT_LATE, lambda: here.consume(Channel.SLACK))
-    here.breaker.later = here._later  # noqa: SLF001
+    here.breaker.later = here.later
     assert status(here, request_id) == "failed"
     here.produce()
     here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
@@ -203,7 +203,7 @@ def test_what_sns_could_not_deliver_reads_failed_within_two_sweeps(here: World) 
 def test_what_nobody_can_parse_reads_failed_within_two_sweeps(here: World) -> None:
     request_id = published(here)
     [body] = here.bodies(Channel.SLACK)
-    here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    here.aws.purge(Channel.SLACK)
     garbled = {**json.loads(body), "version": 7}
     here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=json.dumps(garbled))
     here.consume(Channel.SLACK)
@@ -334,9 +334,9 @@ def test_the_doubt_about_a_forced_send_outlives_another_ones_success(here: World
     for _ in range(ATTEMPTS - 1):
         here.consume(Channel.SLACK)
         here.advance(61)
-    here.breaker.later = lambda call, _: here._later(call, late)  # noqa: SLF001
+    here.breaker.later = lambda call, _: here.later(call, late)
     break_at(here, "http.chat.postMessage", Kind.TIMEOUT_LATE, lambda: here.consume(Channel.SLACK))
-    here.breaker.later = here._later  # noqa: SLF001
+    here.breaker.later = here.later
     assert len(here.dead_letters()) == 1
     send(here, Channel.SLACK, {**json.loads(body), "force": "second"})
     here.consume(Channel.SLACK)
