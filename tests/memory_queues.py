@@ -72,7 +72,7 @@ class Queue:
         for message in list(self.messages):
             if len(found) == most:
                 break
-            if message.visible_at > now:
+            if message.visible_at >= now:
                 continue
             if self.dead_letters and message.receives >= self.most:
                 self.messages.remove(message)
@@ -111,7 +111,7 @@ class Queues:
 
     def change_message_visibility(self, call: Call) -> dict[str, Any]:
         message = self._queue(call).of(call["ReceiptHandle"])
-        if message is None or message.visible_at <= _now():
+        if message is None or message.visible_at < _now():
             refuse("MessageNotInflight", "ChangeMessageVisibility")
         message.visible_at = _now() + 1_000 * call["VisibilityTimeout"]
         return {}
@@ -129,7 +129,7 @@ class Queues:
 
     def get_queue_attributes(self, call: Call) -> dict[str, Any]:
         now, messages = _now(), self._queue(call).messages
-        waiting = sum(message.visible_at <= now for message in messages)
+        waiting = sum(message.visible_at < now for message in messages)
         counts = {
             "ApproximateNumberOfMessages": waiting,
             "ApproximateNumberOfMessagesDelayed": 0,

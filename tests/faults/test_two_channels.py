@@ -10,6 +10,7 @@ from reconciler.balance import balance_of
 from assistance.routing import CALLBACK, Channel, routes
 from reconciler import handler as reconciler
 from tests.faults.breaker import Kind
+from tests.faults.test_what_sinks_others import send_again
 from tests.faults.world import World
 from tests.integration.cloud import forget
 
@@ -106,7 +107,7 @@ def test_a_fallback_that_was_let_go_and_is_no_longer_in_the_route_keeps_no_redri
     here.say_of_mail("bounce", 0)
     here.bring_feedback()
     here.produce()
-    here.force(request_id, Channel.EMAIL, "once more")
+    send_again(here, request_id, Channel.EMAIL, "once more")
     here.consume(Channel.EMAIL)
     here.consume(Channel.SLACK)
     assert not here.bodies(Channel.SLACK)
@@ -182,7 +183,7 @@ def test_a_bot_is_told_when_the_fallback_had_it_before_by_a_resend(here: World, 
     here.slack.fail("status", status=503)
     request_id = accepted(here)
     here.consume(Channel.SLACK)
-    here.force(request_id, Channel.EMAIL, "to be sure")
+    send_again(here, request_id, Channel.EMAIL, "to be sure")
     run_on(here)
     assert (status(here, request_id), told(here)) == ("delivered", ["delivered"])
 
@@ -193,7 +194,7 @@ def test_a_bot_is_told_when_a_fallback_that_is_new_had_it_before(here: World, de
     here.slack.fail("error", error="is_archived")
     request_id = accepted(here)
     run_on(here)
-    here.force(request_id, Channel.EMAIL, "by hand")
+    send_again(here, request_id, Channel.EMAIL, "by hand")
     run_on(here)
     assert (status(here, request_id), told(here)) == ("failed", ["failed"])
     deploy(["slack"], "email")
