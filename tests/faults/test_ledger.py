@@ -115,7 +115,7 @@ def test_the_fallback_of_a_mail_that_came_back_is_accounted_for(here: World, fat
     here.bring_feedback()
     here.produce()
     if fate == "lost":
-        here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+        here.aws.purge(Channel.SLACK)
     else:
         here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(1_000)
@@ -232,7 +232,7 @@ def test_what_an_earlier_request_has_left_under_the_same_id_hides_nothing(here: 
     request_id = reused(here)
     if fate == "dead-lettered":
         here.lose_to_subscription_dlq(Channel.SLACK)
-    here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    here.aws.purge(Channel.SLACK)
     here.advance(1_000)
     assert sweep(here)[fate.replace("-", "_")] == [request_id]
 

@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 from assistance.models import Status
 from assistance.routing import LANES, ROUTES, Channel, Lane, Route, Topic, routes
 from tests.faults.breaker import Fault, Kind
-from tests.faults.world import ATTEMPTS, World
+from tests.faults.system import ATTEMPTS
+from tests.faults.world import World
 from tests.integration.cloud import forget
 
 EXAMPLES, STEPS = int(os.environ.get("SOAK_EXAMPLES", "600")), int(os.environ.get("SOAK_STEPS", "50"))

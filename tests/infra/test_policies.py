@@ -12,7 +12,8 @@ import pytest
 from assistance.engine.dead_letters import request_id_in
 from assistance.routing import CALLBACK, ROUTES, Channel, Topic, named
 from tests.faults.paths import DESCRIPTION, PATHS
-from tests.faults.world import QUEUE_RETENTION, World, world
+from tests.faults.system import QUEUE_RETENTION
+from tests.faults.world import World, world
 from tests.infra.deployed import ACCOUNT, REGION, Deployed, Request
 from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, synthesized, target
 from tests.recorded_calls import Call, record

@@ -213,3 +213,16 @@ def test_the_stack_says_where_everything_is_and_under_plain_names(template: Temp
     outputs = template.document["Outputs"]
     assert {"ApiUrl", "ApiKeyId", "TableName", "TopicArn", "SlackTokenSecretArn"} <= set(outputs)
     assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in outputs)
+
+
+def test_an_upgrade_updates_consumers_then_publishers_then_the_api(template: Template) -> None:
+    deployed = {template.function(folder)[0]: folder for folder in FOLDERS}
+    consumers = {folder for folder in FOLDERS if folder.endswith("_consumer")}
+    publishers = FOLDERS - consumers - {"api"}
+    waits_for = {
+        folder: {deployed[name] for name in as_list(template.resources[id_].get("DependsOn", [])) if name in deployed}
+        for id_, folder in deployed.items()
+    }
+    assert all(waits_for[folder] == set() for folder in consumers)
+    assert all(waits_for[folder] == consumers for folder in publishers)
+    assert waits_for["api"] == publishers
