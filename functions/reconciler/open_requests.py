@@ -168,7 +168,7 @@ class OpenRequests:
     def _not_ended(self, chunk: Sequence[_Listed]) -> list[str]:
         """Those without a record, and those whose record says that they have not ended, by cheap reads."""
         keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
-        ended = set[str]()
+        ended = set[tuple[str, int]]()
         for item in self.requests.items.many(keys, consistent=False):
             try:
                 record = codec.record_of(item)
@@ -176,8 +176,9 @@ class OpenRequests:
                 # It is counted when it is watched.
                 continue
             if not record.unfinished and record.has_ended:
-                ended.add(item[PARTITION_KEY])
-        return [one.id for one in chunk if one.id not in ended]
+                ended.add((item[PARTITION_KEY], record.created_at))
+        # The record may be that of an earlier request with the same id.
+        return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in ended]
 
     def _watch(self, report: Report, id_: str, *, dry_run: bool) -> Open | None:
         try:
