@@ -32,6 +32,7 @@ from assistance.store import codec, legacy
 from assistance.store.items import Item, ItemModel, checked, key_of
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
+from reconciler.ages import open_since, waits_since
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:
@@ -206,7 +207,8 @@ class OpenRequests:
     def place(self, found: Open, sights: Sights, report: Report, *, dry_run: bool) -> None:
         """Say where a request is, and publish again what is lost."""
         report.open += 1
-        report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(found.record.created_at))
+        for delivery in found.record.unfinished:
+            report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(open_since(found.record, delivery)))
         overdue = list[str]()
         for delivery in found.record.unfinished:
             unpublished = found.id in sights.unpublished and not delivery.attempts
@@ -262,8 +264,7 @@ class OpenRequests:
         if place is Place.STUCK:
             report.stuck.append(found.id)
         if place not in {Place.UNPUBLISHED, Place.LOST}:
-            first = delivery.attempts[0].at if delivery.attempts else found.record.created_at
-            age = self._age(min(first, delivery.due_at or first))
+            age = self._age(delivery.attempts[0].at if delivery.attempts else waits_since(found.record, delivery))
             report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
 
     def _place(self, record: Record, delivery: Delivery) -> Place:
