@@ -128,23 +128,23 @@ class OpenRequests:
 
     def take_in(self, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool) -> list[Open]:
         """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
-        since, watch = self._last_time(report)
+        since, left_open = self._last_time(report)
         until = timestamp(self.clock() - SETTLING)
-        if until > since:
-            for chunk in _chunks(
-                self._readable(self.requests.items.accepted(since or "0", _just_before(until)), report)
-            ):
-                if remaining_ms() < TIME_TO_FINISH_MS:
-                    # The next sweep begins with the first that was left out.
-                    until, report.complete = chunk[0].created_at, False
-                    report.behind_seconds = self._age(ms_of(until))
-                    break
-                watch += self._not_ended(chunk)
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            watched = list(pool.map(partial(self._watch, report, dry_run=dry_run), watch))
+            watch = partial(self._watch, report, dry_run=dry_run)
+            found = list(pool.map(watch, left_open))
+            if until > since:
+                listed = self._readable(self.requests.items.accepted(since or "0", _just_before(until)), report)
+                for chunk in _chunks(listed):
+                    if remaining_ms() < TIME_TO_FINISH_MS:
+                        # The next sweep begins with the first that was left out.
+                        until, report.complete = chunk[0].created_at, False
+                        report.behind_seconds = self._age(ms_of(until))
+                        break
+                    found += pool.map(watch, self._not_ended(chunk))
         if not dry_run and until > since:
             self.requests.items.looked_at(until, timestamp(self.clock() + _LEGACY_AHEAD))
-        return [found for found in watched if found]
+        return [each for each in found if each]
 
     def _last_time(self, report: Report) -> tuple[str, list[str]]:
         """Up to when requests have been looked at, and the ids of those that version 1 has left open."""

@@ -1,10 +1,13 @@
 """The reconciler sees each request until it has ended, and goes on seeing it while a channel is down."""
 
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from assistance.models import AssistanceRequest
+from assistance.platform.clock import timestamp
 from assistance.routing import CALLBACK, Channel, Topic
 from assistance.store.requests import request_key
 from assistance.store.schema import PARTITION_KEY
@@ -13,6 +16,7 @@ from reconciler.dead_letters import TIME_TO_PLACE_MS
 from reconciler.open_requests import Report
 from reconciler.outbox import Sweep
 from tests.faults.breaker import Kind
+from tests.faults.system import requests
 from tests.faults.test_what_sinks_others import recorded, send_again
 from tests.faults.world import World
 
@@ -234,3 +238,57 @@ def test_what_an_earlier_request_has_left_under_the_same_id_hides_nothing(here: 
     here.aws.purge(Channel.SLACK)
     here.advance(1_000)
     assert sweep(here)[fate.replace("-", "_")] == [request_id]
+
+
+OPEN = 20_000
+TIMEOUT = 50.0
+"""As in infra/reconciler.py."""
+A_CALL = 0.002
+"""In seconds. A sweep makes ten calls side by side, one after another here: so this stands for 20 ms."""
+
+
+def accept_many(here: World, number: int) -> None:
+    """Accepted and published, but of the messages nothing is seen here: their queue is full of them."""
+    for one in range(number):
+        here.traveller.shift(0.01)
+        request = AssistanceRequest(
+            id=f"01900000-0000-7000-8000-{one:012d}",
+            topic=Topic.SALES,
+            description="hush",
+            created_at=timestamp(here.now),
+        )
+        requests().accept(request, payload_hash="", retention=timedelta(days=90))
+        requests().items.mark_published(request_key(request.id), [Channel.SLACK], timestamp(here.now))
+    here.read_stream()
+    here.stream.clear()
+    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody="one of many")
+
+
+def slow_look(here: World) -> tuple[Report, float]:
+    """A look whose calls take their time, and how many seconds were left in the end."""
+    began = here.now
+
+    def left() -> float:
+        return TIMEOUT - (here.now - began).total_seconds()
+
+    here.breaker.outage = lambda _: here.traveller.shift(A_CALL)
+    found: Report = here.invoke(lambda: reconciler.look(Sweep(), lambda: int(1_000 * left()), dry_run=False))
+    here.breaker.outage = lambda _: None
+    return found, left()
+
+
+def test_twenty_thousand_open_requests_hide_no_dead_letter_and_fit_into_the_time(here: World) -> None:
+    accept_many(here, OPEN)
+    here.advance(60)
+    for _ in range(10):
+        found, left = slow_look(here)
+        assert left > 0
+        if found.complete:
+            break
+    assert (found.complete, found.open, found.lost) == (True, OPEN, [])
+    request_id = published(here, Topic.PRICING, "dead")
+    here.lose_to_subscription_dlq(Channel.EMAIL)
+    here.advance(60)
+    found, left = slow_look(here)
+    assert (found.dead_lettered, found.open) == ([request_id], OPEN + 1)
+    assert left > TIMEOUT / 2
