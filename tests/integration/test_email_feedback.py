@@ -21,10 +21,10 @@ from tests.integration.steps import (
     example,
     fail_on_slack,
     feedback,
-    item,
     mailed,
     sent,
 )
+from tests.records import delivery_of, item_of, put_delivery
 
 ID = "01a20f8b-23ac-7f05-98ff-08db86bebb44"
 CODES = {"bounce": "bounce_permanent", "complaint": "complaint", "reject": "reject"}
@@ -41,7 +41,8 @@ def test_a_mail_that_failed_after_ses_took_it_is_dead_lettered_and_comes_by_the_
     assert (delivery["status"], delivery["last_error"]) == ("failed", CODES[name])
     assert [attempt["outcome"] for attempt in delivery["timeline"]] == ["delivered", "failed"]
     [letter] = stack.dead_letters(Channel.EMAIL)
-    assert Message.model_validate_json(letter["Body"]).request.id == request_id
+    message = Message.model_validate_json(letter["Body"])
+    assert (message.request.id, message.delivery) == (request_id, None), "a redrive sends the request's own delivery"
     told = {attribute: value["StringValue"] for attribute, value in letter["MessageAttributes"].items()}
     assert told == {"error_code": CODES[name], "channel": "email", "source_message_id": "sns-1"}
     stack.produce()
@@ -55,10 +56,10 @@ def test_a_repeated_bounce_does_nothing_more(stack: Cloud) -> None:
     request_id = mailed(stack)
     feedback(stack, "bounce", request_id)
     stack.produce()
-    before = item(stack, request_id)
+    before = item_of(stack.table, request_id)
     feedback(stack, "bounce", request_id)
     feedback(stack, "complaint", request_id)
-    assert item(stack, request_id) == before
+    assert item_of(stack.table, request_id) == before
     assert len(stack.dead_letters(Channel.EMAIL)) == 1
     assert stack.stream_records() == [], "nothing re-enters the outbox"
 
@@ -118,16 +119,16 @@ def test_delivery_and_bounce_come_to_the_same_in_either_order(stack: Cloud, orde
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
 def test_an_event_about_another_mail_is_ignored(stack: Cloud, name: str) -> None:
     request_id = mailed(stack)
-    before = item(stack, request_id)
+    before = item_of(stack.table, request_id)
     feedback(stack, name, request_id, "an-earlier-mail")
-    assert item(stack, request_id) == before
+    assert item_of(stack.table, request_id) == before
     assert not stack.dead_letters(Channel.EMAIL)
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
 def test_an_event_that_is_quicker_than_our_own_record_is_brought_again(stack: Cloud, name: str) -> None:
     request_id = mailed(stack)
-    recorded, message_id = item(stack, request_id), sent(stack, request_id)
+    recorded, message_id = item_of(stack.table, request_id), sent(stack, request_id)
     unknown = ("result", "delivered_at", "status")
     sending = {key: value for key, value in recorded.items() if key not in unknown} | {"status": "sending"}
     stack.table.put_item(Item=sending)
@@ -167,10 +168,8 @@ def test_a_bounced_mail_that_is_redriven_reads_delivered_and_can_bounce_again(st
     assert len(stack.dead_letters(Channel.EMAIL)) == 1
 
 
-def force_by_email(stack: Cloud, request_id: str) -> None:
-    message = Message(request=AssistanceRequest(id=request_id, topic="pricing", description="about the price",
-        created_at=stack.show(request_id)["created_at"]), force="once more")  # fmt: skip
-    stack.sqs.send_message(QueueUrl=stack.queues[Channel.EMAIL], MessageBody=message.model_dump_json())
+def redrive_by_email(stack: Cloud, request_id: str) -> None:
+    stack.redrive(Channel.EMAIL)
     stack.consume_until_quiet(Channel.EMAIL)
     assert stack.status(request_id) == "delivered"
 
@@ -248,10 +247,10 @@ def test_what_makes_no_sense_is_raised_for_the_failures_queue(stack: Cloud, mess
 
 def test_what_changes_nothing_is_passed_over(stack: Cloud) -> None:
     request_id = mailed(stack)
-    before = item(stack, request_id)
+    before = item_of(stack.table, request_id)
     feedback(stack, "delivery_delay", request_id)
     bring(stack, VALIDATION)
-    assert item(stack, request_id) == before
+    assert item_of(stack.table, request_id) == before
 
 
 def test_a_mail_is_sent_so_that_its_events_name_the_request(stack: Cloud) -> None:
