@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from assistance.domain import transitions
 from assistance.domain.record import Record
-from assistance.engine.dead_letters import unwrapped
+from assistance.engine.dead_letters import request_id_in, unwrapped
 from assistance.errors import TableUnavailable
 from assistance.history import RESEND
 from assistance.platform.clock import epoch_ms
@@ -237,7 +237,8 @@ class System:
             answer = self.invoke(lambda: handler({"Records": records}, self.cloud.context))
         if answer is None or self.breaker.strikes > strikes:
             # The one window that the README leaves open: SES took it, and we could not write it down.
-            self.mails_in_doubt.update((self.mails() - mails).keys())
+            messages = {(request_id_in(record["body"]), delivery_in(record["body"])) for record in records}
+            self.mails_in_doubt += (self.mails() - mails) & Counter(str(request_id) for request_id, _ in messages)
         if answer is None:
             return True
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
@@ -335,6 +336,14 @@ class System:
         assert answer["statusCode"] == 200, answer
         shown: dict[str, Any] = answer["json"]
         return shown
+
+
+def delivery_in(body: str) -> str:
+    """The name of the delivery that a message is of."""
+    try:
+        return str(json.loads(body).get("delivery"))
+    except ValueError:
+        return ""
 
 
 def requests() -> Requests:
