@@ -14,7 +14,7 @@ from unittest.mock import patch
 import time_machine
 
 from assistance.domain.record import End
-from assistance.engine.consumer import Consumer
+from assistance.engine.delivery import Consumer
 from assistance.engine.dead_letters import request_id_in
 from assistance.platform.observability import logger
 from assistance.routing import CALLBACK, LANES, Channel, routes
