@@ -129,21 +129,22 @@ class OpenRequests:
     def take_in(self, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool) -> list[Open]:
         """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
         since, left_open = self._last_time(report)
-        until = timestamp(self.clock() - SETTLING)
+        until, any_new = timestamp(self.clock() - SETTLING), bool(left_open)
         with ThreadPoolExecutor(_PARALLEL) as pool:
             watch = partial(self._watch, report, dry_run=dry_run)
             found = list(pool.map(watch, left_open))
-            if until > since:
-                listed = self._readable(self.requests.items.accepted(since or "0", _just_before(until)), report)
-                for chunk in _chunks(listed):
-                    if remaining_ms() < TIME_TO_FINISH_MS:
-                        # The next sweep begins with the first that was left out.
-                        until, report.complete = chunk[0].created_at, False
-                        report.behind_seconds = self._age(ms_of(until))
-                        break
-                    found += pool.map(watch, self._not_ended(chunk))
-        if not dry_run and until > since:
-            self.requests.items.looked_at(until, timestamp(self.clock() + _LEGACY_AHEAD))
+            listed = self._readable(self.requests.items.accepted(since or "0", _just_before(until)), report)
+            for chunk in _chunks(listed) if until > since else ():
+                if remaining_ms() < TIME_TO_FINISH_MS:
+                    # The next sweep begins with the first that was left out.
+                    until, report.complete = chunk[0].created_at, False
+                    report.behind_seconds = self._age(ms_of(until))
+                    break
+                any_new = True
+                found += pool.map(watch, self._not_ended(chunk))
+        if any_new and not dry_run:
+            # Without traffic there is nothing to keep.
+            self.requests.items.looked_at(max(until, since), timestamp(self.clock() + _LEGACY_AHEAD))
         return [each for each in found if each]
 
     def _last_time(self, report: Report) -> tuple[str, list[str]]:

@@ -14,8 +14,8 @@ from unittest.mock import patch
 import time_machine
 
 from assistance.domain.record import End
-from assistance.engine.delivery import Consumer
 from assistance.engine.dead_letters import request_id_in
+from assistance.engine.delivery import Consumer
 from assistance.platform.observability import logger
 from assistance.routing import CALLBACK, LANES, Channel, routes
 from assistance.store.schema import LEDGER

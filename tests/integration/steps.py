@@ -1,15 +1,18 @@
 """What happens again and again in the tests, and where to look afterwards."""
 
 import json
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
+from botocore.client import BaseClient
 from moto.sesv2.models import sesv2_backends
 
 from assistance.routing import Channel
 from local.slack_server import SlackServer
 from tests.fixtures import documented
 from tests.integration.cloud import Cloud
-from tests.records import delivery_of
+from tests.records import record_of
 
 
 def emails() -> list[str]:
@@ -60,9 +63,9 @@ def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = 
 
 
 def sent(stack: Cloud, request_id: str) -> str:
-    """SES's id of the mail that was sent for a request."""
-    [result] = [each.result for each in delivery_of(stack.table, request_id, Channel.EMAIL).attempts if each.result]
-    return result
+    """SES's id of the mail that was sent last for a request."""
+    by_email = [each for each in record_of(stack.table, request_id).deliveries if each.destination == Channel.EMAIL]
+    return [attempt.result for each in by_email for attempt in each.attempts if attempt.result][-1]
 
 
 def mailed(stack: Cloud) -> str:
@@ -71,6 +74,16 @@ def mailed(stack: Cloud) -> str:
     stack.consume_until_quiet(Channel.EMAIL)
     assert stack.status(request_id) == "delivered"
     return request_id
+
+
+def raising(fail: Callable[[str], Any], *operations: str) -> Any:  # noqa: ANN401
+    """Call `fail` in place of these operations of AWS."""
+    call_aws = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
+
+    def answer(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
+        return fail(operation) if operation in operations else call_aws(client, operation, parameters)
+
+    return patch.object(BaseClient, "_make_api_call", answer)
 
 
 def email_delivery(stack: Cloud, request_id: str) -> dict[str, Any]:

@@ -9,17 +9,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from assistance.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Fallback, Message, OutboxEntry, Outgoing
+from assistance.domain.record import Attempt
+from assistance.engine.outbox import Publication
+from assistance.engine.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
+from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Fallback, Message, Outgoing, RouteThen
 from assistance.routing import Channel, Topic
-from assistance.text import explain, printable
+from assistance.text import explain, is_blank, printable
 from email_consumer import message as email
 from slack_consumer import message as slack
 
-DESCRIPTIONS = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS)
+# The API accepts no other.
+DESCRIPTIONS = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS).filter(lambda text: not is_blank(text))
 # What grows most in each encoding, at the longest that is accepted.
 LONGEST = st.sampled_from(["&", "<", "\x00", '"', "é", "漢", "🙂"]).map(lambda one: one * MAX_DESCRIPTION_CHARACTERS)
 
@@ -42,16 +45,17 @@ def test_slack_gets_every_character_escaped_in_blocks_of_the_allowed_size(descri
     assert len(message["blocks"]) <= 50
 
 
+DOUBTS = (Attempt("attempt", 0, in_doubt=True),)
 OUTGOING = st.builds(
-    lambda description, in_doubt, alone: Outgoing(request(description), in_doubt=in_doubt, **alone),
-    st.text(max_size=40).map(lambda short: short or "?") | DESCRIPTIONS | LONGEST,
+    lambda description, in_doubt, alone: Outgoing(request(description), doubts=DOUBTS * in_doubt, **alone),
+    st.text(max_size=40).map(lambda short: f"?{short}") | DESCRIPTIONS | LONGEST,
     st.booleans(),
     st.sampled_from(
         [
             {},
             {},
             {},
-            {"force": "by hand"},
+            {"resend": "by hand"},
             {"refused_together": True},
             {"fallback": Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error="rejected")},
         ]
@@ -118,18 +122,24 @@ def test_no_html_of_a_customers_reaches_the_mail() -> None:
     assert "<script>" not in body["Html"]["Data"]
 
 
+def publication(description: str) -> Publication:
+    route = RouteThen(channels=(Channel.SLACK,))
+    message = Message(request=request(description), route=route, ttl=0)
+    return Publication(message, (Channel.SLACK,), message.request.created_at, (ID, "REQUEST"))
+
+
 @given(st.lists(DESCRIPTIONS | LONGEST, max_size=25))
 def test_batches_keep_order_and_sns_limits(descriptions: list[str]) -> None:
-    entries = [OutboxEntry(request(description), (Channel.SLACK,)) for description in descriptions]
+    entries = [publication(description) for description in descriptions]
     made = list(batches(entries))
     assert [entry for batch in made for entry in batch] == entries
     for batch in made:
         assert 0 < len(batch) <= MAX_BATCH_ENTRIES
-        assert sum(len(json.dumps(entry.request.description)) for entry in batch) <= MAX_BATCH_BYTES
+        assert sum(len(json.dumps(entry.message.request.description)) for entry in batch) <= MAX_BATCH_BYTES
 
 
 # Beside the description a message takes so many bytes, and 256 are set aside for its attributes.
-OVERHEAD = len(Message(request=request("")).model_dump_json()) + 256
+OVERHEAD = len(publication("").message.model_dump_json(exclude_none=True)) + 256
 
 
 @pytest.mark.parametrize(
@@ -137,7 +147,7 @@ OVERHEAD = len(Message(request=request("")).model_dump_json()) + 256
     [(1, [10, 10, 1]), (MAX_BATCH_BYTES // 2 - OVERHEAD, [2, 2, 1]), (MAX_BATCH_BYTES // 2 - OVERHEAD + 1, [1, 1, 1])],
 )
 def test_batches_are_as_large_as_sns_allows(characters: int, sizes: list[int]) -> None:
-    entries = [OutboxEntry(request("x" * characters), (Channel.SLACK,)) for _ in range(sum(sizes))]
+    entries = [publication("x" * characters) for _ in range(sum(sizes))]
     assert [len(batch) for batch in batches(entries)] == sizes
 
 
@@ -150,6 +160,39 @@ def test_text_is_shown_in_the_order_in_which_it_was_typed() -> None:
     assert printable("invoice \u202egnp.exe") == "invoice gnp.exe"
     assert printable("".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)])) + "x") == "x"
     assert printable("\u202e") == "\ufffd"
+
+
+def test_invisible_characters_inside_words_are_removed() -> None:
+    assert printable("so\u00adft\u2060ware \ufeffpass\u2063word") == "software password"
+
+
+# Unicode's Default_Ignorable_Code_Point, Braille's blank, and white space:
+# https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
+UNSEEN = [
+    *map(chr, [0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0x200B, 0x2010)]),
+    *map(chr, [*range(0x202A, 0x202F), *range(0x2060, 0x2070), 0x2800, 0x3164, *range(0xFE00, 0xFE10), 0xFEFF, 0xFFA0]),
+    *map(chr, [*range(0xFFF0, 0xFFF9), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)]),
+    *(character for character in map(chr, range(0x3001)) if character.isspace()),
+]
+
+
+def test_a_text_without_anything_to_see_becomes_a_visible_mark() -> None:
+    assert printable("\u202e \u202c") == "\ufffd"
+    assert {printable(character) for character in UNSEEN if character.strip()} == {"\ufffd"}
+    assert printable("") == ""
+
+
+@given(st.text(st.sampled_from(UNSEEN)), st.lists(st.text(st.sampled_from([*UNSEEN, "x"]), max_size=9), max_size=3))
+@example("", ["&" * 600, " " * 3_000, "x"])
+@example("\u202e \u202c", [])
+@example(" ", [])
+def test_slack_gets_no_blank_block(text: str, more: list[str]) -> None:
+    description = text + "".join(more)
+    alone = slack.compose([Outgoing(request(description))])
+    digest = slack.compose([Outgoing(request(description)), Outgoing(request("x"))])
+    for block in [*alone["blocks"], *digest["blocks"]]:
+        if block["type"] == "section":
+            assert set(block["text"]["text"]) - set(UNSEEN)
 
 
 def test_invisible_tags_become_visible() -> None:
@@ -211,7 +254,7 @@ def test_every_field_of_a_request_is_escaped_in_slacks_markup(*, several: bool) 
 def test_the_reader_is_told_which_way_a_request_has_come() -> None:
     one, fallback = request("help"), Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
     assert explain(Outgoing(one)) == []
-    assert explain(Outgoing(one, fallback=fallback, force="by hand")) == [
+    assert explain(Outgoing(one, fallback=fallback, resend="by hand")) == [
         "This comes by email because delivery by slack failed: is_archived.",
         "An operator has sent this once more.",
     ]

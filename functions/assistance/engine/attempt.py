@@ -21,7 +21,7 @@ from assistance.domain import transitions
 from assistance.domain.record import Delivery, Record
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine.ends import End, GaveUp, PutOff, RetryLater, Sent
-from assistance.models import Message
+from assistance.models import AssistanceRequest, Message
 from assistance.platform.clock import Clock, epoch_ms
 from assistance.routing import Lane
 from assistance.store import legacy
@@ -57,6 +57,7 @@ class Attempt(BasePersistenceLayer):
         super().__init__()  # type: ignore[no-untyped-call]
         self.claim: Claim | None = None
         self.refused: Refused | None = None
+        self.request = message.request
         self._requests = requests
         self._message = message
         self._lane = lane
@@ -96,8 +97,8 @@ class Attempt(BasePersistenceLayer):
         message = self._message
         if message.version == 1 or message.route is None or message.ttl is None:
             stored = self._requests.read(message.request.id)
-            record, self._name = legacy.known_to(message, self._lane, stored.record)
-            return Stored(record, stored.fresh, stored.item)
+            self.request = self._said()
+            return stored
         new = fresh(message.request, message.route.channels, message.route.fallback, message.ttl)
         if new.ttl * 1_000 < self._now():
             raise RequestGone
@@ -105,14 +106,28 @@ class Attempt(BasePersistenceLayer):
             return self._requests.read(message.request.id)
         return Stored(new, new, {})
 
-    def _claimed(self, record: Record) -> tuple[Record, Claim | Refused]:
+    def _said(self) -> AssistanceRequest:
+        """The request. A callback's message of version 1 did not say where to call."""
+        if not self._message.ended_at:
+            return self._message.request
+        stored = self._requests.get(self._message.request.id)
+        if stored is None:
+            raise RequestGone
+        return stored.request
+
+    def _claimed(self, before: Record) -> tuple[Record, Claim | Refused]:
+        record = before
+        if self._message.version == 1:
+            record, self._name = legacy.known_to(self._message, self._lane, before)
         delivery = record.delivery(self._name)
         if delivery is not None and delivery.destination != self._lane:
-            return record, Refused.UNKNOWN
+            return before, Refused.UNKNOWN
         now = self._now()
         until = now + self._limits.claim_ms
-        limit = self._limits.attempts
-        return transitions.claim(record, self._name, self._id, now=now, until=until, limit=limit, place=self._place)
+        record, answer = transitions.claim(
+            record, self._name, self._id, now=now, until=until, limit=self._limits.attempts, place=self._place
+        )
+        return (record if isinstance(answer, Claim) else before), answer
 
     def save_success(self, data: Any, result: End) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
         """Record how the attempt has ended."""
