@@ -57,6 +57,7 @@ class Attempt(BasePersistenceLayer):
         super().__init__()  # type: ignore[no-untyped-call]
         self.claim: Claim | None = None
         self.refused: Refused | None = None
+        self.request = message.request
         self._requests = requests
         self._message = message
         self._lane = lane
@@ -94,6 +95,9 @@ class Attempt(BasePersistenceLayer):
     def _known(self) -> Stored:
         """The record: from the message alone where it is the first of its delivery, or else as it is stored."""
         message = self._message
+        if message.ended_at and (accepted := self._requests.get(message.request.id)):
+            # A callback of version 1 does not say where to call.
+            self.request = accepted.request
         if message.version == 1 or message.route is None or message.ttl is None:
             return self._requests.read(message.request.id)
         new = fresh(message.request, message.route.channels, message.route.fallback, message.ttl)

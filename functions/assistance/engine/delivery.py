@@ -178,7 +178,7 @@ class Consumer:
             logger.warning("an earlier attempt may have sent this", request_id=message.request.id, channel=self.channel)
         delivery = attempt.delivery
         return Outgoing(
-            message.request,
+            attempt.request,
             doubts=claim.doubts,
             fallback=fallback_of(delivery),
             resend=resend_of(delivery),

@@ -139,8 +139,10 @@ def known_to(message: Message, lane: Lane, record: Record) -> tuple[Record, str]
         if record.end is None:
             # One of its channels has ended, and the others tell of the request's end.
             return record, name
-        delivery = Delivery(name, CALLBACK, Kind.CALLBACK, record.end)
-    elif message.force:
+        tried = record.delivery(name) or Delivery(name, CALLBACK, Kind.CALLBACK)
+        # An attempt of version 1 did not keep which end it told of.
+        return _with(record, replace(tried, cause=tried.cause or record.end)), name
+    if message.force:
         delivery = Delivery(f"{RESEND}{message.force}", lane, Kind.RESEND)
     elif message.fallback and message.fallback.channel == lane:
         delivery = _fallback(message.fallback)
