@@ -15,19 +15,26 @@ from tests.upgrade.states import STATES, TRAFFIC, State
 from tests.upgrade.versions import Version
 from tests.upgrade.world import A_MINUTE, STAGES, World, world
 
-NEW = len(STAGES) - 1
+OLD, NEW = 0, len(STAGES) - 1
 PATHS: Final = {
     "step by step": (*range(1, NEW), NEW),
+    "back from the consumers": (1, OLD, NEW),
+    "back from the publishers": (2, OLD, NEW),
+    "back from the API": (NEW, OLD, NEW),
 }
 """Which of `STAGES` a deployment goes through. It begins with version 1, and ends with the current version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """What has become of each request, by its description. `webhooks`: the ids of its callbacks."""
+    """What has become of each request, by its description. `webhooks`: the ids of its callbacks.
+
+    `crossed`: when the last step began, how often each had arrived already.
+    """
 
     expected: Mapping[str, State]
     arrived: Mapping[str, tuple[int, int]]
+    crossed: Mapping[str, tuple[int, int]]
     webhooks: Mapping[str, Counter[str]]
     statuses: Mapping[str, str]
     dead_letters: list[str]
@@ -41,12 +48,14 @@ def journey(path: str) -> Journey:
         ids = {name: state.reach(here, f"[{name}]") for name, state in STATES.items()}
         here.later(A_MINUTE)
         here.sweep()
+        crossed: dict[str, tuple[int, int]] = {}
         for stage in PATHS[path]:
+            crossed = _arrived(here, expected)
             here.updated = STAGES[stage]
             for kind, state in TRAFFIC.items():
                 name = f"{kind}, after {len(here.updated)} of {len(HANDLERS)} functions at {here.moment()}"
                 expected[name], ids[name] = state, state.reach(here, f"[{name}]")
-            if stage in {0, NEW}:
+            if stage in {OLD, NEW}:
                 here.settle()
             else:
                 here.travel(1)
@@ -60,6 +69,7 @@ def journey(path: str) -> Journey:
         return Journey(
             expected=expected,
             arrived=_arrived(here, expected),
+            crossed=crossed,
             webhooks={name: Counter(webhook for about, webhook in called if about == ids[name]) for name in expected},
             statuses={name: here.shown_by(Version.NEW, ids[name])["status"] for name in expected},
             dead_letters=[letter["Body"] for channel in here.dlqs for letter in here.dead_letters(channel)],
@@ -90,3 +100,10 @@ def test_nothing_is_left_over(path: str) -> None:
     found = journey(path)
     assert found.dead_letters == []
     assert found.open == 0
+
+
+@pytest.mark.parametrize("path", [path for path, stages in PATHS.items() if OLD in stages])
+def test_version_1_goes_on_after_a_rollback_with_the_requests_that_it_accepted(path: str) -> None:
+    found = journey(path)
+    waiting = {name for name in STATES if found.crossed[name] < found.expected[name].arrives}
+    assert waiting <= {name for name, state in STATES.items() if state.may_wait}
