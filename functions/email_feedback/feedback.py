@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from assistance.domain import transitions
 from assistance.domain.record import Delivery as EmailDelivery
-from assistance.domain.record import Kind, Record
+from assistance.domain.record import Kind, Outcome, Record
 from assistance.engine import dead_letters
 from assistance.engine.outbox import message_for
 from assistance.platform.aws import AWS_ERRORS, error_code
@@ -67,6 +67,10 @@ class Feedback:
             self._is_final(stored, about)
             return
         delivery = next(each for each in stored.record.deliveries if each.sent_as(result))
+        attempt = delivery.sent_as(result)
+        if delivery.final is Outcome.DELIVERED or attempt is None or attempt.error != event.code:
+            logger.info("an event that changes nothing any more", extra=about)
+            return
         self._dead_letter(event, stored, delivery, source_message_id)
         logger.error("failed after SES had taken it", extra=about | {"error_code": event.code})
         tally = Tally()

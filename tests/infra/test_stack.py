@@ -9,6 +9,9 @@ from assistance.engine.publisher import MAX_BATCH_ENTRIES
 from assistance.routing import ROUTES, Channel, named
 from assistance.store.schema import (
     CREATED_AT,
+    DUE_AT,
+    DUE_INDEX,
+    DUE_SHARD,
     INDEX_SHARDS,
     LEDGER_INDEX,
     LEDGER_SHARD,
@@ -152,8 +155,12 @@ def test_the_table_is_on_demand_with_a_stream_expiry_backups_and_a_sparse_index(
         index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
         for index in table["GlobalSecondaryIndexes"]
     }
-    # The outbox is sparse, because only what is unpublished has the shard.
-    assert indexes == {OUTBOX_INDEX: [OUTBOX_SHARD, CREATED_AT], LEDGER_INDEX: [LEDGER_SHARD, CREATED_AT]}
+    # Two are sparse: only what is unpublished, and only what is watched, has the shard.
+    assert indexes == {
+        OUTBOX_INDEX: [OUTBOX_SHARD, CREATED_AT],
+        LEDGER_INDEX: [LEDGER_SHARD, CREATED_AT],
+        DUE_INDEX: [DUE_SHARD, DUE_AT],
+    }
     (replica,) = table["Replicas"]
     assert replica["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
 

@@ -12,7 +12,7 @@ from assistance.routing import Channel
 from local.slack_server import SlackServer
 from tests.fixtures import documented
 from tests.integration.cloud import Cloud
-from tests.records import delivery_of
+from tests.records import record_of
 
 
 def emails() -> list[str]:
@@ -63,9 +63,9 @@ def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = 
 
 
 def sent(stack: Cloud, request_id: str) -> str:
-    """SES's id of the mail that was sent for a request."""
-    [result] = [each.result for each in delivery_of(stack.table, request_id, Channel.EMAIL).attempts if each.result]
-    return result
+    """SES's id of the mail that was sent last for a request."""
+    by_email = [each for each in record_of(stack.table, request_id).deliveries if each.destination == Channel.EMAIL]
+    return [attempt.result for each in by_email for attempt in each.attempts if attempt.result][-1]
 
 
 def mailed(stack: Cloud) -> str:

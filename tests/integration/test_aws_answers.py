@@ -8,7 +8,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from assistance.items import outbox_entry_of, plain
 from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -20,7 +19,9 @@ from assistance.errors import DeliveryError
 from assistance.platform import aws, dynamodb
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.routing import Channel
+from assistance.store.items import plain
 from assistance.store.requests import Requests
+from assistance.store.table import Items
 from email_consumer import handler as email
 from email_consumer.failures import classify
 from tests.fuzz import DEEP, FUZZED, JSON, LONG_NUMBER
@@ -168,12 +169,13 @@ class Sns:
 def test_an_entry_that_sns_does_not_name_is_not_taken_for_published(stack: Cloud, answer: dict[str, Any]) -> None:
     request_id = stack.post("sales")
     [record] = stack.stream_records()
-    entry = outbox_entry_of(plain(record["dynamodb"]["NewImage"]))
     sns: Any = Sns(answer)
-    assert Publisher(sns, "topic", Requests(stack.table)).publish([entry]) == {entry}
+    publisher = Publisher(sns, "topic", Requests(Items(stack.table)))
+    item = publisher.read(plain(record["dynamodb"]["NewImage"]))
+    assert publisher.publish([item]) == set(item.publications)
     assert stack.status(request_id) == "accepted"
     sns.answer = {"Successful": [{"Id": "0"}]}
-    assert Publisher(sns, "topic", Requests(stack.table)).publish([entry]) == set()
+    assert publisher.publish([item]) == set()
     assert stack.status(request_id) == "published"
 
 

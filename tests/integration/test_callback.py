@@ -17,11 +17,11 @@ import time_machine
 import trustme
 
 from assistance import routing
+from assistance.domain.record import Outcome
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import MAX_RETRY_AFTER
 from assistance.platform.clock import utc_now
 from assistance.routing import CALLBACK, ROUTES, Channel, Route, Topic, routes
-from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD
 from callback_consumer import egress, failures
 from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
@@ -32,6 +32,7 @@ from local.slack_server import SlackServer
 from tests.integration.cloud import SIGNING_SECRET, Cloud
 from tests.integration.steps import feedback
 from tests.receiver import Received, Receiver
+from tests.records import item_of, record_of
 
 CALLING = (Path(__file__).parents[2] / "docs/calling.md").read_text("utf-8")
 PUBLIC = ["8.8.8.8", "2606:2800::1"]
@@ -53,10 +54,6 @@ def travel(stack: Cloud) -> None:
 
 def told(bot: Receiver) -> list[str]:
     return [call.verified(SIGNING_SECRET)["data"]["status"] for call in bot.calls]
-
-
-def callback_items(stack: Cloud) -> list[dict[str, Any]]:
-    return [item for item in stack.table.scan()["Items"] if item["sk"].startswith("CALLBACK#")]
 
 
 def error_codes(stack: Cloud) -> list[str]:
@@ -94,7 +91,7 @@ def test_without_a_callback_url_nothing_more_is_written_or_published(stack: Clou
     stack.consume(Channel.SLACK)
     assert stack.produce() == []
     assert stack.receive(CALLBACK) == []
-    assert {item["sk"] for item in stack.table.scan()["Items"]} == {"REQUEST", "DELIVERY#slack"}
+    assert {item["sk"] for item in stack.table.scan()["Items"]} == {"REQUEST", "RECORD"}
 
 
 def test_a_failure_is_told_only_once_the_fallback_has_failed_too(
@@ -164,7 +161,29 @@ def test_a_delivery_that_ends_in_the_same_way_again_is_told_of_again(
     assert told(bot) == ["delivered", "failed", "delivered"]
 
 
-def test_a_callback_that_comes_late_tells_of_what_is_now(stack: Cloud, slack: SlackServer, bot: Receiver) -> None:
+def test_a_callback_tells_the_end_that_it_was_created_for_however_late(
+    stack: Cloud, slack: SlackServer, bot: Receiver
+) -> None:
+    slack.fail("error", error="is_archived")
+    request_id = stack.post("pricing", callback_url=bot.url)
+    stack.produce()
+    stack.consume(Channel.EMAIL)
+    stack.produce()
+    late = stack.receive(CALLBACK)
+    delivered_at = stack.show(request_id)["deliveries"][0]["delivered_at"]
+    feedback(stack, "bounce", request_id)
+    assert stack.consume(CALLBACK, late) == []
+    assert told(bot) == ["delivered"]
+    assert bot.calls[0].verified(SIGNING_SECRET)["timestamp"] == delivered_at
+    travel(stack)
+    assert stack.consume(CALLBACK, late) == []
+    assert told(bot) == ["delivered", "failed"]
+    assert len({call.id for call in bot.calls}) == 2
+
+
+def test_a_callback_is_dropped_once_the_request_has_come_to_a_later_end(
+    stack: Cloud, slack: SlackServer, bot: Receiver
+) -> None:
     slack.fail("error", error="is_archived")
     request_id = stack.post("pricing", callback_url=bot.url)
     stack.produce()
@@ -172,13 +191,12 @@ def test_a_callback_that_comes_late_tells_of_what_is_now(stack: Cloud, slack: Sl
     stack.produce()
     late = stack.receive(CALLBACK)
     feedback(stack, "bounce", request_id)
+    stack.produce()
+    stack.consume(Channel.SLACK)
     assert stack.consume(CALLBACK, late) == []
-    assert not bot.calls, "it is on its way by Slack"
-    assert not callback_items(stack)
+    assert not bot.calls
     travel(stack)
-    stack.consume(CALLBACK, late)
-    assert told(bot) == ["failed", "failed"]
-    assert len({call.id for call in bot.calls}) == 1, "the receiver can tell that it has this one"
+    assert told(bot) == ["failed"]
 
 
 def test_the_reconciler_publishes_an_end_that_the_stream_has_not(stack: Cloud, bot: Receiver) -> None:
@@ -215,8 +233,8 @@ def test_a_callback_is_tried_again_with_the_same_id_and_a_fresh_signature(stack:
     assert told(bot) == ["delivered"] * 3
     assert len({call.id for call in bot.calls}) == 1
     assert {call.path for call in bot.calls} == {"/bot?conversation=42"}, "no redirect is followed"
-    [item] = callback_items(stack)
-    assert (item["status"], item["attempts"]) == ("delivered", 3)
+    [callback] = record_of(stack.table, request_id).callbacks
+    assert (callback.final, len(callback.attempts)) == (Outcome.DELIVERED, 3)
     assert stack.status(request_id) == "delivered"
 
 
@@ -494,7 +512,9 @@ def test_a_request_that_is_no_longer_known_is_told_of_to_nobody(stack: Cloud, bo
     stack.consume(Channel.SLACK)
     stack.produce()
     stack.table.delete_item(Key={"pk": request_id, "sk": "REQUEST"})
-    assert Requests(stack.table).get(request_id) is None
-    assert stack.consume(CALLBACK) == []
+    before = item_of(stack.table, request_id)
+    # The queue brings it once more: from then on the record is read.
+    [record] = stack.receive(CALLBACK)
+    assert stack.consume(CALLBACK, [record]) == []
     assert not bot.calls
-    assert not callback_items(stack)
+    assert item_of(stack.table, request_id) == before

@@ -22,7 +22,7 @@ from assistance.store import requests
 from local.slack_server import SlackServer
 from slack_consumer import handler as slack_handler
 from tests.integration.cloud import Cloud, forget, http_event
-from tests.integration.steps import bring, emails, example, raising
+from tests.integration.steps import bring, emails, example, raising, sent
 from tests.receiver import Receiver
 
 # A canary for each place. A new field or secret is a line here, and one where it is planted.
@@ -185,8 +185,8 @@ def messages_are_malformed(world: World, _: ExitStack) -> None:
 def a_mail_bounces(world: World, _: ExitStack) -> None:
     world.post({"topic": "pricing"})
     world.travel()
-    [item] = [it for it in world.stack.table.scan()["Items"] if it["sk"] == "DELIVERY#email"]
-    event = example("bounce", item["pk"], json.loads(item["result"]))
+    [request_id] = {item["pk"] for item in world.stack.table.scan()["Items"] if item["sk"] == "RECORD"}
+    event = example("bounce", request_id, sent(world.stack, request_id))
     event["bounce"]["bouncedRecipients"] = [
         {"emailAddress": CANARIES["address"], "diagnosticCode": CANARIES["ses_error"]}
     ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from assistance.models import AssistanceRequest, Message
+from assistance.models import Message
 from assistance.routing import Channel
 from email_consumer import handler as email_consumer
 from email_feedback import handler as email_feedback
@@ -21,10 +21,10 @@ from tests.integration.steps import (
     example,
     fail_on_slack,
     feedback,
-    item,
     mailed,
     sent,
 )
+from tests.records import item_of, put_delivery, resend, under_way
 
 ID = "01a20f8b-23ac-7f05-98ff-08db86bebb44"
 CODES = {"bounce": "bounce_permanent", "complaint": "complaint", "reject": "reject"}
@@ -41,7 +41,8 @@ def test_a_mail_that_failed_after_ses_took_it_is_dead_lettered_and_comes_by_the_
     assert (delivery["status"], delivery["last_error"]) == ("failed", CODES[name])
     assert [attempt["outcome"] for attempt in delivery["timeline"]] == ["delivered", "failed"]
     [letter] = stack.dead_letters(Channel.EMAIL)
-    assert Message.model_validate_json(letter["Body"]).request.id == request_id
+    message = Message.model_validate_json(letter["Body"])
+    assert (message.request.id, message.delivery) == (request_id, None), "a redrive sends the request's own delivery"
     told = {attribute: value["StringValue"] for attribute, value in letter["MessageAttributes"].items()}
     assert told == {"error_code": CODES[name], "channel": "email", "source_message_id": "sns-1"}
     stack.produce()
@@ -51,16 +52,27 @@ def test_a_mail_that_failed_after_ses_took_it_is_dead_lettered_and_comes_by_the_
     assert f"because delivery by email failed: {CODES[name]}" in json.dumps(posted)
 
 
-def test_a_repeated_bounce_does_nothing_more(stack: Cloud) -> None:
+def test_a_repeated_bounce_changes_nothing_and_its_dead_letters_send_once(stack: Cloud, slack: SlackServer) -> None:
+    slack.fail("error", error="is_archived")
     request_id = mailed(stack)
+    message_id = sent(stack, request_id)
     feedback(stack, "bounce", request_id)
     stack.produce()
-    before = item(stack, request_id)
-    feedback(stack, "bounce", request_id)
-    feedback(stack, "complaint", request_id)
-    assert item(stack, request_id) == before
-    assert len(stack.dead_letters(Channel.EMAIL)) == 1
+    stack.consume_until_quiet(Channel.SLACK)
+    before = item_of(stack.table, request_id)
+    feedback(stack, "bounce", request_id, message_id)
+    assert item_of(stack.table, request_id) == before
     assert stack.stream_records() == [], "nothing re-enters the outbox"
+    letters = len(stack.dead_letters(Channel.EMAIL))
+    feedback(stack, "complaint", request_id)
+    assert item_of(stack.table, request_id) == before
+    assert len(stack.dead_letters(Channel.EMAIL)) == letters
+    stack.redrive(Channel.EMAIL)
+    stack.consume_until_quiet(Channel.EMAIL)
+    assert stack.status(request_id) == "delivered"
+    assert len(emails()) == 2, "the mail that bounced, and one more for all its dead letters"
+    feedback(stack, "bounce", request_id, message_id)
+    assert not stack.dead_letters(Channel.EMAIL), "what is delivered since has no dead letter"
 
 
 def test_two_bounces_at_once_fall_back_once(stack: Cloud, slack: SlackServer) -> None:
@@ -84,16 +96,17 @@ def test_two_bounces_at_once_fall_back_once(stack: Cloud, slack: SlackServer) ->
     assert len(emails()) == 1, "and neither letter sends what the fallback has delivered"
 
 
-def test_while_the_dead_letter_queue_is_away_nothing_reads_failed(stack: Cloud) -> None:
+def test_a_bounce_is_brought_again_until_its_dead_letter_is_written(stack: Cloud) -> None:
     request_id = mailed(stack)
     url = stack.dlqs[Channel.EMAIL]
     stack.sqs.delete_queue(QueueUrl=url)
     with pytest.raises(DlqUnavailable):
         feedback(stack, "bounce", request_id)
-    assert stack.status(request_id) == "delivered"
+    assert stack.status(request_id) == "failed"
     stack.sqs.create_queue(QueueName=url.rpartition("/")[2])
     feedback(stack, "bounce", request_id)
     assert stack.status(request_id) == "failed"
+    [_] = stack.dead_letters(Channel.EMAIL)
 
 
 def test_a_delivery_event_stamps_the_time_and_never_an_earlier_one(stack: Cloud) -> None:
@@ -118,19 +131,17 @@ def test_delivery_and_bounce_come_to_the_same_in_either_order(stack: Cloud, orde
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
 def test_an_event_about_another_mail_is_ignored(stack: Cloud, name: str) -> None:
     request_id = mailed(stack)
-    before = item(stack, request_id)
+    before = item_of(stack.table, request_id)
     feedback(stack, name, request_id, "an-earlier-mail")
-    assert item(stack, request_id) == before
+    assert item_of(stack.table, request_id) == before
     assert not stack.dead_letters(Channel.EMAIL)
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
 def test_an_event_that_is_quicker_than_our_own_record_is_brought_again(stack: Cloud, name: str) -> None:
     request_id = mailed(stack)
-    recorded, message_id = item(stack, request_id), sent(stack, request_id)
-    unknown = ("result", "delivered_at", "status")
-    sending = {key: value for key, value in recorded.items() if key not in unknown} | {"status": "sending"}
-    stack.table.put_item(Item=sending)
+    recorded, message_id = item_of(stack.table, request_id), sent(stack, request_id)
+    put_delivery(stack.table, request_id, Channel.EMAIL, attempts=under_way())
     with pytest.raises(NotYetRecorded):
         feedback(stack, name, request_id, message_id)
     assert not stack.dead_letters(Channel.EMAIL)
@@ -167,10 +178,9 @@ def test_a_bounced_mail_that_is_redriven_reads_delivered_and_can_bounce_again(st
     assert len(stack.dead_letters(Channel.EMAIL)) == 1
 
 
-def force_by_email(stack: Cloud, request_id: str) -> None:
-    message = Message(request=AssistanceRequest(id=request_id, topic="pricing", description="about the price",
-        created_at=stack.show(request_id)["created_at"]), force="once more")  # fmt: skip
-    stack.sqs.send_message(QueueUrl=stack.queues[Channel.EMAIL], MessageBody=message.model_dump_json())
+def resend_by_email(stack: Cloud, request_id: str) -> None:
+    resend(stack.table, request_id, Channel.EMAIL)
+    stack.produce()
     stack.consume_until_quiet(Channel.EMAIL)
     assert stack.status(request_id) == "delivered"
 
@@ -180,10 +190,10 @@ def test_a_mail_that_bounces_again_takes_the_fallback_that_was_let_go_meanwhile(
 ) -> None:
     request_id = mailed(stack)
     feedback(stack, "bounce", request_id)
-    force_by_email(stack, request_id)
+    resend_by_email(stack, request_id)
     stack.produce()
     stack.consume_until_quiet(Channel.SLACK)
-    assert not slack.messages, "the forced mail has been delivered"
+    assert not slack.messages, "the mail that was sent once more has been delivered"
     feedback(stack, "bounce", request_id)
     stack.produce()
     stack.consume_until_quiet(Channel.SLACK)
@@ -191,7 +201,7 @@ def test_a_mail_that_bounces_again_takes_the_fallback_that_was_let_go_meanwhile(
     assert len(slack.messages) == 1
     stack.redrive(Channel.EMAIL)
     stack.consume_until_quiet(Channel.EMAIL)
-    assert len(emails()) == 2, "what the fallback has delivered is not sent again"
+    assert len(emails()) == 3, "only the dead letter of the resend sends: the fallback has delivered the request"
 
 
 def test_a_fallback_in_doubt_that_was_let_go_is_looked_for_when_it_is_taken_again(
@@ -203,7 +213,7 @@ def test_a_fallback_in_doubt_that_was_let_go_is_looked_for_when_it_is_taken_agai
     slack.fail("drop", times=1)
     stack.consume(Channel.SLACK)
     assert len(slack.messages) == 1, "Slack took it, and hung up"
-    force_by_email(stack, request_id)
+    resend_by_email(stack, request_id)
     stack.consume_until_quiet(Channel.SLACK)
     feedback(stack, "bounce", request_id)
     stack.produce()
@@ -220,9 +230,7 @@ def test_a_mail_that_was_the_fallback_fails_without_another(stack: Cloud, slack:
     assert stack.status(request_id) == "failed"
     assert stack.stream_records() == [], "nothing re-enters the outbox"
     [letter] = stack.dead_letters(Channel.EMAIL)
-    fallback = Message.model_validate_json(letter["Body"]).fallback
-    assert fallback
-    assert fallback.failed_channel is Channel.SLACK
+    assert Message.model_validate_json(letter["Body"]).delivery == "fallback"
 
 
 @pytest.mark.parametrize(
@@ -248,10 +256,10 @@ def test_what_makes_no_sense_is_raised_for_the_failures_queue(stack: Cloud, mess
 
 def test_what_changes_nothing_is_passed_over(stack: Cloud) -> None:
     request_id = mailed(stack)
-    before = item(stack, request_id)
+    before = item_of(stack.table, request_id)
     feedback(stack, "delivery_delay", request_id)
     bring(stack, VALIDATION)
-    assert item(stack, request_id) == before
+    assert item_of(stack.table, request_id) == before
 
 
 def test_a_mail_is_sent_so_that_its_events_name_the_request(stack: Cloud) -> None:

@@ -12,7 +12,8 @@ from local.slack_server import SlackServer
 from local.slack_workspace import SlackError
 from tests.fixtures import FOLDER, documented
 from tests.integration.cloud import Cloud
-from tests.integration.steps import bring, email_delivery, feedback, item, mailed
+from tests.integration.steps import bring, email_delivery, feedback, mailed
+from tests.records import delivery_of, item_of
 
 REQUEST_ID = "01a20f8b-23ac-7f05-98ff-08db86bebb44"
 
@@ -75,11 +76,11 @@ def test_the_reconciler_sweeps_when_the_scheduler_says_so(stack: Cloud) -> None:
 )
 def test_what_each_event_of_ses_makes_of_a_delivery(stack: Cloud, name: str, status: str) -> None:
     request_id = mailed(stack)
-    before = item(stack, request_id)
+    before = item_of(stack.table, request_id)
     feedback(stack, name, request_id)
     assert stack.status(request_id) == status
     assert ("confirmed_at" in email_delivery(stack, request_id)) == (name == "delivery")
-    assert (item(stack, request_id) == before) == (name in {"delivery_delay", "send", "rendering_failure"})
+    assert (item_of(stack.table, request_id) == before) == (name in {"delivery_delay", "send", "rendering_failure"})
 
 
 @pytest.mark.parametrize("name", ["bounce", "complaint", "reject", "delivery"])
@@ -111,8 +112,8 @@ def test_slack_takes_a_post(stack: Cloud, slack: SlackServer) -> None:
     answer(slack, documented("slack/post_message"))
     stack.consume(Channel.SLACK, [record])
     assert stack.status(request_id) == "delivered"
-    found = stack.table.get_item(Key={"pk": request_id, "sk": "DELIVERY#slack"})["Item"]
-    assert json.loads(found["result"]) == documented("slack/post_message")["ts"]
+    [attempt] = delivery_of(stack.table, request_id, Channel.SLACK).attempts
+    assert attempt.result == documented("slack/post_message")["ts"]
 
 
 def test_slack_refuses_a_post(stack: Cloud, slack: SlackServer) -> None:

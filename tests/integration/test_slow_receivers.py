@@ -14,18 +14,21 @@ from typing import Any, Final
 import pytest
 from uuid6 import uuid7
 
+from assistance.domain.record import Outcome
 from assistance.engine.delivery import Consumer
 from assistance.errors import TransientFailure
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
 from assistance.routing import CALLBACK, RETRIES, Channel
 from assistance.store.requests import Requests
+from assistance.store.table import Items
 from callback_consumer import handler
 from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS, Answer
 from callback_consumer.receivers import BURST_SECONDS, PROMPT_SECONDS, SHARE, Receivers
 from infra.batches import QUEUES
 from infra.config import QUEUE_RETENTION_DAYS, Config
-from tests.integration.cloud import RETENTION, Cloud, Context
+from tests.integration.cloud import Cloud, Context
+from tests.records import delivery_of
 from tests.simulated import Time
 
 INSTANCES: Final = Config().consumer_max_concurrency
@@ -34,6 +37,7 @@ PROMPT: Final = 0.05
 DARK: Final = [f"https://dark{number}.example.com/" for number in range(5)]
 GOOD: Final = [f"https://good{number}.example.com/" for number in range(20)]
 DAY: Final = 86_400
+TEMPLATE_URL: Final = "https://template.example.com/"
 
 
 def no_connection(time: Time, _: str) -> Answer:
@@ -121,6 +125,7 @@ class Deployed:
     """From when to when each instance was held up by a batch."""
     numbers: Iterator[int] = field(default_factory=count)
     arriving_until: float = 0
+    ids: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.queue = Queue(self.time, self.began)
@@ -129,10 +134,11 @@ class Deployed:
         """A request for each URL has just ended."""
         for url in urls:
             id_, handle = str(uuid7()), f"message {next(self.numbers)}"
+            self.ids.append(id_)
             for item in self.template:
                 callback = {"callback_url": url} if item["sk"] == "REQUEST" else {}
                 self.stack.table.put_item(Item=item | {"pk": id_} | callback)
-            body = self.record["body"].replace(self.template[0]["pk"], id_)
+            body = self.record["body"].replace(self.template[0]["pk"], id_).replace(TEMPLATE_URL, url)
             attributes = dict(self.record["attributes"])
             message = {"messageId": handle, "receiptHandle": handle, "body": body, "attributes": attributes}
             self.queue.put(self.record | message)
@@ -148,8 +154,8 @@ class Deployed:
             return handler.tell(outgoing, receivers, partial(self._post, number))
 
         consumer = Consumer(
-            channel=CALLBACK, send=send, requests=Requests(self.stack.table), sqs=self.queue,  # type: ignore[arg-type]
-            queue_url="queue", dlq_url="dlq", retry=RETRIES[CALLBACK], retention=RETENTION, clock=self.clock,
+            channel=CALLBACK, send=send, requests=Requests(Items(self.stack.table), self.clock), sqs=self.queue,  # type: ignore[arg-type]
+            queue_url="queue", dlq_url="dlq", retry=RETRIES[CALLBACK], clock=self.clock,
             jitter=self.jitter, pool=self.time.threads,
         )  # fmt: skip
         while self.time.now < until and (self.queue.messages or self.time.now < self.arriving_until):
@@ -176,9 +182,9 @@ class Deployed:
         self.told[url] = self.time.now
         return answer
 
-    def deliveries(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.stack.table.scan()["Items"]
-        return [item for item in items if item["sk"].startswith("CALLBACK#")]
+    def outcomes(self) -> set[Outcome | None]:
+        """How the callbacks have ended that were put."""
+        return {delivery_of(self.stack.table, id_, "callback-1").final for id_ in self.ids}
 
     def run(self, until: float = 4 * DAY) -> None:
         for number in range(INSTANCES):
@@ -201,7 +207,7 @@ class Deployed:
 @pytest.fixture
 def deployed(stack: Cloud) -> Deployed:
     """One request has ended, of which others are copies."""
-    request_id = stack.post("sales", callback_url="https://good.example.com/")
+    request_id = stack.post("sales", callback_url=TEMPLATE_URL)
     stack.produce()
     stack.consume(Channel.SLACK)
     stack.produce()
@@ -262,4 +268,4 @@ def test_callbacks_that_are_put_off_end_before_the_queue_forgets_them_and_arrive
     assert len(deployed.queue.dead) == len(gone)
     tries = Counter(url for _, url, _ in deployed.calls)
     assert max(tries.values()) <= RETRIES[CALLBACK].attempts
-    assert {delivery["status"] for delivery in deployed.deliveries()} == {"delivered", "failed"}
+    assert deployed.outcomes() == {Outcome.DELIVERED, Outcome.FAILED}

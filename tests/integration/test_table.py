@@ -1,39 +1,36 @@
-"""What is written about a request, by whom it may be changed, and what a reader is told."""
+"""The table's items: who may change them, and how two writers at once get on."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from functools import partial
+from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
-from assistance.deliveries import (
-    Condition,
-    Failure,
-    confirm,
-    delivery_key,
-    expiry,
-    fail,
-    request_key,
-)
-from assistance.items import delivery_of, message_for, outbox_entry_of, settled
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ReadTimeoutError
 
-from assistance.engine.publisher import Publisher
-from assistance.errors import IdempotencyKeyReused, TableUnavailable
-from assistance.models import AssistanceRequest, Attempt, Delivery, Fallback, OutboxEntry, RequestRecord, Status
-from assistance.routing import Channel, Topic
-from assistance.store.requests import Requests
-from assistance.store.schema import INDEX_SHARDS, OUTBOX_SHARD, shard
+from assistance.domain import transitions
+from assistance.domain.record import Record
+from assistance.domain.transitions import Claim, Refused
+from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
+from assistance.models import AssistanceRequest
+from assistance.platform.clock import epoch_ms
+from assistance.routing import Topic
+from assistance.store import codec
+from assistance.store.requests import RequestGone, Requests, fresh, request_key
+from assistance.store.schema import DUE_AT, DUE_SHARD, INDEX_SHARDS, OUTBOX_SHARD, shard
+from assistance.store.table import Items
 from tests.integration.cloud import cloud
+from tests.records import item_of
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT = "2026-01-01T12:00:00.000Z"
 CREATED = "2026-01-01T11:59:00.000Z"
 RETENTION = timedelta(days=90)
-FALLBACK = Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
+MS = epoch_ms(NOW)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +41,17 @@ def table() -> Iterator[Any]:
 
 @pytest.fixture
 def requests(table: Any) -> Requests:  # noqa: ANN401
-    return Requests(table, lambda: NOW)
+    return Requests(Items(table), lambda: NOW)
 
 
-def request(created_at: str = CREATED) -> AssistanceRequest:
-    return AssistanceRequest(id=str(uuid4()), topic=Topic.SALES, description="help", created_at=created_at)
+def later(requests: Requests, by: timedelta = RETENTION) -> Requests:
+    """The same table, so much later."""
+    return replace(requests, clock=lambda: NOW + by)
+
+
+def request(created_at: str = CREATED, **about: Any) -> AssistanceRequest:  # noqa: ANN401
+    members = {"id": str(uuid4()), "topic": Topic.SALES, "description": "help", "created_at": created_at, **about}
+    return AssistanceRequest.model_validate(members)
 
 
 def accepted(requests: Requests, created_at: str = CREATED) -> AssistanceRequest:
@@ -56,11 +59,18 @@ def accepted(requests: Requests, created_at: str = CREATED) -> AssistanceRequest
 
 
 def item(requests: Requests, request_id: str) -> dict[str, Any]:
-    return cast(dict[str, Any], requests.table.get_item(Key=request_key(request_id))["Item"])
+    found = requests.items.get(request_key(request_id))
+    assert found
+    return dict(found)
 
 
-def put(requests: Requests, request_id: str, **attributes: Any) -> None:  # noqa: ANN401
-    requests.table.put_item(Item={**delivery_key(request_id, Channel.SLACK), **attributes})
+def claimed(record: Record, attempt: str = "attempt") -> tuple[Record, Claim | Refused]:
+    return transitions.claim(record, "slack", attempt, now=MS, until=MS + 1_000, limit=3)
+
+
+def unchanged(event: Callable[..., Record], *facts: Any, **more: Any) -> Callable[[Record], tuple[Record, None]]:  # noqa: ANN401
+    """An event without an answer."""
+    return lambda record: (event(record, *facts, **more), None)
 
 
 @contextmanager
@@ -79,10 +89,13 @@ def recorded(requests: Requests) -> Iterator[list[dict[str, Any]]]:
     def record(params: dict[str, Any], **_: object) -> None:
         calls.append(params)
 
-    events = requests.table.meta.client.meta.events
+    events = requests.items.table.meta.client.meta.events
     events.register("provide-client-params.dynamodb", record)
     yield calls
     events.unregister("provide-client-params.dynamodb", record)
+
+
+# Accepting
 
 
 def test_accepting_writes_the_request_and_its_outbox_entry_at_once(requests: Requests) -> None:
@@ -98,13 +111,14 @@ def test_accepting_writes_the_request_and_its_outbox_entry_at_once(requests: Req
         "payload_hash": "hash",
         "ttl": int((datetime.fromisoformat(CREATED) + RETENTION).timestamp()),
         "channels": ["slack"],
+        "fallback_channel": "email",
         "outbox_channels": ["slack"],
         "outbox": shard(one.id),
         "ledger": shard(one.id),
     }
 
 
-def test_a_replay_is_answered_with_what_was_accepted_at_first(requests: Requests) -> None:
+def test_a_replay_is_answered_with_the_first_request(requests: Requests) -> None:
     one = accepted(requests)
     again = one.model_copy(update={"created_at": AT})
     replay = requests.accept(again, payload_hash="hash", retention=RETENTION)
@@ -113,80 +127,248 @@ def test_a_replay_is_answered_with_what_was_accepted_at_first(requests: Requests
         requests.accept(again, payload_hash="another", retention=RETENTION)
 
 
-def test_what_is_shown_and_what_is_published_is_read_consistently(requests: Requests) -> None:
+def test_an_id_that_comes_again_after_its_request_expired_is_a_new_request(requests: Requests) -> None:
+    one = accepted(requests)
+    requests.change(one.id, claimed)
+    after = later(requests)
+    new = one.model_copy(update={"created_at": "2026-04-01T12:00:00.000Z", "description": "another question"})
+    call = after.accept(new, payload_hash="another", retention=RETENTION)
+    assert (call.request, call.replayed) == (new, False)
+    assert item(after, one.id)["description"] == "another question"
+    # DynamoDB may keep the expired record for days.
+    stored = after.read(one.id)
+    assert (stored.record.created_at, stored.record.deliveries[0].attempts) == (
+        epoch_ms(datetime.fromisoformat(new.created_at)),
+        (),
+    )
+    _, answer = after.change(one.id, claimed)
+    assert isinstance(answer, Claim)
+    assert answer.number == 1
+
+
+def test_a_worker_of_an_earlier_request_with_the_same_id_is_turned_away(requests: Requests) -> None:
+    one = accepted(requests)
+    old = requests.read(one.id)
+    after = later(requests)
+    after.accept(one.model_copy(update={"created_at": AT}), payload_hash="hash", retention=RETENTION)
+    after.change(one.id, claimed)
+    kept = item_of(requests.items.table, one.id)
+    with pytest.raises(RequestGone):
+        requests.change(one.id, partial(claimed, attempt="late"), old)
+    assert item_of(requests.items.table, one.id) == kept
+
+
+def test_an_expired_request_is_gone_whether_dynamodb_has_deleted_it_or_not(requests: Requests) -> None:
+    one = accepted(requests)
+    requests.change(one.id, claimed)
+    after = later(requests)
+    assert requests.get(one.id)
+    assert after.get(one.id) is None
+    with pytest.raises(RequestGone):
+        after.read(one.id)
+    with pytest.raises(RequestGone):
+        after.change(one.id, claimed)
+
+
+def test_a_record_without_its_request_is_no_request(requests: Requests) -> None:
+    one = accepted(requests)
+    requests.change(one.id, claimed)
+    requests.items.table.delete_item(Key=request_key(one.id))
+    assert requests.get(one.id) is None
+    with pytest.raises(RequestGone):
+        requests.change(one.id, claimed)
+
+
+# Reading
+
+
+def test_what_is_shown_and_published_is_read_consistently(requests: Requests) -> None:
     one = accepted(requests)
     with recorded(requests) as calls:
         requests.get(one.id)
-        requests.outbox_entries([request_key(one.id)])
-    [query, batch] = calls
-    assert query["ConsistentRead"] is True
+        requests.items.get(request_key(one.id))
+        requests.items.many([request_key(one.id)], consistent=True)
+    query, get, batch = calls
+    assert (query["ConsistentRead"], get["ConsistentRead"]) == (True, True)
     assert batch["RequestItems"]["table"]["ConsistentRead"] is True
 
 
-def test_a_request_is_told_with_all_that_became_of_it(requests: Requests) -> None:
+def test_a_request_is_shown_with_its_record(requests: Requests) -> None:
     one = accepted(requests)
-    plain = RequestRecord(one, (Channel.SLACK,), published_at=None, deliveries=(), in_outbox=True)
-    assert requests.get(one.id) == plain
-    requests.mark_published(OutboxEntry(one, (Channel.SLACK,)))
-    put(requests, one.id, status="retrying", attempts=1)
-    requests.table.update_item(
-        Key=request_key(one.id),
-        UpdateExpression="SET fallback = :fallback",
-        ExpressionAttributeValues={":fallback": FALLBACK.model_dump(mode="json")},
-    )
-    delivery = Delivery(Channel.SLACK, Status.RETRYING, attempts=1)
-    assert requests.get(one.id) == RequestRecord(one, (Channel.SLACK,), AT, (delivery,), fallback=FALLBACK)
+    shown = requests.get(one.id)
+    assert shown
+    assert (shown.request, shown.published_at, shown.in_outbox, shown.deliveries) == (one, None, True, ())
+    requests.items.mark_published(request_key(one.id), ["slack"], AT)
+    requests.change(one.id, claimed)
+    shown = requests.get(one.id)
+    assert shown
+    assert (shown.published_at, shown.in_outbox, shown.status) == (AT, False, "sending")
 
 
-def test_deliveries_without_a_request_are_no_request(requests: Requests) -> None:
-    put(requests, "gone", status="delivered")
-    assert requests.get("gone") is None
+# Changing
 
 
-def test_an_entry_leaves_the_outbox_once_it_is_published_unless_it_has_re_entered(requests: Requests) -> None:
+def test_a_first_claim_is_one_write_and_no_read(requests: Requests) -> None:
+    one = accepted(requests)
+    stored = requests.read(one.id)
+    with recorded(requests) as calls:
+        after, answer = requests.change(one.id, claimed, stored)
+    assert isinstance(answer, Claim)
+    assert len(calls) == 1
+    assert (after.record.version, requests.read(one.id).record) == (1, after.record)
+
+
+def test_an_event_that_changes_nothing_writes_nothing(requests: Requests) -> None:
+    one = accepted(requests)
+    requests.change(one.id, claimed)
+    stored = requests.read(one.id)
+    with recorded(requests) as calls:
+        _, answer = requests.change(one.id, partial(claimed, attempt="other"), stored)
+    assert answer is Refused.BUSY
+    assert calls == []
+
+
+@pytest.mark.parametrize("before", ["nothing", "a record"])
+def test_the_second_of_two_writers_applies_its_event_to_the_record_of_the_first(
+    requests: Requests, before: str
+) -> None:
+    one = accepted(requests)
+    if before == "a record":
+        requests.change(one.id, unchanged(transitions.watch))
+    stale = requests.read(one.id)
+    _, won = requests.change(one.id, partial(claimed, attempt="first"), stale)
+    assert isinstance(won, Claim)
+    _, lost = requests.change(one.id, partial(claimed, attempt="second"), stale)
+    assert lost is Refused.BUSY
+    after, _ = requests.change(one.id, unchanged(transitions.sent, "slack", "second", "ts", now=MS), stale)
+    outcomes = {attempt.id: attempt.outcome for attempt in after.record.deliveries[0].attempts}
+    assert outcomes == {"first": "unknown", "second": "delivered"}, "a message that was sent is never dropped"
+    assert requests.read(one.id).record == after.record
+
+
+def test_a_sweep_with_an_old_record_fails_nothing_that_was_delivered_meanwhile(requests: Requests) -> None:
+    one = accepted(requests)
+    old, _ = requests.change(one.id, claimed)
+    delivered, _ = requests.change(one.id, unchanged(transitions.sent, "slack", "attempt", "ts", now=MS))
+    dead = unchanged(transitions.dead_lettered, "slack", "letter", "dead_lettered", now=MS + 9_000)
+    after, _ = requests.change(one.id, dead, old)
+    assert after.record.status == delivered.record.status == "delivered"
+
+
+def test_a_write_that_always_conflicts_is_given_up_as_unavailable(requests: Requests) -> None:
+    one = accepted(requests)
+
+    def overtaken(record: Record) -> tuple[Record, None]:
+        kept = item_of(requests.items.table, one.id)
+        requests.items.table.put_item(Item={**kept, "version": record.version + 1})
+        return replace(record, watched=not record.watched), None
+
+    requests.change(one.id, claimed)
+    with pytest.raises(TableUnavailable, match="conflict"):
+        requests.change(one.id, overtaken)
+
+
+# The codec
+
+
+def full() -> Record:
+    """A record with a delivery of each kind."""
+    one = request(callback_url="https://bot.example.com/hook")
+    record, _ = claimed(fresh(one, ("slack",), "email", 7_000_000_000))
+    record = transitions.gave_up(record, "slack", "attempt", "down", now=MS, in_doubt=True, settles=MS + 30)
+    record, _ = transitions.claim(record, "fallback", "second", now=MS + 31, until=MS + 40, limit=3)
+    record = transitions.sent(record, "fallback", "second", "mail", now=MS + 32)
+    record, _ = transitions.returned(record, "mail", "bounce_permanent", now=MS + 33)
+    record, _ = transitions.confirmed(record, "mail", at=MS + 34)
+    again = transitions.resend(record, "resend-by hand", "slack", now=MS + 35)
+    assert again
+    return replace(again, version=1)
+
+
+def test_a_record_reads_as_it_was_written(requests: Requests) -> None:
+    written = full()
+    assert {each.kind for each in written.deliveries} == {"own", "fallback", "callback", "resend"}
+    id_ = str(uuid4())
+    assert requests.items.add(codec.item_of(id_, written, {})) is None
+    assert codec.record_of(item_of(requests.items.table, id_)) == written
+
+
+def test_a_change_keeps_attributes_that_a_later_version_has_added(requests: Requests) -> None:
+    """So that nothing is lost if an upgrade is rolled back."""
+    one = accepted(requests)
+    requests.change(one.id, claimed)
+    kept = item_of(requests.items.table, one.id)
+    kept["new"] = {"of": "the item"}
+    kept["record"]["new"] = "of the record"
+    kept["record"]["deliveries"][0]["new"] = ["of the delivery"]
+    kept["record"]["deliveries"][0]["attempts"][0]["new"] = 5
+    requests.items.table.put_item(Item=kept)
+    requests.change(one.id, unchanged(transitions.sent, "slack", "attempt", "ts", now=MS))
+    requests.change(one.id, unchanged(transitions.watch))
+    after = item_of(requests.items.table, one.id)
+    delivery = after["record"]["deliveries"][0]
+    assert (after["new"], after["record"]["new"]) == ({"of": "the item"}, "of the record")
+    assert (delivery["new"], delivery["attempts"][0]["new"]) == (["of the delivery"], 5)
+    assert delivery["attempts"][0]["outcome"] == "delivered"
+
+
+def test_a_record_is_listed_in_an_index_only_while_it_is_due_or_unpublished(requests: Requests) -> None:
+    one = accepted(requests)
+    indexes = {OUTBOX_SHARD, DUE_SHARD, DUE_AT}
+
+    def listed(event: Callable[[Record], tuple[Record, Any]]) -> set[str]:
+        requests.change(one.id, event)
+        return indexes & item_of(requests.items.table, one.id).keys()
+
+    assert listed(claimed) == set()
+    assert listed(unchanged(transitions.watch)) == {DUE_SHARD, DUE_AT}
+    assert item_of(requests.items.table, one.id)[DUE_AT] == MS + 1_000, "when the claim ends"
+    failed = unchanged(transitions.gave_up, "slack", "attempt", "down", now=MS, in_doubt=False, settles=0)
+    assert listed(failed) == indexes
+    assert listed(lambda record: (transitions.published(record, record.outbox, now=MS), None)) == {DUE_SHARD, DUE_AT}
+    assert listed(unchanged(transitions.sent, "fallback", "second", "mail", now=MS)) == set()
+
+
+@pytest.mark.parametrize("time", [-1, 10**17])
+def test_a_record_with_a_time_that_is_none_is_unreadable(time: int) -> None:
+    kept = codec.item_of("id", full(), {})
+    kept["record"]["deliveries"][0]["attempts"][0]["at"] = time
+    with pytest.raises(Unreadable):
+        codec.record_of(kept)
+
+
+# The outbox
+
+
+def test_an_entry_leaves_the_outbox_once_it_is_published(requests: Requests) -> None:
     one = accepted(requests)
     before = item(requests, one.id)
-    requests.mark_published(OutboxEntry(one, (Channel.EMAIL,)))
+    requests.items.mark_published(request_key(one.id), ["email"], AT)
     assert item(requests, one.id) == before, "it is in there for another channel"
-    requests.mark_published(OutboxEntry(one, (Channel.SLACK,)))
+    requests.items.mark_published(request_key(one.id), ["slack"], AT)
     published = {name: value for name, value in before.items() if name not in {"outbox", "outbox_channels"}}
     assert item(requests, one.id) == {**published, "published_at": AT}
+    requests.items.mark_published(request_key("unknown"), ["slack"], AT)
+    assert requests.items.get(request_key("unknown")) is None
 
 
-def test_what_is_lost_re_enters_the_outbox_for_its_channel_and_no_other(requests: Requests) -> None:
-    one = accepted(requests)
-    before = item(requests, one.id)
-    requests.publish_again(one.id, [Channel.EMAIL])
-    assert item(requests, one.id) == before, "it is in there"
-    requests.mark_published(OutboxEntry(one, (Channel.SLACK,)))
-    published = item(requests, one.id)
-    requests.publish_again(one.id, [Channel.EMAIL])
-    again = {"outbox": shard(one.id), "outbox_channels": ["email"], "outbox_since": AT}
-    assert item(requests, one.id) == {**published, **again}
-    assert [outbox_entry_of(entry).entered_at for entry in requests.outbox_entries([request_key(one.id)])] == [AT]
-    requests.mark_published(OutboxEntry(one, (Channel.EMAIL,), since=CREATED))
-    assert item(requests, one.id) == {**published, **again}, "it was published for an earlier entry"
-    requests.mark_published(OutboxEntry(one, (Channel.EMAIL,), since=AT))
-    assert item(requests, one.id) == published
-    assert requests.outbox_entries([request_key(one.id)]) == []
-    requests.publish_again("unknown", [Channel.EMAIL])
-    assert "Item" not in requests.table.get_item(Key=request_key("unknown"))
-
-
-def test_the_outbox_lists_what_is_older_in_order_over_all_shards_and_pages(requests: Requests) -> None:
+def test_the_outbox_lists_older_entries_in_order_over_all_shards_and_pages(requests: Requests) -> None:
     times = [f"2025-01-01T00:00:{number:02}.000Z" for number in range(30)]
     ids = [accepted(requests, created_at).id for created_at in times]
     assert len({shard(one) for one in ids}) > 1
     assert all(0 <= shard(one) < INDEX_SHARDS for one in ids)
-    cut = datetime(2025, 1, 1, 0, 0, 25, tzinfo=UTC)
-    assert list(requests.unpublished(cut)) == [request_key(one) for one in ids[:25]]
+
+    def listed() -> list[str]:
+        return [str(each["pk"]) for each in requests.items.unpublished("2025-01-01T00:00:25.000Z")]
+
+    assert listed() == ids[:25]
 
     def in_pages_of_one(params: dict[str, Any], **_: object) -> None:
         params["Limit"] = 1
 
-    events = requests.table.meta.client.meta.events
+    events = requests.items.table.meta.client.meta.events
     events.register("provide-client-params.dynamodb.Query", in_pages_of_one)
-    assert list(requests.unpublished(cut)) == [request_key(one) for one in ids[:25]]
+    assert listed() == ids[:25]
     events.unregister("provide-client-params.dynamodb.Query", in_pages_of_one)
 
 
@@ -195,247 +377,20 @@ def test_the_outbox_lists_what_is_older_in_order_over_all_shards_and_pages(reque
     [
         lambda requests: requests.accept(request(), payload_hash="hash", retention=RETENTION),
         lambda requests: requests.get("id"),
-        lambda requests: requests.publish_again("id", [Channel.SLACK]),
-        lambda requests: requests.mark_published(OutboxEntry(request(), (Channel.SLACK,))),
-        lambda requests: list(requests.unpublished(NOW)),
-        lambda requests: requests.outbox_entries([request_key("id")]),
+        lambda requests: requests.read("id"),
+        lambda requests: requests.change("id", claimed),
+        lambda requests: requests.items.get(request_key("id")),
+        lambda requests: requests.items.many([request_key("id")], consistent=False),
+        lambda requests: requests.items.mark_published(request_key("id"), ["slack"], AT),
+        lambda requests: list(requests.items.unpublished(AT)),
+        lambda requests: list(requests.items.accepted(CREATED, AT)),
+        lambda requests: list(requests.items.due()),
+        lambda requests: requests.items.looked_at(AT, AT),
+        lambda requests: requests.items.ledger(),
     ],
 )
-def test_a_table_that_does_not_answer_is_told_from_everything_else(
+def test_a_table_that_does_not_answer_raises_its_own_error(
     requests: Requests, ask: Callable[[Requests], object]
 ) -> None:
     with refusing(), pytest.raises(TableUnavailable, match=r"^ReadTimeoutError$"):
         ask(requests)
-
-
-def test_a_message_names_its_fallback_on_the_fallbacks_channel_only(requests: Requests) -> None:
-    stored = {**item(requests, accepted(requests).id), "fallback": FALLBACK.model_dump(mode="json")}
-    assert message_for(stored, Channel.EMAIL).fallback == FALLBACK
-    assert message_for(stored, Channel.SLACK).fallback is None
-    assert outbox_entry_of(stored).fallback is None
-    assert outbox_entry_of({**stored, "outbox_channels": ["email"]}).fallback == FALLBACK
-    assert outbox_entry_of(stored).entered_at == CREATED
-
-
-# Deliveries
-
-
-ALWAYS = Condition("attribute_not_exists(nothing)", {}, {})
-NEVER = Condition("attribute_exists(nothing)", {}, {})
-
-
-def failure(one: AssistanceRequest, channel: Channel = Channel.SLACK, **about: Any) -> Failure:  # noqa: ANN401
-    return Failure(
-        **{
-            "request": one,
-            "channel": channel,
-            "code": "bounced",
-            "in_doubt": False,
-            "at": AT,
-            "ttl": 7,
-            **about,
-        }
-    )
-
-
-def test_a_failure_without_an_attempt_of_ours_is_told_in_the_timeline(requests: Requests) -> None:
-    one = accepted(requests)
-    assert fail(requests.table, failure(one), ALWAYS, entry="timeline")
-    expected = {
-        **delivery_key(one.id, Channel.SLACK),
-        "status": "failed",
-        "last_error": "bounced",
-        "failed_at": AT,
-        "in_doubt": False,
-        "attempts": 0,
-        "attempts_given_up": 0,
-        "ttl": 7,
-        "timeline": [{"at": AT, "outcome": "failed", "error": "bounced"}],
-    }
-    assert requests.table.get_item(Key=delivery_key(one.id, Channel.SLACK))["Item"] == expected
-    assert item(requests, one.id)["outbox_channels"] == ["email"]
-
-
-def test_a_failure_of_a_delivery_keeps_what_is_known_of_it(requests: Requests) -> None:
-    one = accepted(requests)
-    told = [{"at": CREATED, "outcome": "delivered"}]
-    gone = {"claim_expires_at": 1, "next_attempt_at": AT, "delivered_at": CREATED}
-    put(requests, one.id, status="delivered", attempts=2, ttl=99, timeline=told, result="ts", **gone)
-    assert fail(requests.table, failure(one, in_doubt=True, not_before=5), ALWAYS, entry="timeline")
-    assert requests.table.get_item(Key=delivery_key(one.id, Channel.SLACK))["Item"] == {
-        **delivery_key(one.id, Channel.SLACK),
-        "status": "failed",
-        "last_error": "bounced",
-        "failed_at": AT,
-        "in_doubt": True,
-        "attempts": 2,
-        "attempts_given_up": 2,
-        "not_before": 5,
-        "ttl": 99,
-        "result": "ts",
-        "timeline": [*told, {"at": AT, "outcome": "failed", "error": "bounced"}],
-    }
-
-
-def test_a_failure_whose_condition_does_not_hold_writes_nothing(requests: Requests) -> None:
-    one = accepted(requests)
-    before = item(requests, one.id)
-    assert not fail(requests.table, failure(one), NEVER, entry="timeline")
-    assert item(requests, one.id) == before
-    assert not fail(requests.table, failure(one, Channel.EMAIL), NEVER, entry="timeline"), "nor without a fallback"
-    assert [delivery.status for delivery in cast(RequestRecord, requests.get(one.id)).deliveries] == []
-
-
-def test_a_fallback_that_fails_and_a_request_that_has_expired_only_fail(requests: Requests) -> None:
-    one, expired = accepted(requests), request()
-    before = item(requests, one.id)
-    assert fail(requests.table, failure(one, Channel.EMAIL), ALWAYS, entry="timeline")
-    assert item(requests, one.id) == before
-    assert fail(requests.table, failure(expired), ALWAYS, entry="timeline")
-    assert requests.get(expired.id) is None
-
-
-def test_a_failure_that_could_not_be_written_raises(requests: Requests) -> None:
-    client = requests.table.meta.client
-    reasons: Any = [{"Code": "TransactionConflict"}, {"Code": "None"}]
-    conflict = client.exceptions.TransactionCanceledException(
-        {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons},
-        "TransactWriteItems",
-    )
-    with (
-        patch("botocore.client.BaseClient._make_api_call", side_effect=conflict),
-        pytest.raises(ClientError, match="TransactionCanceled"),
-    ):
-        fail(requests.table, failure(request()), ALWAYS, entry="timeline")
-
-
-def test_a_confirmation_belongs_to_one_send_and_only_moves_forward(requests: Requests) -> None:
-    def confirmed() -> object:
-        return requests.table.get_item(Key=delivery_key("confirmed", Channel.SLACK))["Item"].get("confirmed_at")
-
-    put(requests, "confirmed", status="delivered", result="ours")
-    seen = []
-    for result, at in (("another", AT), ("ours", AT), ("ours", CREATED), ("ours", "2026-01-01T12:30:00.000Z")):
-        confirm(requests.table, "confirmed", Channel.SLACK, result, at)
-        seen.append(confirmed())
-    assert seen == [None, AT, AT, "2026-01-01T12:30:00.000Z"]
-    confirm(requests.table, "unknown", Channel.SLACK, "ours", AT)
-    assert "Item" not in requests.table.get_item(Key=delivery_key("unknown", Channel.SLACK))
-
-
-def test_a_delivery_reads_as_it_was_written() -> None:
-    first, second, third = (f"2026-01-01T11:59:0{number}.000Z" for number in (1, 2, 3))
-    stored = {
-        "sk": "DELIVERY#slack",
-        "status": "sending",
-        "attempts": 3,
-        "last_error": "down",
-        "next_attempt_at": AT,
-        "confirmed_at": CREATED,
-        "claim_expires_at": 1_767_268_800_500,
-        "timeline": [
-            {"at": first, "outcome": "retrying", "error": "down", "in_doubt": True},
-            {"at": second, "forced": True},
-            {"at": third},
-        ],
-    }
-    killed = Attempt(second, "unknown", in_doubt=True, forced=True)
-    timeline = (Attempt(first, "retrying", "down", in_doubt=True), killed, Attempt(third, "sending"))
-    expected = Delivery(
-        channel=Channel.SLACK,
-        status=Status.SENDING,
-        attempts=3,
-        last_error="down",
-        first_attempt_at=first,
-        last_attempt_at=third,
-        next_attempt_at=AT,
-        confirmed_at=CREATED,
-        claimed_until="2026-01-01T12:00:00.500Z",
-        timeline=timeline,
-    )
-    assert delivery_of(stored) == expected
-    dead = delivery_of({**stored, "status": "retrying"})
-    assert dead.claimed_until is None
-    assert dead.timeline[2] == Attempt(third, "unknown", in_doubt=True)
-    assert delivery_of({"sk": "DELIVERY#slack", "status": "retrying"}) == Delivery(Channel.SLACK, Status.RETRYING, 0)
-
-
-def test_what_was_said_last_holds() -> None:
-    once, later = {"delivered_at": AT}, {"failed_at": AT}
-    sending = {"sk": "DELIVERY#slack", "status": "sending"}
-    assert settled({"status": "sending"}) is None
-    assert settled({"status": "sending", **once, "failed_at": CREATED}) is Status.DELIVERED
-    assert settled({"status": "sending", **later, "delivered_at": CREATED}) is Status.FAILED
-    assert settled({"status": "failed", **later, "delivered_at": CREATED}) is Status.FAILED
-    failed = delivery_of({**sending, **later, "delivered_at": CREATED})
-    assert (failed.failed_at, failed.delivered_at) == (AT, CREATED)
-    assert delivery_of({**sending, **once, "failed_at": CREATED}).failed_at is None
-
-
-def test_everything_about_a_request_expires_together() -> None:
-    assert expiry("1970-01-01T00:00:30.900Z", timedelta(minutes=1)) == 90
-
-
-# The publisher
-
-
-@dataclass
-class Topics:
-    """SNS, which refuses some entries."""
-
-    refused: tuple[int, ...] = ()
-    lost: bool = False
-    batches: list[Any] = field(default_factory=list)
-
-    def publish_batch(self, **call: Any) -> dict[str, Any]:  # noqa: ANN401
-        self.batches.append(call)
-        if self.lost:
-            raise ReadTimeoutError(endpoint_url="sns")
-        ids = [entry["Id"] for entry in call["PublishBatchRequestEntries"]]
-        answer = {
-            "Successful": [{"Id": one} for one in ids if int(one) not in self.refused],
-            "Failed": [{"Id": one, "Code": "InternalError"} for one in ids if int(one) in self.refused],
-        }
-        return {name: entries for name, entries in answer.items() if entries}
-
-
-def publish(requests: Requests, sns: Topics, entries: list[OutboxEntry]) -> set[str]:
-    return {entry.request.id for entry in Publisher(cast(Any, sns), "topic", requests).publish(entries)}
-
-
-def test_what_sns_takes_is_marked_and_what_it_refuses_stays(requests: Requests) -> None:
-    entries = [OutboxEntry(accepted(requests), (Channel.SLACK,), fallback=None) for _ in range(3)]
-    first, second, third = (entry.request.id for entry in entries)
-    sns = Topics(refused=(1,))
-    assert publish(requests, sns, entries) == {second}
-    assert [OUTBOX_SHARD in item(requests, one) for one in (first, second, third)] == [False, True, False]
-    [call] = sns.batches
-    assert call["TopicArn"] == "topic"
-    assert [entry["Id"] for entry in call["PublishBatchRequestEntries"]] == ["0", "1", "2"]
-    assert publish(requests, Topics(refused=(0,)), entries[1:2]) == {second}
-    assert publish(requests, Topics(), entries[1:2]) == set()
-
-
-def test_an_entry_carries_its_channels_its_topic_and_its_fallback(requests: Requests) -> None:
-    one = accepted(requests).model_copy(update={"description": "ça \ufffe"})
-    sns = Topics()
-    publish(requests, sns, [OutboxEntry(one, (Channel.SLACK, Channel.EMAIL), FALLBACK)])
-    [entry] = sns.batches[0]["PublishBatchRequestEntries"]
-    assert entry["Message"].isascii()
-    assert f'"fallback":{FALLBACK.model_dump_json()}' in entry["Message"]
-    assert entry["MessageAttributes"] == {
-        "channels": {"DataType": "String.Array", "StringValue": '["slack","email"]'},
-        "topic": {"DataType": "String", "StringValue": "sales"},
-    }
-
-
-def test_what_sns_does_not_answer_for_stays(requests: Requests) -> None:
-    one = accepted(requests)
-    assert publish(requests, Topics(lost=True), [OutboxEntry(one, (Channel.SLACK,))]) == {one.id}
-    assert OUTBOX_SHARD in item(requests, one.id)
-
-
-def test_what_is_published_but_cannot_be_marked_counts_as_published(requests: Requests) -> None:
-    entry = OutboxEntry(accepted(requests), (Channel.SLACK,))
-    with refusing():
-        assert publish(requests, Topics(), [entry]) == set()

@@ -15,6 +15,7 @@ from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived, emails
 from tests.receiver import Receiver
+from tests.records import delivery_of
 
 ACCEPTED = (202, {"x-ms-workflow-run-id": "08584"})
 ROUTES = {"support": {"channels": ["teams", "slack"], "fallback": "email"}}
@@ -63,8 +64,8 @@ def test_a_request_reaches_teams_and_slack(stack: Cloud, slack: SlackServer, wor
     [attachment] = json.loads(call.body)["attachments"]
     assert "words of a customer's" in json.dumps(attachment["content"])
     assert arrived(slack, "words of a customer's") == 1
-    [item] = [it for it in stack.table.scan()["Items"] if it["sk"] == "DELIVERY#teams"]
-    assert json.loads(item["result"]) == "08584"
+    [attempt] = delivery_of(stack.table, request_id, Channel.TEAMS).attempts
+    assert attempt.result == "08584"
 
 
 def test_what_teams_refuses_comes_by_the_fallback(stack: Cloud, workflow: Receiver) -> None:

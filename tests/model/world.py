@@ -132,7 +132,10 @@ def key_of(world: World) -> tuple[object, ...]:
 def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
     attempts = tuple(
         Attempt(
-            id=attempt.id if attempt.outcome is Outcome.UNKNOWN and (delivery.name, attempt.id) in live else "",
+            # Ids stay unique: a transition finds an attempt by its id.
+            id=attempt.id
+            if attempt.outcome is Outcome.UNKNOWN and (delivery.name, attempt.id) in live
+            else f"{number}",
             at=0,
             outcome=attempt.outcome,
             place=attempt.place if attempt.may_have_arrived else None,
@@ -140,7 +143,7 @@ def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
             result=attempt.result if delivery.destination == "email" else None,
             returned_at=None if attempt.returned_at is None else 0,
         )
-        for attempt in delivery.attempts
+        for number, attempt in enumerate(delivery.attempts)
     )
     return Delivery(
         name=delivery.name,

@@ -127,6 +127,7 @@ def test_a_letter_tells_its_reason_and_its_request(reasons: dict[str, str], reas
         receipt_handle="handle-0",
         body=BODY,
         request_id=ID,
+        delivery=None,
         reason=reason,
         sent_at=1_767_268_800_000,
     )

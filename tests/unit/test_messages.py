@@ -12,8 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from assistance.domain.record import Attempt
+from assistance.engine.outbox import Publication
 from assistance.engine.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
-from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Fallback, Message, OutboxEntry, Outgoing
+from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Fallback, Message, Outgoing, RouteThen
 from assistance.routing import Channel, Topic
 from assistance.text import explain, is_blank, printable
 from email_consumer import message as email
@@ -43,8 +45,9 @@ def test_slack_gets_every_character_escaped_in_blocks_of_the_allowed_size(descri
     assert len(message["blocks"]) <= 50
 
 
+DOUBTS = (Attempt("attempt", 0, in_doubt=True),)
 OUTGOING = st.builds(
-    lambda description, in_doubt, alone: Outgoing(request(description), in_doubt=in_doubt, **alone),
+    lambda description, in_doubt, alone: Outgoing(request(description), doubts=DOUBTS * in_doubt, **alone),
     st.text(max_size=40).map(lambda short: f"?{short}") | DESCRIPTIONS | LONGEST,
     st.booleans(),
     st.sampled_from(
@@ -52,7 +55,7 @@ OUTGOING = st.builds(
             {},
             {},
             {},
-            {"force": "by hand"},
+            {"resend": "by hand"},
             {"refused_together": True},
             {"fallback": Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error="rejected")},
         ]
@@ -119,18 +122,24 @@ def test_no_html_of_a_customers_reaches_the_mail() -> None:
     assert "<script>" not in body["Html"]["Data"]
 
 
+def publication(description: str) -> Publication:
+    route = RouteThen(channels=(Channel.SLACK,))
+    message = Message(request=request(description), route=route, ttl=0)
+    return Publication(message, (Channel.SLACK,), message.request.created_at, (ID, "REQUEST"))
+
+
 @given(st.lists(DESCRIPTIONS | LONGEST, max_size=25))
 def test_batches_keep_order_and_sns_limits(descriptions: list[str]) -> None:
-    entries = [OutboxEntry(request(description), (Channel.SLACK,)) for description in descriptions]
+    entries = [publication(description) for description in descriptions]
     made = list(batches(entries))
     assert [entry for batch in made for entry in batch] == entries
     for batch in made:
         assert 0 < len(batch) <= MAX_BATCH_ENTRIES
-        assert sum(len(json.dumps(entry.request.description)) for entry in batch) <= MAX_BATCH_BYTES
+        assert sum(len(json.dumps(entry.message.request.description)) for entry in batch) <= MAX_BATCH_BYTES
 
 
 # Beside the description a message takes so many bytes, and 256 are set aside for its attributes.
-OVERHEAD = len(Message(request=request("")).model_dump_json()) + 256
+OVERHEAD = len(publication("").message.model_dump_json(exclude_none=True)) + 256
 
 
 @pytest.mark.parametrize(
@@ -138,7 +147,7 @@ OVERHEAD = len(Message(request=request("")).model_dump_json()) + 256
     [(1, [10, 10, 1]), (MAX_BATCH_BYTES // 2 - OVERHEAD, [2, 2, 1]), (MAX_BATCH_BYTES // 2 - OVERHEAD + 1, [1, 1, 1])],
 )
 def test_batches_are_as_large_as_sns_allows(characters: int, sizes: list[int]) -> None:
-    entries = [OutboxEntry(request("x" * characters), (Channel.SLACK,)) for _ in range(sum(sizes))]
+    entries = [publication("x" * characters) for _ in range(sum(sizes))]
     assert [len(batch) for batch in batches(entries)] == sizes
 
 
@@ -245,7 +254,7 @@ def test_every_field_of_a_request_is_escaped_in_slacks_markup(*, several: bool) 
 def test_the_reader_is_told_which_way_a_request_has_come() -> None:
     one, fallback = request("help"), Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
     assert explain(Outgoing(one)) == []
-    assert explain(Outgoing(one, fallback=fallback, force="by hand")) == [
+    assert explain(Outgoing(one, fallback=fallback, resend="by hand")) == [
         "This comes by email because delivery by slack failed: is_archived.",
         "An operator has sent this once more.",
     ]

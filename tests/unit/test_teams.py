@@ -42,7 +42,7 @@ def texts(outgoing: Outgoing) -> list[str]:
 
 def test_a_card_says_what_it_is_about_and_how_it_has_come() -> None:
     fallback = Fallback(channel=Channel.TEAMS, failed_channel=Channel.SLACK, error="is_archived")
-    title, description, *notes = texts(Outgoing(REQUEST, fallback=fallback, force="act"))
+    title, description, *notes = texts(Outgoing(REQUEST, fallback=fallback, resend="act"))
     assert (title, description) == ("New by_all_means request", "help")
     assert notes == [
         f"{REQUEST.id} · 2026-03-01T12:00:00.000Z",

@@ -6,9 +6,10 @@ from threading import Event
 from uuid import UUID
 
 import pytest
-from assistance.together import Gathering, Outcomes, Together, threads
 
-from assistance.errors import DeliveryError, PermanentFailure, RateLimited
+from assistance.engine.ends import UNEXPECTED, Cause, Failed, Outcome
+from assistance.engine.together import Gathering, Outcomes, Together, threads
+from assistance.errors import PermanentFailure, RateLimited
 from assistance.models import AssistanceRequest, Outgoing
 from assistance.routing import Topic
 
@@ -42,25 +43,25 @@ class Channel:
         return Together(lambda all_: [all_[at : at + size] for at in range(0, len(all_), size)], self.send)
 
 
-Record = Callable[[Gathering, int], str]
+Record = Callable[[Gathering, int], Outcome]
 
 
-def sends(gathering: Gathering, number: int) -> str:
+def sends(gathering: Gathering, number: int) -> Outcome:
     with gathering.record() as send:
         return send(outgoing(number))
 
 
-def ends_without(gathering: Gathering, _: int) -> str:
+def ends_without(gathering: Gathering, _: int) -> Outcome:
     with gathering.record():
         return "swallowed"
 
 
-def dies(gathering: Gathering, _: int) -> str:
+def dies(gathering: Gathering, _: int) -> Outcome:
     with gathering.record():
         raise KeyboardInterrupt
 
 
-def run(together: Together, *records: Record, patience: float = 30) -> list[Future[str]]:
+def run(together: Together, *records: Record, patience: float = 30) -> list[Future[Outcome]]:
     with ThreadPoolExecutor(threads(len(records))) as pool:
         gathering = Gathering(len(records), together, pool, patience=patience)
         ended = [pool.submit(record, gathering, number) for number, record in enumerate(records)]
@@ -79,31 +80,36 @@ def test_those_that_end_without_sending_hold_up_nobody() -> None:
 def test_each_takes_its_own_outcome() -> None:
     channel = Channel()
     failed, *sent = run(channel.together(), *[sends] * 9)
-    assert isinstance(failed.exception(), PermanentFailure)
+    assert failed.result() == Failed(Cause.PERMANENT, "bad")
     assert [each.result() for each in sent] == [f"ts {number}" for number in range(1, 9)]
     assert sorted(map(len, channel.sent)) == [1, 2, 2, 2, 2]
 
 
-@pytest.mark.parametrize("error", [RateLimited("slow_down", retry_after=3), RuntimeError("a bug")])
-def test_what_is_raised_is_raised_for_all_of_the_message_and_for_no_other(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (RateLimited("slow_down", retry_after=3), Failed(Cause.RATE_LIMITED, "slow_down", retry_after=3)),
+        (RuntimeError("a bug"), UNEXPECTED),
+    ],
+)
+def test_a_failure_of_a_message_is_the_outcome_of_all_its_requests_and_of_no_other(
+    error: Exception, outcome: Failed
+) -> None:
     ended = run(Channel(error).together(), *[sends] * 6)
-    raised = [each.exception() for each in ended if type(each.exception()) is type(error)]
-    assert len(raised) == 2
-    if isinstance(error, DeliveryError):
-        one, other = raised
-        assert one is not other, "each attempt writes into its own"
-        assert vars(one) == vars(other) == vars(error)
+    outcomes = [each.result() for each in ended]
+    assert outcomes.count(outcome) == 2
+    assert all(isinstance(each, str) or each in (outcome, Failed(Cause.PERMANENT, "bad")) for each in outcomes)
 
 
 def test_a_record_that_takes_long_is_waited_for_no_longer_than_patience_lasts_and_goes_later() -> None:
     channel, others_have_gone = Channel(), Event()
 
-    def late(gathering: Gathering, number: int) -> str:
+    def late(gathering: Gathering, number: int) -> Outcome:
         with gathering.record() as send:
             assert others_have_gone.wait(30)
             return send(outgoing(number))
 
-    def first(gathering: Gathering, number: int) -> str:
+    def first(gathering: Gathering, number: int) -> Outcome:
         try:
             return sends(gathering, number)
         finally:

@@ -21,7 +21,7 @@ from assistance.domain import transitions
 from assistance.domain.record import Delivery, Record
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine.ends import End, GaveUp, PutOff, RetryLater, Sent
-from assistance.models import Message
+from assistance.models import AssistanceRequest, Message
 from assistance.platform.clock import Clock, epoch_ms
 from assistance.routing import Lane
 from assistance.store import legacy
@@ -99,13 +99,24 @@ class Attempt(BasePersistenceLayer):
             # A callback of version 1 does not say where to call.
             self.request = accepted.request
         if message.version == 1 or message.route is None or message.ttl is None:
-            return self._requests.read(message.request.id)
+            stored = self._requests.read(message.request.id)
+            self.request = self._said()
+            return stored
         new = fresh(message.request, message.route.channels, message.route.fallback, message.ttl)
         if new.ttl * 1_000 < self._now():
             raise RequestGone
         if self._again or message.delivery:
             return self._requests.read(message.request.id)
         return Stored(new, new, {})
+
+    def _said(self) -> AssistanceRequest:
+        """The request. A callback's message of version 1 did not say where to call."""
+        if not self._message.ended_at:
+            return self._message.request
+        stored = self._requests.get(self._message.request.id)
+        if stored is None:
+            raise RequestGone
+        return stored.request
 
     def _claimed(self, before: Record) -> tuple[Record, Claim | Refused]:
         record = before

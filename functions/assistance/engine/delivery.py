@@ -162,7 +162,7 @@ class Consumer:
         claim = attempt.claim
         if claim is None:
             raise LookupError("nothing is claimed")
-        outcome = EXHAUSTED if _is_exhausted(claim, self.retry) else send(self._outgoing(message, attempt, claim))
+        outcome = EXHAUSTED if _is_exhausted(claim, self.retry) else send(self._outgoing(attempt, claim))
         if not (outcome is EXHAUSTED or (isinstance(outcome, Failed) and outcome.cause in _NOT_ATTEMPTED)):
             tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
         waited = self.clock() - received_since(record, self.clock())
@@ -173,9 +173,9 @@ class Consumer:
             self._dead_letter(record, end.code)
         return end
 
-    def _outgoing(self, message: Message, attempt: Attempt, claim: Claim) -> Outgoing:
+    def _outgoing(self, attempt: Attempt, claim: Claim) -> Outgoing:
         if claim.doubts:
-            logger.warning("an earlier attempt may have sent this", request_id=message.request.id, channel=self.channel)
+            logger.warning("an earlier attempt may have sent this", request_id=attempt.request.id, channel=self.channel)
         delivery = attempt.delivery
         return Outgoing(
             attempt.request,

@@ -12,7 +12,7 @@ from assistance.routing import CALLBACK, LANES, Lane
 from assistance.store import legacy
 from assistance.store.items import Accepted, Item, checked, request_of
 from assistance.store.requests import Stored, stored_in
-from assistance.store.schema import FALLBACK_CHANNEL, PARTITION_KEY, RECORD, REQUEST, SORT_KEY, TRACE
+from assistance.store.schema import CHANNELS, FALLBACK_CHANNEL, PARTITION_KEY, RECORD, REQUEST, SORT_KEY, TRACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed
 
 def _request(item: Item) -> Publication:
     request, accepted = request_of(item), checked(Accepted, item)
-    if FALLBACK_CHANNEL not in item:
+    if FALLBACK_CHANNEL not in item or item.get("outbox_channels") != item.get(CHANNELS):
+        # Version 1 accepted it, or has put it into the outbox again after a rollback.
         entry = legacy.entry_of(item)
         message = Message(version=1, request=request, fallback=entry.fallback)
         channels: tuple[Lane, ...] = entry.outbox_channels

@@ -1,0 +1,129 @@
+"""People and bots see a request's status as it follows from its record, and it only moves forward."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, StandsInFor
+from assistance.history import RequestRecord
+from assistance.models import AssistanceRequest, Fallback, Status
+from assistance.routing import Channel, Topic
+
+NOW = "2026-01-01T00:00:00.000Z"
+MS = 1_767_225_600_000
+REQUEST = AssistanceRequest(
+    id="01900000-0000-7000-8000-000000000000", topic=Topic.SALES, description="help", created_at=NOW
+)
+SLACK = Delivery("slack", "slack", Kind.OWN)
+EMAIL = Delivery("fallback", "email", Kind.FALLBACK, StandsInFor("slack", "is_archived"))
+OUTCOMES = {
+    Status.SENDING: Outcome.UNKNOWN,
+    Status.RETRYING: Outcome.RETRYING,
+    Status.DELIVERED: Outcome.DELIVERED,
+    Status.FAILED: Outcome.FAILED,
+}
+
+
+def shown(*deliveries: Delivery, published: bool = True, **about: Any) -> RequestRecord:  # noqa: ANN401
+    record = Record("sales", MS, 0, ("slack",), fallback="email", deliveries=deliveries)
+    return RequestRecord(REQUEST, record, NOW if published else None, **about)
+
+
+def tried(delivery: Delivery, *statuses: Status) -> Delivery:
+    """One attempt a second, each with that outcome."""
+    attempts = tuple(Attempt(f"{n}", MS + 1_000 * n, OUTCOMES[status]) for n, status in enumerate(statuses))
+    return replace(delivery, attempts=attempts)
+
+
+def test_a_request_reads_as_far_as_it_has_come() -> None:
+    assert shown(SLACK, published=False).status is Status.ACCEPTED
+    assert shown(SLACK).status is Status.PUBLISHED
+    for status in OUTCOMES:
+        assert shown(tried(SLACK, status)).status is status
+
+
+def test_a_late_mark_of_the_publication_moves_nothing_back() -> None:
+    for status in OUTCOMES:
+        done = tried(SLACK, status)
+        assert shown(done, published=False).status is shown(done).status
+
+
+@pytest.mark.parametrize("own", OUTCOMES)
+def test_a_request_that_its_fallback_has_delivered_is_delivered(own: Status) -> None:
+    request = shown(tried(SLACK, own), tried(EMAIL, Status.DELIVERED))
+    assert request.status is Status.DELIVERED
+    assert request.pending == ()
+    assert request.fallback == Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
+
+
+def test_a_request_whose_fallback_is_under_way_has_not_ended() -> None:
+    failed = tried(SLACK, Status.FAILED)
+    waiting = shown(failed, EMAIL)
+    assert (waiting.pending, waiting.ended_at) == ((Channel.EMAIL,), None)
+    both = shown(failed, tried(EMAIL, Status.FAILED))
+    assert (both.pending, both.ended_at) == ((), NOW)
+    assert shown(failed).pending == ()
+    assert shown(SLACK).pending == (Channel.SLACK,)
+
+
+@pytest.mark.parametrize("again", [Status.SENDING, Status.RETRYING])
+def test_an_attempt_under_way_takes_no_final_status_back(again: Status) -> None:
+    for final in (Status.FAILED, Status.DELIVERED):
+        assert shown(tried(SLACK, final, again)).status is final
+    assert shown(tried(SLACK, Status.FAILED, again, Status.DELIVERED)).status is Status.DELIVERED
+
+
+def test_an_attempt_that_died_is_shown_as_unknown_and_in_doubt_once_another_follows() -> None:
+    [delivery] = shown(tried(SLACK, Status.SENDING, Status.SENDING)).deliveries
+    assert [(each.outcome, each.in_doubt) for each in delivery.timeline] == [("unknown", True), ("sending", False)]
+    assert (delivery.status, delivery.attempts) == (Status.SENDING, 2)
+
+
+def test_a_delivery_says_when_its_next_attempt_is_due_and_why_it_waits() -> None:
+    waiting = replace(SLACK, due_at=MS + 5_000, waiting_for="ratelimited")
+    [delivery] = shown(waiting).deliveries
+    assert (delivery.status, delivery.attempts, delivery.last_error) == (Status.RETRYING, 0, "ratelimited")
+    assert delivery.next_attempt_at == "2026-01-01T00:00:05.000Z"
+
+
+def test_a_delivery_that_came_back_shows_both_and_its_confirmation() -> None:
+    attempt = Attempt(
+        "1", MS, Outcome.DELIVERED, error="bounce_permanent", ended_at=MS, returned_at=MS + 1_000, confirmed_at=MS + 500
+    )
+    [delivery] = shown(replace(SLACK, attempts=(attempt,))).deliveries
+    assert [(each.outcome, each.error) for each in delivery.timeline] == [
+        ("delivered", None),
+        ("failed", "bounce_permanent"),
+    ]
+    assert (delivery.status, delivery.delivered_at) == (Status.FAILED, None)
+    assert (delivery.failed_at, delivery.confirmed_at) == ("2026-01-01T00:00:01.000Z", "2026-01-01T00:00:00.500Z")
+
+
+def test_a_message_found_in_a_dead_letter_queue_is_no_attempt() -> None:
+    found = Attempt("letter", MS, Outcome.FAILED, error="dead_lettered", ended_at=MS, found=True)
+    [delivery] = shown(replace(SLACK, attempts=(found,))).deliveries
+    assert (delivery.status, delivery.attempts, delivery.last_error) == (Status.FAILED, 0, "dead_lettered")
+
+
+def test_a_resend_is_its_own_entry_and_not_the_delivery_of_its_channel() -> None:
+    again = tried(Delivery("resend-by hand", "slack", Kind.RESEND), Status.DELIVERED)
+    request = shown(tried(SLACK, Status.FAILED), again)
+    assert [(each.channel, each.resend) for each in request.deliveries] == [("slack", None), ("slack", "by hand")]
+    found = request.delivery(Channel.SLACK)
+    assert found
+    assert (found.resend, found.status) == (None, Status.FAILED)
+    assert request.status is Status.DELIVERED
+
+
+def test_a_callback_is_not_shown_as_a_delivery() -> None:
+    told = tried(Delivery("callback-1", "callback", Kind.CALLBACK), Status.FAILED)
+    request = shown(tried(SLACK, Status.DELIVERED), told)
+    assert [each.channel for each in request.deliveries] == ["slack"]
+    assert request.status is Status.DELIVERED
+
+
+def test_only_the_caller_is_shown_a_request() -> None:
+    assert shown(SLACK, caller="bot").is_for("bot")
+    assert not shown(SLACK, caller="bot").is_for("other")
+    assert shown(SLACK).is_for("anybody"), "an early version stored no caller"
