@@ -12,7 +12,6 @@ import pytest
 from assistance.routing import Channel
 from tests.integration.cloud import HANDLERS
 from tests.upgrade.states import STATES, TRAFFIC, State
-from tests.upgrade.versions import Version
 from tests.upgrade.world import A_MINUTE, STAGES, World, world
 
 OLD, NEW = 0, len(STAGES) - 1
@@ -59,6 +58,7 @@ def journey(path: str) -> Journey:
                 here.settle()
             else:
                 here.travel(1)
+                here.sweep()
         for name, state in expected.items():
             if state.afterwards:
                 state.afterwards(here, ids[name])
@@ -71,7 +71,7 @@ def journey(path: str) -> Journey:
             arrived=_arrived(here, expected),
             crossed=crossed,
             webhooks={name: Counter(webhook for about, webhook in called if about == ids[name]) for name in expected},
-            statuses={name: here.shown_by(Version.NEW, ids[name])["status"] for name in expected},
+            statuses={name: here.show(ids[name])["status"] for name in expected},
             dead_letters=[letter["Body"] for channel in here.dlqs for letter in here.dead_letters(channel)],
             open=here.sweep()["ledger"]["open"],
         )

@@ -95,9 +95,6 @@ class Attempt(BasePersistenceLayer):
     def _known(self) -> Stored:
         """The record: from the message alone where it is the first of its delivery, or else as it is stored."""
         message = self._message
-        if message.ended_at and (accepted := self._requests.get(message.request.id)):
-            # A callback of version 1 does not say where to call.
-            self.request = accepted.request
         if message.version == 1 or message.route is None or message.ttl is None:
             stored = self._requests.read(message.request.id)
             self.request = self._said()
