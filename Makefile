@@ -106,6 +106,7 @@ lint: install ## Lint and type-check
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+	PYTHONPATH=functions .venv/bin/lint-imports --no-cache --no-logo
 	.venv/bin/zizmor --offline --quiet .github
 
 checkov: node install ## Have checkov read the template of each stage; fetches checkov

@@ -6,12 +6,18 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
-from assistance.platform.clock import timestamp, utc_now
-from assistance.store.schema import INDEX_SHARDS
+from assistance.domain import transitions
+from assistance.platform.clock import ms_of, timestamp, utc_now
+from assistance.platform.dynamodb import noted
+from assistance.routing import ROUTES, Topic
+from assistance.store import codec
+from assistance.store.schema import INDEX_SHARDS, LEDGER
 
 MESSAGE_ID = "0100018b-0000-4000-8000-000000000000"
 SLACK_PATH = "/slack/api/"
@@ -47,13 +53,11 @@ def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # 
             return {"Items": keys, "Count": len(keys)}
         case "BatchGetItem", {"RequestItems": {"overdue": {"Keys": list(keys)}}}:
             return {"Responses": {"overdue": [request_item(key["pk"]["S"], _CREATED_AT) for key in keys]}}
-        case "GetItem", {"Key": {"sk": {"S": "DELIVERY#email"}}}:
-            sent = {"status": {"S": "delivered"}, "result": {"S": json.dumps(MESSAGE_ID)}}
-            return {"Item": {**sent, "timeline": {"L": []}}}
         case "GetItem", {"Key": {"pk": {"S": str(id_)}, "sk": {"S": "REQUEST"}}}:
             return {"Item": request_item(id_, _CREATED_AT)}
-        case "Query", {"ConsistentRead": True}:
-            return {"Items": [request_item(_IDS[0], _CREATED_AT), _delivered(_IDS[0])], "Count": 2}
+        case "Query", {"ConsistentRead": True, "ExpressionAttributeValues": dict(values)}:
+            items = [_looked_at()] if {"S": LEDGER} in values.values() else [_mailed(), _mailed_record()]
+            return {"Items": items, "Count": len(items)}
         case "Query", _:
             return {"Items": [], "Count": 0}
         case "BatchGetItem", _:
@@ -61,33 +65,50 @@ def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # 
     return {}
 
 
-def request_item(request_id: str, created_at: str) -> dict[str, object]:
+def expires(created_at: str) -> int:
+    """When a request is forgotten, in seconds since 1970."""
+    return int((datetime.fromisoformat(created_at) + timedelta(days=90)).timestamp())
+
+
+def request_item(request_id: str, created_at: str, topic: Topic = Topic.SALES) -> dict[str, object]:
     """An unpublished request, in DynamoDB's notation."""
+    route = ROUTES[topic]
+    channels = {"L": [{"S": channel} for channel in route.channels]}
     return {
         "pk": {"S": request_id},
         "sk": {"S": "REQUEST"},
-        "topic": {"S": "sales"},
+        "topic": {"S": topic},
         "description": {"S": "A quote for 40 seats"},
         "created_at": {"S": created_at},
         "payload_hash": {"S": "0" * 64},
-        "ttl": {"N": "1800000000"},
-        "channels": {"L": [{"S": "slack"}]},
-        "outbox_channels": {"L": [{"S": "slack"}]},
+        "ttl": {"N": str(expires(created_at))},
+        "channels": channels,
+        "fallback_channel": {"S": route.fallback} if route.fallback else {"NULL": True},
+        "outbox_channels": channels,
         "outbox": {"N": "1"},
         "ledger": {"N": "1"},
     }
 
 
-def _delivered(request_id: str) -> dict[str, object]:
-    attempt = {"at": {"S": _CREATED_AT}, "outcome": {"S": "delivered"}}
-    return {
-        "pk": {"S": request_id},
-        "sk": {"S": "DELIVERY#slack"},
-        "status": {"S": "delivered"},
-        "attempts": {"N": "1"},
-        "delivered_at": {"S": _CREATED_AT},
-        "timeline": {"L": [{"M": attempt}]},
-    }
+def _mailed() -> dict[str, object]:
+    return request_item(_IDS[0], _CREATED_AT, Topic.PRICING)
+
+
+@cache
+def _mailed_record() -> dict[str, object]:
+    route, at = ROUTES[Topic.PRICING], ms_of(_CREATED_AT)
+    ttl = expires(_CREATED_AT)
+    record = transitions.first(
+        route.channels, route.fallback, topic=Topic.PRICING, created_at=at, ttl=ttl, calls_back=False
+    )
+    record, _ = transitions.claim(record, "email", "attempt", now=at, until=at + 60_000, limit=6)
+    record = transitions.sent(record, "email", "attempt", MESSAGE_ID, now=at)
+    item = codec.item_of(_IDS[0], replace(record, version=1), {})
+    return {name: noted(value) for name, value in item.items()}
+
+
+def _looked_at() -> dict[str, object]:
+    return {"pk": {"S": LEDGER}, "sk": {"S": LEDGER}, "looked_until": {"S": _CREATED_AT}}
 
 
 def _sns(call: Mapping[str, list[str]]) -> bytes:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from assistance.models import AssistanceRequest, Message
+from assistance.models import AssistanceRequest, Message, RouteThen
 from assistance.platform.clock import timestamp, utc_now
-from assistance.routing import Topic
-from benchmarks.answers import MESSAGE_ID, request_item
+from assistance.routing import ROUTES, Topic
+from benchmarks.answers import MESSAGE_ID, expires, request_item
 
 DESCRIPTION = "A quote for 40 seats"
 
@@ -92,6 +92,7 @@ def stream(count: int = 1) -> dict[str, Any]:
 def queue(topic: Topic, count: int = 1) -> dict[str, Any]:
     """Messages from a channel's queue."""
     now = timestamp(utc_now())
+    route = RouteThen(channels=ROUTES[topic].channels, fallback=ROUTES[topic].fallback)
     requests = [
         AssistanceRequest(id=str(uuid.UUID(int=number)), topic=topic, description=DESCRIPTION, created_at=now)
         for number in range(count)
@@ -101,7 +102,7 @@ def queue(topic: Topic, count: int = 1) -> dict[str, Any]:
             {
                 "messageId": request.id,
                 "receiptHandle": "handle",
-                "body": Message(request=request).model_dump_json(),
+                "body": Message(request=request, route=route, ttl=expires(now)).model_dump_json(),
                 "attributes": {"ApproximateReceiveCount": "1", "ApproximateFirstReceiveTimestamp": "1545082649183"},
                 "messageAttributes": {},
                 "eventSource": "aws:sqs",

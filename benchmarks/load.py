@@ -24,7 +24,9 @@ from typing import Any, Final
 
 import psutil
 
-from assistance.store.schema import DELIVERY_PREFIX, OUTBOX_INDEX, REQUEST
+from assistance.domain.record import Record
+from assistance.store import codec
+from assistance.store.schema import OUTBOX_INDEX, RECORD, REQUEST
 from benchmarks import load_page
 from benchmarks.processes import Processes
 from local import http, signals
@@ -86,6 +88,18 @@ class Outcome:
     status: str
     channel: str
     at: float
+
+
+OPEN: Final = Outcome("open", "", 0)
+
+
+def outcome_of(record: Record) -> Outcome:
+    """How a request has ended, by which channel, and when in seconds since 1970."""
+    if record.end is None:
+        return OPEN
+    status = str(record.end.status)
+    last = next(delivery for delivery in record.of_request if str(delivery.final) == status)
+    return Outcome(status, last.destination, last.final_at / 1_000)
 
 
 class Load:
@@ -213,17 +227,17 @@ class Load:
 
     def outcomes(self) -> dict[str, Outcome]:
         """How every request in the table stands, by its id."""
-        deliveries: dict[str, list[Mapping[str, Any]]] = {}
+        found: dict[str, Outcome] = {}
         start: dict[str, Any] = {}
         while True:
             page = self._table.scan(ConsistentRead=True, **start)
             for item in page["Items"]:
-                if str(item["sk"]) == REQUEST:
-                    deliveries.setdefault(str(item["pk"]), [])
-                elif str(item["sk"]).startswith(DELIVERY_PREFIX):
-                    deliveries.setdefault(str(item["pk"]), []).append(item)
+                if item["sk"] == REQUEST:
+                    found.setdefault(str(item["pk"]), OPEN)
+                elif item["sk"] == RECORD:
+                    found[str(item["pk"])] = outcome_of(codec.record_of(item))
             if "LastEvaluatedKey" not in page:
-                return {request_id: _outcome(items) for request_id, items in deliveries.items()}
+                return found
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def arrived(self) -> tuple[Counter[str], Counter[str]]:
@@ -239,15 +253,6 @@ class Load:
     def _show(self, text: str) -> None:
         if sys.stdout.isatty():
             print(f"\r{text:<78}\r", end="", flush=True)
-
-
-def _outcome(deliveries: Sequence[Mapping[str, Any]]) -> Outcome:
-    for status in FINAL:
-        for item in deliveries:
-            if item["status"] == status:
-                at = datetime.fromisoformat(str(item[f"{status}_at"])).timestamp()
-                return Outcome(status, str(item["sk"]).removeprefix(DELIVERY_PREFIX), at)
-    return Outcome("open", "", 0)
 
 
 def measure(load: Load, rates: Sequence[float], seconds: float) -> list[Phase]:

@@ -170,7 +170,7 @@ def profile(invoke: Callable[[], Any], times: int) -> str:
         return answers[-1]
 
     with (
-        patch("assistance.publisher.ThreadPoolExecutor", Inline),
+        patch("assistance.engine.publisher.ThreadPoolExecutor", Inline),
         patch("assistance.engine.delivery.ThreadPoolExecutor", Inline),
     ):
         with patch("benchmarks.warm.answer", record):

@@ -6,20 +6,23 @@ Exit status: 0 done; 1 not, or not fully, done, and stderr says why; 2 the comma
 import sys
 import uuid
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic, sleep
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
+from rich.progress import Progress
 
 from assistance import ids
-from assistance.models import Message, RequestRecord, Status
+from assistance.history import RequestRecord
+from assistance.models import Status
 from assistance.platform.aws import AWS_ERRORS
 from assistance.platform.clock import utc_now
 from assistance.routing import Channel
 from assistance.store.requests import Requests
 from cli import dead_letters, render, requests
+from cli import ledger as ledgers
 from cli import stack as stacks
 from cli.doctor import State, examine
 from cli.errors import Failure
@@ -101,7 +104,10 @@ def watch(
     seconds: Annotated[int, typer.Option("--timeout", min=1, help="Seconds after which to stop.")] = _PATIENCE_SECONDS,
     json: Json = False,
 ) -> None:
-    """Follow a request, a line for every step, until it is delivered (exit status 0) or has failed (1)."""
+    """Follow a request, a line for every step, until it is delivered (exit status 0) or has failed (1).
+
+    While a resend of it is on its way, follow that, too.
+    """
     _follow(stack_of(context), request_id, seconds, json=json)
 
 
@@ -178,53 +184,66 @@ def resend(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Send a request although it has been delivered. Its timeline then shows a forced attempt.
+    """Send a request once more, although it has been delivered. 'status' shows the resend as a delivery of its own.
 
     Each run is an act of its own, sent once however often the queue delivers it. The message says that it is a repeat.
+    While the request is still on its way by that channel, nothing is resent.
     """
     stack = stack_of(context)
     if channel not in stack.channels():
         raise Failure(f"the stack {stack.name} has no channel {channel}: it has {', '.join(stack.channels())}")
-    record = _record(stack.requests(), request_id)
+    table = stack.requests()
+    record = _record(table, request_id)
+    if channel in record.pending:
+        raise requests.still_on_its_way(record.request.id, channel)
     delivery = record.delivery(channel)
     so_far = delivery.status if delivery else "not tried"
     confirm(f"Send request {record.request.id} ({record.request.topic}) by {channel}? Until now: {so_far}.", yes=yes)
     act = str(uuid.uuid4())
     # Before it is sent: an act whose answer is lost is on record too.
-    render.audit("forced send", act=act, request_id=record.request.id, channel=channel, operator=_operator(stack))
-    fallback = record.fallback if record.fallback and record.fallback.channel is channel else None
-    message = Message(request=record.request, fallback=fallback, force=act)
-    # Escaped, as the publisher does it: SQS refuses some characters.
-    body = message.model_dump_json(exclude_none=True, ensure_ascii=True)
-    stack.sqs().send_message(QueueUrl=stack.queue_url(channel), MessageBody=body)
+    render.audit("resend", act=act, request_id=record.request.id, channel=channel, operator=_operator(stack))
+    requests.resend(table, record.request.id, channel, act)
     if json:
         render.print_json({"act": act, "request_id": record.request.id, "channel": channel})
         return
-    render.console().print(f"Sent to {channel}'s queue. The act is {act}; 'assistance status {request_id}' shows it.")
+    render.console().print(
+        f"Put into the outbox for {channel}, as resend {act}: 'assistance watch {record.request.id}' follows it."
+    )
 
 
-@app.command(epilog="Example: assistance ledger --json")
-def ledger(context: typer.Context, json: Json = False) -> None:
-    """Show that every accepted request is accounted for, and what a sweep would put right. Changes nothing."""
+@app.command(epilog="Example: assistance ledger --since 7d")
+def ledger(
+    context: typer.Context,
+    *,
+    since: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="AGE", help="Accepted no longer ago than: 90s, 5m, 2h, 7d.")
+    ] = "1d",  # type: ignore[assignment] # typer parses it
+    json: Json = False,
+) -> None:
+    """Show that every request accepted since then is accounted for, and what a sweep would put right.
+
+    Changes nothing. Reads every request of that time.
+    """
     stack = stack_of(context)
-    balance, answer = stack.balance(), stack.reconcile(dry_run=True)
-    ended = balance.ended.total()
-    unaccounted = balance.accepted.total() - ended - len(balance.open)
+    balance, answer = _balance(stack.requests(), since), stack.reconcile(dry_run=True)
     if json:
-        render.print_json({**balance.document(), "unaccounted": unaccounted, "dry_run": answer})
+        render.print_json({**balance.document(), "dry_run": answer})
         return
-    if balance.until:
-        render.say(f"Accepted before {balance.until}:")
-    else:
-        render.say("No sweep has counted anything yet: ask again in a minute.")
-    rows = [("accepted", balance.accepted.total()), ("ended", ended)]
-    if balance.reopened:
-        rows.append(("of these, on their way again", len(balance.reopened)))
-    render.table("Ledger", ("", "requests"), (*rows, ("open", len(balance.open)), ("unaccounted for", unaccounted)))
-    render.counts("Accepted", ("topic",), balance.accepted)
-    render.counts("Ended", ("topic", "status"), balance.ended)
-    render.counts("Their deliveries", ("topic", "channel", "status"), balance.deliveries)
-    _show_sweep(answer)
+    render.balance(balance)
+    render.sweep(answer)
+
+
+def _balance(table: Requests, since: timedelta) -> ledgers.Balance:
+    until = utc_now()
+    console = render.console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Counting", total=since.total_seconds())
+
+        def tell(moment: str) -> None:
+            age = until - datetime.fromisoformat(moment)
+            progress.update(task, completed=(since - age).total_seconds())
+
+        return ledgers.counted(table, until - since, until, tell)
 
 
 @app.command(epilog="Example: assistance reconcile --dry-run")
@@ -240,7 +259,7 @@ def reconcile(
     elif answer.get("under_way"):
         raise Failure("a sweep is under way just now: try again in a minute")
     else:
-        _show_sweep(answer)
+        render.sweep(answer)
 
 
 def _record(requests: Requests, request_id: str) -> RequestRecord:
@@ -260,25 +279,6 @@ def _operator(stack: Stack) -> str:
     except AWS_ERRORS:
         # Not worth failing for.
         return "unknown"
-
-
-def _show_sweep(answer: dict[str, Any]) -> None:
-    sweep, report, would = answer["outbox"], answer["ledger"], "would " if answer["dry_run"] else ""
-    rows = (
-        (f"outbox: {would}publish", sweep["published"]),
-        ("outbox: could not publish", sweep["failed"]),
-        ("outbox: could not read", sweep["unreadable"]),
-        ("outbox: oldest, in seconds", sweep["oldest_seconds"]),
-        ("open requests", report["open"]),
-        ("oldest open request, in seconds", report["oldest_open_seconds"]),
-        (f"dead letters: {would}read 'failed' from now on", len(report["dead_lettered"])),
-        (f"lost: {would}publish again", len(report["lost"])),
-        ("sending for too long", len(report["stuck"])),
-        ("requests that can't be read", report["unreadable"]),
-        ("all looked at", "yes" if report["complete"] else "no, the next sweep goes on"),
-    )
-    render.table("Dry run" if answer["dry_run"] else "Sweep", ("", ""), rows)
-    render.counts("Where the open ones are", ("topic", "channel", "place"), report["places"])
 
 
 def main() -> None:

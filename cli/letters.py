@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from assistance.engine import dead_letters
 from assistance.engine.dead_letters import DeadLetter
+from assistance.history import RESEND
 from assistance.models import Message
 from assistance.platform.aws import AWS_ERRORS, error_code
 from cli.errors import Failure, explained
@@ -41,6 +42,12 @@ class Letter:
     def id(self) -> str:
         """The id of the SQS message."""
         return self.letter.message_id
+
+    @property
+    def resend(self) -> str | None:
+        """The operator's decision that it carries out, if it is the message of a resend."""
+        name = self.letter.delivery or ""
+        return name.removeprefix(RESEND) if name.startswith(RESEND) else None
 
 
 @dataclass(frozen=True, slots=True)

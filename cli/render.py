@@ -15,11 +15,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from assistance.history import RequestRecord
+from assistance.history import Delivery, RequestRecord
 from assistance.models import Status
 from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.text import printable
 from cli.doctor import Finding, State
+from cli.ledger import Balance
 from cli.letters import SHORT, Letter
 from cli.requests import Step
 
@@ -113,7 +114,7 @@ def letter_document(letter: Letter) -> dict[str, Any]:
         "reason": letter.letter.reason,
         "sent_at": timestamp(datetime.fromtimestamp(letter.letter.sent_at / 1000, UTC)),
         "readable": letter.message is not None,
-        "forced": bool(letter.message and letter.message.force),
+        "resend": letter.resend,
     }
 
 
@@ -128,17 +129,17 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
         console().print(f"{'description':14}{record.request.description}")
     table(
         "Deliveries",
-        ("channel", "status", "attempts", "last error", "next attempt"),
-        ((d.channel, d.status, d.attempts, d.last_error, d.next_attempt_at) for d in record.deliveries),
+        ("channel", "status", "attempts", "last error", "next attempt", "resend"),
+        ((d.channel, d.status, d.attempts, d.last_error, d.next_attempt_at, d.resend) for d in record.deliveries),
     )
     attempts = sorted(
-        ((attempt, delivery.channel) for delivery in record.deliveries for attempt in delivery.timeline),
+        ((attempt, delivery) for delivery in record.deliveries for attempt in delivery.timeline),
         key=lambda each: each[0].at,
     )
     table(
         "Timeline",
         ("at", "channel", "outcome", "error", "note"),
-        ((a.at, channel, a.outcome, a.error, _note(a.in_doubt, a.forced)) for a, channel in attempts),
+        ((a.at, d.channel, a.outcome, a.error, _note(d.resend, None, a.in_doubt)) for a, d in attempts),
     )
 
 
@@ -153,7 +154,7 @@ def requests(found: Iterable[RequestRecord]) -> None:
                 record.request.topic,
                 record.status,
                 age(epoch_ms(datetime.fromisoformat(record.request.created_at))),
-                ", ".join(f"{each.channel}: {each.status}" for each in record.deliveries),
+                ", ".join(f"{_named(each)}: {each.status}" for each in record.deliveries),
                 next((each.last_error for each in reversed(record.deliveries) if each.last_error), None),
             )
             for record in found
@@ -167,8 +168,8 @@ def step(step: Step, *, json: bool) -> None:
         sys.stdout.write(dumps(asdict(step)) + "\n")
         sys.stdout.flush()
         return
-    notes = [step.error or "", "in doubt" if step.in_doubt else ""]
-    line = f"{step.at}  {step.channel or '':8}{step.what:11}{', '.join(filter(None, notes))}"
+    note = _note(step.resend, step.error, step.in_doubt)
+    line = f"{step.at}  {step.channel or '':8}{step.what:11}{note}"
     console().print(line.rstrip(), style=_STYLES.get(Status(step.what)) if step.what in set(Status) else None)
 
 
@@ -180,8 +181,12 @@ def finding(finding: Finding) -> None:
         console().print(f"    {finding.advice}", soft_wrap=True)
 
 
-def _note(in_doubt: bool, forced: bool) -> str:  # noqa: FBT001
-    return ", ".join(note for note, holds in (("in doubt", in_doubt), ("forced", forced)) if holds)
+def _note(resend: str | None, error: str | None, in_doubt: bool) -> str:  # noqa: FBT001
+    return ", ".join(filter(None, ("resend" if resend else None, error, "in doubt" if in_doubt else None)))
+
+
+def _named(delivery: Delivery) -> str:
+    return f"{delivery.channel} resend" if delivery.resend else delivery.channel
 
 
 def request_document(record: RequestRecord, *, with_description: bool) -> dict[str, Any]:
@@ -196,6 +201,46 @@ def request_document(record: RequestRecord, *, with_description: bool) -> dict[s
     return document
 
 
-def counts(title: str, names: tuple[str, ...], values: Mapping[str, int]) -> None:
+def balance(found: Balance) -> None:
+    """The balance of a period, and the names of what it can't account for."""
+    say(f"Accepted since {found.since}:")
+    rows = (
+        ("accepted", found.accepted.total()),
+        ("ended", found.ended.total()),
+        ("open", len(found.open)),
+        ("unreadable", len(found.unreadable)),
+        ("unaccounted for", len(found.unaccounted)),
+    )
+    table("Ledger", ("", "requests"), rows)
+    counts("Accepted", ("topic",), found.accepted)
+    counts("Ended", ("topic", "status"), found.ended)
+    counts("Deliveries", ("topic", "channel", "status"), found.deliveries, of="deliveries")
+    for why in found.unreadable:
+        say(f"Can't be read: {why}.")
+    for request_id in found.unaccounted:
+        say(f"Unaccounted for: {request_id}, which the index lists but the table no longer holds.")
+
+
+def sweep(answer: dict[str, Any]) -> None:
+    """What a run of the reconciler has done, or would do."""
+    outbox, report, would = answer["outbox"], answer["ledger"], "would " if answer["dry_run"] else ""
+    rows = (
+        (f"outbox: {would}publish", outbox["published"]),
+        ("outbox: could not publish", outbox["failed"]),
+        ("outbox: could not read", outbox["unreadable"]),
+        ("outbox: oldest, in seconds", outbox["oldest_seconds"]),
+        ("open requests", report["open"]),
+        ("oldest open request, in seconds", report["oldest_open_seconds"]),
+        (f"dead letters: {would}read 'failed' from now on", len(report["dead_lettered"])),
+        (f"lost: {would}publish again", len(report["lost"])),
+        ("sending for too long", len(report["stuck"])),
+        ("requests that can't be read", report["unreadable"]),
+        ("all looked at", "yes" if report["complete"] else "no, the next sweep goes on"),
+    )
+    table("Dry run" if answer["dry_run"] else "Sweep", ("", ""), rows)
+    counts("Where the open ones are", ("topic", "channel", "place"), report["places"])
+
+
+def counts(title: str, names: tuple[str, ...], values: Mapping[str, int], of: str = "requests") -> None:
     """A table of counts whose keys are `a/b/c`."""
-    table(title, (*names, "requests"), ((*key.split("/"), count) for key, count in sorted(values.items())))
+    table(title, (*names, of), ((*key.split("/"), count) for key, count in sorted(values.items())))

@@ -1,4 +1,4 @@
-"""`assistance send`, `watch` and `list`: requests, as a bot makes them and as they travel."""
+"""`assistance send`, `watch`, `list` and `resend`: requests, as a bot makes them and as they travel."""
 
 import json
 import urllib.request
@@ -11,12 +11,15 @@ from itertools import islice
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 
+from assistance.domain import transitions
+from assistance.domain.record import Record
 from assistance.errors import Unreadable
-from assistance.history import RequestRecord
+from assistance.history import RESEND, RequestRecord
 from assistance.models import Status
-from assistance.platform.clock import timestamp
-from assistance.store.requests import Requests
-from assistance.store.schema import CREATED_AT, LEDGER_INDEX, LEDGER_SHARD, PARTITION_KEY
+from assistance.platform.clock import epoch_ms, timestamp, utc_now
+from assistance.routing import Channel
+from assistance.store.requests import RequestGone, Requests
+from assistance.store.schema import PARTITION_KEY
 from cli.errors import Failure
 from cli.stack import Stack
 
@@ -56,24 +59,31 @@ def _detail(error: HTTPError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that became of a request. `channel` is none for what concerns all of it."""
+    """Something that became of a request. `channel` is none for what concerns all of it.
+
+    `resend` is the operator's decision if it became of a resend.
+    """
 
     at: str
     what: str
     channel: str | None = None
+    resend: str | None = None
     error: str | None = None
     in_doubt: bool = False
 
 
 def watched(read: Callable[[], RequestRecord], pause: Callable[[], bool]) -> Iterator[Step]:
-    """Every step of a request, as it becomes known, until it has ended. `pause` says whether to look again."""
+    """Every step of a request and its resends, as it becomes known, until these have ended.
+
+    `pause` says whether to look again.
+    """
     seen: set[Step] = set()
     while True:
         record = read()
         for step in sorted(_steps(record) - seen, key=lambda step: step.at):
             seen.add(step)
             yield step
-        if not record.pending or not pause():
+        if not record.record.unfinished or not pause():
             return
 
 
@@ -83,7 +93,7 @@ def _steps(record: RequestRecord) -> set[Step]:
         steps.add(Step(record.published_at, Status.PUBLISHED))
     for delivery in record.deliveries:
         steps |= {
-            Step(attempt.at, attempt.outcome, delivery.channel, attempt.error, attempt.in_doubt)
+            Step(attempt.at, attempt.outcome, delivery.channel, delivery.resend, attempt.error, attempt.in_doubt)
             for attempt in delivery.timeline
         }
     return steps
@@ -102,8 +112,7 @@ def listed(requests: Requests, *, since: datetime, before: datetime, statuses: f
 
     A request that has just been accepted may be missing: the index follows its table, usually within a second.
     """
-    between = {":since": timestamp(since), ":before": timestamp(before - timedelta(milliseconds=1))}
-    found = requests.listed(LEDGER_INDEX, LEDGER_SHARD, f"{CREATED_AT} BETWEEN :since AND :before", between)
+    found = requests.items.accepted(timestamp(since), timestamp(before - timedelta(milliseconds=1)))
     ids = [str(item[PARTITION_KEY]) for item in found]
     unreadable: list[str] = []
 
@@ -125,3 +134,26 @@ def listed(requests: Requests, *, since: datetime, before: datetime, statuses: f
                         yield record
 
         return Listed(list(islice(matching(), limit)), unreadable)
+
+
+def resend(requests: Requests, request_id: str, channel: Channel, act: str) -> None:
+    """Put a resend into the outbox: a delivery of its own, which bears the act's id. Raises `Failure`."""
+
+    def again(record: Record) -> tuple[Record, bool]:
+        added = transitions.resend(record, f"{RESEND}{act}", channel, now=epoch_ms(utc_now()))
+        return added or record, added is not None
+
+    try:
+        _, added = requests.change(request_id, again)
+    except RequestGone:
+        raise Failure(f"the request {request_id} has expired: nothing was resent") from None
+    if not added:
+        raise still_on_its_way(request_id, channel)
+
+
+def still_on_its_way(request_id: str, channel: Channel) -> Failure:
+    """Why a request is not resent by that channel, and what to do."""
+    return Failure(
+        f"request {request_id} is still on its way by {channel}, so nothing was resent: "
+        f"'assistance watch {request_id}' follows it; resend it once that has ended"
+    )

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
-from reconciler.balance import Balance, balance_of
 
 from assistance.platform.aws import error_code
 from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import Requests
+from assistance.store.table import Items
 from cli.errors import Failure
 
 if TYPE_CHECKING:
@@ -54,11 +54,7 @@ class Stack:
     def requests(self) -> Requests:
         """The requests in the table."""
         resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=_PATIENT)
-        return Requests(resource.Table(self.output("TableName")))
-
-    def balance(self) -> Balance:
-        """The ledger's balance, as the last sweep left it."""
-        return balance_of(self.requests())
+        return Requests(Items(resource.Table(self.output("TableName"))))
 
     def queue_url(self, channel: str) -> str:
         """The channel's queue."""

@@ -1,10 +1,11 @@
 """The whole system, in the order in which a request travels it."""
 
 import importlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import pairwise, product
+from typing import Any, cast
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput, CfnResource, Stack
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
@@ -26,6 +27,18 @@ def consumer_of(lane: Lane) -> Callable[..., ChannelConsumer]:
     module = importlib.import_module(f"infra.{lane}_consumer")
     construct: Callable[..., ChannelConsumer] = getattr(module, f"{lane.capitalize()}Consumer")
     return construct
+
+
+def update_in_order(*groups: Sequence[StreamProducer | Reconciler | EmailFeedback | ChannelConsumer | Api]) -> None:
+    """Have CloudFormation update the functions of each group after those of the group before.
+
+    So whoever reads a new kind of message or item is there before whoever writes it, and an upgrade in the middle of
+    traffic loses nothing and sends nothing twice: docs/deployment.md.
+    """
+    for earlier, later in pairwise(groups):
+        for one, other in product(earlier, later):
+            resource = cast("CfnResource", other.function.node.default_child)
+            resource.add_dependency(cast("CfnResource", one.function.node.default_child))
 
 
 class AssistanceStack(Stack):
@@ -50,6 +63,9 @@ class AssistanceStack(Stack):
             self, "Reconciler", config=config, table=table, topic=topic,
             consumers={channel: consumers[channel] for channel in config.deployed},
         )  # fmt: skip
+        publishers: list[StreamProducer | Reconciler | EmailFeedback] = [producer, reconciler]
+        publishers += [feedback] if feedback else []
+        update_in_order([*consumers.values()], publishers, [api])
         if config.watched:
             monitoring = Monitoring(
                 self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,

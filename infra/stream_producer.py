@@ -28,7 +28,7 @@ class StreamProducer(Construct):
             timeout=Duration.seconds(60),
             environment={"TABLE_NAME": table.table_name, "TOPIC_ARN": topic.topic_arn},
         )
-        table.grant_items(function, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
+        table.grant_items(function, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
         topic.grant_publish(function)
         function.add_event_source(
             event_sources.DynamoEventSource(

@@ -51,7 +51,9 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
         method = urlsplit(self.path).path.rsplit("/", 1)[-1]
-        fault = self.workspace.next_fault(method, arguments)
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        token = bearer or str(arguments.get("token") or "")
+        fault = self.workspace.next_fault(method, token, arguments)
         match fault["kind"]:
             case "error":
                 self._answer(HTTPStatus.OK, {"ok": False, "error": fault.get("error", "fatal_error")})
@@ -65,7 +67,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
             case "slow":
                 self._wait_half(fault)
         try:
-            answer = self._slack_answer(method, arguments)
+            answer = self._slack_answer(method, token, arguments)
         except RateLimit as limit:
             self._turn_away(limit.retry_after)
             return
@@ -87,10 +89,9 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
         body = {"ok": False, "error": "ratelimited"}
         self._answer(HTTPStatus.TOO_MANY_REQUESTS, body, {"Retry-After": str(retry_after)})
 
-    def _slack_answer(self, method: str, arguments: Json) -> Json:
-        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    def _slack_answer(self, method: str, token: str, arguments: Json) -> Json:
         try:
-            return self.workspace.call(method, bearer or arguments.get("token"), arguments)
+            return self.workspace.call(method, token, arguments)
         except RateLimit:
             raise
         except SlackError as error:

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 Json: TypeAlias = dict[str, Any]
 
 MAX_BLOCKS: Final = 50
-# https://docs.slack.dev/reference/block-kit/blocks/section-block, and header-block
+# https://docs.slack.dev/reference/block-kit/blocks/section-block, and header-block. They do not say whether Slack
+# takes white space alone; this one does not.
 MAX_SECTION_CHARACTERS: Final = 3_000
 MAX_FIELD_CHARACTERS: Final = 2_000
 MAX_FIELDS: Final = 10
@@ -90,10 +91,17 @@ class Workspace:
         with self._lock:
             return dict(self._fault)
 
-    def next_fault(self, method: str, arguments: Json) -> Json:
-        """The fault for this call. Its `holding` or `method` limits it to calls with that text, or to that method."""
+    def next_fault(self, method: str, token: str, arguments: Json) -> Json:
+        """The fault for this call; none without a valid token, so that no stranger uses it up.
+
+        Its `holding` or `method` limits it to calls with that text, or to that method.
+        """
         with self._lock:
-            if self._fault.get("holding", "") not in str(arguments) or self._fault.get("method", method) != method:
+            if (
+                token not in self._bots
+                or self._fault.get("holding", "") not in str(arguments)
+                or self._fault.get("method", method) != method
+            ):
                 return dict(NO_FAULT)
             fault = dict(self._fault)
             if "times" in self._fault:
@@ -184,7 +192,7 @@ def _check_blocks(blocks: Sequence[Json]) -> None:
     for block in blocks:
         text, fields = (block.get("text") or {}).get("text", "-"), block.get("fields", [])
         longest = {"section": MAX_SECTION_CHARACTERS, "header": MAX_HEADER_CHARACTERS}.get(str(block.get("type")))
-        if longest and not 0 < len(text) <= longest:
+        if longest and (not text.strip() or len(text) > longest):
             raise SlackError("invalid_blocks")
         if len(fields) > MAX_FIELDS or any(not 0 < len(each["text"]) <= MAX_FIELD_CHARACTERS for each in fields):
             raise SlackError("invalid_blocks")

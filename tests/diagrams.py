@@ -9,7 +9,7 @@ from typing import Final
 
 from assistance.models import Status
 from assistance.routing import CALLBACK
-from tests.faults.world import STEPS
+from tests.faults.statuses import STEPS
 from tests.infra.template import Properties, Template, as_list, synthesized, target
 
 ROOT: Final = Path(__file__).resolve().parent.parent

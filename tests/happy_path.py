@@ -10,11 +10,9 @@ from math import ceil
 from unittest.mock import patch
 
 import time_machine
-from assistance.together import Gathering
-from reconciler.balance import balance_of
 
+from assistance.engine.together import Gathering
 from assistance.routing import ROUTES, Channel, Topic
-from assistance.store.requests import Requests
 from infra.batches import QUEUES
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, cloud, forget
@@ -74,8 +72,8 @@ def spent(topic: Topic, together: int, description: str = DESCRIPTION) -> Mappin
             deliver(stack, topic, request_ids)
         clock.shift(LATER)
         with metered() as sweep:
-            stack.reconcile()
-        assert balance_of(Requests(stack.table)).ended[f"{topic}/delivered"] == together + 1
+            assert stack.reconcile()["ledger"]["open"] == 0
+        assert {stack.status(request_id) for request_id in request_ids} == {"delivered"}
         posts = len(slack.messages) - before
     found = defaultdict(Spent, found)
     found["reconciler"] = sweep["reconciler"] - idle()

@@ -203,6 +203,11 @@ def as_function(function: str, handler: Handler) -> Handler:
     return invoked
 
 
+def note(operation: str, arguments: Arguments) -> None:
+    """Record a call that does not go through botocore."""
+    _recorder.note(operation, arguments)
+
+
 @contextmanager
 def meanwhile() -> Iterator[None]:
     """What happens while a function waits for a call's answer is not that function's doing."""

@@ -15,6 +15,7 @@ from api import problems
 from api.settings import settings
 from assistance.callback_url import LOOPBACK
 from assistance.models import Call
+from assistance.text import is_blank
 
 MAX_BODY_BYTES: Final = 32 * 1024
 MAX_IDEMPOTENCY_KEY_CHARACTERS: Final = 255
@@ -88,6 +89,8 @@ def _call(body: bytes) -> Call:
         ) from None
     if repeated := _repeated(body):
         raise problems.invalid([{"pointer": f"#/{name}", "detail": "must be there once"} for name in repeated])
+    if is_blank(call.description):
+        raise problems.invalid([{"pointer": "#/description", "detail": "must hold a visible character"}])
     return call
 
 

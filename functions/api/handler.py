@@ -18,10 +18,10 @@ from assistance import ids
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import Delivery, RequestRecord
 from assistance.models import AssistanceRequest, Status
-from assistance.platform import aws
+from assistance.platform import aws, unforeseen
 from assistance.platform.clock import timestamp, utc_now
 from assistance.platform.metrics import Metric, Tally
-from assistance.platform.observability import frames, logger
+from assistance.platform.observability import logger
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 
@@ -131,7 +131,7 @@ def unreadable(error: Unreadable) -> Response[str]:
 @app.exception_handler(Exception)
 def bug(error: Exception) -> Response[str]:
     """A bug: the caller gets a plain 500, the log its type and its place."""
-    logger.error("unhandled", error_type=type(error).__name__, frames=frames(error))
+    unforeseen.log(error)
     return problems.internal_error().response()
 
 

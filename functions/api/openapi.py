@@ -19,12 +19,13 @@ from api.problems import CONTENT_TYPE, TYPE_PREFIX, Problem
 from assistance.history import Delivery
 from assistance.models import Call, Fallback, Status
 from assistance.routing import Channel, routes, topics
+from assistance.text import INVISIBLE
 
 VERSION: Final = "1.0.0"
 _JSON: Final = "application/json"
 _ID: Final = "01a20fa8-5b90-7fa9-b941-323657d933b5"
 _NOW: Final = "2026-01-31T09:30:00.000Z"
-_NOT_BLANK: Final = r"[^\s\u001c-\u001f\u0085]"
+_NOT_BLANK: Final = rf"[^\s\u001c-\u001f\u0085{INVISIBLE}]"
 _OUTCOMES: Final = [Status.SENDING, Status.DELIVERED, Status.RETRYING, Status.FAILED, "unknown"]
 
 Json = dict[str, Any]
@@ -303,7 +304,10 @@ def _schemas() -> Json:
         "description": "Where to say how the request has ended: https, port 443, a public host, no user name.",
         "examples": ["https://bot.example.com/ended?conversation=42"],
     }
-    call["description"] |= {"pattern": _NOT_BLANK, "description": "White space at its ends does not count."}
+    call["description"] |= {
+        "pattern": _NOT_BLANK,
+        "description": "White space at its ends does not count. At least one character is visible.",
+    }
     del delivery["properties"]["claimed_until"]
     delivery["required"].append("timeline")
     schemas["Attempt"]["properties"]["outcome"]["enum"] = _OUTCOMES

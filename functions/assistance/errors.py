@@ -11,7 +11,10 @@ UnusableSecret           a secret's value is malformed: an operator must store a
 Unreadable               an item of the table is not what it should be: pass it over, and say so
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
+InvalidSettings          a function's environment is wrong: deploy it again
 """
+
+from typing import Final
 
 
 class DeliveryError(Exception):
@@ -68,3 +71,12 @@ class TableUnavailable(Exception):
 
 class IdempotencyKeyReused(Exception):
     """The caller's idempotency key belongs to a request with another payload."""
+
+
+class InvalidSettings(Exception):
+    """The message names the wrong environment variables, without their values."""
+
+
+UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""The providers' SDKs raise these when an answer breaks their assumptions: its text fits the charset that it names, its
+JSON is shallow and has no numbers of thousands of digits, and it is an object with members of the right types."""

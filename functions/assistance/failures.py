@@ -9,10 +9,6 @@ from typing import Final, NamedTuple
 MAX_RETRY_AFTER: Final = 1_800
 """In seconds. A longer one might, by a hundred attempts, outlast the queue, which then forgets the message."""
 
-UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""The providers' SDKs raise these when an answer breaks their assumptions: its text fits the charset that it names, its
-JSON is shallow and has no numbers of thousands of digits, and it is an object with members of the right types."""
-
 
 class Kind(StrEnum):
     """What an error means for a delivery. `docs/failures.md` lists every documented error with its kind."""

@@ -7,6 +7,7 @@ https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Preve
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ DEADLINE_SECONDS: Final = 10
 # after two more: https://www.rfc-editor.org/rfc/rfc6298#section-2.
 CONNECT_SECONDS: Final = 3
 MAX_HEAD_BYTES: Final = 16_384
+# The status line of a head that is complete.
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})[ \r].*?\n\r?\n", re.DOTALL)
 
 _Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect: TypeAlias = Callable[..., Awaitable[_Connection]]
@@ -151,19 +154,26 @@ async def _exchange(connect: Callable[[], Awaitable[_Connection]], request: h11.
 
 
 async def _head(http: h11.Connection, reader: asyncio.StreamReader) -> Answer:
-    read = 0
+    head, read = b"", 0
     while True:
-        match http.next_event():
+        try:
+            event = http.next_event()
+        except h11.RemoteProtocolError:
+            # A damaged header line changes nothing: the status says whether the bot has taken the call.
+            if status := _STATUS.match(head):
+                return Answer(int(status[1]), {})
+            raise
+        match event:
             case h11.NEED_DATA:
                 if read > MAX_HEAD_BYTES:
                     raise h11.RemoteProtocolError("its head has no end")
                 data = await reader.read(MAX_HEAD_BYTES)
-                read += len(data)
+                head, read = head + data, read + len(data)
                 http.receive_data(data)
             case h11.Response() as answer:
                 headers = {name.decode("ascii"): value.decode("latin-1") for name, value in answer.headers}
                 return Answer(answer.status_code, headers)
             case h11.InformationalResponse():
-                pass
+                head, _ = http.trailing_data
             case _:
                 raise ConnectionResetError

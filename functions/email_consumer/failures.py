@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import Kind, Table
-from assistance.platform.aws import error_code
+from assistance.platform.aws import error_code, status
 
 SEND_EMAIL_SOURCE: Final = (
     "https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors"
@@ -96,5 +96,5 @@ def classify(error: Exception) -> DeliveryError:
 def _leaves_doubt(error: Exception) -> bool:
     """Whether the mail may be on its way all the same: not if SES refused it, nor if the call never reached SES."""
     if isinstance(error, ClientError):
-        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR
     return not isinstance(error, ConnectTimeoutError | EndpointConnectionError)

@@ -4,6 +4,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from assistance.engine.consumer import consumer
+from assistance.errors import TransientFailure
 from assistance.models import Outgoing
 from assistance.platform import aws
 from assistance.routing import Channel
@@ -35,7 +36,10 @@ def send(outgoing: Outgoing) -> str:
         )
     except aws.AWS_ERRORS as error:
         raise classify(error) from error
-    return answer["MessageId"]
+    match answer:
+        case {"MessageId": str(message_id)} if message_id:
+            return message_id
+    raise TransientFailure("unexpected_answer", in_doubt=True)
 
 
 lambda_handler = consumer(Channel.EMAIL, send, prepare=ses)

@@ -3,9 +3,19 @@
 https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 """
 
+from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from assistance.ids import RequestId
@@ -15,6 +25,14 @@ REQUEST_ID_TAG: Final = "request_id"
 
 # SES publishes this once, when it is given the topic: it is no event.
 VALIDATION: Final = "Successfully validated SNS topic for Amazon SES event publishing."
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC, where the calendar may not have it."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("out of the calendar") from None
 
 
 class _Model(BaseModel):
@@ -78,7 +96,7 @@ class Reject(_Model):
 class DeliveryDetail(_Model):
     """When the recipient's mail server took it."""
 
-    timestamp: AwareDatetime
+    timestamp: Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Delivery(_Model):
@@ -100,7 +118,10 @@ class Other(_Model):
 
 
 Event = Bounce | Complaint | Reject | Delivery | Other
-_EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="event_type")])
+# A union's errors hide their input by the union's own settings; those of its models do not count.
+_EVENT: Final[TypeAdapter[Event]] = TypeAdapter(
+    Annotated[Event, Field(discriminator="event_type")], config=ConfigDict(hide_input_in_errors=True)
+)
 
 
 def parse(text: str) -> Event:

@@ -5,11 +5,13 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import aws
 from assistance.platform.observability import logger
+from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import Requests
 from assistance.store.table import Items
-from email_feedback.errors import MalformedEvent
+from email_feedback.errors import FeedbackError, MalformedEvent
 from email_feedback.events import VALIDATION, parse
 from email_feedback.feedback import Feedback
 from email_feedback.settings import settings
@@ -22,6 +24,7 @@ def feedback() -> Feedback:
 
 
 @logger.inject_lambda_context(log_event=False)
+@without_messages(FeedbackError, TableUnavailable, Unreadable)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
     """Take what SNS brings: one event, https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html."""
     for record in event["Records"]:

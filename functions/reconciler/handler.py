@@ -12,9 +12,11 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance.engine.publisher import Publisher
+from assistance.errors import TableUnavailable
 from assistance.platform import aws
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
+from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from reconciler.dead_letters import DeadLetters
@@ -93,6 +95,7 @@ def measure(sweep: Sweep, report: Report) -> None:
 
 
 @logger.inject_lambda_context(log_event=False)
+@without_messages(TableUnavailable)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Reconcile once, unless a sweep is under way."""
     if event.get("dry_run"):

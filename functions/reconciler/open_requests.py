@@ -32,6 +32,7 @@ from assistance.store import codec, legacy
 from assistance.store.items import Item, ItemModel, checked, key_of
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
+from reconciler.ages import open_since, waits_since
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:
@@ -127,23 +128,24 @@ class OpenRequests:
 
     def take_in(self, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool) -> list[Open]:
         """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
-        since, watch = self._last_time(report)
-        until = timestamp(self.clock() - SETTLING)
-        if until > since:
-            for chunk in _chunks(
-                self._readable(self.requests.items.accepted(since or "0", _just_before(until)), report)
-            ):
+        since, left_open = self._last_time(report)
+        until, any_new = timestamp(self.clock() - SETTLING), bool(left_open)
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            watch = partial(self._watch, report, dry_run=dry_run)
+            found = list(pool.map(watch, left_open))
+            listed = self._readable(self.requests.items.accepted(since or "0", _just_before(until)), report)
+            for chunk in _chunks(listed) if until > since else ():
                 if remaining_ms() < TIME_TO_FINISH_MS:
                     # The next sweep begins with the first that was left out.
                     until, report.complete = chunk[0].created_at, False
                     report.behind_seconds = self._age(ms_of(until))
                     break
-                watch += self._not_ended(chunk)
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            watched = list(pool.map(partial(self._watch, report, dry_run=dry_run), watch))
-        if not dry_run and until > since:
-            self.requests.items.looked_at(until, timestamp(self.clock() + _LEGACY_AHEAD))
-        return [found for found in watched if found]
+                any_new = True
+                found += pool.map(watch, self._not_ended(chunk))
+        if any_new and not dry_run:
+            # Without traffic there is nothing to keep.
+            self.requests.items.looked_at(max(until, since), timestamp(self.clock() + _LEGACY_AHEAD))
+        return [each for each in found if each]
 
     def _last_time(self, report: Report) -> tuple[str, list[str]]:
         """Up to when requests have been looked at, and the ids of those that version 1 has left open."""
@@ -168,7 +170,7 @@ class OpenRequests:
     def _not_ended(self, chunk: Sequence[_Listed]) -> list[str]:
         """Those without a record, and those whose record says that they have not ended, by cheap reads."""
         keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
-        ended = set[str]()
+        ended = set[tuple[str, int]]()
         for item in self.requests.items.many(keys, consistent=False):
             try:
                 record = codec.record_of(item)
@@ -176,8 +178,9 @@ class OpenRequests:
                 # It is counted when it is watched.
                 continue
             if not record.unfinished and record.has_ended:
-                ended.add(item[PARTITION_KEY])
-        return [one.id for one in chunk if one.id not in ended]
+                ended.add((item[PARTITION_KEY], record.created_at))
+        # The record may be that of an earlier request with the same id.
+        return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in ended]
 
     def _watch(self, report: Report, id_: str, *, dry_run: bool) -> Open | None:
         try:
@@ -205,7 +208,8 @@ class OpenRequests:
     def place(self, found: Open, sights: Sights, report: Report, *, dry_run: bool) -> None:
         """Say where a request is, and publish again what is lost."""
         report.open += 1
-        report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(found.record.created_at))
+        for delivery in found.record.unfinished:
+            report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(open_since(found.record, delivery)))
         overdue = list[str]()
         for delivery in found.record.unfinished:
             unpublished = found.id in sights.unpublished and not delivery.attempts
@@ -261,8 +265,7 @@ class OpenRequests:
         if place is Place.STUCK:
             report.stuck.append(found.id)
         if place not in {Place.UNPUBLISHED, Place.LOST}:
-            first = delivery.attempts[0].at if delivery.attempts else found.record.created_at
-            age = self._age(min(first, delivery.due_at or first))
+            age = self._age(delivery.attempts[0].at if delivery.attempts else waits_since(found.record, delivery))
             report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
 
     def _place(self, record: Record, delivery: Delivery) -> Place:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from assistance.models import Outgoing
-from assistance.text import explain, printable
+from assistance.text import explain, is_blank, printable
 
 Block: TypeAlias = dict[str, Any]
 
@@ -31,14 +31,15 @@ def escape(text: str) -> str:
 
 
 def split(text: str, limit: int = MAX_BLOCK_CHARACTERS) -> list[str]:
-    """The text, escaped, in pieces no longer than the limit: nothing is cut off, and no escape is cut in two."""
+    """The text, escaped, in pieces no longer than the limit: no escape is cut in two, nothing visible is lost."""
     pieces = [""]
     for character in text:
         escaped = escape(character)
         if len(pieces[-1]) + len(escaped) > limit:
             pieces.append("")
         pieces[-1] += escaped
-    return pieces
+    # Slack refuses an empty text, and does not document whether it takes a blank one.
+    return [piece for piece in pieces if not is_blank(piece)] or ["\ufffd"]
 
 
 def digests(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:

@@ -11,8 +11,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
-from assistance.errors import TransientFailure
-from assistance.failures import UNREADABLE
+from assistance.errors import UNREADABLE, TransientFailure
 from slack_consumer.failures import classify
 
 TIMEOUT_SECONDS: Final = 8

@@ -51,7 +51,7 @@ class View:
                 statuses=frozenset(),
                 limit=REQUESTS,
             )
-            index = self._requests.table.scan(IndexName=OUTBOX_INDEX, Select="COUNT")
+            index = self._requests.items.table.scan(IndexName=OUTBOX_INDEX, Select="COUNT")
             dead = {lane: self._dead(lane) for lane in self._lanes}
             return {
                 "routes": self._routes,

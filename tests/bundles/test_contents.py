@@ -65,7 +65,7 @@ def test_a_bundle_holds_its_folder_the_shared_one_and_exactly_these_packages(
 def test_a_function_declares_exactly_what_it_imports_itself(folder: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     declared = [*project["project"]["dependencies"], *project["dependency-groups"][bundle.group(folder)]]
-    modules = [*(FUNCTIONS / folder).glob("*.py"), *(FUNCTIONS / SHARED).glob("*.py")]
+    modules = [*(FUNCTIONS / folder).rglob("*.py"), *(FUNCTIONS / SHARED).rglob("*.py")]
     imported = {name for path in modules for name in imports(ast.parse(path.read_text("utf-8")))}
     third_party = imported - sys.stdlib_module_names - {folder, SHARED}
     assert third_party == {re.split(r"[>\[]", name)[0].replace("-", "_") for name in declared}

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from assistance.deliveries import delivery_key
 from moto.server import ThreadedMotoServer
 
-from assistance.models import AssistanceRequest, Message
+from assistance.engine.outbox import message_for
+from assistance.models import AssistanceRequest
 from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import CALLBACK, LANES, Channel, Lane, Topic
-from assistance.store.requests import Requests
 from local.slack_server import SlackServer
 from tests.bundles.runtime import invoke
 from tests.fixtures import documented
 from tests.infra.template import Template, synthesized
 from tests.integration.cloud import RETENTION, SIGNING_SECRET, Cloud, cloud, http_event
-from tests.integration.steps import emails
+from tests.integration.steps import emails, sent
 from tests.receiver import Receiver
+from tests.records import record_of, requests
 
 TEXT = "A quote for 40 seats"
 CALL = json.dumps({"topic": "sales", "description": TEXT})
@@ -101,7 +101,7 @@ def accepted(
         created_at=timestamp(utc_now() - age),
         callback_url=callback_url,
     )
-    Requests(stack.table).accept(request, payload_hash="hash", retention=RETENTION)
+    requests(stack.table).accept(request, payload_hash="hash", retention=RETENTION)
     return request
 
 
@@ -115,8 +115,8 @@ def stream_event(stack: Cloud) -> dict[str, Any]:
     return event
 
 
-def queue_event(stack: Cloud, channel: Lane, request: AssistanceRequest, ended_at: str | None = None) -> dict[str, Any]:
-    body = Message(request=request, ended_at=ended_at).model_dump_json()
+def queue_event(stack: Cloud, channel: Lane, request: AssistanceRequest, delivery: str | None = None) -> dict[str, Any]:
+    body = message_for(request, record_of(stack.table, request.id), delivery).model_dump_json()
     stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=body)
     event = documented("sqs")
     [record] = stack.receive(channel)
@@ -125,7 +125,7 @@ def queue_event(stack: Cloud, channel: Lane, request: AssistanceRequest, ended_a
 
 
 def delivery(stack: Cloud, request: AssistanceRequest, channel: Channel) -> tuple[str, str | None]:
-    record = Requests(stack.table).get(request.id)
+    record = requests(stack.table).get(request.id)
     assert record
     found = record.delivery(channel)
     assert found
@@ -139,7 +139,7 @@ def queued(stack: Cloud, channel: Channel) -> list[str]:
 def test_the_api_stores_a_request_and_says_so(run: Invoke, stack: Cloud) -> None:
     answer = run("api", http_event("POST", "/assistance-requests", CALL, Content_Type="application/json"))
     assert answer["statusCode"] == 202
-    record = Requests(stack.table).get(json.loads(answer["body"])["id"])
+    record = requests(stack.table).get(json.loads(answer["body"])["id"])
     assert record
     assert (record.request.topic, record.request.description, record.in_outbox) == (Topic.SALES, TEXT, True)
 
@@ -148,7 +148,7 @@ def test_the_producer_publishes_what_the_stream_reports(run: Invoke, stack: Clou
     request = accepted(stack, Topic.SALES)
     assert run("stream_producer", stream_event(stack)) == {"batchItemFailures": []}
     assert queued(stack, Channel.SLACK) == [TEXT]
-    record = Requests(stack.table).get(request.id)
+    record = requests(stack.table).get(request.id)
     assert record
     assert record.published_at
 
@@ -175,9 +175,9 @@ def test_every_channel_s_consumer_runs(run: Invoke, stack: Cloud, channel: Chann
 def test_the_callback_consumer_tells_the_bot(run: Invoke, stack: Cloud) -> None:
     with Receiver() as bot:
         request = accepted(stack, Topic.SALES, callback_url=bot.url)
-        ended = {"status": "delivered", "delivered_at": timestamp(utc_now())}
-        stack.table.put_item(Item=delivery_key(request.id, Channel.SLACK) | ended)
-        event = queue_event(stack, CALLBACK, request, ended_at=ended["delivered_at"])
+        assert run("slack_consumer", queue_event(stack, Channel.SLACK, request)) == {"batchItemFailures": []}
+        [end] = record_of(stack.table, request.id).callbacks
+        event = queue_event(stack, CALLBACK, request, delivery=end.name)
         assert run("callback_consumer", event) == {"batchItemFailures": []}
         [call] = bot.calls
     assert call.verified(SIGNING_SECRET)["data"]["status"] == "delivered"
@@ -191,9 +191,8 @@ def test_the_email_consumer_mails_and_the_email_feedback_takes_the_bounce(run: I
     assert TEXT in mail
     assert delivery(stack, request, Channel.EMAIL) == ("delivered", None)
 
-    [item] = [i for i in stack.table.scan()["Items"] if "result" in i]
     bounce = documented("ses/bounce")
-    bounce["mail"]["messageId"] = json.loads(item["result"])
+    bounce["mail"]["messageId"] = sent(stack, request.id)
     bounce["mail"]["tags"]["request_id"] = [request.id]
     event = documented("sns")
     event["Records"][0]["Sns"]["Message"] = json.dumps(bounce)

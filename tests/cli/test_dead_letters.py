@@ -114,7 +114,7 @@ def test_more_letters_than_can_be_looked_at_are_redriven_once_each(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(letters, "AT_ONCE", 10)
-    bodies = [json.dumps({"request": _request(number)}) for number in range(25)]
+    bodies = [json.dumps({"version": 1, "request": _request(number)}) for number in range(25)]
     for body in bodies:
         operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=body)
     assert "25 redriven, 0 not." in operator.run("dead-letters", "redrive", "--all", "--yes").stdout
@@ -222,7 +222,15 @@ def many(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     requests = [f"019a7c1e-5b0c-7d34-9c1f-{number:012}" for number in range(25)]
     for id_ in requests:
         body = json.dumps(
-            {"request": {"id": id_, "topic": "sales", "description": "help", "created_at": "2026-01-31T09:30:00.000Z"}}
+            {
+                "version": 1,
+                "request": {
+                    "id": id_,
+                    "topic": "sales",
+                    "description": "help",
+                    "created_at": "2026-01-31T09:30:00.000Z",
+                },
+            }
         )
         operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=body)
     return requests

@@ -3,18 +3,27 @@
 import io
 import json
 import re
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from assistance.deliveries import delivery_key, request_key
+import time_machine
 
+from assistance.domain.record import Attempt, Outcome
+from assistance.history import RequestRecord
+from assistance.platform.clock import ms_of, utc_now
 from assistance.routing import Channel
+from assistance.store.items import Item
+from assistance.store.requests import request_key
+from assistance.store.table import Items
+from cli import ledger
 from cli.stack import Stack
 from tests.cli.steps import Operator
 from tests.integration.cloud import forget
 from tests.integration.steps import feedback, mailed
+from tests.records import item_of, put_delivery
 
 SLACK = Channel.SLACK
 _A_MINUTE = timedelta(minutes=1)
@@ -39,39 +48,87 @@ def delivered(operator: Operator, description: str) -> str:
     return request_id
 
 
-def test_a_resend_is_sent_once_per_decision_and_on_record(operator: Operator) -> None:
+def resent(operator: Operator, description: str) -> str:
+    """A delivered request whose resend is in the channel's queue."""
+    request_id = delivered(operator, description)
+    assert operator.run("resend", request_id, "--channel", "slack", "--yes").exit_code == 0
+    operator.cloud.produce()
+    return request_id
+
+
+def test_a_resend_is_sent_once_per_decision_and_is_a_delivery_of_its_own(operator: Operator) -> None:
     request_id = delivered(operator, "again")
+    acts: list[str] = []
     for decisions in (1, 2):
         result = operator.run("resend", request_id, "--channel", "slack", "--yes")
-        assert result.exit_code == 0
+        assert (result.exit_code, "into the outbox" in result.stdout) == (0, True)
+        operator.cloud.produce()
         records = operator.cloud.receive(SLACK)
         for record in (*records, *records):
             operator.cloud.consume(SLACK, [record])
         assert operator.posted("again") == 1 + decisions
         audit = json.loads(result.stderr)
+        acts.append(audit["act"])
         assert audit["act"] in result.stdout
-        assert (audit["request_id"], audit["channel"]) == (request_id, "slack")
+        assert (audit["message"], audit["request_id"], audit["channel"]) == ("resend", request_id, "slack")
         assert audit["operator"].startswith("arn:aws:")
         assert "again" not in result.stderr
-    (delivery,) = operator.json("status", request_id)["deliveries"]
-    assert [attempt["forced"] for attempt in delivery["timeline"]] == [False, True, True]
+    deliveries = operator.json("status", request_id)["deliveries"]
+    assert [(each["status"], each["resend"], each["attempts"]) for each in deliveries] == [
+        ("delivered", None, 1),
+        *(("delivered", act, 1) for act in acts),
+    ]
+    shown = operator.run("status", request_id).stdout
+    assert all(act in shown for act in acts)
+    assert "slack: delivered, slack resend: delivered, slack resend: delivered" in operator.run("list").stdout
+
+
+@pytest.mark.parametrize("raced", [False, True])
+def test_a_request_that_is_still_on_its_way_is_not_resent(
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+    raced: bool,  # noqa: FBT001
+) -> None:
+    """`raced`: it was not, when the operator was asked for confirmation."""
+    request_id = operator.cloud.post("sales", "once")
+    if raced:
+        monkeypatch.setattr(RequestRecord, "pending", ())
+    result = operator.run("resend", request_id, "--channel", "slack", "--yes")
+    assert result.exit_code == 1
+    assert f"request {request_id} is still on its way by slack, so nothing was resent" in result.stderr
+    assert f"assistance watch {request_id}" in result.stderr
+    assert ("operator" in result.stderr) == raced
+    operator.cloud.produce()
+    operator.deliver()
+    assert operator.posted("once") == 1
+
+
+def test_a_resend_by_another_channel_than_the_requests_own_goes_there(operator: Operator) -> None:
+    request_id = delivered(operator, "by both")
+    answer = operator.json("resend", request_id, "--channel", "email", "--yes")
+    assert (answer["request_id"], answer["channel"]) == (request_id, "email")
+    operator.cloud.produce()
+    operator.deliver(Channel.EMAIL)
+    deliveries = operator.json("status", request_id)["deliveries"]
+    assert [(each["channel"], each["resend"]) for each in deliveries] == [("slack", None), ("email", answer["act"])]
 
 
 def test_a_resend_needs_confirmation(operator: Operator) -> None:
     request_id = delivered(operator, "once")
     assert operator.run("resend", request_id, "--channel", "slack").exit_code == 1
+    operator.cloud.produce()
     operator.deliver()
     assert operator.posted("once") == 1
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_forced_send_that_died_is_redriven_and_sent_once(operator: Operator, killed: bool) -> None:  # noqa: FBT001
-    request_id = delivered(operator, "twice in all")
-    operator.run("resend", request_id, "--channel", "slack", "--yes")
+def test_a_resend_that_died_is_redriven_and_sent_once(operator: Operator, killed: bool) -> None:  # noqa: FBT001
+    request_id = resent(operator, "twice in all")
     operator.slack.fail("error", error="is_archived")
     operator.deliver()
     operator.slack.fail("none")
-    assert [letter["forced"] for letter in operator.json("dead-letters", "list")] == [True]
+    act = operator.json("status", request_id)["deliveries"][-1]["resend"]
+    assert [letter["resend"] for letter in operator.json("dead-letters", "list")] == [act]
     if killed:
         operator.killed("before-call.sqs.DeleteMessageBatch", "dead-letters", "redrive", request_id)
     assert operator.run("dead-letters", "redrive", request_id).exit_code == 0
@@ -80,13 +137,12 @@ def test_a_forced_send_that_died_is_redriven_and_sent_once(operator: Operator, k
     assert operator.cloud.status(request_id) == "delivered"
 
 
-def test_a_redrive_of_a_forced_send_in_doubt_looks_before_it_posts(
+def test_a_redrive_of_a_resend_in_doubt_looks_before_it_posts(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETRY_ATTEMPTS", "1")
     forget()
-    request_id = delivered(operator, "twice in all")
-    operator.run("resend", request_id, "--channel", "slack", "--yes")
+    request_id = resent(operator, "twice in all")
     operator.slack.fail("drop", times=1)
     operator.deliver()
     assert operator.posted("twice in all") == 2
@@ -95,12 +151,11 @@ def test_a_redrive_of_a_forced_send_in_doubt_looks_before_it_posts(
     assert operator.posted("twice in all") == 2
 
 
-def test_two_letters_of_one_forced_send_are_sent_once(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_dead_letters_of_one_resend_are_sent_once(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer that dies between its letter and its write leaves another."""
     monkeypatch.setenv("RETRY_ATTEMPTS", "1")
     forget()
-    request_id = delivered(operator, "twice in all")
-    operator.run("resend", request_id, "--channel", "slack", "--yes")
+    resent(operator, "twice in all")
     operator.slack.fail("error", error="is_archived", times=1)
     operator.deliver()
     [letter] = operator.cloud.dead_letters(SLACK)
@@ -134,9 +189,8 @@ TERMINAL = "\x1b]0;mine\x07\x9b31m\u202e\u2028\r"
 def test_stored_text_never_controls_the_terminal(operator: Operator) -> None:
     request_id = operator.dead(description=f"a{TERMINAL}b")
     at = "2026-01-31T09:30:00.000Z"
-    said = {"status": "failed", "failed_at": at, "last_error": TERMINAL, "ttl": 2**40}
-    timeline = [{"at": at, "outcome": f"failed{TERMINAL}", "error": TERMINAL}]
-    operator.cloud.table.put_item(Item={**delivery_key(request_id, SLACK), **said, "timeline": timeline})
+    failed = Attempt(f"attempt{TERMINAL}", ms_of(at), Outcome.FAILED, error=TERMINAL)
+    put_delivery(operator.cloud.table, request_id, SLACK, attempts=(failed,))
     for command in (
         ("status", request_id, "--with-description"),
         ("list",),
@@ -163,31 +217,93 @@ def test_what_cannot_be_read_is_left_out_of_a_list_and_told_of_in_one_line(opera
     assert damaged in shown.stderr
 
 
-def test_the_ledger_accounts_for_every_request(operator: Operator) -> None:
+def test_the_ledger_accounts_for_every_request_of_the_period(operator: Operator) -> None:
+    with time_machine.travel(utc_now() - timedelta(days=2), tick=True):
+        old = delivered(operator, "long ago")
     delivered(operator, "first")
-    assert "No sweep has counted anything yet" in operator.run("ledger").stderr
-    delivered(operator, "second")
-    operator.cloud.reconcile(later=_A_MINUTE)
-    delivered(operator, "since then")
+    operator.slack.fail("error", error="is_archived")
+    delivered(operator, "falls back")
+    operator.slack.fail("none")
+    on_its_way, _ = operator.cloud.post("pricing"), delivered(operator, "second")
     shown = operator.json("ledger")
-    assert shown["accepted"] == {"sales": 2}
-    assert (shown["ended"], shown["deliveries"]) == ({"sales/delivered": 2}, {"sales/slack/delivered": 2})
-    assert (shown["open"], shown["unaccounted"]) == ({}, 0)
+    assert shown["accepted"] == {"sales": 3, "pricing": 1}
+    assert shown["ended"] == {"sales/delivered": 2}
+    assert shown["deliveries"] == {
+        "sales/slack/delivered": 2,
+        "sales/slack/failed": 1,
+        "sales/email/open": 1,
+        "pricing/email/open": 1,
+    }
+    assert on_its_way in shown["open"]
+    assert len(shown["open"]) == 2
+    assert (shown["unaccounted"], shown["unreadable"]) == ([], [])
+    assert shown["dry_run"]["dry_run"] is True
     assert "unaccounted for   0" in operator.run("ledger").stdout
+    assert operator.json("ledger", "--since", "3d")["accepted"] == {"sales": 4, "pricing": 1}
+    assert old not in operator.json("ledger", "--since", "3d")["open"]
 
 
-def test_the_ledger_tells_of_what_is_on_its_way_again(operator: Operator) -> None:
+def test_the_ledger_counts_a_resend_as_a_delivery_and_its_request_once(operator: Operator) -> None:
+    resent(operator, "again")
+    shown = operator.json("ledger")
+    assert (shown["ended"], shown["open"]) == ({"sales/delivered": 1}, {})
+    assert shown["deliveries"] == {"sales/slack/delivered": 1, "sales/slack/open": 1}
+    operator.deliver()
+    assert operator.json("ledger")["deliveries"] == {"sales/slack/delivered": 2}
+
+
+def test_a_request_that_is_on_its_way_again_is_open_in_the_ledger(operator: Operator) -> None:
     request_id = mailed(operator.cloud)
-    operator.cloud.reconcile(later=_A_MINUTE)
+    assert operator.json("ledger")["open"] == {}
     feedback(operator.cloud, "bounce", request_id)
-    assert list(operator.json("ledger")["reopened"]) == [request_id]
-    assert "of these, on their way again   1" in operator.run("ledger").stdout
-    assert operator.json("ledger")["unaccounted"] == 0
+    assert list(operator.json("ledger")["open"]) == [request_id]
+
+
+def test_the_ledger_names_what_it_cannot_account_for(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, damaged, hostile = (operator.cloud.post("sales") for _ in range(3))
+    table = operator.cloud.table
+    for request_id, wrong in ((damaged, {"channels": 5}), (hostile, {"topic": TERMINAL})):
+        table.put_item(Item=table.get_item(Key=request_key(request_id))["Item"] | wrong)
+    monkeypatch.setattr(Items, "of", _without(gone))
+    shown, result = operator.json("ledger"), operator.run("ledger")
+    assert shown["accepted"] == {"sales": 2, "unreadable": 1}
+    assert (shown["ended"], shown["open"], shown["unaccounted"]) == ({}, {}, [gone])
+    assert [why.partition(":")[0] for why in sorted(shown["unreadable"])] == sorted([damaged, hostile])
+    assert all(request_id in result.stderr for request_id in (gone, damaged, hostile))
+    assert "\x1b" not in result.output
+
+
+def _without(gone: str) -> Callable[[Items, str], list[Item]]:
+    """Reads a table that no longer holds that request, although its index still lists it."""
+    of = Items.of
+    return lambda items, request_id: [] if request_id == gone else of(items, request_id)
+
+
+def test_a_request_is_counted_by_its_own_record_not_by_that_of_an_earlier_one(operator: Operator) -> None:
+    request_id = delivered(operator, "later")
+    item = item_of(operator.cloud.table, request_id)
+    item["record"]["created_at"] -= 1
+    operator.cloud.table.put_item(Item=item)
+    assert list(operator.json("ledger")["open"]) == [request_id]
+
+
+def test_more_requests_than_one_read_takes_are_all_counted(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "BATCH", 2)
+    monkeypatch.setattr(ledger, "_PARALLEL", 2)
+    for number in range(9):
+        operator.cloud.post("sales", f"number {number}")
+    operator.cloud.produce()
+    operator.deliver()
+    operator.cloud.post("pricing")
+    shown = operator.json("ledger")
+    assert (shown["accepted"], shown["ended"]) == ({"sales": 9, "pricing": 1}, {"sales/delivered": 9})
+    assert len(shown["open"]) == 1
 
 
 def test_looking_at_the_ledger_changes_nothing(operator: Operator) -> None:
     request_id = operator.cloud.post("sales")
-    assert operator.json("ledger") == operator.json("ledger")
+    with time_machine.travel(utc_now(), tick=False):
+        assert operator.json("ledger") == operator.json("ledger")
     assert operator.json("reconcile", "--dry-run")["dry_run"] is True
     assert operator.cloud.status(request_id) == "accepted"
 

@@ -94,3 +94,25 @@ def test_a_request_that_does_not_end_is_waited_for_no_longer_than_told(
     monkeypatch.setattr(commands, "monotonic", lambda: next(clock))
     result = operator.run("watch", request_id, "--timeout", "10")
     assert (result.exit_code, "still accepted after 10 s" in result.stderr) == (1, True)
+
+
+def test_a_resend_is_followed_until_it_has_ended(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    request_id = operator.cloud.post("sales")
+    operator.cloud.produce()
+    operator.deliver()
+    act = operator.json("resend", request_id, "--channel", "slack", "--yes")["act"]
+    turns: Iterator[Callable[[], object]] = iter([operator.cloud.produce, operator.deliver])
+
+    def turn(_: float) -> None:
+        with redirect_stdout(io.StringIO()):
+            next(turns)()
+
+    monkeypatch.setattr(commands, "sleep", turn)
+    result = operator.run("watch", request_id, "--json")
+    steps = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(step["what"], step["resend"]) for step in steps if step["channel"]] == [
+        ("delivered", None),
+        ("delivered", act),
+    ]
+    assert result.exit_code == 0
+    assert "slack   delivered  resend" in operator.run("watch", request_id).stdout

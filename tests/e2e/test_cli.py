@@ -47,3 +47,17 @@ def test_the_doctor_finds_a_fresh_stack_in_order_but_for_its_alarms() -> None:
     findings = json.loads(run("doctor", "--json").stdout)
     assert {it["check"] for it in findings if it["state"] != "ok"} <= {"Alarms", "Dead letters"}
     assert {"Slack channel", "SES account", "SES sender", "Reconciler's schedule"} <= {it["check"] for it in findings}
+
+
+def test_a_resend_arrives_once_more_and_is_accounted_for(bot: Bot) -> None:
+    request_id = bot.post("sales", "Once more")
+    bot.until_status(request_id, "delivered")
+    assert run("resend", request_id, "--channel", "slack", "--yes").exit_code == 0
+    watched = run("watch", request_id, "--json")
+    assert watched.exit_code == 0, watched.output
+    assert json.loads(watched.stdout.splitlines()[-1])["what"] == "delivered"
+    assert bot.posted()[request_id] == 2
+    ledger = json.loads(run("ledger", "--json").stdout)
+    assert request_id not in ledger["open"]
+    assert (ledger["unaccounted"], ledger["unreadable"]) == ([], [])
+    assert ledger["accepted"]["sales"] >= 1

@@ -21,6 +21,7 @@ from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.platform.aws import AWS_ERRORS
 from callback_consumer.egress import Egress
+from tests.faults.aws import Aws
 from tests.recorded_calls import meanwhile
 
 Call = Callable[[], Any]
@@ -43,10 +44,14 @@ class Kind(StrEnum):
     TIMEOUT_AFTER = "the answer never comes, and the call had its effect"
     TIMEOUT_LATE = "the answer never comes, and the call has its effect later"
     REJECTED = "the provider refuses this very message for good"
+    REPEATED = "the answer to the call is lost, and the SDK repeats it"
 
 
 CRASHES = (Kind.CRASH_BEFORE, Kind.CRASH_AFTER)
+REPEATS = (Kind.REPEATED,)
 ERRORS = (Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER)
+REPEATED_BY_THE_SDK = frozenset({"dynamodb", "sns", "sqs", "secretsmanager"})
+"""These clients retry by themselves. A mail, a post and a callback are sent once: a repetition may be a second one."""
 _LATE = (Kind.CRASH_LATE, Kind.TIMEOUT_LATE)
 _DONE = (Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER)
 _THROTTLED = {
@@ -120,6 +125,10 @@ class Breaker:
         kind = fault.kind if fault else self.outage(name)
         if kind is None:
             return call()
+        if kind is Kind.REPEATED:
+            if name.split(".", maxsplit=1)[0] in REPEATED_BY_THE_SDK:
+                self._finish(call)
+            return call()
         self.strikes += 1
         if kind in _LATE:
             self.later(call, fault.late if fault else 0)
@@ -178,16 +187,14 @@ def _callback_errors(kind: Kind) -> Exception:
 
 
 @contextmanager
-def breaking(breaker: Breaker) -> Iterator[None]:
-    """Every AWS and HTTP call of this process goes through the breaker."""
-    make_api_call, open_url = BaseClient._make_api_call, urllib.request.OpenerDirector.open  # type: ignore[attr-defined] # noqa: SLF001
+def breaking(breaker: Breaker, answering: Aws) -> Iterator[None]:
+    """Every AWS and HTTP call of this process goes through the breaker. AWS's are answered by `answering`."""
+    open_url = urllib.request.OpenerDirector.open
+    answer = answering.calling(BaseClient._make_api_call)  # type: ignore[attr-defined] # noqa: SLF001
 
     def aws(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
-        if operation == "ReceiveMessage":
-            # moto polls in real time, on a clock that stands still.
-            arguments = {**arguments, "WaitTimeSeconds": 0}
         name = f"{client.meta.service_model.service_name}.{operation}"
-        return breaker.around(name, lambda: make_api_call(client, operation, arguments), _aws_errors(client, operation))
+        return breaker.around(name, lambda: answer(client, operation, arguments), _aws_errors(client, operation))
 
     def http(opener: Any, request: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         url = request if isinstance(request, str) else request.full_url

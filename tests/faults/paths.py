@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from assistance.routing import ROUTES, Channel, Topic
-from tests.faults.breaker import Kind
+from tests.faults.breaker import Fault, Kind
 from tests.faults.world import World
 
 DESCRIPTION = "words that belong in no log"
@@ -146,3 +146,25 @@ PATHS = {
     "two in a digest in doubt": Path(_in_doubt, _accept_two_and_settle, topics=(Topic.SALES,)),
     "two refused together": Path(_refuse_both_together, _accept_two_and_settle, topics=(Topic.SALES,)),
 }
+
+EACH_PATH = [(name, topic) for name, path in PATHS.items() for topic in path.topics]
+
+
+def run(here: World, path: Path, topic: Topic, fault: Fault | None) -> None:
+    """Go all the way in an empty world, with that call broken."""
+    here.reset()
+    path.before(here, topic)
+    here.breaker.plan(fault)
+    try:
+        path.then(here, topic)
+    except AssertionError as error:
+        error.add_note(f"{topic}: {fault} of {here.breaker.calls}")
+        raise
+
+
+def unbroken(here: World, name: str, topic: Topic) -> list[str]:
+    """Go all the way. Returns the calls."""
+    path = PATHS[name]
+    run(here, path, topic, None)
+    assert {request.status for request in here.accepted.values()} == {path.ends}
+    return list(here.breaker.calls)

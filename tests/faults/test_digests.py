@@ -3,18 +3,17 @@
 import random
 from collections.abc import Iterator
 from functools import partial
-from itertools import count, islice
+from itertools import count
 
 import pytest
 
 from assistance.engine.delivery import Consumer
-from assistance.models import AssistanceRequest, Message
-from assistance.platform.clock import timestamp
 from assistance.routing import Channel, Topic
 from infra.batches import QUEUES
 from tests.faults.breaker import Kind
-from tests.faults.test_what_sinks_others import break_at, published, recorded, status
-from tests.faults.world import InTurn, World
+from tests.faults.in_turn import InTurn
+from tests.faults.test_what_sinks_others import break_at, published, recorded, send_again, status
+from tests.faults.world import World
 from tests.integration.cloud import forget
 
 BATCH = QUEUES[Channel.SLACK].size
@@ -27,37 +26,28 @@ BACKLOG = 40
 def draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Back-offs are drawn, as they are when deployed."""
     drawn = random.Random(1).uniform  # noqa: S311
-    monkeypatch.setattr("assistance.consumer.Consumer", partial(Consumer, pool=InTurn, jitter=drawn))
+    monkeypatch.setattr("assistance.engine.consumer.Consumer", partial(Consumer, pool=InTurn, jitter=drawn))
     forget()
     yield
     monkeypatch.undo()
     forget()
 
 
-def messages(here: World) -> Iterator[str]:
-    for number in count():
-        request = AssistanceRequest(
-            id=f"01900000-0000-7000-8000-{number:012d}",
-            topic=Topic.SALES,
-            description="A quote for forty seats, please, and how long it is valid. " * 2,
-            created_at=timestamp(here.now),
+def come_in(here: World, number: int) -> None:
+    for _ in range(number):
+        here.accept_for_sure(
+            Topic.SALES, "A quote for forty seats, please, and how long it is valid. " * 2, f"key {len(here.accepted)}"
         )
-        yield Message(request=request).model_dump_json()
-
-
-def come_in(here: World, new: Iterator[str], number: int) -> None:
-    for body in islice(new, number):
-        here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=body)
+    here.produce()
 
 
 @pytest.mark.usefixtures("draws")
 def test_a_backlog_drains_while_twenty_come_in_each_second(here: World) -> None:
     """At Slack's one post a second, and with two batches in process in that time."""
     here.slack.workspace.limit(1)
-    new = messages(here)
-    come_in(here, new, BACKLOG)
+    come_in(here, BACKLOG)
     for second in count(1):
-        come_in(here, new, CAME_IN)
+        come_in(here, CAME_IN)
         for _ in range(2):
             here.consume(Channel.SLACK, BATCH)
             here.advance(0.5)
@@ -71,13 +61,12 @@ def test_a_backlog_drains_while_twenty_come_in_each_second(here: World) -> None:
 
 
 def test_what_comes_one_by_one_is_posted_one_by_one_and_a_hundred_at_once_in_a_few_posts(here: World) -> None:
-    new = messages(here)
     for _ in range(5):
-        come_in(here, new, 1)
+        come_in(here, 1)
         here.consume(Channel.SLACK, BATCH)
     assert [message["text"] for message in here.slack.messages] == ["New sales request"] * 5
     here.slack.messages.clear()
-    come_in(here, new, 100)
+    come_in(here, 100)
     while here.consume(Channel.SLACK, BATCH):
         pass
     assert here.posts().total() == 100
@@ -135,13 +124,11 @@ def test_a_rate_limit_puts_each_of_them_off_and_costs_none_an_attempt(here: Worl
     assert set(here.posts().values()) == {1}
 
 
-def test_a_forced_send_goes_alone(here: World) -> None:
+def test_a_resend_goes_alone(here: World) -> None:
     request_id = published(here)
-    [body] = here.bodies(Channel.SLACK)
     here.consume(Channel.SLACK)
     others = [published(here, key=str(number)) for number in range(2)]
-    forced = Message.model_validate_json(body).model_copy(update={"force": "once more"})
-    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=forced.model_dump_json())
+    send_again(here, request_id, Channel.SLACK, "once more")
     here.consume(Channel.SLACK)
     assert here.posts() == {(one, None): 1 for one in [request_id, *others]} | {(request_id, "once more"): 1}
     assert sorted(message["text"] for message in here.slack.messages) == ["2 new requests"] + ["New sales request"] * 2

@@ -25,10 +25,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from assistance.models import Status
-from assistance.routing import LANES, ROUTES, Channel, Lane, Route, Topic, routes
+from assistance.routing import LANES, ROUTES, Channel, Lane, Route, Topic, named, routes
 from tests.faults.breaker import Fault, Kind
-from tests.faults.world import ATTEMPTS, World
+from tests.faults.system import ATTEMPTS
+from tests.faults.world import World
 from tests.integration.cloud import forget
 
 EXAMPLES, STEPS = int(os.environ.get("SOAK_EXAMPLES", "600")), int(os.environ.get("SOAK_STEPS", "50"))
@@ -208,9 +208,9 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule()
     def reconcile_dry(self) -> None:
-        before = len(self.world._moto_table().stream_shard.items)  # noqa: SLF001
+        before = self.world.aws.streamed()
         self.world.reconcile(dry_run=True)
-        assert len(self.world._moto_table().stream_shard.items) == before  # noqa: SLF001
+        assert self.world.aws.streamed() == before
 
     @rule(seconds=st.sampled_from([1, 6, 16, 31, 61, 200, 1_000, 90_000]))
     def let_time_pass(self, seconds: int) -> None:
@@ -285,14 +285,12 @@ class StateMachine(RuleBasedStateMachine):
     def redrive(self) -> None:
         self.world.redrive()
 
-    @precondition(lambda self: any(r.statuses.get("") == Status.DELIVERED for r in self.world.accepted.values()))
-    @rule(pick=picks, data=st.data())
-    def force(self, pick: int, data: st.DataObject) -> None:
-        done = [r for r in self.world.accepted.values() if r.statuses.get("") == Status.DELIVERED]
-        request = done[pick % len(done)]
-        force = f"decision {len(request.forced)}"
-        delivered = [Channel(d["channel"]) for d in request.shown["deliveries"] if d["status"] == Status.DELIVERED]
-        self.world.force(request.id, data.draw(st.sampled_from(delivered)), force)
+    @precondition(lambda self: self.world.accepted)
+    @rule(pick=picks, channel=st.sampled_from(named(ROUTES.values())))
+    def resend(self, pick: int, channel: Channel) -> None:
+        """On any deployed channel, be it one that the request was never on. Refused while its own is on its way."""
+        request_id = self._pick(pick)
+        self.world.resend(request_id, channel, f"decision {len(self.world.accepted[request_id].resends)}")
 
     def _send(self, lane: Lane, body: str) -> None:
         self.world.cloud.sqs.send_message(QueueUrl=self.world.cloud.queues[lane], MessageBody=body)
@@ -303,7 +301,7 @@ class StateMachine(RuleBasedStateMachine):
     def holds(self) -> None:
         type(self).steps += 1
         self.world.observe()
-        self.world.check_balance()
+        self.world.check_accounted()
 
     def teardown(self) -> None:
         """Whatever has happened: once the providers are well, everything ends."""
@@ -312,7 +310,7 @@ class StateMachine(RuleBasedStateMachine):
             self.world.settle()
             self.world.advance(60)
             self.world.reconcile()
-            self.world.check_balance()
+            self.world.check_accounted()
 
 
 def test_no_order_of_events_breaks_an_invariant(one_world: World, count: Callable[[str], None]) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from assistance.routing import Channel, Topic
 from tests.faults.breaker import Fault, Kind
-from tests.faults.world import ATTEMPTS, QUEUE_RETENTION, World
+from tests.faults.system import ATTEMPTS, QUEUE_RETENTION
+from tests.faults.world import World
 
 HUSH = "words that belong in no log"
 
@@ -80,7 +81,7 @@ def test_a_burst_is_neither_lost_nor_doubled(here: World) -> None:
         while here.consume(channel):
             pass
     here.observe()
-    assert {request.statuses[""] for request in here.accepted.values()} == {"delivered"}
+    assert {request.status for request in here.accepted.values()} == {"delivered"}
     assert len(here.posts()) == len(here.mails()) == BURST / 2
     assert sum(here.posts().values()) + sum(here.mails().values()) == BURST
 
@@ -136,9 +137,9 @@ def test_a_redrive_at_once_after_a_slow_last_attempt_posts_once(here: World) -> 
     for _ in range(ATTEMPTS - 1):
         here.consume(Channel.SLACK)
         here.advance(31)
-    here.breaker.later = lambda call, _: here._later(call, 20)  # noqa: SLF001
+    here.breaker.later = lambda call, _: here.later(call, 20)
     break_at(here, "http.chat.postMessage", Kind.TIMEOUT_LATE, lambda: here.consume(Channel.SLACK))
-    here.breaker.later = here._later  # noqa: SLF001
+    here.breaker.later = here.later
     assert status(here, request_id) == "failed"
     here.produce()
     here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
@@ -203,7 +204,7 @@ def test_what_sns_could_not_deliver_reads_failed_within_two_sweeps(here: World) 
 def test_what_nobody_can_parse_reads_failed_within_two_sweeps(here: World) -> None:
     request_id = published(here)
     [body] = here.bodies(Channel.SLACK)
-    here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    here.aws.purge(Channel.SLACK)
     garbled = {**json.loads(body), "version": 7}
     here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=json.dumps(garbled))
     here.consume(Channel.SLACK)
@@ -235,7 +236,7 @@ def test_a_consumer_killed_on_its_last_attempt_reads_failed(here: World) -> None
 def test_what_sqs_itself_dead_letters_reads_failed_within_two_sweeps(here: World) -> None:
     """Every receive kills the consumer, so it never gets to say anything."""
     request_id = published(here)
-    here.breaker.outage = lambda name: Kind.CRASH_BEFORE if name == "dynamodb.UpdateItem" else None
+    here.breaker.outage = lambda name: Kind.CRASH_BEFORE if name.startswith("dynamodb.") else None
     while here.consume(Channel.SLACK):
         here.advance(200)
     here.heal()
@@ -278,13 +279,19 @@ def test_a_dry_run_writes_nothing(here: World) -> None:
     assert {call.split(".")[1] for call in calls} - reads <= {"ChangeMessageVisibilityBatch"}
 
 
-def test_a_forced_send_that_waits_is_not_sent_by_a_duplicate_of_the_first(here: World) -> None:
-    """A decision to force is carried out by its own message; a late duplicate of the first has nothing to do."""
+def send_again(here: World, request_id: str, channel: Channel, decision: str) -> None:
+    """An operator's resend, in the channel's queue by now."""
+    assert here.resend(request_id, channel, decision)
+    here.produce()
+
+
+def test_a_resend_that_waits_is_not_sent_by_a_duplicate_of_the_first(here: World) -> None:
+    """A resend is carried out by its own message; a late duplicate of the first has nothing to do."""
     request_id = published(here)
     [body] = here.bodies(Channel.SLACK)
     here.consume(Channel.SLACK)
-    send(here, Channel.SLACK, {**json.loads(body), "force": "once more"})
     here.slack.fail("rate_limited", retry_after=60, times=1)
+    send_again(here, request_id, Channel.SLACK, "once more")
     here.consume(Channel.SLACK)
     send(here, Channel.SLACK, json.loads(body))
     here.consume(Channel.SLACK)
@@ -297,26 +304,24 @@ def send(here: World, channel: Channel, message: dict[str, Any]) -> None:
     here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[channel], MessageBody=json.dumps(message))
 
 
-def test_a_forced_send_has_all_its_attempts(here: World) -> None:
+def test_a_resend_has_all_its_attempts(here: World) -> None:
     request_id = published(here)
-    [body] = here.bodies(Channel.SLACK)
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
     for _ in range(ATTEMPTS):
         here.consume(Channel.SLACK)
         here.advance(31)
     assert status(here, request_id) == "delivered"
-    send(here, Channel.SLACK, {**json.loads(body), "force": "once more"})
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
+    send_again(here, request_id, Channel.SLACK, "once more")
     here.settle()
     assert here.posts()[request_id, "once more"] == 1
 
 
-def test_a_forced_send_that_was_given_up_can_be_redriven(here: World) -> None:
+def test_a_resend_that_was_given_up_can_be_redriven(here: World) -> None:
     request_id = published(here)
-    [body] = here.bodies(Channel.SLACK)
     here.consume(Channel.SLACK)
-    send(here, Channel.SLACK, {**json.loads(body), "force": "once more"})
     here.slack.fail("error", error="is_archived", times=1)
+    send_again(here, request_id, Channel.SLACK, "once more")
     here.consume(Channel.SLACK)
     assert len(here.dead_letters()) == 1
     here.redrive()
@@ -325,20 +330,19 @@ def test_a_forced_send_that_was_given_up_can_be_redriven(here: World) -> None:
 
 
 @pytest.mark.parametrize("late", [0, 20])
-def test_the_doubt_about_a_forced_send_outlives_another_ones_success(here: World, late: int) -> None:
+def test_the_doubt_about_a_resend_outlives_another_ones_success(here: World, late: int) -> None:
     request_id = published(here)
-    [body] = here.bodies(Channel.SLACK)
     here.consume(Channel.SLACK)
-    send(here, Channel.SLACK, {**json.loads(body), "force": "first"})
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
+    send_again(here, request_id, Channel.SLACK, "first")
     for _ in range(ATTEMPTS - 1):
         here.consume(Channel.SLACK)
         here.advance(61)
-    here.breaker.later = lambda call, _: here._later(call, late)  # noqa: SLF001
+    here.breaker.later = lambda call, _: here.later(call, late)
     break_at(here, "http.chat.postMessage", Kind.TIMEOUT_LATE, lambda: here.consume(Channel.SLACK))
-    here.breaker.later = here._later  # noqa: SLF001
+    here.breaker.later = here.later
     assert len(here.dead_letters()) == 1
-    send(here, Channel.SLACK, {**json.loads(body), "force": "second"})
+    send_again(here, request_id, Channel.SLACK, "second")
     here.consume(Channel.SLACK)
     here.redrive()
     here.consume(Channel.SLACK)
@@ -347,13 +351,8 @@ def test_the_doubt_about_a_forced_send_outlives_another_ones_success(here: World
     assert here.posts() == {(request_id, None): 1, (request_id, "first"): 1, (request_id, "second"): 1}
 
 
-def test_a_request_that_ended_by_its_fallback_is_counted_once(here: World) -> None:
-    here.slack.fail("error", error="is_archived")
-    published(here)
-    here.consume(Channel.SLACK)
-    here.advance(60)
-    here.reconcile()
+def test_a_resend_is_refused_while_the_original_is_on_its_way(here: World) -> None:
+    request_id = published(here)
+    assert not here.resend(request_id, Channel.SLACK, "too early")
     here.settle()
-    here.advance(60)
-    here.reconcile()
-    here.check_balance()
+    assert here.posts() == {(request_id, None): 1}

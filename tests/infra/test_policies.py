@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import pytest
 
-from assistance.engine.dead_letters import request_id_in
-from assistance.routing import CALLBACK, ROUTES, Channel, Topic, named
+from assistance.routing import ROUTES, Channel, Topic, named
 from tests.faults.paths import DESCRIPTION, PATHS
-from tests.faults.world import QUEUE_RETENTION, World, world
+from tests.faults.system import QUEUE_RETENTION
+from tests.faults.world import World, world
 from tests.infra.deployed import ACCOUNT, REGION, Deployed, Request
 from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, synthesized, target
 from tests.recorded_calls import Call, record
@@ -88,19 +88,17 @@ def refused(template: Template, calls: set[Call]) -> list[str]:
     ]
 
 
-def _forced_past_its_fallback(here: World, topic: Topic) -> None:
-    """The fallback finds that the request has been delivered, and takes its claim back."""
+def _resent_past_its_fallback(here: World, topic: Topic) -> None:
+    """The fallback finds that the request has been delivered, and drops its message."""
     (channel,) = ROUTES[topic].channels
     PATHS["by the fallback"].before(here, topic)
     request_id = here.accept_for_sure(topic, DESCRIPTION, "key")
-    here.accepted[request_id].forced.add("now")
     here.produce()
     here.consume(channel)
     here.produce()
     here.heal()
-    (body,) = here.bodies(f"{channel}-dlq")
-    forced = json.dumps({**json.loads(body), "force": "now"})
-    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[channel], MessageBody=forced)
+    here.resend(request_id, channel, "now")
+    here.produce()
     here.consume(channel)
     here.settle()
 
@@ -111,24 +109,11 @@ def _died_without_a_word(here: World, topic: Topic) -> None:
     here.produce()
     (channel,) = ROUTES[topic].channels
     (body,) = here.bodies(channel)
-    here.queue(channel)._messages.clear()  # noqa: SLF001
+    here.aws.purge(channel)
     here.cloud.sqs.send_message(QueueUrl=here.cloud.dlqs[channel], MessageBody=body)
     here.advance(40)
     here.reconcile()
     here.settle()
-
-
-def _told_too_early(here: World, topic: Topic) -> None:
-    """The callback finds that the request is on its way again, and takes its claim back."""
-    (channel,) = ROUTES[topic].channels
-    here.calls_back = True
-    here.accept_for_sure(topic, DESCRIPTION, "key")
-    here.produce()
-    here.consume(channel)
-    here.produce()
-    (body,) = here.bodies(CALLBACK)
-    here.cloud.table.delete_item(Key={"pk": request_id_in(body), "sk": f"DELIVERY#{channel}"})
-    here.consume(CALLBACK)
 
 
 def _lost(here: World, topic: Topic) -> None:
@@ -140,13 +125,27 @@ def _lost(here: World, topic: Topic) -> None:
     here.settle()
 
 
+def _fallback_by_the_sweep(here: World, topic: Topic) -> None:
+    """The reconciler publishes what a record has in the outbox, and reads the request for it."""
+    (channel,) = ROUTES[topic].channels
+    PATHS["by the fallback"].before(here, topic)
+    here.accept_for_sure(topic, DESCRIPTION, "key")
+    here.produce()
+    here.consume(channel)
+    here.read_stream()
+    here.stream.clear()
+    here.advance(120)
+    here.reconcile()
+    here.settle()
+
+
 def _by_other_channels(here: World) -> None:
     """A channel that no route names by itself fails for want of its secret. What the engine calls it calls for all."""
-    here.accept_for_sure(Topic.SALES, DESCRIPTION, "key")
-    here.produce()
-    (body,) = here.bodies(*named(ROUTES.values()))
+    request_id = here.accept_for_sure(Topic.SALES, DESCRIPTION, "key")
+    here.settle()
     for channel in set(Channel) - {*named(ROUTES.values())}:
-        here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[channel], MessageBody=body)
+        here.resend(request_id, channel, f"by {channel}")
+        here.produce()
         here.consume(channel)
 
 
@@ -189,7 +188,7 @@ def on_every_path(recorded_calls: set[Call]) -> set[Call]:
                 path.before(here, topic)
                 path.then(here, topic)
                 here.reconcile()
-            for step in (_forced_past_its_fallback, _died_without_a_word, _told_too_early, _lost):
+            for step in (_resent_past_its_fallback, _fallback_by_the_sweep, _died_without_a_word, _lost):
                 here.reset()
                 step(here, topic)
         for event in ("delivery", "bounce"):
@@ -198,7 +197,7 @@ def on_every_path(recorded_calls: set[Call]) -> set[Call]:
             here.settle()
             here.say_of_mail(event, 0)
             here.bring_feedback()
-        here.force(request_id, Channel.EMAIL, "once more")
+        here.resend(request_id, Channel.EMAIL, "once more")
         here.settle()
         here.say_of_mail("bounce", 1)
         here.bring_feedback()

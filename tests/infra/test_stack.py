@@ -4,11 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
-from assistance.publisher import MAX_BATCH_ENTRIES
 
+from assistance.engine.publisher import MAX_BATCH_ENTRIES
 from assistance.routing import ROUTES, Channel, named
 from assistance.store.schema import (
     CREATED_AT,
+    DUE_AT,
+    DUE_INDEX,
+    DUE_SHARD,
     INDEX_SHARDS,
     LEDGER_INDEX,
     LEDGER_SHARD,
@@ -152,8 +155,12 @@ def test_the_table_is_on_demand_with_a_stream_expiry_backups_and_a_sparse_index(
         index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
         for index in table["GlobalSecondaryIndexes"]
     }
-    # The outbox is sparse, because only what is unpublished has the shard.
-    assert indexes == {OUTBOX_INDEX: [OUTBOX_SHARD, CREATED_AT], LEDGER_INDEX: [LEDGER_SHARD, CREATED_AT]}
+    # Two are sparse: only what is unpublished, and only what is watched, has the shard.
+    assert indexes == {
+        OUTBOX_INDEX: [OUTBOX_SHARD, CREATED_AT],
+        LEDGER_INDEX: [LEDGER_SHARD, CREATED_AT],
+        DUE_INDEX: [DUE_SHARD, DUE_AT],
+    }
     (replica,) = table["Replicas"]
     assert replica["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
 
@@ -206,3 +213,16 @@ def test_the_stack_says_where_everything_is_and_under_plain_names(template: Temp
     outputs = template.document["Outputs"]
     assert {"ApiUrl", "ApiKeyId", "TableName", "TopicArn", "SlackTokenSecretArn"} <= set(outputs)
     assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in outputs)
+
+
+def test_an_upgrade_updates_consumers_then_publishers_then_the_api(template: Template) -> None:
+    deployed = {template.function(folder)[0]: folder for folder in FOLDERS}
+    consumers = {folder for folder in FOLDERS if folder.endswith("_consumer")}
+    publishers = FOLDERS - consumers - {"api"}
+    waits_for = {
+        folder: {deployed[name] for name in as_list(template.resources[id_].get("DependsOn", [])) if name in deployed}
+        for id_, folder in deployed.items()
+    }
+    assert all(waits_for[folder] == set() for folder in consumers)
+    assert all(waits_for[folder] == consumers for folder in publishers)
+    assert waits_for["api"] == publishers

@@ -248,7 +248,7 @@ def _dynamodb() -> Any:  # noqa: ANN401
     return _session().resource("dynamodb")
 
 
-def _table() -> Any:  # noqa: ANN401
+def create_table() -> Any:  # noqa: ANN401
     return _dynamodb().create_table(
         TableName="table",
         BillingMode="PAY_PER_REQUEST",
@@ -299,7 +299,7 @@ def _table() -> Any:  # noqa: ANN401
 def cloud(slack_api_url: str) -> Iterator[Cloud]:
     """A fresh system. The environment that the functions read is in `environment`."""
     with mock_aws():
-        table, sns, sqs = _table(), _client("sns"), _client("sqs")
+        table, sns, sqs = create_table(), _client("sns"), _client("sqs")
         topic = sns.create_topic(Name="topic")["TopicArn"]
         queues, dlqs, subscription_dlqs = dict[Lane, str](), dict[Lane, str](), dict[Lane, str]()
         for channel in LANES:

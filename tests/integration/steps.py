@@ -1,8 +1,11 @@
 """What happens again and again in the tests, and where to look afterwards."""
 
 import json
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
+from botocore.client import BaseClient
 from moto.sesv2.models import sesv2_backends
 
 from assistance.routing import Channel
@@ -71,6 +74,16 @@ def mailed(stack: Cloud) -> str:
     stack.consume_until_quiet(Channel.EMAIL)
     assert stack.status(request_id) == "delivered"
     return request_id
+
+
+def raising(fail: Callable[[str], Any], *operations: str) -> Any:  # noqa: ANN401
+    """Call `fail` in place of these operations of AWS."""
+    call_aws = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
+
+    def answer(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
+        return fail(operation) if operation in operations else call_aws(client, operation, parameters)
+
+    return patch.object(BaseClient, "_make_api_call", answer)
 
 
 def email_delivery(stack: Cloud, request_id: str) -> dict[str, Any]:

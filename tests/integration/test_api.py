@@ -50,6 +50,8 @@ def assert_problem(answer: dict[str, Any], status: int, slug: str) -> None:
         ("null", JSON, 422, "invalid-request"),
         ('{"topic": "sales"}', JSON, 422, "invalid-request"),
         ('{"topic": "sales", "description": " \\n "}', JSON, 422, "invalid-request"),
+        ('{"topic": "sales", "description": "\\u202e \\u202c"}', JSON, 422, "invalid-request"),
+        ('{"topic": "sales", "description": "\\u200b\\ufeff\\u3164"}', JSON, 422, "invalid-request"),
         ('{"topic": "sales", "description": 7}', JSON, 422, "invalid-request"),
         ('{"topic": "weather", "description": "x"}', JSON, 422, "invalid-request"),
         # Half a character: no text, by RFC 8259 section 8.2 and RFC 7493.

@@ -452,6 +452,16 @@ def test_an_answer_that_is_none_leaves_doubt(
     assert failed.value.in_doubt
 
 
+@pytest.mark.parametrize("line", [b"no header", b"a header : x", b": x", b"x: \x00", b"\xff: x"])
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+def test_the_status_decides_however_damaged_the_header_lines_are(
+    authority: trustme.CA, server: Receiver, before: bytes, line: bytes
+) -> None:
+    for status in (200, 410, 503):
+        server.answers = [before + f"HTTP/1.1 {status} X\r\n".encode() + line + b"\r\nRetry-After: 1\r\n\r\n"]
+        assert Net(authority, server, PUBLIC).post().status == status
+
+
 def test_of_an_answer_no_more_than_its_head_is_read(authority: trustme.CA, server: Receiver) -> None:
     head = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\nRetry-After: 1\r\n\r\n"
     server.answers = [head + b"x" * 100_000]

@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import boto3
 import pytest
-from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from assistance.platform import observability
@@ -23,7 +22,7 @@ from assistance.store import requests
 from local.slack_server import SlackServer
 from slack_consumer import handler as slack_handler
 from tests.integration.cloud import Cloud, forget, http_event
-from tests.integration.steps import bring, emails, example, sent
+from tests.integration.steps import bring, emails, example, raising, sent
 from tests.receiver import Receiver
 
 # A canary for each place. A new field or secret is a line here, and one where it is planted.
@@ -114,16 +113,13 @@ class World:
 
 def failing(kind: str, status: int, *operations: str) -> Any:  # noqa: ANN401
     """AWS answers these operations with an error that holds a canary."""
-    call_aws = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
 
-    def answer(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
-        if operation not in operations:
-            return call_aws(client, operation, parameters)
+    def fail(operation: str) -> Any:  # noqa: ANN401
         text = CANARIES["ses_error" if operation == "SendEmail" else "table_error"]
         told: Any = {"Error": {"Code": kind, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": status}}
         raise ClientError(told, operation)
 
-    return patch.object(BaseClient, "_make_api_call", answer)
+    return raising(fail, *operations)
 
 
 def unforeseen(*_: object, **__: object) -> Any:  # noqa: ANN401
@@ -210,6 +206,16 @@ def an_exception_is_unforeseen(world: World, stack: ExitStack) -> None:
     world.invoke("email_feedback", lambda: bring(world.stack, json.dumps(example("bounce", "x", "y"))))
 
 
+def the_sdk_raises_an_unforeseen_exception(world: World, stack: ExitStack) -> None:
+    world.post({"topic": "pricing"})
+    world.travel()
+    [item] = [it for it in world.stack.table.scan()["Items"] if it["sk"] == "DELIVERY#email"]
+    event = json.dumps(example("bounce", item["pk"], json.loads(item["result"])))
+    world.post()
+    stack.enter_context(raising(unforeseen, "PublishBatch", "Query", "GetItem", "UpdateItem", "TransactWriteItems"))
+    world.invoke("email_feedback", lambda: bring(world.stack, event))
+
+
 def a_setting_is_missing(world: World, stack: ExitStack) -> None:
     environment = stack.enter_context(pytest.MonkeyPatch.context())
     for name in ("TABLE_NAME", "RETENTION_DAYS"):
@@ -236,6 +242,7 @@ PATHS = (
     messages_are_malformed,
     a_mail_bounces,
     an_exception_is_unforeseen,
+    the_sdk_raises_an_unforeseen_exception,
     a_setting_is_missing,
     secrets_are_damaged,
 )

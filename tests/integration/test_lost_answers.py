@@ -39,7 +39,8 @@ def lost_answer(number: int) -> Iterator[list[str]]:
             writes.append(operation)
             if len(writes) == number:
                 body: Any = Empty()
-                return AWSResponse(request.url, 500, {"content-type": "application/x-amz-json-1.0"}, body)
+                headers: Any = {"content-type": "application/x-amz-json-1.0"}
+                return AWSResponse(request.url, 500, headers, body)
         return answer
 
     with patch.object(BotocoreStubber, "__call__", lossy):

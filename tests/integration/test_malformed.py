@@ -81,6 +81,7 @@ def damaged(record: dict[str, Any], image: object, number: str) -> dict[str, Any
 @example("outbox_channels", {"S": ""})
 @example("topic", {"N": "5"})
 @example("topic", {"S": ""})
+@example("created_at", {"N": "1.2.3"})
 @example("topic", {"B": "c2FsZXM="})
 @example("pk", {"S": "LEDGER"})
 @example("sk", {"S": "slack"})

@@ -1,7 +1,7 @@
 """An upgrade meets what the version before it has left in the stream, in the queues and in the table."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def items_of(request_id: str) -> list[dict[str, Any]]:
     return [item for item in found if item[PARTITION_KEY] == request_id]
 
 
-def said(item: dict[str, Any]) -> dict[str, Any]:
+def said(item: Mapping[str, Any]) -> dict[str, Any]:
     """The request item of a record's."""
     return next(each for each in items_of(item[PARTITION_KEY]) if each[SORT_KEY] == REQUEST)
 

@@ -121,7 +121,7 @@ def test_a_request_under_way_keeps_the_fallback_of_its_own_route(
     stack: Cloud,
     slack: SlackServer,
     deploy: Deploy,
-    then: Any,
+    then: Any,  # noqa: ANN401
     now: Any,  # noqa: ANN401
 ) -> None:
     deploy(sales=then)

@@ -1,10 +1,10 @@
 """Mistakes that somebody could make in the domain. The walk must find each of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FunctionType, ModuleType
-from typing import Final, NamedTuple
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final, NamedTuple
 
 from assistance.domain import record, transitions
 
@@ -30,8 +30,13 @@ MISTAKES: Final = {
     ),
     "a request that failed on one channel waits for the other": Mistake(
         record,
-        "if any(delivery.final is Outcome.FAILED for delivery in mine)",
+        "if any(attempt.lasting is Outcome.FAILED for delivery in mine for attempt in delivery.attempts)",
         "if all(delivery.final for delivery in mine)",
+    ),
+    "a redrive that delivers on one channel takes the failure back": Mistake(
+        record,
+        "if any(attempt.lasting is Outcome.FAILED for delivery in mine for attempt in delivery.attempts)",
+        "if any(delivery.final is Outcome.FAILED for delivery in mine)",
     ),
     "a claim that the SDK repeats is refused": Mistake(transitions, "if delivery.holds(attempt):", "if False:"),
     "a lock stops nobody": Mistake(
@@ -89,8 +94,15 @@ def made(mistake: Mistake) -> Iterator[ModuleType]:
     module, right, wrong = mistake
     source = Path(str(module.__file__)).read_text("utf-8")
     assert source.count(right) == 1, f"this stands {source.count(right)} times in {module.__name__}: {right}"
+    with changed(module, source.replace(right, wrong)) as core:
+        yield core
+
+
+@contextmanager
+def changed(module: ModuleType, source: str) -> Iterator[ModuleType]:
+    """Give the module that source while the context is entered. Use the value instead of `transitions`."""
     wrong_module = ModuleType(module.__name__)
-    exec(compile(source.replace(right, wrong), str(module.__file__), "exec"), vars(wrong_module))  # noqa: S102 # our own
+    exec(compile(source, str(module.__file__), "exec"), vars(wrong_module))  # noqa: S102 # our own
     if module is transitions:
         yield wrong_module
         return
@@ -101,16 +113,29 @@ def made(mistake: Mistake) -> Iterator[ModuleType]:
 @contextmanager
 def _properties_of(wrong_module: ModuleType) -> Iterator[None]:
     """Give the real classes the wrong properties: with classes of their own, values would compare unequal."""
-    right = {}
+    right: dict[tuple[object, str], object] = {}
     for name, wrong_class in vars(wrong_module).items():
         real = getattr(record, name, None)
+        if isinstance(wrong_class, FunctionType) and real is not wrong_class and isinstance(real, FunctionType):
+            right[record, name] = real
+            setattr(record, name, _of_record(wrong_class))
         for attribute, wrong in vars(wrong_class).items() if isinstance(real, type) else ():
+            if attribute.startswith("__"):
+                continue
             if isinstance(wrong, property) and wrong.fget:
-                right[real, attribute] = getattr(real, attribute)
-                code = FunctionType(wrong.fget.__code__, vars(record))
-                setattr(real, attribute, property(code))
+                right[real, attribute] = vars(real)[attribute]
+                setattr(real, attribute, property(_of_record(wrong.fget)))
+            elif isinstance(wrong, FunctionType):
+                right[real, attribute] = vars(real)[attribute]
+                setattr(real, attribute, _of_record(wrong))
     try:
         yield
     finally:
         for (real, attribute), original in right.items():
             setattr(real, attribute, original)
+
+
+def _of_record(function: Callable[..., Any]) -> FunctionType:
+    """The function, as if the real module had defined it."""
+    code: CodeType = function.__code__
+    return FunctionType(code, vars(record))

@@ -30,7 +30,9 @@ def broken(world: World, memory: Memory) -> str | None:
     """The promise that this state breaks, or None."""
     posted = tuple(name for name, _ in world.posts)
     wrong = memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
-    return wrong or (memory.once(_broken_at_rest)(world.record, world.letters) if world.is_quiet else None)
+    return wrong or (
+        memory.once(_broken_at_rest)(world.record, world.letters) if world.is_quiet and not world.expired else None
+    )
 
 
 def _broken_by_posts(record: Record, posted: tuple[str, ...], excused: tuple[str, ...], sure: bool) -> str | None:  # noqa: FBT001

@@ -29,6 +29,10 @@ def steps(world: World, core: Memory) -> Iterator[Step]:
                 _back(rest, worker, excused=worker.step == "record")._replace(crash=world.crash - 1),
             )
     yield from _time(world, core)
+    if world.expired:
+        return
+    if world.expire:
+        yield "the request expires", world._replace(expire=0, expired=True)
     yield from _people(world, core)
     yield from _feedback(world, core)
     yield from _reconciler(world, core)
@@ -71,6 +75,9 @@ def _receiving(world: World, core: Memory) -> Iterator[Step]:
                     queue=_without(world.queue, name), letters=_plus(world.letters, name), lose=world.lose - 1
                 ),
             )
+        if world.expired:
+            yield f"the expired {name} is acknowledged", world._replace(queue=_without(world.queue, name))
+            continue
         if len(world.workers) > 1:
             continue
         attempt = "b" if any(worker.id == "a" for worker in world.workers) else "a"

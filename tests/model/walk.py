@@ -84,7 +84,7 @@ def _walk(start: World, core: ModuleType, most: int) -> Walk:
     number = -1
     while states:
         world, number = states.popleft(), number + 1
-        if world.is_quiet and ended(world.record):
+        if world.is_quiet and (world.expired or ended(world.record)):
             finished.append(number)
         try:
             for step, after in steps(world, memory):

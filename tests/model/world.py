@@ -8,7 +8,7 @@ no message of that worker can still arrive, as `docs/reliability.md` derives fro
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from assistance.domain.record import Attempt, Delivery, End, Entry, Kind, Outcome, Record, Status
+from assistance.domain.record import Attempt, Delivery, End, Entry, Outcome, Record, Status
 from tests.model.memory import Memory
 
 LOCKED: Final = 99
@@ -61,6 +61,8 @@ class World(NamedTuple):
     """Each entry allows its delivery to arrive once more, because its provider can't say whether it has the message."""
     sure: bool = True
     """Whether nothing has been in doubt, and nothing has come back."""
+    expired: bool = False
+    """Whether the request's time is over: each function treats it as gone, whether DynamoDB has deleted it or not."""
     place: str = "A"
     """The place where the channel posts at present."""
     crash: int = 0
@@ -73,6 +75,7 @@ class World(NamedTuple):
     stale: int = 0
     move: int = 0
     slow: int = 0
+    expire: int = 0
 
     @property
     def is_quiet(self) -> bool:
@@ -83,9 +86,8 @@ class World(NamedTuple):
             or self.workers
             or self.marking
             or self.record.outbox
-            or self.reports
             or self.late
-            or self.seen_letters
+            or (not self.expired and (self.reports or self.seen_letters))
         )
 
 
@@ -130,7 +132,10 @@ def key_of(world: World) -> tuple[object, ...]:
 def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
     attempts = tuple(
         Attempt(
-            id=attempt.id if attempt.outcome is Outcome.UNKNOWN and (delivery.name, attempt.id) in live else "",
+            # Ids stay unique: a transition finds an attempt by its id.
+            id=attempt.id
+            if attempt.outcome is Outcome.UNKNOWN and (delivery.name, attempt.id) in live
+            else f"{number}",
             at=0,
             outcome=attempt.outcome,
             place=attempt.place if attempt.may_have_arrived else None,
@@ -138,7 +143,7 @@ def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
             result=attempt.result if delivery.destination == "email" else None,
             returned_at=None if attempt.returned_at is None else 0,
         )
-        for attempt in delivery.attempts
+        for number, attempt in enumerate(delivery.attempts)
     )
     return Delivery(
         name=delivery.name,

@@ -1,8 +1,11 @@
 """The local Slack and webhooks refuse callers that do not know their secrets."""
 
+import pytest
+
 from local import http
 from local.slack import new_token
 from local.slack_server import SlackServer
+from local.slack_workspace import FAULTS
 from local.webhooks import Webhooks
 
 CHANNEL = "C0TEST"
@@ -24,6 +27,16 @@ def test_the_local_slacks_control_is_closed_to_callers_without_its_secret() -> N
             assert http.call("PUT", f"{slack.origin}{control}/fault", body={"kind": "drop"}).status == 404
         assert slack.workspace.fault == {"kind": "none"}
         assert [one["text"] for one in http.call("GET", f"{slack.control_url}/messages").json] == ["a customer's words"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind != "none"])
+def test_calls_without_the_token_use_up_no_fault_of_the_local_slack(kind: str) -> None:
+    with SlackServer(token="xoxb-test", channels=(CHANNEL,)) as slack:
+        slack.fail(kind, times=1)
+        for headers, error in (({}, "not_authed"), ({"Authorization": "Bearer xoxb-guessed"}, "invalid_auth")):
+            answer = http.call("POST", f"{slack.url}auth.test", body={}, headers=headers)
+            assert answer.json == {"ok": False, "error": error}
+        assert slack.workspace.fault == {"kind": kind, "times": 1}
 
 
 def test_every_run_has_its_own_secrets() -> None:

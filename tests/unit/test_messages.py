@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assistance.domain.record import Attempt
@@ -17,11 +17,12 @@ from assistance.engine.outbox import Publication
 from assistance.engine.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
 from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Fallback, Message, Outgoing, RouteThen
 from assistance.routing import Channel, Topic
-from assistance.text import explain, printable
+from assistance.text import explain, is_blank, printable
 from email_consumer import message as email
 from slack_consumer import message as slack
 
-DESCRIPTIONS = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS)
+# The API accepts no other.
+DESCRIPTIONS = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS).filter(lambda text: not is_blank(text))
 # What grows most in each encoding, at the longest that is accepted.
 LONGEST = st.sampled_from(["&", "<", "\x00", '"', "é", "漢", "🙂"]).map(lambda one: one * MAX_DESCRIPTION_CHARACTERS)
 
@@ -47,7 +48,7 @@ def test_slack_gets_every_character_escaped_in_blocks_of_the_allowed_size(descri
 DOUBTS = (Attempt("attempt", 0, in_doubt=True),)
 OUTGOING = st.builds(
     lambda description, in_doubt, alone: Outgoing(request(description), doubts=DOUBTS * in_doubt, **alone),
-    st.text(max_size=40).map(lambda short: short or "?") | DESCRIPTIONS | LONGEST,
+    st.text(max_size=40).map(lambda short: f"?{short}") | DESCRIPTIONS | LONGEST,
     st.booleans(),
     st.sampled_from(
         [
@@ -159,6 +160,39 @@ def test_text_is_shown_in_the_order_in_which_it_was_typed() -> None:
     assert printable("invoice \u202egnp.exe") == "invoice gnp.exe"
     assert printable("".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)])) + "x") == "x"
     assert printable("\u202e") == "\ufffd"
+
+
+def test_invisible_characters_inside_words_are_removed() -> None:
+    assert printable("so\u00adft\u2060ware \ufeffpass\u2063word") == "software password"
+
+
+# Unicode's Default_Ignorable_Code_Point, Braille's blank, and white space:
+# https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
+UNSEEN = [
+    *map(chr, [0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0x200B, 0x2010)]),
+    *map(chr, [*range(0x202A, 0x202F), *range(0x2060, 0x2070), 0x2800, 0x3164, *range(0xFE00, 0xFE10), 0xFEFF, 0xFFA0]),
+    *map(chr, [*range(0xFFF0, 0xFFF9), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)]),
+    *(character for character in map(chr, range(0x3001)) if character.isspace()),
+]
+
+
+def test_a_text_without_anything_to_see_becomes_a_visible_mark() -> None:
+    assert printable("\u202e \u202c") == "\ufffd"
+    assert {printable(character) for character in UNSEEN if character.strip()} == {"\ufffd"}
+    assert printable("") == ""
+
+
+@given(st.text(st.sampled_from(UNSEEN)), st.lists(st.text(st.sampled_from([*UNSEEN, "x"]), max_size=9), max_size=3))
+@example("", ["&" * 600, " " * 3_000, "x"])
+@example("\u202e \u202c", [])
+@example(" ", [])
+def test_slack_gets_no_blank_block(text: str, more: list[str]) -> None:
+    description = text + "".join(more)
+    alone = slack.compose([Outgoing(request(description))])
+    digest = slack.compose([Outgoing(request(description)), Outgoing(request("x"))])
+    for block in [*alone["blocks"], *digest["blocks"]]:
+        if block["type"] == "section":
+            assert set(block["text"]["text"]) - set(UNSEEN)
 
 
 def test_invisible_tags_become_visible() -> None:

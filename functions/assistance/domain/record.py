@@ -203,14 +203,14 @@ class Record:
         """How far the request has come.
 
         It is delivered when each of its channels has it, or its fallback has. It has failed when a channel has failed
-        and nothing has delivered instead; while a redrive is under way it still reads `failed`.
+        and nothing has delivered instead; it then reads `failed` until it is delivered, whatever a redrive delivers.
         """
         if all(self.reached(channel) for channel in self.channels):
             return Status.DELIVERED
         mine = self.of_request
         if any(delivery.kind is Kind.FALLBACK and self.reached(delivery.destination) for delivery in mine):
             return Status.DELIVERED
-        if any(delivery.final is Outcome.FAILED for delivery in mine):
+        if any(attempt.lasting is Outcome.FAILED for delivery in mine for attempt in delivery.attempts):
             return Status.FAILED
         if any(delivery.waiting_for or _retries(delivery) for delivery in mine):
             return Status.RETRYING

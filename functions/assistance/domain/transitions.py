@@ -224,7 +224,7 @@ def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
 
 def watch(record: Record) -> Record:
     """The request has not ended shortly after it was accepted: the reconciler looks at it until it has."""
-    return record if record.watched else replace(record, watched=True)
+    return replace(record, watched=True) if record.unfinished and not record.watched else record
 
 
 def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:

@@ -97,9 +97,8 @@ class Attempt(BasePersistenceLayer):
         message = self._message
         if message.version == 1 or message.route is None or message.ttl is None:
             stored = self._requests.read(message.request.id)
-            record, self._name = legacy.known_to(message, self._lane, stored.record)
             self.request = self._said()
-            return Stored(record, stored.fresh, stored.item)
+            return stored
         new = fresh(message.request, message.route.channels, message.route.fallback, message.ttl)
         if new.ttl * 1_000 < self._now():
             raise RequestGone
@@ -116,14 +115,19 @@ class Attempt(BasePersistenceLayer):
             raise RequestGone
         return stored.request
 
-    def _claimed(self, record: Record) -> tuple[Record, Claim | Refused]:
+    def _claimed(self, before: Record) -> tuple[Record, Claim | Refused]:
+        record = before
+        if self._message.version == 1:
+            record, self._name = legacy.known_to(self._message, self._lane, before)
         delivery = record.delivery(self._name)
         if delivery is not None and delivery.destination != self._lane:
-            return record, Refused.UNKNOWN
+            return before, Refused.UNKNOWN
         now = self._now()
         until = now + self._limits.claim_ms
-        limit = self._limits.attempts
-        return transitions.claim(record, self._name, self._id, now=now, until=until, limit=limit, place=self._place)
+        record, answer = transitions.claim(
+            record, self._name, self._id, now=now, until=until, limit=self._limits.attempts, place=self._place
+        )
+        return (record if isinstance(answer, Claim) else before), answer
 
     def save_success(self, data: Any, result: End) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
         """Record how the attempt has ended."""

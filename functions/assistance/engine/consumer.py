@@ -14,6 +14,7 @@ from assistance.engine.together import Send, Together
 from assistance.platform import aws
 from assistance.platform.environment import Environment
 from assistance.platform.observability import logger
+from assistance.platform.unforeseen import without_messages
 from assistance.routing import Lane, RetryPolicy
 from assistance.store.requests import Requests
 from assistance.store.table import Items
@@ -67,6 +68,7 @@ def consumer(
         )
 
     @logger.inject_lambda_context(log_event=False)
+    @without_messages()
     def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return deployed().handle(event, context)
 

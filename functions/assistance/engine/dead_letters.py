@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assistance.history import RESEND
 from assistance.ids import is_request_id
+from assistance.platform.answers import UnreadableAnswer
+from assistance.platform.received import number
 from assistance.routing import Lane
 
 if TYPE_CHECKING:
@@ -81,8 +83,13 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
             "ApproximateNumberOfMessagesNotVisible",
         ],
     )["Attributes"]
-    waiting = int(counts["ApproximateNumberOfMessages"]) + int(counts.get("ApproximateNumberOfMessagesDelayed", 0))
-    return Depth(waiting, int(counts["ApproximateNumberOfMessagesNotVisible"]))
+    waiting = number(counts.get("ApproximateNumberOfMessages"))
+    delayed = number(counts.get("ApproximateNumberOfMessagesDelayed", "0"))
+    in_flight = number(counts.get("ApproximateNumberOfMessagesNotVisible"))
+    if waiting is None or delayed is None or in_flight is None:
+        # Not an empty queue: what lies in no queue is published again.
+        raise UnreadableAnswer(reason="no number of messages")
+    return Depth(waiting + delayed, in_flight)
 
 
 @contextmanager
@@ -149,7 +156,7 @@ def _letter(queue_url: str, message: "MessageTypeDef", *, bodies: bool) -> DeadL
         delivery=_delivery_in(message["Body"]),
         # Somebody else may have set the attribute: only text that looks like a code may reach a log or a reader.
         reason=next(filter(_CODE.fullmatch, reasons), UNKNOWN),
-        sent_at=int(message["Attributes"]["SentTimestamp"]),
+        sent_at=number(message.get("Attributes", {}).get("SentTimestamp")) or 0,
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,10 +31,12 @@ from assistance.engine.together import Gathering, Send, Sending, Together, singl
 from assistance.errors import PermanentFailure, TableUnavailable, Unreadable
 from assistance.history import fallback_of, resend_of
 from assistance.models import Message, Outgoing
+from assistance.platform import unforeseen
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.clock import Clock, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
+from assistance.platform.received import receive_count, received_since
 from assistance.routing import CALLBACK, Lane, RetryPolicy
 from assistance.store.requests import Requests
 
@@ -47,6 +48,10 @@ _NOT_ATTEMPTED: Final = frozenset({Cause.NOT_TRIED, Cause.RATE_LIMITED, Cause.RE
 
 class BringAgain(Exception):
     """The message is to be received once more. The batch's answer to SQS names it."""
+
+
+_LOGGED: Final = (BringAgain, IdempotencyAlreadyInProgressError, IdempotencyPersistenceLayerError)
+"""`Consumer.process` logs these before it raises them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,15 @@ class Consumer:
 
             attempts = iter([pool.submit(attempt, record) for record in records])
 
-            def outcome(record: SQSRecord) -> None:  # noqa: ARG001
-                next(attempts).result()
+            def outcome(record: SQSRecord) -> None:
+                try:
+                    next(attempts).result()
+                except _LOGGED:
+                    raise
+                except Exception as error:
+                    request_id = dead_letters.request_id_in(record.body)
+                    unforeseen.log(error, message_id=record.message_id, request_id=request_id, channel=self.channel)
+                    raise
 
             processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
             answer = process_partial_response(event=event, record_handler=outcome, processor=processor)
@@ -126,13 +138,15 @@ class Consumer:
         try:
             end: End | None = once(request_id=message.request.id)
         except IdempotencyAlreadyInProgressError:
-            self._hide(record, self.jitter(0, self.retry.ceiling(_receives(record))))
+            self._hide(record, self.jitter(0, self.retry.ceiling(receive_count(record))))
             logger.info("another attempt is under way", extra=about)
             raise
         except IdempotencyPersistenceLayerError as error:
             cause = error.__cause__
-            code = str(cause) if isinstance(cause, TableUnavailable | Unreadable) else type(cause).__name__
-            logger.warning("the record could not be written", extra=about | {"error_code": code})
+            if isinstance(cause, TableUnavailable | Unreadable):
+                logger.warning("the record could not be written", extra=about | {"error_code": str(cause)})
+            else:
+                unforeseen.log(cause or error, **about)
             raise
         self._conclude(end, attempt, message, record, tally)
 
@@ -140,7 +154,7 @@ class Consumer:
         doubt_ms = 1_000 * self.retry.doubt_delay
         # Longer than the attempt can last: what its last call has started may still reach the provider.
         limits = Limits(context.get_remaining_time_in_millis() + doubt_ms, doubt_ms, self.retry.attempts)
-        again = _receives(record) > 1
+        again = receive_count(record) > 1
         return Attempt(self.requests, message, self.channel, limits, self.clock, place=self.place(), again=again)
 
     def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> End:
@@ -151,9 +165,9 @@ class Consumer:
         outcome = EXHAUSTED if _is_exhausted(claim, self.retry) else send(self._outgoing(attempt, claim))
         if not (outcome is EXHAUSTED or (isinstance(outcome, Failed) and outcome.cause in _NOT_ATTEMPTED)):
             tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
-        waited = self.clock() - _first_received_at(record)
+        waited = self.clock() - received_since(record, self.clock())
         together = isinstance(self.send, Together)
-        turn = Turn(claim, self.retry, waited, _receives(record), together, self.jitter)
+        turn = Turn(claim, self.retry, waited, receive_count(record), together, self.jitter)
         end = end_of(outcome, turn)
         if isinstance(end, GaveUp):
             self._dead_letter(record, end.code)
@@ -216,15 +230,6 @@ class Consumer:
 def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
     """Whether the claim allows no attempt: the last one died, or fewer are allowed since."""
     return claim.exhausted or claim.number > policy.attempts
-
-
-def _receives(record: SQSRecord) -> int:
-    return int(record.attributes.approximate_receive_count)
-
-
-def _first_received_at(record: SQSRecord) -> datetime:
-    """Since when the message is tried. A redrive begins anew."""
-    return datetime.fromtimestamp(int(record.attributes.approximate_first_receive_timestamp) / 1000, UTC)
 
 
 def _read(body: str, lane: Lane) -> Message:

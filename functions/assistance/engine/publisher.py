@@ -73,10 +73,12 @@ class Publisher:
         except AWS_ERRORS as error:
             logger.error("publishing failed", error_code=error_code(error), entries=len(batch))
             return []
+        named = {str(index): publication for index, publication in enumerate(batch)}
         for failure in answer.get("Failed", []):
-            request_id = batch[int(failure["Id"])].message.request.id
-            logger.error("SNS refused an entry", request_id=request_id, error_code=failure["Code"])
-        return [batch[int(success["Id"])] for success in answer.get("Successful", [])]
+            if refused := named.get(failure.get("Id", "")):
+                request_id = refused.message.request.id
+                logger.error("SNS refused an entry", request_id=request_id, error_code=failure.get("Code"))
+        return [named[success["Id"]] for success in answer.get("Successful", []) if success.get("Id") in named]
 
     def _take_out(self, published: set[Publication], item: Outboxed) -> None:
         done = [each for each in item.publications if each in published]

@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeAlias
 from assistance.engine.ends import UNEXPECTED, Outcome, failed
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
-from assistance.platform.observability import frames, logger
+from assistance.platform import unforeseen
 
 
 class Send(Protocol):
@@ -65,8 +65,7 @@ def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[O
 
 
 def _unforeseen(error: Exception) -> Outcome:
-    # Its message may quote anything.
-    logger.error("an error that nobody foresaw", error_type=type(error).__name__, frames=frames(error))
+    unforeseen.log(error)
     return UNEXPECTED
 
 

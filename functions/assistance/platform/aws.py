@@ -3,6 +3,7 @@
 Standard retry mode: https://docs.aws.amazon.com/boto3/latest/guide/retries.html
 """
 
+import re
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session, get_session
 
 from assistance.platform import dynamodb, tracing
+from assistance.platform.answers import Parsers, UnreadableAnswer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 AWS_ERRORS: Final = (ClientError, BotoCoreError)
 """Everything a call to AWS raises: an error that it answered, or none that came back."""
 
+# botocore takes a status for the code where there is none.
+_CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9._:-]{0,127}")
 # Otherwise botocore makes one out of two dozen parts for every call, in a seventh of the time that a call takes it.
 _USER_AGENT: Final = f"Botocore/{botocore.__version__} assistance"
 # More connections than a batch has records: https://docs.aws.amazon.com/botocore/latest/reference/config.html
@@ -51,7 +55,9 @@ _making = threading.RLock()
 
 @cache
 def _session() -> Session:
-    return get_session()
+    session = get_session()
+    session.register_component("response_parser_factory", Parsers())
+    return session
 
 
 def _client(service: str, config: Config) -> Any:  # noqa: ANN401
@@ -109,7 +115,20 @@ def ses() -> "SESV2Client":
 
 
 def error_code(error: Exception) -> str:
-    """AWS's own code for what it answered, or the kind of failure when nothing came back."""
-    if isinstance(error, ClientError):
-        return error.response["Error"]["Code"]
+    """AWS's own code, the answer's status if AWS gave no code, or the kind of failure if there was no answer."""
+    match error:
+        case ClientError(response={"Error": {"Code": str(code)}}) if _CODE.fullmatch(code):
+            return code
+        case ClientError():
+            return f"http_{status(error)}"
+        case UnreadableAnswer():
+            return "unexpected_answer"
     return type(error).__name__
+
+
+def status(error: ClientError) -> int:
+    """The HTTP status of an answer that is an error; 0 if it has none."""
+    match error.response:
+        case {"ResponseMetadata": {"HTTPStatusCode": int(found)}}:
+            return found
+    return 0

@@ -11,6 +11,8 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from assistance.platform.answers import UnreadableAnswer
+
 if TYPE_CHECKING:
     from botocore.model import OperationModel
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -79,7 +81,10 @@ def _to_notation(params: Any, model: "OperationModel", **_: object) -> Any:  # n
 
 
 def _to_plain(parsed: dict[str, Any], model: "OperationModel", **_: object) -> None:
-    parsed.update(_translated(parsed, model.output_shape, plain))
+    try:
+        parsed.update(_translated(parsed, model.output_shape, plain))
+    except (TypeError, ValueError) as error:
+        raise UnreadableAnswer(reason=type(error).__name__) from error
 
 
 def _translated(value: Any, shape: Any, translate: Any) -> Any:  # noqa: ANN401

@@ -6,8 +6,9 @@ pydantic alone: to load pydantic-settings took a seventh of the time in which th
 import os
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from assistance.errors import InvalidSettings
 from assistance.platform import startup
 
 
@@ -19,6 +20,11 @@ class Environment(BaseModel):
 
     @classmethod
     def read(cls) -> Self:
-        """The variables, validated. It is read once all is imported, at the first event."""
+        """The variables, validated. It is read once all is imported, at the first event. Raises `InvalidSettings`."""
         startup.done()
-        return cls.model_validate({name.lower(): value for name, value in os.environ.items()})
+        try:
+            return cls.model_validate({name.lower(): value for name, value in os.environ.items()})
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_input=False, include_context=False)
+            wrong = {f"{str(next(iter(detail['loc']), cls.__name__)).upper()}: {detail['type']}" for detail in details}
+            raise InvalidSettings(", ".join(sorted(wrong))) from None

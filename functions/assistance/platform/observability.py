@@ -8,15 +8,8 @@ https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level
 """
 
 import logging
-import traceback
 
 from aws_lambda_powertools import Logger
 
 logger = Logger()
 logging.getLogger().setLevel(logging.WARNING)
-
-
-def frames(error: BaseException) -> list[str]:
-    """Where an unforeseen exception was raised. Not its message, which may quote anything."""
-    found = traceback.extract_tb(error.__traceback__)
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in found]

@@ -22,6 +22,7 @@ from assistance.store.schema import (
     SORT_KEY,
     TTL,
     VERSION,
+    due_shard,
     shard,
 )
 
@@ -31,14 +32,12 @@ _OURS: Final = frozenset({PARTITION_KEY, SORT_KEY, CREATED_AT, TTL, VERSION, OUT
 
 def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
     """The item to put, in the place of the item before: {} if there is none."""
-    document = _carried(
-        Record, before.get(_RECORD, {}), _adapter().dump_python(record, mode="json", exclude_defaults=True)
-    )
+    document = _adapter().dump_python(record, mode="json", exclude_defaults=True, exclude={VERSION})
     indexed: dict[str, Any] = {}
     if record.outbox:
         indexed[OUTBOX_SHARD] = shard(request_id)
     if (due_at := record.due_at) is not None:
-        indexed |= {DUE_SHARD: shard(request_id), DUE_AT: due_at}
+        indexed |= {DUE_SHARD: due_shard(request_id), DUE_AT: due_at}
     return {
         **{name: value for name, value in before.items() if name not in _OURS},
         PARTITION_KEY: request_id,
@@ -54,7 +53,7 @@ def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
 def record_of(item: Item) -> Record:
     """The record that an item holds. Raises `Unreadable`."""
     with readable():
-        record = _adapter().validate_python({VERSION: item.get(VERSION), **_document(item)})
+        record = _adapter().validate_python({**_document(item), VERSION: item.get(VERSION)})
     if any(not 0 <= time <= MAX_SECONDS * 1_000 for time in _times(record)):
         raise Unreadable(f"{_RECORD}: no time")
     return record

@@ -47,6 +47,15 @@ time; fewer would hide what lies in those that are gone.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
 
 
+DUE_SHARDS = 8
+"""Of the requests that are accepted few are watched, and each sweep reads every shard."""
+
+
 def shard(request_id: str) -> int:
-    """The shard of a request in each index."""
+    """The shard of a request in the indexes of the outbox and of what was accepted."""
     return zlib.crc32(request_id.encode()) % INDEX_SHARDS
+
+
+def due_shard(request_id: str) -> int:
+    """The shard of a request in the index of what is watched."""
+    return zlib.crc32(request_id.encode()) % DUE_SHARDS

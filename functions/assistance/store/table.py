@@ -17,6 +17,7 @@ from assistance.store.schema import (
     CREATED_AT,
     DUE_INDEX,
     DUE_SHARD,
+    DUE_SHARDS,
     INDEX_SHARDS,
     LEDGER,
     LEDGER_INDEX,
@@ -124,7 +125,7 @@ class Items:
 
     def due(self) -> Iterator[Item]:
         """The records of the requests that the reconciler watches, page by page. They may be a moment old."""
-        for number in range(INDEX_SHARDS):
+        for number in range(DUE_SHARDS):
             yield from self._shard(DUE_INDEX, f"{DUE_SHARD} = :shard", {":shard": number})
 
     def _listed(self, index: str, partition_key: str, condition: str, values: dict[str, str]) -> Iterator[Item]:

@@ -2,8 +2,8 @@
 // What a customer has typed gets in as text only: there is no innerHTML here, and a mail is shown in a sandboxed frame.
 // @ts-check
 
-/** @typedef {{at: string, outcome: string, error: string | null, in_doubt: boolean, forced: boolean}} Attempt */
-/** @typedef {{channel: string, status: string, attempts: number, delivered_at: string | null, next_attempt_at: string | null, timeline: Attempt[]}} Delivery */
+/** @typedef {{at: string, outcome: string, error: string | null, in_doubt: boolean}} Attempt */
+/** @typedef {{channel: string, status: string, attempts: number, resend: string | null, last_error: string | null, delivered_at: string | null, next_attempt_at: string | null, timeline: Attempt[]}} Delivery */
 /** @typedef {{id: string, topic: string, description: string, created_at: string, published_at: string | null, status: string,
  *   in_outbox: boolean, channels: string[], fallback: {channel: string, failed_channel: string, error: string} | null,
  *   deliveries: Delivery[]}} Request */
@@ -206,7 +206,7 @@ function draw(channels) {
 /** Where a request is on its way to one channel, and how it is there. @param {Request} request @param {string} channel
  * @param {Set<string>} dead @returns {[string, string] | null} */
 function place(request, channel, dead) {
-  const delivery = request.deliveries.find((each) => each.channel === channel);
+  const delivery = request.deliveries.find((each) => each.channel === channel && !each.resend);
   if (delivery?.status === "failed") return dead.has(`${request.id} ${channel}`) ? [`dead:${channel}`, "failed"] : null;
   if (delivery?.status === "delivered") return [`arrived:${channel}`, "delivered"];
   if (delivery?.status === "sending") return [`consumer:${channel}`, "sending"];
@@ -356,11 +356,10 @@ function timeline(request) {
   /** @type {[string, string][]} */
   const steps = [[request.created_at, "accepted: stored, and in the outbox, by one write"]];
   if (request.published_at) steps.push([request.published_at, "published: to the topic, and from there into the queues"]);
-  for (const { channel, attempts: tried, timeline: attempts, last_error, delivered_at, next_attempt_at } of request.deliveries) {
+  for (const { channel, resend, timeline: attempts, last_error, delivered_at, next_attempt_at } of request.deliveries) {
     attempts.forEach((attempt, index) => {
-      const notes = [attempt.error, attempt.in_doubt && "in doubt", attempt.forced && "sent once more by an operator"].filter(Boolean);
-      const number = tried - attempts.length + index + 1;
-      steps.push([attempt.at, `${channel}: attempt ${number}, ${attempt.outcome}${notes.length ? ` (${notes.join(", ")})` : ""}`]);
+      const notes = [attempt.error, attempt.in_doubt && "in doubt", resend && "sent once more by an operator"].filter(Boolean);
+      steps.push([attempt.at, `${channel}: attempt ${index + 1}, ${attempt.outcome}${notes.length ? ` (${notes.join(", ")})` : ""}`]);
     });
     if (delivered_at) steps.push([delivered_at, `${channel}: delivered, ${provider(channel)} has taken it`]);
     // Being told to come later does not count as an attempt.

@@ -5,6 +5,7 @@ import pytest
 from assistance.routing import Channel, Topic
 from assistance.store.requests import request_key
 from tests.faults.breaker import Fault, Kind
+from tests.faults.test_what_sinks_others import break_at, send_again
 from tests.faults.world import World
 
 OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
@@ -47,25 +48,25 @@ def test_of_two_redriven_letters_one_is_sent(here: World, first: Channel, second
     assert here.posts()[request_id, None] + here.mails()[request_id] == 1
 
 
-def test_a_forced_send_that_was_carried_out_is_not_sent_again_while_another_waits(here: World) -> None:
+def test_a_resend_that_was_carried_out_is_not_sent_again_while_another_waits(here: World) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()
-    here.force(request_id, Channel.SLACK, "one")
+    send_again(here, request_id, Channel.SLACK, "one")
     (body,) = here.bodies(Channel.SLACK)
     here.consume(Channel.SLACK)
     here.slack.fail("rate_limited", retry_after=60, times=1)
-    here.force(request_id, Channel.SLACK, "two")
+    send_again(here, request_id, Channel.SLACK, "two")
     here.consume(Channel.SLACK)
     here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=body)
     here.settle()
     assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
 
 
-def test_a_bounce_counts_although_a_forced_send_begins_while_it_is_taken(here: World) -> None:
+def test_a_bounce_counts_although_a_resend_begins_while_it_is_taken(here: World) -> None:
     request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
     here.settle()
     here.say_of_mail("bounce", 0)
-    here.force(request_id, Channel.EMAIL, "once more")
+    send_again(here, request_id, Channel.EMAIL, "once more")
 
     def begin() -> None:
         here.breaker.plan(Fault(1, Kind.TIMEOUT_BEFORE))
@@ -87,7 +88,7 @@ def test_what_is_sent_by_a_channel_that_the_request_does_not_have_changes_nothin
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.produce()
     here.consume(Channel.SLACK)
-    here.force(request_id, Channel.EMAIL, "to be sure")
+    send_again(here, request_id, Channel.EMAIL, "to be sure")
     if ends == "failed":
         here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     here.consume(Channel.EMAIL)
@@ -99,35 +100,30 @@ def test_what_is_sent_by_a_channel_that_the_request_does_not_have_changes_nothin
 
 
 def posted_and_killed(here: World, request_id: str) -> None:
-    """The forced send is posted, its consumer dies, and the look-up of the next attempt is turned away."""
-    here.force(request_id, Channel.SLACK, "one")
-    here.breaker.plan(Fault(1, Kind.CRASH_AFTER))
-    here.consume(Channel.SLACK, 1)
-    assert here.breaker.calls == ["dynamodb.UpdateItem", "http.chat.postMessage"]
-    here.breaker.plan(None)
+    """The resend is posted, its consumer dies, and the look-up of the next attempt is turned away."""
+    send_again(here, request_id, Channel.SLACK, "one")
+    break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK, 1))
     here.advance(200)
     here.slack.fail("rate_limited", retry_after=60, times=1)
     here.consume(Channel.SLACK, 1)
     here.heal()
 
 
-def test_the_doubt_about_a_forced_send_outlives_a_rate_limit_and_another_decision(here: World) -> None:
+def test_the_doubt_about_a_resend_outlives_a_rate_limit_and_another_decision(here: World) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()
     posted_and_killed(here, request_id)
-    here.force(request_id, Channel.SLACK, "two")
+    send_again(here, request_id, Channel.SLACK, "two")
     here.settle()
     assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
 
 
-def test_the_doubt_about_a_forced_send_outlives_a_rate_limit_and_the_delivery_itself(here: World) -> None:
-    here.accept_for_sure(Topic.SALES, "so that the token is in memory", "other")
-    here.settle()
+def test_the_doubt_about_a_resend_outlives_a_rate_limit_and_a_duplicate_of_the_first_message(here: World) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.produce()
     [own] = here.bodies(Channel.SLACK)
-    here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    here.settle()
     posted_and_killed(here, request_id)
     here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=own)
     here.settle()
-    assert (here.posts()[request_id, None], here.posts()[request_id, "one"]) == (1, 1)
+    assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1}

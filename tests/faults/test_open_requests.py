@@ -1,16 +1,23 @@
-"""What the ledger sees, and goes on seeing while a channel is down."""
+"""The reconciler sees each request until it has ended, and goes on seeing it while a channel is down."""
 
+from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from reconciler.balance import Balance, balance_of
-from reconciler.ledger import TIME_TO_PLACE_MS
 
+from assistance.models import AssistanceRequest
+from assistance.platform.clock import timestamp
 from assistance.routing import CALLBACK, Channel, Topic
 from assistance.store.requests import request_key
 from assistance.store.schema import PARTITION_KEY
 from reconciler import handler as reconciler
+from reconciler.dead_letters import TIME_TO_PLACE_MS
+from reconciler.open_requests import Report
+from reconciler.outbox import Sweep
 from tests.faults.breaker import Kind
+from tests.faults.system import requests
+from tests.faults.test_what_sinks_others import recorded, send_again
 from tests.faults.world import World
 
 
@@ -25,6 +32,10 @@ def sweep(here: World) -> dict[str, Any]:
     assert answer is not None
     found: dict[str, Any] = answer["ledger"]
     return found
+
+
+def look(remaining_ms: int) -> Report:
+    return reconciler.look(Sweep(), lambda: remaining_ms, dry_run=False)
 
 
 def pending(here: World) -> dict[str, int]:
@@ -62,46 +73,29 @@ def test_a_fallback_is_as_old_as_its_own_publication(here: World) -> None:
     assert pending(here) == {Channel.EMAIL: 60}
 
 
+def test_a_resend_is_as_old_as_the_decision_to_send_again(here: World) -> None:
+    """It would raise an alarm at once if it were as old as the request."""
+    request_id = published(here, Topic.SALES, "key")
+    here.settle()
+    here.advance(86_400)
+    sweep(here)
+    send_again(here, request_id, Channel.SLACK, "once more")
+    here.advance(60)
+    found = sweep(here)
+    assert (found["open"], found["oldest_open_seconds"]) == (1, 60)
+    assert found["oldest_pending_seconds"] == {Channel.SLACK: 60}
+
+
 def test_what_can_t_be_read_is_open_and_grows_old(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.advance(60)
     sweep(here)
-    reconciler.requests().table.update_item(
+    reconciler.requests().items.table.update_item(
         Key={PARTITION_KEY: request_id, "sk": "REQUEST"}, UpdateExpression="REMOVE description"
     )
     here.advance(3_000)
     found = sweep(here)
     assert (found["open"], found["oldest_open_seconds"]) == (1, 3_060)
-
-
-@pytest.mark.parametrize("fallback", ["delivers", "fails"])
-def test_an_outage_of_one_channel_hides_no_dead_letter_of_another(
-    here: World, monkeypatch: pytest.MonkeyPatch, fallback: str
-) -> None:
-    monkeypatch.setattr("reconciler.balance.MAX_OPEN", 1)
-    published(here, Topic.SALES, "slack is down")
-    here.advance(60)
-    assert sweep(here)["complete"]
-    here.advance(60)
-    request_id = published(here, Topic.PRICING, "dead")
-    here.lose_to_subscription_dlq(Channel.EMAIL)
-    here.advance(60)
-    found = sweep(here)
-    assert (found["complete"], found["behind_seconds"], found["dead_lettered"]) == (False, 60, [request_id])
-    here.check_balance()
-    here.advance(60)
-    assert sweep(here)["dead_lettered"] == [], "once is enough"
-    here.slack.fail("error" if fallback == "fails" else "none", error="is_archived")
-    here.settle()
-    for _ in range(2):
-        here.advance(60)
-        found = sweep(here)
-    assert (found["complete"], found["behind_seconds"], found["open"]) == (True, 0, 0)
-    here.check_balance()
-    balance = balance_of(reconciler.requests())
-    assert balance.accepted == {"sales": 1, "pricing": 1}
-    ended = "failed" if fallback == "fails" else "delivered"
-    assert balance.ended == {"sales/delivered": 1, f"pricing/{ended}": 1}
 
 
 @pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
@@ -115,7 +109,7 @@ def test_the_fallback_of_a_mail_that_came_back_is_accounted_for(here: World, fat
     here.bring_feedback()
     here.produce()
     if fate == "lost":
-        here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+        here.aws.purge(Channel.SLACK)
     else:
         here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(1_000)
@@ -129,9 +123,6 @@ def test_the_fallback_of_a_mail_that_came_back_is_accounted_for(here: World, fat
     assert (len(here.posts()), len(here.mails())) == (1, 1)
     here.advance(60)
     assert sweep(here)["open"] == 0
-    here.check_balance()
-    balance = balance_of(reconciler.requests())
-    assert (balance.ended, balance.reopened) == ({"pricing/delivered": 1}, {})
 
 
 def old_letters(here: World, number: int) -> None:
@@ -148,7 +139,7 @@ def test_what_may_lie_among_letters_that_were_not_read_is_not_published_again(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each time it would add a letter to those in front of it."""
-    monkeypatch.setattr("reconciler.ledger.MOST_LETTERS", 10)
+    monkeypatch.setattr("reconciler.dead_letters.MOST_LETTERS", 10)
     old_letters(here, 10)
     request_id = published(here, Topic.SALES, "new")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -176,8 +167,7 @@ def test_letters_that_there_is_no_time_for_are_read_another_time(here: World) ->
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(1_000)
-    kept = reconciler.ledger()
-    found = kept.check(lambda: TIME_TO_PLACE_MS)
+    found = look(TIME_TO_PLACE_MS)
     assert (found.dead_lettered, found.lost, found.open) == ([], [], 0), "and nothing was taken in"
     assert sweep(here)["dead_lettered"] == [request_id]
 
@@ -188,33 +178,46 @@ def test_a_look_that_outlasts_its_hold_may_not_have_seen_all(here: World) -> Non
     published(here, Topic.SALES, "new")
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(1_000)
-    kept, began = reconciler.ledger(), here.now
+    began = here.now
 
-    def slow(**_: object) -> None:
-        here.traveller.shift(6.5)
+    def slow(call: str) -> None:
+        here.traveller.shift(6.5 * (call == "sqs.ReceiveMessage"))
 
-    kept.sqs.meta.events.register("before-call.sqs.ReceiveMessage", slow)
-    try:
-        found = kept.check(lambda: 50_000 - int((here.now - began).total_seconds() * 1_000), dry_run=True)
-    finally:
-        kept.sqs.meta.events.unregister("before-call.sqs.ReceiveMessage", slow)
+    def left() -> int:
+        return 50_000 - int((here.now - began).total_seconds() * 1_000)
+
+    here.breaker.outage = slow
+    found = here.invoke(lambda: reconciler.look(Sweep(), left, dry_run=True))
     assert found.lost == []
 
 
-@pytest.mark.parametrize("what", ["a delivery", "a callback"])
-def test_what_is_redriven_in_vain_is_not_looked_at_again(here: World, what: str) -> None:
-    """Many of them would keep the ledger from what is new."""
-    here.calls_back = what == "a callback"
-    here.bot.answers = [(410, {})] * 2
-    if what == "a delivery":
+@pytest.mark.parametrize("ends", ["delivered", "failed", "redriven in vain", "its callback redriven in vain"])
+def test_a_request_that_has_ended_is_never_looked_at_again(here: World, ends: str) -> None:
+    """Many of them would keep the reconciler from new ones."""
+    here.calls_back = True
+    if "callback" in ends:
+        here.bot.answers = [(410, {})] * 2
+    if ends in {"failed", "redriven in vain"}:
         here.slack.fail("error", error="is_archived")
         here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     published(here, Topic.SALES, "key")
     here.settle()
-    here.redrive()
-    here.turn()
-    assert here.dead_letters() or here.bodies(f"{CALLBACK}-dlq")
-    assert balance_of(reconciler.requests()).reopened == {}
+    if "redriven" in ends:
+        here.redrive()
+        here.turn()
+        assert here.dead_letters() or here.bodies(f"{CALLBACK}-dlq")
+    here.advance(60)
+    sweep(here)
+    here.advance(60)
+    with recorded(here) as calls:
+        found = sweep(here)
+    assert found["open"] == 0
+    # The keys of the ledger, the lists of the indexes, and the lease: nothing of a single request.
+    assert Counter(calls) == IDLE
+
+
+IDLE = {"dynamodb.PutItem": 1, "dynamodb.Query": 1 + 3 * 2, "dynamodb.UpdateItem": 1, "dynamodb.DeleteItem": 1}
+"""Each of the three indexes has two shards here."""
 
 
 def reused(here: World) -> str:
@@ -232,11 +235,60 @@ def test_what_an_earlier_request_has_left_under_the_same_id_hides_nothing(here: 
     request_id = reused(here)
     if fate == "dead-lettered":
         here.lose_to_subscription_dlq(Channel.SLACK)
-    here.queue(Channel.SLACK)._messages.clear()  # noqa: SLF001
+    here.aws.purge(Channel.SLACK)
     here.advance(1_000)
     assert sweep(here)[fate.replace("-", "_")] == [request_id]
 
 
-def test_what_comes_back_by_one_channel_is_as_old_as_it_has_been_open_on_another() -> None:
-    balance = Balance(open={"both": "2026-03-01"}, reopened={"both": "2026-03-02", "ended": "2026-03-02"})
-    assert balance.on_their_way == {"both": "2026-03-01", "ended": "2026-03-02"}
+OPEN = 20_000
+TIMEOUT = 50.0
+"""As in infra/reconciler.py."""
+A_CALL = 0.002
+"""In seconds. A sweep makes ten calls side by side, one after another here: so this stands for 20 ms."""
+
+
+def accept_many(here: World, number: int) -> None:
+    """Accepted and published, but of the messages nothing is seen here: their queue is full of them."""
+    for one in range(number):
+        here.traveller.shift(0.01)
+        request = AssistanceRequest(
+            id=f"01900000-0000-7000-8000-{one:012d}",
+            topic=Topic.SALES,
+            description="hush",
+            created_at=timestamp(here.now),
+        )
+        requests().accept(request, payload_hash="", retention=timedelta(days=90))
+        requests().items.mark_published(request_key(request.id), [Channel.SLACK], timestamp(here.now))
+    here.read_stream()
+    here.stream.clear()
+    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody="one of many")
+
+
+def slow_look(here: World) -> tuple[Report, float]:
+    """A look whose calls take their time, and how many seconds were left in the end."""
+    began = here.now
+
+    def left() -> float:
+        return TIMEOUT - (here.now - began).total_seconds()
+
+    here.breaker.outage = lambda _: here.traveller.shift(A_CALL)
+    found: Report = here.invoke(lambda: reconciler.look(Sweep(), lambda: int(1_000 * left()), dry_run=False))
+    here.breaker.outage = lambda _: None
+    return found, left()
+
+
+def test_twenty_thousand_open_requests_hide_no_dead_letter_and_fit_into_the_time(here: World) -> None:
+    accept_many(here, OPEN)
+    here.advance(60)
+    for _ in range(10):
+        found, left = slow_look(here)
+        assert left > 0
+        if found.complete:
+            break
+    assert (found.complete, found.open, found.lost) == (True, OPEN, [])
+    request_id = published(here, Topic.PRICING, "dead")
+    here.lose_to_subscription_dlq(Channel.EMAIL)
+    here.advance(60)
+    found, left = slow_look(here)
+    assert (found.dead_lettered, found.open) == ([request_id], OPEN + 1)
+    assert left > TIMEOUT / 2

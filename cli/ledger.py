@@ -1,0 +1,139 @@
+"""The balance of a period: every accepted request is ended, open, unreadable or gone."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Annotated, Any, Final, TypeAlias
+
+from pydantic import Field
+
+from assistance.domain.record import Kind, Record
+from assistance.errors import Unreadable
+from assistance.ids import RequestId
+from assistance.models import Moment, TopicName
+from assistance.platform.clock import ms_of, timestamp
+from assistance.store import codec
+from assistance.store.items import Item, ItemModel, checked, key_of
+from assistance.store.requests import Requests
+from assistance.store.schema import PARTITION_KEY, RECORD, SORT_KEY
+from assistance.store.table import BATCH
+
+_PARALLEL: Final = 10
+
+
+class Listed(ItemModel):
+    """A request as the ledger's index lists it."""
+
+    id: Annotated[RequestId, Field(alias=PARTITION_KEY)]
+    topic: TopicName
+    created_at: Moment
+
+
+Found: TypeAlias = Record | Unreadable | None
+"""The record of a request, why nobody can read it, or None if the table no longer holds the request."""
+
+
+@dataclass(slots=True)
+class Balance:
+    """The counts of a period. `accepted` = `ended` + `open` + `unaccounted` + `unreadable`.
+
+    `accepted` is by topic, `ended` by `topic/status`, `deliveries` by `topic/channel/status`; a resend counts as a
+    delivery. `open` holds the time at which each open request was accepted. `unaccounted` holds the ids that the index
+    lists although the table holds no such request.
+    """
+
+    since: str
+    accepted: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+    deliveries: Counter[str] = field(default_factory=Counter)
+    open: dict[str, str] = field(default_factory=dict)
+    unaccounted: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def count(self, request: Listed, found: Found) -> None:
+        """Add a request."""
+        self.accepted[request.topic] += 1
+        if found is None:
+            self.unaccounted.append(request.id)
+        elif isinstance(found, Unreadable):
+            self.unreadable.append(str(found))
+        else:
+            self._count_record(request, found)
+
+    def count_unreadable(self, why: Unreadable) -> None:
+        """Add a request that nobody can read even in the index."""
+        self.accepted["unreadable"] += 1
+        self.unreadable.append(str(why))
+
+    def document(self) -> dict[str, Any]:
+        """The balance as JSON has it."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def _count_record(self, request: Listed, record: Record) -> None:
+        if record.has_ended:
+            self.ended[f"{request.topic}/{record.status}"] += 1
+        else:
+            self.open[request.id] = request.created_at
+        for delivery in record.deliveries:
+            status = delivery.final or ("open" if delivery in record.unfinished else None)
+            if status and delivery.kind is not Kind.CALLBACK:
+                self.deliveries[f"{request.topic}/{delivery.destination}/{status}"] += 1
+
+
+def counted(requests: Requests, since: datetime, until: datetime, tell: Callable[[str], None]) -> Balance:
+    """Count the requests accepted in that period, oldest first. `tell` is called with how far it has come.
+
+    A request that has just been accepted may be missing: the index follows its table, usually within a second.
+    """
+    balance = Balance(timestamp(since))
+    items = requests.items.accepted(timestamp(since), timestamp(until))
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        while page := list(islice(items, BATCH * _PARALLEL)):
+            listed = list(_readable(page, balance))
+            batches = [listed[start : start + BATCH] for start in range(0, len(listed), BATCH)]
+            found: dict[str, Found] = {}
+            for records in pool.map(partial(_records, requests), batches):
+                found |= records
+            others = [each.id for each in listed if each.id not in found]
+            found |= zip(others, pool.map(partial(_read, requests), others), strict=True)
+            for each in listed:
+                balance.count(each, found[each.id])
+            if listed:
+                tell(listed[-1].created_at)
+    return balance
+
+
+def _readable(items: Sequence[Item], balance: Balance) -> Iterator[Listed]:
+    for item in items:
+        try:
+            yield checked(Listed, item)
+        except Unreadable as error:
+            balance.count_unreadable(Unreadable(f"{key_of(item)[PARTITION_KEY]}: {error}"))
+
+
+def _records(requests: Requests, listed: Sequence[Listed]) -> dict[str, Record]:
+    """The records of these requests, by cheap reads, which may be a moment old. Some may be missing."""
+    accepted_at = {each.id: ms_of(each.created_at) for each in listed}
+    found: dict[str, Record] = {}
+    for item in requests.items.many([{PARTITION_KEY: id_, SORT_KEY: RECORD} for id_ in accepted_at], consistent=False):
+        try:
+            record = codec.record_of(item)
+        except Unreadable:
+            # Reading the whole request says what is wrong.
+            continue
+        # An older record belongs to an earlier request with the same id.
+        if record.created_at == accepted_at[item[PARTITION_KEY]]:
+            found[item[PARTITION_KEY]] = record
+    return found
+
+
+def _read(requests: Requests, id_: str) -> Found:
+    try:
+        request = requests.get(id_)
+    except Unreadable as error:
+        return error
+    return request.record if request else None

@@ -1,0 +1,35 @@
+"""The attributes that SQS gives a message and a queue.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+# Milliseconds until the year 2286.
+_NUMBER: Final = re.compile(r"[0-9]{1,13}")
+
+
+def number(value: object) -> int | None:
+    """The number, as SQS writes numbers, or None."""
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
+
+
+def receive_count(record: "SQSRecord") -> int:
+    """How often SQS has handed the message out. An unreadable count reads as the first time."""
+    return max(_attribute(record, "ApproximateReceiveCount") or 1, 1)
+
+
+def received_since(record: "SQSRecord", now: datetime) -> datetime:
+    """When SQS first handed the message out. An unreadable time reads as now; a redrive begins anew."""
+    milliseconds = _attribute(record, "ApproximateFirstReceiveTimestamp")
+    return now if milliseconds is None else min(datetime.fromtimestamp(milliseconds / 1000, UTC), now)
+
+
+def _attribute(record: "SQSRecord", name: str) -> int | None:
+    attributes = record.get("attributes")
+    return number(attributes.get(name)) if isinstance(attributes, dict) else None

@@ -1,0 +1,38 @@
+"""Logs unforeseen exceptions by their type and place. Their messages may quote a customer's text or a secret.
+
+Lambda logs the message of each exception that a handler raises, so handlers raise `Unforeseen` instead:
+https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
+"""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from assistance.errors import InvalidSettings
+from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.observability import logger
+
+
+class Unforeseen(Exception):
+    """Fails an invocation in place of an unforeseen exception, and names only the type of that exception."""
+
+
+def log(error: BaseException, **about: object) -> None:
+    """Log the exception's code and type, and the file, line and function of each frame."""
+    code = error_code(error) if isinstance(error, AWS_ERRORS) else "unexpected_error"
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    logger.error("unhandled", extra={**about, "error_code": code, "error_type": type(error).__name__, "frames": frames})
+
+
+@contextmanager
+def without_messages(*harmless: type[Exception]) -> Iterator[None]:
+    """Log an unforeseen exception and raise `Unforeseen` instead of it. Let the types with harmless messages pass."""
+    try:
+        yield
+    except InvalidSettings:
+        raise
+    except harmless:
+        raise
+    except Exception as error:  # noqa: BLE001 # None can be named.
+        log(error)
+        raise Unforeseen(type(error).__name__) from None

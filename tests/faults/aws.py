@@ -1,0 +1,207 @@
+"""AWS as the world of the fault tests sees it: in memory, which is fast, or moto.
+
+Both answer the functions' calls, and both show the world what lies in the queues, in the table and in the mailbox.
+"""
+
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from botocore.exceptions import ClientError
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.utilities import dynamo_json_dump
+from moto.sesv2.models import sesv2_backends
+from moto.sqs.models import sqs_backends
+
+from assistance.routing import LANES
+from assistance.store.schema import OUTBOX_SHARD
+from tests.integration.cloud import SIGNING_SECRET
+from tests.memory_queues import Queues, refuse
+from tests.memory_table import MemoryTable
+from tests.recorded_calls import note
+
+ACCOUNT: Final = "123456789012"
+REGION: Final = "us-east-1"
+MAX_RECEIVE_COUNT: Final = 12
+"""Small, so that SQS's own redrive happens too."""
+VISIBILITY: Final = 180
+
+Call = Callable[[Any, str, dict[str, Any]], Any]
+"""A client, the operation and its arguments; the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail that SES has taken."""
+
+    id: str
+    subject: str
+
+
+class Aws(Protocol):
+    """What the world asks AWS for."""
+
+    def calling(self, make_api_call: Call) -> Call:
+        """What answers a call. `make_api_call` is botocore's own way."""
+
+    def bodies(self, name: str) -> list[str]:
+        """The messages in a queue, in flight or not."""
+
+    def purge(self, name: str, before: float = float("inf")) -> None:
+        """Drop what was sent to a queue before that time, in seconds since 1970."""
+
+    def stream(self, since: int) -> list[dict[str, Any]]:
+        """The stream's records from that number on."""
+
+    def streamed(self) -> int:
+        """How many records the stream has."""
+
+    def mails(self) -> list[Mail]:
+        """What SES has taken, in this order."""
+
+    def has_outbox(self) -> bool:
+        """Whether an item is in the outbox."""
+
+    def reset(self) -> None:
+        """Forget everything that happened."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """AWS in memory. What no call of the functions needs is not there."""
+
+    table: MemoryTable = field(default_factory=MemoryTable)
+    sqs: Queues = field(
+        default_factory=lambda: Queues(f"{lane}{kind}" for lane in LANES for kind in ("", "-dlq", "-subscription-dlq"))
+    )
+    sent: list[Mail] = field(default_factory=list)
+    numbers: Any = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        for lane in LANES:
+            queue = self.sqs.queues[lane]
+            queue.visibility, queue.most = VISIBILITY, MAX_RECEIVE_COUNT
+            queue.dead_letters = self.sqs.queues[f"{lane}-dlq"]
+
+    def calling(self, make_api_call: Call) -> Call:  # noqa: ARG002
+        operations: Mapping[str, Callable[..., Any]] = {
+            "dynamodb.PutItem": self.table.put_item,
+            "dynamodb.UpdateItem": self.table.update_item,
+            "dynamodb.DeleteItem": self.table.delete_item,
+            "dynamodb.GetItem": self.table.get_item,
+            "dynamodb.BatchGetItem": self.table.batch_get_item,
+            "dynamodb.Query": self.table.query,
+            "sqs.SendMessage": self.sqs.send_message,
+            "sqs.ReceiveMessage": self.sqs.receive_message,
+            "sqs.DeleteMessage": self.sqs.delete_message,
+            "sqs.ChangeMessageVisibility": self.sqs.change_message_visibility,
+            "sqs.ChangeMessageVisibilityBatch": self.sqs.change_message_visibility_batch,
+            "sqs.GetQueueAttributes": self.sqs.get_queue_attributes,
+            "sns.PublishBatch": self.sqs.publish_batch,
+            "sesv2.SendEmail": self._send_email,
+            "secretsmanager.GetSecretValue": self._get_secret_value,
+        }
+
+        def call(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+            name = f"{client.meta.service_model.service_name}.{operation}"
+            note(name, arguments)
+            try:
+                return operations[name](arguments)
+            except ClientError as error:
+                known = client.exceptions.from_code(error.response["Error"]["Code"])
+                raise known(error.response, operation) from error
+
+        return call
+
+    def _send_email(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        mail = Mail(f"mail-{next(self.numbers)}", call["Content"]["Simple"]["Subject"]["Data"])
+        self.sent.append(mail)
+        return {"MessageId": mail.id}
+
+    @staticmethod
+    def _get_secret_value(call: Mapping[str, Any]) -> dict[str, Any]:
+        values = {"slack-token": "xoxb-local", "signing": SIGNING_SECRET}
+        found = next((value for name, value in values.items() if f":{name}-" in call["SecretId"]), None)
+        if found is None:
+            refuse("ResourceNotFoundException", "GetSecretValue")
+        return {"SecretString": found}
+
+    def bodies(self, name: str) -> list[str]:
+        return [message.body for message in self.sqs.queues[name].messages]
+
+    def purge(self, name: str, before: float = float("inf")) -> None:
+        queue = self.sqs.queues[name]
+        queue.messages = [message for message in queue.messages if message.sent_at > before * 1_000]
+
+    def stream(self, since: int) -> list[dict[str, Any]]:
+        return self.table.stream[since:]
+
+    def streamed(self) -> int:
+        return len(self.table.stream)
+
+    def mails(self) -> list[Mail]:
+        return self.sent
+
+    def has_outbox(self) -> bool:
+        return any(OUTBOX_SHARD in item for item in self.table.items())
+
+    def reset(self) -> None:
+        self.table.clear()
+        for queue in self.sqs.queues.values():
+            queue.messages.clear()
+        self.sent.clear()
+
+
+class Moto:
+    """AWS as moto has it, in this process."""
+
+    def calling(self, make_api_call: Call) -> Call:
+        def call(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+            if operation == "ReceiveMessage":
+                # moto polls in real time, on a clock that stands still.
+                arguments = {**arguments, "WaitTimeSeconds": 0}
+            return make_api_call(client, operation, arguments)
+
+        return call
+
+    @property
+    def _table(self) -> Any:  # noqa: ANN401
+        return dynamodb_backends[ACCOUNT][REGION].tables["table"]
+
+    @property
+    def _mailbox(self) -> Any:  # noqa: ANN401
+        return sesv2_backends[ACCOUNT][REGION].core_backend.sent_messages
+
+    @staticmethod
+    def _queue(name: str) -> Any:  # noqa: ANN401
+        return sqs_backends[ACCOUNT][REGION].queues[name]
+
+    def bodies(self, name: str) -> list[str]:
+        return [message.body for message in self._queue(name)._messages]  # noqa: SLF001
+
+    def purge(self, name: str, before: float = float("inf")) -> None:
+        queue = self._queue(name)
+        queue._messages = [each for each in queue._messages if each.sent_timestamp > before * 1_000]  # noqa: SLF001
+
+    def stream(self, since: int) -> list[dict[str, Any]]:
+        return [json.loads(dynamo_json_dump(item.to_json())) for item in self._table.stream_shard.items[since:]]
+
+    def streamed(self) -> int:
+        return len(self._table.stream_shard.items)
+
+    def mails(self) -> list[Mail]:
+        return [Mail(message.id, message.subject) for message in self._mailbox]
+
+    def has_outbox(self) -> bool:
+        return any(OUTBOX_SHARD in item.attrs for of in self._table.items.values() for item in of.values())
+
+    def reset(self) -> None:
+        self._table.items.clear()
+        self._table.stream_shard.items.clear()
+        for queue in sqs_backends[ACCOUNT][REGION].queues.values():
+            queue._messages.clear()  # noqa: SLF001
+            queue.pending_messages.clear()
+            queue.deleted_messages.clear()
+        self._mailbox.clear()

@@ -1,0 +1,31 @@
+"""What may become of a status, and why."""
+
+from typing import Final
+
+from assistance.models import Status
+
+STEPS: Final[dict[str, dict[str, str]]] = {
+    Status.ACCEPTED: {Status.PUBLISHED: "SNS has taken it"},
+    Status.PUBLISHED: {Status.SENDING: "a consumer has claimed it"},
+    Status.SENDING: {
+        Status.DELIVERED: "the provider has taken it",
+        Status.RETRYING: "the attempt failed",
+        Status.FAILED: "the attempt failed for good",
+    },
+    Status.RETRYING: {Status.SENDING: "the next attempt is due"},
+    Status.DELIVERED: {Status.FAILED: "the mail bounced"},
+    Status.FAILED: {Status.DELIVERED: "by the fallback, a redrive or a resend"},
+}
+"""`make docs` draws it."""
+
+
+def _from(status: str) -> set[str]:
+    """All that may be read next: who polls seldom misses steps. A bounce is told apart by who looks."""
+    reached, new = {status}, {status}
+    while new:
+        reached |= (new := {after for each in new - {Status.DELIVERED} for after in STEPS[each]} - reached)
+    return reached
+
+
+FORWARD: Final[dict[str, set[str]]] = {status: _from(status) for status in Status}
+"""The statuses that may be read next. A mail that comes back turns `delivered` into `failed`, and nothing else does."""

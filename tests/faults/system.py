@@ -1,0 +1,352 @@
+"""The deployed system on a clock that only moves when told to, with everything AWS does between the functions.
+
+The handlers are the real ones, Slack is a server on this machine that they reach over HTTP, AWS is in memory, or moto.
+"""
+
+import functools
+import importlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, Final
+from unittest.mock import patch
+
+from assistance.domain import transitions
+from assistance.domain.record import Record
+from assistance.engine.dead_letters import request_id_in, unwrapped
+from assistance.errors import TableUnavailable
+from assistance.history import RESEND
+from assistance.platform.clock import epoch_ms
+from assistance.routing import LANES, Channel, Lane
+from assistance.store.requests import Requests
+from assistance.store.schema import OUTBOX_SHARD
+from local.slack_server import SlackServer
+from slack_consumer.slack import ids
+from tests.faults.aws import Aws
+from tests.faults.breaker import NO_SUCCESS, Breaker, Crash
+from tests.integration.cloud import Cloud, Context
+from tests.integration.steps import example, sns_event
+from tests.receiver import Receiver
+
+START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
+QUEUE_RETENTION: Final = 4 * 86_400
+"""As in infra/config.py."""
+ATTEMPTS: Final = 3
+ENVIRONMENT: Final = {
+    "RETRY_ATTEMPTS": str(ATTEMPTS),
+    "RETRY_FIRST_DELAY": "5",
+    "RETRY_MAX_DELAY": "900",
+    "RETRY_DOUBT_DELAY": "30",
+}
+
+REQUEST: Final = ("", "")
+"""Stands for the request itself among the statuses of its deliveries."""
+
+
+@dataclass
+class Accepted:
+    """What the bot knows of a request, and what was seen of it last."""
+
+    id: str
+    topic: str
+    description: str
+    statuses: dict[tuple[str, str], str] = field(default_factory=dict)
+    shown: dict[str, Any] = field(default_factory=dict)
+    resends: set[str] = field(default_factory=set)
+    bounces: int = 0
+    sent_when_delivered: int | None = None
+    called_back: bool = False
+
+    @property
+    def status(self) -> str:
+        return self.statuses[REQUEST]
+
+
+@dataclass
+class System:
+    """The system and what drives it."""
+
+    cloud: Cloud
+    aws: Aws
+    slack: SlackServer
+    bot: Receiver
+    breaker: Breaker
+    traveller: Any
+    log: io.StringIO
+    accepted: dict[str, Accepted] = field(default_factory=dict)
+    stream: list[dict[str, Any]] = field(default_factory=list)
+    late: list[tuple[datetime, Callable[[], Any]]] = field(default_factory=list)
+    mails_in_doubt: Counter[str] = field(default_factory=Counter)
+    feedback: list[tuple[int, str]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """SES's events that Lambda has given up: they lie in its failures queue."""
+    said: Counter[str] = field(default_factory=Counter)
+    """How often SES has said that a request's mail did not arrive."""
+    calls_back: bool = False
+    """Whether the bot asks to be called back, from now on."""
+    seen: int = 0
+    looked_at: tuple[int, ...] = ()
+    invocations: Any = field(default_factory=count)
+
+    # --- the clock -----------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: what was slow lands, what is too old leaves its queue."""
+        until = self.now + timedelta(seconds=seconds)
+        for due, call in sorted((entry for entry in self.late if entry[0] <= until), key=lambda entry: entry[0]):
+            self.traveller.move_to(max(due, self.now))
+            mails = self.mails()
+            call()
+            self.mails_in_doubt.update((self.mails() - mails).keys())
+        self.late = [entry for entry in self.late if entry[0] > until]
+        self.traveller.move_to(until)
+        for name in LANES:
+            self.aws.purge(name, before=self.now.timestamp() - QUEUE_RETENTION)
+
+    def later(self, call: Callable[[], Any], seconds: int) -> None:
+        def land() -> None:
+            # Nobody waits for the answer.
+            with suppress(*NO_SUCCESS):
+                call()
+
+        self.late.append((self.now + timedelta(seconds=seconds), land))
+
+    # --- what AWS holds ------------------------------------------------------------------------------------------
+
+    def bodies(self, *names: str) -> list[str]:
+        return [body for name in names for body in self.aws.bodies(name)]
+
+    def dead_letters(self) -> list[str]:
+        return self.bodies(*(f"{channel}{kind}" for channel in Channel for kind in ("-dlq", "-subscription-dlq")))
+
+    def mails(self) -> Counter[str]:
+        """How often SES has taken each request."""
+        return Counter(mail.subject.rsplit(" ", 1)[-1] for mail in self.aws.mails())
+
+    def posts(self) -> Counter[tuple[str, str | None]]:
+        """How often Slack has each request, by the decision to send it again."""
+        told = [message["metadata"]["event_payload"] for message in self.slack.messages]
+        payloads = [one for payload in told for one in payload.get("requests", [payload])]
+        return Counter((payload["request_id"], payload.get("force")) for payload in payloads)
+
+    def reset(self) -> None:
+        """An empty system, at the beginning of time."""
+        self.aws.reset()
+        self.slack.messages.clear()
+        self.bot.clear()
+        self.calls_back = False
+        self.slack.fail("none")
+        self.slack.workspace.limit(0)
+        self.log.seek(0)
+        self.log.truncate()
+        self.accepted.clear()
+        self.stream.clear()
+        self.late.clear()
+        self.mails_in_doubt.clear()
+        self.feedback.clear()
+        self.failures.clear()
+        self.said.clear()
+        self.seen = 0
+        self.looked_at = ()
+        self.invocations = count()
+        self.breaker.outage = lambda _: None
+        self.breaker.plan(None)
+        self.traveller.move_to(START)
+        self.cold()
+
+    @staticmethod
+    def cold() -> None:
+        """The next invocation finds no token and no key in memory, nor who it is on Slack."""
+        importlib.import_module("assistance.platform.secret").secrets().store.clear()
+        ids.cache_clear()
+
+    # --- what AWS does -------------------------------------------------------------------------------------------
+
+    def invoke(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """One invocation, or one that overlaps another. None if it was killed; then the next starts cold."""
+        self.cloud.context = Context()
+        self.cloud.context.aws_request_id = f"invocation-{next(self.invocations)}"
+        try:
+            with self.breaker.invocation():
+                return call()
+        except Crash:
+            self.cold()
+            return None
+
+    def accept(self, topic: str, description: str, key: str) -> dict[str, Any] | None:
+        """A bot's call; its answer, None if there was none."""
+        callback = {"callback_url": self.bot.url} if self.calls_back else {}
+        body = json.dumps({"topic": topic, "description": description, **callback})
+        answer: dict[str, Any] | None = self.invoke(
+            lambda: self.cloud.call(
+                "POST", "/assistance-requests", body, Content_Type="application/json", Idempotency_Key=key
+            )
+        )
+        if answer and answer["statusCode"] == 202:
+            id_ = answer["json"]["id"]
+            self.accepted.setdefault(id_, Accepted(id_, topic, description, called_back=self.calls_back))
+        return answer
+
+    def accept_for_sure(self, topic: str, description: str, key: str) -> str:
+        """As a bot does it: the same call again until it is answered 202."""
+        for _ in range(3):
+            answer = self.accept(topic, description, key)
+            if answer and answer["statusCode"] == 202:
+                return str(answer["json"]["id"])
+            assert answer is None or answer["statusCode"] == 503, answer
+        raise AssertionError("never accepted")
+
+    def read_stream(self) -> None:
+        """Take what is new in the stream and passes the event source's filter."""
+        records = self.aws.stream(self.seen)
+        self.seen += len(records)
+        self.stream += [record for record in records if OUTBOX_SHARD in record["dynamodb"].get("NewImage", {})]
+
+    def produce(self, records: list[dict[str, Any]] | None = None) -> None:
+        """Deliver stream records; those that failed, or all if the producer was killed, come again."""
+        if records is None:
+            self.read_stream()
+            records, self.stream = self.stream, []
+        for start in range(0, len(records), 100):
+            batch = records[start : start + 100]
+            failed = self.invoke(functools.partial(self.cloud.produce, batch))
+            again = {record["dynamodb"]["SequenceNumber"] for record in batch} if failed is None else set(failed)
+            self.stream += [record for record in batch if record["dynamodb"]["SequenceNumber"] in again]
+
+    def consume(self, channel: Lane, most: int = 10) -> bool:
+        """Hand the consumer what its queue has to give. Whether there was anything."""
+        if not self.bodies(channel):
+            return False
+        records = self.cloud.receive(channel, most)
+        if not records:
+            return False
+        mails, strikes = self.mails(), self.breaker.strikes
+        mine = {"QUEUE_URL": self.cloud.queues[channel], "DLQ_URL": self.cloud.dlqs[channel]}
+        with patch.dict(os.environ, mine):
+            handler = self.cloud.handler(f"{channel}_consumer")
+            answer = self.invoke(lambda: handler({"Records": records}, self.cloud.context))
+        if answer is None or self.breaker.strikes > strikes:
+            # The one window that the README leaves open: SES took it, and we could not write it down.
+            messages = {(request_id_in(record["body"]), delivery_in(record["body"])) for record in records}
+            self.mails_in_doubt += (self.mails() - mails) & Counter(str(request_id) for request_id, _ in messages)
+        if answer is None:
+            return True
+        failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        for record in records:
+            if record["messageId"] not in failed:
+                self.cloud.sqs.delete_message(
+                    QueueUrl=self.cloud.queues[channel], ReceiptHandle=record["receiptHandle"]
+                )
+        return True
+
+    def reconcile(self, *, dry_run: bool = False) -> dict[str, Any] | None:
+        """The scheduler's call, made again by nobody: its answer, None if it died."""
+        handler = self.cloud.handler("reconciler")
+
+        def call() -> Any:  # noqa: ANN401
+            # A function that raises is an invocation that failed: the next one does what it could not.
+            try:
+                return handler({"dry_run": dry_run}, self.cloud.context)
+            except TableUnavailable:
+                return None
+
+        answer: dict[str, Any] | None = self.invoke(call)
+        return answer
+
+    def say_of_mail(self, name: str, number: int) -> None:
+        """SES has an event about that mail of the mailbox, which comes in its time."""
+        mail = self.aws.mails()[number]
+        request_id = mail.subject.rsplit(" ", 1)[-1]
+        self.feedback.append((0, json.dumps(example(name, request_id, mail.id))))
+        self.said[request_id] += name != "delivery"
+
+    def bring_feedback(self) -> None:
+        """Hand SES's events to their function; Lambda tries each three times.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+        """
+        events, self.feedback = self.feedback, []
+        errors = importlib.import_module("email_feedback.errors")
+        later = (errors.NotYetRecorded, errors.DlqUnavailable, TableUnavailable)
+        for tries, event in events:
+
+            def call(event: str = event) -> bool:
+                try:
+                    self.cloud.handler("email_feedback")(sns_event(event), self.cloud.context)
+                except later:
+                    return False
+                return True
+
+            if self.invoke(call):
+                continue
+            if tries < 2:
+                self.feedback.append((tries + 1, event))
+            else:
+                self.failures.append(event)
+
+    def told_of_mails(self) -> list[str]:
+        """The ids of the requests that SES's events are about which nobody has dealt with yet."""
+        events = [*(event for _, event in self.feedback), *self.failures]
+        return [json.loads(event)["mail"]["tags"]["request_id"][0] for event in events]
+
+    def redrive(self) -> None:
+        """Move every dead letter back into its channel's queue, as an operator does."""
+        for channel in LANES:
+            for name in (f"{channel}-dlq", f"{channel}-subscription-dlq"):
+                for body in self.bodies(name):
+                    self.cloud.sqs.send_message(QueueUrl=self.cloud.queues[channel], MessageBody=unwrapped(body))
+                self.aws.purge(name)
+
+    def resend(self, request_id: str, channel: Channel, decision: str) -> bool:
+        """Send the request once more, as the command line does it. Whether it can be: its original has ended."""
+        name = f"{RESEND}{decision}"
+
+        def again(record: Record) -> tuple[Record, bool]:
+            added = transitions.resend(record, name, channel, now=epoch_ms(self.now))
+            return added or record, added is not None
+
+        _, added = requests().change(request_id, again)
+        if added:
+            self.accepted[request_id].resends.add(decision)
+        return added
+
+    def lose_to_subscription_dlq(self, lane: Lane) -> None:
+        """SNS could not deliver to the queue: its messages lie in the subscription's dead-letter queue."""
+        for body in self.bodies(lane):
+            self.cloud.sqs.send_message(QueueUrl=self.cloud.subscription_dlqs[lane], MessageBody=body)
+        self.aws.purge(lane)
+
+    def heal(self) -> None:
+        """Every provider is well again."""
+        self.slack.fail("none")
+        self.breaker.outage = lambda _: None
+
+    def show(self, request_id: str) -> dict[str, Any]:
+        answer = self.cloud.call("GET", f"/assistance-requests/{request_id}")
+        assert answer["statusCode"] == 200, answer
+        shown: dict[str, Any] = answer["json"]
+        return shown
+
+
+def delivery_in(body: str) -> str:
+    """The name of the delivery that a message is of."""
+    try:
+        return str(json.loads(body).get("delivery"))
+    except ValueError:
+        return ""
+
+
+def requests() -> Requests:
+    """The deployed table."""
+    deployed: Requests = importlib.import_module("reconciler.handler").requests()
+    return deployed

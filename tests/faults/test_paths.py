@@ -1,0 +1,28 @@
+"""What the paths take when nothing breaks, in memory and on moto."""
+
+from collections import Counter
+
+import pytest
+
+from assistance.routing import Topic
+from tests.faults.paths import EACH_PATH, unbroken
+from tests.faults.world import world
+
+
+def test_every_path_makes_the_same_calls_in_memory_as_on_moto() -> None:
+    """So the faults that are injected in memory are those that moto would show."""
+    with world() as here:
+        in_memory = {(name, topic): unbroken(here, name, topic) for name, topic in EACH_PATH}
+    with world(moto=True) as here:
+        on_moto = {(name, topic): unbroken(here, name, topic) for name, topic in EACH_PATH}
+    assert in_memory == on_moto
+
+
+@pytest.mark.parametrize("topic", list(Topic))
+def test_a_delivery_at_once_reads_nothing_and_takes_four_writes(topic: Topic) -> None:
+    """One when the request is accepted, one when it is published, and two when it is delivered."""
+    with world() as here:
+        calls = unbroken(here, "delivered at once", topic)
+    table = Counter(call for call in calls if call.startswith("dynamodb."))
+    assert table == {"dynamodb.PutItem": 3, "dynamodb.UpdateItem": 1}
+    assert [call for call in calls if call.startswith("dynamodb.")].index("dynamodb.UpdateItem") == 1

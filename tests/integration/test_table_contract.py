@@ -1,0 +1,246 @@
+"""The table in memory and moto's behave the same to the store and to the reconciler's lease."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from assistance.platform import aws
+from assistance.store.items import key_of, plain
+from assistance.store.schema import INDEX_SHARDS
+from assistance.store.table import BATCH, LEDGER_KEY, Items
+from reconciler.lease import LEASE_KEY, lease
+from tests.integration.cloud import create_table
+from tests.memory_table import MemoryTable
+from tests.memory_table import table as in_memory
+
+NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MINUTE: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A table, and the new images of its stream so far."""
+
+    table: Any
+    stream: Any
+
+    @property
+    def items(self) -> Items:
+        return Items(self.table)
+
+
+@pytest.fixture(params=["in memory", "moto"])
+def stored(request: pytest.FixtureRequest) -> Iterator[Stored]:
+    if request.param == "in memory":
+        memory = MemoryTable(page=2)
+        yield Stored(in_memory(memory), lambda: [_image(record) for record in memory.stream])
+        return
+    with mock_aws():
+        arn = create_table().latest_stream_arn
+        yield Stored(aws.table("table"), partial(_streamed_by_moto, arn))
+
+
+@pytest.fixture
+def items(stored: Stored) -> Items:
+    return stored.items
+
+
+def _image(record: Any) -> Any:  # noqa: ANN401
+    return plain(record["dynamodb"]["NewImage"])
+
+
+def _streamed_by_moto(arn: str) -> list[Any]:
+    streams = boto3.client("dynamodbstreams")
+    shard = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
+    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    return [_image(record) for record in streams.get_records(ShardIterator=iterator["ShardIterator"])["Records"]]
+
+
+def item(pk: str = "one", sk: str = "RECORD", **more: object) -> dict[str, Any]:
+    return {"pk": pk, "sk": sk, **more}
+
+
+def test_an_item_is_added_where_there_is_none(items: Items) -> None:
+    assert items.add(item(version=1)) is None
+    assert items.get({"pk": "one", "sk": "RECORD"}) == item(version=1)
+    assert items.get({"pk": "one", "sk": "REQUEST"}) is None
+
+
+def test_an_item_that_is_in_the_way_is_answered_and_stays(items: Items) -> None:
+    items.add(item(version=1, ttl=100, record={"deliveries": [{"name": "slack", "alone": False}], "outbox": []}))
+    before = items.get({"pk": "one", "sk": "RECORD"})
+    assert items.add(item(version=9, ttl=200), expired_at=100) == before
+    assert items.get({"pk": "one", "sk": "RECORD"}) == before
+
+
+def test_an_item_that_has_expired_is_in_nobodys_way(items: Items) -> None:
+    items.add(item(ttl=100, version=1))
+    assert items.add(item(ttl=200, version=2), expired_at=101) is None
+    assert items.get({"pk": "one", "sk": "RECORD"}) == item(ttl=200, version=2)
+
+
+def test_an_item_without_a_ttl_does_not_expire(items: Items) -> None:
+    items.add(item())
+    assert items.add(item(ttl=200), expired_at=101) == item()
+
+
+def test_an_item_is_replaced_only_in_its_version(items: Items) -> None:
+    items.add(item(version=1))
+    assert items.replace(item(version=2, topic="sales"), 1) is None
+    assert items.replace(item(version=2, topic="pricing"), 1) == item(version=2, topic="sales")
+    assert items.get({"pk": "one", "sk": "RECORD"}) == item(version=2, topic="sales")
+
+
+def test_an_item_that_is_gone_is_not_replaced(items: Items) -> None:
+    assert items.replace(item(version=2), 1) == {}
+    assert items.get({"pk": "one", "sk": "RECORD"}) is None
+
+
+def test_numbers_come_back_as_decimals_and_tuples_as_lists(items: Items) -> None:
+    items.add(item(version=1, channels=("slack", "email"), nested={"none": None, "times": (1, 2)}))
+    found = items.get({"pk": "one", "sk": "RECORD"})
+    assert found == item(version=1, channels=["slack", "email"], nested={"none": None, "times": [1, 2]})
+    assert isinstance(found["version"], Decimal)
+
+
+def test_what_is_read_can_be_changed_without_changing_what_is_stored(items: Items) -> None:
+    items.add(item(record={"deliveries": []}))
+    for read in (items.get, lambda key: items.of(key["pk"])[0], lambda key: items.many([key], consistent=True)[0]):
+        found: Any = read({"pk": "one", "sk": "RECORD"})
+        found["record"]["deliveries"].append("more")
+    assert items.get({"pk": "one", "sk": "RECORD"}) == item(record={"deliveries": []})
+
+
+def test_all_items_of_a_request_are_found_in_the_order_of_their_keys(items: Items) -> None:
+    for pk, sk in (("one", "REQUEST"), ("two", "RECORD"), ("one", "RECORD"), ("one", "DELIVERY#slack")):
+        items.add(item(pk, sk))
+    found = items.table.query(
+        KeyConditionExpression="pk = :value", ExpressionAttributeValues={":value": "one"}, ConsistentRead=True
+    )["Items"]
+    assert [each["sk"] for each in found[:2]] == ["DELIVERY#slack", "RECORD"]
+    assert {each["pk"] for each in items.of("one")} == {"one"}
+    assert items.of("three") == []
+
+
+def test_many_items_are_read_in_batches_and_missing_ones_are_left_out(items: Items) -> None:
+    for number in range(BATCH + 5):
+        items.add(item(str(number)))
+    keys = [{"pk": str(number), "sk": "RECORD"} for number in range(BATCH + 10)]
+    found = items.many(keys, consistent=True)
+    assert sorted(each["pk"] for each in found) == sorted(str(number) for number in range(BATCH + 5))
+
+
+def outboxed(pk: str, created_at: str, **more: object) -> dict[str, Any]:
+    return item(pk, "REQUEST", outbox=0, ledger=0, created_at=created_at, topic="sales", **more)
+
+
+def test_an_item_leaves_the_outbox_for_the_channels_that_it_was_published_to(items: Items) -> None:
+    key = {"pk": "one", "sk": "REQUEST"}
+    items.add(outboxed("one", "2026-03-01", outbox_channels=["slack"], outbox_since="2026-03-01"))
+    items.mark_published(key, ["email"], "2026-03-02")
+    assert [key_of(each) for each in items.unpublished("2026-03-09")] == [key]
+    items.mark_published(key, ["slack"], "2026-03-02")
+    assert list(items.unpublished("2026-03-09")) == []
+    published = item("one", "REQUEST", ledger=0, created_at="2026-03-01", topic="sales", published_at="2026-03-02")
+    assert items.get(key) == published
+
+
+def test_an_item_that_is_gone_is_not_marked(items: Items) -> None:
+    items.mark_published({"pk": "one", "sk": "REQUEST"}, ["slack"], "2026-03-02")
+    assert items.of("one") == []
+
+
+def test_the_outbox_lists_keys_oldest_first_page_by_page(items: Items) -> None:
+    for number in (3, 1, 4, 2, 5):
+        items.add(outboxed(f"pk{number}", f"2026-03-0{number}"))
+    assert list(items.unpublished("2026-03-05")) == [
+        item(f"pk{number}", "REQUEST", outbox=0, created_at=f"2026-03-0{number}") for number in (1, 2, 3, 4)
+    ]
+
+
+def test_the_ledger_lists_what_was_accepted_in_between_with_its_topic(items: Items) -> None:
+    for number in (3, 1, 4, 2):
+        items.add(outboxed(f"pk{number}", f"2026-03-0{number}"))
+    assert list(items.accepted("2026-03-02", "2026-03-03")) == [
+        item(f"pk{number}", "REQUEST", ledger=0, created_at=f"2026-03-0{number}", topic="sales") for number in (2, 3)
+    ]
+
+
+def test_the_due_index_lists_whole_records_and_only_those_that_are_due(items: Items) -> None:
+    records = [item(str(number), due=number % INDEX_SHARDS, due_at=number, record={"n": number}) for number in range(5)]
+    for record in (*records, item("done", record={})):
+        items.add(record)
+    assert sorted(items.due(), key=lambda found: found["pk"]) == records
+
+
+def test_where_the_reconciler_has_looked_is_kept(items: Items) -> None:
+    items.looked_at("2026-03-01", "2026-03-02")
+    items.looked_at("2026-03-03", "2026-03-04")
+    assert items.ledger() == [{**LEDGER_KEY, "looked_until": "2026-03-03", "until": "2026-03-04", "open": {}}]
+
+
+def held(stored: Stored, at: datetime, owner: str) -> bool:
+    with lease(stored.table, owner, MINUTE, clock=lambda: at) as ours:
+        stored.items.get(LEASE_KEY)
+    return ours
+
+
+def test_a_lease_is_held_by_one_and_free_again_afterwards(stored: Stored) -> None:
+    with lease(stored.table, "one", MINUTE, clock=lambda: NOW) as ours:
+        assert (ours, held(stored, NOW, "two")) == (True, False)
+        assert stored.items.get(LEASE_KEY) is not None
+    assert stored.items.get(LEASE_KEY) is None
+    assert held(stored, NOW, "two")
+
+
+def test_a_lease_that_has_expired_is_taken_and_not_released_by_the_first(stored: Stored) -> None:
+    with (
+        lease(stored.table, "one", MINUTE, clock=lambda: NOW),
+        lease(stored.table, "two", MINUTE, clock=lambda: NOW + 2 * MINUTE) as ours,
+    ):
+        assert ours
+    assert stored.items.get(LEASE_KEY) is None
+    with lease(stored.table, "two", MINUTE, clock=lambda: NOW + 2 * MINUTE):
+        stored.table.delete_item(Key=LEASE_KEY)
+        stored.table.put_item(Item={**LEASE_KEY, "owner": "three"})
+    assert stored.items.get(LEASE_KEY) == {**LEASE_KEY, "owner": "three"}
+
+
+@pytest.mark.parametrize("expires_at", ["soon", 1, 10**15, None])
+def test_a_lease_that_can_t_be_right_is_nobodys(stored: Stored, expires_at: object) -> None:
+    stored.table.put_item(Item={**LEASE_KEY, "owner": "one", "expires_at": expires_at})
+    assert held(stored, NOW, "two")
+
+
+def test_the_stream_has_each_change_and_no_refused_write(stored: Stored) -> None:
+    request = outboxed("one", "2026-03-01", outbox_channels=["slack"])
+    stored.items.add(request)
+    stored.items.add(request)
+    stored.items.mark_published({"pk": "one", "sk": "REQUEST"}, ["slack"], "2026-03-02")
+    stored.items.add(item(version=1))
+    stored.items.replace(item(version=2), 1)
+    published = item("one", "REQUEST", ledger=0, created_at="2026-03-01", topic="sales", published_at="2026-03-02")
+    images = [request, published, item(version=1), item(version=2)]
+    assert stored.stream() == images
+
+
+def test_a_write_that_changes_nothing_is_in_no_stream() -> None:
+    """moto's stream has it. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html."""
+    memory = MemoryTable()
+    items = Items(in_memory(memory))
+    items.add(item(version=1))
+    items.replace(item(version=1), 1)
+    assert len(memory.stream) == 1
+
+
+def test_the_table_in_memory_refuses_an_expression_that_it_does_not_know() -> None:
+    table = in_memory(MemoryTable())
+    with pytest.raises(KeyError):
+        table.put_item(Item=item(), ConditionExpression="version > :value", ExpressionAttributeValues={":value": 1})

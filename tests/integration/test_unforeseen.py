@@ -1,0 +1,137 @@
+"""An unforeseen exception fails the work that met it; the log says its type and its place, and never its message."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from botocore.exceptions import ClientError
+
+from assistance.errors import InvalidSettings
+from assistance.routing import Channel
+from local.slack_server import SlackServer
+from slack_consumer import handler as slack_handler
+from tests.integration.cloud import Cloud, forget
+from tests.integration.steps import bring, example, mailed, raising, sent
+from tests.logs import logging_everything
+
+CANARY = "c4n4ry of a customer's text"
+PLACE = re.compile(r"/test_unforeseen\.py:[0-9]+ unforeseen$")
+
+
+def unforeseen(*_: object, **__: object) -> Any:  # noqa: ANN401
+    raise KeyError(CANARY)
+
+
+def produce(stack: Cloud) -> Callable[[], object]:
+    stack.post("sales")
+    records = stack.stream_records()
+    return lambda: stack.produce(records)
+
+
+def reconcile(stack: Cloud) -> Callable[[], object]:
+    stack.post("sales")
+    return stack.reconcile
+
+
+def bounce(stack: Cloud) -> Callable[[], object]:
+    request_id = mailed(stack)
+    event = json.dumps(example("bounce", request_id, sent(stack, request_id)))
+    return lambda: bring(stack, event)
+
+
+def logged(text: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["message"] == "unhandled"]
+
+
+@pytest.mark.parametrize("prepare", [produce, reconcile, bounce])
+def test_an_unforeseen_exception_fails_the_invocation_and_is_logged_without_its_message(
+    stack: Cloud, prepare: Callable[[Cloud], Callable[[], object]]
+) -> None:
+    invoke = prepare(stack)
+    with (
+        logging_everything() as log,
+        raising(unforeseen, "PublishBatch", "Query", "GetItem"),
+        # Lambda logs the exception's type and message.
+        pytest.raises(Exception, match="KeyError") as failed,
+    ):
+        invoke()
+    assert CANARY not in log.getvalue() + str(failed.value)
+    [line] = logged(log.getvalue())
+    assert (line["level"], line["error_code"], line["error_type"]) == ("ERROR", "unexpected_error", "KeyError")
+    assert PLACE.search(line["frames"][-1])
+
+
+@pytest.mark.parametrize("function", ["stream_producer", "reconciler", "slack_consumer"])
+def test_a_function_says_which_of_its_settings_is_missing(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    forget()
+    monkeypatch.delenv("TABLE_NAME")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", CANARY)
+    with pytest.raises(InvalidSettings, match="TABLE_NAME: missing") as failed:
+        stack.handler(function)({"Records": []}, stack.context)
+    assert CANARY not in str(failed.value)
+
+
+def test_a_consumer_logs_an_unforeseen_exception_of_its_channel_and_tries_the_message_again(
+    stack: Cloud, slack: SlackServer
+) -> None:
+    request_id = stack.post("sales", CANARY)
+    stack.produce()
+    [record] = stack.receive(Channel.SLACK)
+    with logging_everything() as log, patch.object(slack_handler, "compose", unforeseen):
+        assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
+    assert CANARY not in log.getvalue()
+    [line] = logged(log.getvalue())
+    assert (line["error_code"], line["error_type"]) == ("unexpected_error", "KeyError")
+    assert (line["request_id"], line["channel"], line["message_id"]) == (request_id, "slack", record["messageId"])
+    assert PLACE.search(line["frames"][-1])
+    assert stack.show(request_id)["deliveries"][0]["last_error"] == "unexpected_error"
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert len(slack.messages) == 1
+
+
+@pytest.mark.parametrize("operation", ["UpdateItem", "SendMessage"])
+def test_a_consumer_logs_an_unforeseen_exception_of_its_own_and_tries_the_message_again(
+    stack: Cloud, slack: SlackServer, operation: str
+) -> None:
+    stack.post("sales")
+    stack.produce()
+    [record] = stack.receive(Channel.SLACK)
+    slack.fail("error", error="is_archived")
+    with logging_everything() as log, raising(unforeseen, operation):
+        assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
+    assert CANARY not in log.getvalue()
+    lines = logged(log.getvalue())
+    assert {line["error_type"] for line in lines} == {"KeyError"}
+    assert all(PLACE.search(line["frames"][-1]) for line in lines)
+
+
+def refused(*_: object) -> Any:  # noqa: ANN401
+    raise ClientError({"Error": {"Code": "AccessDenied", "Message": CANARY}}, "SendMessage")
+
+
+@pytest.mark.parametrize(("fail", "code"), [(unforeseen, "unexpected_error"), (refused, "AccessDenied")])
+def test_a_damaged_message_that_could_not_be_dead_lettered_is_logged_and_tried_again(
+    stack: Cloud, fail: Callable[..., Any], code: str
+) -> None:
+    stack.sqs.send_message(QueueUrl=stack.queues[Channel.SLACK], MessageBody=CANARY)
+    [record] = stack.receive(Channel.SLACK)
+    with logging_everything() as log, raising(fail, "SendMessage"):
+        assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
+    assert CANARY not in log.getvalue()
+    [line] = logged(log.getvalue())
+    assert (line["message_id"], line["error_code"]) == (record["messageId"], code)
+
+
+def test_a_failure_that_a_consumer_has_named_is_not_logged_as_unforeseen(stack: Cloud, slack: SlackServer) -> None:
+    stack.post("sales")
+    stack.produce()
+    slack.fail("status", status=503)
+    with logging_everything() as log:
+        assert stack.consume(Channel.SLACK)
+    assert logged(log.getvalue()) == []

@@ -1,0 +1,228 @@
+"""The table in memory: the calls of `store/table.py` and of the reconciler's lease, answered as DynamoDB answers them.
+
+It knows the expressions of these two files by their text, and raises on any other. The tests in
+`integration/test_table_contract.py` hold it against moto.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias
+
+from botocore.exceptions import ClientError
+
+from assistance.platform import dynamodb
+from assistance.store.schema import (
+    CREATED_AT,
+    DUE_AT,
+    DUE_INDEX,
+    DUE_SHARD,
+    LEDGER_INDEX,
+    LEDGER_SHARD,
+    OUTBOX_INDEX,
+    OUTBOX_SHARD,
+    PARTITION_KEY,
+    PUBLISHED_AT,
+    SORT_KEY,
+    TOPIC,
+    TTL,
+    VERSION,
+)
+
+Item: TypeAlias = dict[str, Any]
+Key: TypeAlias = tuple[str, str]
+Values: TypeAlias = Mapping[str, Any]
+
+INDEXES: Final[Mapping[str, tuple[str, str, tuple[str, ...] | None]]] = {
+    OUTBOX_INDEX: (OUTBOX_SHARD, CREATED_AT, ()),
+    LEDGER_INDEX: (LEDGER_SHARD, CREATED_AT, (TOPIC,)),
+    DUE_INDEX: (DUE_SHARD, DUE_AT, None),
+}
+"""Of each index its two keys, and the other attributes that it projects: None stands for all of them."""
+
+
+class ConditionalCheckFailedException(ClientError):
+    """What the client raises. It has the item that stood in the way, in DynamoDB's notation."""
+
+
+def _is(item: Item, name: str, value: Any) -> bool:  # noqa: ANN401
+    return name in item and bool(item[name] == value)
+
+
+def _leased_until(item: Item, values: Values) -> bool:
+    until = item.get("expires_at")
+    return isinstance(until, Decimal) and values[":now"] <= until <= values[":longest"]
+
+
+CONDITIONS: Final[Mapping[str, Callable[[Item, Values], bool]]] = {
+    f"attribute_not_exists({PARTITION_KEY}) OR {TTL} < :value": lambda item, values: (
+        not item or (isinstance(item.get(TTL), Decimal) and item[TTL] < values[":value"])
+    ),
+    f"{VERSION} = :value": lambda item, values: _is(item, VERSION, values[":value"]),
+    "outbox_channels = :channels": lambda item, values: _is(item, "outbox_channels", values[":channels"]),
+    f"attribute_not_exists({PARTITION_KEY}) OR NOT attribute_type(expires_at, :number) "
+    "OR NOT expires_at BETWEEN :now AND :longest": lambda item, values: not _leased_until(item, values),
+    "owner = :owner": lambda item, values: _is(item, "owner", values[":owner"]),
+}
+"""Whether a write may happen, by the item that has its key: {} if none has."""
+
+UPDATES: Final[Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]]] = {
+    f"SET {PUBLISHED_AT} = :now REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since": (
+        {PUBLISHED_AT: ":now"},
+        (OUTBOX_SHARD, "outbox_channels", "outbox_since"),
+    ),
+    "SET looked_until = :until, until = :legacy, open = :none": (
+        {"looked_until": ":until", "until": ":legacy", "open": ":none"},
+        (),
+    ),
+    "REMOVE description": ({}, ("description",)),
+}
+"""What an update sets, by the names of the values, and what it removes."""
+
+QUERIES: Final[Mapping[str, tuple[str, Callable[[Any, Values], bool]]]] = {
+    f"{PARTITION_KEY} = :value": (":value", lambda _, __: True),
+    f"{OUTBOX_SHARD} = :shard AND {CREATED_AT} < :before": (":shard", lambda at, values: at < values[":before"]),
+    f"{LEDGER_SHARD} = :shard AND {CREATED_AT} BETWEEN :since AND :until": (
+        ":shard",
+        lambda at, values: values[":since"] <= at <= values[":until"],
+    ),
+    f"{DUE_SHARD} = :shard": (":shard", lambda _, __: True),
+}
+"""The value that the partition key has, and which sort keys are wanted."""
+
+
+class MemoryTable:
+    """A table. Each operation takes the arguments of a call, and answers it."""
+
+    def __init__(self, name: str = "table", *, page: int = 1_000) -> None:
+        """`page`: how many items a query answers at most."""
+        self.name = name
+        self.stream: list[dict[str, Any]] = []
+        self._items: dict[str, dict[str, Item]] = {}
+        self._page = page
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+        self.stream.clear()
+
+    def items(self) -> Iterator[Item]:
+        """Every item, not to be changed."""
+        for partition in self._items.values():
+            yield from partition.values()
+
+    def put_item(self, call: Values) -> dict[str, Any]:
+        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html."""
+        key = _key(call["Item"])
+        self._check(key, "PutItem", call)
+        self._write(key, _stored(call["Item"]))
+        return {}
+
+    def update_item(self, call: Values) -> dict[str, Any]:
+        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html."""
+        key = _key(call["Key"])
+        values = self._check(key, "UpdateItem", call)
+        sets, removes = UPDATES[_named(call["UpdateExpression"], call)]
+        kept = {name: value for name, value in {**call["Key"], **self._item(key)}.items() if name not in removes}
+        self._write(key, _stored({**kept, **{name: values[value] for name, value in sets.items()}}))
+        return {}
+
+    def delete_item(self, call: Values) -> dict[str, Any]:
+        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DeleteItem.html."""
+        key = _key(call["Key"])
+        self._check(key, "DeleteItem", call)
+        self._items.get(key[0], {}).pop(key[1], None)
+        return {}
+
+    def get_item(self, call: Values) -> dict[str, Any]:
+        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_GetItem.html."""
+        found = self._item(_key(call["Key"]))
+        return {"Item": copy.deepcopy(found)} if found else {}
+
+    def batch_get_item(self, call: Values) -> dict[str, Any]:
+        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html."""
+        found = [self._item(_key(key)) for key in call["RequestItems"][self.name]["Keys"]]
+        return {"Responses": {self.name: [copy.deepcopy(item) for item in found if item]}}
+
+    def query(self, call: Values) -> dict[str, Any]:
+        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html."""
+        values, index = call["ExpressionAttributeValues"], call.get("IndexName")
+        partition, wanted = QUERIES[call["KeyConditionExpression"]]
+        value = values[partition]
+        hash_key, range_key, projected = INDEXES[index] if index else (PARTITION_KEY, SORT_KEY, None)
+
+        def place(item: Item) -> tuple[Any, Key]:
+            return item[range_key], _key(item)
+
+        listed = self.items() if index else self._items.get(value, {}).values()
+        found = [item for item in listed if item.get(hash_key) == value and range_key in item]
+        found = sorted((item for item in found if wanted(item[range_key], values)), key=place)
+        if start := call.get("ExclusiveStartKey"):
+            found = [item for item in found if place(item) > place(start)]
+        keys = (PARTITION_KEY, SORT_KEY, hash_key, range_key)
+        page = [_projected(item, keys, projected) for item in found[: self._page]]
+        last = {"LastEvaluatedKey": {name: page[-1][name] for name in keys}} if len(found) > self._page else {}
+        return {"Items": page, "Count": len(page), **last}
+
+    def _item(self, key: Key) -> Item:
+        return self._items.get(key[0], {}).get(key[1], {})
+
+    def _check(self, key: Key, operation: str, call: Values) -> Item:
+        """Raises if the condition does not hold. Returns the values of the call's expressions."""
+        values: Item = _stored(call.get("ExpressionAttributeValues", {}))
+        item = self._item(key)
+        if "ConditionExpression" in call and not CONDITIONS[_named(call["ConditionExpression"], call)](item, values):
+            answer: Any = {"Error": {"Code": "ConditionalCheckFailedException", "Message": "refused"}}
+            if item and call.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
+                answer["Item"] = _noted(item)
+            raise ConditionalCheckFailedException(answer, operation)
+        return values
+
+    def _write(self, key: Key, item: Item) -> None:
+        before = self._item(key)
+        self._items.setdefault(key[0], {})[key[1]] = item
+        if before != item:
+            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html: no change, no record.
+            number = f"{len(self.stream) + 1:021d}"
+            image = {"SequenceNumber": number, "NewImage": _noted(item)}
+            self.stream.append({"eventName": "MODIFY" if before else "INSERT", "dynamodb": image})
+
+
+def table(memory: MemoryTable) -> Any:  # noqa: ANN401
+    """The table as the functions call it: `platform/dynamodb.py`."""
+
+    def operation(answer: Callable[[Values], Any]) -> Callable[..., Any]:
+        return lambda **call: answer(call)
+
+    exceptions = SimpleNamespace(ConditionalCheckFailedException=ConditionalCheckFailedException)
+    client = SimpleNamespace(exceptions=exceptions, batch_get_item=operation(memory.batch_get_item))
+    named = ("put_item", "get_item", "update_item", "delete_item", "query")
+    bound = {name: operation(getattr(memory, name)) for name in named}
+    return SimpleNamespace(name=memory.name, meta=SimpleNamespace(client=client), **bound)
+
+
+def _key(item: Mapping[str, Any]) -> Key:
+    return item[PARTITION_KEY], item[SORT_KEY]
+
+
+def _named(expression: str, arguments: Mapping[str, Any]) -> str:
+    """The expression with the names of its attributes instead of their placeholders."""
+    for placeholder, name in (arguments.get("ExpressionAttributeNames") or {}).items():
+        expression = expression.replace(placeholder, name)
+    return expression
+
+
+def _noted(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: dynamodb.noted(value) for name, value in item.items()}
+
+
+def _stored(item: Mapping[str, Any]) -> Item:
+    """The item as it is read later: numbers are decimals, and tuples are lists."""
+    return {name: dynamodb.plain(value) for name, value in _noted(item).items()}
+
+
+def _projected(item: Item, keys: tuple[str, ...], projected: tuple[str, ...] | None) -> Item:
+    if projected is None:
+        return copy.deepcopy(item)
+    return {name: value for name, value in item.items() if name in {*keys, *projected}}
