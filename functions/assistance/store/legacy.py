@@ -17,7 +17,7 @@ from assistance.history import RESEND
 from assistance.models import Fallback, Message, Moment
 from assistance.platform.clock import ms_of
 from assistance.routing import CALLBACK, Channel, Lane, routes
-from assistance.store.items import Channels, Item, ItemModel, Milliseconds, checked
+from assistance.store.items import Channels, Item, ItemModel, Milliseconds, Seconds, checked
 from assistance.store.schema import SORT_KEY
 
 DELIVERY_PREFIX: Final = "DELIVERY#"
@@ -41,6 +41,7 @@ class _Attempt(ItemModel):
 
 class _Delivery(ItemModel):
     sk: str
+    ttl: Seconds
     status: Annotated[str, Field(pattern="^(sending|retrying|delivered|failed)$")]
     timeline: tuple[_Attempt, ...] = ()
     last_error: str | None = None
@@ -126,9 +127,12 @@ def record_of(request_item: Item, items: list[Item], new: Record) -> Record:
         record = _with(record, _fallback(stands_in))
         record = replace(record, fallback=str(stands_in.channel))
     for item in items:
+        if not str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX)):
+            continue
+        kept = checked(_Delivery, item)
         # An item that expired before this request was accepted is of an earlier one with the same id.
-        if str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX)) and item["ttl"] >= new.created_at // 1000:
-            record = _with(record, *_deliveries(checked(_Delivery, item), stands_in, new))
+        if kept.ttl >= new.created_at // 1_000:
+            record = _with(record, *_deliveries(kept, stands_in, new))
     return record
 
 
