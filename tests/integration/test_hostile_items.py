@@ -20,7 +20,7 @@ from assistance.errors import Unreadable
 from assistance.models import AssistanceRequest, Status
 from assistance.platform.clock import ms_of, timestamp, utc_now
 from assistance.routing import CALLBACK, Channel
-from assistance.store import codec, legacy
+from assistance.store import codec, legacy, mirror
 from assistance.store.requests import Requests, fresh, request_key
 from assistance.store.schema import (
     CREATED_AT,
