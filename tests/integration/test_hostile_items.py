@@ -285,7 +285,7 @@ def test_a_sweep_and_a_list_pass_over_what_they_cannot_read(
         answer = table.cloud.reconcile(later=sweeps * SETTLED)
         assert unreadable(capsys.readouterr().out) == answer["outbox"]["unreadable"] + answer["ledger"]["unreadable"]
         met += answer["ledger"]["unreadable"]
-    assert met > 0
+    assert bool(met) is (kind != "reopened"), "of an item of the old ledger only the key is read"
     assert table.cloud.status(missed) == "published"
     assert table.cloud.show(died)["deliveries"][0]["status"] == "failed"
     requests = Requests(Items(boto3.resource("dynamodb").Table("table")))
