@@ -180,7 +180,7 @@ def members(document: Any) -> Iterator[Path]:  # noqa: ANN401
         yield from ((name, *path) for path in members(part))
 
 
-def damaged(item: Item, *path: str | int) -> Iterator[Item]:
+def damaged(item: Item, *path: Any) -> Iterator[Item]:  # noqa: ANN401
     """The item with each value at that place."""
     for value in VALUES:
         copy = deepcopy(item)
