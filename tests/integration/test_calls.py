@@ -10,10 +10,12 @@ from unittest.mock import patch
 import pytest
 from botocore.client import BaseClient
 
-from assistance.platform.clock import utc_now
+from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import ROUTES, Channel, Topic
-from assistance.store.requests import Requests, request_key
+from assistance.store.items import key_of
+from assistance.store.requests import request_key
 from assistance.store.schema import INDEX_SHARDS
+from assistance.store.table import Items
 from infra.batches import QUEUES
 from tests import cost
 from tests.happy_path import BATCHES, LONGEST, idle, polled, spent, sweep
@@ -105,8 +107,8 @@ def test_a_sweep_asks_only_for_what_is_unpublished(stack: Cloud) -> None:
     """However much has been published, the outbox's queries answer nothing of it."""
     request_ids = [stack.post("sales") for _ in range(3)]
     stack.produce(stack.stream_records()[1:])
-    requests = Requests(stack.table)
-    assert list(requests.unpublished(before=utc_now() + timedelta(minutes=1))) == [request_key(request_ids[0])]
+    unpublished = Items(stack.table).unpublished(timestamp(utc_now() + timedelta(minutes=1)))
+    assert list(map(key_of, unpublished)) == [request_key(request_ids[0])]
 
 
 def test_calls_to_sns_and_marks_are_made_side_by_side(stack: Cloud) -> None:
