@@ -319,12 +319,12 @@ def test_delays_grow_with_the_attempts(engine: Engine) -> None:
 
 
 def test_a_doubt_stays_until_the_message_is_delivered(engine: Engine) -> None:
-    answers: list[str | Exception] = [
+    answers: tuple[str | Exception, ...] = (
         TransientFailure("lost", in_doubt=True),
         TransientFailure("down"),
         RateLimited("slow_down"),
         "ts",
-    ]
+    )
     for number, answer in enumerate(answers):
         engine.answer = answer
         assert engine.deliver(received=number + 1) is (answer == "ts")

@@ -172,13 +172,15 @@ def paths(item: Item) -> Iterator[Path]:
 
 
 def members(document: Any) -> Iterator[Path]:  # noqa: ANN401
-    parts: Any = document.items() if isinstance(document, dict) else enumerate(document)
-    for name, part in parts if isinstance(document, dict | list) else ():
+    parts = (
+        document.items() if isinstance(document, dict) else enumerate(document if isinstance(document, list) else ())
+    )
+    for name, part in parts:
         yield (name,)
         yield from ((name, *path) for path in members(part))
 
 
-def damaged(item: Item, *path: str | int) -> Iterator[Item]:
+def damaged(item: Item, *path: Any) -> Iterator[Item]:  # noqa: ANN401
     """The item with each value at that place."""
     for value in VALUES:
         copy = deepcopy(item)
@@ -186,7 +188,8 @@ def damaged(item: Item, *path: str | int) -> Iterator[Item]:
         for name in path[:-1]:
             part = part[name]
         if value is GONE:
-            del part[path[-1]]
+            if path[-1] in part or isinstance(part, list):
+                del part[path[-1]]
         else:
             part[path[-1]] = value
         yield copy
@@ -277,10 +280,12 @@ def test_a_sweep_and_a_list_pass_over_what_they_cannot_read(
     missed, died = sound(table.cloud)
     table.damage(kind)
     capsys.readouterr()
+    met = 0
     for sweeps in (1, 2):
         answer = table.cloud.reconcile(later=sweeps * SETTLED)
         assert unreadable(capsys.readouterr().out) == answer["outbox"]["unreadable"] + answer["ledger"]["unreadable"]
-    assert answer["ledger"]["unreadable"] > 0
+        met += answer["ledger"]["unreadable"]
+    assert bool(met) is (kind != "reopened"), "of an item of the old ledger only the key is read"
     assert table.cloud.status(missed) == "published"
     assert table.cloud.show(died)["deliveries"][0]["status"] == "failed"
     requests = Requests(Items(boto3.resource("dynamodb").Table("table")))
@@ -292,7 +297,7 @@ def test_a_sweep_and_a_list_pass_over_what_they_cannot_read(
 
 def test_a_ledger_that_cannot_be_read_is_begun_anew(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     _, died = sound(stack)
-    stack.reconcile()
+    stack.reconcile(later=SETTLED)
     kept = stack.table.get_item(Key=LEDGER_KEY)["Item"]
     capsys.readouterr()
     stack.table.put_item(Item=kept | {"looked_until": 5})
