@@ -193,7 +193,9 @@ TRAFFIC: Final = {
     "queued": State(queued),
     "in doubt": State(after("sales", "drop")),
     "retrying": State(after("sales", "status", status=503)),
+    "killed after the post": State(killed(Kind.CRASH_AFTER)),
     "falling back": State(falls_back, (0, 1)),
+    "mailed": State(mailed, (0, 1)),
     "called back": State(ended, told=1),
 }
 """What comes between two steps of an upgrade."""

@@ -11,7 +11,6 @@ from unittest.mock import patch
 
 import time_machine
 
-from assistance.platform.clock import utc_now
 from assistance.routing import CALLBACK, LANES, Channel, Lane
 from assistance.store.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
@@ -73,9 +72,6 @@ class World(Cloud):
 
     def later(self, time: timedelta) -> None:
         self.clock.shift(time)
-
-    def moment(self) -> str:
-        return f"{utc_now():%H:%M}"
 
     def sweep(self) -> dict[str, Any]:
         """Invoke the reconciler."""
@@ -150,11 +146,11 @@ class World(Cloud):
 
     def settle(self) -> None:
         """Everything that can end ends; what is in no queue is found."""
-        self.travel(3)
+        self.travel(2)
         self.sweep()
         self.later(OVERDUE)
         self.sweep()
-        self.travel(3)
+        self.travel(2)
 
     def redrive(self, channel: Lane) -> None:
         while self.dead_letters(channel):
