@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from assistance.platform import observability
 from assistance.store import requests
+from assistance.store.schema import REQUEST
 from local.slack_server import SlackServer
 from slack_consumer import handler as slack_handler
 from tests.integration.cloud import Cloud, forget, http_event
@@ -209,10 +210,10 @@ def an_exception_is_unforeseen(world: World, stack: ExitStack) -> None:
 def the_sdk_raises_an_unforeseen_exception(world: World, stack: ExitStack) -> None:
     world.post({"topic": "pricing"})
     world.travel()
-    [item] = [it for it in world.stack.table.scan()["Items"] if it["sk"] == "DELIVERY#email"]
-    event = json.dumps(example("bounce", item["pk"], json.loads(item["result"])))
+    [item] = [it for it in world.stack.table.scan()["Items"] if it["sk"] == REQUEST]
+    event = json.dumps(example("bounce", item["pk"], sent(world.stack, item["pk"])))
     world.post()
-    stack.enter_context(raising(unforeseen, "PublishBatch", "Query", "GetItem", "UpdateItem", "TransactWriteItems"))
+    stack.enter_context(raising(unforeseen, "PublishBatch", "Query", "GetItem", "UpdateItem", "PutItem"))
     world.invoke("email_feedback", lambda: bring(world.stack, event))
 
 

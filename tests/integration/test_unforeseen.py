@@ -88,14 +88,14 @@ def test_a_consumer_logs_an_unforeseen_exception_of_its_channel_and_tries_the_me
     assert CANARY not in log.getvalue()
     [line] = logged(log.getvalue())
     assert (line["error_code"], line["error_type"]) == ("unexpected_error", "KeyError")
-    assert (line["request_id"], line["channel"], line["message_id"]) == (request_id, "slack", record["messageId"])
+    assert line["request_ids"] == [request_id]
     assert PLACE.search(line["frames"][-1])
     assert stack.show(request_id)["deliveries"][0]["last_error"] == "unexpected_error"
     assert stack.consume(Channel.SLACK, [record]) == []
     assert len(slack.messages) == 1
 
 
-@pytest.mark.parametrize("operation", ["UpdateItem", "SendMessage"])
+@pytest.mark.parametrize("operation", ["PutItem", "SendMessage"])
 def test_a_consumer_logs_an_unforeseen_exception_of_its_own_and_tries_the_message_again(
     stack: Cloud, slack: SlackServer, operation: str
 ) -> None:

@@ -51,7 +51,7 @@ def single(send: Send, outgoing: Outgoing) -> Outcome:
     except DeliveryError as error:
         return failed(error)
     except Exception as error:  # noqa: BLE001 # whatever it is, the others of the batch go on
-        return _unforeseen(error)
+        return _unforeseen(error, outgoing)
 
 
 def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]) -> Mapping[Outgoing, Outcome]:
@@ -60,12 +60,12 @@ def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[O
     except DeliveryError as error:
         return dict.fromkeys(message, failed(error))
     except Exception as error:  # noqa: BLE001 # as above
-        return dict.fromkeys(message, _unforeseen(error))
+        return dict.fromkeys(message, _unforeseen(error, *message))
     return {one: failed(each) if isinstance(each, DeliveryError) else each for one, each in outcomes.items()}
 
 
-def _unforeseen(error: Exception) -> Outcome:
-    unforeseen.log(error)
+def _unforeseen(error: Exception, *message: Outgoing) -> Outcome:
+    unforeseen.log(error, request_ids=[outgoing.request.id for outgoing in message])
     return UNEXPECTED
 
 
