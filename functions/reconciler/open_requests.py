@@ -234,6 +234,9 @@ class OpenRequests:
             logger.error("a request can't be read", request_id=found.id, wrong=str(error))
             return
         now = request.record if request else None
+        if now and now != found.record and now.version == found.record.version and not dry_run:
+            # Version 1 has gone on with it after a rollback: the record takes over what it did.
+            self.requests.change(found.id, _as_it_is)
         for name in names:
             delivery = now.delivery(name) if now else None
             if not (request and now and delivery and delivery in now.unfinished):
@@ -293,6 +296,10 @@ class OpenRequests:
 
     def _age(self, since_ms: int) -> int:
         return max((epoch_ms(self.clock()) - since_ms) // 1_000, 0)
+
+
+def _as_it_is(record: Record) -> tuple[Record, None]:
+    return record, None
 
 
 def _watched(record: Record) -> tuple[Record, None]:

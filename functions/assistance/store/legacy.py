@@ -17,11 +17,10 @@ from assistance.history import RESEND
 from assistance.models import Fallback, Message, Moment
 from assistance.platform.clock import ms_of
 from assistance.routing import CALLBACK, Channel, Lane, routes
-from assistance.store.items import Channels, Item, ItemModel, Milliseconds, checked
+from assistance.store.items import Channels, Item, ItemModel, Milliseconds, Seconds, checked
+from assistance.store.mirror import CALLBACK_PREFIX, DELIVERY_PREFIX, timeline
 from assistance.store.schema import SORT_KEY
 
-DELIVERY_PREFIX: Final = "DELIVERY#"
-CALLBACK_PREFIX: Final = "CALLBACK#"
 REOPENED_PREFIX: Final = "REOPENED#"
 """In the ledger's partition, an item for each request that is on its way again after it had ended."""
 
@@ -41,6 +40,7 @@ class _Attempt(ItemModel):
 
 class _Delivery(ItemModel):
     sk: str
+    ttl: Seconds
     status: Annotated[str, Field(pattern="^(sending|retrying|delivered|failed)$")]
     timeline: tuple[_Attempt, ...] = ()
     last_error: str | None = None
@@ -115,21 +115,33 @@ def fallback(topic: str) -> Channel | None:
     return route.fallback if route else None
 
 
-def record_of(request_item: Item, items: list[Item], new: Record) -> Record:
-    """The record of a request, from the items of version 1. `new` is its record before any attempt.
+def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
+    """The record of a request, with what version 1 has done since this version wrote the record that is `known`.
 
-    Raises `Unreadable`.
+    `known` is the record before any attempt if this version has not written one. Raises `Unreadable`.
     """
     stands_in = checked(_FallenBack, request_item).fallback
-    record = new
-    if stands_in:
+    record = known
+    if stands_in and record.delivery(transitions.FALLBACK) is None:
         record = _with(record, _fallback(stands_in))
         record = replace(record, fallback=str(stands_in.channel))
     for item in items:
+        if not str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX)):
+            continue
+        kept = checked(_Delivery, item)
         # An item that expired before this request was accepted is of an earlier one with the same id.
-        if str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX)) and item["ttl"] >= new.created_at // 1000:
-            record = _with(record, *_deliveries(checked(_Delivery, item), stands_in, new))
+        if kept.ttl >= known.created_at // 1_000:
+            others = _deliveries(kept, record)
+            if further := [each for each in others if _is_further(kept, record.delivery(each.name))]:
+                record = _with(record, *further)
     return record
+
+
+def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
+    """Whether version 1 has tried more often than the record knows. Each of its attempts is an entry."""
+    if ours is None or not (ours.attempts or ours.waiting_for):
+        return True
+    return ours.kind is not Kind.RESEND and len(kept.timeline) > len(timeline(ours))
 
 
 def known_to(message: Message, lane: Lane, record: Record) -> tuple[Record, str]:
@@ -139,8 +151,10 @@ def known_to(message: Message, lane: Lane, record: Record) -> tuple[Record, str]
         if record.end is None:
             # One of its channels has ended, and the others tell of the request's end.
             return record, name
-        delivery = Delivery(name, CALLBACK, Kind.CALLBACK, record.end)
-    elif message.force:
+        tried = record.delivery(name) or Delivery(name, CALLBACK, Kind.CALLBACK)
+        # An attempt of version 1 did not keep which end it told of.
+        return _with(record, replace(tried, cause=tried.cause or record.end)), name
+    if message.force:
         delivery = Delivery(f"{RESEND}{message.force}", lane, Kind.RESEND)
     elif message.fallback and message.fallback.channel == lane:
         delivery = _fallback(message.fallback)
@@ -175,17 +189,17 @@ def _with(record: Record, *deliveries: Delivery) -> Record:
     return replace(record, deliveries=tuple(named.values()))
 
 
-def _deliveries(kept: _Delivery, stands_in: Fallback | None, new: Record) -> list[Delivery]:
-    attempts = _attempts(kept)
+def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
+    attempts, fallback = _attempts(kept), record.delivery(transitions.FALLBACK)
     if kept.sk.startswith(CALLBACK_PREFIX):
         name = f"{transitions.CALLBACK}-{kept.sk.removeprefix(CALLBACK_PREFIX)}"
         own = Delivery(name, CALLBACK, Kind.CALLBACK)
     else:
         channel = kept.sk.removeprefix(DELIVERY_PREFIX)
-        if channel in new.channels:
+        if channel in record.channels:
             own = Delivery(channel, channel, Kind.OWN)
-        elif stands_in and stands_in.channel == channel:
-            own = _fallback(stands_in)
+        elif fallback and fallback.destination == channel:
+            own = fallback
         else:
             own = Delivery(f"{RESEND}v1-{channel}", channel, Kind.RESEND)
     sending = kept.status == "sending"

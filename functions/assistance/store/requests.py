@@ -1,6 +1,6 @@
 """The requests in the table, and the one way to change a record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -13,7 +13,7 @@ from assistance.models import AssistanceRequest
 from assistance.platform import tracing
 from assistance.platform.clock import Clock, epoch_ms, ms_of, utc_now
 from assistance.routing import routes
-from assistance.store import codec, legacy
+from assistance.store import codec, legacy, mirror
 from assistance.store.items import Accepted, Item, checked, request_of
 from assistance.store.schema import (
     CHANNELS,
@@ -55,11 +55,15 @@ class Stored:
     """A record, and the item that it was read from: {} if there is none yet.
 
     `fresh` is the record as it was before the first attempt. It follows from the request, without a read.
+    `version_1`: the items of version 1 by sort key, if its API accepted the request. `behind`: version 1 has gone on
+    with it since the item was written, after a rollback.
     """
 
     record: Record
     fresh: Record
     item: Item
+    version_1: Mapping[str, Item] | None = None
+    behind: bool = False
 
 
 class RequestGone(Exception):
@@ -148,15 +152,18 @@ class Requests:
         stored = known or self.read(request_id)
         for _ in range(_TRIES):
             record, answer = event(stored.record)
-            if record is stored.record:
+            if record is stored.record and not stored.behind:
                 return stored, answer
             record = replace(record, version=stored.record.version + 1)
             item = codec.item_of(request_id, record, stored.item)
             version = stored.record.version
             found = self.items.replace(item, version) if version else self.items.add(item)
             if found is None:
-                return Stored(record, stored.fresh, item), answer
-            stored = _meanwhile(found, stored.fresh)
+                if stored.version_1 is not None:
+                    for each in mirror.items_of(request_id, stored.record, record, stored.version_1):
+                        self.items.put(each)
+                return Stored(record, stored.fresh, item, stored.version_1), answer
+            stored = replace(_meanwhile(found, stored.fresh), version_1=stored.version_1)
         raise TableUnavailable("conflict")
 
     def _now_s(self) -> int:
@@ -185,9 +192,12 @@ def fresh(request: AssistanceRequest, channels: tuple[str, ...], fallback: str |
 def _stored(request_item: Item, items: list[Item]) -> Stored:
     new = fresh_of(request_item)
     found = next((item for item in items if item[SORT_KEY] == RECORD), None)
-    if found is None:
-        return Stored(legacy.record_of(request_item, items, new), new, {})
-    return _meanwhile(found, new)
+    stored = _meanwhile(found or {}, new)
+    if FALLBACK_CHANNEL in request_item:
+        return stored
+    record = legacy.record_of(request_item, items, stored.record)
+    behind = found is not None and record is not stored.record
+    return replace(stored, record=record, version_1={item[SORT_KEY]: item for item in items}, behind=behind)
 
 
 def _meanwhile(item: Item, new: Record) -> Stored:

@@ -61,6 +61,11 @@ class Items:
         """Put an item in the place of its version. Returns None, or the item that has the key: {} if none has."""
         return self._put(item, "#name = :value", {"#name": VERSION}, {":value": version})
 
+    def put(self, item: Item) -> None:
+        """Put an item, whatever has its key."""
+        with _answering():
+            self.table.put_item(Item=item)
+
     def _put(self, item: Item, condition: str, names: dict[str, str], values: dict[str, Any]) -> Item | None:
         with _answering():
             try:

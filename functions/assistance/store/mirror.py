@@ -1,0 +1,91 @@
+"""What version 1 has to find after a rollback: the delivery items of the requests that it has accepted.
+
+Version 1 does not read records. It would send once more what this version has sent of its requests.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record
+from assistance.domain.transitions import CALLBACK
+from assistance.history import RESEND
+from assistance.platform.clock import timestamp_of
+from assistance.store.items import Item
+from assistance.store.schema import CREATED_AT, OUTBOX_SHARD, PARTITION_KEY, SORT_KEY, TOPIC, TTL
+
+DELIVERY_PREFIX = "DELIVERY#"
+CALLBACK_PREFIX = "CALLBACK#"
+_ENTRY = frozenset({OUTBOX_SHARD, "outbox_channels", "outbox_since", CREATED_AT, TOPIC})
+
+
+def items_of(request_id: str, before: Record, after: Record, olds: Mapping[str, Item]) -> Iterator[dict[str, Any]]:
+    """The items of version 1 for the deliveries that have changed. It had one for a channel, with all its resends.
+
+    `olds` are those items as they were, by sort key.
+    """
+    changed = {each.destination for each in after.deliveries if each != before.delivery(each.name)}
+    for delivery in after.deliveries:
+        sort_key = _sort_key(delivery)
+        if sort_key and delivery.destination in changed and (delivery.attempts or delivery.waiting_for):
+            # A delivery's end stays in the outbox until it is published to the callback.
+            entry = {name: value for name, value in olds.get(sort_key, {}).items() if name in _ENTRY}
+            item = _item(delivery) | _resends(delivery, after)
+            yield {**entry, PARTITION_KEY: request_id, SORT_KEY: sort_key, TTL: after.ttl, **item}
+
+
+def timeline(delivery: Delivery) -> list[dict[str, Any]]:
+    """The attempts as version 1 keeps them."""
+    return [entry for attempt in delivery.attempts for entry in _entries(attempt)]
+
+
+def _sort_key(delivery: Delivery) -> str | None:
+    end = delivery.name.removeprefix(f"{CALLBACK}-")
+    match delivery.kind:
+        case Kind.OWN | Kind.FALLBACK:
+            return f"{DELIVERY_PREFIX}{delivery.destination}"
+        case Kind.CALLBACK if not end.isdecimal():
+            # Version 1 named an end by its time. This version counts them, and its messages are not for version 1.
+            return f"{CALLBACK_PREFIX}{end}"
+    return None
+
+
+def _item(delivery: Delivery) -> dict[str, Any]:
+    attempts = sum(not attempt.found for attempt in delivery.attempts)
+    errors = [attempt.error for attempt in delivery.attempts if attempt.error]
+    results = [attempt for attempt in delivery.attempts if attempt.result]
+    item = {
+        "status": "sending" if delivery.is_under_way else str(delivery.final or Outcome.RETRYING),
+        "attempts": attempts,
+        "attempts_given_up": max(attempts - delivery.attempts_used, 0),
+        "timeline": timeline(delivery),
+        "in_doubt": bool(delivery.doubts),
+        "last_error": delivery.waiting_for or (errors[-1] if errors else None),
+        "refused_together": delivery.alone or None,
+        "claim_expires_at" if delivery.is_under_way else "not_before": delivery.locked_until or None,
+        "next_attempt_at": timestamp_of(delivery.due_at) if delivery.due_at else None,
+        "result": json.dumps(results[-1].result) if results else None,
+        "confirmed_at": timestamp_of(confirmed) if results and (confirmed := results[-1].confirmed_at) else None,
+    }
+    if delivery.final:
+        item[f"{delivery.final}_at"] = timestamp_of(delivery.final_at)
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def _entries(attempt: Attempt) -> Iterator[dict[str, Any]]:
+    outcome = None if attempt.outcome is Outcome.UNKNOWN else str(attempt.outcome)
+    error = attempt.error if attempt.returned_at is None else None
+    entry = {"at": timestamp_of(attempt.at), "outcome": outcome, "error": error, "in_doubt": attempt.in_doubt or None}
+    yield {name: value for name, value in entry.items() if value is not None}
+    if attempt.returned_at is not None:
+        yield {"at": timestamp_of(attempt.returned_at), "outcome": str(Outcome.FAILED), "error": attempt.error or ""}
+
+
+def _resends(delivery: Delivery, record: Record) -> dict[str, Any]:
+    """The decisions to send it once more: those that are carried out, and those that may have been."""
+    resends = [
+        each for each in record.deliveries if each.kind is Kind.RESEND and each.destination == delivery.destination
+    ]
+    done = {each.name.removeprefix(RESEND) for each in resends if each.final is Outcome.DELIVERED}
+    doubts = {each.name.removeprefix(RESEND) for each in resends if each.doubts}
+    return {name: value for name, value in (("forced", done), ("forced_in_doubt", doubts)) if value}

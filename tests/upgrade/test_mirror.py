@@ -1,0 +1,35 @@
+"""What this version writes for version 1 tells the same as what version 1 wrote itself."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from assistance.domain.record import Record
+from assistance.store import legacy, mirror
+from assistance.store.items import Item, plain
+from assistance.store.requests import fresh_of
+from assistance.store.schema import PARTITION_KEY, REQUEST, SORT_KEY
+from tests.upgrade.versions import ARCHIVE
+
+CORPUS = sorted(Path(ARCHIVE).parent.glob("items/*.json"))
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_a_mirrored_item_reads_as_the_item_of_version_1_did(path: Path) -> None:
+    items = [plain(item) for item in json.loads(path.read_text("utf-8"))["items"]]
+    (request,) = (item for item in items if item[SORT_KEY] == REQUEST)
+    record = legacy.record_of(request, items, fresh_of(request))
+    untouched = Record(record.topic, record.created_at, record.ttl, record.channels)
+    olds = {item[SORT_KEY]: item for item in items}
+    mirrored: list[Item] = [*mirror.items_of(request[PARTITION_KEY], untouched, record, olds)]
+    assert {item[SORT_KEY] for item in mirrored} == olds.keys() - {REQUEST}
+    assert legacy.record_of(request, mirrored, fresh_of(request)) == record
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_a_record_takes_over_nothing_that_it_knows(path: Path) -> None:
+    items = [plain(item) for item in json.loads(path.read_text("utf-8"))["items"]]
+    (request,) = (item for item in items if item[SORT_KEY] == REQUEST)
+    record = legacy.record_of(request, items, fresh_of(request))
+    assert legacy.record_of(request, items, record) is record

@@ -1,0 +1,147 @@
+"""Version 1 and the current version work side by side on one table, in the middle of traffic."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final
+
+import pytest
+
+from assistance.routing import Channel
+from tests.records import requests
+from tests.upgrade.states import POST, STATES, TRAFFIC, State, message, queued
+from tests.upgrade.world import A_MINUTE, STAGES, World, world
+
+OLD, NEW = 0, len(STAGES) - 1
+PATHS: Final = {
+    "step by step": (1, 2, NEW),
+    "back from the consumers and from the publishers": (1, OLD, 2, OLD, NEW),
+    "back from the API": (NEW, OLD, NEW),
+}
+"""Which of `STAGES` a deployment goes through. It begins with version 1, and ends with the current version."""
+
+
+BY_FALLBACK: Final = {
+    "queued": (0, 1),
+    "retrying": (0, 1),
+    "in doubt": (1, 1),
+    "killed after the post": (1, 1),
+}
+"""Version 1 can't read these messages after a rollback. They fail as `unknown_version`, and come by their fallback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """What has become of each request, by its description. `webhooks`: the ids of its callbacks.
+
+    `crossed`: when the last step began, how often each had arrived already.
+    """
+
+    expected: Mapping[str, State]
+    arrived: Mapping[str, tuple[int, int]]
+    crossed: Mapping[str, tuple[int, int]]
+    webhooks: Mapping[str, Counter[str]]
+    statuses: Mapping[str, str]
+    dead_letters: list[str]
+    open: int
+
+
+@cache
+def journey(path: str) -> Journey:
+    with world() as here:
+        expected = dict(STATES)
+        ids = {name: state.reach(here, f"[{name}]") for name, state in STATES.items()}
+        here.later(A_MINUTE)
+        here.sweep()
+        crossed: dict[str, tuple[int, int]] = {}
+        for number, stage in enumerate(PATHS[path], 1):
+            crossed = _arrived(here, expected)
+            here.updated = STAGES[stage]
+            for kind, state in TRAFFIC.items():
+                name = f"{kind}, in step {number}"
+                expected[name], ids[name] = state, state.reach(here, f"[{name}]")
+                if path == "back from the API" and number == 1 and kind in BY_FALLBACK:
+                    expected[name] = replace(state, arrives=BY_FALLBACK[kind])
+            if stage == OLD or number == len(PATHS[path]):
+                here.settle()
+            else:
+                here.travel(1)
+                here.sweep()
+        for name, state in expected.items():
+            if state.afterwards:
+                state.afterwards(here, ids[name])
+        for channel in (Channel.SLACK, Channel.EMAIL):
+            here.redrive(channel)
+        here.settle()
+        called = [(json.loads(call.body)["data"]["id"], call.id) for call in here.bot.calls]
+        return Journey(
+            expected=expected,
+            arrived=_arrived(here, expected),
+            crossed=crossed,
+            webhooks={name: Counter(webhook for about, webhook in called if about == ids[name]) for name in expected},
+            statuses=_statuses(here, ids),
+            dead_letters=[letter["Body"] for channel in here.dlqs for letter in here.dead_letters(channel)],
+            open=here.sweep()["ledger"]["open"],
+        )
+
+
+def _arrived(here: World, expected: Mapping[str, State]) -> dict[str, tuple[int, int]]:
+    return {name: here.arrivals(f"[{name}]") for name in expected}
+
+
+def _statuses(here: World, ids: Mapping[str, str]) -> dict[str, str]:
+    items = here.table.scan()["Items"]
+    shown = {name: requests(here.table).shown([item for item in items if item["pk"] == ids[name]]) for name in ids}
+    return {name: request.status if request else "gone" for name, request in shown.items()}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_request_arrives_as_version_1_would_have_sent_it_and_no_more_often(path: str) -> None:
+    found = journey(path)
+    assert found.arrived == {name: state.arrives for name, state in found.expected.items()}
+    assert set(found.statuses.values()) == {"delivered"}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_bot_is_called_back_under_one_id(path: str) -> None:
+    found = journey(path)
+    told = {name: [*webhooks.values()] for name, webhooks in found.webhooks.items() if webhooks}
+    assert told == {name: [state.told] for name, state in found.expected.items() if state.told}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_is_left_over(path: str) -> None:
+    found = journey(path)
+    assert found.dead_letters == []
+    assert found.open == 0
+
+
+@pytest.mark.parametrize("path", [path for path, stages in PATHS.items() if OLD in stages])
+def test_version_1_goes_on_after_a_rollback_with_the_requests_that_it_accepted(path: str) -> None:
+    found = journey(path)
+    waiting = {name for name in STATES if found.crossed[name] < found.expected[name].arrives}
+    assert waiting <= {name for name, state in STATES.items() if state.may_wait}
+
+
+@pytest.mark.parametrize(("stage", "other"), [(OLD, 1), (1, OLD)], ids=["version 1 sends", "this version sends"])
+def test_a_duplicate_waits_while_a_consumer_of_the_other_version_sends(stage: int, other: int) -> None:
+    with world() as here:
+        request_id = queued(here, "[once]")
+        here.bring(Channel.SLACK, message(here, request_id))
+        here.updated = STAGES[stage]
+        first, second = here.receive(Channel.SLACK)
+        duplicates, refused = [second], list[str]()
+
+        def meanwhile(call: str) -> None:
+            while call == POST and duplicates:
+                here.updated = STAGES[other]
+                refused.extend(here.consume(Channel.SLACK, [duplicates.pop()]))
+                here.updated = STAGES[stage]
+
+        here.breaker.outage = meanwhile
+        with here.breaker.invocation():
+            assert here.consume(Channel.SLACK, [first]) == []
+        assert refused == [second["messageId"]]
+        assert here.arrivals("[once]") == (1, 0)

@@ -1,0 +1,81 @@
+"""Two versions of the functions in one process: the current ones, and those of version 1 out of their archive.
+
+Both have the same package names, so only the modules of one version are in `sys.modules` at a time.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+ARCHIVE: Final = str(Path(__file__).resolve().parent.parent / "corpus" / "v1" / "functions.zip")
+PACKAGES: Final = frozenset(path.parent.name for path in Path("functions").glob("*/__init__.py"))
+
+
+class Version(Enum):
+    OLD = "version 1"
+    NEW = "the current version"
+
+
+def _ours() -> dict[str, ModuleType]:
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES}
+
+
+@dataclass
+class Versions:
+    """Keeps the modules of the version that is not in use."""
+
+    kept: dict[Version, dict[str, ModuleType]] = field(default_factory=lambda: {version: {} for version in Version})
+    used: Version = Version.NEW
+
+    @contextmanager
+    def using(self, version: Version) -> Iterator[None]:
+        """Import that version's modules in here."""
+        before = self.used
+        self._swap(version)
+        try:
+            yield
+        finally:
+            self._swap(before)
+
+    def _swap(self, version: Version) -> None:
+        if version is self.used:
+            return
+        self.kept[self.used] = ours = _ours()
+        for name in ours:
+            del sys.modules[name]
+        sys.modules.update(self.kept[version])
+        if version is Version.OLD:
+            sys.path.insert(0, ARCHIVE)
+        else:
+            sys.path.remove(ARCHIVE)
+        self.used = version
+
+    def module(self, version: Version, name: str) -> ModuleType:
+        with self.using(version):
+            return importlib.import_module(name)
+
+    def cold(self, functions: tuple[str, ...]) -> None:
+        """Make the functions of version 1 start cold: drop their settings and their clients."""
+        with self.using(Version.OLD):
+            handlers = [importlib.import_module(f"{function}.handler") for function in functions]
+            for module in _ours().values():
+                for value in [*vars(module).values()]:
+                    if hasattr(value, "cache_clear"):
+                        value.cache_clear()
+            for handler in handlers:
+                importlib.reload(handler)
+
+    def call(self, version: Version, function: str, event: Any, context: Any) -> Any:  # noqa: ANN401
+        """Invoke a function of that version."""
+        with self.using(version):
+            return importlib.import_module(f"{function}.handler").lambda_handler(event, context)
+
+
+VERSIONS: Final = Versions()
+"""One for the whole run: to import version 1 takes half a second."""

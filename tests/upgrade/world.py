@@ -1,0 +1,184 @@
+"""A deployment in the middle of an upgrade: each function is of version 1, or of the current one."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from unittest.mock import patch
+
+import time_machine
+
+from assistance.routing import CALLBACK, LANES, Channel, Lane
+from assistance.store.schema import OUTBOX_SHARD
+from local.slack_server import SlackServer
+from tests.faults.aws import Moto
+from tests.faults.breaker import Breaker, Crash, Kind, breaking
+from tests.integration.cloud import HANDLERS, Cloud, cloud, forget
+from tests.integration.steps import emails, example, sns_event
+from tests.receiver import Receiver
+from tests.upgrade.versions import VERSIONS, Version
+
+CONSUMERS: Final = frozenset(f"{lane}_consumer" for lane in LANES)
+STAGES: Final = (
+    frozenset[str](),
+    CONSUMERS,
+    CONSUMERS | {"stream_producer", "reconciler", "email_feedback"},
+    frozenset(HANDLERS),
+)
+"""Which functions are updated, step by step, in the order that infra/stack.py gives."""
+USED: Final = (Channel.SLACK, Channel.EMAIL, CALLBACK)
+ROUTES: Final = {
+    "sales": {"channels": ["slack"], "fallback": "email"},
+    "pricing": {"channels": ["email"], "fallback": "slack"},
+    "alone": {"channels": ["slack"], "fallback": None},
+}
+SHARDED: Final = (
+    (Version.OLD, "assistance.schema"),
+    (Version.OLD, "assistance.requests"),
+    (Version.NEW, "assistance.store.schema"),
+    (Version.NEW, "assistance.store.table"),
+)
+"""The modules that know how many shards an index has."""
+START: Final = datetime(2026, 11, 25, 9, tzinfo=UTC)
+OVERDUE: Final = timedelta(minutes=16)
+A_MINUTE: Final = timedelta(minutes=1)
+
+
+@dataclass
+class World(Cloud):
+    """`updated`: the functions that are of the current version. `records`: what the stream has yet to bring."""
+
+    aws: Moto = field(kw_only=True)
+    slack: SlackServer = field(kw_only=True)
+    bot: Receiver = field(kw_only=True)
+    breaker: Breaker = field(kw_only=True)
+    clock: time_machine.Traveller = field(kw_only=True)
+    updated: frozenset[str] = frozenset()
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def handler(self, function: str) -> Callable[[Any, Any], Any]:
+        return lambda event, context: VERSIONS.call(self.version(function), function, event, context)
+
+    def version(self, function: str) -> Version:
+        return Version.NEW if function in self.updated else Version.OLD
+
+    def stream_records(self) -> list[dict[str, Any]]:
+        records = self.aws.stream(self.seen)
+        self.seen += len(records)
+        return [each for each in records if OUTBOX_SHARD in each["dynamodb"].get("NewImage", {})]
+
+    def later(self, time: timedelta) -> None:
+        self.clock.shift(time)
+
+    def sweep(self) -> dict[str, Any]:
+        """Invoke the reconciler."""
+        answer: dict[str, Any] = self.handler("reconciler")({}, self.context)
+        return answer
+
+    def accept(self, topic: str, description: str, *, calls_back: bool = False) -> str:
+        return self.post(topic, description, self.bot.url if calls_back else None)
+
+    def bring_stream(self, request_id: str | None = None, *, lost: bool = False) -> None:
+        """Hand what the stream has to the producer: of one request, or of all. What is `lost` the stream never brings.
+
+        What the producer reports comes again.
+        """
+        self.records += self.stream_records()
+        mine = [each for each in self.records if request_id in {None, each["dynamodb"]["Keys"]["pk"]["S"]}]
+        failed = [] if lost or not mine else self.produce(mine)
+        self.records = [
+            each for each in self.records if each not in mine or each["dynamodb"]["SequenceNumber"] in failed
+        ]
+
+    def attempt(self, lane: Lane, request_id: str) -> list[str]:
+        """Consume the messages of one request. Those of the others stay where they are."""
+        mine = self.taken(lane, request_id)
+        return self.consume(lane, mine) if mine else []
+
+    def taken(self, lane: Lane, request_id: str) -> list[dict[str, Any]]:
+        """The messages of one request, received. Those of the others are visible again."""
+        records = self.receive(lane, 100)
+        mine = [each for each in records if request_id in each["body"]]
+        for each in records:
+            if each not in mine:
+                self.sqs.change_message_visibility(
+                    QueueUrl=self.queues[lane], ReceiptHandle=each["receiptHandle"], VisibilityTimeout=0
+                )
+        return mine
+
+    def killed(self, lane: Lane, request_id: str, call: str, kind: Kind) -> None:
+        """Consume, and die at that call."""
+        self.breaker.outage = lambda name: kind if name == call else None
+        try:
+            with self.breaker.invocation():
+                self.attempt(lane, request_id)
+        except Crash:
+            self.later(A_MINUTE)
+            return
+        finally:
+            self.breaker.outage = lambda _: None
+        raise AssertionError("nothing was called by that name")
+
+    def bounce(self, request_id: str) -> None:
+        """SES says that the mail, which it took last, has bounced."""
+        item = self.table.get_item(Key={"pk": request_id, "sk": "DELIVERY#email"})["Item"]
+        message = json.dumps(example("bounce", request_id, json.loads(item["result"])))
+        self.handler("email_feedback")(sns_event(message), self.context)
+
+    def lose(self, lane: Lane, request_id: str) -> None:
+        """Its messages are in no queue any more."""
+        for each in self.taken(lane, request_id):
+            self.sqs.delete_message(QueueUrl=self.queues[lane], ReceiptHandle=each["receiptHandle"])
+
+    def bring(self, lane: Lane, body: str) -> None:
+        self.sqs.send_message(QueueUrl=self.queues[lane], MessageBody=body)
+
+    def travel(self, rounds: int) -> None:
+        """Everything goes its way for so many minutes."""
+        for _ in range(rounds):
+            self.bring_stream()
+            for lane in USED:
+                self.consume(lane, self.receive(lane, 100))
+            self.later(A_MINUTE)
+
+    def settle(self) -> None:
+        """Everything that can end ends; what is in no queue is found."""
+        self.travel(2)
+        self.sweep()
+        self.later(OVERDUE)
+        self.sweep()
+        self.travel(2)
+
+    def redrive(self, channel: Lane) -> None:
+        while self.dead_letters(channel):
+            super().redrive(channel)
+
+    def arrivals(self, description: str) -> tuple[int, int]:
+        """How often it was posted on Slack, and sent by email."""
+        posts = sum(description in json.dumps(message) for message in self.slack.messages)
+        return posts, sum(description in mail for mail in emails())
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    breaker, aws = Breaker(), Moto()
+    with ExitStack() as stack:
+        slack = stack.enter_context(SlackServer(token="xoxb-local", channels=("C0ASSIST",)))
+        bot = stack.enter_context(Receiver())
+        clock = stack.enter_context(time_machine.travel(START, tick=False))
+        running = stack.enter_context(cloud(slack.url))
+        environment = {**running.environment, "ROUTES": json.dumps(ROUTES)}
+        stack.enter_context(patch.dict(os.environ, environment))
+        for version, name in SHARDED:
+            # One shard shows what all of them do, in a fraction of the calls.
+            module = VERSIONS.module(version, name)
+            for constant in [each for each in vars(module) if each.endswith("_SHARDS")]:
+                stack.enter_context(patch.object(module, constant, 1))
+        stack.enter_context(breaking(breaker, aws))
+        VERSIONS.cold(HANDLERS)
+        forget()
+        yield World(**vars(running), aws=aws, slack=slack, bot=bot, breaker=breaker, clock=clock)
+    forget()
