@@ -230,5 +230,6 @@ def _copied(value: Any) -> Any:  # noqa: ANN401
 
 def _projected(item: Item, keys: tuple[str, ...], projected: tuple[str, ...] | None) -> Item:
     if projected is None:
-        return dict(_copied(item))
+        whole: Item = _copied(item)
+        return whole
     return {name: value for name, value in item.items() if name in {*keys, *projected}}
