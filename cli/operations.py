@@ -20,6 +20,7 @@ WithDescription: TypeAlias = Annotated[
     bool, typer.Option("--with-description", help="The customer's text too, which may hold personal data.")
 ]
 StackFinder: TypeAlias = Callable[[], Stack]
+_LONGEST: Final = timedelta(days=36_500)
 _UNITS: Final = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
@@ -64,8 +65,12 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def duration(text: str) -> timedelta:
-    """`90s`, `5m`, `2h`, `7d`. Raises `typer.BadParameter`."""
+    """`90s`, `5m`, `2h`, `7d`; 36,500 days at most. Raises `typer.BadParameter`."""
     number, unit = text[:-1], text[-1:]
     if not (number.isdecimal() and number.isascii() and unit in _UNITS):
         raise typer.BadParameter(f"{text!r} is no age: write it like 90s, 5m, 2h or 7d.")
-    return int(number) * _UNITS[unit]
+    # Python reads no number of more than 4,300 digits.
+    count = int(number.lstrip("0")[:20] or 0)
+    if count > _LONGEST / _UNITS[unit]:
+        raise typer.BadParameter(f"That is too long ago: {_LONGEST.days}d at most.")
+    return count * _UNITS[unit]

@@ -368,7 +368,7 @@ leaving the outbox.
 {_counts()}
 With the longest description, of 4,000 letters of three bytes, a request takes {_longest()} write units, for the item is
 written twice. A sweep that finds nothing takes {_idle()}: a query for each
-shard of either index, the balance, and the lease. A `GET` takes {_poll()}, untraced.
+shard of each index, how far the last one looked, and the lease. A `GET` takes {_poll()}, untraced.
 
 ## What a million cost
 

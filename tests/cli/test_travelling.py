@@ -50,6 +50,13 @@ def test_what_is_no_age_is_refused(operator: Operator, age: str) -> None:
     assert (result.exit_code, "90s, 5m, 2h" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("command", ["list", "ledger"])
+@pytest.mark.parametrize("age", ["36501d", f"{2**63}s", f"1{'0' * 5_000}m"])
+def test_an_age_before_every_calendar_is_refused(operator: Operator, command: str, age: str) -> None:
+    result = operator.run(command, "--since", age)
+    assert (result.exit_code, "36500d" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_every_step_is_told_once_and_the_exit_status_says_how_it_ended(
     operator: Operator,

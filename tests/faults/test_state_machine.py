@@ -32,7 +32,7 @@ from tests.faults.world import World
 from tests.integration.cloud import forget
 
 EXAMPLES, STEPS = int(os.environ.get("SOAK_EXAMPLES", "600")), int(os.environ.get("SOAK_STEPS", "50"))
-_QUICK = {"max_examples": 25, "stateful_step_count": 30, "derandomize": True, "database": None}
+_QUICK = {"max_examples": 60, "stateful_step_count": 30, "derandomize": True, "database": None}
 _SOAK = {"max_examples": EXAMPLES, "stateful_step_count": STEPS}
 PROFILE = settings(
     **(_SOAK if os.environ.get("SOAK") else _QUICK),

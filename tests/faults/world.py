@@ -215,6 +215,7 @@ def world(*, moto: bool = False) -> Iterator[World]:
         # Two shards show what all of them do, in a fraction of the calls.
         for named in ("schema", "table"):
             stack.enter_context(patch(f"assistance.store.{named}.INDEX_SHARDS", 2))
+            stack.enter_context(patch(f"assistance.store.{named}.DUE_SHARDS", 2))
         stack.enter_context(_logging_into(log))
         stack.enter_context(breaking(breaker, aws))
         forget()

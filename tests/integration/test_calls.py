@@ -10,10 +10,12 @@ from unittest.mock import patch
 import pytest
 from botocore.client import BaseClient
 
-from assistance.platform.clock import utc_now
+from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import ROUTES, Channel, Topic
-from assistance.store.requests import Requests, request_key
-from assistance.store.schema import INDEX_SHARDS
+from assistance.store.items import key_of
+from assistance.store.requests import request_key
+from assistance.store.schema import DUE_SHARDS, INDEX_SHARDS
+from assistance.store.table import Items
 from infra.batches import QUEUES
 from tests import cost
 from tests.happy_path import BATCHES, LONGEST, idle, polled, spent, sweep
@@ -55,7 +57,7 @@ def test_publishing_is_a_call_for_ten_and_a_mark_each(topic: Topic, together: in
 @together
 def test_delivering_is_a_claim_a_send_and_a_result(topic: Topic, together: int) -> None:
     (channel,) = ROUTES[topic].channels
-    calls = {"dynamodb.UpdateItem": 2 * together, SEND[channel]: -(-together // HOLDS[channel])}
+    calls = {"dynamodb.PutItem": 2 * together, SEND[channel]: -(-together // HOLDS[channel])}
     assert took(spent(topic, together)[f"{channel}_consumer"]) == (calls, 2 * ITEM * together, 0)
 
 
@@ -65,12 +67,12 @@ def test_nothing_else_is_spent_but_on_feedback_and_the_ledger(topic: Topic, toge
     found = dict(spent(topic, together))
     for function in ("api", "stream_producer", *(f"{channel}_consumer" for channel in ROUTES[topic].channels)):
         del found[function]
-    # Everything that is new is looked at by batches of half units, two for each, and noted down once.
+    # The reconciler reads each new record for half a unit, a hundred at once, and notes once how far it has looked.
     ledger = took(found.pop("reconciler"))
-    batches = ceil(2 * together / 100)
-    assert ledger == ({"dynamodb.BatchGetItem": batches, "dynamodb.PutItem": 1}, ITEM, 1.0 * together)
+    batches = ceil(together / 100)
+    assert ledger == ({"dynamodb.BatchGetItem": batches, "dynamodb.UpdateItem": 1}, ITEM, 0.5 * together)
     if topic is Topic.PRICING:
-        confirmed = {"dynamodb.GetItem": together, "dynamodb.UpdateItem": together}
+        confirmed = {"dynamodb.Query": together, "dynamodb.PutItem": together}
         assert took(found.pop("email_feedback")) == (confirmed, ITEM * together, together)
     assert not any(it.calls for it in found.values())
 
@@ -85,16 +87,18 @@ def test_a_long_description_is_paid_for_when_it_is_accepted_and_when_it_is_marke
     assert found[f"{channel}_consumer"].writes == 10 * 2 * ITEM
 
 
-def test_an_idle_sweep_is_a_cheap_query_for_each_shard_of_either_index() -> None:
-    calls = {"dynamodb.Query": 2 * INDEX_SHARDS + 1, "dynamodb.PutItem": 1, "dynamodb.DeleteItem": 1}
-    # The balance is read consistently; the lease is taken and let go.
-    assert took(idle()) == (calls, 2 * ITEM, 0.5 * 2 * INDEX_SHARDS + 1)
+def test_an_idle_sweep_is_a_cheap_query_for_each_shard_of_every_index() -> None:
+    shards = 2 * INDEX_SHARDS + DUE_SHARDS
+    calls = {"dynamodb.Query": shards + 1, "dynamodb.PutItem": 1, "dynamodb.DeleteItem": 1}
+    # How far the last sweep looked is read consistently; the lease is taken and let go.
+    assert took(idle()) == (calls, 2 * ITEM, 0.5 * shards + 1)
 
 
 def test_a_sweep_publishes_as_the_producer_does() -> None:
     extra = sweep(25) - idle()
     assert extra.calls["sns.PublishBatch"] == 3
-    assert extra.calls["dynamodb.UpdateItem"] == 25
+    # One more notes how far it has looked.
+    assert extra.calls["dynamodb.UpdateItem"] == 25 + 1
 
 
 def test_asking_for_a_request_is_one_query() -> None:
@@ -105,8 +109,8 @@ def test_a_sweep_asks_only_for_what_is_unpublished(stack: Cloud) -> None:
     """However much has been published, the outbox's queries answer nothing of it."""
     request_ids = [stack.post("sales") for _ in range(3)]
     stack.produce(stack.stream_records()[1:])
-    requests = Requests(stack.table)
-    assert list(requests.unpublished(before=utc_now() + timedelta(minutes=1))) == [request_key(request_ids[0])]
+    unpublished = Items(stack.table).unpublished(timestamp(utc_now() + timedelta(minutes=1)))
+    assert list(map(key_of, unpublished)) == [request_key(request_ids[0])]
 
 
 def test_calls_to_sns_and_marks_are_made_side_by_side(stack: Cloud) -> None:

@@ -1,45 +1,50 @@
-"""The delivery engine against a table: what each outcome leaves behind is what the next attempt decides by."""
+"""The delivery engine against a table: each attempt leaves a record, by which the next attempt is decided."""
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Barrier
 from typing import Any, cast
 from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
-from assistance.deliveries import delivery_key, request_key
-from assistance.delivery import MAX_DELAY_SECONDS, Consumer
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyPersistenceLayerError,
+)
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ConnectTimeoutError
 
-from assistance.errors import (
-    DeliveryError,
-    PermanentFailure,
-    RateLimited,
-    TableUnavailable,
-    TransientFailure,
-)
-from assistance.models import AssistanceRequest, Delivery, Fallback, Message, Outgoing, RequestRecord, Status
-from assistance.platform.clock import epoch_ms, timestamp
+from assistance.domain import transitions
+from assistance.domain.record import Attempt, Delivery, Entry, Kind, Outcome, Record, StandsInFor
+from assistance.engine.delivery import BringAgain, Consumer
+from assistance.engine.ends import MAX_DELAY_SECONDS
+from assistance.engine.together import single
+from assistance.errors import PermanentFailure, RateLimited, TransientFailure
+from assistance.models import AssistanceRequest, Fallback, Message, Outgoing, RouteThen
+from assistance.platform.clock import epoch_ms
 from assistance.platform.metrics import Tally
 from assistance.routing import Channel, RetryPolicy, Topic
 from assistance.store.requests import Requests
-from assistance.store.schema import shard
+from assistance.store.table import Items
 from tests.integration.cloud import Cloud, Context, cloud
+from tests.records import put_delivery
 
-START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+# Far ahead, since the helpers that prepare a record go by the real clock.
+START = datetime(2126, 1, 1, 12, tzinfo=UTC)
 # Every send takes a second.
 END = START + timedelta(seconds=1)
-CREATED = "2026-01-01T11:59:00.000Z"
+CREATED = "2126-01-01T11:59:00.000Z"
 RETENTION = timedelta(days=90)
 DOUBT = timedelta(seconds=30)
-LIVE = epoch_ms(START + timedelta(seconds=30) + DOUBT)
-FROM_EMAIL = Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error="rejected")
+NOW, ENDED = epoch_ms(START), epoch_ms(END)
+CLAIMED_UNTIL = epoch_ms(START + timedelta(seconds=30) + DOUBT)
+SETTLES = epoch_ms(END + DOUBT)
+CAUSE = StandsInFor("email", "rejected")
 
 
 @dataclass
@@ -81,7 +86,6 @@ class Engine:
         self.during_send()
         self.now += timedelta(seconds=1)
         if isinstance(self.answer, Exception):
-            # A fresh one: the engine writes into it.
             raise copy(self.answer)
         return self.answer
 
@@ -90,25 +94,32 @@ class Engine:
         return AssistanceRequest(id=self.id, topic=self.topic, description="help", created_at=CREATED)
 
     @property
+    def requests(self) -> Requests:
+        return Requests(Items(self.table), lambda: self.now)
+
+    @property
     def consumer(self) -> Consumer:
         return Consumer(
             channel=Channel.SLACK,
             send=self.send,
-            requests=Requests(self.table, lambda: self.now),
+            requests=self.requests,
             sqs=cast(Any, self.queue),
             queue_url="queue",
             dlq_url="dlq",
             retry=RetryPolicy(attempts=3, first_delay=5, max_delay=900, doubt_delay=30),
-            retention=RETENTION,
+            place=lambda: "C0ASSIST",
             clock=lambda: self.now,
             jitter=lambda _, longest: longest,
         )
 
     def accept(self) -> None:
-        self.consumer.requests.accept(self.request, payload_hash="hash", retention=RETENTION)
+        self.requests.accept(self.request, payload_hash="hash", retention=RETENTION)
 
-    def record(self, *, fallback: Fallback | None = None, force: str | None = None, received: int = 1) -> SQSRecord:
-        message = Message(request=self.request, fallback=fallback, force=force)
+    def message(self, *, received: int = 1, delivery: str | None = None) -> SQSRecord:
+        accepted = self.requests.items.get({"pk": self.id, "sk": "REQUEST"})
+        assert accepted
+        route = RouteThen.model_validate({"channels": accepted["channels"], "fallback": accepted["fallback_channel"]})
+        message = Message(request=self.request, route=route, ttl=int(accepted["ttl"]), delivery=delivery)
         attributes = {
             "ApproximateReceiveCount": str(received),
             "ApproximateFirstReceiveTimestamp": str(epoch_ms(self.received_at)),
@@ -117,7 +128,7 @@ class Engine:
             {
                 "messageId": "message",
                 "receiptHandle": "handle",
-                "body": message.model_dump_json(),
+                "body": message.model_dump_json(exclude_none=True),
                 "attributes": attributes,
                 "eventSource": "aws:sqs",
             }
@@ -125,25 +136,39 @@ class Engine:
 
     def deliver(self, **about: Any) -> bool:  # noqa: ANN401
         """Hand a message to the consumer. Whether it acknowledged it."""
+        context = cast(LambdaContext, Context(30_000))
         try:
-            self.consumer.process(self.record(**about), cast(LambdaContext, Context(30_000)), Tally(), self.send)
-        except (DeliveryError, IdempotencyAlreadyInProgressError):
+            self.consumer.process(self.message(**about), context, Tally(), lambda one: single(self.send, one))
+        except (BringAgain, IdempotencyAlreadyInProgressError):
             return False
         return True
 
-    def item(self, channel: Channel = Channel.SLACK) -> dict[str, Any]:
-        item: dict[str, Any] = self.table.get_item(Key=delivery_key(self.id, channel)).get("Item", {})
-        return item
+    @property
+    def record(self) -> Record:
+        return self.requests.read(self.id).record
 
-    def put(self, channel: Channel = Channel.SLACK, **attributes: Any) -> None:  # noqa: ANN401
-        # Every version writes the time of a failure with it.
-        failed = {"failed_at": CREATED} if attributes.get("status") == "failed" else {}
-        self.table.put_item(Item={**delivery_key(self.id, channel), **failed, **attributes})
+    def delivery(self, name: str = "slack") -> Delivery:
+        found = self.record.delivery(name)
+        assert found
+        return found
+
+    def put(self, name: str = "slack", **changes: Any) -> None:  # noqa: ANN401
+        """Store the record with that delivery as it might have become."""
+        put_delivery(self.table, self.id, name, **changes)
+
+    @property
+    def attempts(self) -> list[tuple[str, str | None, bool]]:
+        return [(each.outcome, each.error, each.in_doubt) for each in self.delivery().attempts]
 
     @property
     def delays(self) -> list[int]:
         """For how long the message was hidden, each time."""
         return [call["VisibilityTimeout"] for call in self.queue.hidden]
+
+    @property
+    def codes(self) -> list[str]:
+        """The reasons of the dead letters."""
+        return [letter["MessageAttributes"]["error_code"]["StringValue"] for letter in self.queue.dead]
 
 
 @pytest.fixture(scope="module")
@@ -154,180 +179,136 @@ def running() -> Iterator[Cloud]:
 
 @pytest.fixture
 def engine(running: Cloud) -> Engine:
-    return Engine(running.table)
+    engine = Engine(running.table)
+    engine.accept()
+    return engine
 
 
-def after(engine: Engine, **changed: Any) -> dict[str, Any]:  # noqa: ANN401
-    """A delivery item after one attempt."""
-    ttl = int((datetime.fromisoformat(CREATED) + RETENTION).timestamp())
-    return {**delivery_key(engine.id, Channel.SLACK), "ttl": ttl, "attempts": 1, **changed}
+@pytest.fixture
+def by_email(running: Cloud) -> Engine:
+    """A request whose own channel, email, has failed: Slack is its fallback."""
+    engine = Engine(running.table, topic=Topic.PRICING)
+    engine.accept()
+    failed = Attempt("first", NOW - 1, Outcome.FAILED, error="rejected", ended_at=NOW - 1)
+
+    def fell_back(record: Record) -> tuple[Record, None]:
+        own = replace(record.deliveries[0], attempts=(failed,))
+        return replace(record, deliveries=(own, Delivery("fallback", "slack", Kind.FALLBACK, CAUSE))), None
+
+    engine.requests.change(engine.id, fell_back)
+    return engine
 
 
-def told(outcome: str, error: str, *, in_doubt: bool = False) -> list[dict[str, Any]]:
-    """The timeline of one attempt that failed."""
-    return [{"at": timestamp(START), "outcome": outcome, "error": error, "in_doubt": in_doubt}]
-
-
-def in_seconds(seconds: int) -> str:
-    """So long after the send."""
-    return timestamp(END + timedelta(seconds=seconds))
-
-
-UNSETTLED = epoch_ms(END + DOUBT)
-
-
-def test_while_an_attempt_is_under_way_it_holds_a_claim_that_outlasts_it(engine: Engine) -> None:
-    seen: list[dict[str, Any]] = []
-    engine.during_send = lambda: seen.append(engine.item())
+def test_an_attempt_under_way_holds_a_claim_that_outlasts_it(engine: Engine) -> None:
+    seen: list[Delivery] = []
+    engine.during_send = lambda: seen.append(engine.delivery())
     assert engine.deliver()
-    assert seen == [after(engine, status="sending", claim_expires_at=LIVE, timeline=[{"at": timestamp(START)}])]
+    [under_way] = seen
+    assert under_way.locked_until == CLAIMED_UNTIL
+    [attempt] = under_way.attempts
+    assert (attempt.at, attempt.outcome, attempt.place) == (NOW, Outcome.UNKNOWN, "C0ASSIST")
     assert engine.sent == [Outgoing(engine.request)]
 
 
-def test_what_is_sent_is_recorded_with_the_providers_id(engine: Engine) -> None:
+def test_a_delivered_request_is_recorded_with_the_providers_id(engine: Engine) -> None:
     assert engine.deliver()
-    assert engine.item() == after(
-        engine,
-        status="delivered",
-        delivered_at=timestamp(END),
-        result='"ts"',
-        attempts_given_up=1,
-        timeline=[{"at": timestamp(START), "outcome": "delivered"}],
-    )
+    delivery = engine.delivery()
+    [attempt] = delivery.attempts
+    assert (attempt.outcome, attempt.result, attempt.ended_at) == (Outcome.DELIVERED, "ts", ENDED)
+    assert (delivery.final, delivery.locked_until, delivery.due_at) == (Outcome.DELIVERED, 0, None)
     assert not engine.queue.hidden
     assert not engine.queue.dead
 
 
 @pytest.mark.parametrize(
-    ("answer", "left", "hidden"),
+    ("answer", "seconds"),
     [
-        (
-            TransientFailure("down"),
-            {"next_attempt_at": in_seconds(5), "in_doubt": False, "timeline": told("retrying", "down")},
-            5,
-        ),
-        (
-            TransientFailure("down", retry_after=7.5),
-            {"next_attempt_at": in_seconds(13), "in_doubt": False, "timeline": told("retrying", "down")},
-            13,
-        ),
-        (
-            # Nobody is given up within seconds because a proxy says so.
-            TransientFailure("down", retry_after=1.5),
-            {"next_attempt_at": in_seconds(7), "in_doubt": False, "timeline": told("retrying", "down")},
-            7,
-        ),
-        (
-            TransientFailure("down", retry_after=99_999),
-            {"next_attempt_at": in_seconds(42_000), "in_doubt": False, "timeline": told("retrying", "down")},
-            MAX_DELAY_SECONDS,
-        ),
-        (
-            TransientFailure("down", in_doubt=True),
-            {
-                "next_attempt_at": in_seconds(30),
-                "not_before": UNSETTLED,
-                "in_doubt": True,
-                "timeline": told("retrying", "down", in_doubt=True),
-            },
-            30,
-        ),
-        (
-            RateLimited("down", retry_after=7),
-            {"next_attempt_at": in_seconds(12), "in_doubt": False, "attempts": 0, "timeline": []},
-            12,
-        ),
-        (
-            RateLimited("down"),
-            {"next_attempt_at": in_seconds(5), "in_doubt": False, "attempts": 0, "timeline": []},
-            5,
-        ),
+        (TransientFailure("down"), 5),
+        (TransientFailure("down", retry_after=7.5), 13),
+        # Nobody is given up within seconds because a proxy says so.
+        (TransientFailure("down", retry_after=1.5), 7),
+        (TransientFailure("down", retry_after=99_999), MAX_DELAY_SECONDS),
+        (TransientFailure("down", in_doubt=True), 30),
+        (RateLimited("down", retry_after=7), 12),
+        (RateLimited("down"), 5),
     ],
 )
-def test_what_may_be_tried_again_says_when_and_whether_it_may_have_arrived(
-    engine: Engine, answer: Exception, left: dict[str, Any], hidden: int
+def test_a_failure_that_passes_says_when_the_next_attempt_is_due_and_whether_it_is_in_doubt(
+    engine: Engine, answer: Exception, seconds: int
 ) -> None:
     engine.answer = answer
     assert not engine.deliver()
-    assert engine.item() == after(engine, status="retrying", last_error="down", **left)
-    assert engine.queue.hidden == [{"QueueUrl": "queue", "ReceiptHandle": "handle", "VisibilityTimeout": hidden}]
+    delivery, in_doubt = engine.delivery(), getattr(answer, "in_doubt", False)
+    assert delivery.due_at == ENDED + 1_000 * seconds
+    assert delivery.locked_until == (SETTLES if in_doubt else 0)
+    if isinstance(answer, RateLimited):
+        assert (engine.attempts, delivery.waiting_for) == ([], "down"), "nothing was tried"
+    else:
+        assert engine.attempts == [("retrying", "down", in_doubt)]
+    assert engine.queue.hidden == [{"QueueUrl": "queue", "ReceiptHandle": "handle", "VisibilityTimeout": seconds}]
     assert not engine.queue.dead
 
 
-def test_an_error_that_nobody_foresaw_leaves_doubt(engine: Engine) -> None:
+def test_an_unforeseen_error_ends_the_attempt_in_doubt(engine: Engine) -> None:
     engine.answer = RuntimeError("a bug")
-    with pytest.raises(RuntimeError):
-        engine.deliver()
-    timeline = told("retrying", "unexpected_error", in_doubt=True)
-    expected = {"last_error": "unexpected_error", "in_doubt": True, "not_before": UNSETTLED, "timeline": timeline}
-    assert engine.item() == after(engine, status="retrying", **expected)
+    assert not engine.deliver()
+    assert engine.attempts == [("retrying", "unexpected_error", True)]
+    assert engine.delivery().locked_until == SETTLES
 
 
 def test_a_permanent_failure_is_dead_lettered_with_its_reason_and_falls_back(engine: Engine) -> None:
-    engine.accept()
-    before = engine.table.get_item(Key=request_key(engine.id))["Item"]
     engine.answer = PermanentFailure("is_archived")
     assert engine.deliver()
     [letter] = engine.queue.dead
     assert letter == {
         "QueueUrl": "dlq",
-        "MessageBody": engine.record().body,
+        "MessageBody": engine.message().body,
         "MessageAttributes": {
             "error_code": {"DataType": "String", "StringValue": "is_archived"},
             "channel": {"DataType": "String", "StringValue": "slack"},
             "source_message_id": {"DataType": "String", "StringValue": "message"},
         },
     }
-    assert engine.item() == after(
-        engine,
-        status="failed",
-        last_error="is_archived",
-        failed_at=timestamp(END),
-        in_doubt=False,
-        attempts_given_up=1,
-        timeline=told("failed", "is_archived"),
-    )
-    assert engine.table.get_item(Key=request_key(engine.id))["Item"] == {
-        **before,
-        "outbox": shard(engine.id),
-        "outbox_channels": ["email"],
-        "outbox_since": timestamp(END),
-        "fallback": {"channel": "email", "failed_channel": "slack", "error": "is_archived"},
-    }
+    assert engine.attempts == [("failed", "is_archived", False)]
+    fallback = engine.delivery("fallback")
+    assert (fallback.destination, fallback.cause) == ("email", StandsInFor("slack", "is_archived"))
+    assert engine.record.outbox == (Entry("fallback", ENDED),)
 
 
 def test_a_request_falls_back_once(engine: Engine) -> None:
-    engine.accept()
     engine.answer = PermanentFailure("is_archived")
     engine.deliver()
-    fallen = engine.table.get_item(Key=request_key(engine.id))["Item"]
-    engine.put(Channel.EMAIL, status="failed")
+    engine.put("fallback", attempts=(Attempt("mail", NOW, Outcome.FAILED, ended_at=NOW),))
+    before = engine.delivery("fallback"), engine.record.outbox
     engine.answer = PermanentFailure("not_in_channel")
-    assert engine.deliver(), "a redrive"
-    assert engine.item()["last_error"] == "not_in_channel"
-    assert engine.table.get_item(Key=request_key(engine.id))["Item"] == fallen
+    assert engine.deliver(received=2), "a redrive"
+    assert engine.attempts[-1] == ("failed", "not_in_channel", False)
+    assert (engine.delivery("fallback"), engine.record.outbox) == before
 
 
-def test_nothing_fails_unless_its_message_is_in_the_dead_letter_queue(engine: Engine) -> None:
+def test_nothing_fails_before_its_dead_letter_is_written(engine: Engine) -> None:
     engine.queue.broken = True
     engine.answer = PermanentFailure("is_archived")
     with pytest.raises(ConnectTimeoutError):
         engine.deliver()
-    assert engine.item()["status"] == "retrying"
+    assert engine.attempts == [("unknown", None, False)]
+    assert engine.delivery().locked_until == CLAIMED_UNTIL, "the claim is left to expire"
+    engine.queue.broken = False
+    engine.now = START + timedelta(minutes=2)
+    assert engine.deliver(received=2)
+    assert engine.codes == ["is_archived"]
+    assert engine.delivery().final is Outcome.FAILED
 
 
 def test_attempts_are_counted_and_the_last_gives_up(engine: Engine) -> None:
     engine.answer = TransientFailure("down", in_doubt=True)
-    for delay in (30, 30, None):
-        assert engine.deliver() is (delay is None)
+    for number, delay in enumerate((30, 30, None)):
+        assert engine.deliver(received=number + 1) is (delay is None)
         engine.now += DOUBT
     assert engine.delays == [30, 30]
-    item = engine.item()
-    assert (item["status"], item["attempts"], item["attempts_given_up"], item["in_doubt"]) == ("failed", 3, 3, True)
-    assert item["not_before"] == epoch_ms(engine.now), "a redrive waits until the doubt has settled"
-    outcomes = [(attempt["outcome"], attempt["in_doubt"]) for attempt in item["timeline"]]
-    assert outcomes == [("retrying", True), ("retrying", True), ("failed", True)]
-    assert engine.queue.dead[0]["MessageAttributes"]["error_code"]["StringValue"] == "down"
+    assert engine.attempts == [("retrying", "down", True), ("retrying", "down", True), ("failed", "down", True)]
+    assert engine.delivery().locked_until == epoch_ms(engine.now), "a redrive waits until the doubt has settled"
+    assert engine.codes == ["down"]
 
 
 def test_delays_grow_with_the_attempts(engine: Engine) -> None:
@@ -338,270 +319,212 @@ def test_delays_grow_with_the_attempts(engine: Engine) -> None:
 
 
 def test_a_doubt_stays_until_the_message_is_delivered(engine: Engine) -> None:
-    engine.answer = TransientFailure("lost", in_doubt=True)
-    engine.deliver()
-    engine.now += DOUBT
-    engine.answer = TransientFailure("down")
-    engine.deliver()
-    assert engine.item()["in_doubt"] is True
-    assert [attempt["in_doubt"] for attempt in engine.item()["timeline"]] == [True, False]
-    assert engine.delays == [30, 30], "the look-up comes once what was sent has settled"
-    engine.now += DOUBT
-    engine.answer = RateLimited("slow_down")
-    engine.deliver()
-    assert engine.item()["in_doubt"] is True
-    engine.answer = "ts"
-    engine.now += DOUBT
-    assert engine.deliver()
+    answers: tuple[str | Exception, ...] = (
+        TransientFailure("lost", in_doubt=True),
+        TransientFailure("down"),
+        RateLimited("slow_down"),
+        "ts",
+    )
+    for number, answer in enumerate(answers):
+        engine.answer = answer
+        assert engine.deliver(received=number + 1) is (answer == "ts")
+        engine.now += DOUBT
     assert [outgoing.in_doubt for outgoing in engine.sent] == [False, True, True, True]
-    left = set(engine.item()) & {"in_doubt", "claim_expires_at", "next_attempt_at"}
-    assert not left
+    assert engine.delays == [30, 30, 45], "the look-up comes once the message in doubt has settled"
+    delivery = engine.delivery()
+    assert (delivery.doubts, delivery.locked_until, delivery.due_at) == ((), 0, None)
 
 
 @pytest.mark.parametrize("answer", [PermanentFailure("is_archived"), TransientFailure("down")])
-@pytest.mark.parametrize("force", [None, "by hand"])
 def test_giving_up_keeps_the_doubt_of_earlier_attempts_and_casts_none_on_the_last(
-    engine: Engine, answer: Exception, force: str | None
+    engine: Engine, answer: Exception
 ) -> None:
-    engine.put(status="retrying", attempts=2, in_doubt=True, timeline=[{"at": CREATED}, {"at": CREATED}])
+    engine.put(attempts=(Attempt("1", NOW - 2, ended_at=NOW - 2), Attempt("2", NOW - 1)), locked_until=NOW)
     engine.answer = answer
-    assert engine.deliver(force=force)
-    item = engine.item()
-    assert (item["status"], item["in_doubt"], item["not_before"]) == ("failed", True, UNSETTLED)
-    assert (item["timeline"][2]["outcome"], item["timeline"][2]["in_doubt"]) == ("failed", False)
+    assert engine.deliver(received=3)
+    assert [each[2] for each in engine.attempts] == [False, False, False]
+    delivery = engine.delivery()
+    assert (delivery.final, len(delivery.doubts), delivery.locked_until) == (Outcome.FAILED, 2, SETTLES)
 
 
 def test_an_attempt_that_died_counts(engine: Engine) -> None:
-    died: dict[str, Any] = {"status": "sending", "claim_expires_at": epoch_ms(START), "timeline": [{"at": CREATED}]}
-    engine.put(**died, attempts=3)
-    assert engine.deliver()
+    engine.put(attempts=tuple(Attempt(str(number), NOW - 9) for number in range(3)), locked_until=NOW)
+    assert engine.deliver(received=4)
     assert not engine.sent
-    assert engine.queue.dead[0]["MessageAttributes"]["error_code"]["StringValue"] == "attempts_exhausted"
-    assert engine.item()["in_doubt"] is True
+    assert engine.codes == ["attempts_exhausted"]
+    assert len(engine.delivery().attempts) == 3
+    assert engine.delivery().attempts[-1].in_doubt
 
 
-NOW = epoch_ms(START)
-WAS: dict[str, Any] = {"result": '"ts"', "delivered_at": "2026-01-01T11:00:00.000Z"}
+RETRYING = Attempt("before", NOW - 9, Outcome.RETRYING, error="down", ended_at=NOW - 8)
+IN_DOUBT = replace(RETRYING, in_doubt=True)
+DIED = Attempt("before", NOW - 9)
+FAILED = replace(RETRYING, outcome=Outcome.FAILED)
+DONE = Attempt("before", NOW - 9, Outcome.DELIVERED, ended_at=NOW - 8, result="ts")
+CAME_BACK = replace(DONE, returned_at=NOW - 7, error="bounce_permanent")
 
 
 @pytest.mark.parametrize(
-    ("item", "in_doubt"),
+    ("attempt", "locked_until", "in_doubt"),
     [
-        ({"status": "retrying"}, False),
-        ({"status": "retrying", "in_doubt": True}, True),
-        ({"status": "retrying", "not_before": NOW}, False),
-        ({"status": "failed", "not_before": NOW}, False),
-        ({"status": "sending", "claim_expires_at": NOW}, True),
-        ({"status": "retrying", **WAS, "failed_at": "2026-01-01T11:30:00.000Z"}, False),
+        (RETRYING, 0, False),
+        (IN_DOUBT, NOW, True),
+        (DIED, NOW, True),
+        (CAME_BACK, 0, False),
     ],
 )
-def test_what_is_free_is_attempted(engine: Engine, item: dict[str, Any], in_doubt: bool) -> None:  # noqa: FBT001
-    engine.put(**item)
-    assert engine.deliver()
+def test_a_free_delivery_is_attempted(engine: Engine, attempt: Attempt, locked_until: int, *, in_doubt: bool) -> None:
+    engine.put(attempts=(attempt,), locked_until=locked_until)
+    assert engine.deliver(received=2)
     assert [outgoing.in_doubt for outgoing in engine.sent] == [in_doubt]
 
 
-@pytest.mark.parametrize(
-    "item",
-    [
-        {"status": "sending", "claim_expires_at": NOW + 1},
-        {"status": "retrying", "not_before": NOW + 1},
-        {"status": "failed", "not_before": NOW + 1},
-    ],
-)
-def test_what_is_claimed_or_unsettled_is_waited_for(engine: Engine, item: dict[str, Any]) -> None:
-    engine.put(**item)
-    before = engine.item()
+@pytest.mark.parametrize("attempt", [DIED, IN_DOUBT, replace(FAILED, in_doubt=True)])
+def test_a_claimed_or_unsettled_delivery_is_waited_for(engine: Engine, attempt: Attempt) -> None:
+    engine.put(attempts=(attempt,), locked_until=NOW + 1)
+    before = engine.record
     assert not engine.deliver(received=2)
     assert not engine.sent
     assert engine.delays == [15]
-    assert engine.item() == before
+    assert engine.record == before
 
 
-@pytest.mark.parametrize(
-    "item",
-    [
-        {"status": "delivered", **WAS},
-        {"status": "retrying", **WAS},
-        {"status": "sending", "claim_expires_at": NOW - 1, **WAS},
-        {"status": "retrying", **WAS, "failed_at": "2026-01-01T10:00:00.000Z"},
-    ],
-)
-def test_what_is_delivered_is_acknowledged_and_not_sent(engine: Engine, item: dict[str, Any]) -> None:
-    engine.put(**item)
-    before = engine.item()
-    assert engine.deliver()
+@pytest.mark.parametrize("received", [1, 2])
+@pytest.mark.parametrize("attempts", [(DONE,), (DONE, replace(RETRYING, id="late")), (DONE, replace(DIED, id="late"))])
+def test_a_delivered_request_is_acknowledged_and_not_sent(
+    engine: Engine, attempts: tuple[Attempt, ...], received: int
+) -> None:
+    engine.put(attempts=attempts)
+    before = engine.record
+    assert engine.deliver(received=received)
     assert not engine.sent
-    assert engine.item() == before
+    assert engine.record == before
 
 
-def test_a_decision_to_force_is_carried_out_once(engine: Engine) -> None:
+def test_a_decision_to_resend_is_carried_out_once(engine: Engine) -> None:
     engine.deliver()
-    assert engine.deliver(force="first")
-    assert engine.deliver(force="first")
-    assert engine.deliver(force="second")
-    assert [outgoing.force for outgoing in engine.sent] == [None, "first", "second"]
-    item = engine.item()
-    assert item["forced"] == {"first", "second"}
-    assert [attempt.get("forced") for attempt in item["timeline"]] == [None, True, True]
+    for name in ("resend-first", "resend-second"):
+        asked = partial(resent, name=name)
+        engine.requests.change(engine.id, asked)
+    for name in ("resend-first", "resend-first", "resend-second"):
+        assert engine.deliver(delivery=name)
+    assert [outgoing.resend for outgoing in engine.sent] == [None, "first", "second"]
+    assert engine.delivery("resend-first").final is Outcome.DELIVERED
+    assert len(engine.delivery().attempts) == 1, "the original keeps its own history"
 
 
-@pytest.mark.parametrize(
-    "item", [{"status": "sending", "claim_expires_at": NOW + 1}, {"status": "retrying", "not_before": NOW + 1}]
-)
-def test_a_decision_to_force_waits_for_an_attempt_that_may_be_under_way(engine: Engine, item: dict[str, Any]) -> None:
-    engine.put(**item, **WAS)
-    assert not engine.deliver(force="by hand")
-    assert not engine.sent
-
-
-def test_a_forced_send_that_fails_takes_nothing_back(engine: Engine) -> None:
+def test_a_resend_that_fails_takes_nothing_back(engine: Engine) -> None:
     engine.deliver()
-    delivered = engine.item()
+    delivered = engine.delivery()
+    engine.requests.change(engine.id, partial(resent, name="resend-first"))
     engine.answer = TransientFailure("down", in_doubt=True)
-    assert not engine.deliver(force="first")
-    waiting = engine.item()
-    assert (waiting["status"], waiting["delivered_at"]) == ("retrying", delivered["delivered_at"])
-    assert waiting["attempts_given_up"] == 1
-    assert "forced" not in waiting, "it has not been carried out"
+    assert not engine.deliver(delivery="resend-first")
     engine.now += DOUBT
     engine.answer = PermanentFailure("is_archived")
-    assert engine.deliver(force="first")
-    given_up = engine.item()
-    failed = {"outcome": "failed", "error": "is_archived", "in_doubt": False, "forced": True}
-    assert given_up["timeline"][2].items() >= failed.items()
-    kept = ("status", "delivered_at", "result")
-    assert [given_up[name] for name in kept] == [delivered[name] for name in kept]
-    assert (given_up["in_doubt"], given_up["attempts_given_up"]) == (True, 3)
-    assert "forced" not in given_up, "a redrive carries the decision out"
+    assert engine.deliver(delivery="resend-first", received=2)
+    assert engine.delivery("resend-first").final is Outcome.FAILED
+    assert engine.delivery() == delivered
+    assert engine.record.status == "delivered"
+    assert Message.model_validate_json(engine.queue.dead[0]["MessageBody"]).delivery == "resend-first"
+
+
+def test_one_resend_in_doubt_casts_no_doubt_on_another(engine: Engine) -> None:
+    engine.deliver()
+    for name in ("resend-first", "resend-second"):
+        engine.requests.change(engine.id, partial(resent, name=name))
+    engine.answer = TransientFailure("lost", in_doubt=True)
+    assert not engine.deliver(delivery="resend-first")
+    engine.answer = "ts"
+    engine.now += DOUBT
+    assert engine.deliver(delivery="resend-second")
+    assert engine.deliver(delivery="resend-first", received=2)
+    assert [(each.resend, each.in_doubt) for each in engine.sent][2:] == [("second", False), ("first", True)]
 
 
 def test_an_attempt_whose_claim_has_passed_writes_nothing_but_that_it_sent(engine: Engine) -> None:
-    def lose() -> None:
-        engine.put(status="sending", claim_expires_at=LIVE + 1, attempts=2, timeline=[{"at": CREATED}])
-
-    engine.during_send = lose
+    other = Attempt("other", NOW)
+    engine.during_send = lambda: engine.put(attempts=(other,), locked_until=CLAIMED_UNTIL + 1)
     for answer in (TransientFailure("down"), RateLimited("slow_down"), PermanentFailure("is_archived")):
-        engine.table.delete_item(Key=delivery_key(engine.id, Channel.SLACK))
+        engine.put(attempts=(), locked_until=0)
         engine.now, engine.answer = START, answer
         engine.deliver()
-        assert engine.item()["claim_expires_at"] == LIVE + 1
-        assert set(engine.item()) == {"pk", "sk", "status", "claim_expires_at", "attempts", "timeline"}
-    engine.table.delete_item(Key=delivery_key(engine.id, Channel.SLACK))
+        assert engine.delivery().attempts == (other,)
+        assert engine.delivery().locked_until == CLAIMED_UNTIL + 1
+    engine.put(attempts=(), locked_until=0)
     engine.now, engine.answer = START, "ts"
     engine.deliver()
-    assert engine.item()["status"] == "delivered"
-
-
-def test_a_fallback_that_is_not_needed_leaves_another_attempts_claim(engine: Engine) -> None:
-    def look(requests: Requests, request_id: str) -> RequestRecord:
-        engine.put(status="sending", claim_expires_at=LIVE + 1)
-        delivered = Delivery(Channel.EMAIL, Status.DELIVERED, attempts=1)
-        return RequestRecord(engine.request, (Channel.EMAIL,), None, (delivered,))
-
-    with patch.object(Requests, "get", look):
-        assert engine.deliver(fallback=FROM_EMAIL)
-    assert engine.item()["claim_expires_at"] == LIVE + 1
+    assert engine.delivery().final is Outcome.DELIVERED
 
 
 def test_a_back_off_that_cannot_be_set_changes_nothing_else(engine: Engine) -> None:
     engine.queue.broken = True
     engine.answer = TransientFailure("down")
     assert not engine.deliver()
-    assert engine.item()["status"] == "retrying"
+    assert engine.attempts == [("retrying", "down", False)]
 
 
-def test_a_fallback_does_not_send_what_its_channel_has_delivered_after_all(engine: Engine) -> None:
-    engine.topic = Topic.PRICING
-    engine.accept()
-    engine.put(Channel.EMAIL, status="delivered", delivered_at=CREATED)
-    assert engine.deliver(fallback=FROM_EMAIL)
-    assert not engine.sent
-    assert engine.item() == {}, "it was never tried here"
+def test_a_fallback_says_why_it_is_sent(by_email: Engine) -> None:
+    assert by_email.deliver(delivery="fallback")
+    expected = Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error="rejected")
+    assert [outgoing.fallback for outgoing in by_email.sent] == [expected]
+
+
+def test_a_fallback_does_not_send_if_its_channel_has_delivered_after_all(by_email: Engine) -> None:
+    by_email.put("email", attempts=(DONE,))
+    assert by_email.deliver(delivery="fallback")
+    assert not by_email.sent
+    assert by_email.delivery("fallback").attempts == ()
 
 
 @pytest.mark.parametrize("until", [0, 1])
-def test_a_fallback_waits_for_a_redrive_that_is_under_way(engine: Engine, until: int) -> None:
-    engine.topic = Topic.PRICING
-    engine.accept()
-    failed = {"failed_at": CREATED, "claim_expires_at": NOW + until}
-    engine.put(Channel.EMAIL, status="sending", **failed)
-    assert engine.deliver(fallback=FROM_EMAIL) is (until == 0)
-    assert [outgoing.fallback for outgoing in engine.sent] == [FROM_EMAIL] * (1 - until)
-    assert engine.delays == [10] * until
-    assert engine.item().get("last_error") == ("redrive_under_way" if until else None)
+def test_a_fallback_waits_for_a_redrive_that_is_under_way(by_email: Engine, until: int) -> None:
+    by_email.put("email", attempts=(FAILED, Attempt("redrive", NOW - 1)), locked_until=NOW + until)
+    assert by_email.deliver(delivery="fallback") is (until == 0)
+    assert len(by_email.sent) == 1 - until
+    assert by_email.delays == [5] * until
 
 
 def test_a_redrive_waits_for_a_fallback_and_leaves_what_it_delivered(engine: Engine) -> None:
-    engine.accept()
     engine.answer = PermanentFailure("is_archived")
     engine.deliver()
-    failed = engine.item()
+    failed = engine.delivery()
     engine.answer = "ts"
     assert not engine.deliver()
-    assert engine.item()["last_error"] == "fallback_under_way"
-    assert (engine.item()["attempts"], engine.item()["status"]) == (1, "retrying")
-    assert engine.delays == [10]
-    engine.table.put_item(Item=failed)
-    engine.put(Channel.EMAIL, status="delivered", delivered_at=CREATED)
-    assert engine.deliver()
-    assert engine.item() == failed, "the redrive left no trace"
+    assert engine.delivery() == failed
+    assert engine.delays == [5]
+    engine.put("fallback", attempts=(DONE,))
+    assert engine.deliver(received=2)
+    assert engine.delivery() == failed, "the redrive left no trace"
     assert len(engine.sent) == 1
     assert len(engine.queue.dead) == 1
 
 
-def test_a_redrive_of_a_request_that_has_expired_sends(engine: Engine) -> None:
-    engine.put(status="failed", failed_at=CREATED)
-    assert engine.deliver()
-    assert len(engine.sent) == 1
+@pytest.mark.parametrize("received", [1, 2])
+def test_a_message_of_an_expired_request_is_acknowledged_and_not_sent(engine: Engine, received: int) -> None:
+    engine.now = START + RETENTION
+    assert engine.deliver(received=received)
+    assert not engine.sent
+    assert not engine.queue.dead
 
 
-def test_a_forced_send_asks_no_other_channel(engine: Engine) -> None:
-    engine.topic = Topic.PRICING
-    engine.accept()
-    engine.put(Channel.EMAIL, status="delivered", delivered_at=CREATED)
-    assert engine.deliver(fallback=FROM_EMAIL, force="by hand")
-    assert engine.sent == [Outgoing(engine.request, fallback=FROM_EMAIL, force="by hand")]
+def test_a_record_that_cannot_be_written_brings_the_message_again(engine: Engine) -> None:
+    lost = ConnectTimeoutError(endpoint_url="dynamodb")
+    message = engine.message(received=2)
+    with (
+        patch("botocore.client.BaseClient._make_api_call", side_effect=lost),
+        pytest.raises(IdempotencyPersistenceLayerError),
+    ):
+        engine.consumer.process(message, cast(LambdaContext, Context()), Tally(), lambda one: single(engine.send, one))
+    assert not engine.sent
 
 
-def test_a_channel_that_cannot_see_the_others_waits(engine: Engine) -> None:
-    engine.topic = Topic.PRICING
-    with patch.object(Requests, "get", side_effect=TableUnavailable("ThrottlingException")):
-        assert not engine.deliver(fallback=FROM_EMAIL)
-    assert (engine.item()["last_error"], engine.item()["attempts"]) == ("table_unavailable", 0)
-
-
-def test_a_batch_reports_just_what_is_to_come_again(engine: Engine) -> None:
-    records = [{**engine.record().raw_event, "messageId": "bad", "body": "{}"}, engine.record().raw_event]
+def test_a_batch_names_only_the_messages_to_receive_again(engine: Engine) -> None:
+    message = engine.message().raw_event
     engine.answer = TransientFailure("down")
+    records = [{**message, "messageId": "bad", "body": "{}"}, message]
     answer = engine.consumer.handle({"Records": records}, cast(LambdaContext, Context()))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message"}]}
-    assert [letter["MessageAttributes"]["error_code"]["StringValue"] for letter in engine.queue.dead] == [
-        "malformed_message"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("answer", "doubt"),
-    [
-        (TransientFailure("down"), False),
-        (TransientFailure("lost", in_doubt=True), True),
-        (RateLimited("slow_down"), False),
-    ],
-)
-def test_a_forced_send_that_waits_is_not_taken_for_another_that_was_sent(
-    engine: Engine,
-    answer: Exception,
-    doubt: bool,  # noqa: FBT001
-) -> None:
-    engine.deliver()
-    engine.answer = answer
-    assert not engine.deliver(force="first")
-    engine.answer = "ts"
-    engine.now += DOUBT
-    assert engine.deliver(force="second")
-    assert engine.deliver(force="first")
-    assert [(each.force, each.in_doubt) for each in engine.sent][2:] == [("second", doubt), ("first", doubt)]
+    assert engine.codes == ["malformed_message"]
 
 
 def test_a_rate_limit_that_does_not_end_is_given_up(engine: Engine) -> None:
@@ -610,26 +533,28 @@ def test_a_rate_limit_that_does_not_end_is_given_up(engine: Engine) -> None:
     for _ in range(5):
         assert not engine.deliver()
         engine.now += timedelta(minutes=11)
-    assert engine.item()["attempts"] == 0
+    assert engine.attempts == []
     engine.now += timedelta(minutes=6)
     for _ in range(2):
-        assert not engine.deliver()
-    assert engine.deliver()
-    item = engine.item()
-    assert (item["status"], item["last_error"], item["attempts"]) == ("failed", "ThrottlingException", 3)
+        assert not engine.deliver(received=9)
+    assert engine.deliver(received=9)
+    assert [each[:2] for each in engine.attempts][-1] == ("failed", "ThrottlingException")
+    assert len(engine.attempts) == 3
 
 
-def test_a_rate_limit_is_not_held_against_what_was_redriven_or_first_received_just_now(engine: Engine) -> None:
+def test_a_rate_limit_does_not_count_for_a_message_that_was_redriven_or_first_received_just_now(
+    engine: Engine,
+) -> None:
     engine.now = engine.received_at = START + timedelta(days=1)
     engine.answer = RateLimited("slow_down", retry_after=1)
     for _ in range(5):
         assert not engine.deliver()
-    assert engine.item()["attempts"] == 0
+    assert engine.attempts == []
 
 
 def test_a_batch_of_which_nothing_was_delivered_is_reported_too(engine: Engine) -> None:
     engine.answer = TransientFailure("down")
-    answer = engine.consumer.handle({"Records": [engine.record().raw_event]}, cast(LambdaContext, Context()))
+    answer = engine.consumer.handle({"Records": [engine.message().raw_event]}, cast(LambdaContext, Context()))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message"}]}
 
 
@@ -639,5 +564,12 @@ def test_a_whole_batch_is_attempted_side_by_side(engine: Engine) -> None:
     records = []
     for number in range(10):
         engine.id = str(uuid4())
-        records.append({**engine.record().raw_event, "messageId": str(number)})
+        engine.accept()
+        records.append({**engine.message().raw_event, "messageId": str(number)})
     assert engine.consumer.handle({"Records": records}, cast(LambdaContext, Context())) == {"batchItemFailures": []}
+
+
+def resent(record: Record, name: str) -> tuple[Record, None]:
+    added = transitions.resend(record, name, "slack", now=NOW)
+    assert added
+    return added, None

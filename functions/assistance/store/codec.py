@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from assistance.domain.record import Attempt, Delivery, End, Record
+from assistance.domain.record import Attempt, Delivery, End, Kind, Record, StandsInFor
 from assistance.errors import Unreadable
 from assistance.models import MAX_SECONDS
 from assistance.platform.clock import timestamp_of
+from assistance.routing import Channel
 from assistance.store.items import Item, readable
 from assistance.store.schema import (
     CREATED_AT,
@@ -56,6 +57,8 @@ def record_of(item: Item) -> Record:
         record = _adapter().validate_python({**_document(item), VERSION: item.get(VERSION)})
     if any(not 0 <= time <= MAX_SECONDS * 1_000 for time in _times(record)):
         raise Unreadable(f"{_RECORD}: no time")
+    if not record.channels or not set(_channels(record)) <= set(Channel):
+        raise Unreadable(f"{_RECORD}: no channel")
     return record
 
 
@@ -69,6 +72,17 @@ def _document(item: Item) -> Mapping[str, Any]:
 @cache
 def _adapter() -> TypeAdapter[Record]:
     return TypeAdapter(Record)
+
+
+def _channels(record: Record) -> Iterator[str]:
+    yield from record.channels
+    if record.fallback is not None:
+        yield record.fallback
+    for delivery in record.deliveries:
+        if delivery.kind is not Kind.CALLBACK:
+            yield delivery.destination
+        if isinstance(delivery.cause, StandsInFor):
+            yield delivery.cause.channel
 
 
 def _times(record: Record) -> Iterator[int]:

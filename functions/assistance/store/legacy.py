@@ -17,7 +17,7 @@ from assistance.history import RESEND
 from assistance.models import Fallback, Message, Moment
 from assistance.platform.clock import ms_of
 from assistance.routing import CALLBACK, Channel, Lane, routes
-from assistance.store.items import Channels, Item, ItemModel, Milliseconds, checked
+from assistance.store.items import Channels, Item, ItemModel, Milliseconds, Seconds, checked
 from assistance.store.mirror import CALLBACK_PREFIX, DELIVERY_PREFIX, timeline
 from assistance.store.schema import SORT_KEY
 
@@ -40,6 +40,7 @@ class _Attempt(ItemModel):
 
 class _Delivery(ItemModel):
     sk: str
+    ttl: Seconds
     status: Annotated[str, Field(pattern="^(sending|retrying|delivered|failed)$")]
     timeline: tuple[_Attempt, ...] = ()
     last_error: str | None = None
@@ -125,12 +126,11 @@ def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
         record = _with(record, _fallback(stands_in))
         record = replace(record, fallback=str(stands_in.channel))
     for item in items:
+        if not str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX)):
+            continue
+        kept = checked(_Delivery, item)
         # An item that expired before this request was accepted is of an earlier one with the same id.
-        if (
-            str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX))
-            and item["ttl"] >= known.created_at // 1000
-        ):
-            kept = checked(_Delivery, item)
+        if kept.ttl >= known.created_at // 1_000:
             others = _deliveries(kept, record)
             if further := [each for each in others if _is_further(kept, record.delivery(each.name))]:
                 record = _with(record, *further)

@@ -1,0 +1,163 @@
+"""From the outbox to SNS: what SNS takes leaves the outbox, and nothing else does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from assistance.domain import transitions
+from assistance.domain.record import Attempt, Outcome
+from assistance.engine.publisher import Publisher
+from assistance.models import AssistanceRequest, Message
+from assistance.platform.clock import timestamp, utc_now
+from assistance.store.requests import Requests, request_key
+from assistance.store.schema import OUTBOX_SHARD
+from assistance.store.table import Items
+from tests.integration.cloud import cloud
+from tests.records import item_of, put_delivery, record_of, resend
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[Any]:
+    with cloud("http://slack.invalid/") as running:
+        yield running.table
+
+
+@dataclass
+class Topics:
+    """SNS, which refuses some entries."""
+
+    refused: tuple[int, ...] = ()
+    lost: bool = False
+    batches: list[Any] = field(default_factory=list)
+
+    def publish_batch(self, **call: Any) -> dict[str, Any]:  # noqa: ANN401
+        self.batches.append(call)
+        if self.lost:
+            raise ReadTimeoutError(endpoint_url="sns")
+        ids = [entry["Id"] for entry in call["PublishBatchRequestEntries"]]
+        answer = {
+            "Successful": [{"Id": one} for one in ids if int(one) not in self.refused],
+            "Failed": [{"Id": one, "Code": "InternalError"} for one in ids if int(one) in self.refused],
+        }
+        return {name: entries for name, entries in answer.items() if entries}
+
+
+def accepted(table: Any, description: str = "help") -> str:  # noqa: ANN401
+    one = AssistanceRequest(id=str(uuid4()), topic="sales", description=description, created_at=timestamp(utc_now()))
+    return Requests(Items(table)).accept(one, payload_hash="hash", retention=timedelta(days=1)).request.id
+
+
+def publish(table: Any, sns: Topics, ids: list[str], sort_key: str = "REQUEST") -> set[str]:  # noqa: ANN401
+    """Publish these items. The ids of the requests of which something could not be published."""
+    publisher = Publisher(cast(Any, sns), "topic", Requests(Items(table)))
+    items = [table.get_item(Key={"pk": id_, "sk": sort_key})["Item"] for id_ in ids]
+    return {each.message.request.id for each in publisher.publish([publisher.read(item) for item in items])}
+
+
+def is_unpublished(table: Any, request_id: str) -> bool:  # noqa: ANN401
+    return OUTBOX_SHARD in table.get_item(Key=request_key(request_id))["Item"]
+
+
+@contextmanager
+def refusing(table: Any) -> Iterator[None]:  # noqa: ANN401
+    """DynamoDB takes no write."""
+
+    def refuse(**_: object) -> None:
+        raise ReadTimeoutError(endpoint_url="dynamodb")
+
+    events = table.meta.client.meta.events
+    for operation in ("PutItem", "UpdateItem"):
+        events.register(f"provide-client-params.dynamodb.{operation}", refuse)
+    yield
+    for operation in ("PutItem", "UpdateItem"):
+        events.unregister(f"provide-client-params.dynamodb.{operation}", refuse)
+
+
+def delivered(table: Any) -> str:  # noqa: ANN401
+    """A request that may be sent once more."""
+    one = accepted(table)
+    put_delivery(table, one, "slack", attempts=(Attempt("attempt", 1, Outcome.DELIVERED, ended_at=1),))
+    return one
+
+
+def test_entries_that_sns_takes_are_marked_and_entries_that_it_refuses_stay(table: Any) -> None:  # noqa: ANN401
+    first, second, third = ids = [accepted(table) for _ in range(3)]
+    sns = Topics(refused=(1,))
+    assert publish(table, sns, ids) == {second}
+    assert [is_unpublished(table, each) for each in (first, second, third)] == [False, True, False]
+    [call] = sns.batches
+    assert call["TopicArn"] == "topic"
+    assert [entry["Id"] for entry in call["PublishBatchRequestEntries"]] == ["0", "1", "2"]
+    assert publish(table, Topics(), [second]) == set()
+    assert not is_unpublished(table, second)
+
+
+def test_entries_missing_from_the_sns_response_stay_in_the_outbox(table: Any) -> None:  # noqa: ANN401
+    one = accepted(table)
+    assert publish(table, Topics(lost=True), [one]) == {one}
+    assert is_unpublished(table, one)
+
+
+def test_an_entry_that_is_published_but_cannot_be_marked_counts_as_published(table: Any) -> None:  # noqa: ANN401
+    one = accepted(table)
+    resend(table, one, "email")
+    with refusing(table):
+        assert publish(table, Topics(), [one]) == set()
+        assert publish(table, Topics(), [one], "RECORD") == set()
+    assert is_unpublished(table, one)
+    assert record_of(table, one).outbox
+
+
+def test_a_message_carries_its_channels_its_topic_and_plain_ascii(table: Any) -> None:  # noqa: ANN401
+    sns = Topics()
+    publish(table, sns, [accepted(table, "ça \ufffe")])
+    [entry] = sns.batches[0]["PublishBatchRequestEntries"]
+    assert entry["Message"].isascii()
+    assert entry["MessageAttributes"] == {
+        "channels": {"DataType": "String.Array", "StringValue": '["slack"]'},
+        "topic": {"DataType": "String", "StringValue": "sales"},
+    }
+
+
+def test_each_entry_of_a_record_is_published_to_its_own_destination_and_taken_out_alone(table: Any) -> None:  # noqa: ANN401
+    one = delivered(table)
+    names = [resend(table, one, channel) for channel in ("slack", "email")]
+    sns = Topics(refused=(0,))
+    assert publish(table, sns, [one], "RECORD") == {one}
+    entries = sns.batches[0]["PublishBatchRequestEntries"]
+    assert [Message.model_validate_json(entry["Message"]).delivery for entry in entries] == names
+    told = [entry["MessageAttributes"]["channels"]["StringValue"] for entry in entries]
+    assert told == ['["slack"]', '["email"]']
+    assert [entry.delivery for entry in record_of(table, one).outbox] == names[:1]
+    assert publish(table, Topics(), [one], "RECORD") == set()
+    assert OUTBOX_SHARD not in item_of(table, one)
+
+
+def test_an_entry_that_re_enters_the_outbox_while_it_is_published_stays(table: Any) -> None:  # noqa: ANN401
+    one = delivered(table)
+    name = resend(table, one, "slack")
+    again = partial(transitions.publish_again, names=[name], now=1)
+
+    class Meanwhile(Topics):
+        def publish_batch(self, **call: Any) -> dict[str, Any]:  # noqa: ANN401
+            Requests(Items(table)).change(one, lambda record: (again(record), None))
+            return super().publish_batch(**call)
+
+    assert publish(table, Meanwhile(), [one], "RECORD") == set()
+    assert [entry.since for entry in record_of(table, one).outbox] == [1]
+
+
+def test_an_entry_of_a_request_that_is_forgotten_is_published_to_nobody(table: Any) -> None:  # noqa: ANN401
+    one = delivered(table)
+    resend(table, one, "slack")
+    table.delete_item(Key=request_key(one))
+    sns = Topics()
+    assert publish(table, sns, [one], "RECORD") == set()
+    assert not sns.batches
