@@ -75,6 +75,8 @@ class ChannelConsumer(Construct):
             },
         )
         table.grant_items(self.function, "dynamodb:PutItem", "dynamodb:Query")
+        # An upgrade replaces the permissions before the code. Version 1 records by this what it has sent until then.
+        table.grant_items(self.function, "dynamodb:UpdateItem")
         self.dlq.grant(self.function, "sqs:SendMessage")
         # Lambda's own three, and one for the back-off. The CDK's SqsEventSource would grant more.
         # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions

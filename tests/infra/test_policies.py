@@ -49,10 +49,18 @@ _OF_EVERY_CONSUMER: Final = {"TABLE_NAME", "QUEUE_URL", "DLQ_URL"}
 WITHOUT_RESOURCES: Final = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
 
+def _by_version_1(template: Template, roles: Mapping[str, str]) -> Iterator[tuple[str, Request]]:
+    table = Deployed(template).resolve({"Fn::GetAtt": ["Table", "Arn"]})
+    for name, function in template.all("AWS::Lambda::Function").items():
+        if "_consumer." in function["Handler"]:
+            yield roles[name], Request("dynamodb:UpdateItem", table, why="docs/deployment.md, Upgrade")
+
+
 def made_by_aws(template: Template) -> Iterator[tuple[str, Request]]:
-    """Each role, and what a service does with it that is in no code of ours."""
+    """Each role, and what is done with it that is in no code of ours: by a service, or by version 1 in an upgrade."""
     deployed = Deployed(template)
     roles = {name: target(it["Role"]) for name, it in template.all("AWS::Lambda::Function").items()}
+    yield from _by_version_1(template, roles)
     for name, function in template.all("AWS::Lambda::Function").items():
         group = deployed.resolve({"Fn::GetAtt": [target(function["LoggingConfig"]["LogGroup"]), "Arn"]})
         for action in ("logs:CreateLogStream", "logs:PutLogEvents"):

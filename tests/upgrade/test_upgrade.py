@@ -59,16 +59,17 @@ def journey(path: str) -> Journey:
         for number, stage in enumerate(PATHS[path], 1):
             crossed = _arrived(here, expected)
             here.updated = STAGES[stage]
+            if stage == OLD:
+                here.settle()
+            else:
+                here.travel(1)
+                here.sweep()
             for kind, state in TRAFFIC.items():
                 name = f"{kind}, in step {number}"
                 expected[name], ids[name] = state, state.reach(here, f"[{name}]")
                 if path == "back from the API" and number == 1 and kind in BY_FALLBACK:
                     expected[name] = replace(state, arrives=BY_FALLBACK[kind])
-            if stage == OLD or number == len(PATHS[path]):
-                here.settle()
-            else:
-                here.travel(1)
-                here.sweep()
+        here.settle()
         for name, state in expected.items():
             if state.afterwards:
                 state.afterwards(here, ids[name])

@@ -137,6 +137,11 @@ def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
     return record
 
 
+def is_delivery(item: Item) -> bool:
+    """Whether it is version 1's item of a delivery."""
+    return str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX))
+
+
 def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
     """Whether version 1 has tried more often than the record knows. Each of its attempts is an entry."""
     if ours is None or not (ours.attempts or ours.waiting_for):

@@ -55,8 +55,8 @@ class Stored:
     """A record, and the item that it was read from: {} if there is none yet.
 
     `fresh` is the record as it was before the first attempt. It follows from the request, without a read.
-    `version_1`: the items of version 1 by sort key, if its API accepted the request. `behind`: version 1 has gone on
-    with it since the item was written, after a rollback.
+    `version_1`: the items of version 1 by sort key, if its API accepted the request, or if it has delivered it after a
+    rollback. `behind`: version 1 has gone on with it since the item was written.
     """
 
     record: Record
@@ -193,7 +193,7 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
     new = fresh_of(request_item)
     found = next((item for item in items if item[SORT_KEY] == RECORD), None)
     stored = _meanwhile(found or {}, new)
-    if FALLBACK_CHANNEL in request_item:
+    if FALLBACK_CHANNEL in request_item and not any(map(legacy.is_delivery, items)):
         return stored
     record = legacy.record_of(request_item, items, stored.record)
     behind = found is not None and record is not stored.record
