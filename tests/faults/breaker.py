@@ -100,6 +100,11 @@ class Breaker:
         """Whether the fault has happened."""
         return self.fault is not None and self.fault.call < len(self.calls)
 
+    @property
+    def struck_at(self) -> str:
+        """The name of the call that is broken."""
+        return self.calls[self.fault.call] if self.fault else ""
+
     @contextmanager
     def invocation(self) -> Iterator[None]:
         """Calls made in here are a function's. Raises `Crash`, also where the function swallowed it."""
