@@ -17,7 +17,7 @@ from reconciler.open_requests import Report
 from reconciler.outbox import Sweep
 from tests.faults.breaker import Kind
 from tests.faults.system import requests
-from tests.faults.test_what_sinks_others import recorded, send_again
+from tests.faults.test_what_sinks_others import break_at, recorded, send_again
 from tests.faults.world import World
 
 
@@ -292,3 +292,20 @@ def test_twenty_thousand_open_requests_hide_no_dead_letter_and_fit_into_the_time
     found, left = slow_look(here)
     assert (found.dead_lettered, found.open) == ([request_id], OPEN + 1)
     assert left > TIMEOUT / 2
+
+
+def test_an_attempt_that_died_is_not_under_way_once_the_next_one_is_put_off(here: World) -> None:
+    """Its operator would look for a worker that hangs, while Slack limits the rate."""
+    request_id = published(here, Topic.SALES, "key")
+    break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK, 1))
+    here.advance(1_000)
+    here.slack.fail("rate_limited", retry_after=600)
+    here.consume(Channel.SLACK, 1)
+    found = sweep(here)
+    assert (found["stuck"], dict(found["places"])) == ([], {"sales/slack/retrying": 1})
+    [delivery] = here.show(request_id)["deliveries"]
+    assert (delivery["status"], "next_attempt_at" in delivery) == ("retrying", True)
+    assert delivery["timeline"] == [{"at": "2026-03-01T12:00:00.000Z", "outcome": "unknown", "in_doubt": True}]
+    here.heal()
+    here.settle()
+    assert here.posts() == {(request_id, None): 1}

@@ -95,7 +95,7 @@ def claim(
     attempts = delivery.attempts
     if _is_exhausted(delivery, limit):
         # The new claim only ends the attempt that died. It sends nothing, so it adds no attempt.
-        attempts = (*attempts[:-1], replace(attempts[-1], id=attempt, in_doubt=True))
+        attempts = (*attempts[:-1], replace(attempts[-1], id=attempt, in_doubt=True, ended_at=None))
     else:
         if delivery.is_under_way:
             # It died. What it has sent has arrived by the end of its claim.
