@@ -3,9 +3,11 @@
 from collections import Counter
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from assistance.engine.dead_letters import Depth
 from assistance.models import AssistanceRequest
 from assistance.platform.clock import timestamp
 from assistance.routing import CALLBACK, Channel, Topic
@@ -309,3 +311,20 @@ def test_an_attempt_that_died_is_not_under_way_once_the_next_one_is_put_off(here
     here.heal()
     here.settle()
     assert here.posts() == {(request_id, None): 1}
+
+
+def test_what_was_just_published_after_an_outage_is_not_lost(here: World) -> None:
+    """SNS takes its time to fill the queue, and SQS up to a minute to count what is in it."""
+    here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.read_stream()
+    here.stream.clear()
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
+    here.advance(1_200)
+    assert sweep(here)["places"] == {"sales/slack/unpublished": 1}
+    here.heal()
+    with patch("assistance.engine.dead_letters.depth", return_value=Depth(0, 0)):
+        found = sweep(here)
+        assert (found["lost"], found["places"]) == ([], {"sales/slack/queued": 1})
+        here.aws.purge(Channel.SLACK)
+        here.advance(1_000)
+        assert len(sweep(here)["lost"]) == 1
