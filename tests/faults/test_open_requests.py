@@ -328,3 +328,19 @@ def test_what_was_just_published_after_an_outage_is_not_lost(here: World) -> Non
         here.aws.purge(Channel.SLACK)
         here.advance(1_000)
         assert len(sweep(here)["lost"]) == 1
+
+
+def test_a_dead_letter_of_an_earlier_request_under_the_same_id_fails_no_later_one(here: World) -> None:
+    """What is redriven in vain again and again leaves a letter that outlasts its request."""
+    request_id = published(here, Topic.SALES, "key")
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(91 * 86_400)
+    [letter] = here.dead_letters()
+    here.cloud.table.delete_item(Key=request_key(request_id))
+    assert published(here, Topic.SALES, "key") == request_id
+    here.advance(60)
+    assert sweep(here)["dead_lettered"] == []
+    assert here.show(request_id)["status"] == "published"
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    assert letter in here.dead_letters()
+    assert sweep(here)["dead_lettered"] == [request_id]
