@@ -57,6 +57,11 @@ class DeadLetters:
                 if found is None or 0 < letter.sent_at < found.record.created_at - _CLOCKS_MS:
                     # Not open; or the letter is an earlier request's, whose id has come again.
                     continue
+                if remaining_ms() < TIME_TO_PLACE_MS:
+                    # The next sweep goes on with what still is open.
+                    unread.add(channel)
+                    report.complete = False
+                    break
                 for name in _meant(found.record, channel, letter):
                     waiting[found.id] = Open(found.id, self._failed(found, name, letter, report, dry_run=dry_run))
         return unread

@@ -1,5 +1,6 @@
 """The reconciler sees each request until it has ended, and goes on seeing it while a channel is down."""
 
+import json
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -344,3 +345,27 @@ def test_a_dead_letter_of_an_earlier_request_under_the_same_id_fails_no_later_on
     here.lose_to_subscription_dlq(Channel.SLACK)
     assert letter in here.dead_letters()
     assert sweep(here)["dead_lettered"] == [request_id]
+
+
+@pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
+def test_a_sweep_of_many_lost_or_dead_letters_ends_in_time(
+    here: World, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    """One that is killed reports nothing, and holds its lease on."""
+    accept_many(here, 400)
+    here.advance(1_000)
+    assert slow_look(here)[0].open == 400
+    if fate == "lost":
+        here.aws.purge(Channel.SLACK)
+    else:
+        for one in range(400):
+            body = json.dumps({"request": {"id": f"01900000-0000-7000-8000-{one:012d}"}})
+            here.cloud.sqs.send_message(QueueUrl=here.cloud.dlqs[Channel.SLACK], MessageBody=body)
+    monkeypatch.setattr("tests.faults.test_open_requests.A_CALL", 0.1)
+    done = set[str]()
+    for _ in range(6):
+        found, left = slow_look(here)
+        assert left > 0
+        assert not done & set(getattr(found, fate)), "each once"
+        done |= set(getattr(found, fate))
+    assert (found.complete, len(done)) == (True, 400)
