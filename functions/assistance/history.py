@@ -129,8 +129,9 @@ def _shown(delivery: domain.Delivery) -> Delivery:
     attempts, final, ended_at = delivery.attempts, delivery.final, timestamp_of(delivery.final_at)
     taken = [attempt for attempt in attempts if attempt.outcome is Outcome.DELIVERED]
     errors = [attempt.error for attempt in attempts if attempt.error]
-    timeline = [entry for attempt in attempts for entry in _entries(attempt, last=attempt is attempts[-1])]
-    waits = final is None and not delivery.is_under_way
+    under_way = attempts[-1] if delivery.is_under_way else None
+    timeline = [entry for attempt in attempts for entry in _entries(attempt, under_way=attempt is under_way)]
+    waits = final is None and not under_way
     return Delivery(
         channel=Channel(delivery.destination),
         status=Status(final) if final else Status.SENDING if delivery.is_under_way else Status.RETRYING,
@@ -148,11 +149,11 @@ def _shown(delivery: domain.Delivery) -> Delivery:
     )
 
 
-def _entries(attempt: domain.Attempt, *, last: bool) -> list[Attempt]:
+def _entries(attempt: domain.Attempt, *, under_way: bool) -> list[Attempt]:
     at = timestamp_of(attempt.at)
     if attempt.outcome is Outcome.UNKNOWN:
         # An attempt that was killed has written no outcome, and may have reached the provider.
-        return [Attempt(at, "sending") if last else Attempt(at, "unknown", in_doubt=True)]
+        return [Attempt(at, "sending") if under_way else Attempt(at, "unknown", in_doubt=True)]
     if attempt.returned_at is None:
         return [Attempt(at, attempt.outcome, attempt.error, attempt.in_doubt)]
     return [Attempt(at, attempt.outcome), Attempt(timestamp_of(attempt.returned_at), "failed", attempt.error)]

@@ -61,7 +61,7 @@ def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Rep
     sights = Sights(unpublished=sweep.left, unread=unread)
     for found in waiting.values():
         if found.record.unfinished:
-            open_requests().place(found, sights, report, dry_run=dry_run)
+            open_requests().place(found, sights, report, remaining_ms, dry_run=dry_run)
     return report
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # the moment it was accepted is found within two sweeps.
 SETTLING: Final = timedelta(seconds=30)
 TIME_TO_FINISH_MS: Final = 10_000
+TIME_TO_REPORT_MS: Final = 2_000
 _CHUNK: Final = 100
 _PARALLEL: Final = 10
 # Version 1 reads this attribute: after a rollback it looks at no request that this version has accepted, for it would
@@ -205,8 +206,10 @@ class OpenRequests:
             if record.ttl > epoch_ms(self.clock()) // 1_000:
                 yield Open(str(item[PARTITION_KEY]), record)
 
-    def place(self, found: Open, sights: Sights, report: Report, *, dry_run: bool) -> None:
-        """Say where a request is, and publish again what is lost."""
+    def place(
+        self, found: Open, sights: Sights, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool
+    ) -> None:
+        """Say where a request is, and publish again what is lost, as long as there is time."""
         report.open += 1
         for delivery in found.record.unfinished:
             report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(open_since(found.record, delivery)))
@@ -218,9 +221,10 @@ class OpenRequests:
                 channel = delivery.destination
                 if channel not in sights.empty:
                     sights.empty[channel] = channel not in sights.unread and self._is_empty(channel)
-                if sights.empty[channel]:
+                if sights.empty[channel] and remaining_ms() > TIME_TO_REPORT_MS:
                     overdue.append(delivery.name)
                     continue
+                report.complete = report.complete and not sights.empty[channel]
             self._count(found, delivery, place, report)
         if overdue:
             self._publish_again(found, overdue, report, dry_run=dry_run)
@@ -242,7 +246,9 @@ class OpenRequests:
             if not (request and now and delivery and delivery in now.unfinished):
                 continue
             place = Place.UNPUBLISHED if request.unpublished else self._place(now, delivery)
-            is_lost = place is not Place.UNPUBLISHED and self._is_overdue(now, delivery)
+            # After an outage of SNS, what has just been published is in no queue yet.
+            published = ms_of(request.published_at) if request.published_at else 0
+            is_lost = place is not Place.UNPUBLISHED and self._is_overdue(now, delivery, published)
             self._count(Open(found.id, now), delivery, Place.LOST if is_lost else place, report)
             if not is_lost:
                 continue
@@ -278,8 +284,8 @@ class OpenRequests:
             return Place.STUCK if self._is_overdue(record, delivery) else Place.SENDING
         return Place.RETRYING if delivery.attempts or delivery.waiting_for else Place.QUEUED
 
-    def _is_overdue(self, record: Record, delivery: Delivery) -> bool:
-        expected = max(delivery.expected_at or record.created_at, delivery.locked_until)
+    def _is_overdue(self, record: Record, delivery: Delivery, published: int = 0) -> bool:
+        expected = max(delivery.expected_at or record.created_at, delivery.locked_until, published)
         return expected + self.overdue / timedelta(milliseconds=1) < epoch_ms(self.clock())
 
     def _is_empty(self, channel: str) -> bool:

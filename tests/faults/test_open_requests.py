@@ -1,11 +1,14 @@
 """The reconciler sees each request until it has ended, and goes on seeing it while a channel is down."""
 
+import json
 from collections import Counter
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from assistance.engine.dead_letters import Depth
 from assistance.models import AssistanceRequest
 from assistance.platform.clock import timestamp
 from assistance.routing import CALLBACK, Channel, Topic
@@ -17,7 +20,7 @@ from reconciler.open_requests import Report
 from reconciler.outbox import Sweep
 from tests.faults.breaker import Kind
 from tests.faults.system import requests
-from tests.faults.test_what_sinks_others import recorded, send_again
+from tests.faults.test_what_sinks_others import break_at, recorded, send_again
 from tests.faults.world import World
 
 
@@ -292,3 +295,77 @@ def test_twenty_thousand_open_requests_hide_no_dead_letter_and_fit_into_the_time
     found, left = slow_look(here)
     assert (found.dead_lettered, found.open) == ([request_id], OPEN + 1)
     assert left > TIMEOUT / 2
+
+
+def test_an_attempt_that_died_is_not_under_way_once_the_next_one_is_put_off(here: World) -> None:
+    """Its operator would look for a worker that hangs, while Slack limits the rate."""
+    request_id = published(here, Topic.SALES, "key")
+    break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK, 1))
+    here.advance(1_000)
+    here.slack.fail("rate_limited", retry_after=600)
+    here.consume(Channel.SLACK, 1)
+    found = sweep(here)
+    assert (found["stuck"], dict(found["places"])) == ([], {"sales/slack/retrying": 1})
+    [delivery] = here.show(request_id)["deliveries"]
+    assert (delivery["status"], "next_attempt_at" in delivery) == ("retrying", True)
+    assert delivery["timeline"] == [{"at": "2026-03-01T12:00:00.000Z", "outcome": "unknown", "in_doubt": True}]
+    here.heal()
+    here.settle()
+    assert here.posts() == {(request_id, None): 1}
+
+
+def test_what_was_just_published_after_an_outage_is_not_lost(here: World) -> None:
+    """SNS takes its time to fill the queue, and SQS up to a minute to count what is in it."""
+    here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.read_stream()
+    here.stream.clear()
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
+    here.advance(1_200)
+    assert sweep(here)["places"] == {"sales/slack/unpublished": 1}
+    here.heal()
+    with patch("assistance.engine.dead_letters.depth", return_value=Depth(0, 0)):
+        found = sweep(here)
+        assert (found["lost"], found["places"]) == ([], {"sales/slack/queued": 1})
+        here.aws.purge(Channel.SLACK)
+        here.advance(1_000)
+        assert len(sweep(here)["lost"]) == 1
+
+
+def test_a_dead_letter_of_an_earlier_request_under_the_same_id_fails_no_later_one(here: World) -> None:
+    """What is redriven in vain again and again leaves a letter that outlasts its request."""
+    request_id = published(here, Topic.SALES, "key")
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    here.advance(91 * 86_400)
+    [letter] = here.dead_letters()
+    here.cloud.table.delete_item(Key=request_key(request_id))
+    assert published(here, Topic.SALES, "key") == request_id
+    here.advance(60)
+    assert sweep(here)["dead_lettered"] == []
+    assert here.show(request_id)["status"] == "published"
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    assert letter in here.dead_letters()
+    assert sweep(here)["dead_lettered"] == [request_id]
+
+
+@pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
+def test_a_sweep_of_many_lost_or_dead_letters_ends_in_time(
+    here: World, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    """One that is killed reports nothing, and holds its lease on."""
+    accept_many(here, 400)
+    here.advance(1_000)
+    assert slow_look(here)[0].open == 400
+    if fate == "lost":
+        here.aws.purge(Channel.SLACK)
+    else:
+        for one in range(400):
+            body = json.dumps({"request": {"id": f"01900000-0000-7000-8000-{one:012d}"}})
+            here.cloud.sqs.send_message(QueueUrl=here.cloud.dlqs[Channel.SLACK], MessageBody=body)
+    monkeypatch.setattr("tests.faults.test_open_requests.A_CALL", 0.1)
+    done = set[str]()
+    for _ in range(6):
+        found, left = slow_look(here)
+        assert left > 0
+        assert not done & set(getattr(found, fate)), "each once"
+        done |= set(getattr(found, fate))
+    assert (found.complete, len(done)) == (True, 400)

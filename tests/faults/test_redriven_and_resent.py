@@ -127,3 +127,19 @@ def test_the_doubt_about_a_resend_outlives_a_rate_limit_and_a_duplicate_of_the_f
     here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=own)
     here.settle()
     assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1}
+
+
+def test_a_bounced_resend_by_the_fallback_s_channel_is_followed_by_the_fallback(here: World) -> None:
+    """It had delivered instead of the fallback, so the fallback was not published."""
+    here.slack.fail("status", status=503)
+    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.produce()
+    here.consume(OWN)
+    send_again(here, request_id, FALLBACK, "to be sure")
+    for _ in range(3):
+        here.turn()
+        here.advance(1_000)
+    assert here.show(request_id)["status"] == "delivered"
+    here.say_of_mail("bounce", 0)
+    here.turn()
+    assert here.show(request_id)["status"] == "delivered", "and no sweep was needed"

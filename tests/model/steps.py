@@ -167,6 +167,8 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     yield f"the provider refuses {name} for now", _goes_on(troubled, worker, "failed")
     for alone in (False, True):
         record = core.put_off(rest.record, name, attempt, "ratelimited", due=0, alone=alone)
+        if any(each.name == name and each.is_under_way for each in record.deliveries):
+            raise Violation("an attempt that was put off leaves an attempt under way")
         put_off = troubled._replace(record=record, queue=_plus(rest.queue, name))
         yield f"{attempt} puts {name} off{', to send it alone' if alone else ''}", put_off
     yield f"{attempt} may not have sent {name}", _goes_on(troubled, worker, "failed", in_doubt=True)

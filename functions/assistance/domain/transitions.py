@@ -95,7 +95,7 @@ def claim(
     attempts = delivery.attempts
     if _is_exhausted(delivery, limit):
         # The new claim only ends the attempt that died. It sends nothing, so it adds no attempt.
-        attempts = (*attempts[:-1], replace(attempts[-1], id=attempt, in_doubt=True))
+        attempts = (*attempts[:-1], replace(attempts[-1], id=attempt, in_doubt=True, ended_at=None))
     else:
         if delivery.is_under_way:
             # It died. What it has sent has arrived by the end of its claim.
@@ -268,15 +268,15 @@ def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt
 
 def _failed(record: Record, delivery: Delivery, code: str, now: int, *, came_back: bool = False) -> Record:
     """What follows from a failure: the fallback, or the request's end."""
-    if record.fallback and delivery.destination in record.channels and record.status is Status.FAILED:
+    if record.fallback and record.status is Status.FAILED:
         fallback = record.delivery(FALLBACK)
-        if fallback is None:
+        if fallback is None and delivery.destination in record.channels:
             cause = StandsInFor(delivery.destination, code)
             record = _with(record, Delivery(FALLBACK, record.fallback, Kind.FALLBACK, cause))
             if not record.reached(record.fallback or ""):
                 record = _published_as(record, FALLBACK, now)
-        elif came_back and fallback.final is None:
-            # A worker may have dropped the fallback's message, since the mail counted as delivered then.
+        elif fallback and came_back and fallback.final is None:
+            # The mail counted as delivered, so the fallback's message was dropped, or never published.
             record = _published_as(record, FALLBACK, now)
     return _ended(record, delivery, now)
 
