@@ -28,8 +28,11 @@ def lease(table: "Table", owner: str, duration: timedelta, *, clock: Clock = utc
         table.put_item(
             Item={**LEASE_KEY, "owner": owner, "expires_at": epoch_ms(now + duration)},
             ConditionExpression=f"attribute_not_exists({PARTITION_KEY}) OR NOT attribute_type(expires_at, :number) "
-            "OR NOT expires_at BETWEEN :now AND :longest",
+            # Ours already, if the answer to our own write was lost and the SDK repeats it.
+            "OR NOT expires_at BETWEEN :now AND :longest OR #owner = :owner",
+            ExpressionAttributeNames={"#owner": "owner"},
             ExpressionAttributeValues={
+                ":owner": owner,
                 ":number": "N",
                 ":now": epoch_ms(now),
                 ":longest": epoch_ms(now + 2 * duration),

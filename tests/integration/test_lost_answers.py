@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -125,3 +126,10 @@ def test_a_resend_whose_answer_is_lost_is_sent_once(stack: Cloud, slack: SlackSe
     stack.produce()
     stack.consume_until_quiet(Channel.SLACK)
     assert len(slack.messages) == 2
+
+
+def test_a_lease_whose_answer_is_lost_is_held(stack: Cloud) -> None:
+    stack.post("sales")
+    with lost_answer(1):
+        answer = stack.reconcile(later=timedelta(minutes=2))
+    assert answer["outbox"]["published"] == 1, "by this sweep, and not by the next but one"
