@@ -197,7 +197,7 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
         return stored
     record = legacy.record_of(request_item, items, stored.record)
     behind = found is not None and record is not stored.record
-    return replace(stored, record=record, version_1={item[SORT_KEY]: item for item in items}, behind=behind)
+    return replace(stored, record=record, version_1={str(item[SORT_KEY]): item for item in items}, behind=behind)
 
 
 def _meanwhile(item: Item, new: Record) -> Stored:
