@@ -61,7 +61,9 @@ CONDITIONS: Final[Mapping[str, Callable[[Item, Values], bool]]] = {
     f"{VERSION} = :value": lambda item, values: _is(item, VERSION, values[":value"]),
     "outbox_channels = :channels": lambda item, values: _is(item, "outbox_channels", values[":channels"]),
     f"attribute_not_exists({PARTITION_KEY}) OR NOT attribute_type(expires_at, :number) "
-    "OR NOT expires_at BETWEEN :now AND :longest": lambda item, values: not _leased_until(item, values),
+    "OR NOT expires_at BETWEEN :now AND :longest OR owner = :owner": lambda item, values: (
+        not _leased_until(item, values) or _is(item, "owner", values[":owner"])
+    ),
     "owner = :owner": lambda item, values: _is(item, "owner", values[":owner"]),
 }
 """Whether a write may happen, by the item that has its key: {} if none has."""

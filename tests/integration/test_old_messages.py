@@ -235,3 +235,15 @@ def test_a_request_whose_message_is_of_a_later_version_comes_by_its_fallback(sta
     deliver(stack)
     assert stack.status(request_id) == "delivered"
     assert (len(slack.messages), len(emails())) == (0, 1)
+
+
+def test_an_old_message_is_not_sent_for_a_later_request_under_the_same_id(stack: Cloud, slack: SlackServer) -> None:
+    """Redriven after its request was forgotten, it would take the later one's place."""
+    request_id = stack.post("sales", Idempotency_Key="key")
+    earlier = {"id": request_id, "topic": "sales", "description": "old", "created_at": "2026-01-25T00:22:01.086Z"}
+    bring(stack, Channel.SLACK, json.dumps({"version": 1, "request": earlier}))
+    deliver(stack)
+    assert (sent(slack), stack.status(request_id)) == (0, "accepted")
+    stack.produce()
+    deliver(stack)
+    assert (sent(slack), stack.status(request_id)) == (1, "delivered")

@@ -67,9 +67,8 @@ MISTAKES: Final = {
     "a mail that came back has no second fallback": Mistake(
         transitions, "elif fallback and came_back and fallback.final is None:", "elif False:"
     ),
-    "the bot is told once": Mistake(
-        transitions, "if delivery.kind is Kind.RESEND and last is record.status:", "if told:"
-    ),
+    "the bot is told once": Mistake(transitions, "if last is record.status:", "if told:"),
+    "the bot is told the same again": Mistake(transitions, "if last is record.status:", "if False:"),
     "the bot is told before the request has ended": Mistake(transitions, " or not record.has_ended:", ":"),
     "a dead letter found late overrules an attempt under way": Mistake(
         transitions,

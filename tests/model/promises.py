@@ -1,5 +1,7 @@
 """The promises that every state of the world and every step must keep."""
 
+from itertools import pairwise
+
 from assistance.domain.record import Delivery, End, Kind, Outcome, Record, Status
 from assistance.domain.transitions import FALLBACK
 from tests.model.memory import Memory
@@ -13,6 +15,9 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
         return f"the status moved back from {was} to {now}"
     if _callbacks(after) > _callbacks(before) and not after.has_ended:
         return f"the request adds a callback before it has ended: it is {now}"
+    told = [callback.cause.status for callback in after.callbacks if isinstance(callback.cause, End)]
+    if any(first is second for first, second in pairwise(told)):
+        return f"the bot is told {told[-1]} twice"
     for delivery in before.deliveries:
         later = after.delivery(delivery.name)
         if later is None:

@@ -1,6 +1,6 @@
 """Rules that the walk can't check: how transitions treat times, budgets and facts that are fixed in its worlds."""
 
-from assistance.domain.record import Attempt, Kind, Outcome, Record, Status
+from assistance.domain.record import Attempt, End, Kind, Outcome, Record, Status
 from assistance.domain.transitions import (
     Claim,
     Refused,
@@ -126,3 +126,15 @@ def test_a_dead_letter_changes_nothing_while_an_attempt_is_under_way() -> None:
 def test_an_unknown_delivery_is_refused() -> None:
     record = accepted()
     assert claim(record, "resend-9", "a", now=0, until=10, limit=3) == (record, Refused.UNKNOWN)
+
+
+def test_a_bot_that_knows_of_the_delivery_is_not_told_again_when_a_second_channel_delivers() -> None:
+    record = first([SLACK, "teams"], EMAIL, topic="sales", created_at=0, ttl=90, calls_back=True)
+    record, _ = claimed(record, "a", now=0)
+    record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
+    record = sent(record, "fallback", "b", "the mail", now=2)
+    assert [each.cause for each in record.callbacks] == [End(Status.DELIVERED, 2)]
+    record = sent(record, "teams", "c", "the post", now=3)
+    assert len(record.callbacks) == 1
+    record, _ = returned(record, "the mail", "bounce_permanent", now=4)
+    assert [each.cause for each in record.callbacks][1:] == [End(Status.FAILED, 4)]

@@ -282,15 +282,12 @@ def _failed(record: Record, delivery: Delivery, code: str, now: int, *, came_bac
 
 
 def _ended(record: Record, delivery: Delivery, now: int) -> Record:
-    """Add a callback, if the bot wants one and the request has ended.
-
-    The end of a resend adds none, unless it changes the request's status.
-    """
+    """Add a callback, if the bot wants one and the request has ended otherwise than the bot was told last."""
     if not record.calls_back or delivery.kind is Kind.CALLBACK or not record.has_ended:
         return record
     told = [each.cause for each in record.callbacks]
     last = told[-1].status if told and isinstance(told[-1], End) else None
-    if delivery.kind is Kind.RESEND and last is record.status:
+    if last is record.status:
         return record
     name = f"{CALLBACK}-{len(told) + 1}"
     end = Delivery(name, CALLBACK, Kind.CALLBACK, End(record.status, now))

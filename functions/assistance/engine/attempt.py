@@ -22,7 +22,7 @@ from assistance.domain.record import Delivery, Record
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine.ends import End, GaveUp, PutOff, RetryLater, Sent
 from assistance.models import AssistanceRequest, Message
-from assistance.platform.clock import Clock, epoch_ms
+from assistance.platform.clock import Clock, epoch_ms, ms_of
 from assistance.routing import Lane
 from assistance.store import legacy
 from assistance.store.requests import RequestGone, Requests, Stored, fresh
@@ -98,6 +98,9 @@ class Attempt(BasePersistenceLayer):
         if message.version == 1 or message.route is None or message.ttl is None:
             stored = self._requests.read(message.request.id)
             self.request = self._said()
+            if ms_of(self.request.created_at) != stored.record.created_at:
+                # The id has come again since, and this message, which says no `ttl`, is of the earlier request.
+                raise RequestGone
             return stored
         new = fresh(message.request, message.route.channels, message.route.fallback, message.ttl)
         if new.ttl * 1_000 < self._now():
