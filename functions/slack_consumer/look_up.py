@@ -41,20 +41,21 @@ class Posted(NamedTuple):
 def posted(outgoing: Sequence[Outgoing]) -> Posted:
     """What earlier attempts have posted of these requests. What was read before a failure counts."""
     found: dict[Outgoing, str] = {}
-    try:
-        for window in windows(outgoing):
+    for window in windows(outgoing):
+        try:
             for message in _messages(window):
                 found |= _in(message, outgoing)
                 if len(found) == len(outgoing):
                     return Posted(found)
-    except PermanentFailure as error:
-        if error.code not in CANT_LOOK:
-            return Posted(found, error)
-        ids = [one.request.id for one in outgoing if one not in found]
-        logger.warning("can't look up what was posted", request_ids=ids, error_code=error.code)
-    except TransientFailure as error:
-        # The look-up itself posts nothing.
-        return Posted(found, type(error)(error.code, retry_after=error.retry_after))
+        except PermanentFailure as error:
+            if error.code not in CANT_LOOK:
+                return Posted(found, error)
+            # Another attempt may have posted in a channel that can be read.
+            ids = [one.request.id for one in outgoing if one not in found]
+            logger.warning("can't look up what was posted", request_ids=ids, error_code=error.code)
+        except TransientFailure as error:
+            # The look-up itself posts nothing.
+            return Posted(found, type(error)(error.code, retry_after=error.retry_after))
     return Posted(found)
 
 

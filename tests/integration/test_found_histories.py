@@ -78,6 +78,25 @@ def test_a_post_in_doubt_is_not_repeated_after_the_slack_channel_changed(
     assert len(slack.messages) == 1
 
 
+def test_a_channel_that_the_bot_has_left_keeps_no_other_from_being_looked_at(
+    stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt, in the old channel, is in doubt and posted nothing; the second has posted in the new one."""
+    slack.workspace.channels |= {"C0NEW"}
+    slack.fail("status", status=503, times=1)
+    request_id = stack.post("sales")
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    monkeypatch.setenv("SLACK_CHANNEL", "C0NEW")
+    slack_settings.settings.cache_clear()
+    slack.fail("drop", method="chat.postMessage", times=1)
+    stack.consume(Channel.SLACK)
+    slack.workspace.channels -= {"C0ASSIST"}
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "delivered"
+    assert len(slack.messages) == 1
+
+
 @pytest.mark.parametrize("code", ["ekm_access_denied", "accesslimited", "invalid_arguments"])
 def test_a_look_up_that_slack_refuses_for_another_reason_posts_nothing(
     stack: Cloud, slack: SlackServer, code: str
