@@ -35,7 +35,7 @@ help: ## List the targets
 .tools/bin/uv:
 	@echo 'Installing uv into .tools …'
 	@$(or $(shell command -v $(PYTHON)),python3) -m venv .tools
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
+	@.tools/bin/python -m pip install --no-user --quiet --disable-pip-version-check --no-warn-script-location \
 	  --only-binary :all: --require-hashes --requirement uv-requirements.txt
 
 .venv/installed: pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))

@@ -223,21 +223,21 @@ def balance(found: Balance) -> None:
 
 def sweep(answer: dict[str, Any]) -> None:
     """What a run of the reconciler has done, or would do."""
-    outbox, report, would = answer["outbox"], answer["ledger"], "would " if answer["dry_run"] else ""
+    outbox, report, dry = answer["outbox"], answer["ledger"], answer["dry_run"]
     rows = (
-        (f"outbox: {would}publish", outbox["published"]),
+        ("outbox: would publish" if dry else "outbox: published", outbox["published"]),
         ("outbox: could not publish", outbox["failed"]),
         ("outbox: could not read", outbox["unreadable"]),
         ("outbox: oldest, in seconds", outbox["oldest_seconds"]),
         ("open requests", report["open"]),
         ("oldest open request, in seconds", report["oldest_open_seconds"]),
-        (f"dead letters: {would}read 'failed' from now on", len(report["dead_lettered"])),
-        (f"lost: {would}publish again", len(report["lost"])),
+        (f"dead letters: {'would ' if dry else ''}read 'failed' from now on", len(report["dead_lettered"])),
+        ("lost: would publish again" if dry else "lost: published again", len(report["lost"])),
         ("sending for too long", len(report["stuck"])),
         ("requests that can't be read", report["unreadable"]),
         ("all looked at", "yes" if report["complete"] else "no, the next sweep goes on"),
     )
-    table("Dry run" if answer["dry_run"] else "Sweep", ("", ""), rows)
+    table("Dry run" if dry else "Sweep", ("", ""), rows)
     counts("Where the open ones are", ("topic", "channel", "place"), report["places"])
 
 

@@ -46,7 +46,7 @@ class GatedHandler(BaseHTTPRequestHandler):
         if admits(port, hosts, origins, sites):
             return True
         # This closes the connection: the unread body may look like another request.
-        self.send_error(HTTPStatus.FORBIDDEN, explain=REFUSAL)
+        self.send_error(HTTPStatus.FORBIDDEN, explain=REFUSAL.removesuffix("."))  # http.server adds one
         return False
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -27,6 +27,9 @@ from local.stack import Stack
 
 USUAL_PORT: Final = 4567
 MAX_BODY_BYTES: Final = 64 * 1024
+ADDRESS_WANTED: Final = (
+    "open the address that 'make run' has printed, with the token at its end; stack.json has it as console_url"
+)
 PAGE: Final = Path(__file__).with_name("page")
 FILES: Final = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -88,7 +91,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
     def _check_token(self) -> None:
         given = self.headers.get("X-Console", "")
         if not secrets.compare_digest(given.encode(), self.token.encode()):
-            raise _Refused(HTTPStatus.FORBIDDEN, "open the address that 'make run' has printed")
+            raise _Refused(HTTPStatus.FORBIDDEN, ADDRESS_WANTED)
 
     def _body(self) -> dict[str, Any]:
         length = int(self.headers.get("Content-Length") or 0)

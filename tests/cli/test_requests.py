@@ -310,5 +310,6 @@ def test_looking_at_the_ledger_changes_nothing(operator: Operator) -> None:
 
 def test_a_reconcile_reports_what_it_has_done(operator: Operator) -> None:
     assert operator.json("reconcile")["dry_run"] is False
-    assert "would" in operator.run("reconcile", "--dry-run").stdout
-    assert "would" not in operator.run("reconcile").stdout
+    dry, swept = operator.run("reconcile", "--dry-run").stdout, operator.run("reconcile").stdout
+    assert ("would publish" in dry, "would publish again" in dry) == (True, True)
+    assert ("outbox: published" in swept, "lost: published again" in swept, "would" in swept) == (True, True, False)

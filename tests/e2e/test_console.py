@@ -245,7 +245,11 @@ def test_the_page_shows_nothing_of_the_stack_without_the_token(bot: Bot, browser
     assert (answer.status, list(answer.json)) == (403, ["error"])
     page = browser.new_page()
     page.goto(bot.stack["console_url"].partition("#")[0])
-    expect(page.locator("#connection")).to_have_text("open the address that 'make run' has printed")
+    expect(page.locator("#connection")).to_have_text(
+        "open the address that 'make run' has printed, with the token at its end; stack.json has it as console_url"
+    )
+    # Neither does it say that there are no requests and no dead letters.
+    expect(page.locator("main")).to_be_hidden()
     page.close()
 
 

@@ -6,7 +6,7 @@ from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 
-from local.gate import admits
+from local.gate import REFUSAL, admits
 from local.slack_server import SlackServer
 from local.webhooks import Webhooks
 
@@ -135,7 +135,9 @@ def test_a_server_refuses_headers_that_are_missing_or_come_twice(port: int, head
     assert answer(port, "GET", *sent).status == 403
 
 
-def test_a_server_refuses_a_request_without_headers(port: int) -> None:
+def test_a_server_refuses_a_request_without_headers_and_says_which_ones_it_takes(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"GET /\r\n\r\n")  # HTTP/0.9
-        assert b"Error code: 403" in connection.makefile("rb").read()
+        page = connection.makefile("rb").read()
+    assert b"Error code: 403" in page
+    assert f"{REFUSAL}</p>".encode() in page

@@ -546,11 +546,12 @@ async function refresh() {
     const answer = await fetch("/api/state", { headers: headers() });
     const state = await answer.json();
     if (!answer.ok) throw new Error(state.error);
+    byId("page").hidden = false;
     fill(state, acted === before && !underWay);
     write(connection, "Live");
     connection.className = "";
   } catch (error) {
-    write(connection, error instanceof TypeError ? "The stack has stopped: start it again with make run" : error.message);
+    write(connection, error instanceof TypeError ? "The stack has stopped: start it again with make run, and open the address that it prints" : error.message);
     connection.className = "lost";
   }
   asking = false;
