@@ -152,7 +152,8 @@ def _entries(attempt: domain.Attempt, *, last: bool) -> list[Attempt]:
     at = timestamp_of(attempt.at)
     if attempt.outcome is Outcome.UNKNOWN:
         # An attempt that was killed has written no outcome, and may have reached the provider.
-        return [Attempt(at, "sending") if last else Attempt(at, "unknown", in_doubt=True)]
+        is_under_way = last and attempt.ended_at is None
+        return [Attempt(at, "sending") if is_under_way else Attempt(at, "unknown", in_doubt=True)]
     if attempt.returned_at is None:
         return [Attempt(at, attempt.outcome, attempt.error, attempt.in_doubt)]
     return [Attempt(at, attempt.outcome), Attempt(timestamp_of(attempt.returned_at), "failed", attempt.error)]

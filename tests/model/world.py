@@ -140,6 +140,7 @@ def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
             outcome=attempt.outcome,
             place=attempt.place if attempt.may_have_arrived else None,
             in_doubt=attempt.in_doubt,
+            ended_at=0 if attempt.outcome is Outcome.UNKNOWN and attempt.ended_at is not None else None,
             result=attempt.result if delivery.destination == "email" else None,
             returned_at=None if attempt.returned_at is None else 0,
         )

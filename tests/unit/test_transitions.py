@@ -44,6 +44,17 @@ def test_an_attempt_that_was_put_off_uses_no_budget() -> None:
     assert (record.status, answer) == (Status.RETRYING, Claim(number=1, doubts=(), alone=True))
 
 
+def test_a_delivery_put_off_after_an_attempt_died_waits_for_the_next_attempt() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    record, _ = claimed(record, "b", now=10)
+    record = put_off(record, SLACK, "b", "ratelimited", due=30)
+    delivery = record.deliveries[0]
+    assert (delivery.is_under_way, delivery.expected_at, record.status) == (False, 30, Status.RETRYING)
+    assert retry_later(record, SLACK, "a", "late", now=11, in_doubt=False, due=40, settles=50) is record
+    _, answer = claimed(record, "c", now=30)
+    assert answer.doubts == (Attempt("a", 0, place="C1", ended_at=10),)
+
+
 def test_an_attempt_in_doubt_locks_the_delivery_until_the_doubt_has_settled() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "timeout", now=5, in_doubt=True, due=6, settles=35)

@@ -143,8 +143,9 @@ class Delivery:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether an attempt has not ended: it is being made, or its worker died."""
-        return bool(self.attempts) and self.attempts[-1].outcome is Outcome.UNKNOWN
+        """Whether an attempt has not ended: it is being made, or its worker died and nobody has claimed it since."""
+        last = self.attempts[-1] if self.attempts else None
+        return last is not None and last.outcome is Outcome.UNKNOWN and last.ended_at is None
 
     @property
     def expected_at(self) -> int | None:
