@@ -124,16 +124,24 @@ def _broken_by_record(record: Record) -> str | None:
     resends = [each.name for each in record.deliveries if each.name.startswith("resend") and not _final(each)]
     if [delivery.name for delivery in record.unfinished] != [*_pending(record), *resends]:
         return "the reconciler looks at other deliveries than those that need it"
+    return _broken_by_fallback(record) or next(filter(None, map(_broken_by_attempts, record.deliveries)), None)
+
+
+def _broken_by_fallback(record: Record) -> str | None:
+    """There is a fallback if a channel of the request has failed, and only then."""
     failed = any(_has_failed(delivery) for delivery in _of_request(record) if delivery.name != FALLBACK)
     if record.delivery(FALLBACK) and not (failed and record.fallback):
         return "there is a fallback although no channel has failed"
     if failed and record.fallback and _status(record) is Status.FAILED and not record.delivery(FALLBACK):
         return "a channel has failed and there is no fallback"
-    for delivery in record.deliveries:
-        if [each.id for each in delivery.doubts] != [each.id for each in _doubts(delivery)]:
-            return f"the doubts about {delivery.name} contradict its attempts"
-        if delivery.waiting_for and delivery.is_under_way:
-            return f"{delivery.name} waits for an attempt although one is under way"
+    return None
+
+
+def _broken_by_attempts(delivery: Delivery) -> str | None:
+    if [each.id for each in delivery.doubts] != [each.id for each in _doubts(delivery)]:
+        return f"the doubts about {delivery.name} contradict its attempts"
+    if delivery.waiting_for and delivery.is_under_way:
+        return f"{delivery.name} waits for an attempt although one is under way"
     return None
 
 

@@ -1,8 +1,7 @@
 """Rules of a record that the walk can't check: it knows no times, and no providers' ids."""
 
 from dataclasses import replace
-
-import pytest
+from typing import Final
 
 from assistance.domain.record import Attempt, Delivery, End, Kind, Outcome, Record, Status
 
@@ -20,19 +19,19 @@ def test_something_is_expected_at_the_end_of_a_claim_and_else_at_the_next_attemp
     assert SLACK.expected_at is None
 
 
-@pytest.mark.parametrize(
-    ("attempts", "at"),
-    [
-        ([], 0),
-        ([Attempt("a", 1, Outcome.RETRYING, ended_at=2)], 0),
-        ([Attempt("a", 1, Outcome.FAILED)], 1),
-        ([Attempt("a", 1, Outcome.FAILED, ended_at=2)], 2),
-        ([Attempt("a", 1, Outcome.DELIVERED, ended_at=2, returned_at=7)], 7),
-        ([Attempt("a", 1, Outcome.DELIVERED, ended_at=2), Attempt("b", 3, Outcome.FAILED, ended_at=4)], 2),
-    ],
-)
-def test_a_delivery_is_final_since_its_last_attempt_with_that_outcome_ended(attempts: list[Attempt], at: int) -> None:
-    assert tried(*attempts).final_at == at
+FINAL_AT: Final[list[tuple[list[Attempt], int]]] = [
+    ([], 0),
+    ([Attempt("a", 1, Outcome.RETRYING, ended_at=2)], 0),
+    ([Attempt("a", 1, Outcome.FAILED)], 1),
+    ([Attempt("a", 1, Outcome.FAILED, ended_at=2)], 2),
+    ([Attempt("a", 1, Outcome.DELIVERED, ended_at=2, returned_at=7)], 7),
+    ([Attempt("a", 1, Outcome.DELIVERED, ended_at=2), Attempt("b", 3, Outcome.FAILED, ended_at=4)], 2),
+]
+
+
+def test_a_delivery_is_final_since_its_last_attempt_with_that_outcome_ended() -> None:
+    for attempts, at in FINAL_AT:
+        assert tried(*attempts).final_at == at
 
 
 def test_a_request_ends_with_the_last_of_its_deliveries() -> None:
