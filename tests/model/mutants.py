@@ -1,11 +1,13 @@
-"""Changes the domain in every small way that these operators know, one at a time, and walks the worlds with each.
+"""Changes the domain in every small way that these operators know, one at a time, and looks who notices.
 
-`.venv/bin/python -m tests.model.mutants` prints the changes that no walk notices.
+The unit tests of the domain go first, since they take milliseconds; then come the small worlds.
+`make domain-mutants` prints who notices each change.
 """
 
 import ast
 import copy
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -13,9 +15,11 @@ from types import ModuleType
 from typing import Final, NamedTuple
 
 from assistance.domain import record, transitions
+from tests.model.equivalent import EQUIVALENT
 from tests.model.mistakes import changed
 from tests.model.walk import walk
 from tests.model.worlds import SMALL
+from tests.unit import test_record, test_transitions
 
 _OPPOSITE: Final = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -24,16 +28,16 @@ _OPPOSITE: Final = {
 
 
 class Mutant(NamedTuple):
-    """One change: the module, the line, and the code before and after."""
+    """One change: the module, the function, the code before and after, and the module's source with the change."""
 
     module: str
-    line: int
+    function: str
     before: str
     after: str
     source: str
 
     def __str__(self) -> str:
-        return f"{self.module}:{self.line}: {self.before}  →  {self.after}"
+        return f"{self.function}: {self.before} → {self.after}"
 
 
 def mutants(module: ModuleType) -> Iterator[Mutant]:
@@ -57,7 +61,17 @@ def mutants(module: ModuleType) -> Iterator[Mutant]:
             new = list(_changes(target))[variant]
             _put(mutated, target, new)
             name = module.__name__.rpartition(".")[2]
-            yield Mutant(name, getattr(node, "lineno", 0), ast.unparse(node), ast.unparse(new), ast.unparse(mutated))
+            yield Mutant(name, _around(tree, node), _text(node), _text(new), ast.unparse(mutated))
+
+
+def _around(tree: ast.AST, node: ast.AST) -> str:
+    return next(
+        (each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and node in ast.walk(each)), "module"
+    )
+
+
+def _text(node: ast.AST) -> str:
+    return f"if {ast.unparse(node.test)}" if isinstance(node, ast.If) else ast.unparse(node)
 
 
 def _changes(node: ast.AST) -> Iterator[ast.AST]:
@@ -97,29 +111,57 @@ def _put(tree: ast.AST, target: ast.AST, new: ast.AST) -> None:
     ast.fix_missing_locations(tree)
 
 
-def survives(mutant: Mutant) -> Mutant | None:
-    """The mutant, if no small world notices it."""
+class Noticed(NamedTuple):
+    """Who notices a mutant: the name of a unit test or of a world, or nobody."""
+
+    mutant: str
+    by: str | None
+    is_world: bool = False
+
+
+def noticed(mutant: Mutant) -> Noticed:
+    """Who notices this mutant first."""
     module = {"record": record, "transitions": transitions}[mutant.module]
     with changed(module, mutant.source) as core:
-        for start in SMALL.values():
+        if test := _failing_test(core):
+            return Noticed(str(mutant), test)
+        for name, start in SMALL.items():
             try:
                 found = walk(start, core=core, most=200_000)
             except Exception:  # noqa: BLE001 # a function that can't run is noticed
-                return None
+                return Noticed(str(mutant), name, is_world=True)
             if found.wrong or not found.complete:
-                return None
-    return mutant
+                return Noticed(str(mutant), name, is_world=True)
+    return Noticed(str(mutant), None)
 
 
-def survivors() -> tuple[int, list[Mutant]]:
-    """How many mutants there are, and those that no world notices."""
+def _failing_test(core: ModuleType) -> str | None:
+    """The first unit test that fails if it calls these functions."""
+    for module in (test_record, test_transitions):
+        right = {name: value for name, value in vars(module).items() if vars(transitions).get(name) is value}
+        vars(module).update({name: vars(core)[name] for name in right})
+        try:
+            for name, test in list(vars(module).items()):
+                if name.startswith("test_"):
+                    try:
+                        test()
+                    except Exception:  # noqa: BLE001 # whatever a test raises, it has failed
+                        return name
+        finally:
+            vars(module).update(right)
+    return None
+
+
+def results() -> list[Noticed]:
+    """Who notices each mutant."""
     every = [mutant for module in (record, transitions) for mutant in mutants(module)]
     with ProcessPoolExecutor() as pool:
-        return len(every), [each for each in pool.map(survives, every, chunksize=4) if each]
+        return list(pool.map(noticed, every))
 
 
 if __name__ == "__main__":
-    count, left = survivors()
-    for each in left:
-        sys.stdout.write(f"{each}\n")
-    sys.stdout.write(f"{count} mutants, {len(left)} survive\n")
+    found = results()
+    for each in found:
+        sys.stdout.write(f"{each.by or 'nobody: ' + EQUIVALENT.get(each.mutant, 'SURVIVES')}: {each.mutant}\n")
+    count = Counter("nobody" if each.by is None else "a walk" if each.is_world else "a unit test" for each in found)
+    sys.stdout.write(f"{len(found)} mutants, noticed by {dict(count)}\n")

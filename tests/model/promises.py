@@ -1,8 +1,9 @@
-"""The promises that every state of the world and every step must keep."""
+"""The promises that every state of the world and every step must keep.
 
-from itertools import pairwise
+They read the attempts and what people have received, not the properties of a record, which they check.
+"""
 
-from assistance.domain.record import Delivery, End, Kind, Outcome, Record, Status
+from assistance.domain.record import Attempt, Delivery, End, Kind, Outcome, Record, Status
 from assistance.domain.transitions import FALLBACK
 from tests.model.memory import Memory
 from tests.model.world import ATTEMPTS, CAN_BE_ASKED, RANK, World
@@ -13,31 +14,166 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
     was, now = before.status, after.status
     if RANK[now] < RANK[was] and step != "its return is recorded":
         return f"the status moved back from {was} to {now}"
-    if _callbacks(after) > _callbacks(before) and not after.has_ended:
-        return f"the request adds a callback before it has ended: it is {now}"
-    told = [callback.cause.status for callback in after.callbacks if isinstance(callback.cause, End)]
-    if any(first is second for first, second in pairwise(told)):
-        return f"the bot is told {told[-1]} twice"
+    callbacks = [delivery.name for delivery in before.deliveries if delivery.kind is Kind.CALLBACK]
+    if any(step.endswith(f"claims {overtaken}") for overtaken in callbacks[:-1]):
+        return "a worker claims a callback although the request has come to a later end"
     for delivery in before.deliveries:
         later = after.delivery(delivery.name)
         if later is None:
             return f"{delivery.name} is gone"
-        if delivery.final and later.final is None:
+        if _final(delivery) and not _final(later):
             return f"{delivery.name} has no final status any more"
-    return None
+    return _broken_by_callbacks(before, after)
 
 
-def _callbacks(record: Record) -> int:
-    return sum(delivery.kind is Kind.CALLBACK for delivery in record.deliveries)
+def _broken_by_callbacks(before: Record, after: Record) -> str | None:
+    """The bot is told of each end that differs from the last one told, and of nothing else."""
+    told, tells = (_told(record) for record in (before, after))
+    if not after.calls_back:
+        return "the bot is told although it did not ask" if tells else None
+    if tells[: len(told)] != told:
+        return "what the bot is told of an earlier end has changed"
+    ended = {
+        later.kind
+        for earlier, later in zip(before.deliveries, after.deliveries, strict=False)
+        if _outcomes(earlier) != _outcomes(later) and not (_has_come_back(earlier, later) and _arrived(later))
+    }
+    if ended - {Kind.CALLBACK} and _has_ended(after) and told[-1:] != [_status(after)]:
+        return None if len(tells) > len(told) and tells[-1] is _status(after) else "the bot is not told of an end"
+    return "the bot is told although nothing has ended" if tells != told else None
+
+
+def _told(record: Record) -> list[Status]:
+    return [delivery.cause.status for delivery in record.deliveries if isinstance(delivery.cause, End)]
+
+
+def _outcomes(delivery: Delivery) -> list[tuple[Outcome, bool]]:
+    return [(each.outcome, each.returned_at is not None) for each in delivery.attempts if each.outcome in _FINAL]
+
+
+def _has_come_back(earlier: Delivery, later: Delivery) -> bool:
+    return [outcome for outcome, _ in _outcomes(earlier)] == [outcome for outcome, _ in _outcomes(later)]
+
+
+_FINAL = (Outcome.DELIVERED, Outcome.FAILED)
+
+
+def _arrived(delivery: Delivery) -> bool:
+    return any(each.outcome is Outcome.DELIVERED and each.returned_at is None for each in delivery.attempts)
+
+
+def _has_failed(delivery: Delivery) -> bool:
+    return any(each.outcome is Outcome.FAILED or each.returned_at is not None for each in delivery.attempts)
+
+
+def _final(delivery: Delivery) -> bool:
+    return _arrived(delivery) or _has_failed(delivery)
+
+
+def _of_request(record: Record) -> list[Delivery]:
+    return [delivery for delivery in record.deliveries if delivery.name in {*record.channels, FALLBACK}]
+
+
+def _status(record: Record) -> Status:
+    """How far the request has come."""
+    reached = {delivery.destination for delivery in record.deliveries if _arrived(delivery)}
+    mine = _of_request(record)
+    if reached.issuperset(record.channels) or (mine[-1].name == FALLBACK and record.fallback in reached):
+        return Status.DELIVERED
+    if any(_has_failed(delivery) for delivery in mine):
+        return Status.FAILED
+    if any(delivery.waiting_for or _last(delivery) is Outcome.RETRYING for delivery in mine):
+        return Status.RETRYING
+    return Status.SENDING if any(delivery.attempts for delivery in mine) else Status.ACCEPTED
+
+
+def _last(delivery: Delivery) -> Outcome | None:
+    return delivery.attempts[-1].outcome if delivery.attempts else None
+
+
+def _pending(record: Record) -> list[str]:
+    """The deliveries of the request that are on their way."""
+    delivered = _status(record) is Status.DELIVERED
+    return [delivery.name for delivery in _of_request(record) if not delivered and not _final(delivery)]
+
+
+def _has_ended(record: Record) -> bool:
+    return RANK[_status(record)] >= RANK[Status.FAILED] and not _pending(record)
 
 
 def broken(world: World, memory: Memory) -> str | None:
     """The promise that this state breaks, or None."""
     posted = tuple(name for name, _ in world.posts)
-    wrong = memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
+    wrong = memory.once(_broken_by_record)(world.record)
+    wrong = wrong or memory.once(_broken_by_late_writes)(world.record, memory)
+    wrong = wrong or memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
     return wrong or (
         memory.once(_broken_at_rest)(world.record, world.letters) if world.is_quiet and not world.expired else None
     )
+
+
+def _broken_by_record(record: Record) -> str | None:
+    """What a record says of itself follows from its attempts."""
+    if record.status is not _status(record):
+        return f"the status is {record.status}, not {_status(record)}"
+    if [delivery.name for delivery in record.pending] != _pending(record):
+        return "other deliveries are on their way than the record says"
+    if record.has_ended is not _has_ended(record) or (record.end is not None) is not _has_ended(record):
+        return "the record is wrong about whether the request has ended"
+    resends = [each.name for each in record.deliveries if each.name.startswith("resend") and not _final(each)]
+    if [delivery.name for delivery in record.unfinished] != [*_pending(record), *resends]:
+        return "the reconciler looks at other deliveries than those that need it"
+    return _broken_by_fallback(record) or next(filter(None, map(_broken_by_attempts, record.deliveries)), None)
+
+
+def _broken_by_fallback(record: Record) -> str | None:
+    """There is a fallback if a channel of the request has failed, and only then."""
+    failed = any(_has_failed(delivery) for delivery in _of_request(record) if delivery.name != FALLBACK)
+    if record.delivery(FALLBACK) and not (failed and record.fallback):
+        return "there is a fallback although no channel has failed"
+    if failed and record.fallback and _status(record) is Status.FAILED and not record.delivery(FALLBACK):
+        return "a channel has failed and there is no fallback"
+    return None
+
+
+def _broken_by_attempts(delivery: Delivery) -> str | None:
+    if [each.id for each in delivery.doubts] != [each.id for each in _doubts(delivery)]:
+        return f"the doubts about {delivery.name} contradict its attempts"
+    if delivery.waiting_for and delivery.is_under_way:
+        return f"{delivery.name} waits for an attempt although one is under way"
+    return None
+
+
+def _doubts(delivery: Delivery) -> list[Attempt]:
+    """The attempts after the last known as delivered that may have arrived."""
+    known = [number for number, each in enumerate(delivery.attempts, 1) if each.outcome is Outcome.DELIVERED]
+    later = delivery.attempts[max(known, default=0) :]
+    return [each for each in later if each.in_doubt or each.outcome is Outcome.UNKNOWN]
+
+
+def _broken_by_late_writes(record: Record, core: Memory) -> str | None:
+    """Whatever comes late or is not known changes nothing, in any state."""
+    for delivery in record.deliveries:
+        name = delivery.name
+        late = (
+            core.put_off(record, name, "gone", "late", due=0),
+            core.retry_later(record, name, "gone", "late", now=0, in_doubt=True, due=0, settles=9),
+            core.gave_up(record, name, "gone", "late", now=0, in_doubt=True, settles=9),
+        )
+        if any(after is not record for after in late):
+            return f"a worker whose claim on {name} has passed on changes the record"
+        kept = core.dead_lettered(record, name, "letter", "dead", now=0) is record
+        if kept is not (_final(delivery) or delivery.locked_until > 0):
+            return f"a dead letter of {name} {'counts for nothing' if kept else 'overrules its attempts'}"
+        for attempt in delivery.attempts:
+            came_back = attempt.result and attempt.returned_at is not None
+            if came_back and core.returned(record, attempt.result, "bounce", now=0) != (record, True):
+                return f"{name} comes back twice"
+    for channel in record.channels:
+        refused = core.resend(record, "resend-9", channel, now=0) is None
+        if refused is not (channel in _pending(record)):
+            return f"a resend by {channel} is {'refused' if refused else 'not refused'}"
+    return None
 
 
 def _broken_by_posts(record: Record, posted: tuple[str, ...], excused: tuple[str, ...], sure: bool) -> str | None:  # noqa: FBT001
@@ -60,21 +196,18 @@ def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | N
         return f"arrived {times} times without any doubt"
     if delivery.attempts_used > ATTEMPTS:
         return f"was attempted {delivery.attempts_used} times"
-    kept = any(attempt.outcome is Outcome.DELIVERED and attempt.returned_at is None for attempt in delivery.attempts)
-    if (delivery.final is Outcome.DELIVERED) is not kept:
+    if (delivery.final is Outcome.DELIVERED) is not _arrived(delivery):
         return f"has the final status {delivery.final}, which its attempts contradict"
-    return "is delivered, but nobody has received it" if kept and not times else None
+    return "is delivered, but nobody has received it" if _arrived(delivery) and not times else None
 
 
 def _broken_at_rest(record: Record, letters: tuple[str, ...]) -> str | None:
-    for delivery in record.of_request:
-        failed = delivery.final is Outcome.FAILED and not record.reached(delivery.destination)
-        if failed and record.status is Status.FAILED and delivery.name not in letters:
+    last = [delivery for delivery in record.deliveries if delivery.kind is Kind.CALLBACK][-1:]
+    for delivery in (*_of_request(record), *last):
+        failed = _has_failed(delivery) and not record.reached(delivery.destination)
+        missed = failed and (delivery in last or _status(record) is Status.FAILED)
+        if missed and delivery.name not in letters:
             return f"{delivery.name} has failed and its message is in no dead-letter queue"
-    if record.status is Status.FAILED and record.fallback and record.delivery(FALLBACK) is None:
-        return "a channel has failed and there is no fallback"
-    if record.calls_back and record.has_ended:
-        ends = [delivery.cause for delivery in record.deliveries if isinstance(delivery.cause, End)]
-        if not ends or ends[-1].status is not record.status:
-            return f"no callback says that the request is {record.status}"
+    if record.calls_back and _has_ended(record) and _told(record)[-1:] != [_status(record)]:
+        return f"no callback says that the request is {record.status}"
     return None

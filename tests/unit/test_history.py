@@ -43,6 +43,14 @@ def test_a_request_reads_as_far_as_it_has_come() -> None:
         assert shown(tried(SLACK, status)).status is status
 
 
+def test_a_delivery_that_waits_after_an_attempt_died_does_not_read_as_being_sent() -> None:
+    died = Attempt("a", MS, ended_at=MS + 10_000)
+    waits = replace(SLACK, attempts=(died,), due_at=MS + 60_000, waiting_for="ratelimited")
+    delivery = shown(waits).deliveries[0]
+    assert (delivery.status, delivery.next_attempt_at) == (Status.RETRYING, "2026-01-01T00:01:00.000Z")
+    assert [entry.outcome for entry in delivery.timeline] == ["unknown"]
+
+
 def test_a_late_mark_of_the_publication_moves_nothing_back() -> None:
     for status in OUTCOMES:
         done = tried(SLACK, status)

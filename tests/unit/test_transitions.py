@@ -1,6 +1,8 @@
 """Rules that the walk can't check: how transitions treat times, budgets and facts that are fixed in its worlds."""
 
-from assistance.domain.record import Attempt, End, Kind, Outcome, Record, Status
+from dataclasses import replace
+
+from assistance.domain.record import Attempt, End, Entry, Kind, Outcome, Record, StandsInFor, Status
 from assistance.domain.transitions import (
     Claim,
     Refused,
@@ -9,12 +11,15 @@ from assistance.domain.transitions import (
     dead_lettered,
     first,
     gave_up,
+    publish_again,
+    published,
     put_off,
     resend,
     retry_later,
     returned,
     same_request,
     sent,
+    watch,
 )
 
 SLACK, EMAIL = "slack", "email"
@@ -39,9 +44,33 @@ def test_a_claim_is_refused_until_its_lock_ends() -> None:
 
 def test_an_attempt_that_was_put_off_uses_no_budget() -> None:
     record, _ = claimed(accepted(), "a", now=0)
-    record = put_off(record, SLACK, "a", "ratelimited", due=30, alone=True)
-    _, answer = claimed(record, "b", now=1)
-    assert (record.status, answer) == (Status.RETRYING, Claim(number=1, doubts=(), alone=True))
+    record = put_off(record, SLACK, "a", "ratelimited", due=30)
+    delivery = record.deliveries[0]
+    assert (delivery.due_at, delivery.waiting_for, delivery.attempts) == (30, "ratelimited", ())
+    record, answer = claimed(record, "b", now=1)
+    assert answer == Claim(number=1, doubts=(), alone=False)
+    assert (record.deliveries[0].due_at, record.status) == (None, Status.SENDING)
+
+
+def test_a_delivery_refused_in_a_batch_goes_alone_until_it_is_sent() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    record = put_off(record, SLACK, "a", "refused_together", due=30, alone=True)
+    record, answer = claimed(record, "b", now=1)
+    assert answer.alone
+    record, answer = claimed(put_off(record, SLACK, "b", "ratelimited", due=30), "c", now=2)
+    assert answer.alone
+    assert not sent(record, SLACK, "c", "1.1", now=3).deliveries[0].alone
+
+
+def test_a_delivery_put_off_after_an_attempt_died_waits_for_the_next_attempt() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    record, _ = claimed(record, "b", now=10)
+    record = put_off(record, SLACK, "b", "ratelimited", due=30)
+    delivery = record.deliveries[0]
+    assert (delivery.is_under_way, delivery.expected_at, record.status) == (False, 30, Status.RETRYING)
+    assert retry_later(record, SLACK, "a", "late", now=11, in_doubt=False, due=40, settles=50) is record
+    _, answer = claimed(record, "c", now=30)
+    assert answer.doubts == (Attempt("a", 0, place="C1", ended_at=10),)
 
 
 def test_an_attempt_in_doubt_locks_the_delivery_until_the_doubt_has_settled() -> None:
@@ -83,6 +112,7 @@ def test_a_failure_adds_the_fallback_that_was_stored_with_the_request() -> None:
     fallback = record.delivery("fallback")
     assert fallback
     assert (fallback.destination, fallback.kind) == (EMAIL, Kind.FALLBACK)
+    assert fallback.cause == StandsInFor(SLACK, "refused")
 
 
 def test_a_channel_of_the_request_can_not_be_its_fallback() -> None:
@@ -94,6 +124,9 @@ def test_a_new_request_replaces_an_older_record_with_the_same_id() -> None:
     assert same_request(old, new) == new
     assert same_request(new, old) is None
     assert same_request(old, accepted(at=1_000)) is old
+    kept = same_request(replace(old, version=7), new)
+    assert kept
+    assert kept.version == 7
 
 
 def test_a_resend_waits_until_the_original_has_ended() -> None:
@@ -104,23 +137,106 @@ def test_a_resend_waits_until_the_original_has_ended() -> None:
     assert again
     assert again.status is Status.DELIVERED
     assert [entry.delivery for entry in again.outbox] == ["resend-1"]
+    assert again.watched
+    assert resend(again, "resend-1", SLACK, now=3) is again
+
+
+def test_a_resend_goes_to_any_channel() -> None:
+    record = resend(accepted(), "resend-1", EMAIL, now=1)
+    assert record
+    assert [(each.name, each.destination) for each in record.deliveries] == [(SLACK, SLACK), ("resend-1", EMAIL)]
 
 
 def test_feedback_finds_the_delivery_that_sent_the_mail() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = sent(record, SLACK, "a", "mail-1", now=1)
+    assert confirmed(record, "mail-2", at=5) == (record, False)
     record, known = confirmed(record, "mail-1", at=5)
     assert known
-    assert confirmed(record, "mail-1", at=4) == (record, True)
+    for at in (4, 5):
+        again, known = confirmed(record, "mail-1", at=at)
+        assert (again is record, known) == (True, True)
+    assert confirmed(record, "mail-1", at=6)[0].deliveries[0].attempts[0].confirmed_at == 6
     assert returned(record, "mail-2", "bounce", now=6) == (record, False)
     record, known = returned(record, "mail-1", "bounce", now=6)
-    assert (known, record.status) == (True, Status.FAILED)
+    assert (known, record.status, record.watched) == (True, Status.FAILED, True)
+    attempt = record.deliveries[0].attempts[0]
+    assert (attempt.error, attempt.returned_at, attempt.confirmed_at) == ("bounce", 6, 5)
+    again, known = returned(record, "mail-1", "bounce", now=7)
+    assert (again is record, known) == (True, True)
+
+
+def test_feedback_changes_only_the_attempt_that_sent_the_mail() -> None:
+    attempts = (
+        Attempt("a", 1, Outcome.DELIVERED, result="mail-1"),
+        Attempt("b", 2, Outcome.DELIVERED, result="mail-2"),
+    )
+    slack = replace(accepted().deliveries[0], attempts=attempts)
+    record, _ = confirmed(replace(accepted(), deliveries=(slack,)), "mail-2", at=5)
+    assert [each.confirmed_at for each in record.deliveries[0].attempts] == [None, 5]
 
 
 def test_a_dead_letter_changes_nothing_while_an_attempt_is_under_way() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     assert dead_lettered(record, SLACK, "m", "lost", now=9) is record
-    assert dead_lettered(record, SLACK, "m", "lost", now=10).status is Status.FAILED
+    found = dead_lettered(record, SLACK, "m", "lost", now=10)
+    assert found.status is Status.FAILED
+    assert found.deliveries[0].attempts[-1] == Attempt("m", 10, Outcome.FAILED, error="lost", ended_at=10, found=True)
+
+
+def test_a_final_delivery_has_no_next_attempt() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    waits = retry_later(record, SLACK, "a", "down", now=1, in_doubt=False, due=9, settles=31)
+    assert waits.deliveries[0].due_at == 9
+    put = put_off(record, SLACK, "a", "ratelimited", due=9)
+    for delivery in (
+        sent(waits, SLACK, "a", "1.1", now=2).deliveries[0],
+        sent(put, SLACK, "a", "1.1", now=2).deliveries[0],
+        dead_lettered(waits, SLACK, "m", "lost", now=2).deliveries[0],
+        dead_lettered(put, SLACK, "m", "lost", now=2).deliveries[0],
+    ):
+        assert delivery.final
+        assert (delivery.due_at, delivery.waiting_for, delivery.locked_until) == (None, None, 0)
+
+
+def test_an_attempt_that_was_sent_keeps_its_place_and_has_neither_error_nor_doubt() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    record = retry_later(record, SLACK, "a", "timeout", now=1, in_doubt=True, due=9, settles=31)
+    record = sent(record, SLACK, "a", "1.1", now=2)
+    assert record.deliveries[0].attempts == (Attempt("a", 0, Outcome.DELIVERED, "C1", ended_at=2, result="1.1"),)
+
+
+def test_a_message_is_expected_from_when_it_is_published() -> None:
+    record = publish_again(accepted(), [SLACK], now=5)
+    assert record.outbox == (Entry(SLACK, 5),)
+    assert published(record, [Entry(SLACK, 4)], now=9) is record
+    marked = published(record, [Entry(SLACK, 5)], now=9)
+    assert (marked.outbox, marked.deliveries[0].due_at) == ((), 9)
+    later = replace(record, deliveries=(replace(record.deliveries[0], due_at=20),))
+    assert published(later, [Entry(SLACK, 5)], now=9).deliveries[0].due_at == 20
+
+
+def test_the_publication_of_one_delivery_says_nothing_of_the_others() -> None:
+    record = first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False)
+    record = publish_again(record, [SLACK, EMAIL], now=5)
+    record = published(record, [Entry(SLACK, 5)], now=9)
+    assert [delivery.due_at for delivery in record.deliveries] == [9, None]
+
+
+def test_an_attempt_that_is_faster_than_the_mark_of_its_publication_keeps_its_time() -> None:
+    record, _ = claimed(publish_again(accepted(), [SLACK], now=5), "a", now=6)
+    assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
+    record = sent(record, SLACK, "a", "1.1", now=7)
+    assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
+
+
+def test_a_record_is_watched_until_its_request_has_ended() -> None:
+    record = watch(accepted())
+    assert record.watched
+    assert watch(record) is record
+    record, _ = claimed(accepted(), "a", now=0)
+    record = sent(record, SLACK, "a", "1.1", now=1)
+    assert watch(record) is record
 
 
 def test_an_unknown_delivery_is_refused() -> None:
@@ -138,3 +254,15 @@ def test_a_bot_that_knows_of_the_delivery_is_not_told_again_when_a_second_channe
     assert len(record.callbacks) == 1
     record, _ = returned(record, "the mail", "bounce_permanent", now=4)
     assert [each.cause for each in record.callbacks][1:] == [End(Status.FAILED, 4)]
+
+
+def test_an_event_of_an_unknown_delivery_changes_nothing() -> None:
+    record, name = accepted(), "resend-9"
+    for after in (
+        sent(record, name, "a", "1.1", now=0),
+        put_off(record, name, "a", "ratelimited", due=0),
+        retry_later(record, name, "a", "down", now=0, in_doubt=True, due=0, settles=0),
+        gave_up(record, name, "a", "refused", now=0, in_doubt=True, settles=0),
+        dead_lettered(record, name, "m", "lost", now=0),
+    ):
+        assert after is record

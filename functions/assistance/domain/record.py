@@ -143,7 +143,7 @@ class Delivery:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether an attempt has not ended: it is being made, or its worker died and nobody has noticed yet."""
+        """Whether an attempt has not ended: it is being made, or its worker died and nobody has claimed it since."""
         last = self.attempts[-1] if self.attempts else None
         return last is not None and last.outcome is Outcome.UNKNOWN and last.ended_at is None
 
