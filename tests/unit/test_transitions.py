@@ -190,6 +190,7 @@ def test_a_final_delivery_has_no_next_attempt() -> None:
     assert waits.deliveries[0].due_at == 9
     put = put_off(record, SLACK, "a", "ratelimited", due=9)
     for delivery in (
+        sent(record, SLACK, "a", "1.1", now=2).deliveries[0],
         sent(waits, SLACK, "a", "1.1", now=2).deliveries[0],
         sent(put, SLACK, "a", "1.1", now=2).deliveries[0],
         dead_lettered(waits, SLACK, "m", "lost", now=2).deliveries[0],
@@ -228,6 +229,20 @@ def test_an_attempt_that_is_faster_than_the_mark_of_its_publication_keeps_its_ti
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
     record = sent(record, SLACK, "a", "1.1", now=7)
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
+
+
+def test_the_end_of_a_resend_calls_back_unless_the_bot_knows_that_status() -> None:
+    record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
+    record, _ = claimed(record, "a", now=0)
+    record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
+    # Version 1 did not always keep which end it told of.
+    for cause, told in ((record.callbacks[0].cause, 1), (None, 2)):
+        before = replace(record, deliveries=(record.deliveries[0], replace(record.callbacks[0], cause=cause)))
+        again = resend(before, "resend-1", SLACK, now=2)
+        assert again
+        again, _ = claim(again, "resend-1", "b", now=2, until=12, limit=3)
+        again = gave_up(again, "resend-1", "b", "refused", now=3, in_doubt=False, settles=31)
+        assert len(again.callbacks) == told
 
 
 def test_a_record_is_watched_until_its_request_has_ended() -> None:
