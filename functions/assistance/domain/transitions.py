@@ -193,8 +193,7 @@ def resend(record: Record, name: str, destination: str, *, now: int) -> Record |
     """An operator sends the request once more, as a new delivery. None while the original is on its way."""
     if record.delivery(name):
         return record
-    original = next((each for each in record.of_request if each.destination == destination), None)
-    if original and original in record.pending:
+    if any(original.destination == destination for original in record.pending):
         return None
     added = _with(record, Delivery(name, destination, Kind.RESEND))
     return _published_as(replace(added, watched=True), name, now)
@@ -264,7 +263,7 @@ def _claimed(delivery: Delivery) -> Claim:
 def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt: bool, settles: int) -> Delivery:
     last = delivery.attempts[-1]
     last = replace(last, outcome=outcome, error=code, in_doubt=in_doubt or last.in_doubt, ended_at=now)
-    over = replace(delivery, attempts=(*delivery.attempts[:-1], last), due_at=None)
+    over = replace(delivery, attempts=(*delivery.attempts[:-1], last))
     return replace(over, locked_until=settles if over.doubts else 0)
 
 
