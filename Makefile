@@ -25,7 +25,7 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test quick browser screenshots soak mutants bench load simulate lint checkov format docs cost lock audit licences workflows \
+.PHONY: help install node run demo test quick browser screenshots soak mutants domain-mutants bench load simulate lint checkov format docs cost lock audit licences workflows \
   vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
@@ -92,6 +92,9 @@ mutants: install ## Change functions/assistance in every small way, and list the
 	cp -R functions/. local tests pyproject.toml .build/mutants
 	cd .build/mutants && $(MUTMUT) run --max-children 2
 	cd .build/mutants && $(MUTMUT) results
+
+domain-mutants: install ## Change functions/assistance/domain in every small way, and say who notices each change
+	$(RUN) -m tests.model.mutants
 
 bench: install ## Measure cold starts and invocations side by side, and write benchmarks/results.md
 	PYTHONPATH=functions $(RUN) -W ignore -m benchmarks

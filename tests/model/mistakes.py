@@ -62,7 +62,7 @@ MISTAKES: Final = {
         transitions, "locked_until=settles if over.doubts else 0", "locked_until=0"
     ),
     "a failure has no fallback": Mistake(
-        transitions, "    if record.fallback and record.status is", "    if False and record.status is"
+        transitions, "    if destination and record.status is", "    if False and record.status is"
     ),
     "a mail that came back has no second fallback": Mistake(
         transitions, "elif fallback and came_back and fallback.final is None:", "elif False:"

@@ -190,6 +190,7 @@ def test_a_final_delivery_has_no_next_attempt() -> None:
     assert waits.deliveries[0].due_at == 9
     put = put_off(record, SLACK, "a", "ratelimited", due=9)
     for delivery in (
+        sent(record, SLACK, "a", "1.1", now=2).deliveries[0],
         sent(waits, SLACK, "a", "1.1", now=2).deliveries[0],
         sent(put, SLACK, "a", "1.1", now=2).deliveries[0],
         dead_lettered(waits, SLACK, "m", "lost", now=2).deliveries[0],
@@ -228,6 +229,89 @@ def test_an_attempt_that_is_faster_than_the_mark_of_its_publication_keeps_its_ti
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
     record = sent(record, SLACK, "a", "1.1", now=7)
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
+
+
+def test_the_end_of_a_resend_calls_back_unless_the_bot_knows_that_status() -> None:
+    record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
+    record, _ = claimed(record, "a", now=0)
+    record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
+    # Version 1 did not always keep which end it told of.
+    for cause, told in ((record.callbacks[0].cause, 1), (None, 2)):
+        before = replace(record, deliveries=(record.deliveries[0], replace(record.callbacks[0], cause=cause)))
+        again = resend(before, "resend-1", SLACK, now=2)
+        assert again
+        again, _ = claim(again, "resend-1", "b", now=2, until=12, limit=3)
+        again = gave_up(again, "resend-1", "b", "refused", now=3, in_doubt=False, settles=31)
+        assert len(again.callbacks) == told
+
+
+def test_a_fallback_does_not_wait_for_another_channel_that_is_under_way() -> None:
+    record = first([SLACK, EMAIL], "teams", topic="sales", created_at=0, ttl=90, calls_back=False)
+    record, _ = claim(record, EMAIL, "a", now=0, until=50, limit=3)
+    record, _ = claimed(record, "b", now=0)
+    record = gave_up(record, SLACK, "b", "refused", now=1, in_doubt=False, settles=31)
+    assert isinstance(claim(record, "fallback", "c", now=2, until=12, limit=3)[1], Claim)
+
+
+def two_channels(fallback: str | None) -> Record:
+    """The first has failed, and the second is on its way."""
+    record = first([SLACK, EMAIL], fallback, topic="sales", created_at=0, ttl=90, calls_back=False)
+    return dead_lettered(record, SLACK, "m", "lost", now=1)
+
+
+def test_a_channel_does_not_wait_for_the_fallback_of_another() -> None:
+    assert isinstance(claim(two_channels("teams"), EMAIL, "a", now=2, until=12, limit=3)[1], Claim)
+
+
+def test_a_redrive_does_not_wait_for_another_channel() -> None:
+    assert claimed(two_channels(None), "a", now=2)
+
+
+def test_a_redrive_sends_nothing_if_a_resend_has_reached_that_channel() -> None:
+    record = resend(two_channels(None), "resend-1", SLACK, now=2)
+    assert record
+    record = sent(record, "resend-1", "a", "1.1", now=3)
+    assert record.status is Status.FAILED
+    assert claim(record, SLACK, "b", now=4, until=14, limit=3) == (record, Refused.NOT_NEEDED)
+
+
+def test_a_fallback_is_not_published_if_a_resend_has_reached_its_channel() -> None:
+    record = resend(accepted(), "resend-1", EMAIL, now=1)
+    assert record
+    record = sent(published(record, record.outbox, now=2), "resend-1", "a", "mail-1", now=3)
+    record = dead_lettered(record, SLACK, "m", "lost", now=4)
+    assert (record.status, record.outbox) == (Status.DELIVERED, ())
+
+
+def test_a_mail_that_comes_back_does_not_repeat_a_fallback_that_has_failed() -> None:
+    record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
+    record = dead_lettered(published(record, record.outbox, now=2), "fallback", "n", "lost", now=3)
+    record, _ = returned(sent(record, SLACK, "a", "mail-1", now=4), "mail-1", "bounce", now=5)
+    assert (record.status, record.outbox) == (Status.FAILED, ())
+
+
+def test_two_channels_that_fail_publish_one_fallback() -> None:
+    record = first([SLACK, EMAIL], "teams", topic="sales", created_at=0, ttl=90, calls_back=False)
+    record = dead_lettered(record, SLACK, "m", "lost", now=1)
+    record = dead_lettered(record, EMAIL, "n", "lost", now=2)
+    assert record.outbox == (Entry("fallback", 1),)
+
+
+def test_an_attempt_whose_outcome_is_known_stays_as_it_is_if_the_budget_becomes_smaller() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    record = retry_later(record, SLACK, "a", "down", now=1, in_doubt=False, due=2, settles=31)
+    after, answer = claimed(record, "b", now=2, limit=1)
+    assert answer == Claim(number=2, doubts=(), alone=False)
+    assert after.deliveries[0].attempts[0] == record.deliveries[0].attempts[0]
+
+
+def test_a_mail_that_came_back_ends_nothing_if_another_of_its_delivery_arrived() -> None:
+    record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
+    record, _ = claimed(record, "a", now=0)
+    record, _ = claimed(record, "b", now=10)
+    record = sent(sent(record, SLACK, "a", "mail-1", now=11), SLACK, "b", "mail-2", now=12)
+    after, _ = returned(record, "mail-1", "bounce", now=13)
+    assert (after.status, after.callbacks, after.outbox) == (Status.DELIVERED, record.callbacks, record.outbox)
 
 
 def test_a_record_is_watched_until_its_request_has_ended() -> None:

@@ -156,7 +156,7 @@ class Delivery:
     def final_at(self) -> int:
         """When it got its final status. 0 if it has none."""
         ends = (each.returned_at or each.ended_at or each.at for each in self.attempts if each.lasting is self.final)
-        return max(ends, default=0) if self.final else 0
+        return max(ends, default=0)
 
     def sent_as(self, result: str) -> Attempt | None:
         """The attempt whose message has this id at the provider."""
@@ -237,7 +237,7 @@ class Record:
     @property
     def has_ended(self) -> bool:
         """Whether the request stays as it is unless somebody acts."""
-        return self.status in {Status.DELIVERED, Status.FAILED} and not self.pending
+        return not self.pending
 
     @property
     def unfinished(self) -> tuple[Delivery, ...]:

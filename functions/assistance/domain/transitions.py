@@ -167,9 +167,10 @@ def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int
 
 def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Record, bool]:
     """A message that the provider took came back. The second result is whether the record knows that message."""
-    delivery, attempt = _sent_as(record, result)
-    if delivery is None or attempt is None:
+    found = _sent_as(record, result)
+    if found is None:
         return record, False
+    delivery, attempt = found
     if attempt.returned_at is not None:
         return record, True
     after = _with_attempt(delivery, replace(attempt, returned_at=now, error=code))
@@ -179,9 +180,10 @@ def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Recor
 
 def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
     """The recipient's mail server took the message then. The second result is whether the record knows that message."""
-    delivery, attempt = _sent_as(record, result)
-    if delivery is None or attempt is None:
+    found = _sent_as(record, result)
+    if found is None:
         return record, False
+    delivery, attempt = found
     if attempt.confirmed_at is not None and attempt.confirmed_at >= at:
         return record, True
     return _with(record, _with_attempt(delivery, replace(attempt, confirmed_at=at))), True
@@ -191,8 +193,7 @@ def resend(record: Record, name: str, destination: str, *, now: int) -> Record |
     """An operator sends the request once more, as a new delivery. None while the original is on its way."""
     if record.delivery(name):
         return record
-    original = next((each for each in record.of_request if each.destination == destination), None)
-    if original and original in record.pending:
+    if any(original.destination == destination for original in record.pending):
         return None
     added = _with(record, Delivery(name, destination, Kind.RESEND))
     return _published_as(replace(added, watched=True), name, now)
@@ -262,18 +263,19 @@ def _claimed(delivery: Delivery) -> Claim:
 def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt: bool, settles: int) -> Delivery:
     last = delivery.attempts[-1]
     last = replace(last, outcome=outcome, error=code, in_doubt=in_doubt or last.in_doubt, ended_at=now)
-    over = replace(delivery, attempts=(*delivery.attempts[:-1], last), due_at=None)
+    over = replace(delivery, attempts=(*delivery.attempts[:-1], last))
     return replace(over, locked_until=settles if over.doubts else 0)
 
 
 def _failed(record: Record, delivery: Delivery, code: str, now: int, *, came_back: bool = False) -> Record:
     """What follows from a failure: the fallback, or the request's end."""
-    if record.fallback and record.status is Status.FAILED:
+    destination = record.fallback
+    if destination and record.status is Status.FAILED:
         fallback = record.delivery(FALLBACK)
         if fallback is None and delivery.destination in record.channels:
             cause = StandsInFor(delivery.destination, code)
-            record = _with(record, Delivery(FALLBACK, record.fallback, Kind.FALLBACK, cause))
-            if not record.reached(record.fallback or ""):
+            record = _with(record, Delivery(FALLBACK, destination, Kind.FALLBACK, cause))
+            if not record.reached(destination):
                 record = _published_as(record, FALLBACK, now)
         elif fallback and came_back and fallback.final is None:
             # The mail counted as delivered, so the fallback's message was dropped, or never published.
@@ -294,10 +296,10 @@ def _ended(record: Record, delivery: Delivery, now: int) -> Record:
     return _published_as(_with(record, end), name, now)
 
 
-def _sent_as(record: Record, result: str) -> tuple[Delivery | None, Attempt | None]:
+def _sent_as(record: Record, result: str) -> tuple[Delivery, Attempt] | None:
     """The attempt whose message has this id at the provider, and its delivery."""
     found = ((delivery, delivery.sent_as(result)) for delivery in record.deliveries)
-    return next(((delivery, attempt) for delivery, attempt in found if attempt), (None, None))
+    return next(((delivery, attempt) for delivery, attempt in found if attempt), None)
 
 
 def _with(record: Record, delivery: Delivery) -> Record:
