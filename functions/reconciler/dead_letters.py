@@ -15,7 +15,7 @@ from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests
-from reconciler.open_requests import Open, Report
+from reconciler.report import Open, Report
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:

@@ -21,8 +21,10 @@ from assistance.store.requests import Requests
 from assistance.store.table import Items
 from reconciler.dead_letters import DeadLetters
 from reconciler.lease import lease
-from reconciler.open_requests import OpenRequests, Report, Sights
+from reconciler.new_requests import NewRequests
+from reconciler.open_requests import OpenRequests
 from reconciler.outbox import Outbox, Sweep
+from reconciler.report import Report, Sights
 from reconciler.settings import settings
 
 
@@ -40,6 +42,12 @@ def outbox() -> Outbox:
 
 
 @cache
+def new_requests() -> NewRequests:
+    """The new requests of the deployed table."""
+    return NewRequests(requests())
+
+
+@cache
 def open_requests() -> OpenRequests:
     """The open requests of the deployed table."""
     overdue = timedelta(seconds=settings().overdue_seconds)
@@ -53,9 +61,9 @@ def dead_letters() -> DeadLetters:
 
 
 def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
-    """Look at the open requests and at the dead letters. Raises `TableUnavailable`."""
+    """Look at the new requests, at the open ones and at the dead letters. Raises `TableUnavailable`."""
     report = Report()
-    new = open_requests().take_in(report, remaining_ms, dry_run=dry_run)
+    new = new_requests().take_in(report, remaining_ms, dry_run=dry_run)
     waiting = {found.id: found for found in (*open_requests().watched(report), *new)}
     unread = dead_letters().find(waiting, report, remaining_ms, dry_run=dry_run)
     sights = Sights(unpublished=sweep.left, unread=unread)

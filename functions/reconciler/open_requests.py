@@ -1,120 +1,36 @@
 """Where the requests are that have not ended: none is lost without being published again.
 
-Each request is looked at once, shortly after it was accepted. By then nearly all have ended, and are never looked at
-again. The others are watched: an index lists their records until they end. Each sweep says of each where it is: still
+Most end before the first sweep that looks at them: `new_requests.py`. The others are watched: an index lists their
+records until they end. Each sweep says of each where it is: still
 in the outbox, in its channel's queue, being sent, waiting for its next attempt, or nowhere. Then it is lost, and is
 published again.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
-from enum import StrEnum
-from functools import partial
-from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-from pydantic import Field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Record
 from assistance.engine import dead_letters
 from assistance.errors import Unreadable
-from assistance.ids import RequestId
-from assistance.models import Moment
 from assistance.platform.aws import AWS_ERRORS, error_code
-from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp, utc_now
+from assistance.platform.clock import Clock, epoch_ms, ms_of, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
-from assistance.store import codec, legacy
-from assistance.store.items import Item, ItemModel, checked, key_of
-from assistance.store.requests import RequestGone, Requests
-from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
+from assistance.store import codec
+from assistance.store.items import key_of
+from assistance.store.requests import Requests
+from assistance.store.schema import PARTITION_KEY
 from reconciler.ages import open_since, waits_since
+from reconciler.report import Open, Place, Report, Sights
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-# An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
-# the moment it was accepted is found within two sweeps.
-SETTLING: Final = timedelta(seconds=30)
-TIME_TO_FINISH_MS: Final = 10_000
 TIME_TO_REPORT_MS: Final = 2_000
-_CHUNK: Final = 100
-_PARALLEL: Final = 10
-# Version 1 reads this attribute: after a rollback it looks at no request that this version has accepted, for it would
-# find no delivery of them and publish them again. It begins to look again once that time has come.
-_LEGACY_AHEAD: Final = timedelta(minutes=15)
-
-
-class Place(StrEnum):
-    """Where a delivery is that has not ended."""
-
-    UNPUBLISHED = "unpublished"
-    QUEUED = "queued"
-    SENDING = "sending"
-    STUCK = "stuck"
-    RETRYING = "retrying"
-    LOST = "lost"
-
-
-class _Listed(ItemModel):
-    """What the index says of a request."""
-
-    id: Annotated[RequestId, Field(alias=PARTITION_KEY)]
-    created_at: Moment
-
-
-class _Looked(ItemModel):
-    looked_until: Moment | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A watched request, as the index lists it."""
-
-    id: str
-    record: Record
-
-
-@dataclass(slots=True)
-class Sights:
-    """What else a sweep has seen. `unpublished`: the ids of requests whose messages are in the outbox still.
-
-    `unread`: the channels whose dead letters have not all been read. What may lie there is not lost: published again
-    it would only add to them. `empty` keeps which queues are empty.
-    """
-
-    unpublished: set[str]
-    unread: set[str]
-    empty: dict[str, bool] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Report:
-    """What one look has found. Ages are in seconds; `places` counts by `topic/channel/place`.
-
-    `oldest_pending_seconds`: by channel, how long the oldest request waits that was published to it. `behind_seconds`:
-    how old the oldest request is that has not been looked at. `unreadable` counts the items that could not be read.
-    """
-
-    open: int = 0
-    oldest_open_seconds: int = 0
-    oldest_pending_seconds: Counter[str] = field(default_factory=Counter)
-    behind_seconds: int = 0
-    places: Counter[str] = field(default_factory=Counter)
-    dead_lettered: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    stuck: list[str] = field(default_factory=list)
-    complete: bool = True
-    unreadable: int = 0
-
-    def document(self) -> dict[str, Any]:
-        """The report as JSON has it."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,73 +42,6 @@ class OpenRequests:
     queues: Mapping[Channel, ChannelQueues]
     overdue: timedelta
     clock: Clock = utc_now
-
-    def take_in(self, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool) -> list[Open]:
-        """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
-        since, left_open = self._last_time(report)
-        until, any_new = timestamp(self.clock() - SETTLING), bool(left_open)
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            watch = partial(self._watch, report, dry_run=dry_run)
-            found = list(pool.map(watch, left_open))
-            listed = self._readable(self.requests.items.accepted(since or "0", _just_before(until)), report)
-            for chunk in _chunks(listed) if until > since else ():
-                if remaining_ms() < TIME_TO_FINISH_MS:
-                    # The next sweep begins with the first that was left out.
-                    until, report.complete = chunk[0].created_at, False
-                    report.behind_seconds = self._age(ms_of(until))
-                    break
-                any_new = True
-                found += pool.map(watch, self._not_ended(chunk))
-        if any_new and not dry_run:
-            # Without traffic there is nothing to keep.
-            self.requests.items.looked_at(max(until, since), timestamp(self.clock() + _LEGACY_AHEAD))
-        return [each for each in found if each]
-
-    def _last_time(self, report: Report) -> tuple[str, list[str]]:
-        """Up to when requests have been looked at, and the ids of those that version 1 has left open."""
-        kept = self.requests.items.ledger()
-        try:
-            own = next((item for item in kept if item[SORT_KEY] == LEDGER), {})
-            since = checked(_Looked, own).looked_until
-            return (since, []) if since else legacy.ledger_of(kept)
-        except Unreadable as error:
-            report.unreadable += 1
-            logger.error("the ledger can't be read: every request is looked at once more", wrong=str(error))
-            return "", []
-
-    def _readable(self, items: Iterator[Item], report: Report) -> Iterator[_Listed]:
-        for item in items:
-            try:
-                yield checked(_Listed, item)
-            except Unreadable as error:
-                report.unreadable += 1
-                logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
-
-    def _not_ended(self, chunk: Sequence[_Listed]) -> list[str]:
-        """Those without a record, and those whose record says that they have not ended, by cheap reads."""
-        keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
-        ended = set[tuple[str, int]]()
-        for item in self.requests.items.many(keys, consistent=False):
-            try:
-                record = codec.record_of(item)
-            except Unreadable:
-                # It is counted when it is watched.
-                continue
-            if not record.unfinished and record.has_ended:
-                ended.add((item[PARTITION_KEY], record.created_at))
-        # The record may be that of an earlier request with the same id.
-        return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in ended]
-
-    def _watch(self, report: Report, id_: str, *, dry_run: bool) -> Open | None:
-        try:
-            stored = self.requests.read(id_) if dry_run else self.requests.change(id_, _watched)[0]
-        except RequestGone:
-            return None
-        except Unreadable as error:
-            report.unreadable += 1
-            logger.error("a request can't be read", request_id=id_, wrong=str(error))
-            return None
-        return Open(id_, stored.record) if stored.record.unfinished else None
 
     def watched(self, report: Report) -> Iterator[Open]:
         """The requests that are watched and have not ended."""
@@ -306,23 +155,3 @@ class OpenRequests:
 
 def _as_it_is(record: Record) -> tuple[Record, None]:
     return record, None
-
-
-def _watched(record: Record) -> tuple[Record, None]:
-    return transitions.watch(record), None
-
-
-def _just_before(moment: str) -> str:
-    return timestamp(datetime.fromisoformat(moment) - timedelta(milliseconds=1))
-
-
-def _chunks(listed: Iterator[_Listed]) -> Iterator[list[_Listed]]:
-    """Requests in chunks. Those of one moment stay together, so that a chunk can be resumed after."""
-    chunk: list[_Listed] = []
-    for _, together in groupby(listed, key=lambda one: one.created_at):
-        if len(chunk) >= _CHUNK:
-            yield chunk
-            chunk = []
-        chunk += together
-    if chunk:
-        yield chunk

@@ -18,8 +18,8 @@ from assistance.store.schema import PARTITION_KEY
 from assistance.store.table import Items
 from reconciler import handler as reconciler
 from reconciler.dead_letters import TIME_TO_PLACE_MS
-from reconciler.open_requests import Report
 from reconciler.outbox import Sweep
+from reconciler.report import Report
 from tests.faults.breaker import Kind
 from tests.faults.system import requests
 from tests.faults.test_what_sinks_others import break_at, recorded, send_again

@@ -10,7 +10,7 @@ import pytest
 from api import openapi, reference
 from assistance.routing import Channel, routes
 from local.slack_server import SlackServer
-from reconciler.open_requests import SETTLING
+from reconciler.new_requests import SETTLING
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived, emails
 

@@ -1,0 +1,64 @@
+"""What a sweep finds and says."""
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from assistance.domain.record import Record
+
+
+class Place(StrEnum):
+    """Where a delivery is that has not ended."""
+
+    UNPUBLISHED = "unpublished"
+    QUEUED = "queued"
+    SENDING = "sending"
+    STUCK = "stuck"
+    RETRYING = "retrying"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A watched request, as the index lists it."""
+
+    id: str
+    record: Record
+
+
+@dataclass(slots=True)
+class Sights:
+    """What else a sweep has seen. `unpublished`: the ids of requests whose messages are in the outbox still.
+
+    `unread`: the channels whose dead letters have not all been read. What may lie there is not lost: published again
+    it would only add to them. `empty` keeps which queues are empty.
+    """
+
+    unpublished: set[str]
+    unread: set[str]
+    empty: dict[str, bool] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Report:
+    """What one look has found. Ages are in seconds; `places` counts by `topic/channel/place`.
+
+    `oldest_pending_seconds`: by channel, how long the oldest request waits that was published to it. `behind_seconds`:
+    how old the oldest request is that has not been looked at. `unreadable` counts the items that could not be read.
+    """
+
+    open: int = 0
+    oldest_open_seconds: int = 0
+    oldest_pending_seconds: Counter[str] = field(default_factory=Counter)
+    behind_seconds: int = 0
+    places: Counter[str] = field(default_factory=Counter)
+    dead_lettered: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    complete: bool = True
+    unreadable: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
