@@ -210,7 +210,7 @@ def world(*, moto: bool = False) -> Iterator[World]:
         stack.enter_context(patch.dict(os.environ, {**running.environment, **ENVIRONMENT}))
         one_by_one = functools.partial(Consumer, pool=InTurn, jitter=_longest)
         stack.enter_context(patch("assistance.engine.consumer.Consumer", one_by_one))
-        for several in ("assistance.engine.publisher", "assistance.engine.dead_letters", "reconciler.open_requests"):
+        for several in ("assistance.engine.publisher", "assistance.engine.dead_letters", "reconciler.new_requests"):
             stack.enter_context(patch(f"{several}._PARALLEL", 1))
         # Two shards show what all of them do, in a fraction of the calls.
         for named in ("schema", "table"):
