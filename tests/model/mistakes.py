@@ -62,10 +62,10 @@ MISTAKES: Final = {
         transitions, "locked_until=settles if over.doubts else 0", "locked_until=0"
     ),
     "a failure has no fallback": Mistake(
-        transitions, "    if destination and delivery.destination", "    if False and delivery.destination"
+        transitions, "    if destination and record.status", "    if False and record.status"
     ),
     "a mail that came back has no second fallback": Mistake(
-        transitions, "elif came_back and fallback.final is None:", "elif False:"
+        transitions, "elif fallback and came_back and fallback.final is None:", "elif False:"
     ),
     "the bot is told once": Mistake(
         transitions, "if delivery.kind is Kind.RESEND and last is record.status:", "if told:"

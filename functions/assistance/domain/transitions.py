@@ -270,14 +270,14 @@ def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt
 def _failed(record: Record, delivery: Delivery, code: str, now: int, *, came_back: bool = False) -> Record:
     """What follows from a failure: the fallback, or the request's end."""
     destination = record.fallback
-    if destination and delivery.destination in record.channels and record.status is Status.FAILED:
+    if destination and record.status is Status.FAILED:
         fallback = record.delivery(FALLBACK)
-        if fallback is None:
+        if fallback is None and delivery.destination in record.channels:
             cause = StandsInFor(delivery.destination, code)
             record = _with(record, Delivery(FALLBACK, destination, Kind.FALLBACK, cause))
             if not record.reached(destination):
                 record = _published_as(record, FALLBACK, now)
-        elif came_back and fallback.final is None:
+        elif fallback and came_back and fallback.final is None:
             # A worker may have dropped the fallback's message, since the mail counted as delivered then.
             record = _published_as(record, FALLBACK, now)
     return _ended(record, delivery, now)
