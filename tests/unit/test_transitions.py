@@ -297,7 +297,12 @@ def test_a_resend_that_fails_on_another_channel_makes_no_fallback() -> None:
     record = replace(dead_lettered(replace(accepted(), fallback=None), SLACK, "m", "lost", now=1), fallback=EMAIL)
     again = resend(record, "resend-1", "teams", now=2)
     assert again
-    assert dead_lettered(again, "resend-1", "n", "lost", now=3).delivery("fallback") is None
+    for failed in (
+        dead_lettered(again, "resend-1", "n", "lost", now=3),
+        returned(sent(again, "resend-1", "a", "mail-1", now=3), "mail-1", "bounce", now=4)[0],
+    ):
+        assert failed.deliveries[-1].final is Outcome.FAILED
+        assert failed.delivery("fallback") is None
 
 
 def test_a_mail_that_comes_back_does_not_repeat_a_fallback_that_has_failed() -> None:
