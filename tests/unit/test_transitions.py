@@ -283,6 +283,28 @@ def test_a_fallback_is_not_published_if_a_resend_has_reached_its_channel() -> No
     assert (record.status, record.outbox) == (Status.DELIVERED, ())
 
 
+def test_the_fallback_is_published_if_the_resend_that_replaced_it_comes_back() -> None:
+    record = resend(accepted(), "resend-1", EMAIL, now=1)
+    assert record
+    record = sent(published(record, record.outbox, now=2), "resend-1", "a", "mail-1", now=3)
+    record = dead_lettered(record, SLACK, "m", "lost", now=4)
+    record, _ = returned(record, "mail-1", "bounce", now=5)
+    assert (record.status, record.outbox) == (Status.FAILED, (Entry("fallback", 5),))
+
+
+def test_a_resend_that_fails_on_another_channel_makes_no_fallback() -> None:
+    # Version 1 may have left a failed request without its fallback, if the routes had none then.
+    record = replace(dead_lettered(replace(accepted(), fallback=None), SLACK, "m", "lost", now=1), fallback=EMAIL)
+    again = resend(record, "resend-1", "teams", now=2)
+    assert again
+    for failed in (
+        dead_lettered(again, "resend-1", "n", "lost", now=3),
+        returned(sent(again, "resend-1", "a", "mail-1", now=3), "mail-1", "bounce", now=4)[0],
+    ):
+        assert failed.deliveries[-1].final is Outcome.FAILED
+        assert failed.delivery("fallback") is None
+
+
 def test_a_mail_that_comes_back_does_not_repeat_a_fallback_that_has_failed() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     record = dead_lettered(published(record, record.outbox, now=2), "fallback", "n", "lost", now=3)
