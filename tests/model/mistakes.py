@@ -65,7 +65,13 @@ MISTAKES: Final = {
         transitions, "    if record.fallback and delivery.destination", "    if False and delivery.destination"
     ),
     "a mail that came back has no second fallback": Mistake(
-        transitions, "elif came_back and fallback.final is None:", "elif False:"
+        transitions, "elif not _wants_fallback(before):", "elif False:"
+    ),
+    "a mail that came back has no fallback if that had failed": Mistake(
+        transitions, "elif not _wants_fallback(before):", "elif not _wants_fallback(before) and not fallback.final:"
+    ),
+    "a fallback is redriven for a channel that has delivered": Mistake(
+        transitions, " and delivery.final and not _wants_fallback(record):", " and False:"
     ),
     "the bot is told once": Mistake(
         transitions, "if delivery.kind is Kind.RESEND and last is record.status:", "if told:"
