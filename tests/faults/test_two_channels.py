@@ -222,3 +222,40 @@ def test_a_request_is_open_no_longer_once_its_fallback_has_delivered_it(here: Wo
     here.advance(60)
     assert (found := here.reconcile())
     assert (status(here, request_id), found["ledger"]["open"]) == ("delivered", 0)
+
+
+def refused_everywhere(here: World, deploy: Deploy, channels: list[str], fallback: str) -> str:
+    """The first channel and the fallback have failed for good. Slack and email are well again."""
+    deploy(channels, fallback)
+    here.slack.fail("error", error="is_archived")
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    request_id = accepted(here)
+    here.consume(Channel(channels[0]))
+    here.produce()
+    here.consume(Channel(fallback))
+    here.heal()
+    return request_id
+
+
+def test_a_redriven_fallback_is_not_sent_once_the_channel_that_failed_has_delivered(
+    here: World, deploy: Deploy
+) -> None:
+    request_id = refused_everywhere(here, deploy, ["slack", "teams"], "email")
+    here.redrive()
+    here.consume(Channel.SLACK)
+    here.consume(Channel.EMAIL)
+    assert (here.posts(), here.mails()) == ({(request_id, None): 1}, {})
+
+
+def test_a_mail_that_comes_back_goes_to_the_fallback_although_that_had_failed_before(
+    here: World, deploy: Deploy
+) -> None:
+    request_id = refused_everywhere(here, deploy, ["email"], "slack")
+    here.redrive()
+    here.consume(Channel.EMAIL)
+    here.consume(Channel.SLACK)
+    assert (here.posts(), here.mails()) == ({}, {request_id: 1})
+    here.say_of_mail("bounce", 0)
+    here.bring_feedback()
+    run_on(here)
+    assert (status(here, request_id), here.posts()) == ("delivered", {(request_id, None): 1})

@@ -65,7 +65,15 @@ MISTAKES: Final = {
         transitions, "    if destination and record.status is", "    if False and record.status is"
     ),
     "a mail that came back has no second fallback": Mistake(
-        transitions, "elif fallback and came_back and fallback.final is None:", "elif False:"
+        transitions, "elif fallback and not _wants_fallback(before):", "elif False:"
+    ),
+    "a mail that came back has no fallback if that had failed": Mistake(
+        transitions,
+        "elif fallback and not _wants_fallback(before):",
+        "elif fallback and not _wants_fallback(before) and not fallback.final:",
+    ),
+    "a fallback is redriven for a channel that has delivered": Mistake(
+        transitions, " and delivery.final and not _wants_fallback(record):", " and False:"
     ),
     "the bot is told once": Mistake(transitions, "if last is record.status:", "if told:"),
     "the bot is told the same again": Mistake(transitions, "if last is record.status:", "if False:"),

@@ -305,11 +305,11 @@ def test_a_resend_that_fails_on_another_channel_makes_no_fallback() -> None:
         assert failed.delivery("fallback") is None
 
 
-def test_a_mail_that_comes_back_does_not_repeat_a_fallback_that_has_failed() -> None:
+def test_a_mail_that_comes_back_publishes_a_fallback_again_that_had_failed_before() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     record = dead_lettered(published(record, record.outbox, now=2), "fallback", "n", "lost", now=3)
     record, _ = returned(sent(record, SLACK, "a", "mail-1", now=4), "mail-1", "bounce", now=5)
-    assert (record.status, record.outbox) == (Status.FAILED, ())
+    assert (record.status, record.outbox) == (Status.FAILED, (Entry("fallback", 5),))
 
 
 def test_two_channels_that_fail_publish_one_fallback() -> None:

@@ -152,7 +152,7 @@ def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_
     if delivery is None or not delivery.holds(attempt):
         return record
     over = _over(delivery, Outcome.FAILED, code, now=now, in_doubt=in_doubt, settles=settles)
-    return _failed(_with(record, over), over, code, now)
+    return _failed(record, _with(record, over), over, code, now)
 
 
 def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int) -> Record:
@@ -162,7 +162,7 @@ def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int
         return record
     found = Attempt(letter, now, Outcome.FAILED, error=code, ended_at=now, found=True)
     after = replace(delivery, attempts=(*delivery.attempts, found), due_at=None, waiting_for=None)
-    return _failed(_with(record, after), after, code, now)
+    return _failed(record, _with(record, after), after, code, now)
 
 
 def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Record, bool]:
@@ -175,7 +175,7 @@ def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Recor
         return record, True
     after = _with_attempt(delivery, replace(attempt, returned_at=now, error=code))
     changed = replace(_with(record, after), watched=True)
-    return (changed if after.final is Outcome.DELIVERED else _failed(changed, after, code, now, came_back=True)), True
+    return (changed if after.final is Outcome.DELIVERED else _failed(record, changed, after, code, now)), True
 
 
 def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
@@ -237,6 +237,9 @@ def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
     if delivery.kind is Kind.FALLBACK or (delivery.kind is Kind.OWN and delivery.final):
         if record.status is Status.DELIVERED or record.reached(delivery.destination):
             return Refused.NOT_NEEDED
+        if delivery.kind is Kind.FALLBACK and delivery.final and not _wants_fallback(record):
+            # A redrive: meanwhile the channel that had failed has delivered.
+            return Refused.NOT_NEEDED
         if any(_goes_first(other, delivery, now) for other in record.of_request if other.name != delivery.name):
             return Refused.BUSY
     return Refused.BUSY if delivery.is_locked(now) else None
@@ -247,6 +250,14 @@ def _goes_first(other: Delivery, delivery: Delivery, now: int) -> bool:
     if delivery.kind is Kind.OWN:
         return other.kind is Kind.FALLBACK and (other.final is None or other.is_locked(now))
     return other.final is Outcome.FAILED and other.is_locked(now)
+
+
+def _wants_fallback(record: Record) -> bool:
+    """Whether a channel of the request has failed, and nothing has been delivered there or on the fallback's since."""
+    return not record.reached(record.fallback or "") and any(
+        own.kind is Kind.OWN and own.final is Outcome.FAILED and not record.reached(own.destination)
+        for own in record.of_request
+    )
 
 
 def _is_exhausted(delivery: Delivery, limit: int) -> bool:
@@ -267,7 +278,7 @@ def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt
     return replace(over, locked_until=settles if over.doubts else 0)
 
 
-def _failed(record: Record, delivery: Delivery, code: str, now: int, *, came_back: bool = False) -> Record:
+def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: int) -> Record:
     """What follows from a failure: the fallback, or the request's end."""
     destination = record.fallback
     if destination and record.status is Status.FAILED:
@@ -277,8 +288,8 @@ def _failed(record: Record, delivery: Delivery, code: str, now: int, *, came_bac
             record = _with(record, Delivery(FALLBACK, destination, Kind.FALLBACK, cause))
             if not record.reached(destination):
                 record = _published_as(record, FALLBACK, now)
-        elif fallback and came_back and fallback.final is None:
-            # The mail counted as delivered, so the fallback's message was dropped, or never published.
+        elif fallback and not _wants_fallback(before):
+            # Its message was dropped, or never published: a human had the request, or nothing had failed.
             record = _published_as(record, FALLBACK, now)
     return _ended(record, delivery, now)
 
