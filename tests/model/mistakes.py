@@ -43,7 +43,7 @@ MISTAKES: Final = {
         transitions, "return Refused.BUSY if delivery.is_locked(now) else None", "return None"
     ),
     "a fallback does not look whether a human has the request": Mistake(
-        transitions, "if record.status is Status.DELIVERED or record.reached(delivery.destination):", "if False:"
+        transitions, "if record.reached(delivery.destination) or not record.wants_fallback:", "if False:"
     ),
     "a fallback does not wait for a redrive": Mistake(
         transitions, "return other.final is Outcome.FAILED and other.is_locked(now)", "return False"
@@ -62,18 +62,17 @@ MISTAKES: Final = {
         transitions, "locked_until=settles if over.doubts else 0", "locked_until=0"
     ),
     "a failure has no fallback": Mistake(
-        transitions, "    if destination and record.status is", "    if False and record.status is"
+        transitions, "if destination and own_failed and record.delivery(FALLBACK) is None:", "if False:"
     ),
     "a mail that came back has no second fallback": Mistake(
-        transitions, "elif fallback and not _wants_fallback(before):", "elif False:"
-    ),
-    "a mail that came back has no fallback if that had failed": Mistake(
         transitions,
-        "elif fallback and not _wants_fallback(before):",
-        "elif fallback and not _wants_fallback(before) and not fallback.final:",
+        "record.wants_fallback and not before.wants_fallback:",
+        "record.wants_fallback and before.delivery(FALLBACK) is None:",
     ),
     "a fallback is redriven for a channel that has delivered": Mistake(
-        transitions, " and delivery.final and not _wants_fallback(record):", " and False:"
+        transitions,
+        "record.reached(delivery.destination) or not record.wants_fallback:",
+        "record.reached(delivery.destination):",
     ),
     "the bot is told once": Mistake(transitions, "if last is record.status:", "if told:"),
     "the bot is told the same again": Mistake(transitions, "if last is record.status:", "if False:"),

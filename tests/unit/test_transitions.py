@@ -372,3 +372,39 @@ def test_an_event_of_an_unknown_delivery_changes_nothing() -> None:
         dead_lettered(record, name, "m", "lost", now=0),
     ):
         assert after is record
+
+
+def test_an_attempt_that_died_is_ended_by_a_later_claim_if_the_budget_becomes_smaller_meanwhile() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    record, _ = claimed(record, "b", now=20)
+    record = put_off(record, SLACK, "b", "ratelimited", due=30)
+    record, answer = claimed(record, "c", now=40, limit=1)
+    assert isinstance(answer, Claim)
+    assert answer.exhausted
+    record = gave_up(record, SLACK, "c", "attempts_exhausted", now=41, in_doubt=False, settles=71)
+    assert record.status is Status.FAILED
+
+
+def two_failed_on_slack(fallback: str | None) -> Record:
+    record = first([SLACK, "teams"], fallback, topic="sales", created_at=0, ttl=90, calls_back=False)
+    return dead_lettered(record, SLACK, "m", "lost", now=1)
+
+
+def test_a_failure_without_a_fallback_publishes_nothing() -> None:
+    assert two_failed_on_slack(None).outbox == ()
+
+
+def test_a_redrive_on_a_channel_that_a_resend_has_reached_is_not_needed_although_another_channel_failed() -> None:
+    record = dead_lettered(two_failed_on_slack(None), "teams", "n", "lost", now=2)
+    resent = resend(record, "resend-1", SLACK, now=3)
+    assert resent
+    record = sent(resent, "resend-1", "a", "1.1", now=4)
+    assert claim(record, SLACK, "b", now=5, until=9, limit=3) == (record, Refused.NOT_NEEDED)
+
+
+def test_a_fallback_is_no_longer_pending_once_the_channel_that_failed_has_delivered() -> None:
+    record = two_failed_on_slack(EMAIL)
+    assert [each.name for each in record.pending] == ["teams", "fallback"]
+    record = sent(record, SLACK, "a", "1.1", now=2)
+    assert [each.name for each in record.pending] == ["teams"]
+    assert claim(record, "fallback", "b", now=3, until=9, limit=3) == (record, Refused.NOT_NEEDED)

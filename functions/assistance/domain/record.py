@@ -228,11 +228,23 @@ class Record:
         return tuple(delivery for delivery in self.deliveries if delivery.kind is Kind.CALLBACK)
 
     @property
+    def wants_fallback(self) -> bool:
+        """Whether a channel of the request has failed, and nothing has been delivered there or on the fallback's."""
+        return not self.reached(self.fallback) and any(
+            delivery.kind is Kind.OWN and delivery.final is Outcome.FAILED and not self.reached(delivery.destination)
+            for delivery in self.deliveries
+        )
+
+    @property
     def pending(self) -> tuple[Delivery, ...]:
         """The deliveries of the request that are on their way: none once it is delivered."""
         if self.status is Status.DELIVERED:
             return ()
-        return tuple(delivery for delivery in self.of_request if delivery.final is None)
+        return tuple(
+            delivery
+            for delivery in self.of_request
+            if delivery.final is None and (delivery.kind is Kind.OWN or self.wants_fallback)
+        )
 
     @property
     def has_ended(self) -> bool:
@@ -258,7 +270,7 @@ class Record:
         times = [delivery.final_at for delivery in self.of_request if delivery.final]
         return End(self.status, max(times)) if self.has_ended else None
 
-    def reached(self, channel: str) -> bool:
+    def reached(self, channel: str | None) -> bool:
         """Whether a human has the request on that channel, by its own delivery, as the fallback or by a resend."""
         return any(
             delivery.destination == channel and delivery.final is Outcome.DELIVERED for delivery in self.deliveries

@@ -116,7 +116,7 @@ def sent(record: Record, name: str, attempt: str, result: str, *, now: int) -> R
     done = replace(mine, outcome=Outcome.DELIVERED, error=None, in_doubt=False, ended_at=now, result=result)
     others = tuple(each for each in delivery.attempts if each.id != attempt)
     after = replace(delivery, attempts=(*others, done), locked_until=0, due_at=None, waiting_for=None, alone=False)
-    return _ended(_with(record, after), after, now)
+    return _ended(_with(record, after), now)
 
 
 def put_off(record: Record, name: str, attempt: str, code: str, *, due: int, alone: bool = False) -> Record:
@@ -174,8 +174,7 @@ def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Recor
     if attempt.returned_at is not None:
         return record, True
     after = _with_attempt(delivery, replace(attempt, returned_at=now, error=code))
-    changed = replace(_with(record, after), watched=True)
-    return (changed if after.final is Outcome.DELIVERED else _failed(record, changed, after, code, now)), True
+    return _failed(record, replace(_with(record, after), watched=True), after, code, now), True
 
 
 def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
@@ -235,10 +234,7 @@ def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
         # The request has come to another end since.
         return Refused.NOT_NEEDED
     if delivery.kind is Kind.FALLBACK or (delivery.kind is Kind.OWN and delivery.final):
-        if record.status is Status.DELIVERED or record.reached(delivery.destination):
-            return Refused.NOT_NEEDED
-        if delivery.kind is Kind.FALLBACK and delivery.final and not _wants_fallback(record):
-            # A redrive: meanwhile the channel that had failed has delivered.
+        if record.reached(delivery.destination) or not record.wants_fallback:
             return Refused.NOT_NEEDED
         if any(_goes_first(other, delivery, now) for other in record.of_request if other.name != delivery.name):
             return Refused.BUSY
@@ -250,14 +246,6 @@ def _goes_first(other: Delivery, delivery: Delivery, now: int) -> bool:
     if delivery.kind is Kind.OWN:
         return other.kind is Kind.FALLBACK and (other.final is None or other.is_locked(now))
     return other.final is Outcome.FAILED and other.is_locked(now)
-
-
-def _wants_fallback(record: Record) -> bool:
-    """Whether a channel of the request has failed, and nothing has been delivered there or on the fallback's since."""
-    return not record.reached(record.fallback or "") and any(
-        own.kind is Kind.OWN and own.final is Outcome.FAILED and not record.reached(own.destination)
-        for own in record.of_request
-    )
 
 
 def _is_exhausted(delivery: Delivery, limit: int) -> bool:
@@ -281,22 +269,19 @@ def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt
 def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: int) -> Record:
     """What follows from a failure: the fallback, or the request's end."""
     destination = record.fallback
-    if destination and record.status is Status.FAILED:
-        fallback = record.delivery(FALLBACK)
-        if fallback is None and delivery.destination in record.channels:
-            cause = StandsInFor(delivery.destination, code)
-            record = _with(record, Delivery(FALLBACK, destination, Kind.FALLBACK, cause))
-            if not record.reached(destination):
-                record = _published_as(record, FALLBACK, now)
-        elif fallback and not _wants_fallback(before):
-            # Its message was dropped, or never published: a human had the request, or nothing had failed.
-            record = _published_as(record, FALLBACK, now)
-    return _ended(record, delivery, now)
+    own_failed = delivery.destination in record.channels and record.status is Status.FAILED
+    if destination and own_failed and record.delivery(FALLBACK) is None:
+        cause = StandsInFor(delivery.destination, code)
+        record = _with(record, Delivery(FALLBACK, destination, Kind.FALLBACK, cause))
+    if destination and record.wants_fallback and not before.wants_fallback:
+        # For the first time, or again: its message was dropped when a human had the request.
+        record = _published_as(record, FALLBACK, now)
+    return _ended(record, now)
 
 
-def _ended(record: Record, delivery: Delivery, now: int) -> Record:
+def _ended(record: Record, now: int) -> Record:
     """Add a callback, if the bot wants one and the request has ended otherwise than the bot was told last."""
-    if not record.calls_back or delivery.kind is Kind.CALLBACK or not record.has_ended:
+    if not record.calls_back or not record.has_ended:
         return record
     told = [each.cause for each in record.callbacks]
     last = told[-1].status if told and isinstance(told[-1], End) else None
