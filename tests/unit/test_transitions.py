@@ -408,3 +408,10 @@ def test_a_fallback_is_no_longer_pending_once_the_channel_that_failed_has_delive
     record = sent(record, SLACK, "a", "1.1", now=2)
     assert [each.name for each in record.pending] == ["teams"]
     assert claim(record, "fallback", "b", now=3, until=9, limit=3) == (record, Refused.NOT_NEEDED)
+
+
+def test_a_fallback_that_comes_back_is_not_published_again() -> None:
+    record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
+    record = sent(published(record, record.outbox, now=2), "fallback", "a", "mail-1", now=3)
+    record, _ = returned(record, "mail-1", "bounce", now=4)
+    assert (record.status, record.outbox) == (Status.FAILED, ())

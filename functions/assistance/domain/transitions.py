@@ -273,8 +273,10 @@ def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: 
     if destination and own_failed and record.delivery(FALLBACK) is None:
         cause = StandsInFor(delivery.destination, code)
         record = _with(record, Delivery(FALLBACK, destination, Kind.FALLBACK, cause))
-    if destination and record.wants_fallback and not before.wants_fallback:
-        # For the first time, or again: its message was dropped when a human had the request.
+    is_fallback = delivery.kind is Kind.FALLBACK
+    if destination and not is_fallback and record.wants_fallback and not before.wants_fallback:
+        # For the first time, or again: its message was dropped when a human had the request. What itself came back
+        # waits for its redrive.
         record = _published_as(record, FALLBACK, now)
     return _ended(record, now)
 
