@@ -163,9 +163,20 @@ def known_to(message: Message, lane: Lane, record: Record) -> tuple[Record, str]
         delivery = Delivery(f"{RESEND}{message.force}", lane, Kind.RESEND)
     elif message.fallback and message.fallback.channel == lane:
         delivery = _fallback(message.fallback)
+        record = _with_failure(record, message.fallback)
     else:
         return record, str(lane)
     return (record if record.delivery(delivery.name) else _with(record, delivery)), delivery.name
+
+
+def _with_failure(record: Record, stands_in: Fallback) -> Record:
+    """The record with the failure that its fallback's message tells of, if the items do not."""
+    own = record.delivery(str(stands_in.failed_channel))
+    if own is None or own.final:
+        return record
+    at = record.created_at
+    failed = Attempt("v1-failed", at, Outcome.FAILED, error=stands_in.error, ended_at=at, found=True)
+    return _with(record, replace(own, attempts=(*own.attempts, failed)))
 
 
 def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
