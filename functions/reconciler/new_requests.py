@@ -82,7 +82,7 @@ class NewRequests:
             return (since, []) if since else legacy.ledger_of(kept)
         except Unreadable as error:
             report.unreadable += 1
-            logger.error("the ledger can't be read: every request is looked at once more", wrong=str(error))
+            logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
             return "", []
 
     def _readable(self, items: Iterator[Item], report: Report) -> Iterator[_Listed]:
