@@ -37,11 +37,32 @@ sent for the request, and is brought again while our own record of the send is s
 
 | event | code | what happens |
 |---|---|---|
-| Bounce | `bounce_permanent`, `bounce_transient`, `bounce_undetermined` | as a permanent failure |
+| Bounce | `bounce_permanent`, `bounce_transient`, `bounce_undetermined` | as its type says: below |
 | Complaint | `complaint` | as a permanent failure |
 | Reject | `reject` | as a permanent failure |
 | Delivery | | `confirmed_at` is stamped; the status stays |
 | Send, DeliveryDelay, Rendering Failure, Open, Click, Subscription | | nothing; the event destination asks for none |
+
+What each bounce means here, by
+[SES's types](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types):
+
+| type and subtype | SES says | what happens |
+|---|---|---|
+| Undetermined | the recipient's provider gave no reason that SES could read | failed |
+| Permanent, General | a hard bounce | failed |
+| Permanent, NoEmail | the address could not be read from the bounce | failed |
+| Permanent, Suppressed | the address is on SES's own suppression list | failed |
+| Permanent, OnAccountSuppressionList | the address is on the account's suppression list | failed |
+| Transient, General, with a report | SES tried for hours, or the provider took the mail and returned it | failed |
+| Transient, General, without a report | the same, or an automatic reply | failed, unless the mail was confirmed |
+| Transient, MailboxFull | the recipient's mailbox was full | failed |
+| Transient, MessageTooLarge | the provider takes no mail of this size | failed |
+| Transient, ContentRejected | the provider does not allow the content | failed |
+| Transient, AttachmentRejected | the provider does not allow the attachment | failed |
+
+*Failed* is as a permanent failure: SES reports a transient bounce after its own retries, so the fallback is used. A
+*report* is a recipient's `action`, `status` or `diagnosticCode` in the event; an out-of-office note has none. A mail is
+*confirmed* by SES's Delivery event. A subtype that is not in this table counts as its type says.
 
 ## A bot that is called back
 Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure>

@@ -58,10 +58,20 @@ class Mail(_Model):
         return self.tags.request_id[0]
 
 
+class BouncedRecipient(_Model):
+    """One recipient. A mail server's report (a DSN) says what it did, and why; an automatic reply holds no report."""
+
+    action: str | None = None
+    status: str | None = None
+    diagnostic_code: str | None = None
+
+
 class BounceDetail(_Model):
     """Why it came back."""
 
     bounce_type: Literal["Undetermined", "Permanent", "Transient"]
+    bounce_sub_type: str = ""
+    bounced_recipients: tuple[BouncedRecipient, ...] = ()
 
 
 class Bounce(_Model):
@@ -75,6 +85,16 @@ class Bounce(_Model):
     def code(self) -> str:
         """The error code of the delivery."""
         return f"bounce_{self.bounce.bounce_type.lower()}"
+
+    @property
+    def may_be_automatic_reply(self) -> bool:
+        """Whether this can be an out-of-office reply: SES reports one as `Transient` and `General`.
+
+        https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types
+        """
+        detail = self.bounce
+        reports = (one.action or one.status or one.diagnostic_code for one in detail.bounced_recipients)
+        return (detail.bounce_type, detail.bounce_sub_type) == ("Transient", "General") and not any(reports)
 
 
 class Complaint(_Model):

@@ -62,7 +62,7 @@ class Feedback:
 
     def _return(self, event: Bounce | Complaint | Reject, about: dict[str, Any], source_message_id: str) -> None:
         result, now = event.mail.message_id, epoch_ms(self.clock())
-        stored, known = self._change(event, partial(transitions.returned, result=result, code=event.code, now=now))
+        stored, known = self._change(event, partial(_returned, event=event, now=now))
         if not known:
             self._is_final(stored, about)
             return
@@ -114,3 +114,13 @@ class Feedback:
             )
         except AWS_ERRORS as error:
             raise DlqUnavailable(error_code(error)) from error
+
+
+def _returned(record: Record, *, event: Bounce | Complaint | Reject, now: int) -> tuple[Record, bool]:
+    """The record after the event, and whether it knows the mail. An automatic reply fails no mail that arrived."""
+    result = event.mail.message_id
+    if isinstance(event, Bounce) and event.may_be_automatic_reply:
+        attempts = (delivery.sent_as(result) for delivery in record.deliveries)
+        if any(attempt and attempt.confirmed_at is not None for attempt in attempts):
+            return record, True
+    return transitions.returned(record, result, event.code, now=now)

@@ -109,6 +109,64 @@ def test_a_bounce_is_brought_again_until_its_dead_letter_is_written(stack: Cloud
     [_] = stack.dead_letters(Channel.EMAIL)
 
 
+def automatic_reply(stack: Cloud, request_id: str, **report: str) -> None:
+    """Bring SES's event for an out-of-office note: a bounce whose recipient has no report, unless one is given."""
+    event = example("bounce", request_id, sent(stack, request_id))
+    recipient = {"emailAddress": "recipient@example.com"} | report
+    event["bounce"] |= {"bounceType": "Transient", "bounceSubType": "General", "bouncedRecipients": [recipient]}
+    bring(stack, json.dumps(event))
+
+
+def test_an_automatic_reply_to_a_mail_that_arrived_fails_nothing(stack: Cloud, slack: SlackServer) -> None:
+    request_id = mailed(stack)
+    feedback(stack, "delivery", request_id)
+    automatic_reply(stack, request_id)
+    assert stack.status(request_id) == "delivered"
+    assert email_delivery(stack, request_id)["status"] == "delivered"
+    assert not stack.dead_letters(Channel.EMAIL)
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert slack.messages == []
+
+
+@pytest.mark.parametrize("report", [{"status": "4.4.7"}, {"diagnosticCode": "smtp; 421 4.4.1"}, {"action": "failed"}])
+def test_a_transient_bounce_with_a_report_fails_a_mail_that_arrived(stack: Cloud, report: dict[str, str]) -> None:
+    request_id = mailed(stack)
+    feedback(stack, "delivery", request_id)
+    automatic_reply(stack, request_id, **report)
+    assert stack.status(request_id) == "failed"
+
+
+def test_a_bounce_without_a_report_fails_a_mail_whose_delivery_ses_has_not_confirmed(stack: Cloud) -> None:
+    request_id = mailed(stack)
+    automatic_reply(stack, request_id)
+    assert stack.status(request_id) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        ("Undetermined", "Undetermined"),
+        ("Permanent", "General"),
+        ("Permanent", "NoEmail"),
+        ("Permanent", "Suppressed"),
+        ("Permanent", "OnAccountSuppressionList"),
+        ("Transient", "MailboxFull"),
+        ("Transient", "MessageTooLarge"),
+        ("Transient", "ContentRejected"),
+        ("Transient", "AttachmentRejected"),
+        ("Transient", "ASubtypeOfTomorrow"),
+    ],
+)
+def test_every_other_bounce_fails_a_mail_that_arrived(stack: Cloud, kind: str, subtype: str) -> None:
+    request_id = mailed(stack)
+    feedback(stack, "delivery", request_id)
+    event = example("bounce", request_id, sent(stack, request_id))
+    event["bounce"] |= {"bounceType": kind, "bounceSubType": subtype, "bouncedRecipients": [{}]}
+    bring(stack, json.dumps(event))
+    assert stack.status(request_id) == "failed"
+
+
 def test_a_delivery_event_stamps_the_time_and_never_an_earlier_one(stack: Cloud) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
