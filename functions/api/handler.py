@@ -178,7 +178,16 @@ def _json(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | No
     return Response(status.value, "application/json", json.dumps(body), headers=headers)
 
 
+def _without_base_path(event: dict[str, Any]) -> str:
+    """The path as the resource names it. Behind a custom domain, `path` begins with the domain's base path.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html
+    """
+    depth = str(event["resource"]).count("/")
+    return "/" + "/".join(str(event["path"]).split("/")[-depth:])
+
+
 @logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """API Gateway's proxy integration."""
-    return app.resolve(event, context)
+    return app.resolve(event | {"path": _without_base_path(event)}, context)
