@@ -1,8 +1,11 @@
 """What holds for everything in the stack, and for two stacks in one account."""
 
+import json
 import re
+import tarfile
 from pathlib import Path
 
+import aws_cdk
 import pytest
 
 from assistance.engine.publisher import MAX_BATCH_ENTRIES
@@ -24,7 +27,7 @@ from assistance.store.schema import (
 from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS
 from callback_consumer.secret import KEY_BYTES
 from infra.config import PYTHON_VERSION
-from tests.infra.template import Template, as_list, synthesized, target
+from tests.infra.template import VARIANTS, Template, as_list, built, synthesized, target
 
 ROOT = Path(__file__).parents[2]
 EVERY = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
@@ -226,3 +229,37 @@ def test_an_upgrade_updates_consumers_then_publishers_then_the_api(template: Tem
     assert all(waits_for[folder] == set() for folder in consumers)
     assert all(waits_for[folder] == consumers for folder in publishers)
     assert waits_for["api"] == publishers
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_resource_gets_the_same_tag_from_the_stack_and_from_the_template(variant: str) -> None:
+    """SES refuses an identity that has a tag twice: https://github.com/aws/aws-cdk/issues/35298."""
+    with built(variant) as (app, _):
+        directory = Path(app.synth().directory)
+        manifest = json.loads((directory / "manifest.json").read_text("utf-8"))
+        stacks = [each for each in manifest["artifacts"].values() if each["type"] == "aws:cloudformation:stack"]
+        assert stacks
+        for stack in stacks:
+            resources = json.loads((directory / stack["properties"]["templateFile"]).read_text("utf-8"))["Resources"]
+            tags = [tag["Key"] for each in resources.values() for tag in as_list(each["Properties"].get("Tags", []))]
+            assert {"application", "stage"} <= set(tags)
+            assert not set(stack["properties"].get("tags", {})) & set(tags)
+
+
+# An AWS-managed key lets everybody of its account use it through its service:
+# https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#aws-managed-key. With this flag the CDK
+# grants the use of every key that has the alias as well.
+NOT_WANTED = {"@aws-cdk/aws-kms:applyImportedAliasPermissionsToPrincipal"}
+
+
+def test_every_feature_flag_that_the_cdk_recommends_is_set() -> None:
+    """A flag that is set after the first deployment may replace a resource."""
+    [library] = (Path(aws_cdk.__file__).parent / "_jsii").glob("*.tgz")
+    with tarfile.open(library) as archive:
+        flags = archive.extractfile("package/recommended-feature-flags.json")
+        assert flags
+        recommended = json.load(flags)
+    context = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
+    assert set(recommended) - set(context) == NOT_WANTED
+    different = {flag for flag, value in recommended.items() if context.get(flag, value) != value}
+    assert different == {"@aws-cdk/core:target-partitions"}, "GovCloud is one of ours too"
