@@ -1,4 +1,4 @@
-"""A bot's HTTP call, checked: from an API Gateway event to a valid `Call` and the id of the request it makes."""
+"""A bot's HTTP call: from an API Gateway event to a valid `Call` and the id of the request it makes."""
 
 import binascii
 import hashlib
@@ -9,26 +9,28 @@ from typing import Final
 
 import uuid6
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
-from pydantic import ValidationError
 
 from api import problems
+from api.body import Call, read
 from api.settings import settings
-from assistance.callback_url import LOOPBACK
-from assistance.models import Call
-from assistance.text import is_blank
 
-MAX_BODY_BYTES: Final = 32 * 1024
+# The longest description takes 48 KB if each of its characters is escaped as a pair of UTF-16.
+MAX_BODY_BYTES: Final = 64 * 1024
 MAX_IDEMPOTENCY_KEY_CHARACTERS: Final = 255
 _NAMESPACE: Final = uuid.UUID("6f1c4b1e-53f0-5d2f-9b62-5c9d3f0c7a11")
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedCall:
-    """A valid call, the id that its request gets, and the hash by which a replay is told from a reused key."""
+    """A valid call, the id that its request gets, and the hash by which a replay is told from a reused key.
+
+    `ignored` names the members of the call that nobody knows.
+    """
 
     call: Call
     request_id: str
     payload_hash: str
+    ignored: tuple[str, ...]
 
 
 def parse(event: APIGatewayProxyEvent) -> ParsedCall:
@@ -36,11 +38,13 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
     types = _values(event, "content-type")
     if {value.split(";")[0].strip().lower() for value in types} != {"application/json"}:
         raise problems.unsupported_media_type()
-    call = _call(_body(event))
-    # Without a callback as before there was one: what was accepted then may be repeated now.
-    callback = [call.callback_url] if call.callback_url else []
-    payload = json.dumps([call.topic, call.description, *callback]).encode()
-    return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest())
+    # A setting that is missing is no mistake of the caller's.
+    body = read(_body(event), loopback=settings().callback_loopback)
+    call = body.call
+    # Without the optional members as before there were any: what was accepted then may be repeated now.
+    optional = [member for member in (call.callback_url, call.said) if member]
+    payload = json.dumps([call.topic, call.description, *optional]).encode()
+    return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest(), body.ignored)
 
 
 def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
@@ -69,51 +73,6 @@ def _body(event: APIGatewayProxyEvent) -> bytes:
     if len(body) > MAX_BODY_BYTES:
         raise problems.content_too_large(MAX_BODY_BYTES)
     return body
-
-
-def _call(body: bytes) -> Call:
-    # Ahead of the `try`: a setting that is missing is no mistake of the caller's.
-    context = {LOOPBACK: settings().callback_loopback}
-    try:
-        call = Call.model_validate_json(body, context=context)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False, include_context=False)
-        if any(detail["type"] == "json_invalid" for detail in details):
-            raise problems.not_json() from None
-        # `from None`: the chain would carry the input into a traceback.
-        raise problems.invalid(
-            [
-                {"pointer": _pointer(detail["loc"]), "detail": detail["msg"].removeprefix("Value error, ")}
-                for detail in details
-            ]
-        ) from None
-    if repeated := _repeated(body):
-        raise problems.invalid([{"pointer": f"#/{name}", "detail": "must be there once"} for name in repeated])
-    if is_blank(call.description):
-        raise problems.invalid([{"pointer": "#/description", "detail": "must hold a visible character"}])
-    return call
-
-
-def _repeated(body: bytes) -> list[str]:
-    """The call's members that occur twice: one parser would take the first, another the last.
-
-    https://www.rfc-editor.org/rfc/rfc8259#section-4. pydantic also accepts `NaN`, which is not JSON (section 6).
-    """
-    try:
-        members = json.loads(body, object_pairs_hook=list, parse_constant=_no_json, parse_int=str, parse_float=str)
-    except ValueError:
-        raise problems.not_json() from None
-    names = [name for name, _ in members]
-    return [name for name in Call.model_fields if names.count(name) > 1]
-
-
-def _no_json(_: str) -> None:
-    raise ValueError
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """A JSON Pointer as a URI fragment, as in RFC 9457's own example."""
-    return "#" + "".join(f"/{part}" for part in location)
 
 
 def _request_id(event: APIGatewayProxyEvent) -> str:

@@ -46,6 +46,7 @@ def accept() -> Response[str]:
         description=parsed.call.description,
         created_at=timestamp(utc_now()),
         callback_url=parsed.call.callback_url,
+        **parsed.call.said,
     )
     accepted = requests().accept(
         request,
@@ -61,7 +62,8 @@ def accept() -> Response[str]:
     headers = {"Location": f"assistance-requests/{request.id}"}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return _json(HTTPStatus.ACCEPTED, accepted.request.summary(Status.ACCEPTED), headers)
+    ignored = {"ignored": parsed.ignored} if parsed.ignored else {}
+    return _json(HTTPStatus.ACCEPTED, accepted.request.summary(Status.ACCEPTED) | ignored, headers)
 
 
 @app.get("/assistance-requests/<request_id>")
@@ -143,7 +145,7 @@ def _canonical(request_id: str) -> str:
 
 
 def _details(record: RequestRecord) -> dict[str, Any]:
-    summary = record.request.summary(record.status)
+    summary = record.request.told(record.status)
     if record.published_at:
         summary["published_at"] = record.published_at
     if record.fallback:

@@ -14,10 +14,11 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
 from api import problems
+from api.body import MAX_DETAILS, MAX_LABEL_CHARACTERS, Call
 from api.calls import MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_CHARACTERS
 from api.problems import CONTENT_TYPE, TYPE_PREFIX, Problem
 from assistance.history import Delivery
-from assistance.models import Call, Fallback, Status
+from assistance.models import Fallback, Status
 from assistance.routing import Channel, routes, topics
 from assistance.text import INVISIBLE
 
@@ -26,6 +27,7 @@ _JSON: Final = "application/json"
 _ID: Final = "01a20fa8-5b90-7fa9-b941-323657d933b5"
 _NOW: Final = "2026-01-31T09:30:00.000Z"
 _NOT_BLANK: Final = rf"[^\s\u001c-\u001f\u0085{INVISIBLE}]"
+_AS_IT_CAME: Final = "Shown as it came. Counts as absent if it is blank."
 _OUTCOMES: Final = [Status.SENDING, Status.DELIVERED, Status.RETRYING, Status.FAILED, "unknown"]
 
 Json = dict[str, Any]
@@ -47,7 +49,19 @@ class Summary(BaseModel):
     links: Links
 
 
-class Details(Summary):
+class Accepted(Summary):
+    """An accepted request. `ignored` names the members of the call that nobody knows."""
+
+    ignored: list[str] | None = None
+
+
+class Told(Summary):
+    """A request, with the bot's own id of it."""
+
+    reference: str | None = None
+
+
+class Details(Told):
     """A request with what has become of it. `fallback` is there once its own channel has failed for good."""
 
     published_at: str | None = None
@@ -60,7 +74,7 @@ class Ended(BaseModel):
 
     type: Literal["assistance_request.delivered", "assistance_request.failed"]
     timestamp: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    data: Summary
+    data: Told
 
 
 class FieldError(BaseModel):
@@ -96,6 +110,7 @@ _TOO_MANY: Final = Problem(
 _ANYWHERE: Final = (_FORBIDDEN, _TOO_MANY, problems.internal_error(), problems.unavailable())
 _OF_A_POST: Final = (
     problems.not_json(),
+    problems.not_utf_8(),
     _BAD_REQUEST,
     problems.content_too_large(MAX_BODY_BYTES),
     problems.unsupported_media_type(),
@@ -104,6 +119,14 @@ _OF_A_POST: Final = (
 )
 _OF_A_GET: Final = (_BAD_REQUEST, problems.not_found("assistance request"))
 
+_CALL: Final[Json] = {
+    "topic": next(iter(routes())),
+    "description": "A customer wants a quote for 40 seats.",
+    "customer": {"name": "Anna Keller", "email": "anna@example.com", "phone": "+41 44 668 18 00"},
+    "conversation_url": "https://chat.example.com/conversations/42",
+    "reference": "conversation-42",
+    "details": {"Plan": "Pro", "Seats": 40, "Trial": True},
+}
 _ACCEPTED: Final[Json] = {
     "id": _ID,
     "topic": next(iter(routes())),
@@ -111,9 +134,9 @@ _ACCEPTED: Final[Json] = {
     "created_at": _NOW,
     "links": {"self": f"/assistance-requests/{_ID}"},
 }
+_TOLD: Final[Json] = {**_ACCEPTED, "status": Status.DELIVERED, "reference": "conversation-42"}
 _DELIVERED: Final[Json] = {
-    **_ACCEPTED,
-    "status": Status.DELIVERED,
+    **_TOLD,
     "published_at": _NOW,
     "deliveries": [
         {
@@ -179,7 +202,7 @@ def _accept() -> Json:
         "Location": _header("Where the request is shown, relative to the address that was called.", required=True),
         "Idempotent-Replayed": _header("'true' if this key was accepted before: nothing new was stored."),
     }
-    accepted = _answer("Accepted: it will be delivered, or fail visibly.", "Summary", _ACCEPTED, headers)
+    accepted = _answer("Accepted: it will be delivered, or fail visibly.", "Accepted", _ACCEPTED, headers)
     accepted["links"] = {"show": {"operationId": "show", "parameters": {"id": "$response.body#/id"}}}
     return {
         "operationId": "accept",
@@ -203,7 +226,7 @@ def _accept() -> Json:
             "content": {
                 _JSON: {
                     "schema": _ref("Call"),
-                    "example": {"topic": _ACCEPTED["topic"], "description": "A customer wants a quote for 40 seats."},
+                    "example": _CALL,
                 }
             },
         },
@@ -222,7 +245,7 @@ def _call_back() -> Json:
     ended = {
         "type": "assistance_request.delivered",
         "timestamp": _NOW,
-        "data": _ACCEPTED | {"status": Status.DELIVERED},
+        "data": _TOLD,
     }
     return {
         "operationId": "ended",
@@ -287,7 +310,7 @@ def _schemas() -> Json:
     _, made = models_json_schema(
         [
             (Call, "validation"),
-            *((model, "serialization") for model in (Summary, Details, Ended, ProblemDocument, Health)),
+            *((model, "serialization") for model in (Accepted, Details, Ended, ProblemDocument, Health)),
         ],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Schemas,
@@ -308,6 +331,11 @@ def _schemas() -> Json:
         "pattern": _NOT_BLANK,
         "description": "White space at its ends does not count. At least one character is visible.",
     }
+    call["conversation_url"]["description"] = f"Where a human can join the conversation. {_AS_IT_CAME}"
+    call["reference"]["description"] = "The bot's own id, which `GET` and the callback repeat."
+    call["details"] = _details(call["details"])
+    for member in schemas["Customer"]["properties"].values():
+        member["description"] = _AS_IT_CAME
     del delivery["properties"]["claimed_until"]
     delivery["required"].append("timeline")
     schemas["Attempt"]["properties"]["outcome"]["enum"] = _OUTCOMES
@@ -315,6 +343,17 @@ def _schemas() -> Json:
         {TYPE_PREFIX + problem.slug for problem in (*_OF_A_POST, *_OF_A_GET, *_ANYWHERE)}
     )
     return schemas
+
+
+def _details(member: Json) -> Json:
+    of_text = member.pop("additionalProperties")
+    return {
+        **member,
+        "description": f"What else a human should know: label and value. {_AS_IT_CAME}",
+        "maxProperties": MAX_DETAILS,
+        "propertyNames": {"maxLength": MAX_LABEL_CHARACTERS},
+        "additionalProperties": of_text | {"type": ["string", "number", "boolean"]},
+    }
 
 
 def text() -> str:

@@ -45,6 +45,11 @@ def not_json() -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, "not-json", "The body is not JSON. Send a JSON object encoded in UTF-8.")
 
 
+def not_utf_8() -> Problem:
+    """400: the body's bytes are not UTF-8."""
+    return Problem(HTTPStatus.BAD_REQUEST, "not-utf-8", "The body is not UTF-8. Send a JSON object encoded in UTF-8.")
+
+
 def not_found(what: str) -> Problem:
     """404."""
     return Problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no such {what}.")
@@ -85,8 +90,7 @@ def idempotency_key_reused() -> Problem:
     return Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "idempotency-key-reused",
-        "This Idempotency-Key was used before with another topic, description or callback_url. "
-        "Use a new key for a new request.",
+        "This Idempotency-Key was used before with another body. Use a new key for a new request.",
         title="Unprocessable Content",
     )
 

@@ -1,16 +1,15 @@
-"""What comes from outside, checked: a bot's call, and the messages that carry its request to a channel."""
+"""An accepted request, and the messages that carry it to a channel: checked as they are read."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from assistance.callback_url import CallbackUrl
 from assistance.domain.record import Attempt, End
 from assistance.ids import RequestId
-from assistance.routing import TOPIC_PATTERN, Channel, routes, topics
+from assistance.routing import TOPIC_PATTERN, Channel
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
 # Year 9999: later is no time.
@@ -26,18 +25,6 @@ class Status(StrEnum):
     RETRYING = "retrying"
     DELIVERED = "delivered"
     FAILED = "failed"
-
-
-def _strip(value: object) -> object:
-    # Python's strip, which unlike pydantic's takes the control characters that separate as white space.
-    return value.strip() if isinstance(value, str) else value
-
-
-def _topic(value: object) -> object:
-    topic = value.strip().lower() if isinstance(value, str) else None
-    if topic not in routes():
-        raise ValueError(f"Input should be {topics()}")
-    return topic
 
 
 def _moment(value: str) -> str:
@@ -60,24 +47,47 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
-class Call(_Model):
-    """What a bot asks for: the body of `POST /assistance-requests`."""
+class Customer(_Model):
+    """Who asks: each member as it came, trimmed. Nobody has checked whether it is an address or a number."""
 
-    topic: Annotated[str, BeforeValidator(_topic)]
-    description: Annotated[
-        str, StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS), BeforeValidator(_strip)
-    ]
-    callback_url: CallbackUrl | None = None
+    name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+class Detail(_Model):
+    """Something else that the bot says: a label, and a text, number or boolean as JSON writes it."""
+
+    label: str
+    value: str
 
 
 class AssistanceRequest(_Model):
-    """An accepted call. Its topic may have been removed from the routes since."""
+    """An accepted call. Its topic may have been removed from the routes since.
+
+    `conversation_url`: where a human can join. `reference`: the bot's own id of it. Any text may stand in either.
+    """
 
     id: RequestId
     topic: TopicName
     description: str
     created_at: Moment
     callback_url: str | None = None
+    customer: Customer | None = None
+    conversation_url: str | None = None
+    reference: str | None = None
+    # An absent member is left out: an earlier version's message and item had none.
+    details: Annotated[tuple[Detail, ...], Field(exclude_if=lambda details: not details)] = ()
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The optional members that tell a human more, as far as they are present, as JSON holds them."""
+        names = {"customer", "conversation_url", "reference", "details"}
+        return self.model_dump(mode="json", include=names, exclude_none=True)
+
+    def for_its_bot(self) -> Self:
+        """The request with no more in it than a callback tells and needs."""
+        return self.model_copy(update={"description": "", "customer": None, "conversation_url": None, "details": ()})
 
     def summary(self, status: Status) -> dict[str, Any]:
         """What the caller is told of it, without what the customer said."""
@@ -88,6 +98,10 @@ class AssistanceRequest(_Model):
             "created_at": self.created_at,
             "links": {"self": f"/assistance-requests/{self.id}"},
         }
+
+    def told(self, status: Status) -> dict[str, Any]:
+        """The same with the bot's own id of it, for a bot that has nothing else to know the request by."""
+        return self.summary(status) | ({} if self.reference is None else {"reference": self.reference})
 
 
 class Fallback(_Model):

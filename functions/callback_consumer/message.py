@@ -23,7 +23,7 @@ def compose(request: AssistanceRequest, end: End) -> str:
         {
             "type": f"assistance_request.{end.status}",
             "timestamp": timestamp_of(end.at),
-            "data": request.summary(Status(end.status)),
+            "data": request.told(Status(end.status)),
         }
     )
 

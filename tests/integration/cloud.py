@@ -1,5 +1,6 @@
 """The deployed system with AWS replaced by moto: real handlers, called with the events that AWS would send."""
 
+import base64
 import importlib
 import json
 import os
@@ -54,7 +55,7 @@ def forget() -> None:
 def http_event(
     method: str, path: str, body: str | bytes | None = None, *, api_key_id: str = "bot", **headers: str
 ) -> dict[str, Any]:
-    """An HTTP call as API Gateway hands it over. In the names of headers `_` stands for `-`."""
+    """An HTTP call as API Gateway hands it over, bytes in Base64. In the names of headers `_` stands for `-`."""
     resource = "/assistance-requests/{id}" if path.count("/") > 1 else path
     event = documented("api_gateway") | {
         "resource": resource,
@@ -64,7 +65,8 @@ def http_event(
         "multiValueHeaders": {name.replace("_", "-"): [value] for name, value in headers.items()},
         "queryStringParameters": None,
         "multiValueQueryStringParameters": None,
-        "body": body,
+        "body": base64.b64encode(body).decode() if isinstance(body, bytes) else body,
+        "isBase64Encoded": isinstance(body, bytes),
     }
     event["requestContext"] |= {"resourcePath": resource, "path": path, "httpMethod": method}
     event["requestContext"]["identity"]["apiKeyId"] = api_key_id

@@ -60,6 +60,16 @@ def test_every_example_conforms_to_its_schema() -> None:
                 assert example.get("status") == int(status) or int(status) < 400
 
 
+def test_the_example_of_a_call_is_accepted_with_every_member(stack: Cloud) -> None:
+    operation = DOCUMENT["paths"]["/assistance-requests"]["post"]
+    example = operation["requestBody"]["content"]["application/json"]["example"]
+    conforms(example, "Call")
+    answer = stack.call("POST", "/assistance-requests", json.dumps(example), content_type="application/json")
+    assert answer["statusCode"] == 202
+    assert "ignored" not in answer["json"]
+    assert example.keys() | {"callback_url"} == closed()["Call"]["properties"].keys()
+
+
 def test_a_callback_is_documented_as_it_comes(stack: Cloud) -> None:
     (operation,) = DOCUMENT["paths"]["/assistance-requests"]["post"]["callbacks"]["ended"].values()
     documented = operation["post"]
@@ -79,6 +89,7 @@ def test_every_problem_that_the_api_or_its_gateway_can_answer_is_documented() ->
     documented = set(DOCUMENT["components"]["schemas"]["ProblemDocument"]["properties"]["type"]["enum"])
     ours = [
         problems.not_json(),
+        problems.not_utf_8(),
         problems.not_found("x"),
         problems.content_too_large(1),
         problems.unsupported_media_type(),
@@ -116,7 +127,8 @@ def test_what_is_shown_of_a_request_that_has_seen_everything_conforms(stack: Clo
 @pytest.mark.parametrize(
     ("body", "headers", "schema"),
     [
-        ('{"topic": "sales", "description": "help"}', {}, "Summary"),
+        ('{"topic": "sales", "description": "help"}', {}, "Accepted"),
+        ('{"topic": "sales", "description": "help", "priority": 1}', {}, "Accepted"),
         ('{"topic": 3}', {}, "ProblemDocument"),
         ('{"topic": "sales", "description": "help"}', {"idempotency_key": "é"}, "ProblemDocument"),
         ("{", {}, "ProblemDocument"),

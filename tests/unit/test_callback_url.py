@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from api.body import Call
 from assistance.callback_url import LOOPBACK, MAX_CHARACTERS
-from assistance.models import Call
 from assistance.platform import public
 from assistance.platform.public import can_resolve, is_public
 from infra.bundle import compiler
@@ -187,7 +187,7 @@ def test_a_public_url_is_kept_as_it_will_be_called(url: str, kept: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "bot", "//bot.example.com/", "http://bot.example.com/", "ftp://bot.example.com/", "file:///etc/passwd",
+        "bot", "//bot.example.com/", "http://bot.example.com/", "ftp://bot.example.com/", "file:///etc/passwd",
         "https://", "https://localhost/", "https://localhost./", "https://intranet/", "https://user:secret@bot.example.com/",
         "https://user@bot.example.com/", "https://bot.example.com:8443/", "https://bot.example.com:22/",
         "https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://0177.0.0.1/",

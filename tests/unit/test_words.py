@@ -7,8 +7,9 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from pydantic import ValidationError
 
+from api.body import Call
 from assistance import ids
-from assistance.models import AssistanceRequest, Call
+from assistance.models import AssistanceRequest
 from assistance.platform import aws
 from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.routing import RetryPolicy, Topic

@@ -77,8 +77,7 @@ def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:
         raise Unreadable("record: an entry of no delivery")
     request = request_of(said)
     if delivery.kind is Kind.CALLBACK:
-        # It says no more of the request than its bot knows.
-        request = request.model_copy(update={"description": ""})
+        request = request.for_its_bot()
     lane = next(lane for lane in LANES if lane == delivery.destination)
     message = message_for(request, record, delivery.name)
     since = timestamp_of(entry.since)

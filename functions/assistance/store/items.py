@@ -75,5 +75,5 @@ def plain(item: Item) -> Item:
 def request_of(item: Item) -> AssistanceRequest:
     """The request that a request item holds. Raises `Unreadable`."""
     names = {"id": PARTITION_KEY, "topic": TOPIC, "created_at": CREATED_AT}
-    members = {member: item.get(names.get(member, member)) for member in AssistanceRequest.model_fields}
-    return checked(AssistanceRequest, members)
+    members = {member: names.get(member, member) for member in AssistanceRequest.model_fields}
+    return checked(AssistanceRequest, {member: item[name] for member, name in members.items() if name in item})

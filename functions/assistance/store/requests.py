@@ -98,6 +98,7 @@ class Requests:
             "outbox_channels": list(route.channels),
             OUTBOX_SHARD: shard(request.id),
             LEDGER_SHARD: shard(request.id),
+            **request.said,
         }
         if request.callback_url is not None:
             item["callback_url"] = request.callback_url

@@ -1,0 +1,225 @@
+"""The body of a bot's call: read with every latitude in form, and checked.
+
+A customer is never turned away for form: what is no address is shown as it came, and what is blank counts as absent.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeAlias
+from urllib.parse import quote
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+
+from api import problems
+from assistance.callback_url import LOOPBACK, CallbackUrl
+from assistance.models import MAX_DESCRIPTION_CHARACTERS
+from assistance.routing import routes, topics
+from assistance.text import is_blank, printable
+
+MAX_DETAILS: Final = 20
+MAX_LABEL_CHARACTERS: Final = 60
+MAX_IGNORED: Final = 20
+"""So many ignored members are named, each by so many characters of its name as a label has at most."""
+# Half of a pair of UTF-16: no text, and no UTF-8 can hold it. https://www.rfc-editor.org/rfc/rfc8259#section-8.2
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_NO_OBJECT: Final = "Input should be an object"
+_IN_WORDS: Final = {"model_type": _NO_OBJECT, "dict_type": _NO_OBJECT}
+"""Instead of pydantic's words, which are for Python's types."""
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number or a boolean, as JSON writes it: `12.50` would be 12.5 as a float."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object's members in their order, and the names that it has twice."""
+
+    members: Mapping[str, Any]
+    repeated: tuple[str, ...]
+
+
+def _text(value: object) -> object:
+    """A text as it is shown; None if it is blank: no-code bots send variables so that nobody has filled."""
+    if isinstance(value, bool):
+        value = Literal(str(value).lower())
+    if isinstance(value, Literal):
+        return value.text
+    if isinstance(value, str):
+        return None if is_blank(value) else value.strip()
+    return value
+
+
+def _required(value: object) -> object:
+    # Python's strip, which unlike pydantic's takes the control characters that separate as white space.
+    return value.strip() if isinstance(value, str) else value
+
+
+def _topic(value: object) -> object:
+    topic = value.strip().lower() if isinstance(value, str) else None
+    if topic not in routes():
+        raise ValueError(f"Input should be {topics()}")
+    return topic
+
+
+def _members(value: object) -> object:
+    if isinstance(value, Object):
+        return value.members
+    return _text(value)
+
+
+def _details(value: object) -> object:
+    """The entries that have both a label and a value."""
+    value = _members(value)
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        value = {label: said for label, said in value.items() if not is_blank(label) and _text(said) is not None}
+        if len(value) > MAX_DETAILS:
+            raise ValueError(f"Object should have at most {MAX_DETAILS} members")
+    return value
+
+
+def _label(label: str) -> str:
+    if len(label.strip()) > MAX_LABEL_CHARACTERS:
+        raise ValueError(f"Name should have at most {MAX_LABEL_CHARACTERS} characters")
+    return label
+
+
+_SHOWN: Final = BeforeValidator(_text)
+
+
+class _Model(BaseModel):
+    # A validation error must not carry a customer's text into a log.
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
+
+
+class Customer(_Model):
+    """Who asks. What is no address or number is shown as it came."""
+
+    name: Annotated[str | None, Field(max_length=200), _SHOWN] = None
+    email: Annotated[str | None, Field(max_length=320), _SHOWN] = None
+    phone: Annotated[str | None, Field(max_length=50), _SHOWN] = None
+
+
+Details: TypeAlias = dict[
+    Annotated[str, AfterValidator(_label)], Annotated[str, StringConstraints(max_length=500), _SHOWN]
+]
+
+
+class Call(_Model):
+    """What a bot asks for: the body of `POST /assistance-requests`."""
+
+    topic: Annotated[str, BeforeValidator(_topic)]
+    description: Annotated[
+        str, StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS), BeforeValidator(_required)
+    ]
+    callback_url: Annotated[CallbackUrl | None, _SHOWN] = None
+    customer: Annotated[Customer | None, BeforeValidator(_members)] = None
+    conversation_url: Annotated[str | None, Field(max_length=2_000), _SHOWN] = None
+    reference: Annotated[str | None, Field(max_length=200), _SHOWN] = None
+    details: Annotated[Details, BeforeValidator(_details)] = Field(default_factory=dict)
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The members that tell a human more than the description, as a request has them: those that say something."""
+        members = self.model_dump(include={"customer", "conversation_url", "reference"}, exclude_none=True)
+        members["details"] = [{"label": label.strip(), "value": value} for label, value in self.details.items()]
+        return {name: value for name, value in members.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A valid call, and the names of the members that nobody knows."""
+
+    call: Call
+    ignored: tuple[str, ...]
+
+
+def read(body: bytes, *, loopback: bool) -> Body:
+    """The call in a body. Raises a `Problem` that says what is wrong with it."""
+    parsed = _parsed(body)
+    given = parsed.members if isinstance(parsed, Object) else parsed
+    try:
+        call = Call.model_validate(given, context={LOOPBACK: loopback})
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        # `from None`: the chain would carry the input into a traceback.
+        raise problems.invalid([_wrong(detail) for detail in details]) from None
+    if repeated := list(_repeated(parsed)):
+        raise problems.invalid([{"pointer": pointer(*name), "detail": "must be there once"} for name in repeated])
+    if is_blank(call.description):
+        raise problems.invalid([{"pointer": "#/description", "detail": "must hold a visible character"}])
+    return Body(call, tuple(_ignored(parsed)))
+
+
+def _parsed(body: bytes) -> Any:  # noqa: ANN401
+    try:
+        # RFC 8259 lets a parser skip a byte order mark, section 8.1.
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise problems.not_utf_8() from None
+    try:
+        return json.loads(
+            text, object_pairs_hook=_object, parse_int=Literal, parse_float=Literal, parse_constant=_no_json
+        )
+    except (ValueError, RecursionError):
+        raise problems.not_json() from None
+
+
+def _object(members: list[tuple[str, Any]]) -> Object:
+    whole = [(_whole(name), _whole(value)) for name, value in members]
+    names = Counter(name for name, _ in whole)
+    return Object(dict(whole), tuple(name for name, count in names.items() if count > 1))
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401
+    return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+def _no_json(_: str) -> None:
+    """`NaN` and the like are not JSON: https://www.rfc-editor.org/rfc/rfc8259#section-6."""
+    raise ValueError
+
+
+def _wrong(error: ErrorDetails) -> dict[str, str]:
+    # pydantic marks what is wrong with a name.
+    path = [part for part in error["loc"] if part != "[key]"]
+    detail = _IN_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return {"pointer": pointer(*path), "detail": detail}
+
+
+def pointer(*path: int | str) -> str:
+    """A JSON Pointer as a URI fragment: https://www.rfc-editor.org/rfc/rfc6901#section-6."""
+    escaped = (quote(str(part).replace("~", "~0").replace("/", "~1"), safe="~") for part in path)
+    return "#" + "".join(f"/{part}" for part in escaped)
+
+
+def _repeated(call: Object) -> Iterator[tuple[str, ...]]:
+    """The members that are there twice: one parser would take the first, another the last."""
+    yield from ((name,) for name in call.repeated if name in Call.model_fields)
+    match call.members.get("customer"):
+        case Object() as customer:
+            yield from (("customer", name) for name in customer.repeated if name in Customer.model_fields)
+    match call.members.get("details"):
+        case Object() as details:
+            yield from (("details", name) for name in details.repeated)
+
+
+def _ignored(call: Object) -> Iterator[str]:
+    """The names of the members that we don't know, as a text that any terminal can show."""
+    customer = call.members.get("customer")
+    inner = customer.members if isinstance(customer, Object) else {}
+    names = [
+        *(name for name in call.members if name not in Call.model_fields),
+        *(f"customer.{name}" for name in inner if name not in Customer.model_fields),
+    ]
+    for name in names[:MAX_IGNORED]:
+        yield printable(name)[:MAX_LABEL_CHARACTERS]

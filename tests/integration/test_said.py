@@ -1,0 +1,277 @@
+"""Whatever a bot says of its customer reaches the human as it came, and a customer is never turned away for form."""
+
+import json
+from typing import Any
+
+import pytest
+
+from assistance.models import Customer, Detail, Message, Status
+from assistance.routing import CALLBACK, Channel
+from assistance.store.requests import request_key
+from tests.integration.cloud import Cloud
+from tests.receiver import Receiver
+
+Json = dict[str, Any]
+LEAST = {"topic": "sales", "description": "help"}
+SAID: Json = {
+    "customer": {"name": "Anna Müller", "email": "anna@example.com", "phone": "+41 44 668 18 00"},
+    "conversation_url": "https://chat.example.com/c/42",
+    "reference": "conversation-42",
+}
+DETAILS: Json = {"Plan": "Pro", "Seats": 12, "Trial": True}
+STORED = SAID | {
+    "details": [
+        {"label": "Plan", "value": "Pro"},
+        {"label": "Seats", "value": "12"},
+        {"label": "Trial", "value": "true"},
+    ]
+}
+
+
+def post(stack: Cloud, body: str | bytes, **headers: str) -> Json:
+    """A call whose body API Gateway hands over as text, or as bytes in Base64."""
+    return stack.call("POST", "/assistance-requests", body, content_type="application/json", **headers)
+
+
+def say(stack: Cloud, **members: object) -> Json:
+    return post(stack, json.dumps(LEAST | members))
+
+
+def item(stack: Cloud, answer: Json) -> Json:
+    assert answer["statusCode"] == 202, answer
+    found: Json = stack.table.get_item(Key=request_key(answer["json"]["id"]))["Item"]
+    return found
+
+
+def said(stack: Cloud, answer: Json) -> Json:
+    """What the table holds of it beyond topic and description."""
+    return {name: value for name, value in item(stack, answer).items() if name in STORED}
+
+
+def errors(answer: Json) -> list[Json]:
+    assert answer["statusCode"] == 422, answer
+    found: list[Json] = answer["json"]["errors"]
+    return found
+
+
+def test_all_that_a_bot_says_travels_to_the_channel(stack: Cloud) -> None:
+    assert said(stack, say(stack, **SAID, details=DETAILS)) == STORED
+    assert stack.produce() == []
+    [record] = stack.receive(Channel.SLACK)
+    request = Message.model_validate_json(record["body"]).request
+    assert request.customer == Customer(**SAID["customer"])
+    assert request.details == tuple(Detail(**detail) for detail in STORED["details"])
+    assert request.said == STORED
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert stack.status(request.id) == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("body", "hashed"),
+    [
+        (LEAST, "69e29538cd1c6bf81031e0c0fb43fe78f9789fc7469e9bb40bfbbc32bfec24aa"),
+        (
+            {
+                "topic": "pricing",
+                "description": "What do 40 seats cost?",
+                "callback_url": "https://bot.example.com/ended",
+            },
+            "512bc0411d4da5faa79567f4f6b4ea400e3caf76d4ad069e2dfcd7e643cce813",
+        ),
+    ],
+)
+def test_a_call_without_the_optional_members_is_stored_and_hashed_as_version_1_did(
+    stack: Cloud, body: Json, hashed: str
+) -> None:
+    stored = item(stack, post(stack, json.dumps(body)))
+    assert stored["payload_hash"] == hashed
+    assert not STORED.keys() & stored.keys()
+
+
+def test_a_message_without_the_optional_members_is_byte_for_byte_what_it_was(stack: Cloud) -> None:
+    stored = item(stack, say(stack))
+    stack.produce()
+    [record] = stack.receive(Channel.SLACK)
+    assert record["body"] == (
+        f'{{"version":2,"request":{{"id":"{stored["pk"]}","topic":"sales","description":"help",'
+        f'"created_at":"{stored["created_at"]}"}},"route":{{"channels":["slack"],"fallback":"email"}},'
+        f'"ttl":{stored["ttl"]}}}'
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"customer": {"name": "Anna"}},
+        {"conversation_url": "https://chat.example.com/c/43"},
+        {"reference": "conversation-43"},
+        {"details": {"Plan": "Basic"}},
+        {"details": {"Trial": True, "Seats": 12, "Plan": "Pro"}},
+    ],
+)
+def test_a_key_that_comes_again_with_anything_else_said_is_refused(stack: Cloud, other: Json) -> None:
+    bodies = [json.dumps(LEAST | SAID | {"details": DETAILS} | more) for more in ({}, {}, other)]
+    first, again, changed = (post(stack, body, idempotency_key="key") for body in bodies)
+    assert again["multiValueHeaders"]["Idempotent-Replayed"] == ["true"]
+    assert again["json"] == first["json"]
+    assert changed["json"]["type"] == "urn:assistance:problem:idempotency-key-reused"
+
+
+def test_only_the_reference_is_told_to_the_bot_and_only_after_the_202(stack: Cloud) -> None:
+    with Receiver() as bot:
+        accepted = say(stack, **SAID, details=DETAILS, callback_url=bot.url)
+        stack.produce()
+        stack.consume(Channel.SLACK)
+        shown = stack.show(accepted["json"]["id"])
+        stack.produce()
+        [record] = stack.receive(CALLBACK)
+        stack.consume(CALLBACK, [record])
+        [call] = bot.calls
+    told = json.loads(call.body)["data"]
+    assert accepted["json"].keys() == {"id", "topic", "status", "created_at", "links"}
+    assert told == accepted["json"] | {"status": Status.DELIVERED, "reference": SAID["reference"]}
+    assert told.items() <= shown.items()
+    for emitted in (json.dumps(shown), call.body.decode(), record["body"]):
+        for member in ("customer", "conversation_url", "details", "Anna", "chat.example.com", "Seats"):
+            assert member not in emitted
+
+
+@pytest.mark.parametrize("blank", ["", "  \n", "\u200b", None])
+def test_a_blank_member_counts_as_absent(stack: Cloud, blank: str | None) -> None:
+    members = dict.fromkeys(("customer", "conversation_url", "reference", "details", "callback_url"), blank)
+    assert said(stack, say(stack, **members)) == {}
+    customer, details = dict.fromkeys(SAID["customer"], blank), {"Plan": blank}
+    assert said(stack, say(stack, customer=customer, details=details)) == {}
+    some = say(stack, customer=customer | {"name": "Anna"}, details={"Plan": blank, "Seats": 12})
+    assert said(stack, some) == {"customer": {"name": "Anna"}, "details": [{"label": "Seats", "value": "12"}]}
+
+
+@pytest.mark.parametrize(
+    "customer", [{"email": "anna at example"}, {"phone": "call me"}, {"name": "<b>"}, {"email": "a\r\nBcc: b@c.de"}]
+)
+def test_no_call_is_refused_for_the_form_of_an_address_or_number(stack: Cloud, customer: Json) -> None:
+    assert said(stack, say(stack, customer=customer)) == {"customer": customer}
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "chat.example.com/c/42", "http://localhost", "@{link}"])
+def test_no_call_is_refused_for_the_form_of_its_conversation(stack: Cloud, url: str) -> None:
+    assert said(stack, say(stack, conversation_url=url)) == {"conversation_url": url}
+
+
+def test_numbers_and_booleans_are_kept_as_json_writes_them(stack: Cloud) -> None:
+    body = (
+        '{"topic": "sales", "description": "help", "customer": {"name": true, "phone": 41446681800}, "reference": 42,'
+        ' "details": {" Price ": 12.50, "Seats": -0, "Large": 1E400, "Trial": false}}'
+    )
+    values = {"Price": "12.50", "Seats": "-0", "Large": "1E400", "Trial": "false"}
+    assert said(stack, post(stack, body)) == {
+        "customer": {"name": "true", "phone": "41446681800"},
+        "reference": "42",
+        "details": [{"label": label, "value": value} for label, value in values.items()],
+    }
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer"),
+    [
+        ({"customer": {"name": "x" * 201}}, "#/customer/name"),
+        ({"customer": {"email": "x" * 321}}, "#/customer/email"),
+        ({"customer": {"phone": "x" * 51}}, "#/customer/phone"),
+        ({"conversation_url": "x" * 2_001}, "#/conversation_url"),
+        ({"reference": "x" * 201}, "#/reference"),
+        ({"details": {"Plan": "x" * 501}}, "#/details/Plan"),
+        ({"details": {"a/b~c d%": "x" * 501}}, "#/details/a~1b~0c%20d%25"),
+        ({"details": {"é" * 61: "x"}}, f"#/details/{'%C3%A9' * 61}"),
+        ({"details": {str(number): number for number in range(21)}}, "#/details"),
+        ({"details": {"Plan": ["Pro"]}}, "#/details/Plan"),
+        ({"details": ["Pro"]}, "#/details"),
+        ({"customer": "Anna"}, "#/customer"),
+        ({"customer": {"name": {"first": "Anna"}}}, "#/customer/name"),
+        ({"reference": []}, "#/reference"),
+    ],
+)
+def test_a_member_that_is_too_long_or_of_another_shape_is_named(stack: Cloud, members: Json, pointer: str) -> None:
+    [error] = errors(say(stack, **members))
+    assert error["pointer"] == pointer
+    assert stack.table.scan()["Items"] == []
+
+
+def test_every_member_may_be_as_long_as_its_limit(stack: Cloud) -> None:
+    longest = {
+        "customer": {"name": "é" * 200, "email": "é" * 320, "phone": "é" * 50},
+        "conversation_url": "é" * 2_000,
+        "reference": "é" * 200,
+    }
+    details = {f"{number:02}{'é' * 58}": "é" * 500 for number in range(20)}
+    body = json.dumps(LEAST | longest | {"details": details}, ensure_ascii=False)
+    stored = said(stack, post(stack, body))
+    assert stored == longest | {"details": [{"label": label, "value": value} for label, value in details.items()]}
+    stack.produce()
+    assert stack.consume(Channel.SLACK) == []
+
+
+def test_the_longest_description_may_be_escaped(stack: Cloud) -> None:
+    body = json.dumps(LEAST | {"description": "😀" * 4_000})
+    assert len(body) > 48_000
+    assert item(stack, post(stack, body))["description"] == "😀" * 4_000
+    stack.produce()
+    assert stack.consume(Channel.SLACK) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ('{"reference": "a", "reference": "b"}', ["#/reference"]),
+        ('{"customer": {"name": "a", "name": "b"}}', ["#/customer/name"]),
+        ('{"details": {"a/b": 1, "a/b": 2}}', ["#/details/a~1b"]),
+        ('{"other": 1, "other": 2, "customer": {"other": 1, "other": 2}}', []),
+    ],
+)
+def test_a_known_member_that_comes_twice_is_refused(stack: Cloud, body: str, pointers: list[str]) -> None:
+    answer = post(stack, f"{json.dumps(LEAST)[:-1]}, {body[1:]}")
+    found = errors(answer) if pointers else []
+    assert found == [{"pointer": pointer, "detail": "must be there once"} for pointer in pointers]
+
+
+def test_members_that_nobody_knows_are_named_in_the_202(stack: Cloud) -> None:
+    call = {"priority": 1, "customer": {"name": "Anna", "company": "ACME"}, "Topic": "x"}
+    first, again = (post(stack, json.dumps(LEAST | call), idempotency_key="key") for _ in range(2))
+    assert first["json"]["ignored"] == ["priority", "Topic", "customer.company"]
+    assert again["json"] == first["json"]
+    assert "ignored" not in stack.show(first["json"]["id"])
+
+
+def test_the_names_of_ignored_members_are_few_short_and_printable(stack: Cloud) -> None:
+    names = ["x" * 1_000, "a\x1b[31m", "\u202etopic", *map(str, range(1_000))]
+    ignored = say(stack, **dict.fromkeys(names, 1))["json"]["ignored"]
+    assert ignored[:4] == ["x" * 60, "a\ufffd[31m", "topic", "0"]
+    assert len(ignored) == 20
+
+
+@pytest.mark.parametrize("member", ["description", "reference", "conversation_url"])
+def test_a_lone_surrogate_becomes_a_replacement_character(stack: Cloud, member: str) -> None:
+    stored = item(stack, say(stack, **{member: "a\ud83d b \ude00"}))
+    assert stored[member] == "a\ufffd b \ufffd"
+
+
+def test_a_lone_surrogate_in_a_name_or_an_inner_member_becomes_a_replacement_character(stack: Cloud) -> None:
+    answer = say(stack, **{"customer": {"name": "\ud83d"}, "details": {"\udc00": "\ud800"}, "x\ud800": 1})
+    details = [{"label": "\ufffd", "value": "\ufffd"}]
+    assert said(stack, answer) == {"customer": {"name": "\ufffd"}, "details": details}
+    assert answer["json"]["ignored"] == ["x\ufffd"]
+
+
+def test_a_byte_order_mark_is_skipped(stack: Cloud) -> None:
+    text = json.dumps(LEAST | {"description": "café"}, ensure_ascii=False)
+    for body in (text, text.encode(), f"\ufeff{text}", f"\ufeff{text}".encode()):
+        assert item(stack, post(stack, body))["description"] == "café"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252"])
+def test_a_body_that_is_not_utf_8_is_refused_in_these_words(stack: Cloud, encoding: str) -> None:
+    body = '{"topic": "sales", "description": "café"}'.encode(encoding)
+    answer = post(stack, body)
+    assert answer["statusCode"] == 400
+    assert answer["json"]["type"] == "urn:assistance:problem:not-utf-8"
+    assert answer["json"]["detail"] == "The body is not UTF-8. Send a JSON object encoded in UTF-8."
+    assert stack.table.scan()["Items"] == []
