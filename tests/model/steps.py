@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from assistance.domain.record import Outcome, Record
+from assistance.domain.record import Delivery, Outcome, Record
 from assistance.domain.transitions import CALLBACK
 from tests.model.memory import Memory
 from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Report, Worker, World
@@ -233,7 +233,11 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
             if not known:
                 raise Violation("the record does not know a mail that it recorded")
             unsure = rest._replace(record=record, sure=False, excused=_plus(world.excused, report.delivery))
-            yield "its return is recorded", unsure._replace(reports=_plus(rest.reports, report._replace(step="letter")))
+            returned = record.delivery(report.delivery)
+            if returned and returned.final is not Outcome.DELIVERED:
+                # Where another mail of the delivery counts, there is nothing to redrive.
+                unsure = unsure._replace(reports=_plus(rest.reports, report._replace(step="letter")))
+            yield "its return is recorded", unsure
         else:
             yield "its message is dead-lettered", rest._replace(letters=_plus(world.letters, report.delivery))
             if world.crash:
@@ -244,32 +248,31 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
 
 
 def _reconciler(world: World, core: Memory) -> Iterator[Step]:
-    for name in sorted(set(world.letters)):
+    dead = tuple(each.name for each in world.record.unfinished if each.name in world.letters)
+    for name in dead:
         record = core.dead_lettered(world.record, name, "letter", "dead", now=_now(world))
         if record is not world.record:
             yield f"a sweep finds {name} among the dead letters", world._replace(record=record)
-    if world.stale and world.letters and not world.seen_letters:
-        seen = tuple(sorted(set(world.letters)))
-        yield "a slow sweep reads the dead letters", world._replace(seen_letters=seen, stale=world.stale - 1)
+    if world.stale and dead and not world.seen_letters:
+        yield "a slow sweep reads the dead letters", world._replace(seen_letters=dead, stale=world.stale - 1)
     if world.seen_letters:
         record = world.record
         for name in world.seen_letters:
             record = core.dead_lettered(record, name, "letter", "dead", now=_now(world))
         yield "the slow sweep records what it saw", world._replace(record=record, seen_letters=())
-    lost = tuple(each.name for each in world.record.unfinished if not _is_somewhere(world, each.name))
+    lost = tuple(each.name for each in world.record.unfinished if _is_lost(world, each))
     if lost:
         record = core.publish_again(world.record, lost, now=_now(world))
         yield f"a sweep finds {', '.join(lost)} lost", world._replace(record=record)
 
 
-def _is_somewhere(world: World, name: str) -> bool:
-    return bool(
-        world.unpublished
-        or name in world.queue
-        or name in world.letters
-        or any(worker.delivery == name for worker in world.workers)
-        or any(entry.delivery == name for entry in (*world.record.outbox, *world.marking))
-    )
+def _is_lost(world: World, delivery: Delivery) -> bool:
+    """Whether a sweep takes its message for lost: nothing is expected of it any more, and its queue is empty."""
+    waits = (entry.delivery for entry in (*world.record.outbox, *world.marking))
+    if world.unpublished or delivery.locked_until or delivery.name in (*world.letters, *waits):
+        return False
+    held = {*world.queue, *(worker.delivery for worker in world.workers)}
+    return all(each.destination != delivery.destination for each in world.record.deliveries if each.name in held)
 
 
 def _back(rest: World, worker: Worker, *, excused: bool = False) -> World:

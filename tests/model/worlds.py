@@ -50,7 +50,7 @@ LARGE: Final[Mapping[str, World]] = MappingProxyType(
         ),
     }
 )
-"""More than 500,000 states together."""
+"""More than 400,000 states together."""
 
 HUGE: Final[Mapping[str, World]] = MappingProxyType(
     {
