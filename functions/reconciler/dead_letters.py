@@ -118,7 +118,7 @@ def _meant(record: Record, channel: str, letter: DeadLetter) -> list[str]:
     here = [delivery for delivery in record.unfinished if delivery.destination == channel]
     if letter.delivery:
         return [delivery.name for delivery in here if delivery.name == letter.delivery]
-    return [delivery.name for delivery in here if delivery.kind is not Kind.RESEND]
+    return [delivery.name for delivery in here if delivery.kind in {Kind.OWN, Kind.FALLBACK}]
 
 
 def _dead_lettered(record: Record, name: str, letter: DeadLetter, now: int) -> tuple[Record, bool]:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import NoneType
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -12,8 +13,8 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from assistance.domain import transitions
-from assistance.domain.record import Record
+from assistance.domain import takes, transitions
+from assistance.domain.record import End, Handled, Kind, Record, StandsInFor, Untaken
 from assistance.domain.transitions import Claim, Refused
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.models import AssistanceRequest
@@ -282,15 +283,31 @@ def full() -> Record:
     record, _ = transitions.confirmed(record, "mail", at=MS + 34)
     again = transitions.resend(record, "resend-by hand", "slack", now=MS + 35)
     assert again
-    return replace(again, version=1)
+    taken, _ = takes.take(again, "take", by="Anna", via="slack", now=MS + 36)
+    return replace(takes.release(taken, "take", by="Anna", via="slack", now=MS + 37), version=1)
+
+
+def escalated() -> Record:
+    """A record of a request that goes to its fallback because nobody has taken it."""
+    record = replace(fresh(request(), ("slack",), "email", 7_000_000_000), escalate_at=MS)
+    return replace(takes.escalate(transitions.sent(record, "slack", "a", "ts", now=MS), now=MS), version=1)
 
 
 def test_a_record_reads_as_it_was_written(requests: Requests) -> None:
-    written = full()
-    assert {each.kind for each in written.deliveries} == {"own", "fallback", "callback", "resend"}
-    id_ = str(uuid4())
-    assert requests.items.add(codec.item_of(id_, written, {})) is None
-    assert codec.record_of(item_of(requests.items.table, id_)) == written
+    kinds = {each.kind for record in (full(), escalated()) for each in record.deliveries}
+    assert kinds == set(Kind)
+    causes = {type(each.cause) for record in (full(), escalated()) for each in record.deliveries}
+    assert causes == {StandsInFor, End, Handled, Untaken, NoneType}
+    for written in (full(), escalated()):
+        id_ = str(uuid4())
+        assert requests.items.add(codec.item_of(id_, written, {})) is None
+        assert codec.record_of(item_of(requests.items.table, id_)) == written
+
+
+def test_a_record_without_takes_is_written_as_before_there_were_any() -> None:
+    record, _ = claimed(fresh(request(), ("slack",), "email", 7_000_000_000))
+    document = codec.item_of("id", transitions.sent(record, "slack", "attempt", "ts", now=MS), {})["record"]
+    assert document.keys() == {"topic", "created_at", "ttl", "channels", "fallback", "deliveries"}
 
 
 def test_a_change_keeps_attributes_that_a_later_version_has_added(requests: Requests) -> None:
@@ -302,6 +319,7 @@ def test_a_change_keeps_attributes_that_a_later_version_has_added(requests: Requ
     kept["record"]["new"] = "of the record"
     kept["record"]["deliveries"][0]["new"] = ["of the delivery"]
     kept["record"]["deliveries"][0]["attempts"][0]["new"] = 5
+    kept["record"]["takes"] = [{"id": "take", "by": "Anna", "via": "slack", "at": MS, "new": "of the take"}]
     requests.items.table.put_item(Item=kept)
     requests.change(one.id, unchanged(transitions.sent, "slack", "attempt", "ts", now=MS))
     requests.change(one.id, unchanged(transitions.watch))
@@ -310,6 +328,7 @@ def test_a_change_keeps_attributes_that_a_later_version_has_added(requests: Requ
     assert (after["new"], after["record"]["new"]) == ({"of": "the item"}, "of the record")
     assert (delivery["new"], delivery["attempts"][0]["new"]) == (["of the delivery"], 5)
     assert delivery["attempts"][0]["outcome"] == "delivered"
+    assert after["record"]["takes"][0]["new"] == "of the take"
 
 
 def test_a_record_is_listed_in_an_index_only_while_it_is_due_or_unpublished(requests: Requests) -> None:
@@ -331,10 +350,13 @@ def test_a_record_is_listed_in_an_index_only_while_it_is_due_or_unpublished(requ
 
 @pytest.mark.parametrize("time", [-1, 10**17])
 def test_a_record_with_a_time_that_is_none_is_unreadable(time: int) -> None:
-    kept = codec.item_of("id", full(), {})
-    kept["record"]["deliveries"][0]["attempts"][0]["at"] = time
-    with pytest.raises(Unreadable):
-        codec.record_of(kept)
+    documents = [codec.item_of("id", full(), {}) for _ in range(3)]
+    documents[0]["record"]["deliveries"][0]["attempts"][0]["at"] = time
+    documents[1]["record"]["takes"][0]["released_at"] = time
+    documents[2]["record"]["escalate_at"] = time
+    for kept in documents:
+        with pytest.raises(Unreadable):
+            codec.record_of(kept)
 
 
 # The outbox

@@ -38,7 +38,9 @@ class Kind(StrEnum):
     RESEND = "resend"
     """An operator has asked for it."""
     CALLBACK = "callback"
-    """The bot has asked for a callback when the request ends."""
+    """The bot has asked for callbacks."""
+    ESCALATION = "escalation"
+    """Nobody has taken the request in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,44 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """A human handles the request. `by` is the name that other humans see, and `via` how that human took it.
+
+    `id` is never reused: a repeated write is recognised by it.
+    """
+
+    id: str
+    by: str
+    via: str
+    at: int
+    released_at: int | None = None
+
+
+class Handling(StrEnum):
+    """What a human did with the request."""
+
+    TAKEN = "taken"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What a callback tells: a human took the request or released it, and when."""
+
+    how: Handling
+    by: str
+    via: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """Why an escalation is sent: nobody took the request within so many minutes."""
+
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One request at one destination, or one resend of it.
 
@@ -109,7 +149,7 @@ class Delivery:
     name: str
     destination: str
     kind: Kind
-    cause: StandsInFor | End | None = None
+    cause: StandsInFor | End | Handled | Untaken | None = None
     attempts: tuple[Attempt, ...] = ()
     locked_until: int = 0
     due_at: int | None = None
@@ -184,7 +224,8 @@ class Record:
     """The history of one request.
 
     `topic`, `created_at`, `ttl` (in seconds since 1970), `channels`, `fallback` and `calls_back` keep the values from
-    when the API accepted the request: routes and retention may change later, and an id may come again. `watched`: the
+    when the API accepted the request: routes and retention may change later, and an id may come again. `escalate_at`:
+    when the request goes to its fallback unless a human has taken it; None once that was decided. `watched`: the
     reconciler looks at it until it has ended. The store sets `version`.
     """
 
@@ -194,8 +235,10 @@ class Record:
     channels: tuple[str, ...]
     fallback: str | None = None
     calls_back: bool = False
+    escalate_at: int | None = None
     watched: bool = False
     deliveries: tuple[Delivery, ...] = ()
+    takes: tuple[Take, ...] = ()
     outbox: tuple[Entry, ...] = ()
     version: int = 0
 
@@ -224,8 +267,24 @@ class Record:
 
     @property
     def callbacks(self) -> tuple[Delivery, ...]:
-        """One for each end that the bot is told of. The last one tells of the latest."""
+        """One for each end, take and release that the bot is told of, in the order in which these happened."""
         return tuple(delivery for delivery in self.deliveries if delivery.kind is Kind.CALLBACK)
+
+    @property
+    def taken(self) -> Take | None:
+        """The take of the human who handles the request at present."""
+        last = self.takes[-1] if self.takes else None
+        return last if last and last.released_at is None else None
+
+    @property
+    def wants_escalation(self) -> bool:
+        """Whether the request was delivered, nobody has taken it, and the fallback's channel does not have it."""
+        return self.taken is None and self.status is Status.DELIVERED and not self.reached(self.fallback)
+
+    @property
+    def decides_at(self) -> int | None:
+        """When it is decided whether to escalate. None if that was decided, or if there is nothing to decide now."""
+        return self.escalate_at if self.taken is None and self.status is Status.DELIVERED else None
 
     @property
     def wants_fallback(self) -> bool:
@@ -253,16 +312,17 @@ class Record:
 
     @property
     def unfinished(self) -> tuple[Delivery, ...]:
-        """The deliveries to a human that need a message: those of the request that are pending, and resends."""
-        resends = (each for each in self.deliveries if each.kind is Kind.RESEND and each.final is None)
-        return (*self.pending, *resends)
+        """The deliveries to a human that need a message: those of the request that are pending, and later ones."""
+        kinds = {Kind.RESEND, Kind.ESCALATION} if self.wants_escalation else {Kind.RESEND}
+        return (*self.pending, *(each for each in self.deliveries if each.kind in kinds and each.final is None))
 
     @property
     def due_at(self) -> int | None:
         """When the reconciler has to look at it, at the earliest. None: it need not."""
         if not self.watched:
             return None
-        return min((delivery.expected_at or self.created_at for delivery in self.unfinished), default=None)
+        times = [delivery.expected_at or self.created_at for delivery in self.unfinished]
+        return min(times, default=self.decides_at)
 
     @property
     def end(self) -> End | None:
@@ -275,6 +335,11 @@ class Record:
         return any(
             delivery.destination == channel and delivery.final is Outcome.DELIVERED for delivery in self.deliveries
         )
+
+    def series_of(self, callback: Delivery) -> tuple[Delivery, ...]:
+        """The callbacks that tell of the same kind of event: of ends, or of takes. The last one is of the latest."""
+        of_takes = isinstance(callback.cause, Handled)
+        return tuple(each for each in self.callbacks if isinstance(each.cause, Handled) is of_takes)
 
     def delivery(self, name: str) -> Delivery | None:
         """The delivery of that name, if there is one."""

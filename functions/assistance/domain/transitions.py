@@ -13,6 +13,8 @@ function twice has the same effect as once, because the SDK repeats a write if t
     resend                    an operator sends the request once more
     publish_again, published  into the outbox, and out of it
     watch                     the reconciler looks at it until it has ended
+
+What a human does with a delivered request is in `takes.py`.
 """
 
 from collections.abc import Iterable
@@ -20,7 +22,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from assistance.domain.record import Attempt, Delivery, End, Entry, Kind, Outcome, Record, StandsInFor, Status
+from assistance.domain.record import (
+    Attempt,
+    Delivery,
+    End,
+    Entry,
+    Handled,
+    Kind,
+    Outcome,
+    Record,
+    StandsInFor,
+    Status,
+)
 
 CALLBACK: Final = "callback"
 FALLBACK: Final = "fallback"
@@ -50,7 +63,14 @@ class Claim:
 
 
 def first(
-    channels: Iterable[str], fallback: str | None, *, topic: str, created_at: int, ttl: int, calls_back: bool
+    channels: Iterable[str],
+    fallback: str | None,
+    *,
+    topic: str,
+    created_at: int,
+    ttl: int,
+    calls_back: bool,
+    escalate_at: int | None = None,
 ) -> Record:
     """The record of a request before its first attempt. Every worker computes the same one from the request."""
     names = tuple(channels)
@@ -62,6 +82,7 @@ def first(
         # A fallback must be another channel than the request's own.
         fallback=None if fallback in names else fallback,
         calls_back=calls_back,
+        escalate_at=escalate_at,
         deliveries=tuple(Delivery(name, name, Kind.OWN) for name in names),
     )
 
@@ -102,10 +123,10 @@ def claim(
             attempts = (*attempts[:-1], replace(attempts[-1], ended_at=delivery.locked_until))
         attempts = (*attempts, Attempt(attempt, now, place=place))
     claimed = replace(delivery, attempts=attempts, locked_until=until, due_at=None, waiting_for=None)
-    return _with(record, claimed), _claimed(claimed)
+    return with_delivery(record, claimed), _claimed(claimed)
 
 
-def sent(record: Record, name: str, attempt: str, result: str, *, now: int) -> Record:
+def sent(record: Record, name: str, attempt: str, result: str | None, *, now: int) -> Record:
     """The provider took the message. Record that even if another worker has the claim: nobody may send it again."""
     delivery = record.delivery(name)
     if delivery is None:
@@ -116,7 +137,8 @@ def sent(record: Record, name: str, attempt: str, result: str, *, now: int) -> R
     done = replace(mine, outcome=Outcome.DELIVERED, error=None, in_doubt=False, ended_at=now, result=result)
     others = tuple(each for each in delivery.attempts if each.id != attempt)
     after = replace(delivery, attempts=(*others, done), locked_until=0, due_at=None, waiting_for=None, alone=False)
-    return _ended(_with(record, after), now)
+    watched = record.watched or record.escalate_at is not None
+    return _ended(replace(with_delivery(record, after), watched=watched), now)
 
 
 def put_off(record: Record, name: str, attempt: str, code: str, *, due: int, alone: bool = False) -> Record:
@@ -132,7 +154,7 @@ def put_off(record: Record, name: str, attempt: str, code: str, *, due: int, alo
         waiting_for=code,
         alone=delivery.alone or alone,
     )
-    return _with(record, after)
+    return with_delivery(record, after)
 
 
 def retry_later(
@@ -143,7 +165,7 @@ def retry_later(
     if delivery is None or not delivery.holds(attempt):
         return record
     over = _over(delivery, Outcome.RETRYING, code, now=now, in_doubt=in_doubt, settles=settles)
-    return _with(record, replace(over, due_at=due))
+    return with_delivery(record, replace(over, due_at=due))
 
 
 def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, settles: int) -> Record:
@@ -152,7 +174,7 @@ def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_
     if delivery is None or not delivery.holds(attempt):
         return record
     over = _over(delivery, Outcome.FAILED, code, now=now, in_doubt=in_doubt, settles=settles)
-    return _failed(record, _with(record, over), over, code, now)
+    return _failed(record, with_delivery(record, over), over, code, now)
 
 
 def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int) -> Record:
@@ -162,7 +184,7 @@ def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int
         return record
     found = Attempt(letter, now, Outcome.FAILED, error=code, ended_at=now, found=True)
     after = replace(delivery, attempts=(*delivery.attempts, found), due_at=None, waiting_for=None)
-    return _failed(record, _with(record, after), after, code, now)
+    return _failed(record, with_delivery(record, after), after, code, now)
 
 
 def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Record, bool]:
@@ -174,7 +196,7 @@ def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Recor
     if attempt.returned_at is not None:
         return record, True
     after = _with_attempt(delivery, replace(attempt, returned_at=now, error=code))
-    return _failed(record, replace(_with(record, after), watched=True), after, code, now), True
+    return _failed(record, replace(with_delivery(record, after), watched=True), after, code, now), True
 
 
 def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
@@ -185,7 +207,7 @@ def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
     delivery, attempt = found
     if attempt.confirmed_at is not None and attempt.confirmed_at >= at:
         return record, True
-    return _with(record, _with_attempt(delivery, replace(attempt, confirmed_at=at))), True
+    return with_delivery(record, _with_attempt(delivery, replace(attempt, confirmed_at=at))), True
 
 
 def resend(record: Record, name: str, destination: str, *, now: int) -> Record | None:
@@ -194,14 +216,14 @@ def resend(record: Record, name: str, destination: str, *, now: int) -> Record |
         return record
     if any(original.destination == destination for original in record.pending):
         return None
-    added = _with(record, Delivery(name, destination, Kind.RESEND))
-    return _published_as(replace(added, watched=True), name, now)
+    added = with_delivery(record, Delivery(name, destination, Kind.RESEND))
+    return published_as(replace(added, watched=True), name, now)
 
 
 def publish_again(record: Record, names: Iterable[str], *, now: int) -> Record:
     """The messages of these deliveries are in no queue: publish them once more."""
     for name in names:
-        record = _published_as(record, name, now)
+        record = published_as(record, name, now)
     return record
 
 
@@ -230,22 +252,29 @@ def watch(record: Record) -> Record:
 def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
     if delivery.final is Outcome.DELIVERED:
         return Refused.DELIVERED
-    if delivery.kind is Kind.CALLBACK and delivery is not record.callbacks[-1]:
-        # The request has come to another end since.
+    if delivery.kind is Kind.CALLBACK and delivery is not record.series_of(delivery)[-1]:
+        # The request has come to another end since, or another human has it.
         return Refused.NOT_NEEDED
-    if delivery.kind is Kind.FALLBACK or (delivery.kind is Kind.OWN and delivery.final):
-        if record.reached(delivery.destination) or not record.wants_fallback:
-            return Refused.NOT_NEEDED
-        if any(_goes_first(other, delivery, now) for other in record.of_request if other.name != delivery.name):
-            return Refused.BUSY
-    return Refused.BUSY if delivery.is_locked(now) else None
+    if delivery.kind is Kind.ESCALATION and not record.wants_escalation:
+        return Refused.NOT_NEEDED
+    stands_in = delivery.kind is Kind.FALLBACK or (delivery.kind is Kind.OWN and delivery.final)
+    if stands_in and (record.reached(delivery.destination) or not record.wants_fallback):
+        return Refused.NOT_NEEDED
+    is_busy = delivery.is_locked(now) or any(_goes_first(other, delivery, now) for other in record.deliveries)
+    return Refused.BUSY if is_busy else None
 
 
 def _goes_first(other: Delivery, delivery: Delivery, now: int) -> bool:
-    """Whether `delivery`, a fallback or a redrive, waits for `other`. A redrive waits for an unfinished fallback."""
-    if delivery.kind is Kind.OWN:
-        return other.kind is Kind.FALLBACK and (other.final is None or other.is_locked(now))
-    return other.final is Outcome.FAILED and other.is_locked(now)
+    """Whether `delivery`, a fallback, a redrive or an escalation, waits for `other`."""
+    match other.kind, delivery.kind:
+        case Kind.FALLBACK, Kind.OWN:
+            # A redrive waits for an unfinished fallback.
+            return bool(delivery.final) and (other.final is None or other.is_locked(now))
+        case (Kind.FALLBACK, Kind.ESCALATION) | (Kind.ESCALATION, Kind.FALLBACK):
+            return other.is_locked(now)
+        case Kind.OWN, Kind.FALLBACK:
+            return other.final is Outcome.FAILED and other.is_locked(now)
+    return False
 
 
 def _is_exhausted(delivery: Delivery, limit: int) -> bool:
@@ -272,12 +301,12 @@ def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: 
     own_failed = delivery.destination in record.channels and record.status is Status.FAILED
     if destination and own_failed and record.delivery(FALLBACK) is None:
         cause = StandsInFor(delivery.destination, code)
-        record = _with(record, Delivery(FALLBACK, destination, Kind.FALLBACK, cause))
+        record = with_delivery(record, Delivery(FALLBACK, destination, Kind.FALLBACK, cause))
     is_fallback = delivery.kind is Kind.FALLBACK
     if destination and not is_fallback and record.wants_fallback and not before.wants_fallback:
         # For the first time, or again: its message was dropped when a human had the request. What itself came back
         # waits for its redrive.
-        record = _published_as(record, FALLBACK, now)
+        record = published_as(record, FALLBACK, now)
     return _ended(record, now)
 
 
@@ -285,13 +314,17 @@ def _ended(record: Record, now: int) -> Record:
     """Add a callback, if the bot wants one and the request has ended otherwise than the bot was told last."""
     if not record.calls_back or not record.has_ended:
         return record
-    told = [each.cause for each in record.callbacks]
+    told = [each.cause for each in record.callbacks if not isinstance(each.cause, Handled)]
     last = told[-1].status if told and isinstance(told[-1], End) else None
     if last is record.status:
         return record
-    name = f"{CALLBACK}-{len(told) + 1}"
-    end = Delivery(name, CALLBACK, Kind.CALLBACK, End(record.status, now))
-    return _published_as(_with(record, end), name, now)
+    return tell(record, End(record.status, now), now)
+
+
+def tell(record: Record, cause: End | Handled, now: int) -> Record:
+    """Add a callback that tells this."""
+    name = f"{CALLBACK}-{len(record.callbacks) + 1}"
+    return published_as(with_delivery(record, Delivery(name, CALLBACK, Kind.CALLBACK, cause)), name, now)
 
 
 def _sent_as(record: Record, result: str) -> tuple[Delivery, Attempt] | None:
@@ -300,7 +333,8 @@ def _sent_as(record: Record, result: str) -> tuple[Delivery, Attempt] | None:
     return next(((delivery, attempt) for delivery, attempt in found if attempt), None)
 
 
-def _with(record: Record, delivery: Delivery) -> Record:
+def with_delivery(record: Record, delivery: Delivery) -> Record:
+    """The record with this delivery, in the place of the one of that name if there is one."""
     if record.delivery(delivery.name) is None:
         return replace(record, deliveries=(*record.deliveries, delivery))
     changed = tuple(delivery if each.name == delivery.name else each for each in record.deliveries)
@@ -311,6 +345,7 @@ def _with_attempt(delivery: Delivery, attempt: Attempt) -> Delivery:
     return replace(delivery, attempts=tuple(attempt if each.id == attempt.id else each for each in delivery.attempts))
 
 
-def _published_as(record: Record, name: str, now: int) -> Record:
+def published_as(record: Record, name: str, now: int) -> Record:
+    """The record with that delivery in the outbox."""
     others = tuple(entry for entry in record.outbox if entry.delivery != name)
     return replace(record, outbox=(*others, Entry(name, now)))

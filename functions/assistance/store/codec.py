@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from assistance.domain.record import Attempt, Delivery, End, Kind, Record, StandsInFor
+from assistance.domain.record import Attempt, Delivery, End, Handled, Kind, Record, StandsInFor, Take
 from assistance.errors import Unreadable
 from assistance.models import MAX_SECONDS
 from assistance.platform.clock import timestamp_of
@@ -88,12 +88,15 @@ def _channels(record: Record) -> Iterator[str]:
 def _times(record: Record) -> Iterator[int]:
     yield record.created_at
     yield record.ttl * 1_000
+    yield record.escalate_at or 0
+    for take in record.takes:
+        yield from (take.at, take.released_at or 0)
     for entry in record.outbox:
         yield entry.since
     for delivery in record.deliveries:
         yield delivery.locked_until
         yield delivery.due_at or 0
-        if isinstance(delivery.cause, End):
+        if isinstance(delivery.cause, End | Handled):
             yield delivery.cause.at
         for attempt in delivery.attempts:
             yield from (attempt.at, attempt.ended_at or 0, attempt.returned_at or 0, attempt.confirmed_at or 0)
@@ -105,7 +108,7 @@ def _carried(kind: type, before: Any, after: dict[str, Any]) -> dict[str, Any]: 
         return after
     known = {field.name for field in fields(kind)}
     merged = {name: value for name, value in before.items() if name not in known} | after
-    for name, part, key in (("deliveries", Delivery, "name"), ("attempts", Attempt, "id")):
+    for name, part, key in (("deliveries", Delivery, "name"), ("attempts", Attempt, "id"), ("takes", Take, "id")):
         if name in after:
             olds = {each.get(key): each for each in before.get(name, ()) if isinstance(each, Mapping)}
             merged[name] = [_carried(part, olds.get(each[key]), each) for each in after[name]]

@@ -1,0 +1,82 @@
+"""What becomes of a request that a channel has delivered: a human takes it, releases it, or nobody does.
+
+    take ──▶ release          who handles the request
+    escalate                  nobody has taken it in time: it goes to the fallback's channel too
+
+The rules are those of `transitions.py`.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from assistance.domain.record import Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
+from assistance.domain.transitions import published_as, sent, tell, with_delivery
+
+ESCALATION: Final = "escalation"
+
+
+def take(
+    record: Record,
+    take_id: str,
+    *,
+    by: str,
+    via: str,
+    now: int,
+    delivery: str | None = None,
+    result: str | None = None,
+) -> tuple[Record, Take]:
+    """A human takes the request. Returns the take that counts: the first, unless it was released.
+
+    `delivery` names the delivery by whose message the human did that, and `result` is the provider's id of the message.
+    It has arrived, so it is not sent again.
+    """
+    record = _arrived(record, delivery, take_id, result, now)
+    earlier = next((each for each in record.takes if each.id == take_id), None)
+    if counts := record.taken or earlier:
+        return record, counts
+    new = Take(take_id, by, via, now)
+    record = replace(record, takes=(*record.takes, new))
+    return _told(record, Handled(Handling.TAKEN, by, via, now)), new
+
+
+def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Record:
+    """Undo that take, so that another human can take the request. A later take stays."""
+    taken = record.taken
+    if taken is None or taken.id != take_id:
+        return record
+    record = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=now)))
+    if record.delivery(ESCALATION) in record.unfinished:
+        # Its message was dropped, because somebody had taken the request.
+        record = published_as(record, ESCALATION, now)
+    return _told(record, Handled(Handling.RELEASED, by, via, now))
+
+
+def escalate(record: Record, *, now: int) -> Record:
+    """Decide, once, what becomes of a request that nobody has taken in time.
+
+    It goes to its fallback, unless there is none or the fallback has it.
+    """
+    at = record.decides_at
+    if at is None or at > now:
+        return record
+    record = replace(record, escalate_at=None)
+    if record.fallback is None or not record.wants_escalation:
+        return record
+    cause = Untaken((at - record.created_at) // 60_000)
+    added = with_delivery(record, Delivery(ESCALATION, record.fallback, Kind.ESCALATION, cause))
+    return published_as(added, ESCALATION, now)
+
+
+def _arrived(record: Record, name: str | None, take_id: str, result: str | None, now: int) -> Record:
+    """A human has seen the message of that delivery: the provider took it, whatever the attempts say."""
+    delivery = record.delivery(name) if name else None
+    if delivery is None:
+        return record
+    doubts = delivery.doubts
+    if not doubts and any(attempt.outcome is Outcome.DELIVERED for attempt in delivery.attempts):
+        return record
+    return sent(record, delivery.name, doubts[-1].id if doubts else take_id, result, now=now)
+
+
+def _told(record: Record, what: Handled) -> Record:
+    return tell(record, what, what.at) if record.calls_back else record

@@ -1,0 +1,253 @@
+"""Rules of takes, releases and escalations that the walk can't check: names, times and what each event tells."""
+
+from dataclasses import replace
+
+from assistance.domain.record import (
+    Attempt,
+    Delivery,
+    End,
+    Handled,
+    Handling,
+    Kind,
+    Outcome,
+    Record,
+    Status,
+    Take,
+    Untaken,
+)
+from assistance.domain.takes import ESCALATION, escalate, release, take
+from assistance.domain.transitions import Claim, Refused, claim, dead_lettered, first, retry_later, returned, sent
+
+SLACK, EMAIL = "slack", "email"
+DUE = 1_000 + 30 * 60_000
+
+
+def accepted(*, fallback: str | None = EMAIL, calls_back: bool = False, escalate_at: int | None = DUE) -> Record:
+    how = {"topic": "sales", "created_at": 1_000, "ttl": 90, "calls_back": calls_back, "escalate_at": escalate_at}
+    return first([SLACK], fallback, **how)  # type: ignore[arg-type]
+
+
+def delivered(*, fallback: str | None = EMAIL, calls_back: bool = False) -> Record:
+    return sent(accepted(fallback=fallback, calls_back=calls_back), SLACK, "a", "1.1", now=2_000)
+
+
+def mailed() -> Record:
+    """A request that a mail has delivered, which Slack stands in for, and which is to be escalated at 9."""
+    record = first([EMAIL], SLACK, topic="sales", created_at=0, ttl=90, calls_back=False, escalate_at=9)
+    return sent(record, EMAIL, "a", "m", now=1)
+
+
+def taken(record: Record, take_id: str = "t1", by: str = "Anna") -> Record:
+    return take(record, take_id, by=by, via="slack", now=3_000)[0]
+
+
+def escalated(record: Record) -> Record:
+    return escalate(record, now=DUE)
+
+
+def by_slack(record: Record, result: str | None = "1.1") -> Record:
+    return take(record, "t1", by="Anna", via="slack", delivery=SLACK, result=result, now=3_000)[0]
+
+
+def test_the_first_human_takes_the_request_and_the_second_gets_the_first_take() -> None:
+    record, answer = take(delivered(), "t1", by="Anna", via="slack", now=3_000)
+    assert answer == record.taken == Take("t1", "Anna", "slack", 3_000)
+    assert take(record, "t2", by="Ben", via="email", now=4_000) == (record, answer)
+
+
+def test_a_take_that_the_sdk_repeats_changes_nothing() -> None:
+    record, answer = take(delivered(calls_back=True), "t1", by="Anna", via="slack", now=3_000)
+    again, same = take(record, "t1", by="Anna", via="slack", now=3_500)
+    assert again is record
+    assert same == answer
+
+
+def test_a_take_that_the_sdk_repeats_after_its_release_does_not_take_again() -> None:
+    record = release(taken(delivered()), "t1", by="Anna", via="slack", now=4_000)
+    again, answer = take(record, "t1", by="Anna", via="slack", now=4_500)
+    assert again is record
+    assert answer.released_at == 4_000
+    record, _ = take(record, "t2", by="Ben", via="email", now=5_000)
+    assert take(record, "t1", by="Anna", via="slack", now=5_500)[1].by == "Ben"
+
+
+def test_a_release_lets_another_human_take_the_request() -> None:
+    record = release(taken(delivered()), "t1", by="operator", via="operator", now=4_000)
+    assert record.taken is None
+    record, answer = take(record, "t2", by="Ben", via="email", now=5_000)
+    assert (answer.by, [each.by for each in record.takes]) == ("Ben", ["Anna", "Ben"])
+
+
+def test_a_release_that_the_sdk_repeats_leaves_a_later_take() -> None:
+    record = release(taken(delivered(calls_back=True)), "t1", by="Anna", via="slack", now=4_000)
+    assert release(record, "t1", by="Anna", via="slack", now=4_500) is record
+    record = taken(record, "t2", "Ben")
+    assert release(record, "t1", by="Anna", via="slack", now=5_000) is record
+
+
+def test_a_take_by_a_message_settles_the_doubt_whether_it_was_sent() -> None:
+    record, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3, place="C1")
+    record = retry_later(record, SLACK, "a", "timeout", now=1_400, in_doubt=True, due=2_000, settles=9_000)
+    record = by_slack(record)
+    [attempt] = record.deliveries[0].attempts
+    assert attempt == Attempt("a", 1_000, Outcome.DELIVERED, "C1", ended_at=3_000, result="1.1")
+    assert record.status is Status.DELIVERED
+    assert claim(record, SLACK, "b", now=9_000, until=9_500, limit=3) == (record, Refused.DELIVERED)
+
+
+def test_a_take_by_a_message_settles_an_attempt_that_is_under_way() -> None:
+    record, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3)
+    record = by_slack(record)
+    assert record.status is Status.DELIVERED
+    assert sent(record, SLACK, "a", "1.1", now=4_000) is record
+    assert retry_later(record, SLACK, "a", "timeout", now=4_000, in_doubt=True, due=0, settles=0) is record
+
+
+def test_a_take_by_a_message_of_a_delivery_that_read_failed_delivers_it() -> None:
+    record = by_slack(dead_lettered(accepted(), SLACK, "m", "lost", now=2_000))
+    assert record.status is Status.DELIVERED
+    [_, proof] = record.deliveries[0].attempts
+    assert proof == Attempt("t1", 3_000, Outcome.DELIVERED, ended_at=3_000, result="1.1")
+
+
+def test_whoever_is_second_settles_the_doubt_too() -> None:
+    record, _ = claim(taken(accepted()), SLACK, "a", now=1_000, until=1_500, limit=3)
+    record, answer = take(record, "t2", by="Ben", via="slack", delivery=SLACK, result="1.1", now=3_000)
+    assert (answer.by, record.status) == ("Anna", Status.DELIVERED)
+
+
+def test_a_take_by_a_message_that_is_known_adds_no_attempt() -> None:
+    record = delivered()
+    assert by_slack(record).deliveries == record.deliveries
+    assert by_slack(record, None).deliveries == record.deliveries
+
+
+def test_a_take_by_one_recipient_leaves_the_return_of_the_mail_as_it_is() -> None:
+    record = sent(first([EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False), EMAIL, "a", "m", now=1)
+    record, _ = returned(record, "m", "bounce", now=2)
+    after, _ = take(record, "t1", by="Anna", via="email", delivery=EMAIL, now=3)
+    assert after.deliveries == record.deliveries
+
+
+def test_a_take_by_the_message_of_an_unknown_delivery_counts() -> None:
+    record, answer = take(delivered(), "t1", by="Anna", via="slack", delivery="resend-9", result="1.1", now=3_000)
+    assert record.taken == answer
+
+
+def test_the_bot_is_told_of_takes_and_releases() -> None:
+    record = release(taken(delivered(calls_back=True)), "t1", by="operator", via="operator", now=4_000)
+    assert [each.cause for each in record.callbacks] == [
+        End(Status.DELIVERED, 2_000),
+        Handled(Handling.TAKEN, "Anna", "slack", 3_000),
+        Handled(Handling.RELEASED, "operator", "operator", 4_000),
+    ]
+    assert [entry.delivery for entry in record.outbox] == ["callback-1", "callback-2", "callback-3"]
+    assert release(taken(delivered()), "t1", by="operator", via="operator", now=4_000).outbox == ()
+
+
+def test_a_callback_is_not_needed_once_a_later_one_of_its_series_exists() -> None:
+    record = release(taken(delivered(calls_back=True)), "t1", by="Anna", via="slack", now=4_000)
+    answers = [claim(record, each.name, "b", now=5_000, until=6_000, limit=3)[1] for each in record.callbacks]
+    assert [type(answer) for answer in answers] == [Claim, Refused, Claim]
+    assert answers[1] is Refused.NOT_NEEDED
+
+
+def test_a_take_does_not_hide_which_end_the_bot_was_told_of() -> None:
+    record = taken(delivered(calls_back=True))
+    again = sent(record, SLACK, "b", "1.2", now=5_000)
+    assert len(again.callbacks) == len(record.callbacks)
+
+
+def test_what_nobody_takes_in_time_goes_to_the_fallback_once() -> None:
+    record = delivered()
+    assert (record.due_at, escalate(record, now=DUE - 1)) == (DUE, record)
+    record = escalated(record)
+    assert record.delivery(ESCALATION) == Delivery(ESCALATION, EMAIL, Kind.ESCALATION, Untaken(30))
+    assert [(entry.delivery, entry.since) for entry in record.outbox] == [(ESCALATION, DUE)]
+    assert escalate(record, now=DUE + 1) is record
+    assert record.status is Status.DELIVERED
+    record = sent(record, ESCALATION, "b", "the mail", now=DUE + 2)
+    assert (record.due_at, record.unfinished, escalate(record, now=2 * DUE)) == (None, (), record)
+
+
+def test_a_request_that_somebody_has_is_not_escalated() -> None:
+    record = taken(delivered())
+    assert record.due_at is None
+    assert escalated(record) is record
+
+
+def test_a_request_that_no_channel_has_delivered_is_not_escalated() -> None:
+    assert escalated(accepted()).deliveries == accepted().deliveries
+    failed = dead_lettered(accepted(fallback=None), SLACK, "m", "lost", now=2_000)
+    assert escalated(failed) is failed
+
+
+def test_a_request_that_was_released_is_escalated_when_its_time_has_come() -> None:
+    record = release(taken(delivered()), "t1", by="Anna", via="slack", now=4_000)
+    assert record.due_at == DUE
+    assert escalated(record).delivery(ESCALATION)
+
+
+def test_a_take_before_the_escalation_is_sent_refuses_it_and_a_release_publishes_it_again() -> None:
+    record = replace(escalated(delivered()), outbox=())
+    record = taken(record)
+    assert claim(record, ESCALATION, "b", now=DUE, until=DUE + 9, limit=3) == (record, Refused.NOT_NEEDED)
+    assert (record.unfinished, record.due_at) == ((), None)
+    record = release(record, "t1", by="Anna", via="slack", now=DUE + 1)
+    assert [entry.delivery for entry in record.outbox] == [ESCALATION]
+    assert [each.name for each in record.unfinished] == [ESCALATION]
+    assert isinstance(claim(record, ESCALATION, "c", now=DUE, until=DUE + 9, limit=3)[1], Claim)
+
+
+def test_a_release_after_the_escalation_was_sent_publishes_nothing() -> None:
+    record = replace(sent(escalated(delivered()), ESCALATION, "b", "mail", now=DUE), outbox=())
+    assert release(taken(record), "t1", by="Anna", via="slack", now=DUE + 1).outbox == ()
+
+
+def test_a_request_without_a_fallback_is_decided_once_and_sent_nowhere() -> None:
+    record = delivered(fallback=None)
+    after = escalated(record)
+    assert (after.deliveries, after.outbox, after.due_at) == (record.deliveries, (), None)
+    assert escalate(after, now=2 * DUE) is after
+
+
+def test_a_request_that_its_fallback_has_delivered_is_sent_nowhere_else() -> None:
+    record = dead_lettered(accepted(), SLACK, "m", "lost", now=2_000)
+    record = sent(record, "fallback", "b", "mail", now=2_500)
+    assert escalated(record).delivery(ESCALATION) is None
+
+
+def test_a_request_without_a_limit_is_not_watched_when_it_is_sent() -> None:
+    record = sent(accepted(escalate_at=None), SLACK, "a", "1.1", now=2_000)
+    assert (record.watched, record.due_at) == (False, None)
+    assert escalated(record) is record
+
+
+def test_the_fallback_is_not_sent_when_the_escalation_has_reached_its_channel() -> None:
+    record = mailed()
+    record = sent(escalate(record, now=9), ESCALATION, "b", "1.1", now=10)
+    record, _ = returned(record, "m", "bounce", now=11)
+    assert record.status is Status.DELIVERED
+    assert claim(record, "fallback", "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)
+
+
+def test_the_escalation_is_not_sent_when_the_request_has_failed_since_and_the_fallback_goes() -> None:
+    record = mailed()
+    record, _ = returned(escalate(record, now=9), "m", "bounce", now=11)
+    assert claim(record, ESCALATION, "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)
+    assert isinstance(claim(record, "fallback", "c", now=12, until=20, limit=3)[1], Claim)
+
+
+def test_the_fallback_waits_for_an_escalation_that_is_under_way() -> None:
+    record = mailed()
+    record, _ = claim(escalate(record, now=9), ESCALATION, "b", now=10, until=50, limit=3)
+    record, _ = returned(record, "m", "bounce", now=11)
+    assert claim(record, "fallback", "c", now=12, until=20, limit=3) == (record, Refused.BUSY)
+
+
+def test_the_escalation_waits_for_a_fallback_that_is_under_way() -> None:
+    record, _ = returned(mailed(), "m", "bounce", now=2)
+    record, _ = claim(record, "fallback", "b", now=3, until=50, limit=3)
+    record = escalate(sent(record, EMAIL, "c", "n", now=4), now=9)
+    assert claim(record, ESCALATION, "d", now=10, until=20, limit=3) == (record, Refused.BUSY)
+    assert isinstance(claim(record, ESCALATION, "d", now=50, until=60, limit=3)[1], Claim)
