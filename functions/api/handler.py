@@ -19,7 +19,7 @@ from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import Delivery, RequestRecord
 from assistance.models import AssistanceRequest, Status
 from assistance.platform import aws, unforeseen
-from assistance.platform.clock import timestamp, utc_now
+from assistance.platform.clock import timestamp, timestamp_of, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.store.requests import Requests
@@ -150,6 +150,8 @@ def _details(record: RequestRecord) -> dict[str, Any]:
         summary["published_at"] = record.published_at
     if record.fallback:
         summary["fallback"] = record.fallback.model_dump(mode="json")
+    if taken := record.record.taken:
+        summary["taken"] = {"at": timestamp_of(taken.at), "by": taken.by, "via": taken.via}
     return {**summary, "deliveries": [_delivery(delivery) for delivery in record.deliveries]}
 
 
@@ -157,6 +159,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
     members = {
         "channel": delivery.channel,
         "resend": delivery.resend,
+        "escalation": delivery.escalation,
         "status": delivery.status,
         "attempts": delivery.attempts,
         "last_error": delivery.last_error,

@@ -49,6 +49,14 @@ class Summary(BaseModel):
     links: Links
 
 
+class Handling(BaseModel):
+    """A human has taken the request, or released it: when, the name that other humans see, and where."""
+
+    at: str
+    by: str
+    via: Literal["slack", "email", "teams", "operator"]
+
+
 class Accepted(Summary):
     """An accepted request. `ignored` names the members of the call that nobody knows."""
 
@@ -62,17 +70,33 @@ class Told(Summary):
 
 
 class Details(Told):
-    """A request with what has become of it. `fallback` is there once its own channel has failed for good."""
+    """A request with what has become of it.
+
+    `fallback` is there once its own channel has failed for good, and `taken` while a human handles it.
+    """
 
     published_at: str | None = None
     fallback: Fallback | None = None
+    taken: Handling | None = None
     deliveries: list[Delivery]
 
 
-class Ended(BaseModel):
-    """What a callback says: how the request has ended, and when."""
+class Told(Summary):
+    """The request at the time of a callback, with the human who took or released it, if the callback says that."""
 
-    type: Literal["assistance_request.delivered", "assistance_request.failed"]
+    taken: Handling | None = None
+    released: Handling | None = None
+
+
+class Event(BaseModel):
+    """What a callback says: what has become of the request, and when."""
+
+    type: Literal[
+        "assistance_request.delivered",
+        "assistance_request.failed",
+        "assistance_request.taken",
+        "assistance_request.released",
+    ]
     timestamp: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     data: Told
 
@@ -135,9 +159,11 @@ _ACCEPTED: Final[Json] = {
     "links": {"self": f"/assistance-requests/{_ID}"},
 }
 _TOLD: Final[Json] = {**_ACCEPTED, "status": Status.DELIVERED, "reference": "conversation-42"}
+_TAKEN: Final[Json] = {"at": _NOW, "by": "Anna", "via": Channel.SLACK}
 _DELIVERED: Final[Json] = {
     **_TOLD,
     "published_at": _NOW,
+    "taken": _TAKEN,
     "deliveries": [
         {
             "channel": Channel.SLACK,
@@ -231,28 +257,28 @@ def _accept() -> Json:
             },
         },
         "responses": {"202": accepted, **_problems(_OF_A_POST)},
-        "callbacks": {"ended": {"{$request.body#/callback_url}": {"post": _call_back()}}},
+        "callbacks": {"event": {"{$request.body#/callback_url}": {"post": _call_back()}}},
     }
 
 
 def _call_back() -> Json:
     """https://spec.openapis.org/oas/v3.1.1.html#callback-object."""
     signed = {
-        "webhook-id": "The same for every attempt at telling of this end.",
+        "webhook-id": "The same for every attempt at telling of this event.",
         "webhook-timestamp": "When it was sent, in seconds since 1970.",
         "webhook-signature": "By each key, separated by spaces: https://www.standardwebhooks.com.",
     }
-    ended = {
-        "type": "assistance_request.delivered",
-        "timestamp": _NOW,
-        "data": _TOLD,
+    examples = {
+        "delivered": {"type": "assistance_request.delivered", "timestamp": _NOW, "data": _TOLD},
+        "taken": {"type": "assistance_request.taken", "timestamp": _NOW, "data": _TOLD | {"taken": _TAKEN}},
     }
+    named = {name: {"value": example} for name, example in examples.items()}
     return {
-        "operationId": "ended",
-        "summary": "The request has ended.",
+        "operationId": "event",
+        "summary": "The request has ended, or a human has taken or released it.",
         "security": [],
         "parameters": [{"name": name, "in": "header", **_header(says, required=True)} for name, says in signed.items()],
-        "requestBody": {"required": True, "content": {_JSON: {"schema": _ref("Ended"), "example": ended}}},
+        "requestBody": {"required": True, "content": {_JSON: {"schema": _ref("Event"), "examples": named}}},
         "responses": {
             "2XX": {"description": "Taken: it does not come again, unless by mishap."},
             "410": {"description": "It does not come again."},
@@ -310,7 +336,7 @@ def _schemas() -> Json:
     _, made = models_json_schema(
         [
             (Call, "validation"),
-            *((model, "serialization") for model in (Accepted, Details, Ended, ProblemDocument, Health)),
+            *((model, "serialization") for model in (Accepted, Details, Event, ProblemDocument, Health)),
         ],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Schemas,
@@ -324,7 +350,7 @@ def _schemas() -> Json:
     call["topic"] |= {"enum": list(routes()), "description": "In any letter case."}
     call["callback_url"] |= {
         "format": "uri",
-        "description": "Where to say how the request has ended: https, port 443, a public host, no user name.",
+        "description": "Where to say how it has ended and who took it: https, port 443, a public host, no user name.",
         "examples": ["https://bot.example.com/ended?conversation=42"],
     }
     call["description"] |= {

@@ -32,6 +32,8 @@ class Delivery:
     attempts: int
     resend: str | None = None
     """The operator's decision, if this is a resend."""
+    escalation: bool = False
+    """Whether it was sent because nobody had taken the request in time."""
     last_error: str | None = None
     first_attempt_at: str | None = None
     last_attempt_at: str | None = None
@@ -104,8 +106,9 @@ class RequestRecord:
         )
 
     def delivery(self, channel: Channel) -> Delivery | None:
-        """The delivery on that channel that is no resend, once it has been attempted."""
-        return next((each for each in self.deliveries if each.channel is channel and each.resend is None), None)
+        """The delivery on that channel for which the status waits, once it has been attempted."""
+        own = (each for each in self.deliveries if not (each.resend or each.escalation))
+        return next((each for each in own if each.channel is channel), None)
 
 
 RESEND = "resend-"
@@ -137,6 +140,7 @@ def _shown(delivery: domain.Delivery) -> Delivery:
         status=Status(final) if final else Status.SENDING if delivery.is_under_way else Status.RETRYING,
         attempts=sum(not attempt.found for attempt in attempts),
         resend=resend_of(delivery),
+        escalation=delivery.kind is Kind.ESCALATION,
         last_error=delivery.waiting_for or (errors[-1] if errors else None),
         first_attempt_at=timeline[0].at if timeline else None,
         last_attempt_at=timeline[-1].at if timeline else None,

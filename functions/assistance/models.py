@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from assistance.domain.record import Attempt, End
+from assistance.domain.record import Attempt, End, Handled
 from assistance.ids import RequestId
 from assistance.routing import TOPIC_PATTERN, Channel
 
@@ -159,7 +159,7 @@ class Outgoing:
 
     `doubts` are the earlier attempts that may have reached the provider: where the provider can be asked, ask.
     `fallback` says why the request comes on this channel, if it is not its own. `resend` names the operator's decision
-    to send it once more: an earlier message without it is another message. `end` is what a callback tells.
+    to send it once more: an earlier message without it is another message. `event` is what a callback tells.
     `refused_together`: the provider has refused a message that held this request among others, so that it must go
     alone.
     """
@@ -168,7 +168,7 @@ class Outgoing:
     doubts: tuple[Attempt, ...] = ()
     fallback: Fallback | None = None
     resend: str | None = None
-    end: End | None = None
+    event: End | Handled | None = None
     refused_together: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Tells a bot how its request has ended, where it has asked to be told."""
+"""Tells a bot how its request has ended and who handles it, if the bot has asked for that."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -43,11 +43,11 @@ def headers_for(id_: str, body: str) -> dict[str, str]:
 
 
 def tell(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, dict[str, str]], Answer]) -> str:
-    """Tell the bot how the request has ended. Returns the webhook's id."""
-    url, end = outgoing.request.callback_url, outgoing.end
-    if url is None or end is None:
+    """Tell the bot what has become of the request. Returns the webhook's id."""
+    url, event = outgoing.request.callback_url, outgoing.event
+    if url is None or event is None:
         raise PermanentFailure("malformed_message")
-    id_, body = webhook_id(outgoing.request, end), compose(outgoing.request, end)
+    id_, body = webhook_id(outgoing.request, event), compose(outgoing.request, event)
     answer = receivers.call(url, partial(post, url, body.encode(), headers_for(id_, body)))
     if failure := classify(answer.status, answer.headers, utc_now()):
         raise failure

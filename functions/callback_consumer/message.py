@@ -1,4 +1,4 @@
-"""A request's end as a webhook: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
+"""What becomes of a request, as a webhook: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
 
 import json
 from collections.abc import Sequence
@@ -7,25 +7,26 @@ from math import floor
 
 from standardwebhooks import Webhook
 
-from assistance.domain.record import End
+from assistance.domain.record import End, Handled
 from assistance.models import AssistanceRequest, Status
 from assistance.platform.clock import timestamp_of
 
 
-def webhook_id(request: AssistanceRequest, end: End) -> str:
-    """The same for every attempt at telling of this end, and for no other end."""
-    return f"{request.id}_{end.status}_{end.at}"
+def webhook_id(request: AssistanceRequest, event: End | Handled) -> str:
+    """The same for every attempt at telling of this event, and for no other event."""
+    return f"{request.id}_{_name(event)}_{event.at}"
 
 
-def compose(request: AssistanceRequest, end: End) -> str:
+def compose(request: AssistanceRequest, event: End | Handled) -> str:
     """The body: what the bot was told when the request was accepted, with what has become of it since."""
-    return json.dumps(
-        {
-            "type": f"assistance_request.{end.status}",
-            "timestamp": timestamp_of(end.at),
-            "data": request.told(Status(end.status)),
-        }
-    )
+    at, data = timestamp_of(event.at), request.told(Status(event.status))
+    if isinstance(event, Handled):
+        data[_name(event)] = {"at": at, "by": event.by, "via": event.via}
+    return json.dumps({"type": f"assistance_request.{_name(event)}", "timestamp": at, "data": data})
+
+
+def _name(event: End | Handled) -> str:
+    return event.how if isinstance(event, Handled) else event.status
 
 
 def sign(id_: str, body: str, keys: Sequence[bytes], now: datetime) -> dict[str, str]:

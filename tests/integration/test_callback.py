@@ -18,11 +18,15 @@ import trustme
 
 from assistance import routing
 from assistance.domain.record import Outcome
+from assistance.engine import takes
+from assistance.engine.takes import Human
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import MAX_RETRY_AFTER
-from assistance.platform.clock import utc_now
+from assistance.platform.clock import timestamp_of, utc_now
 from assistance.routing import CALLBACK, ROUTES, Channel, Route, Topic, routes
+from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD
+from assistance.store.table import Items
 from callback_consumer import egress, failures
 from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
 from callback_consumer.message import sign
@@ -54,6 +58,10 @@ def travel(stack: Cloud) -> None:
 
 def told(bot: Receiver) -> list[str]:
     return [call.verified(SIGNING_SECRET)["data"]["status"] for call in bot.calls]
+
+
+def requests(stack: Cloud) -> Requests:
+    return Requests(Items(stack.table))
 
 
 def error_codes(stack: Cloud) -> list[str]:
@@ -92,6 +100,36 @@ def test_without_a_callback_url_nothing_more_is_written_or_published(stack: Clou
     assert stack.produce() == []
     assert stack.receive(CALLBACK) == []
     assert {item["sk"] for item in stack.table.scan()["Items"]} == {"REQUEST", "RECORD"}
+
+
+def test_a_bot_is_told_who_takes_its_request_and_who_releases_it(stack: Cloud, bot: Receiver) -> None:
+    request_id = stack.post("sales", "words of a customer's", bot.url)
+    travel(stack)
+    taken = takes.take(requests(stack), request_id, "t1", Human("Anna", "slack")).take
+    travel(stack)
+    assert stack.show(request_id)["taken"] == {"at": timestamp_of(taken.at), "by": "Anna", "via": "slack"}
+    takes.release(requests(stack), request_id, "t1", Human("an operator", "operator"))
+    travel(stack)
+    assert "taken" not in stack.show(request_id)
+    said = [call.verified(SIGNING_SECRET) for call in bot.calls]
+    assert [each["type"].removeprefix("assistance_request.") for each in said] == ["delivered", "taken", "released"]
+    assert said[1]["timestamp"] == timestamp_of(taken.at)
+    assert said[1]["data"] == said[0]["data"] | {
+        "taken": {"at": timestamp_of(taken.at), "by": "Anna", "via": "slack"},
+    }
+    assert said[2]["data"]["released"].items() >= {"by": "an operator", "via": "operator"}.items()
+    assert len({call.id for call in bot.calls}) == 3
+
+
+def test_a_take_that_was_released_before_its_callback_is_told_by_its_release_only(stack: Cloud, bot: Receiver) -> None:
+    request_id = stack.post("sales", callback_url=bot.url)
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    takes.take(requests(stack), request_id, "t1", Human("Anna", "slack"))
+    takes.release(requests(stack), request_id, "t1", Human("Anna", "slack"))
+    travel(stack)
+    types = {call.verified(SIGNING_SECRET)["type"] for call in bot.calls}
+    assert types == {"assistance_request.delivered", "assistance_request.released"}
 
 
 def test_a_failure_is_told_only_once_the_fallback_has_failed_too(

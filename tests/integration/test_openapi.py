@@ -12,7 +12,10 @@ from openapi_spec_validator import validate
 
 from api import openapi, problems
 from api.problems import TYPE_PREFIX, Problem
+from assistance.engine import takes
 from assistance.routing import CALLBACK, Channel
+from assistance.store.requests import Requests
+from assistance.store.table import Items
 from infra.api import _RESPONSES
 from local.deploy import ROOT
 from local.slack_server import SlackServer
@@ -71,18 +74,23 @@ def test_the_example_of_a_call_is_accepted_with_every_member(stack: Cloud) -> No
 
 
 def test_a_callback_is_documented_as_it_comes(stack: Cloud) -> None:
-    (operation,) = DOCUMENT["paths"]["/assistance-requests"]["post"]["callbacks"]["ended"].values()
+    (operation,) = DOCUMENT["paths"]["/assistance-requests"]["post"]["callbacks"]["event"].values()
     documented = operation["post"]
-    conforms(json.loads(json.dumps(documented["requestBody"]["content"]["application/json"]["example"])), "Ended")
+    for example in documented["requestBody"]["content"]["application/json"]["examples"].values():
+        conforms(json.loads(json.dumps(example["value"])), "Event")
     with Receiver() as bot:
-        stack.post("sales", callback_url=bot.url)
+        request_id = stack.post("sales", callback_url=bot.url)
         stack.produce()
         stack.consume(Channel.SLACK)
+        requests = Requests(Items(stack.table))
+        takes.take(requests, request_id, "t1", takes.Human("Anna", "slack"))
+        takes.release(requests, request_id, "t1", takes.Human("an operator", "operator"))
         stack.produce()
-        stack.consume(CALLBACK)
-        [call] = bot.calls
-    conforms(json.loads(call.body), "Ended")
-    assert {parameter["name"] for parameter in documented["parameters"]} <= set(call.headers)
+        stack.consume_until_quiet(CALLBACK)
+    assert bot.calls
+    for call in bot.calls:
+        conforms(json.loads(call.body), "Event")
+        assert {parameter["name"] for parameter in documented["parameters"]} <= set(call.headers)
 
 
 def test_every_problem_that_the_api_or_its_gateway_can_answer_is_documented() -> None:

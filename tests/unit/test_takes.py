@@ -138,8 +138,8 @@ def test_the_bot_is_told_of_takes_and_releases() -> None:
     record = release(taken(delivered(calls_back=True)), "t1", by="operator", via="operator", now=4_000)
     assert [each.cause for each in record.callbacks] == [
         End(Status.DELIVERED, 2_000),
-        Handled(Handling.TAKEN, "Anna", "slack", 3_000),
-        Handled(Handling.RELEASED, "operator", "operator", 4_000),
+        Handled(Handling.TAKEN, "Anna", "slack", Status.DELIVERED, 3_000),
+        Handled(Handling.RELEASED, "operator", "operator", Status.DELIVERED, 4_000),
     ]
     assert [entry.delivery for entry in record.outbox] == ["callback-1", "callback-2", "callback-3"]
     assert release(taken(delivered()), "t1", by="operator", via="operator", now=4_000).outbox == ()

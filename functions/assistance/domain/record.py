@@ -121,11 +121,12 @@ class Handling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What a callback tells: a human took the request or released it, and when."""
+    """What a callback tells: a human took the request or released it, when, and the request's status then."""
 
     how: Handling
     by: str
     via: str
+    status: Status
     at: int
 
 

@@ -36,7 +36,7 @@ def take(
         return record, counts
     new = Take(take_id, by, via, now)
     record = replace(record, takes=(*record.takes, new))
-    return _told(record, Handled(Handling.TAKEN, by, via, now)), new
+    return _told(record, Handled(Handling.TAKEN, by, via, record.status, now)), new
 
 
 def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Record:
@@ -48,7 +48,7 @@ def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Rec
     if record.delivery(ESCALATION) in record.unfinished:
         # Its message was dropped, because somebody had taken the request.
         record = published_as(record, ESCALATION, now)
-    return _told(record, Handled(Handling.RELEASED, by, via, now))
+    return _told(record, Handled(Handling.RELEASED, by, via, record.status, now))
 
 
 def escalate(record: Record, *, now: int) -> Record:

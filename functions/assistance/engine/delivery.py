@@ -23,6 +23,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
 from assistance.domain.record import End as RequestEnd
+from assistance.domain.record import Handled
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine import dead_letters
 from assistance.engine.attempt import Attempt, Limits
@@ -182,7 +183,7 @@ class Consumer:
             doubts=claim.doubts,
             fallback=fallback_of(delivery),
             resend=resend_of(delivery),
-            end=delivery.cause if isinstance(delivery.cause, RequestEnd) else None,
+            event=delivery.cause if isinstance(delivery.cause, RequestEnd | Handled) else None,
             refused_together=claim.alone,
         )
 

@@ -33,6 +33,8 @@ class Metric(StrEnum):
     """Deliveries given up, by channel and topic; by channel alone without those that bounced."""
     ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"
     """How long it took from acceptance to a human's channel, or until the bot was told, by channel and topic."""
+    ACCEPTED_TO_TAKEN = "AcceptedToTaken"
+    """How long it took from acceptance until a human took the request, by topic."""
 
     OLDEST_PENDING_AGE = "OldestPendingAge"
     """How long the oldest request waits that was published to a channel, by channel: 0 if none does."""
@@ -40,7 +42,11 @@ class Metric(StrEnum):
 
 _UNITS: Final = defaultdict(
     lambda: MetricUnit.Count,
-    {Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds, Metric.OLDEST_PENDING_AGE: MetricUnit.Seconds},
+    {
+        Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds,
+        Metric.ACCEPTED_TO_TAKEN: MetricUnit.Milliseconds,
+        Metric.OLDEST_PENDING_AGE: MetricUnit.Seconds,
+    },
 )
 
 

@@ -1,0 +1,69 @@
+"""A human takes a request, or releases it: each is one conditional write, whichever way it was asked for."""
+
+from dataclasses import dataclass
+
+from assistance.domain import takes
+from assistance.domain.record import Record, Take
+from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.metrics import Metric, Tally
+from assistance.store.requests import Requests, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Human:
+    """A human who acts on a request: the name that other humans see, and where they act (slack, email, …)."""
+
+    name: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The message by which a human acts: its delivery, and the provider's id of it where that is known."""
+
+    delivery: str
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The record afterwards, the take that counts, and whether this call made it."""
+
+    stored: Stored
+    take: Take
+    is_new: bool
+
+
+def take(
+    requests: Requests, request_id: str, take_id: str, human: Human, *, seen: Seen | None = None, clock: Clock = utc_now
+) -> Taken:
+    """Take a request for that human, unless somebody has it. `take_id` is new for each press of a button.
+
+    Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
+    """
+    now = epoch_ms(clock())
+    message = {"delivery": seen.delivery, "result": seen.result} if seen else {}
+
+    def event(record: Record) -> tuple[Record, Take]:
+        return takes.take(record, take_id, by=human.name, via=human.via, now=now, **message)
+
+    stored, counts = requests.change(request_id, event)
+    return Taken(stored, counts, is_new=counts.id == take_id)
+
+
+def release(requests: Requests, request_id: str, take_id: str, human: Human, *, clock: Clock = utc_now) -> Stored:
+    """Undo that take. Raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
+    now = epoch_ms(clock())
+
+    def event(record: Record) -> tuple[Record, None]:
+        return takes.release(record, take_id, by=human.name, via=human.via, now=now), None
+
+    return requests.change(request_id, event)[0]
+
+
+def measure(taken: Taken) -> None:
+    """Emit how long the request waited for a human, if this call took it."""
+    if taken.is_new:
+        record, tally = taken.stored.record, Tally()
+        tally.add(Metric.ACCEPTED_TO_TAKEN, taken.take.at - record.created_at, topic=record.topic)
+        tally.emit()
