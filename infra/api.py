@@ -88,6 +88,9 @@ class Api(Construct):
             rest_api_name=Stack.of(self).stack_name,
             cloud_watch_role=False,
             endpoint_types=[apigateway.EndpointType.REGIONAL],
+            # The function gets the bytes of a body in Base64. As text, API Gateway would replace what is not UTF-8.
+            # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-payload-encodings-workflow.html
+            binary_media_types=["application/json"],
             deploy_options=apigateway.StageOptions(
                 stage_name=config.stage,
                 throttling_rate_limit=config.throttle_rate,

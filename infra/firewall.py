@@ -21,7 +21,7 @@ class Firewall(Construct):
     No rule looks into the body: it is free text, in which a customer may paste what looks like an attack to ask about
     it, and it is escaped wherever it is shown. So AWS's core rule set and its known bad inputs are left out, which
     would refuse such a call, any body over 8 KB, and attacks on software that isn't here. WAF sees no more than the
-    first 16 KB of a body anyway; the API takes 32 KiB.
+    first 16 KB of a body anyway; the API takes 64 KiB.
     https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
     https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-setting-body-inspection-limit.html
 

@@ -20,3 +20,21 @@ DEEP: Final = "[" * 100_000
 """JSON that is nested too deeply for a recursive parser."""
 LONG_NUMBER: Final = "9" * 5_000
 """JSON with a number that is too long for Python's parser: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits."""
+
+
+_TEXT: Final = st.text(max_size=20) | st.sampled_from(
+    ["", " ", "\u200b", "\x00", "\u202e", "javascript:x", "a@b\r\nBcc: c@d"]
+)
+_VALUE: Final = JSON | _TEXT
+CALL: Final = st.fixed_dictionaries(
+    {"topic": st.just("sales"), "description": st.just("help")},
+    optional={
+        "customer": st.dictionaries(st.sampled_from(["name", "email", "phone", "company"]), _VALUE) | _VALUE,
+        "conversation_url": _VALUE,
+        "reference": _VALUE,
+        "details": st.dictionaries(_TEXT, _VALUE, max_size=22) | _VALUE,
+        "callback_url": _VALUE,
+        "priority": _VALUE,
+    },
+)
+"""A bot's call whose optional members may hold anything."""

@@ -13,6 +13,7 @@ OURS = {
     problems.TYPE_PREFIX + problem.slug: problem
     for problem in (
         problems.not_json(),
+        problems.not_utf_8(),
         problems.not_found("resource"),
         problems.content_too_large(1),
         problems.unsupported_media_type(),
@@ -43,6 +44,10 @@ def test_every_method_but_the_reference_wants_a_key_and_a_plan_limits_what_it_ma
     assert usage["Throttle"]["BurstLimit"] >= 1
     link = template.only("AWS::ApiGateway::UsagePlanKey")
     assert (target(link["KeyId"]), target(link["UsagePlanId"])) == (key, plan)
+
+
+def test_the_function_gets_the_bytes_of_a_call_so_that_it_can_tell_what_is_not_utf_8(template: Template) -> None:
+    assert template.only("AWS::ApiGateway::RestApi")["BinaryMediaTypes"] == ["application/json"]
 
 
 def test_production_serves_its_reference_only_when_told_to(dev: Template, production: Template) -> None:

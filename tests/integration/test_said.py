@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
 
 from assistance.models import Customer, Detail, Message, Status
 from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import request_key
+from tests.fuzz import CALL, FUZZED
 from tests.integration.cloud import Cloud
 from tests.receiver import Receiver
 
@@ -275,3 +277,19 @@ def test_a_body_that_is_not_utf_8_is_refused_in_these_words(stack: Cloud, encodi
     assert answer["json"]["type"] == "urn:assistance:problem:not-utf-8"
     assert answer["json"]["detail"] == "The body is not UTF-8. Send a JSON object encoded in UTF-8."
     assert stack.table.scan()["Items"] == []
+
+
+@settings(FUZZED, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(call=CALL)
+@example({"topic": "sales", "description": "help", "details": {"a": "\ud800"}})
+def test_whatever_the_optional_members_hold_is_accepted_or_named_and_is_delivered(stack: Cloud, call: Json) -> None:
+    body = json.dumps(call)
+    answer = post(stack, body)
+    if answer["statusCode"] == 400:
+        assert "NaN" in body or "Infinity" in body
+    elif answer["statusCode"] == 422:
+        assert all(error["pointer"].startswith("#/") for error in errors(answer))
+    else:
+        stack.produce()
+        stack.consume_until_quiet(Channel.SLACK)
+        assert stack.status(answer["json"]["id"]) == "delivered"
