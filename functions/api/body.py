@@ -167,8 +167,14 @@ def _parsed(body: bytes) -> Any:  # noqa: ANN401
     except UnicodeDecodeError:
         raise problems.not_utf_8() from None
     try:
+        # Not strict: a template may put a customer's line break into a text as it is.
         return json.loads(
-            text, object_pairs_hook=_object, parse_int=Literal, parse_float=Literal, parse_constant=_no_json
+            text,
+            strict=False,
+            object_pairs_hook=_object,
+            parse_int=Literal,
+            parse_float=Literal,
+            parse_constant=_no_json,
         )
     except (ValueError, RecursionError):
         raise problems.not_json() from None

@@ -81,7 +81,7 @@ class Details(Told):
     deliveries: list[Delivery]
 
 
-class Told(Summary):
+class Occurred(Told):
     """The request at the time of a callback, with the human who took or released it, if the callback says that."""
 
     taken: Handling | None = None
@@ -98,7 +98,7 @@ class Event(BaseModel):
         "assistance_request.released",
     ]
     timestamp: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    data: Told
+    data: Occurred
 
 
 class FieldError(BaseModel):

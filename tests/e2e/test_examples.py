@@ -44,10 +44,11 @@ def test_curl_shows_the_request_that_it_made(bot: Bot, tmp_path: Path) -> None:
 
 
 def test_a_conversation_fills_in_what_landbot_sends(bot: Bot) -> None:
-    said = {"@{topic}": "Sales", "@{description}": 'It says "hello"\nand more'}
-    body = json.loads(EXAMPLES["json"], object_hook=lambda it: {name: said[value] for name, value in it.items()})
-    answer = bot.call("POST", "/assistance-requests", body, {"Idempotency-Key": "landbot-1"})
+    said = {"topic": "Sales", "description": "It is down,\nand more", "name": "Anna", "id": "42", "chat_uuid": "43"}
+    body = re.sub(r"@\{(\w+)\}", lambda field: said.get(field[1], ""), EXAMPLES["json"])
+    answer = bot.call("POST", "/assistance-requests", body.encode(), {"Idempotency-Key": "landbot-1"})
     assert answer.status == 202
+    assert bot.show(answer.json["id"])["reference"] == "42"
 
 
 def test_every_example_has_its_test() -> None:

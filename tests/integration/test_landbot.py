@@ -1,0 +1,66 @@
+"""The body that docs/calling.md shows for Landbot, with whatever a conversation has put into its fields."""
+
+import json
+import re
+
+import pytest
+
+from assistance.store.requests import request_key
+from local.deploy import ROOT
+from tests.integration.cloud import Cloud
+
+_, _, SECTION = (ROOT / "docs/calling.md").read_text("utf-8").partition("### Landbot")
+(TEMPLATE,) = re.findall(r"^```json\n(.*?)^```$", SECTION, re.DOTALL | re.MULTILINE)
+FIELDS = {
+    "topic": "Sales",
+    "description": "A quote, please",
+    "name": "Anna Keller",
+    "email": "anna@example.com",
+    "phone": "+41 44 668 18 00",
+    "chat_uuid": "0b6d",
+    "id": "42",
+}
+
+
+def sent(stack: Cloud, fields: dict[str, str], template: str = TEMPLATE) -> tuple[int, dict[str, str]]:
+    """The answer to the body that a template makes of these fields: the text as it is, and nothing for the others."""
+    body = re.sub(r"@\{(\w+)\}", lambda field: fields.get(field[1], ""), template)
+    answer = stack.call("POST", "/assistance-requests", body.encode(), content_type="application/json")
+    return answer["statusCode"], answer["json"]
+
+
+def test_every_field_of_a_conversation_is_stored(stack: Cloud) -> None:
+    status, accepted = sent(stack, FIELDS)
+    assert (status, "ignored" in accepted) == (202, False)
+    item = stack.table.get_item(Key=request_key(accepted["id"]))["Item"]
+    assert item["customer"] == {name: FIELDS[name] for name in ("name", "email", "phone")}
+    assert item["conversation_url"].endswith(f"/{FIELDS['chat_uuid']}")
+    assert item["reference"] == "42"
+
+
+def test_fields_that_nobody_has_filled_turn_no_customer_away(stack: Cloud) -> None:
+    status, accepted = sent(stack, {"topic": "sales", "description": "help"})
+    assert status == 202
+    assert "customer" not in stack.table.get_item(Key=request_key(accepted["id"]))["Item"]
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "a\r\nb\tc", "\x00"])
+def test_an_unescaped_line_break_is_kept(stack: Cloud, text: str) -> None:
+    status, accepted = sent(stack, FIELDS | {"description": f"It is {text}."})
+    assert status == 202
+    assert stack.table.get_item(Key=request_key(accepted["id"]))["Item"]["description"] == f"It is {text}."
+
+
+@pytest.mark.parametrize("text", ['It says "hello"', "C:\\Users\\"])
+def test_an_unescaped_quote_is_a_400_until_it_is_escaped_as_the_page_says(stack: Cloud, text: str) -> None:
+    status, problem = sent(stack, FIELDS | {"description": text})
+    assert (status, problem["type"]) == (400, "urn:assistance:problem:not-json")
+    assert stack.table.scan()["Items"] == []
+    escaped = json.dumps(text)[1:-1]
+    assert sent(stack, FIELDS | {"description": escaped})[0] == 202
+
+
+def test_the_body_for_the_400_has_no_text_of_the_customer(stack: Cloud) -> None:
+    (second,) = re.findall(r"`(\{\"topic\".*?\})`", SECTION)
+    assert not {"@{description}", "@{name}"} & set(re.findall(r"@\{\w+\}", second))
+    assert sent(stack, FIELDS, second)[0] == 202
