@@ -13,8 +13,10 @@ import time_machine
 
 from assistance.engine.together import Gathering
 from assistance.routing import ROUTES, Channel, Topic
+from assistance.store.requests import request_key
 from infra.batches import QUEUES
 from local.slack_server import SlackServer
+from reconciler.new_requests import SECOND_LOOK
 from tests.integration.cloud import Cloud, cloud, forget
 from tests.integration.steps import feedback
 from tests.meter import Spent, metered
@@ -33,7 +35,7 @@ LONGEST = "€" * 4_000
 
 @contextmanager
 def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
-    """The system, warm: a request of each topic has been delivered, and the ledger has taken note."""
+    """The system, warm: a request of each topic has been delivered and forgotten."""
     with (
         SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
         cloud(slack.url) as stack,
@@ -44,9 +46,10 @@ def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
     ):
         forget()
         for topic in Topic:
-            deliver(stack, topic, [stack.post(topic)])
-        clock.shift(LATER)
-        stack.reconcile()
+            warm = stack.post(topic)
+            deliver(stack, topic, [warm])
+            # No sweep looks at it: its look would count as another's.
+            stack.table.delete_item(Key=request_key(warm))
         yield stack, slack, clock
     forget()
 
@@ -70,13 +73,16 @@ def spent(topic: Topic, together: int, description: str = DESCRIPTION) -> Mappin
         with metered() as found:
             request_ids = [stack.post(topic, description) for _ in range(together)]
             deliver(stack, topic, request_ids)
-        clock.shift(LATER)
-        with metered() as sweep:
-            assert stack.reconcile()["ledger"]["open"] == 0
+        with metered() as sweeps:
+            for seconds in (LATER, SECOND_LOOK.total_seconds()):
+                clock.shift(seconds)
+                assert stack.reconcile()["ledger"]["open"] == 0
         assert {stack.status(request_id) for request_id in request_ids} == {"delivered"}
         posts = len(slack.messages) - before
     found = defaultdict(Spent, found)
-    found["reconciler"] = sweep["reconciler"] - idle()
+    found["reconciler"] = ledger = sweeps["reconciler"] - idle() - idle()
+    # A sweep lists the index once or twice, however many requests there are: no part of what a request takes.
+    ledger.reads -= ledger.calls.pop("dynamodb.Query") / 2
     found["api"].invocations = together
     found["stream_producer"].invocations = 1
     for channel in ROUTES[topic].channels:

@@ -1,12 +1,13 @@
 """The requests that were accepted since the last sweep. Those that have not ended yet are watched from now on."""
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import groupby
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field
 
@@ -26,6 +27,12 @@ from reconciler.report import Open, Report
 # An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
 # the moment it was accepted is found within two sweeps.
 SETTLING: Final = timedelta(seconds=30)
+# "In some unlikely failure scenarios, longer propagation delays might occur", and DynamoDB names no bound. A second
+# look, this long after the first one, finds the requests that the index did not list in time.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html
+SECOND_LOOK: Final = timedelta(minutes=15)
+# No request is older. Even the second look that began before it has a time that Python can name.
+_FIRST: Final = timestamp(datetime.fromtimestamp(0, UTC) + SECOND_LOOK)
 TIME_TO_FINISH_MS: Final = 10_000
 _CHUNK: Final = 100
 _PARALLEL: Final = 10
@@ -45,29 +52,34 @@ class _Looked(ItemModel):
     looked_until: Moment | None = None
 
 
+_Look: TypeAlias = tuple[str, _Listed]
+"""A request, and the time from which `SETTLING` counts: its acceptance, or for a second look `SECOND_LOOK` after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewRequests:
-    """Looks at each request once, shortly after it was accepted."""
+    """Looks at each request twice: shortly after it was accepted, and `SECOND_LOOK` later."""
 
     requests: Requests
     clock: Clock = utc_now
 
     def take_in(self, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool) -> list[Open]:
         """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
-        since, left_open = self._last_time(report)
+        last, left_open = self._last_time(report)
+        since = max(last, _FIRST)
         until, any_new = timestamp(self.clock() - SETTLING), bool(left_open)
         with ThreadPoolExecutor(_PARALLEL) as pool:
             watch = partial(self._watch, report, dry_run=dry_run)
             found = list(pool.map(watch, left_open))
-            listed = self._readable(self.requests.items.accepted(since or "0", _just_before(until)), report)
-            for chunk in _chunks(listed) if until > since else ():
+            for chunk in _chunks(self._looks(since, until, report)) if until > since else ():
                 if remaining_ms() < TIME_TO_FINISH_MS:
                     # The next sweep begins with the first that was left out.
-                    until, report.complete = chunk[0].created_at, False
+                    (until, _), *_ = chunk
+                    report.complete = False
                     report.behind_seconds = max((epoch_ms(self.clock()) - ms_of(until)) // 1_000, 0)
                     break
                 any_new = True
-                found += pool.map(watch, self._not_ended(chunk))
+                found += pool.map(watch, self._to_watch([listed for _, listed in chunk]))
         if any_new and not dry_run:
             # Without traffic there is nothing to keep.
             self.requests.items.looked_at(max(until, since), timestamp(self.clock() + _LEGACY_AHEAD))
@@ -85,6 +97,21 @@ class NewRequests:
             logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
             return "", []
 
+    def _looks(self, since: str, until: str, report: Report) -> Iterator[_Look]:
+        """The looks that have come due, in this order. Nobody looks at a request twice in one sweep."""
+        accepted, second_since = self.requests.items.accepted, _earlier(since, SECOND_LOOK)
+        second_until = min(since, _earlier(until, SECOND_LOOK))
+        if second_until == since and next(accepted(second_since, _earlier(until)), None) is None:
+            # Most sweeps find nothing. One query of each shard tells that.
+            return iter(())
+        first = self._readable(accepted(since, _earlier(until)), report)
+        second = self._readable(accepted(second_since, _earlier(second_until)), report)
+        return heapq.merge(
+            ((one.created_at, one) for one in first),
+            ((_earlier(one.created_at, -SECOND_LOOK), one) for one in second),
+            key=_due,
+        )
+
     def _readable(self, items: Iterator[Item], report: Report) -> Iterator[_Listed]:
         for item in items:
             try:
@@ -93,20 +120,20 @@ class NewRequests:
                 report.unreadable += 1
                 logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
 
-    def _not_ended(self, chunk: Sequence[_Listed]) -> list[str]:
-        """Those without a record, and those whose record says that they have not ended, by cheap reads."""
+    def _to_watch(self, chunk: Sequence[_Listed]) -> list[str]:
+        """Those without a record, and those whose record has not ended and is not watched, by cheap reads."""
         keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
-        ended = set[tuple[str, int]]()
+        known = set[tuple[str, int]]()
         for item in self.requests.items.many(keys, consistent=False):
             try:
                 record = codec.record_of(item)
             except Unreadable:
                 # It is counted when it is watched.
                 continue
-            if not record.unfinished and record.has_ended:
-                ended.add((item[PARTITION_KEY], record.created_at))
+            if record.watched or (not record.unfinished and record.has_ended):
+                known.add((item[PARTITION_KEY], record.created_at))
         # The record may be that of an earlier request with the same id.
-        return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in ended]
+        return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in known]
 
     def _watch(self, report: Report, id_: str, *, dry_run: bool) -> Open | None:
         try:
@@ -124,14 +151,18 @@ def _watched(record: Record) -> tuple[Record, None]:
     return transitions.watch(record), None
 
 
-def _just_before(moment: str) -> str:
-    return timestamp(datetime.fromisoformat(moment) - timedelta(milliseconds=1))
+def _earlier(moment: str, by: timedelta = timedelta(milliseconds=1)) -> str:
+    return timestamp(datetime.fromisoformat(moment) - by)
 
 
-def _chunks(listed: Iterator[_Listed]) -> Iterator[list[_Listed]]:
-    """Requests in chunks. Those of one moment stay together, so that a chunk can be resumed after."""
-    chunk: list[_Listed] = []
-    for _, together in groupby(listed, key=lambda one: one.created_at):
+def _due(look: _Look) -> str:
+    return look[0]
+
+
+def _chunks(looks: Iterator[_Look]) -> Iterator[list[_Look]]:
+    """Looks in chunks. Those of one moment stay together, so that a chunk can be resumed after."""
+    chunk: list[_Look] = []
+    for _, together in groupby(looks, key=_due):
         if len(chunk) >= _CHUNK:
             yield chunk
             chunk = []

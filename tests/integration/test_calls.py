@@ -67,10 +67,10 @@ def test_nothing_else_is_spent_but_on_feedback_and_the_ledger(topic: Topic, toge
     found = dict(spent(topic, together))
     for function in ("api", "stream_producer", *(f"{channel}_consumer" for channel in ROUTES[topic].channels)):
         del found[function]
-    # The reconciler reads each new record for half a unit, a hundred at once, and notes once how far it has looked.
+    # Two sweeps read each new record, each for half a unit and a hundred at once, and note how far they have looked.
     ledger = took(found.pop("reconciler"))
     batches = ceil(together / 100)
-    assert ledger == ({"dynamodb.BatchGetItem": batches, "dynamodb.UpdateItem": 1}, ITEM, 0.5 * together)
+    assert ledger == ({"dynamodb.BatchGetItem": 2 * batches, "dynamodb.UpdateItem": 2}, 2 * ITEM, 1.0 * together)
     if topic is Topic.PRICING:
         confirmed = {"dynamodb.Query": together, "dynamodb.PutItem": together}
         assert took(found.pop("email_feedback")) == (confirmed, ITEM * together, together)
