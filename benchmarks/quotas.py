@@ -58,14 +58,17 @@ SLACK_SECONDS: Final = 0.3
 VCPU: Final = 512 / 1_769
 """The share of a vCPU that our functions have: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
-DIGEST_BYTES: Final = 12_000
-ENTRY_BYTES: Final = 320
-"""What Slack takes in one message, and what an entry takes besides its description: slack_consumer/message.py."""
+DIGEST_BYTES: Final = 13_000
+ENTRY_BYTES: Final = 382
+TITLE_BYTES: Final = 256
+"""What Slack takes in a message, an entry besides its description, and a title: slack_consumer/message.py."""
+MAX_ENTRIES: Final = 25
+"""With a divider between each two, after a title: Slack takes 50 blocks."""
 
 
 def together(description: int) -> int:
     """How many requests with descriptions of so many bytes go into one message to Slack."""
-    return max(1, min(49, (DIGEST_BYTES - ENTRY_BYTES // 2) // (ENTRY_BYTES + description)))
+    return max(1, min(MAX_ENTRIES, (DIGEST_BYTES - TITLE_BYTES) // (ENTRY_BYTES + description)))
 
 
 @dataclass(frozen=True, slots=True)

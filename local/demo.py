@@ -1,6 +1,7 @@
 """One request of each topic, from the bot's call to the message that arrives."""
 
 import html
+import re
 import textwrap
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -15,6 +16,8 @@ from local.wait import until
 
 DELIVERY_SECONDS: Final = 60
 WIDTH: Final = 88
+# A link or a time in Slack's markup, of which readers see what follows the bar.
+_MARKUP: Final = re.compile(r"<[^|<>]*\|([^<>]*)>")
 REQUESTS: Final = {
     "sales": "A customer with 40 seats wants a quote for the team plan & a call back today.",
     "pricing": "Does the yearly plan's discount apply to seats that are added in March?",
@@ -113,8 +116,8 @@ def _lines(message: Mapping[str, Any]) -> list[str]:
     """The text as Slack shows it."""
     lines = []
     for block in message.get("blocks", []):
-        texts = block.get("elements", [block.get("text", {})])
-        lines += [html.unescape(str(text.get("text", ""))) for text in texts]
+        texts = [*([block["text"]] if "text" in block else []), *block.get("fields", []), *block.get("elements", [])]
+        lines += [html.unescape(_MARKUP.sub(r"\1", str(text["text"]))) for text in texts if "text" in text["type"]]
     return lines or [str(message["text"])]
 
 

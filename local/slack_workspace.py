@@ -22,6 +22,10 @@ MAX_SECTION_CHARACTERS: Final = 3_000
 MAX_FIELD_CHARACTERS: Final = 2_000
 MAX_FIELDS: Final = 10
 MAX_HEADER_CHARACTERS: Final = 150
+MAX_ACTIONS: Final = 25
+MAX_CONTEXT_ELEMENTS: Final = 10
+MAX_BUTTON_CHARACTERS: Final = 75
+MAX_OF_BUTTON: Final = {"action_id": 255, "url": 3_000, "value": 2_000}
 # Not documented, and nobody has said whether `&amp;` counts as one or as five: here it is one.
 # https://github.com/slackapi/bolt-js/issues/2509
 MAX_CHARACTERS_OF_ALL_BLOCKS: Final = 13_172
@@ -135,7 +139,7 @@ class Workspace:
         blocks = _decoded(arguments.get("blocks"))
         if not arguments.get("text") and not blocks:
             raise SlackError("no_text")
-        _check_blocks(blocks or [])
+        check_blocks(blocks or [])
         with self._lock:
             ts = f"{int(time())}.{next(self._sequence):06d}"
             text = arguments.get("text", "")[:MAX_TEXT_CHARACTERS]
@@ -186,15 +190,48 @@ def _decoded(value: Any) -> Any:  # noqa: ANN401
     return json.loads(value) if isinstance(value, str) else value
 
 
-def _check_blocks(blocks: Sequence[Json]) -> None:
-    if len(blocks) > MAX_BLOCKS:
+def check_blocks(blocks: Sequence[Json]) -> None:
+    """Raise `SlackError` for what Slack refuses: https://docs.slack.dev/reference/block-kit/blocks."""
+    if len(blocks) > MAX_BLOCKS or not all(map(_is_valid, blocks)):
         raise SlackError("invalid_blocks")
-    for block in blocks:
-        text, fields = (block.get("text") or {}).get("text", "-"), block.get("fields", [])
-        longest = {"section": MAX_SECTION_CHARACTERS, "header": MAX_HEADER_CHARACTERS}.get(str(block.get("type")))
-        if longest and (not text.strip() or len(text) > longest):
-            raise SlackError("invalid_blocks")
-        if len(fields) > MAX_FIELDS or any(not 0 < len(each["text"]) <= MAX_FIELD_CHARACTERS for each in fields):
-            raise SlackError("invalid_blocks")
     if len(unescape(json.dumps(blocks, ensure_ascii=False))) > MAX_CHARACTERS_OF_ALL_BLOCKS:
         raise SlackError("msg_blocks_too_long")
+
+
+def _is_valid(block: Json) -> bool:
+    match block:
+        case {"type": "divider"}:
+            return True
+        case {"type": "header", "text": {"type": "plain_text"} as text}:
+            return _fits(text, MAX_HEADER_CHARACTERS)
+        case {"type": "section"}:
+            texts, fields = ([block["text"]] if "text" in block else []), block.get("fields", [])
+            return (
+                bool(texts or fields)
+                and all(_fits(text, MAX_SECTION_CHARACTERS) for text in texts)
+                and len(fields) <= MAX_FIELDS
+                and ("fields" not in block or bool(fields))
+                and all(_fits(text, MAX_FIELD_CHARACTERS) for text in fields)
+                and ("accessory" not in block or _is_button(block["accessory"]))
+            )
+        case {"type": "actions", "elements": elements}:
+            return 0 < len(elements) <= MAX_ACTIONS and all(map(_is_button, elements))
+        case {"type": "context", "elements": elements}:
+            return 0 < len(elements) <= MAX_CONTEXT_ELEMENTS and all(
+                _fits(text, MAX_SECTION_CHARACTERS) for text in elements
+            )
+    return False
+
+
+def _fits(text: Json, limit: int) -> bool:
+    return text.get("type") in {"plain_text", "mrkdwn"} and len(text["text"].strip()) > 0 and len(text["text"]) <= limit
+
+
+def _is_button(element: Json) -> bool:
+    """https://docs.slack.dev/reference/block-kit/block-elements/button-element."""
+    return (
+        element.get("type") == "button"
+        and element["text"]["type"] == "plain_text"
+        and _fits(element["text"], MAX_BUTTON_CHARACTERS)
+        and all(0 < len(element.get(name, "x")) <= limit for name, limit in MAX_OF_BUTTON.items())
+    )

@@ -161,7 +161,7 @@ class Outgoing:
     `fallback` says why the request comes on this channel, if it is not its own. `resend` names the operator's decision
     to send it once more: an earlier message without it is another message. `event` is what a callback tells.
     `refused_together`: the provider has refused a message that held this request among others, so that it must go
-    alone.
+    alone. `delivery` is the name of the delivery in the request's record.
     """
 
     request: AssistanceRequest
@@ -170,6 +170,7 @@ class Outgoing:
     resend: str | None = None
     event: End | Handled | None = None
     refused_together: bool = False
+    delivery: str | None = None
 
     @property
     def in_doubt(self) -> bool:

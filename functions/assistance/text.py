@@ -1,9 +1,12 @@
 """Customers' text is untrusted wherever it is shown."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from assistance.models import Outgoing
+from assistance.routing import Channel
 
 # Some channels break a line at line and paragraph separators, and others don't show these at all.
 _LINE_ENDS: Final = re.compile("\r\n|[\r\u2028\u2029]")
@@ -30,6 +33,14 @@ _UNPRINTABLE: Final = re.compile(
     "|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 
+_FAILED: Final[Mapping[Channel, str]] = MappingProxyType(
+    {
+        Channel.SLACK: "the Slack message could not be posted",
+        Channel.EMAIL: "the email could not be delivered",
+        Channel.TEAMS: "the Teams message could not be posted",
+    }
+)
+
 
 def is_blank(text: str) -> bool:
     """Whether a reader of the text would see nothing."""
@@ -53,12 +64,24 @@ def _clean(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[1] or "\ufffd", shown)
 
 
+def heading(topic: str) -> str:
+    """The topic's name as a heading: `by_all_means` is "By all means"."""
+    return printable(topic).replace("_", " ").replace("-", " ").capitalize()
+
+
+def preview(text: str, characters: int) -> str:
+    """The start of the text on one line, with an ellipsis where it goes on."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= characters else f"{line[: characters - 1].rstrip()}…"
+
+
 def explain(outgoing: Outgoing) -> list[str]:
     """What the reader should know about the way the request has come, in a sentence each."""
     sentences = []
     if outgoing.fallback:
-        failed, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)
-        sentences.append(f"This comes by {outgoing.fallback.channel} because delivery by {failed} failed: {error}.")
+        channel, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)
+        failed = _FAILED.get(channel, f"delivery by {channel} failed")
+        sentences.append(f"Sent here because {failed} ({error}).")
     if outgoing.resend:
-        sentences.append("An operator has sent this once more.")
+        sentences.append("Sent again: an operator has asked for it.")
     return sentences

@@ -1,72 +1,81 @@
-"""Assistance requests as Slack messages: one as a message of its own, several as a digest with a block each."""
+"""Assistance requests as Slack messages: one as a message of its own, several as a digest with an entry each.
 
-import json
+What a message shows follows from the requests and from who has taken them, so that it can be drawn again later.
+"""
+
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
-from assistance.models import Outgoing
-from assistance.text import explain, is_blank, printable
-
-Block: TypeAlias = dict[str, Any]
+from assistance import facts
+from assistance.facts import Fact
+from assistance.models import AssistanceRequest, Outgoing
+from assistance.text import explain, heading, preview, printable
+from slack_consumer import blocks
+from slack_consumer.blocks import Block, escape, marked, moment, plain
 
 # https://docs.slack.dev/reference/block-kit/blocks: 50 of them in a message.
 MAX_BLOCKS: Final = 50
-# https://docs.slack.dev/reference/block-kit/blocks/section-block
-MAX_BLOCK_CHARACTERS: Final = 3_000
-# All blocks together have a limit that Slack does not document, which answers `msg_blocks_too_long`. Seen are 13,172 to
-# 13,297 characters, of which an empty block takes some 110; Slack's own people advise 12,000 and room for the blocks:
-# https://github.com/slackapi/bolt-js/issues/2509. Bytes are counted here, since nobody has said that Slack does not.
-MAX_DIGEST_BYTES: Final = 12_000
-_BLOCK_BYTES: Final = 110
+MAX_MESSAGE_BYTES: Final = 13_000
+"""Of all blocks together, by `blocks.size`: below the least that Slack was seen to refuse."""
+PREVIEW_CHARACTERS: Final = 120
+MAX_NAME_CHARACTERS: Final = 60
+"""Of whoever has taken a request: a digest that is drawn again then is no longer than with the button."""
+_NAME: Final = re.compile(r"(?:[^\W_]|[ '\u2019-])+")
+"""A text that nothing in Slack's markup is made of: no emphasis, emoji, mention, channel or URL."""
 METADATA_EVENT: Final = "assistance_request"
 DIGEST_EVENT: Final = "assistance_requests"
 
 
-def escape(text: str) -> str:
-    """Escape the three characters that Slack gives a meaning, so that `<!channel>` pings nobody.
+class Taken(Protocol):
+    """Who has taken a request, and when, in milliseconds since 1970."""
 
-    https://docs.slack.dev/messaging/formatting-message-text#escaping
+    @property
+    def by(self) -> str:
+        """The name that other humans know."""
+
+    @property
+    def at(self) -> int:
+        """When."""
+
+
+By = Mapping[str, Taken]
+"""Who has taken which request, by its id."""
+NOBODY: Final[By] = MappingProxyType({})
+
+
+def digests(outgoing: Sequence[Outgoing], *, take: bool = False) -> Iterator[list[Outgoing]]:
+    """Divide requests into few messages within Slack's limits, the oldest first.
+
+    What is in doubt goes apart: it is looked up first.
     """
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def split(text: str, limit: int = MAX_BLOCK_CHARACTERS) -> list[str]:
-    """The text, escaped, in pieces no longer than the limit: no escape is cut in two, nothing visible is lost."""
-    pieces = [""]
-    for character in text:
-        escaped = escape(character)
-        if len(pieces[-1]) + len(escaped) > limit:
-            pieces.append("")
-        pieces[-1] += escaped
-    # Slack refuses an empty text, and does not document whether it takes a blank one.
-    return [piece for piece in pieces if not is_blank(piece)] or ["\ufffd"]
-
-
-def digests(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Divide requests into few messages within Slack's limits. What is in doubt goes apart: it is looked up first."""
-    header = _size(_header(f"{MAX_BLOCKS} new requests"))
+    title = blocks.size([blocks.header("x" * blocks.MAX_HEADER_CHARACTERS)])
     for in_doubt in (False, True):
         digest: list[Outgoing] = []
-        blocks, size = 1, header
-        for one in outgoing:
+        count, size = 1, title
+        for one in sorted(outgoing, key=_age):
             if one.in_doubt is not in_doubt:
                 continue
             if one.alone:
                 yield [one]
                 continue
-            own = _entry(one)
-            added = sum(_size(block) for block in own)
-            if digest and (blocks + len(own) > MAX_BLOCKS or size + added > MAX_DIGEST_BYTES):
+            own = [blocks.DIVIDER, *_entry(one, take=take, taken=None)]
+            added = blocks.size(own)
+            if digest and (count + len(own) > MAX_BLOCKS or size + added > MAX_MESSAGE_BYTES):
                 yield digest
-                digest, blocks, size = [], 1, header
+                digest, count, size = [], 1, title
+            # No divider comes before the first.
+            count, size = count + len(own) - (not digest), size + added
             digest.append(one)
-            blocks, size = blocks + len(own), size + added
         if digest:
             yield digest
 
 
-def _size(block: Block) -> int:
-    return _BLOCK_BYTES + len(json.dumps(block, ensure_ascii=False).encode())
+def _age(outgoing: Outgoing) -> tuple[str, str]:
+    return outgoing.request.created_at, outgoing.request.id
 
 
 def payload(outgoing: Outgoing) -> dict[str, str]:
@@ -85,48 +94,140 @@ def payloads(message: Mapping[str, Any]) -> list[Any]:
     return []
 
 
-def compose(outgoing: Sequence[Outgoing]) -> dict[str, Any]:
-    """The arguments of `chat.postMessage` for these requests: text, blocks, and the metadata by which to find them."""
-    if len(outgoing) == 1:
-        [one] = outgoing
-        title, blocks = f"New {one.request.topic} request", _message(one)
+def compose(outgoing: Sequence[Outgoing], *, take: bool = False, taken: By = NOBODY) -> dict[str, Any]:
+    """The arguments of `chat.postMessage` for these requests: text, blocks, and the metadata by which to find them.
+
+    `take`: whether a request has a button by which a human takes it. `taken`: who has, in the place of the button.
+    """
+    shown = sorted(outgoing, key=_age)
+    if len(shown) == 1:
+        [one] = shown
+        text, drawn = _notification(one.request), _message(one, take=take, taken=taken.get(one.request.id))
         metadata: dict[str, Any] = {"event_type": METADATA_EVENT, "event_payload": payload(one)}
     else:
-        title, blocks = f"{len(outgoing)} new requests", [block for one in outgoing for block in _entry(one)]
+        text, drawn = _title(shown), _digest(shown, take=take, taken=taken)
         # A payload holds strings, numbers, objects and lists of objects.
-        metadata = {"event_type": DIGEST_EVENT, "event_payload": {"requests": [payload(one) for one in outgoing]}}
+        metadata = {"event_type": DIGEST_EVENT, "event_payload": {"requests": [payload(one) for one in shown]}}
     return {
-        "text": escape(title),
-        "blocks": [_header(title), *blocks],
+        "text": escape(text),
+        # https://docs.slack.dev/reference/methods/chat.postMessage: a notification shows `text` without markup too.
+        "mrkdwn": False,
+        "blocks": drawn,
         "metadata": metadata,
         "unfurl_links": False,
         "unfurl_media": False,
     }
 
 
-def _header(title: str) -> Block:
-    return {"type": "header", "text": {"type": "plain_text", "text": title}}
+def _notification(request: AssistanceRequest) -> str:
+    name = preview(request.customer.name, PREVIEW_CHARACTERS) if request.customer and request.customer.name else ""
+    return ": ".join(filter(None, [heading(request.topic), name, preview(request.description, PREVIEW_CHARACTERS)]))
 
 
-def _description(outgoing: Outgoing) -> list[Block]:
-    # `verbatim` keeps Slack from making links, channel names or mentions out of what the customer typed.
+def _title(shown: Sequence[Outgoing]) -> str:
+    """How many there are of which topic, as far as a header has room for it."""
+    counts = Counter(heading(one.request.topic) for one in shown).most_common()
+    for named in range(len(counts), 0, -1):
+        rest = sum(count for _, count in counts[named:])
+        topics = [f"{count} {topic}" for topic, count in counts[:named]] + [f"{rest} others"] * bool(rest)
+        title = f"{len(shown)} new requests: {', '.join(topics)}"
+        if len(escape(title)) <= blocks.MAX_HEADER_CHARACTERS:
+            return title
+    return f"{len(shown)} new requests"
+
+
+def _message(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block]:
+    """One request. Its facts are shortened if Slack would refuse them all, and say so; its description never is."""
+    drawn: list[Block] = []
+    for told in facts.shorter(outgoing.request):
+        drawn = _with(told, outgoing, take=take, taken=taken)
+        if blocks.size(drawn) <= MAX_MESSAGE_BYTES and len(drawn) <= MAX_BLOCKS:
+            break
+    return drawn
+
+
+def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block]:
+    request, notes = outgoing.request, explain(outgoing)
+    url = facts.conversation(request)
+    buttons = ([blocks.opens(url)] if url else []) + ([_take(outgoing)] if take and not taken else [])
+    small = [marked(moment(_accepted(request))), plain(request.id)]
+    if request.reference:
+        small.append(plain(escape(f"Reference: {printable(request.reference)}")))
     return [
-        {"type": "section", "text": {"type": "mrkdwn", "text": piece, "verbatim": True}}
-        for piece in split(printable(outgoing.request.description))
+        blocks.header(f"New {heading(request.topic).lower()} request"),
+        *([blocks.context(*(plain(escape(note)) for note in notes))] if notes else []),
+        *_description(request, expand=True),
+        *blocks.in_sections(blocks.fields(told)),
+        *([{"type": "section", "text": marked(_taken(taken))}] if taken else []),
+        *([blocks.actions(*buttons)] if buttons else []),
+        blocks.context(*small),
     ]
 
 
-def _message(outgoing: Outgoing) -> list[Block]:
-    request = outgoing.request
-    notes = [f"{request.id} · {request.created_at}", *explain(outgoing)]
-    elements = [{"type": "mrkdwn", "text": escape(note), "verbatim": True} for note in notes]
-    return [*_description(outgoing), {"type": "context", "elements": elements}]
+def _description(request: AssistanceRequest, **style: bool) -> list[Block]:
+    return [
+        {"type": "section", "text": plain(piece), **style} for piece in blocks.split(printable(request.description))
+    ]
 
 
-def _entry(outgoing: Outgoing) -> list[Block]:
-    """One block, unless the description is too long for it. What we say of it is a field: no customer can feign it."""
-    request = outgoing.request
-    blocks = _description(outgoing)
-    note = f"{request.topic} · {request.id} · {request.created_at}"
-    blocks[-1]["fields"] = [{"type": "plain_text", "text": note}]
-    return blocks
+def _digest(shown: Sequence[Outgoing], *, take: bool, taken: By) -> list[Block]:
+    drawn = [blocks.header(_title(shown))]
+    for one in shown:
+        divider = [blocks.DIVIDER] if len(drawn) > 1 else []
+        drawn += [*divider, *_entry(one, take=take, taken=taken.get(one.request.id))]
+    return drawn
+
+
+def _entry(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block]:
+    """One block, unless it has too much to say. What we say of it is the first field: no customer can feign it.
+
+    A block has room for one button. If that is for taking the request, a link opens the conversation.
+    """
+    request, url = outgoing.request, facts.conversation(outgoing.request)
+    drawn, texts, more = _description(request), [marked(_about(request))], []
+    if taken:
+        texts.append(marked(_taken(taken)))
+    elif take:
+        drawn[-1]["accessory"] = _take(outgoing)
+    if url and take:
+        link = blocks.link(url, "Open conversation")
+        if len(link) <= blocks.MAX_FIELD_CHARACTERS:
+            texts.append(marked(link))
+        else:
+            more.append(blocks.actions(blocks.opens(url)))
+    elif url:
+        drawn[-1]["accessory"] = blocks.opens(url)
+    texts += blocks.fields(
+        [*(it for it in facts.contacts(request) if not _fits_in_a_line(it)), *facts.details(request)]
+    )
+    if request.reference:
+        texts += blocks.fields([Fact("Reference", printable(request.reference))])
+    drawn[-1]["fields"] = texts[: blocks.MAX_FIELDS]
+    return [*drawn, *blocks.in_sections(texts[blocks.MAX_FIELDS :]), *more]
+
+
+def _about(request: AssistanceRequest) -> str:
+    """The topic, the time, the customer and the id: in one text, since each one more takes of the message's limit."""
+    customer = [
+        blocks.link(it.href, it.text) if it.href else it.text for it in facts.contacts(request) if _fits_in_a_line(it)
+    ]
+    lines = [[escape(heading(request.topic)), moment(_accepted(request))], customer, [request.id]]
+    return "\n".join(" · ".join(line) for line in lines if line)
+
+
+def _fits_in_a_line(fact: Fact) -> bool:
+    """Whether readers see what it is without a label, and Slack shows it as it is beside markup of ours."""
+    return fact.href is not None or (fact.label == "Name" and _NAME.fullmatch(fact.text) is not None)
+
+
+def _take(outgoing: Outgoing) -> Block:
+    return blocks.takes(outgoing.request.id, outgoing.delivery or "slack")
+
+
+def _taken(taken: Taken) -> str:
+    at = datetime.fromtimestamp(taken.at / 1_000, UTC)
+    return f"Taken by {escape(preview(taken.by, MAX_NAME_CHARACTERS))}, {moment(at, day=False)}"
+
+
+def _accepted(request: AssistanceRequest) -> datetime:
+    return datetime.fromisoformat(request.created_at)

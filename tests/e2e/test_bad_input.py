@@ -55,16 +55,17 @@ def post(bot: Bot, topic: str, description: str) -> str | None:
 
 
 def in_slack(message: dict[str, Any], request_id: str) -> str:
-    """The description in a message of its own, or in a digest, where the last of its blocks names the request."""
-    sections = []
+    """The description in a message of its own, or in a digest, where a field beside it names the request."""
+    texts: list[str] = []
     for block in message["blocks"]:
-        if block["type"] == "section":
-            sections.append(block["text"]["text"])
-            if "fields" in block and request_id in block["fields"][0]["text"]:
+        if block["type"] == "divider":
+            texts.clear()
+        if block["type"] == "section" and "text" in block:
+            assert block["text"]["type"] == "plain_text"
+            texts.append(block["text"]["text"])
+            if request_id in block.get("fields", [{"text": ""}])[0]["text"]:
                 break
-            if "fields" in block:
-                sections.clear()
-    return "".join(sections)
+    return "".join(texts)
 
 
 def test_whatever_customers_write_arrives_as_text_and_as_nothing_else(bot: Bot) -> None:
@@ -97,7 +98,7 @@ def test_whatever_customers_write_arrives_as_text_and_as_nothing_else(bot: Bot) 
             [message] = bot.messages(request_id)
             shown = in_slack(message, request_id)
             assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", shown)
-            assert re.fullmatch(r"New sales request|\d+ new requests", message["text"])
+            assert re.match(r"Sales: |\d+ new requests: \d+ Sales$", message["text"])
         else:
             [mail] = bot.mails(request_id)
             assert (mail["Subject"], mail["To"]) == (f"New pricing request {request_id}", ["team@example.com"])

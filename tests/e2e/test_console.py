@@ -108,7 +108,7 @@ def test_what_slack_refuses_comes_as_a_mail_that_can_do_nothing(page: Page, bot:
     expect(page.get_by_role("heading", name=f"New sales request {request_id}")).to_be_visible()
     frame = page.frame_locator("#body")
     expect(frame.get_by_text("<b>by mail</b>")).to_be_visible()
-    expect(frame.get_by_text("delivery by slack failed: is_archived")).to_be_visible()
+    expect(frame.get_by_text("the Slack message could not be posted (is_archived)")).to_be_visible()
     assert page.locator("#body").get_attribute("sandbox") == ""
     message_id = bot.mails(request_id)[0]["MessageId"]
     alone = bot.console("GET", f"/mail/{quote(message_id)}")

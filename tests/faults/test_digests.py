@@ -12,7 +12,7 @@ from assistance.routing import Channel, Topic
 from infra.batches import QUEUES
 from tests.faults.breaker import Kind
 from tests.faults.in_turn import InTurn
-from tests.faults.test_what_sinks_others import break_at, published, recorded, send_again, status
+from tests.faults.test_what_sinks_others import HUSH, break_at, published, recorded, send_again, status
 from tests.faults.world import World
 from tests.integration.cloud import forget
 
@@ -64,7 +64,8 @@ def test_what_comes_one_by_one_is_posted_one_by_one_and_a_hundred_at_once_in_a_f
     for _ in range(5):
         come_in(here, 1)
         here.consume(Channel.SLACK, BATCH)
-    assert [message["text"] for message in here.slack.messages] == ["New sales request"] * 5
+    assert len(here.slack.messages) == 5
+    assert all(message["text"].startswith("Sales: A quote") for message in here.slack.messages)
     here.slack.messages.clear()
     come_in(here, 100)
     while here.consume(Channel.SLACK, BATCH):
@@ -110,7 +111,7 @@ def test_requests_in_doubt_are_looked_up_in_one_go_and_each_is_posted_once(here:
     assert calls.count("http.conversations.history") == 1
     assert {status(here, request_id) for request_id in ids} == {"delivered"}
     assert here.posts() == {(request_id, None): 1 for request_id in ids}
-    assert [len(message["blocks"]) for message in here.slack.messages if "new requests" in message["text"]] == [5]
+    assert [len(message["blocks"]) for message in here.slack.messages if "new requests" in message["text"]] == [8]
 
 
 def test_a_rate_limit_puts_each_of_them_off_and_costs_none_an_attempt(here: World) -> None:
@@ -131,4 +132,5 @@ def test_a_resend_goes_alone(here: World) -> None:
     send_again(here, request_id, Channel.SLACK, "once more")
     here.consume(Channel.SLACK)
     assert here.posts() == {(one, None): 1 for one in [request_id, *others]} | {(request_id, "once more"): 1}
-    assert sorted(message["text"] for message in here.slack.messages) == ["2 new requests"] + ["New sales request"] * 2
+    texts = sorted(message["text"] for message in here.slack.messages)
+    assert texts == ["2 new requests: 2 Sales", *[f"Sales: {HUSH}"] * 2]

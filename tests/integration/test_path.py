@@ -133,7 +133,7 @@ def test_the_fallback_delivers_what_failed_and_says_why(stack: Cloud, slack: Sla
     assert {d["channel"]: d["status"] for d in shown["deliveries"]} == {"slack": "failed", "email": "delivered"}
     [mail] = emails()
     assert "fall back" in mail
-    assert "because delivery by slack failed: http_503" in mail
+    assert "Sent here because the Slack message could not be posted (http_503)" in mail
 
 
 def test_what_the_fallback_delivered_a_redrive_does_not_send(stack: Cloud, slack: SlackServer) -> None:

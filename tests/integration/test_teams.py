@@ -77,7 +77,7 @@ def test_what_teams_refuses_comes_by_the_fallback(stack: Cloud, workflow: Receiv
         "channel": "email", "failed_channel": "teams", "error": "http_404",
     }  # fmt: skip
     [mail] = emails()
-    assert "delivery by teams failed: http_404" in mail
+    assert "the Teams message could not be posted (http_404)" in mail
     [letter] = stack.dead_letters(Channel.TEAMS)
     assert letter["MessageAttributes"]["error_code"]["StringValue"] == "http_404"
 

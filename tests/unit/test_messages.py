@@ -1,125 +1,17 @@
-"""Customers' text is shown whole, and as text."""
+"""Customers' text is shown whole, and as text; messages fit into SNS's batches."""
 
-import html
 import json
-import re
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.domain.record import Attempt
 from assistance.engine.outbox import Publication
 from assistance.engine.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
-from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Fallback, Message, Outgoing, RouteThen
-from assistance.routing import Channel, Topic
-from assistance.text import explain, is_blank, printable
-from email_consumer import message as email
-from slack_consumer import message as slack
-
-# The API accepts no other.
-DESCRIPTIONS = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS).filter(lambda text: not is_blank(text))
-# What grows most in each encoding, at the longest that is accepted.
-LONGEST = st.sampled_from(["&", "<", "\x00", '"', "é", "漢", "🙂"]).map(lambda one: one * MAX_DESCRIPTION_CHARACTERS)
-
-
-ID = "01900000-0000-7000-8000-000000000000"
-
-
-def request(description: str, id_: str = ID) -> AssistanceRequest:
-    return AssistanceRequest(id=id_, topic=Topic.SALES, description=description, created_at="2026-01-01T00:00:00.000Z")
-
-
-@given(DESCRIPTIONS | LONGEST)
-def test_slack_gets_every_character_escaped_in_blocks_of_the_allowed_size(description: str) -> None:
-    message = slack.compose([Outgoing(request(description))])
-    sections = [block["text"]["text"] for block in message["blocks"] if block["type"] == "section"]
-    restored = "".join(sections).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    assert restored == printable(description)
-    assert all(0 < len(section) <= slack.MAX_BLOCK_CHARACTERS for section in sections)
-    assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", "".join(sections))
-    assert len(message["blocks"]) <= 50
-
-
-DOUBTS = (Attempt("attempt", 0, in_doubt=True),)
-OUTGOING = st.builds(
-    lambda description, in_doubt, alone: Outgoing(request(description), doubts=DOUBTS * in_doubt, **alone),
-    st.text(max_size=40).map(lambda short: f"?{short}") | DESCRIPTIONS | LONGEST,
-    st.booleans(),
-    st.sampled_from(
-        [
-            {},
-            {},
-            {},
-            {"resend": "by hand"},
-            {"refused_together": True},
-            {"fallback": Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error="rejected")},
-        ]
-    ),
-)
-
-
-@given(st.lists(OUTGOING, max_size=120))
-def test_digests_hold_every_request_once_whole_and_within_slacks_limits(batch: list[Outgoing]) -> None:
-    batch = [replace(one, request=request(one.request.description, str(UUID(int=n)))) for n, one in enumerate(batch)]
-    made = list(slack.digests(batch))
-    assert sorted(one.request.id for digest in made for one in digest) == sorted(one.request.id for one in batch)
-    for digest in made:
-        assert len({one.in_doubt for one in digest}) == 1
-        message = slack.compose(digest)
-        assert len(message["blocks"]) <= 50
-        assert slack.payloads(message) == [slack.payload(one) for one in digest]
-        if len(digest) > 1:
-            assert not any(one.alone for one in digest)
-            # Slack advises 12,000 characters and room for the blocks: https://github.com/slackapi/bolt-js/issues/2509
-            assert len(json.dumps(message["blocks"], ensure_ascii=False)) <= 12_000
-            entries = iter(message["blocks"][1:])
-            for one in digest:
-                assert told(entries, one) == printable(one.request.description)
-            assert not list(entries)
-
-
-def told(entries: Iterator[dict[str, Any]], outgoing: Outgoing) -> str:
-    """The description that the next blocks show, up to the one that names the request."""
-    sections = []
-    for block in entries:
-        sections.append(block["text"]["text"])
-        assert 0 < len(sections[-1]) <= slack.MAX_BLOCK_CHARACTERS
-        assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", sections[-1])
-        if fields := block.get("fields"):
-            assert [outgoing.request.id in field["text"] for field in fields] == [True]
-            break
-    return html.unescape("".join(sections))
-
-
-def test_a_digest_takes_more_requests_than_twenty_and_one_of_any_length() -> None:
-    ids = [str(uuid4()) for _ in range(100)]
-    first, *_ = slack.digests([Outgoing(request("x" * 250, id_)) for id_ in ids])
-    assert len(first) > 20, "more than come in a second"
-    longest = [Outgoing(request("&" * MAX_DESCRIPTION_CHARACTERS, id_)) for id_ in ids[:3]]
-    assert [len(digest) for digest in slack.digests(longest)] == [1, 1, 1]
-
-
-@given(DESCRIPTIONS)
-def test_email_headers_hold_nothing_that_a_customer_wrote(description: str) -> None:
-    subject = email.compose(Outgoing(request(description)))["Simple"]["Subject"]["Data"]
-    assert subject == email.compose(Outgoing(request("other")))["Simple"]["Subject"]["Data"]
-
-
-@given(DESCRIPTIONS)
-def test_email_shows_the_description_as_text_and_escaped_in_html(description: str) -> None:
-    body = email.compose(Outgoing(request(description)))["Simple"]["Body"]
-    assert printable(description) in body["Text"]["Data"]
-    assert html.escape(printable(description)) in body["Html"]["Data"]
-
-
-def test_no_html_of_a_customers_reaches_the_mail() -> None:
-    body = email.compose(Outgoing(request("<script>alert(1)</script>")))["Simple"]["Body"]
-    assert "<script>" not in body["Html"]["Data"]
+from assistance.models import Message, Outgoing, RouteThen
+from assistance.routing import Channel
+from assistance.text import explain, printable
+from tests.said import DESCRIPTIONS, ID, LONGEST, fallback, request
 
 
 def publication(description: str) -> Publication:
@@ -182,19 +74,6 @@ def test_a_text_without_anything_to_see_becomes_a_visible_mark() -> None:
     assert printable("") == ""
 
 
-@given(st.text(st.sampled_from(UNSEEN)), st.lists(st.text(st.sampled_from([*UNSEEN, "x"]), max_size=9), max_size=3))
-@example("", ["&" * 600, " " * 3_000, "x"])
-@example("\u202e \u202c", [])
-@example(" ", [])
-def test_slack_gets_no_blank_block(text: str, more: list[str]) -> None:
-    description = text + "".join(more)
-    alone = slack.compose([Outgoing(request(description))])
-    digest = slack.compose([Outgoing(request(description)), Outgoing(request("x"))])
-    for block in [*alone["blocks"], *digest["blocks"]]:
-        if block["type"] == "section":
-            assert set(block["text"]["text"]) - set(UNSEEN)
-
-
 def test_invisible_tags_become_visible() -> None:
     assert printable("hi" + "".join(chr(0xE0000 + ord(letter)) for letter in "pay")) == "hi" + "\ufffd" * 3
 
@@ -225,36 +104,10 @@ def test_honest_text_of_any_language_stays_as_it_is(honest: str) -> None:
     assert printable(honest) == honest
 
 
-HOSTILE = "<!channel> <https://x.test|pay here> &amp; *bold*"
-
-
-def strings(part: object) -> Iterator[str]:
-    """All texts in a message that Slack reads as mrkdwn."""
-    if isinstance(part, dict):
-        if part.get("type") == "mrkdwn":
-            yield part["text"]
-        for each in part.values():
-            yield from strings(each)
-    elif isinstance(part, list):
-        for each in part:
-            yield from strings(each)
-
-
-@pytest.mark.parametrize("several", [False, True])
-def test_every_field_of_a_request_is_escaped_in_slacks_markup(*, several: bool) -> None:
-    hostile = request("help").model_copy(update={"topic": HOSTILE, "description": HOSTILE, "created_at": HOSTILE})
-    fallback = Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error=HOSTILE)
-    outgoing = [Outgoing(hostile, fallback=None if several else fallback)] * (2 if several else 1)
-    message = slack.compose(outgoing)
-    for text in (message["text"], *strings(message["blocks"])):
-        assert "<" not in text
-        assert not re.search("&(?!amp;|lt;|gt;)", text)
-
-
 def test_the_reader_is_told_which_way_a_request_has_come() -> None:
-    one, fallback = request("help"), Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
+    one, instead = request("help"), fallback(Channel.EMAIL, Channel.SLACK)
     assert explain(Outgoing(one)) == []
-    assert explain(Outgoing(one, fallback=fallback, resend="by hand")) == [
-        "This comes by email because delivery by slack failed: is_archived.",
-        "An operator has sent this once more.",
+    assert explain(Outgoing(one, fallback=instead, resend="by hand")) == [
+        "Sent here because the Slack message could not be posted (is_archived).",
+        "Sent again: an operator has asked for it.",
     ]

@@ -185,6 +185,7 @@ class Consumer:
             resend=resend_of(delivery),
             event=delivery.cause if isinstance(delivery.cause, RequestEnd | Handled) else None,
             refused_together=claim.alone,
+            delivery=delivery.name,
         )
 
     def _conclude(self, end: End | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally) -> None:

@@ -1,0 +1,123 @@
+"""Slack's blocks: texts that show what was typed, as it was typed, and the limits that Slack sets.
+
+The limits of each block are under https://docs.slack.dev/reference/block-kit/blocks, such as …/blocks/section-block,
+and the kinds of text at https://docs.slack.dev/reference/block-kit/composition-objects/text-object.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+from assistance.facts import Fact
+from assistance.text import is_blank
+
+Block: TypeAlias = dict[str, Any]
+
+MAX_TEXT_CHARACTERS: Final = 3_000
+MAX_FIELD_CHARACTERS: Final = 2_000
+MAX_FIELDS: Final = 10
+MAX_HEADER_CHARACTERS: Final = 150
+DIVIDER: Final[Block] = {"type": "divider"}
+_EMPTY_BLOCK_BYTES: Final = 110
+_ADDED_BYTES: Final = 35
+
+
+def size(blocks: Iterable[Block]) -> int:
+    """About how much the blocks take of what all blocks of a message may have together.
+
+    Slack does not document that limit, which answers `msg_blocks_too_long`, nor how it counts. Seen are 13,172 to
+    13,297 characters, of which an empty block takes some 110, so more than its JSON:
+    https://github.com/slackapi/bolt-js/issues/2509. Bytes are counted here: nobody has said that Slack does not.
+    """
+    written = (len(json.dumps(block, ensure_ascii=False).encode()) for block in blocks)
+    return sum(max(_EMPTY_BLOCK_BYTES, _ADDED_BYTES + each) for each in written)
+
+
+def escape(text: str) -> str:
+    """Escape the three characters that Slack gives a meaning in every kind of text, so that `<!channel>` pings nobody.
+
+    https://docs.slack.dev/messaging/formatting-message-text#escaping
+    """
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def split(text: str, limit: int = MAX_TEXT_CHARACTERS) -> list[str]:
+    """The text, escaped, in pieces no longer than the limit: no escape is cut in two, nothing visible is lost."""
+    pieces = [""]
+    for character in text:
+        escaped = escape(character)
+        if len(pieces[-1]) + len(escaped) > limit:
+            pieces.append("")
+        pieces[-1] += escaped
+    # Slack refuses an empty text, and does not document whether it takes a blank one.
+    return [piece for piece in pieces if not is_blank(piece)] or ["\ufffd"]
+
+
+def plain(escaped: str) -> Block:
+    """A text that Slack shows as it is: `*40*` does not turn bold, and without `emoji` no `:)` becomes a picture."""
+    return {"type": "plain_text", "text": escaped, "emoji": False}
+
+
+def marked(mrkdwn: str) -> Block:
+    """A text with links or times, which we have made ourselves. No other text of a customer's may stand in it."""
+    return {"type": "mrkdwn", "text": mrkdwn}
+
+
+def link(url: str, text: str) -> str:
+    """A link in a text that is `marked`. Neither a URL of ours nor one that we trust has a `|` or a `>`."""
+    return f"<{escape(url)}|{escape(text)}>"
+
+
+def moment(at: datetime, *, day: bool = True) -> str:
+    """A time in the zone of whoever reads it: https://docs.slack.dev/messaging/formatting-message-text#date-formatting."""
+    shown = "{date_short_pretty}, {time}" if day else "{time}"
+    return f"<!date^{int(at.timestamp())}^{shown}|{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC>"
+
+
+def header(title: str) -> Block:
+    """The title, in large letters."""
+    return {"type": "header", "text": plain(escape(title))}
+
+
+def context(*texts: Block) -> Block:
+    """Small print."""
+    return {"type": "context", "elements": list(texts)}
+
+
+def actions(*buttons: Block) -> Block:
+    """A row of buttons."""
+    return {"type": "actions", "elements": list(buttons)}
+
+
+def fields(facts: Iterable[Fact]) -> list[Block]:
+    """A text for each fact. One that is longer than a field continues in the next."""
+    found = []
+    for fact in facts:
+        if fact.href:
+            found.append(marked(f"{escape(fact.label)}\n{link(fact.href, fact.text)}"))
+        else:
+            found += [plain(piece) for piece in split(f"{fact.label}\n{fact.text}", MAX_FIELD_CHARACTERS)]
+    return found
+
+
+def in_sections(texts: Sequence[Block]) -> list[Block]:
+    """The texts as fields, in as few sections as hold them."""
+    starts = range(0, len(texts), MAX_FIELDS)
+    return [{"type": "section", "fields": list(texts[start : start + MAX_FIELDS])} for start in starts]
+
+
+def opens(url: str) -> Block:
+    """The button that opens the customer's conversation.
+
+    Slack also tells the app that it was pressed, if the app has an interactivity URL, and wants that acknowledged:
+    https://docs.slack.dev/reference/block-kit/block-elements/button-element. A URL may have 3,000 characters.
+    """
+    return {"type": "button", "text": plain("Open conversation"), "action_id": "open_conversation", "url": url}
+
+
+def takes(request_id: str, delivery: str) -> Block:
+    """The button by which a human takes the request. Its value says which, and by which message."""
+    # Many buttons share a message's limit: what Slack takes for granted is left out.
+    text = {"type": "plain_text", "text": "I'll take it"}
+    return {"type": "button", "text": text, "action_id": "take", "value": f"{request_id} {delivery}"}

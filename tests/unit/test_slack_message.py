@@ -1,0 +1,309 @@
+"""What Slack shows: everything that was said, as it was typed, within Slack's limits."""
+
+import html
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Customer, Detail, Outgoing
+from assistance.routing import Channel
+from assistance.text import printable
+from local.slack_workspace import check_blocks
+from slack_consumer import blocks, message
+from tests.said import (
+    ANNA,
+    ID,
+    LONG_URL,
+    OUTGOING,
+    REACHABLE,
+    REQUESTS,
+    WIDEST,
+    fallback,
+    fullest,
+    request,
+)
+from tests.unit.test_messages import UNSEEN
+
+# Texts of ours in Slack's markup: links that we trust, and times.
+MARKUP = re.compile(r"<(?:mailto:|tel:|https://)[^<>|]+\|[^<>|]+>|<!date\^\d+\^[^<>|^]+\|[-0-9: UTC]+>")
+
+
+@dataclass(frozen=True)
+class By:
+    """Who has taken a request."""
+
+    by: str
+    at: int = 1_767_256_320_000
+
+
+def texts(part: object) -> Iterator[tuple[str, str]]:
+    """The kind and the text of every text object."""
+    if isinstance(part, dict):
+        if part.get("type") in {"mrkdwn", "plain_text"}:
+            yield part["type"], part["text"]
+        for each in part.values():
+            yield from texts(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from texts(each)
+
+
+def shown(drawn: Sequence[dict[str, Any]]) -> str:
+    """All that a human reads."""
+    return "\n".join(html.unescape(re.sub(r"<[^|<>]*\|([^<>]*)>", r"\1", text)) for _, text in texts(list(drawn)))
+
+
+def described(drawn: Sequence[dict[str, Any]]) -> str:
+    """The description: the sections that have a text which is plain."""
+    return html.unescape(
+        "".join(
+            it["text"]["text"] for it in drawn if it["type"] == "section" and it.get("text", {}).get("emoji") is False
+        )
+    )
+
+
+def check(composed: dict[str, Any]) -> None:
+    """Slack takes it, and nothing in it is markup but ours."""
+    check_blocks(composed["blocks"])
+    assert "<" not in composed["text"]
+    for kind, text in texts(composed["blocks"]):
+        rest = text if kind == "plain_text" else MARKUP.sub("", text)
+        assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", rest), text
+    for button in buttons(composed["blocks"]):
+        assert len(button["text"]["text"]) <= 75
+        assert len(button["action_id"]) <= 255
+        assert len(button.get("url", "")) <= 3_000
+        assert len(button.get("value", "")) <= 2_000
+
+
+def buttons(part: object) -> Iterator[dict[str, Any]]:
+    if isinstance(part, dict):
+        if part.get("type") == "button":
+            yield part
+        for each in part.values():
+            yield from buttons(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from buttons(each)
+
+
+@given(asked=REQUESTS, take=st.booleans(), taken=st.none() | st.just(By("@anna")))
+def test_a_request_is_shown_whole_as_text_and_within_slacks_limits(
+    asked: AssistanceRequest, *, take: bool, taken: By | None
+) -> None:
+    composed = message.compose([Outgoing(asked)], take=take, taken={asked.id: taken} if taken else {})
+    check(composed)
+    assert described(composed["blocks"]) == printable(asked.description)
+    if blocks.size(composed["blocks"]) > message.MAX_MESSAGE_BYTES:
+        assert "Left out" in shown(composed["blocks"]) or not asked.details, "only a description is never shortened"
+
+
+@pytest.mark.parametrize("one", WIDEST)
+def test_of_a_request_with_everything_at_its_limit_all_is_shown_or_said_to_be_missing(one: str) -> None:
+    asked = request(one * MAX_DESCRIPTION_CHARACTERS, **fullest(one, url=LONG_URL))
+    composed = message.compose([Outgoing(asked)], take=True)
+    check(composed)
+    assert described(composed["blocks"]) == printable(asked.description)
+    assert re.search("more characters|details: this message has no room", shown(composed["blocks"]))
+    [opens, takes] = buttons(composed["blocks"])
+    assert (opens["url"], takes["value"]) == (LONG_URL, f"{ID} slack")
+
+
+def test_what_a_bot_says_about_its_customer_can_be_used() -> None:
+    details = (Detail(label="Plan", value="Pro"), Detail(label="Seats", value="12"))
+    url = "https://app.example.com/42?a=1&b=2"
+    asked = request("Does *40* fit? :)", customer=ANNA, conversation_url=url, reference="chat-17", details=details)
+    composed = message.compose([Outgoing(asked)])
+    check(composed)
+    title, description, facts, actions, small = composed["blocks"]
+    assert title["text"]["text"] == "New sales request"
+    assert description["text"] == {"type": "plain_text", "text": "Does *40* fit? :)", "emoji": False}
+    assert [it["text"] for it in facts["fields"]] == [
+        "Name\nAnna Example",
+        "Email\n<mailto:anna@example.org|anna@example.org>",
+        "Phone\n<tel:+49301234567|+49 30 1234567>",
+        "Plan\nPro",
+        "Seats\n12",
+    ]
+    assert [(it["text"]["text"], it["url"]) for it in actions["elements"]] == [("Open conversation", url)]
+    assert [it["text"] for it in small["elements"]] == [
+        "<!date^1767225600^{date_short_pretty}, {time}|2026-01-01 00:00 UTC>",
+        ID,
+        "Reference: chat-17",
+    ]
+
+
+def test_what_is_no_address_number_or_url_is_shown_as_it_came_and_used_for_nothing() -> None:
+    customer = Customer(name="*Anna*", email="anna(at)example", phone="after 5 pm")
+    asked = request(customer=customer, conversation_url="javascript:alert(1)")
+    for composed in (message.compose([Outgoing(asked)]), message.compose([Outgoing(asked)] * 2)):
+        check(composed)
+        for typed in ("*Anna*", "anna(at)example", "after 5 pm", "javascript:alert(1)"):
+            kinds = [kind for kind, text in texts(composed["blocks"]) if typed in text]
+            assert set(kinds) == {"plain_text"}
+        assert not list(buttons(composed["blocks"]))
+
+
+def test_a_notification_names_the_topic_and_the_customer_and_quotes_how_it_begins() -> None:
+    asked = request("Does the\nyearly plan " + "x" * 200, customer=ANNA)
+    composed = message.compose([Outgoing(asked)])
+    assert composed["text"].startswith("Sales: Anna Example: Does the yearly plan xxx")
+    assert composed["text"].endswith("x…")
+    assert len(composed["text"]) == len("Sales: Anna Example: ") + message.PREVIEW_CHARACTERS
+    assert composed["mrkdwn"] is False, "a notification shows *40* as it is"
+    assert message.compose([Outgoing(request("hi"))])["text"] == "Sales: hi"
+
+
+def test_the_reader_is_told_first_that_a_request_comes_instead_of_another_message() -> None:
+    outgoing = Outgoing(request(), fallback=fallback(Channel.SLACK, Channel.EMAIL, "MessageRejected"), resend="by hand")
+    _, notes, *_ = message.compose([outgoing])["blocks"]
+    assert [it["text"] for it in notes["elements"]] == [
+        "Sent here because the email could not be delivered (MessageRejected).",
+        "Sent again: an operator has asked for it.",
+    ]
+
+
+@given(batch=st.lists(OUTGOING, max_size=60), take=st.booleans(), taken=st.booleans())
+def test_digests_hold_every_request_once_whole_and_within_slacks_limits(
+    batch: list[Outgoing], *, take: bool, taken: bool
+) -> None:
+    batch = [
+        replace(one, request=one.request.model_copy(update={"id": str(UUID(int=n))})) for n, one in enumerate(batch)
+    ]
+    made = list(message.digests(batch, take=take))
+    assert sorted(one.request.id for digest in made for one in digest) == sorted(one.request.id for one in batch)
+    for digest in made:
+        assert len({one.in_doubt for one in digest}) == 1
+        by = {one.request.id: By("@" + "n" * 99) for one in digest} if taken and take else {}
+        composed = message.compose(digest, take=take, taken=by)
+        check(composed)
+        assert message.payloads(composed) == [message.payload(one) for one in digest]
+        if len(digest) > 1:
+            assert not any(one.alone for one in digest)
+            assert blocks.size(composed["blocks"]) <= message.MAX_MESSAGE_BYTES
+            entries = divided(composed["blocks"][1:])
+            assert len(entries) == len(digest)
+            for one, entry in zip(digest, entries, strict=True):
+                assert described(entry) == printable(one.request.description)
+                [about] = [it["fields"][0]["text"] for it in entry if it.get("text") and "fields" in it]
+                assert about.endswith(one.request.id), "no customer can feign it"
+                for detail in one.request.details:
+                    assert printable(detail.value).strip() in shown(entry)
+
+
+def divided(drawn: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The entries of a digest."""
+    entries: list[list[dict[str, Any]]] = [[]]
+    for block in drawn:
+        if block["type"] == "divider":
+            entries.append([])
+        else:
+            entries[-1].append(block)
+    return entries
+
+
+def test_a_digest_shows_the_oldest_first_and_how_many_there_are_of_which_topic() -> None:
+    days = ["03", "01", "02"]
+    asked = [
+        request(f"of day {day}", str(uuid4()), created_at=f"2026-01-{day}T00:00:00.000Z", topic=topic)
+        for day, topic in zip(days, ["sales", "by_all_means", "sales"], strict=True)
+    ]
+    [digest] = message.digests([Outgoing(one) for one in asked])
+    composed = message.compose(digest)
+    title = "3 new requests: 2 Sales, 1 By all means"
+    assert (composed["text"], composed["blocks"][0]["text"]["text"]) == (title, title)
+    assert [described(entry) for entry in divided(composed["blocks"][1:])] == ["of day 01", "of day 02", "of day 03"]
+    assert composed == message.compose(list(reversed(digest)))
+
+
+def test_a_title_names_as_many_topics_as_a_header_has_room_for() -> None:
+    asked = [Outgoing(request(topic=f"topic-{'x' * 24}-{n:d}"[:32], id_=str(uuid4()))) for n in range(9)]
+    title = message.compose(asked)["blocks"][0]["text"]["text"]
+    assert len(title) <= blocks.MAX_HEADER_CHARACTERS
+    assert re.search(r"9 new requests: 1 Topic .*, \d others$", title)
+
+
+def test_a_digest_takes_more_requests_than_come_in_a_second_and_one_of_any_length() -> None:
+    first, *_ = message.digests([Outgoing(request("x" * 200, str(uuid4()))) for _ in range(100)])
+    assert len(first) > 20
+    first, *_ = message.digests([Outgoing(request("x" * 150, str(uuid4()), customer=ANNA)) for _ in range(100)])
+    assert len(first) >= 20
+    longest = [Outgoing(request("&" * MAX_DESCRIPTION_CHARACTERS, str(uuid4()))) for _ in range(3)]
+    assert [len(digest) for digest in message.digests(longest)] == [1, 1, 1]
+
+
+def test_an_entry_of_a_digest_has_its_button_and_who_has_taken_it_in_its_place() -> None:
+    url = "https://app.example.com/42"
+    asked = [Outgoing(request(id_=str(UUID(int=n)), conversation_url=url), delivery="slack") for n in range(25)]
+    before = message.compose(asked, take=True)
+    assert [it["value"] for it in buttons(before["blocks"])] == [f"{UUID(int=n)} slack" for n in range(25)]
+    assert {it["action_id"] for it in buttons(before["blocks"])} == {"take"}
+    after = message.compose(asked, take=True, taken={str(UUID(int=7)): By("@anna"), str(UUID(int=9)): By("@bert")})
+    check(after)
+    left = [it["value"] for it in buttons(after["blocks"])]
+    assert left == [f"{UUID(int=n)} slack" for n in range(25) if n not in {7, 9}]
+    entries = divided(after["blocks"][1:])
+    assert "Taken by @anna, <!date^1767256320^{time}|2026-01-01 08:32 UTC>" in json.dumps(
+        entries[7], ensure_ascii=False
+    )
+    assert "@bert" in shown(entries[9])
+    assert "Taken" not in shown([block for n, entry in enumerate(entries) if n not in {7, 9} for block in entry])
+    assert blocks.size(after["blocks"]) <= blocks.size(before["blocks"])
+    assert all("Open conversation" in shown(entry) for entry in entries)
+    assert not any(it.get("action_id") == "take" for it in buttons(message.compose(asked)["blocks"])), "off by default"
+
+
+def test_a_request_alone_has_its_button_and_who_has_taken_it_in_its_place() -> None:
+    one = Outgoing(request(), delivery="slack#2")
+    [button] = buttons(message.compose([one], take=True)["blocks"])
+    assert (button["action_id"], button["value"]) == ("take", f"{ID} slack#2")
+    taken = message.compose([one], take=True, taken={ID: By("A <!channel> & co")})
+    check(taken)
+    assert not list(buttons(taken["blocks"]))
+    assert "Taken by A <!channel> & co, 2026-01-01 08:32 UTC" in shown(taken["blocks"])
+
+
+@given(st.text(st.sampled_from(UNSEEN)), st.lists(st.text(st.sampled_from([*UNSEEN, "x"]), max_size=9), max_size=3))
+@example("", ["&" * 600, " " * 3_000, "x"])
+@example("\u202e \u202c", [])
+@example(" ", [])
+def test_slack_gets_no_blank_text(text: str, more: list[str]) -> None:
+    description = text + "".join(more)
+    said: dict[str, Any] = {
+        "customer": Customer(name=text or "x"),
+        "details": (Detail(label=text or "x", value=text or "x"),),
+    }
+    alone = message.compose([Outgoing(request(description, **said))])
+    digest = message.compose([Outgoing(request(description, **said)), Outgoing(request("x"))])
+    for _, each in texts([*alone["blocks"], *digest["blocks"]]):
+        assert set(each) - set(UNSEEN)
+
+
+HOSTILE = "<!channel> <https://x.test|pay here> &amp; *bold* :)"
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_every_text_of_a_request_is_escaped_for_slack(*, several: bool) -> None:
+    said = fullest("x") | {"customer": Customer(name=HOSTILE, email=HOSTILE, phone=HOSTILE), "reference": HOSTILE}
+    hostile = request(
+        HOSTILE, **said | {"details": (Detail(label=HOSTILE, value=HOSTILE),), "conversation_url": HOSTILE}
+    )
+    hostile = hostile.model_copy(update={"topic": HOSTILE})
+    outgoing = Outgoing(hostile, fallback=None if several else fallback(Channel.SLACK, Channel.EMAIL, HOSTILE))
+    composed = message.compose([outgoing] * (2 if several else 1))
+    check(composed)
+    assert html.unescape(json.dumps(composed["blocks"], ensure_ascii=False)).count(HOSTILE) >= 8
+
+
+def test_an_address_leads_to_a_mail_whatever_it_is_made_of() -> None:
+    composed = message.compose([Outgoing(request(customer=REACHABLE))])
+    check(composed)
+    [email] = [text for _, text in texts(composed["blocks"]) if text.startswith("Email")]
+    assert email.startswith(f"Email\n<mailto:{'%25' * 64}@xxx")
