@@ -243,7 +243,7 @@ class Load:
     def arrived(self) -> tuple[Counter[str], Counter[str]]:
         """How often each request was posted to Slack, and how often it was mailed."""
         posts = [set(_ID.findall(json.dumps(message))) for message in self.slack.messages]
-        mails = [set(_ID.findall(mail["Subject"])) for mail in self.stack.cloud.sent_mail()]
+        mails = [set(_ID.findall(mail["BodyText"])) for mail in self.stack.cloud.sent_mail()]
         return Counter(one for ids in posts for one in ids), Counter(one for ids in mails for one in ids)
 
     def letters(self) -> int:

@@ -128,6 +128,9 @@ class Config(BaseModel):
         "https://slack.com/api/", pattern=r"^https?://\S+/$", description="For GovSlack and proxies; ends with a slash."
     )
     email_sender: Email = Field("assistance@example.com", description="The address that SES sends from.")
+    email_sender_name: str = Field(
+        "", max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="The name that mails show as their sender."
+    )
     create_email_identity: bool = Field(
         True,  # noqa: FBT003
         description="Whether the stack has SES verify the sender. An account knows an address once: false if another "

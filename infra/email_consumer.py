@@ -31,6 +31,7 @@ class EmailConsumer(ChannelConsumer):
             topic=topic,
             environment={
                 "EMAIL_SENDER": config.email_sender,
+                "EMAIL_SENDER_NAME": config.email_sender_name,
                 "EMAIL_RECIPIENTS": json.dumps(config.email_recipients),
             },
         )

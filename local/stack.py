@@ -24,6 +24,7 @@ ANSWER_SECONDS: Final = 60
 DEFAULTS: Final = {
     "stage": "dev",
     "email_sender": "assistance@example.com",
+    "email_sender_name": "Assistance",
     "email_recipients": "team@example.com",
     # As in production: what is deployed here is what is deployed there.
     "alarms": "true",

@@ -1,5 +1,6 @@
 """Delivers requests by email, through SES."""
 
+from email.utils import formataddr
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from assistance.models import Outgoing
 from assistance.platform import aws
 from assistance.routing import Channel
 from email_consumer.failures import classify
-from email_consumer.message import compose
+from email_consumer.message import compose, reply_to
 from email_consumer.settings import settings
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ def send(outgoing: Outgoing) -> str:
     """Send the request. SES can't be asked what it has sent, so in doubt it is sent again. Returns SES's message id."""
     try:
         answer = ses().send_email(
-            FromEmailAddress=settings().email_sender,
+            # Encoded where it is not ASCII: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
+            FromEmailAddress=formataddr((settings().email_sender_name, settings().email_sender)),
             Destination={"ToAddresses": list(settings().email_recipients)},
+            ReplyToAddresses=reply_to(outgoing.request),
             Content=compose(outgoing),
             # With these SES's events say which request they are about: see email_feedback. A tag's value may hold
             # letters, digits, _ and -: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageTag.html

@@ -8,9 +8,13 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use. `email_recipients` is a JSON list of addresses."""
+    """Read once, at first use. `email_recipients` is a JSON list of addresses.
+
+    `email_sender_name` is what mail programs show instead of the sender's address, unless it is empty.
+    """
 
     email_sender: str
+    email_sender_name: str = ""
     email_recipients: Json[tuple[str, ...]]
     email_configuration_set: str
 

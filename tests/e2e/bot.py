@@ -1,6 +1,7 @@
 """What a bot can do with the running stack, and what the humans at its other end see."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 ARRIVAL_SECONDS = 60
+MAILED = re.compile(r"^Request (\S{36}), ", re.MULTILINE)
 
 
 class Bot:
@@ -108,7 +110,7 @@ class Bot:
         """What was mailed: all of it, or for one request."""
         url = f"{self.stack['aws_endpoint_url']}/_ministack/ses/messages"
         accounts = http.signed("GET", url, self.stack["credentials"]).json["messages"]
-        return [mail for mails in accounts.values() for mail in mails if request_id in mail["Subject"]]
+        return [mail for mails in accounts.values() for mail in mails if request_id in mail["BodyText"]]
 
     def console(self, method: str, path: str, body: object = None, **headers: str) -> http.Answer:
         """Call the console as its page does; `headers` replace the page's own."""
@@ -118,7 +120,7 @@ class Bot:
 
     def mailed(self) -> Counter[str]:
         """How often each request was mailed, by request id."""
-        return Counter(mail["Subject"].split()[-1] for mail in self.mails())
+        return Counter(MAILED.findall(mail["BodyText"])[-1] for mail in self.mails())
 
     def stored(self, condition: str = "sk = :request") -> int:
         """How many requests the table holds."""

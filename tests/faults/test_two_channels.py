@@ -146,7 +146,7 @@ def test_what_comes_by_its_own_channel_does_not_say_that_it_is_the_fallback(here
     here.consume(Channel.SLACK)
     assert (here.posts(), here.mails()) == ({(request_id, None): 1}, {request_id: 1})
     [post] = here.slack.messages
-    assert "because delivery by" not in json.dumps(post["blocks"])
+    assert "Sent here because" not in json.dumps(post["blocks"])
 
 
 def test_a_redrive_does_not_wait_for_itself(here: World, deploy: Deploy) -> None:

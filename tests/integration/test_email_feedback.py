@@ -49,7 +49,7 @@ def test_a_mail_that_failed_after_ses_took_it_is_dead_lettered_and_comes_by_the_
     stack.consume_until_quiet(Channel.SLACK)
     assert stack.status(request_id) == "delivered"
     [posted] = slack.messages
-    assert f"because delivery by email failed: {CODES[name]}" in json.dumps(posted)
+    assert f"Sent here because the email could not be delivered ({CODES[name]})" in json.dumps(posted)
 
 
 def test_a_repeated_bounce_changes_nothing_and_its_dead_letters_send_once(stack: Cloud, slack: SlackServer) -> None:

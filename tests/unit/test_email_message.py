@@ -1,0 +1,148 @@
+"""What a mail shows, in each of its parts, and whom an answer to it reaches."""
+
+import html
+import re
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import pytest
+from hypothesis import given
+
+from assistance.models import AssistanceRequest, Customer, Detail, Outgoing
+from assistance.routing import Channel
+from assistance.text import printable
+from email_consumer import message
+from email_consumer.page import lines
+from tests.said import ANNA, ID, LONG_URL, REQUESTS, WIDEST, fallback, fullest, request
+
+URL = "https://app.example.com/42?a=1&b=2"
+DETAILS = (Detail(label="Plan", value="Pro & more"), Detail(label="Seats", value="12"))
+
+
+def parts(outgoing: Outgoing, take_url: str | None = None) -> tuple[str, str, str]:
+    """Subject, text and HTML."""
+    simple = message.compose(outgoing, take_url=take_url)["Simple"]
+    return simple["Subject"]["Data"], simple["Body"]["Text"]["Data"], simple["Body"]["Html"]["Data"]
+
+
+def seen(page: str) -> str:
+    """What Outlook shows. Word ignores `white-space`: white space collapses, and only elements break lines."""
+    body = re.sub(r"<style>.*?</style>|<title>.*?</title>", "", page, flags=re.DOTALL)
+    text = re.sub(r"<(br|/p|/h2|/tr|/td|/table)\b[^>]*>", "\n", re.sub(r"\s+", " ", body))
+    return html.unescape(re.sub(r"<[^>]+>", "", text)).replace("\xa0", " ")
+
+
+@given(REQUESTS)
+def test_both_parts_of_a_mail_show_all_that_was_said(asked: AssistanceRequest) -> None:
+    _, text, page = parts(Outgoing(asked))
+    assert text.startswith(printable(asked.description))
+    assert lines(printable(asked.description)) in page
+    plain = " ".join(text.split())
+    for detail in asked.details:
+        for each in (printable(detail.label), printable(detail.value)):
+            assert " ".join(each.split()) in plain
+            assert lines(each) in page
+    assert asked.id in text
+    assert asked.id in page
+    if asked.conversation_url:
+        assert asked.conversation_url in text
+        assert html.escape(asked.conversation_url) in page
+
+
+@given(REQUESTS)
+def test_no_header_of_a_mail_can_be_injected_by_what_was_said(asked: AssistanceRequest) -> None:
+    content = message.compose(Outgoing(asked))["Simple"]
+    headers = {it["Name"]: it["Value"] for it in content["Headers"]} | {"Subject": content["Subject"]["Data"]}
+    headers["Reply-To"] = ", ".join(message.reply_to(asked))
+    assert len(headers["Subject"]) <= message.SUBJECT_CHARACTERS
+    assert headers["Subject"].startswith("[Sales] ")
+    mail = EmailMessage(policy=SMTP)
+    for name, value in headers.items():
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value)
+        if name != "Subject":
+            assert re.fullmatch(r"[ -~]{0,995}", value), "SES takes ASCII, and no more than that"
+        mail[name] = value
+    assert len(mail.keys()) == len(headers)
+
+
+def test_a_subject_says_the_topic_and_how_the_description_begins() -> None:
+    subject, _, _ = parts(Outgoing(request("Does the yearly plan's discount\napply to seats that are added in March?")))
+    assert subject == "[Sales] Does the yearly plan's discount apply to seats that…"
+    assert parts(Outgoing(request("a\r\nBcc: b@example.org")))[0] == "[Sales] a Bcc: b@example.org"
+
+
+@pytest.mark.parametrize(
+    ("email", "answered"),
+    [
+        ("anna@example.org", ["anna@example.org"]),
+        ("anna@example.org\nBcc: b@example.org", []),
+        ("anna", []),
+        (None, []),
+    ],
+)
+def test_an_answer_reaches_the_customer_if_their_address_is_valid(email: str | None, answered: list[str]) -> None:
+    assert message.reply_to(request(customer=Customer(email=email))) == answered
+    assert message.reply_to(request()) == []
+
+
+def test_mails_about_one_request_refer_to_the_same_and_about_another_to_another() -> None:
+    def references(outgoing: Outgoing) -> str:
+        [header] = message.compose(outgoing)["Simple"]["Headers"]
+        return f"{header['Name']}: {header['Value']}"
+
+    assert references(Outgoing(request())) == f"References: <{ID}@assistance.invalid>"
+    assert references(Outgoing(request())) == references(Outgoing(request(), resend="by hand"))
+    assert references(Outgoing(request())) != references(Outgoing(request(id_=ID[:-1] + "1")))
+
+
+def test_lines_and_spaces_stay_where_css_white_space_is_not_supported() -> None:
+    _, _, page = parts(Outgoing(request("We need\n40 seats\n  SSO <and>  SCIM\n\tand more")))
+    shown = seen(page).splitlines()
+    assert shown[shown.index("We need") :][:4] == ["We need", "40 seats", "  SSO <and>  SCIM", "    and more"]
+    assert "white-space" not in page
+
+
+def test_a_mail_makes_links_of_what_can_be_followed_and_of_nothing_else() -> None:
+    _, text, page = parts(Outgoing(request(customer=ANNA, conversation_url=URL, details=DETAILS, reference="chat-17")))
+    assert re.findall('href="([^"]*)"', page) == [
+        "mailto:anna@example.org", "tel:+49301234567", "https://app.example.com/42?a=1&amp;b=2",
+    ]  # fmt: skip
+    assert "Pro &amp; more" in page
+    assert text == (
+        "help\n\nName: Anna Example\nEmail: anna@example.org\nPhone: +49 30 1234567\nPlan: Pro & more\nSeats: 12\n\n"
+        f"Open conversation: {URL}\n\n--\nRequest {ID}, 2026-01-01T00:00:00.000Z\nReference: chat-17\n"
+    )
+    hostile = request(customer=Customer(email='a"onclick="x'), conversation_url='https://x/"><script>alert(1)</script>')
+    _, _, page = parts(Outgoing(hostile))
+    assert "href=" not in page
+    assert "<script" not in page
+
+
+def test_a_mail_may_have_a_button_by_which_a_human_takes_the_request() -> None:
+    _, text, page = parts(Outgoing(request()), "https://api.example.com/take/1?x=1&y=2")
+    assert "I'll take it: https://api.example.com/take/1?x=1&y=2" in text
+    assert 'href="https://api.example.com/take/1?x=1&amp;y=2"' in page
+
+
+def test_a_mail_says_in_words_why_it_comes() -> None:
+    outgoing = Outgoing(request(), fallback=fallback(Channel.EMAIL, Channel.SLACK), resend="by hand")
+    for part in parts(outgoing)[1:]:
+        assert "Sent here because the Slack message could not be posted (is_archived)." in html.unescape(part)
+        assert "Sent again: an operator has asked for it." in part
+
+
+@pytest.mark.parametrize("one", WIDEST)
+def test_the_longest_mail_is_far_below_what_ses_takes(one: str) -> None:
+    longest = request(one * 4_000, **fullest(one, url=LONG_URL))
+    _, text, page = parts(Outgoing(longest))
+    # https://docs.aws.amazon.com/ses/latest/dg/quotas.html: 40 MB, base64 included. Gmail cuts off at 102 KB of HTML.
+    assert len(page.encode()) < 102_000
+    assert len(text.encode()) < 102_000
+
+
+def test_a_mail_is_made_of_tables_for_the_dark_and_for_phones() -> None:
+    _, _, page = parts(Outgoing(request(customer=ANNA)))
+    assert '<meta name="color-scheme" content="light dark">' in page
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    assert "prefers-color-scheme: dark" in page
+    assert set(re.findall(r"<(div|pre|img|script)\b", page)) == set()
