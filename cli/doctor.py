@@ -1,6 +1,7 @@
 """`assistance doctor`: is everything there that a deployment leaves to people, and what to do where it is not."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -15,7 +16,8 @@ from assistance.engine.dead_letters import depth
 from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.secret import text
-from assistance.routing import CALLBACK, Channel, Lane
+from assistance.routing import CALLBACK, Channel, Lane, Place
+from assistance.routing import read as read_routes
 from cli.errors import explained
 from cli.stack import Stack
 from slack_consumer import secret as tokens
@@ -25,7 +27,7 @@ from slack_consumer.failures import AUTHENTICATION
 _HISTORY: Final = frozenset({"channels:history", "groups:history"})
 # By Slack's error code: https://docs.slack.dev/reference/methods/conversations.history#errors
 _CHANNEL_ADVICE: Final = {
-    "channel_not_found": "set the context key slack_channel to the channel's id (C…), and invite the bot",
+    "channel_not_found": "set slack_channel, or the route's 'where', to the channel's id (C…), and invite the bot",
     "not_in_channel": "invite the bot: /invite @bot in the channel",
     "missing_scope": "add the scope channels:history (groups:history for a private channel), and install the app again",
 }
@@ -93,7 +95,14 @@ def _slack(stack: Stack) -> Iterator[Finding]:
         missing = [*({"chat:write"} - scopes), *([] if _HISTORY & scopes else ["channels:history or groups:history"])]
         advice = "add them under OAuth & Permissions, and install the app again"
         yield _finding("Slack scopes", not missing, f"missing: {', '.join(missing)}" if missing else "all", advice)
-    yield _channel(settings["SLACK_CHANNEL"], settings["SLACK_API_URL"], token)
+    for channel in dict.fromkeys([settings["SLACK_CHANNEL"], *map(str, _places(settings, Channel.SLACK))]):
+        yield _channel(channel, settings["SLACK_API_URL"], token)
+
+
+def _places(settings: Mapping[str, str], channel: Channel) -> list[Place]:
+    """Where on the channel the deployed routes say that they go."""
+    routes = read_routes(settings.get("ROUTES", "{}")).values()
+    return list(dict.fromkeys(route.where[channel] for route in routes if channel in route.where))
 
 
 def _channel(channel: str, api_url: str, token: str) -> Finding:
@@ -120,36 +129,48 @@ def _email_account(stack: Stack) -> Iterator[Finding]:
 
 
 def _email_sender(stack: Stack) -> Iterator[Finding]:
-    sender = stack.environment("email_consumer")["EMAIL_SENDER"]
+    settings = stack.environment("email_consumer")
+    yield _verified(stack, "SES sender", settings["EMAIL_SENDER"])
+    if not stack.client("sesv2").get_account()["ProductionAccessEnabled"]:
+        lists = [json.loads(settings["EMAIL_RECIPIENTS"]), *_places(settings, Channel.EMAIL)]
+        for recipient in dict.fromkeys(address for addresses in lists for address in addresses):
+            yield _verified(stack, "SES recipient", recipient)
+
+
+def _verified(stack: Stack, check: str, address: str) -> Finding:
     ses = stack.client("sesv2")
     verified = False
-    # An address may send if it is verified itself, or its domain is.
-    for identity in (sender, sender.rpartition("@")[2]):
+    # An address counts if it is verified itself, or its domain is.
+    for identity in (address, address.rpartition("@")[2]):
         try:
             verified |= bool(ses.get_email_identity(EmailIdentity=identity)["VerifiedForSendingStatus"])
         except ClientError as error:
             if error_code(error) != "NotFoundException":
                 raise
     advice = "follow the link that SES mailed to it; 'aws sesv2 create-email-identity' sends a new one"
-    yield _finding("SES sender", verified, f"{sender} is {'' if verified else 'not '}verified", advice)
+    return _finding(check, verified, f"{address} is {'' if verified else 'not '}verified", advice)
 
 
 def _secrets(stack: Stack) -> Iterator[Finding]:
     """Whether the consumers can use the other secrets: those of the channels that have one, and the callback's."""
     lanes: list[Lane] = [*stack.channels(), CALLBACK]
     for lane in lanes:
-        secret = stack.outputs.get(f"{lane.capitalize()}SecretArn")
-        if secret is None:
-            continue
-        check = f"Secret of {lane}"
-        try:
-            # On the local stack a secret may hold a value that a deployed consumer would refuse.
-            _stored(stack, secret, str if stack.endpoint_url else _reader(lane))
-        except UnusableSecret as error:
-            advice = f"{_STORE.format(secret=secret)}; docs/add-a-channel.md says what it holds"
-            yield Finding(check, State.WRONG, str(error), advice)
-        else:
-            yield Finding(check, State.OK, "there")
+        if (secret := stack.outputs.get(f"{lane.capitalize()}SecretArn")) is not None:
+            yield _secret(stack, lane, f"Secret of {lane}", secret)
+    if Channel.TEAMS in stack.channels():
+        for name in map(str, _places(stack.environment("teams_consumer"), Channel.TEAMS)):
+            secret = stack.output(f"Teams{name.capitalize()}SecretArn")
+            yield _secret(stack, Channel.TEAMS, f"Secret of teams, {name}", secret)
+
+
+def _secret(stack: Stack, lane: Lane, check: str, secret: str) -> Finding:
+    try:
+        # On the local stack a secret may hold a value that a deployed consumer would refuse.
+        _stored(stack, secret, str if stack.endpoint_url else _reader(lane))
+    except UnusableSecret as error:
+        advice = f"{_STORE.format(secret=secret)}; docs/add-a-channel.md says what it holds"
+        return Finding(check, State.WRONG, str(error), advice)
+    return Finding(check, State.OK, "there")
 
 
 def _stored(stack: Stack, secret: str, read: Callable[[str], Value]) -> Value:

@@ -103,4 +103,4 @@ class ChannelConsumer(Construct):
         self.function.add_to_role_policy(
             iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.attr_id])
         )
-        CfnOutput(self, "SecretArn", value=secret.attr_id).override_logical_id(output)
+        CfnOutput(self, output, value=secret.attr_id).override_logical_id(output)

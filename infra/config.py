@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Final, Literal, Self
@@ -28,10 +27,12 @@ from assistance.routing import (
     TOPIC_PATTERN,
     Channel,
     Lane,
+    Place,
     RetryPolicy,
     Route,
     named,
 )
+from infra.routes import ADDRESS, MAX_RECIPIENTS, members, sound, split
 
 PYTHON_VERSION: Final = "3.13"
 """Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
@@ -44,17 +45,12 @@ MAX_ROUTES_BYTES: Final = 2_048
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _DAY_SECONDS = 86_400
-_ADDRESS = re.compile(r"[^@\s,<>\"]+@[^@\s,<>\"]+\.[^@\s,<>\"]+")
 
 
 def _address(value: str) -> str:
-    if not _ADDRESS.fullmatch(value):
+    if not ADDRESS.fullmatch(value):
         raise ValueError("this is not an email address")
     return value
-
-
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _blank_is_none(value: object) -> object:
@@ -71,7 +67,7 @@ def _version(value: object) -> object:
 
 
 def _labels(value: object) -> object:
-    return [str(value)] if isinstance(value, int) else _split(value)
+    return [str(value)] if isinstance(value, int) else split(value)
 
 
 def _json(value: object) -> object:
@@ -80,21 +76,6 @@ def _json(value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
         raise ValueError("this is not JSON") from None
-
-
-def _members(value: object) -> object:
-    wrong = set(value) - {"channels", "fallback"} if isinstance(value, Mapping) else ()
-    for name in wrong:
-        raise ValueError(f"a route has 'channels' and 'fallback', and no '{name}'")
-    return value
-
-
-def _sound(route: Route) -> Route:
-    if not route.channels:
-        raise ValueError("a topic needs a channel at least")
-    if len({*route.channels, route.fallback}) <= len(route.channels):
-        raise ValueError("a route names a channel twice")
-    return route
 
 
 Topic = Annotated[str, StringConstraints(pattern=TOPIC_PATTERN)]
@@ -136,21 +117,21 @@ class Config(BaseModel):
         description="Whether the stack has SES verify the sender. An account knows an address once: false if another "
         "stage creates it, or if the address or its domain is verified already.",
     )
-    email_recipients: Annotated[tuple[Email, ...], BeforeValidator(_split)] = Field(
+    email_recipients: Annotated[tuple[Email, ...], BeforeValidator(split)] = Field(
         ("team@example.com",),
         min_length=1,
-        max_length=50,  # https://docs.aws.amazon.com/ses/latest/dg/quotas.html
+        max_length=MAX_RECIPIENTS,
         description="Who gets the requests that go by email; separated by commas.",
     )
     routes: Annotated[
-        Mapping[Topic, Annotated[Route, BeforeValidator(_members), AfterValidator(_sound)]], BeforeValidator(_json)
+        Mapping[Topic, Annotated[Route, BeforeValidator(members), AfterValidator(sound)]], BeforeValidator(_json)
     ] = Field(
         default_factory=lambda: dict(ROUTES),
         min_length=1,
         description="The topics, and where each goes, as JSON: see docs/deployment.md. Without it, as in "
         "assistance/routing.py.",
     )
-    channels: Annotated[tuple[Channel, ...], BeforeValidator(_split)] = Field(
+    channels: Annotated[tuple[Channel, ...], BeforeValidator(split)] = Field(
         (),
         description="Channels that are deployed although no route names them: one that is to go, until it is empty.",
     )
@@ -266,7 +247,15 @@ class Config(BaseModel):
     @property
     def routes_variable(self) -> str:
         """The routes as functions are told them: assistance/routing.py reads it."""
-        return json.dumps({topic: asdict(route) for topic, route in self.routes.items()}, separators=(",", ":"))
+        told = {topic: asdict(route) for topic, route in self.routes.items()}
+        for route in told.values():
+            if not route["where"]:
+                del route["where"]
+        return json.dumps(told, separators=(",", ":"))
+
+    def places(self, channel: Channel) -> tuple[Place, ...]:
+        """Where on that channel routes say that they go, without the stage's default."""
+        return tuple(dict.fromkeys(route.where[channel] for route in self.routes.values() if channel in route.where))
 
     @property
     def watched(self) -> bool:
@@ -290,6 +279,7 @@ class Config(BaseModel):
             "email_sender": (self.email_sender,),
             "email_recipients": self.email_recipients,
             "operator_email": (self.operator_email or "",),
+            "routes": tuple(address for place in self.places(Channel.EMAIL) for address in place),
         }
         if Channel.EMAIL not in self.deployed:
             del addresses["email_sender"], addresses["email_recipients"]

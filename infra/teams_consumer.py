@@ -1,5 +1,6 @@
 """What only the Teams consumer needs: the secret for its workflow's URL."""
 
+from aws_cdk import Stack
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -12,12 +13,17 @@ from infra.table import Table
 
 
 class TeamsConsumer(ChannelConsumer):
-    """The consumer, and a secret that has no value until somebody puts the workflow's URL into it."""
+    """The consumer, and secrets that have no value until somebody puts a workflow's URL into each.
+
+    One is the stage's default. Routes may ask for others, by name.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         # A sibling: the construct does not exist before its environment does.
-        secret = secretsmanager.CfnSecret(scope, f"{construct_id}Secret", description="URL of a Teams workflow")
-        accept(secret, "AwsSolutions-SMG4", "Power Automate issues the URL; Secrets Manager has no way to rotate it.")
+        names = ["", *map(str, config.places(Channel.TEAMS))]
+        secrets = {name: _secret(scope, f"{construct_id}Secret{name.capitalize()}") for name in names}
+        arns = {name: secret.attr_id for name, secret in secrets.items() if name}
+        others = {"TEAMS_SECRETS": Stack.of(scope).to_json_string(arns)} if arns else {}
         super().__init__(
             scope,
             construct_id,
@@ -25,6 +31,13 @@ class TeamsConsumer(ChannelConsumer):
             config=config,
             table=table,
             topic=topic,
-            environment={"TEAMS_SECRET": secret.attr_id, "TEAMS_LOOPBACK": str(config.local)},
+            environment={"TEAMS_SECRET": secrets[""].attr_id, "TEAMS_LOOPBACK": str(config.local), **others},
         )
-        self.read(secret, output="TeamsSecretArn")
+        for name, secret in secrets.items():
+            self.read(secret, output=f"Teams{name.capitalize()}SecretArn")
+
+
+def _secret(scope: Construct, construct_id: str) -> secretsmanager.CfnSecret:
+    secret = secretsmanager.CfnSecret(scope, construct_id, description="URL of a Teams workflow")
+    accept(secret, "AwsSolutions-SMG4", "Power Automate issues the URL; Secrets Manager has no way to rotate it.")
+    return secret

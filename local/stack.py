@@ -121,6 +121,9 @@ def _put_secrets(cloud: Cloud, outputs: Mapping[str, str], slack: Slack, webhook
     """Slack's token, and an address on this machine for every other channel that has a secret."""
     values = {"SlackTokenSecretArn": slack.token}
     values |= {f"{channel.capitalize()}SecretArn": webhooks.address(channel) for channel in Channel}
+    # Of the secrets that routes ask for by name.
+    teams = webhooks.address(Channel.TEAMS)
+    values |= {name: teams for name in outputs if name.startswith("Teams") and name.endswith("SecretArn")}
     secrets = cloud.session.client("secretsmanager", endpoint_url=cloud.url)
     for output in values.keys() & outputs.keys():
         secrets.put_secret_value(SecretId=outputs[output], SecretString=values[output])

@@ -8,7 +8,7 @@ here, and a folder and an infra file called `<channel>_consumer`: docs/add-a-cha
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
@@ -43,14 +43,20 @@ CALLBACK: Final = Callback.CALLBACK
 Lane: TypeAlias = Channel | Callback
 """What has a subscription, queues and a consumer of its own."""
 LANES: Final[tuple[Lane, ...]] = (*Channel, CALLBACK)
+Place: TypeAlias = str | tuple[str, ...]
+"""Where on a channel: a Slack channel's id, the recipients of a mail, or the name of a Teams secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The channels a topic is delivered on, and the one to use when delivery on those has failed for good."""
+    """The channels a topic is delivered on, and the one to use when delivery on those has failed for good.
+
+    `where` says where on each of them. A channel that is not in it posts at the stage's default.
+    """
 
     channels: tuple[Channel, ...]
     fallback: Channel | None = None
+    where: Mapping[Channel, Place] = field(default_factory=dict)
 
 
 ROUTES: Mapping[str, Route] = MappingProxyType(
@@ -66,12 +72,25 @@ ROUTES: Mapping[str, Route] = MappingProxyType(
 def routes() -> Mapping[str, Route]:
     """Today's routes, by topic: for what is accepted now. What was accepted earlier may be of a topic without one."""
     given = os.environ.get("ROUTES")
-    if given is None:
-        return ROUTES
-    return {
-        topic: Route(tuple(map(Channel, route["channels"])), Channel(route["fallback"]) if route["fallback"] else None)
-        for topic, route in json.loads(given).items()
+    return ROUTES if given is None else read(given)
+
+
+def read(given: str) -> Mapping[str, Route]:
+    """The routes, as functions are told them."""
+    return {topic: _route(**route) for topic, route in json.loads(given).items()}
+
+
+def _route(channels: list[str], fallback: str | None, where: Mapping[str, str | list[str]] | None = None) -> Route:
+    places = {
+        Channel(channel): place if isinstance(place, str) else tuple(place) for channel, place in (where or {}).items()
     }
+    return Route(tuple(map(Channel, channels)), Channel(fallback) if fallback else None, places)
+
+
+def place(topic: str, channel: Channel) -> Place | None:
+    """Where on the channel requests of that topic go today; None for the stage's default."""
+    route = routes().get(topic)
+    return route.where.get(channel) if route else None
 
 
 def topics() -> str:

@@ -4,6 +4,7 @@ from email.utils import formataddr
 from functools import cache
 from typing import TYPE_CHECKING
 
+from assistance import routing
 from assistance.engine.consumer import consumer
 from assistance.errors import TransientFailure
 from assistance.models import Outgoing
@@ -23,13 +24,19 @@ def ses() -> "SESV2Client":
     return aws.ses()
 
 
+def recipients(topic: str) -> list[str]:
+    """The addresses that get the requests of that topic at present."""
+    own = routing.place(topic, Channel.EMAIL)
+    return list(own if isinstance(own, tuple) else settings().email_recipients)
+
+
 def send(outgoing: Outgoing) -> str:
     """Send the request. SES can't be asked what it has sent, so in doubt it is sent again. Returns SES's message id."""
     try:
         answer = ses().send_email(
             # Encoded where it is not ASCII: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
             FromEmailAddress=formataddr((settings().email_sender_name, settings().email_sender)),
-            Destination={"ToAddresses": list(settings().email_recipients)},
+            Destination={"ToAddresses": recipients(outgoing.request.topic)},
             ReplyToAddresses=reply_to(outgoing.request),
             Content=compose(outgoing),
             # With these SES's events say which request they are about: see email_feedback. A tag's value may hold

@@ -1,10 +1,11 @@
 """Delivers requests to a Slack channel: each in a message of its own, or several in one when there are many."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from slack_sdk import WebClient
 
+from assistance import routing
 from assistance.engine.consumer import consumer
 from assistance.engine.together import Together
 from assistance.errors import DeliveryError, PermanentFailure, RefusedTogether, TransientFailure
@@ -19,9 +20,10 @@ from slack_consumer.slack import call
 
 
 def post(outgoing: Sequence[Outgoing]) -> str:
-    """Post the requests in one message. Returns its `ts`."""
+    """Post the requests, all of one place, in one message. Returns its `ts`."""
+    channel = place(outgoing[0].request.topic)
     try:
-        answer = call(partial(WebClient.chat_postMessage, channel=settings().slack_channel, **compose(outgoing)))
+        answer = call(partial(WebClient.chat_postMessage, channel=channel, **compose(outgoing)))
     except PermanentFailure as error:
         if len(outgoing) > 1 and error.code in FOR_WHAT_IT_HOLDS:
             raise RefusedTogether(error.code) from error
@@ -44,9 +46,19 @@ def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     return {**found, **dict.fromkeys(missing, outcome)}
 
 
-def place() -> str:
-    """The Slack channel that requests are posted in at present."""
-    return settings().slack_channel
+def place(topic: str) -> str:
+    """The Slack channel that requests of that topic are posted in at present."""
+    own = routing.place(topic, Channel.SLACK)
+    return own if isinstance(own, str) else settings().slack_channel
 
 
-lambda_handler = consumer(Channel.SLACK, Together(divide=digests, send=send), prepare=secrets, place=place)
+def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
+    """Divide requests into few messages, each for one Slack channel."""
+    of_place: dict[str, list[Outgoing]] = {}
+    for one in outgoing:
+        of_place.setdefault(place(one.request.topic), []).append(one)
+    for together in of_place.values():
+        yield from digests(together)
+
+
+lambda_handler = consumer(Channel.SLACK, Together(divide=divide, send=send), prepare=secrets, place=place)

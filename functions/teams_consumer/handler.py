@@ -12,6 +12,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import SplitResult
 
+from assistance import routing
 from assistance.engine.consumer import consumer
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
@@ -39,10 +40,16 @@ def prepare() -> None:
     tls()
 
 
-def workflow(*, fresh: bool = False) -> SplitResult:
+def place(topic: str) -> str:
+    """The ARN of the secret with the workflow's URL, for requests of that topic."""
+    name = routing.place(topic, Channel.TEAMS)
+    return settings().teams_secrets[name] if isinstance(name, str) else settings().teams_secret
+
+
+def workflow(topic: str, *, fresh: bool = False) -> SplitResult:
     """The workflow's URL, which holds a signature: cached for five minutes unless a fresh one is wanted."""
     read = partial(address.read, loopback=settings().teams_loopback)
-    return secret(settings().teams_secret, read, unavailable="teams_secret_unavailable", fresh=fresh)
+    return secret(place(topic), read, unavailable="teams_secret_unavailable", fresh=fresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +91,10 @@ def post(url: SplitResult, body: bytes) -> Answer:
 
 def send(outgoing: Outgoing) -> str:
     """Call the workflow, again if its URL has been replaced meanwhile. Returns the id of the workflow's run."""
-    url, body = workflow(), compose(outgoing)
+    topic, body = outgoing.request.topic, compose(outgoing)
+    url = workflow(topic)
     answer = post(url, body)
-    if isinstance(answer.failure, PermanentFailure) and (replaced := workflow(fresh=True)) != url:
+    if isinstance(answer.failure, PermanentFailure) and (replaced := workflow(topic, fresh=True)) != url:
         answer = post(replaced, body)
     if failure := answer.failure:
         raise failure

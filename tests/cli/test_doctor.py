@@ -182,3 +182,26 @@ def test_what_may_not_be_looked_at_is_unknown_and_stops_nothing(
     assert findings["Slack"][0] == findings["SES sender"][0] == "unknown"
     assert "GetFunctionConfiguration" in findings["Slack"][1]
     assert findings["Dead letters"][0] == "ok"
+
+
+def test_every_place_that_a_route_names_is_looked_at(
+    operator: Operator, deployed: dict[str, str], account: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account["ProductionAccessEnabled"] = False
+    where = {"slack": "C0SALES", "email": ["sales@company.io"], "teams": "sales"}
+    route = {"channels": ["slack", "email", "teams"], "fallback": None}
+    deployed["ROUTES"] = json.dumps({"sales": {**route, "where": where}, "pricing": {**route, "where": where}})
+    secret = operator.session.client("secretsmanager").create_secret(Name="sales")["ARN"]
+    teams = {"TeamsSalesSecretArn": secret, "TeamsQueueUrl": operator.outputs["SlackQueueUrl"]}
+    monkeypatch.setattr(operator, "outputs", {**operator.outputs, **teams})
+    findings = json.loads(operator.run("doctor", "--json").stdout)
+
+    def states(check: str) -> dict[str, str]:
+        return {it["found"].partition(":")[0]: it["state"] for it in findings if it["check"] == check}
+
+    assert states("Slack channel") == {"C0ASSIST can be read": "ok", "C0SALES": "wrong"}
+    assert states("SES recipient") == {
+        "sales@example.com is not verified": "wrong",
+        "sales@company.io is not verified": "wrong",
+    }
+    assert states("Secret of teams, sales") == {"the secret has no value": "wrong"}

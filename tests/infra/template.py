@@ -39,6 +39,8 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "sales": {"channels": [*Channel]},
         **{f"by-{channel}": {"channels": [channel], "fallback": list(Channel)[number - 1]}
            for number, channel in enumerate(Channel)},
+        "elsewhere": {"channels": [*Channel],
+                      "where": {"slack": "C0ELSEWHERE", "email": "elsewhere@company.io", "teams": "elsewhere"}},
     })},
     "one channel": {"alarms": "true", "routes": json.dumps({"sales": {"channels": ["slack"]}})},
 }  # fmt: skip

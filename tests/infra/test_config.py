@@ -72,7 +72,36 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         ({"routes": {"sales": {"channels": []}}}, "routes.sales: a topic needs a channel at least"),
         ({"routes": {"sales": {"channels": ["slack", "slack"]}}}, "routes.sales: a route names a channel twice"),
         ({"routes": {"sales": {"channels": ["slack"], "fallback": "slack"}}}, "a route names a channel twice"),
-        ({"routes": {"sales": {"channel": ["slack"]}}}, "a route has 'channels' and 'fallback', and no 'channel'"),
+        (
+            {"routes": {"sales": {"channel": ["slack"]}}},
+            "a route has 'channels', 'fallback' and 'where', and no 'channel'",
+        ),
+        *(
+            ({"routes": {"sales": {"channels": ["slack", "email", "teams"], "where": where}}}, said)
+            for where, said in (
+                ({"slack": "sales"}, "routes.sales: 'where' wants the id of a Slack channel: C0123456789"),
+                ({"slack": ["C0SALES"]}, "'where' wants the id of a Slack channel"),
+                ({"email": "sales"}, "'where' wants 1 to 50 email addresses"),
+                ({"email": []}, "'where' wants 1 to 50 email addresses"),
+                ({"email": ["a@b.io"] * 51}, "'where' wants 1 to 50 email addresses"),
+                ({"teams": "Sales!"}, "'where' wants the name of a Teams secret"),
+                ({"teams": ["sales"]}, "'where' wants the name of a Teams secret"),
+                ({"slak": "C0SALES"}, "Input should be 'slack'"),
+                ({"slack": 5}, "Input should be a valid string"),
+            )
+        ),
+        (
+            {"routes": {"sales": {"channels": ["slack"], "where": {"email": "a@b.io"}}}},
+            "'where' names email, and the route does not",
+        ),
+        (
+            {
+                **REAL,
+                "stage": "production",
+                "routes": {"sales": {"channels": ["email"], "where": {"email": "sales@example.com"}}},
+            },
+            "set routes to other than example.com",
+        ),
         ({"routes": {f"topic-{n}": {"channels": ["slack"]} for n in range(50)}}, "routes take more than 2048 bytes"),
         ({"channels": "pigeon"}, "channels: Input should be 'slack'"),
         ({"stagee": "dev"}, "Unknown context key 'stagee': did you mean 'stage'?"),

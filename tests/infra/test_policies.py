@@ -1,11 +1,13 @@
 """Least privilege, both ways: what the functions call is allowed, and what is allowed is called."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
+from unittest.mock import patch
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.faults.system import QUEUE_RETENTION
 from tests.faults.world import World, world
 from tests.infra.deployed import ACCOUNT, REGION, Deployed, Request
 from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, synthesized, target
+from tests.integration.cloud import forget
 from tests.recorded_calls import Call, record
 
 # What AWS calls in the name of a function's role, by the page that says so.
@@ -155,6 +158,14 @@ def _by_other_channels(here: World) -> None:
         here.resend(request_id, channel, f"by {channel}")
         here.produce()
         here.consume(channel)
+    route = {"channels": ["slack"], "fallback": "email", "where": {Channel.TEAMS: "elsewhere"}}
+    secrets = {"elsewhere": "no secret"}
+    with patch.dict(os.environ, ROUTES=json.dumps({Topic.SALES: route}), TEAMS_SECRETS=json.dumps(secrets)):
+        forget()
+        here.resend(request_id, Channel.TEAMS, "elsewhere")
+        here.produce()
+        here.consume(Channel.TEAMS)
+    forget()
 
 
 def _by_the_engine(calls: set[Call]) -> set[Call]:

@@ -107,7 +107,7 @@ class Engine:
             queue_url="queue",
             dlq_url="dlq",
             retry=RetryPolicy(attempts=3, first_delay=5, max_delay=900, doubt_delay=30),
-            place=lambda: "C0ASSIST",
+            place=lambda _: "C0ASSIST",
             clock=lambda: self.now,
             jitter=lambda _, longest: longest,
         )

@@ -39,12 +39,12 @@ def consumer(
     send: Send | Together,
     *,
     prepare: Callable[[], object],
-    place: Callable[[], str | None] = lambda: None,
+    place: Callable[[str], str | None] = lambda _: None,
 ) -> Handler:
     """The Lambda handler that delivers a channel's queue by `send`.
 
     `prepare` makes what `send` uses before several threads do, which would wait for one another. `place` says where on
-    the channel it posts at present, where a channel has several places.
+    the channel requests of a topic are posted at present, where a channel has several places.
     """
 
     @cache

@@ -59,7 +59,7 @@ _LOGGED: Final = (BringAgain, IdempotencyAlreadyInProgressError, IdempotencyPers
 class Consumer:
     """Delivers one channel's messages, each at most once at a time and once it is delivered never again.
 
-    `place` says where on the channel it posts at present, where a channel has several places.
+    `place` says where on the channel requests of a topic are posted at present, where a channel has several places.
     """
 
     channel: Lane
@@ -69,7 +69,7 @@ class Consumer:
     queue_url: str
     dlq_url: str
     retry: RetryPolicy
-    place: Callable[[], str | None] = lambda: None
+    place: Callable[[str], str | None] = lambda _: None
     clock: Clock = utc_now
     jitter: Callable[[float, float], float] = field(default=random.uniform)
     pool: Callable[[int], Executor] = ThreadPoolExecutor
@@ -156,7 +156,8 @@ class Consumer:
         # Longer than the attempt can last: what its last call has started may still reach the provider.
         limits = Limits(context.get_remaining_time_in_millis() + doubt_ms, doubt_ms, self.retry.attempts)
         again = receive_count(record) > 1
-        return Attempt(self.requests, message, self.channel, limits, self.clock, place=self.place(), again=again)
+        place = self.place(message.request.topic)
+        return Attempt(self.requests, message, self.channel, limits, self.clock, place=place, again=again)
 
     def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> End:
         """What the claim protects: send, and say how it ended. A message that is given up lies in the DLQ by then."""

@@ -1,0 +1,52 @@
+"""Where on a channel a route goes: told to the functions, and a secret for each Teams workflow that a route names."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from assistance.routing import Channel, place, routes
+from infra.config import load
+from tests.infra.template import REAL, VARIANTS, synthesized, target
+
+WHERE = {"slack": "C0SALES", "email": ["a@company.io", "b@company.io"], "teams": "sales"}
+ROUTES = {"sales": {"channels": ["slack"], "fallback": None}}
+
+
+def variable(where: Mapping[str, object]) -> str:
+    given = {**REAL, "routes": {"sales": {"channels": ["slack", "email"], "fallback": "teams", "where": where}}}
+    return load(given.get, {}).routes_variable
+
+
+def test_a_function_is_told_where_each_topic_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert variable(WHERE) == variable(WHERE | {"email": "a@company.io, b@company.io"})
+    monkeypatch.setenv("ROUTES", variable(WHERE))
+    routes.cache_clear()
+    found = {channel: place("sales", channel) for channel in Channel}
+    gone = place("gone", Channel.SLACK)
+    routes.cache_clear()
+    assert found == WHERE | {"email": ("a@company.io", "b@company.io")}
+    assert gone is None
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_routes_without_a_place_reach_the_functions_as_before(variant: str) -> None:
+    _, api = synthesized(variant).function("api")
+    assert "where" not in api["Environment"]["Variables"]["ROUTES"]
+
+
+def test_a_named_teams_secret_is_the_consumers_alone_and_has_no_value() -> None:
+    template = synthesized("every channel")
+    secret = target(template.document["Outputs"]["TeamsElsewhereSecretArn"]["Value"])
+    assert secret != target(template.document["Outputs"]["TeamsSecretArn"]["Value"])
+    assert not {"SecretString", "GenerateSecretString"} & set(template.all("AWS::SecretsManager::Secret")[secret])
+    _, consumer = template.function("teams_consumer")
+    assert secret in json.dumps(consumer["Environment"]["Variables"]["TEAMS_SECRETS"])
+    role = target(consumer["Role"])
+    readers = [policy["Roles"] for policy in template.all("AWS::IAM::Policy").values() if secret in json.dumps(policy)]
+    assert [[target_of(each) for each in roles] for roles in readers] == [[role]]
+
+
+def target_of(role: Any) -> str:  # noqa: ANN401
+    return str(role["Ref"])
