@@ -85,6 +85,7 @@ screenshots: browser install ## Take the pictures in docs/images
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
 	SOAK=1 $(RUN) -m pytest tests/e2e/test_killed.py tests/faults tests/model
+	PYTHONPATH=functions $(RUN) -m tests.model.soak
 
 mutants: install ## Change functions/assistance in every small way, and list the changes that no test notices
 	rm -rf .build/mutants

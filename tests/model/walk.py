@@ -3,14 +3,18 @@
 import gc
 from array import array
 from collections import deque
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Final, TypeAlias
 
 from assistance.domain import transitions
 from tests.model.memory import Memory
 from tests.model.promises import broken, broken_by_step
 from tests.model.steps import Violation, steps
 from tests.model.world import World, canonical, has_ended, key_of
+
+_TOLD_EVERY: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +37,27 @@ class Walk:
         return f"{self.states:,} states, {self.steps:,} steps: every promise holds"
 
 
-def walk(start: World, *, core: ModuleType = transitions, most: int = 5_000_000) -> Walk:
+Tell: TypeAlias = Callable[[int, int], object]
+"""Is called now and then with how many states there are so far, and how many of them wait for a visit."""
+
+
+def walk(
+    start: World,
+    *,
+    core: ModuleType = transitions,
+    most: int = 5_000_000,
+    key: Callable[[World], Hashable] = key_of,
+    tell: Tell = lambda *_: None,
+) -> Walk:
     """Visit every state that this world can reach, `most` states at most.
 
-    Check that every state keeps every promise, and that a finished state can be reached from every state.
+    Check that every state keeps every promise, and that a finished state can be reached from every state. States with
+    the same `key` count as one.
     """
     # The walk keeps everything that it finds, so there is no garbage to collect.
     gc.disable()
     try:
-        return _walk(start, core, most)
+        return _walk(start, Memory(core), _Found(key), most, tell)
     finally:
         gc.enable()
 
@@ -49,25 +65,28 @@ def walk(start: World, *, core: ModuleType = transitions, most: int = 5_000_000)
 class _Found:
     """The states found so far, by number, and the step that first reached each."""
 
-    def __init__(self) -> None:
-        self.numbers: dict[object, int] = {}
-        self.came_from, self.by_step = array("q"), list[str]()
-        self.sources, self.targets = array("q"), array("q")
+    def __init__(self, key: Callable[[World], Hashable]) -> None:
+        self.key = key
+        self.numbers: dict[Hashable, int] = {}
+        # Millions of states share some hundreds of steps.
+        self.steps: dict[str, int] = {}
+        self.came_from, self.by_step = array("q"), array("H")
+        self.sources, self.targets = array("I"), array("I")
 
     def take(self, world: World, came_from: int, step: str) -> tuple[int, bool]:
         """The number of this state, and whether it is a new one."""
-        number = self.numbers.setdefault(key_of(world), len(self.by_step))
+        number = self.numbers.setdefault(self.key(world), len(self.by_step))
         new = number == len(self.by_step)
         if new:
             self.came_from.append(came_from)
-            self.by_step.append(step)
+            self.by_step.append(self.steps.setdefault(step, len(self.steps)))
         return number, new
 
     def ended(self, number: int, *ending: str) -> Walk:
         """A result whose story leads to this state and then adds `ending`."""
-        told = list(reversed(ending))
+        told, names = list(reversed(ending)), list(self.steps)
         while number > 0:
-            told.append(self.by_step[number])
+            told.append(names[self.by_step[number]])
             number = self.came_from[number]
         return self.so_far(*reversed(told))
 
@@ -76,14 +95,15 @@ class _Found:
         return Walk(len(self.by_step), len(self.sources), story, complete)
 
 
-def _walk(start: World, core: ModuleType, most: int) -> Walk:
-    memory = Memory(core)
-    found, states, finished = _Found(), deque([canonical(start, memory)]), array("q")
+def _walk(start: World, memory: Memory, found: _Found, most: int, tell: Tell) -> Walk:
+    states, finished = deque([canonical(start, memory)]), array("q")
     wrong_step, ended = memory.once(broken_by_step), memory.once(has_ended)
     found.take(states[0], -1, "")
     number = -1
     while states:
         world, number = states.popleft(), number + 1
+        if number % _TOLD_EVERY == 0:
+            tell(len(found.by_step), len(states))
         if world.is_quiet and (world.expired or ended(world.record)):
             finished.append(number)
         try:
@@ -100,6 +120,7 @@ def _walk(start: World, core: ModuleType, most: int) -> Walk:
             return found.ended(number, f"BROKEN: {violation}")
         if len(found.by_step) > most:
             return found.so_far(complete=False)
+    tell(len(found.by_step), 0)
     stuck = _first_that_reaches_none(len(found.by_step), found.sources, found.targets, finished)
     return found.so_far() if stuck is None else found.ended(stuck, "BROKEN: from here it can't end")
 
@@ -108,17 +129,17 @@ def _first_that_reaches_none(
     count: int, sources: "array[int]", targets: "array[int]", goals: "array[int]"
 ) -> int | None:
     """The first state that can't reach a goal, found by walking backwards from all goals."""
-    starts = array("q", bytes(8 * (count + 1)))
+    starts = array("I", bytes(4 * (count + 1)))
     for target in targets:
         starts[target + 1] += 1
     for number in range(count):
         starts[number + 1] += starts[number]
-    place, before = array("q", starts), array("q", bytes(8 * len(sources)))
+    place, before = array("I", starts), array("I", bytes(4 * len(sources)))
     for source, target in zip(sources, targets, strict=True):
         before[place[target]] = source
         place[target] += 1
     reaches = bytearray(count)
-    todo = list(goals)
+    todo = array("I", goals)
     for goal in todo:
         reaches[goal] = 1
     while todo:

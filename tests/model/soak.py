@@ -1,0 +1,85 @@
+"""`make soak`: walk the huge worlds, one in each process, and say every few seconds how far the walks have come."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing.pool import IMapIterator
+from typing import Final
+
+from tests.model.walk import Walk, walk
+from tests.model.world import digest_of
+from tests.model.worlds import HUGE
+
+MOST: Final = int(os.environ.get("SOAK_STATES", "10_000_000"))
+"""States of one world: each takes some 400 bytes. A walk that is cut there has checked every promise in each of these
+states, but not that they can end."""
+SECONDS: Final = 5
+NAMES: Final = tuple(HUGE)
+
+# By world, how many states have been found, and how many wait. Each process writes those of its own worlds.
+_found, _waiting = (multiprocessing.RawArray("q", len(NAMES)) for _ in range(2))
+
+
+def walked(number: int) -> tuple[int, Walk]:
+    """Walk that world, in a process of its own."""
+
+    def tell(found: int, waiting: int) -> None:
+        _found[number], _waiting[number] = found, waiting
+
+    return number, walk(HUGE[NAMES[number]], most=MOST, key=digest_of, tell=tell)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process: the parent ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _report(began: float, done: Sequence[int]) -> None:
+    seconds, states = time.monotonic() - began, sum(_found)
+    walking = ", ".join(name for number, name in enumerate(NAMES) if _found[number] and number not in done)
+    rate = states / max(seconds, 1)
+    waiting = f"{sum(_waiting):,} wait"
+    _say(f"{seconds:6,.0f} s: {states:,} states, {rate:,.0f}/s, {waiting}; walking: {walking or 'none'}")
+
+
+def _results(walks: "IMapIterator[tuple[int, Walk]]") -> bool:
+    """Print each result as it comes. Returns whether every promise holds."""
+    began, done, holds = time.monotonic(), list[int](), True
+    _report(began, done)
+    while len(done) < len(NAMES):
+        try:
+            number, found = walks.next(timeout=SECONDS)
+        except multiprocessing.TimeoutError:
+            _report(began, done)
+            continue
+        done.append(number)
+        _waiting[number] = 0
+        holds = holds and not found.wrong
+        cut = "" if found.complete else f" (cut at {MOST:,} states)"
+        _say(f"{NAMES[number]}: {found}{cut}")
+    _report(began, done)
+    return holds
+
+
+def main() -> int:
+    """Walk every huge world."""
+    # Forked: the arrays are shared.
+    context = multiprocessing.get_context("fork")
+    with context.Pool(initializer=_ignore_interrupts, maxtasksperchild=1) as pool:
+        try:
+            return 0 if _results(pool.imap_unordered(walked, range(len(NAMES)))) else 1
+        except KeyboardInterrupt:
+            _say(f"interrupted after {sum(_found):,} states")
+            return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""`make soak` walks the huge worlds by compact keys, shows how far it is, and ends when it is told to."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.model.mistakes import MISTAKES, made
+from tests.model.walk import walk
+from tests.model.world import digest_of
+from tests.model.worlds import HUGE, SMALL
+
+
+@contextmanager
+def soaking(states: int) -> Iterator["subprocess.Popen[str]"]:
+    """The soak, as a process, with so many states of each world."""
+    command = [sys.executable, "-m", "tests.model.soak"]
+    environment = {**os.environ, "PYTHONPATH": "functions", "SOAK_STATES": str(states)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
+def test_a_walk_by_digest_finds_the_states_and_steps_of_the_exact_walk() -> None:
+    start = SMALL["a request that expires"]
+    assert walk(start, key=digest_of) == walk(start)
+
+
+def test_a_walk_by_digest_tells_the_story_of_a_mistake() -> None:
+    start = SMALL["messages that come twice"]
+    with made(MISTAKES["a lock stops nobody"]) as core:
+        found = walk(start, core=core, key=digest_of)
+        assert found.wrong
+        assert found == walk(start, core=core)
+
+
+def test_the_soak_walks_every_huge_world_and_says_where_it_was_cut() -> None:
+    with soaking(states=200) as run:
+        output, _ = run.communicate(timeout=120)
+    assert run.returncode == 0, output
+    results = [line for line in output.splitlines() if line.endswith("every promise holds (cut at 200 states)")]
+    assert {line.partition(":")[0] for line in results} == set(HUGE)
+
+
+def test_ctrl_c_ends_the_soak_without_a_traceback() -> None:
+    with soaking(states=10_000_000) as run:
+        assert run.stdout
+        assert "states" in run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        rest, _ = run.communicate(timeout=60)
+    assert (run.returncode, "Traceback" in rest) == (130, False)
+    assert rest.splitlines()[-1].startswith("interrupted after")
