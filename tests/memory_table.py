@@ -28,6 +28,7 @@ from assistance.store.schema import (
     TTL,
     VERSION,
 )
+from tests.meter import size
 
 Item: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[str, str]
@@ -39,6 +40,10 @@ INDEXES: Final[Mapping[str, tuple[str, str, tuple[str, ...] | None]]] = {
     DUE_INDEX: (DUE_SHARD, DUE_AT, None),
 }
 """Of each index its two keys, and the other attributes that it projects: None stands for all of them."""
+
+
+MOST_BYTES: Final = 400 * 1024
+"""Of an item: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html."""
 
 
 class ConditionalCheckFailedException(ClientError):
@@ -115,9 +120,12 @@ class MemoryTable:
 
     def put_item(self, call: Values) -> dict[str, Any]:
         """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html."""
-        key = _key(call["Item"])
+        key, item = _key(call["Item"]), _stored(call["Item"])
+        if size(item) > MOST_BYTES:
+            answer: Any = {"Error": {"Code": "ValidationException", "Message": "Item size has exceeded the maximum"}}
+            raise ClientError(answer, "PutItem")
         self._check(key, "PutItem", call)
-        self._write(key, _stored(call["Item"]))
+        self._write(key, item)
         return {}
 
     def update_item(self, call: Values) -> dict[str, Any]:

@@ -9,6 +9,7 @@ DeliveryError
 
 UnusableSecret           a secret's value is malformed: an operator must store another one
 Unreadable               an item of the table is not what it should be: pass it over, and say so
+└── ItemTooLarge         it would be larger than DynamoDB takes
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
 InvalidSettings          a function's environment is wrong: deploy it again
@@ -63,6 +64,10 @@ class UnusableSecret(Exception):
 
 class Unreadable(Exception):
     """An item of the table can't be read. Says which of its attributes are wrong, and never what they hold."""
+
+
+class ItemTooLarge(Unreadable):
+    """An item can't be written as it would be: pass it over, and say so."""
 
 
 class TableUnavailable(Exception):

@@ -79,7 +79,7 @@ class DeadLetters:
             return found.record
         except Unreadable as error:
             report.unreadable += 1
-            logger.error("a request can't be read", request_id=found.id, wrong=str(error))
+            logger.error("a request can't be read or written", request_id=found.id, wrong=str(error))
             return found.record
         if changed:
             report.dead_lettered.append(found.id)

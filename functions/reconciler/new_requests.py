@@ -142,7 +142,7 @@ class NewRequests:
             return None
         except Unreadable as error:
             report.unreadable += 1
-            logger.error("a request can't be read", request_id=id_, wrong=str(error))
+            logger.error("a request can't be read or written", request_id=id_, wrong=str(error))
             return None
         return Open(id_, stored.record) if stored.record.unfinished else None
 

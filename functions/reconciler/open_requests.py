@@ -21,7 +21,7 @@ from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store import codec
 from assistance.store.items import key_of
-from assistance.store.requests import Requests
+from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import PARTITION_KEY
 from reconciler.ages import open_since, waits_since
 from reconciler.report import Open, Place, Report, Sights
@@ -75,17 +75,20 @@ class OpenRequests:
                     continue
                 report.complete = report.complete and not sights.empty[channel]
             self._count(found, delivery, place, report)
-        if overdue:
+        if not overdue:
+            return
+        try:
             self._publish_again(found, overdue, report, dry_run=dry_run)
+        except RequestGone:
+            # It has expired since the index was read.
+            return
+        except Unreadable as error:
+            report.unreadable += 1
+            logger.error("a request can't be read or written", request_id=found.id, wrong=str(error))
 
     def _publish_again(self, found: Open, names: list[str], report: Report, *, dry_run: bool) -> None:
         """What the index lists may be old, and the request itself may be in the outbox still: read it afresh."""
-        try:
-            request = self.requests.get(found.id)
-        except Unreadable as error:
-            report.unreadable += 1
-            logger.error("a request can't be read", request_id=found.id, wrong=str(error))
-            return
+        request = self.requests.get(found.id)
         now = request.record if request else None
         if now and now != found.record and now.version == found.record.version and not dry_run:
             # Version 1 has gone on with it after a rollback: the record takes over what it did.

@@ -11,13 +11,14 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from assistance.errors import ItemTooLarge
 from assistance.platform import aws
 from assistance.store.items import key_of, plain
 from assistance.store.schema import INDEX_SHARDS
 from assistance.store.table import BATCH, LEDGER_KEY, Items
 from reconciler.lease import LEASE_KEY, lease
 from tests.integration.cloud import create_table
-from tests.memory_table import MemoryTable
+from tests.memory_table import MOST_BYTES, MemoryTable
 from tests.memory_table import table as in_memory
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -178,6 +179,14 @@ def test_the_due_index_lists_whole_records_and_only_those_that_are_due(items: It
     for record in (*records, item("done", record={})):
         items.add(record)
     assert sorted(items.due(), key=lambda found: found["pk"]) == records
+
+
+def test_an_item_larger_than_dynamodb_takes_is_refused_and_leaves_the_one_before(items: Items) -> None:
+    items.add(item("pk", version=1))
+    for write in (items.replace, lambda large, _: items.add(large)):
+        with pytest.raises(ItemTooLarge):
+            write(item("pk", version=2, text="x" * MOST_BYTES, ttl=0), 1)
+    assert items.of("pk") == [item("pk", version=1)]
 
 
 def test_where_the_reconciler_has_looked_is_kept(items: Items) -> None:

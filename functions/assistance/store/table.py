@@ -1,7 +1,7 @@
 """Every expression that DynamoDB evaluates, but for the reconciler's lease.
 
 One write puts an item that is not there, and one puts an item that is as it was read. Both answer with the item that
-stood in their way. Every method raises `TableUnavailable` when DynamoDB can't answer.
+stood in their way, or raise `ItemTooLarge`. Every method raises `TableUnavailable` when DynamoDB can't answer.
 """
 
 import heapq
@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from assistance.errors import TableUnavailable
+from botocore.exceptions import ClientError
+
+from assistance.errors import ItemTooLarge, TableUnavailable
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.store.items import Item, plain
 from assistance.store.schema import (
@@ -78,6 +80,12 @@ class Items:
                 )
             except self.table.meta.client.exceptions.ConditionalCheckFailedException as refused:
                 return plain(cast("Item", refused.response).get("Item", {}))
+            except ClientError as error:
+                # An item has 400 KB at most, and nothing else of ours can be invalid:
+                # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+                if error_code(error) == "ValidationException":
+                    raise ItemTooLarge("too large for DynamoDB") from error
+                raise
         return None
 
     def of(self, request_id: str) -> list[Item]:

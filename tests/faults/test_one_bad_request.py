@@ -1,0 +1,80 @@
+"""One request that can't be dealt with keeps no sweep from the others."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from assistance.routing import Channel, Topic
+from assistance.store.schema import PARTITION_KEY, RECORD, SORT_KEY
+from tests.faults.test_open_requests import published, sweep
+from tests.faults.world import World
+from tests.memory_table import MOST_BYTES
+from tests.meter import size
+
+RETENTION = timedelta(days=90)
+
+
+def filled(here: World, request_id: str) -> None:
+    """Let the request's record be as large as an item can be. Every change makes it larger."""
+    key = {PARTITION_KEY: request_id, SORT_KEY: RECORD}
+    item: dict[str, Any] = here.cloud.table.get_item(Key=key)["Item"]
+    here.cloud.table.put_item(Item=item | {"filling": "x" * (MOST_BYTES - size(item) - len("filling"))})
+
+
+def retried(here: World, key: str) -> str:
+    here.slack.fail("rate_limited", retry_after=1)
+    request_id = published(here, Topic.SALES, key)
+    here.consume(Channel.SLACK)
+    return request_id
+
+
+def lost(here: World) -> None:
+    here.aws.purge(Channel.SLACK)
+    here.advance(1_000)
+
+
+def dead(here: World) -> None:
+    here.advance(60)
+    here.lose_to_subscription_dlq(Channel.SLACK)
+
+
+@pytest.mark.parametrize(("fate", "found"), [(lost, "lost"), (dead, "dead_lettered")])
+@pytest.mark.parametrize("is_watched", [False, True], ids=["new", "watched"])
+def test_a_record_that_dynamodb_takes_no_larger_keeps_no_sweep_from_the_others(
+    here: World, fate: Callable[[World], None], found: str, *, is_watched: bool
+) -> None:
+    full = retried(here, "full")
+    other = retried(here, "other")
+    if is_watched:
+        here.advance(60)
+        assert sweep(here)["open"] == 2
+    filled(here, full)
+    fate(here)
+    swept = sweep(here)
+    assert other in swept[found]
+    assert swept["unreadable"] == 1
+
+
+def test_a_request_that_expires_while_it_is_published_again_keeps_no_sweep_from_the_others(here: World) -> None:
+    published(here, Topic.SALES, "expires")
+    here.advance(60)
+    sweep(here)
+    here.advance(1_000)
+    other = published(here, Topic.SALES, "other")
+    here.aws.purge(Channel.SLACK)
+    here.advance(RETENTION / timedelta(seconds=1) - 1_065)
+    calls: list[str] = []
+    before_it_is_written = ["sqs.GetQueueAttributes", "dynamodb.Query", "dynamodb.Query"]
+
+    def expire(call: str) -> None:
+        calls.append(call)
+        if calls[-3:] == before_it_is_written:
+            here.traveller.shift(10)
+            expired.append(here.now)
+
+    expired: list[object] = []
+    here.breaker.outage = expire
+    assert other in sweep(here)["lost"]
+    assert len(expired) == 1
