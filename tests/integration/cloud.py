@@ -8,31 +8,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-import boto3
 from moto import mock_aws
 
 from assistance.platform.clock import utc_now
 from assistance.platform.secret import secrets
 from assistance.routing import LANES, ROUTES, Channel, Lane, named, routes
-from assistance.store.schema import (
-    CREATED_AT,
-    DUE_AT,
-    DUE_INDEX,
-    DUE_SHARD,
-    LEDGER_INDEX,
-    LEDGER_SHARD,
-    OUTBOX_INDEX,
-    OUTBOX_SHARD,
-    PARTITION_KEY,
-    SORT_KEY,
-    TOPIC,
-)
+from assistance.store.schema import OUTBOX_SHARD
 from slack_consumer.slack import ids
 from tests.fixtures import documented
+from tests.integration.resources import (
+    client,
+    create_email_identity,
+    create_queue,
+    create_secret,
+    create_table,
+    create_topic,
+    subscribe,
+)
 from tests.recorded_calls import as_function
 
 RETENTION = timedelta(days=90)
@@ -234,92 +230,23 @@ def _same(value: object) -> object:
     return value
 
 
-@cache
-def _session() -> boto3.Session:
-    """One session for the tests' own clients: otherwise moto would make a new one for every test."""
-    return boto3.Session()
-
-
-@cache
-def _client(service: Any) -> Any:  # noqa: ANN401
-    return _session().client(service)
-
-
-@cache
-def _dynamodb() -> Any:  # noqa: ANN401
-    return _session().resource("dynamodb")
-
-
-def create_table() -> Any:  # noqa: ANN401
-    return _dynamodb().create_table(
-        TableName="table",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[
-            {"AttributeName": PARTITION_KEY, "KeyType": "HASH"},
-            {"AttributeName": SORT_KEY, "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": PARTITION_KEY, "AttributeType": "S"},
-            {"AttributeName": SORT_KEY, "AttributeType": "S"},
-            {"AttributeName": OUTBOX_SHARD, "AttributeType": "N"},
-            {"AttributeName": LEDGER_SHARD, "AttributeType": "N"},
-            {"AttributeName": DUE_SHARD, "AttributeType": "N"},
-            {"AttributeName": DUE_AT, "AttributeType": "N"},
-            {"AttributeName": CREATED_AT, "AttributeType": "S"},
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": OUTBOX_INDEX,
-                "KeySchema": [
-                    {"AttributeName": OUTBOX_SHARD, "KeyType": "HASH"},
-                    {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            },
-            {
-                "IndexName": LEDGER_INDEX,
-                "KeySchema": [
-                    {"AttributeName": LEDGER_SHARD, "KeyType": "HASH"},
-                    {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": [TOPIC]},
-            },
-            {
-                "IndexName": DUE_INDEX,
-                "KeySchema": [
-                    {"AttributeName": DUE_SHARD, "KeyType": "HASH"},
-                    {"AttributeName": DUE_AT, "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            },
-        ],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
-    )
-
-
 @contextmanager
 def cloud(slack_api_url: str) -> Iterator[Cloud]:
     """A fresh system. The environment that the functions read is in `environment`."""
     with mock_aws():
-        table, sns, sqs = create_table(), _client("sns"), _client("sqs")
-        topic = sns.create_topic(Name="topic")["TopicArn"]
+        table = create_table()
         queues, dlqs, subscription_dlqs = dict[Lane, str](), dict[Lane, str](), dict[Lane, str]()
+        topic = create_topic("topic")
         for channel in LANES:
-            dlqs[channel] = sqs.create_queue(QueueName=f"{channel}-dlq")["QueueUrl"]
-            subscription_dlqs[channel] = sqs.create_queue(QueueName=f"{channel}-subscription-dlq")["QueueUrl"]
-            queues[channel] = sqs.create_queue(QueueName=f"{channel}")["QueueUrl"]
-            sns.subscribe(
-                TopicArn=topic,
-                Protocol="sqs",
-                Endpoint=f"arn:aws:sqs:us-east-1:123456789012:{channel}",
-                Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps({"channels": [channel]})},
-            )
-        secrets = _client("secretsmanager")
+            dlqs[channel] = create_queue(f"{channel}-dlq")
+            subscription_dlqs[channel] = create_queue(f"{channel}-subscription-dlq")
+            queues[channel] = create_queue(channel)
+            subscribe(topic, channel, {"channels": [channel]})
         # By the convention for a channel's secret. They have no value yet.
-        own = {f"{channel.upper()}_SECRET": secrets.create_secret(Name=channel)["ARN"] for channel in Channel}
-        secret = secrets.create_secret(Name="slack-token", SecretString="xoxb-local")["ARN"]
-        signing = secrets.create_secret(Name="signing", SecretString=SIGNING_SECRET)["ARN"]
-        _client("sesv2").create_email_identity(EmailIdentity="bot@example.com")
+        own = {f"{channel.upper()}_SECRET": create_secret(channel) for channel in Channel}
+        secret = create_secret("slack-token", "xoxb-local")
+        signing = create_secret("signing", SIGNING_SECRET)
+        create_email_identity("bot@example.com")
         yield Cloud(
             environment={
                 **own,
@@ -352,6 +279,6 @@ def cloud(slack_api_url: str) -> Iterator[Cloud]:
             dlqs=dlqs,
             subscription_dlqs=subscription_dlqs,
             table=table,
-            streams=_client("dynamodbstreams"),
-            sqs=sqs,
+            streams=client("dynamodbstreams"),
+            sqs=client("sqs"),
         )
