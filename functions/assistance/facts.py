@@ -47,22 +47,27 @@ def contacts(request: AssistanceRequest) -> list[Fact]:
     """Who the customer is, and how to reach them."""
     customer, found = request.customer, []
     if customer and customer.name:
-        found.append(Fact("Name", printable(customer.name)))
+        found.append(Fact("Name", _shown(customer.name)))
     if customer and customer.email:
         address = contact.mailto(customer.email)
         # https://www.rfc-editor.org/rfc/rfc6068#section-2: a URL gives some of an address's characters a meaning.
-        found.append(Fact("Email", printable(customer.email), address and f"mailto:{quote(address, safe='@+')}"))
+        found.append(Fact("Email", _shown(customer.email), address and f"mailto:{quote(address, safe='@+')}"))
     if customer and customer.phone:
         number = contact.tel(customer.phone)
-        found.append(Fact("Phone", printable(customer.phone), number and f"tel:{number}"))
+        found.append(Fact("Phone", _shown(customer.phone), number and f"tel:{number}"))
     if request.conversation_url and not conversation(request):
-        found.append(Fact("Conversation", printable(request.conversation_url)))
+        found.append(Fact("Conversation", _shown(request.conversation_url)))
     return found
 
 
 def details(request: AssistanceRequest) -> list[Fact]:
-    """What else the bot says. A channel takes no empty text."""
-    return [Fact(printable(it.label) or "-", printable(it.value) or "-") for it in request.details]
+    """What else the bot says."""
+    return [Fact(_shown(it.label), _shown(it.value)) for it in request.details]
+
+
+def _shown(text: str) -> str:
+    """The text, or a dash where there is none: no channel takes an empty one."""
+    return printable(text).strip() or "-"
 
 
 def _shortened(fact: Fact, limit: int) -> Fact:

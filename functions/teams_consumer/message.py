@@ -4,10 +4,15 @@ https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook
 """
 
 import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from assistance.models import Outgoing
-from assistance.text import explain, printable
+from assistance import facts
+from assistance.facts import Fact
+from assistance.models import AssistanceRequest, Outgoing
+from assistance.text import explain, heading, printable
 
 Json: TypeAlias = dict[str, Any]
 
@@ -18,26 +23,48 @@ CONTENT_TYPE: Final = "application/vnd.microsoft.card.adaptive"
 # What Teams shows: https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-reference
 VERSION: Final = "1.4"
 
+# What CommonMark gives a meaning: https://learn.microsoft.com/adaptive-cards/create/textfeatures. A backslash takes it:
+# https://spec.commonmark.org/0.31.2/#backslash-escapes. A number with a dot, or a sign, begins a list.
+_MARKDOWN: Final = re.compile(r"(^\d{1,9}(?=[.)](?: |$)))|[\\`*_\[\]<>&~#!|]|^[-+](?= |$)")
 
-def compose(outgoing: Outgoing) -> bytes:
-    """The body of the call."""
-    request = outgoing.request
+
+def compose(outgoing: Outgoing, *, take_url: str | None = None) -> bytes:
+    """The body of the call. `take_url`: where a human takes the request.
+
+    The facts are shortened if Teams would refuse them all, and say so; the description never is.
+    """
+    body = b""
+    for told in facts.shorter(outgoing.request):
+        text = json.dumps(_message(outgoing, told, take_url), ensure_ascii=False, separators=(",", ":"))
+        body = text.encode()
+        # Microsoft does not say in which encoding it counts here; for bots it is UTF-16:
+        # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages
+        if max(len(body), len(text.encode("utf-16-le"))) < MAX_BYTES:
+            break
+    return body
+
+
+def _message(outgoing: Outgoing, told: Sequence[Fact], take_url: str | None) -> Json:
+    request, url = outgoing.request, facts.conversation(outgoing.request)
+    buttons = [*([("Open conversation", url)] if url else []), *([("I'll take it", take_url)] if take_url else [])]
+    small = [request.id, *([f"Reference: {printable(request.reference)}"] if request.reference else [])]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": VERSION,
         "body": [
-            _text(f"New {request.topic} request", size="Large", weight="Bolder"),
+            _text(f"New {heading(request.topic).lower()} request", size="Large", weight="Bolder"),
+            *(_text(note, isSubtle=True) for note in explain(outgoing)),
             _text(printable(request.description)),
-            *(
-                _text(note, size="Small", isSubtle=True)
-                for note in (f"{request.id} · {request.created_at}", *explain(outgoing))
-            ),
+            *([{"type": "FactSet", "facts": list(map(_fact, told))}] if told else []),
+            _moment(request),
+            _text(" · ".join(small), size="Small", isSubtle=True),
         ],
+        "actions": [{"type": "Action.OpenUrl", "title": title, "url": address} for title, address in buttons],
         "msteams": {"width": "Full"},
     }
-    message = {"type": "message", "attachments": [{"contentType": CONTENT_TYPE, "content": card}]}
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    attachment = {"contentType": CONTENT_TYPE, "content": card}
+    return {"type": "message", "attachments": [attachment]}
 
 
 def _text(text: str, **style: object) -> Json:
@@ -47,3 +74,30 @@ def _text(text: str, **style: object) -> Json:
     and there is none.
     """
     return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **style}]}
+
+
+def _fact(fact: Fact) -> Json:
+    """Teams reads Markdown in both: https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-format."""
+    value = _escaped(fact.text)
+    return {"title": _escaped(fact.label), "value": f"[{value}]({_target(fact.href)})" if fact.href else value}
+
+
+def _escaped(text: str) -> str:
+    """The text on one line, where nothing begins a list."""
+    return _MARKDOWN.sub(lambda it: f"{it[1]}\\" if it[1] else f"\\{it[0]}", " ".join(text.split()))
+
+
+def _target(href: str) -> str:
+    """A link's target, which a parenthesis would end: https://spec.commonmark.org/0.31.2/#link-destination."""
+    return href.replace("(", "%28").replace(")", "%29")
+
+
+def _moment(request: AssistanceRequest) -> Json:
+    """When it was accepted, in the zone of whoever reads it: https://learn.microsoft.com/adaptive-cards/create/textfeatures."""
+    at = f"{datetime.fromisoformat(request.created_at).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return {
+        "type": "TextBlock",
+        "text": f"{{{{DATE({at}, SHORT)}}}}, {{{{TIME({at})}}}}",
+        "size": "Small",
+        "isSubtle": True,
+    }

@@ -1,6 +1,7 @@
 """What Teams is sent, and what its workflow's answers mean."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Fallback, Outgoing
+from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Customer, Detail, Outgoing
 from assistance.routing import Channel
+from assistance.text import printable
 from teams_consumer.failures import ANSWERS, classify
 from teams_consumer.message import MAX_BYTES, compose
+from tests.said import ANNA, LONG_URL, REQUESTS, WIDEST, fallback, fullest, request
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REQUEST = AssistanceRequest(
@@ -23,8 +26,8 @@ REQUEST = AssistanceRequest(
 )
 
 
-def card(outgoing: Outgoing) -> dict[str, Any]:
-    message = json.loads(compose(outgoing))
+def card(outgoing: Outgoing, take_url: str | None = None) -> dict[str, Any]:
+    message = json.loads(compose(outgoing, take_url=take_url))
     [attachment] = message["attachments"]
     assert (message["type"], attachment["contentType"]) == ("message", "application/vnd.microsoft.card.adaptive")
     content: dict[str, Any] = attachment["content"]
@@ -33,42 +36,102 @@ def card(outgoing: Outgoing) -> dict[str, Any]:
 
 
 def texts(outgoing: Outgoing) -> list[str]:
-    blocks = card(outgoing)["body"]
-    # Nothing that reads Markdown, and nothing to click on.
-    assert {block["type"] for block in blocks} == {"RichTextBlock"}
-    assert {run["type"] for block in blocks for run in block["inlines"]} == {"TextRun"}
-    return [run["text"] for block in blocks for run in block["inlines"]]
+    """The texts that nothing makes links or emphasis of. Beside them only the time is no text of this kind."""
+    blocks = [it for it in card(outgoing)["body"] if it["type"] != "FactSet"]
+    [moment] = [block["text"] for block in blocks if block["type"] != "RichTextBlock"]
+    assert re.fullmatch(r"\{\{DATE\([-0-9T:]+Z, SHORT\)\}\}, \{\{TIME\([-0-9T:]+Z\)\}\}", moment)
+    assert {run["type"] for block in blocks for run in block.get("inlines", [])} <= {"TextRun"}
+    return [run["text"] for block in blocks for run in block.get("inlines", [])]
+
+
+def shown(outgoing: Outgoing) -> list[tuple[str, str]]:
+    """The facts as CommonMark shows them: its inline rules, for what our escapes leave to them."""
+    sets = [it["facts"] for it in card(outgoing)["body"] if it["type"] == "FactSet"]
+    return [(rendered(it["title"]), rendered(it["value"])) for facts in sets for it in facts]
+
+
+def rendered(markdown: str) -> str:
+    if linked := re.fullmatch(r"\[(.*)\]\((mailto|tel):[^()\s]+\)", markdown):
+        markdown = linked[1]
+    assert not re.search(r"(?<!\\)(?:\\\\)*[*_`\[\]<&~]", markdown), "an emphasis, a link, HTML or an entity"
+    assert not re.match(r"(?:[-+]|\d{1,9}[.)])(?: |$)", markdown), "a list"
+    return re.sub(r"\\(.)", r"\1", markdown)
 
 
 def test_a_card_says_what_it_is_about_and_how_it_has_come() -> None:
-    fallback = Fallback(channel=Channel.TEAMS, failed_channel=Channel.SLACK, error="is_archived")
-    title, description, *notes = texts(Outgoing(REQUEST, fallback=fallback, resend="act"))
-    assert (title, description) == ("New by_all_means request", "help")
+    instead = fallback(Channel.TEAMS, Channel.SLACK)
+    asked = REQUEST.model_copy(update={"reference": "chat-17"})
+    title, *notes, description, small = texts(Outgoing(asked, fallback=instead, resend="act"))
+    assert (title, description) == ("New by all means request", "help")
     assert notes == [
-        f"{REQUEST.id} · 2026-03-01T12:00:00.000Z",
-        "This comes by teams because delivery by slack failed: is_archived.",
-        "An operator has sent this once more.",
+        "Sent here because the Slack message could not be posted (is_archived).",
+        "Sent again: an operator has asked for it.",
     ]
+    assert small == f"{REQUEST.id} · Reference: chat-17"
 
 
 @given(st.text(min_size=1))
 def test_a_customer_s_text_stands_in_the_card_as_it_is(text: str) -> None:
     for typed in (text, f"{text} **bold** [a](https://evil.example) <at>all</at>\n- item"):
-        shown = texts(Outgoing(replace_description(typed)))[1]
-        assert len(shown) <= len(typed)
-        assert [c for c in shown if c.isprintable()] == [c for c in typed if c.isprintable()] or "\ufffd" in shown
-    assert "entities" not in card(Outgoing(replace_description(text)))["msteams"]
+        description = texts(Outgoing(request(typed)))[1]
+        assert len(description) <= len(typed)
+        assert [c for c in description if c.isprintable()] == [c for c in typed if c.isprintable()] or (
+            "\ufffd" in description
+        )
+        asked = request(customer=Customer(name=typed), details=(Detail(label=typed, value=typed),))
+        one_line = " ".join(printable(typed).split()) or "-"
+        assert shown(Outgoing(asked)) == [("Name", one_line), (one_line, one_line)]
+    assert "entities" not in card(Outgoing(request(text)))["msteams"]
 
 
-def replace_description(description: str) -> AssistanceRequest:
-    return REQUEST.model_copy(update={"description": description})
+@pytest.mark.parametrize(
+    "hostile", ["**bold**", "[pay](https://evil.example)", "- a", "1. a", "12) a", "&lt;", "a_b_c", "\\*"]
+)
+def test_no_fact_is_read_as_markdown(hostile: str) -> None:
+    asked = request(customer=Customer(name=hostile, email=hostile, phone=hostile))
+    assert shown(Outgoing(asked)) == [("Name", hostile), ("Email", hostile), ("Phone", hostile)]
 
 
-@pytest.mark.parametrize("character", ["a", "\n", '"', "é", "€", "🎉", "\x00"])
-def test_the_longest_description_fits_into_a_message_whole(character: str) -> None:
-    outgoing = Outgoing(replace_description(character * MAX_DESCRIPTION_CHARACTERS))
-    assert len(compose(outgoing)) < MAX_BYTES
-    assert len(texts(outgoing)[1]) == MAX_DESCRIPTION_CHARACTERS
+def test_what_a_bot_says_about_its_customer_can_be_used() -> None:
+    asked = request(
+        customer=ANNA, conversation_url="https://app.example.com/42", details=(Detail(label="Plan", value="Pro"),)
+    )
+    [facts] = [it["facts"] for it in card(Outgoing(asked))["body"] if it["type"] == "FactSet"]
+    assert facts == [
+        {"title": "Name", "value": "Anna Example"},
+        {"title": "Email", "value": "[anna@example.org](mailto:anna@example.org)"},
+        {"title": "Phone", "value": "[+49 30 1234567](tel:+49301234567)"},
+        {"title": "Plan", "value": "Pro"},
+    ]
+    opens = {"type": "Action.OpenUrl", "title": "Open conversation", "url": "https://app.example.com/42"}
+    assert card(Outgoing(asked))["actions"] == [opens]
+    takes = {"type": "Action.OpenUrl", "title": "I'll take it", "url": "https://api.example.com/take?x=1"}
+    assert card(Outgoing(asked), "https://api.example.com/take?x=1")["actions"] == [opens, takes]
+
+
+def test_what_is_no_address_number_or_url_is_shown_as_it_came_and_used_for_nothing() -> None:
+    customer = Customer(name="Anna", email="anna(at)example", phone="after 5 pm")
+    outgoing = Outgoing(request(customer=customer, conversation_url="javascript:alert(1)"))
+    assert [value for _, value in shown(outgoing)] == ["Anna", "anna(at)example", "after 5 pm", "javascript:alert(1)"]
+    assert card(outgoing)["actions"] == []
+    assert "](" not in json.dumps(card(outgoing))
+
+
+@given(REQUESTS)
+def test_whatever_is_said_fits_into_a_message_and_the_description_whole(asked: AssistanceRequest) -> None:
+    body = compose(Outgoing(asked), take_url="https://api.example.com/" + "t" * 300)
+    assert len(body) < MAX_BYTES
+    assert len(body.decode().encode("utf-16-le")) < MAX_BYTES
+    assert printable(asked.description) in texts(Outgoing(asked))
+
+
+@pytest.mark.parametrize("one", WIDEST)
+def test_of_a_request_with_everything_at_its_limit_all_is_shown_or_said_to_be_missing(one: str) -> None:
+    longest = request(one * MAX_DESCRIPTION_CHARACTERS, **fullest(one, url=LONG_URL))
+    assert len(compose(Outgoing(longest))) < MAX_BYTES
+    assert printable(longest.description) in texts(Outgoing(longest))
+    assert re.search("more characters|details: this message has no room", str(shown(Outgoing(longest))))
+    assert [it["url"] for it in card(Outgoing(longest))["actions"]] == [LONG_URL]
 
 
 @pytest.mark.parametrize(
