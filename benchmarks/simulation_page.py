@@ -185,7 +185,8 @@ two writes.
   goes away.
 - A batch should be what one post holds: {_posts(DESCRIPTION, LONG_DESCRIPTION)}. Larger
   ones are no faster, and are turned away more often: the rest of a batch uses up as much of the rate as a full post.
-  With descriptions of more than {_longest()} bytes on average, {SLACK_RATE} a second are too much.
+  With descriptions of more than {_longest()} bytes on average, {SLACK_RATE} a second are too much;
+  a customer's name, address and number count as 100 bytes.
 - What is turned away goes back to the queue, with a back-off that grows to 15 minutes, so that more of it is under way
   than needs to be. Waiting for Slack's `Retry-After` in place, for five seconds at most, takes little more than one
   attempt a request, and fewer and shorter waits. Four batches at once instead of two are only turned away more often.
