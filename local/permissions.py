@@ -5,6 +5,7 @@ the emulator denies every publish or every mail, which no end-to-end test surviv
 """
 
 import json
+from email.utils import parseaddr
 from typing import Any, Final
 
 from ministack import app
@@ -33,13 +34,14 @@ def _action(*request: Any) -> str | None:  # noqa: ANN401
 def _send_email(*request: Any) -> Any:  # noqa: ANN401
     """Hold a mail against its sender and its configuration set, instead of against `*`.
 
-    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsimpleemailservicev2.html
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsimpleemailservicev2.html. A sender's
+    name is another condition: https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html.
     """
     method, path, headers, body, query, request_id = request
     if (method, path) != ("POST", "/v2/email/outbound-emails"):
         return _enforce_ses_v2(*request)
     mail = json.loads(body)
-    sender, configuration_set = mail["FromEmailAddress"], mail.get("ConfigurationSetName")
+    (_, sender), configuration_set = parseaddr(mail["FromEmailAddress"]), mail.get("ConfigurationSetName")
     names = [f"identity/{sender}", *([f"configuration-set/{configuration_set}"] if configuration_set else [])]
     for name in names:
         arn = f"arn:aws:ses:{app.extract_region(headers, query)}:{get_account_id()}:{name}"

@@ -1,5 +1,6 @@
 """An assistance request as an email."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from assistance import contact, facts
@@ -74,4 +75,5 @@ def _one_line(text: str) -> str:
 
 def _small_print(request: AssistanceRequest) -> list[str]:
     reference = [f"Reference: {_one_line(printable(request.reference))}"] if request.reference else []
-    return [f"Request {request.id}, {request.created_at}", *reference]
+    at = datetime.fromisoformat(request.created_at).astimezone(UTC)
+    return [f"Request {request.id}, {at.day} {at:%B %Y, %H:%M} UTC", *reference]

@@ -5,6 +5,7 @@ and the kinds of text at https://docs.slack.dev/reference/block-kit/composition-
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
@@ -19,6 +20,8 @@ MAX_FIELD_CHARACTERS: Final = 2_000
 MAX_FIELDS: Final = 10
 MAX_HEADER_CHARACTERS: Final = 150
 DIVIDER: Final[Block] = {"type": "divider"}
+# Nothing in Slack's markup is made of these: no emphasis, emoji, mention, channel or URL.
+_NO_MARKUP: Final = re.compile(r"[^\W_](?:[^\W_]|[ ,'\u2019-])*")
 _EMPTY_BLOCK_BYTES: Final = 110
 _ADDED_BYTES: Final = 35
 
@@ -60,8 +63,13 @@ def plain(escaped: str) -> Block:
 
 
 def marked(mrkdwn: str) -> Block:
-    """A text with links or times, which we have made ourselves. No other text of a customer's may stand in it."""
+    """A text with markup of ours, such as links and times. Beside it stands no text but one with `no_markup`."""
     return {"type": "mrkdwn", "text": mrkdwn}
+
+
+def no_markup(text: str) -> bool:
+    """Whether Slack shows the text as it is beside markup of ours."""
+    return _NO_MARKUP.fullmatch(text) is not None
 
 
 def link(url: str, text: str) -> str:
@@ -91,11 +99,16 @@ def actions(*buttons: Block) -> Block:
 
 
 def fields(facts: Iterable[Fact]) -> list[Block]:
-    """A text for each fact. One that is longer than a field continues in the next."""
+    """A text for each fact, with its label in bold where that can't be mistaken for anything that was typed.
+
+    One that is longer than a field continues in the next.
+    """
     found = []
     for fact in facts:
         if fact.href:
-            found.append(marked(f"{escape(fact.label)}\n{link(fact.href, fact.text)}"))
+            found.append(marked(f"*{escape(fact.label)}*\n{link(fact.href, fact.text)}"))
+        elif no_markup(fact.label) and no_markup(fact.text):
+            found.append(marked(f"*{fact.label}*\n{fact.text}"))
         else:
             found += [plain(piece) for piece in split(f"{fact.label}\n{fact.text}", MAX_FIELD_CHARACTERS)]
     return found

@@ -3,7 +3,6 @@
 What a message shows follows from the requests and from who has taken them, so that it can be drawn again later.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,8 +23,6 @@ MAX_MESSAGE_BYTES: Final = 13_000
 PREVIEW_CHARACTERS: Final = 120
 MAX_NAME_CHARACTERS: Final = 60
 """Of whoever has taken a request: a digest that is drawn again then is no longer than with the button."""
-_NAME: Final = re.compile(r"(?:[^\W_]|[ '\u2019-])+")
-"""A text that nothing in Slack's markup is made of: no emphasis, emoji, mention, channel or URL."""
 METADATA_EVENT: Final = "assistance_request"
 DIGEST_EVENT: Final = "assistance_requests"
 
@@ -216,8 +213,8 @@ def _about(request: AssistanceRequest) -> str:
 
 
 def _fits_in_a_line(fact: Fact) -> bool:
-    """Whether readers see what it is without a label, and Slack shows it as it is beside markup of ours."""
-    return fact.href is not None or (fact.label == "Name" and _NAME.fullmatch(fact.text) is not None)
+    """Whether readers see what it is without a label, and Slack shows it as it is."""
+    return fact.href is not None or (fact.label == "Name" and blocks.no_markup(fact.text))
 
 
 def _take(outgoing: Outgoing) -> Block:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from assistance.engine.dead_letters import depth
 from assistance.history import RequestRecord
 from assistance.platform.clock import utc_now
-from assistance.routing import CALLBACK, Lane
+from assistance.routing import CALLBACK, Channel, Lane
 from assistance.store.schema import OUTBOX_INDEX
 from assistance.text import printable
 from cli import render, requests
@@ -62,6 +62,7 @@ class View:
                 "dead": dead,
                 "letters": self._acts.dead_letters(sum(dead.values())),
                 "slack": self._slack(),
+                "teams": self._teams(),
                 "mails": [_mail(mail) for mail in self._stack.cloud.sent_mail()[-SHOWN:]],
                 "switches": self._acts.switches(),
             }
@@ -82,6 +83,19 @@ class View:
         server = self._stack.slack.server
         messages = server.messages[-SHOWN:] if server else []
         return {"here": server is not None, "channel": self._stack.slack.channel, "messages": messages}
+
+    def _teams(self) -> list[dict[str, Any]]:
+        posts = enumerate(self._stack.webhooks.received)
+        cards = [{"id": number, "card": _card(body)} for number, (channel, body) in posts if channel == Channel.TEAMS]
+        return [each for each in cards if each["card"]][-SHOWN:]
+
+
+def _card(body: Any) -> Any:  # noqa: ANN401
+    """The card in the envelope that the workflow takes, if there is one."""
+    match body:
+        case {"attachments": [{"content": {"body": [*_], "actions": [*_]} as card}]}:
+            return card
+    return None
 
 
 def _request(record: RequestRecord) -> dict[str, Any]:

@@ -98,6 +98,22 @@ def test_a_request_is_seen_to_its_slack_message_and_what_the_customer_typed_stay
     expect(page).to_have_title("Assistance · local console")
 
 
+def test_what_a_bot_says_about_its_customer_is_seen_as_slack_shows_it(page: Page, bot: Bot) -> None:
+    customer = {"name": "Anna Example", "email": "anna@example.org", "phone": "+49 30 1234567"}
+    said = {"customer": customer, "conversation_url": "https://app.example.com/42?a=1&b=2", "details": {"Plan": "Pro"}}
+    body = {"topic": "sales", "description": "Does *40* fit? &amp; :)", **said}
+    request_id = bot.call("POST", "/assistance-requests", body).json["id"]
+    bot.until_status(request_id, "delivered")
+    message = page.locator("#slack > li").filter(has_text=request_id)
+    expect(message.locator(".section")).to_have_text("Does *40* fit? &amp; :)")
+    expect(message.get_by_role("link", name="anna@example.org")).to_have_attribute("href", "mailto:anna@example.org")
+    expect(message.get_by_role("link", name="+49 30 1234567")).to_have_attribute("href", "tel:+49301234567")
+    opens = message.get_by_role("link", name="Open conversation")
+    expect(opens).to_have_attribute("href", "https://app.example.com/42?a=1&b=2")
+    expect(message.locator(".fields")).to_contain_text("Pro")
+    expect(message.locator(".context")).to_contain_text(re.compile("Today, .*[0-9]:[0-9]"))
+
+
 def test_what_slack_refuses_comes_as_a_mail_that_can_do_nothing(page: Page, bot: Bot) -> None:
     switch(page, "Slack", "refusing")
     request_id = send(page, "sales", "<b>by mail</b>")

@@ -110,7 +110,7 @@ def test_a_mail_makes_links_of_what_can_be_followed_and_of_nothing_else() -> Non
     assert "Pro &amp; more" in page
     assert text == (
         "help\n\nName: Anna Example\nEmail: anna@example.org\nPhone: +49 30 1234567\nPlan: Pro & more\nSeats: 12\n\n"
-        f"Open conversation: {URL}\n\n--\nRequest {ID}, 2026-01-01T00:00:00.000Z\nReference: chat-17\n"
+        f"Open conversation: {URL}\n\n--\nRequest {ID}, 1 January 2026, 00:00 UTC\nReference: chat-17\n"
     )
     hostile = request(customer=Customer(email='a"onclick="x'), conversation_url='https://x/"><script>alert(1)</script>')
     _, _, page = parts(Outgoing(hostile))

@@ -12,7 +12,7 @@
 /** @typedef {{id: string, from: string, to: string[], subject: string, at: number}} Mail */
 /** @typedef {{routes: Record<string, {channels: string[], fallback: string}>, channels: string[], requests: Request[],
  *   outbox: number, queues: Record<string, {waiting: number, hidden: number}>, dead: Record<string, number>, letters: Letter[],
- *   slack: {here: boolean, channel: string, messages: SlackMessage[]}, mails: Mail[],
+ *   slack: {here: boolean, channel: string, messages: SlackMessage[]}, teams: {id: number, card: any}[], mails: Mail[],
  *   switches: {faults: Record<string, string | null>, producer: boolean, reconciler: boolean, workers: Record<string, number>}}} State */
 
 const POLL_MS = 500;
@@ -386,35 +386,68 @@ function renderRequest(request, old) {
   return item;
 }
 
-/** Slack's mrkdwn as nodes: bold, italic, strike, code and links; every other character is text.
+/** A link as Slack, Teams and mails have them. @param {string} href @param {...(string | Node)} children */
+function anchor(href, ...children) {
+  const link = make("a", "", ...children);
+  link.href = href;
+  link.rel = "noreferrer";
+  link.target = "_blank";
+  return link;
+}
+
+/** @param {string} text */
+const unescaped = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+
+/** A moment as the reader's clock shows it. @param {Date} at @param {string} format Slack's, of which ours uses two. */
+function moment(at, format) {
+  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const today = at.toDateString() === new Date().toDateString();
+  const day = today ? "Today" : at.toLocaleDateString([], { day: "numeric", month: "short", year: "numeric" });
+  return format.replace("{date_short_pretty}", day).replace("{time}", time);
+}
+
+/** Slack's mrkdwn as nodes: bold, italic, strike, code, links and times; every other character is text.
  * https://docs.slack.dev/messaging/formatting-message-text @param {string} text @returns {(string | Node)[]} */
 function mrkdwn(text) {
-  const plain = (/** @type {string} */ part) => part.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
   const tags = { "*": "b", _: "i", "~": "s", "`": "code" };
-  const marks = /(?<![\w*_~`])([*_~`])(?=\S)([^\n]*?\S)\1(?![\w*_~`])|<(https?:[^|>]+)(?:\|([^>]+))?>/g;
+  const marks =
+    /(?<![\w*_~`])([*_~`])(?=\S)([^\n]*?\S)\1(?![\w*_~`])|<((?:https?|mailto|tel):[^|>]+)(?:\|([^>]+))?>|<!date\^(\d+)\^([^|^>]+)\|[^>]+>/g;
   const nodes = [];
   let end = 0;
   for (const match of text.matchAll(marks)) {
-    nodes.push(plain(text.slice(end, match.index)));
+    nodes.push(unescaped(text.slice(end, match.index)));
     end = match.index + match[0].length;
-    if (match[3]) {
-      const link = make("a", "", plain(match[4] ?? match[3]));
-      link.href = plain(match[3]);
-      link.rel = "noreferrer";
-      nodes.push(link);
-    } else nodes.push(make(tags[match[1]], "", ...(match[1] === "`" ? [plain(match[2])] : mrkdwn(match[2]))));
+    if (match[5]) nodes.push(moment(new Date(Number(match[5]) * 1000), match[6]));
+    else if (match[3]) nodes.push(anchor(unescaped(match[3]), unescaped(match[4] ?? match[3])));
+    else nodes.push(make(tags[match[1]], "", ...(match[1] === "`" ? [unescaped(match[2])] : mrkdwn(match[2]))));
   }
-  return [...nodes, plain(text.slice(end))];
+  return [...nodes, unescaped(text.slice(end))];
 }
 
 /** @param {any} text */
-const textObject = (text) => (text?.type === "mrkdwn" ? mrkdwn(text.text) : [text?.text ?? ""]);
+const textObject = (text) => (text.type === "mrkdwn" ? mrkdwn(text.text) : [unescaped(text.text)]);
+
+/** @param {any} element A button. @returns {Node} */
+function renderButton(element) {
+  const shown = textObject(element.text);
+  const button = element.url ? anchor(element.url, ...shown) : make("button", "", ...shown);
+  button.classList.add("pressed-in-slack");
+  if (!element.url) Object.assign(button, { type: "button", name: element.action_id, value: element.value });
+  return button;
+}
 
 /** https://docs.slack.dev/reference/block-kit/blocks @param {any} block */
 function renderBlock(block) {
-  if (block.type === "context") return make("div", "context", ...block.elements.map((each) => make("div", "", ...textObject(each))));
-  const fields = (block.fields ?? []).map((/** @type {any} */ each) => make("div", "context", ...textObject(each)));
-  return make("div", block.type === "header" ? "header" : "section", ...textObject(block.text), ...fields);
+  if (block.type === "divider") return make("hr");
+  if (block.type === "context") return make("div", "context", ...block.elements.map((each) => make("span", "", ...textObject(each))));
+  if (block.type === "actions") return make("div", "actions", ...block.elements.map(renderButton));
+  if (block.type === "header") return make("div", "header", ...textObject(block.text));
+  const fields = (block.fields ?? []).map((/** @type {any} */ each) => make("div", "", ...textObject(each)));
+  const parts = [];
+  if (block.text) parts.push(make("div", "section", ...textObject(block.text)));
+  if (fields.length) parts.push(make("div", "fields", ...fields));
+  const left = make("div", "", ...parts);
+  return block.accessory ? make("div", "beside", left, renderButton(block.accessory)) : left;
 }
 
 /** @param {SlackMessage} message */
@@ -425,6 +458,41 @@ function renderSlack(message) {
   const avatar = make("span", "avatar", "A");
   avatar.setAttribute("aria-hidden", "true");
   return make("li", "", avatar, make("div", "", head, ...blocks));
+}
+
+/** Markdown as our cards have it: a link that is a whole fact, and escaped characters. @param {string} text */
+function markdown(text) {
+  const plain = (/** @type {string} */ part) => part.replace(/\\(.)/g, "$1");
+  const link = /^\[(.*)\]\(((?:mailto|tel):[^()\s]+)\)$/.exec(text);
+  return link ? anchor(link[2], plain(link[1])) : plain(text);
+}
+
+/** https://adaptivecards.io/explorer/ @param {any} element */
+function renderElement(element) {
+  if (element.type === "FactSet") {
+    const rows = element.facts.map((/** @type {any} */ fact) => [make("dt", "", markdown(fact.title)), make("dd", "", markdown(fact.value))]);
+    return make("dl", "", ...rows.flat());
+  }
+  if (element.type === "TextBlock") {
+    const shown = element.text.replace(/\{\{DATE\(([^,)]+)[^}]*\}\}/g, (/** @type {any} */ _, /** @type {string} */ at) => moment(new Date(at), "{date_short_pretty}"));
+    return make("div", "context", shown.replace(/\{\{TIME\(([^)]+)\)\}\}/g, (/** @type {any} */ _, /** @type {string} */ at) => moment(new Date(at), "{time}")));
+  }
+  const runs = element.inlines.map((/** @type {any} */ run) => {
+    const kind = run.size === "Large" ? "header" : run.isSubtle ? "context" : "";
+    return make("span", kind, run.text);
+  });
+  return make("div", "section", ...runs);
+}
+
+/** @param {{id: number, card: any}} message */
+function renderTeams({ card }) {
+  const buttons = card.actions.map((/** @type {any} */ action) => {
+    const button = anchor(action.url, action.title);
+    button.className = "pressed-in-slack";
+    return button;
+  });
+  const actions = buttons.length ? [make("div", "actions", ...buttons)] : [];
+  return make("li", "", make("b", "", "Workflows"), make("div", "card", ...card.body.map(renderElement), ...actions));
 }
 
 /** @type {string | null} The mail that was chosen; without a choice the newest is open. */
@@ -520,6 +588,9 @@ function fill(state, current) {
   write(byId("slack-channel"), state.slack.here ? `#assistance, ${state.slack.channel}` : `messages go to the real one, ${state.slack.channel}`);
   keep(byId("slack"), [...state.slack.messages].reverse(), (each) => each.ts, renderSlack);
   byId("no-slack").hidden = state.slack.messages.length > 0 || !state.slack.here;
+  byId("teams-section").hidden = !state.channels.includes("teams");
+  keep(byId("teams"), [...state.teams].reverse(), (each) => String(each.id), renderTeams);
+  byId("no-teams").hidden = state.teams.length > 0;
   inbox([...state.mails].reverse());
   byId("no-mails").hidden = state.mails.length > 0;
   keep(byId("letters"), state.letters, (each) => each.id, renderLetter);
