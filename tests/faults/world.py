@@ -192,9 +192,9 @@ def _longest(_: float, longest: float) -> float:
 
 
 @contextmanager
-def world(*, moto: bool = False) -> Iterator[World]:
+def world(*, moto: bool = False, breaker: Breaker | None = None) -> Iterator[World]:
     """One world. Consumers and publisher work on one record at a time, so that a call's number means something."""
-    breaker, log, aws = Breaker(), io.StringIO(), Moto() if moto else Memory()
+    breaker, log, aws = breaker or Breaker(), io.StringIO(), Moto() if moto else Memory()
     with ExitStack() as stack:
         slack = stack.enter_context(SlackServer(token="xoxb-local", channels=("C0ASSIST",)))
         bot = stack.enter_context(Receiver())

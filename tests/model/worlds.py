@@ -77,3 +77,26 @@ HUGE: Final[Mapping[str, World]] = MappingProxyType(
     }
 )
 """For `make soak`."""
+
+TRACED: Final[Mapping[str, World]] = MappingProxyType(
+    {
+        "slack-then-email": world(
+            "slack",
+            fallback="email",
+            calls_back=True,
+            fault=4,
+            crash=2,
+            duplicate=2,
+            redrive=2,
+            resend=1,
+            lose=1,
+            slow=1,
+        ),
+        "email-then-slack": world(
+            "email", fallback="slack", calls_back=True, fault=3, crash=1, duplicate=1, redrive=2, resend=1, bounce=2
+        ),
+        "slack-and-email": world("slack", "email", fallback=None, fault=4, crash=2, lose=2, redrive=2, bounce=1),
+        "slack-alone": world("slack", fallback=None, calls_back=True, fault=4, crash=2, move=1, redrive=2, lose=1),
+    }
+)
+"""Worlds to draw traces from, by topic."""

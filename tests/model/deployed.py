@@ -1,0 +1,263 @@
+"""One request on the real handlers: what AWS, the providers and people do about it, each by itself."""
+
+import importlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from unittest.mock import patch
+
+from assistance.domain.record import Entry
+from assistance.errors import RateLimited
+from assistance.routing import LANES, Channel, Lane
+from assistance.store.schema import RECORD, REQUEST, SORT_KEY
+from slack_consumer.settings import settings as slack_settings
+from tests.faults.aws import VISIBILITY, Memory
+from tests.faults.breaker import Call, Kind
+from tests.faults.world import World as Here
+from tests.faults.world import world
+from tests.fixtures import documented
+from tests.integration.cloud import Context, forget
+from tests.integration.steps import example, sns_event
+from tests.memory_queues import Held
+from tests.model.invocations import (
+    DEAD_LETTER,
+    LOOK_UP,
+    MARK,
+    PUBLISH,
+    PUT,
+    Errors,
+    Gates,
+    Invocation,
+    Then,
+    dies,
+    fails,
+    passes,
+)
+from tests.model.stage import OVERDUE_MS, Stage
+from tests.model.world import ATTEMPTS
+
+SLACK: Final = {"A": "C0ASSIST", "B": "C0OTHER"}
+"""The places where it posts, as the model and as Slack call them."""
+ENVIRONMENT: Final = {
+    "RETRY_ATTEMPTS": str(ATTEMPTS),
+    "RETRY_FIRST_DELAY": "0",
+    "RETRY_MAX_DELAY": "0",
+    "RETRY_DOUBT_DELAY": "300",
+    "OVERDUE_SECONDS": str(OVERDUE_MS // 1_000),
+    # Longer than any trace: here only the stream has the outbox published.
+    "GRACE_SECONDS": "100000000",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Consuming:
+    """A consumer's invocation, the message that it has received, where it posts, and the id of its attempt."""
+
+    invocation: Invocation
+    lane: Lane
+    message: Held
+    place: str
+    attempt: str
+
+
+class Deployed(Stage):
+    """The invocations that are under way for the request."""
+
+    def __init__(self, here: Here, aws: Memory, gates: Gates, topic: str, *, calls_back: bool) -> None:
+        super().__init__(here, aws, topic, calls_back=calls_back)
+        self.workers = dict[str, Consuming]()
+        self.published: tuple[Entry, ...] = ()
+        """The entries that the producer under way has published."""
+        self.returning = list[tuple[str, Invocation]]()
+        """The mails that came back, by SES's id, and have no dead letter yet."""
+        self.place = "A"
+        """Where the functions post that are deployed at present."""
+        self._gates = gates
+        self._late = list[tuple[str, Call]]()
+        self._producer: Invocation | None = None
+
+    def end(self) -> None:
+        """Kill whatever is under way."""
+        consuming = (each.invocation for each in self.workers.values())
+        returning = (invocation for _, invocation in self.returning)
+        for each in (*consuming, *returning, *filter(None, [self._producer])):
+            if each.gate:
+                each.go_on(dies)
+
+    # --- publishing ----------------------------------------------------------------------------------------------
+
+    def publish_the_request(self, *, lost: bool = False, dies_before: bool = False) -> None:
+        """The producer gets the stream record of the request, and publishes it."""
+        producer = self._publishing(REQUEST, lost=lost)
+        self._marking(producer, dies_before=dies_before)
+
+    def publish(self, *, lost: bool = False) -> None:
+        """The producer gets the newest stream record of the request's record, and publishes what its outbox holds."""
+        self.published = self.record.outbox
+        self._producer = self._publishing(RECORD, lost=lost)
+
+    def mark(self, *, dies_before: bool = False) -> None:
+        """The producer takes what it has published out of the record's outbox."""
+        assert self._producer
+        self._marking(self._producer, dies_before=dies_before)
+        self._producer, self.published = None, ()
+
+    def _publishing(self, sort_key: str, *, lost: bool) -> Invocation:
+        newest = [each for each in self._aws.stream(0) if each["dynamodb"]["NewImage"][SORT_KEY]["S"] == sort_key][-1:]
+        before = {lane: list(self._queue(lane)) for lane in LANES}
+        producer = Invocation(self._gates, partial(self.here.cloud.produce, newest))
+        assert producer.gate == PUBLISH, f"it publishes nothing: {producer.gate}"
+        producer.go_on()
+        if lost:
+            for lane, messages in before.items():
+                self._queue(lane)[:] = messages
+        return producer
+
+    def _marking(self, producer: Invocation, *, dies_before: bool) -> None:
+        assert producer.gate in {PUT, MARK}, f"it marks nothing: {producer.gate}"
+        producer.go_on(dies if dies_before else passes)
+        self._check_ended(producer)
+
+    # --- consuming -----------------------------------------------------------------------------------------------
+
+    def receive(self, lane: Lane, name: str, worker: str, remaining_ms: int) -> None:
+        """A consumer gets a message, and claims the delivery unless it is refused."""
+        # Each is a new instance: an hour may pass during a call of a trace, and its receiver would count as slow.
+        importlib.import_module("callback_consumer.handler").receivers.cache_clear()
+        message, cloud = self.waiting(lane)[name][0], self.here.cloud
+        self._in_flight.add(message.id)
+        # A rate limit counts from the first receive, and that of a trace is long ago.
+        message.first_received_at = 0
+        received = message.received(self.now, VISIBILITY)
+        [record] = documented("sqs")["Records"]
+        record |= {name[0].lower() + name[1:]: received[name] for name in ("MessageId", "ReceiptHandle", "Body")}
+        record |= {"md5OfBody": received["MD5OfBody"], "attributes": received["Attributes"]}
+        call = partial(cloud.handler(f"{lane}_consumer"), {"Records": [record]}, Context(remaining_ms))
+        with patch.dict(os.environ, {"QUEUE_URL": cloud.queues[lane], "DLQ_URL": cloud.dlqs[lane]}):
+            self._settle_in(self.place)
+            invocation = Invocation(self._gates, call)
+        if invocation.gate == PUT:
+            invocation.go_on()
+        claimed = self.record.delivery(name) if invocation.gate else None
+        attempt = claimed.attempts[-1].id if claimed else ""
+        self.workers[worker] = Consuming(invocation, lane, message, self.place, attempt)
+        self._conclude(worker)
+
+    def go_on(self, worker: str, then: Then = passes) -> None:
+        """The consumer makes its next call, as is said."""
+        self._settle_in(self.workers[worker].place)
+        self.workers[worker].invocation.go_on(then)
+        self._conclude(worker)
+
+    def look_up(self, worker: str) -> None:
+        """The consumer looks for earlier posts, if it is about to."""
+        self._settle_in(self.workers[worker].place)
+        while self.workers[worker].invocation.gate == LOOK_UP:
+            self.workers[worker].invocation.go_on()
+
+    def _conclude(self, worker: str) -> None:
+        """Once the invocation has ended, SQS deletes the message or brings it again."""
+        consuming = self.workers[worker]
+        invocation, message = consuming.invocation, consuming.message
+        if invocation.gate:
+            return
+        del self.workers[worker]
+        self._in_flight.remove(message.id)
+        self._check_ended(invocation)
+        again = [{"itemIdentifier": message.id}]
+        if not invocation.was_killed and invocation.answer["batchItemFailures"] != again:
+            self._queue(consuming.lane).remove(message)
+
+    def _check_ended(self, invocation: Invocation) -> None:
+        assert invocation.gate is None, f"it goes on to {invocation.gate}"
+        if invocation.was_killed:
+            self.here.cold()
+        elif invocation.error:
+            raise invocation.error
+
+    # --- providers and people ------------------------------------------------------------------------------------
+
+    def refusal(self, lane: Lane, *, for_good: bool) -> Then:
+        """The provider refuses the message, and there is no doubt about that."""
+        if lane == Channel.SLACK and for_good:
+            self.here.slack.fail("error", error="is_archived", method="chat.postMessage", times=1)
+            return passes
+        if for_good:
+            return fails(Kind.REJECTED)
+        return fails(Kind.TIMEOUT_BEFORE if lane == Channel.EMAIL else Kind.REFUSED)
+
+    def rate_limit(self, lane: Lane) -> Then:
+        """The provider asks for patience."""
+        if lane == Channel.SLACK:
+            self.here.slack.fail("rate_limited", method="chat.postMessage", times=1)
+            return passes
+        return fails(Kind.REFUSED) if lane == Channel.EMAIL else _limits_the_rate
+
+    def is_slow(self, name: str) -> Then:
+        """The provider takes the message later, when nobody waits for its answer."""
+
+        def then(call: Call, errors: Errors) -> None:
+            self._late.append((name, call))
+            raise errors(Kind.TIMEOUT_AFTER)
+
+        return then
+
+    def arrive(self, name: str) -> None:
+        """What was slow arrives."""
+        late = next(each for each in self._late if each[0] == name)
+        self._late.remove(late)
+        late[1]()
+
+    @staticmethod
+    def _settle_in(place: str) -> None:
+        """The settings of the function that goes on: an instance keeps those that it was deployed with."""
+        os.environ["SLACK_CHANNEL"] = SLACK[place]
+        slack_settings.cache_clear()
+
+    def come_back(self, delivery: str, number: int) -> None:
+        """SES's event that the mail of that attempt came back reaches its function, which records it."""
+        mail = self._mail(delivery, number)
+        event = sns_event(json.dumps(example("bounce", self.id, mail)))
+        invocation = Invocation(self._gates, partial(self.here.cloud.handler("email_feedback"), event, Context()))
+        if invocation.gate == PUT:
+            invocation.go_on()
+        if invocation.gate:
+            assert invocation.gate == DEAD_LETTER, f"it goes on to {invocation.gate}"
+            self.returning.append((mail, invocation))
+        else:
+            self._check_ended(invocation)
+
+    def dead_letter_what_came_back(self, delivery: str, number: int, then: Then = passes) -> None:
+        """The feedback function writes the dead letter, or what is said."""
+        mail = self._mail(delivery, number)
+        found = next(each for each in self.returning if each[0] == mail)
+        self.returning.remove(found)
+        found[1].go_on(then)
+        self._check_ended(found[1])
+
+    def _mail(self, delivery: str, number: int) -> str:
+        found = self.record.delivery(delivery)
+        assert found
+        return str(found.attempts[number].result)
+
+
+def _limits_the_rate(call: Call, errors: Errors) -> None:
+    raise RateLimited("http_429")
+
+
+@contextmanager
+def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterator[tuple[Here, Memory, Gates]]:
+    """The functions, deployed with these topics."""
+    gates = Gates()
+    given = {topic: {"channels": channels, "fallback": fallback} for topic, (channels, fallback) in routes.items()}
+    with ExitStack() as stack:
+        here = stack.enter_context(world(breaker=gates))
+        assert isinstance(here.aws, Memory)
+        here.slack.workspace.channels = frozenset(SLACK.values())
+        stack.enter_context(patch.dict(os.environ, {**ENVIRONMENT, "ROUTES": json.dumps(given)}))
+        forget()
+        yield here, here.aws, gates

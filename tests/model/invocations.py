@@ -1,0 +1,125 @@
+"""Invocations that stop before each call that matters, so that a trace decides when the call is made and what of it.
+
+Each runs in a thread of its own, but only one thread runs at any time: the trace's, or that of the invocation that it
+lets go on until its next gate.
+"""
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Final, TypeAlias
+
+from botocore.exceptions import ClientError
+
+from tests.faults.breaker import Breaker, Call, Crash, Kind
+from tests.recorded_calls import meanwhile
+
+Errors: TypeAlias = Callable[[Kind], Exception]
+Then: TypeAlias = Callable[[Call, Errors], Any]
+"""What becomes of a call: it returns the answer, or raises."""
+
+PUT: Final = "dynamodb.PutItem"
+MARK: Final = "dynamodb.UpdateItem"
+PUBLISH: Final = "sns.PublishBatch"
+DEAD_LETTER: Final = "sqs.SendMessage"
+LOOK_UP: Final = "http.conversations.history"
+SENDS: Final = frozenset({"http.chat.postMessage", "sesv2.SendEmail", "callback.post"})
+GATES: Final = frozenset({PUT, MARK, PUBLISH, DEAD_LETTER, LOOK_UP, *SENDS})
+_PATIENCE_SECONDS: Final = 60
+
+
+def passes(call: Call, errors: Errors) -> Any:  # noqa: ANN401
+    """The call is made."""
+    return call()
+
+
+def dies(call: Call, errors: Errors) -> Any:  # noqa: ANN401
+    """The process is killed before the call."""
+    raise Crash
+
+
+def fails(kind: Kind) -> Then:
+    """The call has no effect, and fails in this way."""
+
+    def then(call: Call, errors: Errors) -> Any:  # noqa: ANN401
+        raise errors(kind)
+
+    return then
+
+
+def loses_the_answer(call: Call, errors: Errors) -> Any:  # noqa: ANN401
+    """The call is made, and nobody hears of it."""
+    call()
+    raise errors(Kind.TIMEOUT_AFTER)
+
+
+class Invocation:
+    """One invocation, from its first gate to its end. `gate` is the call before which it waits: None once it ended."""
+
+    def __init__(self, gates: "Gates", call: Callable[[], Any]) -> None:
+        self.gate: str | None = None
+        self.answer: Any = None
+        self.error: BaseException | None = None
+        self._gates = gates
+        self._orders, self._arrivals = SimpleQueue[Then](), SimpleQueue[str | None]()
+        self._again: Then | None = None
+        self._dead = False
+        self._run(Thread(target=self._live, args=(call,), daemon=True).start)
+
+    @property
+    def was_killed(self) -> bool:
+        return isinstance(self.error, Crash)
+
+    def go_on(self, then: Then = passes) -> None:
+        """Let it make the call that it waits for, as `then` says, and run until the next gate or its end."""
+        assert self.gate, "it has ended"
+        self._run(lambda: self._orders.put(then))
+
+    def _run(self, start: Callable[[], None]) -> None:
+        self._gates.current = self
+        start()
+        try:
+            self.gate = self._arrivals.get(timeout=_PATIENCE_SECONDS)
+        except Empty:
+            raise AssertionError(f"it hangs after {self.gate}") from None
+        finally:
+            self._gates.current = None
+
+    def _live(self, call: Callable[[], Any]) -> None:
+        try:
+            self.answer = call()
+        except BaseException as error:  # noqa: BLE001 # whatever ends it, the trace looks at it
+            self.error = error
+        self._arrivals.put(None)
+
+    def meets(self, name: str, call: Call, errors: Errors) -> Any:  # noqa: ANN401
+        """Wait before the call, and then do what the trace says."""
+        if self._dead:
+            raise Crash
+        if name not in GATES:
+            return call()
+        if self._again and name == PUT:
+            # A write that lost against another is made again: that is one step of the model.
+            then = self._again
+        else:
+            with meanwhile():
+                self._arrivals.put(name)
+                then = self._orders.get()
+        self._again, self._dead = None, then is dies
+        try:
+            return then(call, errors)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                self._again = then
+            raise
+
+
+class Gates(Breaker):
+    """Stands where every call passes, as the breaker does. Calls outside of invocations are just made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.current: Invocation | None = None
+
+    def around(self, name: str, call: Call, errors: Errors) -> Any:  # noqa: ANN401
+        return self.current.meets(name, call, errors) if self.current else call()

@@ -1,0 +1,83 @@
+"""Draws traces from the model, takes each of their steps on the real handlers too, and compares the states.
+
+The model lets more happen than time does: locks end in any order, and a sweep comes at any moment. A trace has only
+what the real times allow. It takes a sweep as a whole, which in the model is several steps.
+"""
+
+from collections.abc import Iterator
+from random import Random
+from typing import Final
+
+from assistance.domain.transitions import Refused
+from tests.model.acts import SWEEP, TOO_EARLY, take
+from tests.model.deployed import Deployed
+from tests.model.memory import Memory
+from tests.model.seen import of_model, of_real
+from tests.model.steps import Step, steps
+from tests.model.world import ATTEMPTS, LOCKED, World, canonical
+
+_TICK_MS: Final = 10
+_PAUSE_MS: Final = 3_000
+_MOMENT_MS: Final = 2_000
+"""More than all steps of a trace take together, between which no time is meant to pass."""
+_NOW_AND_THEN: Final = 0.15
+_SWEEPS: Final = "a sweep finds "
+_SINGLE: Final = ", to send it alone"
+
+
+class Disagreement(AssertionError):
+    """After a step the model and the real system differ. The message tells the trace."""
+
+
+def replay(start: World, real: Deployed, memory: Memory, draw: Random, most: int = 50) -> list[str]:
+    """Draw a trace of that many steps at most, on both. Returns it. Raises `Disagreement`."""
+    world, story = canonical(start, memory), list[str]()
+    try:
+        while len(story) < most and (possible := list(_possible(world, real, memory, draw))):
+            step, after = draw.choice(possible)
+            story.append(step)
+            _tick(real, draw)
+            take(step, real, world, after, draw)
+            world = canonical(after, memory)
+            wrong = of_model(world).differences(of_real(real, world, memory))
+            assert not wrong, "\n".join(wrong)
+    except Exception as error:
+        told = (f"{number:3}. {step}" for number, step in enumerate(story, 1))
+        raise Disagreement("\n".join([*told, f"{type(error).__name__}: {error}"])) from error
+    finally:
+        real.end()
+    return story
+
+
+def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Iterator[Step]:
+    """What may happen next, as far as time allows it; sometimes also what changes nothing."""
+    locks = real.locks
+    # When its doubt settles is known by now.
+    is_ending = any(worker.step in {"failed", "give up"} for worker in world.workers)
+    for step, after in steps(world, memory):
+        unlocked = [name for name in locks if step.startswith(f"the lock on {name} ends")]
+        in_turn = all(locks[name] > locks[ended] + _MOMENT_MS for ended in unlocked for name in {*locks} - {ended})
+        in_turn = in_turn and not (unlocked and is_ending)
+        if in_turn and not step.startswith(_SWEEPS) and not step.endswith(_SINGLE):
+            yield step, after
+    swept = _swept(world, memory)
+    wait = real.until_overdue
+    in_time = real.locks_hold(wait + _MOMENT_MS) and not (is_ending and wait > _MOMENT_MS)
+    if in_time and (swept is not world or draw.random() < _NOW_AND_THEN):
+        yield SWEEP, swept
+    for name in sorted(set(world.queue)):
+        how = {"now": 0, "until": LOCKED, "limit": ATTEMPTS}
+        if draw.random() < _NOW_AND_THEN and memory.claim(world.record, name, "c", **how)[1] is Refused.BUSY:
+            yield TOO_EARLY.format(name), world
+
+
+def _swept(world: World, memory: Memory) -> World:
+    """The world after a sweep, which takes one step after the other until there is none."""
+    while found := next((after for step, after in steps(world, memory) if step.startswith(_SWEEPS)), None):
+        world = found
+    return world
+
+
+def _tick(real: Deployed, draw: Random) -> None:
+    pause = draw.choice((_TICK_MS, _PAUSE_MS))
+    real.pass_by(pause if real.locks_hold(pause + _MOMENT_MS) else _TICK_MS)

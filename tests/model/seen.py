@@ -1,0 +1,156 @@
+"""What can be seen of a request, of the model's and of the real one, in the same words: equal if the two agree."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from assistance.domain.record import Attempt, Delivery, End, Entry, Kind, Record
+from assistance.domain.transitions import FALLBACK
+from assistance.history import RESEND
+from assistance.routing import LANES, Channel
+from assistance.store.schema import REQUEST
+from tests.model.deployed import SLACK, Deployed
+from tests.model.invocations import DEAD_LETTER, LOOK_UP, PUT, SENDS
+from tests.model.memory import Memory
+from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Worker, World, canonical
+
+_PLACES: Final = {place: name for name, place in SLACK.items()}
+
+
+class Seen(NamedTuple):
+    """The parts of a state that a trace compares after each step."""
+
+    deliveries: tuple[Delivery, ...]
+    outbox: tuple[Entry, ...]
+    unpublished: tuple[str, ...]
+    """The request itself, if it is in the outbox."""
+    queues: tuple[str, ...]
+    letters: tuple[str, ...]
+    working: tuple[tuple[str, str], ...]
+    """Of each worker the call that it makes next."""
+    publishing: tuple[str, ...]
+    returning: int
+    """How many mails came back of which the dead letter is not written yet."""
+    posts: tuple[str, ...]
+    """What people have received, each as often as they have."""
+
+    def differences(self, real: "Seen") -> list[str]:
+        """What the model has otherwise than the real system."""
+        pairs = zip(self._fields, self, real, strict=True)
+        return [
+            f"{name}:\n  model: {_other(mine, its)}\n  real:  {_other(its, mine)}"
+            for name, mine, its in pairs
+            if mine != its
+        ]
+
+
+def _other(these: object, those: object) -> object:
+    """What is only in the first. If they are in another order, or differ by how often, all of it."""
+    if isinstance(these, tuple) and isinstance(those, tuple):
+        return [each for each in these if each not in those] or these
+    return these
+
+
+def of_model(world: World) -> Seen:
+    """What the model says."""
+    posts = (post_of(world.record, name, place) for name, place in world.posts)
+    return Seen(
+        deliveries=_deliveries(world.record),
+        outbox=_outbox(world.record, world.marking),
+        unpublished=(REQUEST,) * world.unpublished,
+        queues=world.queue,
+        letters=world.letters,
+        working=tuple((worker.id, gate_of(worker)) for worker in sorted(world.workers, key=attrgetter("id"))),
+        publishing=tuple(sorted(entry.delivery for entry in world.marking)),
+        returning=sum(report.step == "letter" for report in world.reports),
+        posts=tuple(sorted(posts)),
+    )
+
+
+def gate_of(worker: Worker) -> str:
+    """The call that the worker makes next."""
+    if worker.step == "send":
+        return "send"
+    gives_up = worker.step == "letter" or (worker.step == "failed" and worker.number >= ATTEMPTS)
+    return DEAD_LETTER if gives_up else PUT
+
+
+def post_of(record: Record, name: str, place: str) -> str:
+    """A message as its provider knows it: SES can't tell a resend of a mail from the mail."""
+    delivery = record.delivery(name)
+    assert delivery
+    if delivery.destination == CAN_BE_ASKED:
+        return f"{name} in {place}"
+    return name if delivery.kind is Kind.CALLBACK else delivery.destination
+
+
+def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
+    """What is stored, queued and posted. `model` tells which claims have a worker."""
+    stored = real.stored
+    names = {consuming.attempt: worker for worker, consuming in real.workers.items()}
+    renamed = tuple(_renamed(each, real.now, names) for each in stored.record.deliveries)
+    record = replace(stored.record, deliveries=renamed)
+    gates = {worker: consuming.invocation.gate or "" for worker, consuming in sorted(real.workers.items())}
+    return Seen(
+        deliveries=_deliveries(canonical(World(record, workers=model.workers), memory).record),
+        outbox=_outbox(record, real.published),
+        unpublished=(REQUEST,) * stored.unpublished,
+        queues=_names(real, LANES),
+        letters=_names(real, (f"{lane}{kind}" for lane in LANES for kind in ("-dlq", "-subscription-dlq"))),
+        working=tuple((worker, "send" if gate in {LOOK_UP, *SENDS} else gate) for worker, gate in gates.items()),
+        publishing=tuple(sorted(entry.delivery for entry in real.published)),
+        returning=len(real.returning),
+        posts=tuple(sorted(_posts(real, stored.record).elements())),
+    )
+
+
+def _renamed(delivery: Delivery, now: int, names: Mapping[str, str]) -> Delivery:
+    """The delivery with the model's names for places and workers, and with its two times of a lock."""
+    attempts = tuple(
+        replace(each, id=names.get(each.id, each.id), place=_PLACES.get(each.place or "")) for each in delivery.attempts
+    )
+    return replace(delivery, attempts=attempts, locked_until=LOCKED if delivery.is_locked(now) else 0)
+
+
+def _names(real: Deployed, queues: Iterable[str]) -> tuple[str, ...]:
+    found = (real.waiting(queue) for queue in queues)
+    return tuple(sorted(name for by_name in found for name, messages in by_name.items() for _ in messages))
+
+
+def _posts(real: Deployed, record: Record) -> Counter[str]:
+    """All that has arrived, by the names of the deliveries where the provider knows more than the lane."""
+    ends = {
+        f"{real.id}_{each.cause.status}_{each.cause.at}": each.name
+        for each in record.deliveries
+        if isinstance(each.cause, End)
+    }
+    posts = Counter(ends.get(call.id, call.id) for call in real.here.bot.calls)
+    posts[Channel.EMAIL] = len(real.here.aws.mails())
+    own = CAN_BE_ASKED if CAN_BE_ASKED in record.channels else FALLBACK
+    for message in real.here.slack.messages:
+        decision = message["metadata"]["event_payload"].get("force")
+        name = f"{RESEND}{decision}" if decision else own
+        posts[f"{name} in {_PLACES[message['channel']]}"] += 1
+    return posts
+
+
+def _deliveries(record: Record) -> tuple[Delivery, ...]:
+    """The deliveries without what the model and the real system call by different names."""
+    return tuple(
+        replace(delivery, attempts=tuple(_attempt(delivery, attempt) for attempt in delivery.attempts))
+        for delivery in record.deliveries
+    )
+
+
+def _attempt(delivery: Delivery, attempt: Attempt) -> Attempt:
+    place = attempt.place if delivery.destination == CAN_BE_ASKED else None
+    return replace(attempt, place=place, result=attempt.result and "its id")
+
+
+def _outbox(record: Record, published: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """The outbox. Of its times only this counts: whether a producer has published the entry, or an older one."""
+    older = {entry.delivery for entry in published if entry not in record.outbox}
+    entries = (Entry(entry.delivery, int(entry.delivery in older)) for entry in record.outbox)
+    return tuple(sorted(entries, key=attrgetter("delivery")))

@@ -1,0 +1,110 @@
+"""One request, stored and queued in AWS in memory, on a clock that a trace moves."""
+
+import json
+from datetime import timedelta
+from typing import Final
+
+from assistance.domain.record import Record
+from assistance.engine.dead_letters import unwrapped
+from assistance.history import RequestRecord
+from assistance.routing import Lane
+from tests.faults.aws import Memory
+from tests.faults.system import START, requests
+from tests.faults.world import World as Here
+from tests.memory_queues import Held
+
+TICK_MS: Final = 10
+OVERDUE_MS: Final = 1_000
+
+
+class Stage:
+    """The request as it is stored and queued, and the time."""
+
+    def __init__(self, here: Here, aws: Memory, topic: str, *, calls_back: bool) -> None:
+        """Forget all else, and accept a request of that topic."""
+        self.here = here
+        self._aws = aws
+        self._in_flight = set[str]()
+        self._passed_ms, self._read_at = 0, -1
+        self._read: RequestRecord | None = None
+        here.reset()
+        here.calls_back = calls_back
+        self.id = here.accept_for_sure(topic, "words", "key")
+        # So long that the next sweep looks at it.
+        self.pass_by(60_000)
+
+    @property
+    def now(self) -> int:
+        """In milliseconds since 1970."""
+        return int(START.timestamp() * 1_000) + self._passed_ms
+
+    def pass_by(self, ms: int) -> None:
+        """Let time pass."""
+        self._passed_ms += ms
+        self.here.traveller.move_to(START + timedelta(milliseconds=self._passed_ms))
+
+    @property
+    def stored(self) -> RequestRecord:
+        """The request as it is stored: read again if anything was written since."""
+        if self._read_at != self._aws.streamed():
+            self._read_at, self._read = self._aws.streamed(), requests().get(self.id)
+        assert self._read
+        return self._read
+
+    @property
+    def record(self) -> Record:
+        return self.stored.record
+
+    @property
+    def locks(self) -> dict[str, int]:
+        """When each lock ends, by delivery."""
+        return {each.name: each.locked_until for each in self.record.deliveries if each.is_locked(self.now)}
+
+    def locks_hold(self, ms: int) -> bool:
+        """Whether no lock ends within that time."""
+        return all(ends > self.now + ms for ends in self.locks.values())
+
+    @property
+    def until_overdue(self) -> int:
+        """How many milliseconds later a sweep takes for lost what it ever will as things are."""
+        waiting = (each.expected_at or 0 for each in self.record.unfinished if not each.is_locked(self.now))
+        return max((self.now, *waiting)) - self.now + OVERDUE_MS + TICK_MS
+
+    def sweep(self) -> None:
+        """The reconciler is called after such a time."""
+        self.pass_by(self.until_overdue)
+        assert self.here.reconcile(), "the sweep has died"
+
+    # --- queues --------------------------------------------------------------------------------------------------
+
+    def waiting(self, queue: str) -> dict[str, list[Held]]:
+        """The messages in a queue by the names of their deliveries, without those in flight."""
+        found = dict[str, list[Held]]()
+        for message in self._queue(queue):
+            if message.id not in self._in_flight:
+                # A message of the request's own channel names no delivery.
+                name = json.loads(message.body).get("delivery") or queue.partition("-")[0]
+                found.setdefault(name, []).append(message)
+        return found
+
+    def _queue(self, queue: str) -> list[Held]:
+        return self._aws.sqs.queues[queue].messages
+
+    def repeat(self, lane: Lane, name: str) -> None:
+        """SQS delivers a message once more than it was sent."""
+        self._put(lane, self.waiting(lane)[name][0].body)
+
+    def lose(self, lane: Lane, name: str) -> None:
+        """SQS moves a message to the dead-letter queue, as it does after too many receives."""
+        message = self.waiting(lane)[name][0]
+        self._queue(lane).remove(message)
+        self._put(f"{lane}-dlq", message.body)
+
+    def redrive(self, lane: Lane, name: str) -> None:
+        """An operator moves a dead letter back."""
+        letter = self.waiting(f"{lane}-dlq")[name][0]
+        self._queue(f"{lane}-dlq").remove(letter)
+        self._put(lane, unwrapped(letter.body))
+
+    def _put(self, queue: str, body: str) -> None:
+        self._aws.sqs.queues[queue].put(body)

@@ -1,0 +1,89 @@
+"""The model agrees with the real handlers: their states are equal after each step of traces that are drawn from it."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from random import Random
+from typing import Any, Final, TypeAlias
+
+import pytest
+
+from assistance.domain import transitions
+from assistance.engine import delivery
+from assistance.engine.attempt import Attempt
+from assistance.engine.delivery import Consumer
+from assistance.engine.ends import End, RetryLater, end_of
+from assistance.engine.publisher import Publisher
+from email_feedback.feedback import Feedback
+from reconciler.dead_letters import DeadLetters
+from reconciler.open_requests import OpenRequests
+from slack_consumer import handler as slack
+from slack_consumer.look_up import Posted
+from tests.model.deployed import Deployed, deployment
+from tests.model.memory import Memory
+from tests.model.replay import Disagreement, replay
+from tests.model.worlds import TRACED
+
+TRACES: Final = (20_000 if "SOAK" in os.environ else 240) // len(TRACED)
+Replay: TypeAlias = Callable[[str, int], list[str]]
+
+
+@pytest.fixture(scope="module")
+def replayed() -> Iterator[Replay]:
+    """Replay a trace of that topic, the one that this seed draws."""
+    routes = {topic: (start.record.channels, start.record.fallback) for topic, start in TRACED.items()}
+    memory = Memory(transitions)
+    with deployment(routes) as deployed:
+
+        def one(topic: str, seed: int) -> list[str]:
+            start = TRACED[topic]
+            real = Deployed(*deployed, topic, calls_back=start.record.calls_back)
+            try:
+                return replay(start, real, memory, Random(seed))  # noqa: S311 # for tests
+            except Disagreement as disagreement:
+                raise Disagreement(f"{topic}, seed {seed}:\n{disagreement}") from disagreement
+
+        yield one
+
+
+@pytest.mark.parametrize("topic", TRACED)
+def test_the_real_handlers_follow_the_model(topic: str, replayed: Replay) -> None:
+    for seed in range(TRACES):
+        replayed(topic, seed)
+
+
+def _does_nothing(*_: object, **__: object) -> None:
+    pass
+
+
+def _without_doubt(*arguments: Any) -> End:  # noqa: ANN401
+    end = end_of(*arguments)
+    return replace(end, in_doubt=False) if isinstance(end, RetryLater) else end
+
+
+MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
+    "a consumer does not record the end": (Attempt, "save_success", _does_nothing),
+    "a consumer forgets the doubt": (delivery, "end_of", _without_doubt),
+    "a consumer writes no dead letter": (Consumer, "_dead_letter", _does_nothing),
+    "Slack's consumer does not look before it posts again": (slack, "posted", lambda _: Posted({})),
+    "the publisher leaves the entries in the outbox": (Publisher, "_take_out", _does_nothing),
+    "the feedback function writes no dead letter": (Feedback, "_dead_letter", _does_nothing),
+    "a sweep finds no dead letter": (DeadLetters, "find", lambda *_, **__: set()),
+    "a sweep takes for lost what lies in its queue": (OpenRequests, "_is_empty", lambda *_: True),
+    "a sweep takes nothing for lost": (OpenRequests, "_publish_again", _does_nothing),
+}
+"""Mistakes that somebody could make outside of the domain, where no walk can find them."""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_traces_find_the_mistake(mistake: str, replayed: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(*MISTAKES[mistake])
+    assert any(_disagree(replayed, topic, seed) for seed in range(TRACES) for topic in TRACED)
+
+
+def _disagree(replayed: Replay, topic: str, seed: int) -> bool:
+    try:
+        replayed(topic, seed)
+    except Disagreement:
+        return True
+    return False
