@@ -17,6 +17,7 @@ from tests.model.invocations import Then, dies, fails, loses_the_answer, passes
 from tests.model.world import World
 
 SWEEP: Final = "the reconciler sweeps"
+PUBLISHING_SWEEP: Final = "the reconciler publishes what the stream has not, and sweeps"
 TOO_EARLY: Final = "{} comes too early"
 _UNRECORDED: Final = fails(Kind.TIMEOUT_BEFORE)
 _IN_DOUBT: Final = fails(Kind.TIMEOUT_AFTER)
@@ -120,7 +121,8 @@ ACTS: Final[Mapping[str, Callable[[Taken], None]]] = MappingProxyType(
         "its return is recorded": lambda it: it.real.come_back(*it.mail),
         "its message is dead-lettered": lambda it: it.real.dead_letter_what_came_back(*it.mail),
         "the feedback function dies": lambda it: it.real.dead_letter_what_came_back(*it.mail, dies),
-        SWEEP: lambda it: it.real.sweep(),
+        SWEEP: lambda it: it.real.sweep(publishes=False),
+        PUBLISHING_SWEEP: lambda it: it.real.sweep(publishes=True),
     }
 )
 _ACTS: Final = {

@@ -48,8 +48,6 @@ ENVIRONMENT: Final = {
     "RETRY_MAX_DELAY": "0",
     "RETRY_DOUBT_DELAY": "300",
     "OVERDUE_SECONDS": str(OVERDUE_MS // 1_000),
-    # Longer than any trace: here only the stream has the outbox published.
-    "GRACE_SECONDS": "100000000",
 }
 
 

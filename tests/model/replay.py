@@ -4,12 +4,12 @@ The model lets more happen than time does: locks end in any order, and a sweep c
 what the real times allow. It takes a sweep as a whole, which in the model is several steps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final
 
 from assistance.domain.transitions import Refused
-from tests.model.acts import SWEEP, TOO_EARLY, take
+from tests.model.acts import PUBLISHING_SWEEP, SWEEP, TOO_EARLY, take
 from tests.model.deployed import Deployed
 from tests.model.memory import Memory
 from tests.model.seen import of_model, of_real
@@ -22,6 +22,7 @@ _MOMENT_MS: Final = 2_000
 """More than all steps of a trace take together, between which no time is meant to pass."""
 _NOW_AND_THEN: Final = 0.15
 _SWEEPS: Final = "a sweep finds "
+_PUBLISHES: Final = ("the producer publishes", "the producer marks")
 _SINGLE: Final = ", to send it alone"
 
 
@@ -65,6 +66,9 @@ def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Ite
     in_time = real.locks_hold(wait + _MOMENT_MS) and not (is_ending and wait > _MOMENT_MS)
     if in_time and (swept is not world or draw.random() < _NOW_AND_THEN):
         yield SWEEP, swept
+    # What a producer has just published too comes twice, which takes a trouble of its own.
+    if in_time and not world.marking and (world.unpublished or world.record.outbox):
+        yield PUBLISHING_SWEEP, _swept(_published(world, memory), memory)
     for name in sorted(set(world.queue)):
         how = {"now": 0, "until": LOCKED, "limit": ATTEMPTS}
         if draw.random() < _NOW_AND_THEN and memory.claim(world.record, name, "c", **how)[1] is Refused.BUSY:
@@ -73,7 +77,16 @@ def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Ite
 
 def _swept(world: World, memory: Memory) -> World:
     """The world after a sweep, which takes one step after the other until there is none."""
-    while found := next((after for step, after in steps(world, memory) if step.startswith(_SWEEPS)), None):
+    return _while(world, memory, lambda step: step.startswith(_SWEEPS))
+
+
+def _published(world: World, memory: Memory) -> World:
+    """The world after all that is in the outbox was published."""
+    return _while(world, memory, lambda step: step.startswith(_PUBLISHES))
+
+
+def _while(world: World, memory: Memory, wanted: Callable[[str], bool]) -> World:
+    while found := next((after for step, after in steps(world, memory) if wanted(step)), None):
         world = found
     return world
 

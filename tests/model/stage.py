@@ -1,8 +1,11 @@
 """One request, stored and queued in AWS in memory, on a clock that a trace moves."""
 
+import importlib
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
+from unittest.mock import patch
 
 from assistance.domain.record import Record
 from assistance.engine.dead_letters import unwrapped
@@ -70,10 +73,13 @@ class Stage:
         waiting = (each.expected_at or 0 for each in self.record.unfinished if not each.is_locked(self.now))
         return max((self.now, *waiting)) - self.now + OVERDUE_MS + TICK_MS
 
-    def sweep(self) -> None:
-        """The reconciler is called after such a time."""
+    def sweep(self, *, publishes: bool) -> None:
+        """The reconciler is called after such a time, which is longer than its grace if it publishes too."""
+        reconciler = importlib.import_module("reconciler.handler")
+        outbox = replace(reconciler.outbox(), grace=timedelta(seconds=1) if publishes else timedelta(days=100))
         self.pass_by(self.until_overdue)
-        assert self.here.reconcile(), "the sweep has died"
+        with patch.object(reconciler, "outbox", lambda: outbox):
+            assert self.here.reconcile(), "the sweep has died"
 
     # --- queues --------------------------------------------------------------------------------------------------
 
