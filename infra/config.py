@@ -135,6 +135,10 @@ class Config(BaseModel):
         (),
         description="Channels that are deployed although no route names them: one that is to go, until it is empty.",
     )
+    take: bool = Field(
+        False,  # noqa: FBT003
+        description="Whether humans take requests, so that others and the bot see who handles one.",
+    )
     operator_email: Annotated[Email | None, BeforeValidator(_blank_is_none)] = Field(
         None, description="Who gets the alarms; confirm the subscription that SNS mails."
     )
@@ -210,6 +214,8 @@ class Config(BaseModel):
             raise ValueError("slack_api_url must be https: the bot token goes there")
         if self.snap_start and not self.can_snap_start:
             raise ValueError("snap_start needs python_version 3.12 or later")
+        if not self.take and any(route.escalate_after for route in self.routes.values()):
+            raise ValueError("escalate_after needs take=true: without it, nobody can take a request")
         if len(self.routes_variable.encode()) > MAX_ROUTES_BYTES:
             raise ValueError(f"routes take more than {MAX_ROUTES_BYTES} bytes")
         # Each delay may be lengthened by what a provider asks for.
@@ -249,8 +255,9 @@ class Config(BaseModel):
         """The routes as functions are told them: assistance/routing.py reads it."""
         told = {topic: asdict(route) for topic, route in self.routes.items()}
         for route in told.values():
-            if not route["where"]:
-                del route["where"]
+            for member in ("where", "escalate_after"):
+                if not route[member]:
+                    del route[member]
         return json.dumps(told, separators=(",", ":"))
 
     def places(self, channel: Channel) -> tuple[Place, ...]:

@@ -52,6 +52,7 @@ class Reconciler(Construct):
                 "GRACE_SECONDS": str(config.grace_seconds),
                 "OVERDUE_SECONDS": str(config.overdue_seconds),
                 "ROUTES": config.routes_variable,
+                **({"TAKE": "true"} if config.take else {}),
                 "QUEUES": Stack.of(self).to_json_string(
                     {
                         str(channel): {

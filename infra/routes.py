@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from assistance.routing import Channel, Place, Route, named
+from assistance.routing import MAX_MINUTES, Channel, Place, Route, named
 
 MAX_RECIPIENTS: Final = 50
 """Of a mail: https://docs.aws.amazon.com/ses/latest/dg/quotas.html."""
@@ -24,8 +24,8 @@ def members(value: object) -> object:
     """A route as the context has it. Raises a `ValueError` for a member that no route has."""
     if not isinstance(value, Mapping):
         return value
-    for name in set(value) - {"channels", "fallback", "where"}:
-        raise ValueError(f"a route has 'channels', 'fallback' and 'where', and no '{name}'")
+    for name in set(value) - {"channels", "fallback", "where", "escalate_after"}:
+        raise ValueError(f"a route has 'channels', 'fallback', 'where' and 'escalate_after', and no '{name}'")
     where = value.get("where")
     if isinstance(where, Mapping) and "email" in where:
         return {**value, "where": {**where, "email": split(where["email"])}}
@@ -38,6 +38,8 @@ def sound(route: Route) -> Route:
         raise ValueError("a topic needs a channel at least")
     if len({*route.channels, route.fallback}) <= len(route.channels):
         raise ValueError("a route names a channel twice")
+    if route.escalate_after is not None and not 1 <= route.escalate_after <= MAX_MINUTES:
+        raise ValueError(f"escalate_after is a number of minutes from 1 to {MAX_MINUTES:,}")
     for channel, place in route.where.items():
         if channel not in named([route]):
             raise ValueError(f"'where' names {channel}, and the route does not")

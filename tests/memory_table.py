@@ -94,6 +94,7 @@ QUERIES: Final[Mapping[str, tuple[str, Callable[[Any, Values], bool]]]] = {
         lambda at, values: values[":since"] <= at <= values[":until"],
     ),
     f"{DUE_SHARD} = :shard": (":shard", lambda _, __: True),
+    f"{DUE_SHARD} = :shard AND {DUE_AT} <= :until": (":shard", lambda at, values: at <= values[":until"]),
 }
 """The value that the partition key has, and which sort keys are wanted."""
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from assistance.domain.record import Attempt, End, Handled
+from assistance.domain.record import Attempt, End, Handled, Untaken
 from assistance.ids import RequestId
-from assistance.routing import TOPIC_PATTERN, Channel
+from assistance.routing import MAX_MINUTES, TOPIC_PATTERN, Channel
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
 # Year 9999: later is no time.
@@ -112,6 +112,7 @@ class Fallback(_Model):
     error: str
 
 
+Minutes = Annotated[int, Field(ge=1, le=MAX_MINUTES)]
 _ENDED = f"^({'|'.join(Channel)})#({Status.DELIVERED}|{Status.FAILED})$"
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
@@ -121,6 +122,7 @@ class RouteThen(_Model):
 
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
     fallback: Channel | None = None
+    escalate_after: Minutes | None = None
 
 
 class Message(_Model):
@@ -159,7 +161,8 @@ class Outgoing:
 
     `doubts` are the earlier attempts that may have reached the provider: where the provider can be asked, ask.
     `fallback` says why the request comes on this channel, if it is not its own. `resend` names the operator's decision
-    to send it once more: an earlier message without it is another message. `event` is what a callback tells.
+    to send it once more: an earlier message without it is another message. `untaken` says after how
+    many minutes it comes here because nobody has taken it. `event` is what a callback tells.
     `refused_together`: the provider has refused a message that held this request among others, so that it must go
     alone. `delivery` is the name of the delivery in the request's record.
     """
@@ -168,6 +171,7 @@ class Outgoing:
     doubts: tuple[Attempt, ...] = ()
     fallback: Fallback | None = None
     resend: str | None = None
+    untaken: Untaken | None = None
     event: End | Handled | None = None
     refused_together: bool = False
     delivery: str | None = None
@@ -180,4 +184,4 @@ class Outgoing:
     @property
     def alone(self) -> bool:
         """Whether it goes in a message of its own: that it has to, or that its reader must be told how it has come."""
-        return self.refused_together or bool(self.fallback or self.resend)
+        return self.refused_together or bool(self.fallback or self.resend or self.untaken)

@@ -17,6 +17,9 @@ from typing import Final, TypeAlias
 TOPIC_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 """The form of a topic's name. No channel needs to escape it."""
 
+MAX_MINUTES: Final = 10_080
+"""A week: no route waits longer for a human."""
+
 
 class Topic(StrEnum):
     """What a customer may ask about, unless the deployer's routes say otherwise. Elsewhere a topic is a string."""
@@ -51,12 +54,14 @@ Place: TypeAlias = str | tuple[str, ...]
 class Route:
     """The channels a topic is delivered on, and the one to use when delivery on those has failed for good.
 
-    `where` says where on each of them. A channel that is not in it posts at the stage's default.
+    `where` says where on each of them. A channel that is not in it posts at the stage's default. `escalate_after`: the
+    fallback is also used if nobody has taken the request so many minutes after it was accepted.
     """
 
     channels: tuple[Channel, ...]
     fallback: Channel | None = None
     where: Mapping[Channel, Place] = field(default_factory=dict)
+    escalate_after: int | None = None
 
 
 ROUTES: Mapping[str, Route] = MappingProxyType(
@@ -80,11 +85,16 @@ def read(given: str) -> Mapping[str, Route]:
     return {topic: _route(**route) for topic, route in json.loads(given).items()}
 
 
-def _route(channels: list[str], fallback: str | None, where: Mapping[str, str | list[str]] | None = None) -> Route:
+def _route(
+    channels: list[str],
+    fallback: str | None,
+    where: Mapping[str, str | list[str]] | None = None,
+    escalate_after: int | None = None,
+) -> Route:
     places = {
         Channel(channel): place if isinstance(place, str) else tuple(place) for channel, place in (where or {}).items()
     }
-    return Route(tuple(map(Channel, channels)), Channel(fallback) if fallback else None, places)
+    return Route(tuple(map(Channel, channels)), Channel(fallback) if fallback else None, places, escalate_after)
 
 
 def place(topic: str, channel: Channel) -> Place | None:

@@ -82,6 +82,8 @@ def explain(outgoing: Outgoing) -> list[str]:
         channel, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)
         failed = _FAILED.get(channel, f"delivery by {channel} failed")
         sentences.append(f"Sent here because {failed} ({error}).")
+    if outgoing.untaken:
+        sentences.append(f"Sent here because nobody took it within {outgoing.untaken.minutes} minutes.")
     if outgoing.resend:
         sentences.append("Sent again: an operator has asked for it.")
     return sentences

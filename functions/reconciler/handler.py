@@ -26,6 +26,7 @@ from reconciler.open_requests import OpenRequests
 from reconciler.outbox import Outbox, Sweep
 from reconciler.report import Report, Sights
 from reconciler.settings import settings
+from reconciler.untaken import Untaken
 
 
 @cache
@@ -60,6 +61,12 @@ def dead_letters() -> DeadLetters:
     return DeadLetters(requests(), aws.when_used(aws.sqs), settings().queues)
 
 
+@cache
+def untaken() -> Untaken:
+    """The requests of the deployed table that nobody has taken."""
+    return Untaken(requests())
+
+
 def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
     """Look at the new requests, at the open ones and at the dead letters. Raises `TableUnavailable`."""
     report = Report()
@@ -70,6 +77,8 @@ def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Rep
     for found in waiting.values():
         if found.record.unfinished:
             open_requests().place(found, sights, report, remaining_ms, dry_run=dry_run)
+    if settings().take:
+        untaken().escalate(waiting.values(), report, remaining_ms, dry_run=dry_run)
     return report
 
 
@@ -95,6 +104,8 @@ def measure(sweep: Sweep, report: Report) -> None:
     metrics.add_metric("StuckDeliveries", MetricUnit.Count, len(report.stuck))
     metrics.add_metric("UnreadableItems", MetricUnit.Count, sweep.unreadable + report.unreadable)
     metrics.add_metric("LedgerBehind", MetricUnit.Seconds, report.behind_seconds)
+    if settings().take:
+        metrics.add_metric("UntakenRequests", MetricUnit.Count, len(report.untaken))
     metrics.flush_metrics()
     tally = Tally()
     for channel in settings().queues:

@@ -45,7 +45,8 @@ class Report:
     """What one look has found. Ages are in seconds; `places` counts by `topic/channel/place`.
 
     `oldest_pending_seconds`: by channel, how long the oldest request waits that was published to it. `behind_seconds`:
-    how old the oldest request is that has not been looked at. `unreadable` counts the items that could not be read.
+    how old the oldest request is that has not been looked at. `untaken`: those that
+    nobody had taken in time, each in one look only. `unreadable` counts the items that could not be read.
     """
 
     open: int = 0
@@ -56,6 +57,7 @@ class Report:
     dead_lettered: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
+    untaken: list[str] = field(default_factory=list)
     complete: bool = True
     unreadable: int = 0
 

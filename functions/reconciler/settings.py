@@ -19,7 +19,8 @@ class Settings(Environment):
     """Read once, at first use.
 
     `grace_seconds`: how long the stream has before the reconciler steps in. `overdue_seconds`: how long after it was
-    due an attempt counts as lost. `queues` is a JSON object by channel.
+    due an attempt counts as lost. `queues` is a JSON object by channel. `take`: humans take requests, so
+    that some may be left untaken.
     """
 
     table_name: str
@@ -27,6 +28,7 @@ class Settings(Environment):
     grace_seconds: PositiveInt
     overdue_seconds: PositiveInt
     queues: Json[dict[Channel, ChannelQueues]]
+    take: bool = False
 
 
 @cache

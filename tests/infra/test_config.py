@@ -10,6 +10,8 @@ from assistance.routing import RETRIES, Channel, routes
 from infra.config import PYTHON_VERSION, Config, InvalidConfig, load
 from tests.infra.template import REAL
 
+ROUTE = {"channels": ["slack"], "fallback": "email"}
+
 
 def loaded(context: Mapping[str, object]) -> Config:
     return load(context.get, context)
@@ -74,7 +76,7 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         ({"routes": {"sales": {"channels": ["slack"], "fallback": "slack"}}}, "a route names a channel twice"),
         (
             {"routes": {"sales": {"channel": ["slack"]}}},
-            "a route has 'channels', 'fallback' and 'where', and no 'channel'",
+            "a route has 'channels', 'fallback', 'where' and 'escalate_after', and no 'channel'",
         ),
         *(
             ({"routes": {"sales": {"channels": ["slack", "email", "teams"], "where": where}}}, said)
@@ -102,6 +104,12 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
             },
             "set routes to other than example.com",
         ),
+        (
+            {"take": "true", "routes": {"sales": ROUTE | {"escalate_after": 0}}},
+            "escalate_after is a number of minutes",
+        ),
+        ({"take": "true", "routes": {"sales": ROUTE | {"escalate_after": 10_081}}}, "from 1 to 10,080"),
+        ({"routes": {"sales": ROUTE | {"escalate_after": 30}}}, "escalate_after needs take=true"),
         ({"routes": {f"topic-{n}": {"channels": ["slack"]} for n in range(50)}}, "routes take more than 2048 bytes"),
         ({"channels": "pigeon"}, "channels: Input should be 'slack'"),
         ({"stagee": "dev"}, "Unknown context key 'stagee': did you mean 'stage'?"),
@@ -143,7 +151,9 @@ def test_routes_decide_what_is_deployed_and_reach_the_functions_as_they_are(monk
     assert config == loaded({"stage": "production", "routes": given}), "without email nobody needs an address"
     assert config.deployed == (Channel.SLACK,)
     assert loaded({"routes": given, "channels": "email"}).deployed == (Channel.SLACK, Channel.EMAIL)
-    for each in (config, Config()):
+    escalating = loaded({"take": "true", "routes": {"sales": ROUTE | {"escalate_after": 30}}})
+    assert "escalate_after" not in config.routes_variable, "a stage without it is deployed as before"
+    for each in (config, Config(), escalating):
         monkeypatch.setenv("ROUTES", each.routes_variable)
         assert routes.__wrapped__() == each.routes
 

@@ -218,7 +218,7 @@ class Cloud:
             return utc_now() + later
 
         with ExitStack() as stack:
-            for part in ("outbox", "new_requests", "open_requests", "dead_letters"):
+            for part in ("outbox", "new_requests", "open_requests", "dead_letters", "untaken"):
                 ahead = replace(getattr(deployed, part)(), clock=clock)
                 stack.enter_context(patch.object(deployed, part, partial(_same, ahead)))
             # As Lambda does with what a handler returns.

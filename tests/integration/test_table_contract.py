@@ -17,13 +17,8 @@ from assistance.store.items import key_of, plain
 from assistance.store.schema import INDEX_SHARDS
 from assistance.store.table import BATCH, LEDGER_KEY, Items
 from reconciler.lease import LEASE_KEY, lease
-<<<<<<< HEAD
-from tests.integration.cloud import create_table
-from tests.memory_table import MOST_BYTES, MemoryTable
-=======
 from tests.integration.resources import create_table
-from tests.memory_table import MemoryTable
->>>>>>> b4445c9 (Create the tests' resources without calls through botocore)
+from tests.memory_table import MOST_BYTES, MemoryTable
 from tests.memory_table import table as in_memory
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -102,7 +102,8 @@ class Attempt(BasePersistenceLayer):
                 # The id has come again since, and this message, which says no `ttl`, is of the earlier request.
                 raise RequestGone
             return stored
-        new = fresh(message.request, message.route.channels, message.route.fallback, message.ttl)
+        route = message.route
+        new = fresh(message.request, route.channels, route.fallback, message.ttl, route.escalate_after)
         if new.ttl * 1_000 < self._now():
             raise RequestGone
         if self._again or message.delivery:

@@ -23,7 +23,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
 from assistance.domain.record import End as RequestEnd
-from assistance.domain.record import Handled
+from assistance.domain.record import Handled, Kind, Untaken
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine import dead_letters
 from assistance.engine.attempt import Attempt, Limits
@@ -184,6 +184,7 @@ class Consumer:
             doubts=claim.doubts,
             fallback=fallback_of(delivery),
             resend=resend_of(delivery),
+            untaken=delivery.cause if isinstance(delivery.cause, Untaken) else None,
             event=delivery.cause if isinstance(delivery.cause, RequestEnd | Handled) else None,
             refused_together=claim.alone,
             delivery=delivery.name,
@@ -201,7 +202,7 @@ class Consumer:
                 number = attempt.claim.number if attempt.claim else 0
                 logger.info("delivered", extra=about | {"attempts": number})
                 tally.add(Metric.DELIVERED, **where)
-                if resend_of(attempt.delivery) is None:
+                if attempt.delivery.kind not in {Kind.RESEND, Kind.ESCALATION}:
                     tally.took(Metric.ACCEPTED_TO_DELIVERED, message.request.created_at, self.clock(), **where)
             case GaveUp(code):
                 logger.error("gave up", extra=about | {"error_code": code})

@@ -38,7 +38,7 @@ def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
     if record.outbox:
         indexed[OUTBOX_SHARD] = shard(request_id)
     if (due_at := record.due_at) is not None:
-        indexed |= {DUE_SHARD: due_shard(request_id), DUE_AT: due_at}
+        indexed |= {DUE_SHARD: due_shard(request_id, only_to_take=not record.unfinished), DUE_AT: due_at}
     return {
         **{name: value for name, value in before.items() if name not in _OURS},
         PARTITION_KEY: request_id,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistance.errors import Unreadable
-from assistance.models import MAX_SECONDS, AssistanceRequest, Moment
+from assistance.models import MAX_SECONDS, AssistanceRequest, Minutes, Moment
 from assistance.platform import dynamodb
 from assistance.routing import Channel
 from assistance.store.schema import CREATED_AT, PARTITION_KEY, SORT_KEY, TOPIC
@@ -30,6 +30,7 @@ class Accepted(ItemModel):
 
     channels: Channels
     fallback_channel: Channel | None = None
+    escalate_after: Minutes | None = None
     ttl: Seconds
     published_at: Moment | None = None
     caller: str | None = None

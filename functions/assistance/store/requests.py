@@ -18,6 +18,7 @@ from assistance.store.items import Accepted, Item, checked, request_of
 from assistance.store.schema import (
     CHANNELS,
     CREATED_AT,
+    ESCALATE_AFTER,
     FALLBACK_CHANNEL,
     LEDGER_SHARD,
     OUTBOX_SHARD,
@@ -100,6 +101,8 @@ class Requests:
             LEDGER_SHARD: shard(request.id),
             **request.said,
         }
+        if route.escalate_after is not None:
+            item[ESCALATE_AFTER] = route.escalate_after
         if request.callback_url is not None:
             item["callback_url"] = request.callback_url
         if caller:
@@ -175,18 +178,26 @@ def fresh_of(item: Item) -> Record:
     """The record of a request before its first attempt, from its request item. Raises `Unreadable`."""
     request, accepted = request_of(item), checked(Accepted, item)
     fallback = accepted.fallback_channel if FALLBACK_CHANNEL in item else legacy.fallback(request.topic)
-    return fresh(request, accepted.channels, fallback, accepted.ttl)
+    return fresh(request, accepted.channels, fallback, accepted.ttl, accepted.escalate_after)
 
 
-def fresh(request: AssistanceRequest, channels: tuple[str, ...], fallback: str | None, ttl: int) -> Record:
-    """The record of a request before its first attempt."""
+def fresh(
+    request: AssistanceRequest,
+    channels: tuple[str, ...],
+    fallback: str | None,
+    ttl: int,
+    escalate_after: int | None = None,
+) -> Record:
+    """The record of a request before its first attempt. `escalate_after` is in minutes."""
+    created_at = ms_of(request.created_at)
     return transitions.first(
         map(str, channels),
         fallback and str(fallback),
         topic=request.topic,
-        created_at=ms_of(request.created_at),
+        created_at=created_at,
         ttl=ttl,
         calls_back=request.callback_url is not None,
+        escalate_at=created_at + 60_000 * escalate_after if escalate_after else None,
     )
 
 

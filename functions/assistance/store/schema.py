@@ -20,6 +20,8 @@ DUE_SHARD = "due"
 """Only on the records of requests that the reconciler watches until they end."""
 DUE_AT = "due_at"
 """On these: when it has to look, in milliseconds since 1970."""
+ESCALATE_AFTER = "escalate_after"
+"""On a request item: the minutes after which the fallback is used if nobody has taken it, if its route had any."""
 
 LEDGER = "LEDGER"
 """The partition, and in it the item, that says up to when the reconciler has looked at new requests."""
@@ -56,6 +58,10 @@ def shard(request_id: str) -> int:
     return zlib.crc32(request_id.encode()) % INDEX_SHARDS
 
 
-def due_shard(request_id: str) -> int:
-    """The shard of a request in the index of what is watched."""
-    return zlib.crc32(request_id.encode()) % DUE_SHARDS
+def due_shard(request_id: str, *, only_to_take: bool = False) -> int:
+    """The shard of a request in the index of what is watched.
+
+    `only_to_take`: it waits for nothing but a human who takes it. Such requests have shards of their own, of which a
+    sweep reads only what is due.
+    """
+    return zlib.crc32(request_id.encode()) % DUE_SHARDS + (DUE_SHARDS if only_to_take else 0)

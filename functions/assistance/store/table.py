@@ -17,6 +17,7 @@ from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.store.items import Item, plain
 from assistance.store.schema import (
     CREATED_AT,
+    DUE_AT,
     DUE_INDEX,
     DUE_SHARD,
     DUE_SHARDS,
@@ -140,6 +141,12 @@ class Items:
         """The records of the requests that the reconciler watches, page by page. They may be a moment old."""
         for number in range(DUE_SHARDS):
             yield from self._shard(DUE_INDEX, f"{DUE_SHARD} = :shard", {":shard": number})
+
+    def undecided(self, until: int) -> Iterator[Item]:
+        """The records that by then, in milliseconds since 1970, nobody had taken in time. They may be a moment old."""
+        for number in range(DUE_SHARDS, 2 * DUE_SHARDS):
+            condition = f"{DUE_SHARD} = :shard AND {DUE_AT} <= :until"
+            yield from self._shard(DUE_INDEX, condition, {":shard": number, ":until": until})
 
     def _listed(self, index: str, partition_key: str, condition: str, values: dict[str, str]) -> Iterator[Item]:
         shards = [

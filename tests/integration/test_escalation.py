@@ -1,0 +1,143 @@
+"""A request that nobody takes in time goes to its fallback, once; one that somebody has taken goes nowhere."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from assistance.engine import takes
+from assistance.engine.takes import Human
+from assistance.routing import Channel, routes
+from assistance.store.requests import Requests
+from assistance.store.schema import DUE_AT, DUE_SHARD, DUE_SHARDS
+from assistance.store.table import Items
+from local.slack_server import SlackServer
+from tests.integration.cloud import Cloud, forget
+from tests.integration.steps import arrived, emails
+from tests.records import item_of, record_of
+
+HALF_AN_HOUR = timedelta(minutes=31)
+ANNA = Human("Anna", "slack")
+
+
+@pytest.fixture(autouse=True)
+def escalating(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Requests about sales go to Slack, and by email after 30 minutes."""
+    route = {"channels": ["slack"], "fallback": "email", "escalate_after": 30}
+    alone = {"channels": ["slack"], "fallback": None, "escalate_after": 30}
+    patient = {"channels": ["slack"], "fallback": "email"}
+    monkeypatch.setenv("ROUTES", json.dumps({"sales": route, "alone": alone, "patient": patient}))
+    monkeypatch.setenv("TAKE", "true")
+    forget()
+    yield
+    monkeypatch.delenv("ROUTES")
+    monkeypatch.delenv("TAKE")
+    routes.cache_clear()
+    forget()
+
+
+def settle(stack: Cloud) -> None:
+    stack.produce()
+    for channel in Channel:
+        stack.consume_until_quiet(channel)
+
+
+def requests(stack: Cloud) -> Requests:
+    return Requests(Items(stack.table))
+
+
+def untaken(stack: Cloud, later: timedelta = HALF_AN_HOUR) -> list[str]:
+    found: list[str] = stack.reconcile(later)["ledger"]["untaken"]
+    settle(stack)
+    return found
+
+
+def test_what_nobody_takes_in_time_goes_to_the_fallback_once(stack: Cloud, slack: SlackServer) -> None:
+    request_id = stack.post("sales", "is anybody there")
+    settle(stack)
+    assert untaken(stack, timedelta(minutes=29)) == []
+    assert untaken(stack) == [request_id]
+    assert untaken(stack) == []
+    [mail] = emails()
+    assert "Sent here because nobody took it within 30 minutes." in str(mail)
+    assert arrived(slack, "is anybody there") == 2, "on Slack and by email, once each"
+    shown = stack.show(request_id)
+    assert shown["status"] == "delivered"
+    assert [(each["channel"], each.get("escalation")) for each in shown["deliveries"]] == [
+        ("slack", None),
+        ("email", True),
+    ]
+    assert DUE_SHARD not in item_of(stack.table, request_id)
+
+
+def test_what_is_taken_in_time_is_not_escalated(stack: Cloud) -> None:
+    request_id = stack.post("sales")
+    settle(stack)
+    takes.take(requests(stack), request_id, "t1", ANNA)
+    assert untaken(stack) == []
+    assert emails() == []
+
+
+def test_what_is_taken_before_the_fallback_is_sent_is_not_sent(stack: Cloud) -> None:
+    request_id = stack.post("sales")
+    settle(stack)
+    stack.reconcile(HALF_AN_HOUR)
+    stack.produce()
+    takes.take(requests(stack), request_id, "t1", ANNA)
+    settle(stack)
+    assert emails() == []
+    assert stack.reconcile(2 * HALF_AN_HOUR)["ledger"]["lost"] == []
+    takes.release(requests(stack), request_id, "t1", ANNA)
+    settle(stack)
+    assert len(emails()) == 1
+
+
+def test_a_request_without_a_fallback_is_counted_once_and_sent_nowhere(stack: Cloud) -> None:
+    request_id = stack.post("alone")
+    settle(stack)
+    assert untaken(stack) == [request_id]
+    assert untaken(stack) == []
+    assert len(stack.show(request_id)["deliveries"]) == 1
+
+
+def test_a_dry_run_escalates_nothing(stack: Cloud) -> None:
+    request_id = stack.post("sales")
+    settle(stack)
+    assert stack.reconcile(HALF_AN_HOUR, dry_run=True)["ledger"]["untaken"] == [request_id]
+    settle(stack)
+    assert emails() == []
+
+
+def test_an_escalation_that_the_fallback_refuses_leaves_the_request_delivered(stack: Cloud) -> None:
+    request_id = stack.post("sales")
+    settle(stack)
+    stack.reconcile(HALF_AN_HOUR)
+    stack.produce()
+    [message] = stack.receive(Channel.EMAIL)
+    stack.sqs.send_message(QueueUrl=stack.dlqs[Channel.EMAIL], MessageBody=message["body"])
+    stack.sqs.delete_message(QueueUrl=stack.queues[Channel.EMAIL], ReceiptHandle=message["receiptHandle"])
+    assert stack.reconcile(HALF_AN_HOUR)["ledger"]["dead_lettered"] == [request_id]
+    assert stack.status(request_id) == "delivered"
+    stack.redrive(Channel.EMAIL)
+    settle(stack)
+    assert len(emails()) == 1
+
+
+def test_only_requests_of_a_route_with_a_limit_are_listed_after_they_were_sent(stack: Cloud) -> None:
+    sales, patient = stack.post("sales"), stack.post("patient")
+    settle(stack)
+    created = record_of(stack.table, sales).created_at
+    item = item_of(stack.table, sales)
+    assert item[DUE_AT] == created + 30 * 60_000
+    assert item[DUE_SHARD] >= DUE_SHARDS, "a sweep reads of these only what is due"
+    assert DUE_SHARD not in item_of(stack.table, patient)
+    assert [item_of(stack.table, each)["version"] for each in (sales, patient)] == [2, 2], "a claim and its end"
+
+
+def test_without_takes_the_reconciler_escalates_nothing(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack.post("sales")
+    settle(stack)
+    monkeypatch.setenv("TAKE", "false")
+    forget()
+    assert untaken(stack) == []
