@@ -32,7 +32,7 @@ def test_a_walk_by_digest_finds_the_states_and_steps_of_the_exact_walk() -> None
 
 def test_a_walk_by_digest_tells_the_story_of_a_mistake() -> None:
     start = SMALL["messages that come twice"]
-    with made(MISTAKES["a lock stops nobody"]) as core:
+    with made(MISTAKES["doubt does not settle before the next attempt"]) as core:
         found = walk(start, core=core, key=digest_of)
         assert found.wrong
         assert found == walk(start, core=core)
