@@ -39,18 +39,18 @@ MISTAKES: Final = {
         "if any(delivery.final is Outcome.FAILED for delivery in mine)",
     ),
     "a claim that the SDK repeats is refused": Mistake(transitions, "if delivery.holds(attempt):", "if False:"),
-    "a lock stops nobody": Mistake(
-        transitions, "return Refused.BUSY if delivery.is_locked(now) else None", "return None"
-    ),
+    "a lock stops nobody": Mistake(transitions, "is_busy = delivery.is_locked(now) or any(", "is_busy = any("),
     "a fallback does not look whether a human has the request": Mistake(
-        transitions, "if record.reached(delivery.destination) or not record.wants_fallback:", "if False:"
+        transitions,
+        "if stands_in and (record.reached(delivery.destination) or not record.wants_fallback):",
+        "if False:",
     ),
     "a fallback does not wait for a redrive": Mistake(
         transitions, "return other.final is Outcome.FAILED and other.is_locked(now)", "return False"
     ),
     "a redrive does not wait for the fallback": Mistake(
         transitions,
-        "return other.kind is Kind.FALLBACK and (other.final is None or other.is_locked(now))",
+        "return bool(delivery.final) and (other.final is None or other.is_locked(now))",
         "return False",
     ),
     "what was sent is dropped when the claim has passed on": Mistake(
@@ -71,7 +71,7 @@ MISTAKES: Final = {
     ),
     "a fallback is redriven for a channel that has delivered": Mistake(
         transitions,
-        "record.reached(delivery.destination) or not record.wants_fallback:",
+        "(record.reached(delivery.destination) or not record.wants_fallback):",
         "record.reached(delivery.destination):",
     ),
     "the bot is told once": Mistake(transitions, "if last is record.status:", "if told:"),
