@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 from assistance.domain.record import Record
 
 Result = TypeVar("Result")
+MOST = 100_000
+"""Results of one function to keep. Otherwise they would take more room than the states of a long walk."""
 
 
 class Memory:
@@ -42,6 +44,8 @@ def _remembering(function: Callable[..., Result]) -> Callable[..., Result]:
         key = (id(record), arguments, *named.values())
         found = known.get(key)
         if found is None:
+            if len(known) >= MOST:
+                known.clear()
             # Keep the record, so that no other object gets its address.
             found = known[key] = function(record, *arguments, **named), record
         return found[0]

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.model.mistakes import MISTAKES, made
 from tests.model.walk import walk
 from tests.model.world import digest_of
@@ -28,6 +30,13 @@ def soaking(states: int) -> Iterator["subprocess.Popen[str]"]:
 def test_a_walk_by_digest_finds_the_states_and_steps_of_the_exact_walk() -> None:
     start = SMALL["a request that expires"]
     assert walk(start, key=digest_of) == walk(start)
+
+
+def test_a_walk_that_forgets_results_finds_the_same_states_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = SMALL["a request that expires"]
+    exact = walk(start)
+    monkeypatch.setattr("tests.model.memory.MOST", 3)
+    assert walk(start) == exact
 
 
 def test_a_walk_by_digest_tells_the_story_of_a_mistake() -> None:
