@@ -69,7 +69,8 @@ class Taken:
         assert self.real.here.resend(self.real.id, Channel(new.destination), new.name.removeprefix(RESEND))
 
     def let_the_lock_end(self) -> None:
-        self.real.pass_by(self.real.locks[self.name] - self.real.now + 1)
+        # Those of a request that has expired ended with it.
+        self.real.pass_by(self.real.locks.get(self.name, self.real.now) - self.real.now + 1)
 
 
 def delivery_of(record: Record, name: str) -> Delivery:
@@ -95,6 +96,7 @@ ACTS: Final[Mapping[str, Callable[[Taken], None]]] = MappingProxyType(
         "SQS moves ONE to the dead-letter queue": lambda it: it.real.lose(it.lane, it.name),
         "ONE comes too early": lambda it: it.receive("nobody"),
         r"WORKER acknowledges ONE: \w+": lambda it: it.receive("nobody"),
+        "the expired ONE is acknowledged": lambda it: it.receive("nobody"),
         "WORKER claims ONE": lambda it: it.receive(it.worker),
         "WORKER dies": lambda it: it.real.go_on(it.worker, dies),
         "WORKER looks ONE up and finds it posted": lambda it: it.send(),
@@ -114,6 +116,7 @@ ACTS: Final[Mapping[str, Callable[[Taken], None]]] = MappingProxyType(
         ),
         "ONE arrives late": lambda it: it.real.arrive(it.name),
         "the lock on ONE ends(?:| before its worker has recorded it)": lambda it: it.let_the_lock_end(),
+        "the request expires": lambda it: it.real.expire(),
         "the operator redrives ONE": lambda it: it.real.redrive(it.lane, it.name),
         "the operator resends": lambda it: it.resend(),
         "the operator chooses another Slack channel": _move,
@@ -125,13 +128,19 @@ ACTS: Final[Mapping[str, Callable[[Taken], None]]] = MappingProxyType(
         PUBLISHING_SWEEP: lambda it: it.real.sweep(publishes=True),
     }
 )
-_ACTS: Final = {
-    re.compile(pattern.replace("WORKER", "[ab]").replace("MANY", "ONE(, ONE)*").replace("ONE", "([a-z0-9-]+)")): act
-    for pattern, act in ACTS.items()
+_PATTERNS: Final = {
+    kind: re.compile(kind.replace("WORKER", "[ab]").replace("MANY", "ONE(, ONE)*").replace("ONE", "([a-z0-9-]+)"))
+    for kind in ACTS
 }
+
+
+def kind_of(step: str) -> tuple[str, str]:
+    """Which of the acts the step is, and the delivery that its name names first."""
+    [(kind, found)] = ((kind, found) for kind, pattern in _PATTERNS.items() if (found := pattern.fullmatch(step)))
+    return kind, found[1] if found.groups() else ""
 
 
 def take(step: str, real: Deployed, before: World, after: World, draw: Random) -> None:
     """Take the step in the real system."""
-    [(act, found)] = [(act, found) for pattern, act in _ACTS.items() if (found := pattern.fullmatch(step))]
-    act(Taken(real, before, after, found[1] if found.groups() else "", draw))
+    kind, name = kind_of(step)
+    ACTS[kind](Taken(real, before, after, name, draw))

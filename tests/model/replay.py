@@ -4,7 +4,7 @@ The model lets more happen than time does: locks end in any order, and a sweep c
 what the real times allow. It takes a sweep as a whole, which in the model is several steps.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Final
 
@@ -23,6 +23,8 @@ _MOMENT_MS: Final = 2_000
 _NOW_AND_THEN: Final = 0.15
 _SWEEPS: Final = "a sweep finds "
 _PUBLISHES: Final = ("the producer publishes", "the producer marks")
+_EXPIRES: Final = "the request expires"
+"""Taken late, so that more has happened before."""
 _SINGLE: Final = ", to send it alone"
 
 
@@ -52,14 +54,11 @@ def replay(start: World, real: Deployed, memory: Memory, draw: Random, most: int
 
 def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Iterator[Step]:
     """What may happen next, as far as time allows it; sometimes also what changes nothing."""
-    locks = real.locks
-    # When its doubt settles is known by now.
+    # When the doubt of these settles is known by now.
     is_ending = any(worker.step in {"failed", "give up"} for worker in world.workers)
     for step, after in steps(world, memory):
-        unlocked = [name for name in locks if step.startswith(f"the lock on {name} ends")]
-        in_turn = all(locks[name] > locks[ended] + _MOMENT_MS for ended in unlocked for name in {*locks} - {ended})
-        in_turn = in_turn and not (unlocked and is_ending)
-        if in_turn and not step.startswith(_SWEEPS) and not step.endswith(_SINGLE):
+        too_soon = step == _EXPIRES and draw.random() > _NOW_AND_THEN
+        if not too_soon and _comes_in_turn(step, real.locks, is_ending=is_ending):
             yield step, after
     swept = _swept(world, memory)
     wait = real.until_overdue
@@ -69,10 +68,18 @@ def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Ite
     # What a producer has just published too comes twice, which takes a trouble of its own.
     if in_time and not world.marking and (world.unpublished or world.record.outbox):
         yield PUBLISHING_SWEEP, _swept(_published(world, memory), memory)
-    for name in sorted(set(world.queue)):
+    for name in sorted(set(world.queue)) if not world.expired else ():
         how = {"now": 0, "until": LOCKED, "limit": ATTEMPTS}
         if draw.random() < _NOW_AND_THEN and memory.claim(world.record, name, "c", **how)[1] is Refused.BUSY:
             yield TOO_EARLY.format(name), world
+
+
+def _comes_in_turn(step: str, locks: Mapping[str, int], *, is_ending: bool) -> bool:
+    """Whether time allows it, and it is no part of another step. Locks end one after the other."""
+    if step.startswith(_SWEEPS) or step.endswith(_SINGLE):
+        return False
+    ends = next((ends for name, ends in locks.items() if step.startswith(f"the lock on {name} ends")), None)
+    return ends is None or (not is_ending and sum(each <= ends + _MOMENT_MS for each in locks.values()) == 1)
 
 
 def _swept(world: World, memory: Memory) -> World:

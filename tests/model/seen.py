@@ -57,7 +57,7 @@ def of_model(world: World) -> Seen:
     """What the model says."""
     posts = (post_of(world.record, name, place) for name, place in world.posts)
     return Seen(
-        deliveries=_deliveries(world.record),
+        deliveries=_deliveries(world.record, expired=world.expired),
         outbox=_outbox(world.record, world.marking),
         unpublished=(REQUEST,) * world.unpublished,
         queues=world.queue,
@@ -94,7 +94,7 @@ def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
     record = replace(stored.record, deliveries=renamed)
     gates = {worker: consuming.invocation.gate or "" for worker, consuming in sorted(real.workers.items())}
     return Seen(
-        deliveries=_deliveries(canonical(World(record, workers=model.workers), memory).record),
+        deliveries=_deliveries(canonical(World(record, workers=model.workers), memory).record, expired=model.expired),
         outbox=_outbox(record, real.published),
         unpublished=(REQUEST,) * stored.unpublished,
         queues=_names(real, LANES),
@@ -136,10 +136,17 @@ def _posts(real: Deployed, record: Record) -> Counter[str]:
     return posts
 
 
-def _deliveries(record: Record) -> tuple[Delivery, ...]:
-    """The deliveries without what the model and the real system call by different names."""
+def _deliveries(record: Record, *, expired: bool) -> tuple[Delivery, ...]:
+    """The deliveries without what the model and the real system call by different names.
+
+    No lock outlasts the request, but in the model each of them ends by itself.
+    """
     return tuple(
-        replace(delivery, attempts=tuple(_attempt(delivery, attempt) for attempt in delivery.attempts))
+        replace(
+            delivery,
+            attempts=tuple(_attempt(delivery, attempt) for attempt in delivery.attempts),
+            locked_until=0 if expired else delivery.locked_until,
+        )
         for delivery in record.deliveries
     )
 

@@ -14,6 +14,7 @@ from assistance.routing import Lane
 from tests.faults.aws import Memory
 from tests.faults.system import START, requests
 from tests.faults.world import World as Here
+from tests.integration.cloud import RETENTION
 from tests.memory_queues import Held
 
 TICK_MS: Final = 10
@@ -46,11 +47,16 @@ class Stage:
         self._passed_ms += ms
         self.here.traveller.move_to(START + timedelta(milliseconds=self._passed_ms))
 
+    def expire(self) -> None:
+        """The request's time is over. DynamoDB has not deleted it."""
+        self.pass_by(RETENTION // timedelta(milliseconds=1))
+
     @property
     def stored(self) -> RequestRecord:
-        """The request as it is stored: read again if anything was written since."""
+        """The request as it is stored, expired or not: read again if anything was written since."""
         if self._read_at != self._aws.streamed():
-            self._read_at, self._read = self._aws.streamed(), requests().get(self.id)
+            at_first = replace(requests(), clock=lambda: START)
+            self._read_at, self._read = self._aws.streamed(), at_first.get(self.id)
         assert self._read
         return self._read
 

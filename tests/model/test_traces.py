@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from random import Random
 from typing import Any, Final, TypeAlias
 
@@ -19,13 +20,15 @@ from reconciler.dead_letters import DeadLetters
 from reconciler.open_requests import OpenRequests
 from slack_consumer import handler as slack
 from slack_consumer.look_up import Posted
+from tests.model.acts import ACTS, kind_of
 from tests.model.deployed import Deployed, deployment
 from tests.model.memory import Memory
 from tests.model.replay import Disagreement, replay
 from tests.model.worlds import TRACED
 
-TRACES: Final = (20_000 if "SOAK" in os.environ else 240) // len(TRACED)
+TRACES: Final = (20_000 if "SOAK" in os.environ else 250) // len(TRACED)
 Replay: TypeAlias = Callable[[str, int], list[str]]
+Stories: TypeAlias = Callable[[str], list[list[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +49,20 @@ def replayed() -> Iterator[Replay]:
         yield one
 
 
+@pytest.fixture(scope="module")
+def stories(replayed: Replay) -> Stories:
+    """Replay all traces of that topic."""
+    return cache(lambda topic: [replayed(topic, seed) for seed in range(TRACES)])
+
+
 @pytest.mark.parametrize("topic", TRACED)
-def test_the_real_handlers_follow_the_model(topic: str, replayed: Replay) -> None:
-    for seed in range(TRACES):
-        replayed(topic, seed)
+def test_the_real_handlers_follow_the_model(topic: str, stories: Stories) -> None:
+    assert len(stories(topic)) == TRACES
+
+
+def test_every_kind_of_step_comes_in_the_traces(stories: Stories) -> None:
+    taken = {kind_of(step)[0] for topic in TRACED for story in stories(topic) for step in story}
+    assert taken == set(ACTS)
 
 
 def _does_nothing(*_: object, **__: object) -> None:

@@ -97,6 +97,9 @@ TRACED: Final[Mapping[str, World]] = MappingProxyType(
         ),
         "slack-and-email": world("slack", "email", fallback=None, fault=4, crash=2, lose=2, redrive=2, bounce=1),
         "slack-alone": world("slack", fallback=None, calls_back=True, fault=4, crash=2, move=1, redrive=2, lose=1),
+        "expiring": world(
+            "slack", fallback="email", calls_back=True, fault=2, crash=2, duplicate=1, redrive=1, resend=1, expire=1
+        ),
     }
 )
 """Worlds to draw traces from, by topic."""
