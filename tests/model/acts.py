@@ -1,4 +1,4 @@
-"""What each step of the model is in the real system, by the step's name."""
+"""The steps of the model as acts in the real system, by the step's name."""
 
 import re
 from collections import Counter
@@ -25,7 +25,7 @@ _IN_DOUBT: Final = fails(Kind.TIMEOUT_AFTER)
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A step to take: the worlds before and after it, and what its name says. `draw` chooses what the model leaves."""
+    """A step to take: the worlds before and after it, and the delivery that it names. `draw` chooses durations."""
 
     real: Deployed
     before: World
@@ -122,8 +122,8 @@ ACTS: Final[Mapping[str, Callable[[Taken], None]]] = MappingProxyType(
         "the operator chooses another Slack channel": _move,
         "ONE comes back": lambda _: None,
         "its return is recorded": lambda it: it.real.come_back(*it.mail),
-        "its message is dead-lettered": lambda it: it.real.dead_letter_what_came_back(*it.mail),
-        "the feedback function dies": lambda it: it.real.dead_letter_what_came_back(*it.mail, dies),
+        "its message is dead-lettered": lambda it: it.real.dead_letter_the_return(*it.mail),
+        "the feedback function dies": lambda it: it.real.dead_letter_the_return(*it.mail, dies),
         SWEEP: lambda it: it.real.sweep(publishes=False),
         PUBLISHING_SWEEP: lambda it: it.real.sweep(publishes=True),
     }
@@ -136,7 +136,9 @@ _PATTERNS: Final = {
 
 def kind_of(step: str) -> tuple[str, str]:
     """Which of the acts the step is, and the delivery that its name names first."""
-    [(kind, found)] = ((kind, found) for kind, pattern in _PATTERNS.items() if (found := pattern.fullmatch(step)))
+    acts = [(kind, found) for kind, pattern in _PATTERNS.items() if (found := pattern.fullmatch(step))]
+    assert len(acts) == 1, f"the step has {len(acts)} acts: {step}"
+    [(kind, found)] = acts
     return kind, found[1] if found.groups() else ""
 
 

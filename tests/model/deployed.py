@@ -79,7 +79,7 @@ class Deployed(Stage):
         self._producer: Invocation | None = None
 
     def end(self) -> None:
-        """Kill whatever is under way."""
+        """Kill every invocation that is under way."""
         consuming = (each.invocation for each in self.workers.values())
         returning = (invocation for _, invocation in self.returning)
         for each in (*consuming, *returning, *filter(None, [self._producer])):
@@ -146,7 +146,7 @@ class Deployed(Stage):
         self._conclude(worker)
 
     def go_on(self, worker: str, then: Then = passes) -> None:
-        """The consumer makes its next call, as is said."""
+        """The consumer makes its next call, or `then` happens instead."""
         self._settle_in(self.workers[worker].place)
         self.workers[worker].invocation.go_on(then)
         self._conclude(worker)
@@ -205,7 +205,7 @@ class Deployed(Stage):
         return then
 
     def arrive(self, name: str) -> None:
-        """What was slow arrives."""
+        """The slow message arrives."""
         late = next(each for each in self._late if each[0] == name)
         self._late.remove(late)
         late[1]()
@@ -229,8 +229,8 @@ class Deployed(Stage):
         else:
             self._check_ended(invocation)
 
-    def dead_letter_what_came_back(self, delivery: str, number: int, then: Then = passes) -> None:
-        """The feedback function writes the dead letter, or what is said."""
+    def dead_letter_the_return(self, delivery: str, number: int, then: Then = passes) -> None:
+        """The feedback function writes the dead letter, or `then` happens instead."""
         mail = self._mail(delivery, number)
         found = next(each for each in self.returning if each[0] == mail)
         self.returning.remove(found)
@@ -253,6 +253,8 @@ def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterato
     gates = Gates()
     given = {topic: {"channels": channels, "fallback": fallback} for topic, (channels, fallback) in routes.items()}
     with ExitStack() as stack:
+        # These topics, and the settings, would outlive the traces.
+        stack.callback(forget)
         here = stack.enter_context(world(breaker=gates))
         assert isinstance(here.aws, Memory)
         here.slack.workspace.channels = frozenset(SLACK.values())

@@ -16,7 +16,7 @@ from tests.recorded_calls import meanwhile
 
 Errors: TypeAlias = Callable[[Kind], Exception]
 Then: TypeAlias = Callable[[Call, Errors], Any]
-"""What becomes of a call: it returns the answer, or raises."""
+"""Makes a call or does not, and returns its answer or raises."""
 
 PUT: Final = "dynamodb.PutItem"
 MARK: Final = "dynamodb.UpdateItem"

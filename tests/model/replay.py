@@ -53,7 +53,7 @@ def replay(start: World, real: Deployed, memory: Memory, draw: Random, most: int
 
 
 def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Iterator[Step]:
-    """What may happen next, as far as time allows it; sometimes also what changes nothing."""
+    """All that may happen next, as far as time allows it; sometimes also steps that change nothing."""
     # When the doubt of these settles is known by now.
     is_ending = any(worker.step in {"failed", "give up"} for worker in world.workers)
     for step, after in steps(world, memory):

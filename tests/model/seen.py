@@ -1,4 +1,4 @@
-"""What can be seen of a request, of the model's and of the real one, in the same words: equal if the two agree."""
+"""The state of a request in the model and in the real system, in the same words: equal if the two agree."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -34,10 +34,10 @@ class Seen(NamedTuple):
     returning: int
     """How many mails came back of which the dead letter is not written yet."""
     posts: tuple[str, ...]
-    """What people have received, each as often as they have."""
+    """The messages that people have received, each as often as they have."""
 
     def differences(self, real: "Seen") -> list[str]:
-        """What the model has otherwise than the real system."""
+        """The parts that differ, of both."""
         pairs = zip(self._fields, self, real, strict=True)
         return [
             f"{name}:\n  model: {_other(mine, its)}\n  real:  {_other(its, mine)}"
@@ -47,14 +47,14 @@ class Seen(NamedTuple):
 
 
 def _other(these: object, those: object) -> object:
-    """What is only in the first. If they are in another order, or differ by how often, all of it."""
+    """The parts that only the first has; all of its parts if they differ by their order or their number."""
     if isinstance(these, tuple) and isinstance(those, tuple):
         return [each for each in these if each not in those] or these
     return these
 
 
 def of_model(world: World) -> Seen:
-    """What the model says."""
+    """The model's state."""
     posts = (post_of(world.record, name, place) for name, place in world.posts)
     return Seen(
         deliveries=_deliveries(world.record, expired=world.expired),
@@ -87,7 +87,7 @@ def post_of(record: Record, name: str, place: str) -> str:
 
 
 def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
-    """What is stored, queued and posted. `model` tells which claims have a worker."""
+    """The state of AWS, of the invocations and of the providers. `model` tells which claims have a worker."""
     stored = real.stored
     names = {consuming.attempt: worker for worker, consuming in real.workers.items()}
     renamed = tuple(_renamed(each, real.now, names) for each in stored.record.deliveries)
