@@ -5,6 +5,7 @@ Both answer the functions' calls, and both show the world what lies in the queue
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -37,7 +38,7 @@ class Mail:
     """A mail that SES has taken."""
 
     id: str
-    subject: str
+    request_id: str
 
 
 class Aws(Protocol):
@@ -116,7 +117,8 @@ class Memory:
         return call
 
     def _send_email(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        mail = Mail(f"mail-{next(self.numbers)}", call["Content"]["Simple"]["Subject"]["Data"])
+        tags = {tag["Name"]: tag["Value"] for tag in call["EmailTags"]}
+        mail = Mail(f"mail-{next(self.numbers)}", tags["request_id"])
         self.sent.append(mail)
         return {"MessageId": mail.id}
 
@@ -192,7 +194,8 @@ class Moto:
         return len(self._table.stream_shard.items)
 
     def mails(self) -> list[Mail]:
-        return [Mail(message.id, message.subject) for message in self._mailbox]
+        # moto keeps no tags, but the text ends with the request's id and time.
+        return [Mail(each.id, re.findall(r"Request (\S+), \d", each.body)[-1]) for each in self._mailbox]
 
     def has_outbox(self) -> bool:
         return any(OUTBOX_SHARD in item.attrs for of in self._table.items.values() for item in of.values())

@@ -131,7 +131,7 @@ class System:
 
     def mails(self) -> Counter[str]:
         """How often SES has taken each request."""
-        return Counter(mail.subject.rsplit(" ", 1)[-1] for mail in self.aws.mails())
+        return Counter(mail.request_id for mail in self.aws.mails())
 
     def posts(self) -> Counter[tuple[str, str | None]]:
         """How often Slack has each request, by the decision to send it again."""
@@ -266,9 +266,8 @@ class System:
     def say_of_mail(self, name: str, number: int) -> None:
         """SES has an event about that mail of the mailbox, which comes in its time."""
         mail = self.aws.mails()[number]
-        request_id = mail.subject.rsplit(" ", 1)[-1]
-        self.feedback.append((0, json.dumps(example(name, request_id, mail.id))))
-        self.said[request_id] += name != "delivery"
+        self.feedback.append((0, json.dumps(example(name, mail.request_id, mail.id))))
+        self.said[mail.request_id] += name != "delivery"
 
     def bring_feedback(self) -> None:
         """Hand SES's events to their function; Lambda tries each three times.
