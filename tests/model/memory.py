@@ -24,7 +24,10 @@ class Memory:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         found = getattr(self._core, name)
-        return self.once(found) if isinstance(found, FunctionType) else found
+        found = self.once(found) if isinstance(found, FunctionType) else found
+        # Python asks here only for what the object does not have.
+        setattr(self, name, found)
+        return found
 
     def one(self, record: Record) -> Record:
         """The object that stands for all records equal to this one."""

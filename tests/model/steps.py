@@ -248,7 +248,7 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
 
 
 def _reconciler(world: World, core: Memory) -> Iterator[Step]:
-    dead = tuple(each.name for each in world.record.unfinished if each.name in world.letters)
+    dead = tuple(each.name for each in core.once(_unfinished)(world.record) if each.name in world.letters)
     for name in dead:
         record = core.dead_lettered(world.record, name, "letter", "dead", now=_now(world))
         if record is not world.record:
@@ -260,10 +260,14 @@ def _reconciler(world: World, core: Memory) -> Iterator[Step]:
         for name in world.seen_letters:
             record = core.dead_lettered(record, name, "letter", "dead", now=_now(world))
         yield "the slow sweep records what it saw", world._replace(record=record, seen_letters=())
-    lost = tuple(each.name for each in world.record.unfinished if _is_lost(world, each))
+    lost = tuple(each.name for each in core.once(_unfinished)(world.record) if _is_lost(world, each))
     if lost:
         record = core.publish_again(world.record, lost, now=_now(world))
         yield f"a sweep finds {', '.join(lost)} lost", world._replace(record=record)
+
+
+def _unfinished(record: Record) -> tuple[Delivery, ...]:
+    return record.unfinished
 
 
 def _is_lost(world: World, delivery: Delivery) -> bool:
