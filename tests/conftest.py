@@ -72,12 +72,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Halves(LoadScopeScheduling):  # type: ignore[misc] # untyped
-    """Two processes share the tests: what records calls and looks at them stays in one."""
+    """Two processes share the tests: what records calls and looks at them stays in one.
+
+    xdist hands out large scopes first. The unit tests by file and the walks one by one come last, so that neither
+    process waits long for the other at the end.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.partition("::")[0])
         last = path.name == POLICIES and path.parent.name == "infra"
-        return "with moto" if path.parent.name in WITH_MOTO or last else path.parent.name
+        if path.parent.name in WITH_MOTO or last:
+            return "with moto"
+        return {"unit": path.name, "model": nodeid}.get(path.parent.name, path.parent.name)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
