@@ -9,6 +9,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, Final, TypeAlias
 
+from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError
 
 from assistance.platform import dynamodb
@@ -34,6 +35,7 @@ Item: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[str, str]
 Values: TypeAlias = Mapping[str, Any]
 
+_SERIALIZER: Final = TypeSerializer()
 INDEXES: Final[Mapping[str, tuple[str, str, tuple[str, ...] | None]]] = {
     OUTBOX_INDEX: (OUTBOX_SHARD, CREATED_AT, ()),
     LEDGER_INDEX: (LEDGER_SHARD, CREATED_AT, (TOPIC,)),
@@ -119,6 +121,10 @@ class MemoryTable:
         for partition in self._items.values():
             yield from partition.values()
 
+    def hold(self, item: Item) -> None:
+        """Have an item, even one that none of our functions could write."""
+        self._write(_key(item), {name: dynamodb.plain(value) for name, value in _image(item).items()})
+
     def put_item(self, call: Values) -> dict[str, Any]:
         """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html."""
         key, item = _key(call["Item"]), _stored(call["Item"])
@@ -135,7 +141,7 @@ class MemoryTable:
         values = self._check(key, "UpdateItem", call)
         sets, removes = UPDATES[_named(call["UpdateExpression"], call)]
         kept = {name: value for name, value in {**call["Key"], **self._item(key)}.items() if name not in removes}
-        self._write(key, _stored({**kept, **{name: values[value] for name, value in sets.items()}}))
+        self._write(key, {**kept, **{name: values[value] for name, value in sets.items()}})
         return {}
 
     def delete_item(self, call: Values) -> dict[str, Any]:
@@ -185,7 +191,7 @@ class MemoryTable:
         if "ConditionExpression" in call and not CONDITIONS[_named(call["ConditionExpression"], call)](item, values):
             answer: Any = {"Error": {"Code": "ConditionalCheckFailedException", "Message": "refused"}}
             if item and call.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
-                answer["Item"] = _noted(item)
+                answer["Item"] = _image(item)
             raise ConditionalCheckFailedException(answer, operation)
         return values
 
@@ -195,7 +201,7 @@ class MemoryTable:
         if before != item:
             # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html: no change, no record.
             number = f"{len(self.stream) + 1:021d}"
-            image = {"SequenceNumber": number, "NewImage": _noted(item)}
+            image = {"SequenceNumber": number, "NewImage": _image(item)}
             self.stream.append({"eventName": "MODIFY" if before else "INSERT", "dynamodb": image})
 
 
@@ -223,13 +229,14 @@ def _named(expression: str, arguments: Mapping[str, Any]) -> str:
     return expression
 
 
-def _noted(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: dynamodb.noted(value) for name, value in item.items()}
+def _image(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The item in DynamoDB's notation, which has more types than our functions write."""
+    return {name: _SERIALIZER.serialize(value) for name, value in item.items()}
 
 
 def _stored(item: Mapping[str, Any]) -> Item:
-    """The item as it is read later: numbers are decimals, and tuples are lists."""
-    return {name: dynamodb.plain(value) for name, value in _noted(item).items()}
+    """What a function writes, as it is read later: numbers are decimals, and tuples are lists."""
+    return {name: dynamodb.plain(dynamodb.noted(value)) for name, value in item.items()}
 
 
 def _copied(value: Any) -> Any:  # noqa: ANN401
