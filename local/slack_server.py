@@ -137,7 +137,8 @@ class SlackServer:
         self._control = f"/_control/{secrets.token_urlsafe()}"
         handler = type("Handler", (_Handler,), {"workspace": self.workspace, "control": self._control})
         self._server = _Server((HOST, 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        # It looks so often, in seconds, whether it is to stop. Hundreds of tests wait for that.
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def origin(self) -> str:
