@@ -17,7 +17,7 @@ from cli.stack import Stack
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON, for scripts.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 WithDescription: TypeAlias = Annotated[
-    bool, typer.Option("--with-description", help="The customer's text too, which may hold personal data.")
+    bool, typer.Option("--with-description", help="The customer's texts too, which may hold personal data.")
 ]
 StackFinder: TypeAlias = Callable[[], Stack]
 _LONGEST: Final = timedelta(days=36_500)

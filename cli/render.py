@@ -1,11 +1,11 @@
 """How things are shown: as tables on a terminal, as documents for `--json`.
 
-Customers' descriptions are left out unless asked for, for they may hold personal data.
+The texts of customers are left out unless asked for, for they may hold personal data.
 """
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from json import dumps
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from assistance.history import Delivery, RequestRecord
-from assistance.models import Status
+from assistance.models import PERSONAL, AssistanceRequest, Customer, Status
 from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.text import printable
 from cli.doctor import Finding, State
@@ -125,8 +125,12 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
         console().print(f"{name.replace('_', ' '):14}{facts[name] or 'not yet'}")
     if record.fallback:
         console().print(f"{'fallback':14}{record.fallback.channel}, because {record.fallback.failed_channel} failed")
+    if record.request.reference:
+        console().print(f"{'reference':14}{_line(record.request.reference)}")
     if with_description:
         console().print(f"{'description':14}{record.request.description}")
+        for label, text in _said(record.request):
+            console().print(f"{_line(label):14}{_line(text)}")
     table(
         "Deliveries",
         ("channel", "status", "attempts", "last error", "next attempt", "resend"),
@@ -141,6 +145,19 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
         ("at", "channel", "outcome", "error", "note"),
         ((a.at, d.channel, a.outcome, a.error, _note(d.resend, None, a.in_doubt)) for a, d in attempts),
     )
+
+
+def _said(request: AssistanceRequest) -> Iterator[tuple[str, str]]:
+    """What the bot says beyond the description, with a label each."""
+    yield from (request.customer or Customer()).model_dump(exclude_none=True).items()
+    if request.conversation_url:
+        yield "conversation", request.conversation_url
+    yield from ((detail.label, detail.value) for detail in request.details)
+
+
+def _line(text: str) -> str:
+    # No text of a bot's begins a line of ours.
+    return " ".join(text.split())
 
 
 def requests(found: Iterable[RequestRecord]) -> None:
@@ -192,7 +209,7 @@ def _named(delivery: Delivery) -> str:
 def request_document(record: RequestRecord, *, with_description: bool) -> dict[str, Any]:
     """A request and what became of it for `--json`."""
     document: dict[str, Any] = {
-        **record.request.model_dump(mode="json", exclude=None if with_description else {"description"}),
+        **record.request.model_dump(mode="json", exclude=None if with_description else set(PERSONAL)),
         "status": record.status,
         "published_at": record.published_at,
         "fallback": record.fallback and record.fallback.model_dump(mode="json"),

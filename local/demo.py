@@ -23,6 +23,7 @@ REQUESTS: Final = {
     "pricing": "Does the yearly plan's discount apply to seats that are added in March?",
 }
 OTHER: Final = "A customer would like to talk to somebody."
+CUSTOMER: Final = {"name": "Anna Keller", "email": "anna@example.com"}
 
 
 def demonstrate(stack: Stack, say: Say) -> None:
@@ -37,7 +38,7 @@ def demonstrate(stack: Stack, say: Say) -> None:
 
 
 def _send(stack: Stack, topic: str, description: str, say: Say) -> str:
-    body = {"topic": topic, "description": description}
+    body = {"topic": topic, "description": description, "customer": CUSTOMER}
     try:
         answer = stack.call("POST", "/assistance-requests", body)
     except http.NoAnswer as error:

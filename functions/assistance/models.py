@@ -12,6 +12,8 @@ from assistance.ids import RequestId
 from assistance.routing import MAX_MINUTES, TOPIC_PATTERN, Channel
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
+PERSONAL = frozenset({"description", "customer", "conversation_url", "details"})
+"""The members of a request that may hold personal data: for the channels, and for nobody who has not asked."""
 # Year 9999: later is no time.
 MAX_SECONDS = 253_402_300_799
 

@@ -313,3 +313,24 @@ def test_a_reconcile_reports_what_it_has_done(operator: Operator) -> None:
     dry, swept = operator.run("reconcile", "--dry-run").stdout, operator.run("reconcile").stdout
     assert ("would publish" in dry, "would publish again" in dry) == (True, True)
     assert ("outbox: published" in swept, "lost: published again" in swept, "would" in swept) == (True, True, False)
+
+
+def test_what_a_bot_says_of_its_customer_is_shown_only_to_those_who_ask(operator: Operator) -> None:
+    call = {
+        "topic": "sales",
+        "description": "A quote, please",
+        "customer": {"name": f"Anna{TERMINAL}", "email": "anna@example.com\nstatus        delivered"},
+        "conversation_url": "https://chat.example.com/c/42",
+        "reference": "conversation-42",
+        "details": {"Plan": "Pro"},
+    }
+    answer = operator.cloud.call("POST", "/assistance-requests", json.dumps(call), content_type="application/json")
+    request_id = answer["json"]["id"]
+    personal = ("A quote, please", "Anna", "anna@example.com", "https://chat.example.com/c/42", "Pro")
+    for as_json in ((), ("--json",)):
+        plain = operator.run("status", request_id, *as_json)
+        asked = operator.run("status", request_id, "--with-description", *as_json)
+        assert "conversation-42" in plain.stdout
+        assert not [text for text in personal if text in plain.stdout]
+        assert [text for text in personal if text in asked.stdout] == [*personal]
+    assert "\nstatus        delivered" not in operator.run("status", request_id, "--with-description").stdout

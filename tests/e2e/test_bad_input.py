@@ -54,6 +54,14 @@ def post(bot: Bot, topic: str, description: str) -> str | None:
     return str(answer.json["id"]) if answer.status == 202 else None
 
 
+def test_a_body_that_is_not_utf_8_is_refused_and_a_byte_order_mark_is_skipped(bot: Bot) -> None:
+    text = '{"topic": "sales", "description": "café"}'
+    refused = bot.call("POST", "/assistance-requests", text.encode("latin-1"))
+    assert (refused.status, refused.json["type"]) == (400, "urn:assistance:problem:not-utf-8")
+    for body in (text.encode(), text.encode("utf-8-sig")):
+        assert bot.call("POST", "/assistance-requests", body).status == 202
+
+
 def in_slack(message: dict[str, Any], request_id: str) -> str:
     """The description in a message of its own, or in a digest, where a field beside it names the request."""
     texts: list[str] = []
