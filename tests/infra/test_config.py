@@ -55,6 +55,7 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         ({"retention_days": "29"}, "retention_days: Input should be greater than or equal to 30 (got '29')"),
         ({"log_retention_days": "8"}, "log_retention_days: Input should be 1, 3, 5, 7"),
         ({"consumer_max_concurrency": "1"}, "consumer_max_concurrency: Input should be greater than or equal to 2"),
+        ({"email_sender_name": "a\r\nBcc: b@c.io"}, "email_sender_name: String should match pattern"),
         ({"create_email_identity": "maybe"}, "create_email_identity: Input should be a valid boolean"),
         ({"throttle_rate": "0"}, "throttle_rate: Input should be greater than or equal to 1"),
         ({"reconcile_interval_minutes": "0"}, "reconcile_interval_minutes: Input should be greater than or equal to 1"),

@@ -1,0 +1,58 @@
+"""What SES is handed for a mail."""
+
+import importlib
+from email.utils import parseaddr
+from typing import Any
+
+import pytest
+
+from assistance.models import Outgoing
+from tests.integration.cloud import forget
+from tests.said import ANNA, ID, request
+
+
+class Ses:
+    """Takes every mail."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def send_email(self, **call: Any) -> dict[str, str]:  # noqa: ANN401
+        """Keep the call."""
+        self.calls.append(call)
+        return {"MessageId": "mail-1"}
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize(
+    ("name", "sender"),
+    [
+        ("", "bot@example.com"),
+        ("Assistance", "Assistance <bot@example.com>"),
+        ("Sales, Inc.", '"Sales, Inc." <bot@example.com>'),
+        ("Verträge", "=?utf-8?b?VmVydHLDpGdl?= <bot@example.com>"),
+    ],
+)
+def test_a_mail_comes_from_a_named_sender_and_an_answer_reaches_the_customer(
+    monkeypatch: pytest.MonkeyPatch, name: str, sender: str
+) -> None:
+    monkeypatch.setenv("EMAIL_SENDER_NAME", name)
+    forget()
+    handler, ses = importlib.import_module("email_consumer.handler"), Ses()
+    monkeypatch.setattr(handler, "ses", lambda: ses)
+    assert handler.send(Outgoing(request(customer=ANNA))) == "mail-1"
+    [call] = ses.calls
+    assert call["FromEmailAddress"] == sender
+    assert parseaddr(sender)[1] == "bot@example.com"
+    assert call["ReplyToAddresses"] == ["anna@example.org"]
+    assert call["EmailTags"] == [{"Name": "request_id", "Value": ID}]
+
+
+@pytest.mark.usefixtures("stack")
+def test_without_a_valid_address_of_the_customer_s_an_answer_reaches_the_sender(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler, ses = importlib.import_module("email_consumer.handler"), Ses()
+    monkeypatch.setattr(handler, "ses", lambda: ses)
+    handler.send(Outgoing(request()))
+    assert ses.calls[0]["ReplyToAddresses"] == []
