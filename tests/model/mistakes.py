@@ -6,7 +6,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
-from assistance.domain import record, transitions
+from assistance.domain import record, takes, transitions
+from tests.model.core import core_of
 
 
 class Mistake(NamedTuple):
@@ -91,6 +92,35 @@ MISTAKES: Final = {
     "an attempt that exhausts the budget is made": Mistake(
         transitions, "    if _is_exhausted(delivery, limit):", "    if False:"
     ),
+    "a second human takes over": Mistake(takes, "if counts := record.taken or earlier:", "if counts := earlier:"),
+    "a take that the SDK repeats after its release takes again": Mistake(
+        takes, "if counts := record.taken or earlier:", "if counts := record.taken:"
+    ),
+    "a take does not prove that its message has arrived": Mistake(
+        takes, "    record = _arrived(record, delivery, take_id, result, now)\n", ""
+    ),
+    "a release that the SDK repeats ends a later take": Mistake(
+        takes, "if taken is None or taken.id != take_id:", "if taken is None:"
+    ),
+    "the escalation is claimed although a human has taken the request": Mistake(
+        transitions, "if delivery.kind is Kind.ESCALATION and not record.wants_escalation:", "if False:"
+    ),
+    "a request that a human has taken is escalated": Mistake(
+        record,
+        "return self.escalate_at if self.taken is None and self.status is Status.DELIVERED else None",
+        "return self.escalate_at if self.status is Status.DELIVERED else None",
+    ),
+    "a request is escalated by every sweep": Mistake(takes, "    record = replace(record, escalate_at=None)\n", ""),
+    "the fallback does not wait for an escalation": Mistake(
+        transitions,
+        "case (Kind.FALLBACK, Kind.ESCALATION) | (Kind.ESCALATION, Kind.FALLBACK):",
+        "case Kind.FALLBACK, Kind.ESCALATION:",
+    ),
+    "the callback of a take hides the end": Mistake(
+        record,
+        "return tuple(each for each in self.callbacks if isinstance(each.cause, Handled) is of_takes)",
+        "return self.callbacks",
+    ),
 }
 
 
@@ -109,11 +139,13 @@ def changed(module: ModuleType, source: str) -> Iterator[ModuleType]:
     """Give the module that source while the context is entered. Use the value instead of `transitions`."""
     wrong_module = ModuleType(module.__name__)
     exec(compile(source, str(module.__file__), "exec"), vars(wrong_module))  # noqa: S102 # our own
-    if module is transitions:
-        yield wrong_module
-        return
-    with _properties_of(wrong_module):
-        yield transitions
+    if module is record:
+        with _properties_of(wrong_module):
+            yield core_of()
+    elif module is takes:
+        yield core_of(takes_=wrong_module)
+    else:
+        yield core_of(wrong_module)
 
 
 @contextmanager

@@ -14,11 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
 
-from assistance.domain import record, transitions
+from assistance.domain import record, takes, transitions
+from tests.model.core import core_of
 from tests.model.mistakes import changed
 from tests.model.walk import walk
 from tests.model.worlds import SMALL
-from tests.unit import test_record, test_transitions
+from tests.unit import test_record, test_takes, test_transitions
 
 _OPPOSITE: Final = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -120,7 +121,7 @@ class Noticed(NamedTuple):
 
 def noticed(mutant: Mutant) -> Noticed:
     """Who notices this mutant first."""
-    module = {"record": record, "transitions": transitions}[mutant.module]
+    module = {"record": record, "takes": takes, "transitions": transitions}[mutant.module]
     with changed(module, mutant.source) as core:
         if test := _failing_test(core):
             return Noticed(str(mutant), test)
@@ -136,8 +137,9 @@ def noticed(mutant: Mutant) -> Noticed:
 
 def _failing_test(core: ModuleType) -> str | None:
     """The first unit test that fails if it calls these functions."""
-    for module in (test_record, test_transitions):
-        right = {name: value for name, value in vars(module).items() if vars(transitions).get(name) is value}
+    real = vars(core_of())
+    for module in (test_record, test_transitions, test_takes):
+        right = {name: value for name, value in vars(module).items() if name in real and real[name] is value}
         vars(module).update({name: vars(core)[name] for name in right})
         try:
             for name, test in list(vars(module).items()):
@@ -153,7 +155,7 @@ def _failing_test(core: ModuleType) -> str | None:
 
 def results() -> list[Noticed]:
     """Who notices each mutant."""
-    every = [mutant for module in (record, transitions) for mutant in mutants(module)]
+    every = [mutant for module in (record, transitions, takes) for mutant in mutants(module)]
     with ProcessPoolExecutor() as pool:
         return list(pool.map(noticed, every))
 

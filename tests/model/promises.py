@@ -3,7 +3,8 @@
 They read the attempts and what people have received, not the properties of a record, which they check.
 """
 
-from assistance.domain.record import Attempt, Delivery, End, Kind, Outcome, Record, Status
+from assistance.domain.record import Attempt, Delivery, End, Handled, Kind, Outcome, Record, Status
+from assistance.domain.takes import ESCALATION
 from assistance.domain.transitions import FALLBACK
 from tests.model.memory import Memory
 from tests.model.world import ATTEMPTS, CAN_BE_ASKED, RANK, World
@@ -14,16 +15,48 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
     was, now = before.status, after.status
     if RANK[now] < RANK[was] and step != "its return is recorded":
         return f"the status moved back from {was} to {now}"
-    callbacks = [delivery.name for delivery in before.deliveries if delivery.kind is Kind.CALLBACK]
-    if any(step.endswith(f"claims {overtaken}") for overtaken in callbacks[:-1]):
-        return "a worker claims a callback although the request has come to a later end"
+    overtaken = [callback.name for series in _series(before) for callback in series[:-1]]
+    if any(step.endswith(f"claims {name}") for name in overtaken):
+        return "a worker claims a callback although a later one exists"
+    latest = [series[-1].name for series in _series(before) if series]
+    if any(step.endswith(f"acknowledges {name}: NOT_NEEDED") for name in latest):
+        return "the bot is not told of the latest event"
     for delivery in before.deliveries:
         later = after.delivery(delivery.name)
         if later is None:
             return f"{delivery.name} is gone"
         if _final(delivery) and not _final(later):
             return f"{delivery.name} has no final status any more"
-    return _broken_by_callbacks(before, after)
+    return _broken_by_takes(before, after, step) or _broken_by_callbacks(before, after)
+
+
+def _broken_by_takes(before: Record, after: Record, step: str) -> str | None:
+    """A request is taken by the first human, and is not escalated once it is taken."""
+    had, has = _holder(before), _holder(after)
+    if [take.id for take in after.takes[: len(before.takes)]] != [take.id for take in before.takes]:
+        return "a take is gone"
+    if had and has != had and step not in {f"{had} releases it", f"{had} releases it, and the answer is lost"}:
+        return f"{had} has it, and loses it"
+    if step.startswith("the SDK repeats") and has != had:
+        return "a repeated write changes who has it"
+    if had and (step == "a sweep escalates" or step.endswith("claims escalation")):
+        return "it is escalated although a human has it"
+    if step == "a sweep escalates" and (before.escalate_at is None or after.escalate_at is not None):
+        return "it is escalated twice"
+    return None
+
+
+def _holder(record: Record) -> str | None:
+    return next((take.id for take in record.takes[-1:] if take.released_at is None), None)
+
+
+def _series(record: Record) -> tuple[list[Delivery], list[Delivery]]:
+    """The callbacks that tell of ends, and those that tell of takes."""
+    callbacks = [delivery for delivery in record.deliveries if delivery.kind is Kind.CALLBACK]
+    return (
+        [callback for callback in callbacks if isinstance(callback.cause, End)],
+        [callback for callback in callbacks if isinstance(callback.cause, Handled)],
+    )
 
 
 def _broken_by_callbacks(before: Record, after: Record) -> str | None:
@@ -106,6 +139,7 @@ def broken(world: World, memory: Memory) -> str | None:
     posted = tuple(name for name, _ in world.posts)
     wrong = memory.once(_broken_by_record)(world.record)
     wrong = wrong or memory.once(_broken_by_late_writes)(world.record, memory)
+    wrong = wrong or memory.once(_broken_by_proofs)(world.record, world.seen)
     wrong = wrong or memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
     return wrong or (
         memory.once(_broken_at_rest)(world.record, world.letters) if world.is_quiet and not world.expired else None
@@ -121,9 +155,28 @@ def _broken_by_record(record: Record) -> str | None:
     if record.has_ended is not _has_ended(record) or (record.end is not None) is not _has_ended(record):
         return "the record is wrong about whether the request has ended"
     resends = [each.name for each in record.deliveries if each.name.startswith("resend") and not _final(each)]
+    if _wants_escalation(record):
+        resends = [each.name for each in record.deliveries if each.name in {*resends, ESCALATION} and not _final(each)]
     if [delivery.name for delivery in record.unfinished] != [*_pending(record), *resends]:
         return "the reconciler looks at other deliveries than those that need it"
+    events = len(record.takes) + sum(take.released_at is not None for take in record.takes)
+    if len(_series(record)[1]) != (events if record.calls_back else 0):
+        return "the bot is not told of each take and release"
     return _broken_by_fallback(record) or next(filter(None, map(_broken_by_attempts, record.deliveries)), None)
+
+
+def _wants_escalation(record: Record) -> bool:
+    reached = {delivery.destination for delivery in record.deliveries if _arrived(delivery)}
+    return _status(record) is Status.DELIVERED and record.fallback not in reached and not _holder(record)
+
+
+def _broken_by_proofs(record: Record, seen: tuple[str, ...]) -> str | None:
+    """A human has acted on the message of these deliveries, so nobody sends them again unless they come back."""
+    for name in seen:
+        delivery = record.delivery(name)
+        if delivery and not _arrived(delivery) and all(each.returned_at is None for each in delivery.attempts):
+            return f"a human has taken it by {name}, which does not count as delivered"
+    return None
 
 
 def _broken_by_fallback(record: Record) -> str | None:
@@ -180,6 +233,8 @@ def _broken_by_posts(record: Record, posted: tuple[str, ...], excused: tuple[str
     for delivery in record.deliveries:
         if wrong := _broken_by_delivery(delivery, posted.count(delivery.name), excused.count(delivery.name)):
             return f"{delivery.name} {wrong}"
+    if {FALLBACK, ESCALATION} <= set(posted) and not {FALLBACK, ESCALATION} & set(excused):
+        return "the fallback's channel has it twice although nothing was in doubt"
     own, fallback = (
         [delivery for delivery in record.deliveries if delivery.kind is kind and delivery.name in posted]
         for kind in (Kind.OWN, Kind.FALLBACK)
@@ -202,7 +257,7 @@ def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | N
 
 
 def _broken_at_rest(record: Record, letters: tuple[str, ...]) -> str | None:
-    last = [delivery for delivery in record.deliveries if delivery.kind is Kind.CALLBACK][-1:]
+    last = [callback for series in _series(record) for callback in series[-1:]]
     for delivery in (*_of_request(record), *last):
         failed = _has_failed(delivery) and not record.reached(delivery.destination)
         missed = failed and (delivery in last or _status(record) is Status.FAILED)

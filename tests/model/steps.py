@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from assistance.domain.record import Delivery, Outcome, Record
+from assistance.domain.record import Delivery, Kind, Outcome, Record
 from assistance.domain.transitions import CALLBACK
 from tests.model.memory import Memory
 from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Report, Worker, World
@@ -34,6 +34,7 @@ def steps(world: World, core: Memory) -> Iterator[Step]:
     if world.expire:
         yield "the request expires", world._replace(expire=0, expired=True)
     yield from _people(world, core)
+    yield from _takes(world, core)
     yield from _feedback(world, core)
     yield from _reconciler(world, core)
 
@@ -216,6 +217,55 @@ def _people(world: World, core: Memory) -> Iterator[Step]:
         yield "the operator chooses another Slack channel", world._replace(place="B", move=world.move - 1)
 
 
+def _takes(world: World, core: Memory) -> Iterator[Step]:
+    if world.take:
+        id_ = f"t{world.take}"
+        for name in (None, *sorted({name for name, _ in world.posts if name in _shown(world.record)})):
+            record = _taken(world, id_, name, core)
+            seen = (*world.seen, name) if name and name not in world.seen else world.seen
+            after = world._replace(record=record, seen=tuple(sorted(seen)), take=world.take - 1)
+            yield f"{id_} takes it by {name or 'the command line'}", after
+            if world.fault and record.takes != world.record.takes:
+                lost = after._replace(repeats=_plus(world.repeats, ("take", id_)), fault=world.fault - 1)
+                yield f"{id_} takes it by {name or 'the command line'}, and the answer is lost", lost
+    if world.release and world.record.taken:
+        id_ = world.record.taken.id
+        after = world._replace(record=_released(world, id_, core), release=world.release - 1)
+        yield f"{id_} releases it", after
+        if world.fault:
+            lost = after._replace(repeats=_plus(world.repeats, ("release", id_)), fault=world.fault - 1)
+            yield f"{id_} releases it, and the answer is lost", lost
+    for event, id_ in world.repeats:
+        record = _released(world, id_, core) if event == "release" else _taken(world, id_, None, core)
+        rest = world._replace(record=record, repeats=_without(world.repeats, (event, id_)))
+        yield f"the SDK repeats the {event} of {id_}", rest
+
+
+def _shown(record: Record) -> set[str]:
+    return {delivery.name for delivery in record.deliveries if delivery.kind is not Kind.CALLBACK}
+
+
+def _taken(world: World, id_: str, name: str | None, core: Memory) -> Record:
+    how = {"by": id_, "via": "slack", "now": _now(world), "delivery": name, "result": None}
+    record: Record
+    record, answer = core.take(world.record, id_, **how)
+    if record.taken and answer != record.taken:
+        raise Violation(f"{id_} is not told who has it")
+    if core.take(record, id_, **how) != (record, answer):
+        raise Violation("a take that the SDK repeats changes the record again")
+    return record
+
+
+def _released(world: World, id_: str, core: Memory) -> Record:
+    how = {"by": id_, "via": "slack", "now": _now(world)}
+    record: Record
+    record = core.release(world.record, id_, **how)
+    again = core.release(record, id_, **how)
+    if again is not record:
+        raise Violation("a release that the SDK repeats changes the record again")
+    return record
+
+
 def _feedback(world: World, core: Memory) -> Iterator[Step]:
     if world.bounce:
         for delivery in world.record.deliveries:
@@ -248,6 +298,9 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
 
 
 def _reconciler(world: World, core: Memory) -> Iterator[Step]:
+    escalated = core.escalate(world.record, now=_now(world))
+    if escalated is not world.record:
+        yield "a sweep escalates", world._replace(record=escalated)
     dead = tuple(each.name for each in core.once(_unfinished)(world.record) if each.name in world.letters)
     for name in dead:
         record = core.dead_lettered(world.record, name, "letter", "dead", now=_now(world))

@@ -9,7 +9,6 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
-from assistance.domain import transitions
 from assistance.engine import delivery
 from assistance.engine.attempt import Attempt
 from assistance.engine.delivery import Consumer
@@ -21,6 +20,7 @@ from reconciler.open_requests import OpenRequests
 from slack_consumer import handler as slack
 from slack_consumer.look_up import Posted
 from tests.model.acts import ACTS, kind_of
+from tests.model.core import core_of
 from tests.model.deployed import Deployed, deployment
 from tests.model.memory import Memory
 from tests.model.replay import Disagreement, replay
@@ -35,7 +35,7 @@ Stories: TypeAlias = Callable[[str], list[list[str]]]
 def replayed() -> Iterator[Replay]:
     """Replay a trace of that topic, the one that this seed draws."""
     routes = {topic: (start.record.channels, start.record.fallback) for topic, start in TRACED.items()}
-    memory = Memory(transitions)
+    memory = Memory(core_of())
     with deployment(routes) as deployed:
 
         def one(topic: str, seed: int) -> list[str]:

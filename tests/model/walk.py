@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, TypeAlias
 
-from assistance.domain import transitions
+from tests.model.core import core_of
 from tests.model.memory import Memory
 from tests.model.promises import broken, broken_by_step
 from tests.model.steps import Violation, steps
@@ -44,7 +44,7 @@ Tell: TypeAlias = Callable[[int, int], object]
 def walk(
     start: World,
     *,
-    core: ModuleType = transitions,
+    core: ModuleType | None = None,
     most: int = 5_000_000,
     key: Callable[[World], Hashable] = key_of,
     tell: Tell = lambda *_: None,
@@ -57,7 +57,7 @@ def walk(
     # The walk keeps everything that it finds, so there is no garbage to collect.
     gc.disable()
     try:
-        return _walk(start, Memory(core), _Found(key), most, tell)
+        return _walk(start, Memory(core or core_of()), _Found(key), most, tell)
     finally:
         gc.enable()
 

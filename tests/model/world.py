@@ -8,7 +8,7 @@ no message of that worker can still arrive, as `docs/reliability.md` derives fro
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from assistance.domain.record import Attempt, Delivery, End, Entry, Outcome, Record, Status
+from assistance.domain.record import Attempt, Delivery, End, Entry, Handled, Outcome, Record, Status
 from tests.model.memory import Memory
 
 LOCKED: Final = 99
@@ -63,6 +63,10 @@ class World(NamedTuple):
     """Whether nothing has been in doubt, and nothing has come back."""
     expired: bool = False
     """Whether the request's time is over: each function treats it as gone, whether DynamoDB has deleted it or not."""
+    seen: tuple[str, ...] = ()
+    """The deliveries by whose messages humans have taken the request."""
+    repeats: tuple[tuple[str, str], ...] = ()
+    """The takes and releases whose answers were lost, so that the SDK may repeat them: event and id."""
     place: str = "A"
     """The place where the channel posts at present."""
     crash: int = 0
@@ -76,6 +80,8 @@ class World(NamedTuple):
     move: int = 0
     slow: int = 0
     expire: int = 0
+    take: int = 0
+    release: int = 0
 
     @property
     def is_quiet(self) -> bool:
@@ -92,8 +98,9 @@ class World(NamedTuple):
 
 
 def unfinished(record: Record) -> tuple[str, ...]:
-    """The deliveries that need a message: to a human, and of the callbacks the last."""
-    return tuple(delivery.name for delivery in (*record.unfinished, *record.callbacks[-1:]) if delivery.final is None)
+    """The deliveries that need a message: to a human, and of each series of callbacks the last."""
+    last = [callback for callback in record.callbacks if callback is record.series_of(callback)[-1]]
+    return tuple(delivery.name for delivery in (*record.unfinished, *last) if delivery.final is None)
 
 
 def has_ended(record: Record) -> bool:
@@ -117,7 +124,8 @@ def _canonical(
         outbox = tuple(sorted((Entry(entry.delivery, entry.since - first) for entry in outbox), key=_by_name))
         marking = tuple(Entry(entry.delivery, entry.since - first) for entry in marking)
     deliveries = tuple(_plain(delivery, live) for delivery in record.deliveries)
-    return memory.one(replace(record, deliveries=deliveries, outbox=outbox)), marking
+    takes = tuple(replace(take, at=0, released_at=None if take.released_at is None else 0) for take in record.takes)
+    return memory.one(replace(record, deliveries=deliveries, takes=takes, outbox=outbox)), marking
 
 
 def _by_name(entry: Entry) -> str:
@@ -135,6 +143,15 @@ def digest_of(world: World) -> int:
     Among ten million worlds any two do once in 370,000 walks, if the bits are as good as random.
     """
     return hash(key_of(world))
+
+
+def _timeless(cause: object) -> End | Handled | None:
+    match cause:
+        case End(status):
+            return End(status, 0)
+        case Handled(how):
+            return Handled(how, "", "", Status.DELIVERED, 0)
+    return None
 
 
 def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
@@ -158,7 +175,7 @@ def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
         name=delivery.name,
         destination=delivery.destination,
         kind=delivery.kind,
-        cause=End(delivery.cause.status, 0) if isinstance(delivery.cause, End) else None,
+        cause=_timeless(delivery.cause),
         attempts=attempts,
         locked_until=delivery.locked_until,
         waiting_for="x" if delivery.waiting_for else None,

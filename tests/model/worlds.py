@@ -8,9 +8,13 @@ from assistance.domain.transitions import first
 from tests.model.world import World
 
 
-def world(*channels: str, fallback: str | None, calls_back: bool = False, **troubles: int) -> World:
-    """A request for these channels that has just been accepted."""
-    record = first(channels, fallback, topic="sales", created_at=0, ttl=0, calls_back=calls_back)
+def world(
+    *channels: str, fallback: str | None, calls_back: bool = False, escalates: bool = False, **troubles: int
+) -> World:
+    """A request for these channels that has just been accepted. `escalates`: the time to take it is over at once."""
+    escalate_at = 0 if escalates else None
+    how = {"topic": "sales", "created_at": 0, "ttl": 0, "calls_back": calls_back, "escalate_at": escalate_at}
+    record = first(channels, fallback, **how)  # type: ignore[arg-type]
     return World(record)._replace(**troubles)  # type: ignore[arg-type]
 
 
@@ -21,6 +25,12 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
         "a worker that records too late": world("slack", fallback="email", duplicate=1, slow=1, fault=1),
         "lost messages and a slow sweep": world("slack", fallback="email", fault=1, lose=1, stale=1, redrive=1),
         "another Slack channel": world("slack", fallback=None, fault=2, crash=1, move=1),
+        "two humans": world("slack", fallback=None, take=2, release=1, fault=1),
+        "a bot that is told who takes it": world("slack", fallback=None, calls_back=True, take=1, release=1),
+        "an escalation": world("slack", fallback="email", escalates=True, take=1, release=1, fault=1),
+        "an escalation that Slack posts": world("email", fallback="slack", escalates=True, take=1, fault=1, crash=1),
+        "an escalation and a mail that comes back": world("email", fallback="slack", escalates=True, bounce=1, take=1),
+        "a take during doubt": world("slack", fallback="email", take=1, fault=1, crash=1, duplicate=1, redrive=1),
         "two channels": world("slack", "email", fallback="teams", fault=1, redrive=1, bounce=1),
         "a request that expires": world("slack", fallback="email", calls_back=True, fault=1, crash=1, expire=1),
         "two channels without a fallback": world("slack", "email", fallback=None, fault=1, redrive=1),
@@ -48,6 +58,9 @@ LARGE: Final[Mapping[str, World]] = MappingProxyType(
         "messages that come twice, and a resend": world(
             "slack", fallback="email", calls_back=True, fault=1, duplicate=2, redrive=1, resend=1
         ),
+        "two humans and an escalation": world(
+            "slack", fallback="email", escalates=True, fault=1, crash=1, redrive=1, take=2, release=1
+        ),
     }
 )
 """More than 400,000 states together."""
@@ -73,6 +86,9 @@ HUGE: Final[Mapping[str, World]] = MappingProxyType(
         ),
         "a mail that comes back": world(
             "email", fallback="slack", calls_back=True, fault=1, bounce=2, crash=1, redrive=2, resend=1
+        ),
+        "humans": world(
+            "slack", fallback="email", calls_back=True, escalates=True, fault=1, crash=1, redrive=1, take=2, release=1
         ),
     }
 )

@@ -16,7 +16,17 @@ from assistance.domain.record import (
     Untaken,
 )
 from assistance.domain.takes import ESCALATION, escalate, release, take
-from assistance.domain.transitions import Claim, Refused, claim, dead_lettered, first, retry_later, returned, sent
+from assistance.domain.transitions import (
+    Claim,
+    Refused,
+    claim,
+    dead_lettered,
+    first,
+    gave_up,
+    retry_later,
+    returned,
+    sent,
+)
 
 SLACK, EMAIL = "slack", "email"
 DUE = 1_000 + 30 * 60_000
@@ -107,7 +117,16 @@ def test_a_take_by_a_message_of_a_delivery_that_read_failed_delivers_it() -> Non
     record = by_slack(dead_lettered(accepted(), SLACK, "m", "lost", now=2_000))
     assert record.status is Status.DELIVERED
     [_, proof] = record.deliveries[0].attempts
-    assert proof == Attempt("t1", 3_000, Outcome.DELIVERED, ended_at=3_000, result="1.1")
+    assert proof == Attempt("t1", 3_000, Outcome.DELIVERED, ended_at=3_000, result="1.1", found=True)
+
+
+def test_a_take_by_a_message_keeps_the_failure_for_which_the_fallback_was_sent() -> None:
+    record, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3)
+    record = by_slack(gave_up(record, SLACK, "a", "timeout", now=1_400, in_doubt=True, settles=2_000))
+    failed, proof = record.deliveries[0].attempts
+    assert (failed.outcome, failed.error, proof.outcome) == (Outcome.FAILED, "timeout", Outcome.DELIVERED)
+    assert (record.status, record.deliveries[0].doubts) == (Status.DELIVERED, ())
+    assert claim(record, "fallback", "b", now=3_000, until=3_500, limit=3) == (record, Refused.NOT_NEEDED)
 
 
 def test_whoever_is_second_settles_the_doubt_too() -> None:

@@ -51,7 +51,7 @@ class Attempt:
     is where the attempt posts on the channel, such as a Slack channel's id. `result` is the provider's id of the
     message. `in_doubt`: the provider may have taken the message although the attempt did not succeed. `returned_at`:
     when the provider reported that nobody received the message that it had taken; `error` then says why. `found`: this
-    is no attempt, but the message, found in a dead-letter queue.
+    is no attempt, but the message, found in a dead-letter queue or seen by a human.
     """
 
     id: str

@@ -9,7 +9,7 @@ The rules are those of `transitions.py`.
 from dataclasses import replace
 from typing import Final
 
-from assistance.domain.record import Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
+from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
 from assistance.domain.transitions import published_as, sent, tell, with_delivery
 
 ESCALATION: Final = "escalation"
@@ -75,7 +75,12 @@ def _arrived(record: Record, name: str | None, take_id: str, result: str | None,
     doubts = delivery.doubts
     if not doubts and any(attempt.outcome is Outcome.DELIVERED for attempt in delivery.attempts):
         return record
-    return sent(record, delivery.name, doubts[-1].id if doubts else take_id, result, now=now)
+    # A failure stays one: a fallback may stand in for it.
+    open_doubts = [attempt.id for attempt in doubts if attempt.outcome is not Outcome.FAILED]
+    if not open_doubts:
+        proof = Attempt(take_id, now, found=True)
+        record = with_delivery(record, replace(delivery, attempts=(*delivery.attempts, proof)))
+    return sent(record, delivery.name, (open_doubts or [take_id])[-1], result, now=now)
 
 
 def _told(record: Record, what: Handled) -> Record:

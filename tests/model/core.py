@@ -1,0 +1,27 @@
+"""The functions that change a record, as one module: a walk calls these, or copies with a mistake."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from assistance.domain import takes, transitions
+
+_TAKES: Final = ("take", "release", "escalate")
+
+
+def core_of(transitions_: ModuleType = transitions, takes_: ModuleType = takes) -> ModuleType:
+    """All of them, from these two modules."""
+    if transitions_ is not transitions:
+        takes_ = _based_on(transitions_)
+    core = ModuleType("core")
+    vars(core).update(vars(transitions_) | {name: vars(takes_)[name] for name in _TAKES})
+    return core
+
+
+def _based_on(transitions_: ModuleType) -> ModuleType:
+    """The module of takes, which calls those transitions."""
+    copied = ModuleType(takes.__name__)
+    exec(compile(Path(str(takes.__file__)).read_text("utf-8"), str(takes.__file__), "exec"), vars(copied))  # noqa: S102 # our own
+    same = {name for name, value in vars(takes).items() if value is vars(transitions).get(name, vars(copied))}
+    vars(copied).update({name: vars(transitions_)[name] for name in same if name in vars(transitions_)})
+    return copied
