@@ -260,8 +260,8 @@ def _released(world: World, id_: str, core: Memory) -> Record:
     how = {"by": id_, "via": "slack", "now": _now(world)}
     record: Record
     record = core.release(world.record, id_, **how)
-    again = core.release(record, id_, **how)
-    if again is not record:
+    is_repeatable = core.release(record, id_, **how) is record
+    if not is_repeatable:
         raise Violation("a release that the SDK repeats changes the record again")
     return record
 

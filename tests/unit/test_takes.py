@@ -148,6 +148,15 @@ def test_a_take_by_one_recipient_leaves_the_return_of_the_mail_as_it_is() -> Non
     assert after.deliveries == record.deliveries
 
 
+def test_a_take_settles_the_doubt_about_a_redrive_of_a_mail_that_came_back() -> None:
+    record, _ = returned(replace(mailed(), fallback=None), "m", "bounce", now=2)
+    record, _ = claim(record, EMAIL, "b", now=3, until=20, limit=3)
+    record = retry_later(record, EMAIL, "b", "timeout", now=4, in_doubt=True, due=5, settles=30)
+    record, _ = take(record, "t1", by="Anna", via="email", delivery=EMAIL, now=6)
+    assert [attempt.outcome for attempt in record.deliveries[0].attempts] == [Outcome.DELIVERED] * 2
+    assert record.deliveries[0].final is Outcome.DELIVERED
+
+
 def test_a_take_by_the_message_of_an_unknown_delivery_counts() -> None:
     record, answer = take(delivered(), "t1", by="Anna", via="slack", delivery="resend-9", result="1.1", now=3_000)
     assert record.taken == answer

@@ -342,7 +342,7 @@ class Record:
         of_takes = isinstance(callback.cause, Handled)
         return tuple(each for each in self.callbacks if isinstance(each.cause, Handled) is of_takes)
 
-    def delivery(self, name: str) -> Delivery | None:
+    def delivery(self, name: str | None) -> Delivery | None:
         """The delivery of that name, if there is one."""
         return next((delivery for delivery in self.deliveries if delivery.name == name), None)
 

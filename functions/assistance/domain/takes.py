@@ -69,7 +69,7 @@ def escalate(record: Record, *, now: int) -> Record:
 
 def _arrived(record: Record, name: str | None, take_id: str, result: str | None, now: int) -> Record:
     """A human has seen the message of that delivery: the provider took it, whatever the attempts say."""
-    delivery = record.delivery(name) if name else None
+    delivery = record.delivery(name)
     if delivery is None:
         return record
     doubts = delivery.doubts
