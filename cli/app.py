@@ -18,10 +18,10 @@ from assistance import ids
 from assistance.history import RequestRecord
 from assistance.models import Status
 from assistance.platform.aws import AWS_ERRORS
-from assistance.platform.clock import utc_now
+from assistance.platform.clock import timestamp_of, utc_now
 from assistance.routing import Channel
 from assistance.store.requests import Requests
-from cli import dead_letters, render, requests
+from cli import dead_letters, render, requests, takes
 from cli import ledger as ledgers
 from cli import stack as stacks
 from cli.doctor import State, examine
@@ -135,6 +135,7 @@ def list_(
         timedelta, typer.Option(parser=duration, metavar="AGE", help="Not older: 90s, 5m, 2h, 7d.")
     ] = "1h",  # type: ignore[assignment] # typer parses it
     older: Annotated[timedelta, typer.Option("--older-than", parser=duration, metavar="AGE", help="Older.")] = "0s",  # type: ignore[assignment] # as above
+    untaken: Annotated[bool, typer.Option("--untaken", help="Only those that nobody has taken.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 50,
     json: Json = False,
 ) -> None:
@@ -145,6 +146,7 @@ def list_(
         since=now - since,
         before=now - older,
         statuses=frozenset(statuses or ()),
+        untaken=untaken,
         limit=limit,
     )
     found = answer.records
@@ -158,6 +160,38 @@ def list_(
         render.say(f"Left out, as it can't be read: {why}.")
     if len(found) == limit:
         render.say(f"There may be more: these are the newest {limit}; see --limit.")
+
+
+@app.command(epilog='Example: assistance take 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f --as "Anna"')
+def take(
+    context: typer.Context,
+    request_id: RequestId,
+    name: Annotated[str, typer.Option("--as", help="The human who handles it: others and the bot see this name.")],
+    json: Json = False,
+) -> None:
+    """Take a request for a human, unless somebody has it."""
+    table = stack_of(context).requests()
+    taken = takes.take(table, _record(table, request_id).request.id, name)
+    if json:
+        render.print_json({"id": taken.take.id, "by": name, "via": takes.VIA, "at": timestamp_of(taken.take.at)})
+    else:
+        render.console().print(f"{name} has it now.", markup=False)
+
+
+@app.command(epilog="Example: assistance release 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
+def release(
+    context: typer.Context,
+    request_id: RequestId,
+    name: Annotated[str, typer.Option("--as", help="Who releases it: the bot is told this name.")] = "an operator",
+    json: Json = False,
+) -> None:
+    """Release a request that somebody has taken, so that another human can take it."""
+    table = stack_of(context).requests()
+    had = takes.release(table, _record(table, request_id).request.id, name)
+    if json:
+        render.print_json({"released": had})
+    else:
+        render.console().print(f"{had} no longer has it.", markup=False)
 
 
 @app.command(epilog="Example: assistance doctor")

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from assistance.history import Delivery, RequestRecord
 from assistance.models import PERSONAL, AssistanceRequest, Customer, Status
-from assistance.platform.clock import epoch_ms, timestamp, utc_now
+from assistance.platform.clock import epoch_ms, timestamp, timestamp_of, utc_now
 from assistance.text import printable
 from cli.doctor import Finding, State
 from cli.ledger import Balance
@@ -127,6 +127,8 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
         console().print(f"{'fallback':14}{record.fallback.channel}, because {record.fallback.failed_channel} failed")
     if record.request.reference:
         console().print(f"{'reference':14}{_line(record.request.reference)}")
+    if taken := record.record.taken:
+        console().print(f"{'taken':14}by {taken.by} via {taken.via}, {timestamp_of(taken.at)}", markup=False)
     if with_description:
         console().print(f"{'description':14}{record.request.description}")
         for label, text in _said(record.request):
@@ -213,6 +215,7 @@ def request_document(record: RequestRecord, *, with_description: bool) -> dict[s
         "status": record.status,
         "published_at": record.published_at,
         "fallback": record.fallback and record.fallback.model_dump(mode="json"),
+        "taken": record.record.taken and asdict(record.record.taken),
         "deliveries": [asdict(delivery) for delivery in record.deliveries],
     }
     return document

@@ -107,8 +107,18 @@ class Listed:
     unreadable: list[str]
 
 
-def listed(requests: Requests, *, since: datetime, before: datetime, statuses: frozenset[Status], limit: int) -> Listed:
+def listed(
+    requests: Requests,
+    *,
+    since: datetime,
+    before: datetime,
+    statuses: frozenset[Status],
+    limit: int,
+    untaken: bool = False,
+) -> Listed:
     """The newest requests of that time that have one of these statuses, newest first; all of them if it names none.
+
+    `untaken`: only those that nobody has taken.
 
     A request that has just been accepted may be missing: the index follows its table, usually within a second.
     """
@@ -130,7 +140,9 @@ def listed(requests: Requests, *, since: datetime, before: datetime, statuses: f
             # No more is read than it takes to find as many as are wanted.
             while chunk := list(islice(newest_first, max(limit, _SIDE_BY_SIDE))):
                 for record in pool.map(read, chunk):
-                    if record and (not statuses or record.status in statuses):
+                    if record is None or (statuses and record.status not in statuses):
+                        continue
+                    if not (untaken and record.record.taken):
                         yield record
 
         return Listed(list(islice(matching(), limit)), unreadable)

@@ -1,0 +1,42 @@
+"""`assistance take` and `release`: an operator says who handles a request."""
+
+import uuid
+from typing import Final
+
+from assistance.engine import takes
+from assistance.engine.takes import Human, Taken
+from assistance.store.requests import RequestGone, Requests
+from cli.errors import Failure
+
+VIA: Final = "operator"
+
+
+def take(requests: Requests, request_id: str, name: str) -> Taken:
+    """Take a request in that human's name. Raises `Failure` if somebody else has it."""
+    try:
+        taken = takes.take(requests, request_id, uuid.uuid4().hex, Human(name, VIA))
+    except RequestGone:
+        raise _gone(request_id) from None
+    if not taken.is_new:
+        held = taken.take
+        raise Failure(
+            f"{held.by} has taken request {request_id} already, by {held.via}: "
+            f"'assistance release {request_id}' lets another take it"
+        )
+    return taken
+
+
+def release(requests: Requests, request_id: str, operator: str) -> str:
+    """Undo the present take of a request; whose it was. Raises `Failure` if nobody has it."""
+    try:
+        held = requests.read(request_id).record.taken
+        if held is None:
+            raise Failure(f"nobody has taken request {request_id}, so nothing was released")
+        takes.release(requests, request_id, held.id, Human(operator, VIA))
+    except RequestGone:
+        raise _gone(request_id) from None
+    return held.by
+
+
+def _gone(request_id: str) -> Failure:
+    return Failure(f"the request {request_id} has expired: nothing was changed")

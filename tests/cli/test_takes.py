@@ -1,0 +1,47 @@
+"""What `assistance take`, `release` and `list --untaken` guarantee."""
+
+from tests.cli.steps import Operator
+
+
+def delivered(operator: Operator, description: str) -> str:
+    request_id = operator.cloud.post("sales", description)
+    operator.cloud.produce()
+    operator.deliver()
+    return request_id
+
+
+def untaken(operator: Operator) -> list[str]:
+    return [each["id"] for each in operator.json("list", "--untaken")]
+
+
+def test_an_operator_takes_a_request_for_a_human_and_a_second_one_is_told_who_has_it(operator: Operator) -> None:
+    request_id = delivered(operator, "help")
+    assert operator.run("take", request_id, "--as", "Anna").exit_code == 0
+    second = operator.run("take", request_id, "--as", "Ben")
+    assert second.exit_code == 1
+    assert f"Anna has taken request {request_id} already, by operator" in " ".join(second.output.split())
+    assert operator.cloud.show(request_id)["taken"].items() >= {"by": "Anna", "via": "operator"}.items()
+    assert "by Anna via operator" in operator.run("status", request_id).output
+
+
+def test_a_released_request_can_be_taken_by_another_human(operator: Operator) -> None:
+    request_id = delivered(operator, "help")
+    operator.run("take", request_id, "--as", "Anna")
+    assert operator.json("release", request_id) == {"released": "Anna"}
+    assert operator.json("take", request_id, "--as", "Ben")["by"] == "Ben"
+
+
+def test_releasing_what_nobody_has_taken_fails(operator: Operator) -> None:
+    request_id = delivered(operator, "help")
+    result = operator.run("release", request_id)
+    assert result.exit_code == 1
+    assert "nobody has taken request" in result.output
+
+
+def test_untaken_requests_are_listed_until_somebody_takes_them(operator: Operator) -> None:
+    one, other = delivered(operator, "one"), delivered(operator, "other")
+    assert set(untaken(operator)) == {one, other}
+    operator.run("take", one, "--as", "Anna")
+    assert untaken(operator) == [other]
+    operator.run("release", one)
+    assert set(untaken(operator)) == {one, other}
