@@ -61,7 +61,7 @@ VCPU: Final = 512 / 1_769
 DIGEST_BYTES: Final = 13_000
 ENTRY_BYTES: Final = 382
 TITLE_BYTES: Final = 256
-"""What Slack takes in a message, an entry besides its description, and a title: slack_consumer/message.py."""
+"""What Slack takes in a message, an entry besides its description, and a title: assistance/slack/message.py."""
 MAX_ENTRIES: Final = 25
 """With a divider between each two, after a title: Slack takes 50 blocks."""
 

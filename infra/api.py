@@ -1,6 +1,7 @@
 """The HTTP API: REST, with a key, a usage plan and throttling."""
 
 import json
+from collections.abc import Sequence
 from typing import Final, cast
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
@@ -41,6 +42,9 @@ _RETRY_AFTER: Final = {"THROTTLED": 1, "QUOTA_EXCEEDED": 3_600, "INTEGRATION_FAI
 _REFERENCE: Final = ("openapi.json", "docs")
 """What is served without a key: it says how to call, and holds nothing of a customer's."""
 
+_BY_HUMANS: Final = ("slack/interactions/POST", "take/{token}/GET", "take/{token}/POST")
+"""What is called without a key, by a signature: see `let_in`."""
+
 # Never a body, a query, a header or the path as it was called. What $context offers:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 _LOGGED: Final = {
@@ -57,6 +61,16 @@ _LOGGED: Final = {
     "responseLength": "$context.responseLength",
     "keyId": "$context.identity.apiKeyId",
 }
+
+
+def _limits(config: Config) -> dict[str, apigateway.MethodDeploymentOptions]:
+    """Anybody may call these methods, so they must not take the calls of who has a key."""
+    limits = {f"/{path}/GET": (2, 5) for path in _REFERENCE if config.serve_reference}
+    limits |= {f"/{method}": (20, 40) for method in _BY_HUMANS if config.take}
+    return {
+        method: apigateway.MethodDeploymentOptions(throttling_rate_limit=rate, throttling_burst_limit=burst)
+        for method, (rate, burst) in limits.items()
+    }
 
 
 class Api(Construct):
@@ -95,15 +109,7 @@ class Api(Construct):
                 stage_name=config.stage,
                 throttling_rate_limit=config.throttle_rate,
                 throttling_burst_limit=config.throttle_burst,
-                # Anybody may read the reference, so that must not take the calls of who has a key.
-                method_options={
-                    f"/{path}/GET": apigateway.MethodDeploymentOptions(
-                        throttling_rate_limit=2, throttling_burst_limit=5
-                    )
-                    for path in _REFERENCE
-                }
-                if config.serve_reference
-                else None,
+                method_options=_limits(config) or None,
                 tracing_enabled=config.tracing,
                 access_log_destination=apigateway.LogGroupLogDestination(log_group) if log_group else None,
                 access_log_format=apigateway.AccessLogFormat.custom(json.dumps(_LOGGED)) if log_group else None,
@@ -144,8 +150,21 @@ class Api(Construct):
 
         # The construct's own output, under a generated name.
         rest.node.try_remove_child("Endpoint")
-        CfnOutput(self, "ApiUrl", value=rest.url_for_path("/").rstrip("/")).override_logical_id("ApiUrl")
+        CfnOutput(self, "ApiUrl", value=self.url).override_logical_id("ApiUrl")
         CfnOutput(self, "ApiKeyId", value=keys[-1].key_id).override_logical_id("ApiKeyId")
+
+    @property
+    def url(self) -> str:
+        """Where the API is called, without a slash at the end."""
+        return self.rest.url_for_path("/").rstrip("/")
+
+    def let_in(self, path: str, methods: Sequence[str], function: lambda_.IFunction, why: str) -> None:
+        """Have a function answer calls that bring no key. `why`: how the function knows who calls."""
+        resource = self.rest.root.resource_for_path(path)
+        for name in methods:
+            integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
+            method = resource.add_method(name, integration, api_key_required=False)
+            skip_checkov(method, "CKV_AWS_59", why)
 
     def _called(self, config: Config) -> lambda_.IFunction:
         """The function, or its newest version: a snapshot is taken of a published version, and of no other.

@@ -108,6 +108,9 @@ class Config(BaseModel):
     slack_api_url: str = Field(
         "https://slack.com/api/", pattern=r"^https?://\S+/$", description="For GovSlack and proxies; ends with a slash."
     )
+    slack_app_id: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^A[A-Z0-9]{2,}$")] | None, BeforeValidator(_blank_is_none)
+    ] = Field(None, description="The Slack app's id: with it, presses of another app's buttons are refused.")
     email_sender: Email = Field("assistance@example.com", description="The address that SES sends from.")
     email_sender_name: str = Field(
         "", max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="The name that mails show as their sender."

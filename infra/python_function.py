@@ -65,6 +65,7 @@ class PythonFunction(lambda_.Function):
         config: Config,
         timeout: Duration,
         environment: dict[str, str],
+        memory_size: int = 512,
         traced: bool = True,
         snap_start: bool = False,
     ) -> None:
@@ -87,7 +88,7 @@ class PythonFunction(lambda_.Function):
             code=_code(scope, folder, config.python_version),
             handler=f"{folder}.handler.lambda_handler",
             timeout=timeout,
-            memory_size=512,
+            memory_size=memory_size,
             role=role,
             log_group=group,
             tracing=lambda_.Tracing.ACTIVE if traced and config.tracing else lambda_.Tracing.DISABLED,

@@ -29,6 +29,7 @@ class SlackConsumer(ChannelConsumer):
                 "SLACK_TOKEN_SECRET": secret.attr_id,
                 "SLACK_CHANNEL": config.slack_channel,
                 "SLACK_API_URL": config.slack_api_url,
+                **({"TAKE": "true"} if config.take else {}),
             },
         )
         self.read(secret, output="SlackTokenSecretArn")

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise, product
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from aws_cdk import CfnOutput, CfnResource, Stack
 from aws_cdk import aws_sns as sns
@@ -18,8 +18,11 @@ from infra.email_feedback import EmailFeedback
 from infra.encryption import ServicesKey, aws_managed_sns_key
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
+from infra.slack_interactions import SlackInteractions
 from infra.stream_producer import StreamProducer
 from infra.table import Table
+
+Updated: TypeAlias = StreamProducer | Reconciler | EmailFeedback | ChannelConsumer | Api | SlackInteractions
 
 
 def consumer_of(lane: Lane) -> Callable[..., ChannelConsumer]:
@@ -29,7 +32,7 @@ def consumer_of(lane: Lane) -> Callable[..., ChannelConsumer]:
     return construct
 
 
-def update_in_order(*groups: Sequence[StreamProducer | Reconciler | EmailFeedback | ChannelConsumer | Api]) -> None:
+def update_in_order(*groups: Sequence[Updated]) -> None:
     """Have CloudFormation update the functions of each group after those of the group before.
 
     So whoever reads a new kind of message or item is there before whoever writes it, and an upgrade in the middle of
@@ -65,7 +68,10 @@ class AssistanceStack(Stack):
         )  # fmt: skip
         publishers: list[StreamProducer | Reconciler | EmailFeedback] = [producer, reconciler]
         publishers += [feedback] if feedback else []
-        update_in_order([*consumers.values()], publishers, [api])
+        takers = []
+        if config.take and Channel.SLACK in consumers:
+            takers.append(SlackInteractions(self, "SlackInteractions", config=config, table=table, api=api))
+        update_in_order([*consumers.values()], publishers, [api, *takers])
         if config.watched:
             monitoring = Monitoring(
                 self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,

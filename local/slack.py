@@ -21,6 +21,7 @@ class Slack:
     api_url: str
     token: str
     channel: str
+    signing_secret: str
     server: SlackServer | None = None
 
 
@@ -35,11 +36,12 @@ def chosen(context: Mapping[str, str]) -> Iterator[Slack]:
         _check_pair("SLACK_CHANNEL", os.environ.get("SLACK_CHANNEL"), "SLACK_BOT_TOKEN", token)
     if api_url or token:
         url = (api_url or REAL_API_URL).rstrip("/") + "/"
-        yield Slack(url, token or new_token(), channel or LOCAL_CHANNEL)
+        signing_secret = os.environ.get("SLACK_SIGNING_SECRET") or secrets.token_hex(16)
+        yield Slack(url, token or new_token(), channel or LOCAL_CHANNEL, signing_secret)
         return
     here, token = channel or LOCAL_CHANNEL, new_token()
     with SlackServer(token=token, channels=(here,)) as server:
-        yield Slack(server.url, token, here, server)
+        yield Slack(server.url, token, here, server.signing_secret, server)
 
 
 def new_token() -> str:

@@ -1,33 +1,53 @@
 """A server that speaks Slack's Web API, as far as the Slack consumer uses it.
 
 Python code or `PUT /_control/…/fault` switches a fault on, and GET reads it. `GET /_control/…/messages` lists the
-posted messages. The path holds a secret: `SlackServer.control_url`.
+posted messages, and `/whispers` what only one user sees. `POST /_control/…/press` presses a button as a user would:
+`{"ts": …, "user": "anna", "value": …}`. The path holds a secret: `SlackServer.control_url`.
 """
 
 import json
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import time
 from types import TracebackType
-from typing import Any, ClassVar, Self
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, ClassVar, Final, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from slack_sdk.signature import SignatureVerifier
 
 from local.gate import HOST, GatedHandler
 from local.http import parsed
 from local.slack_workspace import Json, RateLimit, SlackError, Workspace
 
+_RESPONSES: Final = "/actions/"
+
+
+def signed(body: str, signing_secret: str, at: float | None = None) -> dict[str, str]:
+    """The headers with which Slack sends the body: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
+    timestamp = str(int(time() if at is None else at))
+    signature = SignatureVerifier(signing_secret).generate_signature(timestamp=timestamp, body=body)
+    return {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Slack-Request-Timestamp": timestamp,
+        "X-Slack-Signature": str(signature),
+    }
+
 
 class _Handler(GatedHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    presses: ClassVar[list[Callable[[str, str, str | None], int]]]
     workspace: ClassVar[Workspace]
     control: ClassVar[str]
 
     def do_GET(self) -> None:
         if self.path == f"{self.control}/messages":
             self._answer(HTTPStatus.OK, self.workspace.messages)
+        elif self.path == f"{self.control}/whispers":
+            self._answer(HTTPStatus.OK, self.workspace.whispers)
         elif self.path == f"{self.control}/fault":
             self._answer(HTTPStatus.OK, self.workspace.fault)
         else:
@@ -50,6 +70,14 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
         except ValueError:
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
+        if self.path == f"{self.control}/press":
+            self._press(arguments)
+        elif self.path.startswith(_RESPONSES):
+            self._respond(arguments)
+        else:
+            self._call(arguments)
+
+    def _call(self, arguments: Json) -> None:
         method = urlsplit(self.path).path.rsplit("/", 1)[-1]
         bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         token = bearer or str(arguments.get("token") or "")
@@ -80,6 +108,24 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, "application/json; charset=utf-8", str(fault.get("body", "")).encode())
         else:
             self._answer(HTTPStatus.OK, answer)
+
+    def _press(self, arguments: Json) -> None:
+        try:
+            [press] = self.presses
+            status = press(str(arguments.get("ts")), str(arguments.get("user")), arguments.get("value"))
+        except SlackError as error:
+            self._answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+        else:
+            self._answer(HTTPStatus.OK, {"status": status})
+
+    def _respond(self, arguments: Json) -> None:
+        try:
+            taken = self.workspace.respond(self.path.removeprefix(_RESPONSES), arguments)
+        except SlackError as error:
+            self._send(HTTPStatus.BAD_REQUEST, "text/plain", str(error).encode())
+        else:
+            status, text = (HTTPStatus.OK, b"ok") if taken else (HTTPStatus.NOT_FOUND, b"used_url")
+            self._send(status, "text/plain", text)
 
     def _wait_half(self, fault: Json) -> None:
         """On its way here and on its way back: who loses patience can't know whether Slack has done it."""
@@ -135,7 +181,11 @@ class SlackServer:
     def __init__(self, *, token: str, channels: Sequence[str]) -> None:
         self.workspace = Workspace(token, channels)
         self._control = f"/_control/{secrets.token_urlsafe()}"
-        handler = type("Handler", (_Handler,), {"workspace": self.workspace, "control": self._control})
+        self.signing_secret = secrets.token_hex(16)
+        self.tell: Callable[[str, Mapping[str, str]], int] | None = None
+        """Calls the app when a user presses a button, with a body and headers, and returns the status of its answer."""
+        own = {"workspace": self.workspace, "control": self._control, "presses": [self.press]}
+        handler = type("Handler", (_Handler,), own)
         self._server = _Server((HOST, 0), handler)
         # It looks so often, in seconds, whether it is to stop. Hundreds of tests wait for that.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -159,6 +209,17 @@ class SlackServer:
     def messages(self) -> list[Json]:
         """Everything that was posted, in order."""
         return self.workspace.messages
+
+    def press(self, ts: str, user: str, value: str | None = None) -> int:
+        """Press a message's first button, or the one with that value, and tell the app. Returns the app's status.
+
+        Raises `SlackError`.
+        """
+        if self.tell is None:
+            raise SlackError("no_interactivity_url")
+        payload = self.workspace.press(ts, value, user, f"{self.origin}{_RESPONSES}")
+        body = urlencode({"payload": json.dumps(payload)})
+        return self.tell(body, signed(body, self.signing_secret))
 
     def fail(self, kind: str, **details: Any) -> None:  # noqa: ANN401
         """Switch on a fault: see `FAULTS`."""

@@ -5,8 +5,9 @@ https://docs.slack.dev/reference/methods/chat.postMessage.
 """
 
 import json
+import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from itertools import count
 from math import ceil
@@ -60,6 +61,10 @@ class Bot(NamedTuple):
 OURS: Final = Bot("U0LOCAL", "B0LOCAL", "A0LOCAL")
 
 
+MAX_ANSWERS: Final = 5
+"""By one `response_url`: https://docs.slack.dev/interactivity/handling-user-interaction#message_responses."""
+
+
 class Workspace:
     """The state: channels, apps, messages, the rate limit, and the fault that is switched on."""
 
@@ -73,6 +78,9 @@ class Workspace:
         self._fault: Json = dict(NO_FAULT)
         self._lock = threading.Lock()
         self._sequence = count(1)
+        self._pressed: dict[str, tuple[Json, str, int]] = {}
+        self.whispers: list[Json] = []
+        """What only one user sees, with the message that it answers."""
 
     def install(self, token: str, bot: Bot) -> None:
         """Accept a further token, of another app or of the same one."""
@@ -153,6 +161,45 @@ class Workspace:
             self.messages.append(posted)
         return {"ok": True, "channel": channel, "ts": ts, "message": message}
 
+    def press(self, ts: str, value: str | None, user: str, response_urls: str) -> Json:
+        """The payload by which Slack tells that a user pressed a button of a message: the first one, or that `value`'s.
+
+        https://docs.slack.dev/reference/interaction-payloads/block_actions-payload. Raises `SlackError`.
+        """
+        with self._lock:
+            message = next((m for m in self.messages if m["ts"] == ts), None)
+            found = [each for each in buttons(message or {}) if value in {None, each.get("value")}]
+            if message is None or not found:
+                raise SlackError("message_not_found")
+            token = secrets.token_urlsafe()
+            self._pressed[token] = (message, user, 0)
+            who = {"id": f"U{user.upper()}", "username": user, "name": user, "team_id": TEAM}
+            return {
+                "type": "block_actions", "api_app_id": message["app_id"], "user": who, "trigger_id": token[:8],
+                "team": {"id": TEAM, "domain": "local"}, "channel": {"id": message["channel"], "name": "assistance"},
+                "container": {"type": "message", "message_ts": ts, "channel_id": message["channel"]},
+                "message": {name: part for name, part in message.items() if name not in {"channel", "metadata"}},
+                "response_url": f"{response_urls}{token}",
+                "actions": [{**found[0], "block_id": "b", "action_ts": f"{time():.6f}"}],
+            }  # fmt: skip
+
+    def respond(self, token: str, body: Json) -> bool:
+        """Take an answer to a press. Returns whether that is still possible. Raises `SlackError`.
+
+        A message that is replaced loses its metadata: Slack does not promise to keep it.
+        """
+        with self._lock:
+            message, user, used = self._pressed.get(token, ({}, "", MAX_ANSWERS))
+            if used >= MAX_ANSWERS:
+                return False
+            self._pressed[token] = (message, user, used + 1)
+            if body.get("replace_original"):
+                check_blocks(body.get("blocks") or [])
+                message |= {"text": body.get("text", ""), "blocks": body.get("blocks") or [], "metadata": None}
+            else:
+                self.whispers.append({"ts": message["ts"], "user": user, "text": body.get("text", "")})
+            return True
+
     def limit(self, seconds_between_posts: float) -> None:
         """Limit the rate of posts in each channel from now on; 0 removes the limit. Slack's is about one a second."""
         with self._lock:
@@ -184,6 +231,14 @@ class Workspace:
         if more:
             answer["response_metadata"] = {"next_cursor": str(start + limit)}
         return answer
+
+
+def buttons(message: Mapping[str, Any]) -> Iterator[Json]:
+    """The buttons of a message that tell the app when they are pressed."""
+    for block in message.get("blocks", ()):
+        for element in (block.get("accessory"), *block.get("elements", ())):
+            if isinstance(element, dict) and element.get("type") == "button" and "value" in element:
+                yield element
 
 
 def _decoded(value: Any) -> Any:  # noqa: ANN401

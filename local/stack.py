@@ -17,6 +17,7 @@ from local.cloud import Cloud
 from local.deploy import Assembly, deploy, synthesize
 from local.errors import LocalFailure
 from local.slack import Slack, chosen
+from local.slack_workspace import OURS
 from local.wait import until
 from local.webhooks import Webhooks
 
@@ -28,6 +29,7 @@ DEFAULTS: Final = {
     "email_recipients": "team@example.com",
     # As in production: what is deployed here is what is deployed there.
     "alarms": "true",
+    "take": "true",
     # Whoever plays with the console has minutes: to wait for a back-off, for a killed attempt, for a last attempt.
     "consumer_timeout_seconds": "15",
     "retry_max_delay": "20",
@@ -62,6 +64,18 @@ class Stack:
         told = (function.get("Environment", {}).get("Variables", {}).get("ROUTES") for function in functions)
         return list(json.loads(next(filter(None, told))))
 
+    @property
+    def takes(self) -> bool:
+        """Whether buttons in Slack take requests."""
+        return "SlackInteractionsUrl" in self.outputs
+
+    def _secret(self, output: str) -> str | None:
+        """The value of the secret that an output names."""
+        if output not in self.outputs:
+            return None
+        secrets = self.cloud.session.client("secretsmanager", endpoint_url=self.cloud.url)
+        return secrets.get_secret_value(SecretId=self.outputs[output])["SecretString"]
+
     def document(self) -> dict[str, Any]:
         """What scripts may know."""
         server = self.slack.server
@@ -75,6 +89,9 @@ class Stack:
             "slack_api_url": self.slack.api_url,
             "slack_channel": self.slack.channel,
             "slack_control_url": server.control_url if server else None,
+            "slack_interactions_url": f"{self.api_url}/slack/interactions" if self.takes else None,
+            "slack_signing_secret": self.slack.signing_secret if self.takes else None,
+            "callback_secret": self._secret("CallbackSecretArn"),
             "outputs": dict(self.outputs),
         }
 
@@ -84,6 +101,7 @@ def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator
     """Start everything; all of it is gone when the context is left."""
     with chosen(overrides) as slack, Webhooks() as webhooks:
         settings = {"slack_api_url": slack.api_url, "slack_channel": slack.channel}
+        settings |= {"slack_app_id": OURS.app_id} if slack.server else {}
         context = {**DEFAULTS, **overrides, **settings}
         say("Synthesizing the template …")
         assembly = synthesize(directory / "cdk.out", context)
@@ -103,7 +121,16 @@ def _deployed(cloud: Cloud, assembly: Assembly, slack: Slack, webhooks: Webhooks
     outputs = deploy(cloud, assembly)
     _put_secrets(cloud, outputs, slack, webhooks)
     api_url, api_key = _api_url(cloud, outputs), _api_key(cloud, outputs)
+    if slack.server:
+        interactions = f"{api_url}/slack/interactions"
+        slack.server.tell = lambda body, headers: (
+            http.call("POST", interactions, body=body.encode(), headers=headers).status
+        )
     return Stack(assembly.stack_name, api_url, api_key, outputs, cloud, slack, webhooks)
+
+
+def _told(url: str, body: str, headers: Mapping[str, str]) -> int:
+    return http.call("POST", url, body=body.encode(), headers=headers).status
 
 
 def _api_url(cloud: Cloud, outputs: Mapping[str, str]) -> str:
@@ -119,7 +146,7 @@ def _api_key(cloud: Cloud, outputs: Mapping[str, str]) -> str:
 
 def _put_secrets(cloud: Cloud, outputs: Mapping[str, str], slack: Slack, webhooks: Webhooks) -> None:
     """Slack's token, and an address on this machine for every other channel that has a secret."""
-    values = {"SlackTokenSecretArn": slack.token}
+    values = {"SlackTokenSecretArn": slack.token, "SlackSigningSecretArn": slack.signing_secret}
     values |= {f"{channel.capitalize()}SecretArn": webhooks.address(channel) for channel in Channel}
     # Of the secrets that routes ask for by name.
     teams = webhooks.address(Channel.TEAMS)

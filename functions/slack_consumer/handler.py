@@ -12,18 +12,18 @@ from assistance.errors import DeliveryError, PermanentFailure, RefusedTogether, 
 from assistance.models import Outgoing
 from assistance.platform.secret import secrets
 from assistance.routing import Channel
+from assistance.slack.message import compose, digests
 from slack_consumer.failures import FOR_WHAT_IT_HOLDS
 from slack_consumer.look_up import Posted, posted
-from slack_consumer.message import compose, digests
 from slack_consumer.settings import settings
 from slack_consumer.slack import call
 
 
 def post(outgoing: Sequence[Outgoing]) -> str:
     """Post the requests, all of one place, in one message. Returns its `ts`."""
-    channel = place(outgoing[0].request.topic)
+    channel, message = place(outgoing[0].request.topic), compose(outgoing, take=settings().take)
     try:
-        answer = call(partial(WebClient.chat_postMessage, channel=channel, **compose(outgoing)))
+        answer = call(partial(WebClient.chat_postMessage, channel=channel, **message))
     except PermanentFailure as error:
         if len(outgoing) > 1 and error.code in FOR_WHAT_IT_HOLDS:
             raise RefusedTogether(error.code) from error
@@ -58,7 +58,7 @@ def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
     for one in outgoing:
         of_place.setdefault(place(one.request.topic), []).append(one)
     for together in of_place.values():
-        yield from digests(together)
+        yield from digests(together, take=settings().take)
 
 
 lambda_handler = consumer(Channel.SLACK, Together(divide=divide, send=send), prepare=secrets, place=place)

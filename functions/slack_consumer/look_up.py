@@ -10,7 +10,7 @@ from assistance.domain.record import Attempt
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
 from assistance.platform.observability import logger
-from slack_consumer.message import payload, payloads
+from assistance.slack.message import payload, payloads
 from slack_consumer.settings import settings
 from slack_consumer.slack import call, ours
 

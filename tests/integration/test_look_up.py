@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assistance.routing import Channel
+from assistance.slack.message import payloads
 from local.slack_server import SlackServer
 from local.slack_workspace import OURS, Bot
-from slack_consumer.message import payloads
 from tests.fixtures import documented
 from tests.fuzz import FUZZED, JSON
 from tests.integration.cloud import Cloud, forget

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Customer, Detail, Outgoing
 from assistance.routing import Channel
+from assistance.slack import blocks, message
 from assistance.text import printable
 from local.slack_workspace import check_blocks
-from slack_consumer import blocks, message
 from tests.said import (
     ANNA,
     ID,
@@ -247,17 +247,23 @@ def test_an_entry_of_a_digest_has_its_button_and_who_has_taken_it_in_its_place()
     assert {it["action_id"] for it in buttons(before["blocks"])} == {"take"}
     after = message.compose(asked, take=True, taken={str(UUID(int=7)): By("@anna"), str(UUID(int=9)): By("@bert")})
     check(after)
-    left = [it["value"] for it in buttons(after["blocks"])]
-    assert left == [f"{UUID(int=n)} slack" for n in range(25) if n not in {7, 9}]
+    drawn = [(it["action_id"], it["value"]) for it in buttons(after["blocks"])]
+    assert drawn == [("release" if n in {7, 9} else "take", f"{UUID(int=n)} slack") for n in range(25)]
     entries = divided(after["blocks"][1:])
     assert "Taken by @anna, <!date^1767256320^{time}|2026-01-01 08:32 UTC>" in json.dumps(
         entries[7], ensure_ascii=False
     )
     assert "@bert" in shown(entries[9])
     assert "Taken" not in shown([block for n, entry in enumerate(entries) if n not in {7, 9} for block in entry])
-    assert blocks.size(after["blocks"]) <= blocks.size(before["blocks"])
     assert all("Open conversation" in shown(entry) for entry in entries)
     assert not any(it.get("action_id") == "take" for it in buttons(message.compose(asked)["blocks"])), "off by default"
+
+
+def test_a_digest_has_room_for_who_takes_every_request_of_it() -> None:
+    asked = [Outgoing(request(id_=str(UUID(int=n))), delivery="slack") for n in range(60)]
+    for digest in message.digests(asked, take=True):
+        by = {one.request.id: By("\u00e9" * 80) for one in digest}
+        assert blocks.size(message.compose(digest, take=True, taken=by)["blocks"]) <= message.MAX_MESSAGE_BYTES
 
 
 def test_a_request_alone_has_its_button_and_who_has_taken_it_in_its_place() -> None:
@@ -266,7 +272,7 @@ def test_a_request_alone_has_its_button_and_who_has_taken_it_in_its_place() -> N
     assert (button["action_id"], button["value"]) == ("take", f"{ID} slack#2")
     taken = message.compose([one], take=True, taken={ID: By("A <!channel> & co")})
     check(taken)
-    assert not list(buttons(taken["blocks"]))
+    assert [it["action_id"] for it in buttons(taken["blocks"])] == ["release"]
     assert "Taken by A <!channel> & co, 2026-01-01 08:32 UTC" in shown(taken["blocks"])
 
 

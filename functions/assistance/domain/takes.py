@@ -30,7 +30,7 @@ def take(
     `delivery` names the delivery by whose message the human did that, and `result` is the provider's id of the message.
     It has arrived, so it is not sent again.
     """
-    record = _arrived(record, delivery, take_id, result, now)
+    record = arrived(record, delivery, take_id, result, now)
     earlier = next((each for each in record.takes if each.id == take_id), None)
     if counts := record.taken or earlier:
         return record, counts
@@ -67,7 +67,7 @@ def escalate(record: Record, *, now: int) -> Record:
     return published_as(added, ESCALATION, now)
 
 
-def _arrived(record: Record, name: str | None, take_id: str, result: str | None, now: int) -> Record:
+def arrived(record: Record, name: str | None, take_id: str, result: str | None, now: int) -> Record:
     """A human has seen the message of that delivery: the provider took it, whatever the attempts say."""
     delivery = record.delivery(name)
     if delivery is None:

@@ -1,6 +1,6 @@
 """The requests in the table, and the one way to change a record."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -123,6 +123,16 @@ class Requests:
             return self.shown(items)
         except Unreadable as error:
             raise Unreadable(f"{request_id}: {error}") from None
+
+    def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
+        """These requests, in their order, as far as this version's items tell of them; None for one that is gone.
+
+        By one strongly consistent read for fifty. Raises `Unreadable`.
+        """
+        ids = list(request_ids)
+        keys = [{PARTITION_KEY: each, SORT_KEY: sort} for each in dict.fromkeys(ids) for sort in (REQUEST, RECORD)]
+        items = self.items.many(keys, consistent=True)
+        return [self.shown([item for item in items if item[PARTITION_KEY] == each]) for each in ids]
 
     def shown(self, items: list[Item]) -> RequestRecord | None:
         """A request and all that has become of it, from all its items; None if it is gone. Raises `Unreadable`."""

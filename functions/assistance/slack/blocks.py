@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from assistance.facts import Fact
+from assistance.ids import is_request_id
 from assistance.text import is_blank
 
 Block: TypeAlias = dict[str, Any]
@@ -19,6 +20,9 @@ MAX_TEXT_CHARACTERS: Final = 3_000
 MAX_FIELD_CHARACTERS: Final = 2_000
 MAX_FIELDS: Final = 10
 MAX_HEADER_CHARACTERS: Final = 150
+TAKE: Final = "take"
+RELEASE: Final = "release"
+"""The `action_id`s by which Slack tells of a press."""
 DIVIDER: Final[Block] = {"type": "divider"}
 # Nothing in Slack's markup is made of these: no emphasis, emoji, mention, channel or URL.
 _NO_MARKUP: Final = re.compile(r"[^\W_](?:[^\W_]|[ ,'\u2019-])*")
@@ -131,6 +135,21 @@ def opens(url: str) -> Block:
 
 def takes(request_id: str, delivery: str) -> Block:
     """The button by which a human takes the request. Its value says which, and by which message."""
+    return _button("I'll take it", TAKE, request_id, delivery)
+
+
+def releases(request_id: str, delivery: str) -> Block:
+    """The button by which whoever took the request releases it."""
+    return _button("Release", RELEASE, request_id, delivery)
+
+
+def pressed(value: str) -> tuple[str, str] | None:
+    """The request's id and the delivery's name in the value of such a button; None if it holds something else."""
+    request_id, _, delivery = value.partition(" ")
+    return (request_id, delivery) if is_request_id(request_id) and delivery else None
+
+
+def _button(text: str, action: str, request_id: str, delivery: str) -> Block:
     # Many buttons share a message's limit: what Slack takes for granted is left out.
-    text = {"type": "plain_text", "text": "I'll take it"}
-    return {"type": "button", "text": text, "action_id": "take", "value": f"{request_id} {delivery}"}
+    label = {"type": "plain_text", "text": text}
+    return {"type": "button", "text": label, "action_id": action, "value": f"{request_id} {delivery}"}

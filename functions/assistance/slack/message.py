@@ -12,17 +12,18 @@ from typing import Any, Final, Protocol
 from assistance import facts
 from assistance.facts import Fact
 from assistance.models import AssistanceRequest, Outgoing
+from assistance.routing import Channel
+from assistance.slack import blocks
+from assistance.slack.blocks import Block, escape, marked, moment, plain
 from assistance.text import explain, heading, preview, printable
-from slack_consumer import blocks
-from slack_consumer.blocks import Block, escape, marked, moment, plain
 
 # https://docs.slack.dev/reference/block-kit/blocks: 50 of them in a message.
 MAX_BLOCKS: Final = 50
 MAX_MESSAGE_BYTES: Final = 13_000
 """Of all blocks together, by `blocks.size`: below the least that Slack was seen to refuse."""
 PREVIEW_CHARACTERS: Final = 120
-MAX_NAME_CHARACTERS: Final = 60
-"""Of whoever has taken a request: a digest that is drawn again then is no longer than with the button."""
+MAX_NAME_CHARACTERS: Final = 30
+"""Of whoever has taken a request."""
 METADATA_EVENT: Final = "assistance_request"
 DIGEST_EVENT: Final = "assistance_requests"
 
@@ -37,6 +38,11 @@ class Taken(Protocol):
     @property
     def at(self) -> int:
         """When."""
+
+
+class _LongestName:
+    by = "\u00e9" * MAX_NAME_CHARACTERS
+    at = 0
 
 
 By = Mapping[str, Taken]
@@ -59,7 +65,8 @@ def digests(outgoing: Sequence[Outgoing], *, take: bool = False) -> Iterator[lis
             if one.alone:
                 yield [one]
                 continue
-            own = [blocks.DIVIDER, *_entry(one, take=take, taken=None)]
+            # With the button, a digest must have room for who presses it too.
+            own = [blocks.DIVIDER, *_entry(one, take=take, taken=_LongestName() if take else None)]
             added = blocks.size(own)
             if digest and (count + len(own) > MAX_BLOCKS or size + added > MAX_MESSAGE_BYTES):
                 yield digest
@@ -146,7 +153,7 @@ def _message(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Blo
 def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block]:
     request, notes = outgoing.request, explain(outgoing)
     url = facts.conversation(request)
-    buttons = ([blocks.opens(url)] if url else []) + ([_take(outgoing)] if take and not taken else [])
+    buttons = ([blocks.opens(url)] if url else []) + ([_press(outgoing, taken)] if take or taken else [])
     small = [marked(moment(_accepted(request))), plain(request.id)]
     if request.reference:
         small.append(plain(escape(f"Reference: {printable(request.reference)}")))
@@ -181,12 +188,10 @@ def _entry(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block
     A block has room for one button. If that is for taking the request, a link opens the conversation.
     """
     request, url = outgoing.request, facts.conversation(outgoing.request)
-    drawn, texts, more = _description(request), [marked(_about(request))], []
-    if taken:
-        texts.append(marked(_taken(taken)))
-    elif take:
-        drawn[-1]["accessory"] = _take(outgoing)
-    if url and take:
+    drawn, texts, more = _description(request), [marked(_about(request, taken))], []
+    if take or taken:
+        drawn[-1]["accessory"] = _press(outgoing, taken)
+    if url and (take or taken):
         link = blocks.link(url, "Open conversation")
         if len(link) <= blocks.MAX_FIELD_CHARACTERS:
             texts.append(marked(link))
@@ -203,12 +208,13 @@ def _entry(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block
     return [*drawn, *blocks.in_sections(texts[blocks.MAX_FIELDS :]), *more]
 
 
-def _about(request: AssistanceRequest) -> str:
-    """The topic, the time, the customer and the id: in one text, since each one more takes of the message's limit."""
+def _about(request: AssistanceRequest, taken: Taken | None) -> str:
+    """The topic, the time, the customer, the id and who has taken it: one text, for each more takes of the limit."""
     customer = [
         blocks.link(it.href, it.text) if it.href else it.text for it in facts.contacts(request) if _fits_in_a_line(it)
     ]
     lines = [[escape(heading(request.topic)), moment(_accepted(request))], customer, [request.id]]
+    lines += [[_taken(taken)]] if taken else []
     return "\n".join(" · ".join(line) for line in lines if line)
 
 
@@ -217,8 +223,10 @@ def _fits_in_a_line(fact: Fact) -> bool:
     return fact.href is not None or (fact.label == "Name" and blocks.no_markup(fact.text))
 
 
-def _take(outgoing: Outgoing) -> Block:
-    return blocks.takes(outgoing.request.id, outgoing.delivery or "slack")
+def _press(outgoing: Outgoing, taken: Taken | None) -> Block:
+    """The button by which a human takes the request, or releases it."""
+    button = blocks.releases if taken else blocks.takes
+    return button(outgoing.request.id, outgoing.delivery or Channel.SLACK)
 
 
 def _taken(taken: Taken) -> str:

@@ -1,0 +1,54 @@
+"""Answers a press by its `response_url`: draws the message again, and tells whoever pressed what nobody else sees.
+
+A `response_url` may be used five times within half an hour, and needs no token:
+https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from slack_sdk.webhook import WebhookClient
+
+from assistance.platform.observability import logger
+
+HOSTS: Final = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
+# Slack gives up on an answer to a press after three seconds.
+TIMEOUT_SECONDS: Final = 2
+
+# The SDK would log what it sends. We log failures ourselves.
+_silent = logging.getLogger("slack_sdk.silent")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+def is_slacks(url: str, response_origin: str) -> bool:
+    """Whether the URL leads to Slack, or on one machine to the local Slack of that origin."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    if response_origin:
+        return f"{parts.scheme}://{parts.netloc}" == response_origin
+    return parts.scheme == "https" and parts.netloc == parts.hostname and parts.hostname in HOSTS and port is None
+
+
+def send(url: str, body: Mapping[str, Any]) -> bool:
+    """Send Slack an answer. Returns whether Slack took it: a press counts even if Slack does not show it."""
+    try:
+        answer = WebhookClient(url, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=_silent).send_dict(dict(body))
+    except (OSError, HTTPException) as error:
+        logger.warning("Slack does not take the answer to a press", error_type=type(error).__name__)
+        return False
+    if answer.status_code != HTTPStatus.OK:
+        logger.warning("Slack does not take the answer to a press", status=answer.status_code)
+    return answer.status_code == HTTPStatus.OK
+
+
+def privately(text: str) -> dict[str, Any]:
+    """An answer that only whoever pressed sees."""
+    return {"response_type": "ephemeral", "replace_original": False, "text": text}

@@ -1,0 +1,85 @@
+"""Answers Slack when somebody presses a button of a message that we posted."""
+
+import base64
+from collections import defaultdict
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from slack_sdk.signature import Clock
+
+from assistance.errors import TableUnavailable, TransientFailure, Unreadable
+from assistance.platform import aws
+from assistance.platform.observability import logger
+from assistance.platform.secret import secret
+from assistance.platform.unforeseen import without_messages
+from assistance.store.requests import Requests
+from assistance.store.table import Items
+from slack_interactions import answers, press, signature
+from slack_interactions.settings import settings
+from slack_interactions.taking import Taking
+
+clock = Clock()
+
+
+@cache
+def taking() -> Taking:
+    """The deployed table, and Slack."""
+    return Taking(Requests(Items(aws.table(settings().table_name))), answers.send)
+
+
+def answer(event: dict[str, Any]) -> HTTPStatus:
+    """The status of the answer to a call. Slack shows whoever pressed a warning for any but 200."""
+    body, headers = _body(event), _headers(event)
+    secrets = secret(settings().slack_signing_secret, signature.read, unavailable="slack_signing_secret_unavailable")
+    if body is None or not signature.is_signed(body, headers, secrets, clock):
+        logger.warning("a call is not signed by Slack")
+        return HTTPStatus.UNAUTHORIZED
+    pressed = press.read(body, settings().slack_app_id)
+    if pressed is None:
+        return HTTPStatus.OK
+    if not answers.is_slacks(pressed.response_url, settings().response_origin):
+        logger.warning("a press has a response_url that is not Slack's", request_id=pressed.on.request_id)
+        return HTTPStatus.BAD_REQUEST
+    taking().act(pressed)
+    return HTTPStatus.OK
+
+
+def _body(event: dict[str, Any]) -> str | None:
+    """The body as Slack has signed it; None if it is no text."""
+    body = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return str(body)
+    try:
+        return base64.b64decode(body, validate=True).decode()
+    except ValueError:
+        return None
+
+
+def _headers(event: dict[str, Any]) -> dict[str, list[str]]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        found[name.lower()] += dict.fromkeys(values)
+    return found
+
+
+@logger.inject_lambda_context(log_event=False)
+@without_messages()
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    """API Gateway's proxy integration."""
+    try:
+        status = answer(event)
+    except press.Malformed as error:
+        logger.error("a call of Slack's does not parse", wrong=str(error))
+        status = HTTPStatus.BAD_REQUEST
+    except press.Foreign:
+        logger.warning("a call tells of another app")
+        status = HTTPStatus.FORBIDDEN
+    except (TableUnavailable, TransientFailure) as error:
+        logger.error("a press could not be acted on", error_code=str(error))
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+    except Unreadable as error:
+        logger.error("a request can't be read", wrong=str(error))
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return {"statusCode": status.value, "headers": {"Cache-Control": "no-store"}, "body": ""}

@@ -1,0 +1,139 @@
+"""A press of one of our buttons, read from the call by which Slack tells of it.
+
+https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
+"""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from assistance.slack.blocks import RELEASE, TAKE, pressed
+
+
+class Malformed(Exception):
+    """Slack has signed the call, yet we can't read it. The message names the parts."""
+
+
+class Foreign(Exception):
+    """The call tells of another app, or of another app's message."""
+
+
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class _Model(BaseModel):
+    # An error must not quote what a customer said: it is in the message's blocks.
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+class _User(_Model):
+    """`username` is what people mention; Slack documents `name` as the same."""
+
+    id: _Text
+    username: _Text | None = None
+    name: _Text | None = None
+
+
+class _Message(_Model):
+    ts: _Text
+    app_id: str | None = None
+    blocks: tuple[dict[str, Any], ...] = ()
+
+
+class _Action(_Model):
+    action_id: str
+    action_ts: _Text | None = None
+    value: str | None = None
+
+
+class _Payload(_Model):
+    type: str
+    api_app_id: str = ""
+    trigger_id: str = ""
+    user: _User | None = None
+    message: _Message | None = None
+    actions: tuple[_Action, ...] = ()
+    response_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A request in a message, and the delivery that the message made."""
+
+    request_id: str
+    delivery: str
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Somebody pressed a button: to take a request, or else to release it.
+
+    `shown` holds every request of the message, and `ts` is the message's id. `id` is the press's: it begins with the
+    user's. `by` is the name of the user.
+    """
+
+    is_take: bool
+    on: Shown
+    shown: tuple[Shown, ...]
+    user_id: str
+    by: str
+    ts: str
+    id: str
+    response_url: str
+
+
+def read(body: str, app_id: str) -> Press | None:
+    """The press that the call tells of; None if it tells of anything else, such as a link that somebody opened.
+
+    `app_id`: our app's, if it is known. Raises `Malformed` or `Foreign`.
+    """
+    payload = _payload(body)
+    if payload.type != "block_actions" or payload.message is None or payload.user is None:
+        return None
+    # Slack says which app it calls, and which app has posted the message.
+    if payload.message.app_id not in {None, payload.api_app_id} or (app_id and payload.api_app_id != app_id):
+        raise Foreign
+    for action in payload.actions:
+        if action.action_id in {TAKE, RELEASE} and (on := _on(action.value or "")):
+            user, when = payload.user, action.action_ts or payload.trigger_id
+            return Press(
+                is_take=action.action_id == TAKE,
+                on=on,
+                shown=tuple(dict.fromkeys([on, *_buttons(payload.message.blocks)])),
+                user_id=user.id,
+                by=user.username or user.name or user.id,
+                ts=payload.message.ts,
+                id=f"{user.id}.{when or uuid.uuid4()}",
+                response_url=payload.response_url,
+            )
+    return None
+
+
+def _payload(body: str) -> _Payload:
+    try:
+        [payload] = parse_qs(body, strict_parsing=True)["payload"]
+        return _Payload.model_validate_json(payload)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        raise Malformed(", ".join(sorted({str(next(iter(each["loc"]), "payload")) for each in details}))) from None
+    except (ValueError, KeyError):
+        raise Malformed("payload") from None
+
+
+def _on(value: str) -> Shown | None:
+    found = pressed(value)
+    return Shown(*found) if found else None
+
+
+def _buttons(blocks: tuple[dict[str, Any], ...]) -> Iterator[Shown]:
+    for block in blocks:
+        elements = block.get("elements")
+        for element in [block.get("accessory"), *(elements if isinstance(elements, list) else [])]:
+            match element:
+                case {"type": "button", "action_id": "take" | "release", "value": str(value)}:
+                    if on := _on(value):
+                        yield on

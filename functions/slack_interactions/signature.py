@@ -1,0 +1,35 @@
+"""Whether Slack itself made a call: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from slack_sdk.signature import Clock, SignatureVerifier
+
+from assistance.errors import UnusableSecret
+
+# Slack shows 32 hexadecimal digits, and documents no form.
+_SECRET: Final = re.compile(r"[!-~]{16,}")
+_SECONDS: Final = re.compile(r"[0-9]{1,12}")
+
+
+def read(text: str) -> list[str]:
+    """The signing secrets: one, or the new one and the old one while Slack changes over. Raises `UnusableSecret`."""
+    secrets = text.split()
+    if not secrets:
+        raise UnusableSecret("the secret is empty")
+    if not all(_SECRET.fullmatch(secret) for secret in secrets):
+        raise UnusableSecret("the secret holds something else than signing secrets, separated by spaces")
+    return secrets
+
+
+def is_signed(body: str, headers: Mapping[str, Sequence[str]], secrets: Iterable[str], clock: Clock) -> bool:
+    """Whether one of the secrets has signed the body within five minutes. `headers` has names in lower case."""
+    timestamps, signatures = headers.get("x-slack-request-timestamp", ()), headers.get("x-slack-signature", ())
+    if len(timestamps) != 1 or len(signatures) != 1:
+        return False
+    [timestamp], [signature] = timestamps, signatures
+    # For other texts the SDK raises errors that it does not document.
+    if not _SECONDS.fullmatch(timestamp) or not signature.isascii():
+        return False
+    return any(SignatureVerifier(secret, clock).is_valid(body, timestamp, signature) for secret in secrets)

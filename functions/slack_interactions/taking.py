@@ -1,0 +1,126 @@
+"""What a press does: one write takes or releases the request, and the message is drawn again from the table."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from assistance.domain import takes
+from assistance.domain.record import Record, Take
+from assistance.engine.takes import Human, Seen, measure, release, take
+from assistance.errors import TableUnavailable, Unreadable
+from assistance.history import RequestRecord, fallback_of, resend_of
+from assistance.models import Outgoing
+from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.observability import logger
+from assistance.routing import Channel
+from assistance.slack.blocks import escape
+from assistance.slack.message import compose
+from assistance.store.requests import RequestGone, Requests
+from slack_interactions.answers import privately
+from slack_interactions.press import Press, Shown
+
+REDRAWS: Final = 3
+Answer = Callable[[str, Mapping[str, Any]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Acts on presses. `answer` sends an answer to a `response_url`, and returns whether Slack took it."""
+
+    requests: Requests
+    answer: Answer
+    clock: Clock = utc_now
+
+    def act(self, press: Press) -> None:
+        """Take or release the request, and show it. Raises `TableUnavailable` or `Unreadable`: nothing was done."""
+        try:
+            text = self._take(press) if press.is_take else self._release(press)
+        except RequestGone:
+            self.answer(press.response_url, privately("This request is not stored any more."))
+            return
+        self._redraw(press)
+        if text:
+            self.answer(press.response_url, privately(text))
+
+    def _take(self, press: Press) -> str | None:
+        """Take the request for whoever pressed. Returns what to tell them if somebody has it."""
+        seen = Seen(press.on.delivery, press.ts)
+        taken = take(self.requests, press.on.request_id, press.id, _human(press), seen=seen, clock=self.clock)
+        measure(taken)
+        logger.info("taken" if taken.is_new else "taken already", request_id=press.on.request_id)
+        if taken.is_new:
+            return None
+        return "You have this request." if _theirs(taken.take, press) else f"{_name(taken.take)} has this request."
+
+    def _release(self, press: Press) -> str | None:
+        """Release the request if whoever pressed has it. Returns what to tell them otherwise."""
+        request_id = press.on.request_id
+        taken = self.requests.read(request_id).record.taken
+        if taken is None:
+            return "Nobody has this request."
+        if not _theirs(taken, press):
+            return f"{_name(taken)} has this request. They can release it, or an operator can."
+        release(self.requests, request_id, taken.id, _human(press), clock=self.clock)
+        logger.info("released", request_id=request_id)
+        return None
+
+    def _redraw(self, press: Press) -> None:
+        """Draw the message as the table has it, and again if somebody else has pressed a button meanwhile.
+
+        Whoever draws last has then seen every press before that.
+        """
+        drawn: list[Take | None] | None = None
+        for _ in range(REDRAWS):
+            try:
+                shown = self._shown(press)
+            except (RequestGone, TableUnavailable, Unreadable) as error:
+                logger.warning("a message is not drawn again", reason=type(error).__name__)
+                return
+            state = [each.record.taken for each in shown.values()]
+            if state == drawn:
+                return
+            by = {each.request.id: taken for each in shown.values() if (taken := each.record.taken)}
+            message = compose([_outgoing(on, each) for on, each in shown.items()], take=True, taken=by)
+            body = {"replace_original": True, "text": message["text"], "blocks": message["blocks"]}
+            if not self.answer(press.response_url, body):
+                return
+            drawn = state
+
+    def _shown(self, press: Press) -> dict[Shown, RequestRecord]:
+        """The requests in the message. All of them have arrived by it, and each that is in doubt is recorded as sent.
+
+        For a message that is drawn again may lose its metadata, and then nobody can look them up.
+        """
+        shown = {}
+        for on, each in zip(press.shown, self.requests.several([on.request_id for on in press.shown]), strict=True):
+            if each is None:
+                raise RequestGone
+            event = partial(_arrived, on=on, attempt=press.id, ts=press.ts, now=epoch_ms(self.clock()))
+            if event(each.record)[0] is not each.record:
+                self.requests.change(on.request_id, event)
+            shown[on] = each
+        return shown
+
+
+def _arrived(record: Record, *, on: Shown, attempt: str, ts: str, now: int) -> tuple[Record, None]:
+    return takes.arrived(record, on.delivery, attempt, ts, now), None
+
+
+def _outgoing(on: Shown, shown: RequestRecord) -> Outgoing:
+    delivery = shown.record.delivery(on.delivery)
+    fallback, resend = (fallback_of(delivery), resend_of(delivery)) if delivery else (None, None)
+    return Outgoing(shown.request, fallback=fallback, resend=resend, delivery=on.delivery)
+
+
+def _human(press: Press) -> Human:
+    return Human(f"@{press.by}", Channel.SLACK)
+
+
+def _theirs(taken: Take, press: Press) -> bool:
+    """Whether whoever pressed has taken it: the id of a press begins with the user's."""
+    return taken.via == Channel.SLACK and taken.id.startswith(f"{press.user_id}.")
+
+
+def _name(taken: Take) -> str:
+    return escape(taken.by)

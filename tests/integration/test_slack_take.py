@@ -1,0 +1,269 @@
+"""Humans take requests by a button in Slack: the first one has it, everybody sees who, and nobody else gets in."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from assistance.routing import Channel
+from local.slack_server import SlackServer, signed
+from local.slack_workspace import OURS, Bot, Json, buttons
+from slack_interactions import handler
+from tests.integration.cloud import Cloud, forget, http_event
+from tests.integration.resources import create_secret
+from tests.records import record_of
+
+PATH = "/slack/interactions"
+
+
+@pytest.fixture
+def team(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> SlackServer:
+    """Slack, with buttons on each message and our function behind them."""
+    monkeypatch.setenv("TAKE", "true")
+    monkeypatch.setenv("SLACK_APP_ID", OURS.app_id)
+    monkeypatch.setenv("RESPONSE_ORIGIN", slack.origin)
+    monkeypatch.setenv("SLACK_SIGNING_SECRET", create_secret("slack-signing", slack.signing_secret))
+    forget()
+    slack.tell = partial(told, stack)
+    return slack
+
+
+def told(stack: Cloud, body: str, headers: dict[str, str]) -> int:
+    event = http_event("POST", PATH, body, **{name.replace("-", "_"): value for name, value in headers.items()})
+    return int(stack.handler("slack_interactions")(event, stack.context)["statusCode"])
+
+
+def posted(stack: Cloud, *descriptions: str, callback_url: str | None = None) -> list[str]:
+    """The ids of requests that lie in one message of Slack's."""
+    ids = [stack.post("sales", description, callback_url) for description in descriptions]
+    stack.produce()
+    stack.consume(Channel.SLACK, stack.receive(Channel.SLACK, 25))
+    return ids
+
+
+def actions(message: Json) -> list[str]:
+    return [button["action_id"] for button in buttons(message)]
+
+
+def press(team: SlackServer, user: str, request_id: str | None = None) -> int:
+    """Press the button of that request, or else the first one, of the newest message."""
+    message = team.messages[-1]
+    values = [button["value"] for button in buttons(message) if request_id is None or request_id in button["value"]]
+    return team.press(message["ts"], user, values[0])
+
+
+def test_the_first_to_press_takes_the_request_and_the_message_says_who(stack: Cloud, team: SlackServer) -> None:
+    [request_id] = posted(stack, "help")
+    assert actions(team.messages[-1]) == ["take"]
+    assert press(team, "anna") == 200
+    taken = stack.show(request_id)["taken"]
+    assert (taken["by"], taken["via"]) == ("@anna", "slack")
+    assert "Taken by @anna" in json.dumps(team.messages[-1])
+    assert actions(team.messages[-1]) == ["release"]
+    assert team.workspace.whispers == []
+
+
+def test_whoever_is_second_is_told_who_has_the_request(stack: Cloud, team: SlackServer) -> None:
+    [request_id] = posted(stack, "help")
+    message = json.loads(json.dumps(team.messages[-1]))
+    press(team, "anna")
+    # Ben's screen still shows the button.
+    team.messages[-1] |= {"blocks": message["blocks"]}
+    assert press(team, "ben") == 200
+    assert stack.show(request_id)["taken"]["by"] == "@anna"
+    [whisper] = team.workspace.whispers
+    assert (whisper["user"], whisper["text"]) == ("ben", "@anna has this request.")
+    assert "Taken by @anna" in json.dumps(team.messages[-1])
+
+
+def test_a_second_press_of_the_taker_releases_the_request_and_nobody_else_s_does(
+    stack: Cloud, team: SlackServer
+) -> None:
+    [request_id] = posted(stack, "help")
+    press(team, "anna")
+    press(team, "ben")
+    assert stack.show(request_id)["taken"]["by"] == "@anna"
+    assert "@anna has this request" in team.workspace.whispers[-1]["text"]
+    press(team, "anna")
+    assert "taken" not in stack.show(request_id)
+    assert actions(team.messages[-1]) == ["take"]
+    press(team, "ben")
+    assert stack.show(request_id)["taken"]["by"] == "@ben"
+
+
+def test_a_digest_shows_both_of_two_takers_at_once(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who draws the message first draws it again, since the other has taken a request meanwhile."""
+    ids = posted(stack, *(f"number {n}" for n in range(12)))
+    assert len(team.messages) == 1
+    assert actions(team.messages[0]) == ["take"] * 12
+    acting, others = handler.taking(), iter(["ben"])
+    answer = acting.answer
+
+    def slowly(url: str, body: Mapping[str, Any]) -> bool:
+        for other in others:
+            assert press(team, other, ids[7]) == 200
+        return bool(answer(url, body))
+
+    monkeypatch.setattr(handler, "taking", lambda: type(acting)(acting.requests, slowly))
+    assert press(team, "anna", ids[3]) == 200
+    drawn = json.dumps(team.messages[0])
+    assert ("Taken by @anna" in drawn, "Taken by @ben" in drawn) == (True, True)
+    assert actions(team.messages[0]).count("release") == 2
+    assert [stack.show(each).get("taken", {}).get("by") for each in (ids[3], ids[7], ids[0])] == ["@anna", "@ben", None]
+
+
+def test_a_digest_whose_requests_are_all_taken_is_still_within_slack_s_limits(stack: Cloud, team: SlackServer) -> None:
+    posted(stack, *("<&>" * 60 for _ in range(25)))
+    for message in list(team.messages):
+        for n, value in enumerate([button["value"] for button in buttons(message)]):
+            assert team.press(message["ts"], f"a-colleague-with-a-long-name-{n}", value) == 200
+    assert {action for message in team.messages for action in actions(message)} == {"release"}
+
+
+def test_a_press_proves_that_every_request_of_the_message_has_arrived(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that is drawn again has lost its metadata, so nobody could look up the others."""
+    monkeypatch.setenv("RETRY_DOUBT_DELAY", "0")
+    team.fail("drop", method="chat.postMessage", times=1)
+    first, second = posted(stack, "one", "two")
+    assert len(team.messages) == 1
+    assert {stack.status(first), stack.status(second)} == {"retrying"}
+    press(team, "anna", first)
+    assert team.messages[0]["metadata"] is None
+    assert [stack.status(first), stack.status(second)] == ["delivered", "delivered"]
+    stack.consume_until_quiet(Channel.SLACK)
+    assert len(team.messages) == 1, "neither is posted again"
+
+
+def test_the_bot_is_told_who_takes_its_request(stack: Cloud, team: SlackServer) -> None:
+    [request_id] = posted(stack, "help", callback_url="http://127.0.0.1:9/told")
+    press(team, "anna")
+    told = [delivery for delivery in record_of(stack.table, request_id).callbacks if "taken" in str(delivery.cause)]
+    assert len(told) == 1
+
+
+def test_a_press_on_a_request_that_is_gone_says_so(stack: Cloud, team: SlackServer) -> None:
+    [request_id] = posted(stack, "help")
+    for sort in ("REQUEST", "RECORD"):
+        stack.table.delete_item(Key={"pk": request_id, "sk": sort})
+    assert press(team, "anna") == 200
+    assert "not stored any more" in team.workspace.whispers[-1]["text"]
+
+
+def body_of(team: SlackServer, **changes: Any) -> str:  # noqa: ANN401
+    payload = team.workspace.press(team.messages[-1]["ts"], None, "mallory", f"{team.origin}/actions/")
+    return urlencode({"payload": json.dumps(payload | changes)})
+
+
+def test_only_slack_gets_in(stack: Cloud, team: SlackServer) -> None:
+    [request_id] = posted(stack, "help")
+    secret, body = team.signing_secret, body_of(team)
+    good = signed(body, secret)
+    tampered = body.replace("mallory", "anna")
+    late = int(good["X-Slack-Request-Timestamp"])
+    refused = {
+        "nothing": (body, {}),
+        "another secret": (body, signed(body, "0" * 32)),
+        "a body that was changed": (tampered, good),
+        "a signature of more than five minutes ago": (body, signed(body, secret, late - 301)),
+        "a signature of the future": (body, signed(body, secret, late + 600)),
+        "no timestamp": (body, {"X-Slack-Signature": good["X-Slack-Signature"]}),
+        "a timestamp that is none": (body, good | {"X-Slack-Request-Timestamp": "soon"}),
+        "a signature outside ASCII": (body, good | {"X-Slack-Signature": "v0=é"}),
+        "no body": ("", good),
+    }
+    for what, (sent, headers) in refused.items():
+        assert told(stack, sent, headers) == 401, what
+    assert "taken" not in stack.show(request_id)
+    assert told(stack, body, good) == 200, "and what Slack has signed is taken"
+
+
+def test_another_app_s_calls_are_refused(stack: Cloud, team: SlackServer) -> None:
+    [request_id] = posted(stack, "help")
+    message = team.messages[-1]
+    changes: dict[str, Any]
+    for changes in ({"api_app_id": "A0OTHER"}, {"message": {**message, "app_id": "A0OTHER"}}):
+        body = body_of(team, **changes)
+        assert told(stack, body, signed(body, team.signing_secret)) == 403
+    assert "taken" not in stack.show(request_id)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.slack.com.example.org/actions/1",
+        "https://example.org/actions/1",
+        "http://hooks.slack.com/actions/1",
+        "https://hooks.slack.com@example.org/",
+        "https://hooks.slack.com:8443/actions/1",
+        "https://[/",
+        "",
+    ],
+)
+@pytest.mark.parametrize("local", [True, False])
+def test_an_answer_goes_to_slack_s_own_hosts_only(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch, url: str, *, local: bool
+) -> None:
+    [request_id] = posted(stack, "help")
+    if not local:
+        monkeypatch.setenv("RESPONSE_ORIGIN", "")
+        forget()
+    body = body_of(team, response_url=url)
+    assert told(stack, body, signed(body, team.signing_secret)) == 400
+    assert "taken" not in stack.show(request_id)
+
+
+def test_what_is_no_press_of_ours_is_acknowledged(stack: Cloud, team: SlackServer) -> None:
+    [request_id] = posted(stack, "help")
+    opened = [{"type": "button", "action_id": "open_conversation", "action_ts": "1"}]
+    foreign = [{"type": "button", "action_id": "take", "value": "no-id slack", "action_ts": "1"}]
+    changes: dict[str, Any]
+    for changes in ({"actions": opened}, {"actions": foreign}, {"actions": []}, {"type": "view_submission"}):
+        body = body_of(team, **changes)
+        assert told(stack, body, signed(body, team.signing_secret)) == 200
+    assert "taken" not in stack.show(request_id)
+
+
+@pytest.mark.parametrize("body", ["payload=", "payload={", "a=b", "payload=[]", "%", "payload=1&payload=2"])
+def test_a_signed_body_that_can_t_be_read_is_refused(stack: Cloud, team: SlackServer, body: str) -> None:
+    assert told(stack, body, signed(body, team.signing_secret)) == 400
+
+
+def test_a_press_leaves_no_text_of_a_customer_in_the_log(
+    stack: Cloud, team: SlackServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    posted(stack, "CANARY of a customer")
+    press(team, "anna")
+    assert "CANARY" not in capsys.readouterr().out
+
+
+def test_a_message_that_slack_does_not_draw_again_is_taken_nevertheless(stack: Cloud, team: SlackServer) -> None:
+    [request_id] = posted(stack, "help")
+    payload = team.workspace.press(team.messages[-1]["ts"], None, "anna", f"{team.origin}/actions/")
+    payload["response_url"] = f"{team.origin}/actions/used-up"
+    body = urlencode({"payload": json.dumps(payload)})
+    assert told(stack, body, signed(body, team.signing_secret)) == 200
+    assert stack.show(request_id)["taken"]["by"] == "@anna"
+
+
+def test_a_table_that_does_not_answer_is_told_to_whoever_presses(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted(stack, "help")
+    monkeypatch.setenv("TABLE_NAME", "none")
+    forget()
+    assert press(team, "anna") == 503
+
+
+def test_two_apps_in_one_workspace_do_not_take_each_other_s_requests(stack: Cloud, team: SlackServer) -> None:
+    posted(stack, "help")
+    team.workspace.install("xoxb-other", Bot("U0OTHER", "B0OTHER", "A0OTHER"))
+    block = {"type": "actions", "elements": list(buttons(team.messages[-1]))}
+    team.workspace.call("chat.postMessage", "xoxb-other", {"channel": "C0ASSIST", "text": "x", "blocks": [block]})
+    assert press(team, "mallory") == 403
