@@ -213,8 +213,8 @@ def _about(request: AssistanceRequest, taken: Taken | None) -> str:
     customer = [
         blocks.link(it.href, it.text) if it.href else it.text for it in facts.contacts(request) if _fits_in_a_line(it)
     ]
-    lines = [[escape(heading(request.topic)), moment(_accepted(request))], customer, [request.id]]
-    lines += [[_taken(taken)]] if taken else []
+    first = [escape(heading(request.topic)), moment(_accepted(request))]
+    lines = [first, [_taken(taken)] if taken else [], customer, [request.id]]
     return "\n".join(" · ".join(line) for line in lines if line)
 
 
