@@ -67,6 +67,8 @@ class Dashboard(Construct):
         self._add(*self._published(producer, consumers, reconciler))
         for channel, consumer in consumers.items():
             self._add(*self._delivered(channel, consumer))
+        if config.take:
+            self._add(*self._taken(reconciler))
         self._add(*self._accounted_for(reconciler), self._errors(functions))
         CfnOutput(self, "Name", value=self._dashboard.dashboard_name).override_logical_id("DashboardName")
 
@@ -145,6 +147,15 @@ class Dashboard(Construct):
             _graph(f"{channel}: messages", queue, of=4),
             _graph(f"{channel}: waits longest, s", [oldest], of=4),
         ]
+
+    def _taken(self, reconciler: Reconciler) -> list[cloudwatch.IWidget]:
+        times = [
+            self._ours(Metric.ACCEPTED_TO_TAKEN, statistic, topic=topic)
+            for statistic in (_P50, _P99)
+            for topic in self._routes
+        ]
+        untaken = reconciler.measured("UntakenRequests", _SUM, label="UntakenRequests")
+        return [_graph("Accepted to taken, ms", times, of=2), _graph("Not taken in time", [untaken], of=2)]
 
     @staticmethod
     def _accounted_for(reconciler: Reconciler) -> list[cloudwatch.IWidget]:

@@ -91,6 +91,8 @@ class Monitoring(Construct):
             # What is open for too long, or stuck, waits in the outbox or for a channel: its own alarm there is on too.
             after={"OldestOpenAge": late, "StuckDeliveries": late},
         )  # fmt: skip
+        if config.take:
+            self._page("RequestsNotTaken", "Nobody has taken requests in time.", [self._of_the_humans(reconciler)])
         self._page(
             "LettersWaiting", "What was given up waits for somebody.",
             self._of_the_dead_letters(producer, consumers, feedback),
@@ -246,6 +248,13 @@ class Monitoring(Construct):
             ),
             *self._of_the_function("Reconciler", reconciler.function),
         ]  # fmt: skip
+
+    def _of_the_humans(self, reconciler: Reconciler) -> cloudwatch.Alarm:
+        return self._alarm(
+            # Each sweep counts those whose time is over since the last one.
+            "UntakenRequests", reconciler.measured("UntakenRequests", cloudwatch.Stats.SUM), 0,
+            "Nobody has taken a request within its route's escalate_after. 'assistance list --untaken' shows which.",
+        )  # fmt: skip
 
     def _of_the_dead_letters(
         self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback | None

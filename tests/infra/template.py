@@ -22,7 +22,7 @@ REAL = {"email_sender": "bot@company.io", "email_recipients": "sales@company.io"
 VARIANTS: Mapping[str, Mapping[str, str]] = {
     "dev": {},
     # Its sender is production's, as when both share an account.
-    "staging": {"stage": "staging", **REAL, "create_email_identity": "false"},
+    "staging": {"take": "true", "stage": "staging", **REAL, "create_email_identity": "false"},
     "production": {"stage": "production", **REAL, "runbook_url": "https://company.io/assistance/operations.md"},
     "local": {"local": "true", "alarms": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
 }
