@@ -10,7 +10,11 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from moto.core.botocore_stubber import BotocoreStubber
 
+from assistance.engine import takes
+from assistance.engine.takes import Human
 from assistance.routing import CALLBACK, Channel
+from assistance.store.requests import Requests
+from assistance.store.table import Items
 from local.slack_server import SlackServer
 from tests.integration.cloud import SIGNING_SECRET, Cloud
 from tests.integration.steps import emails, feedback, mailed
@@ -133,3 +137,21 @@ def test_a_lease_whose_answer_is_lost_is_held(stack: Cloud) -> None:
     with lost_answer(1):
         answer = stack.reconcile(later=timedelta(minutes=2))
     assert answer["outbox"]["published"] == 1, "by this sweep, and not by the next but one"
+
+
+def test_a_take_and_a_release_whose_answers_are_lost_count_once_and_call_back_once(
+    stack: Cloud, slack: SlackServer
+) -> None:
+    with Receiver() as bot:
+        request_id = stack.post("sales", callback_url=bot.url)
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    requests = Requests(Items(stack.table))
+    with lost_answer(1):
+        taken = takes.take(requests, request_id, "t1", Human("Anna", "slack"))
+    assert taken.is_new
+    assert [each.id for each in record_of(stack.table, request_id).takes] == ["t1"]
+    with lost_answer(1):
+        takes.release(requests, request_id, "t1", Human("Anna", "slack"))
+    record = record_of(stack.table, request_id)
+    assert (record.taken, len(record.takes), len(record.callbacks)) == (None, 1, 3)
