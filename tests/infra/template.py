@@ -22,7 +22,7 @@ REAL = {"email_sender": "bot@company.io", "email_recipients": "sales@company.io"
 VARIANTS: Mapping[str, Mapping[str, str]] = {
     "dev": {},
     # Its sender is production's, as when both share an account.
-    "staging": {"take": "true", "stage": "staging", **REAL, "create_email_identity": "false"},
+    "staging": {"stage": "staging", **REAL, "create_email_identity": "false"},
     "production": {"stage": "production", **REAL, "runbook_url": "https://company.io/assistance/operations.md"},
     "local": {"local": "true", "alarms": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
 }
@@ -34,6 +34,8 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     },
     "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
                 "alarms": "false"},
+    # Humans take requests.
+    "takes": {"stage": "staging", **REAL, "take": "true"},
     # On every channel that the code has, with and without a fallback.
     "every channel": {"alarms": "true", "routes": json.dumps({
         "sales": {"channels": [*Channel]},

@@ -29,7 +29,7 @@ from tests.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
 ROUTED = routing.named(ROUTES.values())
-WATCHED = [variant for variant in VARIANTS if variant != "dev"]
+WATCHED = [*(variant for variant in VARIANTS if variant != "dev"), "takes"]
 RUNBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
 
 
@@ -187,7 +187,7 @@ def named(template: Template, kind: str) -> set[str]:
 
 
 def test_what_we_emit_is_watched(ours: set[Series]) -> None:
-    staging = synthesized("staging")
+    staging = synthesized("takes")
     assert {series.namespace for series in ours} == {staging.stack_name}
     assert {series.name for series in ours} >= set(Metric)
     looked_at = {
@@ -408,7 +408,7 @@ def test_the_link_leads_where_the_deployer_says_and_to_the_repository_otherwise(
 
 
 def test_the_runbook_names_every_page_and_every_metric() -> None:
-    staging = synthesized("staging")
+    staging = synthesized("takes")
     for name in pages(staging):
         assert f"`{called(name)}`" in RUNBOOK
     assert all(f"`{metric.name}`" in RUNBOOK for metric in watched(staging) if metric.namespace == staging.stack_name)
