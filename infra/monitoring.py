@@ -29,6 +29,7 @@ from infra.config import Config
 from infra.email_feedback import EmailFeedback
 from infra.encryption import on_behalf_of
 from infra.reconciler import Reconciler
+from infra.slack_interactions import SlackInteractions
 from infra.stream_producer import StreamProducer
 
 _MINUTE: Final = Duration.minutes(1)
@@ -59,6 +60,7 @@ class Monitoring(Construct):
         consumers: Mapping[Lane, ChannelConsumer],
         feedback: EmailFeedback | None,
         reconciler: Reconciler,
+        takers: Sequence[SlackInteractions],
         key: kms.IKey,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -92,7 +94,7 @@ class Monitoring(Construct):
             after={"OldestOpenAge": late, "StuckDeliveries": late},
         )  # fmt: skip
         if config.take:
-            self._page("RequestsNotTaken", "Nobody has taken requests in time.", [self._of_the_humans(reconciler)])
+            self._page("RequestsNotTaken", "No human takes requests in time.", self._of_the_humans(reconciler, takers))
         self._page(
             "LettersWaiting", "What was given up waits for somebody.",
             self._of_the_dead_letters(producer, consumers, feedback),
@@ -249,12 +251,15 @@ class Monitoring(Construct):
             *self._of_the_function("Reconciler", reconciler.function),
         ]  # fmt: skip
 
-    def _of_the_humans(self, reconciler: Reconciler) -> cloudwatch.Alarm:
-        return self._alarm(
-            # Each sweep counts those whose time is over since the last one.
-            "UntakenRequests", reconciler.measured("UntakenRequests", cloudwatch.Stats.SUM), 0,
-            "Nobody has taken a request within its route's escalate_after. 'assistance list --untaken' shows which.",
-        )  # fmt: skip
+    def _of_the_humans(self, reconciler: Reconciler, takers: Sequence[SlackInteractions]) -> Alarms:
+        return [
+            self._alarm(
+                # Each sweep counts those whose time is over since the last one.
+                "UntakenRequests", reconciler.measured("UntakenRequests", cloudwatch.Stats.SUM), 0,
+                "Nobody has taken a request within its route's escalate_after. 'assistance list --untaken' shows it.",
+            ),
+            *(alarm for taker in takers for alarm in self._of_the_function(taker.node.id, taker.function)),
+        ]  # fmt: skip
 
     def _of_the_dead_letters(
         self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback | None

@@ -75,7 +75,7 @@ class AssistanceStack(Stack):
         if config.watched:
             monitoring = Monitoring(
                 self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
-                feedback=feedback, reconciler=reconciler, key=key,
+                feedback=feedback, reconciler=reconciler, takers=takers, key=key,
             )  # fmt: skip
             Dashboard(
                 self, "Dashboard", config=config, api=api, producer=producer, consumers=consumers, feedback=feedback,
