@@ -87,15 +87,20 @@ class NewRequests:
 
     def _last_time(self, report: Report) -> tuple[str, list[str]]:
         """Up to when requests have been looked at, and the ids of those that version 1 has left open."""
-        kept = self.requests.items.ledger()
         try:
-            own = next((item for item in kept if item[SORT_KEY] == LEDGER), {})
-            since = checked(_Looked, own).looked_until
-            return (since, []) if since else legacy.ledger_of(kept)
+            return self._looked(self.requests.items.ledger())
         except Unreadable as error:
             report.unreadable += 1
             logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
             return "", []
+
+    def _looked(self, kept: list[Item]) -> tuple[str, list[str]]:
+        own = next((item for item in kept if item[SORT_KEY] == LEDGER), {})
+        since = checked(_Looked, own).looked_until
+        since, left_open = (since, []) if since else legacy.ledger_of(kept)
+        if since > timestamp(self.clock()):
+            raise Unreadable("a time to come")
+        return since, left_open
 
     def _looks(self, since: str, until: str, report: Report) -> Iterator[_Look]:
         """The looks that have come due, in this order. Nobody looks at a request twice in one sweep."""

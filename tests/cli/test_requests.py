@@ -217,6 +217,17 @@ def test_what_cannot_be_read_is_left_out_of_a_list_and_told_of_in_one_line(opera
     assert damaged in shown.stderr
 
 
+@pytest.mark.parametrize(("command", "exit_code"), [("list", 0), ("ledger", 0), ("status", 1)])
+def test_a_record_of_another_request_is_told_of_in_one_line(operator: Operator, command: str, exit_code: int) -> None:
+    sound, damaged = operator.cloud.post("sales"), delivered(operator, "damaged")
+    item = item_of(operator.cloud.table, damaged)
+    item["record"]["created_at"] += 1
+    operator.cloud.table.put_item(Item=item)
+    shown = operator.run(command, *([damaged] if command == "status" else []))
+    assert (shown.exit_code, f"{damaged}: record: of another request" in shown.output) == (exit_code, True)
+    assert command != "list" or sound in shown.stdout
+
+
 def test_the_ledger_accounts_for_every_request_of_the_period(operator: Operator) -> None:
     with time_machine.travel(utc_now() - timedelta(days=2), tick=True):
         old = delivered(operator, "long ago")

@@ -78,3 +78,17 @@ def test_a_request_that_expires_while_it_is_published_again_keeps_no_sweep_from_
     here.breaker.outage = expire
     assert other in sweep(here)["lost"]
     assert len(expired) == 1
+
+
+def test_a_record_that_has_lost_its_deliveries_acknowledges_no_message(here: World) -> None:
+    """It says of no channel that it has the request."""
+    request_id = retried(here, "key")
+    key = {PARTITION_KEY: request_id, SORT_KEY: RECORD}
+    item: dict[str, Any] = here.cloud.table.get_item(Key=key)["Item"]
+    del item["record"]["deliveries"]
+    here.cloud.table.put_item(Item=item)
+    here.advance(60)
+    here.consume(Channel.SLACK)
+    assert len(here.bodies(Channel.SLACK)) == 1
+    here.advance(60)
+    assert sweep(here)["unreadable"] == 1

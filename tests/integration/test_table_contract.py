@@ -138,6 +138,11 @@ def test_many_items_are_read_in_batches_and_missing_ones_are_left_out(items: Ite
     assert sorted(each["pk"] for each in found) == sorted(str(number) for number in range(BATCH + 5))
 
 
+def test_an_item_whose_key_comes_twice_is_read_once(items: Items) -> None:
+    items.add(item("one"))
+    assert items.many([{"pk": "one", "sk": "RECORD"}] * 2, consistent=False) == [item("one")]
+
+
 def outboxed(pk: str, created_at: str, **more: object) -> dict[str, Any]:
     return item(pk, "REQUEST", outbox=0, ledger=0, created_at=created_at, topic="sales", **more)
 

@@ -10,7 +10,7 @@ from assistance.platform import tracing
 from assistance.platform.clock import timestamp_of
 from assistance.routing import CALLBACK, LANES, Lane
 from assistance.store import legacy
-from assistance.store.items import Accepted, Item, checked, request_of
+from assistance.store.items import Accepted, Item, checked, readable, request_of
 from assistance.store.requests import Stored, stored_in
 from assistance.store.schema import CHANNELS, FALLBACK_CHANNEL, PARTITION_KEY, RECORD, REQUEST, SORT_KEY, TRACE
 
@@ -38,6 +38,7 @@ class Outboxed:
     stored: Stored | None = None
 
 
+@readable()
 def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed:
     """What an item in the outbox wants published. `request_item` reads a request's item, by its id.
 
@@ -86,8 +87,9 @@ def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:
     return Publication(message, (lane,), since, _key(item), entry, tracing.valid(said.get(TRACE)))
 
 
+@readable()
 def message_for(request: AssistanceRequest, record: Record, delivery: str | None) -> Message:
-    """The message of that delivery; of the request's own channel, if it names none."""
+    """The message of that delivery; of the request's own channel, if it names none. Raises `Unreadable`."""
     route = RouteThen.model_validate({"channels": record.channels, "fallback": record.fallback})
     return Message(request=request, route=route, ttl=record.ttl, delivery=delivery)
 

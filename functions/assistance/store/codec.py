@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
@@ -32,8 +33,11 @@ _OURS: Final = frozenset({PARTITION_KEY, SORT_KEY, CREATED_AT, TTL, VERSION, OUT
 
 
 def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
-    """The item to put, in the place of the item before: {} if there is none."""
-    document = _adapter().dump_python(record, mode="json", exclude_defaults=True, exclude={VERSION})
+    """The item to put, in the place of the item before: {} if there is none.
+
+    Raises `Unreadable` if nobody could read it.
+    """
+    document = _adapter().dump_python(_checked(record), mode="json", exclude_defaults=True, exclude={VERSION})
     indexed: dict[str, Any] = {}
     if record.outbox:
         indexed[OUTBOX_SHARD] = shard(request_id)
@@ -53,12 +57,23 @@ def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
 
 def record_of(item: Item) -> Record:
     """The record that an item holds. Raises `Unreadable`."""
+    version = item.get(VERSION)
     with readable():
-        record = _adapter().validate_python({**_document(item), VERSION: item.get(VERSION)})
+        record = _adapter().validate_python({**_document(item), VERSION: version})
+    if not isinstance(version, int | Decimal) or version is True or record.version < 1:
+        # No write would ever find the item in that version.
+        raise Unreadable(f"{VERSION}: no count")
+    return _checked(record)
+
+
+def _checked(record: Record) -> Record:
+    """The record, if all that is read from it makes sense. Raises `Unreadable`."""
     if any(not 0 <= time <= MAX_SECONDS * 1_000 for time in _times(record)):
         raise Unreadable(f"{_RECORD}: no time")
     if not record.channels or not set(_channels(record)) <= set(Channel):
         raise Unreadable(f"{_RECORD}: no channel")
+    if not set(record.channels) <= {each.name for each in record.deliveries if each.kind is Kind.OWN}:
+        raise Unreadable(f"{_RECORD}: a channel without its delivery")
     return record
 
 

@@ -41,7 +41,7 @@ _Read = TypeVar("_Read", bound=BaseModel)
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Raises `Unreadable` where pydantic finds attributes wrong, and names them."""
+    """Raises `Unreadable` where pydantic finds attributes wrong, and names them. Decorates a function, too."""
     try:
         yield
     except ValidationError as error:
@@ -49,6 +49,8 @@ def readable() -> Iterator[None]:
         # Of where in an attribute it is wrong nothing is said: a map's keys may be anything.
         wrong = {f"{next(iter(detail['loc']), 'item')}: {detail['type']}" for detail in details}
         raise Unreadable(", ".join(sorted(wrong))) from None
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
 
 
 def checked(model: type[_Read], item: Item) -> _Read:

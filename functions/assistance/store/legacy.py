@@ -14,6 +14,7 @@ from assistance.domain import transitions
 from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, StandsInFor
 from assistance.errors import Unreadable
 from assistance.history import RESEND
+from assistance.ids import RequestId
 from assistance.models import Fallback, Message, Moment
 from assistance.platform.clock import ms_of
 from assistance.routing import CALLBACK, Channel, Lane, routes
@@ -60,12 +61,12 @@ class _FallenBack(ItemModel):
 
 
 class _Reopened(ItemModel):
-    sk: Annotated[str, Field(pattern=f"^{REOPENED_PREFIX}")]
+    id: RequestId
 
 
 class _Ledger(ItemModel):
     until: Moment | None = None
-    open: Mapping[str, Moment] = Field(default_factory=dict)
+    open: Mapping[RequestId, Moment] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
         record = _with(record, _fallback(stands_in))
         record = replace(record, fallback=str(stands_in.channel))
     for item in items:
-        if not str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX)):
+        if not is_delivery(item):
             continue
         kept = checked(_Delivery, item)
         # An item that expired before this request was accepted is of an earlier one with the same id.
@@ -138,8 +139,9 @@ def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
 
 
 def is_delivery(item: Item) -> bool:
-    """Whether it is version 1's item of a delivery."""
-    return str(item[SORT_KEY]).startswith((DELIVERY_PREFIX, CALLBACK_PREFIX))
+    """Whether it is version 1's item of a delivery. One by a channel that there is not is nobody's."""
+    sort_key = str(item[SORT_KEY])
+    return sort_key.startswith(CALLBACK_PREFIX) or sort_key in {f"{DELIVERY_PREFIX}{channel}" for channel in Channel}
 
 
 def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
@@ -183,8 +185,8 @@ def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
     """Up to when version 1 has looked at new requests, and those that it found open. Raises `Unreadable`."""
     until, watched = "", list[str]()
     for item in items:
-        if str(item[SORT_KEY]).startswith(REOPENED_PREFIX):
-            watched.append(checked(_Reopened, item).sk.removeprefix(REOPENED_PREFIX))
+        if (sort_key := str(item[SORT_KEY])).startswith(REOPENED_PREFIX):
+            watched.append(checked(_Reopened, {"id": sort_key.removeprefix(REOPENED_PREFIX)}).id)
         else:
             kept = checked(_Ledger, item)
             until, watched = kept.until or "", [*watched, *kept.open]

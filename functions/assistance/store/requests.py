@@ -214,7 +214,11 @@ def fresh(
 def _stored(request_item: Item, items: list[Item]) -> Stored:
     new = fresh_of(request_item)
     found = next((item for item in items if item[SORT_KEY] == RECORD), None)
-    stored = _meanwhile(found or {}, new)
+    try:
+        stored = _meanwhile(found or {}, new)
+    except RequestGone:
+        # A request is written before its record, and read after it.
+        raise Unreadable("record: of another request") from None
     if FALLBACK_CHANNEL in request_item and not any(map(legacy.is_delivery, items)):
         return stored
     record = legacy.record_of(request_item, items, stored.record)

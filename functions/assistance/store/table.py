@@ -108,6 +108,8 @@ class Items:
     def many(self, keys: Sequence[dict[str, str]], *, consistent: bool) -> list[Item]:
         """The items with these keys. Those that DynamoDB leaves unprocessed are missing."""
         found: list[Item] = []
+        # DynamoDB refuses a batch in which a key comes twice.
+        keys = list({tuple(key.items()): key for key in keys}.values())
         for start in range(0, len(keys), BATCH):
             wanted: Any = {"Keys": keys[start : start + BATCH], "ConsistentRead": consistent}
             with _answering():
