@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -13,6 +14,7 @@ from assistance.engine.dead_letters import DeadLetter
 from assistance.history import RESEND
 from assistance.models import Message
 from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.clock import utc_now
 from cli.errors import Failure, explained
 from cli.stack import DeadLetterQueue, Stack
 
@@ -26,6 +28,8 @@ AT_ONCE: Final = 1_000
 """How many are held while they are dealt with, ten at a time."""
 MOST: Final = 10_000
 """How many are looked at, to list them or to find the one that is named."""
+_TIME_FOR_A_BATCH: Final = timedelta(seconds=5)
+"""Once a letter's hold is over somebody else may receive it, and we can delete it no more."""
 SHORT: Final = 8
 """How much of a message's id names it."""
 
@@ -123,10 +127,14 @@ def deal_with(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, 
                 each for each in letters if each.message_id not in seen and (ids is None or each.message_id in ids)
             ]
             fresh = fresh[: min(AT_ONCE, budget - len(seen))]
-            for start in range(0, len(fresh), _BATCH):
-                yield from act([_read(queue, each) for each in fresh[start : start + _BATCH]])
-            seen |= {each.message_id for each in fresh}
-        if not fresh:
+            before = len(seen)
+            for batch in (fresh[start : start + _BATCH] for start in range(0, len(fresh), _BATCH)):
+                if utc_now() + _TIME_FOR_A_BATCH > min(each.held_until for each in batch):
+                    # The next look holds the rest anew.
+                    break
+                seen |= {each.message_id for each in batch}
+                yield from act([_read(queue, each) for each in batch])
+        if len(seen) == before:
             return
 
 
@@ -159,11 +167,11 @@ def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[Letter]) -> list[
         )
     except AWS_ERRORS as error:
         return outcomes + [Outcome(each, f"not sent: {explained(error)}") for each, _ in readable]
-    refused = {int(entry["Id"]): entry["Code"] for entry in answer.get("Failed", [])}
+    refused = _refused(answer, len(readable))
     outcomes += [Outcome(readable[index][0], f"not sent: {code}") for index, code in refused.items()]
     sent = [each for index, (each, _) in enumerate(readable) if index not in refused]
     return outcomes + [
-        Outcome(done.letter, done.problem and f"sent, but its letter is still there ({done.problem}): redrive it again")
+        Outcome(done.letter, done.problem and f"sent, but its letter may be there still ({done.problem}): look again")
         for done in _delete(sqs, sent)
     ]
 
@@ -178,8 +186,19 @@ def _delete(sqs: "SQSClient", letters: Sequence[Letter]) -> list[Outcome]:
         answer = sqs.delete_message_batch(QueueUrl=letters[0].queue.url, Entries=entries)
     except AWS_ERRORS as error:
         return [Outcome(each, f"not deleted: {error_code(error)}") for each in letters]
-    refused = {int(entry["Id"]): f"not deleted: {entry['Code']}" for entry in answer.get("Failed", [])}
-    return [Outcome(each, refused.get(index)) for index, each in enumerate(letters)]
+    refused, now = _refused(answer, len(letters)), utc_now()
+    # SQS keeps a letter that somebody else has received since, and says that it is deleted:
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html
+    late = {index: "no answer in time" for index, each in enumerate(letters) if each.letter.held_until < now}
+    problems = {index: f"not deleted for certain: {code}" for index, code in (late | refused).items()}
+    return [Outcome(each, problems.get(index)) for index, each in enumerate(letters)]
+
+
+def _refused(answer: Any, entries: int) -> dict[int, str]:  # noqa: ANN401
+    """Of a batch's entries those that SQS does not say it has taken, by their number, each with a code."""
+    taken = {entry["Id"] for entry in answer.get("Successful", [])}
+    codes = {entry["Id"]: entry["Code"] for entry in answer.get("Failed", [])}
+    return {index: codes.get(str(index), "no answer") for index in range(entries) if str(index) not in taken}
 
 
 def _read(queue: DeadLetterQueue, letter: DeadLetter) -> Letter:

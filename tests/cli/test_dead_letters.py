@@ -2,10 +2,14 @@
 
 import json
 from inspect import signature
+from types import SimpleNamespace
 
 import pytest
+import time_machine
+from botocore.model import OperationModel
 
 from assistance.engine import dead_letters
+from assistance.platform.clock import utc_now
 from assistance.routing import Channel
 from cli import letters
 from cli.app import app
@@ -126,6 +130,60 @@ def test_more_letters_than_can_be_looked_at_are_redriven_once_each(
 def _request(number: int) -> dict[str, str]:
     id_ = f"019a7c1e-5b0c-7d34-9c1f-{number:012}"
     return {"id": id_, "topic": "sales", "description": "help", "created_at": "2026-01-31T09:30:00.000Z"}
+
+
+def test_a_letter_is_deleted_only_once_sqs_has_said_that_it_has_the_message(operator: Operator) -> None:
+    request_id = operator.dead()
+
+    def swallowed(**_: object) -> tuple[object, dict[str, object]]:
+        return SimpleNamespace(status_code=200), {}
+
+    operator.session.events.register("before-call.sqs.SendMessageBatch", swallowed)
+    result = operator.run("dead-letters", "redrive", request_id)
+    operator.session.events.unregister("before-call.sqs.SendMessageBatch", swallowed)
+    assert (result.exit_code, result.stdout) == (1, "0 redriven, 1 not.\n")
+    assert [letter["request_id"] for letter in operator.json("dead-letters", "list")] == [request_id]
+
+
+@pytest.mark.parametrize("command", ["discard", "redrive"])
+def test_a_letter_that_somebody_may_have_received_since_is_not_said_to_be_deleted(
+    operator: Operator, command: str
+) -> None:
+    request_id = operator.dead()
+    with time_machine.travel(utc_now(), tick=True) as traveller:
+
+        def slow(**_: object) -> tuple[object, dict[str, object]]:
+            traveller.shift(dead_letters.LOOK_SECONDS + 1)
+            with dead_letters.looking(operator.cloud.sqs, operator.cloud.dlqs[SLACK]) as again:
+                assert len(again) == 1
+            # What SQS answers to a stale handle: the letter stays.
+            return SimpleNamespace(status_code=200), {"Successful": [{"Id": "0"}]}
+
+        operator.session.events.register("before-call.sqs.DeleteMessageBatch", slow)
+        result = operator.run("dead-letters", command, request_id, *(["--yes"] if command == "discard" else []))
+        operator.session.events.unregister("before-call.sqs.DeleteMessageBatch", slow)
+        assert (result.exit_code, "not deleted for certain" in result.stderr) == (1, True)
+        assert len(ids(operator)) == 1
+
+
+def test_letters_whose_hold_is_over_are_held_anew_before_they_are_dealt_with(operator: Operator) -> None:
+    for number in range(11):
+        body = json.dumps({"version": 1, "request": _request(number)})
+        operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=body)
+    with time_machine.travel(utc_now(), tick=True) as traveller:
+        calls: list[str] = []
+
+        def slow(model: OperationModel, **_: object) -> None:
+            calls.append(model.name)
+            if calls[-1] == "SendMessageBatch" and calls.count("SendMessageBatch") == 1:
+                traveller.shift(dead_letters.LOOK_SECONDS + 1)
+
+        operator.session.events.register("before-call.sqs.*", slow)
+        result = operator.run("dead-letters", "redrive", "--all", "--yes")
+        operator.session.events.unregister("before-call.sqs.*", slow)
+        assert result.stdout == "1 redriven, 10 not.\n"
+        first, second = (number for number, call in enumerate(calls) if call == "SendMessageBatch")
+        assert "ReceiveMessage" in calls[first:second]
 
 
 def test_what_no_consumer_can_read_stays_and_is_named(operator: Operator) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from assistance.engine.dead_letters import LOOK_SECONDS, DeadLetter, Depth, depth, looking, request_id_in
+from assistance.platform.clock import utc_now
 
 ID = "0199f3c2-0000-7000-8000-000000000000"
 OTHER = "0199f3c2-0000-7000-8000-000000000001"
@@ -130,6 +131,7 @@ def test_a_letter_tells_its_reason_and_its_request(reasons: dict[str, str], reas
         delivery=None,
         reason=reason,
         sent_at=1_767_268_800_000,
+        held_until=utc_now(),
     )
     assert look(Queue([message(reasons=reasons)])) == [expected]
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from assistance.history import RESEND
 from assistance.ids import is_request_id
 from assistance.platform.answers import UnreadableAnswer
+from assistance.platform.clock import utc_now
 from assistance.platform.received import number
 from assistance.routing import Lane
 
@@ -34,7 +36,7 @@ class DeadLetter:
     """One message in a dead-letter queue. `reason` is an error code; `sent_at` is in milliseconds since 1970.
 
     `request_id` is None where the message does not even say that. `delivery` is None where it names none, as that of
-    the request's own channel.
+    the request's own channel. Until `held_until` nobody else receives it.
     """
 
     queue_url: str
@@ -45,6 +47,7 @@ class DeadLetter:
     delivery: str | None
     reason: str
     sent_at: int
+    held_until: datetime = field(compare=False)
 
 
 def write(sqs: "SQSClient", queue_url: str, body: str, *, code: str, channel: Lane, source_message_id: str) -> None:
@@ -102,6 +105,7 @@ def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: boo
     letters: dict[str, DeadLetter] = {}
 
     def receive(_: int) -> bool:
+        held_until = utc_now() + timedelta(seconds=LOOK_SECONDS)
         messages = sqs.receive_message(
             QueueUrl=queue_url,
             MaxNumberOfMessages=_RECEIVE,
@@ -112,7 +116,8 @@ def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: boo
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["SentTimestamp"],
         ).get("Messages", [])
-        letters.update((message["MessageId"], _letter(queue_url, message, bodies=bodies)) for message in messages)
+        found = [_letter(queue_url, message, held_until, bodies=bodies) for message in messages]
+        letters.update((letter.message_id, letter) for letter in found)
         return len(messages) == _RECEIVE
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -143,7 +148,7 @@ def _release(sqs: "SQSClient", queue_url: str, letters: list[DeadLetter]) -> Non
     )
 
 
-def _letter(queue_url: str, message: "MessageTypeDef", *, bodies: bool) -> DeadLetter:
+def _letter(queue_url: str, message: "MessageTypeDef", held_until: datetime, *, bodies: bool) -> DeadLetter:
     attributes = message.get("MessageAttributes", {})
     # Ours, or SNS's: https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
     reasons = (attributes[name].get("StringValue", "") for name in ("error_code", "ErrorCode") if name in attributes)
@@ -157,6 +162,7 @@ def _letter(queue_url: str, message: "MessageTypeDef", *, bodies: bool) -> DeadL
         # Somebody else may have set the attribute: only text that looks like a code may reach a log or a reader.
         reason=next(filter(_CODE.fullmatch, reasons), UNKNOWN),
         sent_at=number(message.get("Attributes", {}).get("SentTimestamp")) or 0,
+        held_until=held_until,
     )
 
 
