@@ -148,6 +148,18 @@ def test_a_value_of_any_shape_is_in_dynamodbs_notation_or_refused(value: object)
         dynamodb.plain(value)
 
 
+@pytest.mark.parametrize("value", ["text", b"\x00", 1, {"text"}, {1}, {b"\x00"}, [b"\x00"], {"x": {b"\x00"}}])
+def test_a_value_that_can_be_read_can_be_written_as_it_was(value: object) -> None:
+    assert dynamodb.plain(dynamodb.noted(value)) == value
+
+
+def test_binary_is_the_same_in_a_stream_record_where_it_is_text() -> None:
+    assert dynamodb.plain({"M": {"one": {"B": "AAE="}, "some": {"BS": ["AAE="]}}}) == {
+        "one": b"\x00\x01",
+        "some": {b"\x00\x01"},
+    }
+
+
 @dataclass
 class Sns:
     """A topic that always gives the same answer."""

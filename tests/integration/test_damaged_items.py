@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from assistance.routing import Channel
 from assistance.store import codec
 from assistance.store.legacy import REOPENED_PREFIX
 from assistance.store.requests import fresh, request_key
-from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, SORT_KEY
+from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, RECORD, SORT_KEY
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud
 from tests.integration.steps import arrived
@@ -66,6 +67,10 @@ def an_old_ledger_of_no_id(_: str) -> list[Item]:
     return [{PARTITION_KEY: "LEDGER", SORT_KEY: REOPENED_PREFIX, "reopened_at": timestamp(utc_now())}]
 
 
+def record_key(request_id: str) -> dict[str, str]:
+    return {PARTITION_KEY: request_id, SORT_KEY: RECORD}
+
+
 DAMAGED = {
     each.__name__: each
     for each in (
@@ -99,6 +104,23 @@ def test_the_producer_publishes_what_comes_with_a_damaged_item(stack: Cloud, kin
         stack.table.put_item(Item=item)
     assert len(stack.produce()) == 1
     assert stack.status(good) == "published"
+
+
+@pytest.mark.parametrize("value", [{"text"}, {1}, b"\x00", {b"\x00"}], ids=["SS", "NS", "B", "BS"])
+def test_a_request_is_delivered_and_its_record_keeps_what_was_added_of_any_type(
+    stack: Cloud, slack: SlackServer, value: object
+) -> None:
+    request_id = stack.post("sales", "hush")
+    stack.produce()
+    stack.reconcile(later=SETTLED)
+    item = stack.table.get_item(Key=record_key(request_id))["Item"]
+    stack.table.put_item(Item=item | {"added": value})
+    stack.sqs.purge_queue(QueueUrl=stack.queues[Channel.SLACK])
+    assert stack.reconcile(later=timedelta(hours=1))["ledger"]["lost"] == [request_id]
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.status(request_id) == "delivered"
+    assert stack.table.get_item(Key=record_key(request_id))["Item"]["added"] == value
 
 
 def test_a_copy_of_a_request_under_another_sort_key_keeps_no_sweep_from_others(stack: Cloud) -> None:

@@ -5,6 +5,7 @@ of the time that botocore and its client take.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
 """
 
+from base64 import b64decode
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -34,17 +35,26 @@ def noted(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911
             return {"M": {name: noted(part) for name, part in value.items()}}
         case list() | tuple():
             return {"L": [noted(part) for part in value]}
-        case set() | frozenset() if value and all(isinstance(part, str) for part in value):
-            return {"SS": sorted(value)}
+        case bytes():
+            return {"B": value}
+        case set() | frozenset():
+            parts = [item for part in value for item in noted(part).items()]
+            if len(kinds := {kind for kind, _ in parts}) == 1 and kinds <= {"S", "N", "B"}:
+                return {f"{kinds.pop()}S": sorted(part for _, part in parts)}
     raise TypeError(f"{type(value).__name__} is not stored")
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
     """A value out of DynamoDB's notation. Raises `TypeError` or `ValueError` if it is not in it."""
     match value:
-        # Nothing of ours is binary, but who reads it must be able to pass it over. In a stream record it is text.
-        case {"S": str(kept)} | {"BOOL": bool(kept)} | {"B": bytes(kept)} | {"B": str(kept)} | {"BS": list(kept)}:
+        # Nothing of ours is binary, but what a record holds beside what is ours is kept as it is.
+        case {"S": str(kept)} | {"BOOL": bool(kept)} | {"B": bytes(kept)}:
             return kept
+        case {"B": str(text)}:
+            # In a stream record.
+            return b64decode(text)
+        case {"BS": list(parts)}:
+            return {plain({"B": part}) for part in parts}
         case {"N": str(number)}:
             return _number(number)
         case {"NULL": _}:
