@@ -51,13 +51,14 @@ class Outbox:
         Stops in time; what is left, the next sweep finds.
         """
         sweep = Sweep()
-        before = self.clock() - self.grace
+        now = self.clock()
+        before = now - self.grace
         items = self.publisher.requests.items
         overdue = map(key_of, items.unpublished(timestamp(before)))
         while remaining_ms() > TIME_FOR_A_CHUNK_MS and (keys := list(islice(overdue, BATCH))):
             # The index lags behind its table: what it lists may have been published since.
             found = [item for item in items.many(keys, consistent=True) if OUTBOX_SHARD in item]
-            chunk = list(self._readable(found, timestamp(before), sweep))
+            chunk = list(self._readable(found, timestamp(before), timestamp(now), sweep))
             wanted = {each for item in chunk for each in item.publications}
             for each in wanted:
                 age = self.clock() - datetime.fromisoformat(each.since)
@@ -68,8 +69,8 @@ class Outbox:
             sweep.published += len(wanted) - len(failed)
         return sweep
 
-    def _readable(self, items: list[Item], before: str, sweep: Sweep) -> Iterator[Outboxed]:
-        """What the items want published that entered the outbox before then."""
+    def _readable(self, items: list[Item], before: str, now: str, sweep: Sweep) -> Iterator[Outboxed]:
+        """What the items want published that entered the outbox before then; after `now` by a clock that is fast."""
         for item in items:
             try:
                 found = self.publisher.read(item)
@@ -77,6 +78,6 @@ class Outbox:
                 sweep.unreadable += 1
                 logger.error("an outbox entry can't be read", key=key_of(item), wrong=str(error))
                 continue
-            overdue = tuple(each for each in found.publications if each.since < before)
+            overdue = tuple(each for each in found.publications if not before <= each.since <= now)
             if overdue:
                 yield Outboxed(overdue, found.stored)
