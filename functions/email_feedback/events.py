@@ -19,6 +19,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from assistance.ids import RequestId
+from assistance.models import MAX_SECONDS
+from assistance.platform.clock import epoch_ms
 from email_feedback.errors import MalformedEvent
 
 REQUEST_ID_TAG: Final = "request_id"
@@ -28,11 +30,14 @@ VALIDATION: Final = "Successfully validated SNS topic for Amazon SES event publi
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC, where the calendar may not have it."""
+    """The same moment in UTC, where a record may hold it, and the calendar may not have it."""
     try:
-        return moment.astimezone(UTC)
+        utc = moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("out of the calendar") from None
+    if not 0 <= epoch_ms(utc) <= MAX_SECONDS * 1_000:
+        raise ValueError("no time of ours")
+    return utc
 
 
 class _Model(BaseModel):

@@ -1,14 +1,20 @@
-"""Times that are wrong."""
+"""Times that are wrong: a clock of an operator's that is fast, and a time of SES's that no record may hold."""
 
+import json
 from functools import partial
+
+import pytest
 
 from assistance.domain import transitions
 from assistance.domain.record import Record
+from assistance.errors import Unreadable
 from assistance.platform.clock import epoch_ms
 from assistance.routing import Channel, Topic
+from email_feedback.errors import MalformedEvent
 from tests.faults.system import requests
 from tests.faults.test_open_requests import published
 from tests.faults.world import World
+from tests.integration.steps import example, sns_event
 
 AN_HOUR = 3_600_000
 
@@ -28,3 +34,23 @@ def test_a_resend_by_a_clock_that_is_fast_is_published_by_the_next_sweep(here: W
     answer = here.reconcile()
     assert answer
     assert answer["outbox"]["published"] == 1
+
+
+@pytest.mark.parametrize("time", ["1969-12-31T23:59:59.000Z", "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"])
+def test_an_event_of_an_impossible_time_is_malformed_and_leaves_the_request_readable(here: World, time: str) -> None:
+    request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
+    here.settle()
+    event = example("delivery", request_id, here.aws.mails()[0].id)
+    event["delivery"]["timestamp"] = time
+    with pytest.raises(MalformedEvent):
+        here.cloud.handler("email_feedback")(sns_event(json.dumps(event)), here.cloud.context)
+    assert here.show(request_id)["status"] == "delivered"
+
+
+@pytest.mark.parametrize("at", [-1, 2**60])
+def test_what_nobody_could_read_is_not_written(here: World, at: int) -> None:
+    request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
+    here.settle()
+    with pytest.raises(Unreadable):
+        requests().change(request_id, partial(transitions.confirmed, result=here.aws.mails()[0].id, at=at))
+    assert here.show(request_id)["status"] == "delivered"
