@@ -103,6 +103,20 @@ def test_no_answer_at_all_is_tried_again(here: World, topic: Topic, call: str, k
     assert len(here.slack.messages) == (channel is Channel.SLACK)
 
 
+@pytest.mark.parametrize("key", ["key", None])
+def test_a_call_whose_write_the_sdk_repeats_is_no_replay(
+    here: World, capsys: pytest.CaptureFixture[str], key: str | None
+) -> None:
+    here.breaker.plan(Fault(0, Kind.REPEATED))
+    body = json.dumps({"topic": Topic.SALES, "description": HUSH})
+    headers = {"Content_Type": "application/json"} | ({"Idempotency_Key": key} if key else {})
+    answer = here.invoke(lambda: here.cloud.call("POST", "/assistance-requests", body, **headers))
+    assert here.breaker.calls == ["dynamodb.PutItem"]
+    assert answer["statusCode"] == 202
+    assert "Idempotent-Replayed" not in answer["multiValueHeaders"]
+    assert '"Accepted"' in capsys.readouterr().out
+
+
 def test_a_death_between_slacks_answer_and_our_write_posts_once(here: World) -> None:
     request_id = published(here)
     break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK))

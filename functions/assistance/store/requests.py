@@ -114,7 +114,8 @@ class Requests:
             return AcceptedCall(request, replayed=False)
         if earlier.get("payload_hash") != payload_hash:
             raise IdempotencyKeyReused
-        return AcceptedCall(request_of(earlier), replayed=True)
+        # The SDK repeats our own write if its answer was lost.
+        return AcceptedCall(request_of(earlier), replayed=earlier.get(CREATED_AT) != request.created_at)
 
     def get(self, request_id: str) -> RequestRecord | None:
         """A request and all that has become of it, by one strongly consistent query. Raises `Unreadable`."""
