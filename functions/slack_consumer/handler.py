@@ -35,15 +35,16 @@ def post(outgoing: Sequence[Outgoing]) -> str:
 
 def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     """Post the requests in one message, but for those that earlier attempts turn out to have posted."""
-    found, failure = posted(outgoing) if outgoing[0].in_doubt else Posted({})
-    missing = [one for one in outgoing if one not in found]
-    if failure or not missing:
-        return {**found, **dict.fromkeys(missing, failure)} if failure else {**found}
+    found, failures = posted(outgoing) if outgoing[0].in_doubt else Posted({}, {})
+    known: dict[Outgoing, str | DeliveryError] = {**failures, **found}
+    missing = [one for one in outgoing if one not in known]
+    if not missing:
+        return known
     try:
         outcome: str | DeliveryError = post(missing)
     except DeliveryError as error:
         outcome = error
-    return {**found, **dict.fromkeys(missing, outcome)}
+    return {**known, **dict.fromkeys(missing, outcome)}
 
 
 def place(topic: str) -> str:

@@ -30,33 +30,53 @@ class Window(NamedTuple):
     oldest: float
     latest: float
 
+    def holds(self, one: Outgoing) -> bool:
+        """Whether an attempt of this request may have posted in it."""
+        own = map(_window, one.doubts)
+        return any(it.place == self.place and self.oldest <= it.oldest <= self.latest for it in own)
+
 
 class Posted(NamedTuple):
-    """The `ts` of the message, of each request that was found. `failure`: why the others could not be looked up."""
+    """The `ts` of the message of each request that was found, and why others could not be looked up."""
 
     found: Mapping[Outgoing, str]
-    failure: DeliveryError | None = None
+    failures: Mapping[Outgoing, DeliveryError]
 
 
 def posted(outgoing: Sequence[Outgoing]) -> Posted:
-    """What earlier attempts have posted of these requests. What was read before a failure counts."""
+    """What earlier attempts have posted of these requests. What was read before a failure counts.
+
+    A failure is one of its place: it stops no request that was never tried there.
+    """
     found: dict[Outgoing, str] = {}
+    failures: dict[Outgoing, DeliveryError] = {}
+    closed: dict[str, DeliveryError] = {}
     for window in windows(outgoing):
-        try:
-            for message in _messages(window):
-                found |= _in(message, outgoing)
-                if len(found) == len(outgoing):
-                    return Posted(found)
-        except PermanentFailure as error:
-            if error.code not in CANT_LOOK:
-                return Posted(found, error)
-            # Another attempt may have posted in a channel that can be read.
-            ids = [one.request.id for one in outgoing if one not in found]
-            logger.warning("can't look up what was posted", request_ids=ids, error_code=error.code)
-        except TransientFailure as error:
-            # The look-up itself posts nothing.
-            return Posted(found, type(error)(error.code, retry_after=error.retry_after))
-    return Posted(found)
+        if missing := [one for one in outgoing if one not in found and window.holds(one)]:
+            failure = closed.get(window.place) or _read(window, missing, found)
+            if failure:
+                closed[window.place] = failure
+                failures |= dict.fromkeys(missing, failure)
+    return Posted(found, failures)
+
+
+def _read(window: Window, missing: Sequence[Outgoing], found: dict[Outgoing, str]) -> DeliveryError | None:
+    """Add to `found` what the stretch shows of the missing. Returns why it can't be read."""
+    try:
+        for message in _messages(window):
+            found |= _in(message, missing)
+            if found.keys() >= set(missing):
+                break
+    except PermanentFailure as error:
+        if error.code not in CANT_LOOK:
+            return error
+        # Another attempt may have posted in a channel that can be read.
+        ids = [one.request.id for one in missing if one not in found]
+        logger.warning("can't look up what was posted", request_ids=ids, error_code=error.code)
+    except TransientFailure as error:
+        # The look-up itself posts nothing.
+        return type(error)(error.code, retry_after=error.retry_after)
+    return None
 
 
 def windows(outgoing: Sequence[Outgoing]) -> list[Window]:
