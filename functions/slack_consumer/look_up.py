@@ -1,14 +1,16 @@
 """What earlier attempts have posted, as the channel's history shows it: for attempts that may have."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from slack_sdk import WebClient
 
 from assistance.domain.record import Attempt
-from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
+from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.models import Outgoing
+from assistance.platform.clock import utc_now
 from assistance.platform.observability import logger
 from assistance.slack.message import payload, payloads
 from slack_consumer.settings import settings
@@ -18,6 +20,9 @@ PAGE: Final = 200
 CANT_LOOK: Final = frozenset({"channel_not_found", "missing_scope", "not_in_channel"})
 """With these nothing can be looked up, and the requests are sent again. They need a channel's id, not its name, the
 history scope, and a bot that is a member: https://docs.slack.dev/reference/methods/conversations.history"""
+LOOK_UP: Final = timedelta(seconds=10)
+"""For all stretches: Lambda kills a batch that takes longer than `consumer_timeout_seconds`, and it has yet to post."""
+UNFINISHED: Final = "look_up_unfinished"
 # Our clock and Slack's may differ, and what an attempt has sent may still arrive after it has ended.
 _BEFORE_SECONDS: Final = 60
 _AFTER_SECONDS: Final = 600
@@ -46,24 +51,30 @@ class Posted(NamedTuple):
 def posted(outgoing: Sequence[Outgoing]) -> Posted:
     """What earlier attempts have posted of these requests. What was read before a failure counts.
 
-    A failure is one of its place: it stops no request that was never tried there.
+    A failure is one of its place: it stops no request that was never tried there. What there is no time for is put off.
+    Only the first stretch had all the time: if it is not over by then, that is a failure, which uses up attempts.
     """
+    until, late = utc_now() + LOOK_UP, TransientFailure(UNFINISHED)
     found: dict[Outgoing, str] = {}
     failures: dict[Outgoing, DeliveryError] = {}
     closed: dict[str, DeliveryError] = {}
     for window in windows(outgoing):
         if missing := [one for one in outgoing if one not in found and window.holds(one)]:
-            failure = closed.get(window.place) or _read(window, missing, found)
+            failure = closed.get(window.place) or _read(window, missing, found, until, late)
             if failure:
-                closed[window.place] = failure
                 failures |= dict.fromkeys(missing, failure)
+                if failure.code != UNFINISHED:
+                    closed[window.place] = failure
+            late = RateLimited(UNFINISHED)
     return Posted(found, failures)
 
 
-def _read(window: Window, missing: Sequence[Outgoing], found: dict[Outgoing, str]) -> DeliveryError | None:
-    """Add to `found` what the stretch shows of the missing. Returns why it can't be read."""
+def _read(
+    window: Window, missing: Sequence[Outgoing], found: dict[Outgoing, str], until: datetime, late: TransientFailure
+) -> DeliveryError | None:
+    """Add to `found` what the stretch shows of the missing. Returns why it can't be read: `late` if no time is left."""
     try:
-        for message in _messages(window):
+        for message in _messages(window, until, late):
             found |= _in(message, missing)
             if found.keys() >= set(missing):
                 break
@@ -100,9 +111,11 @@ def _window(doubt: Attempt) -> Window:
     return Window(place, doubt.at / 1_000 - _BEFORE_SECONDS, ended_at / 1_000 + _AFTER_SECONDS)
 
 
-def _messages(window: Window) -> Iterator[dict[str, Any]]:
+def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterator[dict[str, Any]]:
     cursor: str | None = None
     while True:
+        if utc_now() > until:
+            raise late
         page = call(
             partial(
                 WebClient.conversations_history,

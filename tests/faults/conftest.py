@@ -1,12 +1,18 @@
 """A world per module: moto and its clock are shared with nobody else."""
 
 import functools
+import json
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import pytest
 
+from assistance.routing import routes
 from tests.conftest import FAULT_POINTS
 from tests.faults.world import World, world
+from tests.integration.cloud import forget
+
+Deploy: TypeAlias = Callable[[list[str], str | None], None]
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +25,21 @@ def one_world() -> Iterator[World]:
 def here(one_world: World) -> World:
     one_world.reset()
     return one_world
+
+
+@pytest.fixture
+def deploy(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+    """Deploy a topic of that route."""
+
+    def deploy(channels: list[str], fallback: str | None) -> None:
+        monkeypatch.setenv("ROUTES", json.dumps({"support": {"channels": channels, "fallback": fallback}}))
+        forget()
+
+    yield deploy
+    # Routes would outlive the test that deploys them.
+    monkeypatch.delenv("ROUTES", raising=False)
+    routes.cache_clear()
+    here.cold()
 
 
 @pytest.fixture

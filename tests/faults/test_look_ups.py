@@ -1,16 +1,23 @@
 """In doubt the consumer looks first: a look-up that fails, or takes long, costs no other request its delivery."""
 
+import json
 import os
+from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
 
 from assistance.routing import Channel
+from infra.batches import QUEUES
+from infra.config import Config
 from tests.faults.breaker import Kind
-from tests.faults.test_what_sinks_others import break_at, published, status
+from tests.faults.conftest import Deploy
+from tests.faults.system import ATTEMPTS
+from tests.faults.test_what_sinks_others import HUSH, break_at, published, status
 from tests.faults.world import World
 from tests.integration.cloud import forget
 
+BATCH = QUEUES[Channel.SLACK].size
 OLD = "C0ANNEX"
 """It is looked up before C0ASSIST: places are read in the order of their names."""
 
@@ -33,3 +40,72 @@ def test_a_place_that_is_closed_by_now_fails_no_request_that_was_tried_elsewhere
     here.consume(Channel.SLACK)
     assert [status(here, one) for one in new] == ["delivered"] * 3
     assert here.posts() == {(one, None): 1 for one in new}
+
+
+def take_long(here: World, seconds: float) -> Callable[[], bool]:
+    """One invocation for a batch, which Lambda kills after its timeout. Each page of the history takes so long."""
+
+    def consume() -> bool:
+        began = here.now
+
+        def slow(call: str) -> Kind | None:
+            if call == "http.conversations.history":
+                here.traveller.shift(seconds)
+            killed = (here.now - began).total_seconds() > Config().consumer_timeout_seconds
+            return Kind.CRASH_BEFORE if killed else None
+
+        here.breaker.outage = slow
+        try:
+            return here.consume(Channel.SLACK, BATCH)
+        finally:
+            here.breaker.outage = lambda _: None
+
+    return consume
+
+
+def redriven(here: World) -> list[str]:
+    """Requests that failed in doubt, a quarter of an hour apart, and were redriven together."""
+    here.slack.fail("status", status=503)
+    ids = []
+    for number in range(BATCH):
+        ids.append(here.accept_for_sure("support", HUSH, str(number)))
+        here.produce()
+        for _ in range(3):
+            here.consume(Channel.SLACK)
+            here.advance(60)
+        here.advance(720)
+    assert len(here.bodies("slack-dlq")) == BATCH
+    here.heal()
+    here.redrive()
+    return ids
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+def test_what_failed_during_an_outage_can_be_redriven_although_slack_is_slow(
+    here: World, deploy: Deploy, seconds: float
+) -> None:
+    deploy(["slack"], None)
+    ids = redriven(here)
+    consume = take_long(here, seconds)
+    for _ in range(BATCH):
+        consume()
+        here.advance(60)
+    assert {status(here, one) for one in ids} == {"delivered"}
+    attempts = {each["attempts"] for one in ids for each in here.show(one)["deliveries"]}
+    assert attempts == {ATTEMPTS + 1}, "what is put off counts for no attempt"
+    assert here.posts() == {(one, None): 1 for one in ids}
+
+
+@pytest.mark.parametrize("seconds", [0.1, 6])
+def test_a_history_without_an_end_uses_up_attempts_and_leads_to_the_fallback(here: World, seconds: float) -> None:
+    request_id = published(here)
+    break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
+    page = {"ok": True, "messages": [], "has_more": True, "response_metadata": {"next_cursor": "next"}}
+    here.slack.fail("garbled", body=json.dumps(page), method="conversations.history")
+    consume = take_long(here, seconds)
+    for _ in range(ATTEMPTS):
+        here.advance(200)
+        consume()
+    here.settle()
+    ends = [(each["channel"], each["status"], each.get("last_error")) for each in here.show(request_id)["deliveries"]]
+    assert ends == [("slack", "failed", "look_up_unfinished"), ("email", "delivered", None)]

@@ -1,33 +1,14 @@
 """A topic may go to two channels, of which each may fail, be redriven or get lost by itself."""
 
 import json
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
 
 import pytest
 
-from assistance.routing import CALLBACK, Channel, routes
+from assistance.routing import CALLBACK, Channel
 from tests.faults.breaker import Kind
+from tests.faults.conftest import Deploy
 from tests.faults.test_what_sinks_others import send_again
 from tests.faults.world import World
-from tests.integration.cloud import forget
-
-Deploy: TypeAlias = Callable[[list[str], str | None], None]
-
-
-@pytest.fixture
-def deploy(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
-    """Deploy a topic of that route."""
-
-    def deploy(channels: list[str], fallback: str | None) -> None:
-        monkeypatch.setenv("ROUTES", json.dumps({"support": {"channels": channels, "fallback": fallback}}))
-        forget()
-
-    yield deploy
-    # Routes would outlive the test that deploys them.
-    monkeypatch.delenv("ROUTES", raising=False)
-    routes.cache_clear()
-    here.cold()
 
 
 def accepted(here: World) -> str:
