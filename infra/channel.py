@@ -8,7 +8,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from assistance.routing import Lane
+from assistance.routing import MAX_RECEIVES, Lane
 from infra.batches import QUEUES
 from infra.config import QUEUE_RETENTION_DAYS, Config
 from infra.dead_letters import SSE_SQS, DeadLetterQueue
@@ -45,7 +45,7 @@ class ChannelConsumer(Construct):
             visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds + batches.window),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=retry.max_receive_count),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=MAX_RECEIVES),
         )
         skip_checkov(self.queue, "CKV_AWS_27", SSE_SQS)
         topic.add_subscription(

@@ -115,6 +115,16 @@ def named(by: Iterable[Route]) -> tuple[Channel, ...]:
     return tuple(channel for channel in Channel if channel in names)
 
 
+MAX_RECEIVES: Final = 1_000
+"""How often SQS hands a message out before its own redrive: as often as it can.
+
+The consumer counts attempts itself and dead-letters with the reason. SQS's count also rises when a channel limits its
+rate, up to 900 times an hour, when a duplicate meets an attempt under way, and when Lambda is throttled; none of these
+may cost a request its delivery, however few attempts it has.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often and how patiently a delivery is attempted. Delays are in seconds.
@@ -129,17 +139,6 @@ class RetryPolicy:
     first_delay: int = 5
     max_delay: int = 900
     doubt_delay: int = 30
-
-    @property
-    def max_receive_count(self) -> int:
-        """How often SQS hands a message out before its own redrive, 1,000 times at most.
-
-        Well above `attempts`, because the consumer counts attempts itself and dead-letters with the reason. SQS's count
-        also rises when a channel merely limits its rate, when a duplicate meets an attempt under way, and when Lambda
-        is throttled; none of these may cost a request its delivery.
-        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
-        """
-        return min(1_000, 150 * self.attempts)
 
     @property
     def longest(self) -> int:

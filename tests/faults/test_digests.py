@@ -1,14 +1,16 @@
 """Beyond Slack's rate several requests go out in one message, each with a claim, an end and a failure of its own."""
 
+import os
 import random
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
+from unittest.mock import patch
 
 import pytest
 
 from assistance.engine.delivery import Consumer
-from assistance.routing import Channel, Topic
+from assistance.routing import MAX_RECEIVES, Channel, Topic
 from infra.batches import QUEUES
 from tests.faults.breaker import Kind
 from tests.faults.in_turn import InTurn
@@ -123,6 +125,25 @@ def test_a_rate_limit_puts_each_of_them_off_and_costs_none_an_attempt(here: Worl
         assert (delivery["status"], delivery["attempts"]) == ("retrying", 0)
     here.settle()
     assert set(here.posts().values()) == {1}
+
+
+@pytest.mark.usefixtures("draws")
+def test_a_rate_limit_of_less_than_an_hour_costs_no_request_its_delivery_however_few_attempts_it_has(
+    here: World,
+) -> None:
+    """SQS counts each receive, and gives up by itself."""
+    queue = here.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]
+    with patch.dict(os.environ, {"RETRY_ATTEMPTS": "1"}), patch.object(queue, "most", MAX_RECEIVES):
+        forget()
+        here.slack.fail("rate_limited", retry_after=1)
+        request_id = published(here)
+        for _ in range(55 * 60):
+            here.consume(Channel.SLACK)
+            here.advance(1)
+        here.heal()
+        here.settle()
+    assert here.posts() == {(request_id, None): 1}
+    assert not here.dead_letters()
 
 
 def test_a_resend_goes_alone(here: World) -> None:

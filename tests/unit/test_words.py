@@ -96,4 +96,3 @@ def test_delays_follow_from_the_attempts_that_are_allowed() -> None:
     policy = RetryPolicy(attempts=4, first_delay=5, max_delay=40, doubt_delay=10)
     assert [policy.ceiling(attempt) for attempt in (1, 2, 3, 4)] == [5, 15, 40, 40]
     assert policy.longest == 10 + 15 + 40
-    assert (policy.max_receive_count, RetryPolicy(attempts=50).max_receive_count) == (600, 1_000)
