@@ -1,11 +1,13 @@
 """What an operator sends again meets what is under way, what has come back, and what comes twice."""
 
+from unittest.mock import patch
+
 import pytest
 
-from assistance.routing import Channel, Topic
+from assistance.routing import MAX_RECEIVES, Channel, Topic
 from assistance.store.requests import request_key
 from tests.faults.breaker import Fault, Kind
-from tests.faults.test_what_sinks_others import break_at, send_again
+from tests.faults.test_what_sinks_others import break_at, published, send_again
 from tests.faults.world import World
 
 OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
@@ -143,3 +145,31 @@ def test_a_bounced_resend_by_the_fallback_s_channel_is_followed_by_the_fallback(
     here.say_of_mail("bounce", 0)
     here.turn()
     assert here.show(request_id)["status"] == "delivered", "and no sweep was needed"
+
+
+@pytest.mark.parametrize("hours", [0, 2])
+def test_a_rate_limit_is_not_held_against_the_time_that_a_redrive_waited_for_the_fallback(
+    here: World, hours: int
+) -> None:
+    request_id = published(here, Topic.SALES)
+    here.slack.fail("error", error="is_archived", times=1)
+    here.consume(Channel.SLACK)
+    here.produce()
+    here.breaker.outage = lambda name: Kind.REFUSED if name == "sesv2.SendEmail" else None
+    here.redrive()
+    queue = here.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]
+    with patch.object(queue, "most", MAX_RECEIVES):
+        for _ in range(12 * hours):
+            here.consume(Channel.SLACK)
+            here.advance(300)
+        here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+        here.advance(1_000)
+        here.consume(Channel.EMAIL)
+        here.slack.fail("rate_limited", retry_after=1, times=1)
+        here.advance(1_000)
+        assert here.consume(Channel.SLACK)
+    assert here.slack.workspace.fault["kind"] == "none", "Slack has limited its rate"
+    [slack] = (each for each in here.show(request_id)["deliveries"] if each["channel"] == "slack")
+    assert [each["outcome"] for each in slack["timeline"]] == ["failed"]
+    here.settle()
+    assert here.posts() == {(request_id, None): 1}

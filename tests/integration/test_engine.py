@@ -72,8 +72,6 @@ class Engine:
 
     table: Any
     now: datetime = START
-    received_at: datetime = START
-    """When the message was first received."""
     answer: str | Exception = "ts"
     sent: list[Outgoing] = field(default_factory=list)
     queue: Queue = field(default_factory=Queue)
@@ -120,16 +118,12 @@ class Engine:
         assert accepted
         route = RouteThen.model_validate({"channels": accepted["channels"], "fallback": accepted["fallback_channel"]})
         message = Message(request=self.request, route=route, ttl=int(accepted["ttl"]), delivery=delivery)
-        attributes = {
-            "ApproximateReceiveCount": str(received),
-            "ApproximateFirstReceiveTimestamp": str(epoch_ms(self.received_at)),
-        }
         return SQSRecord(
             {
                 "messageId": "message",
                 "receiptHandle": "handle",
                 "body": message.model_dump_json(exclude_none=True),
-                "attributes": attributes,
+                "attributes": {"ApproximateReceiveCount": str(received)},
                 "eventSource": "aws:sqs",
             }
         )
@@ -542,10 +536,8 @@ def test_a_rate_limit_that_does_not_end_is_given_up(engine: Engine) -> None:
     assert len(engine.attempts) == 3
 
 
-def test_a_rate_limit_does_not_count_for_a_message_that_was_redriven_or_first_received_just_now(
-    engine: Engine,
-) -> None:
-    engine.now = engine.received_at = START + timedelta(days=1)
+def test_a_rate_limit_is_not_held_against_the_time_before_it(engine: Engine) -> None:
+    engine.now = START + timedelta(days=1)
     engine.answer = RateLimited("slow_down", retry_after=1)
     for _ in range(5):
         assert not engine.deliver()

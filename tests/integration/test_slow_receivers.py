@@ -62,7 +62,6 @@ class Message:
     record: dict[str, Any]
     visible_at: float
     receives: int = 0
-    first_received_at: float = 0
 
 
 @dataclass
@@ -70,7 +69,6 @@ class Queue:
     """SQS, as far as the consumer and its event source use it."""
 
     time: Time
-    began: datetime
     messages: dict[str, Message] = field(default_factory=dict)
     dead: list[str] = field(default_factory=list)
 
@@ -82,13 +80,8 @@ class Queue:
         batch = sorted(visible, key=lambda message: message.visible_at)[:most]
         for message in batch:
             message.receives += 1
-            message.first_received_at = message.first_received_at or self.time.now
             message.visible_at = self.time.now + 6 * Config().consumer_timeout_seconds
-            first = self.began + timedelta(seconds=message.first_received_at)
-            message.record["attributes"] |= {
-                "ApproximateReceiveCount": str(message.receives),
-                "ApproximateFirstReceiveTimestamp": str(int(first.timestamp() * 1000)),
-            }
+            message.record["attributes"] |= {"ApproximateReceiveCount": str(message.receives)}
         return [message.record for message in batch]
 
     def settle(self, batch: Sequence[dict[str, Any]], answer: dict[str, Any]) -> None:
@@ -128,7 +121,7 @@ class Deployed:
     ids: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.queue = Queue(self.time, self.began)
+        self.queue = Queue(self.time)
 
     def put(self, urls: Iterable[str]) -> None:
         """A request for each URL has just ended."""

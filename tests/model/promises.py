@@ -209,7 +209,7 @@ def _broken_by_late_writes(record: Record, core: Memory) -> str | None:
     for delivery in record.deliveries:
         name = delivery.name
         late = (
-            core.put_off(record, name, "gone", "late", due=0),
+            core.put_off(record, name, "gone", "late", now=0, due=0),
             core.retry_later(record, name, "gone", "late", now=0, in_doubt=True, due=0, settles=9),
             core.gave_up(record, name, "gone", "late", now=0, in_doubt=True, settles=9),
         )

@@ -167,7 +167,7 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     yield f"the provider refuses {name} for good", _goes_on(troubled, worker, "letter")
     yield f"the provider refuses {name} for now", _goes_on(troubled, worker, "failed")
     for alone in (False, True):
-        record = core.put_off(rest.record, name, attempt, "ratelimited", due=0, alone=alone)
+        record = core.put_off(rest.record, name, attempt, "ratelimited", now=0, due=0, alone=alone)
         if any(each.name == name and each.is_under_way for each in record.deliveries):
             raise Violation("an attempt that was put off leaves an attempt under way")
         put_off = troubled._replace(record=record, queue=_plus(rest.queue, name))

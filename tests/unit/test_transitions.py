@@ -44,7 +44,7 @@ def test_a_claim_is_refused_until_its_lock_ends() -> None:
 
 def test_an_attempt_that_was_put_off_uses_no_budget() -> None:
     record, _ = claimed(accepted(), "a", now=0)
-    record = put_off(record, SLACK, "a", "ratelimited", due=30)
+    record = put_off(record, SLACK, "a", "ratelimited", now=0, due=30)
     delivery = record.deliveries[0]
     assert (delivery.due_at, delivery.waiting_for, delivery.attempts) == (30, "ratelimited", ())
     record, answer = claimed(record, "b", now=1)
@@ -52,12 +52,28 @@ def test_an_attempt_that_was_put_off_uses_no_budget() -> None:
     assert (record.deliveries[0].due_at, record.status) == (None, Status.SENDING)
 
 
+def test_each_budget_counts_from_when_it_was_first_put_off() -> None:
+    record = accepted()
+    for now in (10, 20):
+        record, _ = claimed(record, f"{now}", now=now)
+        record = put_off(record, SLACK, f"{now}", "ratelimited", now=now, due=now)
+    record, _ = claimed(record, "a", now=30)
+    record = retry_later(record, SLACK, "a", "down", now=30, in_doubt=False, due=40, settles=0)
+    record, _ = claimed(record, "b", now=40)
+    assert record.deliveries[0].put_off_since == 10
+    record = gave_up(record, SLACK, "b", "down", now=40, in_doubt=False, settles=0)
+    record, _ = claimed(replace(record, fallback=None, deliveries=record.deliveries[:1]), "c", now=50)
+    assert record.deliveries[0].put_off_since is None
+    record = put_off(record, SLACK, "c", "ratelimited", now=60, due=70)
+    assert record.deliveries[0].put_off_since == 60
+
+
 def test_a_delivery_refused_in_a_batch_goes_alone_until_it_is_sent() -> None:
     record, _ = claimed(accepted(), "a", now=0)
-    record = put_off(record, SLACK, "a", "refused_together", due=30, alone=True)
+    record = put_off(record, SLACK, "a", "refused_together", now=0, due=30, alone=True)
     record, answer = claimed(record, "b", now=1)
     assert answer.alone
-    record, answer = claimed(put_off(record, SLACK, "b", "ratelimited", due=30), "c", now=2)
+    record, answer = claimed(put_off(record, SLACK, "b", "ratelimited", now=1, due=30), "c", now=2)
     assert answer.alone
     assert not sent(record, SLACK, "c", "1.1", now=3).deliveries[0].alone
 
@@ -65,7 +81,7 @@ def test_a_delivery_refused_in_a_batch_goes_alone_until_it_is_sent() -> None:
 def test_a_delivery_put_off_after_an_attempt_died_waits_for_the_next_attempt() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record, _ = claimed(record, "b", now=10)
-    record = put_off(record, SLACK, "b", "ratelimited", due=30)
+    record = put_off(record, SLACK, "b", "ratelimited", now=1, due=30)
     delivery = record.deliveries[0]
     assert (delivery.is_under_way, delivery.expected_at, record.status) == (False, 30, Status.RETRYING)
     assert retry_later(record, SLACK, "a", "late", now=11, in_doubt=False, due=40, settles=50) is record
@@ -188,7 +204,7 @@ def test_a_final_delivery_has_no_next_attempt() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     waits = retry_later(record, SLACK, "a", "down", now=1, in_doubt=False, due=9, settles=31)
     assert waits.deliveries[0].due_at == 9
-    put = put_off(record, SLACK, "a", "ratelimited", due=9)
+    put = put_off(record, SLACK, "a", "ratelimited", now=0, due=9)
     for delivery in (
         sent(record, SLACK, "a", "1.1", now=2).deliveries[0],
         sent(waits, SLACK, "a", "1.1", now=2).deliveries[0],
@@ -366,7 +382,7 @@ def test_an_event_of_an_unknown_delivery_changes_nothing() -> None:
     record, name = accepted(), "resend-9"
     for after in (
         sent(record, name, "a", "1.1", now=0),
-        put_off(record, name, "a", "ratelimited", due=0),
+        put_off(record, name, "a", "ratelimited", now=0, due=0),
         retry_later(record, name, "a", "down", now=0, in_doubt=True, due=0, settles=0),
         gave_up(record, name, "a", "refused", now=0, in_doubt=True, settles=0),
         dead_lettered(record, name, "m", "lost", now=0),
@@ -377,7 +393,7 @@ def test_an_event_of_an_unknown_delivery_changes_nothing() -> None:
 def test_an_attempt_that_died_is_ended_by_a_later_claim_if_the_budget_becomes_smaller_meanwhile() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record, _ = claimed(record, "b", now=20)
-    record = put_off(record, SLACK, "b", "ratelimited", due=30)
+    record = put_off(record, SLACK, "b", "ratelimited", now=1, due=30)
     record, answer = claimed(record, "c", now=40, limit=1)
     assert isinstance(answer, Claim)
     assert answer.exhausted

@@ -143,8 +143,8 @@ class Delivery:
 
     `name` is unique within the record, and every message of this delivery carries it. Nobody may claim the delivery
     before `locked_until`: an attempt is under way, or its message may still arrive. `due_at` is the time of the next
-    attempt, and `waiting_for` the code that put it off. `alone`: the provider refused it as part of a batch, so it
-    goes in a message of its own.
+    attempt, `waiting_for` the code that put it off, and `put_off_at` when a budget was put off first. `alone`: the
+    provider refused it as part of a batch, so it goes in a message of its own.
     """
 
     name: str
@@ -155,6 +155,7 @@ class Delivery:
     locked_until: int = 0
     due_at: int | None = None
     waiting_for: str | None = None
+    put_off_at: int = 0
     alone: bool = False
 
     @property
@@ -170,6 +171,11 @@ class Delivery:
             if attempt.is_final:
                 return used
         return len(self.attempts)
+
+    @property
+    def put_off_since(self) -> int | None:
+        """When the present budget of attempts was put off first. None if it was not."""
+        return self.put_off_at if self.put_off_at > self.final_at else None
 
     @property
     def doubts(self) -> tuple[Attempt, ...]:

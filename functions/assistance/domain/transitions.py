@@ -141,7 +141,7 @@ def sent(record: Record, name: str, attempt: str, result: str | None, *, now: in
     return _ended(replace(with_delivery(record, after), watched=watched), now)
 
 
-def put_off(record: Record, name: str, attempt: str, code: str, *, due: int, alone: bool = False) -> Record:
+def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due: int, alone: bool = False) -> Record:
     """The worker did not try to send, so the attempt is removed."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
@@ -152,6 +152,7 @@ def put_off(record: Record, name: str, attempt: str, code: str, *, due: int, alo
         locked_until=0,
         due_at=due,
         waiting_for=code,
+        put_off_at=delivery.put_off_since or now,
         alone=delivery.alone or alone,
     )
     return with_delivery(record, after)

@@ -145,7 +145,7 @@ class Attempt(BasePersistenceLayer):
                 return transitions.sent(record, name, attempt, result, now=now), None
             case PutOff(code, delay, alone):
                 due = now + 1_000 * delay
-                return transitions.put_off(record, name, attempt, code, due=due, alone=alone), None
+                return transitions.put_off(record, name, attempt, code, now=now, due=due, alone=alone), None
             case RetryLater(code, delay, in_doubt):
                 due = now + 1_000 * delay
                 how = {"now": now, "due": due, "settles": settles}

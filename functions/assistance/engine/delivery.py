@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,10 +35,10 @@ from assistance.history import fallback_of, resend_of
 from assistance.models import Message, Outgoing
 from assistance.platform import unforeseen
 from assistance.platform.aws import AWS_ERRORS, error_code
-from assistance.platform.clock import Clock, utc_now
+from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
-from assistance.platform.received import receive_count, received_since
+from assistance.platform.received import receive_count
 from assistance.routing import CALLBACK, Lane, RetryPolicy
 from assistance.store.requests import Requests
 
@@ -167,7 +168,8 @@ class Consumer:
         outcome = EXHAUSTED if _is_exhausted(claim, self.retry) else send(self._outgoing(attempt, claim))
         if not (outcome is EXHAUSTED or (isinstance(outcome, Failed) and outcome.cause in _NOT_ATTEMPTED)):
             tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
-        waited = self.clock() - received_since(record, self.clock())
+        now = epoch_ms(self.clock())
+        waited = timedelta(milliseconds=now - (attempt.delivery.put_off_since or now))
         together = isinstance(self.send, Together)
         turn = Turn(claim, self.retry, waited, receive_count(record), together, self.jitter)
         end = end_of(outcome, turn)

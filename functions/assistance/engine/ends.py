@@ -102,7 +102,7 @@ UNEXPECTED: Final = Failed(Cause.TRANSIENT, "unexpected_error", in_doubt=True)
 class Turn:
     """What counts for the delay beside the failure itself.
 
-    `waited`: since the message was first received. `receives`: how often it was. `together`: the channel sends several
+    `waited`: since it was first put off. `receives`: how often it was. `together`: the channel sends several
     requests in one message, so that what is put off needs no spreading.
     """
 

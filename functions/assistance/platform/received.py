@@ -4,7 +4,6 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Receiv
 """
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,12 +21,6 @@ def number(value: object) -> int | None:
 def receive_count(record: "SQSRecord") -> int:
     """How often SQS has handed the message out. An unreadable count reads as the first time."""
     return max(_attribute(record, "ApproximateReceiveCount") or 1, 1)
-
-
-def received_since(record: "SQSRecord", now: datetime) -> datetime:
-    """When SQS first handed the message out. An unreadable time reads as now; a redrive begins anew."""
-    milliseconds = _attribute(record, "ApproximateFirstReceiveTimestamp")
-    return now if milliseconds is None else min(datetime.fromtimestamp(milliseconds / 1000, UTC), now)
 
 
 def _attribute(record: "SQSRecord", name: str) -> int | None:
