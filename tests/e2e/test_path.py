@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from api.calls import MAX_BODY_BYTES
 from local.wait import until
 from tests.e2e.bot import ARRIVAL_SECONDS, Bot
 from tests.receiver import Receiver
@@ -50,7 +51,7 @@ def test_a_bot_is_called_back_once_and_the_signature_is_the_stack_s(bot: Bot) ->
         (("GET", "/assistance-requests/unknown", None, {}), 404, "not-found"),
         (("POST", "/assistance-requests", b"{", {}), 400, "not-json"),
         (("POST", "/assistance-requests", {"topic": "weather", "description": "x"}, {}), 422, "invalid-request"),
-        (("POST", "/assistance-requests", {**VALID, "padding": "x" * 32 * 1024}, {}), 413, "content-too-large"),
+        (("POST", "/assistance-requests", {**VALID, "padding": "x" * MAX_BODY_BYTES}, {}), 413, "content-too-large"),
         (("POST", "/assistance-requests", VALID, {"Content-Type": "text/plain"}), 415, "unsupported-media-type"),
     ],
 )
