@@ -78,7 +78,7 @@ MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
     "a consumer does not record the end": (Attempt, "save_success", _does_nothing),
     "a consumer forgets the doubt": (delivery, "end_of", _without_doubt),
     "a consumer writes no dead letter": (Consumer, "_dead_letter", _does_nothing),
-    "Slack's consumer does not look before it posts again": (slack, "posted", lambda _: Posted({})),
+    "Slack's consumer does not look before it posts again": (slack, "posted", lambda _: Posted({}, {})),
     "the publisher leaves the entries in the outbox": (Publisher, "_take_out", _does_nothing),
     "the feedback function writes no dead letter": (Feedback, "_dead_letter", _does_nothing),
     "a sweep finds no dead letter": (DeadLetters, "find", lambda *_, **__: set()),
