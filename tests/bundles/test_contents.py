@@ -36,11 +36,13 @@ ONLY = {
     **{f"{lane}_consumer": CONSUMER for lane in LANES},
     "callback_consumer": {"h11", "standardwebhooks", *CONSUMER},
     "slack_consumer": {"slack_sdk", *CONSUMER},
+    # Powertools' parameters import boto3 too.
+    "slack_interactions": {"slack_sdk", *CONSUMER},
 }
 
 # Of at most 250 and 50: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MEGABYTES, ZIPPED_MEGABYTES = 25, 9
-MORE = {"slack_consumer": (4, 1)}
+MORE = {"slack_consumer": (4, 1), "slack_interactions": (4, 1)}
 
 FINGERPRINTS = """
 import json, sys

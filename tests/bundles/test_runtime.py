@@ -16,7 +16,7 @@ from assistance.routing import CALLBACK, LANES, Channel, Lane, Topic
 from local.slack_server import SlackServer
 from tests.bundles.runtime import invoke
 from tests.fixtures import documented
-from tests.infra.template import Template, synthesized
+from tests.infra.template import Template, synthesized, text_of
 from tests.integration.cloud import RETENTION, SIGNING_SECRET, Cloud, cloud, http_event
 from tests.integration.steps import emails, sent
 from tests.receiver import Receiver
@@ -68,7 +68,7 @@ def run(stack: Cloud, aws: str, template: Template, local: Mapping[str, Path], c
             event,
             {
                 # What the stack declares and no more, with the names of what is here.
-                **{name: known.get(name, value) for name, value in declared.items()},
+                **{name: known.get(name) or text_of(value) for name, value in declared.items()},
                 # What Lambda adds: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
                 "AWS_REGION": "us-east-1",
                 "AWS_DEFAULT_REGION": "us-east-1",
