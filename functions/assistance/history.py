@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from assistance.domain import record as domain
-from assistance.domain.record import Kind, Outcome, Record, StandsInFor
+from assistance.domain.record import Kind, Outcome, Record, StandsInFor, Untaken
 from assistance.models import AssistanceRequest, Fallback, Status
 from assistance.platform.clock import timestamp_of
 from assistance.routing import Channel
@@ -126,6 +126,11 @@ def fallback_of(delivery: domain.Delivery) -> Fallback | None:
 def resend_of(delivery: domain.Delivery) -> str | None:
     """The operator's decision to send the request once more, if that is what the delivery carries out."""
     return delivery.name.removeprefix(RESEND) if delivery.kind is Kind.RESEND else None
+
+
+def untaken_of(delivery: domain.Delivery) -> Untaken | None:
+    """How long nobody has taken the request, if it is delivered for that."""
+    return delivery.cause if isinstance(delivery.cause, Untaken) else None
 
 
 def _shown(delivery: domain.Delivery) -> Delivery:

@@ -185,5 +185,5 @@ class Outgoing:
 
     @property
     def alone(self) -> bool:
-        """Whether it goes in a message of its own: that it has to, or that its reader must be told how it has come."""
-        return self.refused_together or bool(self.fallback or self.resend or self.untaken)
+        """Whether it goes in a message of its own: that it has to, or that an operator has asked for it."""
+        return self.refused_together or bool(self.resend)

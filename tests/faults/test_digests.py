@@ -1,5 +1,6 @@
 """Beyond Slack's rate several requests go out in one message, each with a claim, an end and a failure of its own."""
 
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -155,3 +156,22 @@ def test_a_resend_goes_alone(here: World) -> None:
     assert here.posts() == {(one, None): 1 for one in [request_id, *others]} | {(request_id, "once more"): 1}
     texts = sorted(message["text"] for message in here.slack.messages)
     assert texts == ["2 new requests: 2 Sales", *[f"Sales: {HUSH}"] * 2]
+
+
+def test_a_burst_of_fallbacks_goes_out_together_and_each_says_why_it_comes(here: World) -> None:
+    """Slack takes a post in ten minutes. One by one, most would be given up: a rate limit is waited out for an hour."""
+    here.slack.workspace.limit(600)
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    queue = here.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]
+    ids = [published(here, Topic.PRICING, str(number)) for number in range(BATCH)]
+    while here.consume(Channel.EMAIL):
+        here.produce()
+    with patch.object(queue, "most", MAX_RECEIVES):
+        for _ in range(120):
+            here.consume(Channel.SLACK, BATCH)
+            here.advance(60)
+    assert {status(here, request_id) for request_id in ids} == {"delivered"}
+    assert here.posts() == {(request_id, None): 1 for request_id in ids}
+    assert len(here.slack.messages) < 6
+    told = [json.dumps(message["blocks"]).count("Sent here because") for message in here.slack.messages]
+    assert sum(told) == len(ids)

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlencode
 
 import pytest
 
-from assistance.routing import Channel
+from assistance.routing import Channel, routes
 from local.slack_server import SlackServer, signed
 from local.slack_workspace import OURS, Bot, Json, buttons
 from slack_interactions import handler
@@ -123,6 +125,33 @@ def test_a_digest_whose_requests_are_all_taken_is_still_within_slack_s_limits(st
         for n, value in enumerate([button["value"] for button in buttons(message)]):
             assert team.press(message["ts"], f"a-colleague-with-a-long-name-{n}", value) == 200
     assert {action for message in team.messages for action in actions(message)} == {"release"}
+
+
+def test_a_message_that_is_drawn_again_still_says_why_each_request_comes(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = {"channels": ["email"], "fallback": "slack", "escalate_after": 30}
+    monkeypatch.setenv("ROUTES", json.dumps({"sales": route}))
+    forget()
+    stack.post("sales", "nobody takes it")
+    stack.produce()
+    stack.consume_until_quiet(Channel.EMAIL)
+    stack.reconcile(timedelta(minutes=31))
+    stack.post("sales", "cannot be mailed")
+    stack.produce()
+    with patch("email_consumer.handler.ses", side_effect=RuntimeError("down")):
+        stack.consume_until_quiet(Channel.EMAIL)
+    stack.produce()
+    stack.consume(Channel.SLACK, stack.receive(Channel.SLACK, 25))
+    [message] = team.messages
+    told = json.dumps(message["blocks"])
+    press(team, "anna")
+    again = json.dumps(team.messages[0]["blocks"])
+    routes.cache_clear()
+    assert "Taken by @anna" in again
+    for text in (told, again):
+        assert "Sent here because nobody took it within 30 minutes." in text
+        assert "Sent here because the email could not be delivered" in text
 
 
 def test_a_press_proves_that_every_request_of_the_message_has_arrived(

@@ -302,7 +302,7 @@ def test_every_text_of_a_request_is_escaped_for_slack(*, several: bool) -> None:
         HOSTILE, **said | {"details": (Detail(label=HOSTILE, value=HOSTILE),), "conversation_url": HOSTILE}
     )
     hostile = hostile.model_copy(update={"topic": HOSTILE})
-    outgoing = Outgoing(hostile, fallback=None if several else fallback(Channel.SLACK, Channel.EMAIL, HOSTILE))
+    outgoing = Outgoing(hostile, fallback=fallback(Channel.SLACK, Channel.EMAIL, HOSTILE))
     composed = message.compose([outgoing] * (2 if several else 1))
     check(composed)
     assert html.unescape(json.dumps(composed["blocks"], ensure_ascii=False)).count(HOSTILE) >= 8

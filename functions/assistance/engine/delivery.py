@@ -24,14 +24,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
 from assistance.domain.record import End as RequestEnd
-from assistance.domain.record import Handled, Kind, Untaken
+from assistance.domain.record import Handled, Kind
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine import dead_letters
 from assistance.engine.attempt import Attempt, Limits
 from assistance.engine.ends import EXHAUSTED, Cause, End, Failed, GaveUp, RetryLater, Sent, Turn, end_of
 from assistance.engine.together import Gathering, Send, Sending, Together, single, threads
 from assistance.errors import PermanentFailure, TableUnavailable, Unreadable
-from assistance.history import fallback_of, resend_of
+from assistance.history import fallback_of, resend_of, untaken_of
 from assistance.models import Message, Outgoing
 from assistance.platform import unforeseen
 from assistance.platform.aws import AWS_ERRORS, error_code
@@ -186,7 +186,7 @@ class Consumer:
             doubts=claim.doubts,
             fallback=fallback_of(delivery),
             resend=resend_of(delivery),
-            untaken=delivery.cause if isinstance(delivery.cause, Untaken) else None,
+            untaken=untaken_of(delivery),
             event=delivery.cause if isinstance(delivery.cause, RequestEnd | Handled) else None,
             refused_together=claim.alone,
             delivery=delivery.name,

@@ -189,6 +189,7 @@ def _entry(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block
     """
     request, url = outgoing.request, facts.conversation(outgoing.request)
     drawn, texts, more = _description(request), [marked(_about(request, taken))], []
+    texts += [plain(escape(note)) for note in explain(outgoing)]
     if take or taken:
         drawn[-1]["accessory"] = _press(outgoing, taken)
     if url and (take or taken):
