@@ -1,6 +1,7 @@
 """The HTTP API: accept an assistance request, show one, and say that the service is up."""
 
 import json
+import re
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
@@ -27,6 +28,8 @@ from assistance.store.table import Items
 
 # Whatever POWERTOOLS_DEV says: it would print each event, and answer with tracebacks.
 app = APIGatewayRestResolver(debug=False)
+# https://docs.aws.amazon.com/apigateway/latest/api/API_CreateBasePathMapping.html
+_IN_BASE_PATH: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9$_.+!*'()-]+")
 _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
@@ -188,8 +191,10 @@ def _without_base_path(event: dict[str, Any]) -> str:
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html
     """
-    depth = str(event["resource"]).count("/")
-    return "/" + "/".join(str(event["path"]).split("/")[-depth:])
+    path = str(event["path"]).removesuffix("/")
+    parts, depth = path.split("/"), str(event["resource"]).count("/")
+    base, own = parts[1:-depth], parts[-depth:]
+    return "/" + "/".join(own) if all(map(_IN_BASE_PATH.fullmatch, base)) else path
 
 
 @logger.inject_lambda_context(log_event=False)
