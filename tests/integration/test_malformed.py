@@ -82,7 +82,7 @@ def damaged(record: dict[str, Any], image: object, number: str) -> dict[str, Any
 @example("topic", {"N": "5"})
 @example("topic", {"S": ""})
 @example("created_at", {"N": "1.2.3"})
-@example("topic", {"B": "c2FsZXM="})
+@example("topic", {"B": "NQ=="})
 @example("pk", {"S": "LEDGER"})
 @example("sk", {"S": "slack"})
 @example("sk", {"S": "DELIVERY#callback"})

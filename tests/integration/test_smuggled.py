@@ -45,18 +45,17 @@ BODIES: dict[str, tuple[str, int]] = {
     "NaN": (with_member('"x": NaN'), 400),
     "Infinity": (with_member('"x": [-Infinity]'), 400),
     "an integer beyond every machine's": (with_member(f'"x": {"9" * 4_000}'), 202),
-    "an integer beyond the parser's": (with_member(f'"x": {"9" * 20_000}'), 400),
+    "an integer beyond the parser's": (with_member(f'"x": {"9" * 20_000}'), 202),
     "a float beyond the largest": (with_member('"x": 1e999'), 202),
     "deep nesting": (with_member(f'"x": {"[" * 100}{"]" * 100}'), 202),
     "nesting beyond the parser's": (with_member(f'"x": {"[" * 10_000}{"]" * 10_000}'), 400),
-    "a byte order mark": ("\ufeff" + VALID, 400),
-    "a null byte": (VALID.replace("help", "he\x00lp"), 400),
+    "a byte order mark": ("\ufeff" + VALID, 202),
+    "two byte order marks": ("\ufeff\ufeff" + VALID, 400),
     "a null byte behind": (VALID + "\x00", 400),
     "a second document behind": (VALID + VALID, 400),
     "a comment": (VALID + " // x", 400),
     "a lone surrogate": (VALID.replace("help", "\ud800"), 400),
-    "a lone surrogate, escaped": (VALID.replace("help", "\\udfff"), 400),
-    "a lone surrogate, escaped, in an unknown name": (with_member('"\\ud800": 1'), 400),
+    "a lone surrogate, escaped, in an unknown name": (with_member('"\\ud800": 1'), 202),
     "UTF-16": (VALID.encode("utf-16").decode("latin-1"), 400),
     "single quotes": (VALID.replace('"', "'"), 400),
     "a form": ("topic=sales&description=help", 400),
@@ -170,7 +169,7 @@ def test_a_path_shows_the_request_that_it_names_or_is_not_found(stack: Cloud, pa
 
 
 VALID_KEYS = {"one", "two", "application/json", "text/plain"}
-NO_JSON = {"NaN", '"\\ud800"', "9" * 5_000}
+NO_JSON = {"NaN"}
 VALUE = st.sampled_from(["one", "two", "", "application/json", "text/plain", "\ud800"])
 HEADERS = st.dictionaries(st.sampled_from([K1, K2, "content-type", "X-Other"]), VALUE, max_size=2)
 MEMBERS = st.sampled_from(["topic", "description", "x"])
