@@ -22,6 +22,7 @@ from assistance.store import codec, legacy
 from assistance.store.items import Item, ItemModel, checked, key_of
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
+from assistance.store.table import LOOKED_KEY
 from reconciler.report import Open, Report
 
 # An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
@@ -88,16 +89,16 @@ class NewRequests:
     def _last_time(self, report: Report) -> tuple[str, list[str]]:
         """Up to when requests have been looked at, and the ids of those that version 1 has left open."""
         try:
-            return self._looked(self.requests.items.ledger())
+            return self._looked(self.requests.items.get(LOOKED_KEY) or {}, self.requests.items.ledger())
         except Unreadable as error:
             report.unreadable += 1
             logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
             return "", []
 
-    def _looked(self, kept: list[Item]) -> tuple[str, list[str]]:
-        own = next((item for item in kept if item[SORT_KEY] == LEDGER), {})
-        since = checked(_Looked, own).looked_until
-        since, left_open = (since, []) if since else legacy.ledger_of(kept)
+    def _looked(self, own: Item, kept: list[Item]) -> tuple[str, list[str]]:
+        marked = checked(_Looked, next((item for item in kept if item[SORT_KEY] == LEDGER), {})).looked_until
+        since, left_open = (marked, []) if marked else legacy.ledger_of(kept)
+        since = checked(_Looked, own).looked_until or since
         if since > timestamp(self.clock()):
             raise Unreadable("a time to come")
         return since, left_open

@@ -18,7 +18,7 @@ from assistance.engine.dead_letters import request_id_in
 from assistance.engine.delivery import Consumer
 from assistance.platform.observability import logger
 from assistance.routing import CALLBACK, LANES, Channel, routes
-from assistance.store.schema import LEDGER
+from assistance.store.table import LOOKED_KEY
 from local.slack_server import SlackServer
 from tests.faults.aws import ACCOUNT, MAX_RECEIVE_COUNT, REGION, VISIBILITY, Memory, Moto
 from tests.faults.breaker import Breaker, breaking
@@ -102,7 +102,7 @@ class World(System):
 
     def check_accounted(self) -> None:
         """Each request has ended, or the reconciler watches it, or has yet to look at it for the first time."""
-        kept = requests().items.get({"pk": LEDGER, "sk": LEDGER}) or {}
+        kept = requests().items.get(LOOKED_KEY) or {}
         looked_until = str(kept.get("looked_until", ""))
         for request in self.accepted.values():
             record = requests().read(request.id).record

@@ -34,7 +34,7 @@ from assistance.store.schema import (
     REQUEST,
     SORT_KEY,
 )
-from assistance.store.table import LEDGER_KEY, Items
+from assistance.store.table import LOOKED_KEY, Items
 from cli.requests import listed
 from reconciler.lease import LEASE_KEY
 from reconciler.lease import lease as lease_of_ours
@@ -332,13 +332,13 @@ def test_a_ledger_that_cannot_be_right_is_begun_anew(
 ) -> None:
     _, died = sound(stack)
     stack.reconcile(later=SETTLED)
-    kept = stack.table.get_item(Key=LEDGER_KEY)["Item"]
+    kept = stack.table.get_item(Key=LOOKED_KEY)["Item"]
     capsys.readouterr()
     stack.table.put_item(Item=kept | {"looked_until": until})
     assert stack.reconcile(later=2 * SETTLED)["ledger"]["complete"]
     assert unreadable(capsys.readouterr().out) == 1
     assert stack.show(died)["deliveries"][0]["status"] == "failed"
-    assert kept["looked_until"] < stack.table.get_item(Key=LEDGER_KEY)["Item"]["looked_until"] < "9999"
+    assert kept["looked_until"] < stack.table.get_item(Key=LOOKED_KEY)["Item"]["looked_until"] < "9999"
 
 
 def test_no_lease_keeps_sweeps_away_for_longer_than_one_lasts(stack: Cloud) -> None:

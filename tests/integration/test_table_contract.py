@@ -15,7 +15,7 @@ from assistance.errors import ItemTooLarge
 from assistance.platform import aws
 from assistance.store.items import key_of, plain
 from assistance.store.schema import INDEX_SHARDS
-from assistance.store.table import BATCH, LEDGER_KEY, Items
+from assistance.store.table import BATCH, LEDGER_KEY, LOOKED_KEY, Items
 from reconciler.lease import LEASE_KEY, lease
 from tests.integration.resources import create_table
 from tests.memory_table import MOST_BYTES, MemoryTable
@@ -197,6 +197,7 @@ def test_an_item_larger_than_dynamodb_takes_is_refused_and_leaves_the_one_before
 def test_where_the_reconciler_has_looked_is_kept(items: Items) -> None:
     items.looked_at("2026-03-01", "2026-03-02")
     items.looked_at("2026-03-03", "2026-03-04")
+    assert items.get(LOOKED_KEY) == {**LOOKED_KEY, "looked_until": "2026-03-03"}
     assert items.ledger() == [{**LEDGER_KEY, "looked_until": "2026-03-03", "until": "2026-03-04", "open": {}}]
 
 

@@ -23,8 +23,10 @@ DUE_AT = "due_at"
 ESCALATE_AFTER = "escalate_after"
 """On a request item: the minutes after which the fallback is used if nobody has taken it, if its route had any."""
 
-LEDGER = "LEDGER"
+LOOKED = "LOOKED"
 """The partition, and in it the item, that says up to when the reconciler has looked at new requests."""
+LEDGER = "LEDGER"
+"""The same of version 1, which overwrites all of its item after a rollback."""
 
 LEDGER_INDEX = "ledger"
 LEDGER_SHARD = "ledger"

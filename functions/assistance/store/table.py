@@ -25,6 +25,7 @@ from assistance.store.schema import (
     LEDGER,
     LEDGER_INDEX,
     LEDGER_SHARD,
+    LOOKED,
     OUTBOX_INDEX,
     OUTBOX_SHARD,
     PARTITION_KEY,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 BATCH: Final = 100
 LEDGER_KEY: Final = {PARTITION_KEY: LEDGER, SORT_KEY: LEDGER}
+LOOKED_KEY: Final = {PARTITION_KEY: LOOKED, SORT_KEY: LOOKED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,11 @@ class Items:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def looked_at(self, until: str, legacy_until: str) -> None:
-        """Keep up to when the reconciler has looked at new requests, for this version and for the one before it."""
+        """Keep up to when the reconciler has looked at new requests, for this version and for version 1.
+
+        In version 1's item too: the attribute is gone once version 1 has written there.
+        """
+        self.put({**LOOKED_KEY, "looked_until": until})
         with _answering():
             self.table.update_item(
                 Key=LEDGER_KEY,
@@ -180,7 +186,7 @@ class Items:
             )
 
     def ledger(self) -> list[Item]:
-        """What is kept about the ledger."""
+        """What version 1 keeps about new requests."""
         return self.of(LEDGER)
 
 

@@ -1,0 +1,68 @@
+"""After a rollback to version 1 and the next upgrade, each request is accounted for, and none is sent twice."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from assistance.routing import Channel
+from tests.upgrade.world import OVERDUE, STAGES, World, world
+
+OLD, NEW = STAGES[0], STAGES[-1]
+A_DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def here() -> Iterator[World]:
+    """Version 1 was upgraded, and both versions have looked at a request."""
+    with world() as upgraded:
+        looked_at(upgraded, "[before]")
+        upgraded.updated = NEW
+        looked_at(upgraded, "[after the upgrade]")
+        yield upgraded
+
+
+def looked_at(here: World, description: str) -> None:
+    """A request is accepted, delivered, and seen by the reconciler."""
+    here.accept("sales", description)
+    here.travel(2)
+    here.sweep()
+
+
+def upgrade_again(here: World) -> list[str]:
+    """Upgrade and let the reconciler run a few times. Returns the ids of the requests that it has found lost."""
+    here.updated, lost = NEW, list[str]()
+    for _ in range(4):
+        here.later(OVERDUE)
+        lost += here.sweep()["ledger"]["lost"]
+        here.travel(2)
+    return lost
+
+
+@pytest.mark.parametrize("traffic", [False, True])
+def test_a_request_of_the_minute_before_a_rollback_is_accounted_for_after_the_upgrade(
+    here: World, *, traffic: bool
+) -> None:
+    request_id = here.accept("sales", "[one]")
+    here.bring_stream()
+    here.updated = OLD
+    here.travel(2)
+    here.sweep()
+    here.later(A_DAY)
+    if traffic:
+        looked_at(here, "[by version 1]")
+    upgrade_again(here)
+    assert (here.status(request_id), here.arrivals("[one]")) == ("delivered", (0, 1))
+
+
+def test_a_message_that_version_1_lost_right_after_a_rollback_is_found_after_the_upgrade(here: World) -> None:
+    here.updated = OLD
+    here.travel(2)
+    here.sweep()
+    request_id = here.accept("sales", "[one]")
+    here.bring_stream(request_id)
+    here.lose(Channel.SLACK, request_id)
+    here.later(A_DAY)
+    looked_at(here, "[by version 1]")
+    assert upgrade_again(here) == [request_id]
+    assert (here.status(request_id), here.arrivals("[one]")) == ("delivered", (1, 0))
