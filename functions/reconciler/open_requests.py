@@ -24,7 +24,7 @@ from assistance.store.items import key_of
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import PARTITION_KEY
 from reconciler.ages import open_since, waits_since
-from reconciler.report import Open, Place, Report, Sights
+from reconciler.report import Open, Place, Report, Sights, measure_lost
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ class OpenRequests:
             if found.id not in report.lost:
                 report.lost.append(found.id)
             if not dry_run:
+                # Counted before it is done: a sweep that dies counts nothing at its end, and the next finds nothing.
+                measure_lost(report)
                 self.requests.change(found.id, self._published_again(name))
 
     def _published_again(self, name: str) -> Callable[[Record], tuple[Record, None]]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
 from assistance.domain.record import Record
 
 
@@ -64,3 +66,10 @@ class Report:
     def document(self) -> dict[str, Any]:
         """The report as JSON has it."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+def measure_lost(report: Report) -> None:
+    """Emit how many lost requests the sweep has found so far. The alarm watches the largest value."""
+    metrics = EphemeralMetrics()
+    metrics.add_metric("LostRequests", MetricUnit.Count, len(report.lost))
+    metrics.flush_metrics()

@@ -1,0 +1,71 @@
+"""The operator learns what a sweep has found, although the sweep dies before its end."""
+
+import pytest
+
+from assistance.routing import Channel, Topic
+from tests.emf import emitted
+from tests.faults.breaker import Fault, Kind
+from tests.faults.test_open_requests import published
+from tests.faults.world import World
+
+
+def counted(capsys: pytest.CaptureFixture[str], name: str) -> float:
+    """The largest value of a metric of the reconciler since the last look, which is what its alarm watches."""
+    found = {series.name: max(values) for series, values in emitted(capsys.readouterr().out).items()}
+    return found.get(name, 0)
+
+
+def lost(here: World, number: int) -> list[str]:
+    ids = [published(here, Topic.SALES, f"key {one}") for one in range(number)]
+    here.aws.purge(Channel.SLACK)
+    here.advance(1_000)
+    return ids
+
+
+def sweeps(here: World, number: int) -> None:
+    for _ in range(number):
+        here.advance(60)
+        here.reconcile()
+        here.produce()
+
+
+@pytest.mark.parametrize("kind", [Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER])
+def test_a_lost_request_raises_an_alarm_at_whatever_call_its_sweep_dies(
+    here: World, capsys: pytest.CaptureFixture[str], kind: Kind
+) -> None:
+    """An invocation that fails raises no alarm by itself."""
+    quiet, number, struck = list[str](), 0, True
+    while struck:
+        here.reset()
+        lost(here, 1)
+        capsys.readouterr()
+        here.breaker.plan(Fault(number, kind))
+        here.reconcile()
+        struck = here.breaker.struck
+        call = here.breaker.struck_at if struck else ""
+        here.breaker.plan(None)
+        sweeps(here, 5)
+        assert here.bodies(Channel.SLACK)
+        if not counted(capsys, "LostRequests"):
+            quiet.append(f"{number} {call}")
+        number += 1
+    assert number > 5
+    assert not quiet, "it was published again, and no alarm"
+
+
+def test_lost_requests_raise_an_alarm_although_one_of_them_cannot_be_written(
+    here: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost(here, 2)
+    capsys.readouterr()
+    calls = list[str]()
+
+    def outage(call: str) -> Kind | None:
+        calls.append(call)
+        # Before, the lease was written, both were watched, and the sweep kept up to when it had looked.
+        return Kind.REFUSED if call == "dynamodb.PutItem" and calls.count(call) == 6 else None
+
+    here.breaker.outage = outage
+    assert here.reconcile() is None
+    here.heal()
+    assert counted(capsys, "LostRequests") == 2
