@@ -1,5 +1,6 @@
 """The request whose message lies in a dead-letter queue reads `failed`, whatever put the message there."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import partial
@@ -41,15 +42,17 @@ class DeadLetters:
 
     def find(
         self, waiting: MutableMapping[str, Open], report: Report, remaining_ms: Callable[[], int], *, dry_run: bool
-    ) -> set[str]:
+    ) -> tuple[set[str], Counter[str]]:
         """Whose message lies in a dead-letter queue, that reads `failed`. `waiting`: the open requests, by id.
 
-        Keeps in `waiting` what has become of them. Returns the channels whose letters have not all been read.
+        Keeps in `waiting` what has become of them. Returns the channels whose letters have not all been read, and how
+        many have been, by channel.
         """
-        unread = set[str]()
+        unread, read = set[str](), Counter[str]()
         wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
         for channel in wanted & self.queues.keys():
             letters, complete = self._letters(Channel(channel), remaining_ms)
+            read[channel] = len(letters)
             if not complete:
                 unread.add(channel)
             for letter in letters:
@@ -64,7 +67,7 @@ class DeadLetters:
                     break
                 for name in _meant(found.record, channel, letter):
                     waiting[found.id] = Open(found.id, self._failed(found, name, letter, report, dry_run=dry_run))
-        return unread
+        return unread, read
 
     def _failed(self, found: Open, name: str, letter: DeadLetter, report: Report, *, dry_run: bool) -> Record:
         now = epoch_ms(self.clock())

@@ -72,8 +72,8 @@ def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Rep
     report = Report()
     new = new_requests().take_in(report, remaining_ms, dry_run=dry_run)
     waiting = {found.id: found for found in (*open_requests().watched(report), *new)}
-    unread = dead_letters().find(waiting, report, remaining_ms, dry_run=dry_run)
-    sights = Sights(unpublished=sweep.left, unread=unread)
+    unread, letters = dead_letters().find(waiting, report, remaining_ms, dry_run=dry_run)
+    sights = Sights(unpublished=sweep.left, unread=unread, letters=letters)
     for found in waiting.values():
         if found.record.unfinished:
             open_requests().place(found, sights, report, remaining_ms, dry_run=dry_run)

@@ -69,7 +69,7 @@ class OpenRequests:
             if place is not Place.UNPUBLISHED and self._is_overdue(found.record, delivery):
                 channel = delivery.destination
                 if channel not in sights.empty:
-                    sights.empty[channel] = channel not in sights.unread and self._is_empty(channel)
+                    sights.empty[channel] = self._is_empty(channel, sights)
                 if sights.empty[channel] and remaining_ms() > TIME_TO_REPORT_MS:
                     overdue.append(delivery.name)
                     continue
@@ -142,14 +142,21 @@ class OpenRequests:
         expected = max(delivery.expected_at or record.created_at, delivery.locked_until, published)
         return expected + self.overdue / timedelta(milliseconds=1) < epoch_ms(self.clock())
 
-    def _is_empty(self, channel: str) -> bool:
+    def _is_empty(self, channel: str, sights: Sights) -> bool:
+        """Whether the channel's queue is empty, and all of its dead letters have been read."""
+        if channel in sights.unread:
+            return False
         queues = next((queues for name, queues in self.queues.items() if name == channel), None)
         if queues is None:
             # Published again it would reach nobody. It stays open, and is seen by how old it gets.
             logger.error("a channel that requests wait for is not deployed", channel=channel)
             return False
         try:
-            return not dead_letters.depth(self.sqs, queues.queue).total
+            if dead_letters.depth(self.sqs, queues.queue).total:
+                return False
+            # Since they were read, SQS may have moved a message there out of the queue. Somebody may have held others.
+            there = sum(dead_letters.depth(self.sqs, url).total for url in queues.dlqs)
+            return there <= sights.letters.get(channel, 0)
         except AWS_ERRORS as error:
             logger.warning("a queue can't be read", channel=channel, error_code=error_code(error))
             return False

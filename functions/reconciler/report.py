@@ -1,6 +1,7 @@
 """What a sweep finds and says."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -34,11 +35,12 @@ class Sights:
     """What else a sweep has seen. `unpublished`: the ids of requests whose messages are in the outbox still.
 
     `unread`: the channels whose dead letters have not all been read. What may lie there is not lost: published again
-    it would only add to them. `empty` keeps which queues are empty.
+    it would only add to them. `letters`: how many were read, by channel. `empty` keeps which queues are empty.
     """
 
     unpublished: set[str]
     unread: set[str]
+    letters: Mapping[str, int]
     empty: dict[str, bool] = field(default_factory=dict)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -417,3 +417,52 @@ def test_second_looks_that_there_is_no_time_for_are_left_to_the_next_sweep(
     assert left > 0
     assert (first.complete, second.complete) == (False, True)
     assert 0 < first.open < second.open == 400
+
+
+def before_call(here: World, call: str, last: int, step: Callable[[], object]) -> dict[str, Any]:
+    """A sweep, with that step just before one of its calls of that name, counted from the last."""
+    with recorded(here) as calls:
+        here.reconcile(dry_run=True)
+    numbers = [number for number, name in enumerate(calls, 1) if name == call]
+    here.advance(60)
+    # A sweep that is no dry run begins with the lease.
+    here.breaker.plan(None, (numbers[last], step))
+    return sweep(here)
+
+
+def overdue(here: World) -> str:
+    """A request that both looks have seen."""
+    request_id = published(here, Topic.SALES, "key")
+    for seconds in (60, 1_000):
+        here.advance(seconds)
+        sweep(here)
+    here.advance(60)
+    return request_id
+
+
+def test_a_dead_letter_that_an_operator_receives_during_a_sweep_is_not_lost(here: World) -> None:
+    request_id = overdue(here)
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    url = here.cloud.subscription_dlqs[Channel.SLACK]
+
+    def receive() -> None:
+        assert here.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)["Messages"]
+
+    found = before_call(here, "sqs.ReceiveMessage", 0, receive)
+    assert (found["lost"], found["dead_lettered"]) == ([], [])
+    here.advance(60)
+    assert sweep(here)["dead_lettered"] == [request_id]
+
+
+def test_a_message_that_sqs_dead_letters_during_a_sweep_is_not_lost(here: World) -> None:
+    request_id = overdue(here)
+
+    def move() -> None:
+        [body] = here.bodies(Channel.SLACK)
+        here.cloud.sqs.send_message(QueueUrl=here.cloud.dlqs[Channel.SLACK], MessageBody=body)
+        here.aws.purge(Channel.SLACK)
+
+    found = before_call(here, "sqs.GetQueueAttributes", -1, move)
+    assert (found["lost"], found["dead_lettered"]) == ([], [])
+    here.advance(60)
+    assert sweep(here)["dead_lettered"] == [request_id]
