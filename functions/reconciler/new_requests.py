@@ -35,6 +35,7 @@ SECOND_LOOK: Final = timedelta(minutes=15)
 # No request is older. Even the second look that began before it has a time that Python can name.
 _FIRST: Final = timestamp(datetime.fromtimestamp(0, UTC) + SECOND_LOOK)
 TIME_TO_FINISH_MS: Final = 10_000
+_A_MINUTE: Final = timedelta(minutes=1)
 _CHUNK: Final = 100
 _PARALLEL: Final = 10
 # Version 1 reads this attribute: after a rollback it looks at no request that this version has accepted, for it would
@@ -67,8 +68,9 @@ class NewRequests:
     def take_in(self, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool) -> list[Open]:
         """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
         last, left_open = self._last_time(report)
-        since = max(last, _FIRST)
         until, any_new = timestamp(self.clock() - SETTLING), bool(left_open)
+        # The clock of the last sweep may have been ahead.
+        since = max(min(last, _earlier(until, _A_MINUTE)), _FIRST)
         with ThreadPoolExecutor(_PARALLEL) as pool:
             watch = partial(self._watch, report, dry_run=dry_run)
             found = list(pool.map(watch, left_open))

@@ -466,3 +466,20 @@ def test_a_message_that_sqs_dead_letters_during_a_sweep_is_not_lost(here: World)
     assert (found["lost"], found["dead_lettered"]) == ([], [])
     here.advance(60)
     assert sweep(here)["dead_lettered"] == [request_id]
+
+
+@pytest.mark.parametrize("ahead", [60, 3_600])
+def test_a_sweep_whose_clock_was_ahead_hides_no_request_that_was_accepted_after_it(here: World, ahead: int) -> None:
+    published(here, Topic.PRICING, "before")
+    now = here.now
+    here.traveller.move_to(now + timedelta(seconds=ahead))
+    sweep(here)
+    here.traveller.move_to(now)
+    here.advance(10)
+    request_id = published(here, Topic.SALES, "key")
+    here.lose_to_subscription_dlq(Channel.SLACK)
+    found = []
+    for _ in range(2):
+        here.advance(60)
+        found += sweep(here)["dead_lettered"]
+    assert found == [request_id]
