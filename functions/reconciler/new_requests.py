@@ -39,8 +39,9 @@ _A_MINUTE: Final = timedelta(minutes=1)
 _CHUNK: Final = 100
 _PARALLEL: Final = 10
 # Version 1 reads this attribute: after a rollback it looks at no request that this version has accepted, for it would
-# find no delivery of them and publish them again. It begins to look again once that time has come.
-_LEGACY_AHEAD: Final = timedelta(minutes=15)
+# find no delivery of them and publish them again. It begins to look again once that time has come. Of these hours half
+# remain at least, so that this holds although sweeps have failed for three hours.
+_LEGACY_AHEAD: Final = timedelta(hours=6)
 
 
 class _Listed(ItemModel):
@@ -52,6 +53,7 @@ class _Listed(ItemModel):
 
 class _Looked(ItemModel):
     looked_until: Moment | None = None
+    until: Moment | None = None
 
 
 _Look: TypeAlias = tuple[str, _Listed]
@@ -67,7 +69,7 @@ class NewRequests:
 
     def take_in(self, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool) -> list[Open]:
         """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
-        last, left_open = self._last_time(report)
+        last, ahead, left_open = self._last_time(report)
         until, any_new = timestamp(self.clock() - SETTLING), bool(left_open)
         # The clock of the last sweep may have been ahead.
         since = max(min(last, _earlier(until, _A_MINUTE)), _FIRST)
@@ -83,27 +85,33 @@ class NewRequests:
                     break
                 any_new = True
                 found += pool.map(watch, self._to_watch([listed for _, listed in chunk]))
+        # Without traffic there is nothing to keep.
+        looked_until = max(until, since) if any_new else since
         if any_new and not dry_run:
-            # Without traffic there is nothing to keep.
-            self.requests.items.looked_at(max(until, since), timestamp(self.clock() + _LEGACY_AHEAD))
+            self.requests.items.looked_at(looked_until)
+        if not dry_run and ahead < timestamp(self.clock() + _LEGACY_AHEAD / 2):
+            self.requests.items.keep_version_1_away(looked_until, timestamp(self.clock() + _LEGACY_AHEAD))
         return [each for each in found if each]
 
-    def _last_time(self, report: Report) -> tuple[str, list[str]]:
-        """Up to when requests have been looked at, and the ids of those that version 1 has left open."""
+    def _last_time(self, report: Report) -> tuple[str, str, list[str]]:
+        """Up to when requests have been looked at, up to when version 1 would look at none, and what it has left open.
+
+        If version 1 has written since this version has, the second is empty; otherwise the third is.
+        """
         try:
             return self._looked(self.requests.items.get(LOOKED_KEY) or {}, self.requests.items.ledger())
         except Unreadable as error:
             report.unreadable += 1
             logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
-            return "", []
+            return "", "", []
 
-    def _looked(self, own: Item, kept: list[Item]) -> tuple[str, list[str]]:
-        marked = checked(_Looked, next((item for item in kept if item[SORT_KEY] == LEDGER), {})).looked_until
-        since, left_open = (marked, []) if marked else legacy.ledger_of(kept)
+    def _looked(self, own: Item, kept: list[Item]) -> tuple[str, str, list[str]]:
+        marked = checked(_Looked, next((item for item in kept if item[SORT_KEY] == LEDGER), {}))
+        since, left_open = (marked.looked_until, []) if marked.looked_until else legacy.ledger_of(kept)
         since = checked(_Looked, own).looked_until or since
         if since > timestamp(self.clock()):
             raise Unreadable("a time to come")
-        return since, left_open
+        return since, (marked.looked_until and marked.until) or "", left_open
 
     def _looks(self, since: str, until: str, report: Report) -> Iterator[_Look]:
         """The looks that have come due, in this order. Nobody looks at a request twice in one sweep."""

@@ -73,7 +73,7 @@ def test_nothing_else_is_spent_but_on_feedback_and_the_ledger(topic: Topic, toge
     # Two sweeps read each new record, each for half a unit and a hundred at once, and note how far they have looked.
     ledger = took(found.pop("reconciler"))
     batches = ceil(together / 100)
-    assert ledger == ({"dynamodb.BatchGetItem": 2 * batches, "dynamodb.UpdateItem": 2}, 2 * ITEM, 1.0 * together)
+    assert ledger == ({"dynamodb.BatchGetItem": 2 * batches, "dynamodb.PutItem": 2}, 2 * ITEM, 1.0 * together)
     if topic is Topic.PRICING:
         confirmed = {"dynamodb.Query": together, "dynamodb.PutItem": together}
         assert took(found.pop("email_feedback")) == (confirmed, ITEM * together, together)
@@ -92,16 +92,16 @@ def test_a_long_description_is_paid_for_when_it_is_accepted_and_when_it_is_marke
 
 def test_an_idle_sweep_is_a_cheap_query_for_each_shard_of_every_index() -> None:
     shards = 2 * INDEX_SHARDS + DUE_SHARDS
-    calls = {"dynamodb.Query": shards + 1, "dynamodb.PutItem": 1, "dynamodb.DeleteItem": 1}
-    # How far the last sweep looked is read consistently; the lease is taken and let go.
-    assert took(idle()) == (calls, 2 * ITEM, 0.5 * shards + 1)
+    calls = {"dynamodb.GetItem": 1, "dynamodb.Query": shards + 1, "dynamodb.PutItem": 1, "dynamodb.DeleteItem": 1}
+    # How far the last sweep looked, and that of version 1, is read consistently; the lease is taken and let go.
+    assert took(idle()) == (calls, 2 * ITEM, 0.5 * shards + 2)
 
 
 def test_a_sweep_publishes_as_the_producer_does() -> None:
     extra = sweep(25) - idle()
     assert extra.calls["sns.PublishBatch"] == 3
-    # One more notes how far it has looked.
-    assert extra.calls["dynamodb.UpdateItem"] == 25 + 1
+    # Each record is watched, and one more notes how far it has looked.
+    assert (extra.calls["dynamodb.UpdateItem"], extra.calls["dynamodb.PutItem"]) == (25, 25 + 1)
 
 
 def test_asking_for_a_request_is_one_query() -> None:

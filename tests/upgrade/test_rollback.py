@@ -66,3 +66,50 @@ def test_a_message_that_version_1_lost_right_after_a_rollback_is_found_after_the
     looked_at(here, "[by version 1]")
     assert upgrade_again(here) == [request_id]
     assert (here.status(request_id), here.arrivals("[one]")) == ("delivered", (1, 0))
+
+
+def hours_without_requests(here: World, number: int) -> None:
+    for _ in range(4 * number):
+        here.later(timedelta(minutes=15))
+        here.sweep()
+
+
+def rolled_back(here: World) -> None:
+    """Version 1 has time to find what it takes for lost, and to publish it again."""
+    here.updated = OLD
+    for _ in range(3):
+        here.travel(2)
+        here.sweep()
+        here.later(OVERDUE)
+    here.travel(2)
+
+
+def test_version_1_publishes_no_request_again_that_came_after_quiet_hours(here: World) -> None:
+    hours_without_requests(here, 3)
+    request_id = here.accept("sales", "[one]")
+    here.bring_stream()
+    rolled_back(here)
+    assert here.arrivals("[one]") == (0, 0), "its message is a dead letter, for version 1 can't read it"
+    upgrade_again(here)
+    assert (here.status(request_id), here.arrivals("[one]")) == ("delivered", (0, 1))
+
+
+def test_version_1_sends_nothing_again_although_the_reconciler_failed_for_hours(here: World) -> None:
+    here.later(timedelta(hours=2))
+    here.accept("sales", "[one]")
+    here.travel(1)
+    rolled_back(here)
+    assert here.arrivals("[one]") == (1, 0)
+
+
+def test_a_redrive_sends_nothing_again_that_version_1_has_delivered_after_a_rollback(here: World) -> None:
+    """The reconciler had failed for so long that version 1 saw the dead letter, and used the fallback."""
+    here.later(timedelta(hours=7))
+    request_id = here.accept("sales", "[one]")
+    here.bring_stream()
+    rolled_back(here)
+    assert here.arrivals("[one]") == (0, 1)
+    here.updated = NEW
+    here.redrive(Channel.SLACK)
+    here.settle()
+    assert (here.status(request_id), here.arrivals("[one]")) == ("delivered", (0, 1))

@@ -27,6 +27,7 @@ from assistance.routing import Lane
 from assistance.store import legacy
 from assistance.store.requests import RequestGone, Requests, Stored, fresh
 
+_LATE_MS: Final = 60_000
 _STATUS: Final = {True: "INPROGRESS", False: "COMPLETED"}
 
 
@@ -106,7 +107,8 @@ class Attempt(BasePersistenceLayer):
         new = fresh(message.request, route.channels, route.fallback, message.ttl, route.escalate_after)
         if new.ttl * 1_000 < self._now():
             raise RequestGone
-        if self._again or message.delivery:
+        # Of a late message, version 1 may have delivered the request after a rollback: its items are no conflict.
+        if self._again or message.delivery or self._now() - new.created_at > _LATE_MS:
             return self._requests.read(message.request.id)
         return Stored(new, new, {})
 

@@ -171,18 +171,21 @@ class Items:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def looked_at(self, until: str, legacy_until: str) -> None:
-        """Keep up to when the reconciler has looked at new requests, for this version and for version 1.
-
-        In version 1's item too: the attribute is gone once version 1 has written there.
-        """
+    def looked_at(self, until: str) -> None:
+        """Keep up to when the reconciler has looked at new requests."""
         self.put({**LOOKED_KEY, "looked_until": until})
+
+    def keep_version_1_away(self, looked_until: str, until: str) -> None:
+        """Have version 1 look at no request that is accepted before `until`.
+
+        `looked_until` is in its item too: the attribute is gone once version 1 has written there.
+        """
         with _answering():
             self.table.update_item(
                 Key=LEDGER_KEY,
                 UpdateExpression="SET looked_until = :until, #until = :legacy, #open = :none",
                 ExpressionAttributeNames={"#until": "until", "#open": "open"},
-                ExpressionAttributeValues={":until": until, ":legacy": legacy_until, ":none": {}},
+                ExpressionAttributeValues={":until": looked_until, ":legacy": until, ":none": {}},
             )
 
     def ledger(self) -> list[Item]:
