@@ -70,8 +70,9 @@ def untaken() -> Untaken:
 def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
     """Look at the new requests, at the open ones and at the dead letters. Raises `TableUnavailable`."""
     report = Report()
+    watched = list(open_requests().watched(report))
     new = new_requests().take_in(report, remaining_ms, dry_run=dry_run)
-    waiting = {found.id: found for found in (*open_requests().watched(report), *new)}
+    waiting = {found.id: found for found in (*watched, *new)}
     unread, letters = dead_letters().find(waiting, report, remaining_ms, dry_run=dry_run)
     sights = Sights(unpublished=sweep.left, unread=unread, letters=letters)
     for found in waiting.values():

@@ -14,7 +14,7 @@ from pydantic import Field
 from assistance.domain import transitions
 from assistance.domain.record import Record
 from assistance.errors import Unreadable
-from assistance.ids import RequestId
+from assistance.ids import RequestId, is_request_id
 from assistance.models import Moment
 from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp, utc_now
 from assistance.platform.observability import logger
@@ -37,6 +37,8 @@ _FIRST: Final = timestamp(datetime.fromtimestamp(0, UTC) + SECOND_LOOK)
 TIME_TO_FINISH_MS: Final = 10_000
 _A_MINUTE: Final = timedelta(minutes=1)
 _CHUNK: Final = 100
+# They fit into an item.
+_MOST_DAMAGED: Final = 1_000
 _PARALLEL: Final = 10
 # Version 1 reads this attribute: after a rollback it looks at no request that this version has accepted, for it would
 # find no delivery of them and publish them again. It begins to look again once that time has come. Of these hours half
@@ -54,6 +56,7 @@ class _Listed(ItemModel):
 class _Looked(ItemModel):
     looked_until: Moment | None = None
     until: Moment | None = None
+    damaged: tuple[RequestId, ...] = ()
 
 
 _Look: TypeAlias = tuple[str, _Listed]
@@ -69,13 +72,14 @@ class NewRequests:
 
     def take_in(self, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool) -> list[Open]:
         """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
-        last, ahead, left_open = self._last_time(report)
+        last, ahead, left_open, damaged = self._last_time(report)
         until, any_new = timestamp(self.clock() - SETTLING), bool(left_open)
         # The clock of the last sweep may have been ahead.
         since = max(min(last, _earlier(until, _A_MINUTE)), _FIRST)
         with ThreadPoolExecutor(_PARALLEL) as pool:
             watch = partial(self._watch, report, dry_run=dry_run)
-            found = list(pool.map(watch, left_open))
+            # What could not be read may have been mended, or its record deleted.
+            found = list(pool.map(watch, {*left_open, *damaged, *report.damaged}))
             for chunk in _chunks(self._looks(since, until, report)) if until > since else ():
                 if remaining_ms() < TIME_TO_FINISH_MS:
                     # The next sweep begins with the first that was left out.
@@ -87,31 +91,34 @@ class NewRequests:
                 found += pool.map(watch, self._to_watch([listed for _, listed in chunk]))
         # Without traffic there is nothing to keep.
         looked_until = max(until, since) if any_new else since
-        if any_new and not dry_run:
-            self.requests.items.looked_at(looked_until)
+        still = sorted(filter(is_request_id, report.damaged))[:_MOST_DAMAGED]
+        if (any_new or still != list(damaged)) and not dry_run:
+            self.requests.items.looked_at(looked_until, still)
         if not dry_run and ahead < timestamp(self.clock() + _LEGACY_AHEAD / 2):
             self.requests.items.keep_version_1_away(looked_until, timestamp(self.clock() + _LEGACY_AHEAD))
         return [each for each in found if each]
 
-    def _last_time(self, report: Report) -> tuple[str, str, list[str]]:
+    def _last_time(self, report: Report) -> tuple[str, str, list[str], tuple[str, ...]]:
         """Up to when requests have been looked at, up to when version 1 would look at none, and what it has left open.
 
-        If version 1 has written since this version has, the second is empty; otherwise the third is.
+        If version 1 has written since this version has, the second is empty; otherwise the third is. Last, the requests
+        that the last sweep could not read.
         """
         try:
             return self._looked(self.requests.items.get(LOOKED_KEY) or {}, self.requests.items.ledger())
         except Unreadable as error:
             report.unreadable += 1
             logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
-            return "", "", []
+            return "", "", [], ()
 
-    def _looked(self, own: Item, kept: list[Item]) -> tuple[str, str, list[str]]:
+    def _looked(self, item: Item, kept: list[Item]) -> tuple[str, str, list[str], tuple[str, ...]]:
+        own = checked(_Looked, item)
         marked = checked(_Looked, next((item for item in kept if item[SORT_KEY] == LEDGER), {}))
         since, left_open = (marked.looked_until, []) if marked.looked_until else legacy.ledger_of(kept)
-        since = checked(_Looked, own).looked_until or since
+        since = own.looked_until or since
         if since > timestamp(self.clock()):
             raise Unreadable("a time to come")
-        return since, (marked.looked_until and marked.until) or "", left_open
+        return since, (marked.looked_until and marked.until) or "", left_open, own.damaged
 
     def _looks(self, since: str, until: str, report: Report) -> Iterator[_Look]:
         """The looks that have come due, in this order. Nobody looks at a request twice in one sweep."""
@@ -157,7 +164,7 @@ class NewRequests:
         except RequestGone:
             return None
         except Unreadable as error:
-            report.unreadable += 1
+            report.unread(id_)
             logger.error("a request can't be read or written", request_id=id_, wrong=str(error))
             return None
         return Open(id_, stored.record) if stored.record.unfinished else None

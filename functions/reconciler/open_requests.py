@@ -49,7 +49,7 @@ class OpenRequests:
             try:
                 record = codec.record_of(item)
             except Unreadable as error:
-                report.unreadable += 1
+                report.unread(str(item[PARTITION_KEY]))
                 logger.error("a record can't be read", key=key_of(item), wrong=str(error))
                 continue
             if record.ttl > epoch_ms(self.clock()) // 1_000:

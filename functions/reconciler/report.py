@@ -50,7 +50,8 @@ class Report:
 
     `oldest_pending_seconds`: by channel, how long the oldest request waits that was published to it. `behind_seconds`:
     how old the oldest request is that has not been looked at. `untaken`: those that
-    nobody had taken in time, each in one look only. `unreadable` counts the items that could not be read.
+    nobody had taken in time, each in one look only. `unreadable` counts the items that could not be read;
+    `damaged` has the ids of requests among them, which the next sweep looks at once more.
     """
 
     open: int = 0
@@ -64,6 +65,13 @@ class Report:
     untaken: list[str] = field(default_factory=list)
     complete: bool = True
     unreadable: int = 0
+    damaged: list[str] = field(default_factory=list)
+
+    def unread(self, request_id: str) -> None:
+        """Count a request that can't be read, once."""
+        if request_id not in self.damaged:
+            self.unreadable += 1
+            self.damaged.append(request_id)
 
     def document(self) -> dict[str, Any]:
         """The report as JSON has it."""

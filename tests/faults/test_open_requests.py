@@ -410,7 +410,7 @@ def test_second_looks_that_there_is_no_time_for_are_left_to_the_next_sweep(
     accept_many(here, 400)
     with patch.object(Items, "accepted", lambda *_: iter(())):
         assert slow_look(here)[0].open == 0
-    reconciler.requests().items.looked_at(timestamp(here.now))
+    reconciler.requests().items.looked_at(timestamp(here.now), [])
     here.advance(SECOND_LOOK / timedelta(seconds=1) + 60)
     monkeypatch.setattr("tests.faults.test_open_requests.A_CALL", 0.1)
     (first, left), (second, _) = slow_look(here), slow_look(here)

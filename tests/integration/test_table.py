@@ -407,7 +407,7 @@ def test_the_outbox_lists_older_entries_in_order_over_all_shards_and_pages(reque
         lambda requests: list(requests.items.unpublished(AT)),
         lambda requests: list(requests.items.accepted(CREATED, AT)),
         lambda requests: list(requests.items.due()),
-        lambda requests: requests.items.looked_at(AT),
+        lambda requests: requests.items.looked_at(AT, []),
         lambda requests: requests.items.keep_version_1_away(AT, AT),
         lambda requests: requests.items.ledger(),
     ],

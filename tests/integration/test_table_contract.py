@@ -196,9 +196,9 @@ def test_an_item_larger_than_dynamodb_takes_is_refused_and_leaves_the_one_before
 
 def test_where_the_reconciler_has_looked_is_kept(items: Items) -> None:
     for since, until in (("2026-03-01", "2026-03-02"), ("2026-03-03", "2026-03-04")):
-        items.looked_at(since)
+        items.looked_at(since, ["one"])
         items.keep_version_1_away(since, until)
-    assert items.get(LOOKED_KEY) == {**LOOKED_KEY, "looked_until": "2026-03-03"}
+    assert items.get(LOOKED_KEY) == {**LOOKED_KEY, "looked_until": "2026-03-03", "damaged": ["one"]}
     assert items.ledger() == [{**LEDGER_KEY, "looked_until": "2026-03-03", "until": "2026-03-04", "open": {}}]
 
 

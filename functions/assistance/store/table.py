@@ -171,9 +171,9 @@ class Items:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def looked_at(self, until: str) -> None:
-        """Keep up to when the reconciler has looked at new requests."""
-        self.put({**LOOKED_KEY, "looked_until": until})
+    def looked_at(self, until: str, damaged: Sequence[str]) -> None:
+        """Keep up to when the reconciler has looked at new requests, and the ids of those that it could not read."""
+        self.put({**LOOKED_KEY, "looked_until": until, "damaged": list(damaged)})
 
     def keep_version_1_away(self, looked_until: str, until: str) -> None:
         """Have version 1 look at no request that is accepted before `until`.

@@ -1,0 +1,80 @@
+"""A request that could not be read is accounted for once an operator has mended it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from assistance.routing import Channel, Topic
+from assistance.store.requests import request_key
+from assistance.store.schema import PARTITION_KEY, RECORD, SORT_KEY
+from tests.emf import emitted
+from tests.faults.breaker import Kind
+from tests.faults.system import requests
+from tests.faults.test_open_requests import published, sweep
+from tests.faults.world import World
+
+
+def damage(key: dict[str, str], name: str) -> Mapping[str, Any]:
+    """Damage an attribute of an item. Returns the item as it was."""
+    kept = requests().items.get(key)
+    assert kept
+    requests().items.put({**kept, name: "damaged"})
+    return kept
+
+
+def accounted_for(here: World, fate: str, request_id: str) -> bool:
+    """Whether the next sweeps find it where its message is: among the dead letters, or nowhere."""
+    if fate == "dead_lettered":
+        here.lose_to_subscription_dlq(Channel.SLACK)
+    here.aws.purge(Channel.SLACK)
+    here.advance(2_000)
+    return request_id in [found for _ in range(3) for found in sweep(here)[fate]]
+
+
+@pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
+def test_a_request_that_was_mended_is_accounted_for(here: World, fate: str) -> None:
+    request_id = published(here, Topic.SALES, "key")
+    kept = damage(request_key(request_id), "channels")
+    for _ in range(20):
+        here.advance(120)
+        assert sweep(here)["unreadable"] == 1, "at every sweep, so that the alarm stays on"
+    requests().items.put(kept)
+    assert accounted_for(here, fate, request_id)
+    assert sweep(here)["unreadable"] == 0
+
+
+@pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
+def test_a_request_whose_damaged_record_was_deleted_is_accounted_for(here: World, fate: str) -> None:
+    request_id = published(here, Topic.SALES, "key")
+    for seconds in (60, 1_000):
+        here.advance(seconds)
+        assert sweep(here)["open"] == 1
+    key = {PARTITION_KEY: request_id, SORT_KEY: RECORD}
+    damage(key, "record")
+    here.advance(60)
+    assert sweep(here)["unreadable"] == 1
+    here.cloud.table.delete_item(Key=key)
+    assert accounted_for(here, fate, request_id)
+
+
+def test_what_cannot_be_read_raises_an_alarm_although_the_first_sweep_that_met_it_died(
+    here: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(request_key(published(here, Topic.SALES, "key")), "channels")
+    here.advance(60)
+    seen = list[str]()
+
+    def outage(call: str) -> Kind | None:
+        seen.append(call)
+        return Kind.CRASH_BEFORE if call == "dynamodb.DeleteItem" else None
+
+    here.breaker.outage = outage
+    assert here.reconcile() is None
+    assert "dynamodb.UpdateItem" in seen, "it has kept that it has looked"
+    here.heal()
+    capsys.readouterr()
+    here.advance(120)
+    sweep(here)
+    found = {series.name: values for series, values in emitted(capsys.readouterr().out).items()}
+    assert found["UnreadableItems"] == [1]
