@@ -166,7 +166,8 @@ class Outgoing:
     to send it once more: an earlier message without it is another message. `untaken` says after how
     many minutes it comes here because nobody has taken it. `event` is what a callback tells.
     `refused_together`: the provider has refused a message that held this request among others, so that it must go
-    alone. `delivery` is the name of the delivery in the request's record.
+    alone. `delivery` is the name of the delivery in the request's record. `ttl`: when the request is forgotten, in
+    seconds since 1970.
     """
 
     request: AssistanceRequest
@@ -177,6 +178,7 @@ class Outgoing:
     event: End | Handled | None = None
     refused_together: bool = False
     delivery: str | None = None
+    ttl: int | None = None
 
     @property
     def in_doubt(self) -> bool:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from assistance import routing
 from assistance.engine.consumer import consumer
+from assistance.engine.links import take_url
 from assistance.errors import TransientFailure
 from assistance.models import Outgoing
 from assistance.platform import aws
+from assistance.platform.secret import secrets
 from assistance.routing import Channel
 from email_consumer.failures import classify
 from email_consumer.message import compose, reply_to
@@ -24,6 +26,13 @@ def ses() -> "SESV2Client":
     return aws.ses()
 
 
+def prepare() -> None:
+    """Make what sends need before several threads do."""
+    ses()
+    if settings().take_page:
+        secrets()
+
+
 def recipients(topic: str) -> list[str]:
     """The addresses that get the requests of that topic at present."""
     own = routing.place(topic, Channel.EMAIL)
@@ -32,13 +41,14 @@ def recipients(topic: str) -> list[str]:
 
 def send(outgoing: Outgoing) -> str:
     """Send the request. SES can't be asked what it has sent, so in doubt it is sent again. Returns SES's message id."""
+    url = take_url(outgoing, settings().take_page, settings().take_secret)
     try:
         answer = ses().send_email(
             # Encoded where it is not ASCII: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
             FromEmailAddress=formataddr((settings().email_sender_name, settings().email_sender)),
             Destination={"ToAddresses": recipients(outgoing.request.topic)},
             ReplyToAddresses=reply_to(outgoing.request),
-            Content=compose(outgoing),
+            Content=compose(outgoing, take_url=url),
             # With these SES's events say which request they are about: see email_feedback. A tag's value may hold
             # letters, digits, _ and -: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageTag.html
             ConfigurationSetName=settings().email_configuration_set,
@@ -52,4 +62,4 @@ def send(outgoing: Outgoing) -> str:
     raise TransientFailure("unexpected_answer", in_doubt=True)
 
 
-lambda_handler = consumer(Channel.EMAIL, send, prepare=ses)
+lambda_handler = consumer(Channel.EMAIL, send, prepare=prepare)

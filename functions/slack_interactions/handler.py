@@ -1,7 +1,5 @@
 """Answers Slack when somebody presses a button of a message that we posted."""
 
-import base64
-from collections import defaultdict
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +9,7 @@ from slack_sdk.signature import Clock
 
 from assistance.errors import TableUnavailable, TransientFailure, Unreadable
 from assistance.platform import aws
+from assistance.platform.called import body_of, headers_of
 from assistance.platform.observability import logger
 from assistance.platform.secret import secret
 from assistance.platform.unforeseen import without_messages
@@ -31,7 +30,7 @@ def taking() -> Taking:
 
 def answer(event: dict[str, Any]) -> HTTPStatus:
     """The status of the answer to a call. Slack shows whoever pressed a warning for any but 200."""
-    body, headers = _body(event), _headers(event)
+    body, headers = body_of(event), headers_of(event)
     secrets = secret(settings().slack_signing_secret, signature.read, unavailable="slack_signing_secret_unavailable")
     if body is None or not signature.is_signed(body, headers, secrets, clock):
         logger.warning("a call is not signed by Slack")
@@ -44,24 +43,6 @@ def answer(event: dict[str, Any]) -> HTTPStatus:
         return HTTPStatus.BAD_REQUEST
     taking().act(pressed)
     return HTTPStatus.OK
-
-
-def _body(event: dict[str, Any]) -> str | None:
-    """The body as Slack has signed it; None if it is no text."""
-    body = event.get("body") or ""
-    if not event.get("isBase64Encoded"):
-        return str(body)
-    try:
-        return base64.b64decode(body, validate=True).decode()
-    except ValueError:
-        return None
-
-
-def _headers(event: dict[str, Any]) -> dict[str, list[str]]:
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for name, values in (event.get("multiValueHeaders") or {}).items():
-        found[name.lower()] += dict.fromkeys(values)
-    return found
 
 
 @logger.inject_lambda_context(log_event=False)

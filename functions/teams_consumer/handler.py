@@ -14,6 +14,7 @@ from urllib.parse import SplitResult
 
 from assistance import routing
 from assistance.engine.consumer import consumer
+from assistance.engine.links import take_url
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
@@ -91,8 +92,8 @@ def post(url: SplitResult, body: bytes) -> Answer:
 
 def send(outgoing: Outgoing) -> str:
     """Call the workflow, again if its URL has been replaced meanwhile. Returns the id of the workflow's run."""
-    topic, body = outgoing.request.topic, compose(outgoing)
-    url = workflow(topic)
+    topic, url = outgoing.request.topic, workflow(outgoing.request.topic)
+    body = compose(outgoing, take_url=take_url(outgoing, settings().take_page, settings().take_secret))
     answer = post(url, body)
     if isinstance(answer.failure, PermanentFailure) and (replaced := workflow(topic, fresh=True)) != url:
         answer = post(replaced, body)

@@ -34,7 +34,7 @@ from tests.recorded_calls import as_function
 RETENTION = timedelta(days=90)
 SIGNING_SECRET = "d29yZHMgdGhhdCBiZWxvbmcgaW4gbm8gbG9nIGVpdGhl"
 HANDLERS = ("api", "stream_producer", *(f"{lane}_consumer" for lane in LANES), "email_feedback", "reconciler")
-BY_HUMANS = ("slack_interactions",)
+BY_HUMANS = ("slack_interactions", "take_page")
 """What humans call. Version 1 had none of these."""
 
 
@@ -55,12 +55,15 @@ def http_event(
 ) -> dict[str, Any]:
     """An HTTP call as API Gateway hands it over, bytes in Base64. In the names of headers `_` stands for `-`."""
     resource = "/assistance-requests/{id}" if path.count("/") > 1 else path
+    if path.startswith("/take/"):
+        resource = "/take/{token}"
     event = documented("api_gateway") | {
         "resource": resource,
         "path": path,
         "httpMethod": method,
         "headers": {name.replace("_", "-"): value for name, value in headers.items()},
         "multiValueHeaders": {name.replace("_", "-"): [value] for name, value in headers.items()},
+        "pathParameters": {"token": path.removeprefix("/take/")} if resource == "/take/{token}" else None,
         "queryStringParameters": None,
         "multiValueQueryStringParameters": None,
         "body": base64.b64encode(body).decode() if isinstance(body, bytes) else body,

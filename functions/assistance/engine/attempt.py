@@ -78,6 +78,11 @@ class Attempt(BasePersistenceLayer):
             raise LookupError("nothing is claimed")
         return found
 
+    @property
+    def ttl(self) -> int | None:
+        """When the request is forgotten, in seconds since 1970, once its delivery is claimed."""
+        return self._stored.record.ttl if self._stored else None
+
     def _put_record(self, data_record: DataRecord) -> None:
         """Claim the delivery, unless another attempt is under way or it is no longer needed."""
         try:

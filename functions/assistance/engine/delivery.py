@@ -190,6 +190,7 @@ class Consumer:
             event=delivery.cause if isinstance(delivery.cause, RequestEnd | Handled) else None,
             refused_together=claim.alone,
             delivery=delivery.name,
+            ttl=attempt.ttl,
         )
 
     def _conclude(self, end: End | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally) -> None:

@@ -1,0 +1,19 @@
+"""The link by which a human takes a request, in the message that a consumer sends."""
+
+from assistance import take_link
+from assistance.models import Outgoing
+from assistance.platform.secret import secret
+from assistance.take_link import Link
+
+UNAVAILABLE = "take_secret_unavailable"
+
+
+def take_url(outgoing: Outgoing, page: str, secret_arn: str) -> str | None:
+    """Where a human takes the request by this delivery; None where humans take none.
+
+    `page` is what all such links begin with. Raises a `TransientFailure` if the secret can't be used.
+    """
+    if not page or outgoing.delivery is None or outgoing.ttl is None:
+        return None
+    keys = secret(secret_arn, take_link.read, unavailable=UNAVAILABLE)
+    return page + take_link.token(Link(outgoing.request.id, outgoing.delivery, outgoing.ttl), keys)

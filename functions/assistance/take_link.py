@@ -1,0 +1,81 @@
+"""The token of a link by which a human takes a request: what it is for, until when, and a signature over both.
+
+    request's id (16 bytes) │ expiry (8 bytes) │ delivery's name │ HMAC-SHA256 (32 bytes)      in URL-safe Base64
+
+Whoever holds the link may use it, as often as they like: only the first take of a request counts.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from assistance.errors import UnusableSecret
+
+MAX_CHARACTERS: Final = 800
+"""More than any token has: a delivery's name has 128 characters at most."""
+_ID: Final = 16
+_HEAD: Final = _ID + 8
+_MAC: Final = hashlib.sha256().digest_size
+# A signature of the same key over anything else is none of these.
+_PURPOSE: Final = b"assistance take link 1\n"
+_KEY: Final = re.compile(r"[!-~]{32,}")
+
+
+class BadLink(Exception):
+    """The token is not one that we have signed, or it has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a link is for: the request, the delivery by whose message it came, and its end in seconds since 1970."""
+
+    request_id: str
+    delivery: str
+    expires: int
+
+
+def read(text: str) -> list[bytes]:
+    """The keys of the secret: one, or the new one and the old one while they change. Raises `UnusableSecret`."""
+    keys = text.split()
+    if not keys:
+        raise UnusableSecret("the secret is empty")
+    if not all(map(_KEY.fullmatch, keys)):
+        raise UnusableSecret("the secret holds something else than keys of 32 characters or more, separated by spaces")
+    return [key.encode() for key in keys]
+
+
+def token(link: Link, keys: Sequence[bytes]) -> str:
+    """The link's token, signed with the first key."""
+    signed = uuid.UUID(link.request_id).bytes + link.expires.to_bytes(8) + link.delivery.encode()
+    return _encoded(signed + _signature(signed, keys[0]))
+
+
+def opened(token: str, keys: Sequence[bytes], now: int) -> Link:
+    """What the token is for, if one of the keys has signed it. `now` is in seconds since 1970. Raises `BadLink`."""
+    try:
+        content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise BadLink from None
+    signed, signature = content[:-_MAC], content[-_MAC:]
+    # Base64 has several texts for the same bytes. Only one is ours.
+    if len(token) > MAX_CHARACTERS or len(signed) <= _HEAD or _encoded(content) != token:
+        raise BadLink
+    if not any(hmac.compare_digest(_signature(signed, key), signature) for key in keys):
+        raise BadLink
+    expires = int.from_bytes(signed[_ID:_HEAD])
+    if expires < now:
+        raise BadLink
+    return Link(str(uuid.UUID(bytes=signed[:_ID])), signed[_HEAD:].decode(), expires)
+
+
+def _signature(signed: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, _PURPOSE + signed, "sha256")
+
+
+def _encoded(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

@@ -1,0 +1,1 @@
+from assistance.platform import startup as startup

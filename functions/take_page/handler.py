@@ -1,0 +1,111 @@
+"""Serves the page behind the link in a mail or a card: GET shows a request, and POST takes it."""
+
+import uuid
+from functools import cache
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from assistance import take_link
+from assistance.engine.links import UNAVAILABLE
+from assistance.errors import TableUnavailable, TransientFailure, Unreadable
+from assistance.platform import aws
+from assistance.platform.called import body_of, headers_of
+from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.observability import logger
+from assistance.platform.secret import secret
+from assistance.platform.unforeseen import without_messages
+from assistance.store.requests import RequestGone, Requests
+from assistance.store.table import Items
+from assistance.take_link import BadLink, Link
+from take_page import page
+from take_page.settings import settings
+from take_page.taking import Form, Shown, Taking
+
+FORM: Final = "application/x-www-form-urlencoded"
+MAX_FORM: Final = 4_096
+MAX_FIELDS: Final = 10
+clock: Clock = utc_now
+
+
+class BadForm(Exception):
+    """The body of a POST is not the page's form."""
+
+
+class Foreign(Exception):
+    """A browser says that another site has sent the form."""
+
+
+@cache
+def taking() -> Taking:
+    """The deployed table."""
+    return Taking(Requests(Items(aws.table(settings().table_name))))
+
+
+def answer(event: dict[str, Any]) -> Shown:
+    """Do what the call asks for. Only a POST changes anything."""
+    link = _link(event)
+    if event["httpMethod"] == "POST":
+        _refuse_foreign(headers_of(event))
+        return taking().take(link, _form(event))
+    return taking().show(link)
+
+
+def _link(event: dict[str, Any]) -> Link:
+    keys = secret(settings().take_secret, take_link.read, unavailable=UNAVAILABLE)
+    token = (event.get("pathParameters") or {}).get("token") or ""
+    return take_link.opened(token, keys, epoch_ms(clock()) // 1_000)
+
+
+def _refuse_foreign(headers: dict[str, list[str]]) -> None:
+    """Raise `Foreign` if the form comes from another site's page.
+
+    A page without a referrer has the origin `null`: https://fetch.spec.whatwg.org/#append-a-request-origin-header.
+    """
+    page_url = urlsplit(settings().take_page)
+    own = {f"{page_url.scheme}://{page_url.netloc}", "null"}
+    if not {"none", "same-origin"}.issuperset(headers.get("sec-fetch-site", ())):
+        raise Foreign
+    if "sec-fetch-site" not in headers and not own.issuperset(headers.get("origin", ())):
+        raise Foreign
+
+
+def _form(event: dict[str, Any]) -> Form:
+    body, types = body_of(event), headers_of(event).get("content-type", [FORM])
+    if body is None or len(body) > MAX_FORM or [each.partition(";")[0].strip().lower() for each in types] != [FORM]:
+        raise BadForm
+    try:
+        fields = parse_qs(body, max_num_fields=MAX_FIELDS, errors="replace")
+    except ValueError:
+        raise BadForm from None
+    return Form(**{name: fields[name][0] for name in ("name", "press") if name in fields})
+
+
+@logger.inject_lambda_context(log_event=False)
+@without_messages()
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    """API Gateway's proxy integration."""
+    status = HTTPStatus.OK
+    try:
+        body = page.show(answer(event), uuid.uuid4().hex)
+    except BadLink:
+        # The same for each reason: whoever tries tokens learns nothing.
+        status = HTTPStatus.NOT_FOUND
+    except RequestGone:
+        status = HTTPStatus.GONE
+    except BadForm:
+        status = HTTPStatus.BAD_REQUEST
+    except Foreign:
+        logger.warning("another site has sent a form")
+        status = HTTPStatus.FORBIDDEN
+    except (TableUnavailable, TransientFailure) as error:
+        logger.error("a link could not be followed", error_code=str(error))
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+    except Unreadable as error:
+        logger.error("a request can't be read", wrong=str(error))
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+    if status is not HTTPStatus.OK:
+        body = page.failed(status)
+    return {"statusCode": status.value, "headers": page.HEADERS, "body": body}

@@ -1,0 +1,365 @@
+"""The reader of a mail or a card takes a request by its link: one of them does, and nobody without a link."""
+
+import html
+import importlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlencode
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assistance.routing import Channel, routes
+from assistance.store.items import Item
+from assistance.store.table import Items
+from assistance.take_link import Link, token
+from tests.integration.cloud import Cloud, forget, http_event
+from tests.integration.resources import create_secret
+from tests.integration.steps import emails
+from tests.logs import logging_everything
+from tests.receiver import Receiver
+from tests.records import delivery_of, record_of
+
+PAGE = "https://api.example.com/assistance/take/"
+KEY = "k" * 44
+FORM = "application/x-www-form-urlencoded"
+ROUTES = {
+    "support": {"channels": ["email", "teams"], "fallback": None},
+    "sales": {"channels": ["email"], "fallback": None},
+}
+
+
+@pytest.fixture
+def workflow() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(autouse=True)
+def deployed(stack: Cloud, workflow: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ROUTES", json.dumps(ROUTES))
+    monkeypatch.setenv("TEAMS_LOOPBACK", "true")
+    monkeypatch.setenv("TAKE_PAGE", PAGE)
+    monkeypatch.setenv("TAKE_SECRET", create_secret("take", KEY))
+    boto3.client("secretsmanager").put_secret_value(SecretId="teams", SecretString=workflow.url)
+    forget()
+    yield
+    routes.cache_clear()
+
+
+def put_secret(value: str) -> None:
+    boto3.client("secretsmanager").put_secret_value(SecretId="take", SecretString=value)
+    forget()
+
+
+def delivered(stack: Cloud, topic: str = "sales", **said: Any) -> str:  # noqa: ANN401
+    """A request that has reached its channels."""
+    body = json.dumps({"topic": topic, "description": "CANARY of a customer", **said})
+    answer = stack.call("POST", "/assistance-requests", body, Content_Type="application/json")
+    request_id = str(answer["json"]["id"])
+    stack.produce()
+    for channel in (Channel.EMAIL, Channel.TEAMS):
+        stack.consume_until_quiet(channel)
+    return request_id
+
+
+def links_in(text: str) -> set[str]:
+    """The tokens of the links in a message."""
+    return set(re.findall(re.escape(PAGE) + r"([A-Za-z0-9_-]+)", text))
+
+
+def mailed() -> str:
+    """The token in the newest mail."""
+    [found] = links_in(emails()[-1])
+    return found
+
+
+def visit(stack: Cloud, link: str, method: str = "GET", body: str | None = None, **headers: str) -> dict[str, Any]:
+    event = http_event(method, f"/take/{link}", body, **headers)
+    answer: dict[str, Any] = stack.handler("take_page")(event, stack.context)
+    return answer
+
+
+def press(stack: Cloud, link: str, name: str = "", **fields: str) -> dict[str, Any]:
+    return visit(stack, link, "POST", urlencode({"name": name, **fields}), Content_Type=FORM)
+
+
+def says(answer: dict[str, Any]) -> str:
+    """What a reader of the page reads."""
+    main = answer["body"].partition("<main>")[2]
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", main)).split())
+
+
+def test_the_mail_s_link_shows_the_request_and_only_its_button_takes_it(stack: Cloud) -> None:
+    request_id = delivered(stack, reference="T-42")
+    for method in ("GET", "HEAD", "GET"):
+        shown = visit(stack, mailed(), method)
+        assert shown["statusCode"] == 200
+        assert "Nobody has taken this request yet" in says(shown)
+    assert "Sales request" in says(shown)
+    assert "T-42" in says(shown)
+    assert "CANARY" not in shown["body"], "whoever gets hold of the link reads nothing of the customer"
+    assert "taken" not in stack.show(request_id)
+    taken = press(stack, mailed(), " Anna  Keller ")
+    assert (taken["statusCode"], "You have it" in says(taken)) == (200, True)
+    assert {k: v for k, v in stack.show(request_id)["taken"].items() if k != "at"} == {
+        "by": "Anna Keller", "via": "email",
+    }  # fmt: skip
+
+
+def test_whoever_comes_second_is_told_who_has_it_and_since_when(stack: Cloud) -> None:
+    request_id = delivered(stack)
+    press(stack, mailed(), "Anna")
+    for answer in (press(stack, mailed(), "Ben"), visit(stack, mailed())):
+        assert re.search(r"Taken by Anna , since \d+ \w+ \d{4}, \d\d:\d\d UTC", says(answer))
+        assert "<form" not in answer["body"]
+    assert stack.show(request_id)["taken"]["by"] == "Anna"
+
+
+def test_a_form_that_a_browser_sends_again_is_told_that_it_has_the_request(stack: Cloud) -> None:
+    delivered(stack)
+    [id_] = re.findall('name="press" value="([^"]+)"', visit(stack, mailed())["body"])
+    for _ in range(2):
+        assert "You have it" in says(press(stack, mailed(), "Anna", press=id_))
+    assert "Taken by Anna" in says(press(stack, mailed(), "Ben"))
+
+
+@pytest.mark.parametrize(("channel", "by"), [("email", "somebody by email"), ("teams", "somebody by Teams")])
+def test_each_channel_s_message_has_its_own_link(stack: Cloud, workflow: Receiver, channel: str, by: str) -> None:
+    request_id = delivered(stack, "support")
+    [card] = [link for call in workflow.calls for link in links_in(call.body.decode())]
+    links = {"email": mailed(), "teams": card}
+    assert links["email"] != links["teams"]
+    press(stack, links[channel], " \t")
+    taken = stack.show(request_id)["taken"]
+    assert (taken["by"], taken["via"]) == (by, channel)
+
+
+def test_twenty_who_press_at_once_by_mail_and_teams_are_one_taker_and_nineteen_who_are_told(
+    stack: Cloud, workflow: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = delivered(stack, "support")
+    [card] = [link for call in workflow.calls for link in links_in(call.body.decode())]
+    links = [mailed(), card] * 10
+    # As deployed, without the record of whose calls these are, which takes one invocation at a time.
+    # And writes of an item one after another, as in DynamoDB: moto is not made for threads.
+    lock, replace = threading.Lock(), Items.replace
+
+    def alone(items: Items, item: Item, version: int) -> Item | None:
+        with lock:
+            return replace(items, item, version)
+
+    monkeypatch.setattr(Items, "replace", alone)
+    monkeypatch.setattr(stack, "handler", lambda function: vars(Cloud.handler(stack, function))["__wrapped__"])
+    with ThreadPoolExecutor(20) as pool:
+        told = [says(each) for each in pool.map(lambda n: press(stack, links[n], f"human-{n}"), range(20))]
+    [winner] = [n for n, text in enumerate(told) if "You have it" in text]
+    monkeypatch.undo()
+    assert record_of(stack.table, request_id).takes[0].by == f"human-{winner}"
+    assert sum(f"Taken by human-{winner} ," in text for text in told) == 19
+    assert len(record_of(stack.table, request_id).takes) == 1
+
+
+def test_a_link_proves_that_the_mail_has_arrived(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer of SES was lost, so that the mail would be sent again."""
+    handler = importlib.import_module("email_consumer.handler")
+    send, lost = handler.ses().send_email, iter([True])
+
+    def send_and_lose(**call: Any) -> Any:  # noqa: ANN401
+        answer = send(**call)
+        return {} if next(lost, False) else answer
+
+    monkeypatch.setattr(handler.ses(), "send_email", send_and_lose)
+    request_id = str(stack.post("sales"))
+    stack.produce()
+    stack.consume(Channel.EMAIL)
+    assert stack.status(request_id) == "retrying"
+    press(stack, mailed(), "Anna")
+    assert stack.status(request_id) == "delivered"
+    stack.consume_until_quiet(Channel.EMAIL)
+    assert len(emails()) == 1
+
+
+def test_every_link_that_is_not_ours_gets_one_and_the_same_answer(stack: Cloud) -> None:
+    request_id = delivered(stack)
+    link = mailed()
+    expires = record_of(stack.table, request_id).ttl
+    key = KEY.encode()
+    others = {
+        "empty": "",
+        "cut": link[:-1],
+        "longer than any": "A" * 5_000,
+        "another key": token(Link(request_id, "email", expires), [b"o" * 44]),
+        "expired": token(Link(request_id, "email", 1), [key]),
+        "a delivery that does not exist": token(Link(request_id, "none", expires), [key]),
+        "not ASCII": link[:-1] + "é",
+    }
+    answers = {what: press(stack, other, "Mallory") for what, other in others.items()}
+    assert {what for what, answer in answers.items() if answer != answers["empty"]} == set()
+    assert answers["empty"]["statusCode"] == 404
+    assert all(visit(stack, other)["statusCode"] == 404 for what, other in others.items() if "delivery" not in what)
+    assert "taken" not in stack.show(request_id)
+
+
+def test_a_link_ends_with_its_request(stack: Cloud) -> None:
+    request_id = delivered(stack)
+    assert token(Link(request_id, "email", record_of(stack.table, request_id).ttl), [KEY.encode()]) == mailed()
+
+
+def test_a_link_of_one_request_takes_no_other(stack: Cloud) -> None:
+    one = delivered(stack)
+    link = mailed()
+    other = delivered(stack)
+    press(stack, link, "Anna")
+    assert ("taken" in stack.show(one), "taken" in stack.show(other)) == (True, False)
+
+
+def test_a_request_that_is_gone_is_said_to_be(stack: Cloud) -> None:
+    request_id = delivered(stack)
+    for sort in ("REQUEST", "RECORD"):
+        stack.table.delete_item(Key={"pk": request_id, "sk": sort})
+    for answer in (visit(stack, mailed()), press(stack, mailed())):
+        assert (answer["statusCode"], "This request is gone" in says(answer)) == (410, True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec_Fetch_Site": "same-origin", "Origin": "null"}, 200),
+        ({"Sec_Fetch_Site": "none"}, 200),
+        ({"Origin": "https://api.example.com"}, 200),
+        ({}, 200),
+        ({"Sec_Fetch_Site": "cross-site", "Origin": "null"}, 403),
+        ({"Sec_Fetch_Site": "same-site"}, 403),
+        ({"Origin": "https://example.org"}, 403),
+    ],
+)
+def test_another_site_s_page_can_t_send_the_form(stack: Cloud, headers: dict[str, str], status: int) -> None:
+    request_id = delivered(stack)
+    answer = visit(stack, mailed(), "POST", "name=Anna", Content_Type=FORM, **headers)
+    assert answer["statusCode"] == status
+    assert ("taken" in stack.show(request_id)) is (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("name=" + "n" * 5_000, FORM),
+        ("&".join("name=n" for _ in range(11)), FORM),
+        ('{"name": "Anna"}', "application/json"),
+        ("name=Anna", "text/plain"),
+    ],
+)
+def test_what_is_not_the_form_is_refused(stack: Cloud, body: str, content_type: str) -> None:
+    request_id = delivered(stack)
+    assert visit(stack, mailed(), "POST", body, Content_Type=content_type)["statusCode"] == 400
+    assert "taken" not in stack.show(request_id)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(name=st.text(max_size=100))
+def test_a_name_is_shown_as_text_of_one_line_and_at_most_sixty_characters(stack: Cloud, name: str) -> None:
+    request_id = delivered(stack)
+    answer = press(stack, mailed(), name)
+    by = stack.show(request_id)["taken"]["by"]
+    assert 1 <= len(by) <= 60
+    assert by == " ".join(by.split())
+    assert html.escape(by) in answer["body"]
+    assert re.findall("<(script|img|a)", answer["body"]) == []
+
+
+def test_a_name_that_is_too_long_is_cut_and_markup_is_no_markup(stack: Cloud) -> None:
+    delivered(stack)
+    answer = press(stack, mailed(), "<script>alert(1)</script>" + "x" * 100)
+    assert "<script" not in answer["body"]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;xxx" in answer["body"]
+
+
+def test_no_page_is_kept_framed_scripted_or_told_to_another_site(stack: Cloud) -> None:
+    delivered(stack)
+    for answer in (visit(stack, mailed()), press(stack, mailed()), visit(stack, "none")):
+        headers = answer["headers"]
+        policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+        assert policy.pop("style-src").startswith("'sha256-")
+        assert policy == {
+            "default-src": "'none'", "form-action": "'self'", "frame-ancestors": "'none'", "base-uri": "'none'",
+        }  # fmt: skip
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "noindex" in headers["X-Robots-Tag"]
+        assert headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+def test_neither_the_link_nor_the_name_nor_the_customer_is_in_a_log(stack: Cloud) -> None:
+    with logging_everything() as log:
+        delivered(stack)
+        link = mailed()
+        visit(stack, link)
+        for each, name in ((link, "Annabella"), (link, "Benedict"), (link[:-1], "Mallory")):
+            press(stack, each, name)
+        logged = log.getvalue()
+    assert '"taken already"' in logged
+    secrets = (link[:-1], "Annabella", "Benedict", "Mallory", "CANARY", KEY)
+    assert not [secret for secret in secrets if secret in logged]
+
+
+@pytest.mark.parametrize("channel", [Channel.EMAIL, Channel.TEAMS])
+def test_without_a_secret_nothing_is_sent_until_there_is_one(stack: Cloud, channel: Channel) -> None:
+    put_secret(" ")
+    request_id = stack.post("support")
+    stack.produce()
+    stack.consume(channel)
+    [attempt] = delivery_of(stack.table, request_id, channel).attempts
+    assert (attempt.error, attempt.in_doubt) == ("take_secret_unavailable", False)
+    put_secret(KEY)
+    stack.consume_until_quiet(channel)
+    assert delivery_of(stack.table, request_id, channel).attempts[-1].outcome == "delivered"
+
+
+def test_without_a_secret_the_page_says_to_try_again(stack: Cloud) -> None:
+    delivered(stack)
+    put_secret(" ")
+    assert visit(stack, mailed())["statusCode"] == 503
+
+
+def test_a_link_of_the_old_key_works_while_the_secret_names_it(stack: Cloud) -> None:
+    delivered(stack)
+    put_secret(f"{'n' * 44} {KEY}")
+    assert visit(stack, mailed())["statusCode"] == 200
+    put_secret("n" * 44)
+    assert visit(stack, mailed())["statusCode"] == 404
+
+
+def test_a_table_that_does_not_answer_is_told_to_whoever_presses(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivered(stack)
+    monkeypatch.setenv("TABLE_NAME", "none")
+    forget()
+    assert press(stack, mailed())["statusCode"] == 503
+
+
+def test_without_takes_messages_have_no_link(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TAKE_PAGE")
+    monkeypatch.delenv("TAKE_SECRET")
+    forget()
+    delivered(stack)
+    assert "/take/" not in emails()[-1]
+
+
+def test_a_release_frees_the_request_and_an_old_form_does_not_take_it_again(stack: Cloud) -> None:
+    request_id = delivered(stack)
+    [id_] = re.findall('name="press" value="([^"]+)"', visit(stack, mailed())["body"])
+    press(stack, mailed(), "Anna", press=id_)
+    takes = importlib.import_module("assistance.engine.takes")
+    requests = importlib.import_module("take_page.handler").taking().requests
+    takes.release(requests, request_id, f"link.{id_}", takes.Human("operator", "operator"))
+    answer = press(stack, mailed(), "Anna", press=id_)
+    assert "Nobody has taken this request yet" in says(answer)
+    assert "taken" not in stack.show(request_id)
+    assert "You have it" in says(press(stack, mailed(), "Ben"))

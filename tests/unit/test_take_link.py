@@ -1,0 +1,105 @@
+"""A take link's token opens what we have signed, until it expires, and nothing else."""
+
+import base64
+import uuid
+from typing import Final
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from assistance.errors import UnusableSecret
+from assistance.take_link import MAX_CHARACTERS, BadLink, Link, opened, read, token
+
+NOW: Final = 1_700_000_000
+KEY: Final = b"k" * 44
+OTHER: Final = b"o" * 44
+LINK: Final = Link("04fae1bb-0b7f-4f7c-9d1e-2f6f4a1f9a52", "email", NOW + 60)
+links = st.builds(
+    Link,
+    st.uuids().map(str),
+    st.text(st.characters(codec="ascii", min_codepoint=33), min_size=1, max_size=128),
+    st.integers(NOW, 253_402_300_799),
+)
+
+
+def refused(text: str, *keys: bytes, now: int = NOW) -> bool:
+    try:
+        opened(text, keys or (KEY,), now)
+    except BadLink:
+        return True
+    return False
+
+
+@given(links)
+def test_a_token_says_what_was_signed_and_fits_into_a_url(link: Link) -> None:
+    text = token(link, [KEY])
+    assert opened(text, [KEY], NOW) == link
+    assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    assert len(text) <= MAX_CHARACTERS
+
+
+@given(links, st.data())
+def test_a_token_with_any_character_changed_is_refused(link: Link, data: st.DataObject) -> None:
+    text = token(link, [KEY])
+    at = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.characters(codec="utf-8"))
+    assume(other != text[at])
+    assert refused(text[:at] + other + text[at + 1 :])
+
+
+@given(links, links)
+def test_a_signature_of_another_link_is_refused(link: Link, other: Link) -> None:
+    assume(link != other)
+    head, tail = (base64.urlsafe_b64decode(token(each, [KEY]) + "==") for each in (link, other))
+    mixed = base64.urlsafe_b64encode(head[:-32] + tail[-32:]).rstrip(b"=").decode()
+    assert refused(mixed)
+
+
+@given(links, st.integers(1, 60))
+def test_a_token_that_is_cut_or_lengthened_is_refused(link: Link, characters: int) -> None:
+    text = token(link, [KEY])
+    assert refused(text[:-characters])
+    assert refused(text[characters:])
+    assert refused(text + "A" * characters)
+    assert refused(text + "=")
+
+
+@given(st.text(max_size=2_000))
+def test_what_we_have_not_signed_is_refused(text: str) -> None:
+    assert refused(text)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_we_have_not_signed_are_refused(content: bytes) -> None:
+    assert refused(base64.urlsafe_b64encode(content).rstrip(b"=").decode())
+
+
+def test_a_token_is_good_until_it_expires_and_no_longer() -> None:
+    text = token(LINK, [KEY])
+    assert opened(text, [KEY], LINK.expires) == LINK
+    assert refused(text, now=LINK.expires + 1)
+
+
+def test_a_foreign_key_opens_nothing_and_an_old_key_what_it_has_signed() -> None:
+    text = token(LINK, [OTHER])
+    assert refused(text, KEY)
+    assert opened(text, [KEY, OTHER], NOW) == LINK
+    assert token(LINK, [KEY, OTHER]) == token(LINK, [KEY]), "the first key signs"
+
+
+def test_a_secret_holds_keys_separated_by_white_space() -> None:
+    new, old = "n" * 44, "o" * 44
+    assert read(f" {new}\n{old}\n") == [new.encode(), old.encode()]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "short", f"{'n' * 44} short", "é" * 44])
+def test_a_secret_without_keys_is_unusable_and_its_text_is_not_quoted(text: str) -> None:
+    with pytest.raises(UnusableSecret) as refusal:
+        read(text)
+    assert text.strip() not in str(refusal.value) or not text.strip()
+
+
+def test_two_requests_have_two_tokens() -> None:
+    other = Link(str(uuid.UUID(int=1)), LINK.delivery, LINK.expires)
+    assert token(LINK, [KEY]) != token(other, [KEY])
