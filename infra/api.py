@@ -11,6 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from assistance.routing import Channel
 from infra.config import Config
 from infra.firewall import Firewall
 from infra.python_function import PythonFunction
@@ -42,7 +43,8 @@ _RETRY_AFTER: Final = {"THROTTLED": 1, "QUOTA_EXCEEDED": 3_600, "INTEGRATION_FAI
 _REFERENCE: Final = ("openapi.json", "docs")
 """What is served without a key: it says how to call, and holds nothing of a customer's."""
 
-_BY_HUMANS: Final = ("slack/interactions/POST", "take/{token}/GET", "take/{token}/POST")
+_BY_SLACK: Final = ("slack/interactions/POST",)
+_BY_LINK: Final = ("take/{token}/GET", "take/{token}/POST")
 """What is called without a key, by a signature: see `let_in`."""
 
 # Never a body, a query, a header or the path as it was called. What $context offers:
@@ -66,7 +68,11 @@ _LOGGED: Final = {
 def _limits(config: Config) -> dict[str, apigateway.MethodDeploymentOptions]:
     """Anybody may call these methods, so they must not take the calls of who has a key."""
     limits = {f"/{path}/GET": (2, 5) for path in _REFERENCE if config.serve_reference}
-    limits |= {f"/{method}": (20, 40) for method in _BY_HUMANS if config.take}
+    signed = [
+        *(_BY_SLACK if config.take and Channel.SLACK in config.deployed else ()),
+        *(_BY_LINK if config.linked else ()),
+    ]
+    limits |= {f"/{method}": (20, 40) for method in signed}
     return {
         method: apigateway.MethodDeploymentOptions(throttling_rate_limit=rate, throttling_burst_limit=burst)
         for method, (rate, burst) in limits.items()
@@ -78,6 +84,7 @@ class Api(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table) -> None:
         super().__init__(scope, construct_id)
+        self._config = config
         self.function = function = PythonFunction(
             self,
             "Function",
@@ -157,6 +164,13 @@ class Api(Construct):
     def url(self) -> str:
         """Where the API is called, without a slash at the end."""
         return self.rest.url_for_path("/").rstrip("/")
+
+    @property
+    def public_url(self) -> str:
+        """Where humans reach it. It names no deployed stage, so that what holds it can be updated before the routes."""
+        stack, config = Stack.of(self), self._config
+        own = f"https://{self.rest.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{config.stage}"
+        return config.public_url or own
 
     def let_in(self, path: str, methods: Sequence[str], function: lambda_.IFunction, why: str) -> None:
         """Have a function answer calls that bring no key. `why`: how the function knows who calls."""

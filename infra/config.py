@@ -2,9 +2,11 @@
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from aws_cdk import RemovalPolicy
 from pydantic import (
@@ -45,12 +47,22 @@ MAX_ROUTES_BYTES: Final = 2_048
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _DAY_SECONDS = 86_400
+_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 
 
 def _address(value: str) -> str:
     if not ADDRESS.fullmatch(value):
         raise ValueError("this is not an email address")
     return value
+
+
+def _public(value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not _URL.fullmatch(value):
+        raise ValueError("this is not a URL like https://api.your.org/assistance")
+    return value.rstrip("/")
 
 
 def _blank_is_none(value: object) -> object:
@@ -142,6 +154,11 @@ class Config(BaseModel):
         False,  # noqa: FBT003
         description="Whether humans take requests, so that others and the bot see who handles one.",
     )
+    public_url: Annotated[str | None, AfterValidator(_public), BeforeValidator(_blank_is_none)] = Field(
+        None,
+        description="Where humans reach the API, such as https://api.your.org/assistance, if a custom domain stands "
+        "before it: links in mails and cards lead there.",
+    )
     operator_email: Annotated[Email | None, BeforeValidator(_blank_is_none)] = Field(
         None, description="Who gets the alarms; confirm the subscription that SNS mails."
     )
@@ -215,6 +232,8 @@ class Config(BaseModel):
             raise ValueError("api_keys names a key twice")
         if self.slack_api_url.startswith("http:") and not self.local:
             raise ValueError("slack_api_url must be https: the bot token goes there")
+        if (self.public_url or "").startswith("http:") and not self.local:
+            raise ValueError("public_url must be https: its links let humans in")
         if self.snap_start and not self.can_snap_start:
             raise ValueError("snap_start needs python_version 3.12 or later")
         if not self.take and any(route.escalate_after for route in self.routes.values()):
@@ -247,6 +266,11 @@ class Config(BaseModel):
         """The channels that there are: those that a route names, and `channels`."""
         wanted = {*named(self.routes.values()), *self.channels}
         return tuple(channel for channel in Channel if channel in wanted)
+
+    @property
+    def linked(self) -> tuple[Channel, ...]:
+        """The channels whose messages hold a link by which humans take requests."""
+        return tuple(channel for channel in self.deployed if self.take and channel in {Channel.EMAIL, Channel.TEAMS})
 
     @property
     def lanes(self) -> tuple[Lane, ...]:

@@ -21,8 +21,9 @@ from infra.reconciler import Reconciler
 from infra.slack_interactions import SlackInteractions
 from infra.stream_producer import StreamProducer
 from infra.table import Table
+from infra.take_page import TakePage
 
-Updated: TypeAlias = StreamProducer | Reconciler | EmailFeedback | ChannelConsumer | Api | SlackInteractions
+Updated: TypeAlias = StreamProducer | Reconciler | EmailFeedback | ChannelConsumer | Api | SlackInteractions | TakePage
 
 
 def consumer_of(lane: Lane) -> Callable[..., ChannelConsumer]:
@@ -68,9 +69,12 @@ class AssistanceStack(Stack):
         )  # fmt: skip
         publishers: list[StreamProducer | Reconciler | EmailFeedback] = [producer, reconciler]
         publishers += [feedback] if feedback else []
-        takers = []
+        takers: list[SlackInteractions | TakePage] = []
         if config.take and Channel.SLACK in consumers:
             takers.append(SlackInteractions(self, "SlackInteractions", config=config, table=table, api=api))
+        if config.linked:
+            linking = [consumers[channel] for channel in config.linked]
+            takers.append(TakePage(self, "TakePage", config=config, table=table, api=api, consumers=linking))
         update_in_order([*consumers.values()], publishers, [api, *takers])
         if config.watched:
             monitoring = Monitoring(
