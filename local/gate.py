@@ -43,11 +43,15 @@ class GatedHandler(BaseHTTPRequestHandler):
             return False
         _, port = self.connection.getsockname()
         hosts, origins, sites = (self.headers.get_all(name, []) for name in ("Host", "Origin", "Sec-Fetch-Site"))
-        if admits(port, hosts, origins, sites):
+        if self.admits(port, hosts, origins, sites):
             return True
         # This closes the connection: the unread body may look like another request.
         self.send_error(HTTPStatus.FORBIDDEN, explain=REFUSAL.removesuffix("."))  # http.server adds one
         return False
+
+    def admits(self, port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:
+        """The rule."""
+        return admits(port, hosts, origins, sites)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Keep the terminal for what the runner has to say."""

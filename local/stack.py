@@ -16,6 +16,7 @@ from local import http
 from local.cloud import Cloud
 from local.deploy import Assembly, deploy, synthesize
 from local.errors import LocalFailure
+from local.front import Front
 from local.slack import Slack, chosen
 from local.slack_workspace import OURS
 from local.wait import until
@@ -99,10 +100,10 @@ class Stack:
 @contextmanager
 def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator[Stack]:
     """Start everything; all of it is gone when the context is left."""
-    with chosen(overrides) as slack, Webhooks() as webhooks:
+    with chosen(overrides) as slack, Webhooks() as webhooks, Front() as front:
         settings = {"slack_api_url": slack.api_url, "slack_channel": slack.channel}
         settings |= {"slack_app_id": OURS.app_id} if slack.server else {}
-        context = {**DEFAULTS, **overrides, **settings}
+        context = {**DEFAULTS, "public_url": front.url, **overrides, **settings}
         say("Synthesizing the template …")
         assembly = synthesize(directory / "cdk.out", context)
         say("Starting MiniStack …")
@@ -110,6 +111,7 @@ def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator
             say(f"Deploying {assembly.stack_name} to {cloud.url} …")
             try:
                 stack = _deployed(cloud, assembly, slack, webhooks)
+                front.api_url = stack.api_url
             except (BotoCoreError, ClientError) as error:
                 raise LocalFailure(f"The template was not deployed: {error} See {cloud.log}.") from error
             say("Waiting for the API …")
@@ -127,10 +129,6 @@ def _deployed(cloud: Cloud, assembly: Assembly, slack: Slack, webhooks: Webhooks
             http.call("POST", interactions, body=body.encode(), headers=headers).status
         )
     return Stack(assembly.stack_name, api_url, api_key, outputs, cloud, slack, webhooks)
-
-
-def _told(url: str, body: str, headers: Mapping[str, str]) -> int:
-    return http.call("POST", url, body=body.encode(), headers=headers).status
 
 
 def _api_url(cloud: Cloud, outputs: Mapping[str, str]) -> str:

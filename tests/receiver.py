@@ -42,7 +42,7 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver.calls.append(Received(self.path, headers, body))
                 answer = receiver.answers.pop(0) if receiver.answers else (204, {})
@@ -56,6 +56,9 @@ class Receiver:
                     for name, value in answer[1].items():
                         self.send_header(name, value)
                     self.end_headers()
+
+            def do_GET(self) -> None:
+                self.do_POST()
 
             def log_message(self, *_: object) -> None:
                 pass

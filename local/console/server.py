@@ -40,7 +40,11 @@ OUR_PAGE: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-A_MAIL: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+# Its links open beside the console, as in a mail program.
+A_MAIL: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'; "
+    "sandbox allow-popups allow-popups-to-escape-sandbox"
+)
 UNANSWERED: Final = (*AWS_ERRORS, Failure, TableUnavailable, http.NoAnswer)
 
 

@@ -68,9 +68,10 @@ class View:
             }
 
     def mail(self, message_id: str) -> str | None:
-        """The HTML of a mail that was sent."""
+        """The HTML of a mail that was sent. Its links open in a page of their own, as from a mail program."""
         mails = self._stack.cloud.sent_mail()
-        return next((mail["BodyHtml"] for mail in mails if mail["MessageId"] == message_id), None)
+        page = next((mail["BodyHtml"] for mail in mails if mail["MessageId"] == message_id), None)
+        return page and page.replace("<head>", '<head><base target="_blank">', 1)
 
     def _queue(self, lane: Lane) -> dict[str, int]:
         found = depth(self._sqs, self._deployed.queue_url(lane))

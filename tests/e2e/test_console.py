@@ -124,10 +124,10 @@ def test_what_slack_refuses_comes_as_a_mail_that_can_do_nothing(page: Page, bot:
     frame = page.frame_locator("#body")
     expect(frame.get_by_text("<b>by mail</b>")).to_be_visible()
     expect(frame.get_by_text("the Slack message could not be posted (is_archived)")).to_be_visible()
-    assert page.locator("#body").get_attribute("sandbox") == ""
+    assert page.locator("#body").get_attribute("sandbox") == "allow-popups allow-popups-to-escape-sandbox"
     message_id = bot.mails(request_id)[0]["MessageId"]
     alone = bot.console("GET", f"/mail/{quote(message_id)}")
-    assert alone.headers["content-security-policy"].endswith("sandbox")
+    assert alone.headers["content-security-policy"].endswith("; sandbox allow-popups allow-popups-to-escape-sandbox")
 
 
 def test_what_both_refuse_is_a_dead_letter_until_it_is_redriven(page: Page) -> None:

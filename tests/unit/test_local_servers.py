@@ -3,10 +3,12 @@
 import pytest
 
 from local import http
+from local.front import Front
 from local.slack import new_token
 from local.slack_server import SlackServer
 from local.slack_workspace import FAULTS
 from local.webhooks import Webhooks
+from tests.receiver import Receiver
 
 CHANNEL = "C0TEST"
 DEEP = b"[" * 60_000
@@ -62,3 +64,47 @@ def test_json_that_is_nested_too_deeply_gets_400() -> None:
         assert http.call("PUT", f"{slack.control_url}/fault", body=DEEP).status == 400
         assert http.call("POST", webhooks.address("teams"), body=DEEP).status == 400
         assert http.call("POST", f"{slack.url}auth.test", body=DEEP).status == 400
+
+
+def sent(site: str | None = None, origin: str | None = None, mode: str | None = None) -> dict[str, str]:
+    """The headers by which a browser says who calls."""
+    named = {"Sec-Fetch-Site": site, "Origin": origin, "Sec-Fetch-Mode": mode}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/take/token", sent(), 200),
+        ("GET", "/take/token", sent("same-site", mode="navigate"), 200),
+        ("GET", "/take/token", sent("cross-site", mode="navigate"), 200),
+        ("POST", "/take/token", sent("same-origin", "null", "navigate"), 200),
+        ("POST", "/take/token", sent(), 200),
+        ("GET", "/take/token", sent("cross-site", mode="no-cors"), 403),
+        ("POST", "/take/token", sent("cross-site", "null", "navigate"), 403),
+        ("POST", "/take/token", sent("same-site", "null", "navigate"), 403),
+        ("POST", "/take/token", sent(origin="null"), 403),
+        ("GET", "/assistance-requests", sent("cross-site", mode="navigate"), 403),
+        ("GET", "/assistance-requests", sent(), 404),
+        ("GET", "/take", sent(), 404),
+    ],
+)
+def test_the_local_domain_hands_links_to_the_api_and_nothing_else(
+    method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    with Receiver() as api, Front() as front:
+        front.api_url = api.url
+        api.answers = [(200, {"x-robots-tag": "noindex"})]
+        answer = http.call(method, f"{front.url}{path}", headers=headers)
+        assert answer.status == status
+        assert len(api.calls) == (status == 200)
+        if status == 200:
+            assert answer.headers["x-robots-tag"] == "noindex"
+
+
+def test_the_local_domain_refuses_a_foreign_name_and_answers_before_there_is_an_api() -> None:
+    with Front() as front:
+        assert http.call("GET", f"{front.url}/take/token", headers={"Host": "evil.example"}).status == 403
+        assert http.call("GET", f"{front.url}/take/token").status == 404
+        front.api_url = "http://127.0.0.1:1"
+        assert http.call("GET", f"{front.url}/take/token").status == 502
