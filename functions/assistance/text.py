@@ -83,7 +83,8 @@ def explain(outgoing: Outgoing) -> list[str]:
         failed = _FAILED.get(channel, f"delivery by {channel} failed")
         sentences.append(f"Sent here because {failed} ({error}).")
     if outgoing.untaken:
-        sentences.append(f"Sent here because nobody took it within {outgoing.untaken.minutes} minutes.")
+        minutes = outgoing.untaken.minutes
+        sentences.append(f"Sent here because nobody took it within {minutes} minute{'s' * (minutes > 1)}.")
     if outgoing.resend:
         sentences.append("Sent again: an operator has asked for it.")
     return sentences

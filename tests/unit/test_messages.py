@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assistance.domain.record import Untaken
 from assistance.engine.outbox import Publication
 from assistance.engine.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
 from assistance.models import Message, Outgoing, RouteThen
@@ -111,3 +112,9 @@ def test_the_reader_is_told_which_way_a_request_has_come() -> None:
         "Sent here because the Slack message could not be posted (is_archived).",
         "Sent again: an operator has asked for it.",
     ]
+
+
+@pytest.mark.parametrize(("minutes", "within"), [(1, "1 minute"), (30, "30 minutes")])
+def test_the_reader_is_told_for_how_long_nobody_took_the_request(minutes: int, within: str) -> None:
+    told = explain(Outgoing(request("help"), untaken=Untaken(minutes=minutes)))
+    assert told == [f"Sent here because nobody took it within {within}."]
