@@ -2,7 +2,8 @@
 
 Python code or `PUT /_control/…/fault` switches a fault on, and GET reads it. `GET /_control/…/messages` lists the
 posted messages, and `/whispers` what only one user sees. `POST /_control/…/press` presses a button as a user would:
-`{"ts": …, "user": "anna", "value": …}`. The path holds a secret: `SlackServer.control_url`.
+`{"ts": …, "user": "anna", "value": …, "action_id": …}`, of which `SlackServer.press` knows more. The path holds a
+secret: `SlackServer.control_url`.
 """
 
 import json
@@ -39,7 +40,7 @@ def signed(body: str, signing_secret: str, at: float | None = None) -> dict[str,
 
 class _Handler(GatedHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    presses: ClassVar[list[Callable[[str, str, str | None], int]]]
+    presses: ClassVar[list[Callable[[str, str, str | None, str | None], int]]]
     workspace: ClassVar[Workspace]
     control: ClassVar[str]
 
@@ -112,7 +113,8 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
     def _press(self, arguments: Json) -> None:
         try:
             [press] = self.presses
-            status = press(str(arguments.get("ts")), str(arguments.get("user")), arguments.get("value"))
+            button = arguments.get("value"), arguments.get("action_id")
+            status = press(str(arguments.get("ts")), str(arguments.get("user")), *button)
         except SlackError as error:
             self._answer(HTTPStatus.BAD_REQUEST, {"error": str(error)})
         else:
@@ -210,14 +212,14 @@ class SlackServer:
         """Everything that was posted, in order."""
         return self.workspace.messages
 
-    def press(self, ts: str, user: str, value: str | None = None) -> int:
+    def press(self, ts: str, user: str, value: str | None = None, action_id: str | None = None) -> int:
         """Press a message's first button, or the one with that value, and tell the app. Returns the app's status.
 
-        Raises `SlackError`.
+        `action_id` is of the button that this user still sees there. Raises `SlackError`.
         """
         if self.tell is None:
             raise SlackError("no_interactivity_url")
-        payload = self.workspace.press(ts, value, user, f"{self.origin}{_RESPONSES}")
+        payload = self.workspace.press(ts, value, user, f"{self.origin}{_RESPONSES}", action_id)
         body = urlencode({"payload": json.dumps(payload)})
         return self.tell(body, signed(body, self.signing_secret))
 

@@ -161,10 +161,11 @@ class Workspace:
             self.messages.append(posted)
         return {"ok": True, "channel": channel, "ts": ts, "message": message}
 
-    def press(self, ts: str, value: str | None, user: str, response_urls: str) -> Json:
+    def press(self, ts: str, value: str | None, user: str, response_urls: str, action_id: str | None = None) -> Json:
         """The payload by which Slack tells that a user pressed a button of a message: the first one, or that `value`'s.
 
-        https://docs.slack.dev/reference/interaction-payloads/block_actions-payload. Raises `SlackError`.
+        A message that is drawn again reaches a user's screen later: `action_id` is of the button that the user still
+        sees. https://docs.slack.dev/reference/interaction-payloads/block_actions-payload. Raises `SlackError`.
         """
         with self._lock:
             message = next((m for m in self.messages if m["ts"] == ts), None)
@@ -173,6 +174,7 @@ class Workspace:
                 raise SlackError("message_not_found")
             token = secrets.token_urlsafe()
             self._pressed[token] = (message, user, 0)
+            seen = {"action_id": action_id} if action_id else {}
             who = {"id": f"U{user.upper()}", "username": user, "name": user, "team_id": TEAM}
             return {
                 "type": "block_actions", "api_app_id": message["app_id"], "user": who, "trigger_id": token[:8],
@@ -180,7 +182,7 @@ class Workspace:
                 "container": {"type": "message", "message_ts": ts, "channel_id": message["channel"]},
                 "message": {name: part for name, part in message.items() if name not in {"channel", "metadata"}},
                 "response_url": f"{response_urls}{token}",
-                "actions": [{**found[0], "block_id": "b", "action_ts": f"{time():.6f}"}],
+                "actions": [{**found[0], **seen, "block_id": "b", "action_ts": f"{time():.6f}"}],
             }  # fmt: skip
 
     def respond(self, token: str, body: Json) -> bool:

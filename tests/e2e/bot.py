@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from local import http
+from local.slack_workspace import buttons
 from local.wait import until
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ class Bot:
             headers={"x-api-key": self.stack["api_key"], **(headers or {})},
         )
 
-    def post(self, topic: str, description: str = "Hello", **headers: str) -> str:
-        """The id of the request that is accepted."""
-        body = {"topic": topic, "description": description}
+    def post(
+        self, topic: str, description: str = "Hello", said: Mapping[str, Any] | None = None, **headers: str
+    ) -> str:
+        """The id of the request that is accepted. `said`: further members of the call."""
+        body = {"topic": topic, "description": description, **(said or {})}
         answer = self.call("POST", "/assistance-requests", body, {k.replace("_", "-"): v for k, v in headers.items()})
         assert answer.status == 202, answer
         return str(answer.json["id"])
@@ -91,6 +94,23 @@ class Bot:
         """Switch a fault of Slack's on; 'none' ends it."""
         answer = http.call("PUT", f"{self.stack['slack_control_url']}/fault", body={"kind": kind, **details})
         assert answer.status == 200, answer
+
+    def press(self, user: str, request_id: str, action_id: str | None = None) -> None:
+        """Have a user of Slack press the request's button, or the one with that `action_id` if they still see it."""
+        [(message, value)] = [
+            (message, button["value"])
+            for message in self.everything_on_slack()
+            for button in buttons(message)
+            if request_id in button["value"]
+        ]
+        pressed = {"ts": message["ts"], "user": user, "value": value, "action_id": action_id}
+        answer = http.call("POST", f"{self.stack['slack_control_url']}/press", body=pressed)
+        assert (answer.status, answer.json) == (200, {"status": 200})
+
+    def whispers(self) -> list[dict[str, Any]]:
+        """What single users of Slack were told."""
+        whispers: list[dict[str, Any]] = http.call("GET", f"{self.stack['slack_control_url']}/whispers").json
+        return whispers
 
     def messages(self, request_id: str = "") -> list[dict[str, Any]]:
         """What was posted to Slack: all of it, or for one request."""
@@ -181,5 +201,7 @@ class Bot:
 
 
 def _requests_in(message: Mapping[str, Any]) -> list[str]:
+    if message["metadata"] is None:  # It has been drawn again.
+        return [button["value"].split()[0] for button in buttons(message)]
     payload = message["metadata"]["event_payload"]
     return [str(one["request_id"]) for one in payload.get("requests", [payload])]
