@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from html import unescape
 from http import HTTPStatus
 from time import monotonic
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from cli import letters, render
 from cli.errors import Failure
 from cli.stack import Stack as Deployed
 from local import http, ses
+from local.slack_workspace import SlackError
 from local.stack import Stack
 
 REDRIVE_SECONDS: Final = 10
@@ -70,16 +72,31 @@ class Acts:
         self._known: int | None = 0
         self._looking = threading.Lock()
 
-    def send(self, topic: str, description: str, key: str | None) -> dict[str, Any]:
-        """Call the API as a bot does. What it answered, whatever it is."""
+    def send(self, topic: str, description: str, key: str | None, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the API as a bot does; `said` holds the call's optional members. What it answered, whatever it is."""
         headers = {"x-api-key": self._stack.api_key} | ({"Idempotency-Key": key} if key else {})
-        body = {"topic": topic, "description": description}
+        body = {**said, "topic": topic, "description": description}
         answer = http.call("POST", f"{self._stack.api_url}/assistance-requests", body=body, headers=headers)
         return {
             "status": answer.status,
             "replayed": answer.headers.get("idempotent-replayed") == "true",
             "body": answer.json,
         }
+
+    def press(self, user: str, ts: str, value: str) -> str:
+        """Press a button of a message in the local Slack. What came of it. Raises `ValueError` if there is none."""
+        server = self._stack.slack.server
+        if server is None or not user:
+            raise ValueError(user)
+        known = len(server.workspace.whispers)
+        try:
+            status = server.press(ts, user, value)
+        except SlackError as error:
+            raise ValueError(ts) from error
+        if status != HTTPStatus.OK:
+            return f"Slack shows @{user} a warning, for the answer was {status}."
+        told = [unescape(each["text"]) for each in server.workspace.whispers[known:] if each["user"] == user]
+        return f"@{user} is told: {' '.join(told)}" if told else f"@{user} has pressed it."
 
     def switches(self) -> dict[str, Any]:
         """How everything that can be switched is at the moment."""

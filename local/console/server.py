@@ -156,7 +156,10 @@ def serving(stack: Stack) -> Iterator[str]:
             "token": token,
             "view": View(stack, acts),
             "acts": {
-                "/api/send": lambda body: acts.send(body["topic"], body["description"], body.get("key")),
+                "/api/send": lambda body: acts.send(
+                    body["topic"], body["description"], body.get("key"), body.get("said", {})
+                ),
+                "/api/press": lambda body: acts.press(body["user"], body["ts"], body["value"]),
                 "/api/fault": lambda body: acts.break_(body["channel"], body["kind"]),
                 "/api/producer": lambda body: acts.run_producer(on=bool(body["on"])),
                 "/api/reconciler": lambda body: acts.run_reconciler(on=bool(body["on"])),

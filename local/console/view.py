@@ -83,7 +83,9 @@ class View:
     def _slack(self) -> dict[str, Any]:
         server = self._stack.slack.server
         messages = server.messages[-SHOWN:] if server else []
-        return {"here": server is not None, "channel": self._stack.slack.channel, "messages": messages}
+        whispers = list(server.workspace.whispers) if server else []
+        shown = [{**each, "whispers": [told for told in whispers if told["ts"] == each["ts"]]} for each in messages]
+        return {"here": server is not None, "channel": self._stack.slack.channel, "messages": shown}
 
     def _teams(self) -> list[dict[str, Any]]:
         posts = enumerate(self._stack.webhooks.received)

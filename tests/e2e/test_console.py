@@ -80,6 +80,13 @@ def request(page: Page, request_id: str) -> Locator:
     return page.locator("#requests > li").filter(has_text=request_id)
 
 
+def message(page: Page, request_id: str) -> Locator:
+    """The request's message in Slack, once it is there."""
+    found = page.locator("#slack > li").filter(has_text=request_id)
+    found.wait_for()
+    return found
+
+
 def reads(page: Page, request_id: str, status: str) -> None:
     expect(request(page, request_id).locator(".badge")).to_have_text(status, timeout=ARRIVAL_MS)
 
@@ -88,9 +95,8 @@ def test_a_request_is_seen_to_its_slack_message_and_what_the_customer_typed_stay
     typed = '<img src=x onerror="document.title=1"> <!channel> &amp; <script>document.title=1</script>'
     request_id = send(page, "sales", typed)
     reads(page, request_id, "delivered")
-    message = page.locator("#slack > li").filter(has_text=request_id)
-    expect(message.locator(".header")).to_have_text("New sales request")
-    expect(message.locator(".section")).to_have_text(typed)
+    expect(message(page, request_id).locator(".header")).to_have_text("New sales request")
+    expect(message(page, request_id).locator(".section")).to_have_text(typed)
     shown = request(page, request_id)
     shown.locator("summary").click()
     expect(shown.locator(".steps")).to_contain_text(re.compile("accepted.*published.*slack: attempt 1, delivered"))
@@ -104,14 +110,14 @@ def test_what_a_bot_says_about_its_customer_is_seen_as_slack_shows_it(page: Page
     body = {"topic": "sales", "description": "Does *40* fit? &amp; :)", **said}
     request_id = bot.call("POST", "/assistance-requests", body).json["id"]
     bot.until_status(request_id, "delivered")
-    message = page.locator("#slack > li").filter(has_text=request_id)
-    expect(message.locator(".section")).to_have_text("Does *40* fit? &amp; :)")
-    expect(message.get_by_role("link", name="anna@example.org")).to_have_attribute("href", "mailto:anna@example.org")
-    expect(message.get_by_role("link", name="+49 30 1234567")).to_have_attribute("href", "tel:+49301234567")
-    opens = message.get_by_role("link", name="Open conversation")
+    posted = message(page, request_id)
+    expect(posted.locator(".section")).to_have_text("Does *40* fit? &amp; :)")
+    expect(posted.get_by_role("link", name="anna@example.org")).to_have_attribute("href", "mailto:anna@example.org")
+    expect(posted.get_by_role("link", name="+49 30 1234567")).to_have_attribute("href", "tel:+49301234567")
+    opens = posted.get_by_role("link", name="Open conversation")
     expect(opens).to_have_attribute("href", "https://app.example.com/42?a=1&b=2")
-    expect(message.locator(".fields")).to_contain_text("Pro")
-    expect(message.locator(".context")).to_contain_text(re.compile("Today, .*[0-9]:[0-9]"))
+    expect(posted.locator(".fields")).to_contain_text("Pro")
+    expect(posted.locator(".context")).to_contain_text(re.compile("Today, .*[0-9]:[0-9]"))
 
 
 def test_what_slack_refuses_comes_as_a_mail_that_can_do_nothing(page: Page, bot: Bot) -> None:
@@ -128,6 +134,68 @@ def test_what_slack_refuses_comes_as_a_mail_that_can_do_nothing(page: Page, bot:
     message_id = bot.mails(request_id)[0]["MessageId"]
     alone = bot.console("GET", f"/mail/{quote(message_id)}")
     assert alone.headers["content-security-policy"].endswith("; sandbox allow-popups allow-popups-to-escape-sandbox")
+
+
+def test_a_mail_s_link_opens_a_tab_of_its_own(page: Page, bot: Bot) -> None:
+    request_id = bot.post("pricing", "Come in", {"conversation_url": "https://app.example.com/42"})
+    bot.until_status(request_id, "delivered")
+    page.context.route("https://app.example.com/**", lambda route: route.fulfill(body="the conversation"))
+    page.get_by_role("button", name="[Pricing] Come in").first.click()
+    with page.context.expect_page() as opened:
+        page.frame_locator("#body").get_by_role("link", name="Open conversation").click()
+    expect(opened.value.get_by_text("the conversation")).to_be_visible()
+    assert opened.value.evaluate("window.opener") is None
+    expect(page.get_by_role("heading", name="[Pricing] Come in")).to_be_visible()
+
+
+def press(page: Page, user: str, button: str, request_id: str) -> None:
+    page.get_by_label("Whoever presses is").fill(user)
+    message(page, request_id).get_by_role("button", name=button).click()
+
+
+def test_the_first_who_presses_has_the_request_and_the_second_is_told(page: Page, bot: Bot) -> None:
+    request_id = send(page, "sales", "Who takes it?")
+    press(page, "anna", "I'll take it", request_id)
+    expect(message(page, request_id)).to_contain_text(re.compile("Taken by @anna, .*[0-9]:[0-9]"))
+    expect(page.locator("#pressed")).to_have_text("@anna has pressed it.")
+    assert bot.show(request_id)["taken"]["by"] == "@anna"
+    expect(message(page, request_id).get_by_role("button", name="Release")).to_be_focused()
+    expect(request(page, request_id).locator(".taken")).to_have_text("taken by @anna")
+    press(page, "ben", "Release", request_id)
+    told = "@anna has this request. They can release it, or an operator can."
+    expect(page.locator("#pressed")).to_have_text(f"@ben is told: {told}")
+    expect(message(page, request_id).locator(".whisper")).to_have_text(f"Only @ben sees: {told}")
+    press(page, "anna", "Release", request_id)
+    expect(message(page, request_id).get_by_role("button", name="I'll take it")).to_be_focused()
+    expect(request(page, request_id).locator(".taken")).to_have_count(0)
+    assert "taken" not in bot.show(request_id)
+
+
+def test_nobody_presses_without_a_name(page: Page) -> None:
+    request_id = send(page, "sales", "Whoever you are")
+    press(page, " ", "I'll take it", request_id)
+    expect(page.locator("#pressed")).to_have_text("Say who presses it.")
+    expect(message(page, request_id)).not_to_contain_text("Taken by")
+
+
+def test_the_form_sends_all_that_a_bot_may_say(page: Page, bot: Bot) -> None:
+    page.get_by_text("The customer and the conversation").click()
+    page.get_by_role("button", name="Fill in an example").click()
+    page.get_by_label("Details", exact=True).fill("Plan: Pro: yearly\nSeats: 40\n\nTrial: false\nZip: 01234")
+    request_id = send(page, "sales", "With everything")
+    for text in (
+        "Anna Example",
+        "anna@example.org",
+        "+49 30 1234567",
+        "Pro: yearly",
+        "40",
+        "false",
+        "01234",
+        "chat-17",
+    ):
+        expect(message(page, request_id)).to_contain_text(text)
+    expect(message(page, request_id).get_by_role("link", name="Open conversation")).to_be_visible()
+    assert bot.show(request_id)["reference"] == "chat-17"
 
 
 def test_what_both_refuse_is_a_dead_letter_until_it_is_redriven(page: Page) -> None:
@@ -216,6 +284,11 @@ def test_everything_can_be_reached_and_done_by_keyboard_and_the_focus_is_seen(pa
 @pytest.mark.parametrize("scheme", get_args(Scheme))
 def test_no_rule_of_accessibility_is_broken(browser: Browser, bot: Bot, scheme: Scheme) -> None:
     for page in opened(browser, bot, scheme, "reduce"):
+        page.get_by_text("The customer and the conversation").click()
+        taken = send(page, "sales", "for one to take")
+        press(page, "anna", "I'll take it", taken)
+        press(page, "ben", "Release", taken)
+        message(page, taken).locator(".whisper").wait_for()
         switch(page, "Slack", "refusing")
         request_id = send(page, "sales", "for all to read")
         reads(page, request_id, "delivered")

@@ -5,10 +5,10 @@
 /** @typedef {{at: string, outcome: string, error: string | null, in_doubt: boolean}} Attempt */
 /** @typedef {{channel: string, status: string, attempts: number, resend: string | null, last_error: string | null, delivered_at: string | null, next_attempt_at: string | null, timeline: Attempt[]}} Delivery */
 /** @typedef {{id: string, topic: string, description: string, created_at: string, published_at: string | null, status: string,
- *   in_outbox: boolean, channels: string[], fallback: {channel: string, failed_channel: string, error: string} | null,
+ *   in_outbox: boolean, channels: string[], taken: {by: string, via: string, at: number} | null, fallback: {channel: string, failed_channel: string, error: string} | null,
  *   deliveries: Delivery[]}} Request */
 /** @typedef {{id: string, request_id: string, topic: string, channel: string, reason: string, sent_at: string}} Letter */
-/** @typedef {{ts: string, text: string, blocks?: any[]}} SlackMessage */
+/** @typedef {{ts: string, text: string, blocks?: any[], whispers: {user: string, text: string}[]}} SlackMessage */
 /** @typedef {{id: string, from: string, to: string[], subject: string, at: number}} Mail */
 /** @typedef {{routes: Record<string, {channels: string[], fallback: string}>, channels: string[], requests: Request[],
  *   outbox: number, queues: Record<string, {waiting: number, hidden: number}>, dead: Record<string, number>, letters: Letter[],
@@ -54,7 +54,10 @@ function keep(parent, items, key, render) {
     let child = old.get(key(item));
     if (child?.dataset.content !== content) {
       const fresh = render(item, child);
+      const focused = child?.contains(document.activeElement) ? document.activeElement?.getAttribute("value") : null;
       if (child && child !== fresh) child.replaceWith(fresh);
+      // The button that takes its place, such as Release for I'll take it.
+      if (focused && child !== fresh) fresh.querySelector(`[value="${CSS.escape(focused)}"]`)?.focus();
       child = fresh;
       child.dataset.key = key(item);
       child.dataset.content = content;
@@ -113,13 +116,30 @@ async function acting(where, act, button) {
   refresh();
 }
 
+/** What the bot says about its customer: a number or a boolean of the details is sent as one. @param {any} values */
+function said(values) {
+  const value = (/** @type {string} */ text) => (/^(true|false|-?(0|[1-9]\d*)(\.\d+)?)$/.test(text) ? JSON.parse(text) : text);
+  const lines = values.get("details").split("\n").filter((/** @type {string} */ line) => line.trim());
+  const details = lines.map((/** @type {string} */ line) => {
+    const [label, ...rest] = line.split(":");
+    return [label.trim(), value(rest.join(":").trim())];
+  });
+  const [name, email, phone] = ["name", "email", "phone"].map((each) => values.get(each));
+  return {
+    customer: { name, email, phone },
+    conversation_url: values.get("conversation_url"),
+    reference: values.get("reference"),
+    details: Object.fromEntries(details),
+  };
+}
+
 /** @param {any} form */
 async function sendRequests(form) {
   const values = new FormData(form);
   const answers = [];
   for (let left = Number(values.get("times")); left > 0; left--)
     answers.push(
-      await call("send", { topic: values.get("topic"), description: values.get("description"), key: values.get("key") || null }),
+      await call("send", { topic: values.get("topic"), description: values.get("description"), key: values.get("key") || null, said: said(values) }),
     );
   const { status, replayed, body } = answers[answers.length - 1];
   if (status !== 202) return `${status} ${body.title}: ${body.errors?.map((each) => each.detail).join("; ") ?? body.detail ?? ""}`;
@@ -366,6 +386,7 @@ function timeline(request) {
     const turnedAway = attempts.at(-1)?.outcome !== "retrying" ? `, turned away (${last_error})` : "";
     if (next_attempt_at) steps.push([next_attempt_at, `${channel}: next attempt${turnedAway}`]);
   }
+  if (request.taken) steps.push([new Date(request.taken.at).toISOString(), `taken by ${request.taken.by}, via ${request.taken.via}`]);
   return steps.sort((a, b) => Date.parse(a[0]) - Date.parse(b[0]));
 }
 
@@ -378,6 +399,7 @@ function renderRequest(request, old) {
     make("span", "topic", request.topic),
     make("span", "text", request.description),
     fallback,
+    request.taken ? make("small", "taken", `taken by ${request.taken.by}`) : "",
     make("small", "", new Date(request.created_at).toLocaleTimeString()),
   );
   const id = make("li", "id", make("span", "when", "id"), make("code", "", request.id));
@@ -427,6 +449,13 @@ function mrkdwn(text) {
 /** @param {any} text */
 const textObject = (text) => (text.type === "mrkdwn" ? mrkdwn(text.text) : [unescaped(text.text)]);
 
+/** Press a button of Slack's as the chosen user. @param {string} ts @param {any} button */
+function press(ts, button) {
+  const user = byId("user").value.trim().replace(/^@/, "").toLowerCase();
+  if (user) acting(byId("pressed"), () => call("press", { user, ts, value: button.value }), button);
+  else write(byId("pressed"), "Say who presses it.");
+}
+
 /** @param {any} element A button. @returns {Node} */
 function renderButton(element) {
   const shown = textObject(element.text);
@@ -457,7 +486,10 @@ function renderSlack(message) {
   const blocks = message.blocks?.map(renderBlock) ?? [make("div", "section", ...mrkdwn(message.text))];
   const avatar = make("span", "avatar", "A");
   avatar.setAttribute("aria-hidden", "true");
-  return make("li", "", avatar, make("div", "", head, ...blocks));
+  const whispers = message.whispers.map(({ user, text }) => make("p", "whisper", `Only @${user} sees: `, ...mrkdwn(text)));
+  const item = make("li", "", avatar, make("div", "", head, ...blocks, ...whispers));
+  for (const button of item.querySelectorAll("button")) button.onclick = () => press(message.ts, button);
+  return item;
 }
 
 /** Markdown as our cards have it: a link that is a whole fact, and escaped characters. @param {string} text */
@@ -587,6 +619,7 @@ function fill(state, current) {
   byId("no-requests").hidden = state.requests.length > 0;
   write(byId("slack-channel"), state.slack.here ? `#assistance, ${state.slack.channel}` : `messages go to the real one, ${state.slack.channel}`);
   keep(byId("slack"), [...state.slack.messages].reverse(), (each) => each.ts, renderSlack);
+  byId("presses").hidden = !byId("slack").querySelector("button");
   byId("no-slack").hidden = state.slack.messages.length > 0 || !state.slack.here;
   byId("teams-section").hidden = !state.channels.includes("teams");
   keep(byId("teams"), [...state.teams].reverse(), (each) => String(each.id), renderTeams);
@@ -629,6 +662,13 @@ async function refresh() {
   if (again) refresh();
 }
 
+const EXAMPLE = {
+  name: "Anna Example", email: "anna@example.org", phone: "+49 30 1234567", conversation: "https://app.example.com/conversations/42",
+  reference: "chat-17", details: "Plan: Pro\nSeats: 40\nTrial: false",
+};
+byId("example").onclick = () => {
+  for (const [id, value] of Object.entries(EXAMPLE)) byId(id).value = value;
+};
 byId("send").onsubmit = (/** @type {Event} */ event) => {
   event.preventDefault();
   acting(byId("sent"), () => sendRequests(byId("send")), byId("send").querySelector("button"));
