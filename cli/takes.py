@@ -32,7 +32,9 @@ def release(requests: Requests, request_id: str, operator: str) -> str:
         held = requests.read(request_id).record.taken
         if held is None:
             raise Failure(f"nobody has taken request {request_id}, so nothing was released")
-        takes.release(requests, request_id, held.id, Human(operator, VIA))
+        now = takes.release(requests, request_id, held.id, Human(operator, VIA)).record.taken
+        if now is not None:
+            raise Failure(f"{now.by} has taken request {request_id} meanwhile, so nothing was released")
     except RequestGone:
         raise _gone(request_id) from None
     return held.by

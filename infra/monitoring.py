@@ -31,6 +31,7 @@ from infra.encryption import on_behalf_of
 from infra.reconciler import Reconciler
 from infra.slack_interactions import SlackInteractions
 from infra.stream_producer import StreamProducer
+from infra.take_page import TakePage
 
 _MINUTE: Final = Duration.minutes(1)
 _FIVE_MINUTES: Final = Duration.minutes(5)
@@ -60,7 +61,7 @@ class Monitoring(Construct):
         consumers: Mapping[Lane, ChannelConsumer],
         feedback: EmailFeedback | None,
         reconciler: Reconciler,
-        takers: Sequence[SlackInteractions],
+        takers: Sequence[SlackInteractions | TakePage],
         key: kms.IKey,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -251,7 +252,7 @@ class Monitoring(Construct):
             *self._of_the_function("Reconciler", reconciler.function),
         ]  # fmt: skip
 
-    def _of_the_humans(self, reconciler: Reconciler, takers: Sequence[SlackInteractions]) -> Alarms:
+    def _of_the_humans(self, reconciler: Reconciler, takers: Sequence[SlackInteractions | TakePage]) -> Alarms:
         return [
             self._alarm(
                 # Each sweep counts those whose time is over since the last one.

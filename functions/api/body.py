@@ -58,6 +58,9 @@ def _text(value: object) -> object:
 
 
 def _required(value: object) -> object:
+    if isinstance(value, bool | Literal):
+        # A template without quotes sends what the customer typed as a number.
+        value = _text(value)
     # Python's strip, which unlike pydantic's takes the control characters that separate as white space.
     return value.strip() if isinstance(value, str) else value
 

@@ -99,8 +99,9 @@ class RequestRecord:
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """The deliveries to a human that have been tried, or put off."""
+        unfinished = self.record.unfinished
         return tuple(
-            _shown(delivery)
+            _shown(delivery, dropped=delivery.kind is Kind.ESCALATION and delivery not in unfinished)
             for delivery in self.record.deliveries
             if delivery.kind is not Kind.CALLBACK and (delivery.attempts or delivery.waiting_for)
         )
@@ -133,13 +134,14 @@ def untaken_of(delivery: domain.Delivery) -> Untaken | None:
     return delivery.cause if isinstance(delivery.cause, Untaken) else None
 
 
-def _shown(delivery: domain.Delivery) -> Delivery:
+def _shown(delivery: domain.Delivery, *, dropped: bool = False) -> Delivery:
+    """`dropped`: nobody tries it any more, because a human has taken the request."""
     attempts, final, ended_at = delivery.attempts, delivery.final, timestamp_of(delivery.final_at)
     taken = [attempt for attempt in attempts if attempt.outcome is Outcome.DELIVERED]
     errors = [attempt.error for attempt in attempts if attempt.error]
     under_way = attempts[-1] if delivery.is_under_way else None
     timeline = [entry for attempt in attempts for entry in _entries(attempt, under_way=attempt is under_way)]
-    waits = final is None and not under_way
+    waits = final is None and not under_way and not dropped
     return Delivery(
         channel=Channel(delivery.destination),
         status=Status(final) if final else Status.SENDING if delivery.is_under_way else Status.RETRYING,

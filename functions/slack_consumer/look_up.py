@@ -12,6 +12,7 @@ from assistance.errors import DeliveryError, PermanentFailure, RateLimited, Tran
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
 from assistance.platform.observability import logger
+from assistance.slack.blocks import requests_in
 from assistance.slack.message import payload, payloads
 from slack_consumer.settings import settings
 from slack_consumer.slack import call, ours
@@ -138,8 +139,8 @@ def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterat
 
 def _in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
     """The requests that this message has posted. Only our own app's word counts: anybody in the channel may post."""
-    told = payloads(message)
-    named = [one for one in outgoing if payload(one) in told]
+    told, buttons = payloads(message), _requests_in(message)
+    named = [one for one in outgoing if payload(one) in told or (one.request.id, one.delivery) in buttons]
     if not named:
         return {}
     if not ours(message):
@@ -148,6 +149,12 @@ def _in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Outgoing,
     if not isinstance(message.get("ts"), str) or not message["ts"]:
         raise TransientFailure("unexpected_answer")
     return dict.fromkeys(named, message["ts"])
+
+
+def _requests_in(message: dict[str, Any]) -> set[tuple[str, str]]:
+    """The requests by a message's buttons: a message that was drawn again for a take may have lost its metadata."""
+    blocks = message.get("blocks")
+    return set(requests_in(blocks)) if isinstance(blocks, list) else set()
 
 
 def _next_cursor(page: dict[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from slack_sdk.webhook import WebhookClient
 
+from assistance.errors import UNREADABLE
 from assistance.platform.observability import logger
 
 HOSTS: Final = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
@@ -41,7 +42,7 @@ def send(url: str, body: Mapping[str, Any]) -> bool:
     """Send Slack an answer. Returns whether Slack took it: a press counts even if Slack does not show it."""
     try:
         answer = WebhookClient(url, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=_silent).send_dict(dict(body))
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, *UNREADABLE) as error:
         logger.warning("Slack does not take the answer to a press", error_type=type(error).__name__)
         return False
     if answer.status_code != HTTPStatus.OK:

@@ -4,14 +4,13 @@ https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
 """
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from assistance.slack.blocks import RELEASE, TAKE, pressed
+from assistance.slack.blocks import RELEASE, TAKE, pressed, requests_in
 
 
 class Malformed(Exception):
@@ -103,7 +102,7 @@ def read(body: str, app_id: str) -> Press | None:
             return Press(
                 is_take=action.action_id == TAKE,
                 on=on,
-                shown=tuple(dict.fromkeys([on, *_buttons(payload.message.blocks)])),
+                shown=tuple(dict.fromkeys([on, *(Shown(*each) for each in requests_in(payload.message.blocks))])),
                 user_id=user.id,
                 by=user.username or user.name or user.id,
                 ts=payload.message.ts,
@@ -127,13 +126,3 @@ def _payload(body: str) -> _Payload:
 def _on(value: str) -> Shown | None:
     found = pressed(value)
     return Shown(*found) if found else None
-
-
-def _buttons(blocks: tuple[dict[str, Any], ...]) -> Iterator[Shown]:
-    for block in blocks:
-        elements = block.get("elements")
-        for element in [block.get("accessory"), *(elements if isinstance(elements, list) else [])]:
-            match element:
-                case {"type": "button", "action_id": "take" | "release", "value": str(value)}:
-                    if on := _on(value):
-                        yield on

@@ -39,7 +39,10 @@ class Taking:
         except RequestGone:
             self.answer(press.response_url, privately("This request is not stored any more."))
             return
-        self._redraw(press)
+        drawn = self._redraw(press)
+        if not drawn and text is None:
+            # The message still looks as before.
+            text = "You have this request." if press.is_take else "You no longer have this request."
         if text:
             self.answer(press.response_url, privately(text))
 
@@ -65,10 +68,10 @@ class Taking:
         logger.info("released", request_id=request_id)
         return None
 
-    def _redraw(self, press: Press) -> None:
+    def _redraw(self, press: Press) -> bool:
         """Draw the message as the table has it, and again if somebody else has pressed a button meanwhile.
 
-        Whoever draws last has then seen every press before that.
+        Whoever draws last has then seen every press before that. Returns whether Slack shows the message so.
         """
         drawn: list[Take | None] | None = None
         for _ in range(REDRAWS):
@@ -76,16 +79,17 @@ class Taking:
                 shown = self._shown(press)
             except (RequestGone, TableUnavailable, Unreadable) as error:
                 logger.warning("a message is not drawn again", reason=type(error).__name__)
-                return
+                return drawn is not None
             state = [each.record.taken for each in shown.values()]
             if state == drawn:
-                return
+                return True
             by = {each.request.id: taken for each in shown.values() if (taken := each.record.taken)}
             message = compose([_outgoing(on, each) for on, each in shown.items()], take=True, taken=by)
             body = {"replace_original": True, "text": message["text"], "blocks": message["blocks"]}
             if not self.answer(press.response_url, body):
-                return
+                return False
             drawn = state
+        return True
 
     def _shown(self, press: Press) -> dict[Shown, RequestRecord]:
         """The requests in the message. All of them have arrived by it, and each that is in doubt is recorded as sent.

@@ -25,7 +25,7 @@ VERSION: Final = "1.4"
 
 # What CommonMark gives a meaning: https://learn.microsoft.com/adaptive-cards/create/textfeatures. A backslash takes it:
 # https://spec.commonmark.org/0.31.2/#backslash-escapes. A number with a dot, or a sign, begins a list.
-_MARKDOWN: Final = re.compile(r"(^\d{1,9}(?=[.)](?: |$)))|[\\`*_\[\]<>&~#!|]|^[-+](?= |$)")
+_MARKDOWN: Final = re.compile(r"(^\d{1,9}(?=[.)](?: |$)))|[\\`*_\[\]<>&~#!|{]|^[-+](?= |$)")
 
 
 def compose(outgoing: Outgoing, *, take_url: str | None = None) -> bytes:
@@ -71,9 +71,10 @@ def _text(text: str, **style: object) -> Json:
     """Text as it is. A TextBlock would make links, lists and emphasis out of what a customer typed, a TextRun does not.
 
     https://learn.microsoft.com/adaptive-cards/create/textfeatures. A mention takes an entity beside the text,
-    and there is none.
+    and there is none. Cards format `{{DATE(…)}}`: between two runs, the braces stay as they are.
     """
-    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **style}]}
+    runs = re.split(r"(?<=\{)(?=\{)", text)
+    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": run, **style} for run in runs]}
 
 
 def _fact(fact: Fact) -> Json:

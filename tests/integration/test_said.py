@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
+from api.body import read
 from assistance.models import Customer, Detail, Message, Status
 from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import request_key
@@ -293,3 +294,9 @@ def test_whatever_the_optional_members_hold_is_accepted_or_named_and_is_delivere
         stack.produce()
         stack.consume_until_quiet(Channel.SLACK)
         assert stack.status(answer["json"]["id"]) == "delivered"
+
+
+@pytest.mark.parametrize("description", ["4711", "true", "12.50"])
+def test_a_description_that_comes_as_a_number_or_boolean_is_kept_as_json_writes_it(description: str) -> None:
+    body = read(f'{{"topic": "sales", "description": {description}}}'.encode(), loopback=False)
+    assert body.call.description == description

@@ -313,3 +313,11 @@ def test_an_address_leads_to_a_mail_whatever_it_is_made_of() -> None:
     check(composed)
     [email] = [text for _, text in texts(composed["blocks"]) if text.startswith("*Email")]
     assert email.startswith(f"*Email*\n<mailto:{'%25' * 64}@xxx")
+
+
+def test_no_customer_feigns_in_a_digest_that_a_request_is_taken() -> None:
+    named = Outgoing(request(customer=Customer(name="Taken by Anna Keller, today")), delivery="slack")
+    drawn = message.compose([named, Outgoing(request(id_=str(UUID(int=1))), delivery="slack")], take=True)["blocks"]
+    for block in drawn:
+        for field in block.get("fields", ()):
+            assert not any(line.startswith("Taken by") for line in field["text"].split("\n"))

@@ -27,8 +27,13 @@ from assistance.domain.transitions import (
     returned,
     sent,
 )
+from assistance.history import RequestRecord
+from assistance.models import AssistanceRequest
 
 SLACK, EMAIL = "slack", "email"
+REQUEST = AssistanceRequest(
+    id="00000000-0000-4000-8000-000000000001", topic="sales", description="x", created_at="2026-01-01T00:00:00.000Z"
+)
 DUE = 1_000 + 30 * 60_000
 
 
@@ -279,3 +284,14 @@ def test_the_escalation_waits_for_a_fallback_that_is_under_way() -> None:
     record = escalate(sent(record, EMAIL, "c", "n", now=4), now=9)
     assert claim(record, ESCALATION, "d", now=10, until=20, limit=3) == (record, Refused.BUSY)
     assert isinstance(claim(record, ESCALATION, "d", now=50, until=60, limit=3)[1], Claim)
+
+
+def test_an_escalation_that_a_take_has_stopped_promises_no_next_attempt() -> None:
+    record = escalate(delivered(), now=DUE)
+    record, _ = claim(record, ESCALATION, "e1", now=DUE, until=DUE + 9, limit=6)
+    record = retry_later(record, ESCALATION, "e1", "503", now=DUE + 1, in_doubt=False, due=DUE + 5_000, settles=DUE + 9)
+    waiting = RequestRecord(REQUEST, record, published_at=None)
+    assert waiting.deliveries[-1].next_attempt_at is not None
+    record, _ = take(record, "t", by="Anna", via="slack", now=DUE + 2)
+    stopped = RequestRecord(REQUEST, record, published_at=None)
+    assert stopped.deliveries[-1].next_attempt_at is None

@@ -164,3 +164,11 @@ def test_an_answer_is_classified(
 def test_whatever_is_accepted_is_no_failure_and_whatever_is_listed_is_one() -> None:
     assert [classify(status, {}, NOW) for status in (200, 202, 204)] == [None] * 3
     assert all(classify(int(code.removeprefix("http_")), {}, NOW) for code in ANSWERS)
+
+
+@pytest.mark.parametrize("said", ["{{DATE(2026-01-01T00:00:00Z, SHORT)}}", "{{{TIME(2026-01-01T00:00:00Z)}}}"])
+def test_a_card_formats_no_date_that_a_customer_has_typed(said: str) -> None:
+    """https://learn.microsoft.com/adaptive-cards/authoring-cards/text-features#datetime-function-rules."""
+    asked = request(description=said, customer=Customer(name=said))
+    by_customers = json.dumps([block for block in card(Outgoing(asked))["body"] if block["type"] != "TextBlock"])
+    assert not re.search(r"\{\{(DATE|TIME)\(", by_customers)

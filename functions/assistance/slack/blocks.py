@@ -6,7 +6,7 @@ and the kinds of text at https://docs.slack.dev/reference/block-kit/composition-
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -147,6 +147,24 @@ def pressed(value: str) -> tuple[str, str] | None:
     """The request's id and the delivery's name in the value of such a button; None if it holds something else."""
     request_id, _, delivery = value.partition(" ")
     return (request_id, delivery) if is_request_id(request_id) and delivery else None
+
+
+def requests_in(blocks: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """The requests of a message, by its buttons: each one's id, and the delivery that the message made."""
+    for block in blocks:
+        match block:
+            case {"accessory": element}:
+                elements = [element]
+            case {"elements": list(elements)}:
+                pass
+            case _:
+                continue
+        for element in elements:
+            match element:
+                case {"type": "button", "action_id": "take" | "release", "value": str(value)} if found := pressed(
+                    value
+                ):
+                    yield found
 
 
 def _button(text: str, action: str, request_id: str, delivery: str) -> Block:

@@ -211,8 +211,11 @@ def _entry(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block
 
 def _about(request: AssistanceRequest, taken: Taken | None) -> str:
     """The topic, the time, the customer, the id and who has taken it: one text, for each more takes of the limit."""
+    # A name has its label: one that reads "Taken by Anna" must not look like a line of ours.
     customer = [
-        blocks.link(it.href, it.text) if it.href else it.text for it in facts.contacts(request) if _fits_in_a_line(it)
+        blocks.link(it.href, it.text) if it.href else f"From {it.text}"
+        for it in facts.contacts(request)
+        if _fits_in_a_line(it)
     ]
     first = [escape(heading(request.topic)), moment(_accepted(request))]
     lines = [first, [_taken(taken)] if taken else [], customer, [request.id]]

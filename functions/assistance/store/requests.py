@@ -132,7 +132,7 @@ class Requests:
         """
         ids = list(request_ids)
         keys = [{PARTITION_KEY: each, SORT_KEY: sort} for each in dict.fromkeys(ids) for sort in (REQUEST, RECORD)]
-        items = self.items.many(keys, consistent=True)
+        items = self.items.many(keys, consistent=True, whole=True)
         return [self.shown([item for item in items if item[PARTITION_KEY] == each]) for each in ids]
 
     def shown(self, items: list[Item]) -> RequestRecord | None:

@@ -107,8 +107,11 @@ class Items:
         with _answering():
             return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
 
-    def many(self, keys: Sequence[dict[str, str]], *, consistent: bool) -> list[Item]:
-        """The items with these keys. Those that DynamoDB leaves unprocessed are missing."""
+    def many(self, keys: Sequence[dict[str, str]], *, consistent: bool, whole: bool = False) -> list[Item]:
+        """The items with these keys. Those that DynamoDB leaves unprocessed are missing, unless `whole` asks for all.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+        """
         found: list[Item] = []
         # DynamoDB refuses a batch in which a key comes twice.
         keys = list({tuple(key.items()): key for key in keys}.values())
@@ -117,6 +120,8 @@ class Items:
             with _answering():
                 answer = self.table.meta.client.batch_get_item(RequestItems={self.table.name: wanted})
             found += answer["Responses"].get(self.table.name, [])
+            if whole and answer.get("UnprocessedKeys"):
+                raise TableUnavailable("unprocessed")
         return found
 
     def mark_published(self, key: dict[str, str], channels: Sequence[str], now: str) -> None:

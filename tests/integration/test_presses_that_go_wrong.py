@@ -1,0 +1,146 @@
+"""A press counts, is shown and is told, whatever goes wrong beside it."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from assistance.engine import takes as engine
+from assistance.engine.takes import Human
+from assistance.models import Outgoing
+from assistance.routing import Channel
+from assistance.store.requests import Requests, Stored
+from cli import takes
+from cli.errors import Failure
+from local.slack_server import SlackServer
+from slack_consumer import handler as consumer
+from slack_consumer.look_up import Posted
+from slack_consumer.look_up import posted as look_up
+from slack_interactions import answers, handler, press
+from tests.integration.cloud import Cloud
+from tests.integration.test_slack_take import actions, body_of, posted, team
+from tests.integration.test_slack_take import press as press_button
+
+__all__ = ["team"]
+
+
+def test_a_press_before_the_look_up_of_the_next_attempt_does_not_have_it_posted_twice(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The press has the message drawn again, which then has no metadata any more."""
+    team.fail("drop", method="chat.postMessage", times=1)
+    [request_id] = posted(stack, "help")
+    assert (len(team.messages), stack.status(request_id)) == (1, "retrying")
+    presses = list[press.Press]()
+
+    def with_a_press(outgoing: Sequence[Outgoing]) -> Posted:
+        if not presses:
+            found = press.read(body_of(team), "")
+            assert found
+            presses.append(found)
+            # Called directly: the tests' record of permissions takes one function at a time.
+            handler.taking().act(found)
+        return look_up(outgoing)
+
+    monkeypatch.setattr(consumer, "posted", with_a_press)
+    stack.consume_until_quiet(Channel.SLACK)
+    assert stack.show(request_id)["taken"]["by"] == "@mallory"
+    assert len(team.messages) == 1
+
+
+def test_a_request_whose_record_dynamodb_leaves_out_is_not_drawn_as_free(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = posted(stack, "one", "two")
+    press_button(team, "anna", first)
+    assert sorted(actions(team.messages[-1])) == ["release", "take"]
+    client = handler.taking().requests.items.table.meta.client
+    whole = client.batch_get_item
+
+    def partly(**call: Any) -> dict[str, Any]:  # noqa: ANN401
+        answer: dict[str, Any] = dict(whole(**call))
+        key = {"pk": first, "sk": "RECORD"}
+        for name, items in answer["Responses"].items():
+            answer["Responses"][name] = [item for item in items if not key.items() <= item.items()]
+            answer["UnprocessedKeys"] = {name: {"Keys": [key]}}
+        return answer
+
+    monkeypatch.setattr(client, "batch_get_item", partly)
+    assert press_button(team, "ben", second) == 200
+    assert "Taken by @anna" in str(team.messages[-1]["blocks"])
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_one_request_of_a_digest_does_not_hide_from_the_taker_that_another_is_taken(
+    stack: Cloud, team: SlackServer, how: str
+) -> None:
+    first, second, _ = posted(stack, "one", "two", "three")
+    key = {"pk": first, "sk": "RECORD"}
+    if how == "gone":
+        stack.table.delete_item(Key=key)
+        stack.table.delete_item(Key={"pk": first, "sk": "REQUEST"})
+    else:
+        item = stack.table.get_item(Key=key)["Item"]
+        stack.table.put_item(Item={**item, "record": "no map"})
+    assert press_button(team, "anna", second) == 200
+    assert stack.show(second)["taken"]["by"] == "@anna"
+    assert team.workspace.whispers[-1]["text"] == "You have this request."
+
+
+def test_whoever_takes_a_request_is_told_if_slack_does_not_draw_the_message_again(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [request_id] = posted(stack, "help")
+    acting = handler.taking()
+    answer = acting.answer
+
+    def refusing(url: str, body: Mapping[str, Any]) -> bool:
+        return not body.get("replace_original") and answer(url, body)
+
+    monkeypatch.setattr(handler, "taking", lambda: type(acting)(acting.requests, refusing))
+    assert press_button(team, "anna") == 200
+    assert stack.show(request_id)["taken"]["by"] == "@anna"
+    assert team.workspace.whispers[-1]["text"] == "You have this request."
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"), [("text/plain; charset=klingon", b"ok"), ("text/html; charset=utf-8", b"\xff\xfe")]
+)
+def test_an_answer_of_slack_s_that_the_sdk_can_t_read_fails_no_press(content_type: str, body: bytes) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        assert not answers.send(f"http://127.0.0.1:{server.server_address[1]}/x", {"text": "x"})
+        server.shutdown()
+
+
+def test_an_operator_who_releases_nothing_is_told_who_has_the_request(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [request_id] = posted(stack, "help")
+    requests = handler.taking().requests
+    engine.take(requests, request_id, "t1", Human("Anna", "operator"))
+    read = Requests.read
+
+    def then_others(self: Requests, id_: str) -> Stored:
+        found = read(self, id_)
+        monkeypatch.setattr(Requests, "read", read)
+        engine.release(requests, request_id, "t1", Human("Anna", "operator"))
+        engine.take(requests, request_id, "t2", Human("Ben", "operator"))
+        return found
+
+    monkeypatch.setattr(Requests, "read", then_others)
+    with pytest.raises(Failure, match="Ben has taken request"):
+        takes.release(requests, request_id, "Ops")
