@@ -18,6 +18,15 @@ class Batches:
     window: int = 0
 
 
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+VISIBILITY_TIMEOUTS: Final = 6
+
+
+def visibility_timeout(function_timeout: int, batches: Batches) -> int:
+    """For how many seconds SQS hides a message from others while a consumer has it."""
+    return VISIBILITY_TIMEOUTS * function_timeout + batches.window
+
+
 # A multiple of ten, so that calls to SNS are full.
 STREAM: Final = Batches(size=100)
 PARALLELIZATION_FACTOR: Final = 5

@@ -9,15 +9,12 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from assistance.routing import MAX_RECEIVES, Lane
-from infra.batches import QUEUES
+from infra.batches import QUEUES, visibility_timeout
 from infra.config import QUEUE_RETENTION_DAYS, Config
 from infra.dead_letters import SSE_SQS, DeadLetterQueue
 from infra.python_function import PythonFunction
 from infra.review import skip_checkov
 from infra.table import Table
-
-# Times the function's timeout, and the window: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-VISIBILITY_TIMEOUTS = 6
 
 
 class ChannelConsumer(Construct):
@@ -42,7 +39,7 @@ class ChannelConsumer(Construct):
             self,
             "Queue",
             retention_period=Duration.days(QUEUE_RETENTION_DAYS),
-            visibility_timeout=Duration.seconds(VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds + batches.window),
+            visibility_timeout=Duration.seconds(visibility_timeout(config.consumer_timeout_seconds, batches)),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=MAX_RECEIVES),

@@ -34,6 +34,7 @@ from assistance.routing import (
     Route,
     named,
 )
+from infra.batches import QUEUES, visibility_timeout
 from infra.routes import ADDRESS, MAX_RECIPIENTS, members, sound, split
 
 PYTHON_VERSION: Final = "3.13"
@@ -240,6 +241,12 @@ class Config(BaseModel):
             raise ValueError("escalate_after needs take=true: without it, nobody can take a request")
         if len(self.routes_variable.encode()) > MAX_ROUTES_BYTES:
             raise ValueError(f"routes take more than {MAX_ROUTES_BYTES} bytes")
+        hidden = max(visibility_timeout(self.consumer_timeout_seconds, QUEUES[lane]) for lane in self.lanes)
+        if self.overdue_seconds <= hidden and not self.local:
+            raise ValueError(
+                f"overdue_seconds must be more than {hidden}: for so long SQS hides the message of a consumer that was "
+                "killed, and its delivery is not stuck"
+            )
         # Each delay may be lengthened by what a provider asks for.
         retries = map(self.retry, LANES)
         delays = max(retry.longest + (retry.attempts - 1) * MAX_RETRY_AFTER for retry in retries)

@@ -24,7 +24,8 @@ from constructs import Construct
 from assistance.platform.metrics import Metric
 from assistance.routing import Channel, Lane
 from infra.api import Api
-from infra.channel import VISIBILITY_TIMEOUTS, ChannelConsumer
+from infra.batches import VISIBILITY_TIMEOUTS
+from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.email_feedback import EmailFeedback
 from infra.encryption import on_behalf_of

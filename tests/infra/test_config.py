@@ -51,6 +51,8 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         ({"slack_channel": ""}, "slack_channel: String should match pattern"),
         ({"slack_api_url": "slack.com"}, "slack_api_url: String should match pattern"),
         ({"slack_api_url": "http://proxy.io/api/"}, "slack_api_url must be https"),
+        ({"overdue_seconds": "181"}, "overdue_seconds must be more than 181: for so long SQS hides"),
+        ({"consumer_timeout_seconds": "150"}, "overdue_seconds must be more than 901: for so long SQS hides"),
         ({"retention_days": "soon"}, "retention_days: Input should be a valid integer"),
         ({"retention_days": "29"}, "retention_days: Input should be greater than or equal to 30 (got '29')"),
         ({"log_retention_days": "8"}, "log_retention_days: Input should be 1, 3, 5, 7"),
