@@ -1,6 +1,6 @@
 """One dashboard: how requests are doing, from the bot to the human, with a row for each channel."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from aws_cdk import CfnOutput, Duration, Stack
@@ -16,7 +16,9 @@ from infra.config import Config
 from infra.email_feedback import EmailFeedback
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
+from infra.slack_interactions import SlackInteractions
 from infra.stream_producer import StreamProducer
+from infra.take_page import TakePage
 
 _WIDTH: Final = 24
 _PERIOD: Final = Duration.minutes(5)
@@ -46,6 +48,7 @@ class Dashboard(Construct):
         consumers: Mapping[Lane, ChannelConsumer],
         feedback: EmailFeedback | None,
         reconciler: Reconciler,
+        takers: Sequence[SlackInteractions | TakePage],
         monitoring: Monitoring,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -57,6 +60,7 @@ class Dashboard(Construct):
             **{f"{channel.capitalize()}Consumer": consumer.function for channel, consumer in consumers.items()},
             **({"EmailFeedback": feedback.function} if feedback else {}),
             "Reconciler": reconciler.function,
+            **{taker.node.id: taker.function for taker in takers},
         }
         self._dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
         self._add(

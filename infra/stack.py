@@ -83,7 +83,7 @@ class AssistanceStack(Stack):
             )  # fmt: skip
             Dashboard(
                 self, "Dashboard", config=config, api=api, producer=producer, consumers=consumers, feedback=feedback,
-                reconciler=reconciler, monitoring=monitoring,
+                reconciler=reconciler, takers=takers, monitoring=monitoring,
             )  # fmt: skip
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "TopicArn", value=topic.topic_arn)

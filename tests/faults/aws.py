@@ -124,7 +124,7 @@ class Memory:
 
     @staticmethod
     def _get_secret_value(call: Mapping[str, Any]) -> dict[str, Any]:
-        values = {"slack-token": "xoxb-local", "signing": SIGNING_SECRET}
+        values = {"slack-token": "xoxb-local", "signing": SIGNING_SECRET, "slack-signing": "s" * 32, "take": "t" * 44}
         found = next((value for name, value in values.items() if f":{name}-" in call["SecretId"]), None)
         if found is None:
             refuse("ResourceNotFoundException", "GetSecretValue")

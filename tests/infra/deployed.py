@@ -17,6 +17,7 @@ _PSEUDO: Final = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountI
 # What Ref and Fn::GetAtt return is on each type's page:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
 _ATTRIBUTES: Final = {
+    ("AWS::ApiGateway::RestApi", "Ref"): "{}",
     ("AWS::DynamoDB::GlobalTable", "Ref"): "{}",
     ("AWS::DynamoDB::GlobalTable", "Arn"): TABLE,
     ("AWS::DynamoDB::GlobalTable", "StreamArn"): TABLE + "/stream/2026-11-24T00:00:00.000",

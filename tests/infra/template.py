@@ -24,13 +24,13 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
     # Its sender is production's, as when both share an account.
     "staging": {"stage": "staging", **REAL, "create_email_identity": "false"},
     "production": {"stage": "production", **REAL, "runbook_url": "https://company.io/assistance/operations.md"},
-    "local": {"local": "true", "alarms": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
+    "local": {"local": "true", "alarms": "true", "take": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
 }
 # What a deployer may add to any stage.
 EXTRAS: Mapping[str, Mapping[str, str]] = {
     "everything": {
         "stage": "production", **REAL, "access_logs": "account_role", "waf": "true", "quota_per_day": "10000",
-        "api_keys": "1,2", "api_reference": "true", "snap_start": "true",
+        "api_keys": "1,2", "api_reference": "true", "snap_start": "true", "take": "true",
     },
     "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
                 "alarms": "false"},

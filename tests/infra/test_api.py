@@ -2,12 +2,15 @@
 
 import json
 from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from api import problems
+from infra.app import build, new_app
 from infra.config import InvalidConfig, load
-from tests.infra.template import Template, synthesized, target
+from tests.infra.template import Properties, Template, synthesized, target
 
 OURS = {
     problems.TYPE_PREFIX + problem.slug: problem
@@ -27,14 +30,24 @@ REFERENCE = {"openapi.json", "docs"}
 GATEWAYS_OWN = {problems.TYPE_PREFIX + slug for slug in ("forbidden", "too-many-requests", "bad-request")}
 
 
+SIGNED = {"interactions", "{token}"}
+"""Where Slack's calls and links come in."""
+
+
+def methods_of(template: Template) -> list[Properties]:
+    return list(template.all("AWS::ApiGateway::Method").values())
+
+
 def open_to_all(template: Template) -> set[str]:
     resources = template.all("AWS::ApiGateway::Resource")
     methods = template.all("AWS::ApiGateway::Method").values()
     return {resources[target(it["ResourceId"])]["PathPart"] for it in methods if it["ApiKeyRequired"] is not True}
 
 
-def test_every_method_but_the_reference_wants_a_key_and_a_plan_limits_what_it_may_do(template: Template) -> None:
-    assert open_to_all(template) <= REFERENCE
+def test_every_method_but_the_reference_and_what_is_signed_wants_a_key(template: Template) -> None:
+    """And a plan limits what a key may do."""
+    assert open_to_all(template) <= REFERENCE | SIGNED
+    assert open_to_all(template) & SIGNED == (SIGNED if template is synthesized("local") else set())
     (stage,) = template.all("AWS::ApiGateway::Stage")
     (plan,) = template.all("AWS::ApiGateway::UsagePlan")
     (key,) = template.all("AWS::ApiGateway::ApiKey")
@@ -51,7 +64,7 @@ def test_the_function_gets_the_bytes_of_a_call_so_that_it_can_tell_what_is_not_u
 
 
 def test_production_serves_its_reference_only_when_told_to(dev: Template, production: Template) -> None:
-    assert open_to_all(dev) == REFERENCE == open_to_all(synthesized("everything"))
+    assert open_to_all(dev) == REFERENCE == open_to_all(synthesized("everything")) - SIGNED
     assert not open_to_all(production)
 
 
@@ -61,6 +74,31 @@ def test_who_reads_the_reference_takes_no_call_from_a_bot(dev: Template) -> None
     assert of_all["ResourcePath"] == "/*"
     assert {it["ResourcePath"].removeprefix("/~1") for it in others} == REFERENCE
     assert all(10 * it["ThrottlingRateLimit"] <= of_all["ThrottlingRateLimit"] for it in others)
+
+
+@pytest.mark.parametrize(
+    ("channels", "paths"),
+    [
+        (["slack"], {"slack~1interactions"}),
+        (["email"], {"take~1{token}"}),
+        (["teams"], {"take~1{token}"}),
+        (["slack", "email"], {"slack~1interactions", "take~1{token}"}),
+    ],
+)
+def test_whoever_calls_without_a_key_takes_no_call_from_a_bot(channels: list[str], paths: set[str]) -> None:
+    route = {"channels": channels, "fallback": None}
+    with TemporaryDirectory() as directory:
+        context = {"take": "true", "api_reference": "false", "routes": json.dumps({"sales": route})}
+        app = new_app({**context, "aws:cdk:bundling-stacks": []}, directory)
+        stack = build(app, load(app.node.try_get_context, app.node.get_all_context()))
+        document = json.loads((Path(app.synth().directory) / stack.template_file).read_text("utf-8"))
+    template = Template(stack.stack_name, document)
+    of_all, *others = sorted(
+        template.only("AWS::ApiGateway::Stage")["MethodSettings"], key=lambda it: str(it["ResourcePath"])
+    )
+    assert of_all["ResourcePath"] == "/*"
+    assert {it["ResourcePath"].removeprefix("/~1") for it in others} == paths
+    assert all(2 * it["ThrottlingRateLimit"] <= of_all["ThrottlingRateLimit"] for it in others)
 
 
 def test_what_the_gateway_answers_by_itself_is_a_problem_in_the_api_s_words(template: Template) -> None:
@@ -109,9 +147,15 @@ def test_with_snap_start_the_gateway_calls_the_version_of_which_there_is_a_snaps
     properties = template.only("AWS::Lambda::Alias")
     (version,) = template.all("AWS::Lambda::Version")
     assert (target(properties["FunctionName"]), target(properties["FunctionVersion"])) == (name, version)
-    for method in template.all("AWS::ApiGateway::Method").values():
-        assert {"Ref": alias} in method["Integration"]["Uri"]["Fn::Join"][1]
-    callers = [p for p in template.all("AWS::Lambda::Permission").values() if "apigateway" in p["Principal"]]
+    others = {template.function(folder)[0] for folder in ("slack_interactions", "take_page")}
+    called = [set(map(str, it["Integration"]["Uri"]["Fn::Join"][1])) for it in methods_of(template)]
+    assert [uri for uri in called if str({"Ref": alias}) in uri]
+    assert all(any(other in str(uri) for other in {alias, *others}) for uri in called)
+    callers = [
+        permission
+        for permission in template.all("AWS::Lambda::Permission").values()
+        if "apigateway" in permission["Principal"] and target(permission["FunctionName"]) not in others
+    ]
     assert callers
     assert all(p["FunctionName"] == {"Ref": alias} for p in callers), "nobody may call what has no snapshot"
 

@@ -36,5 +36,6 @@ def test_every_call_of_an_idle_reconciler_is_paid_for_in_the_table() -> None:
 
 def test_no_stage_costs_more_than_the_table_says_and_a_dev_stage_next_to_nothing() -> None:
     cost = {variant: sum(row.full for row in rows(variant)) for variant in VARIANTS}
-    assert cost["production"] == max(cost.values())
+    # What the local stack has is what `take` and alarms add to dev, and production has no `take` of its own accord.
+    assert cost["production"] == max(value for variant, value in cost.items() if variant != "local")
     assert cost["dev"] < 3.00

@@ -6,19 +6,23 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 from unittest.mock import patch
 
 import pytest
 
 from assistance.routing import ROUTES, Channel, Topic, named
+from assistance.take_link import Link, token
 from tests.faults.paths import DESCRIPTION, PATHS
 from tests.faults.system import QUEUE_RETENTION
 from tests.faults.world import World, world
 from tests.infra.deployed import ACCOUNT, REGION, Deployed, Request
 from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, synthesized, target
-from tests.integration.cloud import forget
+from tests.integration.cloud import forget, http_event
 from tests.recorded_calls import Call, record
+from tests.records import record_of
 
 # What AWS calls in the name of a function's role, by the page that says so.
 _LOGS: Final = "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html"
@@ -168,6 +172,34 @@ def _by_other_channels(here: World) -> None:
     forget()
 
 
+def _taken(here: World) -> None:
+    """A human takes a request in Slack, and another one by the link in a mail."""
+    secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
+    mine = {
+        "TAKE": "true", "TAKE_PAGE": "https://api.example.com/take/", "TAKE_SECRET": f"{secret}take-a1b2c3",
+        "SLACK_SIGNING_SECRET": f"{secret}slack-signing-a1b2c3", "RESPONSE_ORIGIN": here.slack.origin,
+    }  # fmt: skip
+    here.slack.signing_secret = "s" * 32
+    here.slack.tell = partial(_told, here)
+    with patch.dict(os.environ, mine):
+        forget()
+        request_id = here.accept_for_sure(Topic.PRICING, DESCRIPTION, "by mail")
+        here.accept_for_sure(Topic.SALES, DESCRIPTION, "in Slack")
+        here.settle()
+        assert here.slack.press(here.slack.messages[-1]["ts"], "anna") == HTTPStatus.OK
+        link = token(Link(request_id, Channel.EMAIL, record_of(here.cloud.table, request_id).ttl), [b"t" * 44])
+        # Each function reads the secret for itself.
+        forget()
+        form = http_event("POST", f"/take/{link}", "name=Anna")
+        assert here.cloud.handler("take_page")(form, here.cloud.context)["statusCode"] == HTTPStatus.OK
+    forget()
+
+
+def _told(here: World, body: str, headers: Mapping[str, str]) -> int:
+    event = http_event("POST", "/slack/interactions", body, **{k.replace("-", "_"): v for k, v in headers.items()})
+    return int(here.cloud.handler("slack_interactions")(event, here.cloud.context)["statusCode"])
+
+
 def _by_the_engine(calls: set[Call]) -> set[Call]:
     """What the consumers of the default routes have in common, and the reconciler does with their queues: for all."""
     routed = named(ROUTES.values())
@@ -186,8 +218,10 @@ def _by_the_engine(calls: set[Call]) -> set[Call]:
 
 
 def _is_there(call: Call, deployed: Deployed) -> bool:
-    """Whether that is deployed at all: a channel that no route names is not."""
+    """Whether that is deployed at all: a channel that no route names is not, nor links where humans take nothing."""
     held = deployed.environments.get(call.function)
+    if held is not None and "TAKE_SECRET" in call.variables - held.keys():
+        return False
     wanted = {name for name in call.variables if name.startswith("QUEUES.")}
     return held is not None and (call.function != "reconciler" or not wanted or bool(wanted & held.keys()))
 
@@ -222,6 +256,8 @@ def on_every_path(recorded_calls: set[Call]) -> set[Call]:
         here.bring_feedback()
         here.reset()
         _by_other_channels(here)
+        here.reset()
+        _taken(here)
     return calls
 
 

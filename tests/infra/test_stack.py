@@ -8,6 +8,7 @@ from pathlib import Path
 import aws_cdk
 import pytest
 
+from assistance import take_link
 from assistance.engine.publisher import MAX_BATCH_ENTRIES
 from assistance.routing import ROUTES, Channel, named
 from assistance.store.schema import (
@@ -27,11 +28,13 @@ from assistance.store.schema import (
 from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS
 from callback_consumer.secret import KEY_BYTES
 from infra.config import PYTHON_VERSION
-from tests.infra.template import VARIANTS, Template, as_list, built, synthesized, target
+from tests.infra.template import VARIANTS, Template, as_list, built, synthesized, target, text_of
 
 ROOT = Path(__file__).parents[2]
 EVERY = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
-FOLDERS = EVERY - {f"{channel}_consumer" for channel in Channel if channel not in named(ROUTES.values())}
+BY_HUMANS = {"slack_interactions", "take_page"}
+FOLDERS = EVERY - BY_HUMANS - {f"{channel}_consumer" for channel in Channel if channel not in named(ROUTES.values())}
+TAKING = {"local", "everything", "takes"}
 SHARED = {"__init__", "app", "batches", "bundle", "channel", "config", "dashboard", "dead_letters", "encryption",
           "firewall", "monitoring", "python_function", "review", "routes", "stack", "table"}  # fmt: skip
 
@@ -40,9 +43,18 @@ def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:
     assert {path.stem for path in ROOT.glob("infra/*.py")} - SHARED == EVERY
 
 
+def folders(template: Template) -> set[str]:
+    """Those whose functions are deployed."""
+    return {f["Handler"].partition(".")[0] for f in template.all("AWS::Lambda::Function").values()}
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, "everything", "takes"])
+def test_what_humans_call_is_deployed_where_they_take_requests(variant: str) -> None:
+    assert folders(synthesized(variant)) == FOLDERS | (BY_HUMANS if variant in TAKING else set())
+
+
 def test_every_function_is_deployed_with_the_same_defaults(template: Template) -> None:
     functions = template.all("AWS::Lambda::Function").values()
-    assert {function["Handler"] for function in functions} == {f"{folder}.handler.lambda_handler" for folder in FOLDERS}
     groups = template.all("AWS::Logs::LogGroup")
     for function in functions:
         assert function["Architectures"] == ["arm64"]
@@ -61,7 +73,7 @@ def test_every_function_has_a_role_and_a_log_group_of_its_own(template: Template
 def test_only_who_reads_the_outbox_may_query_its_index(template: Template) -> None:
     readers = {
         folder
-        for folder in FOLDERS
+        for folder in folders(template)
         for statement in template.statements(target(template.function(folder)[1]["Role"]))
         if f"/index/{OUTBOX_INDEX}" in str(statement["Resource"])
     }
@@ -218,17 +230,36 @@ def test_the_stack_says_where_everything_is_and_under_plain_names(template: Temp
     assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in outputs)
 
 
-def test_an_upgrade_updates_consumers_then_publishers_then_the_api(template: Template) -> None:
-    deployed = {template.function(folder)[0]: folder for folder in FOLDERS}
-    consumers = {folder for folder in FOLDERS if folder.endswith("_consumer")}
-    publishers = FOLDERS - consumers - {"api"}
+def test_an_upgrade_updates_consumers_then_publishers_then_what_writes_for_callers(template: Template) -> None:
+    deployed = {template.function(folder)[0]: folder for folder in folders(template)}
+    consumers = {folder for folder in deployed.values() if folder.endswith("_consumer")}
+    last = {"api"} | (set(deployed.values()) & BY_HUMANS)
+    publishers = set(deployed.values()) - consumers - last
     waits_for = {
         folder: {deployed[name] for name in as_list(template.resources[id_].get("DependsOn", [])) if name in deployed}
         for id_, folder in deployed.items()
     }
     assert all(waits_for[folder] == set() for folder in consumers)
     assert all(waits_for[folder] == consumers for folder in publishers)
-    assert waits_for["api"] == publishers
+    assert all(waits_for[folder] == publishers for folder in last)
+
+
+def test_links_lead_to_the_api_and_only_who_sends_or_opens_them_reads_their_secret() -> None:
+    template = synthesized("everything")
+    (secret,) = (name for name in template.all("AWS::SecretsManager::Secret") if name.startswith("TakePage"))
+    readers = {
+        folder
+        for folder in folders(template)
+        for statement in template.statements(target(template.function(folder)[1]["Role"]))
+        if "secretsmanager" in str(statement["Action"]) and secret in str(statement["Resource"])
+    }
+    assert readers == {"email_consumer", "take_page"}
+    (api,) = template.all("AWS::ApiGateway::RestApi")
+    starts = {text_of(template.function(folder)[1]["Environment"]["Variables"]["TAKE_PAGE"]) for folder in readers}
+    region, suffix = "${AWS::Region}", "${AWS::URLSuffix}"
+    assert starts == {f"https://${{{api}}}.execute-api.{region}.{suffix}/production/take/"}
+    generated = template.all("AWS::SecretsManager::Secret")[secret]["GenerateSecretString"]
+    assert take_link.read("a" * generated["PasswordLength"])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
