@@ -23,6 +23,7 @@ from assistance.routing import Channel
 from assistance.store.requests import Requests
 from cli import dead_letters, render, requests, takes
 from cli import ledger as ledgers
+from cli import slack_manifest as slack_manifests
 from cli import stack as stacks
 from cli.doctor import State, examine
 from cli.errors import Failure
@@ -294,6 +295,20 @@ def reconcile(
         raise Failure("a sweep is under way just now: try again in a minute")
     else:
         render.sweep(answer)
+
+
+@app.command(epilog="Example: assistance slack-manifest | pbcopy")
+def slack_manifest(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(help="What the app is called in Slack.")] = "Assistance",
+) -> None:
+    """Print the manifest of the Slack app for this stack: paste it at https://api.slack.com/apps?new_app=1."""
+    if not 1 <= len(name) <= slack_manifests.MAX_NAME:
+        raise typer.BadParameter(f"Slack takes 1 to {slack_manifests.MAX_NAME} characters", param_hint="--name")
+    url = stack_of(context).outputs.get("SlackInteractionsUrl")
+    render.print_json(slack_manifests.manifest(name, url))
+    if url is None:
+        render.console(stderr=True).print("Without buttons: this stack is deployed without take=true.")
 
 
 def _record(requests: Requests, request_id: str) -> RequestRecord:
