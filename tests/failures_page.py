@@ -79,6 +79,13 @@ Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/s
 | `receiver_put_off` | rate limited | not called: its host was slow or silent a moment ago |
 | `slow_receivers_put_off` | rate limited | not called: slow receivers have used up their share of the time |
 | `callback_secret_unavailable` | transient | the secret can't be read, or not every key has 24 to 64 bytes |
+
+## Links to take a request
+By email and Teams, where the stage has `take`.
+
+| code | kind | note |
+|---|---|---|
+| `take_secret_unavailable` | transient | the secret can't be read, or holds a key of fewer than 32 characters; nothing was sent |
 """
 
 
