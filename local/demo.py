@@ -11,6 +11,7 @@ from typing import Any, Final
 from assistance.text import printable
 from local import http
 from local.errors import LocalFailure, NotInTime
+from local.slack_workspace import buttons
 from local.stack import Say, Stack
 from local.wait import until
 
@@ -18,6 +19,7 @@ DELIVERY_SECONDS: Final = 60
 WIDTH: Final = 88
 # A link or a time in Slack's markup, of which readers see what follows the bar.
 _MARKUP: Final = re.compile(r"<[^|<>]*\|([^<>]*)>")
+_LABEL: Final = re.compile(r"^\*(.+)\*\n")
 REQUESTS: Final = {
     "sales": "A customer with 40 seats wants a quote for the team plan & a call back today.",
     "pricing": "Does the yearly plan's discount apply to seats that are added in March?",
@@ -35,6 +37,8 @@ def demonstrate(stack: Stack, say: Say) -> None:
     for topic, request_id in sent.items():
         say("")
         _show(stack, topic, request_id, say)
+    say("")
+    _take(stack, say)
 
 
 def _send(stack: Stack, topic: str, description: str, say: Say) -> str:
@@ -113,13 +117,33 @@ def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
         say(f"The {topic} request is in Slack, channel {stack.slack.channel}: {stack.slack.api_url}")
 
 
+def _take(stack: Stack, say: Say) -> None:
+    """Press the first button in Slack, if messages have buttons, and say who has the request then."""
+    server = stack.slack.server
+    pressed = [(message, button) for message in server.messages for button in buttons(message)] if server else []
+    if not server or not pressed:
+        return
+    [message, button] = pressed[0]
+    status = server.press(message["ts"], "anna", button["value"])
+    request_id = button["value"].split()[0]
+    taken = stack.call("GET", f"/assistance-requests/{request_id}").json.get("taken")
+    if taken is None:
+        raise LocalFailure(f"Request {request_id} is not taken by a press of its button, which was answered {status}.")
+    say(printable(f'Anna presses "{button["text"]["text"]}" in Slack: {request_id} is taken by {taken["by"]}.'))
+
+
 def _lines(message: Mapping[str, Any]) -> list[str]:
     """The text as Slack shows it."""
     lines = []
     for block in message.get("blocks", []):
         texts = [*([block["text"]] if "text" in block else []), *block.get("fields", []), *block.get("elements", [])]
-        lines += [html.unescape(_MARKUP.sub(r"\1", str(text["text"]))) for text in texts if "text" in text["type"]]
+        lines += [_shown(str(text["text"])) for text in texts if text["type"] in {"plain_text", "mrkdwn"}]
     return lines or [str(message["text"])]
+
+
+def _shown(text: str) -> str:
+    """A text without Slack's markup: a fact's label stands before it."""
+    return html.unescape(_MARKUP.sub(r"\1", _LABEL.sub(r"\1: ", text)))
 
 
 def _framed(title: str, text: str) -> str:

@@ -100,6 +100,16 @@ def test_a_demo_shows_both_messages(runners: dict[str, Runner]) -> None:
     assert "── Email " in runner.output
 
 
+def test_a_demo_shows_the_customer_in_slack_and_who_has_taken_the_request(runners: dict[str, Runner]) -> None:
+    runner = runners["demo"]
+    runner.exit_status(START_SECONDS)
+    slack, _, rest = runner.output.partition("── Slack, ")[2].partition("── Email ")
+    assert "   Name: Anna Keller\n" in slack
+    assert "   Email: anna@example.com\n" in slack
+    assert 'Anna presses "I\'ll take it" in Slack: ' in rest
+    assert " is taken by @anna." in rest
+
+
 def test_a_demo_that_slack_refuses_shows_the_fallback(runners: dict[str, Runner]) -> None:
     runner = runners["fallback demo"]
     assert runner.exit_status(START_SECONDS) == 0, runner.output
