@@ -38,7 +38,7 @@ def demonstrate(stack: Stack, say: Say) -> None:
         say("")
         _show(stack, topic, request_id, say)
     say("")
-    _take(stack, say)
+    _take(stack, sent, say)
 
 
 def _send(stack: Stack, topic: str, description: str, say: Say) -> str:
@@ -117,15 +117,20 @@ def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
         say(f"The {topic} request is in Slack, channel {stack.slack.channel}: {stack.slack.api_url}")
 
 
-def _take(stack: Stack, say: Say) -> None:
-    """Press the first button in Slack, if messages have buttons, and say who has the request then."""
+def _take(stack: Stack, sent: Mapping[str, str], say: Say) -> None:
+    """Press a button in Slack that takes one of our requests, if there is any, and say who has the request then."""
     server = stack.slack.server
-    pressed = [(message, button) for message in server.messages for button in buttons(message)] if server else []
-    if not server or not pressed:
+    found = [
+        (message["ts"], button, request_id)
+        for message in (server.messages if server else [])
+        for button in buttons(message)
+        for request_id in sent.values()
+        if button["value"].startswith(request_id)
+    ]
+    if not server or not found:
         return
-    [message, button] = pressed[0]
-    status = server.press(message["ts"], "anna", button["value"])
-    request_id = button["value"].split()[0]
+    ts, button, request_id = found[0]
+    status = server.press(ts, "anna", button["value"])
     taken = stack.call("GET", f"/assistance-requests/{request_id}").json.get("taken")
     if taken is None:
         raise LocalFailure(f"Request {request_id} is not taken by a press of its button, which was answered {status}.")

@@ -11,12 +11,12 @@ from local.deploy import ROOT
 from tests.e2e import browser as browsers
 from tests.e2e.bot import Bot
 from tests.e2e.runner import Runner
-from tests.e2e.test_console import Scheme, reads, request, send, switch
+from tests.e2e.test_console import Scheme, press, reads, request, send, switch
 
 PICTURES: dict[str, Scheme] = {"console.png": "light", "console-dark.png": "dark"}
 IMAGES = ROOT / "docs" / "images"
 # All of the page: a frame that is out of sight is not painted.
-SIZE: ViewportSize = {"width": 1280, "height": 2280}
+SIZE: ViewportSize = {"width": 1280, "height": 2480}
 CHANNELS: Final = {"sales": "slack", "pricing": "email", "support": "teams"}
 ROUTES: Final = json.dumps({topic: {"channels": [channel], "fallback": None} for topic, channel in CHANNELS.items()})
 MAILS: Final[dict[str, tuple[Scheme, int]]] = {
@@ -42,7 +42,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory:
             runner = Runner(Path(directory))
             try:
-                take(browser, runner.running()["console_url"])
+                console_url = runner.running()["console_url"]
+                runner.said("Ctrl-C stops it.")
+                take(browser, console_url)
             finally:
                 runner.close()
         with tempfile.TemporaryDirectory() as directory:
@@ -54,9 +56,11 @@ def main() -> None:
 
 
 def take(browser: Browser, console_url: str) -> None:
-    """What is pictured: a delivery, a fallback, a dead letter and a retry."""
+    """What is pictured: a delivery that is taken, a fallback, a dead letter and a retry."""
     page = opened(browser, console_url)
-    reads(page, send(page, "sales", "A customer asks for a quote for 40 seats."), "delivered")
+    taken = send(page, "sales", "A customer asks for a quote for 40 seats.")
+    press(page, "ben", "I'll take it", taken)
+    request(page, taken).locator(".taken").wait_for()
     switch(page, "Slack", "refusing")
     reads(page, send(page, "sales", "Does the *team* plan include support?"), "delivered")
     switch(page, "Email", "refusing")
@@ -82,13 +86,20 @@ def take_messages(browser: Browser, stack: dict[str, Any]) -> None:
         bot.until_status(asked(bot, topic, SAID), "delivered")
         message = page.locator(f"#{CHANNELS[topic]} > li").filter(has_text="Anna Example")
         message.screenshot(path=IMAGES / f"{CHANNELS[topic]}.png")
+        if topic == "sales":
+            message.get_by_role("button", name="I'll take it").click()
+            message.get_by_text("Taken by @anna").wait_for()
+            message.screenshot(path=IMAGES / "slack-taken.png")
     page.get_by_role("switch", name="Stream producer runs").uncheck()
     page.get_by_text("The stream producer is stopped.").wait_for()
     together = [asked(bot, "sales", said) for said in (*OTHERS, SAID)]
     page.get_by_role("switch", name="Stream producer runs").check()
     for request_id in together:
         bot.until_status(request_id, "delivered")
-    page.locator("#slack > li").filter(has_text="3 new requests").screenshot(path=IMAGES / "slack-digest.png")
+    press(page, "anna", "I'll take it", together[1])
+    digest = page.locator("#slack > li").filter(has_text="3 new requests")
+    digest.get_by_text("Taken by @anna").wait_for()
+    digest.screenshot(path=IMAGES / "slack-digest.png")
     mailed = asked(bot, "pricing", SAID)
     bot.until_status(mailed, "delivered")
     [mail] = bot.mails(mailed)

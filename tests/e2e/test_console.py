@@ -150,7 +150,8 @@ def test_a_mail_s_link_opens_a_tab_of_its_own(page: Page, bot: Bot) -> None:
 
 def press(page: Page, user: str, button: str, request_id: str) -> None:
     page.get_by_label("Whoever presses is").fill(user)
-    message(page, request_id).get_by_role("button", name=button).click()
+    of_request = page.locator(f"[value^='{request_id}']")
+    message(page, request_id).get_by_role("button", name=button).and_(of_request).click()
 
 
 def test_the_first_who_presses_has_the_request_and_the_second_is_told(page: Page, bot: Bot) -> None:
