@@ -23,7 +23,7 @@ from assistance.store import codec
 from assistance.store.items import key_of
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import PARTITION_KEY
-from reconciler.ages import open_since, waits_since
+from reconciler.ages import open_since, pending_since
 from reconciler.report import Open, Place, Report, Sights, measure_lost
 from reconciler.settings import ChannelQueues
 
@@ -128,7 +128,7 @@ class OpenRequests:
         if place is Place.STUCK:
             report.stuck.append(found.id)
         if place not in {Place.UNPUBLISHED, Place.LOST}:
-            age = self._age(delivery.attempts[0].at if delivery.attempts else waits_since(found.record, delivery))
+            age = self._age(pending_since(found.record, delivery))
             report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
 
     def _place(self, record: Record, delivery: Delivery) -> Place:

@@ -92,6 +92,20 @@ MISTAKES: Final = {
     "an attempt that exhausts the budget is made": Mistake(
         transitions, "    if _is_exhausted(delivery, limit):", "    if False:"
     ),
+    "a fallback that is wanted again keeps the attempts that it had used": Mistake(
+        record, "if attempt.is_final or attempt.at < self.wanted_since:", "if attempt.is_final:"
+    ),
+    "a fallback that is wanted again names the channel that failed first": Mistake(
+        transitions, "wanted(record, replace(fallback, cause=cause), now)", "wanted(record, fallback, now)"
+    ),
+    "what was let go reads as being sent": Mistake(
+        transitions, "(_let_go(record, delivery, now) if refused is Refused.NOT_NEEDED else record)", "record"
+    ),
+    "what is published again reads as being sent": Mistake(
+        transitions,
+        "_ended_by(each, now) if each.name == name else each for each in record.deliveries",
+        "each for each in record.deliveries",
+    ),
     "a second human takes over": Mistake(takes, "if counts := record.taken or earlier:", "if counts := earlier:"),
     "a take that the SDK repeats after its release takes again": Mistake(
         takes, "if counts := record.taken or earlier:", "if counts := record.taken:"

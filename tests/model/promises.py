@@ -3,7 +3,17 @@
 They read the attempts and what people have received, not the properties of a record, which they check.
 """
 
-from assistance.domain.record import Attempt, Delivery, End, Handled, Kind, Outcome, Record, Status
+from assistance.domain.record import (
+    Attempt,
+    Delivery,
+    End,
+    Handled,
+    Kind,
+    Outcome,
+    Record,
+    StandsInFor,
+    Status,
+)
 from assistance.domain.takes import ESCALATION
 from assistance.domain.transitions import FALLBACK
 from tests.model.memory import Memory
@@ -27,7 +37,31 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
             return f"{delivery.name} is gone"
         if _final(delivery) and not _final(later):
             return f"{delivery.name} has no final status any more"
-    return _broken_by_takes(before, after, step) or _broken_by_callbacks(before, after)
+    wrong = _broken_by_wants(before, after, step) or _broken_by_takes(before, after, step)
+    return wrong or _broken_by_callbacks(before, after)
+
+
+def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
+    """What is wanted again is as good as new, and nobody waits for what nobody sends."""
+    is_lost = step.startswith("a sweep finds") and step.endswith("lost")
+    wanted = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
+    for delivery in after.deliveries:
+        let_go = step.endswith(f"acknowledges {delivery.name}: NOT_NEEDED")
+        if (let_go or delivery.name in wanted) and delivery.is_under_way and not delivery.locked_until:
+            return f"{delivery.name} reads as being sent, which nobody does"
+        if is_lost or delivery.name not in wanted:
+            continue
+        if delivery.attempts_used:
+            return f"{delivery.name} is wanted again, and has not all its attempts"
+        if isinstance(delivery.cause, StandsInFor) and not _is_unreached(after, delivery.cause.channel):
+            return f"{delivery.name} stands in for {delivery.cause.channel}, which has not failed"
+    return None
+
+
+def _is_unreached(record: Record, channel: str) -> bool:
+    own = record.delivery(channel)
+    there = (delivery for delivery in record.deliveries if delivery.destination == channel)
+    return own is not None and _has_failed(own) and not any(map(_arrived, there))
 
 
 def _broken_by_takes(before: Record, after: Record, step: str) -> str | None:
@@ -125,9 +159,11 @@ def _last(delivery: Delivery) -> Outcome | None:
 
 
 def _pending(record: Record) -> list[str]:
-    """The deliveries of the request that are on their way."""
-    delivered = _status(record) is Status.DELIVERED
-    return [delivery.name for delivery in _of_request(record) if not delivered and not _final(delivery)]
+    """The deliveries of the request that are on their way: no fallback, once a resend has reached what failed."""
+    if _status(record) is Status.DELIVERED:
+        return []
+    needless = set() if any(_is_unreached(record, channel) for channel in record.channels) else {FALLBACK}
+    return [each.name for each in _of_request(record) if each.name not in needless and not _final(each)]
 
 
 def _has_ended(record: Record) -> bool:

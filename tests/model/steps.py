@@ -7,7 +7,7 @@ from typing import Any
 from assistance.domain.record import Delivery, Kind, Outcome, Record
 from assistance.domain.transitions import CALLBACK
 from tests.model.memory import Memory
-from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Report, Worker, World
+from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, NOW, Report, Worker, World
 
 Step = tuple[str, World]
 
@@ -55,7 +55,7 @@ def _publishing(world: World, core: Memory) -> Iterator[Step]:
         if world.lose and callbacks.isdisjoint(names):
             yield f"SNS loses {', '.join(names)}", marking._replace(lose=world.lose - 1)
     if world.marking:
-        after = core.published(world.record, world.marking, now=_now(world))
+        after = core.published(world.record, world.marking, now=NOW)
         yield "the producer marks them published", world._replace(record=after, marking=())
         if world.duplicate:
             yield "the producer dies before it marks them", world._replace(marking=(), duplicate=world.duplicate - 1)
@@ -82,7 +82,7 @@ def _receiving(world: World, core: Memory) -> Iterator[Step]:
         if len(world.workers) > 1:
             continue
         attempt = "b" if any(worker.id == "a" for worker in world.workers) else "a"
-        how = {"now": _now(world), "until": LOCKED, "limit": ATTEMPTS, "place": world.place}
+        how = {"now": NOW, "until": LOCKED, "limit": ATTEMPTS, "place": world.place}
         record, answer = core.claim(world.record, name, attempt, **how)
         rest = world._replace(queue=_without(world.queue, name), record=record)
         if answer is core.Refused.BUSY:
@@ -110,7 +110,7 @@ def _working(world: World, rest: World, worker: Worker, core: Memory) -> Iterato
         case "record":
             yield from _recording(rest, worker, core)
         case "failed" if worker.number < ATTEMPTS:
-            how = {"now": _now(world), "in_doubt": worker.in_doubt, "due": 0, "settles": LOCKED}
+            how = {"now": NOW, "in_doubt": worker.in_doubt, "due": 0, "settles": LOCKED}
             record = core.retry_later(world.record, worker.delivery, worker.id, "down", **how)
             later = rest._replace(record=record, queue=_plus(rest.queue, worker.delivery))
             yield f"{worker.id} will retry {worker.delivery}", later
@@ -124,7 +124,7 @@ def _working(world: World, rest: World, worker: Worker, core: Memory) -> Iterato
 
 
 def _recording(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
-    name, attempt, now = worker.delivery, worker.id, _now(rest)
+    name, attempt, now = worker.delivery, worker.id, NOW
     before = rest.record.delivery(name)
     result = f"{name}.{sum(each.outcome is Outcome.DELIVERED for each in before.attempts) if before else 0}"
     record = core.sent(rest.record, name, attempt, result, now=now)
@@ -142,7 +142,7 @@ def _recording(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
 
 
 def _giving_up(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
-    how = {"now": _now(rest), "in_doubt": worker.in_doubt, "settles": LOCKED}
+    how = {"now": NOW, "in_doubt": worker.in_doubt, "settles": LOCKED}
     record = core.gave_up(rest.record, worker.delivery, worker.id, "refused", **how)
     if core.gave_up(record, worker.delivery, worker.id, "refused", **how) is not record:
         raise Violation("a failure that the SDK records again changes the record again")
@@ -167,7 +167,7 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     yield f"the provider refuses {name} for good", _goes_on(troubled, worker, "letter")
     yield f"the provider refuses {name} for now", _goes_on(troubled, worker, "failed")
     for alone in (False, True):
-        record = core.put_off(rest.record, name, attempt, "ratelimited", now=0, due=0, alone=alone)
+        record = core.put_off(rest.record, name, attempt, "ratelimited", now=NOW, due=0, alone=alone)
         if any(each.name == name and each.is_under_way for each in record.deliveries):
             raise Violation("an attempt that was put off leaves an attempt under way")
         put_off = troubled._replace(record=record, queue=_plus(rest.queue, name))
@@ -210,7 +210,7 @@ def _people(world: World, core: Memory) -> Iterator[Step]:
         yield f"the operator redrives {name}", taken._replace(queue=_plus(world.queue, name))
     if world.resend:
         name, channel = f"resend-{world.resend}", world.record.channels[0]
-        record = core.resend(world.record, name, channel, now=_now(world))
+        record = core.resend(world.record, name, channel, now=NOW)
         if record is not None:
             yield "the operator resends", world._replace(record=record, resend=world.resend - 1)
     if world.move:
@@ -246,7 +246,7 @@ def _shown(record: Record) -> set[str]:
 
 
 def _taken(world: World, id_: str, name: str | None, core: Memory) -> Record:
-    how = {"by": id_, "via": "slack", "now": _now(world), "delivery": name, "result": None}
+    how = {"by": id_, "via": "slack", "now": NOW, "delivery": name, "result": None}
     record: Record
     record, answer = core.take(world.record, id_, **how)
     if record.taken and answer != record.taken:
@@ -257,7 +257,7 @@ def _taken(world: World, id_: str, name: str | None, core: Memory) -> Record:
 
 
 def _released(world: World, id_: str, core: Memory) -> Record:
-    how = {"by": id_, "via": "slack", "now": _now(world)}
+    how = {"by": id_, "via": "slack", "now": NOW}
     record: Record
     record = core.release(world.record, id_, **how)
     is_repeatable = core.release(record, id_, **how) is record
@@ -279,7 +279,7 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
     for report in world.reports:
         rest = world._replace(reports=_without(world.reports, report))
         if report.step == "record":
-            record, known = core.returned(world.record, report.result, "bounce", now=_now(world))
+            record, known = core.returned(world.record, report.result, "bounce", now=NOW)
             if not known:
                 raise Violation("the record does not know a mail that it recorded")
             unsure = rest._replace(record=record, sure=False, excused=_plus(world.excused, report.delivery))
@@ -298,12 +298,12 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
 
 
 def _reconciler(world: World, core: Memory) -> Iterator[Step]:
-    escalated = core.escalate(world.record, now=_now(world))
+    escalated = core.escalate(world.record, now=NOW)
     if escalated is not world.record:
         yield "a sweep escalates", world._replace(record=escalated)
     dead = tuple(each.name for each in core.once(_unfinished)(world.record) if each.name in world.letters)
     for name in dead:
-        record = core.dead_lettered(world.record, name, "letter", "dead", now=_now(world))
+        record = core.dead_lettered(world.record, name, "letter", "dead", now=NOW)
         if record is not world.record:
             yield f"a sweep finds {name} among the dead letters", world._replace(record=record)
     if world.stale and dead and not world.seen_letters:
@@ -311,11 +311,11 @@ def _reconciler(world: World, core: Memory) -> Iterator[Step]:
     if world.seen_letters:
         record = world.record
         for name in world.seen_letters:
-            record = core.dead_lettered(record, name, "letter", "dead", now=_now(world))
+            record = core.dead_lettered(record, name, "letter", "dead", now=NOW)
         yield "the slow sweep records what it saw", world._replace(record=record, seen_letters=())
     lost = tuple(each.name for each in core.once(_unfinished)(world.record) if _is_lost(world, each))
     if lost:
-        record = core.publish_again(world.record, lost, now=_now(world))
+        record = core.publish_again(world.record, lost, now=NOW)
         yield f"a sweep finds {', '.join(lost)} lost", world._replace(record=record)
 
 
@@ -338,11 +338,6 @@ def _back(rest: World, worker: Worker, *, excused: bool = False) -> World:
     if worker.step in {"record", "failed"} or excused:
         back = back._replace(sure=False)
     return back._replace(excused=_plus(back.excused, worker.delivery)) if excused else back
-
-
-def _now(world: World) -> int:
-    """The time is always 0, except for entries that join the outbox while a producer marks older ones."""
-    return 1 + max((entry.since for entry in world.marking), default=-1)
 
 
 def _plus(many: tuple, *more: object) -> tuple:  # type: ignore[type-arg]

@@ -1,16 +1,19 @@
 """The world around a record: queues that repeat, workers that die, a provider that loses answers, people who act.
 
 The model checker calls the real functions that change a record. It reduces times to the comparisons that these make: a
-lock is on or off, and an outbox entry is older or younger than another. A lock ends only when its worker is gone and
-no message of that worker can still arrive, as `docs/reliability.md` derives from the time-outs.
+lock is on or off, an outbox entry is older or younger than another, and so is an attempt than the time since when its
+delivery is wanted. A lock ends only when its worker is gone and no message of that worker can still arrive, as
+`docs/reliability.md` derives from the time-outs.
 """
 
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from assistance.domain.record import Attempt, Delivery, End, Entry, Handled, Outcome, Record, Status
+from assistance.domain.record import Attempt, Delivery, End, Entry, Handled, Outcome, Record, StandsInFor, Status
 from tests.model.memory import Memory
 
+NOW: Final = 2
+"""All that has happened was at 0 or 1."""
 LOCKED: Final = 99
 ATTEMPTS: Final = 2
 """The budget of a delivery."""
@@ -118,14 +121,12 @@ def canonical(world: World, memory: Memory) -> World:
 def _canonical(
     record: Record, live: tuple[tuple[str, str], ...], marking: tuple[Entry, ...], memory: Memory
 ) -> tuple[Record, tuple[Entry, ...]]:
-    outbox = record.outbox
-    if outbox or marking:
-        first = min(entry.since for entry in (*outbox, *marking))
-        outbox = tuple(sorted((Entry(entry.delivery, entry.since - first) for entry in outbox), key=_by_name))
-        marking = tuple(Entry(entry.delivery, entry.since - first) for entry in marking)
+    entries = (Entry(entry.delivery, int(bool(marking) and entry not in marking)) for entry in record.outbox)
+    outbox = tuple(sorted(entries, key=_by_name))
     deliveries = tuple(_plain(delivery, live) for delivery in record.deliveries)
     takes = tuple(replace(take, at=0, released_at=None if take.released_at is None else 0) for take in record.takes)
-    return memory.one(replace(record, deliveries=deliveries, takes=takes, outbox=outbox)), marking
+    canonical_ = replace(record, deliveries=deliveries, takes=takes, outbox=outbox)
+    return memory.one(canonical_), tuple(Entry(entry.delivery, 0) for entry in marking)
 
 
 def _by_name(entry: Entry) -> str:
@@ -145,8 +146,10 @@ def digest_of(world: World) -> int:
     return hash(key_of(world))
 
 
-def _timeless(cause: object) -> End | Handled | None:
+def _timeless(cause: object) -> StandsInFor | End | Handled | None:
     match cause:
+        case StandsInFor(channel):
+            return StandsInFor(channel, "")
         case End(status):
             return End(status, 0)
         case Handled(how):
@@ -155,13 +158,14 @@ def _timeless(cause: object) -> End | Handled | None:
 
 
 def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
+    earlier = [attempt.at < delivery.wanted_since for attempt in delivery.attempts]
     attempts = tuple(
         Attempt(
             # Ids stay unique: a transition finds an attempt by its id.
             id=attempt.id
             if attempt.outcome is Outcome.UNKNOWN and (delivery.name, attempt.id) in live
             else f"{number}",
-            at=0,
+            at=0 if earlier[number] else 1,
             outcome=attempt.outcome,
             place=attempt.place if attempt.may_have_arrived else None,
             in_doubt=attempt.in_doubt,
@@ -180,4 +184,5 @@ def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
         locked_until=delivery.locked_until,
         waiting_for="x" if delivery.waiting_for else None,
         alone=delivery.alone,
+        wanted_since=int(any(earlier)),
     )

@@ -37,10 +37,12 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
         "two crashes in a row": world("slack", fallback="email", crash=2),
         "a fault, a crash and a redrive": world("slack", fallback="email", fault=2, crash=1, redrive=1),
         "a mail that comes back twice": world("email", fallback="slack", bounce=2, redrive=2, resend=1),
+        "a fallback that is wanted again": world("email", fallback="slack", bounce=2, resend=1, crash=1),
         "a mail that comes back after both failed": world("email", fallback="slack", fault=2, redrive=2, bounce=1),
         "two channels and a fallback that fails": world("slack", "email", fallback="teams", fault=2, redrive=2),
         "a mail that comes back": world("email", fallback="slack", calls_back=True, bounce=1, redrive=1, fault=1),
         "a resend": world("slack", fallback="email", calls_back=True, fault=1, resend=1, crash=1),
+        "a channel that fails after another was reached": world("email", "teams", fallback="slack", fault=2, resend=1),
     }
 )
 
@@ -53,6 +55,9 @@ LARGE: Final[Mapping[str, World]] = MappingProxyType(
         ),
         "a mail that comes back, and a resend": world(
             "email", fallback="slack", calls_back=True, bounce=1, crash=1, redrive=1, resend=1
+        ),
+        "a fallback that is wanted again after two crashes": world(
+            "email", fallback="slack", bounce=2, resend=1, crash=2
         ),
         "two crashes": world("slack", fallback="email", fault=2, crash=2, duplicate=1, redrive=1),
         "messages that come twice, and a resend": world(

@@ -195,7 +195,7 @@ def test_what_nobody_takes_in_time_goes_to_the_fallback_once() -> None:
     record = delivered()
     assert (record.due_at, escalate(record, now=DUE - 1)) == (DUE, record)
     record = escalated(record)
-    assert record.delivery(ESCALATION) == Delivery(ESCALATION, EMAIL, Kind.ESCALATION, Untaken(30))
+    assert record.delivery(ESCALATION) == Delivery(ESCALATION, EMAIL, Kind.ESCALATION, Untaken(30), wanted_since=DUE)
     assert [(entry.delivery, entry.since) for entry in record.outbox] == [(ESCALATION, DUE)]
     assert escalate(record, now=DUE + 1) is record
     assert record.status is Status.DELIVERED

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from assistance.domain.record import Attempt, End, Entry, Kind, Outcome, Record, StandsInFor, Status
+from assistance.domain.record import Attempt, Delivery, End, Entry, Kind, Outcome, Record, StandsInFor, Status
 from assistance.domain.transitions import (
+    FALLBACK,
     Claim,
     Refused,
     claim,
@@ -14,6 +15,7 @@ from assistance.domain.transitions import (
     publish_again,
     published,
     put_off,
+    queued,
     resend,
     retry_later,
     returned,
@@ -431,3 +433,127 @@ def test_a_fallback_that_comes_back_is_not_published_again() -> None:
     record = sent(published(record, record.outbox, now=2), "fallback", "a", "mail-1", now=3)
     record, _ = returned(record, "mail-1", "bounce", now=4)
     assert (record.status, record.outbox) == (Status.FAILED, ())
+
+
+def let_go(record: Record) -> Record:
+    """Its mail has come back, and so the fallback was tried; now a resend by Slack has arrived."""
+    again = resend(record, "resend-1", SLACK, now=50)
+    assert again
+    return sent(published(again, again.outbox, now=51), "resend-1", "r", "mail-2", now=52)
+
+
+def bounced() -> Record:
+    record = sent(claimed(accepted(), "a", now=0)[0], SLACK, "a", "mail-1", now=1)
+    record, _ = returned(record, "mail-1", "bounce", now=2)
+    return published(record, record.outbox, now=3)
+
+
+def tried(record: Record, attempt: str, now: int) -> Record:
+    record, answer = claim(record, FALLBACK, attempt, now=now, until=now + 10, limit=2)
+    assert isinstance(answer, Claim)
+    return record
+
+
+def fallback_of(record: Record) -> Delivery:
+    found = record.delivery(FALLBACK)
+    assert found
+    return found
+
+
+def test_a_fallback_that_is_wanted_again_has_all_its_attempts_and_keeps_its_doubts() -> None:
+    record = tried(tried(bounced(), "b", now=10), "c", now=30)
+    record, known = returned(let_go(record), "mail-2", "complaint", now=60)
+    fallback = fallback_of(record)
+    assert (known, fallback.attempts_used, fallback.is_under_way, fallback.expected_at) == (True, 0, False, None)
+    assert (fallback.wanted_since, fallback.cause) == (60, StandsInFor(SLACK, "bounce"))
+    record, answer = claim(record, FALLBACK, "d", now=61, until=71, limit=2)
+    assert isinstance(answer, Claim)
+    assert (answer.number, answer.exhausted, [each.id for each in answer.doubts]) == (1, False, ["b", "c"])
+    assert [each.ended_at for each in fallback_of(record).attempts] == [20, 40, None]
+
+
+def test_an_attempt_that_is_made_while_its_fallback_is_wanted_again_goes_on() -> None:
+    record, _ = returned(let_go(tried(bounced(), "b", now=45)), "mail-2", "bounce", now=54)
+    assert (fallback_of(record).is_under_way, fallback_of(record).attempts_used) == (True, 0)
+    record = retry_later(record, FALLBACK, "b", "down", now=54, in_doubt=False, due=60, settles=0)
+    assert (fallback_of(record).due_at, fallback_of(record).attempts_used) == (60, 0)
+
+
+def test_a_rate_limit_of_the_time_before_a_fallback_was_let_go_is_forgotten() -> None:
+    record = put_off(tried(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
+    assert fallback_of(record).put_off_since == 11
+    record, _ = returned(let_go(record), "mail-2", "bounce", now=60)
+    assert fallback_of(record).put_off_since is None
+    record = put_off(tried(record, "c", now=60), FALLBACK, "c", "ratelimited", now=60, due=90)
+    assert fallback_of(record).put_off_since == 60
+
+
+def test_what_nobody_needs_any_more_expects_nothing() -> None:
+    waiting = retry_later(
+        tried(bounced(), "b", now=10), FALLBACK, "b", "down", now=11, in_doubt=False, due=40, settles=0
+    )
+    limited = put_off(tried(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
+    for before in (waiting, limited, tried(bounced(), "b", now=10)):
+        record, answer = claim(let_go(before), FALLBACK, "c", now=55, until=65, limit=2)
+        fallback = fallback_of(record)
+        assert answer is Refused.NOT_NEEDED
+        assert (fallback.expected_at, fallback.waiting_for, fallback.is_under_way) == (None, None, False)
+        assert claim(record, FALLBACK, "d", now=56, until=66, limit=2) == (record, Refused.NOT_NEEDED)
+        assert claim(record, FALLBACK, "d", now=56, until=66, limit=2)[0] is record
+
+
+def test_what_nobody_needs_any_more_goes_on_while_it_is_being_sent() -> None:
+    record = let_go(tried(bounced(), "b", now=50))
+    assert claim(record, FALLBACK, "c", now=59, until=69, limit=2)[0] is record
+    assert sent(record, FALLBACK, "b", "1.1", now=59).delivery(FALLBACK) != record.delivery(FALLBACK)
+
+
+def test_a_fallback_that_is_wanted_again_stands_in_for_the_channel_that_failed_last() -> None:
+    again = resend(two_failed_on_slack(EMAIL), "resend-1", SLACK, now=2)
+    assert again
+    record = dead_lettered(sent(again, "resend-1", "r", "1.1", now=3), "teams", "n", "webhook_gone", now=4)
+    assert fallback_of(record).cause == StandsInFor("teams", "webhook_gone")
+
+
+def test_a_fallback_that_a_resend_replaced_stands_in_for_the_channel_that_failed_last() -> None:
+    again = resend(two_failed_on_slack(None), "resend-1", EMAIL, now=2)
+    assert again
+    record = sent(replace(again, fallback=EMAIL), "resend-1", "r", "mail-1", now=3)
+    record = dead_lettered(record, "teams", "n", "webhook_gone", now=4)
+    record, _ = returned(record, "mail-1", "bounce", now=5)
+    assert fallback_of(record).cause == StandsInFor("teams", "webhook_gone")
+
+
+def test_what_is_published_again_after_its_attempt_died_is_not_under_way() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    assert publish_again(record, [SLACK], now=9).deliveries == record.deliveries
+    record = publish_again(record, [SLACK], now=10)
+    [delivery] = record.deliveries
+    assert (delivery.is_under_way, delivery.doubts) == (False, (Attempt("a", 0, place="C1", ended_at=10),))
+    assert (delivery.attempts_used, delivery.wanted_since) == (1, 0)
+    assert published(record, record.outbox, now=12).deliveries[0].expected_at == 12
+
+
+def test_a_request_that_was_published_late_is_expected_from_then_on() -> None:
+    record = queued(accepted(), [SLACK], now=9_000)
+    assert record.deliveries[0].expected_at == 9_000
+    assert queued(record, [SLACK], now=9_000) is record
+    record, _ = claimed(accepted(), "a", now=0)
+    assert queued(record, [SLACK], now=9_000) is record
+    record = sent(record, SLACK, "a", "1.1", now=1)
+    assert queued(record, [SLACK], now=9_000) is record
+
+
+def test_the_attempts_of_a_resend_by_a_clock_that_is_fast_count() -> None:
+    record = sent(claimed(accepted(), "a", now=0)[0], SLACK, "a", "1.1", now=1)
+    again = resend(record, "resend-1", SLACK, now=3_600)
+    assert again
+    again, _ = claim(again, "resend-1", "b", now=2, until=12, limit=2)
+    again = put_off(again, "resend-1", "b", "ratelimited", now=3, due=4)
+    again, _ = claim(again, "resend-1", "c", now=5, until=15, limit=2)
+    again, answer = claim(again, "resend-1", "d", now=16, until=26, limit=2)
+    assert isinstance(answer, Claim)
+    assert answer.number == 2
+    delivery = again.delivery("resend-1")
+    assert delivery
+    assert (delivery.wanted_since, delivery.put_off_since) == (2, 3)

@@ -144,7 +144,8 @@ class Delivery:
     `name` is unique within the record, and every message of this delivery carries it. Nobody may claim the delivery
     before `locked_until`: an attempt is under way, or its message may still arrive. `due_at` is the time of the next
     attempt, `waiting_for` the code that put it off, and `put_off_at` when a budget was put off first. `alone`: the
-    provider refused it as part of a batch, so it goes in a message of its own.
+    provider refused it as part of a batch, so it goes in a message of its own. `wanted_since`: when it was wanted last,
+    so earlier attempts do not count; 0 if the request wanted it from the start, or if an earlier version has added it.
     """
 
     name: str
@@ -157,6 +158,7 @@ class Delivery:
     waiting_for: str | None = None
     put_off_at: int = 0
     alone: bool = False
+    wanted_since: int = 0
 
     @property
     def final(self) -> Outcome | None:
@@ -166,16 +168,17 @@ class Delivery:
 
     @property
     def attempts_used(self) -> int:
-        """How many attempts of the present budget are used. A redrive starts a new budget."""
+        """How many attempts of the present budget are used. A redrive starts a new one, and so does a new want."""
         for used, attempt in enumerate(reversed(self.attempts)):
-            if attempt.is_final:
+            if attempt.is_final or attempt.at < self.wanted_since:
                 return used
         return len(self.attempts)
 
     @property
     def put_off_since(self) -> int | None:
         """When the present budget of attempts was put off first. None if it was not."""
-        return self.put_off_at if self.put_off_at > self.final_at else None
+        counts = self.put_off_at > self.final_at and self.put_off_at >= self.wanted_since
+        return self.put_off_at if counts else None
 
     @property
     def doubts(self) -> tuple[Attempt, ...]:
@@ -296,9 +299,15 @@ class Record:
     @property
     def wants_fallback(self) -> bool:
         """Whether a channel of the request has failed, and nothing has been delivered there or on the fallback's."""
-        return not self.reached(self.fallback) and any(
-            delivery.kind is Kind.OWN and delivery.final is Outcome.FAILED and not self.reached(delivery.destination)
+        return not self.reached(self.fallback) and bool(self.unreached)
+
+    @property
+    def unreached(self) -> tuple[Delivery, ...]:
+        """The deliveries of the request's channels that have failed, where no resend has delivered it either."""
+        return tuple(
+            delivery
             for delivery in self.deliveries
+            if delivery.kind is Kind.OWN and delivery.final is Outcome.FAILED and not self.reached(delivery.destination)
         )
 
     @property

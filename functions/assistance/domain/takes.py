@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
-from assistance.domain.transitions import published_as, sent, tell, with_delivery
+from assistance.domain.transitions import sent, tell, wanted, with_delivery
 
 ESCALATION: Final = "escalation"
 
@@ -45,9 +45,10 @@ def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Rec
     if taken is None or taken.id != take_id:
         return record
     record = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=now)))
-    if record.delivery(ESCALATION) in record.unfinished:
+    escalation = record.delivery(ESCALATION)
+    if escalation and escalation in record.unfinished:
         # Its message was dropped, because somebody had taken the request.
-        record = published_as(record, ESCALATION, now)
+        record = wanted(record, escalation, now)
     return _told(record, Handled(Handling.RELEASED, by, via, record.status, now))
 
 
@@ -63,8 +64,7 @@ def escalate(record: Record, *, now: int) -> Record:
     if record.fallback is None or not record.wants_escalation:
         return record
     cause = Untaken((at - record.created_at) // 60_000)
-    added = with_delivery(record, Delivery(ESCALATION, record.fallback, Kind.ESCALATION, cause))
-    return published_as(added, ESCALATION, now)
+    return wanted(record, Delivery(ESCALATION, record.fallback, Kind.ESCALATION, cause), now)
 
 
 def arrived(record: Record, name: str | None, take_id: str, result: str | None, now: int) -> Record:

@@ -12,14 +12,16 @@ function twice has the same effect as once, because the SDK repeats a write if t
     returned, confirmed       what SES reports of a mail later
     resend                    an operator sends the request once more
     publish_again, published  into the outbox, and out of it
+    queued                    the request itself was published late
     watch                     the reconciler looks at it until it has ended
 
 What a human does with a delivered request is in `takes.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final
 
 from assistance.domain.record import (
@@ -112,17 +114,17 @@ def claim(
         # The answer to our own write was lost, so the SDK repeats it.
         return record, _claimed(delivery)
     if refused := _refusal(record, delivery, now):
-        return record, refused
+        return (_let_go(record, delivery, now) if refused is Refused.NOT_NEEDED else record), refused
     attempts = delivery.attempts
     if _is_exhausted(delivery, limit):
         # The new claim only ends the attempt that died. It sends nothing, so it adds no attempt.
         attempts = (*attempts[:-1], replace(attempts[-1], id=attempt, in_doubt=True, ended_at=None))
     else:
-        if delivery.is_under_way:
-            # It died. What it has sent has arrived by the end of its claim.
-            attempts = (*attempts[:-1], replace(attempts[-1], ended_at=delivery.locked_until))
-        attempts = (*attempts, Attempt(attempt, now, place=place))
+        attempts = (*_ended_by(delivery, now).attempts, Attempt(attempt, now, place=place))
     claimed = replace(delivery, attempts=attempts, locked_until=until, due_at=None, waiting_for=None)
+    if claimed.wanted_since > now:
+        # An operator's clock is fast.
+        claimed = replace(claimed, wanted_since=now)
     return with_delivery(record, claimed), _claimed(claimed)
 
 
@@ -217,8 +219,7 @@ def resend(record: Record, name: str, destination: str, *, now: int) -> Record |
         return record
     if any(original.destination == destination for original in record.pending):
         return None
-    added = with_delivery(record, Delivery(name, destination, Kind.RESEND))
-    return published_as(replace(added, watched=True), name, now)
+    return wanted(replace(record, watched=True), Delivery(name, destination, Kind.RESEND), now)
 
 
 def publish_again(record: Record, names: Iterable[str], *, now: int) -> Record:
@@ -235,14 +236,18 @@ def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
     if left == record.outbox:
         return record
     names = {entry.delivery for entry in record.outbox if entry in done}
-    # From now on the message is in a queue: an attempt may be expected.
+    return replace(queued(record, names, now=now), outbox=left)
+
+
+def queued(record: Record, names: Collection[str], *, now: int) -> Record:
+    """The messages of these deliveries are in their queues from now on: an attempt may be expected."""
     deliveries = tuple(
         replace(each, due_at=max(now, each.due_at or 0))
         if each.name in names and each.final is None and not each.is_under_way
         else each
         for each in record.deliveries
     )
-    return replace(record, deliveries=deliveries, outbox=left)
+    return record if deliveries == record.deliveries else replace(record, deliveries=deliveries)
 
 
 def watch(record: Record) -> Record:
@@ -300,15 +305,22 @@ def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: 
     """What follows from a failure: the fallback, or the request's end."""
     destination = record.fallback
     own_failed = delivery.destination in record.channels and record.status is Status.FAILED
-    if destination and own_failed and record.delivery(FALLBACK) is None:
-        cause = StandsInFor(delivery.destination, code)
-        record = with_delivery(record, Delivery(FALLBACK, destination, Kind.FALLBACK, cause))
+    fallback = record.delivery(FALLBACK)
+    if destination and own_failed and fallback is None:
+        fallback = Delivery(FALLBACK, destination, Kind.FALLBACK, StandsInFor(delivery.destination, code))
+        record = with_delivery(record, fallback)
     is_fallback = delivery.kind is Kind.FALLBACK
-    if destination and not is_fallback and record.wants_fallback and not before.wants_fallback:
+    if fallback and not is_fallback and record.wants_fallback and not before.wants_fallback:
         # For the first time, or again: its message was dropped when a human had the request. What itself came back
         # waits for its redrive.
-        record = published_as(record, FALLBACK, now)
+        failed = max(record.unreached, key=attrgetter("final_at"))
+        cause = StandsInFor(failed.destination, _error_of(failed))
+        record = wanted(record, replace(fallback, cause=cause), now)
     return _ended(record, now)
+
+
+def _error_of(failed: Delivery) -> str:
+    return next((each.error for each in reversed(failed.attempts) if each.lasting is Outcome.FAILED), None) or ""
 
 
 def _ended(record: Record, now: int) -> Record:
@@ -346,7 +358,30 @@ def _with_attempt(delivery: Delivery, attempt: Attempt) -> Delivery:
     return replace(delivery, attempts=tuple(attempt if each.id == attempt.id else each for each in delivery.attempts))
 
 
+def wanted(record: Record, delivery: Delivery, now: int) -> Record:
+    """The record with this delivery in the outbox, wanted for the first time, or again after it was let go."""
+    return published_as(with_delivery(record, replace(delivery, wanted_since=now)), delivery.name, now)
+
+
 def published_as(record: Record, name: str, now: int) -> Record:
     """The record with that delivery in the outbox."""
     others = tuple(entry for entry in record.outbox if entry.delivery != name)
-    return replace(record, outbox=(*others, Entry(name, now)))
+    deliveries = tuple(_ended_by(each, now) if each.name == name else each for each in record.deliveries)
+    return replace(record, deliveries=deliveries, outbox=(*others, Entry(name, now)))
+
+
+def _let_go(record: Record, delivery: Delivery, now: int) -> Record:
+    """The record, in which nothing is expected of this delivery: nobody sends it unless it is wanted again."""
+    if delivery.is_locked(now):
+        return record
+    after = replace(_ended_by(delivery, now), due_at=None, waiting_for=None)
+    return record if after == delivery else with_delivery(record, after)
+
+
+def _ended_by(delivery: Delivery, now: int) -> Delivery:
+    """The delivery, without an attempt under way if that has died by now."""
+    if not delivery.is_under_way or delivery.is_locked(now):
+        return delivery
+    # What it has sent has arrived by the end of its claim.
+    died = replace(delivery.attempts[-1], ended_at=delivery.locked_until)
+    return replace(delivery, attempts=(*delivery.attempts[:-1], died))

@@ -135,10 +135,10 @@ class Attempt(BasePersistenceLayer):
             return before, Refused.UNKNOWN
         now = self._now()
         until = now + self._limits.claim_ms
-        record, answer = transitions.claim(
+        after, answer = transitions.claim(
             record, self._name, self._id, now=now, until=until, limit=self._limits.attempts, place=self._place
         )
-        return (record if isinstance(answer, Claim) else before), answer
+        return (before if after is record else after), answer
 
     def save_success(self, data: Any, result: End) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
         """Record how the attempt has ended."""

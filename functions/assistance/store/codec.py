@@ -109,7 +109,7 @@ def _times(record: Record) -> Iterator[int]:
     for entry in record.outbox:
         yield entry.since
     for delivery in record.deliveries:
-        yield from (delivery.locked_until, delivery.due_at or 0, delivery.put_off_at)
+        yield from (delivery.locked_until, delivery.due_at or 0, delivery.put_off_at, delivery.wanted_since)
         if isinstance(delivery.cause, End | Handled):
             yield delivery.cause.at
         for attempt in delivery.attempts:

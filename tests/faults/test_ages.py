@@ -1,0 +1,40 @@
+"""The ages that alarms watch, at odd moments: none pages anybody for what has just begun."""
+
+import pytest
+
+from assistance.routing import Channel, Topic
+from tests.faults.breaker import Kind
+from tests.faults.test_open_requests import published, sweep
+from tests.faults.world import World
+
+
+@pytest.mark.parametrize("before", ["the stream reads it", "SNS is well again", "its mark is written"])
+def test_a_resend_is_as_old_as_the_decision_while_it_is_in_the_outbox(here: World, before: str) -> None:
+    request_id = published(here, Topic.SALES, "key")
+    here.settle()
+    here.advance(86_400)
+    sweep(here)
+    assert here.resend(request_id, Channel.SLACK, "once more")
+    broken = {"SNS is well again": "sns.PublishBatch", "its mark is written": "dynamodb.PutItem"}.get(before)
+    if broken:
+        here.breaker.outage = lambda name: Kind.REFUSED if name == broken else None
+        here.produce()
+        here.heal()
+        here.stream.clear()
+    here.advance(5)
+    found = sweep(here)
+    assert (found["open"], found["oldest_open_seconds"]) == (1, 5)
+
+
+def test_a_resend_that_is_put_off_goes_on_growing_old(here: World) -> None:
+    request_id = published(here, Topic.SALES, "key")
+    here.settle()
+    here.advance(86_400)
+    sweep(here)
+    assert here.resend(request_id, Channel.SLACK, "once more")
+    here.produce()
+    here.slack.fail("rate_limited", retry_after=600)
+    here.consume(Channel.SLACK)
+    here.advance(300)
+    found = sweep(here)
+    assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (300, {Channel.SLACK: 300})
