@@ -38,7 +38,7 @@ def requests() -> Requests:
 @cache
 def outbox() -> Outbox:
     """The outbox of the deployed table."""
-    publisher = Publisher(aws.when_used(aws.sns), settings().topic_arn, requests())
+    publisher = Publisher(aws.when_used(aws.sns), settings().topic_arn, requests(), late=True)
     return Outbox(publisher, timedelta(seconds=settings().grace_seconds))
 
 

@@ -16,7 +16,7 @@ from assistance.domain.record import Delivery, Record
 from assistance.engine import dead_letters
 from assistance.errors import Unreadable
 from assistance.platform.aws import AWS_ERRORS, error_code
-from assistance.platform.clock import Clock, epoch_ms, ms_of, utc_now
+from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store import codec
@@ -98,9 +98,7 @@ class OpenRequests:
             if not (request and now and delivery and delivery in now.unfinished):
                 continue
             place = Place.UNPUBLISHED if request.unpublished else self._place(now, delivery)
-            # After an outage of SNS, what has just been published is in no queue yet.
-            published = ms_of(request.published_at) if request.published_at else 0
-            is_lost = place is not Place.UNPUBLISHED and self._is_overdue(now, delivery, published)
+            is_lost = place is not Place.UNPUBLISHED and self._is_overdue(now, delivery)
             self._count(Open(found.id, now), delivery, Place.LOST if is_lost else place, report)
             if not is_lost:
                 continue
@@ -138,8 +136,8 @@ class OpenRequests:
             return Place.STUCK if self._is_overdue(record, delivery) else Place.SENDING
         return Place.RETRYING if delivery.attempts or delivery.waiting_for else Place.QUEUED
 
-    def _is_overdue(self, record: Record, delivery: Delivery, published: int = 0) -> bool:
-        expected = max(delivery.expected_at or record.created_at, delivery.locked_until, published)
+    def _is_overdue(self, record: Record, delivery: Delivery) -> bool:
+        expected = max(delivery.expected_at or record.created_at, delivery.locked_until)
         return expected + self.overdue / timedelta(milliseconds=1) < epoch_ms(self.clock())
 
     def _is_empty(self, channel: str, sights: Sights) -> bool:

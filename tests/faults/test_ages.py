@@ -38,3 +38,20 @@ def test_a_resend_that_is_put_off_goes_on_growing_old(here: World) -> None:
     here.advance(300)
     found = sweep(here)
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (300, {Channel.SLACK: 300})
+
+
+def test_what_was_published_after_an_outage_of_sns_has_not_waited_for_its_channel(here: World) -> None:
+    """The alarm of that channel stays quiet. The request itself has been open all the time."""
+    here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.read_stream()
+    here.stream.clear()
+    here.breaker.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
+    here.advance(1_200)
+    assert sweep(here)["places"] == {"sales/slack/unpublished": 1}
+    here.heal()
+    for waited in (0, 60):
+        found = sweep(here)
+        assert found["places"] == {"sales/slack/queued": 1}
+        assert found["oldest_pending_seconds"] == {Channel.SLACK: waited}
+        assert found["oldest_open_seconds"] == 1_200 + waited
+        here.advance(60)

@@ -35,12 +35,16 @@ _PARALLEL: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes what is in the outbox to the topic."""
+    """Publishes what is in the outbox to the topic.
+
+    `late`: a request itself has waited long in the outbox, so its record keeps when it was published.
+    """
 
     sns: "SNSClient"
     topic_arn: str
     requests: Requests
     clock: Clock = utc_now
+    late: bool = False
 
     def read(self, item: Item) -> Outboxed:
         """What an item in the outbox wants published. Raises `Unreadable` or `TableUnavailable`."""
@@ -89,6 +93,8 @@ class Publisher:
             if item.stored is None:
                 key = {PARTITION_KEY: request_id, SORT_KEY: sort_key}
                 self.requests.items.mark_published(key, done[0].channels, timestamp(self.clock()))
+                if self.late:
+                    self.requests.change(request_id, self._queued)
             else:
                 entries = [each.entry for each in done if each.entry]
                 self.requests.change(request_id, partial(self._published, entries), item.stored)
@@ -97,6 +103,9 @@ class Publisher:
 
     def _published(self, entries: list[Entry], record: Record) -> tuple[Record, None]:
         return transitions.published(record, entries, now=epoch_ms(self.clock())), None
+
+    def _queued(self, record: Record) -> tuple[Record, None]:
+        return transitions.queued(record, record.channels, now=epoch_ms(self.clock())), None
 
 
 def _body(publication: Publication) -> str:
