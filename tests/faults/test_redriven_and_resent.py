@@ -50,6 +50,41 @@ def test_of_two_redriven_letters_one_is_sent(here: World, first: Channel, second
     assert here.posts()[request_id, None] + here.mails()[request_id] == 1
 
 
+def redriven_on_slack(here: World) -> str:
+    """Slack answers 503 once, so the next attempt is due in a moment."""
+    request_id = failed_on_both(here)
+    here.redrive()
+    here.aws.purge(Channel.EMAIL)
+    here.slack.fail("status", status=503, times=1)
+    here.consume(Channel.SLACK)
+    here.slack.fail("none")
+    return request_id
+
+
+def test_nothing_is_resent_while_a_redrive_waits_for_its_next_attempt(here: World) -> None:
+    request_id = redriven_on_slack(here)
+    assert not here.resend(request_id, Channel.SLACK, "once more")
+
+
+@pytest.mark.parametrize("call", range(4))
+def test_nothing_is_resent_while_a_redriven_attempt_is_being_made(here: World, call: int) -> None:
+    """Just before each of its calls."""
+    request_id = redriven_on_slack(here)
+    here.advance(60)
+    here.breaker.plan(None, (call, lambda: here.resend(request_id, Channel.SLACK, "once more")))
+    here.consume(Channel.SLACK)
+    here.breaker.plan(None)
+    here.settle()
+    assert here.posts() == {(request_id, None): 1}
+
+
+def test_a_resend_is_possible_again_once_a_redrive_that_nobody_needs_was_let_go(here: World) -> None:
+    request_id = redriven_on_slack(here)
+    assert here.resend(request_id, Channel.EMAIL, "by mail")
+    here.settle()
+    assert here.resend(request_id, Channel.SLACK, "once more")
+
+
 def test_a_resend_that_was_carried_out_is_not_sent_again_while_another_waits(here: World) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()

@@ -260,7 +260,9 @@ def _broken_by_late_writes(record: Record, core: Memory) -> str | None:
                 return f"{name} comes back twice"
     for channel in record.channels:
         refused = core.resend(record, "resend-9", channel, now=0) is None
-        if refused is not (channel in _pending(record)):
+        own = record.delivery(channel)
+        is_tried = own is not None and own.is_under_way and own.locked_until > 0
+        if refused is not (channel in _pending(record) or is_tried):
             return f"a resend by {channel} is {'refused' if refused else 'not refused'}"
     return None
 

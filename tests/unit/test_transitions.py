@@ -544,6 +544,17 @@ def test_a_request_that_was_published_late_is_expected_from_then_on() -> None:
     assert queued(record, [SLACK], now=9_000) is record
 
 
+def test_nothing_is_resent_until_a_redrive_has_had_its_time() -> None:
+    record = dead_lettered(replace(accepted(), fallback=None), SLACK, "m", "lost", now=1)
+    assert resend(record, "resend-1", SLACK, now=2)
+    record, _ = claimed(record, "a", now=2)
+    waiting = retry_later(record, SLACK, "a", "down", now=3, in_doubt=False, due=12, settles=0)
+    for redriven in (record, waiting):
+        assert resend(redriven, "resend-1", SLACK, now=900_011) is None
+        assert resend(redriven, "resend-1", EMAIL, now=3)
+        assert resend(redriven, "resend-1", SLACK, now=900_012)
+
+
 def test_the_attempts_of_a_resend_by_a_clock_that_is_fast_count() -> None:
     record = sent(claimed(accepted(), "a", now=0)[0], SLACK, "a", "1.1", now=1)
     again = resend(record, "resend-1", SLACK, now=3_600)

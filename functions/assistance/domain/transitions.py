@@ -39,6 +39,8 @@ from assistance.domain.record import (
 
 CALLBACK: Final = "callback"
 FALLBACK: Final = "fallback"
+# A message that nobody has received so long after its attempt was due lies in a dead-letter queue again, or is gone.
+_LATE_MS: Final = 900_000
 
 
 class Refused(StrEnum):
@@ -214,10 +216,11 @@ def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
 
 
 def resend(record: Record, name: str, destination: str, *, now: int) -> Record | None:
-    """An operator sends the request once more, as a new delivery. None while the original is on its way."""
+    """An operator sends the request once more, as a new delivery. None while it, or its redrive, is on its way."""
     if record.delivery(name):
         return record
-    if any(original.destination == destination for original in record.pending):
+    expected = (each for each in record.of_request if each.expected_at and each.expected_at + _LATE_MS > now)
+    if any(original.destination == destination for original in (*record.pending, *expected)):
         return None
     return wanted(replace(record, watched=True), Delivery(name, destination, Kind.RESEND), now)
 
