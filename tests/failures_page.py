@@ -85,7 +85,7 @@ By email and Teams, where the stage has `take`.
 
 | code | kind | note |
 |---|---|---|
-| `take_secret_unavailable` | transient | the secret can't be read, or holds a key of fewer than 32 characters; nothing was sent |
+| `take_secret_unavailable` | transient | the secret can't be read, or a key is shorter than 32 characters; not sent |
 """
 
 
