@@ -27,6 +27,7 @@ BUDGET = {
     "slack_consumer": 412,
     "email_feedback": 258,
     "slack_interactions": 400,
+    "take_page": 262,
 }
 NOBODY = frozenset[str]()
 # Powertools' idempotency imports boto3; its event handler and its batch processing asyncio and every event there is.

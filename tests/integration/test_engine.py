@@ -201,7 +201,7 @@ def test_an_attempt_under_way_holds_a_claim_that_outlasts_it(engine: Engine) -> 
     assert under_way.locked_until == CLAIMED_UNTIL
     [attempt] = under_way.attempts
     assert (attempt.at, attempt.outcome, attempt.place) == (NOW, Outcome.UNKNOWN, "C0ASSIST")
-    assert engine.sent == [Outgoing(engine.request, delivery="slack")]
+    assert engine.sent == [Outgoing(engine.request, delivery="slack", ttl=engine.requests.read(engine.id).record.ttl)]
 
 
 def test_a_delivered_request_is_recorded_with_the_providers_id(engine: Engine) -> None:

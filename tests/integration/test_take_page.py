@@ -19,6 +19,7 @@ from assistance.routing import Channel, routes
 from assistance.store.items import Item
 from assistance.store.table import Items
 from assistance.take_link import Link, token
+from tests.fuzz import FUZZED
 from tests.integration.cloud import Cloud, forget, http_event
 from tests.integration.resources import create_secret
 from tests.integration.steps import emails
@@ -363,3 +364,31 @@ def test_a_release_frees_the_request_and_an_old_form_does_not_take_it_again(stac
     assert "Nobody has taken this request yet" in says(answer)
     assert "taken" not in stack.show(request_id)
     assert "You have it" in says(press(stack, mailed(), "Ben"))
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["Content_Type", "Origin", "Sec_Fetch_Site", "Host"]),
+    st.sampled_from([FORM, f"{FORM}; charset=x", "null", "same-origin", "cross-site", ""]) | st.text(max_size=10),
+)
+
+
+@FUZZED
+@given(
+    link=st.none() | st.text(max_size=100) | st.sampled_from(["..", "%2e%2e", "a/b", "\ud800"]),
+    method=st.sampled_from(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"]),
+    body=st.none()
+    | st.text(max_size=50)
+    | st.binary(max_size=50)
+    | st.builds("name={}&press={}".format, st.text(), st.text()),
+    headers=HEADERS,
+)
+def test_whatever_comes_in_is_answered_with_a_page_and_is_no_error_of_ours(
+    stack: Cloud, link: str | None, method: str, body: str | bytes | None, headers: dict[str, str]
+) -> None:
+    good = token(Link("04fae1bb-0b7f-4f7c-9d1e-2f6f4a1f9a52", "email", 253_402_300_799), [KEY.encode()])
+    event = http_event(method, f"/take/{good if link is None else link}", body, **headers)
+    answer = stack.handler("take_page")(event, stack.context)
+    # The good link's request is gone.
+    assert answer["statusCode"] in ({410, 400, 403} if link is None else {404})
+    assert answer["body"].startswith("<!doctype html>")
+    assert answer["headers"]["Content-Type"] == "text/html; charset=utf-8"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from assistance import take_link
 from assistance.errors import UnusableSecret
 from callback_consumer import secret as callback
 from slack_consumer import secret as slack
@@ -22,6 +23,7 @@ READERS: dict[str, Read] = {
     "teams": teams.read,
     "teams on this machine": partial(teams.read, loopback=True),
     "callback": callback.read,
+    "links": take_link.read,
 }
 UNUSABLE = [
     ("slack", f"xoxb-{CANARY}\nxoxb-{CANARY}", "U+000A"),
@@ -50,6 +52,9 @@ UNUSABLE = [
     ("callback", f"{CANARY}\u2011", "24 to 64 bytes"),
     ("callback", "whsec_", "24 to 64 bytes"),
     ("callback", "\n", "empty"),
+    ("links", CANARY, "32 characters"),
+    ("links", f"{CANARY}\u2011{'k' * 32}", "32 characters"),
+    ("links", " ", "empty"),
 ]
 
 
