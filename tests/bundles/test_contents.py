@@ -38,6 +38,7 @@ ONLY = {
     "slack_consumer": {"slack_sdk", *CONSUMER},
     # Powertools' parameters import boto3 too.
     "slack_interactions": {"slack_sdk", *CONSUMER},
+    "take_page": CONSUMER,
 }
 
 # Of at most 250 and 50: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

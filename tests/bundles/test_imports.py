@@ -23,29 +23,28 @@ BUDGET = {
     "stream_producer": 252,
     "reconciler": 260,
     "callback_consumer": 388,
-    "email_consumer": 362,
     "slack_consumer": 412,
     "email_feedback": 258,
     "slack_interactions": 400,
-    "take_page": 262,
+    "take_page": 345,
 }
 NOBODY = frozenset[str]()
 # Powertools' idempotency imports boto3; its event handler and its batch processing asyncio and every event there is.
 CONSUMERS = frozenset(f"{lane}_consumer" for lane in LANES)
 ONLY = {
     "aiohttp": NOBODY,
-    "asyncio": CONSUMERS | {"api", "slack_interactions"},
+    "asyncio": CONSUMERS | {"api", "slack_interactions", "take_page"},
     "aws_lambda_powertools.event_handler": {"api"},
     "aws_lambda_powertools.event_handler.openapi.models": NOBODY,
     "aws_lambda_powertools.utilities.data_classes": CONSUMERS | {"api"},
     # Powertools' batch processing imports it where it finds pydantic imported.
     "aws_lambda_powertools.utilities.parser": NOBODY,
     "aws_xray_sdk": NOBODY,
-    "boto3": CONSUMERS | {"slack_interactions"},
+    "boto3": CONSUMERS | {"slack_interactions", "take_page"},
     "pydantic.networks": NOBODY,
     "pydantic.v1": NOBODY,
     "pydantic_settings": NOBODY,
-    "s3transfer": CONSUMERS | {"slack_interactions"},
+    "s3transfer": CONSUMERS | {"slack_interactions", "take_page"},
     "slack_sdk": {"slack_consumer", "slack_interactions"},
     "slack_sdk.socket_mode": NOBODY,
     "slack_sdk.web.async_client": NOBODY,

@@ -3,6 +3,7 @@
 import json
 import re
 import tarfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import aws_cdk
@@ -242,6 +243,22 @@ def test_an_upgrade_updates_consumers_then_publishers_then_what_writes_for_calle
     assert all(waits_for[folder] == set() for folder in consumers)
     assert all(waits_for[folder] == consumers for folder in publishers)
     assert all(waits_for[folder] == publishers for folder in last)
+
+
+@pytest.mark.parametrize("variant", ["takes", "everything"])
+def test_no_trace_shows_the_address_of_a_link(variant: str) -> None:
+    template = synthesized(variant)
+    (stage,) = template.all("AWS::ApiGateway::Stage").values()
+    assert stage["TracingEnabled"], "API Gateway traces the other calls"
+    rule = template.only("AWS::XRay::SamplingRule")["SamplingRule"]
+    assert (rule["FixedRate"], rule["ReservoirSize"], rule["Priority"]) == (0, 0, 1)
+    api = template.only("AWS::ApiGateway::RestApi")["Name"]
+    assert (rule["ServiceType"], rule["ServiceName"]) == ("AWS::ApiGateway::Stage", f"{api}/{stage['StageName']}")
+    for base in ("", "/assistance", "/production"):
+        assert fnmatchcase(f"{base}/take/token", rule["URLPath"])
+        assert not fnmatchcase(f"{base}/assistance-requests/take", rule["URLPath"])
+    assert len(rule["RuleName"]) <= 32
+    assert template.function("take_page")[1].get("TracingConfig", {}).get("Mode") != "Active"
 
 
 def test_links_lead_to_the_api_and_only_who_sends_or_opens_them_reads_their_secret() -> None:
