@@ -1,6 +1,7 @@
 """From a bot's call with everything that it may say to the human who takes the request, on the running stack."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -69,17 +70,23 @@ def values(message: Json) -> dict[str, str]:
     return {button["value"].split()[0]: button["action_id"] for button in buttons(message)}
 
 
+def cards(bot: Bot, request_id: str) -> list[str]:
+    """The request's cards in Teams, as JSON."""
+    found = map(json.dumps, bot.console("GET", "/api/state").json["teams"])
+    return [card for card in found if request_id in card]
+
+
 def test_all_that_a_bot_says_reaches_slack_email_and_teams(bot: Bot) -> None:
     request_id = bot.post("sales", "Does *40* fit?", SAID)
     shown = bot.until_status(request_id, "delivered")
     assert (shown["reference"], "customer" in shown) == ("chat-17", False)
     [mail] = bot.mails(request_id)
-    [card] = [each for each in bot.console("GET", "/api/state").json["teams"] if request_id in json.dumps(each)]
+    [card] = cards(bot, request_id)
     arrived = {
         "slack": json.dumps(message_of(bot, request_id)["blocks"]),
         "text": mail["BodyText"],
         "html": mail["BodyHtml"],
-        "teams": json.dumps(card).replace("\\\\", ""),
+        "teams": card.replace("\\\\", ""),
     }
     for where, text in arrived.items():
         assert [each for each in SEEN if each not in text] == [], where
@@ -124,6 +131,44 @@ def test_of_twenty_who_press_at_once_one_has_the_request_and_the_others_are_told
     assert f"Taken by {winner}" in json.dumps(message_of(bot, request_id))
     told = {each["user"]: each["text"] for each in bot.whispers() if each["user"] in RACERS}
     assert told == dict.fromkeys(set(RACERS) - {winner.removeprefix("@")}, f"{winner} has this request.")
+
+
+def links(text: str) -> list[str]:
+    """The links by which a mail or a card takes its request."""
+    return re.findall(r'http://127[^"]*/take/[^"]+', text)
+
+
+def test_of_twenty_who_use_the_button_and_both_links_at_once_one_has_the_request(bot: Bot) -> None:
+    request_id = bot.post("sales", "Who is fastest, wherever they are?")
+    bot.until_status(request_id, "delivered")
+    [mail], [card] = bot.mails(request_id), cards(bot, request_id)
+    found = [links(mail["BodyHtml"])[0], links(card)[0]]
+    assert len(set(found)) == 2, "each destination has a link of its own"
+    assert [http.call("GET", link).status for link in found] == [200, 200]
+    assert "taken" not in bot.show(request_id), "nobody has pressed a button"
+    known = len(bot.whispers())
+
+    def by_link(name: str, link: str) -> str:
+        form = urlencode({"name": name, "press": name}).encode()
+        answer = http.call("POST", link, body=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
+        assert answer.status == 200, answer
+        return answer.body.decode()
+
+    def race(number: int) -> str:
+        if number % 3 == 2:
+            bot.press(RACERS[number], request_id, "take")
+            return ""
+        return by_link(RACERS[number], found[number % 3])
+
+    with ThreadPoolExecutor(len(RACERS)) as pool:
+        pages = [page for page in pool.map(race, range(len(RACERS))) if page]
+    winner = bot.show(request_id)["taken"]["by"]
+    assert winner.removeprefix("@") in RACERS
+    told = [each["text"] for each in bot.whispers()[known:]]
+    assert set(told) <= {f"{winner} has this request."}
+    assert len(told) == 6 - winner.startswith("@")
+    assert sum("You have it" in page for page in pages) == 1 - winner.startswith("@")
+    assert sum(f"Taken by <strong>{winner}</strong>" in page for page in pages) == 13 + winner.startswith("@")
 
 
 def in_one_batch(bot: Bot, channel: str, ids: list[str]) -> None:
