@@ -12,6 +12,7 @@ from tests.e2e import browser as browsers
 from tests.e2e.bot import Bot
 from tests.e2e.runner import Runner
 from tests.e2e.test_console import Scheme, press, reads, request, send, switch
+from tests.e2e.test_take import links
 
 PICTURES: dict[str, Scheme] = {"console.png": "light", "console-dark.png": "dark"}
 IMAGES = ROOT / "docs" / "images"
@@ -108,6 +109,14 @@ def take_messages(browser: Browser, stack: dict[str, Any]) -> None:
         reader.set_content(mail["BodyHtml"])
         reader.screenshot(path=IMAGES / name, full_page=True)
         reader.close()
+    reader = browser.new_page(viewport={"width": 560, "height": 200})
+    reader.goto(links(mail["BodyHtml"])[0])
+    reader.screenshot(path=IMAGES / "take-page.png", full_page=True)
+    reader.get_by_label("Your name").fill("Anna")
+    reader.get_by_role("button", name="I'll take it").click()
+    reader.get_by_text("You have it").wait_for()
+    reader.screenshot(path=IMAGES / "take-page-taken.png", full_page=True)
+    reader.close()
 
 
 def asked(bot: Bot, topic: str, said: dict[str, Any]) -> str:
