@@ -203,7 +203,9 @@ def breaking(breaker: Breaker, answering: Aws) -> Iterator[None]:
 
     def http(opener: Any, request: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         url = request if isinstance(request, str) else request.full_url
-        name = f"http.{url.split('?')[0].rsplit('/', 1)[-1]}"
+        *_, folder, last = url.split("?")[0].split("/")
+        # A `response_url` ends in a token.
+        name = f"http.{'response_url' if folder == 'actions' else last}"
         return breaker.around(name, lambda: open_url(opener, request, *arguments, **options), _http_errors)
 
     post = Egress.post

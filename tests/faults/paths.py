@@ -1,10 +1,14 @@
 """The paths that a request may take, each as what happens before and what is broken."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from assistance.domain.record import Handling
 from assistance.routing import ROUTES, Channel, Topic
+from assistance.slack.blocks import RELEASE, TAKE
 from tests.faults.breaker import Fault, Kind
+from tests.faults.humans import ESCALATE_AFTER, STAFFED
 from tests.faults.world import World
 
 DESCRIPTION = "words that belong in no log"
@@ -109,6 +113,115 @@ def _hung_up(here: World, _: Topic) -> None:
     here.breaker.outage = lambda name: Kind.REJECTED if name == "callback.post" else None
 
 
+def _called_back_at_once(here: World, _: Topic) -> None:
+    here.calls_back = True
+
+
+def _untaken(here: World, topic: Topic) -> None:
+    _accept_and_settle(here, topic)
+    here.advance(60 * ESCALATE_AFTER)
+
+
+def _escalated(here: World, topic: Topic) -> None:
+    here.calls_back = True
+    _untaken(here, topic)
+    here.reconcile()
+
+
+def _one_in_doubt(here: World, topic: Topic) -> None:
+    """The consumer dies before it has recorded that both of a message were sent."""
+    here.accept_for_sure(topic, DESCRIPTION, "key")
+    here.accept_for_sure(topic, DESCRIPTION, "other key")
+    here.produce()
+    writes = itertools.count(1)
+    # A claim each, and an end each.
+    here.breaker.outage = lambda name: Kind.CRASH_BEFORE if name == "dynamodb.PutItem" and next(writes) == 4 else None
+    here.consume(Channel.SLACK)
+    here.heal()
+    here.observe()
+
+
+def _press(here: World, user: str, request_id: str, action: str = TAKE) -> None:
+    here.press_for_sure(user, request_id, action)
+    here.observe()
+
+
+def _deliver_and_take(here: World, topic: Topic) -> None:
+    """Ben presses too: his screen still shows the button."""
+    _accept(here, topic)
+    here.turn()
+    if not here.slack.messages:
+        here.settle()
+    [request_id] = here.accepted
+    _press(here, "anna", request_id)
+    _press(here, "ben", request_id)
+    here.settle()
+    assert _holder(here, request_id) == ("@anna", "slack")
+    assert _told(here) == ["taken"]
+
+
+def _take_release_and_take(here: World, _: Topic) -> None:
+    """Ben cannot release what Anna has."""
+    [request_id] = here.accepted
+    _press(here, "anna", request_id)
+    _press(here, "ben", request_id, RELEASE)
+    _press(here, "anna", request_id, RELEASE)
+    here.take_by_command("Carla", request_id)
+    assert _holder(here, request_id) == ("Carla", "operator")
+    here.release_by_command("Carla", request_id)
+    _press(here, "ben", request_id)
+    here.settle()
+    assert _holder(here, request_id) == ("@ben", "slack")
+
+
+def _press_the_other(here: World, _: Topic) -> None:
+    """Nobody presses again if Slack shows a warning, until all has come to rest."""
+    in_doubt, sent = sorted(here.accepted.values(), key=lambda request: request.status, reverse=True)
+    assert (in_doubt.status, sent.status) == ("sending", "delivered")
+    here.press("anna", sent.id, TAKE)
+    here.settle()
+    assert len(here.slack.messages) == 1
+    if not here.taken(sent.id):
+        _press(here, "anna", sent.id)
+    assert _holder(here, sent.id) == ("@anna", "slack")
+    assert _holder(here, in_doubt.id) is None
+
+
+def _escalate(here: World, _: Topic) -> None:
+    """A sweep that dies leaves the rest to the next one."""
+    [request_id] = here.accepted
+    here.reconcile()
+    here.settle()
+    if not here.escalations(request_id):
+        here.advance(60)
+        here.reconcile()
+        here.settle()
+    assert here.escalations(request_id) == ["delivered"]
+
+
+def _take_before_it_is_sent_and_release(here: World, _: Topic) -> None:
+    [request_id] = here.accepted
+    here.produce()
+    _press(here, "anna", request_id)
+    here.settle()
+    assert not here.mails(), "nobody is mailed what a human has taken"
+    _press(here, "anna", request_id, RELEASE)
+    here.settle()
+    assert _told(here) == ["taken", "released"]
+    assert here.escalations(request_id) == ["delivered"]
+
+
+def _holder(here: World, request_id: str) -> tuple[str, str] | None:
+    taken = here.taken(request_id)
+    return (taken["by"], taken["via"]) if taken else None
+
+
+def _told(here: World) -> list[str]:
+    """What humans did, as the bot was told."""
+    events = [id_.split("_")[1] for id_ in dict.fromkeys(call.id for call in here.bot.calls)]
+    return [event for event in events if event in {*Handling}]
+
+
 def _reconcile_and_settle(here: World, _: Topic) -> None:
     here.reconcile()
     here.settle()
@@ -121,12 +234,16 @@ def _settle_and_reconcile(here: World, _: Topic) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What happens before, unbroken; then what is broken at each of its calls; the status at its end, unbroken."""
+    """What happens before, unbroken; then what is broken at each of its calls; the status at its end, unbroken.
+
+    `staffed`: humans take requests.
+    """
 
     before: Step
     then: Step = _accept_and_settle
     ends: str = "delivered"
     topics: tuple[Topic, ...] = tuple(Topic)
+    staffed: bool = False
 
 
 PATHS = {
@@ -145,6 +262,15 @@ PATHS = {
     "two in a digest": Path(_nothing, _accept_two_and_settle, topics=(Topic.SALES,)),
     "two in a digest in doubt": Path(_in_doubt, _accept_two_and_settle, topics=(Topic.SALES,)),
     "two refused together": Path(_refuse_both_together, _accept_two_and_settle, topics=(Topic.SALES,)),
+    "taken": Path(_called_back_at_once, _deliver_and_take, topics=(Topic.SALES,), staffed=True),
+    "taken, released and taken by another": Path(
+        _accept_and_settle, _take_release_and_take, topics=(Topic.SALES,), staffed=True
+    ),
+    "pressed in a digest in doubt": Path(_one_in_doubt, _press_the_other, topics=(Topic.SALES,), staffed=True),
+    "escalated": Path(_untaken, _escalate, staffed=True),
+    "escalated, taken and released": Path(
+        _escalated, _take_before_it_is_sent_and_release, topics=(Topic.SALES,), staffed=True
+    ),
 }
 
 EACH_PATH = [(name, topic) for name, path in PATHS.items() for topic in path.topics]
@@ -152,6 +278,7 @@ EACH_PATH = [(name, topic) for name, path in PATHS.items() for topic in path.top
 
 def run(here: World, path: Path, topic: Topic, fault: Fault | None) -> None:
     """Go all the way in an empty world, with that call broken."""
+    here.deploy(STAFFED if path.staffed else {})
     here.reset()
     path.before(here, topic)
     here.breaker.plan(fault)

@@ -9,7 +9,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,13 +24,15 @@ from assistance.errors import TableUnavailable
 from assistance.history import RESEND
 from assistance.platform.clock import epoch_ms
 from assistance.routing import LANES, Channel, Lane
+from assistance.slack.blocks import pressed
 from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
+from local.slack_workspace import buttons
 from slack_consumer.slack import ids
 from tests.faults.aws import Aws
 from tests.faults.breaker import NO_SUCCESS, Breaker, Crash
-from tests.integration.cloud import Cloud, Context
+from tests.integration.cloud import Cloud, Context, forget
 from tests.integration.steps import example, sns_event
 from tests.receiver import Receiver
 
@@ -93,6 +95,8 @@ class System:
     seen: int = 0
     looked_at: tuple[int, ...] = ()
     invocations: Any = field(default_factory=count)
+    deployed: Mapping[str, str] = field(default_factory=dict)
+    """What is deployed otherwise than `ENVIRONMENT` says."""
 
     # --- the clock -----------------------------------------------------------------------------------------------
 
@@ -135,9 +139,7 @@ class System:
 
     def posts(self) -> Counter[tuple[str, str | None]]:
         """How often Slack has each request, by the decision to send it again."""
-        told = [message["metadata"]["event_payload"] for message in self.slack.messages]
-        payloads = [one for payload in told for one in payload.get("requests", [payload])]
-        return Counter((payload["request_id"], payload.get("force")) for payload in payloads)
+        return Counter(held for message in self.slack.messages for held in _held(message))
 
     def reset(self) -> None:
         """An empty system, at the beginning of time."""
@@ -162,6 +164,17 @@ class System:
         self.breaker.outage = lambda _: None
         self.breaker.plan(None)
         self.traveller.move_to(START)
+        self.cold()
+
+    def deploy(self, environment: Mapping[str, str]) -> None:
+        """Deploy that, unless it is deployed already."""
+        if environment == self.deployed:
+            return
+        for name in self.deployed:
+            del os.environ[name]
+        os.environ.update(environment)
+        self.deployed = environment
+        forget()
         self.cold()
 
     @staticmethod
@@ -335,6 +348,17 @@ class System:
         assert answer["statusCode"] == 200, answer
         shown: dict[str, Any] = answer["json"]
         return shown
+
+
+def _held(message: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """The requests that a message of Slack's holds, each with the decision to send it again."""
+    if message["metadata"]:
+        told = message["metadata"]["event_payload"]
+        yield from ((each["request_id"], each.get("force")) for each in told.get("requests", [told]))
+        return
+    # It was drawn again. Its buttons still name them.
+    for request_id, delivery in filter(None, (pressed(str(button["value"])) for button in buttons(message))):
+        yield request_id, delivery.removeprefix(RESEND) if delivery.startswith(RESEND) else None
 
 
 def delivery_in(body: str) -> str:

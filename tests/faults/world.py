@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import time_machine
 
-from assistance.domain.record import End
+from assistance.domain.record import End, Handled, Handling
 from assistance.engine.dead_letters import request_id_in
 from assistance.engine.delivery import Consumer
 from assistance.platform.observability import logger
@@ -22,17 +22,19 @@ from assistance.store.table import LOOKED_KEY
 from local.slack_server import SlackServer
 from tests.faults.aws import ACCOUNT, MAX_RECEIVE_COUNT, REGION, VISIBILITY, Memory, Moto
 from tests.faults.breaker import Breaker, breaking
+from tests.faults.humans import Humans
 from tests.faults.in_turn import InTurn
 from tests.faults.statuses import FORWARD
-from tests.faults.system import ENVIRONMENT, REQUEST, START, Accepted, System, requests
+from tests.faults.system import ENVIRONMENT, REQUEST, START, Accepted, requests
 from tests.integration.cloud import cloud, forget
+from tests.integration.resources import create_secret
 from tests.receiver import Receiver
 
 NOT_ARRIVED: Final = {"bounce_permanent", "complaint", "reject"}
 FINAL: Final = {"delivered", "failed"}
 
 
-class World(System):
+class World(Humans):
     """The system under the eyes of its bots and its operators."""
 
     # --- at any time ---------------------------------------------------------------------------------------------
@@ -56,6 +58,7 @@ class World(System):
         # A bounce is recorded first. Its event comes again until the dead letter is written too.
         bounced = self.told_of_mails()
         mails, posts = self.mails(), self.posts()
+        assert all(times == 1 for times in self.untaken.values()), "escalated once"
         for request in self.accepted.values():
             self._moves_forward(request, self.show(request.id))
             if request.status == "failed":
@@ -66,7 +69,7 @@ class World(System):
             assert request.description not in log, "a description has been logged"
 
     def _moves_forward(self, request: Accepted, shown: dict[str, Any]) -> None:
-        deliveries = {(each["channel"], each.get("resend", "")): each["status"] for each in shown["deliveries"]}
+        deliveries = {(each["channel"], _reason(each)): each["status"] for each in shown["deliveries"]}
         now = {REQUEST: shown["status"], **deliveries}
         bounces = _bounces(shown)
         assert bounces <= self.said[request.id], ("it never came back", shown)
@@ -80,6 +83,8 @@ class World(System):
                 assert now[what] in FORWARD[before], (request.id, what, before, now[what], shown)
             else:
                 assert before in {"sending", "retrying"}, (request.id, what, before, shown)
+        if shown.get("taken") and shown.get("taken") == request.shown.get("taken"):
+            assert _escalated(shown) <= _escalated(request.shown), ("escalated although it is taken", shown)
         request.statuses, request.shown = now, shown
 
     def _sent_once(self, request: Accepted, mails: Counter[str], posts: Counter[tuple[str, str | None]]) -> None:
@@ -92,10 +97,14 @@ class World(System):
             return
         sent = mails[request.id] + posts[request.id, None]
         attempts = [attempt for each in request.shown["deliveries"] for attempt in each["timeline"]]
+        escalations = sum(each.get("escalation", False) for each in request.shown["deliveries"])
         if not request.bounces and not any(each.get("in_doubt") or each["outcome"] == "sending" for each in attempts):
-            assert sent <= len(routes()[request.topic].channels), ("sent by its own channel and the fallback", request)
+            most = len(routes()[request.topic].channels) + escalations
+            assert sent <= most, ("sent by its own channel and the fallback", request)
         if request.sent_when_delivered is not None:
-            assert sent == request.sent_when_delivered, ("sent again although it was delivered", request.id)
+            again = sent - request.sent_when_delivered
+            most = escalations + self.mails_in_doubt[request.id] if escalations else 0
+            assert 0 <= again <= most, ("sent again although it was delivered", request.id)
         elif request.status == "delivered":
             request.sent_when_delivered = sent
             assert sent, ("delivered without being sent", request.id)
@@ -171,15 +180,29 @@ class World(System):
         """The bot knows how it has ended, or a dead letter tells that it could not be told."""
         told = {call.id: json.loads(call.body) for call in self.bot.calls if call.id.startswith(request.id)}
         for id_, body in told.items():
-            assert id_.split("_")[1] == body["data"]["status"]
+            event = id_.split("_")[1]
+            assert event in {body["data"]["status"], *Handling}
+            assert body["type"] == f"assistance_request.{event}"
         if not request.called_back:
             assert not told
             return
-        end = requests().read(request.id).record.callbacks[-1].cause
-        assert isinstance(end, End)
-        assert end.status == request.shown["status"]
+        record = requests().read(request.id).record
+        ends = [each.cause for each in record.callbacks if isinstance(each.cause, End)]
+        handled = [each.cause for each in record.callbacks if isinstance(each.cause, Handled)]
+        assert ends[-1].status == request.shown["status"]
+        assert len(handled) == len(record.takes) + sum(take.released_at is not None for take in record.takes)
         letters = {request_id_in(body) for body in self.bodies(f"{CALLBACK}-dlq", f"{CALLBACK}-subscription-dlq")}
-        assert f"{request.id}_{end.status}_{end.at}" in told or request.id in letters, (end, told, request.shown)
+        for event, at in [(ends[-1].status, ends[-1].at), *((last.how, last.at) for last in handled[-1:])]:
+            assert f"{request.id}_{event}_{at}" in told or request.id in letters, (event, told, request.shown)
+
+
+def _reason(delivery: dict[str, Any]) -> str:
+    """What tells it from the request's own delivery on the same channel."""
+    return delivery.get("resend") or ("escalation" if delivery.get("escalation") else "")
+
+
+def _escalated(shown: dict[str, Any]) -> int:
+    return sum(each["attempts"] for each in shown["deliveries"] if each.get("escalation"))
 
 
 def _bounces(shown: dict[str, Any]) -> int:
@@ -207,7 +230,12 @@ def world(*, moto: bool = False, breaker: Breaker | None = None) -> Iterator[Wor
                 QueueUrl=running.queues[channel],
                 Attributes={"VisibilityTimeout": str(VISIBILITY), "RedrivePolicy": redrive},
             )
-        stack.enter_context(patch.dict(os.environ, {**running.environment, **ENVIRONMENT}))
+        slack.signing_secret = "s" * 32
+        pressed = {
+            "RESPONSE_ORIGIN": slack.origin,
+            "SLACK_SIGNING_SECRET": create_secret("slack-signing", slack.signing_secret),
+        }
+        stack.enter_context(patch.dict(os.environ, {**running.environment, **ENVIRONMENT, **pressed}))
         one_by_one = functools.partial(Consumer, pool=InTurn, jitter=_longest)
         stack.enter_context(patch("assistance.engine.consumer.Consumer", one_by_one))
         for several in ("assistance.engine.publisher", "assistance.engine.dead_letters", "reconciler.new_requests"):
@@ -221,6 +249,8 @@ def world(*, moto: bool = False, breaker: Breaker | None = None) -> Iterator[Wor
         forget()
         here = World(running, aws, slack, bot, breaker, traveller, log)
         breaker.later = here.later
+        # Routes would outlive the world.
+        stack.callback(here.deploy, {})
         yield here
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from assistance.routing import ROUTES, Channel, Topic, named
 from assistance.take_link import Link, token
-from tests.faults.paths import DESCRIPTION, PATHS
+from tests.faults.paths import DESCRIPTION, PATHS, run
 from tests.faults.system import QUEUE_RETENTION
 from tests.faults.world import World, world
 from tests.infra.deployed import ACCOUNT, REGION, Deployed, Request
@@ -237,10 +237,9 @@ def on_every_path(recorded_calls: set[Call]) -> set[Call]:
     with record() as calls, world() as here:
         for topic in Topic:
             for path in (path for path in PATHS.values() if topic in path.topics):
-                here.reset()
-                path.before(here, topic)
-                path.then(here, topic)
+                run(here, path, topic, None)
                 here.reconcile()
+            here.deploy({})
             for step in (_resent_past_its_fallback, _fallback_by_the_sweep, _died_without_a_word, _lost):
                 here.reset()
                 step(here, topic)

@@ -1,0 +1,127 @@
+"""Humans who take requests: by the buttons of Slack's messages, and by the operator's command line.
+
+Whoever meets a warning, or no answer, does the same once more.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from assistance.errors import TableUnavailable
+from assistance.routing import Topic
+from assistance.slack.blocks import RELEASE, TAKE
+from cli import takes
+from cli.errors import Failure
+from local.slack_server import signed
+from local.slack_workspace import Json, buttons
+from tests.faults.system import System, requests
+from tests.integration.cloud import http_event
+
+ESCALATE_AFTER: Final = 30
+STAFFED: Final[Mapping[str, str]] = {
+    "TAKE": "true",
+    "ROUTES": json.dumps(
+        {
+            Topic.SALES: {"channels": ["slack"], "fallback": "email", "escalate_after": ESCALATE_AFTER},
+            Topic.PRICING: {"channels": ["email"], "fallback": "slack", "escalate_after": ESCALATE_AFTER},
+        }
+    ),
+}
+"""A deployment in which humans take requests."""
+
+
+@dataclass
+class Humans(System):
+    """The system with the humans whom it tells of requests."""
+
+    untaken: Counter[str] = field(default_factory=Counter)
+    """How often a sweep has said that nobody has taken a request in time."""
+
+    def reset(self) -> None:
+        super().reset()
+        self.untaken.clear()
+        self.slack.workspace.whispers.clear()
+
+    def reconcile(self, *, dry_run: bool = False) -> dict[str, Any] | None:
+        answer = super().reconcile(dry_run=dry_run)
+        if answer and "ledger" in answer and not dry_run:
+            self.untaken.update(answer["ledger"]["untaken"])
+        return answer
+
+    def taken(self, request_id: str) -> dict[str, Any] | None:
+        """Who handles the request, as its bot reads it."""
+        taken: dict[str, Any] | None = self.show(request_id).get("taken")
+        return taken
+
+    def escalations(self, request_id: str) -> list[str]:
+        """How each escalation of the request stands."""
+        return [each["status"] for each in self.show(request_id)["deliveries"] if each.get("escalation")]
+
+    def press(self, user: str, request_id: str, action: str) -> bool:
+        """Press the button of a request in the last message that holds it. Whether Slack shows no warning.
+
+        The user's screen may be old, so its button may be another than that of the message by now.
+        """
+        message, value = self._button(request_id)
+        # Slack gives no two presses the same time.
+        self.advance(1)
+        payload = self.slack.workspace.press(message["ts"], value, user, f"{self.slack.origin}/actions/")
+        payload["actions"][0]["action_id"] = action
+        body = urlencode({"payload": json.dumps(payload)})
+        headers = {name.replace("-", "_"): text for name, text in signed(body, self.slack.signing_secret).items()}
+        event = http_event("POST", "/slack/interactions", body, **headers)
+        before, whispers = self.taken(request_id), len(self.slack.workspace.whispers)
+        answer = self.invoke(lambda: self.cloud.handler("slack_interactions")(event, self.cloud.context))
+        assert answer is None or answer["statusCode"] in {200, 503}, answer
+        is_done = answer is not None and answer["statusCode"] == 200
+        after, is_mine = self.taken(request_id), before is not None and before["by"] == f"@{user}"
+        if before is None and action == TAKE:
+            assert after is None or (after["by"], after["via"]) == (f"@{user}", "slack")
+            assert after or not is_done, "a press that Slack acknowledges takes the request"
+        elif is_mine and action == RELEASE:
+            assert after in ([None] if is_done else [None, before])
+        else:
+            assert after == before, "nobody takes or releases what another human has"
+        if is_done and before and not is_mine:
+            told = [each["user"] for each in self.slack.workspace.whispers[whispers:]]
+            assert user in told or f"Taken by {before['by']}" in json.dumps(message["blocks"]), "nobody has told them"
+        return is_done
+
+    def press_for_sure(self, user: str, request_id: str, action: str = TAKE) -> None:
+        """As a human does it: once more after a warning."""
+        assert any(self.press(user, request_id, action) for _ in range(3)), "a warning at each press"
+
+    def take_by_command(self, name: str, request_id: str) -> None:
+        """As an operator does it: `assistance take` once more, until it takes the request or says who has it."""
+        self._command(lambda: takes.take(requests(), request_id, name))
+
+    def release_by_command(self, name: str, request_id: str) -> None:
+        """As an operator does it: `assistance release` once more, until it releases or says that nobody has it."""
+        self._command(lambda: takes.release(requests(), request_id, name))
+
+    def _command(self, command: Callable[[], object]) -> None:
+        self.advance(1)
+
+        def run() -> bool:
+            try:
+                command()
+            except TableUnavailable:
+                return False
+            except Failure:
+                # It says that there was nothing to do.
+                return True
+            return True
+
+        assert any(self.invoke(run) for _ in range(3))
+
+    def _button(self, request_id: str) -> tuple[Json, str]:
+        """The last message with a button of that request, and the button's value."""
+        return [
+            (message, str(button["value"]))
+            for message in self.slack.messages
+            for button in buttons(message)
+            if str(button["value"]).startswith(request_id)
+        ][-1]
