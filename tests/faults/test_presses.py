@@ -1,0 +1,82 @@
+"""Humans press buttons while a consumer or a sweep is at work: just before each of its calls."""
+
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+
+from assistance.routing import Channel, Topic
+from assistance.slack.blocks import RELEASE, TAKE
+from tests.faults.humans import ESCALATE_AFTER, STAFFED
+from tests.faults.world import World
+
+
+def press_before_each_call(
+    here: World, before: Callable[[], object], step: Callable[[], object], action: str = TAKE
+) -> None:
+    """Anna presses the first request's button before the first call of the step, then before the second, and so on."""
+    here.deploy(STAFFED)
+    for number in count():
+        here.reset()
+        here.calls_back = True
+        before()
+
+        def press() -> None:
+            if here.slack.messages:
+                here.press_for_sure("anna", next(iter(here.accepted)), action)
+
+        here.breaker.plan(None, (number, press))
+        step()
+        over = len(here.breaker.calls) <= number
+        here.breaker.plan(None)
+        here.observe()
+        here.settle()
+        assert len(here.slack.messages) == 1
+        assert here.mails().total() <= 1
+        if over:
+            assert number
+            return
+
+
+def two_queued(here: World) -> None:
+    for key in ("one", "two"):
+        here.accept_for_sure(Topic.SALES, "help", key)
+    here.produce()
+
+
+def two_in_doubt(here: World) -> None:
+    two_queued(here)
+    here.slack.fail("drop", method="chat.postMessage", times=1)
+    here.consume(Channel.SLACK)
+    here.advance(31)
+
+
+def untaken(here: World) -> None:
+    here.accept_for_sure(Topic.SALES, "help", "one")
+    here.settle()
+    here.advance(60 * ESCALATE_AFTER)
+
+
+def escalated(here: World) -> None:
+    untaken(here)
+    here.reconcile()
+    here.produce()
+
+
+@pytest.mark.parametrize("before", [two_queued, two_in_doubt])
+def test_a_press_while_a_digest_is_sent_has_nothing_posted_twice(here: World, before: Callable[[World], None]) -> None:
+    press_before_each_call(here, lambda: before(here), lambda: here.consume(Channel.SLACK))
+
+
+def test_a_press_during_a_sweep_has_nothing_escalated_that_is_taken(here: World) -> None:
+    press_before_each_call(here, lambda: untaken(here), here.reconcile)
+
+
+@pytest.mark.parametrize("action", [TAKE, RELEASE])
+def test_a_press_while_an_escalation_is_sent_has_it_sent_once_at_most(here: World, action: str) -> None:
+    def before() -> None:
+        escalated(here)
+        if action == RELEASE:
+            here.press_for_sure("anna", *here.accepted)
+
+    press_before_each_call(here, before, lambda: here.consume(Channel.EMAIL), action)
