@@ -52,7 +52,7 @@ def assert_problem(answer: dict[str, Any], status: int, slug: str) -> None:
         ('{"topic": "sales", "description": " \\n "}', JSON, 422, "invalid-request"),
         ('{"topic": "sales", "description": "\\u202e \\u202c"}', JSON, 422, "invalid-request"),
         ('{"topic": "sales", "description": "\\u200b\\ufeff\\u3164"}', JSON, 422, "invalid-request"),
-        ('{"topic": "sales", "description": 7}', JSON, 422, "invalid-request"),
+        ('{"topic": "sales", "description": ["help"]}', JSON, 422, "invalid-request"),
         ('{"topic": "weather", "description": "x"}', JSON, 422, "invalid-request"),
         (json.dumps({"topic": "sales", "description": "x" * 4_001}), JSON, 422, "invalid-request"),
         (json.dumps({"topic": "sales", "description": "x" * MAX_BODY_BYTES}), JSON, 413, "content-too-large"),

@@ -100,8 +100,8 @@ def test_an_idle_sweep_is_a_cheap_query_for_each_shard_of_every_index() -> None:
 def test_a_sweep_publishes_as_the_producer_does() -> None:
     extra = sweep(25) - idle()
     assert extra.calls["sns.PublishBatch"] == 3
-    # Each record is watched, and one more notes how far it has looked.
-    assert (extra.calls["dynamodb.UpdateItem"], extra.calls["dynamodb.PutItem"]) == (25, 25 + 1)
+    # Each record keeps that it was published late, and is watched; one more notes how far the sweep has looked.
+    assert (extra.calls["dynamodb.UpdateItem"], extra.calls["dynamodb.PutItem"]) == (25, 2 * 25 + 1)
 
 
 def test_asking_for_a_request_is_one_query() -> None:

@@ -118,7 +118,7 @@ def test_a_fallback_is_published_again_although_a_resend_on_its_channel_failed_b
         request_id = stack.post("sales", callback_url=bot.url)
         stack.produce()
         stack.consume(Channel.SLACK)
-        with patch("email_consumer.handler.ses", side_effect=RuntimeError("down")):
+        with patch("email_consumer.handler.compose", side_effect=RuntimeError("down")):
             resend(stack.table, request_id, Channel.EMAIL)
             stack.produce()
             stack.consume_until_quiet(Channel.EMAIL)
