@@ -371,6 +371,8 @@ With the longest description, of 4,000 letters of three bytes, a request takes {
 written twice. A sweep that finds nothing takes {_idle()}: a query for each
 shard of each index, how far the last one looked, and the lease. For half an hour after a request, each takes
 {INDEX_SHARDS} queries more, for the second look: $0.07 a month at most. A `GET` takes {_poll()}, untraced.
+A human who takes a request by the button in Slack takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link, 3 Query and
+1 PutItem, the page included. A sweep reads a record once more for each escalation that is due.
 
 ## What a million cost
 

@@ -47,6 +47,46 @@ def test_every_answer_is_one_that_the_document_describes(bot: Bot, label: str) -
     described()
 
 
+FORM = "application/x-www-form-urlencoded"
+TOKEN = {"name": "token", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+ANSWERS = {"responses": {"default": {"description": "Anything but an error of ours."}}}
+
+
+def form(*names: str) -> dict[str, Any]:
+    properties = {name: {"type": "string"} for name in names}
+    return {"content": {FORM: {"schema": {"type": "object", "properties": properties}}}}
+
+
+# Humans and Slack call these, by a link or a signature: the API's own document does not name them.
+BY_HUMANS = schemathesis.openapi.from_dict(
+    {
+        "openapi": "3.1.0",
+        "info": {"title": "What humans call", "version": "1"},
+        "paths": {
+            "/slack/interactions": {"post": {"requestBody": form("payload"), **ANSWERS}},
+            "/take/{token}": {
+                "parameters": [TOKEN],
+                "get": ANSWERS,
+                "post": {"requestBody": form("name", "press"), **ANSWERS},
+            },
+        },
+    }
+)
+HUMAN_OPERATIONS = {found.ok().label: found.ok() for found in BY_HUMANS.get_all_operations() if isinstance(found, Ok)}
+
+
+@pytest.mark.parametrize("label", HUMAN_OPERATIONS)
+def test_whatever_strangers_send_to_what_humans_call_is_refused_without_an_error_of_ours(bot: Bot, label: str) -> None:
+    @BOUNDED
+    @given(case=HUMAN_OPERATIONS[label].as_strategy())
+    def refused(case: schemathesis.Case[Any]) -> None:
+        response = case.call(base_url=bot.stack["api_url"])
+        case.validate_response(response, checks=[not_a_server_error])
+        assert response.status_code in range(400, 500)
+
+    refused()
+
+
 def post(bot: Bot, topic: str, description: str) -> str | None:
     """The id of the request, if it is accepted."""
     answer = bot.call("POST", "/assistance-requests", {"topic": topic, "description": description})

@@ -68,6 +68,18 @@ def test_the_first_to_press_takes_the_request_and_the_message_says_who(stack: Cl
     assert team.workspace.whispers == []
 
 
+def test_a_press_takes_one_query_one_write_and_two_batches(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/cost.md: the second batch finds out whether somebody else has pressed meanwhile."""
+    [request_id] = posted(stack, "help")
+    calls: list[str] = []
+    client = handler.taking().requests.items.table.meta.client
+    client.meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+    press(team, "anna", request_id)
+    assert calls == ["Query", "PutItem", "BatchGetItem", "BatchGetItem"]
+
+
 def test_whoever_is_second_is_told_who_has_the_request(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     message = json.loads(json.dumps(team.messages[-1]))
