@@ -31,6 +31,7 @@ _ATTRIBUTES: Final = {
     ("AWS::SQS::Queue", "Ref"): f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{{}}",
     ("AWS::SQS::Queue", "Arn"): QUEUE,
 }
+ANYBODY: Final = "anybody@company.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,9 @@ class Deployed:
         def deployed(names: Iterable[str]) -> str:
             held = self.environments[call.function]
             values = {held[name] for name in names if name in held}
+            if not values and all(name.startswith("ROUTES.") for name in names):
+                # A route's place is the deployer's choice: where the stage has none, any must be allowed.
+                return ANYBODY
             if len(values) != 1:
                 raise Untraceable(f"{call}: the deployed variables hold {values or 'nothing of the kind'}")
             return values.pop()
