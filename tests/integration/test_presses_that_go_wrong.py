@@ -18,10 +18,11 @@ from local.slack_server import SlackServer
 from slack_consumer import handler as consumer
 from slack_consumer.look_up import Posted
 from slack_consumer.look_up import posted as look_up
-from slack_interactions import answers, handler, press
+from slack_interactions import answers, handler
 from tests.integration.cloud import Cloud
-from tests.integration.test_slack_take import actions, body_of, posted, team
+from tests.integration.test_slack_take import actions, posted, team
 from tests.integration.test_slack_take import press as press_button
+from tests.recorded_calls import meanwhile
 
 __all__ = ["team"]
 
@@ -33,15 +34,13 @@ def test_a_press_before_the_look_up_of_the_next_attempt_does_not_have_it_posted_
     team.fail("drop", method="chat.postMessage", times=1)
     [request_id] = posted(stack, "help")
     assert (len(team.messages), stack.status(request_id)) == (1, "retrying")
-    presses = list[press.Press]()
+    presses = list[str]()
 
     def with_a_press(outgoing: Sequence[Outgoing]) -> Posted:
         if not presses:
-            found = press.read(body_of(team), "")
-            assert found
-            presses.append(found)
-            # Called directly: the tests' record of permissions takes one function at a time.
-            handler.taking().act(found)
+            presses.append("mallory")
+            with meanwhile():
+                assert press_button(team, "mallory") == 200
         return look_up(outgoing)
 
     monkeypatch.setattr(consumer, "posted", with_a_press)
