@@ -272,14 +272,20 @@ def test_everything_can_be_reached_and_done_by_keyboard_and_the_focus_is_seen(pa
     controls = page.locator(
         ":is(button, a, select, textarea, input:not([type=radio]), input:checked, summary, [tabindex='0']):visible"
     )
-    for _ in range(2 * controls.count()):
-        keys.press("Tab")
-        element = page.evaluate_handle("document.activeElement")
-        if element.evaluate("e => e === document.body"):
-            continue  # round once more
-        assert element.evaluate("e => e.tagName === 'IFRAME' || getComputedStyle(e).outlineStyle !== 'none'"), element
-        element.evaluate("e => { e.reached = true }")
-    assert controls.evaluate_all("all => all.filter(e => !e.reached).map(e => e.outerHTML)") == []
+    left = ["nothing tried yet"]
+    # Another round for what has come meanwhile, such as a dead letter. What no key reaches stays unreached.
+    for _ in range(3):
+        for _ in range(2 * controls.count() if left else 0):
+            keys.press("Tab")
+            element = page.evaluate_handle("document.activeElement")
+            if element.evaluate("e => e === document.body"):
+                continue  # round once more
+            assert element.evaluate("e => e.tagName === 'IFRAME' || getComputedStyle(e).outlineStyle !== 'none'"), (
+                element
+            )
+            element.evaluate("e => { e.reached = true }")
+        left = controls.evaluate_all("all => all.filter(e => !e.reached).map(e => e.outerHTML)")
+    assert left == []
 
 
 @pytest.mark.parametrize("scheme", get_args(Scheme))
