@@ -18,6 +18,7 @@ TRACKED = [
     ).stdout.splitlines()
 ]
 PAGES = [path for path in TRACKED if path.suffix == ".md"]
+MOST_LINES_OF_A_DECISION = 40
 MESSAGE = re.compile(r"^## `(.+)`$", re.MULTILINE)
 SOURCES = ("functions/", "infra/", "local/", "cli/", "tests/e2e/browser.py", "Makefile")
 
@@ -78,6 +79,19 @@ def test_every_document_is_in_the_index() -> None:
     index = ROOT / "docs/README.md"
     linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
     assert {path for path in PAGES if path.parent == ROOT / "docs"} <= linked | {index}
+
+
+def test_each_decision_is_short_dated_and_in_the_index_of_decisions() -> None:
+    index = ROOT / "docs/decisions/README.md"
+    decisions = [path for path in PAGES if path.parent == index.parent and path != index]
+    assert {path.name for path in decisions} == set(links(index))
+    for path in decisions:
+        written = path.read_text("utf-8")
+        assert re.search(r"^Date: \d{4}-\d\d-\d\d.*\. Status: (accepted|amended|superseded)", written, re.MULTILINE), (
+            path.name
+        )
+        assert re.match(rf"# {path.name[:4]} · ", written), path.name
+        assert len(written.splitlines()) <= MOST_LINES_OF_A_DECISION, path.name
 
 
 def test_every_message_in_troubleshooting_is_one_that_is_shown() -> None:

@@ -173,7 +173,7 @@ def test_a_token_of_another_app_finds_what_that_app_posted(stack: Cloud, slack: 
 
 
 def test_what_a_former_app_posted_is_posted_again_by_its_successor(stack: Cloud, slack: SlackServer) -> None:
-    """As docs/decisions.md says: nothing tells a former app of ours from somebody else's."""
+    """As docs/decisions/0069-own-messages.md says: nothing tells a former app of ours from somebody else's."""
     warm(stack, slack)
     _, record = in_doubt(stack, slack, "posted", posted=True)
     slack.workspace.install("xoxb-other", OTHER)
