@@ -16,6 +16,10 @@ unexport PYTHONDONTWRITEBYTECODE
 # A virtual environment whose Python has been removed or moved is made anew.
 $(shell [ ! -e .venv/installed ] || .venv/bin/python -c '' 2>/dev/null || rm -f .venv/installed)
 CDK := node_modules/.bin/cdk
+# What the CDK supports since 20's end on 2026-10-30, and what everything but a deployment has been seen to run on:
+# https://docs.aws.amazon.com/cdk/v2/guide/node-versions.html.
+NODE := 22
+NODE_RUNS := 20
 CHECKOV := $(UV) tool run --quiet checkov@3.3.30 --framework cloudformation --skip-download --compact --quiet
 REVIEWED := \"aws:cdk:bundling-stacks\": [], \"email_sender\": \"a@b.invalid\", \"email_recipients\": \"a@b.invalid\"
 RUN := .venv/bin/python
@@ -51,8 +55,13 @@ $(CDK): package.json package-lock.json | node
 	@touch $@
 
 node: ## Make sure that there is a Node.js, which the CDK needs
-	@command -v node >/dev/null || { echo "error: the CDK needs Node.js, and there is no 'node' on the PATH:" \
-	  "get it from https://nodejs.org." >&2; exit 1; }
+	@version=$$(node --version 2>/dev/null) || { echo "error: the CDK needs Node.js, and there is no 'node' on the PATH:" \
+	  "get it from https://nodejs.org." >&2; exit 1; }; \
+	major=$${version#v}; major=$${major%%.*}; \
+	[ "$$major" -ge $(NODE_RUNS) ] || { echo "error: Node.js $$version is too old: the CDK needs $(NODE)" \
+	  "or later: get it from https://nodejs.org." >&2; exit 1; }; \
+	[ "$$major" -ge $(NODE) ] || echo "warning: the CDK no longer supports Node.js $$version, and may fail in odd ways:" \
+	  "get $(NODE) or later from https://nodejs.org." >&2
 
 run: node install ## Run the whole stack on this machine until Ctrl-C
 	@exec $(RUN) -m local run $(ARGS)
@@ -63,7 +72,7 @@ demo: node install ## Run it, deliver one request of each topic, and stop
 test: node lint ## Lint, type-check and run every test; make test ARGS="-k …" runs some
 	$(RUN) -m pytest --numprocesses 2 --dist loadscope $(ARGS)
 
-quick: lint ## Lint, type-check, and run the unit tests and the smallest walks of the model
+quick: node lint ## Lint, type-check, and run the unit tests and the smallest walks of the model
 	$(RUN) -m pytest --quiet tests/unit tests/model -k 'not large_world and not test_traces' $(ARGS)
 
 browser: ## Find a Chromium for the tests of the console, or else fetch one from npm
@@ -80,7 +89,7 @@ browser: ## Find a Chromium for the tests of the console, or else fetch one from
 	  LD_LIBRARY_PATH=al2023/lib ./chromium --version >/dev/null || { rm -f chromium; echo "error: no Chromium for this" \
 	  "machine could be fetched: install one, such as Debian's package chromium." >&2; exit 1; }
 
-screenshots: browser install ## Take the pictures in docs/images
+screenshots: node browser install ## Take the pictures in docs/images
 	$(RUN) -m tests.e2e.screenshots
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
@@ -122,7 +131,7 @@ format: install ## Format the code
 	$(RUN) -m ruff check --fix
 	$(RUN) -m ruff format
 
-docs: install ## Write the pages that are made from the code
+docs: node install ## Write the pages that are made from the code
 	PYTHONPATH=functions $(RUN) -m tests.failures_page
 	PYTHONPATH=functions $(RUN) -m tests.at_rest
 	PYTHONPATH=functions $(RUN) -m tests.diagrams
@@ -131,7 +140,7 @@ docs: install ## Write the pages that are made from the code
 cost: install ## Count what requests take, and write docs/cost.md
 	PYTHONPATH=functions $(RUN) -m tests.cost
 
-lock: ## Lock what pyproject.toml and package.json ask for
+lock: node ## Lock what pyproject.toml and package.json ask for
 	$(UV) lock
 	$(UV) export --quiet --frozen --only-group tools --no-emit-project --no-header --output-file uv-requirements.txt
 	for directory in . tests/e2e/chromium; do \
@@ -157,8 +166,8 @@ vulnerabilities: install $(CDK) ## Ask for known vulnerabilities of everything t
 	npm audit --audit-level=low || { echo "error: a vulnerable CDK command line, or no answer: see above." >&2; failed=1; }; \
 	exit $${failed:-0}
 
-synth: $(CDK) install ## Synthesize the CloudFormation template into cdk.out
-	$(CDK) synth --quiet
+synth: $(CDK) install ## Synthesize the template into cdk.out: make synth ARGS="-c stage=staging"
+	$(CDK) synth --quiet $(ARGS)
 
 diff: $(CDK) install ## What a deployment would change: make diff ARGS="-c stage=staging"
 	$(CDK) diff $(ARGS)

@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _open_standard_streams()
     signals.listen()
+    signals.follow_make()
     isolate()
     serving = False
     try:
@@ -120,7 +121,7 @@ The stack is running. What scripts need is in {directory / "stack.json"}.
     -H 'x-api-key: {stack.api_key}' -H 'Content-Type: application/json' \\
     -d '{{"topic": "{stack.topics()[0]}", "description": "Hello"}}'
 
-Ctrl-C stops it."""
+Ctrl-C stops it. From elsewhere: kill {os.getpid()}"""
     )
 
 

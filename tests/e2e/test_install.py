@@ -1,19 +1,76 @@
-"""`make install` works whatever the user's pip is set to."""
+"""The make targets work whatever the user's pip, shell and paths are, and say what is wrong with Node.js."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+NEED_NODE = (
+    "run", "demo", "test", "quick", "screenshots", "soak", "load", "checkov", "docs", "lock", "vulnerabilities",
+    "synth", "diff", "deploy", "bootstrap",
+)  # fmt: skip
+
+WITHOUT_ARGS = {"screenshots", "soak", "checkov", "docs", "lock", "vulnerabilities"}
 
 
-def test_uv_is_installed_where_pip_installs_for_the_user_by_default(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    # pip decides where to install before it looks what, so this needs no network.
-    (tmp_path / "uv-requirements.txt").touch()
-    environment = {**os.environ, "PIP_USER": "1"}
-    made = subprocess.run(
-        ["make", ".tools/bin/uv"], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True
+def make(
+    *arguments: str, directory: Path = ROOT, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=directory,
+        env={**os.environ, **(environment or {})},
+        check=False,
+        capture_output=True,
+        text=True,
     )
+
+
+def a_node(directory: Path, version: str) -> dict[str, str]:
+    """An environment whose `node` says that it is of that version."""
+    program = directory / "node"
+    program.write_text(f"#!/bin/sh\necho {version}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{directory}:{os.environ['PATH']}"}
+
+
+def test_uv_is_installed_whatever_pip_is_set_to_in_any_folder_and_shell_without_git(tmp_path: Path) -> None:
+    directory = tmp_path / "my own copy"
+    directory.mkdir()
+    shutil.copy(ROOT / "Makefile", directory)
+    # pip decides where to install before it looks what, so this needs no network.
+    (directory / "uv-requirements.txt").touch()
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[global]\nuser = true\n[install]\nuser = true\n")
+    environment = {
+        "PIP_USER": "1", "PIP_CONFIG_FILE": str(settings), "SHELL": "/bin/sh", "HTTPS_PROXY": "http://127.0.0.1:9"
+    }  # fmt: skip
+    made = make(".tools/bin/uv", directory=directory, environment=environment)
     assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "said"),
+    [
+        ("v18.20.8", 2, "error: Node.js v18.20.8 is too old: the CDK needs 22 or later"),
+        ("v21.7.3", 0, "warning: the CDK no longer supports Node.js v21.7.3"),
+        ("v22.0.0", 0, ""),
+        ("v30.0.0", 0, ""),
+    ],
+)
+def test_an_old_node_is_named_with_what_to_do(tmp_path: Path, version: str, status: int, said: str) -> None:
+    made = make("node", environment=a_node(tmp_path, version))
+    assert made.returncode == status
+    assert made.stderr.startswith(said)
+    assert bool(made.stderr) is bool(said)
+
+
+@pytest.mark.parametrize("target", NEED_NODE)
+def test_what_needs_node_looks_at_its_version_first_and_takes_args_where_it_can(target: str) -> None:
+    first, *_, last = make("--dry-run", target, "ARGS=-c stage=staging").stdout.splitlines()
+    assert first.startswith("version=$(node --version")
+    assert last.endswith(" -c stage=staging") is (target not in WITHOUT_ARGS)

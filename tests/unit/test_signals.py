@@ -1,0 +1,51 @@
+"""The runner stops when the `make` that started it is told to, whichever process the signal was sent to."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.deploy import ROOT
+
+PROGRAM = """
+import time
+from local import signals
+signals.listen()
+signals.follow_make()
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except signals.Stopped as stopped:
+    print(stopped)
+"""
+IN_A_SCRIPT = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
+"""As a shell without job control starts `nohup make run &`: SIGINT ignored, and never seen by make."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what signals another process catches")
+@pytest.mark.parametrize(
+    ("prefix", "number"),
+    [((), signal.SIGINT), ((), signal.SIGTERM), (IN_A_SCRIPT, signal.SIGTERM)],
+)
+def test_a_signal_to_make_alone_ends_what_it_runs(tmp_path: Path, prefix: tuple[str, ...], number: int) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "Makefile").write_text(f"run:\n\t@exec {sys.executable} program.py\n")
+    make = subprocess.Popen(
+        [*prefix, "make", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert make.stdout
+        assert make.stdout.readline() == "ready\n"
+        make.send_signal(number)
+        assert make.communicate(timeout=30)[0] == f"{signal.Signals(number).name}\n"
+    finally:
+        make.kill()
