@@ -139,6 +139,7 @@ class Dashboard(Construct):
             consumer.queue.metric_approximate_number_of_messages_visible(period=_PERIOD, label="waiting"),
             consumer.queue.metric_approximate_number_of_messages_not_visible(period=_PERIOD, label="hidden"),
             consumer.dlq.metric_approximate_number_of_messages_visible(period=_PERIOD, label="dead letters"),
+            self._ours(Metric.MISROUTED, _SUM, channel=channel),
         ]
         oldest = (
             self._ours(Metric.OLDEST_PENDING_AGE, _MAXIMUM, channel=channel)

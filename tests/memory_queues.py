@@ -141,8 +141,7 @@ class Queues:
         """To each queue that the message's attribute names, as the subscriptions' filter policies have it."""
         for entry in call["PublishBatchRequestEntries"]:
             for name in json.loads(entry["MessageAttributes"]["channels"]["StringValue"]):
-                # Raw delivery, and the attributes are not read: they stay behind.
-                self.queues[name].put(entry["Message"])
+                self.queues[name].put(entry["Message"], entry["MessageAttributes"])
         return {"Successful": [{"Id": entry["Id"]} for entry in call["PublishBatchRequestEntries"]], "Failed": []}
 
 

@@ -158,7 +158,10 @@ class Cloud:
         messages: list[dict[str, Any]] = []
         while asked := min(10, most - len(messages)):
             more = self.sqs.receive_message(
-                QueueUrl=self.queues[channel], MaxNumberOfMessages=asked, AttributeNames=["All"]
+                QueueUrl=self.queues[channel],
+                MaxNumberOfMessages=asked,
+                AttributeNames=["All"],
+                MessageAttributeNames=["All"],
             ).get("Messages", [])
             messages += more
             if len(more) < asked:
@@ -173,6 +176,10 @@ class Cloud:
                 "body": message["Body"],
                 "md5OfBody": message["MD5OfBody"],
                 "attributes": message["Attributes"],
+                "messageAttributes": {
+                    name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
+                    for name, value in message.get("MessageAttributes", {}).items()
+                },
             }
             for message in messages
         ]

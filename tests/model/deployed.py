@@ -132,7 +132,9 @@ class Deployed(Stage):
         received = message.received(self.now, VISIBILITY)
         [record] = documented("sqs")["Records"]
         record |= {name[0].lower() + name[1:]: received[name] for name in ("MessageId", "ReceiptHandle", "Body")}
+        named = {"stringValue": received["MessageAttributes"].get("channels", {}).get("StringValue")}
         record |= {"md5OfBody": received["MD5OfBody"], "attributes": received["Attributes"]}
+        record |= {"messageAttributes": {"channels": named}}
         call = partial(cloud.handler(f"{lane}_consumer"), {"Records": [record]}, Context(remaining_ms))
         with patch.dict(os.environ, {"QUEUE_URL": cloud.queues[lane], "DLQ_URL": cloud.dlqs[lane]}):
             self._settle_in(self.place)

@@ -38,7 +38,7 @@ from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
-from assistance.platform.received import receive_count
+from assistance.platform.received import named_channels, receive_count
 from assistance.routing import CALLBACK, Lane, RetryPolicy
 from assistance.store.requests import Requests
 
@@ -116,6 +116,15 @@ class Consumer:
 
     def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Sending) -> None:
         """Deliver one message. Returns when it may be acknowledged; raises when it must be received again."""
+        channels = named_channels(record)
+        if channels is not None and self.channel not in channels:
+            # SNS applies a new filter policy within 15 minutes, and sends everything until then. The message is in the
+            # queues of its own channels, or else the reconciler publishes it again.
+            # https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
+            request_id = dead_letters.request_id_in(record.body)
+            logger.warning("not sent: it is for other channels", request_id=request_id, channel=self.channel)
+            tally.add(Metric.MISROUTED, channel=self.channel)
+            return
         try:
             message = _read(record.body, self.channel)
         except PermanentFailure as error:

@@ -35,6 +35,8 @@ class Metric(StrEnum):
     """How long it took from acceptance to a human's channel, or until the bot was told, by channel and topic."""
     ACCEPTED_TO_TAKEN = "AcceptedToTaken"
     """How long it took from acceptance until a human took the request, by topic."""
+    MISROUTED = "Misrouted"
+    """Messages in a channel's queue that SNS has for other channels, by channel. They are not sent."""
 
     OLDEST_PENDING_AGE = "OldestPendingAge"
     """How long the oldest request waits that was published to a channel, by channel: 0 if none does."""

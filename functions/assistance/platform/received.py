@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 """
 
+import json
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,24 @@ def number(value: object) -> int | None:
 def receive_count(record: "SQSRecord") -> int:
     """How often SQS has handed the message out. An unreadable count reads as the first time."""
     return max(_attribute(record, "ApproximateReceiveCount") or 1, 1)
+
+
+def named_channels(record: "SQSRecord") -> frozenset[str] | None:
+    """The channels in the attribute by which SNS filters; None if a message has none that can be read.
+
+    SNS hands its attributes on where a subscription is raw. What operators and version 1 put into a queue has none.
+    https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
+    """
+    attributes = record.get("messageAttributes")
+    attribute = attributes.get("channels") if isinstance(attributes, dict) else None
+    text = attribute.get("stringValue") if isinstance(attribute, dict) else None
+    try:
+        names = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return frozenset(names)
 
 
 def _attribute(record: "SQSRecord", name: str) -> int | None:

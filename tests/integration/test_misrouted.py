@@ -1,0 +1,106 @@
+"""What SNS puts into the wrong queue, while a filter policy is new, is not sent by that queue's channel."""
+
+import json
+from typing import Any
+
+import pytest
+
+from assistance.platform.metrics import Metric
+from assistance.routing import LANES, Channel
+from local.slack_server import SlackServer
+from tests.emf import emitted
+from tests.integration.cloud import Cloud, forget
+from tests.integration.resources import client
+from tests.integration.steps import arrived, emails
+from tests.logs import logging_everything
+from tests.receiver import Receiver
+
+NAMED = '["slack"]'
+
+
+def unfiltered() -> None:
+    """SNS applies a new filter policy within 15 minutes. Until then it filters nothing."""
+    sns = client("sns")
+    for subscription in sns.list_subscriptions()["Subscriptions"]:
+        sns.set_subscription_attributes(
+            SubscriptionArn=subscription["SubscriptionArn"], AttributeName="FilterPolicy", AttributeValue="{}"
+        )
+
+
+def bring(stack: Cloud, lane: Channel, body: str, attribute: str | None) -> list[str]:
+    """Hand a message to a consumer; the ids of messages to be received again."""
+    told: Any = {"channels": {"DataType": "String.Array", "StringValue": attribute}} if attribute else {}
+    stack.sqs.send_message(QueueUrl=stack.queues[lane], MessageBody=body, MessageAttributes=told)
+    return stack.consume(lane)
+
+
+def body_of_the_next_message(stack: Cloud) -> str:
+    stack.produce()
+    [record] = stack.receive(Channel.SLACK)
+    assert record["messageAttributes"]["channels"]["stringValue"] == NAMED
+    return str(record["body"])
+
+
+def test_while_sns_filters_nothing_each_message_is_sent_by_its_own_channel_only(
+    stack: Cloud, slack: SlackServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unfiltered()
+    with Receiver() as bot:
+        requests = [stack.post("sales", "to slack", bot.url), stack.post("pricing", "by mail", bot.url)]
+        for _ in range(2):
+            stack.produce()
+            for lane in LANES:
+                stack.consume_until_quiet(lane)
+    assert (len(slack.messages), len(emails()), len(bot.calls)) == (1, 1, 2)
+    assert [stack.status(request_id) for request_id in requests] == ["delivered", "delivered"]
+    assert not [lane for lane in LANES if stack.dead_letters(lane)]
+    counts = emitted(capsys.readouterr().out)
+    misrouted = {series.label: sum(values) for series, values in counts.items() if series.name == Metric.MISROUTED}
+    # Two requests and two callbacks: four messages, each in one right queue.
+    assert misrouted == {"Misrouted slack": 3, "Misrouted email": 3, "Misrouted teams": 4, "Misrouted callback": 2}
+
+
+@pytest.mark.parametrize("body", ["not ours", '{"version": 9}'])
+def test_another_channel_s_message_is_acknowledged_and_logged_whatever_it_holds(stack: Cloud, body: str) -> None:
+    with logging_everything() as log:
+        assert bring(stack, Channel.EMAIL, body, NAMED) == []
+    assert "it is for other channels" in log.getvalue()
+    assert stack.dead_letters(Channel.EMAIL) == []
+
+
+def test_a_resend_of_version_1_is_not_sent_by_a_channel_that_its_message_does_not_name(
+    stack: Cloud, slack: SlackServer
+) -> None:
+    request_id = stack.post("sales", "once")
+    request = json.loads(body_of_the_next_message(stack))["request"]
+    forced = json.dumps({"version": 1, "request": request, "force": "decision"})
+    assert bring(stack, Channel.EMAIL, forced, NAMED) == []
+    assert emails() == []
+    assert bring(stack, Channel.SLACK, forced, NAMED) == []
+    assert arrived(slack, "once") == 1
+    assert stack.show(request_id)["deliveries"]
+
+
+@pytest.mark.parametrize("attribute", [None, NAMED, "slack", "[1]", "{}", "[" * 9_999])
+def test_a_message_without_a_readable_attribute_is_sent_by_what_the_record_says(
+    stack: Cloud, slack: SlackServer, attribute: str | None
+) -> None:
+    request_id = stack.post("sales", "once")
+    body = body_of_the_next_message(stack)
+    # The record wants it on Slack alone.
+    if attribute != NAMED:
+        assert bring(stack, Channel.EMAIL, body, attribute) == []
+    assert bring(stack, Channel.SLACK, body, attribute) == []
+    assert (arrived(slack, "once"), emails(), stack.status(request_id)) == (1, [], "delivered")
+
+
+def test_a_message_for_two_channels_is_sent_by_both(
+    stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTES", json.dumps({"sales": {"channels": ["slack", "email"], "fallback": None}}))
+    forget()
+    stack.post("sales", "to both")
+    stack.produce()
+    for lane in LANES:
+        stack.consume_until_quiet(lane)
+    assert (len(slack.messages), len(emails())) == (1, 1)
