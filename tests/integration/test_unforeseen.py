@@ -2,15 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
 
+from assistance.engine import delivery
 from assistance.errors import InvalidSettings
+from assistance.models import Outgoing
 from assistance.routing import Channel
+from assistance.slack.message import digests
 from local.slack_server import SlackServer
 from slack_consumer import handler as slack_handler
 from tests.integration.cloud import Cloud, forget
@@ -93,6 +96,44 @@ def test_a_consumer_logs_an_unforeseen_exception_of_its_channel_and_tries_the_me
     assert stack.show(request_id)["deliveries"][0]["last_error"] == "unexpected_error"
     assert stack.consume(Channel.SLACK, [record]) == []
     assert len(slack.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(slack_handler, "compose"), (slack_handler, "digests"), (delivery, "untaken_of")]
+)
+def test_a_consumer_gives_up_after_unforeseen_exceptions_with_their_code(
+    stack: Cloud, owner: object, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, unforeseen)
+    request_id = stack.post("sales", CANARY)
+    stack.produce()
+    with logging_everything() as log:
+        stack.consume_until_quiet(Channel.SLACK)
+    assert CANARY not in log.getvalue()
+    attempts = int(stack.environment["RETRY_ATTEMPTS"])
+    assert len([line for line in logged(log.getvalue()) if PLACE.search(line["frames"][-1])]) >= attempts
+    [own] = [each for each in stack.show(request_id)["deliveries"] if each["channel"] == Channel.SLACK]
+    assert (own["status"], own["attempts"], own["last_error"]) == ("failed", attempts, "unexpected_error")
+    [letter] = stack.dead_letters(Channel.SLACK)
+    assert letter["MessageAttributes"]["error_code"]["StringValue"] == "unexpected_error"
+
+
+def test_a_request_that_can_not_be_put_into_a_message_holds_up_none_of_its_batch(
+    stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_on_one(outgoing: Sequence[Outgoing], *, take: bool) -> Iterator[Sequence[Outgoing]]:
+        if any(one.request.description == "odd" for one in outgoing):
+            raise KeyError(CANARY)
+        yield from digests(outgoing, take=take)
+
+    monkeypatch.setattr(slack_handler, "digests", fails_on_one)
+    ids = [stack.post("sales", description) for description in ("even", "odd", "even too")]
+    stack.produce()
+    stack.consume(Channel.SLACK)
+    first = [stack.show(request_id)["deliveries"][0] for request_id in ids]
+    assert [each["status"] for each in first] == ["delivered", "retrying", "delivered"]
+    assert [each["attempts"] for each in first] == [1, 1, 1]
+    assert len(slack.messages) == 2
 
 
 @pytest.mark.parametrize("operation", ["PutItem", "SendMessage"])

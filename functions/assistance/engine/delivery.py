@@ -28,7 +28,19 @@ from assistance.domain.record import Handled, Kind
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine import dead_letters
 from assistance.engine.attempt import Attempt, Limits
-from assistance.engine.ends import EXHAUSTED, Cause, End, Failed, GaveUp, RetryLater, Sent, Turn, end_of
+from assistance.engine.ends import (
+    EXHAUSTED,
+    UNEXPECTED,
+    Cause,
+    End,
+    Failed,
+    GaveUp,
+    Outcome,
+    RetryLater,
+    Sent,
+    Turn,
+    end_of,
+)
 from assistance.engine.together import Gathering, Send, Sending, Together, single, threads
 from assistance.errors import PermanentFailure, TableUnavailable, Unreadable
 from assistance.history import fallback_of, resend_of, untaken_of
@@ -174,7 +186,7 @@ class Consumer:
         claim = attempt.claim
         if claim is None:
             raise LookupError("nothing is claimed")
-        outcome = EXHAUSTED if _is_exhausted(claim, self.retry) else send(self._outgoing(attempt, claim))
+        outcome = EXHAUSTED if _is_exhausted(claim, self.retry) else self._outcome(attempt, claim, send)
         if not (outcome is EXHAUSTED or (isinstance(outcome, Failed) and outcome.cause in _NOT_ATTEMPTED)):
             tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
         now = epoch_ms(self.clock())
@@ -185,6 +197,13 @@ class Consumer:
         if isinstance(end, GaveUp):
             self._dead_letter(record, end.code)
         return end
+
+    def _outcome(self, attempt: Attempt, claim: Claim, send: Sending) -> Outcome:
+        try:
+            return send(self._outgoing(attempt, claim))
+        except Exception as error:  # noqa: BLE001 # Whatever it is, the attempt keeps its code and is followed by another.
+            unforeseen.log(error, request_id=attempt.request.id, channel=self.channel)
+            return UNEXPECTED
 
     def _outgoing(self, attempt: Attempt, claim: Claim) -> Outgoing:
         if claim.doubts:

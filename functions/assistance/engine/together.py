@@ -116,7 +116,20 @@ class Gathering:
         self._all_decided.wait(self._patience)
         with self._lock:
             outgoing, self._outgoing, self._messages = self._outgoing, [], None
+        try:
+            divided = [list(message) for message in self._together.divide(outgoing)]
+        except Exception as error:  # noqa: BLE001 # as above
+            # One of them may have caused it. Alone, it holds up none of the others.
+            unforeseen.log(error, request_ids=[one.request.id for one in outgoing])
+            return {one: self._pool.submit(self._alone, one) for one in outgoing}
         messages: dict[Outgoing, Future[Mapping[Outgoing, Outcome]]] = {}
-        for message in self._together.divide(outgoing):
+        for message in divided:
             messages |= dict.fromkeys(message, self._pool.submit(_several, self._together.send, message))
         return messages
+
+    def _alone(self, outgoing: Outgoing) -> Mapping[Outgoing, Outcome]:
+        try:
+            [message] = self._together.divide([outgoing])
+        except Exception as error:  # noqa: BLE001 # as above
+            return {outgoing: _unforeseen(error, outgoing)}
+        return _several(self._together.send, message)
