@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from botocore.exceptions import ClientError
 from slack_sdk import WebClient
 
+from assistance import take_link
 from assistance.engine.dead_letters import depth
 from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
 from assistance.platform.aws import AWS_ERRORS, error_code
@@ -23,6 +24,7 @@ from cli.stack import Stack
 from slack_consumer import secret as tokens
 from slack_consumer import web_api
 from slack_consumer.failures import AUTHENTICATION
+from slack_interactions import signature
 
 _HISTORY: Final = frozenset({"channels:history", "groups:history"})
 # By Slack's error code: https://docs.slack.dev/reference/methods/conversations.history#errors
@@ -36,6 +38,16 @@ _NO_ANSWER: Final = "Slack gave no usable answer: check the network, and run thi
 _SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
 _STORE: Final = "store it: aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
 _STORE_IT: Final = _STORE.replace("it", "the bot's token (xoxb-…)", 1)
+_OF_TAKING: Final = (
+    ("Slack signing secret", "SlackSigningSecretArn", signature.read),
+    ("Secret of the links", "TakeSecretArn", take_link.read),
+)
+_HOLDS: Final = {
+    f"Secret of {CALLBACK}": "docs/deployment.md#change-the-secret-of-the-callbacks",
+    "Slack signing secret": "README.md#deploy-it",
+    "Secret of the links": "docs/operations.md#change-the-secret-of-the-links",
+}
+"""By check: the page that says what a secret holds."""
 Value = TypeVar("Value")
 
 
@@ -152,23 +164,26 @@ def _verified(stack: Stack, check: str, address: str) -> Finding:
 
 
 def _secrets(stack: Stack) -> Iterator[Finding]:
-    """Whether the consumers can use the other secrets: those of the channels that have one, and the callback's."""
+    """Whether the functions can use the other secrets: of the channels, of the callback, and of taking requests."""
     lanes: list[Lane] = [*stack.channels(), CALLBACK]
     for lane in lanes:
         if (secret := stack.outputs.get(f"{lane.capitalize()}SecretArn")) is not None:
-            yield _secret(stack, lane, f"Secret of {lane}", secret)
+            yield _secret(stack, _reader(lane), f"Secret of {lane}", secret)
     if Channel.TEAMS in stack.channels():
         for name in map(str, _places(stack.environment("teams_consumer"), Channel.TEAMS)):
             secret = stack.output(f"Teams{name.capitalize()}SecretArn")
-            yield _secret(stack, Channel.TEAMS, f"Secret of teams, {name}", secret)
+            yield _secret(stack, _reader(Channel.TEAMS), f"Secret of teams, {name}", secret)
+    for check, output, read in _OF_TAKING:
+        if (secret := stack.outputs.get(output)) is not None:
+            yield _secret(stack, read, check, secret)
 
 
-def _secret(stack: Stack, lane: Lane, check: str, secret: str) -> Finding:
+def _secret(stack: Stack, read: Callable[[str], object], check: str, secret: str) -> Finding:
     try:
         # On the local stack a secret may hold a value that a deployed consumer would refuse.
-        _stored(stack, secret, str if stack.endpoint_url else _reader(lane))
+        _stored(stack, secret, str if stack.endpoint_url else read)
     except UnusableSecret as error:
-        advice = f"{_STORE.format(secret=secret)}; docs/add-a-channel.md says what it holds"
+        advice = f"{_STORE.format(secret=secret)}; {_HOLDS.get(check, 'docs/add-a-channel.md')} says what it holds"
         return Finding(check, State.WRONG, str(error), advice)
     return Finding(check, State.OK, "there")
 

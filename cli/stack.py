@@ -1,6 +1,7 @@
 """Where the things of a deployed stack are: its outputs, its queues, its table and its reconciler."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from boto3.session import Session
     from mypy_boto3_sqs import SQSClient
 
+_HEADER: Final = re.compile(r"[!-~]+")
 LOCAL: Final = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
 _PATIENT: Final = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 # Longer than the reconciler's own timeout. Never repeated: the first run may still be under way.
@@ -121,9 +123,14 @@ class Stack:
         return variables
 
     def api_key(self) -> str:
-        """The newest key of the API."""
+        """The newest key of the API. Raises `Failure` if no header can hold it: Python's own error would quote it."""
         found = self.client("apigateway").get_api_key(apiKey=self.output("ApiKeyId"), includeValue=True)
-        return str(found["value"])
+        key = str(found["value"])
+        if not _HEADER.fullmatch(key):
+            raise Failure(
+                "the API key holds a character that no header takes: make another one, as for a change of keys"
+            )
+        return key
 
     def client(self, service: Any) -> Any:  # noqa: ANN401
         """A client of that service, where the stack is."""

@@ -11,6 +11,7 @@ from cli.stack import Stack
 from local.slack_workspace import SlackError
 from tests.cli.steps import Operator
 from tests.fuzz import DEEP
+from tests.infra.template import synthesized
 
 ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
 
@@ -122,25 +123,55 @@ def test_a_token_that_does_not_fit_a_header_is_reported_and_never_printed(operat
 
 
 @pytest.mark.parametrize(
-    ("lane", "value", "state"),
+    ("check", "output", "value", "state"),
     [
-        ("teams", "https://[x/SECRET1", "wrong"),
-        ("teams", "https://hooks.example.com/x?sig=SECRET1", "ok"),
-        ("teams", b"https://hooks.example.com/x?sig=SECRET1", "wrong"),
-        ("callback", "SECRET1\u2011", "wrong"),
-        ("callback", "whsec_" + "SECRET1A" * 4, "ok"),
+        ("Secret of teams", "TeamsSecretArn", "https://[x/SECRET1", "wrong"),
+        ("Secret of teams", "TeamsSecretArn", "https://hooks.example.com/x?sig=SECRET1", "ok"),
+        ("Secret of teams", "TeamsSecretArn", b"https://hooks.example.com/x?sig=SECRET1", "wrong"),
+        ("Secret of callback", "CallbackSecretArn", "SECRET1\u2011", "wrong"),
+        ("Secret of callback", "CallbackSecretArn", "whsec_" + "SECRET1A" * 4, "ok"),
+        ("Slack signing secret", "SlackSigningSecretArn", "SECRET1\u2011" * 4, "wrong"),
+        ("Slack signing secret", "SlackSigningSecretArn", "SECRET1A" * 4, "ok"),
+        ("Secret of the links", "TakeSecretArn", "SECRET1 SECRET1", "wrong"),
+        ("Secret of the links", "TakeSecretArn", "SECRET1A" * 4, "ok"),
     ],
 )
-def test_a_secret_that_its_consumer_can_not_use_is_reported_and_never_printed(
-    operator: Operator, lane: str, value: str | bytes, state: str
+def test_a_secret_that_its_function_can_not_use_is_reported_and_never_printed(
+    operator: Operator, check: str, output: str, value: str | bytes, state: str
 ) -> None:
     secrets = operator.session.client("secretsmanager")
     stored = {"SecretBinary": value} if isinstance(value, bytes) else {"SecretString": value}
-    operator.outputs[f"{lane.capitalize()}SecretArn"] = secrets.create_secret(Name="another", **stored)["ARN"]
+    operator.outputs[output] = secrets.create_secret(Name="another", **stored)["ARN"]
     result = operator.run("doctor", "--json")
     assert "SECRET1" not in result.output
-    [found] = [finding for finding in json.loads(result.stdout) if finding["check"] == f"Secret of {lane}"]
-    assert (found["state"], "put-secret-value" in found["advice"]) == (state, state == "wrong")
+    findings = {finding["check"]: finding for finding in json.loads(result.stdout)}
+    assert (findings[check]["state"], "put-secret-value" in findings[check]["advice"]) == (state, state == "wrong")
+    assert "Dead letters" in findings, "the other checks are still made"
+
+
+def test_every_secret_of_a_stack_is_looked_at(operator: Operator, deployed: dict[str, str]) -> None:
+    # Routes say which secrets of Teams there are beside the default one.
+    route = {"channels": ["teams"], "fallback": None, "where": {"teams": "elsewhere"}}
+    deployed["ROUTES"] = json.dumps({"elsewhere": route})
+    empty = operator.session.client("secretsmanager").create_secret(Name="empty")["ARN"]
+    named = {name for variant in ("local", "every channel") for name in synthesized(variant).document["Outputs"]}
+    secrets = {name for name in named if name.endswith("SecretArn")} - {"SlackTokenSecretArn"}
+    operator.outputs |= dict.fromkeys(secrets, empty)
+    findings = json.loads(operator.run("doctor", "--json").stdout)
+    empties = [finding["check"] for finding in findings if finding["found"] == "the secret has no value"]
+    assert len(empties) == len(secrets)
+
+
+def test_an_api_key_that_no_header_can_hold_is_reported_and_never_printed(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.outputs |= {"ApiUrl": "http://127.0.0.1:1", "ApiKeyId": "key"}
+    value = {"value": "SECRET1\nSECRET1"}
+    monkeypatch.setattr(Stack, "client", lambda *_: SimpleNamespace(get_api_key=lambda **_: value))
+    result = operator.run("send", "sales", "help")
+    assert isinstance(result.exception, SystemExit)
+    assert "the API key holds a character" in result.output
+    assert "SECRET1" not in result.output
 
 
 def test_of_channels_only_those_that_are_deployed_are_looked_at_and_their_secrets(

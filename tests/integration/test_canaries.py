@@ -7,6 +7,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from importlib import reload
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 import boto3
 import pytest
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from botocore.exceptions import ClientError
 
 from assistance.platform import observability
@@ -23,6 +25,7 @@ from assistance.store.schema import REQUEST
 from local.slack_server import SlackServer
 from slack_consumer import handler as slack_handler
 from tests.integration.cloud import Cloud, forget, http_event
+from tests.integration.resources import create_secret
 from tests.integration.steps import bring, emails, example, raising, sent
 from tests.receiver import Receiver
 
@@ -44,6 +47,8 @@ CANARIES = {
     "slack_token": "xoxb-canary-of-the-slack-token",
     "teams_url": "canary-of-the-teams-url",
     "signing_key": "canary of the key to sign with: 32",
+    "slack_signing": "canary-of-the-signing-secret-of-slack",
+    "take_key": "canary-of-the-key-that-signs-the-links",
     "session_token": "canary-of-the-session-token",
     "slack_error": "Canary of Slack's error",
     "teams_error": "canary-of-the-error-of-teams",
@@ -61,6 +66,7 @@ ECHOED = {
     "refused_label": "canary of a label that is too long" * 2,
 }
 SIGNING = base64.b64encode(CANARIES["signing_key"].encode()).decode()
+PRESSED = {"X_Slack_Request_Timestamp": "1", "X_Slack_Signature": "v0=0"}
 ROUTES = {
     "support": {"channels": ["slack", "teams", "email"], "fallback": None},
     "pricing": {"channels": ["email"], "fallback": "slack"},
@@ -129,6 +135,12 @@ class World:
             for lane in self.stack.queues:
                 self.invoke(lane, lambda lane=lane: self.stack.consume(lane))  # type: ignore[misc]
             self.invoke("reconciler", self.stack.reconcile)
+        for function, event in (
+            ("slack_interactions", http_event("POST", "/slack/interactions", "payload={}", **PRESSED)),
+            ("take_page", http_event("GET", "/take/token")),
+        ):
+            handler = partial(self.stack.handler(function), event, self.stack.context)
+            self.invoke(function, handler)
         for lane in self.stack.queues:
             # An attribute says why; the body is the request itself.
             self.emitted += [repr(letter.get("MessageAttributes")) for letter in self.stack.dead_letters(lane)]
@@ -251,7 +263,22 @@ def a_setting_is_missing(world: World, stack: ExitStack) -> None:
 
 
 def secrets_are_damaged(world: World, _: ExitStack) -> None:
-    plant(SLACK=f"{CANARIES['slack_token']}\nx", TEAMS=CANARIES["teams_url"], SIGNING=f"{SIGNING}!")
+    plant(
+        SLACK=f"{CANARIES['slack_token']}\nx",
+        TEAMS=CANARIES["teams_url"],
+        SIGNING=f"{SIGNING}!",
+        SLACK_SIGNING=f"{CANARIES['slack_signing']}\u2011",
+        TAKE=f"{CANARIES['take_key']}\u2011",
+    )
+    world.post()
+
+
+def an_unforeseen_exception_quotes_the_secrets(world: World, stack: ExitStack) -> None:
+    def fail(*_: object, **__: object) -> Any:  # noqa: ANN401
+        names = ("slack_token", "teams_url", "signing_key", "slack_signing", "take_key")
+        raise KeyError([CANARIES[name] for name in names])
+
+    stack.enter_context(patch.object(SecretsProvider, "get", fail))
     world.post()
 
 
@@ -271,6 +298,7 @@ PATHS = (
     the_sdk_raises_an_unforeseen_exception,
     a_setting_is_missing,
     secrets_are_damaged,
+    an_unforeseen_exception_quotes_the_secrets,
 )
 # What an operator may set to see more.
 LEVELS: dict[str, dict[str, str]] = {
@@ -286,7 +314,8 @@ LEVELS: dict[str, dict[str, str]] = {
 
 def plant(**values: str) -> None:
     for name, value in values.items():
-        secret = {"SLACK": "slack-token", "TEAMS": "teams", "SIGNING": "signing"}[name]
+        names = {"SLACK": "slack-token", "TEAMS": "teams", "SIGNING": "signing", "SLACK_SIGNING": "slack-signing"}
+        secret = names.get(name, name.lower())
         boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=value)
 
 
@@ -322,6 +351,11 @@ def world(lines: io.StringIO, stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> 
     ):
         monkeypatch.setenv("SLACK_API_URL", slack.url)
         workflow = f"{teams.url.partition('?')[0]}/{CANARIES['teams_url']}?sig={CANARIES['teams_url']}"
+        for variable, name in (("SLACK_SIGNING_SECRET", "slack_signing"), ("TAKE_SECRET", "take_key")):
+            monkeypatch.setenv(
+                variable, create_secret(variable.lower().replace("_secret", "").replace("_", "-"), CANARIES[name])
+            )
+        monkeypatch.setenv("TAKE_PAGE", "https://api.example.com/take/")
         plant(SLACK=CANARIES["slack_token"], TEAMS=workflow, SIGNING=SIGNING)
         # Last, where a long environment's end would show it.
         monkeypatch.setenv("AWS_SESSION_TOKEN", CANARIES["session_token"])
