@@ -25,8 +25,9 @@ from cli import dead_letters, render, requests, takes
 from cli import ledger as ledgers
 from cli import slack_manifest as slack_manifests
 from cli import stack as stacks
-from cli.doctor import State, examine
+from cli.doctor import examine
 from cli.errors import Failure
+from cli.findings import State
 from cli.operations import Json, Operations, WithDescription, Yes, confirm, duration, stack_of
 from cli.stack import Stack
 

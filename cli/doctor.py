@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,7 +17,9 @@ from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.secret import text
 from assistance.routing import CALLBACK, Channel, Lane, Place
 from assistance.routing import read as read_routes
+from cli import mail
 from cli.errors import explained
+from cli.findings import Finding, State, judged
 from cli.stack import Stack
 from slack_consumer import secret as tokens
 from slack_consumer import web_api
@@ -35,7 +35,6 @@ _CHANNEL_ADVICE: Final = {
 }
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
 _NO_ANSWER: Final = "Slack gave no usable answer: check the network, and run this again"
-_SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
 _STORE: Final = "store it: aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
 _STORE_IT: Final = _STORE.replace("it", "the bot's token (xoxb-…)", 1)
 _OF_TAKING: Final = (
@@ -49,28 +48,6 @@ _HOLDS: Final = {
 }
 """By check: the page that says what a secret holds."""
 Value = TypeVar("Value")
-
-
-class State(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WRONG = "wrong"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check has found, and what to do if it is wrong."""
-
-    check: str
-    state: State
-    found: str
-    advice: str = ""
-
-
-def _finding(check: str, holds: bool, found: str, advice: str) -> Finding:  # noqa: FBT001
-    return Finding(check, State.OK if holds else State.WRONG, found, "" if holds else advice)
 
 
 def examine(stack: Stack) -> Iterator[Finding]:
@@ -106,7 +83,7 @@ def _slack(stack: Stack) -> Iterator[Finding]:
         scopes = {scope.strip() for scope in headers["x-oauth-scopes"].split(",")}
         missing = [*({"chat:write"} - scopes), *([] if _HISTORY & scopes else ["channels:history or groups:history"])]
         advice = "add them under OAuth & Permissions, and install the app again"
-        yield _finding("Slack scopes", not missing, f"missing: {', '.join(missing)}" if missing else "all", advice)
+        yield judged("Slack scopes", not missing, f"missing: {', '.join(missing)}" if missing else "all", advice)
     for channel in dict.fromkeys([settings["SLACK_CHANNEL"], *map(str, _places(settings, Channel.SLACK))]):
         yield _channel(channel, settings["SLACK_API_URL"], token)
 
@@ -128,39 +105,13 @@ def _channel(channel: str, api_url: str, token: str) -> Finding:
     return Finding("Slack channel", State.OK, f"{channel} can be read")
 
 
-def _email_account(stack: Stack) -> Iterator[Finding]:
-    account = stack.client("sesv2").get_account()
-    if not account["SendingEnabled"]:
-        yield Finding(
-            "SES account", State.WRONG, "sending is paused", "SES has mailed the reason to the account's owner"
-        )
-    else:
-        advice = f"request production access, or verify each recipient: {_SANDBOX}"
-        free = account["ProductionAccessEnabled"]
-        yield _finding("SES account", free, "out of the sandbox" if free else "in the sandbox", advice)
-
-
 def _email_sender(stack: Stack) -> Iterator[Finding]:
     settings = stack.environment("email_consumer")
-    yield _verified(stack, "SES sender", settings["EMAIL_SENDER"])
+    yield from mail.sender(stack, settings["EMAIL_SENDER"])
     if not stack.client("sesv2").get_account()["ProductionAccessEnabled"]:
         lists = [json.loads(settings["EMAIL_RECIPIENTS"]), *_places(settings, Channel.EMAIL)]
         for recipient in dict.fromkeys(address for addresses in lists for address in addresses):
-            yield _verified(stack, "SES recipient", recipient)
-
-
-def _verified(stack: Stack, check: str, address: str) -> Finding:
-    ses = stack.client("sesv2")
-    verified = False
-    # An address counts if it is verified itself, or its domain is.
-    for identity in (address, address.rpartition("@")[2]):
-        try:
-            verified |= bool(ses.get_email_identity(EmailIdentity=identity)["VerifiedForSendingStatus"])
-        except ClientError as error:
-            if error_code(error) != "NotFoundException":
-                raise
-    advice = "follow the link that SES mailed to it; 'aws sesv2 create-email-identity' sends a new one"
-    return _finding(check, verified, f"{address} is {'' if verified else 'not '}verified", advice)
+            yield mail.recipient(stack, recipient)
 
 
 def _secrets(stack: Stack) -> Iterator[Finding]:
@@ -213,7 +164,7 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
         it["Endpoint"] for it in _subscribed(stack, "TopicArn") if it["SubscriptionArn"] == "PendingConfirmation"
     ]
     advice = "deploy the stack again"
-    yield _finding("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
+    yield judged("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
     if "OperatorTopicArn" not in stack.outputs:
         yield Finding("Alarms", State.OK, "this stage has none, by its context key alarms")
         return
@@ -226,7 +177,7 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
         yield Finding("Alarms", State.WRONG, "nobody gets them", "set the context key operator_email, and deploy")
     else:
         found = f"not confirmed: {', '.join(pending)}" if pending else "confirmed"
-        yield _finding("Alarms", not pending, found, "follow the link that SNS mailed there")
+        yield judged("Alarms", not pending, found, "follow the link that SNS mailed there")
 
 
 def _subscribed(stack: Stack, output: str) -> list[Any]:
@@ -238,7 +189,7 @@ def _schedule(stack: Stack) -> Iterator[Finding]:
     for name in stack.resources("AWS::Scheduler::Schedule").values():
         state = stack.client("scheduler").get_schedule(Name=name)["State"]
         advice = f"enable it: aws scheduler update-schedule, or deploy again (its name is {name})"
-        yield _finding("Reconciler's schedule", state == "ENABLED", state.lower(), advice)
+        yield judged("Reconciler's schedule", state == "ENABLED", state.lower(), advice)
 
 
 def _event_sources(stack: Stack) -> Iterator[Finding]:
@@ -247,18 +198,18 @@ def _event_sources(stack: Stack) -> Iterator[Finding]:
         source = client.get_event_source_mapping(UUID=uuid)
         advice = f"aws lambda update-event-source-mapping --uuid {uuid} --enabled"
         function = source["FunctionArn"].rpartition(":")[2] if "FunctionArn" in source else logical_id
-        yield _finding(f"Event source of {function}", source["State"] == "Enabled", source["State"].lower(), advice)
+        yield judged(f"Event source of {function}", source["State"] == "Enabled", source["State"].lower(), advice)
 
 
 def _dead_letters(stack: Stack) -> Iterator[Finding]:
     letters = sum(depth(stack.sqs(), queue.url).total for queue in stack.dlqs())
-    yield _finding("Dead letters", not letters, str(letters or "none"), "see 'assistance dead-letters list'")
+    yield judged("Dead letters", not letters, str(letters or "none"), "see 'assistance dead-letters list'")
 
 
 # Those of a channel are left out where it is not deployed.
 _CHECKS: Final[tuple[tuple[str, Channel | None, Callable[[Stack], Iterator[Finding]]], ...]] = (
     ("Slack", Channel.SLACK, _slack),
-    ("SES account", Channel.EMAIL, _email_account),
+    ("SES account", Channel.EMAIL, mail.account),
     ("SES sender", Channel.EMAIL, _email_sender),
     ("Secrets", None, _secrets),
     ("Subscriptions", None, _subscriptions),

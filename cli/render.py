@@ -19,7 +19,7 @@ from assistance.history import Delivery, RequestRecord
 from assistance.models import PERSONAL, AssistanceRequest, Customer, Status
 from assistance.platform.clock import epoch_ms, timestamp, timestamp_of, utc_now
 from assistance.text import printable
-from cli.doctor import Finding, State
+from cli.findings import Finding, State
 from cli.ledger import Balance
 from cli.letters import SHORT, Letter
 from cli.requests import Step

@@ -34,8 +34,9 @@ from assistance.routing import (
     Route,
     named,
 )
+from infra.addresses import address, domain
 from infra.batches import QUEUES, visibility_timeout
-from infra.routes import ADDRESS, MAX_RECIPIENTS, members, sound, split
+from infra.routes import MAX_RECIPIENTS, members, sound, split
 
 PYTHON_VERSION: Final = "3.13"
 """Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
@@ -49,12 +50,6 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _DAY_SECONDS = 86_400
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
-
-
-def _address(value: str) -> str:
-    if not ADDRESS.fullmatch(value):
-        raise ValueError("this is not an email address")
-    return value
 
 
 def _public(value: str | None) -> str | None:
@@ -92,7 +87,7 @@ def _json(value: object) -> object:
 
 
 Topic = Annotated[str, StringConstraints(pattern=TOPIC_PATTERN)]
-Email = Annotated[str, AfterValidator(_address)]
+Email = Annotated[str, AfterValidator(address)]
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 LogRetention = Annotated[
     Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
@@ -128,10 +123,15 @@ class Config(BaseModel):
     email_sender_name: str = Field(
         "", max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="The name that mails show as their sender."
     )
+    email_domain: Annotated[str | None, AfterValidator(domain), BeforeValidator(_blank_is_none)] = Field(
+        None,
+        description="The domain of email_sender, such as your.org: SES then verifies and signs for the whole domain. "
+        "The DNS records for that are outputs. Without it SES verifies the address of the sender alone.",
+    )
     create_email_identity: bool = Field(
         True,  # noqa: FBT003
-        description="Whether the stack has SES verify the sender. An account knows an address once: false if another "
-        "stage creates it, or if the address or its domain is verified already.",
+        description="Whether the stack creates the identity of email_domain or email_sender in SES. An account and "
+        "region holds an identity once: false if another stage created it, or somebody verified it by hand.",
     )
     email_recipients: Annotated[tuple[Email, ...], BeforeValidator(split)] = Field(
         ("team@example.com",),
@@ -222,6 +222,14 @@ class Config(BaseModel):
     )
     log_retention_days: LogRetention = Field(30, description="How many days logs are kept.")
     local: bool = Field(False, description="Set by `make run`: no account, no bootstrap stack.")  # noqa: FBT003
+
+    @model_validator(mode="after")
+    def _sent_from_the_domain(self) -> Self:
+        # A verified domain verifies its subdomains: https://docs.aws.amazon.com/ses/latest/dg/creating-identities.html
+        at = self.email_sender.lower().rpartition("@")[2]
+        if self.email_domain and not f".{at}".endswith(f".{self.email_domain}"):
+            raise ValueError(f"email_sender must be at email_domain: {self.email_sender} is not at {self.email_domain}")
+        return self
 
     @model_validator(mode="after")
     def _deployable(self) -> Self:

@@ -4,11 +4,11 @@ import json
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_ses as ses
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from assistance.routing import Channel
+from infra import sender
 from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.review import accept, arn
@@ -16,10 +16,7 @@ from infra.table import Table
 
 
 class EmailConsumer(ChannelConsumer):
-    """The consumer, and its sender's identity, which SES verifies by a mail to that address.
-
-    An identity belongs to the account: see `create_email_identity` in `config.py`.
-    """
+    """The consumer, and the identity that it sends from: see `create_email_identity` in `config.py`."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         super().__init__(
@@ -36,7 +33,7 @@ class EmailConsumer(ChannelConsumer):
             },
         )
         if config.create_email_identity:
-            ses.EmailIdentity(self, "Sender", identity=ses.Identity.email(config.email_sender))
+            sender.verify(self, config)
         # Limited by sender, not by identity: a sender may be verified by its address or its domain, and in the sandbox
         # SES checks the recipients' identities too (https://github.com/aws/aws-sdk-js/issues/3641).
         # https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html

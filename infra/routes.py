@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from assistance.routing import MAX_MINUTES, Channel, Place, Route, named
+from infra.addresses import addresses
 
 MAX_RECIPIENTS: Final = 50
 """Of a mail: https://docs.aws.amazon.com/ses/latest/dg/quotas.html."""
-ADDRESS: Final = re.compile(r"[^@\s,<>\"]+@[^@\s,<>\"]+\.[^@\s,<>\"]+")
 # A name would post too, but then nothing can be looked up when in doubt.
 _SLACK_ID: Final = re.compile(r"[CG][A-Z0-9]{2,}")
 # It becomes a part of logical ids, which are alphanumeric.
@@ -53,8 +53,8 @@ def _check_place(channel: Channel, place: Place) -> None:
             pass
         case Channel.SLACK, _:
             raise ValueError("'where' wants the id of a Slack channel: C0123456789")
-        case Channel.EMAIL, tuple() if 0 < len(place) <= MAX_RECIPIENTS and all(map(ADDRESS.fullmatch, place)):
-            pass
+        case Channel.EMAIL, tuple() if 0 < len(place) <= MAX_RECIPIENTS:
+            addresses(place)
         case Channel.EMAIL, _:
             raise ValueError(f"'where' wants 1 to {MAX_RECIPIENTS} email addresses")
         case Channel.TEAMS, str() if _SECRET_NAME.fullmatch(place):

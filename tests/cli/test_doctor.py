@@ -28,9 +28,9 @@ def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
 
 
 @pytest.fixture(autouse=True)
-def account(operator: Operator) -> dict[str, bool]:
+def account(operator: Operator) -> dict[str, Any]:
     """What SES says of the account, which moto doesn't know."""
-    state = dict(ACCOUNT)
+    state: dict[str, Any] = dict(ACCOUNT)
     operator.session.events.register(
         "before-call.sesv2.GetAccount", lambda **_: (SimpleNamespace(status_code=200), state)
     )
@@ -191,15 +191,98 @@ def test_of_channels_only_those_that_are_deployed_are_looked_at_and_their_secret
 
 
 @pytest.mark.parametrize(
-    ("lacking", "advice"), [("ProductionAccessEnabled", "production access"), ("SendingEnabled", "mailed")]
+    ("field", "value", "advice"),
+    [
+        ("ProductionAccessEnabled", False, "production access"),
+        ("SendingEnabled", False, "mailed"),
+        ("EnforcementStatus", "PROBATION", "mailed"),
+    ],
 )
 def test_an_account_that_may_not_send_to_everybody_is_told_from_one_that_may(
-    operator: Operator, account: dict[str, bool], lacking: str, advice: str
+    operator: Operator, account: dict[str, Any], field: str, value: object, advice: str
 ) -> None:
     assert found(operator)["SES account"] == ("ok", "")
-    account[lacking] = False
+    account[field] = value
     state, said = found(operator)["SES account"]
     assert (state, advice in said) == ("wrong", True)
+
+
+GENUINE = {
+    "VerifiedForSendingStatus": True,
+    "DkimAttributes": {"SigningEnabled": True, "Status": "SUCCESS", "Tokens": ["t1", "t2"]},
+    "MailFromAttributes": {"MailFromDomain": "bounces.company.io", "MailFromDomainStatus": "SUCCESS"},
+}
+
+
+@pytest.fixture
+def domain(operator: Operator, deployed: dict[str, str]) -> dict[str, Any]:
+    """The identity of the sender's domain, which moto doesn't know."""
+    deployed["EMAIL_SENDER"] = "bot@mail.company.io"
+    known: dict[str, Any] = json.loads(json.dumps(GENUINE))
+
+    def answer(params: dict[str, Any], **_: object) -> tuple[SimpleNamespace, dict[str, Any]]:
+        if params["url_path"].endswith("/company.io"):
+            return SimpleNamespace(status_code=200), known
+        return SimpleNamespace(status_code=404), {"Error": {"Code": "NotFoundException", "Message": ""}}
+
+    operator.session.events.register("before-call.sesv2.GetEmailIdentity", answer)
+    return known
+
+
+def test_a_verified_domain_lets_its_subdomains_send_and_proves_that_their_mails_are_genuine(
+    operator: Operator,
+    domain: dict[str, Any],
+) -> None:
+    findings = found(operator)
+    assert {findings[check] for check in ("SES sender", "SES DKIM", "SES MAIL FROM")} == {("ok", "")}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "check", "advice"),
+    [
+        ({"VerifiedForSendingStatus": False}, "SES sender", "DNS records"),
+        (
+            {"DkimAttributes": {"SigningEnabled": True, "Status": "PENDING", "Tokens": ["t1", "t2"]}},
+            "SES DKIM",
+            "t1._domainkey.company.io CNAME t1.dkim.amazonses.com; t2._domainkey",
+        ),
+        ({"DkimAttributes": {"SigningEnabled": False, "Status": "SUCCESS"}}, "SES DKIM", "--signing-enabled"),
+        ({"DkimAttributes": {"SigningEnabled": True, "Status": "NOT_STARTED"}}, "SES DKIM", "set up Easy DKIM"),
+        (
+            {"MailFromAttributes": {"MailFromDomain": "bounces.company.io", "MailFromDomainStatus": "FAILED"}},
+            "SES MAIL FROM",
+            "EmailDnsMailFrom",
+        ),
+    ],
+)
+def test_a_domain_whose_mails_are_not_proven_genuine_is_reported_with_what_to_publish(
+    operator: Operator, domain: dict[str, Any], wrong: dict[str, Any], check: str, advice: str
+) -> None:
+    domain |= wrong
+    state, said = found(operator)[check]
+    assert (state, advice in said) == ("wrong", True)
+
+
+@pytest.mark.parametrize(("stage", "state"), [("dev", "ok"), ("production", "wrong")])
+def test_a_single_address_does_for_trying_and_not_for_production(operator: Operator, stage: str, state: str) -> None:
+    result = operator.run("--stack", f"assistance-{stage}", "doctor", "--json")
+    [signature] = [finding for finding in json.loads(result.stdout) if finding["check"] == "SES DKIM"]
+    assert (signature["state"], "mail-from-your-own-domain" in signature["advice"]) == (state, state == "wrong")
+
+
+@pytest.mark.parametrize(
+    ("quota", "state"),
+    [
+        ({"Max24HourSend": 200.0, "MaxSendRate": 1.0, "SentLast24Hours": 159.0}, "ok"),
+        ({"Max24HourSend": 200.0, "MaxSendRate": 1.0, "SentLast24Hours": 160.0}, "wrong"),
+        ({"Max24HourSend": -1.0, "MaxSendRate": 1.0, "SentLast24Hours": 160.0}, "ok"),
+    ],
+)
+def test_a_quota_that_is_nearly_used_up_is_reported(
+    operator: Operator, account: dict[str, Any], quota: dict[str, float], state: str
+) -> None:
+    account["SendQuota"] = quota
+    assert found(operator)["SES quota"][0] == state
 
 
 def test_what_may_not_be_looked_at_is_unknown_and_stops_nothing(
@@ -216,7 +299,7 @@ def test_what_may_not_be_looked_at_is_unknown_and_stops_nothing(
 
 
 def test_every_place_that_a_route_names_is_looked_at(
-    operator: Operator, deployed: dict[str, str], account: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+    operator: Operator, deployed: dict[str, str], account: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account["ProductionAccessEnabled"] = False
     where = {"slack": "C0SALES", "email": ["sales@company.io"], "teams": "sales"}

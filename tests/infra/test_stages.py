@@ -55,9 +55,9 @@ def kept(template: Template) -> set[str]:
 
 
 @pytest.mark.parametrize("stage", ["dev", "staging", "local"])
-def test_a_stage_that_is_destroyed_leaves_nothing_behind(stage: str) -> None:
+def test_a_stage_that_is_destroyed_leaves_nothing_behind_but_the_identity_of_the_account(stage: str) -> None:
     template = synthesized(stage)
-    assert not kept(template)
+    assert kept(template) == set(template.all("AWS::SES::EmailIdentity"))
     # CloudFormation deletes neither a bucket that holds something, nor what a custom resource has made.
     assert not template.all("AWS::S3::Bucket")
     assert not [name for name, r in template.resources.items() if r["Type"].startswith("Custom::")]
@@ -65,7 +65,7 @@ def test_a_stage_that_is_destroyed_leaves_nothing_behind(stage: str) -> None:
 
 def test_production_keeps_its_table_its_dead_letters_and_its_logs(production: Template) -> None:
     expected = {"Table", *production.dead_letter_queues(), *production.all("AWS::Logs::LogGroup")}
-    assert kept(production) == expected
+    assert kept(production) == expected | set(production.all("AWS::SES::EmailIdentity"))
     for name in expected:
         assert production.resources[name]["UpdateReplacePolicy"] == "Retain"
 
@@ -98,6 +98,28 @@ def test_everything_at_rest_is_encrypted(variant: str) -> None:
             assert target(topic["KmsMasterKeyId"]) == key
         else:
             assert "alias/aws/sns" in json.dumps(topic["KmsMasterKeyId"])
+
+
+@pytest.mark.parametrize(("variant", "identity"), [("dev", "assistance@example.com"), ("everything", "company.io")])
+def test_the_identity_that_ses_verifies_stays_in_the_account_when_its_stack_goes(variant: str, identity: str) -> None:
+    [sender] = [it for it in synthesized(variant).resources.values() if it["Type"] == "AWS::SES::EmailIdentity"]
+    assert sender["Properties"]["EmailIdentity"] == identity
+    assert sender["UpdateReplacePolicy"] == "Retain"
+    assert sender["DeletionPolicy"] == "RetainExceptOnCreate", "a deployment that failed can be repeated"
+
+
+def test_a_domain_s_dns_records_are_outputs_and_a_single_address_has_none() -> None:
+    outputs = synthesized("everything").document["Outputs"]
+    records = [text_of(it["Value"]) for name, it in outputs.items() if name.startswith("EmailDns")]
+    assert [record.split()[1] for record in records] == ["CNAME"] * 3 + ["MX", "TXT", "TXT"]
+    mail_from = synthesized("everything").only("AWS::SES::EmailIdentity")["MailFromAttributes"]["MailFromDomain"]
+    assert mail_from.endswith(".company.io"), "https://docs.aws.amazon.com/ses/latest/dg/mail-from.html"
+    assert records[3:] == [
+        f"{mail_from} MX 10 feedback-smtp.${{AWS::Region}}.amazonses.com",
+        f'{mail_from} TXT "v=spf1 include:amazonses.com ~all"',
+        '_dmarc.company.io TXT "v=DMARC1; p=none"',
+    ]
+    assert not [name for name in synthesized("production").document["Outputs"] if name.startswith("EmailDns")]
 
 
 def test_nothing_travels_in_the_clear_or_by_an_old_protocol(template: Template) -> None:

@@ -1,0 +1,27 @@
+"""What a check of `assistance doctor` answers."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check has found, and what to do if it is wrong."""
+
+    check: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def judged(check: str, holds: bool, found: str, advice: str) -> Finding:  # noqa: FBT001
+    """A finding that is right or wrong. Only a wrong one has advice."""
+    return Finding(check, State.OK if holds else State.WRONG, found, "" if holds else advice)
