@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
+
+import trustme
+from botocore.httpsession import DEFAULT_CA_BUNDLE
 
 from assistance.domain import transitions
 from assistance.platform.clock import ms_of, timestamp, utc_now
@@ -143,11 +149,31 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        super().__init__(("localhost", 0), _Handler)
+        self._tls = tls
+
+    def get_request(self) -> tuple[ssl.SSLSocket, Any]:
+        """A connection. Its thread, not this one, shakes hands: at its first read."""
+        connection, address = super().get_request()
+        return self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
+
+
 @contextmanager
-def served() -> Iterator[str]:
-    """The answers over HTTP, by URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
-        server.daemon_threads = True
+def served(directory: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The answers over HTTPS: by URL, and the variables by which a process trusts it.
+
+    botocore's certificates, and the server's among them: as many as are read on AWS.
+    """
+    authority, tls = trustme.CA(key_type=trustme.KeyType.RSA), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", key_type=trustme.KeyType.RSA).configure_cert(tls)
+    trusted = directory / "trusted.pem"
+    trusted.write_bytes(Path(DEFAULT_CA_BUNDLE).read_bytes() + authority.cert_pem.bytes())
+    with _Server(tls) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"https://localhost:{server.server_address[1]}", {"SSL_CERT_FILE": str(trusted)}
         server.shutdown()

@@ -1,11 +1,11 @@
-"""A process from its start to the end of its first event, for each function's bundle, against a client of botocore's.
+"""A process from its start to the end of its first event, for each function's bundle, against one call of botocore's.
 
-The bundles are made as they are deployed, but for this machine. What they call answers at once, over HTTP without TLS.
+The bundles are made as they are deployed, but for this machine. A server on it answers at once, over TLS as AWS does.
 """
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -13,17 +13,20 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import timing
 from benchmarks.answers import SLACK_PATH, served
-from benchmarks.events import EVENTS, environment
+from benchmarks.events import BATCHES, EVENTS, environment
 from infra import bundle
 
 ROUNDS = 15
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-FLOOR = "import botocore.session; botocore.session.get_session().create_client('dynamodb')"
+FLOOR = (
+    "import botocore.session; botocore.session.get_session().create_client('dynamodb')"
+    ".get_item(TableName='table', Key={'pk': {'S': '1'}, 'sk': {'S': 'REQUEST'}})"
+)
 FLOOR_NAME = "floor"
 ABOUT = f"""\
-A process from its start to the end of its first event, for each function's bundle, in {ROUNDS} turns. What it calls
-answers at once, over HTTP. The floor is a process that makes one client and calls nothing, on botocore as installed:
-`{FLOOR}`.
+A process from its start to the end of its first event, for each function's bundle, in {ROUNDS} turns. A server on this
+machine answers at once, over TLS: certificates are read and checked as on AWS, {{}} of them. The floor is a
+process that makes one client and one call, on botocore as installed.
 Medians of each turn's ratios: by the time on a processor, which hardly depends on what else the machine does, and by
 the clock."""
 FUNCTION = """
@@ -40,29 +43,39 @@ assert not answer.get("batchItemFailures") and answer.get("statusCode", 202) == 
 """
 
 
-def measure(directory: Path, url: str, rounds: int = ROUNDS) -> dict[str, list[timing.Run]]:
-    """The samples of each function, and of the floor."""
-    stock = bundle.dependencies(bundle.requirements("api"), HERE, None)
-    programs: dict[str, Callable[[], timing.Run]] = {
-        FLOOR_NAME: partial(timing.python, FLOOR, environment=environment(url) | {"PYTHONPATH": str(stock)})
+def programs(
+    directory: Path, bundles: Mapping[str, Path], url: str, trust: Mapping[str, str]
+) -> dict[str, Callable[[], timing.Run]]:
+    """What is measured, by name: the floor, and each function with one event and with a full batch of them."""
+    # botocore's own connections know the file of certificates by another variable.
+    stock = {"PYTHONPATH": str(bundle.dependencies(bundle.requirements("api"), HERE, None))}
+    stock["AWS_CA_BUNDLE"] = trust["SSL_CERT_FILE"]
+    found: dict[str, Callable[[], timing.Run]] = {
+        FLOOR_NAME: partial(timing.python, FLOOR, environment=environment(url) | stock)
     }
-    for folder, event in EVENTS.items():
-        bundle.build(folder, directory / folder, HERE, platform=None)
-        (directory / f"{folder}.json").write_text(json.dumps(event()), "utf-8")
-        programs[f"`{folder}`"] = partial(
-            timing.python,
-            FUNCTION,
-            folder,
-            str(directory / f"{folder}.json"),
-            environment=environment(url, slack_api_url=url + SLACK_PATH) | {"PYTHONPATH": str(directory / folder)},
-        )
-    return timing.in_turns(programs, rounds)
+    told = {**environment(url, slack_api_url=url + SLACK_PATH), **trust}
+    events = {f"`{folder}`": (folder, event) for folder, event in EVENTS.items()}
+    for number, (name, (folder, event)) in enumerate({**events, **BATCHES}.items()):
+        path = directory / f"{number}.json"
+        path.write_text(json.dumps(event()), "utf-8")
+        own = told | {"PYTHONPATH": str(bundles[folder])}
+        found[name] = partial(timing.python, FUNCTION, folder, str(path), environment=own)
+    return found
 
 
-def section() -> str:
+def section(rounds: int = ROUNDS) -> str:
     """What was measured, as Markdown."""
-    with TemporaryDirectory() as directory, served() as url:
-        samples = measure(Path(directory), url)
+    with TemporaryDirectory() as made, served(Path(made)) as (url, trust):
+        bundles = {folder: Path(made) / folder for folder in EVENTS}
+        for folder, path in bundles.items():
+            bundle.build(folder, path, HERE, platform=None)
+        samples = timing.in_turns(programs(Path(made), bundles, url, trust), rounds)
+        certificates = Path(trust["SSL_CERT_FILE"]).read_text("utf-8").count("BEGIN CERTIFICATE")
+    return page(samples, certificates)
+
+
+def page(samples: Mapping[str, Sequence[timing.Run]], certificates: int) -> str:
+    """The samples, as Markdown."""
     floor = samples[FLOOR_NAME]
     rows = [
         [
@@ -75,4 +88,4 @@ def section() -> str:
         for name, runs in samples.items()
     ]
     heads = ["", "processor, to the floor", "clock, to the floor", "processor, ms", "peak memory, MB"]
-    return f"{ABOUT}\n\n{timing.table(heads, rows)}"
+    return f"{ABOUT.format(certificates)}\n\n{timing.table(heads, rows)}"

@@ -130,3 +130,10 @@ EVENTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "email_consumer": lambda: queue(Topic.PRICING),
     "email_feedback": feedback,
 }
+
+BATCHES: Mapping[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "`stream_producer`, 100 records": ("stream_producer", lambda: stream(100)),
+    "`slack_consumer`, 25 messages": ("slack_consumer", lambda: queue(Topic.SALES, 25)),
+    "`email_consumer`, 10 messages": ("email_consumer", lambda: queue(Topic.PRICING, 10)),
+}
+"""Full batches, by what they are called: the function, and its event."""

@@ -222,14 +222,14 @@ def _seconds(invoke: Callable[[], Any], repeat: int) -> float:
     return (time.process_time() - began - sum(_answering)) / repeat
 
 
-def section() -> str:
+def section(rounds: int = ROUNDS) -> str:
     """What was measured, as Markdown."""
     rows, profiles = [], []
     with no_network(), redirect_stdout(Nowhere()):
         for name, (ours, naive) in invocations().items():
-            repeat = REPEAT.get(name, 1)
+            repeat = REPEAT.get(name, 1) if rounds > 1 else 1
             both = {"ours": partial(_seconds, ours, repeat), "naive": partial(_seconds, naive or ours, repeat)}
-            samples = timing.in_turns(both, ROUNDS)
+            samples = timing.in_turns(both, rounds)
             compared = f"{timing.ratio(samples['ours'], samples['naive']):.2f}" if naive else ""
             theirs = f"{median(samples['naive']) * 1e6:,.0f}" if naive else ""
             rows.append([name, f"{median(samples['ours']) * 1e6:,.0f}", theirs, compared])

@@ -22,6 +22,7 @@ from pydantic_core import Url
 from assistance.callback_url import is_loopback
 from assistance.errors import PermanentFailure, TransientFailure
 from assistance.platform.public import is_public
+from assistance.platform.tls import context
 
 # With what the table takes, less than the shortest time-out that a consumer may have: infra/config.py.
 DEADLINE_SECONDS: Final = 10
@@ -69,7 +70,7 @@ class Egress:
     loopback: bool = False
     resolve: Callable[[str, int], Sequence[str]] = resolve
     connect: Connect = asyncio.open_connection
-    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    tls: ssl.SSLContext = field(default_factory=context)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post it, and return what was answered. Raises a `DeliveryError` where there was no answer."""

@@ -12,6 +12,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
 from assistance.errors import UNREADABLE, TransientFailure
+from assistance.platform import tls
 from slack_consumer.failures import classify
 
 TIMEOUT_SECONDS: Final = 8
@@ -33,7 +34,8 @@ class Answer:
 
 def call(method: Method, api_url: str, token: str) -> Answer:
     """Call the method, once: the SDK's own retry after a lost connection could post twice. Raises a `DeliveryError`."""
-    client = WebClient(token, base_url=api_url, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=_silent)
+    trusted = tls.context() if api_url.startswith("https:") else None
+    client = WebClient(token, api_url, TIMEOUT_SECONDS, trusted, retry_handlers=[], logger=_silent)
     try:
         response = method(client)
     except SlackApiError as error:

@@ -7,7 +7,7 @@ history. It can't be asked what it has posted, so what is in doubt is posted aga
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import SplitResult
@@ -17,6 +17,7 @@ from assistance.engine.consumer import consumer
 from assistance.engine.links import take_url
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
+from assistance.platform import tls
 from assistance.platform.clock import utc_now
 from assistance.platform.secret import secret, secrets
 from assistance.routing import Channel
@@ -27,18 +28,6 @@ from teams_consumer.settings import settings
 
 TIMEOUT_SECONDS: Final = 8
 RUN: Final = "x-ms-workflow-run-id"
-
-
-@cache
-def tls() -> ssl.SSLContext:
-    """The certificates that are trusted, read once."""
-    return ssl.create_default_context()
-
-
-def prepare() -> None:
-    """Make both before several threads do."""
-    secrets()
-    tls()
 
 
 def place(topic: str) -> str:
@@ -70,7 +59,7 @@ def post(url: SplitResult, body: bytes) -> Answer:
     """Call the workflow, once. No redirect is followed. Raises a `DeliveryError` where there was no answer."""
     host, sent = url.hostname or "", False
     connection = (
-        HTTPSConnection(host, url.port, timeout=TIMEOUT_SECONDS, context=tls())
+        HTTPSConnection(host, url.port, timeout=TIMEOUT_SECONDS, context=tls.context())
         if url.scheme == "https"
         else HTTPConnection(host, url.port, timeout=TIMEOUT_SECONDS)
     )
@@ -102,4 +91,4 @@ def send(outgoing: Outgoing) -> str:
     return answer.headers.get(RUN, "accepted")
 
 
-lambda_handler = consumer(Channel.TEAMS, send, prepare=prepare)
+lambda_handler = consumer(Channel.TEAMS, send, prepare=secrets)

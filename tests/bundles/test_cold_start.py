@@ -1,23 +1,17 @@
-"""The cold starts that `make bench` measures: each function, started in its bundle, handles its event."""
+"""The cold starts that `make bench` measures: each function, started in its bundle, handles its events over TLS."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
-from benchmarks import cold_start, timing
-from benchmarks.answers import SLACK_PATH, served
-from benchmarks.events import EVENTS, environment
+from benchmarks import cold_start
+from benchmarks.answers import served
 
 
-@pytest.mark.parametrize("folder", EVENTS)
-def test_a_cold_start_that_is_measured_handles_its_event(
-    local: Mapping[str, Path], folder: str, tmp_path: Path
-) -> None:
-    event = tmp_path / "event.json"
-    event.write_text(json.dumps(EVENTS[folder]()), "utf-8")
-    with served() as url:
-        told = environment(url, slack_api_url=url + SLACK_PATH) | {"PYTHONPATH": str(local[folder])}
-        run = timing.python(cold_start.FUNCTION, folder, str(event), environment=told)
-    assert run.cpu > 0
+def test_each_cold_start_that_is_measured_handles_its_events(local: Mapping[str, Path], tmp_path: Path) -> None:
+    with served(tmp_path) as (url, trust):
+        samples = {name: [run()] for name, run in cold_start.programs(tmp_path, local, url, trust).items()}
+    page = cold_start.page(samples, certificates=128)
+    assert [line.split(" | ")[0].strip("| ") for line in page.splitlines() if line.startswith("| ")][2:] == list(
+        samples
+    )
+    assert all(run.cpu > 0 for runs in samples.values() for run in runs)

@@ -10,6 +10,7 @@ import boto3
 import pytest
 import trustme
 
+from assistance.platform import tls
 from assistance.routing import Channel, routes
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, forget
@@ -158,8 +159,7 @@ def test_a_server_that_is_not_who_it_says_gets_nothing(stack: Cloud, monkeypatch
     with Receiver(tls=server) as workflow:
         put_secret(f"https://localhost:{workflow.port}/workflow?sig=a%2Fb")
         forget()
-        handler = importlib.import_module("teams_consumer.handler")
-        monkeypatch.setattr(handler, "tls", lambda: trusting)
+        monkeypatch.setattr(tls, "context", lambda: trusting)
         request_id = stack.post("support")
         stack.produce()
         stack.consume(Channel.TEAMS)

@@ -3,6 +3,7 @@
 Standard retry mode: https://docs.aws.amazon.com/boto3/latest/guide/retries.html
 """
 
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session, get_session
 
-from assistance.platform import dynamodb, tracing
+from assistance.platform import dynamodb, tls, tracing
 from assistance.platform.answers import Parsers, UnreadableAnswer
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ _making = threading.RLock()
 def _session() -> Session:
     session = get_session()
     session.register_component("response_parser_factory", Parsers())
+    if not (session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")):
+        # Whoever names other certificates gets botocore's own connections, which read these.
+        session.register("creating-client-class", tls.share)
     return session
 
 

@@ -1,0 +1,111 @@
+"""One set of certificates for all clients and threads, and nobody else is trusted."""
+
+import ssl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import trustme
+from slack_sdk import WebClient
+
+from assistance.platform import aws, tls
+from slack_consumer import web_api
+from tests.receiver import Receiver
+
+Serve = Callable[[str], Receiver]
+OWN = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "trusted.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture
+def serve(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Starts a server by that name, which stands for all of AWS, and forgets what was read before."""
+    started: list[Receiver] = []
+    for variable in OWN:
+        monkeypatch.delenv(variable, raising=False)
+
+    def start(name: str) -> Receiver:
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(name).configure_cert(server)
+        started.append(Receiver(server).__enter__())
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://localhost:{started[-1].port}")
+        return started[-1]
+
+    forget()
+    yield start
+    for each in started:
+        each.__exit__()
+    forget()
+
+
+def forget() -> None:
+    tls._context.cache_clear()  # noqa: SLF001
+    aws._session.cache_clear()  # noqa: SLF001
+
+
+def noting(names: list[str], method: Callable[..., None]) -> Callable[..., None]:
+    """The method, which from now on leaves its name."""
+
+    def noted(*given: object, **named: object) -> None:
+        names.append(method.__name__)
+        method(*given, **named)
+
+    return noted
+
+
+def read() -> None:
+    aws.table("table").get_item(Key={"pk": "a", "sk": "b"})
+
+
+def test_the_certificates_are_read_once_for_all_clients_and_threads(
+    serve: Serve, trusted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    server, reads = serve("localhost"), list[str]()
+    server.answers = [(200, {"content-length": "0"})] * 25
+
+    for name in ("load_verify_locations", "load_default_certs"):
+        monkeypatch.setattr(ssl.SSLContext, name, noting(reads, getattr(ssl.SSLContext, name)))
+    table, secrets = aws.table("table"), aws.secrets()
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda number: table.get_item(Key={"pk": str(number), "sk": "b"}), range(12)))
+        list(pool.map(lambda _: secrets.get_secret_value(SecretId="slack"), range(12)))
+    server.answers = [b'HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{"ok": true}']
+    assert web_api.call(WebClient.api_test, f"https://localhost:{server.port}/", "xoxb-none").data["ok"]
+    assert len(server.calls) == 25
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize("name", ["localhost.example.com", "localhost"])
+def test_a_server_that_is_not_who_it_says_gets_no_call(
+    serve: Serve, trusted: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if name != "localhost":
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    server = serve(name)
+    with pytest.raises(aws.AWS_ERRORS) as failed:
+        read()
+    assert aws.error_code(failed.value) == "SSLError"
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("variable", OWN)
+def test_an_operators_own_certificates_are_trusted_instead(
+    serve: Serve, trusted: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(trusted))
+    server = serve("localhost")
+    read()
+    assert len(server.calls) == 1
