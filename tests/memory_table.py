@@ -5,11 +5,16 @@ It knows the expressions of these two files by their text, and raises on any oth
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any, Final, TypeAlias
+from unittest.mock import patch
 
 from boto3.dynamodb.types import TypeSerializer
+from botocore import xform_name
+from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from assistance.platform import dynamodb
@@ -29,7 +34,9 @@ from assistance.store.schema import (
     TTL,
     VERSION,
 )
+from tests.memory_queues import refuse
 from tests.meter import size
+from tests.recorded_calls import note
 
 Item: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[str, str]
@@ -125,6 +132,10 @@ class MemoryTable:
         """Have an item, even one that none of our functions could write."""
         self._write(_key(item), {name: dynamodb.plain(value) for name, value in _image(item).items()})
 
+    def streamed(self, since: int) -> list[dict[str, Any]]:
+        """The stream's records from that number on."""
+        return self.stream[since:]
+
     def put_item(self, call: Values) -> dict[str, Any]:
         """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html."""
         key, item = _key(call["Item"]), _stored(call["Item"])
@@ -216,6 +227,45 @@ def table(memory: MemoryTable) -> Any:  # noqa: ANN401
     named = ("put_item", "get_item", "update_item", "delete_item", "query")
     bound = {name: operation(getattr(memory, name)) for name in named}
     return SimpleNamespace(name=memory.name, meta=SimpleNamespace(client=client), **bound)
+
+
+def held(memory: MemoryTable) -> Any:  # noqa: ANN401
+    """The table for tests as well, which list it, and put items into it that none of our functions could write."""
+
+    def put(**call: Any) -> None:  # noqa: ANN401
+        memory.put_item(call) if "ConditionExpression" in call else memory.hold(call["Item"])
+
+    ours = table(memory)
+    ours.put_item = put
+    ours.scan = lambda: {"Items": [_copied(item) for item in memory.items()]}
+    return ours
+
+
+@contextmanager
+def answering(memory: MemoryTable) -> Iterator[None]:
+    """Every call of this process to DynamoDB is answered by the table in memory."""
+    make_api_call, one_at_a_time = BaseClient._make_api_call, Lock()  # type: ignore[attr-defined] # noqa: SLF001
+
+    def answer(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+        if client.meta.service_model.service_name != "dynamodb":
+            return make_api_call(client, operation, arguments)
+        note(f"dynamodb.{operation}", arguments)
+        if arguments.get("TableName", memory.name) != memory.name:
+            refuse("ResourceNotFoundException", operation)
+        with one_at_a_time:
+            return answered(client, operation, getattr(memory, xform_name(operation)), arguments)
+
+    with patch.object(BaseClient, "_make_api_call", answer):
+        yield
+
+
+def answered(client: Any, operation: str, answer: Callable[[Values], Any], arguments: Values) -> Any:  # noqa: ANN401
+    """The answer to a call, or the error as the client knows it."""
+    try:
+        return answer(arguments)
+    except ClientError as error:
+        known = client.exceptions.from_code(error.response["Error"]["Code"])
+        raise known(error.response, operation) from error
 
 
 def _key(item: Mapping[str, Any]) -> Key:

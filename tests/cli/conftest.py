@@ -1,7 +1,6 @@
 """The command line against the real functions, with moto for AWS."""
 
 from collections.abc import Callable
-from typing import Any
 
 import boto3
 import pytest
@@ -27,8 +26,6 @@ def operator(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) 
             f"{name}SubscriptionDlqUrl": stack.subscription_dlqs[channel],
         }
     session = boto3.Session()
-    # Long polling of an empty queue takes a second.
-    session.events.register("provide-client-params.sqs.ReceiveMessage", _at_once)  # type: ignore[arg-type]
     operator = Operator(stack, slack, session, outputs)
     deployed: Callable[..., stacks.Stack] = lambda name, **_: stacks.Stack(name, session, None, operator.outputs)  # noqa: E731
     monkeypatch.setattr(stacks, "deployed", deployed)
@@ -39,7 +36,3 @@ def operator(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) 
 
     session.events.register("before-call.sqs.*", rest_in_peace)
     return operator
-
-
-def _at_once(params: dict[str, Any], **_: object) -> dict[str, Any]:
-    return {**params, "WaitTimeSeconds": 0}

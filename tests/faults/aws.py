@@ -4,23 +4,21 @@ Both answer the functions' calls, and both show the world what lies in the queue
 """
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from botocore.exceptions import ClientError
 from moto.dynamodb.models import dynamodb_backends
-from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.sesv2.models import sesv2_backends
 from moto.sqs.models import sqs_backends
 
 from assistance.routing import LANES
 from assistance.store.schema import OUTBOX_SHARD
 from tests.integration.cloud import SIGNING_SECRET
+from tests.integration.resources import streamed
 from tests.memory_queues import Queues, refuse
-from tests.memory_table import MemoryTable
+from tests.memory_table import MemoryTable, answered
 from tests.recorded_calls import note
 
 ACCOUNT: Final = "123456789012"
@@ -108,11 +106,7 @@ class Memory:
         def call(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
             name = f"{client.meta.service_model.service_name}.{operation}"
             note(name, arguments)
-            try:
-                return operations[name](arguments)
-            except ClientError as error:
-                known = client.exceptions.from_code(error.response["Error"]["Code"])
-                raise known(error.response, operation) from error
+            return answered(client, operation, operations[name], arguments)
 
         return call
 
@@ -138,7 +132,7 @@ class Memory:
         queue.messages = [message for message in queue.messages if message.sent_at > before * 1_000]
 
     def stream(self, since: int) -> list[dict[str, Any]]:
-        return self.table.stream[since:]
+        return self.table.streamed(since)
 
     def streamed(self) -> int:
         return len(self.table.stream)
@@ -160,13 +154,7 @@ class Moto:
     """AWS as moto has it, in this process."""
 
     def calling(self, make_api_call: Call) -> Call:
-        def call(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
-            if operation == "ReceiveMessage":
-                # moto polls in real time, on a clock that stands still.
-                arguments = {**arguments, "WaitTimeSeconds": 0}
-            return make_api_call(client, operation, arguments)
-
-        return call
+        return make_api_call
 
     @property
     def _table(self) -> Any:  # noqa: ANN401
@@ -188,7 +176,7 @@ class Moto:
         queue._messages = [each for each in queue._messages if each.sent_timestamp > before * 1_000]  # noqa: SLF001
 
     def stream(self, since: int) -> list[dict[str, Any]]:
-        return [json.loads(dynamo_json_dump(item.to_json())) for item in self._table.stream_shard.items[since:]]
+        return streamed(since)
 
     def streamed(self) -> int:
         return len(self._table.stream_shard.items)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
+from botocore.client import BaseClient
 from moto import mock_aws
 
 from assistance.platform.clock import utc_now
@@ -27,8 +28,10 @@ from tests.integration.resources import (
     create_secret,
     create_table,
     create_topic,
+    streamed,
     subscribe,
 )
+from tests.memory_table import MemoryTable, answering, held
 from tests.recorded_calls import as_function
 
 RETENTION = timedelta(days=90)
@@ -98,8 +101,9 @@ class Cloud:
     dlqs: dict[Lane, str]
     subscription_dlqs: dict[Lane, str]
     table: Any
-    streams: Any
     sqs: Any
+    streamed: Callable[[int], list[dict[str, Any]]] = streamed
+    """The table's stream from that record on."""
     seen: int = 0
     context: Any = field(default_factory=Context)
 
@@ -140,11 +144,8 @@ class Cloud:
 
     def stream_records(self) -> list[dict[str, Any]]:
         """The stream's new records that pass the event source's filter."""
-        arn = self.table.latest_stream_arn
-        shard = self.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
-        iterator = self.streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
-        records = self.streams.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
-        new, self.seen = records[self.seen :], len(records)
+        new = self.streamed(self.seen)
+        self.seen += len(new)
         return [record for record in new if OUTBOX_SHARD in record["dynamodb"].get("NewImage", {})]
 
     def produce(self, records: list[dict[str, Any]] | None = None) -> list[str]:
@@ -243,54 +244,77 @@ def _same(value: object) -> object:
 
 
 @contextmanager
+def _at_once() -> Iterator[None]:
+    """No queue is polled for long: all that will be in it is in it. moto would poll in real time."""
+    make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
+
+    def answer(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+        at_once = {"WaitTimeSeconds": 0} if operation == "ReceiveMessage" else {}
+        return make_api_call(client, operation, {**arguments, **at_once})
+
+    with patch.object(BaseClient, "_make_api_call", answer):
+        yield
+
+
+@contextmanager
 def cloud(slack_api_url: str) -> Iterator[Cloud]:
     """A fresh system. The environment that the functions read is in `environment`."""
-    with mock_aws():
-        table = create_table()
-        queues, dlqs, subscription_dlqs = dict[Lane, str](), dict[Lane, str](), dict[Lane, str]()
-        topic = create_topic("topic")
-        for channel in LANES:
-            dlqs[channel] = create_queue(f"{channel}-dlq")
-            subscription_dlqs[channel] = create_queue(f"{channel}-subscription-dlq")
-            queues[channel] = create_queue(channel)
-            subscribe(topic, channel, {"channels": [channel]})
-        # By the convention for a channel's secret. They have no value yet.
-        own = {f"{channel.upper()}_SECRET": create_secret(channel) for channel in Channel}
-        secret = create_secret("slack-token", "xoxb-local")
-        signing = create_secret("signing", SIGNING_SECRET)
-        create_email_identity("bot@example.com")
-        yield Cloud(
-            environment={
-                **own,
-                "TABLE_NAME": "table",
-                "TOPIC_ARN": topic,
-                "GRACE_SECONDS": "60",
-                "RETENTION_DAYS": str(RETENTION.days),
-                "RETRY_ATTEMPTS": "3",
-                "RETRY_FIRST_DELAY": "0",
-                "RETRY_MAX_DELAY": "0",
-                "RETRY_DOUBT_DELAY": "0",
-                "OVERDUE_SECONDS": "900",
-                "QUEUES": json.dumps(
-                    {
-                        channel: {"queue": queues[channel], "dlqs": [dlqs[channel], subscription_dlqs[channel]]}
-                        for channel in named(ROUTES.values())
-                    }
-                ),
-                "SLACK_TOKEN_SECRET": secret,
-                "SLACK_CHANNEL": "C0ASSIST",
-                "SLACK_API_URL": slack_api_url,
-                "CALLBACK_SECRET": signing,
-                "CALLBACK_LOOPBACK": "true",
-                "EMAIL_SENDER": "bot@example.com",
-                "EMAIL_RECIPIENTS": '["sales@example.com"]',
-                "EMAIL_CONFIGURATION_SET": "feedback",
-                "EMAIL_DLQ_URL": dlqs[Channel.EMAIL],
-            },
-            queues=queues,
-            dlqs=dlqs,
-            subscription_dlqs=subscription_dlqs,
-            table=table,
-            streams=client("dynamodbstreams"),
-            sqs=client("sqs"),
-        )
+    with mock_aws(), _at_once():
+        yield _cloud(slack_api_url, create_table())
+
+
+@contextmanager
+def cloud_without_dynamodb(slack_api_url: str) -> Iterator[Cloud]:
+    """The same with a table in memory, which takes a tenth of the time."""
+    memory = MemoryTable()
+    with mock_aws(), _at_once(), answering(memory):
+        yield replace(_cloud(slack_api_url, held(memory)), streamed=memory.streamed)
+
+
+def _cloud(slack_api_url: str, table: Any) -> Cloud:  # noqa: ANN401
+    queues, dlqs, subscription_dlqs = dict[Lane, str](), dict[Lane, str](), dict[Lane, str]()
+    topic = create_topic("topic")
+    for channel in LANES:
+        dlqs[channel] = create_queue(f"{channel}-dlq")
+        subscription_dlqs[channel] = create_queue(f"{channel}-subscription-dlq")
+        queues[channel] = create_queue(channel)
+        subscribe(topic, channel, {"channels": [channel]})
+    # By the convention for a channel's secret. They have no value yet.
+    own = {f"{channel.upper()}_SECRET": create_secret(channel) for channel in Channel}
+    secret = create_secret("slack-token", "xoxb-local")
+    signing = create_secret("signing", SIGNING_SECRET)
+    create_email_identity("bot@example.com")
+    return Cloud(
+        environment={
+            **own,
+            "TABLE_NAME": "table",
+            "TOPIC_ARN": topic,
+            "GRACE_SECONDS": "60",
+            "RETENTION_DAYS": str(RETENTION.days),
+            "RETRY_ATTEMPTS": "3",
+            "RETRY_FIRST_DELAY": "0",
+            "RETRY_MAX_DELAY": "0",
+            "RETRY_DOUBT_DELAY": "0",
+            "OVERDUE_SECONDS": "900",
+            "QUEUES": json.dumps(
+                {
+                    channel: {"queue": queues[channel], "dlqs": [dlqs[channel], subscription_dlqs[channel]]}
+                    for channel in named(ROUTES.values())
+                }
+            ),
+            "SLACK_TOKEN_SECRET": secret,
+            "SLACK_CHANNEL": "C0ASSIST",
+            "SLACK_API_URL": slack_api_url,
+            "CALLBACK_SECRET": signing,
+            "CALLBACK_LOOPBACK": "true",
+            "EMAIL_SENDER": "bot@example.com",
+            "EMAIL_RECIPIENTS": '["sales@example.com"]',
+            "EMAIL_CONFIGURATION_SET": "feedback",
+            "EMAIL_DLQ_URL": dlqs[Channel.EMAIL],
+        },
+        queues=queues,
+        dlqs=dlqs,
+        subscription_dlqs=subscription_dlqs,
+        table=table,
+        sqs=client("sqs"),
+    )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.slack_server import SlackServer
-from tests.integration.cloud import Cloud, cloud, forget
+from tests.integration.cloud import Cloud, cloud, cloud_without_dynamodb, forget
 
 
 @pytest.fixture
@@ -15,8 +15,10 @@ def slack() -> Iterator[SlackServer]:
 
 
 @pytest.fixture
-def stack(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    with cloud(slack.url) as running:
+def stack(slack: SlackServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    """The table is in memory, which `test_table_contract.py` holds against moto's; or in moto, by the marker."""
+    kind = cloud if request.node.get_closest_marker("moto") else cloud_without_dynamodb
+    with kind(slack.url) as running:
         for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
         forget()

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import boto3
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.sesv2.models import sesv2_backends
 from moto.sns.models import sns_backends
@@ -93,6 +95,12 @@ def create_table() -> Any:  # noqa: ANN401
         ],
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
     )
+
+
+def streamed(since: int) -> list[dict[str, Any]]:
+    """The records of the table's stream from that number on."""
+    shard = _of(dynamodb_backends).tables["table"].stream_shard
+    return [json.loads(dynamo_json_dump(record.to_json())) for record in shard.items[since:]]
 
 
 def create_topic(name: str) -> str:

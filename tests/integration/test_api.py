@@ -25,7 +25,7 @@ def post(stack: Cloud, body: str | bytes | None, **headers: str) -> dict[str, An
 
 
 def stored(stack: Cloud) -> int:
-    return int(stack.table.scan(Select="COUNT")["Count"])
+    return len(stack.table.scan()["Items"])
 
 
 def assert_problem(answer: dict[str, Any], status: int, slug: str) -> None:
@@ -136,7 +136,8 @@ def test_only_the_api_key_that_sent_a_request_can_read_it(stack: Cloud) -> None:
 
 def test_every_api_key_can_read_a_request_that_was_stored_without_one(stack: Cloud) -> None:
     request_id = stack.post("sales", api_key_id="key-a")
-    stack.table.update_item(Key=request_key(request_id), UpdateExpression="REMOVE caller")
+    item = stack.table.get_item(Key=request_key(request_id))["Item"]
+    stack.table.put_item(Item={name: value for name, value in item.items() if name != "caller"})
     for key in ("key-a", "key-b"):
         assert stack.call("GET", f"/assistance-requests/{request_id}", api_key_id=key)["statusCode"] == 200
 

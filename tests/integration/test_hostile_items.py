@@ -8,12 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from unittest.mock import patch
 from uuid import uuid4
 
 import boto3
 import pytest
-from botocore.client import BaseClient
 
 from api.handler import _details as details
 from assistance.domain import transitions
@@ -39,7 +37,6 @@ from cli.requests import listed
 from reconciler.lease import LEASE_KEY
 from reconciler.lease import lease as lease_of_ours
 from tests.emf import emitted
-from tests.faults.aws import Memory
 from tests.integration.cloud import Cloud
 from tests.integration.steps import example, sns_event
 
@@ -237,34 +234,6 @@ class Table:
                 first, *others = KINDS[kind](request_id)
                 for item in (list(damaged(first, *path))[number], *others):
                     self.put(item)
-
-
-@dataclass(frozen=True)
-class Streams:
-    """The client of DynamoDB's streams, for the table in memory."""
-
-    memory: Memory
-
-    def describe_stream(self, **_: object) -> dict[str, Any]:
-        return {"StreamDescription": {"Shards": [{"ShardId": "shard"}]}}
-
-    def get_shard_iterator(self, **_: object) -> dict[str, Any]:
-        return {"ShardIterator": "iterator"}
-
-    def get_records(self, **_: object) -> dict[str, Any]:
-        return {"Records": self.memory.stream(0)}
-
-
-@pytest.fixture
-def stack(stack: Cloud) -> Iterator[Cloud]:
-    """AWS in memory: moto would read hundreds of items with each query."""
-    memory = Memory()
-    answer = memory.calling(BaseClient._make_api_call)  # type: ignore[attr-defined] # noqa: SLF001
-    with (
-        patch.object(BaseClient, "_make_api_call", answer),
-        patch.object(stack.table, "put_item", lambda **call: memory.table.hold(call["Item"])),
-    ):
-        yield replace(stack, streams=Streams(memory))
 
 
 @pytest.fixture

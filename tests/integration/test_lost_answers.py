@@ -21,6 +21,8 @@ from tests.integration.steps import emails, feedback, mailed
 from tests.receiver import Receiver
 from tests.records import record_of, resend
 
+pytestmark = pytest.mark.moto
+
 
 class Empty:
     """The body of an answer that says nothing."""

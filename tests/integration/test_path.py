@@ -15,6 +15,7 @@ from tests.integration.steps import arrived, emails, fail_on_slack, published
 from tests.records import put_delivery, resend, under_way
 
 OVERDUE = timedelta(seconds=61)
+pytestmark = pytest.mark.moto
 
 
 def test_every_topic_arrives_on_its_channels_and_ends_delivered(stack: Cloud, slack: SlackServer) -> None:

@@ -68,6 +68,7 @@ def test_the_first_to_press_takes_the_request_and_the_message_says_who(stack: Cl
     assert team.workspace.whispers == []
 
 
+@pytest.mark.moto
 def test_a_press_takes_one_query_one_write_and_two_batches(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
