@@ -3,18 +3,20 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 from aws_cdk import App
+from cdk_nag import AwsSolutionsChecks
 
 from assistance.routing import Channel
 from infra.app import build, new_app
 from infra.config import load
 from infra.stack import AssistanceStack
+from tests.kept import kept
 
 Properties: TypeAlias = Mapping[str, Any]
 
@@ -47,6 +49,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     })},
     "one channel": {"alarms": "true", "routes": json.dumps({"sales": {"channels": ["slack"]}})},
 }  # fmt: skip
+CONTEXTS: Mapping[str, Mapping[str, str]] = {**VARIANTS, **EXTRAS}
 
 
 @dataclass(frozen=True)
@@ -126,18 +129,54 @@ class Template:
 
 
 @contextmanager
-def built(variant: str) -> Iterator[tuple[App, AssistanceStack]]:
-    """The app of a variant with its stack, without bundles."""
+def built(context: Mapping[str, str]) -> Iterator[tuple[App, AssistanceStack]]:
+    """The app with its stack, without bundles."""
     with TemporaryDirectory() as directory:
-        chosen = {**VARIANTS, **EXTRAS}[variant]
-        app = new_app({**chosen, "aws:cdk:bundling-stacks": []}, directory)
+        app = new_app({**context, "aws:cdk:bundling-stacks": []}, directory)
         yield app, build(app, load(app.node.try_get_context, app.node.get_all_context()))
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """All that the tests want to know of a variant, for it takes seconds to build."""
+
+    stack_name: str
+    document: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    termination_protection: bool
+    violations: list[str]
+    """The findings of cdk-nag."""
+
+
+@cache
+def synthesis(variant: str) -> Synthesis:
+    """The synthesis of a variant."""
+    return Synthesis(**kept(variant, lambda: asdict(_made(variant))))
+
+
+def _made(variant: str) -> Synthesis:
+    with built(CONTEXTS[variant]) as (app, stack):
+        directory = Path(app.synth().directory)
+        report = AwsSolutionsChecks(app).validate_scope(app)
+        return Synthesis(
+            stack.stack_name,
+            json.loads((directory / stack.template_file).read_text("utf-8")),
+            json.loads((directory / "manifest.json").read_text("utf-8")),
+            bool(stack.termination_protection),
+            [f"{violation.rule_name} {violation.description}" for violation in report.violations],
+        )
 
 
 @cache
 def synthesized(variant: str) -> Template:
     """The template of a variant."""
-    with built(variant) as (app, stack):
+    found = synthesis(variant)
+    return Template(found.stack_name, found.document)
+
+
+def changed(context: Mapping[str, str]) -> Template:
+    """The template as the code is at the moment, which a test may have patched."""
+    with built(context) as (app, stack):
         directory = Path(app.synth().directory)
         return Template(stack.stack_name, json.loads((directory / stack.template_file).read_text("utf-8")))
 

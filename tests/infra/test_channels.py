@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
-from assistance.routing import RETRIES, ROUTES, Channel, RetryPolicy, named
+from assistance.routing import RETRIES, ROUTES, Channel, named
 from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
 from tests.infra.template import VARIANTS, Properties, Template, synthesized, target
 
@@ -161,14 +161,7 @@ def leaf(condition: object, value: object) -> bool:
     return condition == value
 
 
-def test_a_channel_has_its_own_limits(monkeypatch: pytest.MonkeyPatch, variant: str, channel: Channel) -> None:
-    impatient = RetryPolicy(attempts=2, first_delay=9)
-    monkeypatch.setattr("infra.config.RETRIES", {**RETRIES, channel: impatient})
-    template = synthesized.__wrapped__(variant)
-    for each in Channel:
-        if f"{each}_consumer" not in deployed(template):
-            continue
-        retry = impatient if each is channel else RETRIES[each]
-        variables = template.function(f"{each}_consumer")[1]["Environment"]["Variables"]
-        assert variables["RETRY_ATTEMPTS"] == str(retry.attempts)
-        assert variables["RETRY_FIRST_DELAY"] == str(retry.first_delay)
+def test_a_channel_has_its_own_limits(template: Template, channel: Channel) -> None:
+    variables = template.function(f"{channel}_consumer")[1]["Environment"]["Variables"]
+    assert variables["RETRY_ATTEMPTS"] == str(RETRIES[channel].attempts)
+    assert variables["RETRY_FIRST_DELAY"] == str(RETRIES[channel].first_delay)

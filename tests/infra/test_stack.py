@@ -11,7 +11,7 @@ import pytest
 
 from assistance import take_link
 from assistance.engine.publisher import MAX_BATCH_ENTRIES
-from assistance.routing import ROUTES, Channel, named
+from assistance.routing import RETRIES, ROUTES, Channel, RetryPolicy, named
 from assistance.store.schema import (
     CREATED_AT,
     DUE_AT,
@@ -29,7 +29,7 @@ from assistance.store.schema import (
 from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS
 from callback_consumer.secret import KEY_BYTES
 from infra.config import PYTHON_VERSION
-from tests.infra.template import VARIANTS, Template, as_list, built, synthesized, target, text_of
+from tests.infra.template import CONTEXTS, VARIANTS, Template, as_list, changed, synthesis, synthesized, target, text_of
 
 ROOT = Path(__file__).parents[2]
 EVERY = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
@@ -282,16 +282,13 @@ def test_links_lead_to_the_api_and_only_who_sends_or_opens_them_reads_their_secr
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_resource_gets_the_same_tag_from_the_stack_and_from_the_template(variant: str) -> None:
     """SES refuses an identity that has a tag twice: https://github.com/aws/aws-cdk/issues/35298."""
-    with built(variant) as (app, _):
-        directory = Path(app.synth().directory)
-        manifest = json.loads((directory / "manifest.json").read_text("utf-8"))
-        stacks = [each for each in manifest["artifacts"].values() if each["type"] == "aws:cloudformation:stack"]
-        assert stacks
-        for stack in stacks:
-            resources = json.loads((directory / stack["properties"]["templateFile"]).read_text("utf-8"))["Resources"]
-            tags = [tag["Key"] for each in resources.values() for tag in as_list(each["Properties"].get("Tags", []))]
-            assert {"application", "stage"} <= set(tags)
-            assert not set(stack["properties"].get("tags", {})) & set(tags)
+    found = synthesis(variant)
+    artifacts = found.manifest["artifacts"].values()
+    [stack] = [each for each in artifacts if each["type"] == "aws:cloudformation:stack"]
+    resources = found.document["Resources"].values()
+    tags = [tag["Key"] for each in resources for tag in as_list(each["Properties"].get("Tags", []))]
+    assert {"application", "stage"} <= set(tags)
+    assert not set(stack["properties"].get("tags", {})) & set(tags)
 
 
 # An AWS-managed key lets everybody of its account use it through its service:
@@ -311,3 +308,15 @@ def test_every_feature_flag_that_the_cdk_recommends_is_set() -> None:
     assert set(recommended) - set(context) == NOT_WANTED
     different = {flag for flag, value in recommended.items() if context.get(flag, value) != value}
     assert different == {"@aws-cdk/core:target-partitions"}, "GovCloud is one of ours too"
+
+
+def test_channels_whose_limits_differ_keep_them_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {channel: RetryPolicy(2 + number, 9 + number) for number, channel in enumerate(Channel)}
+    monkeypatch.setattr("infra.config.RETRIES", {**RETRIES, **limits})
+    template = changed(CONTEXTS["every channel"])
+    for channel, limit in limits.items():
+        variables = template.function(f"{channel}_consumer")[1]["Environment"]["Variables"]
+        assert (variables["RETRY_ATTEMPTS"], variables["RETRY_FIRST_DELAY"]) == (
+            str(limit.attempts),
+            str(limit.first_delay),
+        )
