@@ -21,9 +21,14 @@ _MAX_ADDRESS: Final = 254
 _NUMBER: Final = re.compile(r"\+?\(?[0-9][0-9 ()./\u00a0\u2010\u2011-]*")
 _DIGITS: Final = range(3, 16)
 
-# The characters of a URL: https://www.rfc-editor.org/rfc/rfc3986#section-2. Others, such as the backslash, are read in
-# different ways by different browsers.
-_URL: Final = re.compile(r"https://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.IGNORECASE)
+# A host name that the DNS can hold or an IPv6 address, a port, and the characters of a path, query and fragment:
+# https://www.rfc-editor.org/rfc/rfc3986#appendix-A. Browsers read others, such as the backslash, in different ways, and
+# Slack refuses a whole message for a button whose URL is none.
+_URL: Final = re.compile(
+    rf"https://(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9a-f:.]+\])(?::[0-9]+)?"
+    r"(?:[/?#](?:[a-z0-9._~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})*)?",
+    re.IGNORECASE,
+)
 
 
 def mailto(address: str) -> str | None:
@@ -53,4 +58,4 @@ def link(url: str) -> str | None:
         _ = parts.port
     except ValueError:
         return None
-    return url if parts.hostname and "@" not in parts.netloc else None
+    return url if parts.hostname else None

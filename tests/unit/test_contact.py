@@ -88,6 +88,8 @@ def test_a_conversation_s_url_is_opened_as_it_came(url: str) -> None:
         "https://example.com:port/", "https://example.com:99999/", "https://[x/y", "https://good.example\\@evil.example",
         "https://example.com/a b", "https://example.com/\n", "https://bücher.de/", 'https://example.com/"onclick=',
         "https://example.com/<script>", "https://example.com/|evil", " https://example.com/",
+        "https://%/", "https://%41.example/", "https://-/", "https://a..b/", "https://.example.com/", "https://a_b.example/",
+        "https://example.com/%", "https://example.com/%zz", "https://example.com/[x]", "https://[x]/",
     ],
 )  # fmt: skip
 def test_what_is_no_https_url_is_used_for_nothing(typed: str) -> None:
