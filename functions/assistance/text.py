@@ -69,9 +69,14 @@ def heading(topic: str) -> str:
     return printable(topic).replace("_", " ").replace("-", " ").capitalize()
 
 
+def one_line(text: str) -> str:
+    """The text on one line: whatever it holds looks like no line of ours."""
+    return " ".join(printable(text).split())
+
+
 def preview(text: str, characters: int) -> str:
     """The start of the text on one line, with an ellipsis where it goes on."""
-    line = " ".join(printable(text).split())
+    line = one_line(text)
     return line if len(line) <= characters else f"{line[: characters - 1].rstrip()}…"
 
 
@@ -84,7 +89,9 @@ def explain(outgoing: Outgoing) -> list[str]:
         sentences.append(f"Sent here because {failed} ({error}).")
     if outgoing.untaken:
         minutes = outgoing.untaken.minutes
-        sentences.append(f"Sent here because nobody took it within {minutes} minute{'s' * (minutes > 1)}.")
+        over = f"the time to take it ({minutes} minute{'s' * (minutes > 1)}) is over"
+        # It may have been taken and released before.
+        sentences.append(f"Sent here because nobody is handling it, and {over}.")
     if outgoing.resend:
         sentences.append("Sent again: an operator has asked for it.")
     return sentences

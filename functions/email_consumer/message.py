@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from assistance import contact, facts
 from assistance.facts import Fact
 from assistance.models import AssistanceRequest, Outgoing
-from assistance.text import explain, heading, preview, printable
+from assistance.text import explain, heading, one_line, preview, printable
 from email_consumer.page import page
 
 if TYPE_CHECKING:
@@ -63,17 +63,13 @@ def reply_to(request: AssistanceRequest) -> list[str]:
 
 def _text(description: str, told: tuple[Fact, ...], buttons: list[tuple[str, str]], notes: list[str]) -> str:
     """The plain text: all that the page says, the description first."""
-    about = [f"{_one_line(fact.label)}: {_one_line(fact.text)}" for fact in told]
+    about = [f"{one_line(fact.label)}: {one_line(fact.text)}" for fact in told]
     links = [f"{name}: {url}" for name, url in buttons]
     paragraphs = (lines for lines in ([description], about, links, ["--", *notes]) if lines)
     return "\n\n".join("\n".join(lines) for lines in paragraphs) + "\n"
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _small_print(request: AssistanceRequest) -> list[str]:
-    reference = [f"Reference: {_one_line(printable(request.reference))}"] if request.reference else []
+    reference = [f"Reference: {one_line(request.reference)}"] if request.reference else []
     at = datetime.fromisoformat(request.created_at).astimezone(UTC)
     return [f"Request {request.id}, {at.day} {at:%B %Y, %H:%M} UTC", *reference]

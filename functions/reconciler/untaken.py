@@ -33,10 +33,11 @@ class Untaken:
         self, waiting: Iterable[Open], report: Report, remaining_ms: Callable[[], int], *, dry_run: bool
     ) -> None:
         """Escalate what the index lists, and those of the watched requests that are due. Stops in time."""
-        now = epoch_ms(self.clock())
+        now, seen = epoch_ms(self.clock()), set()
         for found in (*waiting, *self._listed(now, report)):
-            if found.record.decides_at is None or found.record.decides_at > now:
+            if found.id in seen or found.record.decides_at is None or found.record.decides_at > now:
                 continue
+            seen.add(found.id)
             if remaining_ms() < TIME_TO_REPORT_MS:
                 report.complete = False
                 return

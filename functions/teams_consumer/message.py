@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from assistance import facts
 from assistance.facts import Fact
 from assistance.models import AssistanceRequest, Outgoing
-from assistance.text import explain, heading, printable
+from assistance.text import explain, heading, one_line, printable
 
 Json: TypeAlias = dict[str, Any]
 
@@ -47,7 +47,7 @@ def compose(outgoing: Outgoing, *, take_url: str | None = None) -> bytes:
 def _message(outgoing: Outgoing, told: Sequence[Fact], take_url: str | None) -> Json:
     request, url = outgoing.request, facts.conversation(outgoing.request)
     buttons = [*([("Open conversation", url)] if url else []), *([("I'll take it", take_url)] if take_url else [])]
-    small = [request.id, *([f"Reference: {printable(request.reference)}"] if request.reference else [])]
+    small = [request.id, *([f"Reference: {one_line(request.reference)}"] if request.reference else [])]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",

@@ -268,6 +268,6 @@ def test_what_nobody_takes_within_a_minute_goes_to_the_fallback_and_what_is_take
     ]
     bot.until_queues_are_empty()
     [mail] = bot.mails(waiting["nobody"])
-    assert "Sent here because nobody took it within 1 minute." in mail["BodyText"]
+    assert "Sent here because nobody is handling it, and the time to take it (1 minute) is over." in mail["BodyText"]
     assert bot.mails(waiting["anna"]) == []
     assert [each["channel"] for each in bot.show(waiting["anna"])["deliveries"]] == ["slack"]

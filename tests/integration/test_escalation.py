@@ -8,11 +8,14 @@ import pytest
 
 from assistance.engine import takes
 from assistance.engine.takes import Human
+from assistance.platform.clock import utc_now
 from assistance.routing import Channel, routes
 from assistance.store.requests import Requests
 from assistance.store.schema import DUE_AT, DUE_SHARD, DUE_SHARDS
 from assistance.store.table import Items
 from local.slack_server import SlackServer
+from reconciler.report import Open, Report
+from reconciler.untaken import Untaken
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived, emails
 from tests.records import item_of, record_of
@@ -60,7 +63,7 @@ def test_what_nobody_takes_in_time_goes_to_the_fallback_once(stack: Cloud, slack
     assert untaken(stack) == [request_id]
     assert untaken(stack) == []
     [mail] = emails()
-    assert "Sent here because nobody took it within 30 minutes." in str(mail)
+    assert "Sent here because nobody is handling it, and the time to take it (30 minutes) is over." in str(mail)
     assert arrived(slack, "is anybody there") == 2, "on Slack and by email, once each"
     shown = stack.show(request_id)
     assert shown["status"] == "delivered"
@@ -99,6 +102,15 @@ def test_a_request_without_a_fallback_is_counted_once_and_sent_nowhere(stack: Cl
     assert untaken(stack) == [request_id]
     assert untaken(stack) == []
     assert len(stack.show(request_id)["deliveries"]) == 1
+
+
+def test_a_dry_run_counts_once_what_is_watched_and_listed_as_due(stack: Cloud) -> None:
+    request_id = stack.post("sales")
+    settle(stack)
+    report, record = Report(), requests(stack).read(request_id).record
+    look = Untaken(requests(stack), lambda: utc_now() + HALF_AN_HOUR)
+    look.escalate([Open(request_id, record)], report, lambda: 60_000, dry_run=True)
+    assert report.untaken == [request_id]
 
 
 def test_a_dry_run_escalates_nothing(stack: Cloud) -> None:

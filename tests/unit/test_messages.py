@@ -115,6 +115,6 @@ def test_the_reader_is_told_which_way_a_request_has_come() -> None:
 
 
 @pytest.mark.parametrize(("minutes", "within"), [(1, "1 minute"), (30, "30 minutes")])
-def test_the_reader_is_told_for_how_long_nobody_took_the_request(minutes: int, within: str) -> None:
+def test_the_reader_is_told_how_long_there_was_to_take_the_request(minutes: int, within: str) -> None:
     told = explain(Outgoing(request("help"), untaken=Untaken(minutes=minutes)))
-    assert told == [f"Sent here because nobody took it within {within}."]
+    assert told == [f"Sent here because nobody is handling it, and the time to take it ({within}) is over."]
