@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from assistance.slack.message import MAX_BLOCKS, MAX_MESSAGE_CHARACTERS
 from assistance.store.schema import INDEX_SHARDS
 from infra.batches import PARALLELIZATION_FACTOR, STREAM
 
@@ -58,17 +59,16 @@ SLACK_SECONDS: Final = 0.3
 VCPU: Final = 512 / 1_769
 """The share of a vCPU that our functions have: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
-DIGEST_BYTES: Final = 13_000
-ENTRY_BYTES: Final = 382
-TITLE_BYTES: Final = 256
-"""What Slack takes in a message, an entry besides its description, and a title: assistance/slack/message.py."""
-MAX_ENTRIES: Final = 25
-"""With a divider between each two, after a title: Slack takes 50 blocks."""
+ENTRY_CHARACTERS: Final = 414
+"""Of an entry besides its description, with a button to take it, and the customer's name, address, number and
+conversation: assistance/slack/message.py. tests/unit/test_simulation.py holds it against the messages."""
+TITLE_CHARACTERS: Final = 200
+MAX_ENTRIES: Final = MAX_BLOCKS - 1
 
 
 def together(description: int) -> int:
-    """How many requests with descriptions of so many bytes go into one message to Slack."""
-    return max(1, min(MAX_ENTRIES, (DIGEST_BYTES - TITLE_BYTES) // (ENTRY_BYTES + description)))
+    """How many requests with descriptions of so many characters go into one message to Slack."""
+    return max(1, min(MAX_ENTRIES, (MAX_MESSAGE_CHARACTERS - TITLE_CHARACTERS) // (ENTRY_CHARACTERS + description)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,8 +119,8 @@ def slack_study(work: Work) -> list[Day]:
         f"{chosen}, four at once": {"workers": 4},
         f"{chosen}, waiting in place": {"patience": 5},
         f"{chosen}, no bursts at Slack": {"burst": 1},
-        f"{chosen}, {LONG_DESCRIPTION} bytes": long,
-        f"batches of 50, {LONG_DESCRIPTION} bytes": {**long, "batch": 50},
+        f"{chosen}, {LONG_DESCRIPTION} characters": long,
+        f"batches of 50, {LONG_DESCRIPTION} characters": {**long, "batch": 50},
     }
     found = []
     for name, changes in variants.items():

@@ -16,7 +16,7 @@ from infra.batches import PARALLELIZATION_FACTOR, QUEUES, STREAM
 MINUTE: Final = 60
 HOUR: Final = 3_600
 DESCRIPTION: Final = 150
-"""Bytes of a customer's question."""
+"""Characters of a customer's question."""
 LONG_DESCRIPTION: Final = 300
 SLACK_RATE: Final = 20
 SLACK: Final = QUEUES[Channel.SLACK]
@@ -115,7 +115,7 @@ def _capacities(work: Work) -> list[tuple[float, str, str]]:
     found = [
         (2 * quotas.SLACK_POSTS, "Slack, each request alone", "one post a second in a channel"),
         (2 * quotas.SANDBOX_MAILS, "SES in the sandbox", "one mail a second; after that as granted"),
-        (2 * quotas.SLACK_POSTS * together, "Slack, in digests", f"{together} requests of {DESCRIPTION} bytes a post"),
+        (2 * quotas.SLACK_POSTS * together, "Slack, in digests", f"{_posts(DESCRIPTION)} a post"),
         (quotas.THROTTLE_RATE, "the usage plan", "`throttle_rate`, for each key"),
         (2 * slack, "the Slack consumer", f"two batches of {SLACK.size} at once"),
         (2 * email, "the email consumer", "`consumer_max_concurrency`: two batches of ten at once"),
@@ -141,7 +141,7 @@ def _page(results: Results) -> str:
 <!-- Written by: make simulate -->
 {results.date}, with the CPU times that `make load` measured on {results.load_date}. The simulation is
 `benchmarks/pipeline.py` (simpy); the quotas, each with its page, and what is assumed, are in `benchmarks/quotas.py`.
-Half of the requests go to Slack, half by email, with descriptions of {DESCRIPTION} bytes. A function of 512 MB has
+Half of the requests go to Slack, half by email, with descriptions of {DESCRIPTION} characters. A function of 512 MB has
 {quotas.VCPU:.2f} of a vCPU: accepting takes {1000 * accept:.0f} ms, publishing {1000 * record:.0f} ms a record,
 delivering {1000 * deliver:.0f} ms a request besides its provider's time.
 
@@ -185,8 +185,10 @@ two writes.
   goes away.
 - A batch should be what one post holds: {_posts(DESCRIPTION, LONG_DESCRIPTION)}. Larger
   ones are no faster, and are turned away more often: the rest of a batch uses up as much of the rate as a full post.
-  With descriptions of more than {_longest()} bytes on average, {SLACK_RATE} a second are too much;
-  a customer's name, address and number count as 100 bytes.
+  Each has a button to take it, and the customer's name, address, number and conversation.
+  With descriptions of more than {_longest()} characters on average, {SLACK_RATE} a second are too much.
+- Slack does not document how much a post holds, nor how it counts: these figures are by what others have measured. If
+  Slack refuses a post as too long, its requests go out alone, and the consumer's next posts are smaller.
 - What is turned away goes back to the queue, with a back-off that grows to 15 minutes, so that more of it is under way
   than needs to be. Waiting for Slack's `Retry-After` in place, for five seconds at most, takes little more than one
   attempt a request, and fewer and shorter waits. Four batches at once instead of two are only turned away more often.
@@ -208,7 +210,7 @@ of them, which is too little, since they gave way to us. Of the emulator's locks
 
 
 def _posts(*descriptions: int) -> str:
-    return ", ".join(f"{quotas.together(length)} requests of {length} bytes" for length in descriptions)
+    return ", ".join(f"{quotas.together(length)} requests of {length} characters" for length in descriptions)
 
 
 def _choices(work: Work) -> str:

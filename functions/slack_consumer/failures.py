@@ -19,6 +19,7 @@ from assistance.platform.clock import utc_now
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
 """With these a consumer reads the token afresh, and tries once more if it has been replaced."""
 
+TOO_LONG: Final = "msg_blocks_too_long"
 FOR_WHAT_IT_HOLDS: Final = frozenset(
     {
         "invalid_arguments",
@@ -27,7 +28,7 @@ FOR_WHAT_IT_HOLDS: Final = frozenset(
         "invalid_metadata_format",
         "invalid_metadata_schema",
         "metadata_too_large",
-        "msg_blocks_too_long",
+        TOO_LONG,
         "msg_too_long",
         "slack_connect_canvas_sharing_blocked",
         "slack_connect_file_link_sharing_blocked",
@@ -97,7 +98,7 @@ POST_MESSAGE: Final[Mapping[str, Kind]] = MappingProxyType(
         "metadata_must_be_sent_from_app": Kind.PERMANENT,
         "metadata_too_large": Kind.PERMANENT,
         "missing_file_data": Kind.PERMANENT,
-        "msg_blocks_too_long": Kind.PERMANENT,
+        TOO_LONG: Kind.PERMANENT,
         "msg_too_long": Kind.PERMANENT,
         "no_text": Kind.PERMANENT,
         "not_in_channel": Kind.PERMANENT,

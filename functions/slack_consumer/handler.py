@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Final
 
 from slack_sdk import WebClient
 
@@ -10,22 +11,34 @@ from assistance.engine.consumer import consumer
 from assistance.engine.together import Together
 from assistance.errors import DeliveryError, PermanentFailure, RefusedTogether, TransientFailure
 from assistance.models import Outgoing
+from assistance.platform.clock import utc_now
 from assistance.platform.secret import secrets
 from assistance.routing import Channel
-from assistance.slack.message import compose, digests
-from slack_consumer.failures import FOR_WHAT_IT_HOLDS
+from assistance.slack.blocks import size
+from assistance.slack.message import MAX_MESSAGE_CHARACTERS, compose, digests
+from slack_consumer.failures import FOR_WHAT_IT_HOLDS, TOO_LONG
 from slack_consumer.look_up import Posted, posted
 from slack_consumer.settings import settings
 from slack_consumer.slack import call
 
+refused: Final[list[int]] = []
+"""How large the messages were that Slack has refused as too long."""
+
+
+def room() -> int:
+    """What a message may hold. Slack documents no limit: after a refusal, this process tries less."""
+    return min((MAX_MESSAGE_CHARACTERS, *(4 * each // 5 for each in refused)))
+
 
 def post(outgoing: Sequence[Outgoing]) -> str:
     """Post the requests, all of one place, in one message. Returns its `ts`."""
-    channel, message = place(outgoing[0].request.topic), compose(outgoing, take=settings().take)
+    channel, message = place(outgoing[0].request.topic), compose(outgoing, utc_now(), take=settings().take, room=room())
     try:
         answer = call(partial(WebClient.chat_postMessage, channel=channel, **message))
     except PermanentFailure as error:
         if len(outgoing) > 1 and error.code in FOR_WHAT_IT_HOLDS:
+            if error.code == TOO_LONG:
+                refused.append(size(message["blocks"]))
             raise RefusedTogether(error.code) from error
         raise
     if not isinstance(answer.get("ts"), str):
@@ -59,7 +72,7 @@ def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
     for one in outgoing:
         of_place.setdefault(place(one.request.topic), []).append(one)
     for together in of_place.values():
-        yield from digests(together, take=settings().take)
+        yield from digests(together, utc_now(), take=settings().take, room=room())
 
 
 lambda_handler = consumer(Channel.SLACK, Together(divide=divide, send=send), prepare=secrets, place=place)

@@ -38,7 +38,7 @@ class _User(_Model):
 
 
 class _Message(_Model):
-    ts: _Text
+    ts: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,11}\.[0-9]{1,9}$")]
     app_id: str | None = None
     blocks: tuple[dict[str, Any], ...] = ()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -14,13 +15,14 @@ from assistance.models import Outgoing
 from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
-from assistance.slack.blocks import escape
+from assistance.slack import blocks
 from assistance.slack.message import compose
 from assistance.store.requests import RequestGone, Requests
 from slack_interactions.answers import privately
 from slack_interactions.press import Press, Shown
 
-REDRAWS: Final = 3
+REDRAWS: Final = 4
+"""One less than a `response_url` may be used, so that whoever pressed can be told something."""
 Answer = Callable[[str, Mapping[str, Any]], bool]
 
 
@@ -71,25 +73,26 @@ class Taking:
     def _redraw(self, press: Press) -> bool:
         """Draw the message as the table has it, and again if somebody else has pressed a button meanwhile.
 
-        Whoever draws last has then seen every press before that. Returns whether Slack shows the message so.
+        Whoever draws last has then seen every press before that. An answer that got lost may still be shown, in the
+        place of a newer one: it counts as drawn. Returns whether Slack says that it shows the message so.
         """
         drawn: list[Take | None] | None = None
+        is_shown = False
         for _ in range(REDRAWS):
             try:
                 shown = self._shown(press)
             except (RequestGone, TableUnavailable, Unreadable) as error:
                 logger.warning("a message is not drawn again", reason=type(error).__name__)
-                return drawn is not None
+                return is_shown
             state = [each.record.taken for each in shown.values()]
             if state == drawn:
-                return True
+                return is_shown
             by = {each.request.id: taken for each in shown.values() if (taken := each.record.taken)}
-            message = compose([_outgoing(on, each) for on, each in shown.items()], take=True, taken=by)
+            posted = datetime.fromtimestamp(float(press.ts), UTC)
+            message = compose([_outgoing(on, each) for on, each in shown.items()], posted, take=True, taken=by)
             body = {"replace_original": True, "text": message["text"], "blocks": message["blocks"]}
-            if not self.answer(press.response_url, body):
-                return False
-            drawn = state
-        return True
+            is_shown, drawn = self.answer(press.response_url, body), state
+        return is_shown
 
     def _shown(self, press: Press) -> dict[Shown, RequestRecord]:
         """The requests in the message. All of them have arrived by it, and each that is in doubt is recorded as sent.
@@ -134,4 +137,4 @@ def _theirs(taken: Take, press: Press) -> bool:
 
 
 def _name(taken: Take) -> str:
-    return escape(taken.by)
+    return blocks.name(taken.by)

@@ -179,8 +179,9 @@ class System:
 
     @staticmethod
     def cold() -> None:
-        """The next invocation finds no token and no key in memory, nor who it is on Slack."""
+        """The next invocation finds no token and no key in memory, nor who it is on Slack and what Slack refused."""
         importlib.import_module("assistance.platform.secret").secrets().store.clear()
+        importlib.import_module("slack_consumer.handler").refused.clear()
         ids.cache_clear()
 
     # --- what AWS does -------------------------------------------------------------------------------------------

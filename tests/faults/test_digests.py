@@ -92,6 +92,18 @@ def test_of_a_message_that_slack_refuses_only_the_request_that_is_to_blame_fails
     assert status(here, bad) == "delivered", "by the fallback"
 
 
+def test_after_a_post_that_slack_finds_too_long_the_next_posts_hold_less(here: World) -> None:
+    """Slack documents no limit: what was measured may change."""
+    here.slack.fail("error", error="msg_blocks_too_long", times=2)
+    # The second has no dividers.
+    for _ in range(3):
+        come_in(here, BATCH)
+        here.consume(Channel.SLACK, BATCH)
+    first, second = (len(each["metadata"]["event_payload"]["requests"]) for each in here.slack.messages)
+    assert BATCH / 2 < first < BATCH
+    assert first + second == BATCH
+
+
 def test_what_slack_refuses_whatever_it_holds_is_not_tried_again(here: World) -> None:
     for number in range(3):
         published(here, key=str(number))

@@ -132,6 +132,27 @@ def test_a_digest_shows_both_of_two_takers_at_once(
     assert [stack.show(each).get("taken", {}).get("by") for each in (ids[3], ids[7], ids[0])] == ["@anna", "@ben", None]
 
 
+def test_a_drawing_whose_answer_is_lost_does_not_stay_in_the_place_of_a_newer_one(
+    stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slack shows it late: after Ben has pressed, and the message was drawn for him."""
+    ids = posted(stack, *(f"number {n}" for n in range(2)))
+    acting, others = handler.taking(), iter(["ben"])
+    answer = acting.answer
+
+    def late(url: str, body: Mapping[str, Any]) -> bool:
+        for other in others:
+            assert press(team, other, ids[1]) == 200
+            answer(url, body)
+            return False
+        return bool(answer(url, body))
+
+    monkeypatch.setattr(handler, "taking", lambda: type(acting)(acting.requests, late))
+    assert press(team, "anna", ids[0]) == 200
+    drawn = json.dumps(team.messages[0])
+    assert ("Taken by @anna" in drawn, "Taken by @ben" in drawn) == (True, True)
+
+
 def test_a_digest_whose_requests_are_all_taken_is_still_within_slack_s_limits(stack: Cloud, team: SlackServer) -> None:
     posted(stack, *("<&>" * 60 for _ in range(25)))
     for message in list(team.messages):
@@ -163,7 +184,7 @@ def test_a_message_that_is_drawn_again_still_says_why_each_request_comes(
     routes.cache_clear()
     assert "Taken by @anna" in again
     for text in (told, again):
-        assert "Sent here because nobody took it within 30 minutes." in text
+        assert "Sent here because nobody is handling it, and the time to take it (30 minutes) is over." in text
         assert "Sent here because the email could not be delivered" in text
 
 

@@ -1,13 +1,18 @@
 """What the simulation's figures rest on: no request appears or vanishes in it, and its rates are kept."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
+from assistance.models import Outgoing
 from assistance.routing import Channel
+from assistance.slack.message import digests
 from benchmarks import quotas
 from benchmarks.pipeline import Design, Pipeline, Sender
 from infra.config import Config
+from tests.said import ANNA, request
 
 SLACK = Sender(workers=2, batch=25, window=1, rate=1, burst=3, latency=0.3, together=20)
 EMAIL = Sender(workers=2, batch=10, rate=5, burst=5, latency=0.1)
@@ -55,6 +60,14 @@ def test_digests_drain_what_single_messages_leave() -> None:
 
 def test_the_same_days_are_simulated_each_time() -> None:
     assert Pipeline(DESIGN, burst).run(100).counts == Pipeline(DESIGN, burst).run(100).counts
+
+
+@pytest.mark.parametrize("characters", [150, 300])
+def test_a_simulated_post_holds_as_many_requests_as_a_message_of_ours(characters: int) -> None:
+    said = {"customer": ANNA, "conversation_url": "https://app.example.com/conversations/42"}
+    asked = [Outgoing(request("x" * characters, str(UUID(int=n)), **said), delivery="slack") for n in range(60)]
+    first, *_ = digests(asked, datetime(2026, 1, 1, tzinfo=UTC), take=True)
+    assert len(first) == quotas.together(characters)
 
 
 def test_the_throttle_is_the_deployed_one() -> None:

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -33,6 +34,18 @@ from tests.unit.test_messages import UNSEEN
 
 # Texts of ours in Slack's markup: links that we trust, and times.
 MARKUP = re.compile(r"<(?:mailto:|tel:|https://)[^<>|]+\|[^<>|]+>|<!date\^\d+\^[^<>|^]+\|[-0-9: UTC]+>")
+
+
+AT = datetime(2026, 1, 1, 1, tzinfo=UTC)
+
+
+def compose(outgoing: Sequence[Outgoing], **how: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The message, posted an hour after the requests were accepted."""
+    return message.compose(outgoing, AT, **how)
+
+
+def digests(outgoing: Sequence[Outgoing], **how: Any) -> Iterator[list[Outgoing]]:  # noqa: ANN401
+    return message.digests(outgoing, AT, **how)
 
 
 @dataclass(frozen=True)
@@ -98,17 +111,17 @@ def buttons(part: object) -> Iterator[dict[str, Any]]:
 def test_a_request_is_shown_whole_as_text_and_within_slacks_limits(
     asked: AssistanceRequest, *, take: bool, taken: By | None
 ) -> None:
-    composed = message.compose([Outgoing(asked)], take=take, taken={asked.id: taken} if taken else {})
+    composed = compose([Outgoing(asked)], take=take, taken={asked.id: taken} if taken else {})
     check(composed)
     assert described(composed["blocks"]) == printable(asked.description)
-    if blocks.size(composed["blocks"]) > message.MAX_MESSAGE_BYTES:
+    if blocks.size(composed["blocks"]) > message.MAX_MESSAGE_CHARACTERS:
         assert "Left out" in shown(composed["blocks"]) or not asked.details, "only a description is never shortened"
 
 
 @pytest.mark.parametrize("one", WIDEST)
 def test_of_a_request_with_everything_at_its_limit_all_is_shown_or_said_to_be_missing(one: str) -> None:
     asked = request(one * MAX_DESCRIPTION_CHARACTERS, **fullest(one, url=LONG_URL))
-    composed = message.compose([Outgoing(asked)], take=True)
+    composed = compose([Outgoing(asked)], take=True)
     check(composed)
     assert described(composed["blocks"]) == printable(asked.description)
     assert re.search("more characters|details: this message has no room", shown(composed["blocks"]))
@@ -120,7 +133,7 @@ def test_what_a_bot_says_about_its_customer_can_be_used() -> None:
     details = (Detail(label="Plan", value="Pro"), Detail(label="Seats", value="12"))
     url = "https://app.example.com/42?a=1&b=2"
     asked = request("Does *40* fit? :)", customer=ANNA, conversation_url=url, reference="chat-17", details=details)
-    composed = message.compose([Outgoing(asked)])
+    composed = compose([Outgoing(asked)])
     check(composed)
     title, description, facts, actions, small = composed["blocks"]
     assert title["text"]["text"] == "New sales request"
@@ -143,7 +156,7 @@ def test_what_a_bot_says_about_its_customer_can_be_used() -> None:
 def test_what_is_no_address_number_or_url_is_shown_as_it_came_and_used_for_nothing() -> None:
     customer = Customer(name="*Anna*", email="anna(at)example", phone="after 5 pm :)")
     asked = request(customer=customer, conversation_url="javascript:alert(1)")
-    for composed in (message.compose([Outgoing(asked)]), message.compose([Outgoing(asked)] * 2)):
+    for composed in (compose([Outgoing(asked)]), compose([Outgoing(asked)] * 2)):
         check(composed)
         for typed in ("*Anna*", "anna(at)example", "after 5 pm :)", "javascript:alert(1)"):
             kinds = [kind for kind, text in texts(composed["blocks"]) if typed in text]
@@ -153,17 +166,17 @@ def test_what_is_no_address_number_or_url_is_shown_as_it_came_and_used_for_nothi
 
 def test_a_notification_names_the_topic_and_the_customer_and_quotes_how_it_begins() -> None:
     asked = request("Does the\nyearly plan " + "x" * 200, customer=ANNA)
-    composed = message.compose([Outgoing(asked)])
+    composed = compose([Outgoing(asked)])
     assert composed["text"].startswith("Sales: Anna Example: Does the yearly plan xxx")
     assert composed["text"].endswith("x…")
     assert len(composed["text"]) == len("Sales: Anna Example: ") + message.PREVIEW_CHARACTERS
     assert composed["mrkdwn"] is False, "a notification shows *40* as it is"
-    assert message.compose([Outgoing(request("hi"))])["text"] == "Sales: hi"
+    assert compose([Outgoing(request("hi"))])["text"] == "Sales: hi"
 
 
 def test_the_reader_is_told_first_that_a_request_comes_instead_of_another_message() -> None:
     outgoing = Outgoing(request(), fallback=fallback(Channel.SLACK, Channel.EMAIL, "MessageRejected"), resend="by hand")
-    _, notes, *_ = message.compose([outgoing])["blocks"]
+    _, notes, *_ = compose([outgoing])["blocks"]
     assert [it["text"] for it in notes["elements"]] == [
         "Sent here because the email could not be delivered (MessageRejected).",
         "Sent again: an operator has asked for it.",
@@ -177,23 +190,23 @@ def test_digests_hold_every_request_once_whole_and_within_slacks_limits(
     batch = [
         replace(one, request=one.request.model_copy(update={"id": str(UUID(int=n))})) for n, one in enumerate(batch)
     ]
-    made = list(message.digests(batch, take=take))
+    made = list(digests(batch, take=take))
     assert sorted(one.request.id for digest in made for one in digest) == sorted(one.request.id for one in batch)
     for digest in made:
         assert len({one.in_doubt for one in digest}) == 1
         by = {one.request.id: By("@" + "n" * 99) for one in digest} if taken and take else {}
-        composed = message.compose(digest, take=take, taken=by)
+        composed = compose(digest, take=take, taken=by)
         check(composed)
         assert message.payloads(composed) == [message.payload(one) for one in digest]
         if len(digest) > 1:
             assert not any(one.alone for one in digest)
-            assert blocks.size(composed["blocks"]) <= message.MAX_MESSAGE_BYTES
+            assert blocks.size(composed["blocks"]) <= message.MAX_MESSAGE_CHARACTERS
             entries = divided(composed["blocks"][1:])
             assert len(entries) == len(digest)
             for one, entry in zip(digest, entries, strict=True):
                 assert described(entry) == printable(one.request.description)
                 [about] = [it["fields"][0]["text"] for it in entry if it.get("text") and "fields" in it]
-                assert about.endswith(one.request.id), "no customer can feign it"
+                assert about.endswith(one.request.id) or one.request.id in by, "no customer can feign it"
                 for detail in one.request.details:
                     assert printable(detail.value).strip() in shown(entry)
 
@@ -201,11 +214,11 @@ def test_digests_hold_every_request_once_whole_and_within_slacks_limits(
 def divided(drawn: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """The entries of a digest."""
     entries: list[list[dict[str, Any]]] = [[]]
-    for block in drawn:
-        if block["type"] == "divider":
+    for block in (each for each in drawn if each["type"] != "divider"):
+        before = entries[-1][-1] if entries[-1] else {}
+        if "text" in block and ("fields" in before or before.get("type") == "actions"):
             entries.append([])
-        else:
-            entries[-1].append(block)
+        entries[-1].append(block)
     return entries
 
 
@@ -215,65 +228,112 @@ def test_a_digest_shows_the_oldest_first_and_how_many_there_are_of_which_topic()
         request(f"of day {day}", str(uuid4()), created_at=f"2026-01-{day}T00:00:00.000Z", topic=topic)
         for day, topic in zip(days, ["sales", "by_all_means", "sales"], strict=True)
     ]
-    [digest] = message.digests([Outgoing(one) for one in asked])
-    composed = message.compose(digest)
+    [digest] = digests([Outgoing(one) for one in asked])
+    composed = compose(digest)
     title = "3 new requests: 2 Sales, 1 By all means"
     assert (composed["text"], composed["blocks"][0]["text"]["text"]) == (title, title)
     assert [described(entry) for entry in divided(composed["blocks"][1:])] == ["of day 01", "of day 02", "of day 03"]
-    assert composed == message.compose(list(reversed(digest)))
+    assert composed == compose(list(reversed(digest)))
 
 
 def test_a_title_names_as_many_topics_as_a_header_has_room_for() -> None:
     asked = [Outgoing(request(topic=f"topic-{'x' * 24}-{n:d}"[:32], id_=str(uuid4()))) for n in range(9)]
-    title = message.compose(asked)["blocks"][0]["text"]["text"]
-    assert len(title) <= blocks.MAX_HEADER_CHARACTERS
+    title = compose(asked)["blocks"][0]["text"]["text"]
+    assert len(title) <= message.MAX_TITLE_CHARACTERS
     assert re.search(r"9 new requests: 1 Topic .*, \d others$", title)
 
 
-def test_a_digest_takes_more_requests_than_come_in_a_second_and_one_of_any_length() -> None:
-    first, *_ = message.digests([Outgoing(request("x" * 200, str(uuid4()))) for _ in range(100)])
+URL = "https://app.example.com/conversations/42"
+DETAILS = (Detail(label="Plan", value="Pro"), Detail(label="Seats", value="40"))
+
+
+@pytest.mark.parametrize(
+    ("characters", "said"),
+    [
+        (200, {"customer": ANNA, "conversation_url": URL}),
+        (150, {"customer": ANNA, "conversation_url": URL, "reference": "chat-17", "details": DETAILS}),
+    ],
+)
+def test_a_digest_takes_more_than_twenty_requests_with_everything_and_a_button(
+    characters: int, said: dict[str, Any]
+) -> None:
+    asked = [Outgoing(request("x" * characters, str(uuid4()), **said), delivery="slack") for _ in range(100)]
+    first, *_ = digests(asked, take=True)
     assert len(first) > 20
-    first, *_ = message.digests([Outgoing(request("x" * 150, str(uuid4()), customer=ANNA)) for _ in range(100)])
-    assert len(first) >= 20
+    assert len(list(buttons(compose(first, take=True)["blocks"]))) == len(first)
+
+
+def test_dividers_stand_between_the_entries_of_a_digest_as_long_as_there_is_room() -> None:
+    asked = [Outgoing(request("x" * 200, str(UUID(int=n)), customer=ANNA), delivery="slack") for n in range(100)]
+    for few in (asked[:2], asked[:15]):
+        drawn = compose(few, take=True)["blocks"]
+        assert [block["type"] for block in drawn] == ["header", *(["section", "divider"] * len(few))[:-1]]
+    many, *_ = digests(asked, take=True)
+    assert [block["type"] for block in compose(many, take=True)["blocks"]] == ["header", *["section"] * len(many)]
+
+
+@pytest.mark.parametrize(("hours", "day"), [(11, False), (13, True)])
+def test_an_entry_names_the_day_if_the_message_is_posted_much_later(hours: int, *, day: bool) -> None:
+    asked = [Outgoing(request(id_=str(UUID(int=n)))) for n in range(2)]
+    drawn = message.compose(asked, AT + timedelta(hours=hours - 1))["blocks"]
+    assert ("{date_short_pretty}" in json.dumps(drawn)) is day
+
+
+def test_a_digest_takes_one_request_of_any_length() -> None:
     longest = [Outgoing(request("&" * MAX_DESCRIPTION_CHARACTERS, str(uuid4()))) for _ in range(3)]
-    assert [len(digest) for digest in message.digests(longest)] == [1, 1, 1]
+    assert [len(digest) for digest in digests(longest)] == [1, 1, 1]
 
 
 def test_an_entry_of_a_digest_has_its_button_and_who_has_taken_it_in_its_place() -> None:
     url = "https://app.example.com/42"
     asked = [Outgoing(request(id_=str(UUID(int=n)), conversation_url=url), delivery="slack") for n in range(25)]
-    before = message.compose(asked, take=True)
+    before = compose(asked, take=True)
     assert [it["value"] for it in buttons(before["blocks"])] == [f"{UUID(int=n)} slack" for n in range(25)]
     assert {it["action_id"] for it in buttons(before["blocks"])} == {"take"}
-    after = message.compose(asked, take=True, taken={str(UUID(int=7)): By("@anna"), str(UUID(int=9)): By("@bert")})
+    after = compose(asked, take=True, taken={str(UUID(int=7)): By("@anna"), str(UUID(int=9)): By("@bert")})
     check(after)
     drawn = [(it["action_id"], it["value"]) for it in buttons(after["blocks"])]
     assert drawn == [("release" if n in {7, 9} else "take", f"{UUID(int=n)} slack") for n in range(25)]
     entries = divided(after["blocks"][1:])
-    assert "Taken by @anna, <!date^1767256320^{time}|2026-01-01 08:32 UTC>" in json.dumps(
-        entries[7], ensure_ascii=False
-    )
+    assert "Taken by @anna, <!date^1767256320^{time}|08:32 UTC>" in json.dumps(entries[7])
     assert "@bert" in shown(entries[9])
     assert "Taken" not in shown([block for n, entry in enumerate(entries) if n not in {7, 9} for block in entry])
     assert all("Open conversation" in shown(entry) for entry in entries)
-    assert not any(it.get("action_id") == "take" for it in buttons(message.compose(asked)["blocks"])), "off by default"
+    assert not any(it.get("action_id") == "take" for it in buttons(compose(asked)["blocks"])), "off by default"
 
 
 def test_a_digest_has_room_for_who_takes_every_request_of_it() -> None:
     asked = [Outgoing(request(id_=str(UUID(int=n))), delivery="slack") for n in range(60)]
-    for digest in message.digests(asked, take=True):
-        by = {one.request.id: By("\u00e9" * 80) for one in digest}
-        assert blocks.size(message.compose(digest, take=True, taken=by)["blocks"]) <= message.MAX_MESSAGE_BYTES
+    for digest in digests(asked, take=True):
+        by = {one.request.id: By("x" * 80) for one in digest}
+        assert blocks.size(compose(digest, take=True, taken=by)["blocks"]) <= message.MAX_MESSAGE_CHARACTERS
 
 
 def test_a_request_alone_has_its_button_and_who_has_taken_it_in_its_place() -> None:
     one = Outgoing(request(), delivery="slack#2")
-    [button] = buttons(message.compose([one], take=True)["blocks"])
+    [button] = buttons(compose([one], take=True)["blocks"])
     assert (button["action_id"], button["value"]) == ("take", f"{ID} slack#2")
-    taken = message.compose([one], take=True, taken={ID: By("A <!channel> & co")})
+    taken = compose([one], take=True, taken={ID: By("A <!channel> & co")})
     check(taken)
     assert [it["action_id"] for it in buttons(taken["blocks"])] == ["release"]
-    assert "Taken by A <!channel> & co, 2026-01-01 08:32 UTC" in shown(taken["blocks"])
+    assert "Taken by A <!channel> & co, 08:32 UTC" in shown(taken["blocks"])
+
+
+@pytest.mark.parametrize(
+    ("by", "name"),
+    [("@anna_b.c", "@anna_b.c"), ("*Anna* _B_ :tada: ~c~ `d`", "Anna B tada c d"), ("@here", "@here")],
+)
+def test_the_name_of_a_taker_is_no_markup(by: str, name: str) -> None:
+    """Whoever holds a link may type any. With `verbatim`, Slack makes no mention of a word."""
+    for asked in ([Outgoing(request())], [Outgoing(request()), Outgoing(request(id_=str(UUID(int=1))))]):
+        drawn = json.dumps(compose(asked, take=True, taken={ID: By(by)})["blocks"])
+        assert f"Taken by {name}, <!date" in drawn
+        assert drawn.count('"mrkdwn"') == drawn.count('"verbatim": true')
+
+
+def test_a_reference_of_several_lines_looks_like_no_line_of_ours() -> None:
+    drawn = compose([Outgoing(request(reference="chat-17\nTaken by @anna"))])["blocks"]
+    assert drawn[-1]["elements"][-1]["text"] == "Reference: chat-17 Taken by @anna"
 
 
 @given(st.text(st.sampled_from(UNSEEN)), st.lists(st.text(st.sampled_from([*UNSEEN, "x"]), max_size=9), max_size=3))
@@ -286,8 +346,8 @@ def test_slack_gets_no_blank_text(text: str, more: list[str]) -> None:
         "customer": Customer(name=text or "x"),
         "details": (Detail(label=text or "x", value=text or "x"),),
     }
-    alone = message.compose([Outgoing(request(description, **said))])
-    digest = message.compose([Outgoing(request(description, **said)), Outgoing(request("x"))])
+    alone = compose([Outgoing(request(description, **said))])
+    digest = compose([Outgoing(request(description, **said)), Outgoing(request("x"))])
     for _, each in texts([*alone["blocks"], *digest["blocks"]]):
         assert set(each) - set(UNSEEN)
 
@@ -303,13 +363,13 @@ def test_every_text_of_a_request_is_escaped_for_slack(*, several: bool) -> None:
     )
     hostile = hostile.model_copy(update={"topic": HOSTILE})
     outgoing = Outgoing(hostile, fallback=fallback(Channel.SLACK, Channel.EMAIL, HOSTILE))
-    composed = message.compose([outgoing] * (2 if several else 1))
+    composed = compose([outgoing] * (2 if several else 1))
     check(composed)
     assert html.unescape(json.dumps(composed["blocks"], ensure_ascii=False)).count(HOSTILE) >= 8
 
 
 def test_an_address_leads_to_a_mail_whatever_it_is_made_of() -> None:
-    composed = message.compose([Outgoing(request(customer=REACHABLE))])
+    composed = compose([Outgoing(request(customer=REACHABLE))])
     check(composed)
     [email] = [text for _, text in texts(composed["blocks"]) if text.startswith("*Email")]
     assert email.startswith(f"*Email*\n<mailto:{'%25' * 64}@xxx")
@@ -317,7 +377,7 @@ def test_an_address_leads_to_a_mail_whatever_it_is_made_of() -> None:
 
 def test_no_customer_feigns_in_a_digest_that_a_request_is_taken() -> None:
     named = Outgoing(request(customer=Customer(name="Taken by Anna Keller, today")), delivery="slack")
-    drawn = message.compose([named, Outgoing(request(id_=str(UUID(int=1))), delivery="slack")], take=True)["blocks"]
+    drawn = compose([named, Outgoing(request(id_=str(UUID(int=1))), delivery="slack")], take=True)["blocks"]
     for block in drawn:
         for field in block.get("fields", ()):
             assert not any(line.startswith("Taken by") for line in field["text"].split("\n"))

@@ -5,7 +5,8 @@ What a message shows follows from the requests and from who has taken them, so t
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -15,13 +16,17 @@ from assistance.models import AssistanceRequest, Outgoing
 from assistance.routing import Channel
 from assistance.slack import blocks
 from assistance.slack.blocks import Block, escape, marked, moment, plain
-from assistance.text import explain, heading, preview, printable
+from assistance.text import explain, heading, one_line, preview, printable
 
 # https://docs.slack.dev/reference/block-kit/blocks: 50 of them in a message.
 MAX_BLOCKS: Final = 50
-MAX_MESSAGE_BYTES: Final = 13_000
-"""Of all blocks together, by `blocks.size`: below the least that Slack was seen to refuse."""
+MAX_MESSAGE_CHARACTERS: Final = 13_300
+"""Of all blocks together, by `blocks.size`: below the least that Slack was seen to refuse, which is 13,422."""
+MAX_TITLE_CHARACTERS: Final = 75
+"""Of a digest, for it takes room from the entries."""
 PREVIEW_CHARACTERS: Final = 120
+SAME_DAY: Final = timedelta(hours=12)
+"""A time of so long before needs no day."""
 MAX_NAME_CHARACTERS: Final = 30
 """Of whoever has taken a request."""
 METADATA_EVENT: Final = "assistance_request"
@@ -40,22 +45,20 @@ class Taken(Protocol):
         """When."""
 
 
-class _LongestName:
-    by = "\u00e9" * MAX_NAME_CHARACTERS
-    at = 0
-
-
 By = Mapping[str, Taken]
 """Who has taken which request, by its id."""
 NOBODY: Final[By] = MappingProxyType({})
 
 
-def digests(outgoing: Sequence[Outgoing], *, take: bool = False) -> Iterator[list[Outgoing]]:
-    """Divide requests into few messages within Slack's limits, the oldest first.
+def digests(
+    outgoing: Sequence[Outgoing], at: datetime, *, take: bool = False, room: int = MAX_MESSAGE_CHARACTERS
+) -> Iterator[list[Outgoing]]:
+    """Divide requests into few messages within Slack's limits, the oldest first. `at` and `room`: as for `compose`.
 
     What is in doubt goes apart: it is looked up first.
     """
-    title = blocks.size([blocks.header("x" * blocks.MAX_HEADER_CHARACTERS)])
+    look = _Look(at, has_topics=_has_topics(outgoing))
+    title = blocks.size([blocks.header("x" * MAX_TITLE_CHARACTERS)])
     for in_doubt in (False, True):
         digest: list[Outgoing] = []
         count, size = 1, title
@@ -65,14 +68,11 @@ def digests(outgoing: Sequence[Outgoing], *, take: bool = False) -> Iterator[lis
             if one.alone:
                 yield [one]
                 continue
-            # With the button, a digest must have room for who presses it too.
-            own = [blocks.DIVIDER, *_entry(one, take=take, taken=_LongestName() if take else None)]
-            added = blocks.size(own)
-            if digest and (count + len(own) > MAX_BLOCKS or size + added > MAX_MESSAGE_BYTES):
+            own = _entry(one, look, take=take, taken=None)
+            if digest and (count + len(own) > MAX_BLOCKS or size + blocks.size(own) > room):
                 yield digest
                 digest, count, size = [], 1, title
-            # No divider comes before the first.
-            count, size = count + len(own) - (not digest), size + added
+            count, size = count + len(own), size + blocks.size(own)
             digest.append(one)
         if digest:
             yield digest
@@ -98,10 +98,18 @@ def payloads(message: Mapping[str, Any]) -> list[Any]:
     return []
 
 
-def compose(outgoing: Sequence[Outgoing], *, take: bool = False, taken: By = NOBODY) -> dict[str, Any]:
+def compose(
+    outgoing: Sequence[Outgoing],
+    at: datetime,
+    *,
+    take: bool = False,
+    taken: By = NOBODY,
+    room: int = MAX_MESSAGE_CHARACTERS,
+) -> dict[str, Any]:
     """The arguments of `chat.postMessage` for these requests: text, blocks, and the metadata by which to find them.
 
-    `take`: whether a request has a button by which a human takes it. `taken`: who has, in the place of the button.
+    `at`: when they are posted. `take`: whether a request has a button by which a human takes it. `taken`: who has, in
+    the place of the button. `room`: what a message may hold.
     """
     shown = sorted(outgoing, key=_age)
     if len(shown) == 1:
@@ -109,7 +117,7 @@ def compose(outgoing: Sequence[Outgoing], *, take: bool = False, taken: By = NOB
         text, drawn = _notification(one.request), _message(one, take=take, taken=taken.get(one.request.id))
         metadata: dict[str, Any] = {"event_type": METADATA_EVENT, "event_payload": payload(one)}
     else:
-        text, drawn = _title(shown), _digest(shown, take=take, taken=taken)
+        text, drawn = _title(shown), _digest(shown, at, take=take, taken=taken, room=room)
         # A payload holds strings, numbers, objects and lists of objects.
         metadata = {"event_type": DIGEST_EVENT, "event_payload": {"requests": [payload(one) for one in shown]}}
     return {
@@ -129,13 +137,13 @@ def _notification(request: AssistanceRequest) -> str:
 
 
 def _title(shown: Sequence[Outgoing]) -> str:
-    """How many there are of which topic, as far as a header has room for it."""
+    """How many there are of which topic, as far as there is room for it."""
     counts = Counter(heading(one.request.topic) for one in shown).most_common()
     for named in range(len(counts), 0, -1):
         rest = sum(count for _, count in counts[named:])
         topics = [f"{count} {topic}" for topic, count in counts[:named]] + [f"{rest} others"] * bool(rest)
         title = f"{len(shown)} new requests: {', '.join(topics)}"
-        if len(escape(title)) <= blocks.MAX_HEADER_CHARACTERS:
+        if len(escape(title)) <= MAX_TITLE_CHARACTERS:
             return title
     return f"{len(shown)} new requests"
 
@@ -145,9 +153,13 @@ def _message(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Blo
     drawn: list[Block] = []
     for told in facts.shorter(outgoing.request):
         drawn = _with(told, outgoing, take=take, taken=taken)
-        if blocks.size(drawn) <= MAX_MESSAGE_BYTES and len(drawn) <= MAX_BLOCKS:
+        if _fits(drawn, MAX_MESSAGE_CHARACTERS):
             break
     return drawn
+
+
+def _fits(drawn: Sequence[Block], room: int) -> bool:
+    return blocks.size(drawn) <= room and len(drawn) <= MAX_BLOCKS
 
 
 def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block]:
@@ -156,13 +168,13 @@ def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Taken 
     buttons = ([blocks.opens(url)] if url else []) + ([_press(outgoing, taken)] if take or taken else [])
     small = [marked(moment(_accepted(request))), plain(request.id)]
     if request.reference:
-        small.append(plain(escape(f"Reference: {printable(request.reference)}")))
+        small.append(plain(escape(f"Reference: {one_line(request.reference)}")))
     return [
         blocks.header(f"New {heading(request.topic).lower()} request"),
         *([blocks.context(*(plain(escape(note)) for note in notes))] if notes else []),
         *_description(request, expand=True),
         *blocks.in_sections(blocks.fields(told)),
-        *([{"type": "section", "text": marked(_taken(taken))}] if taken else []),
+        *([{"type": "section", "text": marked(_by(taken))}] if taken else []),
         *([blocks.actions(*buttons)] if buttons else []),
         blocks.context(*small),
     ]
@@ -174,21 +186,44 @@ def _description(request: AssistanceRequest, **style: bool) -> list[Block]:
     ]
 
 
-def _digest(shown: Sequence[Outgoing], *, take: bool, taken: By) -> list[Block]:
-    drawn = [blocks.header(_title(shown))]
-    for one in shown:
-        divider = [blocks.DIVIDER] if len(drawn) > 1 else []
-        drawn += [*divider, *_entry(one, take=take, taken=taken.get(one.request.id))]
+def _has_topics(shown: Sequence[Outgoing]) -> bool:
+    """Whether there are several: the title names a single one."""
+    return len({one.request.topic for one in shown}) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How the entries of a digest look: what would be too much is left out.
+
+    `taken_ids`: whether those that somebody has taken still show their id, instead of which they show who has.
+    """
+
+    at: datetime
+    has_topics: bool
+    dividers: bool = True
+    taken_ids: bool = True
+
+
+def _digest(shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: By, room: int) -> list[Block]:
+    """A title and an entry for each request, with dividers between them if there is room."""
+    look, drawn = _Look(at, has_topics=_has_topics(shown)), []
+    for each in (look, replace(look, dividers=False), replace(look, dividers=False, taken_ids=False)):
+        drawn = [blocks.header(_title(shown))]
+        for one in shown:
+            entry = _entry(one, each, take=take, taken=taken.get(one.request.id))
+            drawn += [blocks.DIVIDER, *entry] if each.dividers and len(drawn) > 1 else entry
+        if _fits(drawn, room):
+            break
     return drawn
 
 
-def _entry(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block]:
+def _entry(outgoing: Outgoing, look: _Look, *, take: bool, taken: Taken | None) -> list[Block]:
     """One block, unless it has too much to say. What we say of it is the first field: no customer can feign it.
 
     A block has room for one button. If that is for taking the request, a link opens the conversation.
     """
     request, url = outgoing.request, facts.conversation(outgoing.request)
-    drawn, texts, more = _description(request), [marked(_about(request, taken))], []
+    drawn, texts, more = _description(request), [marked(_about(request, look, taken))], []
     texts += [plain(escape(note)) for note in explain(outgoing)]
     if take or taken:
         drawn[-1]["accessory"] = _press(outgoing, taken)
@@ -209,17 +244,20 @@ def _entry(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block
     return [*drawn, *blocks.in_sections(texts[blocks.MAX_FIELDS :]), *more]
 
 
-def _about(request: AssistanceRequest, taken: Taken | None) -> str:
-    """The topic, the time, the customer, the id and who has taken it: one text, for each more takes of the limit."""
+def _about(request: AssistanceRequest, look: _Look, taken: Taken | None) -> str:
+    """The topic, the time or who has taken it, the customer and the id."""
     # A name has its label: one that reads "Taken by Anna" must not look like a line of ours.
     customer = [
         blocks.link(it.href, it.text) if it.href else f"From {it.text}"
         for it in facts.contacts(request)
         if _fits_in_a_line(it)
     ]
-    first = [escape(heading(request.topic)), moment(_accepted(request))]
-    lines = [first, [_taken(taken)] if taken else [], customer, [request.id]]
-    return "\n".join(" · ".join(line) for line in lines if line)
+    accepted = _accepted(request)
+    # Slack shows when the message was posted.
+    when = _by(taken) if taken else moment(accepted, day=look.at - accepted > SAME_DAY)
+    first = [*([escape(heading(request.topic))] if look.has_topics else []), when]
+    last = [request.id] if look.taken_ids or not taken else []
+    return "\n".join(" · ".join(line) for line in (first, customer, last) if line)
 
 
 def _fits_in_a_line(fact: Fact) -> bool:
@@ -233,9 +271,9 @@ def _press(outgoing: Outgoing, taken: Taken | None) -> Block:
     return button(outgoing.request.id, outgoing.delivery or Channel.SLACK)
 
 
-def _taken(taken: Taken) -> str:
+def _by(taken: Taken) -> str:
     at = datetime.fromtimestamp(taken.at / 1_000, UTC)
-    return f"Taken by {escape(preview(taken.by, MAX_NAME_CHARACTERS))}, {moment(at, day=False)}"
+    return f"Taken by {blocks.name(preview(taken.by, MAX_NAME_CHARACTERS))}, {moment(at, day=False)}"
 
 
 def _accepted(request: AssistanceRequest) -> datetime:
