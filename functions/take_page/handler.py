@@ -1,4 +1,4 @@
-"""Serves the page behind the link in a mail or a card: GET shows a request, and POST takes it."""
+"""Serves the page behind the link in a mail or a card: GET shows a request, and POST takes or releases it."""
 
 import uuid
 from functools import cache
@@ -49,7 +49,8 @@ def answer(event: dict[str, Any]) -> Shown:
     link = _link(event)
     if event["httpMethod"] == "POST":
         _refuse_foreign(headers_of(event))
-        return taking().take(link, _form(event))
+        form = _form(event)
+        return taking().release(link, form) if form.release else taking().take(link, form)
     return taking().show(link)
 
 
@@ -80,7 +81,7 @@ def _form(event: dict[str, Any]) -> Form:
         fields = parse_qs(body, max_num_fields=MAX_FIELDS, errors="replace")
     except ValueError:
         raise BadForm from None
-    return Form(**{name: fields[name][0] for name in ("name", "press") if name in fields})
+    return Form(**{name: fields[name][0] for name in ("name", "press", "release") if name in fields})
 
 
 @logger.inject_lambda_context(log_event=False)

@@ -29,6 +29,7 @@ label { display: block; margin: 16px 0 4px; }
 input, button { display: block; width: 100%; padding: 10px 12px; border-radius: 6px; font: inherit; }
 input { border: 1px solid var(--line); background: var(--card); color: var(--text); }
 button { margin-top: 16px; border: 0; background: #0b57d0; color: #fff; font-weight: bold; cursor: pointer; }
+button.quiet { border: 1px solid var(--line); background: var(--card); color: var(--text); }
 :focus-visible { outline: 3px solid #f29900; outline-offset: 2px; }
 """
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -71,10 +72,15 @@ def show(shown: Shown, press: str) -> str:
 def _state(shown: Shown, press: str) -> str:
     taken = shown.taken
     if taken is None:
-        return f"<p>Nobody has taken this request yet.</p>{_form(press)}"
+        return f"<p>Nobody has this request.</p>{_form(press)}"
     name, since = html.escape(printable(taken.by)), _moment(timestamp_of(taken.at))
-    if shown.is_yours:
-        return f'<p role="status"><strong>You have it</strong>, since {since}.</p><p>Others see: {name}</p>'
+    if shown.yours:
+        return (
+            f'<p role="status"><strong>You have it</strong>, since {since}.</p><p>Others see: {name}</p>'
+            '<p class="soft">You can release it on this page, for somebody else to take. Later, ask an operator.</p>'
+            f'<form method="post"><input type="hidden" name="release" value="{shown.yours}">'
+            '<button class="quiet" type="submit">Release</button></form>'
+        )
     return f'<p role="status">Taken by <strong>{name}</strong>, since {since}.</p>'
 
 

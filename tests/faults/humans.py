@@ -1,4 +1,4 @@
-"""Humans who take requests: by the buttons of Slack's messages, and by the operator's command line.
+"""Humans who take requests: by the buttons of Slack's messages, by links, and by the operator's command line.
 
 Whoever meets a warning, or no answer, does the same once more.
 """
@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from assistance.errors import TableUnavailable
 from assistance.routing import Topic
 from assistance.slack.blocks import RELEASE, TAKE
+from assistance.take_link import Link, token
 from cli import takes
 from cli.errors import Failure
 from local.slack_server import signed
@@ -21,8 +22,10 @@ from tests.faults.system import System, requests
 from tests.integration.cloud import http_event
 
 ESCALATE_AFTER: Final = 30
+LINK_KEY: Final = "t" * 44
 STAFFED: Final[Mapping[str, str]] = {
     "TAKE": "true",
+    "TAKE_PAGE": "https://api.example.com/take/",
     "ROUTES": json.dumps(
         {
             Topic.SALES: {"channels": ["slack"], "fallback": "email", "escalate_after": ESCALATE_AFTER},
@@ -93,6 +96,26 @@ class Humans(System):
     def press_for_sure(self, user: str, request_id: str, action: str = TAKE) -> None:
         """As a human does it: once more after a warning."""
         assert any(self.press(user, request_id, action) for _ in range(3)), "a warning at each press"
+
+    def by_link(self, request_id: str, **form: str) -> str:
+        """Open the link in the request's mail, or send its page's form, once more after a failure. What it says."""
+        link = token(Link(request_id, "email", requests().read(request_id).record.ttl), [LINK_KEY.encode()])
+        body = urlencode(form) if form else None
+        headers = {"Content_Type": "application/x-www-form-urlencoded"}
+        event = http_event("POST" if form else "GET", f"/take/{link}", body, **headers)
+        for _ in range(3):
+            self.advance(1)
+            before = self.taken(request_id)
+            answer = self.invoke(lambda: self.cloud.handler("take_page")(event, self.cloud.context))
+            after = self.taken(request_id)
+            if before and "release" not in form:
+                assert after == before, "nobody takes what another human has"
+            elif not form:
+                assert after is None, "whoever only opens the link takes nothing"
+            if answer is not None and answer["statusCode"] == 200:
+                return str(answer["body"])
+            assert answer is None or answer["statusCode"] == 503, answer
+        raise AssertionError("a failure each time")
 
     def take_by_command(self, name: str, request_id: str) -> None:
         """As an operator does it: `assistance take` once more, until it takes the request or says who has it."""

@@ -174,6 +174,45 @@ def _take_release_and_take(here: World, _: Topic) -> None:
     assert _holder(here, request_id) == ("@ben", "slack")
 
 
+def _take_by_link_release_and_take(here: World, _: Topic) -> None:
+    """Ben, who has the same link, cannot release what Anna has. Her browser sends its form again."""
+    [request_id] = here.accepted
+    anna, ben = "a" * 32, "b" * 32
+    assert "Nobody has this request" in here.by_link(request_id)
+    assert all("You have it" in here.by_link(request_id, name="Anna", press=anna) for _ in range(2))
+    for form in ({"name": "Ben", "press": ben}, {"release": ben}):
+        assert "Taken by <strong>Anna" in here.by_link(request_id, **form)
+    assert _holder(here, request_id) == ("Anna", "email")
+    here.by_link(request_id, release=anna)
+    assert _holder(here, request_id) is None
+    here.by_link(request_id, name="Ben", press=ben)
+    here.settle()
+    assert _holder(here, request_id) == ("Ben", "email")
+    assert _told(here)[-1] == "taken"
+
+
+def _mail_in_doubt(here: World, topic: Topic) -> None:
+    _in_doubt(here, topic)
+    _accept(here, topic)
+    here.produce()
+    here.consume(Channel.EMAIL)
+    here.observe()
+
+
+def _take_by_link(here: World, _: Topic) -> None:
+    """The mail has arrived, so it is not sent again."""
+    [request_id] = here.accepted
+    here.by_link(request_id, name="Anna", press="a" * 32)
+    here.settle()
+    assert here.mails().total() == 1
+    assert _holder(here, request_id) == ("Anna", "email")
+
+
+def _called_back_and_settled(here: World, topic: Topic) -> None:
+    here.calls_back = True
+    _accept_and_settle(here, topic)
+
+
 def _press_the_other(here: World, _: Topic) -> None:
     """Nobody presses again if Slack shows a warning, until all has come to rest."""
     in_doubt, sent = sorted(here.accepted.values(), key=lambda request: request.status, reverse=True)
@@ -266,6 +305,10 @@ PATHS = {
     "taken, released and taken by another": Path(
         _accept_and_settle, _take_release_and_take, topics=(Topic.SALES,), staffed=True
     ),
+    "taken by a link, released and taken by another": Path(
+        _called_back_and_settled, _take_by_link_release_and_take, topics=(Topic.PRICING,), staffed=True
+    ),
+    "taken by a link in doubt": Path(_mail_in_doubt, _take_by_link, topics=(Topic.PRICING,), staffed=True),
     "pressed in a digest in doubt": Path(_one_in_doubt, _press_the_other, topics=(Topic.SALES,), staffed=True),
     "escalated": Path(_untaken, _escalate, staffed=True),
     "escalated, taken and released": Path(

@@ -22,7 +22,7 @@ from assistance.store.table import LOOKED_KEY
 from local.slack_server import SlackServer
 from tests.faults.aws import ACCOUNT, MAX_RECEIVE_COUNT, REGION, VISIBILITY, Memory, Moto
 from tests.faults.breaker import Breaker, breaking
-from tests.faults.humans import Humans
+from tests.faults.humans import LINK_KEY, Humans
 from tests.faults.in_turn import InTurn
 from tests.faults.statuses import FORWARD
 from tests.faults.system import ENVIRONMENT, REQUEST, START, Accepted, requests
@@ -234,6 +234,7 @@ def world(*, moto: bool = False, breaker: Breaker | None = None) -> Iterator[Wor
         pressed = {
             "RESPONSE_ORIGIN": slack.origin,
             "SLACK_SIGNING_SECRET": create_secret("slack-signing", slack.signing_secret),
+            "TAKE_SECRET": create_secret("take", LINK_KEY),
         }
         stack.enter_context(patch.dict(os.environ, {**running.environment, **ENVIRONMENT, **pressed}))
         one_by_one = functools.partial(Consumer, pool=InTurn, jitter=_longest)

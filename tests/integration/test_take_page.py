@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from assistance.domain.record import Handled
 from assistance.routing import Channel, routes
 from assistance.store.items import Item
 from assistance.store.table import Items
@@ -104,7 +105,7 @@ def test_the_mail_s_link_shows_the_request_and_only_its_button_takes_it(stack: C
     for method in ("GET", "HEAD", "GET"):
         shown = visit(stack, mailed(), method)
         assert shown["statusCode"] == 200
-        assert "Nobody has taken this request yet" in says(shown)
+        assert "Nobody has this request" in says(shown)
     assert "Sales request" in says(shown)
     assert "T-42" in says(shown)
     assert "CANARY" not in shown["body"], "whoever gets hold of the link reads nothing of the customer"
@@ -131,6 +132,28 @@ def test_a_form_that_a_browser_sends_again_is_told_that_it_has_the_request(stack
     for _ in range(2):
         assert "You have it" in says(press(stack, mailed(), "Anna", press=id_))
     assert "Taken by Anna" in says(press(stack, mailed(), "Ben"))
+
+
+def test_whoever_has_taken_it_can_release_it_on_that_page_and_no_other_holder_of_the_link_can(stack: Cloud) -> None:
+    request_id = delivered(stack, callback_url="http://127.0.0.1:9/told")
+    taken = press(stack, mailed(), "Anna", press="a" * 32)
+    [own] = re.findall('name="release" value="([^"]+)"', taken["body"])
+    for other in (visit(stack, mailed()), press(stack, mailed(), "Ben")):
+        assert 'name="release"' not in other["body"]
+        assert own not in other["body"], "whoever reads it could release what Anna has"
+    for guess in ("b" * 32, "", "link."):
+        assert "Taken by Anna" in says(visit(stack, mailed(), "POST", f"release={guess}x", Content_Type=FORM))
+    assert stack.show(request_id)["taken"]["by"] == "Anna"
+    for _ in range(2):
+        released = visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM)
+        assert "Nobody has this request" in says(released)
+    assert "taken" not in stack.show(request_id)
+    told = [each.cause for each in record_of(stack.table, request_id).callbacks if isinstance(each.cause, Handled)]
+    assert [each.how for each in told] == ["taken", "released"]
+    # The form of the first take, sent again by the browser, takes it for nobody.
+    assert "Nobody has this request" in says(press(stack, mailed(), "Anna", press="a" * 32))
+    assert "You have it" in says(press(stack, mailed(), "Ben"))
+    assert "Taken by Ben" in says(visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM))
 
 
 @pytest.mark.parametrize(("channel", "by"), [("email", "somebody by email"), ("teams", "somebody by Teams")])
@@ -383,7 +406,7 @@ def test_a_release_frees_the_request_and_an_old_form_does_not_take_it_again(stac
     requests = importlib.import_module("take_page.handler").taking().requests
     takes.release(requests, request_id, f"link.{id_}", takes.Human("operator", "operator"))
     answer = press(stack, mailed(), "Anna", press=id_)
-    assert "Nobody has taken this request yet" in says(answer)
+    assert "Nobody has this request" in says(answer)
     assert "taken" not in stack.show(request_id)
     assert "You have it" in says(press(stack, mailed(), "Ben"))
 
