@@ -1,6 +1,7 @@
 """The whole stack, running: synthesized, deployed and answering."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from local.wait import until
 from local.webhooks import Webhooks
 
 ANSWER_SECONDS: Final = 60
+_TEAMS_SECRET: Final = re.compile("Teams([A-Za-z0-9]+)SecretArn")
 DEFAULTS: Final = {
     "stage": "dev",
     "email_sender": "assistance@example.com",
@@ -146,9 +148,10 @@ def _put_secrets(cloud: Cloud, outputs: Mapping[str, str], slack: Slack, webhook
     """Slack's token, and an address on this machine for every other channel that has a secret."""
     values = {"SlackTokenSecretArn": slack.token, "SlackSigningSecretArn": slack.signing_secret}
     values |= {f"{channel.capitalize()}SecretArn": webhooks.address(channel) for channel in Channel}
-    # Of the secrets that routes ask for by name.
-    teams = webhooks.address(Channel.TEAMS)
-    values |= {name: teams for name in outputs if name.startswith("Teams") and name.endswith("SecretArn")}
+    # Of the secrets that routes ask for by name: `TeamsBillingSecretArn` posts to `teams/billing`.
+    for output in outputs:
+        if name := _TEAMS_SECRET.fullmatch(output):
+            values[output] = webhooks.address(f"{Channel.TEAMS}/{name[1].lower()}")
     secrets = cloud.session.client("secretsmanager", endpoint_url=cloud.url)
     for output in values.keys() & outputs.keys():
         secrets.put_secret_value(SecretId=outputs[output], SecretString=values[output])

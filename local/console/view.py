@@ -89,7 +89,11 @@ class View:
 
     def _teams(self) -> list[dict[str, Any]]:
         posts = enumerate(self._stack.webhooks.received)
-        cards = [{"id": number, "card": _card(body)} for number, (channel, body) in posts if channel == Channel.TEAMS]
+        cards = [
+            {"id": number, "place": channel.partition("/")[2], "card": _card(body)}
+            for number, (channel, body) in posts
+            if channel.startswith(Channel.TEAMS)
+        ]
         return [each for each in cards if each["card"]][-SHOWN:]
 
 

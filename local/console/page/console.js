@@ -12,7 +12,7 @@
 /** @typedef {{id: string, from: string, to: string[], subject: string, at: number}} Mail */
 /** @typedef {{routes: Record<string, {channels: string[], fallback: string}>, channels: string[], requests: Request[],
  *   outbox: number, queues: Record<string, {waiting: number, hidden: number}>, dead: Record<string, number>, letters: Letter[],
- *   slack: {here: boolean, channel: string, messages: SlackMessage[]}, teams: {id: number, card: any}[], mails: Mail[],
+ *   slack: {here: boolean, channel: string, messages: SlackMessage[]}, teams: {id: number, place: string, card: any}[], mails: Mail[],
  *   switches: {faults: Record<string, string | null>, producer: boolean, reconciler: boolean, workers: Record<string, number>}}} State */
 
 const POLL_MS = 500;
@@ -516,15 +516,15 @@ function renderElement(element) {
   return make("div", "section", ...runs);
 }
 
-/** @param {{id: number, card: any}} message */
-function renderTeams({ card }) {
+/** @param {{id: number, place: string, card: any}} message */
+function renderTeams({ card, place }) {
   const buttons = card.actions.map((/** @type {any} */ action) => {
     const button = anchor(action.url, action.title);
     button.className = "pressed-in-slack";
     return button;
   });
   const actions = buttons.length ? [make("div", "actions", ...buttons)] : [];
-  return make("li", "", make("b", "", "Workflows"), make("div", "card", ...card.body.map(renderElement), ...actions));
+  return make("li", "", make("b", "", place ? `Workflows, ${place}` : "Workflows"), make("div", "card", ...card.body.map(renderElement), ...actions));
 }
 
 /** @type {string | null} The mail that was chosen; without a choice the newest is open. */
