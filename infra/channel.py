@@ -1,7 +1,6 @@
 """What every channel has, and the callback: subscription, queue, dead-letter queues, consumer."""
 
 from aws_cdk import CfnOutput, Duration
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -10,6 +9,7 @@ from constructs import Construct
 
 from assistance.routing import MAX_RECEIVES, Lane
 from infra.batches import QUEUES, visibility_timeout
+from infra.by_humans import may_read
 from infra.config import QUEUE_RETENTION_DAYS, Config
 from infra.dead_letters import SSE_SQS, DeadLetterQueue
 from infra.python_function import PythonFunction
@@ -97,7 +97,5 @@ class ChannelConsumer(Construct):
     def read(self, secret: secretsmanager.CfnSecret, *, output: str) -> None:
         """Have the function read a secret, and an output say where somebody is to put its value."""
         skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")
-        self.function.add_to_role_policy(
-            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.attr_id])
-        )
+        may_read(self.function, secret)
         CfnOutput(self, output, value=secret.attr_id).override_logical_id(output)

@@ -2,15 +2,14 @@
 
 from urllib.parse import urlsplit
 
-from aws_cdk import CfnOutput, Duration
-from aws_cdk import aws_iam as iam
+from aws_cdk import CfnOutput
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.api import Api
+from infra.by_humans import answering
 from infra.config import Config
-from infra.python_function import PythonFunction
-from infra.review import accept, skip_checkov
+from infra.review import accept
 from infra.table import Table
 
 PATH = "slack/interactions"
@@ -23,18 +22,13 @@ class SlackInteractions(Construct):
         super().__init__(scope, construct_id)
         secret = secretsmanager.CfnSecret(self, "Secret", description="Signing secret of the Slack app")
         accept(secret, "AwsSolutions-SMG4", "Slack issues the secret; Secrets Manager has no way to rotate it.")
-        skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")
         slack = urlsplit(config.slack_api_url)
-        self.function = PythonFunction(
+        self.function = answering(
             self,
-            "Function",
-            folder="slack_interactions",
+            "slack_interactions",
             config=config,
-            # Slack gives up after three seconds: https://docs.slack.dev/interactivity/handling-user-interaction.
-            timeout=Duration.seconds(10),
-            # It gets a share of a CPU by its memory, and has to start within those three seconds.
-            memory_size=1_024,
-            traced=False,
+            secret=secret,
+            output="SlackSigningSecretArn",
             environment={
                 "TABLE_NAME": table.table_name,
                 "SLACK_SIGNING_SECRET": secret.attr_id,
@@ -42,10 +36,6 @@ class SlackInteractions(Construct):
                 "RESPONSE_ORIGIN": f"{slack.scheme}://{slack.netloc}" if config.local else "",
             },
         )
-        self.function.add_to_role_policy(
-            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.attr_id])
-        )
         table.grant_items(self.function, "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query")
         api.let_in(PATH, ["POST"], self.function, "Slack signs its calls.")
-        CfnOutput(self, "SecretArn", value=secret.attr_id).override_logical_id("SlackSigningSecretArn")
         CfnOutput(self, "Url", value=f"{api.url}/{PATH}").override_logical_id("SlackInteractionsUrl")

@@ -3,18 +3,16 @@
 import string
 from collections.abc import Iterable
 
-from aws_cdk import CfnOutput, Duration, Stack
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
+from aws_cdk import Stack
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_xray as xray
 from constructs import Construct
 
 from infra.api import Api
+from infra.by_humans import answering, may_read
 from infra.channel import ChannelConsumer
 from infra.config import Config
-from infra.python_function import PythonFunction
-from infra.review import accept, skip_checkov
+from infra.review import accept
 from infra.table import Table
 
 
@@ -42,27 +40,23 @@ class TakePage(Construct):
             ),
         )
         accept(secret, "AwsSolutions-SMG4", "Links of the last weeks would stop working: docs/operations.md says how.")
-        skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")
-        start = f"{api.public_url}/take/"
-        self.function = PythonFunction(
+        told = {"TAKE_PAGE": f"{api.public_url}/take/", "TAKE_SECRET": secret.attr_id}
+        self.function = answering(
             self,
-            "Function",
-            folder="take_page",
+            "take_page",
             config=config,
-            timeout=Duration.seconds(10),
-            # Somebody waits for the page, and a share of a CPU comes with the memory.
-            memory_size=1_024,
-            # A trace would show the address, and so the token.
-            traced=False,
-            environment={"TABLE_NAME": table.table_name},
+            secret=secret,
+            output="TakeSecretArn",
+            environment={"TABLE_NAME": table.table_name, **told},
         )
         table.grant_items(self.function, "dynamodb:PutItem", "dynamodb:Query")
-        for function in (self.function, *(consumer.function for consumer in consumers)):
-            self._tell(function, start, secret)
+        for consumer in consumers:
+            may_read(consumer.function, secret)
+            for name, value in told.items():
+                consumer.function.add_environment(name, value)
         api.let_in("take/{token}", ["GET", "POST"], self.function, "Whoever calls it holds a link that we have signed.")
         if config.tracing and not config.local:
             self._trace_no_link(config)
-        CfnOutput(self, "SecretArn", value=secret.attr_id).override_logical_id("TakeSecretArn")
 
     def _trace_no_link(self, config: Config) -> None:
         """API Gateway's traces show the path as it was called, which here holds the token. MiniStack has no such rules.
@@ -76,11 +70,3 @@ class TakePage(Construct):
             host="*", http_method="*", url_path="*/take/*",
         )  # fmt: skip
         xray.CfnSamplingRule(self, "NoTraces", sampling_rule=rule)
-
-    @staticmethod
-    def _tell(function: lambda_.Function, start: str, secret: secretsmanager.CfnSecret) -> None:
-        function.add_environment("TAKE_PAGE", start)
-        function.add_environment("TAKE_SECRET", secret.attr_id)
-        function.add_to_role_policy(
-            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.attr_id])
-        )

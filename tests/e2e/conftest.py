@@ -1,6 +1,8 @@
 """The stack, started once, with retries that are short and a reconciler that steps in early."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -17,20 +19,32 @@ HASTY = {
 }
 
 
-@pytest.fixture(scope="session")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    directory = tmp_path_factory.mktemp("stack")
-    directory.chmod(0o755)  # As earlier versions have left it: the runner must close it to other users.
-    started = Runner(directory, context=HASTY)
+@contextmanager
+def running(directory: Path, **context: str) -> Iterator[Runner]:
+    """A stack in that directory, hasty and with that context besides."""
+    started = Runner(directory, context={**HASTY, **context})
     try:
         yield started
     finally:
         started.close()
 
 
-@pytest.fixture(scope="session")
-def bot(runner: Runner) -> Bot:
+def bot_of(runner: Runner) -> Bot:
+    """A bot of that stack, once that runs."""
     document = runner.running()
     # Its own two requests are on their way until then.
     runner.said("Ctrl-C stops it.")
     return Bot(document)
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    directory = tmp_path_factory.mktemp("stack")
+    directory.chmod(0o755)  # As earlier versions have left it: the runner must close it to other users.
+    with running(directory) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def bot(runner: Runner) -> Bot:
+    return bot_of(runner)

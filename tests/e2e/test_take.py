@@ -14,8 +14,7 @@ from local.slack_server import signed
 from local.slack_workspace import Json, buttons
 from local.wait import until
 from tests.e2e.bot import ARRIVAL_SECONDS, Bot
-from tests.e2e.conftest import HASTY
-from tests.e2e.runner import Runner
+from tests.e2e.conftest import bot_of, running
 from tests.receiver import Receiver
 
 ROUTES = {
@@ -34,19 +33,9 @@ RACERS = [f"racer-{number}" for number in range(20)]
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    started = Runner(tmp_path_factory.mktemp("taken"), context={**HASTY, "routes": json.dumps(ROUTES)})
-    try:
-        yield started
-    finally:
-        started.close()
-
-
-@pytest.fixture(scope="module")
-def bot(runner: Runner) -> Bot:
-    document = runner.running()
-    runner.said("Ctrl-C stops it.")
-    return Bot(document)
+def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
+    with running(tmp_path_factory.mktemp("taken"), routes=json.dumps(ROUTES)) as runner:
+        yield bot_of(runner)
 
 
 @pytest.fixture(scope="module", autouse=True)
