@@ -1,8 +1,12 @@
 """The whole path on the running stack: over HTTP, as a bot sees it, to Slack and the inbox."""
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from itertools import pairwise
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -75,6 +79,23 @@ def test_a_replayed_idempotency_key_is_one_request_and_one_message(bot: Bot) -> 
     assert reused.json["type"] == "urn:assistance:problem:idempotency-key-reused"
     bot.until_queues_are_empty()
     assert bot.posted()[request_id] == 1
+
+
+def test_a_call_with_two_keys_is_refused_and_one_that_repeats_its_key_is_accepted(bot: Bot) -> None:
+    """As by API Gateway, which hands the function each value of a header."""
+    url = urlsplit(bot.stack["api_url"])
+
+    def status(*keys: str) -> int:
+        with closing(HTTPConnection(url.hostname or "", url.port)) as connection:
+            connection.putrequest("POST", f"{url.path}/assistance-requests")
+            own = [("x-api-key", bot.stack["api_key"]), ("Content-Type", "application/json")]
+            body = json.dumps(VALID).encode()
+            for name, value in (*own, ("Content-Length", str(len(body))), *(("Idempotency-Key", key) for key in keys)):
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            return connection.getresponse().status
+
+    assert (status("order 8", "order 9"), status("order 8", "order 8")) == (422, 202)
 
 
 def test_of_several_hundred_requests_at_once_none_is_lost_and_none_arrives_twice(bot: Bot) -> None:
