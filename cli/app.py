@@ -24,6 +24,7 @@ from assistance.store.requests import Requests
 from cli import dead_letters, render, requests, takes
 from cli import ledger as ledgers
 from cli import slack_manifest as slack_manifests
+from cli import smoke as smoke_tests
 from cli import stack as stacks
 from cli.doctor import examine
 from cli.errors import Failure
@@ -41,6 +42,8 @@ app.add_typer(dead_letters.app, name="dead-letters")
 
 _POLL_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 900
+# Longer than a cold start and the reconciler's first sweep together, should the stream be off.
+_SMOKE_SECONDS: Final = 240
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID")]
 
 
@@ -90,7 +93,7 @@ def send(
     """Send a request as a bot does, through the API and with its key."""
     stack = stack_of(context)
     text = sys.stdin.read() if description == "-" else description
-    accepted = requests.send(stack, topic, text, key or str(uuid.uuid4()))
+    accepted = requests.send(stack, {"topic": topic, "description": text}, key or str(uuid.uuid4()))
     if watch_:
         _follow(stack, accepted["id"], _PATIENCE_SECONDS, json=json)
     elif json:
@@ -209,6 +212,37 @@ def doctor(context: typer.Context, json: Json = False) -> None:
     bad = [finding for finding in findings if finding.state is not State.OK]
     if bad:
         raise Failure(f"{len(bad)} of {len(findings)} checks did not pass")
+
+
+@app.command(epilog="Example: assistance smoke --timeout 60")
+def smoke(
+    context: typer.Context,
+    seconds: Annotated[int, typer.Option("--timeout", min=1, help="Seconds after which to stop.")] = _SMOKE_SECONDS,
+    json: Json = False,
+) -> None:
+    """Send a request per topic that says it is a test, and watch it until humans have it (exit status 0) or not (1).
+
+    Each must arrive on its own channels: a delivery by the fallback does not pass.
+    """
+    stack, deadline = stack_of(context), monotonic() + seconds
+
+    def pause() -> bool:
+        sleep(_POLL_SECONDS)
+        return monotonic() < deadline
+
+    results = []
+    for result in smoke_tests.run(stack, pause):
+        results.append(result)
+        if not json:
+            render.smoke(result)
+    if json:
+        render.print_json([asdict(result) for result in results])
+    bad = [result.topic for result in results if result.problem]
+    if bad:
+        raise Failure(
+            f"{len(bad)} of {len(results)} topics did not pass: 'assistance doctor' says what is missing, "
+            "'assistance status' shows a request; mend that, and run this again"
+        )
 
 
 @app.command(epilog="Example: assistance resend 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f --channel slack")

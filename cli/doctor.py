@@ -186,10 +186,12 @@ def _subscribed(stack: Stack, output: str) -> list[Any]:
 
 
 def _schedule(stack: Stack) -> Iterator[Finding]:
-    for name in stack.resources("AWS::Scheduler::Schedule").values():
+    for logical_id, name in sorted(stack.resources("AWS::Scheduler::Schedule").items()):
+        # Another schedule is the heartbeat of a channel: infra/heartbeat.py.
+        check = "Reconciler's schedule" if logical_id.startswith("Reconciler") else f"Schedule {logical_id}"
         state = stack.client("scheduler").get_schedule(Name=name)["State"]
         advice = f"enable it: aws scheduler update-schedule, or deploy again (its name is {name})"
-        yield judged("Reconciler's schedule", state == "ENABLED", state.lower(), advice)
+        yield judged(check, state == "ENABLED", state.lower(), advice)
 
 
 def _event_sources(stack: Stack) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from cli.findings import Finding, State
 from cli.ledger import Balance
 from cli.letters import SHORT, Letter
 from cli.requests import Step
+from cli.smoke import Result
 
 _PIPE_WIDTH: Final = 200
 _MIN_WIDTH: Final = 110
@@ -198,6 +199,15 @@ def finding(finding: Finding) -> None:
     console().print(f"{mark} {finding.check}: {finding.found}", style=style, soft_wrap=True)
     if finding.advice:
         console().print(f"    {finding.advice}", soft_wrap=True)
+
+
+def smoke(result: Result) -> None:
+    """How the test of a topic has ended."""
+    mark, style = _MARKS[State.WRONG if result.problem else State.OK]
+    said = result.problem or f"delivered by {' and '.join(result.by)}"
+    console().print(f"{mark} {result.topic}: {said}", style=style, soft_wrap=True)
+    if result.request_id:
+        console().print(f"    {result.request_id}", soft_wrap=True)
 
 
 def _note(resend: str | None, error: str | None, in_doubt: bool) -> str:  # noqa: FBT001

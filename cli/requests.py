@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,18 +27,26 @@ _TIMEOUT_SECONDS: Final = 30
 _SIDE_BY_SIDE: Final = 10
 
 
-def send(stack: Stack, topic: str, description: str, key: str) -> dict[str, Any]:
+def send(stack: Stack, body: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Call the API as a bot does; what it accepted. Raises `Failure`."""
-    call = urllib.request.Request(  # noqa: S310 # the stack's own address
-        f"{stack.output('ApiUrl')}/assistance-requests",
-        json.dumps({"topic": topic, "description": description}).encode(),
-        {"Content-Type": "application/json", "x-api-key": stack.api_key(), "Idempotency-Key": key},
-    )
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
     repeat = f"repeat it with --idempotency-key {key}, and it is accepted once"
+    return _called(stack, "/assistance-requests", headers, json.dumps(body).encode(), repeat)
+
+
+def fetched(stack: Stack, request_id: str) -> dict[str, Any]:
+    """What the API says of a request. Raises `Failure`."""
+    return _called(stack, f"/assistance-requests/{request_id}", {}, None, "ask again")
+
+
+def _called(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | None, repeat: str) -> dict[str, Any]:
+    call = urllib.request.Request(  # noqa: S310 # the stack's own address
+        f"{stack.output('ApiUrl')}{path}", body, {**headers, "x-api-key": stack.api_key()}
+    )
     try:
         with urllib.request.urlopen(call, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 # as above
-            accepted: dict[str, Any] = json.load(answer)
-            return accepted
+            answered: dict[str, Any] = json.load(answer)
+            return answered
     except HTTPError as error:
         passes = error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code == HTTPStatus.TOO_MANY_REQUESTS
         raise Failure(f"the API answered {error.code}: {_detail(error)}{f'; {repeat}' if passes else ''}") from error

@@ -37,9 +37,9 @@ def account(operator: Operator) -> dict[str, Any]:
     return state
 
 
-def found(operator: Operator) -> dict[str, tuple[str, str]]:
+def found(operator: Operator, stack: str = "assistance-dev") -> dict[str, tuple[str, str]]:
     """State and advice by check."""
-    result = operator.run("doctor", "--json")
+    result = operator.run("--stack", stack, "doctor", "--json")
     return {finding["check"]: (finding["state"], finding["advice"]) for finding in json.loads(result.stdout)}
 
 
@@ -203,8 +203,15 @@ def test_an_account_that_may_not_send_to_everybody_is_told_from_one_that_may(
 ) -> None:
     assert found(operator)["SES account"] == ("ok", "")
     account[field] = value
-    state, said = found(operator)["SES account"]
+    state, said = found(operator, "assistance-production")["SES account"]
     assert (state, advice in said) == ("wrong", True)
+
+
+def test_the_sandbox_does_for_trying_if_each_recipient_is_verified(operator: Operator, account: dict[str, Any]) -> None:
+    account["ProductionAccessEnabled"] = False
+    findings = found(operator)
+    assert findings["SES account"] == ("ok", "")
+    assert findings["SES recipient"][0] == "wrong"
 
 
 GENUINE = {
@@ -265,9 +272,8 @@ def test_a_domain_whose_mails_are_not_proven_genuine_is_reported_with_what_to_pu
 
 @pytest.mark.parametrize(("stage", "state"), [("dev", "ok"), ("production", "wrong")])
 def test_a_single_address_does_for_trying_and_not_for_production(operator: Operator, stage: str, state: str) -> None:
-    result = operator.run("--stack", f"assistance-{stage}", "doctor", "--json")
-    [signature] = [finding for finding in json.loads(result.stdout) if finding["check"] == "SES DKIM"]
-    assert (signature["state"], "mail-from-your-own-domain" in signature["advice"]) == (state, state == "wrong")
+    found_state, advice = found(operator, f"assistance-{stage}")["SES DKIM"]
+    assert (found_state, "mail-from-your-own-domain" in advice) == (state, state == "wrong")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,15 @@ def test_the_doctor_finds_a_fresh_stack_in_order_but_for_its_alarms() -> None:
     assert {"Slack channel", "SES account", "SES sender", "Reconciler's schedule"} <= {it["check"] for it in findings}
 
 
+def test_the_smoke_test_of_a_sound_stack_passes_and_tells_humans_that_it_is_one(bot: Bot) -> None:
+    result = run("smoke", "--json", "--timeout", "60")
+    assert result.exit_code == 0, result.output
+    by = {it["topic"]: it["by"] for it in json.loads(result.stdout)}
+    assert by == {"sales": ["slack"], "pricing": ["email"]}
+    for it in json.loads(result.stdout):
+        assert bot.show(it["request_id"])["taken"]["by"] == "the smoke test", "no human need take it"
+
+
 def test_a_resend_arrives_once_more_and_is_accounted_for(bot: Bot) -> None:
     request_id = bot.post("sales", "Once more")
     bot.until_status(request_id, "delivered")

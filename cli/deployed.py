@@ -1,0 +1,78 @@
+"""What `make deploy` ends with: `assistance doctor`, then `assistance smoke`, on each stack that was deployed.
+
+It reads the file that `cdk deploy --outputs-file` writes. Exit status 1 if a check or a topic does not pass.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Final
+
+from assistance.platform.aws import AWS_ERRORS
+from cli import render, smoke, stack
+from cli.doctor import examine
+from cli.errors import Failure, explained
+from cli.findings import Finding, State
+
+SECONDS: Final = 240
+_LEFT_OVER: Final = "Dead letters"
+"""What an earlier outage left says nothing about this deployment."""
+
+
+def region(outputs: Mapping[str, str]) -> str:
+    """Where the stack is, by the ARN of its topic."""
+    return outputs["TopicArn"].split(":")[3]
+
+
+def hinders(findings: Sequence[Finding]) -> list[str]:
+    """The checks that failed, so that a test would only say the same. What could not be looked at is tested."""
+    return [finding.check for finding in findings if finding.state is State.WRONG and finding.check != _LEFT_OVER]
+
+
+def verified(found: stack.Stack, pause: Callable[[], bool]) -> bool:
+    """Check and test the stack, and say how it went."""
+    render.say(f"Checking {found.name}:")
+    findings = []
+    for finding in examine(found):
+        findings.append(finding)
+        render.finding(finding)
+    if missing := hinders(findings):
+        render.say(f"{found.name} is deployed, and not ready: {', '.join(missing)}. No test was sent.")
+        render.say(f"When that is mended: assistance --stack {found.name} smoke")
+        return False
+    render.say(f"Testing {found.name}, a request per topic:")
+    results = list(smoke.run(found, pause))
+    for result in results:
+        render.smoke(result)
+    return not any(result.problem for result in results)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. The result is the exit status."""
+    parser = argparse.ArgumentParser(prog="make deploy")
+    parser.add_argument("outputs", type=Path)
+    parser.add_argument("--profile")
+    # The rest is for the CDK.
+    options, _ = parser.parse_known_args(arguments)
+    deployed: Mapping[str, Mapping[str, str]] = json.loads(options.outputs.read_text("utf-8"))
+    passed = True
+    for name, outputs in deployed.items():
+        deadline = monotonic() + SECONDS
+
+        def pause(until: float = deadline) -> bool:
+            sleep(1)
+            return monotonic() < until
+
+        try:
+            passed &= verified(stack.deployed(name, profile=options.profile, region=region(outputs)), pause)
+        except (Failure, *AWS_ERRORS) as error:
+            render.say(f"Error: {error if isinstance(error, Failure) else explained(error)}.")
+            passed = False
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""`assistance smoke`: a real request per topic, watched to its end, that tells humans it is a test."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from assistance.models import Status
+from assistance.routing import read as read_routes
+from cli import requests, takes
+from cli.errors import Failure
+from cli.stack import Stack
+
+TESTER: Final = "the smoke test"
+BODY: Final = {
+    "description": "This is a test after a deployment (assistance smoke). No customer asks; nobody needs to answer.",
+    "customer": {"name": "Smoke test, no customer"},
+    "reference": "assistance smoke",
+}
+_ENDED: Final = frozenset({Status.DELIVERED, Status.FAILED})
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How the test of one topic has ended. `problem` is none if it was delivered on its own channels."""
+
+    topic: str
+    request_id: str | None
+    by: tuple[str, ...]
+    problem: str | None
+
+
+def watch_each(
+    topics: Sequence[str],
+    send: Callable[[str], str],
+    read: Callable[[str], Document],
+    pause: Callable[[], bool],
+) -> Iterator[Result]:
+    """Send one request per topic, then yield each result as it becomes known.
+
+    `send` returns a request's id, `read` what the API says of it; both may raise `Failure`. `pause` says whether to
+    look again.
+    """
+    waiting: dict[str, str] = {}
+    for topic in topics:
+        try:
+            waiting[topic] = send(topic)
+        except Failure as error:
+            yield Result(topic, None, (), str(error))
+    more = True
+    while waiting:
+        for topic, request_id in list(waiting.items()):
+            try:
+                document = read(request_id)
+            except Failure as error:
+                # One answer that is missing proves nothing: the next may come.
+                document = {"status": f"unknown: {error}", "deliveries": ()}
+            if document["status"] in _ENDED or not more:
+                del waiting[topic]
+                yield _result(topic, request_id, document)
+        more = more and bool(waiting) and pause()
+
+
+def _result(topic: str, request_id: str, document: Document) -> Result:
+    deliveries = document.get("deliveries", ())
+    by = tuple(each["channel"] for each in deliveries if each["status"] == Status.DELIVERED)
+    errors = [f"{it['channel']}: {it.get('last_error', it['status'])}" for it in deliveries if it["channel"] not in by]
+    if document["status"] == Status.DELIVERED and "fallback" not in document:
+        return Result(topic, request_id, by, None)
+    if fallback := document.get("fallback"):
+        errors = [f"{fallback['failed_channel']}: {fallback['error']}"]
+    status = "in time" if document["status"] not in _ENDED else "on its own channel"
+    so_far = "" if document["status"] in _ENDED else f" (status {document['status']})"
+    return Result(topic, request_id, by, f"not delivered {status}{so_far}{''.join(f', {it}' for it in errors)}")
+
+
+def run(stack: Stack, pause: Callable[[], bool]) -> Iterator[Result]:
+    """Test each topic of the deployed routes. A human who takes requests is told that this one is taken."""
+    topics = list(read_routes(stack.environment("api")["ROUTES"]))
+    takes_requests = stack.environment("reconciler").get("TAKE") == "true"
+
+    def send(topic: str) -> str:
+        return str(requests.send(stack, {"topic": topic, **BODY}, str(uuid.uuid4()))["id"])
+
+    for result in watch_each(topics, send, lambda request_id: requests.fetched(stack, request_id), pause):
+        if takes_requests and result.request_id:
+            _take(stack, result.request_id)
+        yield result
+
+
+def _take(stack: Stack, request_id: str) -> None:
+    """Take it, so that it does not go to the fallback for want of a human. Somebody may have been faster."""
+    try:
+        takes.take(stack.requests(), request_id, TESTER)
+    except Failure:
+        return

@@ -1,0 +1,65 @@
+"""What `make deploy` ends with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from cli import deployed, smoke, stack
+from cli.findings import Finding, State
+from cli.smoke import Result
+from cli.stack import Stack
+
+ARN = "arn:aws:sns:eu-central-1:123456789012:assistance-staging-Topic"
+READY = Finding("Slack token", State.OK, "accepted")
+SENT = Result("sales", "id", ("slack",), None)
+
+
+@pytest.fixture
+def end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
+    """The exit status for these findings and results, and whether a test was sent."""
+    path = tmp_path / "deployed.json"
+    path.write_text(json.dumps({"assistance-staging": {"TopicArn": ARN}}))
+
+    def ended(findings: list[Finding], results: list[Result]) -> tuple[int, bool]:
+        asked, sent = [], []
+
+        def found(name: str, **where: str | None) -> Stack:
+            asked.append((name, where))
+            return Stack(name, boto3.Session(), None, {})
+
+        def run(*_: object) -> list[Result]:
+            sent.append(True)
+            return results
+
+        monkeypatch.setattr(stack, "deployed", found)
+        monkeypatch.setattr(deployed, "examine", lambda _: findings)
+        monkeypatch.setattr(smoke, "run", run)
+        status = deployed.main([str(path), "-c", "stage=staging", "--profile", "work"])
+        assert asked == [("assistance-staging", {"profile": "work", "region": "eu-central-1"})]
+        return status, bool(sent)
+
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("findings", "results", "status", "sent"),
+    [
+        ([READY], [SENT], 0, True),
+        ([READY, Finding("Dead letters", State.WRONG, "1")], [SENT], 0, True),
+        ([READY, Finding("Slack", State.UNKNOWN, "could not look")], [SENT], 0, True),
+        ([READY], [SENT, Result("pricing", "id", (), "not delivered in time")], 1, True),
+        ([Finding("Slack token", State.WRONG, "the secret has no value")], [SENT], 1, False),
+    ],
+    ids=["ready", "letters of an earlier outage", "a role that may not look", "a topic that fails", "no token yet"],
+)
+def test_a_deployment_is_red_if_it_is_not_ready_or_a_topic_does_not_arrive(
+    end: Any,  # noqa: ANN401
+    findings: list[Finding],
+    results: list[Result],
+    status: int,
+    sent: bool,  # noqa: FBT001
+) -> None:
+    assert end(findings, results) == (status, sent)

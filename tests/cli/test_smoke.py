@@ -1,0 +1,69 @@
+"""What `assistance smoke` takes for a success, and what it says of the rest."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cli.errors import Failure
+from cli.smoke import BODY, Result, watch_each
+
+DELIVERED = {"status": "delivered", "deliveries": [{"channel": "slack", "status": "delivered"}]}
+UNDER_WAY = {"status": "retrying", "deliveries": [{"channel": "slack", "status": "retrying", "last_error": "timeout"}]}
+STOOD_IN_FOR = {
+    "status": "delivered",
+    "fallback": {"channel": "email", "failed_channel": "slack", "error": "not_in_channel"},
+    "deliveries": [
+        {"channel": "slack", "status": "failed", "last_error": "not_in_channel"},
+        {"channel": "email", "status": "delivered"},
+    ],
+}
+
+
+def results(answers: Mapping[str, Sequence[Mapping[str, Any] | Failure]], looks: int = 3) -> list[Result]:
+    """The results for these answers by topic, the last of which stays, if the test may look so many times more."""
+    left, more = {topic: list(each) for topic, each in answers.items()}, iter([True] * (looks - 1))
+
+    def read(topic: str) -> Mapping[str, Any]:
+        answer = left[topic].pop(0) if len(left[topic]) > 1 else left[topic][0]
+        if isinstance(answer, Failure):
+            raise answer
+        return answer
+
+    return list(watch_each(list(answers), lambda topic: topic, read, lambda: next(more, False)))
+
+
+def test_each_topic_is_watched_until_its_request_is_delivered() -> None:
+    assert results({"sales": [UNDER_WAY, UNDER_WAY, DELIVERED], "pricing": [DELIVERED]}) == [
+        Result("pricing", "pricing", ("slack",), None),
+        Result("sales", "sales", ("slack",), None),
+    ]
+
+
+def test_a_delivery_by_the_fallback_does_not_pass_and_names_the_channel_that_failed() -> None:
+    [result] = results({"sales": [STOOD_IN_FOR]})
+    assert (result.by, result.problem) == (("email",), "not delivered on its own channel, slack: not_in_channel")
+
+
+def test_a_request_that_is_under_way_at_the_deadline_does_not_pass() -> None:
+    [result] = results({"sales": [UNDER_WAY]})
+    assert result.problem == "not delivered in time (status retrying), slack: timeout"
+
+
+def test_an_answer_that_is_missing_once_proves_nothing() -> None:
+    lost = Failure("no answer from the API (TimeoutError): ask again")
+    assert [it.problem for it in results({"sales": [lost, DELIVERED]})] == [None]
+    assert "no answer from the API" in str(results({"sales": [lost]})[0].problem)
+
+
+def test_a_topic_that_the_api_refuses_hides_no_other() -> None:
+    def send(topic: str) -> str:
+        if topic == "sales":
+            raise Failure("the API answered 403: Forbidden")
+        return topic
+
+    found = list(watch_each(["sales", "pricing"], send, lambda _: DELIVERED, lambda: False))
+    assert [(it.topic, it.problem) for it in found] == [("sales", "the API answered 403: Forbidden"), ("pricing", None)]
+
+
+def test_the_request_tells_its_reader_that_it_is_a_test() -> None:
+    assert "test" in BODY["description"]
+    assert "nobody needs to answer" in BODY["description"]
