@@ -192,7 +192,7 @@ class Api(Construct):
 
     def _access_log(self, config: Config) -> logs.LogGroup:
         group = logs.LogGroup(self, "AccessLogs", removal_policy=config.removal_policy)
-        cast("logs.CfnLogGroup", group.node.default_child).retention_in_days = config.log_retention_days
+        cast("logs.CfnLogGroup", group.node.default_child).retention_in_days = config.logs_kept_days
         skip_checkov(group, "CKV_AWS_158", "CloudWatch Logs encrypts with its own key; the log holds no bodies.")
         return group
 

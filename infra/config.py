@@ -221,6 +221,18 @@ class Config(BaseModel):
         description="How long a batch may take. One whose consumer was killed comes again after six times as long.",
     )
     log_retention_days: LogRetention = Field(30, description="How many days logs are kept.")
+    governed: bool = Field(
+        False,  # noqa: FBT003
+        description="Whether the account's hooks want an action for each alarm, a key for each log group, and a year "
+        "of logs: see infra/governed.py.",
+    )
+    rollback_minutes: Annotated[int | None, BeforeValidator(_blank_is_none)] = Field(
+        None,
+        ge=0,
+        le=180,
+        description="How long after a deployment CloudFormation rolls it back if a page goes off, once the output "
+        "RollbackConfiguration is given to it: see docs/deployment.md.",
+    )
     local: bool = Field(False, description="Set by `make run`: no account, no bootstrap stack.")  # noqa: FBT003
 
     @model_validator(mode="after")
@@ -270,6 +282,11 @@ class Config(BaseModel):
     def production(self) -> bool:
         """Whether data is kept and protected."""
         return self.stage == "production"
+
+    @property
+    def logs_kept_days(self) -> int:
+        """How long logs are kept: in a governed account for a year at least."""
+        return max(self.log_retention_days, 365) if self.governed else self.log_retention_days
 
     @property
     def serve_reference(self) -> bool:

@@ -29,6 +29,7 @@ from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.email_feedback import EmailFeedback
 from infra.encryption import on_behalf_of
+from infra.heartbeat import Heartbeat
 from infra.reconciler import Reconciler
 from infra.slack_interactions import SlackInteractions
 from infra.stream_producer import StreamProducer
@@ -43,6 +44,7 @@ _ERROR_RATE: Final = 0.05
 _REFUSAL_RATE: Final = 0.5
 _SLOW_MS: Final = 5_000
 _ITERATOR_AGE_MS: Final = 300_000
+_ROLLED_BACK_FOR: Final = frozenset({"RequestsNotAccepted", "RequestsNotPublished", "RequestsUnaccountedFor"})
 
 Alarms = list[cloudwatch.Alarm]
 
@@ -62,6 +64,7 @@ class Monitoring(Construct):
         consumers: Mapping[Lane, ChannelConsumer],
         feedback: EmailFeedback | None,
         reconciler: Reconciler,
+        heartbeat: Heartbeat,
         takers: Sequence[SlackInteractions | TakePage],
         key: kms.IKey,
     ) -> None:
@@ -80,6 +83,8 @@ class Monitoring(Construct):
         late, explains = [unpublished], {}
         for channel, consumer in consumers.items():
             failed, oldest, *others = self._of_the_channel(channel, consumer, reconciler)
+            if isinstance(channel, Channel):
+                others += self._of_the_heartbeat(channel, heartbeat)
             if feedback and channel is Channel.EMAIL:
                 others += self._of_the_function("EmailFeedback", feedback.function)
             says = f"Requests do not get through by {channel}."
@@ -105,7 +110,21 @@ class Monitoring(Construct):
                 **{f"{channel.capitalize()}DeadLetters": alarms for channel, alarms in explains.items()},
             },
         )  # fmt: skip
+        if config.rollback_minutes is not None:
+            # These follow from the functions. A channel's page may follow from its provider, which no rollback mends.
+            watched = [page for page in self.pages if page.node.id in _ROLLED_BACK_FOR]
+            self._say_when_to_roll_back(config.rollback_minutes, watched)
         CfnOutput(self, "TopicArn", value=self._operators.topic_arn).override_logical_id("OperatorTopicArn")
+
+    def _say_when_to_roll_back(self, minutes: int, pages: Sequence[cloudwatch.CompositeAlarm]) -> None:
+        """Print what CloudFormation takes as a stack's rollback configuration. It is no part of a template.
+
+        https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-rollback-triggers.html
+        """
+        triggers = [{"Arn": page.alarm_arn, "Type": "AWS::CloudWatch::CompositeAlarm"} for page in pages]
+        value = {"MonitoringTimeInMinutes": minutes, "RollbackTriggers": triggers}
+        output = CfnOutput(self, "Rollback", value=Stack.of(self).to_json_string(value))
+        output.override_logical_id("RollbackConfiguration")
 
     def _operators_topic(self, config: Config, key: kms.IKey) -> sns.Topic:
         topic = sns.Topic(self, "Operators", enforce_ssl=True, master_key=key)
@@ -216,6 +235,33 @@ class Monitoring(Construct):
             ),
             *self._of_the_function(f"{name}Consumer", consumer.function),
         ]  # fmt: skip
+
+    def _of_the_heartbeat(self, channel: Channel, heartbeat: Heartbeat) -> Alarms:
+        # Twice in a row, so that a provider's bad minute pages nobody. A beat that never came counts as well. Of what
+        # is there CloudWatch takes the latest: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+        found = [
+            self._alarm(
+                f"{channel.capitalize()}Unreachable",
+                heartbeat.measured(Metric.UNREACHABLE, channel, cloudwatch.Stats.MAXIMUM), 0,
+                f"The hourly check of the way to {channel} fails, or does not run. No request has shown it yet. "
+                "'assistance doctor' says what is wrong.",
+                times=2, of=2, section="Unreachable", missing=cloudwatch.TreatMissingData.BREACHING,
+            )
+        ]  # fmt: skip
+        if channel is Channel.EMAIL:
+            found.append(
+                self._alarm(
+                    "EmailFeedbackSilent", heartbeat.measured(Metric.MAIL_FEEDBACK, channel, cloudwatch.Stats.SUM), 1,
+                    "SES does not tell what became of the heartbeat's mails, so bounces of others go unseen too. "
+                    "'assistance doctor' says whether SES sends, and to whom it tells.",
+                    times=3, of=3, comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+                    missing=cloudwatch.TreatMissingData.BREACHING,
+                )
+            )  # fmt: skip
+        for alarm in found:
+            # The first beat comes before them, where the scheduler starts at once.
+            alarm.node.add_dependency(heartbeat)
+        return found
 
     def _of_the_ledger(self, reconciler: Reconciler) -> Alarms:
         config = self._config

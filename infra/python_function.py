@@ -71,7 +71,7 @@ class PythonFunction(lambda_.Function):
     ) -> None:
         # The construct does not exist yet, so the group and the role are its siblings.
         group = logs.LogGroup(scope, f"{construct_id}Logs", removal_policy=config.removal_policy)
-        cast("logs.CfnLogGroup", group.node.default_child).retention_in_days = config.log_retention_days
+        cast("logs.CfnLogGroup", group.node.default_child).retention_in_days = config.logs_kept_days
         # Its own log group and no other: AWS's managed policy would let it write, and re-create, any group.
         role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         group.grant_write(role)

@@ -16,6 +16,8 @@ from infra.config import Config
 from infra.dashboard import Dashboard
 from infra.email_feedback import EmailFeedback
 from infra.encryption import ServicesKey, aws_managed_sns_key
+from infra.governed import Governed
+from infra.heartbeat import Heartbeat
 from infra.monitoring import Monitoring
 from infra.reconciler import Reconciler
 from infra.slack_interactions import SlackInteractions
@@ -77,13 +79,18 @@ class AssistanceStack(Stack):
             takers.append(TakePage(self, "TakePage", config=config, table=table, api=api, consumers=linking))
         update_in_order([*consumers.values()], publishers, [api, *takers])
         if config.watched:
+            heartbeat = Heartbeat(
+                self, "Heartbeat", consumers={channel: consumers[channel] for channel in config.deployed}
+            )
             monitoring = Monitoring(
                 self, "Monitoring", config=config, api=api, topic=topic, producer=producer, consumers=consumers,
-                feedback=feedback, reconciler=reconciler, takers=takers, key=key,
+                feedback=feedback, reconciler=reconciler, heartbeat=heartbeat, takers=takers, key=key,
             )  # fmt: skip
             Dashboard(
                 self, "Dashboard", config=config, api=api, producer=producer, consumers=consumers, feedback=feedback,
                 reconciler=reconciler, takers=takers, monitoring=monitoring,
             )  # fmt: skip
+        if config.governed:
+            Governed(self, "Governed", config=config, key=key)
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "TopicArn", value=topic.topic_arn)

@@ -27,8 +27,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 START: Final = "<!-- Written by: make docs -->\n"
 END: Final = "<!-- /at rest -->\n"
 
-MINUTES: Final = 730 * 60
+HOURS: Final = 730
 """In a month, as AWS counts."""
+MINUTES: Final = HOURS * 60
 # What is assumed of a run of the reconciler that finds nothing to do.
 SECONDS: Final = 0.25
 LOG_BYTES: Final = 1_500
@@ -80,6 +81,7 @@ CLOUDWATCH: Final = Source("cloudwatch/pricing", "free tier")
 SECRETS: Final = Source("secrets-manager/pricing", "price")
 KMS: Final = Source("kms/pricing", "price")
 WAF: Final = Source("waf/pricing", "")
+SES: Final = Source("ses/pricing", "")
 SQS: Final = Source("sqs/pricing", "")
 SCHEDULER: Final = Source("eventbridge/pricing", "free tier")
 LAMBDA_CALLS: Final = Source("lambda/pricing", "price, free tier")
@@ -158,7 +160,10 @@ def rows(variant: str) -> Iterator[Row]:
     small = len({tuple(metric) for _, metric in graphs(template)}) <= DASHBOARD_METRICS
     dashboards = len(template.all("AWS::CloudWatch::Dashboard"))
     yield Row("Dashboards", dashboards, 3.00, CLOUDWATCH, free=3 * small, part=part)
-    yield Row("Metrics of our own", run.metrics, 0.30, CLOUDWATCH, free=10, part="Metrics of our own")
+    beats = len(template.all("AWS::Scheduler::Schedule")) - 1
+    # Every heartbeat measures one metric, and SES's answer to the one by email another.
+    heard = bool(beats) and any("EmailFeedback" in name for name in template.all("AWS::Lambda::Function"))
+    yield Row("Metrics of our own", run.metrics + beats + heard, 0.30, CLOUDWATCH, free=10, part="Metrics of our own")
     secrets = len(template.all("AWS::SecretsManager::Secret"))
     yield Row("Secrets", secrets, 0.40, SECRETS, part="Slack's token and the callbacks' key, in Secrets Manager")
     yield Row("Keys", len(template.all("AWS::KMS::Key")), 1.00, KMS, part="A key, for SNS")
@@ -185,10 +190,13 @@ def rows(variant: str) -> Iterator[Row]:
     yield Row("Their logs, in GB", runs * LOG_BYTES / 1e9, 0.50, CLOUDWATCH, free=5, part=part)
     traced = reconciler.get("TracingConfig", {}).get("Mode") == "Active"
     yield Row("Their traces", runs * traced, 5.00e-6, XRAY, free=100e3, part=part)
+    part = "Hourly checks of the channels"
+    yield Row("Heartbeats of channels, by the scheduler", beats * HOURS, 1.00e-6, SCHEDULER, free=14e6, part=part)
+    yield Row("Mails of the heartbeat, to SES's simulator", HOURS * heard, 0.10e-3, SES, part=part)
 
 
 def _interval(template: Template) -> int:
-    schedule = template.only("AWS::Scheduler::Schedule")["ScheduleExpression"]
+    schedule = template.schedule("reconciler")["ScheduleExpression"]
     minutes = re.fullmatch(r"rate\((\d+) minutes?\)", schedule)
     assert minutes
     return int(minutes[1])

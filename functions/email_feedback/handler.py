@@ -5,14 +5,17 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from assistance.engine.heartbeat import REQUEST_ID
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import aws
+from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
+from assistance.routing import Channel
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from email_feedback.errors import FeedbackError, MalformedEvent
-from email_feedback.events import VALIDATION, parse
+from email_feedback.events import VALIDATION, Other, parse
 from email_feedback.feedback import Feedback
 from email_feedback.settings import settings
 
@@ -21,6 +24,13 @@ from email_feedback.settings import settings
 def feedback() -> Feedback:
     """The deployed feedback."""
     return Feedback(Requests(Items(aws.table(settings().table_name))), aws.when_used(aws.sqs), settings().email_dlq_url)
+
+
+def heard() -> None:
+    """Count that SES answered the heartbeat's mail, so that what it says of others arrives too."""
+    tally = Tally()
+    tally.add(Metric.MAIL_FEEDBACK, channel=Channel.EMAIL)
+    tally.emit()
 
 
 @logger.inject_lambda_context(log_event=False)
@@ -36,4 +46,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # no
         except MalformedEvent as error:
             logger.error("an event does not parse", message_id=notification["MessageId"], wrong=str(error))
             raise
+        if not isinstance(parsed, Other) and parsed.mail.request_id == REQUEST_ID:
+            heard()
+            continue
         feedback().take(parsed, source_message_id=notification["MessageId"])

@@ -17,6 +17,7 @@ from assistance.routing import Channel
 from assistance.slack.blocks import size
 from assistance.slack.message import MAX_MESSAGE_CHARACTERS, compose, digests
 from slack_consumer.failures import FOR_WHAT_IT_HOLDS, TOO_LONG
+from slack_consumer.heartbeat import broken
 from slack_consumer.look_up import Posted, posted
 from slack_consumer.settings import settings
 from slack_consumer.slack import call
@@ -75,4 +76,4 @@ def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         yield from digests(together, utc_now(), take=settings().take, room=room())
 
 
-lambda_handler = consumer(Channel.SLACK, Together(divide=divide, send=send), prepare=secrets, place=place)
+lambda_handler = consumer(Channel.SLACK, Together(divide=divide, send=send), prepare=secrets, place=place, check=broken)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from slack_sdk import WebClient
 
@@ -14,12 +14,13 @@ from slack_consumer.failures import AUTHENTICATION
 from slack_consumer.settings import settings
 
 Value = TypeVar("Value")
+UNAVAILABLE: Final = "slack_token_unavailable"
 
 
 def token(*, fresh: bool = False) -> str:
     """The bot token, cached for five minutes unless a fresh one is wanted."""
     arn = settings().slack_token_secret
-    return secret(arn, tokens.read, unavailable="slack_token_unavailable", fresh=fresh)
+    return secret(arn, tokens.read, unavailable=UNAVAILABLE, fresh=fresh)
 
 
 def with_token(use: Callable[[str], Value]) -> Value:

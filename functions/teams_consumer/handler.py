@@ -5,7 +5,7 @@ history. It can't be asked what it has posted, so what is in doubt is posted aga
 """
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -14,6 +14,7 @@ from urllib.parse import SplitResult
 
 from assistance import routing
 from assistance.engine.consumer import consumer
+from assistance.engine.heartbeat import topics
 from assistance.engine.links import take_url
 from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
 from assistance.models import Outgoing
@@ -91,4 +92,13 @@ def send(outgoing: Outgoing) -> str:
     return answer.headers.get(RUN, "accepted")
 
 
-lambda_handler = consumer(Channel.TEAMS, send, prepare=secrets)
+def broken() -> Iterator[str]:
+    """Yield the topics whose secret can't be used. Whether the workflow runs, only a card would show."""
+    for topic in topics(Channel.TEAMS):
+        try:
+            workflow(topic)
+        except TransientFailure as failure:
+            yield f"{topic}: {failure.code}"
+
+
+lambda_handler = consumer(Channel.TEAMS, send, prepare=secrets, check=broken)

@@ -201,6 +201,8 @@ class Acts:
         return str(mapping["UUID"])
 
     def _schedule(self) -> dict[str, Any]:
-        [summary] = self._scheduler.list_schedules()["Schedules"]
+        # The others are the heartbeats of channels: infra/heartbeat.py.
+        schedules = self._scheduler.list_schedules()["Schedules"]
+        [summary] = (it for it in schedules if "Reconciler" in it["Target"]["Arn"])
         schedule: dict[str, Any] = self._scheduler.get_schedule(Name=summary["Name"], GroupName=summary["GroupName"])
         return schedule

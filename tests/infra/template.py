@@ -33,7 +33,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     "everything": {
         "stage": "production", **REAL, "access_logs": "account_role", "waf": "true", "quota_per_day": "10000",
         "api_keys": "1,2", "api_reference": "true", "snap_start": "true", "take": "true",
-        "email_domain": "company.io",
+        "email_domain": "company.io", "governed": "true", "rollback_minutes": "15",
     },
     "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
                 "alarms": "false"},
@@ -91,6 +91,18 @@ class Template:
             if target(source["FunctionName"]) == name
         )
         return source
+
+    def services_key(self) -> tuple[str, Properties]:
+        """The key that services publish under. The logs of a governed account have another."""
+        [key] = ((name, it) for name, it in self.all("AWS::KMS::Key").items() if name.startswith("ServicesKey"))
+        return key
+
+    def schedule(self, folder: str) -> Properties:
+        """The schedule that invokes this function."""
+        name, _ = self.function(folder)
+        schedules = self.all("AWS::Scheduler::Schedule").values()
+        [found] = (schedule for schedule in schedules if target(schedule["Target"]["Arn"]) == name)
+        return found
 
     def invoke_config(self, folder: str) -> Properties:
         """How often Lambda repeats an asynchronous invocation of this folder's function."""

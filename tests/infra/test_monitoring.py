@@ -1,5 +1,6 @@
 """Alarms that can go off, on metrics that exist, and that somebody is told of once and knows what to do about."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
@@ -12,6 +13,7 @@ from typer.main import get_command
 
 from assistance import routing
 from assistance.engine import takes
+from assistance.engine.heartbeat import EVENT, REQUEST_ID
 from assistance.engine.takes import Human
 from assistance.platform.metrics import Metric
 from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
@@ -24,7 +26,7 @@ from local.slack_server import SlackServer
 from tests.emf import Series, emitted
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
 from tests.integration.cloud import Cloud, cloud, forget
-from tests.integration.steps import feedback
+from tests.integration.steps import bring, example, feedback
 from tests.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +148,9 @@ def ours() -> set[Series]:
         patch.setenv("POWERTOOLS_SERVICE_NAME", reconciler["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"])
         patch.setenv("TAKE", "true")
         forget()
+        for channel in (Channel.SLACK, Channel.EMAIL):
+            running.handler(f"{channel}_consumer")({EVENT: True}, running.context)
+        bring(running, json.dumps(example("delivery", REQUEST_ID, "heartbeat")))
         for fault, callback in (("none", bot.url), ("status", "http://127.0.0.1:1/")):
             slack.fail(fault, status=503)
             for topic in Topic:
@@ -246,10 +251,10 @@ def test_every_function_and_every_channel_is_watched(template: Template) -> None
         assert waits in {(m.name, m.dimensions) for m in watched(template) if m.by in alarms(template)}
 
 
-def test_no_news_of_the_reconciler_is_bad_news_and_of_all_others_good(template: Template) -> None:
-    silence = {name for name, alarm in alarms(template).items() if alarm["TreatMissingData"] == "breaching"}
-    (silent,) = silence
-    assert "ReconcilerSilent" in silent
+def test_no_news_of_what_runs_on_a_schedule_is_bad_news_and_of_all_others_good(template: Template) -> None:
+    silence = {called(name) for name, alarm in alarms(template).items() if alarm["TreatMissingData"] == "breaching"}
+    ways = {f"{channel.capitalize()}Unreachable" for channel in ROUTED}
+    assert silence == {"ReconcilerSilent", "EmailFeedbackSilent", *ways}
 
 
 # --- pages -------------------------------------------------------------------------------------------------------

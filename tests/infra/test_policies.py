@@ -275,7 +275,7 @@ def test_no_role_may_do_more_than_is_written_here(template: Template) -> None:
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
 def test_a_key_is_used_only_by_a_service_on_behalf_of_this_account_s_own_resources(variant: str) -> None:
     template = synthesized(variant)
-    statements = Deployed(template).resolve(template.only("AWS::KMS::Key")["KeyPolicy"]["Statement"])
+    statements = Deployed(template).resolve(template.services_key()[1]["KeyPolicy"]["Statement"])
     (owner,) = (it for it in statements if "Condition" not in it)
     # Without it nobody could change the key: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
     assert owner["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
@@ -292,7 +292,7 @@ def test_a_key_is_used_only_by_a_service_on_behalf_of_this_account_s_own_resourc
 def test_a_service_uses_the_key_under_the_conditions_under_which_it_may_publish(variant: str) -> None:
     template = synthesized(variant)
     deployed = Deployed(template)
-    key = deployed.resolve(template.only("AWS::KMS::Key")["KeyPolicy"]["Statement"])
+    key = deployed.resolve(template.services_key()[1]["KeyPolicy"]["Statement"])
     publishes = [
         statement
         for policy in template.all("AWS::SNS::TopicPolicy").values()

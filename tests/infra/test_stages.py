@@ -1,9 +1,11 @@
 """What each stage protects, what it leaves behind, and what a deployer may add to it."""
 
 import json
+import re
 
 import pytest
 
+from infra.config import load
 from infra.firewall import Firewall
 from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, synthesis, synthesized, target, text_of
 
@@ -81,8 +83,8 @@ def test_only_production_refuses_to_be_destroyed(stage: str) -> None:
 def test_everything_at_rest_is_encrypted(variant: str) -> None:
     template = synthesized(variant)
     assert all(queue["SqsManagedSseEnabled"] is True for queue in template.all("AWS::SQS::Queue").values())
-    (key,) = template.all("AWS::KMS::Key")
-    statements = template.only("AWS::KMS::Key")["KeyPolicy"]["Statement"]
+    key, properties = template.services_key()
+    statements = properties["KeyPolicy"]["Statement"]
     services = [name for s in statements for name in as_list(s["Principal"].get("Service", []))]
     published_to = {
         target(policy["Topics"][0]): statement["Principal"]["Service"]
@@ -121,6 +123,47 @@ def test_a_domain_s_dns_records_are_outputs_and_a_single_address_has_none() -> N
     assert not [name for name in synthesized("production").document["Outputs"] if name.startswith("EmailDns")]
 
 
+def test_a_governed_account_gets_alarms_with_actions_and_logs_that_are_encrypted_and_kept_for_a_year() -> None:
+    """https://docs.aws.amazon.com/controltower/latest/controlreference/cloudwatch-rules.html, controls PR.1 to PR.4."""
+    template = synthesized("everything")
+    alarms, groups = template.all("AWS::CloudWatch::Alarm"), template.all("AWS::Logs::LogGroup")
+    topic = target(template.document["Outputs"]["AlarmTopicArn"]["Value"])
+    assert alarms
+    for alarm in alarms.values():
+        assert [target(action) for action in alarm["AlarmActions"]] == [topic]
+        assert alarm.get("ActionsEnabled", True) is True
+    subscribed = {target(it["TopicArn"]) for it in template.all("AWS::SNS::Subscription").values()}
+    assert topic not in subscribed, "an operator gets one page per outage, not each of its alarms"
+    [key] = {target(group["KmsKeyId"]) for group in groups.values()}
+    assert min(group["RetentionInDays"] for group in groups.values()) >= 365
+    [logs] = (
+        it
+        for it in template.resources[key]["Properties"]["KeyPolicy"]["Statement"]
+        if "logs." in json.dumps(it["Principal"])
+    )
+    assert "log-group:*" in text_of(logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"])
+    assert template.resources[key]["DeletionPolicy"] == template.resources[next(iter(groups))]["DeletionPolicy"]
+
+
+def test_logs_are_kept_for_longer_than_a_year_if_the_deployer_says_so() -> None:
+    governed = {"governed": "true"}
+    kept = [load(({**governed, **more}).get, {}).logs_kept_days for more in ({}, {"log_retention_days": "731"})]
+    assert kept == [365, 731]
+
+
+def test_cloudformation_can_be_told_to_roll_back_for_the_pages_that_follow_from_our_own_code() -> None:
+    template = synthesized("everything")
+    told = json.loads(text_of(template.document["Outputs"]["RollbackConfiguration"]["Value"]).replace("${", "{"))
+    assert told["MonitoringTimeInMinutes"] == 15
+    pages = template.all("AWS::CloudWatch::CompositeAlarm")
+    named = [re.sub(r"[{}]", "", trigger["Arn"]) for trigger in told["RollbackTriggers"]]
+    assert set(named) < set(pages)
+    assert not [name for name in named if "NotDelivering" in name], "a rollback mends no provider"
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_RollbackConfiguration.html
+    assert 1 <= len(named) <= 5
+    assert {trigger["Type"] for trigger in told["RollbackTriggers"]} == {"AWS::CloudWatch::CompositeAlarm"}
+
+
 def test_nothing_travels_in_the_clear_or_by_an_old_protocol(template: Template) -> None:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies-list.html
     assert "TLS13_1_2" in template.only("AWS::ApiGateway::RestApi")["SecurityPolicy"]
@@ -152,7 +195,7 @@ def test_access_logs_hold_no_body_no_query_no_header_and_no_path_as_it_was_calle
     logs = set(synthesized("everything").all("AWS::Logs::LogGroup")) - set(STATEFUL)
     (group,) = (name for name in logs if name.startswith("Api"))
     assert text_of(stage["AccessLogSetting"]["DestinationArn"]).endswith(f":log-group:${{{group}}}")
-    assert synthesized("everything").all("AWS::Logs::LogGroup")[group]["RetentionInDays"] == 30
+    assert synthesized("everything").all("AWS::Logs::LogGroup")[group]["RetentionInDays"] == 365
 
 
 def test_the_account_s_role_outlives_the_stack() -> None:

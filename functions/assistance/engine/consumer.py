@@ -9,7 +9,9 @@ import aws_lambda_powertools.utilities.batch  # noqa: F401
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import NonNegativeInt, PositiveInt
 
+from assistance.engine import heartbeat
 from assistance.engine.delivery import Consumer
+from assistance.engine.heartbeat import Check
 from assistance.engine.together import Send, Together
 from assistance.platform import aws
 from assistance.platform.environment import Environment
@@ -40,11 +42,13 @@ def consumer(
     *,
     prepare: Callable[[], object],
     place: Callable[[str], str | None] = lambda _: None,
+    check: Check | None = None,
 ) -> Handler:
     """The Lambda handler that delivers a channel's queue by `send`.
 
     `prepare` makes what `send` uses before several threads do, which would wait for one another. `place` says where on
-    the channel requests of a topic are posted at present, where a channel has several places.
+    the channel requests of a topic are posted at present, where a channel has several places. `check` is what the
+    heartbeat looks at.
     """
 
     @cache
@@ -70,6 +74,8 @@ def consumer(
     @logger.inject_lambda_context(log_event=False)
     @without_messages()
     def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        if check and heartbeat.EVENT in event:
+            return heartbeat.beat(channel, check)
         return deployed().handle(event, context)
 
     return lambda_handler

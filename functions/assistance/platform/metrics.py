@@ -41,6 +41,11 @@ class Metric(StrEnum):
     OLDEST_PENDING_AGE = "OldestPendingAge"
     """How long the oldest request waits that was published to a channel, by channel: 0 if none does."""
 
+    UNREACHABLE = "Unreachable"
+    """Whether the heartbeat found the way to humans broken (1) or not (0), by channel."""
+    MAIL_FEEDBACK = "MailFeedback"
+    """What SES said of the heartbeat's mails, by channel."""
+
 
 _UNITS: Final = defaultdict(
     lambda: MetricUnit.Count,

@@ -1,0 +1,49 @@
+"""The heartbeat: every hour each consumer checks its own way to humans, with its own code and permissions.
+
+So a token that was revoked on a quiet weekend is found by the operator, not by the first customer.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeAlias
+
+from assistance.errors import DeliveryError, PermanentFailure
+from assistance.platform.metrics import Metric, Tally
+from assistance.platform.observability import logger
+from assistance.routing import Channel, Lane, named, place, routes
+
+EVENT: Final = "heartbeat"
+"""The member that tells the schedule's event from a batch of SQS."""
+
+REQUEST_ID: Final = "00000000-0000-0000-0000-000000000000"
+"""What the mails of the heartbeat have in place of a request's id: SES's answer to them is not about a request."""
+
+Check: TypeAlias = Callable[[], Iterator[str]]
+"""Yields what is broken. Raises a `DeliveryError` where the provider gave no usable answer."""
+
+
+def beat(channel: Lane, check: Check) -> dict[str, Any]:
+    """Run the check and measure: 1 if the way is broken, 0 if it works, nothing if the provider does not answer."""
+    try:
+        broken = list(check())
+    except PermanentFailure as failure:
+        broken = [failure.code]
+    except DeliveryError as failure:
+        logger.warning("the heartbeat could not tell", channel=channel, error_code=failure.code)
+        return {"broken": None}
+    for defect in broken:
+        logger.error("the way to humans is broken", channel=channel, defect=defect)
+    tally = Tally()
+    tally.add(Metric.UNREACHABLE, int(bool(broken)), channel=channel)
+    tally.emit()
+    return {"broken": broken}
+
+
+def topics(channel: Channel) -> list[str]:
+    """The topics that may come by that channel, as their own or as a fallback."""
+    return [topic for topic, route in routes().items() if channel in named([route])]
+
+
+def places(channel: Channel, default: str) -> list[str]:
+    """Where on the channel these topics go, each place once."""
+    found = (place(topic, channel) for topic in topics(channel))
+    return list(dict.fromkeys(each if isinstance(each, str) else default for each in found))

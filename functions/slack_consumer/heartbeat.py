@@ -1,0 +1,46 @@
+"""What the heartbeat of Slack looks at: the token, its scope, and each channel. It posts nothing."""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from slack_sdk import WebClient
+
+from assistance.engine.heartbeat import places
+from assistance.errors import PermanentFailure, TransientFailure
+from assistance.routing import Channel
+from slack_consumer import web_api
+from slack_consumer.settings import settings
+from slack_consumer.slack import UNAVAILABLE, call, with_token
+
+# Slack reads the history of a channel by its id only: https://docs.slack.dev/reference/methods/conversations.history
+_ID: Final = re.compile(r"[CDG][A-Z0-9]{2,}")
+
+
+def broken() -> Iterator[str]:
+    """Yield what would keep a message from being posted. Raises a `DeliveryError` if Slack does not say."""
+    try:
+        answer = with_token(partial(web_api.call, WebClient.auth_test, settings().slack_api_url))
+    except TransientFailure as failure:
+        if failure.code != UNAVAILABLE:
+            raise
+        yield failure.code
+        return
+    scopes = {scope.strip() for scope in answer.headers.get("x-oauth-scopes", "chat:write").split(",")}
+    if "chat:write" not in scopes:
+        yield "missing_scope: chat:write"
+    for channel in places(Channel.SLACK, settings().slack_channel):
+        if _ID.fullmatch(channel) and (code := _refusal(channel, anywhere="chat:write.public" in scopes)):
+            yield f"{channel}: {code}"
+
+
+def _refusal(channel: str, *, anywhere: bool) -> str | None:
+    """Why nothing can be posted there; None if it can. Without the scope for history, nobody can tell."""
+    try:
+        call(partial(WebClient.conversations_history, channel=channel, limit=1))
+    except PermanentFailure as failure:
+        if failure.code == "missing_scope" or (anywhere and failure.code == "not_in_channel"):
+            return None
+        return failure.code
+    return None

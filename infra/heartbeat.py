@@ -1,0 +1,58 @@
+"""The schedules by which consumers check their way to humans, while nobody asks: assistance/engine/heartbeat.py."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from aws_cdk import CfnElement, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as targets
+from constructs import Construct
+
+from assistance.engine.heartbeat import EVENT
+from assistance.platform.metrics import Metric
+from assistance.routing import Channel
+from infra.channel import ChannelConsumer
+from infra.review import accept
+
+INTERVAL = Duration.hours(1)
+
+
+class Heartbeat(Construct):
+    """A schedule for each channel. The consumer's own role has the token and may send, so no other function need."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, consumers: Mapping[Channel, ChannelConsumer]) -> None:
+        super().__init__(scope, construct_id)
+        for channel, consumer in consumers.items():
+            function = consumer.function
+            # The next beat does what a repetition would, and two mails within an hour tell no more than one.
+            function.configure_async_invoke(retry_attempts=0, max_event_age=INTERVAL)
+            earlier = {child.node.id for child in Stack.of(self).node.children}
+            scheduler.Schedule(
+                self,
+                channel.capitalize(),
+                schedule=scheduler.ScheduleExpression.rate(INTERVAL),
+                target=targets.LambdaInvoke(
+                    function,
+                    input=scheduler.ScheduleTargetInput.from_object({EVENT: True}),
+                    retry_attempts=0,
+                    max_event_age=INTERVAL,
+                ),
+            )
+            [role] = (child for child in Stack.of(self).node.children if child.node.id not in earlier)
+            name = Stack.of(self).get_logical_id(cast("CfnElement", function.node.default_child))
+            accept(
+                role,
+                f"AwsSolutions-IAM5[Resource::<{name}.Arn>:*]",
+                "The CDK lets the schedule invoke the versions of this one function too; there are none.",
+            )
+
+    def measured(self, metric: Metric, channel: Channel, statistic: str) -> cloudwatch.Metric:
+        """What a beat measures."""
+        return cloudwatch.Metric(
+            namespace=Stack.of(self).stack_name,
+            metric_name=metric,
+            dimensions_map={"channel": channel},
+            period=INTERVAL,
+            statistic=statistic,
+        )

@@ -1,0 +1,117 @@
+"""What the hourly check of each channel finds while nobody asks, and that it reaches no human."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from assistance.engine.heartbeat import EVENT, REQUEST_ID
+from assistance.routing import Channel, routes
+from local.slack_server import SlackServer
+from tests.emf import emitted
+from tests.integration.cloud import Cloud, forget
+from tests.integration.steps import bring, emails, example, raising
+
+Beat = Callable[[Channel], list[str] | None]
+
+
+@pytest.fixture
+def beat(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Beat]:
+    """What a beat of a channel finds, once it has measured just that."""
+
+    def beats(channel: Channel) -> list[str] | None:
+        routes.cache_clear()
+        capsys.readouterr()
+        found: list[str] | None = stack.handler(f"{channel}_consumer")({EVENT: True}, stack.context)["broken"]
+        measured = {series.label: values for series, values in emitted(capsys.readouterr().out).items()}
+        assert measured == ({} if found is None else {f"Unreachable {channel}": [int(bool(found))]})
+        return found
+
+    yield beats
+    routes.cache_clear()
+
+
+def route(monkeypatch: pytest.MonkeyPatch, channel: Channel, place: str | None = None) -> None:
+    where = {"where": {channel: place}} if place else {}
+    monkeypatch.setenv("ROUTES", json.dumps({"sales": {"channels": [channel], "fallback": None, **where}}))
+
+
+def test_a_channel_that_works_is_found_to_work_and_nothing_reaches_a_human(beat: Beat, slack: SlackServer) -> None:
+    assert beat(Channel.SLACK) == []
+    assert slack.messages == []
+    assert beat(Channel.EMAIL) == []
+    [mail] = emails()
+    assert "heartbeat" in mail
+
+
+def test_a_revoked_token_is_found_while_nobody_asks(beat: Beat, slack: SlackServer) -> None:
+    slack.fail("error", error="token_revoked")
+    assert beat(Channel.SLACK) == ["token_revoked"]
+
+
+def test_a_secret_without_a_usable_token_is_found(beat: Beat) -> None:
+    boto3.client("secretsmanager").put_secret_value(SecretId="slack-token", SecretString="\n")
+    assert beat(Channel.SLACK) == ["slack_token_unavailable"]
+
+
+def test_every_slack_channel_that_a_route_uses_is_looked_at_and_no_other(
+    beat: Beat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route(monkeypatch, Channel.SLACK, "C0GONE")
+    assert beat(Channel.SLACK) == ["C0GONE: channel_not_found"]
+    route(monkeypatch, Channel.SLACK)
+    assert beat(Channel.SLACK) == []
+    monkeypatch.setenv("SLACK_CHANNEL", "by-name")
+    forget()
+    assert beat(Channel.SLACK) == [], "Slack finds a channel by its id only"
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "rate_limited", "retry_after": 1}])
+def test_a_provider_without_an_answer_is_no_broken_way(beat: Beat, slack: SlackServer, fault: dict[str, Any]) -> None:
+    slack.fail(**fault)
+    assert beat(Channel.SLACK) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("MessageRejected", ["MessageRejected"]),
+        ("AccountSuspendedException", ["AccountSuspendedException"]),
+        ("SendingPausedException", ["SendingPausedException"]),
+        ("AccessDeniedException", ["AccessDeniedException"]),
+        ("InternalFailure", None),
+        ("TooManyRequestsException", None),
+    ],
+)
+def test_an_account_that_may_not_send_is_found(beat: Beat, code: str, found: list[str] | None) -> None:
+    def refuse(_: str) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": ""}}, "SendEmail")
+
+    with raising(refuse, "SendEmail"):
+        assert beat(Channel.EMAIL) == found
+
+
+def test_a_teams_secret_that_its_consumer_can_not_use_is_found_without_a_card(
+    beat: Beat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route(monkeypatch, Channel.TEAMS)
+    boto3.client("secretsmanager").put_secret_value(SecretId="teams", SecretString="http://plain.example.com")
+    assert beat(Channel.TEAMS) == ["sales: teams_secret_unavailable"]
+    boto3.client("secretsmanager").put_secret_value(SecretId="teams", SecretString="https://hooks.example.com/x")
+    forget()
+    assert beat(Channel.TEAMS) == []
+
+
+@pytest.mark.parametrize("event", ["delivery", "bounce"])
+def test_what_ses_says_of_the_heartbeat_s_mail_is_counted_and_concerns_no_request(
+    stack: Cloud, event: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bring(stack, json.dumps(example(event, REQUEST_ID, "heartbeat")))
+    assert {it.label: sum(values) for it, values in emitted(capsys.readouterr().out).items()} == {
+        "MailFeedback email": 1
+    }
+    assert stack.table.scan()["Items"] == []
+    assert stack.dead_letters(Channel.EMAIL) == []
