@@ -187,8 +187,9 @@ def _subscribed(stack: Stack, output: str) -> list[Any]:
 
 def _schedule(stack: Stack) -> Iterator[Finding]:
     for logical_id, name in sorted(stack.resources("AWS::Scheduler::Schedule").items()):
-        # Another schedule is the heartbeat of a channel: infra/heartbeat.py.
-        check = "Reconciler's schedule" if logical_id.startswith("Reconciler") else f"Schedule {logical_id}"
+        # Others are the heartbeats of channels. An id ends with eight digits of a hash: infra/heartbeat.py.
+        beat = logical_id.removeprefix("Heartbeat")[:-8].lower()
+        check = "Reconciler's schedule" if logical_id.startswith("Reconciler") else f"Heartbeat of {beat}"
         state = stack.client("scheduler").get_schedule(Name=name)["State"]
         advice = f"enable it: aws scheduler update-schedule, or deploy again (its name is {name})"
         yield judged(check, state == "ENABLED", state.lower(), advice)
