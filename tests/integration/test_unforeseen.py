@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -121,10 +122,10 @@ def test_a_consumer_gives_up_after_unforeseen_exceptions_with_their_code(
 def test_a_request_that_can_not_be_put_into_a_message_holds_up_none_of_its_batch(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails_on_one(outgoing: Sequence[Outgoing], *, take: bool) -> Iterator[Sequence[Outgoing]]:
+    def fails_on_one(outgoing: Sequence[Outgoing], at: datetime, **how: Any) -> Iterator[Sequence[Outgoing]]:  # noqa: ANN401
         if any(one.request.description == "odd" for one in outgoing):
             raise KeyError(CANARY)
-        yield from digests(outgoing, take=take)
+        yield from digests(outgoing, at, **how)
 
     monkeypatch.setattr(slack_handler, "digests", fails_on_one)
     ids = [stack.post("sales", description) for description in ("even", "odd", "even too")]
