@@ -19,6 +19,7 @@ TRACKED = [
 ]
 PAGES = [path for path in TRACKED if path.suffix == ".md"]
 MOST_LINES_OF_A_DECISION = 40
+MOST_WORDS = 20
 MESSAGE = re.compile(r"^## `(.+)`$", re.MULTILINE)
 SOURCES = ("functions/", "infra/", "local/", "cli/", "tests/e2e/browser.py", "Makefile")
 
@@ -79,6 +80,16 @@ def test_every_document_is_in_the_index() -> None:
     index = ROOT / "docs/README.md"
     linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
     assert {path for path in PAGES if path.parent == ROOT / "docs"} <= linked | {index}
+
+
+def test_the_glossary_is_short_and_each_of_its_words_is_used() -> None:
+    glossary = ROOT / "docs/glossary.md"
+    rows = re.findall(r"^\| \*\*(.+)\*\* \|", glossary.read_text("utf-8"), re.MULTILINE)
+    pages = [path for path in PAGES if path != glossary]
+    written = " ".join(page.read_text("utf-8").lower() for page in pages)
+    assert 0 < len(rows) <= MOST_WORDS
+    for word in ", ".join(rows).split(", "):
+        assert word in written, word
 
 
 def test_each_decision_is_short_dated_and_in_the_index_of_decisions() -> None:
