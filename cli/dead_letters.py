@@ -16,7 +16,7 @@ app = typer.Typer(
     cls=Operations,
     no_args_is_help=True,
     help="What could not be delivered.",
-    epilog="Example: assistance dead-letters list",
+    epilog="Example: assistance --local dead-letters list",
 )
 
 Ids = Annotated[
@@ -32,7 +32,7 @@ OneChannel = Annotated[Lane | None, typer.Option("--channel", help="Only those o
 All = Annotated[bool, typer.Option("--all", help="All of them, or all of the --channel.")]
 
 
-@app.command("list", epilog="Example: assistance dead-letters list --channel slack")
+@app.command("list", epilog="Example: assistance --local dead-letters list --channel slack")
 def list_(context: typer.Context, channel: OneChannel = None, json: Json = False) -> None:
     """List the dead letters of all channels, oldest first. They stay where they are."""
     stack = stack_of(context)
@@ -46,7 +46,7 @@ def list_(context: typer.Context, channel: OneChannel = None, json: Json = False
     _tell_of_hidden(found)
 
 
-@app.command(epilog="Example: assistance dead-letters show 2f9d41c0")
+@app.command(epilog="Example: assistance --local dead-letters show 2f9d41c0")
 def show(
     context: typer.Context,
     id_: Annotated[str, typer.Argument(metavar="ID", help="Of a request, or of a message.")],
@@ -70,7 +70,7 @@ def show(
         render.say("The table holds no request for it.")
 
 
-@app.command(epilog="Example: assistance dead-letters redrive --all --channel slack")
+@app.command(epilog="Example: assistance --local dead-letters redrive --all --channel slack")
 def redrive(
     context: typer.Context,
     ids: Ids = None,
@@ -91,7 +91,7 @@ def redrive(
     _deal_with(stack, chosen, letters.redriving(stack), "redriven", all_=all_, json=json)
 
 
-@app.command(epilog="Example: assistance dead-letters discard 2f9d41c0")
+@app.command(epilog="Example: assistance --local dead-letters discard 2f9d41c0")
 def discard(
     context: typer.Context,
     ids: Ids = None,

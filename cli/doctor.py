@@ -17,7 +17,7 @@ from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.secret import text
 from assistance.routing import CALLBACK, Channel, Lane, Place
 from assistance.routing import read as read_routes
-from cli import mail
+from cli import hints, mail
 from cli.errors import explained
 from cli.findings import Finding, State, judged
 from cli.stack import Stack
@@ -206,7 +206,7 @@ def _event_sources(stack: Stack) -> Iterator[Finding]:
 
 def _dead_letters(stack: Stack) -> Iterator[Finding]:
     letters = sum(depth(stack.sqs(), queue.url).total for queue in stack.dlqs())
-    yield judged("Dead letters", not letters, str(letters or "none"), "see 'assistance dead-letters list'")
+    yield judged("Dead letters", not letters, str(letters or "none"), f"see '{hints.command('dead-letters', 'list')}'")
 
 
 # Those of a channel are left out where it is not deployed.

@@ -15,6 +15,7 @@ from assistance.history import RESEND
 from assistance.models import Message
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.clock import utc_now
+from cli import hints
 from cli.errors import Failure, explained
 from cli.stack import DeadLetterQueue, Stack
 
@@ -109,7 +110,8 @@ def named(found: Found, ids: Sequence[str]) -> list[Letter]:
         if not of_request and not by_id:
             more = " (somebody is looking at some just now: try again in half a minute)" if found.hidden else ""
             more += f" (there are about {found.beyond} more than were looked at)" if found.beyond else ""
-            raise Failure(f"no dead letter has the id {wanted}: 'assistance dead-letters list' shows them all{more}")
+            shows = hints.command("dead-letters", "list")
+            raise Failure(f"no dead letter has the id {wanted}: '{shows}' shows them all{more}")
         chosen |= {letter.id: letter for letter in of_request or by_id}
     return list(chosen.values())
 

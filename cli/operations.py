@@ -1,8 +1,9 @@
 """What every command shares: where its stack is, its options, its questions and its errors."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
@@ -19,6 +20,9 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do it without
 WithDescription: TypeAlias = Annotated[
     bool, typer.Option("--with-description", help="The customer's texts too, which may hold personal data.")
 ]
+RequestId: TypeAlias = Annotated[
+    str, typer.Argument(metavar="REQUEST_ID", help="The id that the API answered with, or how it begins: 8 or more.")
+]
 StackFinder: TypeAlias = Callable[[], Stack]
 _LONGEST: Final = timedelta(days=36_500)
 _UNITS: Final = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -26,6 +30,19 @@ _UNITS: Final = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": time
 
 class Operations(TyperGroup):
     """A group of commands whose expected errors are one line each, and exit status 1."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        """The command of that name."""
+        command = super().get_command(ctx, cmd_name)
+        if command:
+            _show_values(command.get_params(ctx))
+        return command
+
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401
+        """The group's own options."""
+        params = super().get_params(ctx)
+        _show_values(params)
+        return params
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run the command that was asked for."""
@@ -44,10 +61,25 @@ class Operations(TyperGroup):
         raise typer.Exit(1)
 
 
+def _show_values(params: Iterable[Any]) -> None:
+    """Have --help show an option's value as an operator writes it, and none for a flag, instead of Python's types."""
+    for param in params:
+        written = "|".join(param.type_descriptor.choices or (param.name.upper(),))
+        # The column is empty for an argument: its name stands beside it.
+        bare = param.param_type_name == "argument" or param.is_flag
+        param.display_type = partial(_shown, "" if bare else written)
+
+
+def _shown(value: str, _: object) -> str:
+    return value
+
+
 def stack_of(context: typer.Context) -> Stack:
-    """The stack that the command line names."""
+    """The stack that the command line names. Says which one it is, on stderr: stdout is for the result alone."""
     find: StackFinder = context.obj
-    return find()
+    stack = find()
+    render.say(f"Stack: {stack.title}")
+    return stack
 
 
 def at_a_terminal() -> bool:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 
+from assistance import ids
 from assistance.domain import transitions
 from assistance.domain.record import Record
 from assistance.errors import Unreadable
@@ -20,6 +21,7 @@ from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import PARTITION_KEY
+from cli import beginnings, hints
 from cli.errors import Failure
 from cli.stack import Stack
 
@@ -63,6 +65,18 @@ def _detail(error: HTTPError) -> str:
         return "; ".join(wrong) or str(problem["detail"]).rstrip(".")
     except (ValueError, KeyError):
         return "no reason given"
+
+
+def named(requests: Requests, typed: str) -> RequestRecord:
+    """The request with that id, or with the one id that begins so. Raises `Failure` and `Unreadable`."""
+    try:
+        canonical = ids.request_id(typed)
+    except ValueError:
+        canonical = beginnings.completed(requests, typed)
+    record = requests.get(canonical)
+    if record is None:
+        raise Failure(f"there is no request {canonical}: check the id and the --stack")
+    return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,5 +189,5 @@ def still_on_its_way(request_id: str, channel: Channel) -> Failure:
     """Why a request is not resent by that channel, and what to do."""
     return Failure(
         f"request {request_id} is still on its way by {channel}, so nothing was resent: "
-        f"'assistance watch {request_id}' follows it; resend it once that has ended"
+        f"'{hints.command('watch', request_id)}' follows it; resend it once that has ended"
     )

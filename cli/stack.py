@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from assistance.platform.aws import error_code
+from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import Requests
 from assistance.store.table import Items
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _HEADER: Final = re.compile(r"[!-~]+")
 LOCAL: Final = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
+_CHOOSE: Final = "pass --stack assistance-<stage> or set ASSISTANCE_STACK; for the stack of 'make run', pass --local"
 _PATIENT: Final = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 # Longer than the reconciler's own timeout. Never repeated: the first run may still be under way.
 _INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 1})
@@ -81,12 +82,20 @@ class Stack:
         except KeyError:
             raise Failure(f"the stack {self.name} has no output {name}: it is another program's, or outdated") from None
 
-    def operator(self) -> str:
-        """The ARN of whose credentials these are.
+    @property
+    def title(self) -> str:
+        """How an operator knows it from others."""
+        return f"{self.name}, {'of make run' if self.endpoint_url else f'in {self.session.region_name}'}"
+
+    def operator_or_unknown(self) -> str:
+        """The ARN of whose credentials these are; no command fails because STS does not answer.
 
         https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
         """
-        return str(self.client("sts").get_caller_identity()["Arn"])
+        try:
+            return str(self.client("sts").get_caller_identity()["Arn"])
+        except AWS_ERRORS:
+            return "unknown"
 
     def reconcile(self, *, dry_run: bool) -> dict[str, Any]:
         """Invoke the deployed reconciler once, and return its answer."""
@@ -137,9 +146,12 @@ class Stack:
         return self.session.client(service, endpoint_url=self.endpoint_url, config=_PATIENT)
 
 
-def deployed(name: str, *, profile: str | None, region: str | None) -> Stack:
+def deployed(name: str | None, *, profile: str | None, region: str | None) -> Stack:
     """The stack of that name, found by the ordinary AWS configuration. Raises `Failure` and what boto3 raises."""
-    return _found(name, boto3.Session(profile_name=profile, region_name=region), None)
+    session = boto3.Session(profile_name=profile, region_name=region)
+    if name is None:
+        raise Failure(f"no stack is chosen: {_CHOOSE}{_those_in(session)}")
+    return _found(name, session, None)
 
 
 def local() -> Stack:
@@ -167,7 +179,24 @@ def _found(name: str, session: "Session", endpoint_url: str | None) -> Stack:
         # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
         if error_code(error) != "ValidationError":
             raise
+        others = _those_in(session) if endpoint_url is None else ""
         region = session.region_name
-        raise Failure(f"there is no stack {name} in {region}: pass --stack, --region or --profile") from error
+        raise Failure(f"there is no stack {name} in {region}: pass --stack, --region or --profile{others}") from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
     return Stack(name, session, endpoint_url, outputs)
+
+
+def _those_in(session: "Session") -> str:
+    """The names of this application's stacks there, by their tag; nothing if AWS does not say."""
+    try:
+        pages = session.client("cloudformation", config=_PATIENT).get_paginator("describe_stacks").paginate()
+        names = [
+            stack["StackName"]
+            for page in pages
+            for stack in page["Stacks"]
+            if {"Key": "application", "Value": "assistance"} in stack.get("Tags", [])
+        ]
+    except AWS_ERRORS:
+        # Whoever has no credentials may yet choose the local stack.
+        return ""
+    return f". In {session.region_name} there are: {', '.join(sorted(names))}" if names else ""

@@ -6,6 +6,7 @@ from typing import Final
 from assistance.engine import takes
 from assistance.engine.takes import Human, Taken
 from assistance.store.requests import RequestGone, Requests
+from cli import hints
 from cli.errors import Failure
 
 VIA: Final = "operator"
@@ -21,7 +22,7 @@ def take(requests: Requests, request_id: str, name: str) -> Taken:
         held = taken.take
         raise Failure(
             f"{held.by} has taken request {request_id} already, by {held.via}: "
-            f"'assistance release {request_id}' lets another take it"
+            f"'{hints.command('release', request_id)}' lets another take it"
         )
     return taken
 

@@ -8,6 +8,7 @@ The namespace of our own metrics is the stack's name: infra/python_function.py. 
 local cloud does not deploy.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -22,7 +23,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from assistance.platform.metrics import Metric
-from assistance.routing import Channel, Lane
+from assistance.routing import CALLBACK, Channel, Lane
 from infra.api import Api
 from infra.batches import VISIBILITY_TIMEOUTS
 from infra.channel import ChannelConsumer
@@ -89,7 +90,8 @@ class Monitoring(Construct):
                 others += self._of_the_function("EmailFeedback", feedback.function)
             says = f"Requests do not get through by {channel}."
             name = f"{channel.capitalize()}NotDelivering"
-            self._page(name, says, [failed, oldest, *others], section="NotDelivering")
+            title = None if channel == CALLBACK else f"{channel.capitalize()} is not delivering"
+            self._page(name, says, [failed, oldest, *others], section="NotDelivering", title=title)
             if isinstance(channel, Channel):
                 # The callback keeps no request open.
                 late.append(oldest)
@@ -103,8 +105,8 @@ class Monitoring(Construct):
         if config.take:
             self._page("RequestsNotTaken", "No human takes requests in time.", self._of_the_humans(reconciler, takers))
         self._page(
-            "LettersWaiting", "What was given up waits for somebody.",
-            self._of_the_dead_letters(producer, consumers, feedback),
+            "LettersWaiting", "Dead letters wait for an operator.",
+            self._of_the_dead_letters(producer, consumers, feedback), title="dead letters wait",
             after={
                 "StreamFailures": [unpublished],
                 **{f"{channel.capitalize()}DeadLetters": alarms for channel, alarms in explains.items()},
@@ -404,6 +406,7 @@ class Monitoring(Construct):
         *,
         after: Mapping[str, Alarms] | None = None,
         section: str | None = None,
+        title: str | None = None,
     ) -> None:
         """Notify the operators once while any of the alarms is on; some wait while another is on that comes before."""
         rule = cloudwatch.AlarmRule
@@ -416,6 +419,8 @@ class Monitoring(Construct):
         page = cloudwatch.CompositeAlarm(
             self,
             name,
+            # The subject of the mail. All else is named by CloudFormation: docs/decisions/0095-names-of-pages.md.
+            composite_alarm_name=f"assistance {self._config.stage}: {title or _spelt_out(name)}",
             alarm_rule=rule.any_of(*terms),
             alarm_description=self._described(f"{says} See which of its alarms are on.", section or name),
         )
@@ -424,4 +429,11 @@ class Monitoring(Construct):
         self.pages.append(page)
 
     def _described(self, says: str, section: str) -> str:
+        # An account may hold several stages: a command that is pasted out of a mail speaks of the one that paged.
+        says = says.replace("'assistance ", f"'assistance --stack {Stack.of(self).stack_name} ")
         return f"{says} {self._config.runbook_url}#{section.lower()}"
+
+
+def _spelt_out(name: str) -> str:
+    """`RequestsNotTaken` as a human writes it: `requests not taken`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()

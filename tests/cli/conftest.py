@@ -27,6 +27,7 @@ def operator(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) 
         }
     session = boto3.Session()
     operator = Operator(stack, slack, session, outputs)
+    monkeypatch.setenv("ASSISTANCE_STACK", "assistance-dev")
     deployed: Callable[..., stacks.Stack] = lambda name, **_: stacks.Stack(name, session, None, operator.outputs)  # noqa: E731
     monkeypatch.setattr(stacks, "deployed", deployed)
 

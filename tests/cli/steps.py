@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from moto.sqs.models import sqs_backends
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from assistance.routing import Channel
 from cli.app import app
@@ -17,6 +17,21 @@ from tests.integration.cloud import Cloud
 
 class Killed(BaseException):
     """The operator's process ends here."""
+
+
+MISSPELT = 2
+STACK = "Stack: assistance-dev, in us-east-1\n"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered. `stderr` is without the line that names the stack; `output` is all of it."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    output: str
+    exception: BaseException | None = None
 
 
 @dataclass
@@ -29,8 +44,13 @@ class Operator:
     outputs: dict[str, str]
     gone: Event = field(default_factory=Event)
 
-    def run(self, *arguments: str, terminal: str | None = None) -> Result:
-        return CliRunner().invoke(app, arguments, input=terminal)
+    def run(self, *arguments: str, terminal: str | None = None) -> Said:
+        """Run a command. Every one that finds its stack names it on stderr, ahead of all else."""
+        result = CliRunner().invoke(app, arguments, input=terminal)
+        if result.exit_code == MISSPELT:
+            return Said(result.exit_code, result.stdout, result.stderr, result.output)
+        assert result.stderr.startswith(STACK), result.output
+        return Said(result.exit_code, result.stdout, result.stderr.removeprefix(STACK), result.output, result.exception)
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401
         result = self.run(*arguments, "--json")

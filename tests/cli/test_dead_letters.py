@@ -268,7 +268,8 @@ def test_a_script_learns_what_was_done_and_what_was_not(operator: Operator) -> N
 
 
 def test_every_command_takes_json() -> None:
-    commands = [command.callback for group in (app, group_app) for command in group.registered_commands]
+    groups = [group_app, *(group.typer_instance for group in app.registered_groups if group.typer_instance)]
+    commands = [command.callback for group in groups for command in group.registered_commands]
     lacking = [it.__name__ for it in commands if it and "json" not in signature(it).parameters]
     assert lacking == ["slack_manifest"], "it prints JSON always"
 

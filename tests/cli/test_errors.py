@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any, Final
 
+import boto3
 import pytest
+from moto import mock_aws
 from typer.testing import CliRunner
 
 from cli import stack
@@ -15,6 +19,7 @@ from cli.app import app
 from local.cloud import new_root_key
 
 LIST = ("dead-letters", "list")
+TEMPLATE: Final = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -65,9 +70,37 @@ def test_what_aws_refuses(refusing: str, code: str, advice: str, monkeypatch: py
     assert advice in one_line("--stack", "elsewhere", *LIST)
 
 
+def test_without_a_stack_nothing_is_done_and_the_account_s_stacks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASSISTANCE_STACK", raising=False)
+    with mock_aws():
+        cloudformation = boto3.client("cloudformation", "us-east-1")
+        for name, application in (("assistance-staging", "assistance"), ("others", "other")):
+            tags: Any = [{"Key": "application", "Value": application}]
+            cloudformation.create_stack(StackName=name, TemplateBody=TEMPLATE, Tags=tags)
+        said = one_line("--region", "us-east-1", *LIST)
+    assert "pass --stack assistance-<stage>" in said
+    assert "--local" in said
+    assert "In us-east-1 there are: assistance-staging." in said
+
+
+def test_the_environment_chooses_a_stack_and_the_command_line_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSISTANCE_STACK", "assistance-staging")
+    with mock_aws():
+        assert "no stack assistance-staging" in one_line("--region", "us-east-1", *LIST)
+        assert "no stack assistance-production" in one_line(
+            "--region", "us-east-1", "--stack", "assistance-production", *LIST
+        )
+
+
+@pytest.mark.parametrize("command", [(), ("list",), ("status",), ("watch",), ("dead-letters", "redrive")])
+def test_help_shows_no_type_of_python_s(command: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*command, "--help"]).stdout
+    assert not re.search("<(bool|str|int|list|int range)", shown)
+
+
 def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    assert "AWS_ENDPOINT_URL" in one_line(*LIST)
+    assert "AWS_ENDPOINT_URL" in one_line("--stack", "assistance-dev", *LIST)
 
 
 def test_nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +109,7 @@ def test_nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("ASSISTANCE_STACK", "assistance-dev")
     assert "--region" in one_line(*LIST)
     assert "aws sso login" in one_line("--region", "us-east-1", *LIST)
     assert "profile" in one_line("--profile", "nobody", *LIST)

@@ -96,7 +96,7 @@ def test_a_request_that_is_still_on_its_way_is_not_resent(
     result = operator.run("resend", request_id, "--channel", "slack", "--yes")
     assert result.exit_code == 1
     assert f"request {request_id} is still on its way by slack, so nothing was resent" in result.stderr
-    assert f"assistance watch {request_id}" in result.stderr
+    assert f"'assistance --stack assistance-dev watch {request_id}'" in result.stderr
     assert ("operator" in result.stderr) == raced
     operator.cloud.produce()
     operator.deliver()
@@ -181,6 +181,31 @@ def test_an_id_that_names_no_request_is_one_line(operator: Operator, command: tu
     result = operator.run(*command, wrong)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert wrong in result.stderr
+
+
+def test_a_request_is_found_by_how_its_id_begins(operator: Operator) -> None:
+    drawn, keyed = operator.cloud.post("sales", "one"), operator.cloud.post("sales", "two", Idempotency_Key="k")
+    for request_id in (drawn, keyed):
+        assert operator.json("status", request_id[:8].upper())["id"] == request_id
+        assert operator.json("take", request_id[:13], "--as", "Anna")["by"] == "Anna"
+
+
+def test_a_beginning_of_several_ids_lists_them_and_chooses_none(operator: Operator) -> None:
+    requests = [operator.cloud.post("sales", f"number {number}") for number in range(2)]
+    assert requests[0][:8] == requests[1][:8], "drawn within a minute"
+    result = operator.run("release", requests[0][:8])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert all(request_id in result.stderr for request_id in requests)
+
+
+def test_a_beginning_that_no_recent_request_has_is_refused_with_how_far_it_looked(operator: Operator) -> None:
+    drawn, keyed = operator.cloud.post("sales"), operator.cloud.post("sales", Idempotency_Key="k")
+    with time_machine.travel(utc_now() + timedelta(days=8), tick=True):
+        assert operator.json("status", drawn[:8])["id"] == drawn
+        refused = operator.run("status", keyed[:8])
+        assert (refused.exit_code, "in the last 7 days" in refused.stderr) == (1, True)
+        assert operator.json("status", keyed)["id"] == keyed
+    assert "its first 8 characters" in operator.run("status", keyed[:7]).stderr
 
 
 TERMINAL = "\x1b]0;mine\x07\x9b31m\u202e\u2028\r"

@@ -11,7 +11,7 @@ import time_machine
 
 from assistance.platform.clock import utc_now
 from assistance.routing import Channel
-from cli import app as commands
+from cli.commands import requests as commands
 from tests.cli.steps import Operator
 from tests.integration.cloud import forget
 

@@ -39,7 +39,7 @@ def test_a_send_that_is_repeated_with_its_key_is_one_request() -> None:
 
 def test_what_the_api_refuses_is_said_in_one_line() -> None:
     result = run("send", "sales", "")
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 2)
     assert "/description" in result.stderr
 
 

@@ -369,6 +369,17 @@ def test_letters_wait_only_for_their_own_channel(template: Template, channel: st
         assert "LettersWaiting" in on(template, f"{other}{failing}", f"{channel}DeadLetters")
 
 
+def test_the_subject_of_a_page_says_stage_and_trouble_in_words(template: Template) -> None:
+    stage = template.stack_name.removeprefix("assistance-")
+    names = [page["AlarmName"] for page in pages(template).values()]
+    assert len(set(names)) == len(names)
+    assert f"assistance {stage}: Slack is not delivering" in names
+    for name in names:
+        assert re.fullmatch(rf"assistance {stage}: [A-Z]?[a-z]+( [a-z]+)+", name)
+        # A subject of SNS's has 100 characters: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+        assert len(f'ALARM: "{name}" in South America (Sao Paulo)') < 100
+
+
 def operators_topic(template: Template) -> str:
     return str(template.document["Outputs"]["OperatorTopicArn"]["Value"]["Ref"])
 
@@ -427,12 +438,18 @@ def test_the_runbook_names_every_page_and_every_metric() -> None:
 def test_the_commands_that_the_runbook_and_the_alarms_name_exist() -> None:
     staging = synthesized("staging")
     says = " ".join([RUNBOOK, *(alarm["AlarmDescription"] for alarm in alarms(staging).values())])
-    named_there = re.findall(r"[`']assistance ([a-z-]+)(?: ([a-z-]+))?", says)
-    assert named_there
+    named_there = re.findall(r"\bassistance --stack [\w<>$-]+ ([a-z-]+)(?: ([a-z-]+))?", says)
+    assert len(named_there) > len(alarms(staging)) / 4
     for first, second in named_there:
         command: Any = get_command(cli).commands[first]  # type: ignore[attr-defined]
         if second and hasattr(command, "commands"):
             assert second in command.commands
+
+
+def test_every_command_that_an_alarm_names_speaks_of_its_own_stage(template: Template) -> None:
+    for alarm in (*alarms(template).values(), *pages(template).values()):
+        for stack in re.findall(r"'assistance (.*?) [a-z]", alarm["AlarmDescription"]):
+            assert stack == f"--stack {template.stack_name}"
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])

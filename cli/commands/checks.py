@@ -1,0 +1,137 @@
+"""`assistance doctor`, `ledger`, `reconcile` and `slack-manifest`: the whole stack, looked at."""
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from time import monotonic, sleep
+from typing import Annotated, Final
+
+import typer
+from rich.progress import Progress
+
+from assistance.platform.clock import utc_now
+from assistance.store.requests import Requests
+from cli import hints, render
+from cli import ledger as ledgers
+from cli import slack_manifest as slack_manifests
+from cli import smoke as smoke_tests
+from cli.doctor import examine
+from cli.errors import Failure
+from cli.findings import State
+from cli.operations import Json, duration, stack_of
+
+app = typer.Typer()
+
+_POLL_SECONDS: Final = 0.5
+# Longer than a cold start and the reconciler's first sweep together, should the stream be off.
+_SMOKE_SECONDS: Final = 240
+
+
+@app.command(epilog="Example: assistance --local doctor")
+def doctor(context: typer.Context, json: Json = False) -> None:
+    """Check what a deployment leaves to people: tokens, scopes, senders, subscriptions, what is switched on."""
+    findings = []
+    for finding in examine(stack_of(context)):
+        findings.append(finding)
+        if not json:
+            render.finding(finding)
+    if json:
+        render.print_json([asdict(finding) for finding in findings])
+    bad = [finding for finding in findings if finding.state is not State.OK]
+    if bad:
+        raise Failure(f"{len(bad)} of {len(findings)} checks did not pass")
+
+
+@app.command(epilog="Example: assistance --local smoke --timeout 60")
+def smoke(
+    context: typer.Context,
+    seconds: Annotated[int, typer.Option("--timeout", min=1, metavar="SECONDS", help="When to stop.")] = _SMOKE_SECONDS,
+    json: Json = False,
+) -> None:
+    """Send a request per topic that says it is a test, and watch it until humans have it (exit status 0) or not (1).
+
+    Each must arrive on its own channels: a delivery by the fallback does not pass.
+    """
+    stack, deadline = stack_of(context), monotonic() + seconds
+
+    def pause() -> bool:
+        sleep(_POLL_SECONDS)
+        return monotonic() < deadline
+
+    results = []
+    for result in smoke_tests.run(stack, pause):
+        results.append(result)
+        if not json:
+            render.smoke(result)
+    if json:
+        render.print_json([asdict(result) for result in results])
+    bad = [result.topic for result in results if result.problem]
+    if bad:
+        raise Failure(
+            f"{len(bad)} of {len(results)} topics did not pass: '{hints.command('doctor')}' says what is missing, "
+            f"'{hints.command('status', 'REQUEST_ID')}' shows a request; mend that, and run this again"
+        )
+
+
+@app.command(epilog="Example: assistance --local ledger --since 7d")
+def ledger(
+    context: typer.Context,
+    *,
+    since: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="AGE", help="Accepted no longer ago than: 90s, 5m, 2h, 7d.")
+    ] = "1d",  # type: ignore[assignment] # typer parses it
+    json: Json = False,
+) -> None:
+    """Show that every request accepted since then is accounted for, and what a sweep would put right.
+
+    Changes nothing. Reads every request of that time.
+    """
+    stack = stack_of(context)
+    balance, answer = _balance(stack.requests(), since), stack.reconcile(dry_run=True)
+    if json:
+        render.print_json({**balance.document(), "dry_run": answer})
+        return
+    render.balance(balance)
+    render.sweep(answer)
+
+
+def _balance(table: Requests, since: timedelta) -> ledgers.Balance:
+    until = utc_now()
+    console = render.console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Counting", total=since.total_seconds())
+
+        def tell(moment: str) -> None:
+            age = until - datetime.fromisoformat(moment)
+            progress.update(task, completed=(since - age).total_seconds())
+
+        return ledgers.counted(table, until - since, until, tell)
+
+
+@app.command(epilog="Example: assistance --local reconcile --dry-run")
+def reconcile(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Run the reconciler now, instead of with its next sweep."""
+    answer = stack_of(context).reconcile(dry_run=dry_run)
+    if json:
+        render.print_json(answer)
+    elif answer.get("under_way"):
+        raise Failure("a sweep is under way just now: try again in a minute")
+    else:
+        render.sweep(answer)
+
+
+@app.command(epilog="Example: assistance --local slack-manifest | pbcopy")
+def slack_manifest(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the app is called in Slack.")] = "Assistance",
+) -> None:
+    """Print the manifest of the Slack app for this stack: paste it at https://api.slack.com/apps?new_app=1."""
+    if not 1 <= len(name) <= slack_manifests.MAX_NAME:
+        raise typer.BadParameter(f"Slack takes 1 to {slack_manifests.MAX_NAME} characters", param_hint="--name")
+    url = stack_of(context).outputs.get("SlackInteractionsUrl")
+    render.print_json(slack_manifests.manifest(name, url))
+    if url is None:
+        render.console(stderr=True).print("Without buttons: this stack is deployed without take=true.")

@@ -1,0 +1,173 @@
+"""`assistance send`, `status`, `watch`, `list` and `resend`: requests and how far they have come."""
+
+import sys
+import uuid
+from datetime import timedelta
+from time import monotonic, sleep
+from typing import Annotated, Final
+
+import typer
+
+from assistance.history import RequestRecord
+from assistance.models import Status
+from assistance.platform.clock import utc_now
+from assistance.routing import Channel
+from cli import hints, render, requests
+from cli.errors import Failure
+from cli.operations import Json, RequestId, WithDescription, Yes, confirm, duration, stack_of
+from cli.stack import Stack
+
+app = typer.Typer()
+_POLL_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 900
+
+
+@app.command(epilog="Example: assistance --local status 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
+def status(
+    context: typer.Context, request_id: RequestId, with_description: WithDescription = False, json: Json = False
+) -> None:
+    """Show one request and every attempt to deliver it."""
+    record = requests.named(stack_of(context).requests(), request_id)
+    if json:
+        render.print_json(render.request_document(record, with_description=with_description))
+    else:
+        render.request(record, with_description=with_description)
+
+
+@app.command(epilog='Example: assistance --local send sales "A quote for 40 seats" --watch')
+def send(
+    context: typer.Context,
+    topic: Annotated[
+        str, typer.Argument(metavar="TOPIC", help="What it is about; an unknown one is answered with those there are.")
+    ],
+    description: Annotated[
+        str, typer.Argument(metavar="DESCRIPTION", help="What the customer wants; '-' reads it from standard input.")
+    ],
+    *,
+    key: Annotated[
+        str | None, typer.Option("--idempotency-key", metavar="KEY", help="To repeat a call: that of the first.")
+    ] = None,
+    watch_: Annotated[bool, typer.Option("--watch", help="Then follow it, as 'assistance watch' does.")] = False,
+    json: Json = False,
+) -> None:
+    """Send a request as a bot does, through the API and with its key."""
+    stack = stack_of(context)
+    text = sys.stdin.read() if description == "-" else description
+    accepted = requests.send(stack, {"topic": topic, "description": text}, key or str(uuid.uuid4()))
+    if watch_:
+        _follow(stack, accepted["id"], _PATIENCE_SECONDS, json=json)
+    elif json:
+        render.print_json(accepted)
+    else:
+        render.console().print(accepted["id"])
+
+
+@app.command(epilog="Example: assistance --local watch 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
+def watch(
+    context: typer.Context,
+    request_id: RequestId,
+    seconds: Annotated[
+        int, typer.Option("--timeout", min=1, metavar="SECONDS", help="When to stop.")
+    ] = _PATIENCE_SECONDS,
+    json: Json = False,
+) -> None:
+    """Follow a request, a line for every step, until it is delivered (exit status 0) or has failed (1).
+
+    While a resend of it is on its way, follow that, too.
+    """
+    _follow(stack_of(context), request_id, seconds, json=json)
+
+
+def _follow(stack: Stack, request_id: str, seconds: float, *, json: bool) -> None:
+    table, deadline = stack.requests(), monotonic() + seconds
+    record = requests.named(table, request_id)
+    request_id = record.request.id
+
+    def pause() -> bool:
+        sleep(_POLL_SECONDS)
+        return monotonic() < deadline
+
+    def read() -> RequestRecord:
+        nonlocal record
+        record = requests.named(table, request_id)
+        return record
+
+    for step in requests.watched(read, pause):
+        render.step(step, json=json)
+    if record.status is not Status.DELIVERED:
+        last = "it has failed" if record.status is Status.FAILED else f"still {record.status} after {seconds:.0f} s"
+        raise Failure(f"{last}: '{hints.command('status', request_id)}' shows everything")
+
+
+@app.command("list", epilog="Example: assistance --local list --status failed --status retrying --since 1d")
+def list_(
+    context: typer.Context,
+    *,
+    statuses: Annotated[list[Status] | None, typer.Option("--status", help="Only these; may be repeated.")] = None,
+    since: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="AGE", help="Not older: 90s, 5m, 2h, 7d.")
+    ] = "1h",  # type: ignore[assignment] # typer parses it
+    older: Annotated[timedelta, typer.Option("--older-than", parser=duration, metavar="AGE", help="Older.")] = "0s",  # type: ignore[assignment] # as above
+    untaken: Annotated[bool, typer.Option("--untaken", help="Only those that nobody has taken.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="NUMBER", help="At most so many.")] = 50,
+    json: Json = False,
+) -> None:
+    """List requests by status and age, newest first."""
+    now = utc_now()
+    answer = requests.listed(
+        stack_of(context).requests(),
+        since=now - since,
+        before=now - older,
+        statuses=frozenset(statuses or ()),
+        untaken=untaken,
+        limit=limit,
+    )
+    found = answer.records
+    if json:
+        render.print_json([render.request_document(record, with_description=False) for record in found])
+    elif found:
+        render.requests(found)
+    else:
+        render.say("There are none. --since looks further back.")
+    for why in answer.unreadable:
+        render.say(f"Left out, as it can't be read: {why}.")
+    if len(found) == limit:
+        render.say(f"There may be more: these are the newest {limit}; see --limit.")
+
+
+@app.command(epilog="Example: assistance --local resend 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f --channel slack")
+def resend(
+    context: typer.Context,
+    request_id: RequestId,
+    channel: Annotated[Channel, typer.Option(help="Where to send it.")],
+    *,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Send a request once more, although it has been delivered. 'status' shows the resend as a delivery of its own.
+
+    Each run is an act of its own, sent once however often the queue delivers it. The message says that it is a repeat.
+    While the request is still on its way by that channel, nothing is resent.
+    """
+    stack = stack_of(context)
+    if channel not in stack.channels():
+        raise Failure(f"the stack {stack.name} has no channel {channel}: it has {', '.join(stack.channels())}")
+    table = stack.requests()
+    record = requests.named(table, request_id)
+    if channel in record.pending:
+        raise requests.still_on_its_way(record.request.id, channel)
+    delivery = record.delivery(channel)
+    so_far = delivery.status if delivery else "not tried"
+    request_id = record.request.id
+    confirm(f"Send request {request_id} ({record.request.topic}) by {channel}? Until now: {so_far}.", yes=yes)
+    act = str(uuid.uuid4())
+    # Before it is sent: an act whose answer is lost is on record too.
+    render.audit("resend", act=act, request_id=request_id, channel=channel, operator=stack.operator_or_unknown())
+    requests.resend(table, request_id, channel, act)
+    if json:
+        render.print_json({"act": act, "request_id": request_id, "channel": channel})
+        return
+    follow = hints.command("watch", request_id)
+    render.console().print(
+        f"Put into the outbox for {channel}, as resend {act}: '{follow}' follows it.", soft_wrap=True
+    )
