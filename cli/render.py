@@ -57,8 +57,12 @@ def print_json(document: object) -> None:
 
 
 def audit(message: str, **members: str) -> None:
-    """A deliberate act, for whoever keeps what operators have done: one line of JSON on stderr."""
-    sys.stderr.write(dumps({"timestamp": timestamp(utc_now()), "message": message, **members}) + "\n")
+    """A deliberate act, for whoever keeps what operators have done: JSON on stderr, in words on a terminal."""
+    at = timestamp(utc_now())
+    if sys.stderr.isatty():
+        say(f"{at}  {message}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in members.items()))
+    else:
+        sys.stderr.write(dumps({"timestamp": at, "message": message, **members}) + "\n")
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

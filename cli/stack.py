@@ -141,6 +141,12 @@ class Stack:
             )
         return key
 
+    def for_a_bot(self) -> dict[str, str]:
+        """What a bot is told, by the names that the documents give it. The first signing key is the present one."""
+        secret = self.client("secretsmanager").get_secret_value(SecretId=self.output("CallbackSecretArn"))
+        key = str(secret["SecretString"]).split()[0]
+        return {"API_URL": self.output("ApiUrl"), "API_KEY": self.api_key(), "CALLBACK_SECRET": key}
+
     def client(self, service: Any) -> Any:  # noqa: ANN401
         """A client of that service, where the stack is."""
         return self.session.client(service, endpoint_url=self.endpoint_url, config=_PATIENT)

@@ -1,5 +1,7 @@
 """`assistance doctor`, `ledger`, `reconcile` and `slack-manifest`: the whole stack, looked at."""
 
+import shlex
+import sys
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from time import monotonic, sleep
@@ -121,6 +123,20 @@ def reconcile(
         raise Failure("a sweep is under way just now: try again in a minute")
     else:
         render.sweep(answer)
+
+
+@app.command(epilog='Example: eval "$(assistance --local env)"')
+def env(context: typer.Context, json: Json = False) -> None:
+    """Print what a bot needs to call this stack, as a shell exports it: the URL, the key and the callbacks' secret.
+
+    The secrets are printed as they are: pass them to eval, and into no log.
+    """
+    values = stack_of(context).for_a_bot()
+    if json:
+        render.print_json(values)
+    else:
+        for name, value in values.items():
+            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
 
 
 @app.command(epilog="Example: assistance --local slack-manifest | pbcopy")

@@ -1,6 +1,7 @@
 """What an operator does at the command line, and what has happened before."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -20,7 +21,7 @@ class Killed(BaseException):
 
 
 MISSPELT = 2
-STACK = "Stack: assistance-dev, in us-east-1\n"
+STACK = re.compile(r"Stack: assistance-[a-z]+, in us-east-1\n")
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Operator:
         result = CliRunner().invoke(app, arguments, input=terminal)
         if result.exit_code == MISSPELT:
             return Said(result.exit_code, result.stdout, result.stderr, result.output)
-        assert result.stderr.startswith(STACK), result.output
-        return Said(result.exit_code, result.stdout, result.stderr.removeprefix(STACK), result.output, result.exception)
+        assert STACK.match(result.stderr), result.output
+        stderr = STACK.sub("", result.stderr, count=1)
+        return Said(result.exit_code, result.stdout, stderr, result.output, result.exception)
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401
         result = self.run(*arguments, "--json")

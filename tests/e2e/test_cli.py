@@ -1,6 +1,7 @@
 """The operator's command line on the running stack."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def test_what_the_api_refuses_is_said_in_one_line() -> None:
     result = run("send", "sales", "")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 2)
     assert "/description" in result.stderr
+
+
+def test_what_env_prints_calls_the_api_and_verifies_its_callbacks(bot: Bot) -> None:
+    printed = run("env").stdout
+    shell = subprocess.run(
+        ["bash", "-euc", f'{printed}\necho "$API_URL $API_KEY $CALLBACK_SECRET"'],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    secret = bot.stack["callback_secret"].split()[0]
+    assert shell.stdout.split() == [bot.stack["api_url"], bot.stack["api_key"], secret]
 
 
 def test_the_doctor_finds_a_fresh_stack_in_order_but_for_its_alarms() -> None:
