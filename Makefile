@@ -21,7 +21,6 @@ CDK := node_modules/.bin/cdk
 NODE := 22
 NODE_RUNS := 20
 CHECKOV := $(UV) tool run --quiet checkov@3.3.30 --framework cloudformation --skip-download --compact --quiet
-REVIEWED := \"aws:cdk:bundling-stacks\": [], \"email_sender\": \"a@b.invalid\", \"email_recipients\": \"a@b.invalid\"
 RUN := .venv/bin/python
 MUTMUT = $(abspath $(UV)) run --quiet --no-sync --project ../.. --with mutmut==3.8.1 mutmut
 # What is deployed, and an environment beside .venv for the tools that look at it: all of it locked.
@@ -124,7 +123,8 @@ lint: install ## Lint and type-check
 
 checkov: node install ## Have checkov read the template of each stage; fetches checkov
 	@for stage in dev staging production; do \
-	  CDK_OUTDIR=.build/checkov/$$stage CDK_CONTEXT_JSON="{\"stage\": \"$$stage\", $(REVIEWED)}" $(RUN) infra/app.py; \
+	  CDK_OUTDIR=.build/checkov/$$stage CDK_CONTEXT_JSON="{\"stage\": \"$$stage\", \"aws:cdk:bundling-stacks\": []}" \
+	  ASSISTANCE_STAGES=tests/infra/stages $(RUN) infra/app.py; \
 	  $(CHECKOV) --file .build/checkov/$$stage/*.template.json; done
 
 format: install ## Format the code
@@ -136,6 +136,7 @@ docs: node install ## Write the pages that are made from the code
 	PYTHONPATH=functions $(RUN) -m tests.at_rest
 	PYTHONPATH=functions $(RUN) -m tests.diagrams
 	PYTHONPATH=functions $(RUN) -m api.openapi > docs/openapi.json
+	PYTHONPATH=functions $(RUN) -m infra.stages > stages/schema.json
 
 cost: install ## Count what requests take, and write docs/cost.md
 	PYTHONPATH=functions $(RUN) -m tests.cost

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead_letters, hints
+from cli import dead_letters, hints, init
 from cli import stack as stacks
 from cli.commands import checks, handling, requests
 from cli.operations import Operations
@@ -22,6 +22,7 @@ app = typer.Typer(
 for commands in (requests, handling, checks):
     app.add_typer(commands.app)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command("init", epilog="Example: assistance init production operator_email=oncall@your.org")(init.command)
 
 
 @app.callback()

@@ -13,8 +13,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "functions")]
 from aws_cdk import Annotations, App, DefaultStackSynthesizer, Environment, Tags  # noqa: E402
 
 from infra.bundle import BundlingFailed  # noqa: E402
-from infra.config import Config, InvalidConfig, load  # noqa: E402
+from infra.config import Config  # noqa: E402
 from infra.stack import AssistanceStack  # noqa: E402
+from infra.stages import InvalidConfig, settings  # noqa: E402
 
 
 def new_app(context: Mapping[str, Any] | None = None, directory: str | None = None) -> App:
@@ -31,7 +32,12 @@ def build(app: App, config: Config) -> AssistanceStack:
         synthesizer = DefaultStackSynthesizer(generate_bootstrap_version_rule=False)
     else:
         account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
-        environment = Environment(account=account, region=region)
+        if config.account and account not in {None, "", config.account}:
+            raise InvalidConfig(
+                f"These credentials are of the AWS account {account}, but {config.stage} is in {config.account}: use "
+                "credentials of that account, for example by AWS_PROFILE."
+            )
+        environment = Environment(account=config.account or account, region=config.region or region)
         synthesizer = DefaultStackSynthesizer()
     stack = AssistanceStack(
         app,
@@ -56,7 +62,7 @@ def main() -> None:
     """Synthesize, or say in one message what is wrong."""
     app = new_app()
     try:
-        build(app, load(app.node.try_get_context, app.node.get_all_context()))
+        build(app, settings(app.node.get_all_context()))
         app.synth()
     except (InvalidConfig, BundlingFailed) as error:
         sys.exit(f"error: {error}")

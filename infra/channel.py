@@ -32,6 +32,7 @@ class ChannelConsumer(Construct):
         environment: dict[str, str],
     ) -> None:
         super().__init__(scope, construct_id)
+        self._removal_policy = config.removal_policy
         retry, batches = config.retry(channel), QUEUES[channel]
         self.dlq = DeadLetterQueue(self, "Dlq", config)
         self.subscription_dlq = DeadLetterQueue(self, "SubscriptionDlq", config)
@@ -42,6 +43,7 @@ class ChannelConsumer(Construct):
             visibility_timeout=Duration.seconds(visibility_timeout(config.consumer_timeout_seconds, batches)),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
+            removal_policy=config.removal_policy,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=MAX_RECEIVES),
         )
         skip_checkov(self.queue, "CKV_AWS_27", SSE_SQS)
@@ -96,6 +98,7 @@ class ChannelConsumer(Construct):
 
     def read(self, secret: secretsmanager.CfnSecret, *, output: str) -> None:
         """Have the function read a secret, and an output say where somebody is to put its value."""
+        secret.apply_removal_policy(self._removal_policy)
         skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")
         may_read(self.function, secret)
         CfnOutput(self, output, value=secret.attr_id).override_logical_id(output)

@@ -1,24 +1,13 @@
-"""Everything that a deployer chooses, as CDK context: `cdk deploy -c stage=production -c email_sender=…`."""
+"""Everything that a deployer chooses: in `stages/<stage>.json`, or as CDK context (`-c stage=dev -c take=true`)."""
 
-import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from aws_cdk import RemovalPolicy
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from assistance.failures import MAX_RETRY_AFTER
 from assistance.routing import (
@@ -36,7 +25,10 @@ from assistance.routing import (
 )
 from infra.addresses import address, domain
 from infra.batches import QUEUES, visibility_timeout
-from infra.routes import MAX_RECIPIENTS, members, sound, split
+from infra.routes import MAX_RECIPIENTS, SLACK_ID, members, sound, split
+
+if TYPE_CHECKING:
+    from aws_cdk import RemovalPolicy
 
 PYTHON_VERSION: Final = "3.13"
 """Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
@@ -69,6 +61,10 @@ def _int(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+def _number(value: object) -> object:
+    return f"{value:012d}" if isinstance(value, int) else _blank_is_none(value)
+
+
 def _version(value: object) -> object:
     # cdk.json may hold it as a number.
     return str(value) if isinstance(value, float) else value
@@ -97,8 +93,14 @@ LogRetention = Annotated[
 PythonVersion = Annotated[Literal["3.11", "3.12", "3.13", "3.14"], BeforeValidator(_version)]
 
 
-class InvalidConfig(Exception):
-    """The context can't be deployed; the message says which keys are wrong, and why."""
+NEEDED: Final[Mapping[str, str]] = {
+    "account": "the number of the AWS account that it is in: other credentials are refused",
+    "region": "the AWS region that it is in, such as eu-central-1",
+    "operator_email": "the address that gets the alarms",
+    "slack_channel": "the id of the Slack channel, such as C0123456789: with its name, nothing can be looked up there",
+    "runbook_url": "the whole address (https://…) at which your colleagues open docs/operations.md: alarms link to it",
+}
+"""What production can't do without, and nobody would miss until it is too late."""
 
 
 class Config(BaseModel):
@@ -109,6 +111,12 @@ class Config(BaseModel):
     stage: Literal["dev", "staging", "production"] = Field(
         "dev", description="Which stage: several may share an account. Production keeps its data when it is destroyed."
     )
+    account: Annotated[Annotated[str, StringConstraints(pattern=r"^\d{12}$")] | None, BeforeValidator(_number)] = Field(
+        None, description="The number of the only AWS account that this stage is deployed to."
+    )
+    region: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)+-\d+$")] | None, BeforeValidator(_blank_is_none)
+    ] = Field(None, description="The AWS region of this stage, whatever the credentials' default is.")
     python_version: PythonVersion = Field(PYTHON_VERSION, description="Which Python the functions run on.")
     slack_channel: str = Field(
         "assistance", pattern=r"^\S+$", description="Id (preferred: looking up what was posted needs it) or name."
@@ -245,10 +253,8 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _deployable(self) -> Self:
-        if self.production and self.example_addresses and not self.local:
-            raise ValueError(
-                f"production needs real addresses: set {' and '.join(self.example_addresses)} to other than example.com"
-            )
+        if self.unsaid:
+            raise ValueError("\n  ".join(self.unsaid))
         if len(set(self.api_keys)) < len(self.api_keys):
             raise ValueError("api_keys names a key twice")
         if self.slack_api_url.startswith("http:") and not self.local:
@@ -334,8 +340,28 @@ class Config(BaseModel):
         return self.python_version != "3.11"
 
     @property
-    def removal_policy(self) -> RemovalPolicy:
+    def unsaid(self) -> list[str]:
+        """What nobody has said, and production needs."""
+        if not self.production or self.local:
+            return []
+        lacking = {
+            "account": not self.account,
+            "region": not self.region,
+            "operator_email": not self.operator_email,
+            "slack_channel": Channel.SLACK in self.deployed and not SLACK_ID.fullmatch(self.slack_channel),
+            "runbook_url": not self.runbook_url.startswith(("https://", "http://")),
+        }
+        unsaid = [f"production needs {key}: {NEEDED[key]}" for key, lacks in lacking.items() if lacks]
+        if examples := self.example_addresses:
+            unsaid.append(f"production needs real addresses: set {' and '.join(examples)} to other than example.com")
+        return unsaid
+
+    @property
+    def removal_policy(self) -> "RemovalPolicy":
         """Of what can't be had again: production leaves it when the stack goes, unless the stack never came up."""
+        # Here, since the CDK's library starts Node: who only reads settings does without.
+        from aws_cdk import RemovalPolicy  # noqa: PLC0415
+
         return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.production else RemovalPolicy.DESTROY
 
     @property
@@ -360,33 +386,3 @@ class Config(BaseModel):
     def longest_delays(self) -> int:
         """The longest that all delays of a delivery together can be, in seconds, on the most patient channel."""
         return max(self.retry(channel).longest for channel in self.deployed)
-
-
-def load(try_get_context: Callable[[str], Any], all_context: Mapping[str, Any]) -> Config:
-    """The configuration in the CDK context. Raises `InvalidConfig`.
-
-    Other tools keep keys of their own there. The CDK's have a colon or a hyphen.
-    """
-    ours = Config.model_fields.keys() - {"local"}
-    for name in all_context.keys() - Config.model_fields.keys():
-        close = difflib.get_close_matches(name.lower().replace("-", "_"), ours, n=1)
-        if ":" not in name and (close or "-" not in name):
-            meant = f"did you mean '{close[0]}'?" if close else "docs/configuration.md lists those there are."
-            raise InvalidConfig(f"Unknown context key '{name}': {meant}")
-    values = {name: value for name in Config.model_fields if (value := try_get_context(name)) is not None}
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise InvalidConfig(
-            "The context can't be deployed:\n"
-            + "\n".join(
-                f"  {': '.join([*_part(detail['loc']), detail['msg'].removeprefix('Value error, ')])}"
-                + (f" (got {detail['input']!r})" if detail["loc"] else "")
-                for detail in error.errors(include_url=False)
-            )
-            + "\nSet it with -c key=value or in cdk.json."
-        ) from None
-
-
-def _part(loc: tuple[int | str, ...]) -> list[str]:
-    return [".".join(part for part in loc if isinstance(part, str))] if loc else []

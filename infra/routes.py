@@ -10,7 +10,7 @@ from infra.addresses import addresses
 MAX_RECIPIENTS: Final = 50
 """Of a mail: https://docs.aws.amazon.com/ses/latest/dg/quotas.html."""
 # A name would post too, but then nothing can be looked up when in doubt.
-_SLACK_ID: Final = re.compile(r"[CG][A-Z0-9]{2,}")
+SLACK_ID: Final = re.compile(r"[CG][A-Z0-9]{2,}")
 # It becomes a part of logical ids, which are alphanumeric.
 _SECRET_NAME: Final = re.compile(r"[a-z][a-z0-9]{0,19}")
 
@@ -49,7 +49,7 @@ def sound(route: Route) -> Route:
 
 def _check_place(channel: Channel, place: Place) -> None:
     match channel, place:
-        case Channel.SLACK, str() if _SLACK_ID.fullmatch(place):
+        case Channel.SLACK, str() if SLACK_ID.fullmatch(place):
             pass
         case Channel.SLACK, _:
             raise ValueError("'where' wants the id of a Slack channel: C0123456789")

@@ -22,6 +22,7 @@ class SlackInteractions(Construct):
         super().__init__(scope, construct_id)
         secret = secretsmanager.CfnSecret(self, "Secret", description="Signing secret of the Slack app")
         accept(secret, "AwsSolutions-SMG4", "Slack issues the secret; Secrets Manager has no way to rotate it.")
+        secret.apply_removal_policy(config.removal_policy)
         slack = urlsplit(config.slack_api_url)
         self.function = answering(
             self,

@@ -40,6 +40,7 @@ class TakePage(Construct):
             ),
         )
         accept(secret, "AwsSolutions-SMG4", "Links of the last weeks would stop working: docs/operations.md says how.")
+        secret.apply_removal_policy(config.removal_policy)
         told = {"TAKE_PAGE": f"{api.public_url}/take/", "TAKE_SECRET": secret.attr_id}
         self.function = answering(
             self,

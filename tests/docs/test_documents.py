@@ -1,5 +1,6 @@
 """What the documents say that can be checked: links, targets, diagrams, messages."""
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import stages
 from infra.config import Config
 from tests import diagrams
 
@@ -68,6 +70,10 @@ def test_every_context_key_is_explained() -> None:
         r"^\| `(\w+)` \|.*\|.*\|$", (ROOT / "docs/configuration.md").read_text("utf-8"), re.MULTILINE
     )
     assert set(explained) == set(Config.model_fields) - {"local"}
+
+
+def test_editors_know_every_key_of_a_stage_s_file() -> None:
+    assert json.loads((ROOT / "stages/schema.json").read_text("utf-8")) == stages.schema(), "run: make docs"
 
 
 def test_the_documents_are_shorter_than_the_functions() -> None:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from api import problems
-from infra.config import InvalidConfig, load
+from infra.stages import InvalidConfig, load
 from tests.infra.template import Properties, Template, changed, synthesized, target
 from tests.kept import kept
 
@@ -156,4 +156,4 @@ def test_with_snap_start_the_gateway_calls_the_version_of_which_there_is_a_snaps
 
 def test_snap_start_wants_a_python_of_which_lambda_takes_snapshots() -> None:
     with pytest.raises(InvalidConfig, match="snap_start needs python_version"):
-        load({"snap_start": "true", "python_version": "3.11"}.get, {})
+        load({"snap_start": "true", "python_version": "3.11"})

@@ -20,8 +20,8 @@ from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from cli.app import app as cli
-from infra.config import load
 from infra.dashboard import topics_of
+from infra.stages import load
 from local.slack_server import SlackServer
 from tests.emf import Series, emitted
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
@@ -219,7 +219,7 @@ def test_a_topic_of_the_deployer_s_and_a_channel_that_is_drained_are_shown() -> 
     shown = {tuple(parts[1:]) for _, parts in graphs(synthesized("every channel"))}
     for channel in Channel:
         assert (Metric.DELIVERED, "channel", str(channel), "topic", f"by-{channel}") in shown
-    config = load({"routes": {"support": {"channels": ["slack"]}}, "channels": "email"}.get, {})
+    config = load({"routes": {"support": {"channels": ["slack"]}}, "channels": "email"})
     assert topics_of(Channel.EMAIL, config.routes) == ("support",)
 
 

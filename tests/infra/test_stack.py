@@ -38,7 +38,7 @@ FOLDERS = EVERY - BY_HUMANS - {f"{channel}_consumer" for channel in Channel if c
 TAKING = {"local", "everything", "takes"}
 SHARED = {"__init__", "addresses", "app", "batches", "bundle", "channel", "config", "dashboard", "dead_letters",
           "encryption", "firewall", "governed", "heartbeat", "monitoring", "python_function", "review", "routes",
-          "sender", "stack", "table"}  # fmt: skip
+          "sender", "stack", "stages", "table"}  # fmt: skip
 
 
 def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:

@@ -65,11 +65,19 @@ def test_a_stage_that_is_destroyed_leaves_nothing_behind_but_the_identity_of_the
     assert not [name for name, r in template.resources.items() if r["Type"].startswith("Custom::")]
 
 
-def test_production_keeps_its_table_its_dead_letters_and_its_logs(production: Template) -> None:
-    expected = {"Table", *production.dead_letter_queues(), *production.all("AWS::Logs::LogGroup")}
-    assert kept(production) == expected | set(production.all("AWS::SES::EmailIdentity"))
-    for name in expected:
-        assert production.resources[name]["UpdateReplacePolicy"] == "Retain"
+KEPT = {
+    "AWS::DynamoDB::GlobalTable", "AWS::SQS::Queue", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup",
+    "AWS::SES::EmailIdentity",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", ["production", "everything"])
+def test_production_keeps_its_table_its_queues_its_secrets_its_logs_and_its_sender(variant: str) -> None:
+    template = synthesized(variant)
+    expected = {name for kind in KEPT for name in template.all(kind)}
+    assert expected <= kept(template)
+    assert variant != "production" or expected == kept(template)
+    assert all(template.resources[name]["UpdateReplacePolicy"] == "Retain" for name in expected)
 
 
 @pytest.mark.parametrize("stage", STAGES)

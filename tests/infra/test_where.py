@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from assistance.routing import Channel, place, routes
-from infra.config import load
+from infra.stages import load
 from tests.infra.template import REAL, VARIANTS, synthesized, target
 
 WHERE = {"slack": "C0SALES", "email": ["a@company.io", "b@company.io"], "teams": "sales"}
@@ -16,7 +16,7 @@ ROUTES = {"sales": {"channels": ["slack"], "fallback": None}}
 
 def variable(where: Mapping[str, object]) -> str:
     given = {**REAL, "routes": {"sales": {"channels": ["slack", "email"], "fallback": "teams", "where": where}}}
-    return load(given.get, {}).routes_variable
+    return load(given).routes_variable
 
 
 def test_a_function_is_told_where_each_topic_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,77 @@
+"""`assistance init` writes a stage's file that can be deployed, or nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli import init
+from cli.app import app
+from infra.stages import load, settings
+from tests.unit.test_stage_files import PRODUCTION
+
+Run: TypeAlias = Callable[..., Result]
+GIVEN = [f"{key}={','.join(value) if isinstance(value, list) else value}" for key, value in PRODUCTION.items()]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr("cli.init.DIRECTORY", tmp_path / "stages")
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, ["init", *arguments])
+
+
+def test_what_was_written_is_what_is_deployed(run: Run, tmp_path: Path) -> None:
+    done = run("production", *GIVEN, "take=true", "retention_days=40")
+    assert (done.exit_code, done.stdout) == (0, "stages/production.json\n")
+    written = json.loads((tmp_path / "stages/production.json").read_text("utf-8"))
+    assert written == {"$schema": "./schema.json", **PRODUCTION, "take": True, "retention_days": 40}
+    expected = load({"stage": "production", **PRODUCTION, "take": True, "retention_days": 40})
+    assert settings({"stage": "production"}, tmp_path / "stages") == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["production"], 1, "production needs operator_email: the address that gets the alarms"),
+        (["production", "operator_mail=a@b.io"], 1, "did you mean 'operator_email'?"),
+        (["production", "take"], 1, "'take' is not KEY=VALUE"),
+        (["prod"], 2, "a stage is one of dev, staging, production"),
+    ],
+)
+def test_what_can_not_be_deployed_is_not_written(
+    run: Run,
+    tmp_path: Path,
+    arguments: list[str],
+    status: int,
+    said: str,
+) -> None:
+    done = run(*arguments)
+    assert done.exit_code == status
+    assert said in done.stderr
+    assert not (tmp_path / "stages").exists()
+
+
+def test_a_file_is_replaced_only_if_that_is_meant(run: Run, tmp_path: Path) -> None:
+    assert run("dev", "take=true").exit_code == 0
+    again = run("dev", "take=false")
+    assert (again.exit_code, "there is stages/dev.json already" in again.stderr) == (1, True)
+    assert settings({}, tmp_path / "stages").take
+    assert run("dev", "take=false", "--force").exit_code == 0
+    assert not settings({}, tmp_path / "stages").take
+
+
+def test_a_terminal_is_asked_for_the_rest_and_offered_what_the_credentials_say() -> None:
+    proposals: list[tuple[str, str | None]] = []
+
+    def ask(question: str, known: str | None) -> str:
+        proposals.append((question.partition(":")[0], known))
+        return known or ""
+
+    answers = init.asked({"operator_email": "ops@company.io"}, ask, {"account": "123456789012"})
+    assert answers == {"operator_email": "ops@company.io", "account": "123456789012"}
+    assert ("account", "123456789012") in proposals
+    assert {key for key, _ in proposals} == init.ASKED.keys() - {"operator_email"}

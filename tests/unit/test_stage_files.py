@@ -1,0 +1,102 @@
+"""A stage's settings come from its file, and what is wrong or missing there is said with what to write where."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.config import Config
+from infra.stages import InvalidConfig, file_of, load, settings
+
+ROOT = Path(__file__).parents[2]
+PRODUCTION: dict[str, Any] = json.loads((ROOT / "tests/infra/stages/production.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> Path:
+    """A folder with a sound file for production."""
+    file_of("production", tmp_path).write_text(json.dumps({"$schema": "./schema.json", **PRODUCTION, "take": True}))
+    return tmp_path
+
+
+def refused(context: dict[str, Any], directory: Path) -> str:
+    with pytest.raises(InvalidConfig) as said:
+        settings(context, directory)
+    return str(said.value)
+
+
+def test_a_stage_is_what_its_file_says_and_the_context_overrides_it(stages: Path) -> None:
+    config = settings({"stage": "production", "slack_channel": "C0OTHER", "@aws-cdk/core:x": True}, stages)
+    assert (config.take, config.operator_email) == (True, "ops@company.io")
+    assert config.slack_channel == "C0OTHER"
+
+
+def test_a_forgotten_key_changes_nothing(stages: Path) -> None:
+    assert settings({"stage": "production"}, stages) == load({"stage": "production", **PRODUCTION, "take": True})
+
+
+@pytest.mark.parametrize("stage", ["dev", "staging"])
+def test_other_stages_need_no_file(tmp_path: Path, stage: str) -> None:
+    assert settings({"stage": stage}, tmp_path) == load({"stage": stage})
+    assert settings({}, tmp_path) == Config()
+
+
+def test_production_without_its_file_is_refused_with_the_command_that_writes_it(tmp_path: Path) -> None:
+    said = refused({"stage": "production", **PRODUCTION}, tmp_path)
+    assert "There is no" in said
+    assert "production.json" in said
+    assert "'assistance init production' writes it" in said
+
+
+def test_a_laptop_needs_no_file_and_reads_none(stages: Path) -> None:
+    assert not settings({"stage": "production", "local": "true"}, stages).take
+
+
+@pytest.mark.parametrize("missing", PRODUCTION)
+def test_each_key_that_production_needs_is_asked_for_by_name_and_file(stages: Path, missing: str) -> None:
+    path = file_of("production", stages)
+    path.write_text(json.dumps({name: value for name, value in PRODUCTION.items() if name != missing}))
+    said = refused({"stage": "production"}, stages)
+    assert f"production needs {missing}:" in said or f"set {missing} to other than example.com" in said
+    assert f"Set it in {path}, or with -c key=value." in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("slack_channel", "support"), ("runbook_url", "docs/operations.md"), ("account", "")]
+)
+def test_production_refuses_what_only_looks_like_an_answer(stages: Path, key: str, value: str) -> None:
+    assert f"production needs {key}:" in refused({"stage": "production", key: value}, stages)
+
+
+def test_all_that_production_lacks_is_named_at_once(stages: Path) -> None:
+    file_of("production", stages).write_text("{}")
+    said = refused({"stage": "production"}, stages)
+    assert all(key in said for key in PRODUCTION)
+
+
+def test_production_without_slack_needs_no_slack_channel(stages: Path) -> None:
+    routes = {"sales": {"channels": ["email"]}}
+    assert settings({"stage": "production", "slack_channel": "x", "routes": routes}, stages)
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ('{"operator_mail": "a@b.io"}', "production.json 'operator_mail': did you mean 'operator_email'?"),
+        ('{"acme:centre": "42"}', "production.json 'acme:centre': docs/configuration.md lists"),
+        ('{"local": true}', "production.json 'local': docs/configuration.md lists"),
+        ('{"take": true,}', "production.json is not JSON: line 1, column 14"),
+        ('{"take": true, "take": false}', "production.json: it says 'take' twice."),
+        ('["take"]', "production.json holds no settings: it is an object"),
+        ('{"stage": "staging"}', "production.json says that its stage is 'staging': its name says the stage."),
+        ('{"account": "12"}', "production.json can't be deployed:\n  account: String should match pattern"),
+    ],
+)
+def test_what_a_file_can_not_mean_is_refused(stages: Path, held: str, said: str) -> None:
+    file_of("production", stages).write_text(held)
+    assert said in refused({"stage": "production"}, stages)
+
+
+def test_an_account_s_leading_zeros_survive_a_number() -> None:
+    assert load({"account": 1234567890}).account == "001234567890"
