@@ -173,9 +173,9 @@ synth: $(CDK) install ## Synthesize the template into cdk.out: make synth ARGS="
 diff: $(CDK) install ## What a deployment would change: make diff ARGS="-c stage=staging"
 	$(CDK) diff $(ARGS)
 
-deploy: $(CDK) install ## Deploy to the AWS account of the current credentials: make deploy ARGS="-c stage=staging"
+deploy: $(CDK) install ## Look, then deploy to the account of the current credentials: make deploy ARGS="-c stage=staging"
 	@mkdir -p .build && rm -f .build/deployed.json
-	$(CDK) deploy --outputs-file .build/deployed.json $(ARGS)
+	@PYTHONPATH=functions $(RUN) -m deployment --outputs-file .build/deployed.json $(ARGS)
 	@[ ! -s .build/deployed.json ] || $(RUN) -m cli.deployed .build/deployed.json $(ARGS)
 
 bootstrap: $(CDK) install ## Prepare an account and region for the CDK, once: make bootstrap ARGS=aws://ACCOUNT/REGION

@@ -34,8 +34,8 @@ def build(app: App, config: Config) -> AssistanceStack:
         account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
         if config.account and account not in {None, "", config.account}:
             raise InvalidConfig(
-                f"These credentials are of the AWS account {account}, but {config.stage} is in {config.account}: use "
-                "credentials of that account, for example by AWS_PROFILE."
+                f"{config.stage} is in the AWS account {config.account}, but these credentials are of {account}: "
+                "use others, such as by AWS_PROFILE."
             )
         environment = Environment(account=config.account or account, region=config.region or region)
         synthesizer = DefaultStackSynthesizer()

@@ -1,0 +1,155 @@
+"""`make deploy`: look, build, compare, and have the CDK deploy what was compared."""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from boto3.session import Session
+from botocore.exceptions import ClientError
+
+from assistance.platform.aws import AWS_ERRORS, error_code
+from cli.errors import explained
+from deployment import facts, preflight
+from deployment.facts import Clients, Facts
+from deployment.problem import Problem, Target
+from deployment.removals import removed
+from infra.config import Config
+from infra.stages import InvalidConfig, settings
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+CDK: Final = ROOT / "node_modules/.bin/cdk"
+BUILT: Final = ROOT / ".build/deployment"
+ALLOW: Final = "--allow-removals"
+OUTPUTS: Final = "--outputs-file"
+QUALIFIER: Final = "@aws-cdk/core:bootstrapQualifier"
+
+
+class Refused(Exception):
+    """Nothing was deployed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the look has found: where it goes, and with what AWS may be read there."""
+
+    target: Target
+    clients: Clients
+    deployed: bool
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Deploy, or exit with what is wrong."""
+    options, others = _parser().parse_known_args(arguments)
+    profile = [f"--profile={options.profile}"] if options.profile else []
+    try:
+        context = _context(options.context)
+        config = settings(context)
+        seen = _look(config, context, options.profile)
+        print("Building …", flush=True)
+        given = [f"--context={pair}" for pair in options.context]
+        built = subprocess.run([CDK, "synth", "--quiet", f"--output={BUILT}", *given, *profile], cwd=ROOT, check=False)
+        if built.returncode:
+            sys.exit(built.returncode)
+        _compare(config, seen, arguments, allowed=options.allow_removals)
+    except (InvalidConfig, Refused) as error:
+        sys.exit(f"error: {error}")
+    except AWS_ERRORS as error:
+        sys.exit(f"error: {explained(error)}.")
+    os.chdir(ROOT)
+    os.execv(CDK, [str(CDK), "deploy", f"--app={BUILT}", *profile, *others])  # noqa: S606
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="make deploy", description=__doc__, epilog="Everything else goes to 'cdk deploy'.", allow_abbrev=False
+    )
+    parser.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--profile", help="the AWS profile, instead of AWS_PROFILE")
+    parser.add_argument(ALLOW, action="store_true", help="go on although channels, subscriptions or alarms would go")
+    return parser
+
+
+def _context(pairs: Sequence[str]) -> dict[str, Any]:
+    """As the CDK's own command line reads it: https://docs.aws.amazon.com/cdk/v2/guide/context.html."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise Refused(f"'-c {pair}' is not KEY=VALUE.")
+    defaults: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
+    return {**defaults, **dict(pair.split("=", 1) for pair in pairs)}
+
+
+def _look(config: Config, context: Mapping[str, Any], profile: str | None) -> Seen:
+    """Check everything that can be checked before something is built. Raises `Refused`."""
+    session = Session(profile_name=profile)
+    region = config.region or session.region_name
+    if not region:
+        raise Refused("No AWS region: set AWS_REGION, or region in the stage's file.")
+    clients = facts.clients_of(session, region)
+    caller = facts.caller(clients)
+    print(f"Looking at {caller.account}, {region}, as {caller.arn} …", flush=True)
+    if problem := preflight.wrong_account(config, caller):
+        raise Refused(_shown([problem]))
+    options = f"--region {region}" + (f" --profile {shlex.quote(profile)}" if profile else "")
+    target = Target(caller.account, region, options)
+    qualifier, has_ses = str(context.get(QUALIFIER, "hnb659fds")), facts.ses_is_in(session, region)
+
+    def gathered() -> Facts:
+        identity = preflight.identity_of(config)
+        return facts.gathered(clients, stack=_stack(config), identity=identity, qualifier=qualifier, has_ses=has_ses)
+
+    try:
+        found = gathered()
+    except ClientError as error:
+        if error_code(error) not in facts.DENIED:
+            raise
+        clients = facts.clients_of(facts.reader(session, caller.account, region, qualifier), region)
+        found = gathered()
+    problems = preflight.problems(config, found, target)
+    if any(problem.fatal for problem in problems):
+        raise Refused(_shown(problems))
+    for problem in problems:
+        print(f"warning: {problem.what}\n  {problem.do}", file=sys.stderr)
+    return Seen(target, clients, deployed=found.stack is not None)
+
+
+def _compare(config: Config, seen: Seen, arguments: Sequence[str], *, allowed: bool) -> None:
+    """Say what the deployment would take away. Raises `Refused` unless that is allowed."""
+    if not seen.deployed:
+        return
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_GetTemplate.html
+    found = seen.clients("cloudformation").get_template(StackName=_stack(config), TemplateStage="Original")
+    after = json.loads((BUILT / f"{_stack(config)}.template.json").read_text("utf-8"))
+    taken = removed(found["TemplateBody"], after)
+    if not taken:
+        return
+    listed = "".join(f"\n  - {each}" for each in taken)
+    if allowed:
+        print(f"This deployment takes away from {_stack(config)}, in {seen.target.region}:{listed}", flush=True)
+        return
+    # Without what the Makefile has put in front.
+    typed = [each for before, each in zip(["", *arguments], arguments, strict=False) if OUTPUTS not in {before, each}]
+    again = shlex.quote(shlex.join([*typed, ALLOW]))
+    kept = "\nProduction's queues and secrets would stay in the account, unused." * config.production
+    raise Refused(
+        f"Nothing was deployed. It would take away from {_stack(config)}, in {seen.target.region}:{listed}{kept}\n"
+        f"Is a setting missing, in stages/{config.stage}.json or as -c? If it is meant:\n  make deploy ARGS={again}"
+    )
+
+
+def _shown(problems: Sequence[Problem]) -> str:
+    return "Nothing was deployed.\n" + "\n".join(f"✗ {problem.what}\n  {problem.do}" for problem in problems)
+
+
+def _stack(config: Config) -> str:
+    return f"assistance-{config.stage}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,122 @@
+"""What must hold before a deployment: each rule reads facts alone, and says what to do where it is broken."""
+
+from collections.abc import Callable
+from typing import Final
+
+from assistance.routing import Channel
+from deployment.facts import Caller, Facts
+from deployment.problem import Problem, Target
+from deployment.retry import hindered
+from infra.config import Config
+
+NODE: Final = 22
+"""https://docs.aws.amazon.com/cdk/v2/guide/node-versions.html: 20 was supported until 2026-10-30."""
+BOOTSTRAP: Final = 6
+"""As the rule `CheckBootstrapVersion` of each template has it: CloudFormation would refuse an older one, but later.
+https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html"""
+WITHOUT_SNAPSTART: Final = frozenset({"ap-east-2", "ap-southeast-6"})
+"""Taipei and New Zealand: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html#snapstart-supported-regions"""
+
+
+Rule = Callable[[Config, Facts, Target], Problem | None]
+
+
+def wrong_account(config: Config, caller: Caller) -> Problem | None:
+    """Credentials of another account than the stage's."""
+    if config.account in {None, caller.account}:
+        return None
+    return Problem(
+        f"{config.stage} is in the AWS account {config.account}, but these credentials are of {caller.account}, "
+        f"as {caller.arn}.",
+        "Use others: AWS_PROFILE=… make deploy …, or --profile in ARGS.",
+    )
+
+
+def old_node(_: Config, facts: Facts, __: Target) -> Problem | None:
+    """A Node.js that the CDK no longer supports."""
+    if facts.node >= NODE:
+        return None
+    found = f"Node.js {facts.node} is too old" if facts.node else "There is no Node.js"
+    return Problem(f"{found}: the CDK needs {NODE} or later.", "Get it from https://nodejs.org.")
+
+
+def without_ses(config: Config, facts: Facts, target: Target) -> Problem | None:
+    """A region in which nothing sends mails."""
+    if facts.has_ses or Channel.EMAIL not in config.deployed:
+        return None
+    return Problem(
+        f"SES, which sends the mails, is not in {target.region}.",
+        "Choose another region (https://docs.aws.amazon.com/general/latest/gr/ses.html), or routes without email.",
+    )
+
+
+def without_snapstart(config: Config, _: Facts, target: Target) -> Problem | None:
+    """A region in which Lambda takes no snapshots."""
+    if not config.snap_start or target.region not in WITHOUT_SNAPSTART:
+        return None
+    return Problem(f"Lambda's SnapStart is not in {target.region}.", "Leave snap_start out, or choose another region.")
+
+
+def not_bootstrapped(_: Config, facts: Facts, target: Target) -> Problem | None:
+    """An account and region that the CDK has not been let into, or long ago."""
+    if facts.bootstrap is not None and facts.bootstrap >= BOOTSTRAP:
+        return None
+    found = (
+        "is not prepared" if facts.bootstrap is None else f"was prepared by version {facts.bootstrap}, which is too old"
+    )
+    where = f"aws://{target.account}/{target.region}"
+    return Problem(f"{where} {found} for the CDK.", f"Once: make bootstrap ARGS={where}")
+
+
+def identity_taken(config: Config, facts: Facts, target: Target) -> Problem | None:
+    """A sender that SES has from elsewhere: it knows each once in an account and region, so creating it would fail."""
+    own = facts.stack.names("AWS::SES::EmailIdentity") if facts.stack else []
+    identity = identity_of(config)
+    if not facts.identity_exists or identity is None or identity in own:
+        return None
+    return Problem(
+        f"SES has {identity} in {target.region} already: another stack has made it, or somebody by hand.",
+        "Set create_email_identity to false: the stack then uses the one that there is.",
+    )
+
+
+def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Problem | None:
+    """A quota of Lambda's in which the functions would take turns. A new account may have 10."""
+    others = (
+        3
+        + (Channel.EMAIL in config.deployed)
+        + (config.take and Channel.SLACK in config.deployed)
+        + bool(config.linked)
+    )
+    wanted = config.consumer_max_concurrency * len(config.lanes) + others
+    if facts.concurrency >= wanted:
+        return None
+    return Problem(
+        f"Lambda runs {facts.concurrency} functions at once in this account, and this stage can take {wanted}: "
+        "when it is busy, bots' calls would be refused.",
+        # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+        "Ask AWS for more: aws service-quotas request-service-quota-increase --service-code lambda "
+        f"--quota-code L-B99A9384 --desired-value 1000 {target.options}",
+        fatal=config.production,
+    )
+
+
+def stuck_stack(_: Config, facts: Facts, target: Target) -> Problem | None:
+    """A stack that CloudFormation would not update."""
+    return hindered(facts.stack, target.options) if facts.stack else None
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    old_node, without_ses, without_snapstart, not_bootstrapped, identity_taken, too_little_concurrency, stuck_stack,
+)  # fmt: skip
+
+
+def identity_of(config: Config) -> str | None:
+    """What the stack would have SES verify."""
+    wanted = config.create_email_identity and Channel.EMAIL in config.deployed
+    return (config.email_domain or config.email_sender) if wanted else None
+
+
+def problems(config: Config, facts: Facts, target: Target) -> list[Problem]:
+    """Everything that does not hold."""
+    return [problem for rule in RULES if (problem := rule(config, facts, target))]

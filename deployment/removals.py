@@ -1,0 +1,54 @@
+"""What a deployment would take away from a stack, in the words of whoever is to decide it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+KINDS: Final[Mapping[str, str]] = {
+    "AWS::CloudWatch::Alarm": "the alarm {}",
+    "AWS::CloudWatch::CompositeAlarm": "the page {}, which told the operators",
+    "AWS::SQS::Queue": "the queue {}, with what waits in it",
+    "AWS::SecretsManager::Secret": "the secret {}, with its value",
+    "AWS::DynamoDB::GlobalTable": "the table {}, with every request",
+    "AWS::ApiGateway::RestApi": "the API {}, with the URL that bots call",
+    "AWS::SES::EmailIdentity": "the sender {}, which mails come from",
+}
+_QUEUE: Final = re.compile(r"([A-Z][a-z]+)QueueUrl")
+# The CDK's names end so, where they are made of more than one part.
+_HASH: Final = re.compile(r"[0-9A-F]{8}$")
+
+
+def removed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What the stack has and would not have any more: channels first, then what is not a part of these."""
+    there, then = before.get("Resources", {}), after.get("Resources", {})
+    gone = {name: each for name, each in there.items() if then.get(name, {}).get("Type") != each["Type"]}
+    channels = sorted(_channels(before) - _channels(after))
+    return [
+        *(f"the channel {channel.lower()}, with its queue, its secret and its alarms" for channel in channels),
+        *sorted(_others(gone, channels)),
+    ]
+
+
+def _channels(template: Mapping[str, Any]) -> set[str]:
+    """By the outputs that name their queues."""
+    return {match[1] for output in template.get("Outputs", {}) if (match := _QUEUE.fullmatch(output))}
+
+
+def _others(gone: Mapping[str, Any], channels: list[str]) -> Iterator[str]:
+    for logical_id, resource in gone.items():
+        name = _HASH.sub("", logical_id).removeprefix("Monitoring")
+        if name.startswith(tuple(channels)):
+            continue
+        if resource["Type"] == "AWS::SNS::Subscription":
+            yield _subscription(name, resource.get("Properties", {}))
+        elif resource["Type"] in KINDS:
+            yield KINDS[resource["Type"]].format(name)
+
+
+def _subscription(name: str, properties: Mapping[str, Any]) -> str:
+    endpoint = properties.get("Endpoint")
+    if not isinstance(endpoint, str):
+        return f"the subscription {name}"
+    # An address on the web may hold a key.
+    return f"the subscription of {urlsplit(endpoint).hostname or endpoint}, which gets the alarms"

@@ -1,0 +1,75 @@
+"""What to do about a stack that an earlier deployment has left in a state which CloudFormation does not update.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html lists the states.
+"""
+
+from typing import Final
+
+from deployment.facts import DeployedStack
+from deployment.problem import Problem
+
+TABLE: Final = "AWS::DynamoDB::GlobalTable"
+NEVER_CAME_UP: Final = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})
+"""Such a stack can only be deleted. The CDK does that by itself, unless termination protection stops it."""
+
+
+def hindered(stack: DeployedStack, options: str) -> Problem | None:
+    """Why it can't be deployed to, and what to do. `options` end each command of AWS's."""
+    about = f"The stack {stack.name} is in the state {stack.status}"
+    named = f"--stack-name {stack.name} {options}"
+    if stack.status in NEVER_CAME_UP:
+        if not stack.protected:
+            return None
+        steps = [_why(named), *_removal(stack, named, options)]
+        return Problem(
+            f"{about}: its first deployment failed, and termination protection keeps the CDK from deleting it.",
+            _commands("Find out why it failed, mend that, take the stack away, and deploy again:", steps),
+        )
+    if stack.status == "DELETE_FAILED":
+        steps = [_why(named), f"aws cloudformation delete-stack {named}   # --retain-resources … for what must stay"]
+        return Problem(
+            f"{about}: CloudFormation could not delete all of it.",
+            _commands("Finish that, and deploy again:", [*steps, _gone(named)]),
+        )
+    if stack.status == "UPDATE_ROLLBACK_FAILED":
+        steps = [
+            _why(named),
+            f"aws cloudformation continue-update-rollback {named}",
+            f"aws cloudformation wait stack-rollback-complete {named}",
+        ]
+        return Problem(
+            f"{about}: CloudFormation could not take a failed update back.",
+            _commands("Mend what it stumbled over, have it go on, and deploy again:", steps),
+        )
+    if stack.status.endswith("_IN_PROGRESS") and stack.status != "REVIEW_IN_PROGRESS":
+        shown = f"aws cloudformation describe-stacks {named} --query Stacks[0].StackStatus"
+        return Problem(
+            f"{about}: CloudFormation is at work on it.", _commands("Deploy again when it is done:", [shown])
+        )
+    return None
+
+
+def _removal(stack: DeployedStack, named: str, options: str) -> list[str]:
+    """How to take away a stack that never came up. Its table is empty, and stays when the stack goes."""
+    tables = [f"--table-name {name} {options}" for name in stack.names(TABLE)]
+    return [
+        *(f'aws dynamodb scan --select COUNT {table}   # it must say "Count": 0' for table in tables),
+        f"aws cloudformation update-termination-protection --no-enable-termination-protection {named}",
+        f"aws cloudformation delete-stack {named}",
+        _gone(named),
+        *(f"aws dynamodb update-table --no-deletion-protection-enabled {table}" for table in tables),
+        *(f"aws dynamodb delete-table {table}" for table in tables),
+    ]
+
+
+def _why(named: str) -> str:
+    failed = "StackEvents[?ends_with(ResourceStatus, 'FAILED')].[LogicalResourceId, ResourceStatusReason]"
+    return f'aws cloudformation describe-stack-events {named} --output table --query "{failed}"'
+
+
+def _gone(named: str) -> str:
+    return f"aws cloudformation wait stack-delete-complete {named}"
+
+
+def _commands(what: str, commands: list[str]) -> str:
+    return "\n    ".join([what, *commands])

@@ -1,0 +1,85 @@
+"""What the look before a deployment asks AWS, and how it understands the answers. AWS is moto."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from deployment.facts import Clients, Facts, caller, clients_of, gathered, node_version, reader, ses_is_in
+
+REGION = "eu-central-1"
+STACK = "assistance-staging"
+TEMPLATE = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {}}}})
+
+
+@pytest.fixture
+def aws() -> Iterator[Clients]:
+    """moto, with a stand-in for the one call that it does not know."""
+    with mock_aws():
+        session = boto3.Session()
+        lambda_ = session.client("lambda", region_name=REGION)
+        stubber = Stubber(lambda_)
+        limits = {"ConcurrentExecutions": 1_000, "UnreservedConcurrentExecutions": 900}
+        stubber.add_response("get_account_settings", {"AccountLimit": limits})
+        with stubber:
+            others = clients_of(session, REGION)
+            yield lambda service: lambda_ if service == "lambda" else others(service)
+
+
+def looked(clients: Clients, **changes: Any) -> Facts:  # noqa: ANN401
+    asked = {"stack": STACK, "identity": "help@company.io", "qualifier": "hnb659fds", "has_ses": True, **changes}
+    return gathered(clients, **asked)
+
+
+def test_an_empty_account_has_nothing_of_it(aws: Clients) -> None:
+    facts = looked(aws)
+    assert facts == Facts(
+        node_version(), has_ses=True, bootstrap=None, identity_exists=False, concurrency=900, stack=None
+    )
+    assert caller(aws).account == "123456789012"
+
+
+def test_what_is_there_is_seen(aws: Clients) -> None:
+    aws("ssm").put_parameter(Name="/cdk-bootstrap/other/version", Value="28", Type="String")
+    aws("sesv2").create_email_identity(EmailIdentity="help@company.io")
+    aws("cloudformation").create_stack(StackName=STACK, TemplateBody=TEMPLATE, EnableTerminationProtection=True)
+    facts = looked(aws, qualifier="other")
+    assert (facts.bootstrap, facts.identity_exists) == (28, True)
+    assert facts.stack
+    assert (facts.stack.status, facts.stack.protected) == ("CREATE_COMPLETE", True)
+    assert len(facts.stack.names("AWS::SQS::Queue")) == 1
+
+
+def test_a_region_without_ses_is_not_asked_for_identities(aws: Clients) -> None:
+    def without_ses(service: str) -> Any:  # noqa: ANN401
+        assert service != "sesv2"
+        return aws(service)
+
+    assert not looked(without_ses, has_ses=False).identity_exists
+
+
+def test_the_sdk_knows_where_ses_is() -> None:
+    session = boto3.Session()
+    assert ses_is_in(session, "eu-central-1")
+    assert ses_is_in(session, "us-gov-west-1")
+    assert not ses_is_in(session, "eu-south-2")
+
+
+def test_what_credentials_may_not_read_is_an_error_and_not_a_missing_stack(aws: Clients) -> None:
+    cloudformation = boto3.client("cloudformation", region_name=REGION)
+    with Stubber(cloudformation) as stubber:
+        stubber.add_client_error("describe_stacks", "AccessDenied")
+        with pytest.raises(ClientError):
+            looked(lambda service: cloudformation if service == "cloudformation" else aws(service))
+
+
+def test_a_pipeline_reads_with_the_role_that_the_bootstrap_made(aws: Clients) -> None:
+    session = reader(boto3.Session(), "123456789012", REGION, "hnb659fds")
+    assert (
+        "assumed-role/cdk-hnb659fds-lookup-role-123456789012-eu-central-1/" in caller(clients_of(session, REGION)).arn
+    )

@@ -1,0 +1,142 @@
+"""Each rule that a deployment must meet, with what it tells the deployer to do."""
+
+from dataclasses import replace
+
+import pytest
+
+from deployment.facts import Caller, DeployedStack, Facts, Resource
+from deployment.preflight import identity_of, problems, wrong_account
+from deployment.problem import Problem, Target
+from deployment.retry import TABLE
+from infra.stages import load
+from tests.unit.test_stage_files import PRODUCTION
+
+CONFIG = load({"stage": "production", **PRODUCTION})
+TARGET = Target("123456789012", "eu-central-1", "--region eu-central-1")
+FACTS = Facts(node=24, has_ses=True, bootstrap=28, identity_exists=False, concurrency=1_000, stack=None)
+IDENTITY = Resource("AWS::SES::EmailIdentity", CONFIG.email_sender, "CREATE_COMPLETE")
+UP = DeployedStack("assistance-production", "UPDATE_COMPLETE", protected=True, resources=(IDENTITY,))
+
+
+def one(facts: Facts, target: Target = TARGET, **changes: object) -> Problem:
+    """The only problem that there is."""
+    (problem,) = problems(CONFIG.model_copy(update=changes), facts, target)
+    return problem
+
+
+def none(facts: Facts, **changes: object) -> bool:
+    return not problems(CONFIG.model_copy(update=changes), facts, TARGET)
+
+
+def test_a_first_deployment_and_an_update_are_let_through() -> None:
+    assert none(FACTS)
+    assert none(replace(FACTS, stack=UP, identity_exists=True))
+
+
+def test_credentials_of_another_account_are_refused_and_named() -> None:
+    other = Caller("999999999999", "arn:aws:iam::999999999999:user/anna")
+    problem = wrong_account(CONFIG, other)
+    assert problem
+    assert "123456789012" in problem.what
+    assert other.arn in problem.what
+    assert "AWS_PROFILE" in problem.do
+    assert wrong_account(CONFIG, replace(other, account="123456789012")) is None
+    assert wrong_account(CONFIG.model_copy(update={"account": None}), other) is None
+
+
+@pytest.mark.parametrize(("version", "said"), [(0, "There is no Node.js"), (20, "Node.js 20 is too old")])
+def test_an_old_node_does_not_deploy(version: int, said: str) -> None:
+    assert one(replace(FACTS, node=version)).what.startswith(said)
+    assert none(replace(FACTS, node=22))
+
+
+def test_a_region_without_ses_deploys_no_email() -> None:
+    problem = one(replace(FACTS, has_ses=False))
+    assert "is not in eu-central-1" in problem.what
+    assert none(replace(FACTS, has_ses=False), routes=load({"routes": {"sales": {"channels": ["slack"]}}}).routes)
+
+
+def test_a_region_without_snapstart_deploys_none() -> None:
+    taipei = replace(TARGET, region="ap-east-2")
+    assert "SnapStart is not in ap-east-2" in one(FACTS, taipei, snap_start=True).what
+    assert not problems(CONFIG, FACTS, taipei)
+    assert none(FACTS, snap_start=True)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [(None, "is not prepared"), (5, "prepared by version 5, which is too old")]
+)
+def test_what_was_not_bootstrapped_says_how(version: int | None, said: str) -> None:
+    problem = one(replace(FACTS, bootstrap=version))
+    assert said in problem.what
+    assert "make bootstrap ARGS=aws://123456789012/eu-central-1" in problem.do
+
+
+def test_a_sender_that_ses_has_from_elsewhere_is_not_created_again() -> None:
+    taken = replace(FACTS, identity_exists=True)
+    assert "create_email_identity to false" in one(taken).do
+    others = replace(UP, resources=(replace(IDENTITY, name="other@company.io"),))
+    assert CONFIG.email_sender in one(replace(taken, stack=others)).what
+    assert identity_of(CONFIG) == CONFIG.email_sender
+    assert identity_of(CONFIG.model_copy(update={"email_domain": "company.io"})) == "company.io"
+    assert identity_of(CONFIG.model_copy(update={"create_email_identity": False})) is None
+
+
+def test_too_small_a_quota_stops_production_and_warns_elsewhere() -> None:
+    small = replace(FACTS, concurrency=9)
+    assert one(small).fatal
+    assert not one(small, stage="staging").fatal
+    assert "L-B99A9384" in one(small).do
+    assert none(replace(FACTS, concurrency=10)), "a new account's"
+    assert one(replace(FACTS, concurrency=10), consumer_max_concurrency=3)
+
+
+def test_a_failed_first_deployment_prints_how_to_take_the_stack_away() -> None:
+    table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_SKIPPED")
+    failed = DeployedStack("assistance-production", "ROLLBACK_COMPLETE", protected=True, resources=(table,))
+    problem = one(replace(FACTS, stack=failed))
+    assert "first deployment failed" in problem.what
+    commands = [line.split()[1:3] for line in problem.do.splitlines() if line.startswith("    aws ")]
+    assert commands == [
+        ["cloudformation", "describe-stack-events"],
+        ["dynamodb", "scan"],
+        ["cloudformation", "update-termination-protection"],
+        ["cloudformation", "delete-stack"],
+        ["cloudformation", "wait"],
+        ["dynamodb", "update-table"],
+        ["dynamodb", "delete-table"],
+    ]
+    lines = [line for line in problem.do.splitlines() if line.startswith("    aws ")]
+    assert all("--region eu-central-1" in line for line in lines)
+    assert problem.do.count(f"--table-name {table.name} ") == 3
+    assert none(replace(FACTS, stack=replace(failed, protected=False))), "the CDK deletes it"
+
+
+@pytest.mark.parametrize(
+    ("status", "command"),
+    [
+        ("ROLLBACK_FAILED", "aws cloudformation delete-stack"),
+        ("DELETE_FAILED", "aws cloudformation delete-stack"),
+        ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback"),
+        ("UPDATE_ROLLBACK_IN_PROGRESS", "aws cloudformation describe-stacks"),
+    ],
+)
+def test_a_stack_that_can_not_be_updated_says_how_to_free_it(status: str, command: str) -> None:
+    problem = one(replace(FACTS, stack=replace(UP, status=status)))
+    assert status in problem.what
+    assert f"{command} --stack-name assistance-production --region eu-central-1" in problem.do
+
+
+@pytest.mark.parametrize("status", ["REVIEW_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE", "CREATE_COMPLETE"])
+def test_a_stack_that_can_be_updated_is_let_through(status: str) -> None:
+    assert none(replace(FACTS, stack=replace(UP, status=status)))
+
+
+def test_a_table_is_never_deleted_for_a_stack_that_once_came_up() -> None:
+    table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_FAILED")
+    assert "dynamodb" not in one(replace(FACTS, stack=replace(UP, status="DELETE_FAILED", resources=(table,)))).do
+
+
+def test_everything_that_does_not_hold_is_said_at_once() -> None:
+    wrong = replace(FACTS, node=20, bootstrap=None, has_ses=False, concurrency=1)
+    assert len(problems(CONFIG, wrong, TARGET)) == 4
