@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from infra.config import load
 from infra.firewall import Firewall
+from infra.stages import load
 from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, synthesis, synthesized, target, text_of
 
 STAGES = ("dev", "staging", "production")
@@ -155,7 +155,7 @@ def test_a_governed_account_gets_alarms_with_actions_and_logs_that_are_encrypted
 
 def test_logs_are_kept_for_longer_than_a_year_if_the_deployer_says_so() -> None:
     governed = {"governed": "true"}
-    kept = [load(({**governed, **more}).get, {}).logs_kept_days for more in ({}, {"log_retention_days": "731"})]
+    kept = [load({**governed, **more}).logs_kept_days for more in ({}, {"log_retention_days": "731"})]
     assert kept == [365, 731]
 
 
