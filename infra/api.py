@@ -90,6 +90,7 @@ class Api(Construct):
             "Function",
             folder="api",
             config=config,
+            traced_with={"api", "all"},
             # Three tries at the table, of 1 s to connect and 2 s to read at most, and the back-off between them.
             timeout=Duration.seconds(15),
             environment={
@@ -117,7 +118,7 @@ class Api(Construct):
                 throttling_rate_limit=config.throttle_rate,
                 throttling_burst_limit=config.throttle_burst,
                 method_options=_limits(config) or None,
-                tracing_enabled=config.tracing,
+                tracing_enabled=config.tracing != "off",
                 access_log_destination=apigateway.LogGroupLogDestination(log_group) if log_group else None,
                 access_log_format=apigateway.AccessLogFormat.custom(json.dumps(_LOGGED)) if log_group else None,
             ),

@@ -33,7 +33,7 @@ def answering(
         # It gets a share of a CPU by its memory, and has to start within those three seconds.
         memory_size=1_024,
         # A trace would show the address of a page, and so its token.
-        traced=False,
+        traced_with=frozenset(),
         environment=dict(environment),
     )
     skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")

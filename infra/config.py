@@ -90,6 +90,13 @@ LogRetention = Annotated[
     BeforeValidator(_int),
 ]
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html: those among them that the code runs on.
+
+
+def _traced(value: object) -> object:
+    """`true` and `false` are what earlier versions knew."""
+    return {"true": "all", "false": "off"}.get(str(value).lower(), value)
+
+
 PythonVersion = Annotated[Literal["3.11", "3.12", "3.13", "3.14"], BeforeValidator(_version)]
 
 
@@ -218,7 +225,11 @@ class Config(BaseModel):
         False,  # noqa: FBT003
         description="Whether the API's function starts from a snapshot: see infra/api.py.",
     )
-    tracing: bool = Field(True, description="Whether X-Ray traces calls from the bot to the delivery.")  # noqa: FBT003
+    tracing: Annotated[Literal["off", "api", "all"], BeforeValidator(_traced)] = Field(
+        "api",
+        description="What X-Ray traces: 'api' the calls of bots, 'all' also what follows, up to the delivery, which "
+        "costs most of all with few requests: docs/cost.md.",
+    )
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
     consumer_max_concurrency: int = Field(2, ge=2, le=1_000, description="Batches in process at once, per channel.")
     # Room for two calls to a provider, of 8 to 12 s each, and for those to the table. SQS hides messages for 12 h.

@@ -45,7 +45,7 @@ class EmailFeedback(Construct):
             config=config,
             timeout=TIMEOUT,
             # SES's call, in no bot's trace: docs/cost.md says what that would cost.
-            traced=False,
+            traced_with=frozenset(),
             environment={
                 "TABLE_NAME": table.table_name,
                 "EMAIL_DLQ_URL": consumer.dlq.queue_url,

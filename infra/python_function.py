@@ -1,5 +1,6 @@
 """The defaults of every Lambda function. What its bundle holds: see `bundle.py`."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -66,7 +67,7 @@ class PythonFunction(lambda_.Function):
         timeout: Duration,
         environment: dict[str, str],
         memory_size: int = 512,
-        traced: bool = True,
+        traced_with: Collection[str] = ("all",),
         snap_start: bool = False,
     ) -> None:
         # The construct does not exist yet, so the group and the role are its siblings.
@@ -91,7 +92,11 @@ class PythonFunction(lambda_.Function):
             memory_size=memory_size,
             role=role,
             log_group=group,
-            tracing=lambda_.Tracing.ACTIVE if traced and config.tracing else lambda_.Tracing.DISABLED,
+            # Of its own, Lambda logs only what fails: START and REPORT of each invocation cost as much as our logs.
+            # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+            logging_format=lambda_.LoggingFormat.JSON,
+            system_log_level_v2=lambda_.SystemLogLevel.WARN,
+            tracing=lambda_.Tracing.ACTIVE if config.tracing in traced_with else lambda_.Tracing.DISABLED,
             environment={
                 "POWERTOOLS_SERVICE_NAME": folder,
                 "POWERTOOLS_LOG_LEVEL": "INFO",

@@ -45,7 +45,7 @@ class Reconciler(Construct):
             config=config,
             timeout=TIMEOUT,
             # A trace a minute, of nothing that a bot has called for.
-            traced=False,
+            traced_with=frozenset(),
             environment={
                 "TABLE_NAME": table.table_name,
                 "TOPIC_ARN": topic.topic_arn,

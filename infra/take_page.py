@@ -56,7 +56,7 @@ class TakePage(Construct):
             for name, value in told.items():
                 consumer.function.add_environment(name, value)
         api.let_in("take/{token}", ["GET", "POST"], self.function, "Whoever calls it holds a link that we have signed.")
-        if config.tracing and not config.local:
+        if config.tracing != "off" and not config.local:
             self._trace_no_link(config)
 
     def _trace_no_link(self, config: Config) -> None:

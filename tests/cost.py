@@ -73,16 +73,19 @@ CALL_MS: Final[Mapping[str, float]] = {
     "dynamodb": 5, "sns": 15, "secretsmanager": 10, "sesv2": 80, "slack": 300,
 }  # fmt: skip
 INVOCATION_CPU_MS: Final = 1.0
-RECORD_CPU_MS: Final = 0.5
+RECORD_CPU_MS: Final[Mapping[str, float]] = {"api": 0, "stream_producer": 0.8}
+CONSUMED_CPU_MS: Final = 2.2
+"""Measured: benchmarks/results.md, warm. A consumer's record is claimed, sent and ended."""
 WHOLE_CPU_MB: Final = 1_769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 COLD: Final = 0.01
 COLD_MS: Final = 800
 RESTORE_MS: Final = 200
-PLATFORM_LOG_BYTES: Final = 350
 ACCESS_LOG_BYTES: Final = 450
+PLATFORM_LOG_BYTES: Final = 350
 # Of the producer: assistance/publisher.py. A consumer attempts all of a batch at once: assistance/delivery.py.
 SIDE_BY_SIDE: Final = {"stream_producer": 10}
+SWEPT: Final = BATCHES[-1]
 # https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
 SAMPLED_A_SECOND, SAMPLED_SHARE = 1, 0.05
 # A data key is asked for and decrypted, and kept for five minutes:
@@ -100,7 +103,7 @@ class Options:
     rate: float
     memory: int = 512
     api: str = "rest"
-    tracing: bool = True
+    tracing: str = "api"
     snap_start: bool = False
     access_logs: bool = False
     firewall: bool = False
@@ -115,13 +118,13 @@ class Options:
 Usage: TypeAlias = Callable[[Topic, Options], Used]
 
 
-def _seconds(spent: Spent, records: int, options: Options, apart: int) -> float:
+def _seconds(spent: Spent, records: int, options: Options, apart: int, record_ms: float) -> float:
     """How long an invocation lasts: it computes, and waits for its calls, of which some go side by side."""
     waits = Counter[str]()
     for call, count in spent.calls.items():
         waits[call] += max(1, -(-count // spent.invocations // apart))
     waiting = sum(rounds * CALL_MS[call.partition(".")[0]] for call, rounds in waits.items())
-    computing = (INVOCATION_CPU_MS + RECORD_CPU_MS * records) * max(1, WHOLE_CPU_MB / options.memory)
+    computing = (INVOCATION_CPU_MS + record_ms * records) * max(1, WHOLE_CPU_MB / options.memory)
     return (waiting + computing) / 1_000
 
 
@@ -133,8 +136,10 @@ def _sum(*parts: Mapping[str, float]) -> dict[str, float]:
     return total
 
 
-def _traced(function: str) -> bool:
-    _, properties = synthesized("production").function(function)
+@cache
+def _traced(function: str, tracing: str) -> bool:
+    variant = {"api": "production", "all": "everything", "off": "nothing"}[tracing]
+    _, properties = synthesized(variant).function(function)
     return properties.get("TracingConfig") == {"Mode": "Active"}
 
 
@@ -145,15 +150,15 @@ def _lambda(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = 
             continue
         records = -(-options.batch // it.invocations)
         apart = 1 if one_by_one else min(records, SIDE_BY_SIDE.get(function, records))
-        seconds = _seconds(it, records, options, apart)
+        seconds = _seconds(it, records, options, apart, RECORD_CPU_MS.get(function, CONSUMED_CPU_MS))
         started = COLD * (RESTORE_MS if options.snap_start else COLD_MS) / 1_000
         used["invocation"] += it.invocations
         used["gb_s"] += it.invocations * (seconds + started) * options.memory / 1_024
         used["restore"] += it.invocations * COLD * options.memory / 1_024 if options.snap_start else 0
-        used["log_gb"] += (it.logged + it.invocations * PLATFORM_LOG_BYTES) / 1e9
+        used["log_gb"] += it.logged / 1e9
         rate = options.rate * it.invocations / options.batch
         sampled = min(1, SAMPLED_A_SECOND / rate + SAMPLED_SHARE)
-        used["trace"] += it.invocations * sampled if options.tracing and _traced(function) else 0
+        used["trace"] += it.invocations * sampled if _traced(function, options.tracing) else 0
     return used
 
 
@@ -178,12 +183,16 @@ def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = Fals
 
 def ours(topic: Topic, options: Options) -> Used:
     """What one request of ours uses."""
-    spent = happy_path.spent(topic, options.batch)
+    spent = dict(happy_path.spent(topic, options.batch))
+    # A sweep looks at a minute's requests, however few come within a second.
+    swept = happy_path.spent(topic, SWEPT)["reconciler"]
+    share = options.batch / SWEPT
+    spent["reconciler"] = replace(swept, writes=swept.writes * share, reads=swept.reads * share, logged=0)
     seconds = options.batch / options.rate
     topics = 1 + (topic is Topic.PRICING)
     besides = {
         # SES publishes what became of each mail.
-        "publish": spent["email_feedback"].invocations,
+        "publish": spent.get("email_feedback", Spent()).invocations,
         "key": topics * KEY_REQUESTS * seconds / KEY_SECONDS,
         "secret": (topic is Topic.SALES) * ENVIRONMENTS * seconds / TOKEN_SECONDS,
     }
@@ -193,7 +202,9 @@ def ours(topic: Topic, options: Options) -> Used:
 
 def commonly(topic: Topic, options: Options) -> Used:
     """What one request of the naive design uses."""
-    used = _of(naive.spent(topic, options.batch), options, one_by_one=True)
+    spent = naive.spent(topic, options.batch)
+    used = _of(spent, replace(options, tracing="all"), one_by_one=True)
+    used["log_gb"] += sum(it.invocations for it in spent.values()) * PLATFORM_LOG_BYTES / 1e9
     return {name: count / options.batch for name, count in used.items()}
 
 
@@ -291,7 +302,8 @@ def _options() -> str:
     options: Mapping[str, Callable[[Options], Options]] = {
         "HTTP API instead of REST (no keys, usage plans or answers of our own; an authorizer comes on top)":
             partial(replace, api="http"),
-        "`tracing=false`": partial(replace, tracing=False),
+        "`tracing=off`": partial(replace, tracing="off"),
+        "`tracing=all`": partial(replace, tracing="all"),
         "256 MB instead of 512": partial(replace, memory=256),
         "1,024 MB": partial(replace, memory=1_024),
         "1,769 MB, a whole CPU": partial(replace, memory=1_769),
@@ -329,7 +341,7 @@ def _idle() -> str:
 
 def _poll() -> str:
     spent, options = happy_path.polled(), _at(1)
-    own = _lambda({"api": spent}, replace(options, tracing=False), one_by_one=True)
+    own = _lambda({"api": spent}, replace(options, tracing="off"), one_by_one=True)
     used = _sum({"rest": 1, "read": spent.reads}, own)
     return f"{_calls(spent)}, {_number(spent.reads)} read unit, ${_money(sum(dollars(used).values()))} a million"
 
@@ -362,9 +374,9 @@ costs without traffic, empty receives and metrics included:
 
 A request of {len(DESCRIPTION)} characters, delivered at the first attempt, when 1, 10 or 100 are accepted within a
 second and handed on together; the queues hand over {sizes}. What Slack is handed together goes in
-few posts. The reconciler's part is what the two sweeps that
-look at a request spend beyond idle ones. The first write takes a unit for the item and one for each index, the mark
-one for the item and one for leaving the outbox.
+few posts. The reconciler's part is what the two sweeps that look at a request spend beyond idle ones; a sweep looks at
+all requests of a minute. The first write takes a unit for the item and one for each index, the mark one for the item
+and one for leaving the outbox.
 
 {_counts()}
 With the longest description, of 4,000 letters of three bytes, a request takes {_longest()} write units, for the item is
@@ -381,13 +393,14 @@ Half on each topic, unless said otherwise, at 1, 10 and 100 requests a second, e
 {_bill()}
 **Naive** is the challenge's design as it is commonly built, and is run too: `tests/naive.py`. Powertools' idempotency
 with a table of its own, around accepting and delivering; an index on the status that holds whole items; a publish and
-an update for each record, one after another; the token read for each send. No key, ledger, feedback or metrics.
+an update for each record, one after another; the token read for each send. No key, ledger, feedback or metrics. All
+of it is traced, and Lambda logs START, END and REPORT, as is the default.
 With a hundred at once it takes what it takes with ten, but for fewer traces.
 **Floor** is what no design on these services goes below: an HTTP API, one unit to accept and two to deliver at most
 once, no index, full batches, the smallest memory, no time but what it waits, no log and no trace.
 
 From ours to the floor it is the REST API for its keys, three units for the outbox and one for the ledger, what SES says
-of its mails, logs and traces. With few requests X-Ray costs more than all else but the mails.
+of its mails, logs and traces.
 
 ## What the options change
 
@@ -400,12 +413,14 @@ ${_money(_optional())} off a month. A batch window gathers only what comes withi
 No AWS account was at hand. Durations are assumed, the same for both designs.
 
 - A call takes: {waits}.
-- An invocation computes for {INVOCATION_CPU_MS:g} ms and {RECORD_CPU_MS:g} ms a record on a whole CPU, which
-  {WHOLE_CPU_MB:,} MB bring; with less it takes as much longer. Waiting takes as long with any memory.
+- An invocation computes for {INVOCATION_CPU_MS:g} ms, and for each record {RECORD_CPU_MS["stream_producer"]:g} ms if it
+  publishes and {CONSUMED_CPU_MS:g} ms if it delivers, as [measured](../benchmarks/results.md#warm), on a whole
+  CPU, which {WHOLE_CPU_MB:,} MB bring; with less it takes as much longer. Waiting takes as long with any memory.
 - {COLD:.0%} of the invocations are cold, at {COLD_MS} ms, or {RESTORE_MS} ms with SnapStart, all of it billed.
 - X-Ray samples one invocation a second of each function that is traced, and {SAMPLED_SHARE:.0%} of the rest. Each is a
   trace.
-- Lambda logs {PLATFORM_LOG_BYTES} bytes an invocation beside ours; an access log's line has {ACCESS_LOG_BYTES}.
+- Lambda logs nothing of ours that succeeds, beside our own lines, and {PLATFORM_LOG_BYTES} bytes of each naive
+  invocation; an access log's line has {ACCESS_LOG_BYTES}.
 - A topic asks for its key {KEY_REQUESTS} times in five minutes. Each of {ENVIRONMENTS} environments reads Slack's token
   once in five minutes.
 - Not counted: data sent to the internet, failures and retries, the table's data and its backups, calls to a bot's

@@ -37,7 +37,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     "everything": {
         "stage": "production", **REAL, "access_logs": "account_role", "waf": "true", "quota_per_day": "10000",
         "api_keys": "1,2", "api_reference": "true", "snap_start": "true", "take": "true",
-        "email_domain": "company.io", "governed": "true", "rollback_minutes": "15",
+        "email_domain": "company.io", "governed": "true", "rollback_minutes": "15", "tracing": "all",
     },
     "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
                 "alarms": "false"},

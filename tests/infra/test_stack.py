@@ -63,6 +63,7 @@ def test_every_function_is_deployed_with_the_same_defaults(template: Template) -
         assert function["Runtime"] == f"python{PYTHON_VERSION}"
         # One that names no group gets one that no stack deletes.
         assert groups[target(function["LoggingConfig"]["LogGroup"])]["RetentionInDays"]
+        assert (function["LoggingConfig"]["LogFormat"], function["LoggingConfig"]["SystemLogLevel"]) == ("JSON", "WARN")
         assert "ReservedConcurrentExecutions" not in function, "a new account may have 10 in all"
 
 

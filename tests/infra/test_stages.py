@@ -236,14 +236,20 @@ def test_a_quota_is_the_deployer_s_choice() -> None:
     assert "Quota" not in synthesized("production").only("AWS::ApiGateway::UsagePlan")
 
 
-def test_tracing_covers_the_way_from_the_bot_to_the_channels_unless_it_is_off() -> None:
-    on, off = synthesized("production"), synthesized("nothing")
-    traced = {
+@pytest.mark.parametrize(
+    ("variant", "traced"),
+    [
+        ("production", {"api"}),
+        ("everything", {"api", "stream_producer", "slack_consumer", "email_consumer", "callback_consumer"}),
+        ("nothing", set()),
+    ],
+)
+def test_tracing_covers_calls_and_if_asked_the_way_to_the_channels(variant: str, traced: set[str]) -> None:
+    template = synthesized(variant)
+    assert traced == {
         function["Handler"].split(".")[0]
-        for function in on.all("AWS::Lambda::Function").values()
+        for function in template.all("AWS::Lambda::Function").values()
         if function.get("TracingConfig") == {"Mode": "Active"}
     }
-    assert traced == {"api", "stream_producer", "slack_consumer", "email_consumer", "callback_consumer"}
-    assert on.only("AWS::ApiGateway::Stage")["TracingEnabled"] is True
-    assert "xray:" not in json.dumps(off.document)
-    assert off.only("AWS::ApiGateway::Stage").get("TracingEnabled") is not True
+    assert bool(template.only("AWS::ApiGateway::Stage").get("TracingEnabled")) is bool(traced)
+    assert ("xray:" in json.dumps(template.document)) is bool(traced)
