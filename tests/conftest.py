@@ -31,6 +31,9 @@ settings.register_profile("timeless", deadline=None, suppress_health_check=[Heal
 settings.load_profile("timeless")
 
 WITH_MOTO: Final = {"cli", "integration"}
+WITH_STACKS_OF_THEIR_OWN: Final = {"test_install.py", "test_runner.py", "test_take.py"}
+LONGEST: Final = ("e2e", "with moto", "test_take.py", "faults", "infra", "test_runner.py")
+"""The scopes that take longest, in the order in which they begin."""
 POLICIES: Final = "test_policies.py"
 FAULT_POINTS: Final = "fault points"
 STATES: Final = "states"
@@ -71,11 +74,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name == POLICIES)
 
 
-class _Halves(LoadScopeScheduling):  # type: ignore[misc] # untyped
-    """Two processes share the tests: what records calls and looks at them stays in one.
+class _Scopes(LoadScopeScheduling):  # type: ignore[misc] # untyped
+    """Three processes share the tests of two cores: whoever tests local stacks mostly waits.
 
-    xdist hands out large scopes first. The unit tests by file and the walks one by one come last, so that neither
-    process waits long for the other at the end.
+    What records calls and looks at them stays in one process, and so do the tests that share a stack. Those that take
+    long begin first. The unit tests by file and the walks one by one come last, so that no process waits long for
+    another at the end.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -83,7 +87,15 @@ class _Halves(LoadScopeScheduling):  # type: ignore[misc] # untyped
         last = path.name == POLICIES and path.parent.name == "infra"
         if path.parent.name in WITH_MOTO or last:
             return "with moto"
-        return {"unit": path.name, "model": nodeid}.get(path.parent.name, path.parent.name)
+        if path.parent.name == "unit" or path.name in WITH_STACKS_OF_THEIR_OWN:
+            return path.name
+        return nodeid if path.parent.name == "model" else path.parent.name
+
+    def _assign_work_unit(self, node: Any) -> None:  # noqa: ANN401
+        ranks = {scope: LONGEST.index(scope) for scope in self.workqueue if scope in LONGEST}
+        if ranks:
+            self.workqueue.move_to_end(min(ranks, key=ranks.__getitem__), last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -104,4 +116,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401
     """Called by xdist, if it has a say."""
-    return _Halves(config, log)
+    return _Scopes(config, log)

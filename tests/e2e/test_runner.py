@@ -72,6 +72,15 @@ def test_sigint_stops_what_was_started_ignoring_it_and_without_standard_input(ru
     assert not (runner.directory / "stack.json").exists()
 
 
+def test_a_second_run_in_the_same_directory_is_refused(runners: dict[str, Runner]) -> None:
+    runner = runners["killed"]
+    document = runner.running()
+    second = Runner(runner.directory, "demo")
+    assert second.exit_status() == 1
+    assert f"already runs here, as process {document['pid']}" in runner.output
+    assert runner.running() == document
+
+
 def test_a_killed_runner_leaves_no_orphan(runners: dict[str, Runner]) -> None:
     runner = runners["killed"]
     stops(runner, runner.process.kill, exit_status=-signal.SIGKILL)
@@ -124,14 +133,6 @@ def test_a_demo_that_neither_channel_takes_says_why_and_fails(runners: dict[str,
     assert "request can't be delivered" in runner.output
     assert "slack: failed after is_archived" in runner.output
     assert "email: failed after MessageRejected" in runner.output
-
-
-def test_a_second_run_in_the_same_directory_is_refused(runner: Runner) -> None:
-    document = runner.running()
-    second = Runner(runner.directory, "demo")
-    assert second.exit_status() == 1
-    assert f"already runs here, as process {document['pid']}" in runner.output
-    assert runner.running() == document
 
 
 @pytest.mark.parametrize(
