@@ -1,13 +1,50 @@
 """The walk is useful only if it finds mistakes: it must find every one of these."""
 
+from collections.abc import Mapping
+from typing import Final
+
 import pytest
 
 from tests.model.mistakes import MISTAKES, made
 from tests.model.walk import walk
 from tests.model.worlds import SMALL
 
+SOONEST: Final[Mapping[str, str]] = {
+    "an attempt that died leaves no doubt": "two channels",
+    "an attempt that failed in doubt leaves no doubt": "a mail that comes back",
+    "the first doubt alone counts": "lost messages and a slow sweep",
+    "a mail that came back still counts as delivered": "a mail that comes back twice",
+    "a request that failed on one channel waits for the other": "lost messages and a slow sweep",
+    "a redrive that delivers on one channel takes the failure back": "two channels without a fallback",
+    "a claim that the SDK repeats is refused": "two channels",
+    "a lock stops nobody": "a worker that records too late",
+    "a fallback does not look whether a human has the request": "a worker that records too late",
+    "a fallback does not wait for a redrive": "a fault, a crash and a redrive",
+    "a redrive does not wait for the fallback": "a worker that records too late",
+    "what was sent is dropped when the claim has passed on": "an escalation",
+    "doubt does not settle before the next attempt": "a resend",
+    "a failure has no fallback": "lost messages and a slow sweep",
+    "a mail that came back has no second fallback": "a mail that comes back twice",
+    "a fallback is redriven for a channel that has delivered": "a worker that records too late",
+    "the bot is told once": "a mail that comes back",
+    "the bot is told the same again": "a bot that is told who takes it",
+    "the bot is told before the request has ended": "a mail that comes back",
+    "a dead letter found late overrules an attempt under way": "two channels",
+    "a mark takes what has entered the outbox since": "a mail that comes back twice",
+    "an attempt that exhausts the budget is made": "two crashes in a row",
+    "a fallback that is wanted again keeps the attempts that it had used": "an escalation",
+    "a fallback that is wanted again names the channel that failed first": (
+        "a channel that fails after another was reached"
+    ),
+    "the escalation is claimed although a human has taken the request": "an escalation",
+    "a request that a human has taken is escalated": "an escalation",
+    "a request is escalated by every sweep": "an escalation",
+}
+"""A world that shows the mistake after few states, so it is walked first. Any other world may show it too."""
+
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_walk_finds_the_mistake(mistake: str) -> None:
+    worlds = sorted(SMALL, key=lambda name: name != SOONEST.get(mistake))
     with made(MISTAKES[mistake]) as core:
-        assert any(walk(start, core=core).wrong for start in SMALL.values())
+        assert any(walk(SMALL[name], core=core).wrong for name in worlds)
