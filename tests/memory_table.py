@@ -69,6 +69,7 @@ def _leased_until(item: Item, values: Values) -> bool:
 
 
 CONDITIONS: Final[Mapping[str, Callable[[Item, Values], bool]]] = {
+    f"{CREATED_AT} = :created_at": lambda item, values: _is(item, CREATED_AT, values[":created_at"]),
     f"attribute_not_exists({PARTITION_KEY}) OR {TTL} < :value": lambda item, values: (
         not item or (isinstance(item.get(TTL), Decimal) and item[TTL] < values[":value"])
     ),
@@ -83,6 +84,10 @@ CONDITIONS: Final[Mapping[str, Callable[[Item, Values], bool]]] = {
 """Whether a write may happen, by the item that has its key: {} if none has."""
 
 UPDATES: Final[Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]]] = {
+    "SET description = :instead REMOVE customer, conversation_url, reference, details, payload_hash": (
+        {"description": ":instead"},
+        ("customer", "conversation_url", "reference", "details", "payload_hash"),
+    ),
     f"SET {PUBLISHED_AT} = :now REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since": (
         {PUBLISHED_AT: ":now"},
         (OUTBOX_SHARD, "outbox_channels", "outbox_since"),

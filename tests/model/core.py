@@ -6,7 +6,7 @@ from typing import Final
 
 from assistance.domain import takes, transitions
 
-_TAKES: Final = ("take", "release", "escalate")
+_TAKES: Final = ("take", "release", "escalate", "erase")
 
 
 def core_of(transitions_: ModuleType = transitions, takes_: ModuleType = takes) -> ModuleType:

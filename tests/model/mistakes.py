@@ -98,6 +98,16 @@ MISTAKES: Final = {
     "a fallback that is wanted again names the channel that failed first": Mistake(
         transitions, "wanted(record, replace(fallback, cause=cause), now)", "wanted(record, fallback, now)"
     ),
+    "what is erased is sent all the same": Mistake(
+        transitions, "if record.erased_at is not None and delivery.kind is not Kind.CALLBACK:", "if False:"
+    ),
+    "what is erased is resent": Mistake(transitions, "if record.erased_at is not None:\n        return None", ""),
+    "what is erased goes to its fallback": Mistake(
+        record,
+        "return self.erased_at is None and not self.reached(self.fallback)",
+        "return not self.reached(self.fallback)",
+    ),
+    "a request is erased while it is on its way": Mistake(takes, "if record.unfinished or any(", "if any("),
     "what was let go reads as being sent": Mistake(
         transitions, "(_let_go(record, delivery, now) if refused is Refused.NOT_NEEDED else record)", "record"
     ),

@@ -42,7 +42,9 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
 
 
 def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
-    """What is wanted again is as good as new, and nobody waits for what nobody sends."""
+    """What is wanted again is as good as new, nobody waits for what nobody sends, and what is erased stays so."""
+    if before.erased_at is not None and after.erased_at is None:
+        return "what was erased reads as if it were not"
     is_lost = step.startswith("a sweep finds") and step.endswith("lost")
     wanted = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
     for delivery in after.deliveries:
@@ -162,7 +164,8 @@ def _pending(record: Record) -> list[str]:
     """The deliveries of the request that are on their way: no fallback, once a resend has reached what failed."""
     if _status(record) is Status.DELIVERED:
         return []
-    needless = set() if any(_is_unreached(record, channel) for channel in record.channels) else {FALLBACK}
+    is_needed = record.erased_at is None and any(_is_unreached(record, channel) for channel in record.channels)
+    needless = set() if is_needed else {FALLBACK}
     return [each.name for each in _of_request(record) if each.name not in needless and not _final(each)]
 
 
@@ -203,7 +206,8 @@ def _broken_by_record(record: Record) -> str | None:
 
 def _wants_escalation(record: Record) -> bool:
     reached = {delivery.destination for delivery in record.deliveries if _arrived(delivery)}
-    return _status(record) is Status.DELIVERED and record.fallback not in reached and not _holder(record)
+    is_due = _status(record) is Status.DELIVERED and record.erased_at is None
+    return is_due and record.fallback not in reached and not _holder(record)
 
 
 def _broken_by_proofs(record: Record, seen: tuple[str, ...]) -> str | None:
@@ -262,7 +266,7 @@ def _broken_by_late_writes(record: Record, core: Memory) -> str | None:
         refused = core.resend(record, "resend-9", channel, now=0) is None
         own = record.delivery(channel)
         is_tried = own is not None and own.is_under_way and own.locked_until > 0
-        if refused is not (channel in _pending(record) or is_tried):
+        if refused is not (channel in _pending(record) or is_tried or record.erased_at is not None):
             return f"a resend by {channel} is {'refused' if refused else 'not refused'}"
     return None
 
@@ -296,7 +300,9 @@ def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | N
 
 def _broken_at_rest(record: Record, letters: tuple[str, ...]) -> str | None:
     last = [callback for series in _series(record) for callback in series[-1:]]
-    for delivery in (*_of_request(record), *last):
+    # Nobody redrives what is erased.
+    mine = _of_request(record) if record.erased_at is None else []
+    for delivery in (*mine, *last):
         failed = _has_failed(delivery) and not record.reached(delivery.destination)
         missed = failed and (delivery in last or _status(record) is Status.FAILED)
         if missed and delivery.name not in letters:

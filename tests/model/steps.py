@@ -90,6 +90,8 @@ def _receiving(world: World, core: Memory) -> Iterator[Step]:
         if isinstance(answer, core.Refused):
             yield f"{attempt} acknowledges {name}: {answer.name}", rest
             continue
+        if record.erased_at is not None and not name.startswith(CALLBACK):
+            raise Violation(f"{name} is sent although what the request said is erased")
         again, same_answer = core.claim(record, name, attempt, **how)
         if again is not record or same_answer != answer:
             raise Violation("a claim that the SDK repeats gets another answer")
@@ -213,6 +215,12 @@ def _people(world: World, core: Memory) -> Iterator[Step]:
         record = core.resend(world.record, name, channel, now=NOW)
         if record is not None:
             yield "the operator resends", world._replace(record=record, resend=world.resend - 1)
+    if world.erase and (record := core.erase(world.record, now=NOW)) is not None:
+        if any(worker.step == "send" and not worker.delivery.startswith(CALLBACK) for worker in world.workers):
+            raise Violation("a request is erased while a worker sends it")
+        if core.erase(record, now=NOW) is not record:
+            raise Violation("an erasure that the SDK repeats changes the record again")
+        yield "the operator erases what it said", world._replace(record=record, erase=world.erase - 1)
     if world.move:
         yield "the operator chooses another Slack channel", world._replace(place="B", move=world.move - 1)
 

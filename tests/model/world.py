@@ -85,6 +85,7 @@ class World(NamedTuple):
     expire: int = 0
     take: int = 0
     release: int = 0
+    erase: int = 0
 
     @property
     def is_quiet(self) -> bool:
@@ -125,7 +126,8 @@ def _canonical(
     outbox = tuple(sorted(entries, key=_by_name))
     deliveries = tuple(_plain(delivery, live) for delivery in record.deliveries)
     takes = tuple(replace(take, at=0, released_at=None if take.released_at is None else 0) for take in record.takes)
-    canonical_ = replace(record, deliveries=deliveries, takes=takes, outbox=outbox)
+    erased_at = None if record.erased_at is None else 0
+    canonical_ = replace(record, deliveries=deliveries, takes=takes, outbox=outbox, erased_at=erased_at)
     return memory.one(canonical_), tuple(Entry(entry.delivery, 0) for entry in marking)
 
 

@@ -236,7 +236,8 @@ class Record:
     `topic`, `created_at`, `ttl` (in seconds since 1970), `channels`, `fallback` and `calls_back` keep the values from
     when the API accepted the request: routes and retention may change later, and an id may come again. `escalate_at`:
     when the request goes to its fallback unless a human has taken it; None once that was decided. `watched`: the
-    reconciler looks at it until it has ended. The store sets `version`.
+    reconciler looks at it until it has ended. `erased_at`: when what the request said was erased; nobody sends it since
+    then. The store sets `version`.
     """
 
     topic: str
@@ -250,6 +251,7 @@ class Record:
     deliveries: tuple[Delivery, ...] = ()
     takes: tuple[Take, ...] = ()
     outbox: tuple[Entry, ...] = ()
+    erased_at: int | None = None
     version: int = 0
 
     @property
@@ -289,7 +291,12 @@ class Record:
     @property
     def wants_escalation(self) -> bool:
         """Whether the request was delivered, nobody has taken it, and the fallback's channel does not have it."""
-        return self.taken is None and self.status is Status.DELIVERED and not self.reached(self.fallback)
+        return (
+            self.erased_at is None
+            and self.taken is None
+            and self.status is Status.DELIVERED
+            and not self.reached(self.fallback)
+        )
 
     @property
     def decides_at(self) -> int | None:
@@ -299,7 +306,7 @@ class Record:
     @property
     def wants_fallback(self) -> bool:
         """Whether a channel of the request has failed, and nothing has been delivered there or on the fallback's."""
-        return not self.reached(self.fallback) and bool(self.unreached)
+        return self.erased_at is None and not self.reached(self.fallback) and bool(self.unreached)
 
     @property
     def unreached(self) -> tuple[Delivery, ...]:

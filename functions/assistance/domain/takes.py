@@ -1,7 +1,8 @@
-"""What becomes of a request that a channel has delivered: a human takes it, releases it, or nobody does.
+"""What people do with a request that has ended: a human takes it, releases it, or nobody does; an operator erases it.
 
     take ──▶ release          who handles the request
     escalate                  nobody has taken it in time: it goes to the fallback's channel too
+    erase                     what it said is erased: nobody sends it any more
 
 The rules are those of `transitions.py`.
 """
@@ -65,6 +66,18 @@ def escalate(record: Record, *, now: int) -> Record:
         return record
     cause = Untaken((at - record.created_at) // 60_000)
     return wanted(record, Delivery(ESCALATION, record.fallback, Kind.ESCALATION, cause), now)
+
+
+def erase(record: Record, *, now: int) -> Record | None:
+    """Erase what the request said: no message of it is sent from now on, and its history stays.
+
+    None while a message of it is on its way to a human, who would read it after all, or read nothing.
+    """
+    if record.erased_at is not None:
+        return record
+    if record.unfinished or any(delivery.is_locked(now) for delivery in record.deliveries):
+        return None
+    return replace(record, erased_at=now, escalate_at=None)
 
 
 def arrived(record: Record, name: str | None, take_id: str, result: str | None, now: int) -> Record:

@@ -49,6 +49,7 @@ class Refused(StrEnum):
     DELIVERED = "delivered already: acknowledge the message"
     NOT_NEEDED = "another delivery has reached a human: acknowledge the message"
     UNKNOWN = "the record has no such delivery: acknowledge the message"
+    ERASED = "what the request said is erased: acknowledge the message"
     BUSY = "another attempt is under way, or its doubt has not settled: come back later"
 
 
@@ -216,9 +217,14 @@ def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
 
 
 def resend(record: Record, name: str, destination: str, *, now: int) -> Record | None:
-    """An operator sends the request once more, as a new delivery. None while it, or its redrive, is on its way."""
+    """An operator sends the request once more, as a new delivery.
+
+    None while it, or its redrive, is on its way, and once it is erased.
+    """
     if record.delivery(name):
         return record
+    if record.erased_at is not None:
+        return None
     expected = (each for each in record.of_request if each.expected_at and each.expected_at + _LATE_MS > now)
     if any(original.destination == destination for original in (*record.pending, *expected)):
         return None
@@ -261,6 +267,8 @@ def watch(record: Record) -> Record:
 def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
     if delivery.final is Outcome.DELIVERED:
         return Refused.DELIVERED
+    if record.erased_at is not None and delivery.kind is not Kind.CALLBACK:
+        return Refused.ERASED
     if delivery.kind is Kind.CALLBACK and delivery is not record.series_of(delivery)[-1]:
         # The request has come to another end since, or another human has it.
         return Refused.NOT_NEEDED

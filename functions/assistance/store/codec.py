@@ -103,7 +103,7 @@ def _channels(record: Record) -> Iterator[str]:
 def _times(record: Record) -> Iterator[int]:
     yield record.created_at
     yield record.ttl * 1_000
-    yield record.escalate_at or 0
+    yield from (record.escalate_at or 0, record.erased_at or 0)
     for take in record.takes:
         yield from (take.at, take.released_at or 0)
     for entry in record.outbox:

@@ -11,7 +11,7 @@ from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import RequestRecord
 from assistance.models import AssistanceRequest
 from assistance.platform import tracing
-from assistance.platform.clock import Clock, epoch_ms, ms_of, utc_now
+from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp_of, utc_now
 from assistance.routing import routes
 from assistance.store import codec, legacy, mirror
 from assistance.store.items import Accepted, Item, checked, request_of
@@ -34,6 +34,8 @@ from assistance.store.schema import (
 from assistance.store.table import Items
 
 Answer = TypeVar("Answer")
+ERASED: Final = "(erased)"
+"""The description of a request whose own is erased: a message that is drawn again shows it."""
 # Each conflict means that another writer got on. A record has a handful of writers.
 _TRIES: Final = 20
 
@@ -180,6 +182,11 @@ class Requests:
                 return Stored(record, stored.fresh, item, stored.version_1), answer
             stored = replace(_meanwhile(found, stored.fresh), version_1=stored.version_1)
         raise TableUnavailable("conflict")
+
+    def forget_what_it_said(self, request_id: str, record: Record) -> None:
+        """Remove what an erased request said. The hash of the call goes, too: it is made of what was said."""
+        said = ("customer", "conversation_url", "reference", "details", "payload_hash")
+        self.items.erase(request_key(request_id), timestamp_of(record.created_at), said, ERASED)
 
     def _now_s(self) -> int:
         return epoch_ms(self.clock()) // 1_000

@@ -137,6 +137,21 @@ class Items:
             except self.table.meta.client.exceptions.ConditionalCheckFailedException:
                 return
 
+    def erase(self, key: dict[str, str], created_at: str, said: Sequence[str], instead: str) -> None:
+        """Remove what a request said from its item, unless the id belongs to another request by now."""
+        names = {f"#{number}": name for number, name in enumerate(said)}
+        with _answering():
+            try:
+                self.table.update_item(
+                    Key=key,
+                    UpdateExpression=f"SET description = :instead REMOVE {', '.join(names)}",
+                    ConditionExpression=f"{CREATED_AT} = :created_at",
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues={":instead": instead, ":created_at": created_at},
+                )
+            except self.table.meta.client.exceptions.ConditionalCheckFailedException:
+                return
+
     def unpublished(self, before: str) -> Iterator[Item]:
         """The keys of what is in the outbox of requests created before that time, oldest first, page by page."""
         return self._listed(OUTBOX_INDEX, OUTBOX_SHARD, f" AND {CREATED_AT} < :before", {":before": before})
