@@ -53,6 +53,12 @@ def _public(value: str | None) -> str | None:
     return value.rstrip("/")
 
 
+def _https(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[^\s#]*)?", value):
+        raise ValueError("this is not a URL that begins with https://")
+    return value
+
+
 def _blank_is_none(value: object) -> object:
     return None if value == "" else value
 
@@ -177,6 +183,11 @@ class Config(BaseModel):
     )
     operator_email: Annotated[Email | None, BeforeValidator(_blank_is_none)] = Field(
         None, description="Who gets the alarms; confirm the subscription that SNS mails."
+    )
+    operator_url: Annotated[str | None, AfterValidator(_https), BeforeValidator(_blank_is_none)] = Field(
+        None,
+        description="Where else pages go, over https: the address that PagerDuty, Opsgenie or the like gives for "
+        "CloudWatch or SNS. It confirms the subscription by itself.",
     )
     runbook_url: str = Field(
         "docs/operations.md", pattern=r"^\S+$", description="Where docs/operations.md can be opened: alarms link to it."

@@ -140,6 +140,9 @@ class Monitoring(Construct):
         topic.grant_publish(on_behalf_of(self, "cloudwatch.amazonaws.com", alarms))
         if config.operator_email:
             topic.add_subscription(subscriptions.EmailSubscription(config.operator_email))
+        if config.operator_url:
+            # SNS decrypts what it delivers, so the subscriber needs nothing of the topic's key.
+            topic.add_subscription(subscriptions.UrlSubscription(config.operator_url))
         return topic
 
     def _of_the_api(self, api: Api) -> Alarms:
