@@ -10,7 +10,7 @@ import typer
 
 from cli import dead_letters, hints, init
 from cli import stack as stacks
-from cli.commands import checks, handling, requests
+from cli.commands import checks, handling, requests, running
 from cli.operations import Operations
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit status: 0 done, 1 not or not fully done, 2 misspelt. Example: assistance --local dead-letters list",
 )
-for commands in (requests, handling, checks):
+for commands in (requests, handling, running, checks):
     app.add_typer(commands.app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("init", epilog="Example: assistance init production operator_email=oncall@your.org")(init.command)

@@ -7,9 +7,10 @@ import typer
 from rich.progress import Progress
 
 from assistance.routing import LANES
-from cli import letters, render
+from cli import letters, reached, render
 from cli.letters import Act, Found, Letter
 from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
+from cli.reached import Reached
 from cli.stack import Stack
 
 app = typer.Typer(
@@ -34,13 +35,17 @@ All = Annotated[bool, typer.Option("--all", help="All of them, or all of the --c
 
 @app.command("list", epilog="Example: assistance --local dead-letters list --channel slack")
 def list_(context: typer.Context, channel: OneChannel = None, json: Json = False) -> None:
-    """List the dead letters of all channels, oldest first. They stay where they are."""
+    """List the dead letters of all channels, oldest first, and who has their requests all the same.
+
+    They stay where they are.
+    """
     stack = stack_of(context)
     found = letters.find(stack, stack.dlqs(channel))
+    told = _reached(stack, found.letters)
     if json:
-        render.print_json([render.letter_document(letter) for letter in found.letters])
+        render.print_json([render.letter_document(letter, told) for letter in found.letters])
     elif found.letters:
-        render.letters(found.letters)
+        render.letters(found.letters, told)
     elif not found.hidden:
         render.say("There are no dead letters.")
     _tell_of_hidden(found)
@@ -60,10 +65,10 @@ def show(
     record = stack.requests().get(request_id) if request_id else None
     if json:
         request = record and render.request_document(record, with_description=with_description)
-        documents = [render.letter_document(letter) for letter in chosen]
+        documents = [render.letter_document(letter, _reached(stack, chosen)) for letter in chosen]
         render.print_json({"dead_letters": documents, "request": request})
         return
-    render.letters(chosen)
+    render.letters(chosen, _reached(stack, chosen))
     if record:
         render.request(record, with_description=with_description)
     else:
@@ -109,7 +114,7 @@ def discard(
     chosen = _chosen(stack, ids, channel, all_=all_)
     if chosen:
         if not json:
-            render.letters(chosen)
+            render.letters(chosen, _reached(stack, chosen))
         confirm(f"Delete {_many(chosen)} for good?", yes=yes)
     _deal_with(stack, chosen, letters.discarding(stack), "discarded", all_=all_, json=json)
 
@@ -156,6 +161,10 @@ def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, all_:
         render.console().print(f"{succeeded} {done}, {len(problems)} not.")
     if problems:
         raise typer.Exit(1)
+
+
+def _reached(stack: Stack, found: list[Letter]) -> Reached:
+    return reached.by(stack.requests(), (each.letter.request_id for each in found))
 
 
 def _many(chosen: list[Letter]) -> str:

@@ -19,9 +19,12 @@ from assistance.history import Delivery, RequestRecord
 from assistance.models import PERSONAL, AssistanceRequest, Customer, Status
 from assistance.platform.clock import epoch_ms, timestamp, timestamp_of, utc_now
 from assistance.text import printable
+from cli.erasure import Erased
 from cli.findings import Finding, State
 from cli.ledger import Balance
 from cli.letters import SHORT, Letter
+from cli.logs import Line
+from cli.reached import Reached
 from cli.requests import Step
 from cli.smoke import Result
 
@@ -87,9 +90,9 @@ def age(milliseconds: int) -> str:
     return f"{seconds} s"
 
 
-def letters(found: Iterable[Letter]) -> None:
-    """A table of dead letters."""
-    columns = ("id", "request", "topic", "channel", "kind", "reason", "age")
+def letters(found: Iterable[Letter], reached: Reached) -> None:
+    """A table of dead letters. The last column says by which channels a human has the request all the same."""
+    columns = ("id", "request", "topic", "channel", "kind", "reason", "age", "reached by")
     table(
         "Dead letters",
         columns,
@@ -102,15 +105,17 @@ def letters(found: Iterable[Letter]) -> None:
                 each.queue.kind,
                 each.letter.reason,
                 age(each.letter.sent_at),
+                ", ".join(reached.get(each.letter.request_id or "", ["unknown"])) or "nobody",
             )
             for each in found
         ),
     )
 
 
-def letter_document(letter: Letter) -> dict[str, Any]:
-    """A dead letter for `--json`."""
-    return {
+def letter_document(letter: Letter, reached: Reached | None = None) -> dict[str, Any]:
+    """A dead letter for `--json`. `reached_by` is null where nobody knows."""
+    told = {} if reached is None else {"reached_by": reached.get(letter.letter.request_id or "")}
+    return told | {
         "id": letter.id,
         "request_id": letter.letter.request_id,
         "topic": letter.message and letter.message.request.topic,
@@ -132,6 +137,8 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
         console().print(f"{'fallback':14}{record.fallback.channel}, because {record.fallback.failed_channel} failed")
     if record.request.reference:
         console().print(f"{'reference':14}{_line(record.request.reference)}")
+    if record.record.erased_at is not None:
+        console().print(f"{'erased':14}{timestamp_of(record.record.erased_at)}: what it said is gone")
     if taken := record.record.taken:
         console().print(f"{'taken':14}by {taken.by} via {taken.via}, {timestamp_of(taken.at)}", markup=False)
     if with_description:
@@ -152,6 +159,21 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
         ("at", "channel", "outcome", "error", "note"),
         ((a.at, d.channel, a.outcome, a.error, _note(d.resend, None, a.in_doubt)) for a, d in attempts),
     )
+
+
+def erased(found: Erased) -> None:
+    """What was erased, and where else it may be."""
+    console().print(
+        f"Erased at {found.erased_at}: what request {found.request_id} said, {found.dead_letters} dead letters."
+    )
+    table(
+        "Sent before",
+        ("at", "channel", "place", "message"),
+        ((s.at, s.channel, s.place, s.message) for s in found.sent),
+    )
+    console().print("Not within reach:")
+    for place in found.out_of_reach:
+        console().print(f"  - {place}", soft_wrap=True)
 
 
 def _said(request: AssistanceRequest) -> Iterator[tuple[str, str]]:
@@ -195,6 +217,15 @@ def step(step: Step, *, json: bool) -> None:
     note = _note(step.resend, step.error, step.in_doubt)
     line = f"{step.at}  {step.channel or '':8}{step.what:11}{note}"
     console().print(line.rstrip(), style=_STYLES.get(Status(step.what)) if step.what in set(Status) else None)
+
+
+def log_line(line: Line) -> None:
+    """A line of a function's log: time, function, level, message, and what it is about."""
+    said = "  ".join(f"{name}={value}" for name, value in line.said.items())
+    style = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}.get(line.level)
+    console().print(
+        f"{line.at}  {line.function}  {line.level}  {line.message}  {said}".rstrip(), style=style, soft_wrap=True
+    )
 
 
 def finding(finding: Finding) -> None:

@@ -174,6 +174,8 @@ def resend(requests: Requests, request_id: str, channel: Channel, act: str) -> N
     """Put a resend into the outbox: a delivery of its own, which bears the act's id. Raises `Failure`."""
 
     def again(record: Record) -> tuple[Record, bool]:
+        if record.erased_at is not None:
+            raise Failure(f"what request {request_id} said is erased: there is nothing to resend")
         added = transitions.resend(record, f"{RESEND}{act}", channel, now=epoch_ms(utc_now()))
         return added or record, added is not None
 

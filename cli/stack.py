@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _HEADER: Final = re.compile(r"[!-~]+")
 LOCAL: Final = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
 _CHOOSE: Final = "pass --stack assistance-<stage> or set ASSISTANCE_STACK; for the stack of 'make run', pass --local"
+# A logical id: the folder's name in capitals, and what the CDK adds.
+_FUNCTION: Final = re.compile(r"([A-Z]\w*?)Function(?:[0-9A-F]{8})?$")
+_BETWEEN: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _PATIENT: Final = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 # Longer than the reconciler's own timeout. Never repeated: the first run may still be under way.
 _INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 1})
@@ -109,11 +112,14 @@ class Stack:
 
     def function(self, folder: str) -> str:
         """The name of the deployed function that runs this folder. Raises `Failure`."""
-        start = folder.title().replace("_", "") + "Function"
-        for logical_id, name in self.resources("AWS::Lambda::Function").items():
-            if logical_id.startswith(start):
-                return name
+        if name := self.functions().get(folder):
+            return name
         raise Failure(f"the stack {self.name} has no {folder}: deploy it again")
+
+    def functions(self) -> dict[str, str]:
+        """The names of the deployed functions by the folders that they run."""
+        found = {_FUNCTION.match(id_): name for id_, name in self.resources("AWS::Lambda::Function").items()}
+        return {_BETWEEN.sub("_", match[1]).lower(): name for match, name in found.items() if match}
 
     def resources(self, kind: str) -> dict[str, str]:
         """The physical ids of the stack's resources of this type, by logical id."""

@@ -1,12 +1,13 @@
-"""`assistance take` and `release`: who handles a request."""
+"""`assistance take`, `release` and `erase`: what people do with a request."""
 
 from typing import Annotated
 
 import typer
 
 from assistance.platform.clock import timestamp_of
-from cli import render, requests, takes
-from cli.operations import Json, RequestId, stack_of
+from cli import erasure, render, requests, takes
+from cli.errors import Failure
+from cli.operations import Json, RequestId, Yes, confirm, stack_of
 
 app = typer.Typer()
 
@@ -45,3 +46,27 @@ def release(
         render.print_json({"released": had})
     else:
         render.console().print(f"{had} no longer has it.", markup=False)
+
+
+@app.command(epilog="Example: assistance --local erase 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
+def erase(context: typer.Context, request_id: RequestId, yes: Yes = False, json: Json = False) -> None:
+    """Erase what a request said, for good, from the table and the dead letters. Asks first.
+
+    The description, the customer, the conversation, the reference and the details go; the statuses, times, attempts and
+    takes stay. It says what it can't reach. A request must have ended: one on its way would be read after all.
+    """
+    stack = stack_of(context)
+    table = stack.requests()
+    record = requests.named(table, request_id)
+    id_ = record.request.id
+    confirm(
+        f"Erase for good what request {id_} ({record.request.topic}, {record.status}) of {stack.title} said?", yes=yes
+    )
+    render.audit("erase", request_id=id_, operator=stack.operator_or_unknown())
+    erased = erasure.erase(stack, table, id_)
+    if json:
+        render.print_json(erased.document())
+    else:
+        render.erased(erased)
+    if erased.problems:
+        raise Failure(f"not all dead letters are deleted ({'; '.join(erased.problems)}): run this again in a minute")

@@ -56,7 +56,7 @@ class Operator:
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401
         result = self.run(*arguments, "--json")
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == 0, (result.output, repr(result.exception))
         return json.loads(result.stdout)
 
     def killed(self, moment: str, *arguments: str) -> None:

@@ -33,6 +33,7 @@ def test_listing_consumes_nothing_and_hides_nothing(operator: Operator) -> None:
     requests = [operator.dead(), operator.dead()]
     first, second = operator.json("dead-letters", "list"), operator.json("dead-letters", "list")
     assert first == second
+    assert [letter["reached_by"] for letter in first] == [[], []]
     assert [letter["request_id"] for letter in first] == requests
     assert {(letter["topic"], letter["channel"], letter["kind"], letter["reason"]) for letter in first} == {
         ("sales", "slack", "delivery", "dead_lettered")
@@ -91,7 +92,8 @@ def test_what_the_fallback_has_delivered_is_not_sent_again(operator: Operator) -
     cloud.produce()
     operator.deliver(Channel.EMAIL)
     operator.slack.fail("none")
-    assert [letter["reason"] for letter in operator.json("dead-letters", "list")] == ["is_archived"]
+    told = [(letter["reason"], letter["reached_by"]) for letter in operator.json("dead-letters", "list")]
+    assert told == [("is_archived", ["email"])]
     assert operator.run("dead-letters", "redrive", request_id).exit_code == 0
     operator.deliver()
     assert operator.posted("by another way") == 0

@@ -54,6 +54,20 @@ def test_what_env_prints_calls_the_api_and_verifies_its_callbacks(bot: Bot) -> N
     assert shell.stdout.split() == [bot.stack["api_url"], bot.stack["api_key"], secret]
 
 
+def test_a_consumer_that_is_stopped_waits_until_it_is_started_and_its_log_says_what_it_did(bot: Bot) -> None:
+    assert json.loads(run("disable", "consumer", "slack", "--yes", "--json").stdout)["after"] == "disabled"
+    try:
+        request_id = bot.post("sales", "While it is stopped")
+        assert json.loads(run("disable", "consumer", "slack", "--yes", "--json").stdout)["before"] == "disabled"
+        assert bot.posted()[request_id] == 0
+    finally:
+        assert json.loads(run("enable", "consumer", "slack", "--json").stdout)["after"] == "enabled"
+    bot.until_status(request_id, "delivered")
+    lines = json.loads(run("logs", "--request", request_id, "--json").stdout)
+    assert ("api", "accepted") in {(line["function"], line["message"]) for line in lines}
+    assert "While it is stopped" not in json.dumps(lines)
+
+
 def test_the_doctor_finds_a_fresh_stack_in_order_but_for_its_alarms() -> None:
     findings = json.loads(run("doctor", "--json").stdout)
     assert {it["check"] for it in findings if it["state"] != "ok"} <= {"Alarms", "Dead letters"}

@@ -20,6 +20,7 @@ from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from cli.app import app as cli
+from infra.config import InvalidConfig
 from infra.dashboard import topics_of
 from infra.stages import load
 from local.slack_server import SlackServer
@@ -389,6 +390,14 @@ def test_the_operators_get_mail(production: Template) -> None:
     assert (target(mail["TopicArn"]), mail["Endpoint"]) == (operators_topic(production), REAL["operator_email"])
 
 
+def test_pages_go_to_an_address_over_https_besides_the_mail(production: Template) -> None:
+    assert not [s for s in production.all("AWS::SNS::Subscription").values() if s["Protocol"] == "https"]
+    assert load({"operator_url": "https://events.example.com/x/enqueue"}.get, {}).operator_url
+    for wrong in ("http://events.example.com/x", "events.example.com", "https://"):
+        with pytest.raises(InvalidConfig, match="begins with https://"):
+            load({"operator_url": wrong}.get, {})
+
+
 def test_cloudwatch_may_publish_to_the_operators(template: Template) -> None:
     # A topic that has a policy has lost the default one, which allows it.
     statements = [
@@ -419,6 +428,14 @@ def test_every_alarm_has_its_section_and_every_section_its_alarm(template: Templ
         # Nobody takes requests on this stage.
         sections = [section for section in sections if section not in {"requestsnottaken", "untakenrequests"}]
     assert sorted({section for _, section in links(template)}) == sorted(sections)
+
+
+def test_every_section_begins_with_the_impact_and_has_steps_to_paste() -> None:
+    sections = re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
+    for name, text in sections:
+        assert text.startswith("*Customer impact*: "), name
+        assert "\n*Can it wait?* " in text, name
+        assert re.search(r"^1\. .*\n\n   ```sh\n   assistance --stack assistance-production ", text, re.MULTILINE), name
 
 
 def test_the_link_leads_where_the_deployer_says_and_to_the_repository_otherwise() -> None:

@@ -1,0 +1,105 @@
+"""`assistance logs`, `enable` and `disable`: what runs, what it says, and what is switched off."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from functools import partial
+from time import monotonic, sleep
+from typing import Annotated, Final
+
+import typer
+
+from assistance.platform.clock import utc_now
+from cli import logs as logs_
+from cli import render, requests
+from cli.dead_letters import Lane
+from cli.errors import Failure
+from cli.operations import Json, Yes, confirm, duration, stack_of
+from cli.switches import Part, switch
+
+app = typer.Typer()
+
+# Lambda takes up to a minute to start or stop polling a source.
+_PATIENCE_SECONDS: Final = 90
+_POLL_SECONDS: Final = 1
+OnePart = Annotated[Part, typer.Argument(metavar="PART", help="stream, reconciler or consumer.")]
+OneLane = Annotated[Lane | None, typer.Argument(metavar="NAME", help="Which consumer: slack, email, teams, callback.")]
+
+
+@app.command(epilog="Example: assistance --local logs slack_consumer --since 1h --severe")
+def logs(
+    context: typer.Context,
+    function: Annotated[
+        str | None, typer.Argument(metavar="FUNCTION", help="Its folder, such as slack_consumer; all without it.")
+    ] = None,
+    *,
+    since: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="AGE", help="Not older: 90s, 5m, 2h, 7d.")
+    ] = "1h",  # type: ignore[assignment] # typer parses it
+    request: Annotated[
+        str | None, typer.Option(metavar="REQUEST_ID", help="Only what is about this request, of all functions.")
+    ] = None,
+    severe: Annotated[bool, typer.Option("--severe", help="Only warnings, errors and time-outs.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="NUMBER", help="The newest so many.")] = 200,
+    json: Json = False,
+) -> None:
+    """Show what the functions have logged, oldest first: never descriptions or secrets, for no function logs these.
+
+    Reads CloudWatch Logs by FilterLogEvents, which costs nothing. A long time takes a while.
+    """
+    stack = stack_of(context)
+    known = sorted(stack.functions())
+    if function is not None and function not in known:
+        raise Failure(f"there is no function {function}: there are {', '.join(known)}")
+    about = request and requests.named(stack.requests(), request).request.id
+    found, more = logs_.read(
+        stack, [function] if function else known, since=utc_now() - since, containing=about, only_severe=severe,
+        limit=limit,
+    )  # fmt: skip
+    if json:
+        render.print_json([asdict(line) for line in found])
+    for line in () if json else found:
+        render.log_line(line)
+    if not found:
+        render.say("Nothing was logged. --since looks further back.")
+    if more:
+        render.say(f"There is more: these are the newest {limit}; see --limit.")
+
+
+@app.command(epilog="Example: assistance --local enable consumer slack")
+def enable(context: typer.Context, part: OnePart, name: OneLane = None, json: Json = False) -> None:
+    """Start what was stopped: the table's stream, the reconciler's schedule, or a channel's consumer."""
+    _switch(context, part, name, on=True, yes=True, json=json)
+
+
+@app.command(epilog="Example: assistance --local disable consumer slack")
+def disable(context: typer.Context, part: OnePart, name: OneLane = None, yes: Yes = False, json: Json = False) -> None:
+    """Stop the table's stream, the reconciler's schedule, or a channel's consumer. Asks first.
+
+    Nothing is lost: the outbox keeps what is not published, a queue keeps messages for four days. No deployment starts
+    it again: 'enable' does.
+    """
+    _switch(context, part, name, on=False, yes=yes, json=json)
+
+
+def _switch(context: typer.Context, part: Part, name: str | None, *, on: bool, yes: bool, json: bool) -> None:
+    stack = stack_of(context)
+    lanes = [*stack.channels(), "callback"]
+    if (part is Part.CONSUMER) != (name is not None) or (name and name not in lanes):
+        raise Failure(f"name a consumer after 'consumer', and after nothing else: this stack has {', '.join(lanes)}")
+    what = f"{part} {name}" if name else str(part)
+    verb = "enable" if on else "disable"
+    confirm(f"Stop {what} of {stack.title}?", yes=yes)
+    render.audit(verb, part=what, operator=stack.operator_or_unknown())
+    deadline = monotonic() + _PATIENCE_SECONDS
+    before, after = switch(stack, part, name, on=on, wait=partial(_wait, deadline))
+    if json:
+        render.print_json({"part": what, "before": before, "after": after})
+    else:
+        render.console().print(f"{what}: it was {before}, and is {after}.")
+    if after != f"{verb}d":
+        raise Failure(f"{what} is still {after} after {_PATIENCE_SECONDS} s: run this again")
+
+
+def _wait(deadline: float) -> bool:
+    sleep(_POLL_SECONDS)
+    return monotonic() < deadline

@@ -1,0 +1,97 @@
+"""`assistance erase`: remove what one request said, and say where else it may be."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from assistance.domain import takes
+from assistance.domain.record import Outcome, Record
+from assistance.platform.clock import epoch_ms, timestamp_of, utc_now
+from assistance.store.requests import RequestGone, Requests
+from cli import hints, letters
+from cli.errors import Failure
+from cli.stack import Stack
+
+_REACH: Final = (
+    "the messages in Slack and Teams and the mails: delete them there, by the ids above where there are any",
+    "the table's backups: point-in-time recovery keeps 35 days at most, and a restored table has to be erased again",
+    "the table's stream, which forgets after 24 hours, and SES's feedback events, which name recipients alone",
+    "the bot's own records, and those of a chat platform",
+)
+"""What no command of ours can erase. Logs, metrics and traces hold nothing of what a request said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that a provider took: where it is, by the provider's own id."""
+
+    channel: str
+    place: str | None
+    message: str | None
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was erased, and what was sent before. `problems`: dead letters that may be there still."""
+
+    request_id: str
+    erased_at: str
+    dead_letters: int
+    sent: list[Sent]
+    problems: list[str] = field(default_factory=list)
+    out_of_reach: tuple[str, ...] = _REACH
+
+    def document(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return asdict(self)
+
+
+def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
+    """Erase what it said. The record first, so that nobody sends it any more. Repeated, it does what was left to do.
+
+    Raises `Failure`, `Unreadable`, `TableUnavailable` and what boto3 raises.
+    """
+    now = epoch_ms(utc_now())
+
+    def event(record: Record) -> tuple[Record, bool]:
+        after = takes.erase(record, now=now)
+        return after or record, after is not None
+
+    try:
+        stored, done = requests.change(request_id, event)
+    except RequestGone:
+        raise Failure(f"the request {request_id} has expired: DynamoDB deletes it by itself") from None
+    if not done:
+        raise Failure(
+            f"request {request_id} is still on its way, so nothing was erased: "
+            f"'{hints.command('watch', request_id)}' follows it; erase it once that has ended"
+        )
+    requests.forget_what_it_said(request_id, stored.record)
+    deleted, problems = _letters(stack, request_id)
+    erased_at = timestamp_of(stored.record.erased_at or now)
+    return Erased(request_id, erased_at, deleted, _sent(stored.record), problems)
+
+
+def _letters(stack: Stack, request_id: str) -> tuple[int, list[str]]:
+    found = letters.find(stack, stack.dlqs())
+    mine = [letter for letter in found.letters if letter.letter.request_id == request_id]
+    problems = [f"about {found.hidden} are in somebody's hands"] if found.hidden else []
+    problems += [f"about {found.beyond} more were not looked at"] if found.beyond else []
+    deleted, discard = 0, letters.discarding(stack)
+    for queue in dict.fromkeys(letter.queue for letter in mine):
+        ids = frozenset(letter.id for letter in mine if letter.queue == queue)
+        outcomes = list(letters.deal_with(stack, queue, ids, discard))
+        problems += [f"{each.letter.id}: {each.problem}" for each in outcomes if each.problem]
+        done = {each.letter.id for each in outcomes if not each.problem}
+        problems += [f"{id_}: no longer there, or in somebody's hands" for id_ in ids - {e.letter.id for e in outcomes}]
+        deleted += len(done)
+    return deleted, problems
+
+
+def _sent(record: Record) -> list[Sent]:
+    return [
+        Sent(delivery.destination, attempt.place, attempt.result, timestamp_of(attempt.at))
+        for delivery in record.deliveries
+        for attempt in delivery.attempts
+        if attempt.outcome is Outcome.DELIVERED
+    ]

@@ -1,0 +1,29 @@
+"""Whether a human has the request of a dead letter all the same: by its fallback, a resend or another channel."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from assistance.errors import Unreadable
+from assistance.history import RequestRecord
+from assistance.routing import Channel
+from assistance.store.requests import Requests
+
+Reached: TypeAlias = Mapping[str, list[str]]
+"""The channels on which a human has the request, by its id. An id that is missing is gone or can't be read."""
+_AT_ONCE: Final = 50
+
+
+def by(requests: Requests, request_ids: Iterable[str | None]) -> Reached:
+    """By which channels each of these requests has reached a human."""
+    ids = list(dict.fromkeys(filter(None, request_ids)))
+    chunks = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
+    found = [record for chunk in chunks for record in _records(requests, chunk) if record]
+    return {each.request.id: [channel for channel in Channel if each.record.reached(channel)] for each in found}
+
+
+def _records(requests: Requests, ids: Sequence[str]) -> list[RequestRecord | None]:
+    try:
+        return requests.several(ids)
+    except Unreadable:
+        # One of them: the others are shown all the same.
+        return [] if len(ids) == 1 else [record for each in ids for record in _records(requests, [each])]

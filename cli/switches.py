@@ -1,0 +1,67 @@
+"""`assistance enable` and `disable`: stop what carries requests onward, or start it again."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final
+
+from cli.errors import Failure
+from cli.stack import Stack
+
+# https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html: a state under way ends by itself.
+_ON: Final = frozenset({"Enabled", "Enabling", "Creating"})
+_OFF: Final = frozenset({"Disabled", "Disabling"})
+# UpdateSchedule resets what it is not told: https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
+_KEPT: Final = (
+    "Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target",
+    "Description", "KmsKeyArn", "StartDate", "EndDate",
+)  # fmt: skip
+
+
+class Part(StrEnum):
+    """What can be switched."""
+
+    STREAM = "stream"
+    RECONCILER = "reconciler"
+    CONSUMER = "consumer"
+
+
+def switch(stack: Stack, part: Part, lane: str | None, *, on: bool, wait: Callable[[], bool]) -> tuple[str, str]:
+    """Switch a part on or off, unless it is; its state before and after.
+
+    `wait` pauses, and says whether to look again. Raises `Failure` and what boto3 raises.
+    """
+    if part is Part.RECONCILER:
+        return _schedule(stack, on=on)
+    folder = "stream_producer" if part is Part.STREAM else f"{lane}_consumer"
+    return _event_source(stack, folder, on=on, wait=wait)
+
+
+def _event_source(stack: Stack, folder: str, *, on: bool, wait: Callable[[], bool]) -> tuple[str, str]:
+    client = stack.client("lambda")
+    sources = client.list_event_source_mappings(FunctionName=stack.function(folder))["EventSourceMappings"]
+    if len(sources) != 1:
+        raise Failure(f"{folder} has {len(sources)} event sources instead of one: deploy the stack again")
+    uuid, before = sources[0]["UUID"], str(sources[0]["State"])
+    if before not in (_ON if on else _OFF):
+        client.update_event_source_mapping(UUID=uuid, Enabled=on)
+
+    def state() -> str:
+        return str(client.get_event_source_mapping(UUID=uuid)["State"])
+
+    while (after := state()) != ("Enabled" if on else "Disabled"):
+        if not wait():
+            break
+    return before.lower(), after.lower()
+
+
+def _schedule(stack: Stack, *, on: bool) -> tuple[str, str]:
+    client = stack.client("scheduler")
+    names = list(stack.resources("AWS::Scheduler::Schedule").values())
+    if len(names) != 1:
+        raise Failure(f"the stack has {len(names)} schedules instead of one: deploy it again")
+    schedule: dict[str, Any] = client.get_schedule(Name=names[0])
+    wanted = "ENABLED" if on else "DISABLED"
+    if schedule["State"] != wanted:
+        settings = {name: schedule[name] for name in _KEPT if name in schedule}
+        client.update_schedule(**settings, State=wanted)
+    return str(schedule["State"]).lower(), str(client.get_schedule(Name=names[0])["State"]).lower()

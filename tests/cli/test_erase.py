@@ -1,0 +1,82 @@
+"""What `assistance erase` guarantees."""
+
+import json
+
+from assistance.routing import Channel
+from assistance.store.requests import request_key
+from tests.cli.steps import Operator
+
+SECRETS = ("Anna", "0301234", "chat.example.com", "ref-7", "Blue")
+SAID = {
+    "topic": "sales",
+    "description": "Call Anna",
+    "customer": {"name": "Anna", "phone": "0301234"},
+    "conversation_url": "https://chat.example.com/7",
+    "reference": "ref-7",
+    "details": {"Colour": "Blue"},
+}
+
+
+def accepted(operator: Operator) -> str:
+    headers = {"Content_Type": "application/json"}
+    answer = operator.cloud.call("POST", "/assistance-requests", json.dumps(SAID), **headers)
+    assert answer["statusCode"] == 202, answer
+    return str(answer["json"]["id"])
+
+
+def failed(operator: Operator) -> str:
+    """A request that failed on its channel, whose message is a dead letter, and which its fallback delivered."""
+    operator.slack.fail("error", error="is_archived")
+    request_id = accepted(operator)
+    operator.cloud.produce()
+    operator.deliver()
+    operator.cloud.produce()
+    operator.deliver(Channel.EMAIL)
+    operator.slack.fail("none")
+    return request_id
+
+
+def held(operator: Operator) -> str:
+    """All that the table and the dead-letter queues hold."""
+    letters = [each["Body"] for each in operator.cloud.dead_letters(Channel.SLACK)]
+    return json.dumps([operator.cloud.table.scan()["Items"], letters], default=str)
+
+
+def test_what_was_said_is_gone_and_the_account_of_it_stays(operator: Operator) -> None:
+    request_id = failed(operator)
+    before = operator.cloud.show(request_id)
+    assert all(secret in held(operator) for secret in SECRETS)
+    erased = operator.json("erase", request_id, "--yes")
+    assert (erased["dead_letters"], erased["problems"]) == (1, [])
+    assert [(each["channel"], bool(each["message"])) for each in erased["sent"]] == [("email", True)]
+    assert not any(secret in held(operator) for secret in SECRETS)
+    after = operator.cloud.show(request_id)
+    assert after == {name: value for name, value in before.items() if name != "reference"}
+
+
+def test_a_request_that_is_erased_is_neither_redriven_nor_resent(operator: Operator) -> None:
+    request_id = failed(operator)
+    [letter] = operator.cloud.dead_letters(Channel.SLACK)
+    operator.later()
+    assert operator.run("erase", request_id, "--yes").exit_code == 0
+    operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[Channel.SLACK], MessageBody=letter["Body"])
+    operator.run("dead-letters", "redrive", request_id)
+    operator.deliver()
+    assert operator.posted("Anna") == 0
+    resent = operator.run("resend", request_id, "--channel", "slack", "--yes")
+    assert (resent.exit_code, "is erased" in resent.stderr) == (1, True)
+
+
+def test_a_request_on_its_way_is_not_erased(operator: Operator) -> None:
+    request_id = accepted(operator)
+    refused = operator.run("erase", request_id, "--yes")
+    assert (refused.exit_code, "still on its way, so nothing was erased" in refused.stderr) == (1, True)
+    assert operator.cloud.table.get_item(Key=request_key(request_id))["Item"]["description"] == "Call Anna"
+
+
+def test_an_erasure_needs_confirmation_and_may_be_repeated(operator: Operator) -> None:
+    request_id = failed(operator)
+    assert operator.run("erase", request_id).exit_code == 1
+    first = operator.json("erase", request_id, "--yes")
+    assert operator.json("erase", request_id, "--yes") == first | {"dead_letters": 0}
+    assert "what it said is gone" in operator.run("status", request_id).stdout
