@@ -20,9 +20,8 @@ from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from cli.app import app as cli
-from infra.config import InvalidConfig
 from infra.dashboard import topics_of
-from infra.stages import load
+from infra.stages import InvalidConfig, load
 from local.slack_server import SlackServer
 from tests.emf import Series, emitted
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
@@ -392,10 +391,10 @@ def test_the_operators_get_mail(production: Template) -> None:
 
 def test_pages_go_to_an_address_over_https_besides_the_mail(production: Template) -> None:
     assert not [s for s in production.all("AWS::SNS::Subscription").values() if s["Protocol"] == "https"]
-    assert load({"operator_url": "https://events.example.com/x/enqueue"}.get, {}).operator_url
+    assert load({"operator_url": "https://events.example.com/x/enqueue"}).operator_url
     for wrong in ("http://events.example.com/x", "events.example.com", "https://"):
         with pytest.raises(InvalidConfig, match="begins with https://"):
-            load({"operator_url": wrong}.get, {})
+            load({"operator_url": wrong})
 
 
 def test_cloudwatch_may_publish_to_the_operators(template: Template) -> None:
