@@ -43,7 +43,7 @@ _OF_TAKING: Final = (
 )
 _HOLDS: Final = {
     f"Secret of {CALLBACK}": "docs/deployment.md#change-the-secret-of-the-callbacks",
-    "Slack signing secret": "README.md#deploy-it",
+    "Slack signing secret": "docs/deployment.md#after-the-first-deployment",
     "Secret of the links": "docs/operations.md#change-the-secret-of-the-links",
 }
 """By check: the page that says what a secret holds."""
