@@ -53,6 +53,9 @@ def build(app: App, config: Config) -> AssistanceStack:
     if config.example_addresses and not config.local:
         keys = " and ".join(config.example_addresses)
         Annotations.of(stack).add_warning_v2("assistance:example-addresses", f"No mail will arrive: set {keys}.")
+    if config.production and config.single_address:
+        said = "Receivers may take mails for forged: set email_domain, see docs/deployment.md."
+        Annotations.of(stack).add_warning_v2("assistance:single-address", said)
     if config.operator_email and not config.watched:
         Annotations.of(stack).add_warning_v2("assistance:no-alarms", "Nobody gets alarms, for there are none: alarms.")
     return stack

@@ -312,6 +312,11 @@ class Config(BaseModel):
         return self.stage == "production"
 
     @property
+    def single_address(self) -> bool:
+        """Whether SES verifies an address for this stage, and no domain, so that it signs nothing as the domain's."""
+        return Channel.EMAIL in self.deployed and self.create_email_identity and self.email_domain is None
+
+    @property
     def logs_kept_days(self) -> int:
         """How long logs are kept: in a governed account for a year at least."""
         return max(self.log_retention_days, 365) if self.governed else self.log_retention_days

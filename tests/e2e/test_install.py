@@ -74,3 +74,9 @@ def test_what_needs_node_looks_at_its_version_first_and_takes_args_where_it_can(
     first, *_, last = make("--dry-run", target, "ARGS=-c stage=staging").stdout.splitlines()
     assert first.startswith("version=$(node --version")
     assert last.endswith(" -c stage=staging") is (target not in WITHOUT_ARGS)
+
+
+def test_a_deployment_ends_with_its_check_and_its_test_also_from_github() -> None:
+    assert "-m cli.deployed .build/deployed.json" in make("--dry-run", "deploy").stdout.splitlines()[-1]
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
+    assert "make deploy" in workflow.partition("  deploy:")[2]

@@ -180,3 +180,19 @@ def test_a_retry_limit_in_the_context_holds_for_every_channel() -> None:
     config = loaded({"retry_attempts": "3"})
     for channel in Channel:
         assert config.retry(channel) == replace(RETRIES[channel], attempts=3)
+
+
+@pytest.mark.parametrize(
+    ("context", "single"),
+    [
+        ({}, True),
+        ({"email_domain": "company.io"}, False),
+        ({"create_email_identity": "false"}, False),
+        ({"routes": {"sales": {"channels": ["slack"]}}}, False),
+    ],
+)
+def test_a_deployer_is_warned_of_a_single_address_only_if_the_stage_sends_from_one(
+    context: Mapping[str, object],
+    single: bool,  # noqa: FBT001
+) -> None:
+    assert loaded({**REAL, **context}).single_address is single

@@ -42,7 +42,7 @@ def consumer(
     *,
     prepare: Callable[[], object],
     place: Callable[[str], str | None] = lambda _: None,
-    check: Check | None = None,
+    check: Check = heartbeat.nothing,
 ) -> Handler:
     """The Lambda handler that delivers a channel's queue by `send`.
 
@@ -74,7 +74,7 @@ def consumer(
     @logger.inject_lambda_context(log_event=False)
     @without_messages()
     def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        if check and heartbeat.EVENT in event:
+        if heartbeat.EVENT in event:
             return heartbeat.beat(channel, check)
         return deployed().handle(event, context)
 

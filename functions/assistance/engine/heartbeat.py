@@ -21,6 +21,11 @@ Check: TypeAlias = Callable[[], Iterator[str]]
 """Yields what is broken. Raises a `DeliveryError` where the provider gave no usable answer."""
 
 
+def nothing() -> Iterator[str]:
+    """The check of a channel that can't be looked at: its heartbeat proves only that its function runs."""
+    return iter(())
+
+
 def beat(channel: Lane, check: Check) -> dict[str, Any]:
     """Run the check and measure: 1 if the way is broken, 0 if it works, nothing if the provider does not answer."""
     try:
