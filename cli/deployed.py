@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from assistance.platform.aws import AWS_ERRORS
-from cli import render, smoke, stack
+from cli import hints, render, smoke, stack
 from cli.doctor import examine
 from cli.errors import Failure, explained
 from cli.findings import Finding, State
@@ -34,16 +34,16 @@ def hinders(findings: Sequence[Finding]) -> list[str]:
 
 def verified(found: stack.Stack, pause: Callable[[], bool]) -> bool:
     """Check and test the stack, and say how it went."""
-    render.say(f"Checking {found.name}:")
+    render.say(f"Stack: {found.title}")
     findings = []
     for finding in examine(found):
         findings.append(finding)
         render.finding(finding)
     if missing := hinders(findings):
         render.say(f"{found.name} is deployed, and not ready: {', '.join(missing)}. No test was sent.")
-        render.say(f"When that is mended: assistance --stack {found.name} smoke")
+        render.say(f"When that is mended: {hints.command('smoke')}")
         return False
-    render.say(f"Testing {found.name}, a request per topic:")
+    render.say("A request per topic, which tells humans that it is a test:")
     results = list(smoke.run(found, pause))
     for result in results:
         render.smoke(result)
@@ -66,8 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sleep(1)
             return monotonic() < until
 
+        where = {"profile": options.profile, "region": region(outputs)}
+        chosen = {"--stack": name, **{f"--{option}": value for option, value in where.items() if value}}
+        hints.remember(*(part for pair in chosen.items() for part in pair))
         try:
-            passed &= verified(stack.deployed(name, profile=options.profile, region=region(outputs)), pause)
+            passed &= verified(stack.deployed(name, **where), pause)
         except (Failure, *AWS_ERRORS) as error:
             render.say(f"Error: {error if isinstance(error, Failure) else explained(error)}.")
             passed = False
