@@ -20,6 +20,9 @@ from infra.table import Table
 
 # What API Gateway answers by itself, in the words of functions/api/problems.py. A default stands for several statuses,
 # and its template can't name the one at hand: $context.status is for access logs. RFC 9457 lets it be left out.
+# A 5xx keeps API Gateway's own status: "API Gateway counts modified gateway response status codes as 4XXError errors",
+# and the alarm on 5xx would not see it.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 _REPEAT: Final = "The request can't be handled now. Repeat it, with the same Idempotency-Key, after a while."
@@ -31,8 +34,8 @@ _RESPONSES: Final = (
     (apigateway.ResponseType.REQUEST_TOO_LARGE, 413, "content-too-large", "Content Too Large", "Too large a body."),
     (apigateway.ResponseType.THROTTLED, 429, "too-many-requests", "Too Many Requests", "Slow down, then repeat."),
     (apigateway.ResponseType.QUOTA_EXCEEDED, 429, "too-many-requests", "Too Many Requests", "The quota is used up."),
-    (apigateway.ResponseType.INTEGRATION_FAILURE, 503, "unavailable", "Service Unavailable", _REPEAT),
-    (apigateway.ResponseType.INTEGRATION_TIMEOUT, 503, "unavailable", "Service Unavailable", _REPEAT),
+    (apigateway.ResponseType.INTEGRATION_FAILURE, None, "unavailable", "Service Unavailable", _REPEAT),
+    (apigateway.ResponseType.INTEGRATION_TIMEOUT, None, "unavailable", "Service Unavailable", _REPEAT),
     (apigateway.ResponseType.DEFAULT_4_XX, None, "bad-request", "Bad Request", "The request can't be handled."),
     (apigateway.ResponseType.DEFAULT_5_XX, None, "internal-error", "Internal Server Error", "Something went wrong."),
 )

@@ -87,7 +87,7 @@ class Dashboard(Construct):
             for topic in self._routes
         ]
         return [
-            _graph("Requests accepted", by_topic, of=3),
+            _graph("Requests accepted", [*by_topic, self._ours(Metric.REFUSED, _SUM, service="api")], of=3),
             _graph(
                 "API calls",
                 [
@@ -120,7 +120,7 @@ class Dashboard(Construct):
                 [reconciler.measured("OldestUnpublishedAge", label="OldestUnpublishedAge")],
                 of=3,
             ),
-            _graph("Stream", [age], of=3),
+            _graph("Stream", [age, reconciler.measured("PublishedLate", _SUM, label="PublishedLate")], of=3),
         ]
 
     def _delivered(self, channel: Lane, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:

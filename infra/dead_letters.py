@@ -9,6 +9,7 @@ from constructs import Construct
 from infra.config import Config
 from infra.review import accept, skip_checkov
 
+RETENTION_DAYS = 14
 SSE_SQS = "SQS encrypts it with its own key, which costs nothing; checkov looks for a key of KMS."
 
 
@@ -23,7 +24,7 @@ class DeadLetterQueue(sqs.Queue):
         super().__init__(
             scope,
             construct_id,
-            retention_period=Duration.days(14),
+            retention_period=Duration.days(RETENTION_DAYS),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             removal_policy=config.removal_policy,

@@ -22,12 +22,14 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from assistance.failures import MAX_RETRY_AFTER
 from assistance.platform.metrics import Metric
 from assistance.routing import CALLBACK, Channel, Lane
 from infra.api import Api
 from infra.batches import VISIBILITY_TIMEOUTS
 from infra.channel import ChannelConsumer
-from infra.config import Config
+from infra.config import QUEUE_RETENTION_DAYS, Config
+from infra.dead_letters import RETENTION_DAYS
 from infra.email_feedback import EmailFeedback
 from infra.encryption import on_behalf_of
 from infra.heartbeat import Heartbeat
@@ -43,6 +45,19 @@ _FIVE_MINUTES: Final = Duration.minutes(5)
 _FILTERED_OUT: Final = ("NoMessageAttributes", "InvalidAttributes")
 _ERROR_RATE: Final = 0.05
 _REFUSAL_RATE: Final = 0.5
+_REFUSALS: Final = 10
+_FIFTEEN_MINUTES: Final = Duration.minutes(15)
+# A request is late once, by a bad moment. The stream's source is off if it happens again and again: three times in six
+# hours, in different periods, so that a stage with few requests shows it too.
+_LATE_PERIODS: Final = 3
+_LATE_MINUTES: Final = 360
+# After so many receives SQS's metric leaves a message out, so these delays are all that it can show of a retry.
+_SEEN_DELAYS: Final = 2
+# Page this long before the first dead letter can expire: a long weekend.
+_NOTICE_DAYS: Final = 3
+_HOURS_WAITED: Final = 24 * (RETENTION_DAYS - QUEUE_RETENTION_DAYS - _NOTICE_DAYS)
+# CloudWatch or SQS may miss some of these hours: it does not begin anew for that.
+_HOURS_MISSED: Final = 4
 _SLOW_MS: Final = 5_000
 _ITERATOR_AGE_MS: Final = 300_000
 _ROLLED_BACK_FOR: Final = frozenset({"RequestsNotAccepted", "RequestsNotPublished", "RequestsUnaccountedFor"})
@@ -76,10 +91,15 @@ class Monitoring(Construct):
         self.pages: list[cloudwatch.CompositeAlarm] = []
         self.alarms: Alarms = []
 
-        self._page("RequestsNotAccepted", "Bots' calls fail or take too long.", self._of_the_api(api))
+        rate, refusals, *others = self._of_the_api(api)
+        self._page(
+            "RequestsNotAccepted", "Bots' calls fail or take too long.", [rate, *others],
+            along={"ApiRefusalRate": refusals},
+        )  # fmt: skip
 
         unpublished, *others = self._of_the_outbox(topic, producer, reconciler)
         self._page("RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others])
+        self._page("RequestsPublishedLate", "Requests are a minute late or more.", self._of_the_stream(reconciler))
 
         late, explains = [unpublished], {}
         for channel, consumer in consumers.items():
@@ -112,6 +132,7 @@ class Monitoring(Construct):
                 **{f"{channel.capitalize()}DeadLetters": alarms for channel, alarms in explains.items()},
             },
         )  # fmt: skip
+        self._page("DeadLettersExpiring", "Dead letters will be gone soon.", self._of_the_oldest(consumers, feedback))
         if config.rollback_minutes is not None:
             # These follow from the functions. A channel's page may follow from its provider, which no rollback mends.
             watched = [page for page in self.pages if page.node.id in _ROLLED_BACK_FOR]
@@ -147,22 +168,37 @@ class Monitoring(Construct):
 
     def _of_the_api(self, api: Api) -> Alarms:
         stage = api.rest.deployment_stage
-        # Of 5XXError and 4XXError the average is the rate:
+        # Of 5XXError the average is the rate:
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
         rate = stage.metric_server_error(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.AVERAGE)
-        refused = stage.metric_client_error(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.AVERAGE)
+        # 4XXError counts whatever API Gateway refuses, and anybody can be refused. The function counts what it refuses
+        # itself, of the calls that came with a key.
+        refused, refusals = (
+            cloudwatch.Metric(
+                namespace=self._namespace,
+                metric_name=Metric.REFUSED,
+                dimensions_map={"service": "api"},
+                period=_FIFTEEN_MINUTES,
+                statistic=statistic,
+            )
+            for statistic in (cloudwatch.Stats.AVERAGE, cloudwatch.Stats.SUM)
+        )
         p99 = stage.metric_latency(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.percentile(99))
         return [
+            self._alarm(
+                "ApiRefusalRate", refused, _REFUSAL_RATE,
+                "More than half of the requests that came with a key in a quarter of an hour are answered 4xx: a bot "
+                "sends what is not accepted.",
+            ),
+            self._alarm(
+                "ApiRefusals", refusals, _REFUSALS,
+                "Requests that came with a key are answered 4xx. Pages only together with ApiRefusalRate.",
+                section="ApiRefusalRate",
+            ),
             self._alarm(
                 "ApiErrorRate", rate, _ERROR_RATE,
                 "More than one call in twenty is answered 5xx. Read the api function's log: is the table throttled?",
                 times=2, of=3,
-            ),
-            self._alarm(
-                "ApiRefusalRate", refused, _REFUSAL_RATE,
-                "More than half of the calls are answered 4xx for a quarter of an hour: a key, a quota, or a bot that "
-                "sends what is not accepted.",
-                times=3, of=3,
             ),
             self._alarm(
                 "ApiLatency", p99, _SLOW_MS,
@@ -205,6 +241,17 @@ class Monitoring(Construct):
             *self._of_the_function("StreamProducer", producer.function),
         ]  # fmt: skip
 
+    def _of_the_stream(self, reconciler: Reconciler) -> Alarms:
+        late = reconciler.measured("PublishedLate", cloudwatch.Stats.SUM)
+        return [
+            self._alarm(
+                "PublishedLate", late, 0,
+                "The reconciler publishes what the stream should have: is the event source of StreamProducer disabled? "
+                "'assistance doctor' says so.",
+                times=_LATE_PERIODS, of=max(_LATE_PERIODS, int(_LATE_MINUTES // late.period.to_minutes())),
+            )
+        ]  # fmt: skip
+
     def _of_the_channel(self, channel: Lane, consumer: ChannelConsumer, reconciler: Reconciler) -> Alarms:
         config, name = self._config, channel.capitalize()
         failed = cloudwatch.Metric(
@@ -214,16 +261,18 @@ class Monitoring(Construct):
             period=_FIVE_MINUTES,
             statistic=cloudwatch.Stats.SUM,
         )
-        # SQS's own metric leaves out what was received three times, so everything that is tried again and again:
-        # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
-        # The ledger knows requests, not callbacks: of these it is the ones that nobody has received.
-        oldest = (
-            reconciler.measured(Metric.OLDEST_PENDING_AGE, channel=channel)
-            if isinstance(channel, Channel)
-            else consumer.queue.metric_approximate_age_of_oldest_message(
+        retry = config.retry(channel)
+        if isinstance(channel, Channel):
+            # All back-offs.
+            oldest, delays = reconciler.measured(Metric.OLDEST_PENDING_AGE, channel=channel), retry.longest
+        else:
+            # The ledger knows requests, not callbacks. SQS's own metric leaves out what was received three times:
+            # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+            # So of the back-offs it shows the first two, each with a bot's Retry-After.
+            oldest = consumer.queue.metric_approximate_age_of_oldest_message(
                 period=_FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
             )
-        )
+            delays = retry.first(_SEEN_DELAYS) + _SEEN_DELAYS * MAX_RETRY_AFTER
         return [
             self._alarm(
                 f"{name}DeliveriesFailed", failed, 0,
@@ -231,9 +280,9 @@ class Monitoring(Construct):
                 of=3, section="DeliveriesFailed",
             ),
             self._alarm(
-                # All back-offs, and one consumer that was killed.
+                # The delays, and one consumer that was killed.
                 f"{name}OldestPendingAge", oldest,
-                config.retry(channel).longest + VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds,
+                delays + VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds,
                 f"A request waits for {channel} longer than any back-off: is its consumer enabled, is it "
                 "throttled, or does the provider limit its rate?",
                 section="OldestPendingAge",
@@ -339,6 +388,37 @@ class Monitoring(Construct):
             *(self._of_the_feedback(feedback) if feedback else ()),
         ]  # fmt: skip
 
+    def _of_the_oldest(self, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback | None) -> Alarms:
+        """Of each queue whose dead letters are all that is left of something. What the stream gave up is in the table.
+
+        SQS's metric of ages won't do: it leaves out what was received three times, as by whoever looks at it, and
+        counts from when SQS moved a message, which expires by when it was sent.
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
+        """
+        queues: dict[str, sqs.Queue] = {}
+        for channel, consumer in consumers.items():
+            name = channel.capitalize()
+            queues |= {f"{name}DeadLetters": consumer.dlq, f"{name}SubscriptionDeadLetters": consumer.subscription_dlq}
+        if feedback:
+            queues |= {
+                "EmailFeedbackFailures": feedback.failures,
+                "EmailFeedbackSubscriptionDeadLetters": feedback.subscription_dlq,
+            }
+        return [
+            self._alarm(
+                f"{name}Expire",
+                # Whoever looks hides them for a second or two, which the average of an hour does not show.
+                queue.metric_approximate_number_of_messages_visible(
+                    period=Duration.hours(1), statistic=cloudwatch.Stats.AVERAGE
+                ),
+                0.5,
+                f"This queue has held dead letters for {_HOURS_WAITED // 24} days: see {name}. The oldest may be gone "
+                f"in {_NOTICE_DAYS} days, and then the alarm ends although nothing is mended.",
+                times=_HOURS_WAITED - _HOURS_MISSED, of=_HOURS_WAITED, section="Expire",
+            )
+            for name, queue in queues.items()
+        ]  # fmt: skip
+
     def _of_the_feedback(self, feedback: EmailFeedback) -> Alarms:
         return [
             self._letters(
@@ -408,17 +488,22 @@ class Monitoring(Construct):
         alarms: Sequence[cloudwatch.Alarm],
         *,
         after: Mapping[str, Alarms] | None = None,
+        along: Mapping[str, cloudwatch.Alarm] | None = None,
         section: str | None = None,
         title: str | None = None,
     ) -> None:
-        """Notify the operators once while any of the alarms is on; some wait while another is on that comes before."""
+        """Notify the operators once while any of the alarms is on.
+
+        `after`: some wait while another is on that comes before. `along`: some count only while another is on too.
+        """
         rule = cloudwatch.AlarmRule
         on = cloudwatch.AlarmState.ALARM
         terms: list[cloudwatch.IAlarmRule] = []
         for alarm in alarms:
-            waits = [rule.not_(rule.from_alarm(other, on)) for other in (after or {}).get(alarm.node.id, ())]
-            goes_off = rule.from_alarm(alarm, on)
-            terms.append(rule.all_of(goes_off, *waits) if waits else goes_off)
+            goes_off: list[cloudwatch.IAlarmRule] = [rule.from_alarm(alarm, on)]
+            goes_off += [rule.not_(rule.from_alarm(other, on)) for other in (after or {}).get(alarm.node.id, ())]
+            goes_off += [rule.from_alarm(other, on) for name, other in (along or {}).items() if name == alarm.node.id]
+            terms.append(rule.all_of(*goes_off) if len(goes_off) > 1 else goes_off[0])
         page = cloudwatch.CompositeAlarm(
             self,
             name,

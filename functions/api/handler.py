@@ -30,6 +30,7 @@ from assistance.store.table import Items
 app = APIGatewayRestResolver(debug=False)
 # https://docs.aws.amazon.com/apigateway/latest/api/API_CreateBasePathMapping.html
 _IN_BASE_PATH: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9$_.+!*'()-]+")
+_CLIENT_ERROR: Final = 4
 _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
@@ -200,4 +201,9 @@ def _without_base_path(event: dict[str, Any]) -> str:
 @logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """API Gateway's proxy integration."""
-    return app.resolve(event | {"path": _without_base_path(event)}, context)
+    answer = app.resolve(event | {"path": _without_base_path(event)}, context)
+    if event["httpMethod"] == "POST":
+        tally = Tally()
+        tally.add(Metric.REFUSED, int(answer["statusCode"] // 100 == _CLIENT_ERROR), service="api")
+        tally.emit()
+    return answer

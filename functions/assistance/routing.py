@@ -143,7 +143,12 @@ class RetryPolicy:
     @property
     def longest(self) -> int:
         """The longest that all delays together can be."""
-        return sum(max(self.ceiling(attempt), self.doubt_delay) for attempt in range(1, self.attempts))
+        return self.first(self.attempts)
+
+    def first(self, delays: int) -> int:
+        """The longest that the first so many delays together can be."""
+        last = min(delays, self.attempts - 1)
+        return sum(max(self.ceiling(attempt), self.doubt_delay) for attempt in range(1, last + 1))
 
     def ceiling(self, attempt: int) -> int:
         """The longest delay after that failed attempt, counted from 1."""

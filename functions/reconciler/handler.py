@@ -99,6 +99,7 @@ def measure(sweep: Sweep, report: Report) -> None:
     # The process-wide `Metrics` keeps what it is told not to write, and writes it after a hundred runs.
     metrics = EphemeralMetrics()
     metrics.add_metric("OldestUnpublishedAge", MetricUnit.Seconds, sweep.oldest_seconds)
+    metrics.add_metric("PublishedLate", MetricUnit.Count, sweep.published)
     metrics.add_metric("OldestOpenAge", MetricUnit.Seconds, report.oldest_open_seconds)
     metrics.add_metric("OpenRequests", MetricUnit.Count, report.open)
     metrics.add_metric("LostRequests", MetricUnit.Count, len(report.lost))

@@ -108,9 +108,22 @@ def test_what_the_gateway_answers_by_itself_is_a_problem_in_the_api_s_words(temp
             assert problem.get("status", ours.status) == ours.status
         else:
             assert problem["type"] in GATEWAYS_OWN
-        if problem.get("status") in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+        if problem.get("status") == HTTPStatus.TOO_MANY_REQUESTS or problem["type"].endswith("unavailable"):
             assert "gatewayresponse.header.Retry-After" in response["ResponseParameters"]
     assert {"DEFAULT_4XX", "DEFAULT_5XX"} <= {response["ResponseType"] for response in responses}
+
+
+def test_the_gateway_keeps_the_status_of_a_server_error_so_that_the_alarm_on_5xx_sees_it(template: Template) -> None:
+    # Under 4XXError: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+    # Those whose default is 5xx:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+    errors = {"API_CONFIGURATION_ERROR", "AUTHORIZER_CONFIGURATION_ERROR", "AUTHORIZER_FAILURE", "DEFAULT_5XX",
+              "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT"}  # fmt: skip
+    responses = template.all("AWS::ApiGateway::GatewayResponse").values()
+    kept = {response["ResponseType"] for response in responses if "StatusCode" not in response}
+    assert errors & {response["ResponseType"] for response in responses} <= kept
+    watched = [alarm["MetricName"] for alarm in template.all("AWS::CloudWatch::Alarm").values()]
+    assert "4XXError" not in watched
 
 
 def test_who_has_used_up_a_quota_of_a_day_is_not_told_to_repeat_at_once(template: Template) -> None:

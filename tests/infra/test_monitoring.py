@@ -15,8 +15,9 @@ from assistance import routing
 from assistance.engine import takes
 from assistance.engine.heartbeat import EVENT, REQUEST_ID
 from assistance.engine.takes import Human
+from assistance.failures import MAX_RETRY_AFTER
 from assistance.platform.metrics import Metric
-from assistance.routing import CALLBACK, LANES, ROUTES, Channel, Lane, Topic
+from assistance.routing import CALLBACK, LANES, RETRIES, ROUTES, Channel, Lane, Topic
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from cli.app import app as cli
@@ -226,7 +227,7 @@ def test_a_topic_of_the_deployer_s_and_a_channel_that_is_drained_are_shown() -> 
 def test_every_queue_that_something_gives_up_into_raises_an_alarm(template: Template) -> None:
     alarmed = set()
     for alarm in alarms(template).values():
-        if alarm["MetricName"] != "ApproximateNumberOfMessagesVisible":
+        if alarm["MetricName"] != "ApproximateNumberOfMessagesVisible" or alarm["Statistic"] != "Maximum":
             continue
         assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
         # A letter that somebody looks at is out of sight for a moment: one sample of several that shows it is enough.
@@ -234,6 +235,65 @@ def test_every_queue_that_something_gives_up_into_raises_an_alarm(template: Temp
         (dimension,) = alarm["Dimensions"]
         alarmed.add(target(dimension["Value"]))
     assert alarmed == template.dead_letter_queues()
+
+
+def named_alarm(template: Template, name: str) -> Properties:
+    (alarm,) = (alarm for logical_id, alarm in alarms(template).items() if called(logical_id) == name)
+    return alarm
+
+
+def test_dead_letters_that_nobody_deals_with_page_days_before_the_first_can_expire(template: Template) -> None:
+    queues = template.all("AWS::SQS::Queue")
+    kept = {name: queues[name]["MessageRetentionPeriod"] for name in template.dead_letter_queues()}
+    # What SQS moves keeps the time at which it was sent.
+    earlier = max(queue["MessageRetentionPeriod"] for name, queue in queues.items() if name not in kept)
+    watched_for_long = set()
+    for logical_id, alarm in alarms(template).items():
+        if not called(logical_id).endswith("Expire"):
+            continue
+        (dimension,) = alarm["Dimensions"]
+        watched_for_long.add(name := target(dimension["Value"]))
+        hours, needed = alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]
+        assert (alarm["Period"], alarm["Statistic"], alarm["Threshold"]) == (3_600, "Average", 0.5)
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html: EvaluationPeriods.
+        assert hours * alarm["Period"] <= 604_800
+        # An hour without a sample does not set it back by a week.
+        assert 0 < hours - needed <= 6
+        assert hours * 3_600 <= kept[name] - earlier - 2 * 86_400
+        assert on(template, called(logical_id)) == {"DeadLettersExpiring"}
+    # What the stream gave up is in the table still.
+    failures = next(name for name in kept if "StreamProducer" in name)
+    assert watched_for_long == kept.keys() - {failures}
+
+
+@pytest.mark.parametrize("variant", ["production", "takes"])
+def test_a_stopped_callback_consumer_pages_after_the_first_back_offs_and_not_after_all(variant: str) -> None:
+    retry = RETRIES[CALLBACK]
+    threshold = named_alarm(synthesized(variant), "CallbackOldestPendingAge")["Threshold"]
+    # SQS leaves out what was received three times. Until then each delay may be lengthened by a Retry-After.
+    assert threshold >= sum(retry.ceiling(attempt) + MAX_RETRY_AFTER for attempt in (1, 2))
+    assert threshold <= 2 * 3_600 < retry.longest
+
+
+def test_a_stream_source_that_is_off_pages_and_one_late_sweep_does_not(template: Template) -> None:
+    alarm = named_alarm(template, "PublishedLate")
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 0)
+    assert 1 < alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"]
+    # A stage with one request in two hours shows it too.
+    assert alarm["EvaluationPeriods"] * alarm["Period"] >= 2 * 3_600 * alarm["DatapointsToAlarm"]
+    assert on(template, "PublishedLate") == {"RequestsPublishedLate"}
+
+
+def test_only_refusals_of_calls_with_a_key_page_and_only_many_at_a_high_rate(template: Template) -> None:
+    rate, refusals = (named_alarm(template, name) for name in ("ApiRefusalRate", "ApiRefusals"))
+    for alarm in (rate, refusals):
+        # The function's own: API Gateway lets nobody through to it without a key.
+        assert (alarm["Namespace"], alarm["MetricName"]) == (template.stack_name, Metric.REFUSED)
+    assert rate["Period"] == refusals["Period"]
+    assert (rate["Statistic"], refusals["Statistic"]) == ("Average", "Sum")
+    assert refusals["Threshold"] >= 10
+    assert on(template, "ApiRefusalRate") == on(template, "ApiRefusals") == set()
+    assert on(template, "ApiRefusalRate", "ApiRefusals") == {"RequestsNotAccepted"}
 
 
 def test_every_function_and_every_channel_is_watched(template: Template) -> None:
@@ -285,7 +345,9 @@ def on(template: Template, *going_off: str) -> set[str]:
 def test_every_alarm_pages_and_only_by_its_page(template: Template) -> None:
     for name, alarm in alarms(template).items():
         assert not alarm.get("AlarmActions"), name
-        assert len(on(template, called(name))) == 1
+        # A rate counts only if it is one of many.
+        both = {"ApiRefusalRate", "ApiRefusals"}
+        assert len(on(template, *(both if called(name) in both else {called(name)}))) == 1
 
 
 def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Template) -> None:
@@ -299,7 +361,7 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
     [
         (["SlackDeliveriesFailed", "SlackOldestPendingAge", "SlackDeadLetters", "OldestOpenAge"], "SlackNotDelivering"),
         (["EmailDeliveriesFailed", "EmailDeadLetters", "EmailConsumerErrors"], "EmailNotDelivering"),
-        (["ApiRefusalRate"], "RequestsNotAccepted"),
+        (["ApiRefusalRate", "ApiRefusals"], "RequestsNotAccepted"),
         (["EmailDeadLetters"], "LettersWaiting"),
         (["SlackDeadLetters", "EmailFeedbackFailures"], "LettersWaiting"),
         (["OldestUnpublishedAge", "StreamProducerErrors", "OldestOpenAge", "StreamFailures"], "RequestsNotPublished"),
@@ -307,7 +369,7 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
     ids=[
         "Slack is down",
         "SES is down",
-        "no key is valid",
+        "a bot sends what is refused",
         "an address bounces",
         "nothing is, any more",
         "SNS is down",
@@ -333,7 +395,7 @@ def test_an_outage_of_the_table_pages_for_each_thing_that_it_stops(template: Tem
 
 
 # What can be on for days for a reason of its own: a bug in one call of twenty, a channel that was archived.
-LASTING = ("ApiErrorRate", "ApiRefusalRate", "EmailDeliveriesFailed", "SlackDeliveriesFailed")
+LASTING = ("ApiErrorRate", "ApiRefusalRate", "ApiRefusals", "EmailDeliveriesFailed", "SlackDeliveriesFailed")
 
 
 @pytest.mark.parametrize(

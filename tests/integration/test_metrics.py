@@ -1,9 +1,12 @@
 """What is counted, read from the log of the real handlers."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from threading import Barrier
+from typing import NoReturn
 
 import pytest
+from botocore.exceptions import ClientError
 
 from assistance.platform.clock import utc_now
 from assistance.platform.metrics import Metric, Tally
@@ -11,7 +14,7 @@ from assistance.routing import Channel
 from local.slack_server import SlackServer
 from tests.emf import emitted
 from tests.integration.cloud import Cloud
-from tests.integration.steps import feedback, mailed
+from tests.integration.steps import feedback, mailed, raising
 
 Count = Callable[[], dict[str, float]]
 BATCH = 10
@@ -36,7 +39,7 @@ def test_a_request_is_counted_once_at_every_step(
 ) -> None:
     for topic in ("sales", "pricing"):
         stack.post(topic)
-    assert count() == {"Accepted sales": 1, "Accepted pricing": 1}
+    assert count() == {"Accepted sales": 1, "Accepted pricing": 1, "Refused api": 0}
     records = stack.stream_records()
     stack.produce(records)
     assert count() == {"Published slack sales": 1, "Published email pricing": 1}
@@ -51,7 +54,38 @@ def test_a_request_is_counted_once_at_every_step(
 def test_a_repeated_call_is_told_from_a_new_request(stack: Cloud, count: Count) -> None:
     for _ in range(3):
         stack.post("sales", Idempotency_Key="same")
-    assert count() == {"Accepted sales": 1, "Replayed sales": 2}
+    assert count() == {"Accepted sales": 1, "Replayed sales": 2, "Refused api": 0}
+
+
+def test_refused_requests_are_counted_and_polls_and_our_own_errors_are_not(stack: Cloud, count: Count) -> None:
+    stack.post("sales")
+    for body in ("no JSON", '{"topic": "sales"}'):
+        assert stack.call("POST", "/assistance-requests", body, Content_Type="application/json")["statusCode"] >= 400
+    stack.call("GET", "/assistance-requests/unknown")
+    with raising(unavailable, "PutItem"):
+        answer = stack.call(
+            "POST", "/assistance-requests", '{"topic": "sales", "description": "x"}', Content_Type="application/json"
+        )
+        assert answer["statusCode"] == 503
+    assert count() == {"Accepted sales": 1, "Refused api": 2}
+
+
+def unavailable(operation: str) -> NoReturn:
+    raise ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, operation)
+
+
+def test_a_sweep_counts_what_the_stream_has_not_published(stack: Cloud, count: Count) -> None:
+    def swept(later: timedelta) -> float:
+        stack.reconcile(later)
+        [late] = [value for label, value in count().items() if label.startswith("PublishedLate ")]
+        return late
+
+    for description in ("one", "two"):
+        stack.post("sales", description)
+    assert swept(timedelta(minutes=2)) == 2
+    assert swept(timedelta(minutes=2)) == 0
+    stack.post("sales", "the stream still has time")
+    assert swept(timedelta(0)) == 0
 
 
 def test_an_outage_is_counted_as_attempts_and_one_failure_and_the_fallback_as_a_delivery(

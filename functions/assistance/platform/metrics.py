@@ -23,6 +23,8 @@ class Metric(StrEnum):
     """Requests, by topic."""
     REPLAYED = "Replayed"
     """Calls that repeated an earlier one, by topic."""
+    REFUSED = "Refused"
+    """1 for each call of a bot's that was refused with a 4xx, and 0 for each other one: the average is their rate."""
     PUBLISHED = "Published"
     """Messages that SNS has taken, by channel and topic."""
     ATTEMPTS = "Attempts"
