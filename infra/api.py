@@ -165,16 +165,21 @@ class Api(Construct):
         CfnOutput(self, "ApiKeyId", value=keys[-1].key_id).override_logical_id("ApiKeyId")
 
     @property
+    def gateway_url(self) -> str:
+        """API Gateway's own address of it, without a slash at the end."""
+        return self.rest.url_for_path("/").rstrip("/")
+
+    @property
     def url(self) -> str:
         """Where the API is called, without a slash at the end."""
-        return self.rest.url_for_path("/").rstrip("/")
+        return self._config.domain_url or self.gateway_url
 
     @property
     def public_url(self) -> str:
         """Where humans reach it. It names no deployed stage, so that what holds it can be updated before the routes."""
         stack, config = Stack.of(self), self._config
         own = f"https://{self.rest.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{config.stage}"
-        return config.public_url or own
+        return config.public_url or config.domain_url or own
 
     def let_in(self, path: str, methods: Sequence[str], function: lambda_.IFunction, why: str) -> None:
         """Have a function answer calls that bring no key. `why`: how the function knows who calls."""

@@ -39,6 +39,9 @@ def build(app: App, config: Config) -> AssistanceStack:
             )
         environment = Environment(account=config.account or account, region=config.region or region)
         synthesizer = DefaultStackSynthesizer()
+    if config.certificate_arn and environment.region not in {None, config.certificate_arn.split(":")[3]}:
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html
+        raise InvalidConfig(f"certificate_arn must be of a certificate in {environment.region}, where the API is")
     stack = AssistanceStack(
         app,
         f"assistance-{config.stage}",

@@ -41,6 +41,9 @@ MAX_ROUTES_BYTES: Final = 2_048
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _DAY_SECONDS = 86_400
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html: in lower case.
+DOMAIN: Final = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
+CERTIFICATE: Final = r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$"
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 
 
@@ -181,6 +184,15 @@ class Config(BaseModel):
         description="Where humans reach the API, such as https://api.your.org/assistance, if a custom domain stands "
         "before it: links in mails and cards lead there.",
     )
+    domain_name: Annotated[
+        Annotated[str, StringConstraints(pattern=DOMAIN)] | None, BeforeValidator(_blank_is_none)
+    ] = Field(None, description="A domain of your own that bots call the API by, such as api.your.org.")
+    certificate_arn: Annotated[
+        Annotated[str, StringConstraints(pattern=CERTIFICATE)] | None, BeforeValidator(_blank_is_none)
+    ] = Field(None, description="The certificate of domain_name, in Certificate Manager in the stack's own region.")
+    base_path: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")] | None, BeforeValidator(_blank_is_none)
+    ] = Field(None, description="The path under domain_name where the API is; without it, the domain's root.")
     operator_email: Annotated[Email | None, BeforeValidator(_blank_is_none)] = Field(
         None, description="Who gets the alarms; confirm the subscription that SNS mails."
     )
@@ -306,6 +318,16 @@ class Config(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if bool(self.domain_name) != bool(self.certificate_arn):
+            raise ValueError("domain_name and certificate_arn need each other")
+        if self.base_path and not self.domain_name:
+            raise ValueError("base_path needs domain_name")
+        if self.domain_name and (self.public_url or self.local):
+            raise ValueError("domain_name takes the place of public_url, and the local stack has none")
+        return self
+
     @property
     def production(self) -> bool:
         """Whether data is kept and protected."""
@@ -320,6 +342,13 @@ class Config(BaseModel):
     def logs_kept_days(self) -> int:
         """How long logs are kept: in a governed account for a year at least."""
         return max(self.log_retention_days, 365) if self.governed else self.log_retention_days
+
+    @property
+    def domain_url(self) -> str | None:
+        """Where bots call the API and humans reach it, if it has a domain of its own. Without a slash at the end."""
+        if self.domain_name is None:
+            return None
+        return f"https://{self.domain_name}/{self.base_path or ''}".rstrip("/")
 
     @property
     def serve_reference(self) -> bool:

@@ -14,6 +14,7 @@ from infra.api import Api
 from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.dashboard import Dashboard
+from infra.domain import Domain
 from infra.email_feedback import EmailFeedback
 from infra.encryption import ServicesKey, aws_managed_sns_key
 from infra.governed import Governed
@@ -54,6 +55,8 @@ class AssistanceStack(Stack):
         super().__init__(scope, construct_id, **kwargs)
         table = Table(self, "Table", config)
         api = Api(self, "Api", config=config, table=table)
+        if config.domain_name:
+            Domain(self, "Domain", config=config, api=api)
         topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=aws_managed_sns_key(self))
         key = ServicesKey(self, "ServicesKey", config)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)

@@ -38,6 +38,8 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "stage": "production", **REAL, "access_logs": "account_role", "waf": "true", "quota_per_day": "10000",
         "api_keys": "1,2", "api_reference": "true", "snap_start": "true", "take": "true",
         "email_domain": "company.io", "governed": "true", "rollback_minutes": "15", "tracing": "all",
+        "domain_name": "api.company.io", "base_path": "assistance",
+        "certificate_arn": "arn:aws:acm:us-east-1:111122223333:certificate/5d3f1c2a",
     },
     "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
                 "alarms": "false"},

@@ -7,7 +7,7 @@ import pytest
 
 from api import problems
 from infra.stages import InvalidConfig, load
-from tests.infra.template import Properties, Template, changed, synthesized, target
+from tests.infra.template import CONTEXTS, Properties, Template, built, changed, synthesized, target
 from tests.kept import kept
 
 OURS = {
@@ -124,6 +124,32 @@ def test_the_gateway_keeps_the_status_of_a_server_error_so_that_the_alarm_on_5xx
     assert errors & {response["ResponseType"] for response in responses} <= kept
     watched = [alarm["MetricName"] for alarm in template.all("AWS::CloudWatch::Alarm").values()]
     assert "4XXError" not in watched
+
+
+def test_a_domain_of_one_s_own_is_the_bots_address_and_outlives_the_api() -> None:
+    template = synthesized("everything")
+    outputs = template.document["Outputs"]
+    url = "https://api.company.io/assistance"
+    assert outputs["ApiUrl"]["Value"] == url
+    assert outputs["SlackInteractionsUrl"]["Value"].startswith(f"{url}/")
+    _, page = template.function("take_page")
+    assert page["Environment"]["Variables"]["TAKE_PAGE"] == f"{url}/take/"
+    (name,) = template.all("AWS::ApiGateway::DomainName")
+    assert template.only("AWS::ApiGateway::DomainName")["EndpointConfiguration"]["Types"] == ["REGIONAL"]
+    mapping = template.only("AWS::ApiGateway::BasePathMapping")
+    (api,) = template.all("AWS::ApiGateway::RestApi")
+    assert (target(mapping["DomainName"]), target(mapping["RestApiId"]), mapping["BasePath"]) == (
+        name, api, "assistance",
+    )  # fmt: skip
+    # Replaced with the API, the mapping would be refused while the old one is there.
+    assert not [logical_id for logical_id in template.all("AWS::ApiGateway::BasePathMapping") if "Rest" in logical_id]
+    assert {target(outputs[it]["Value"]) for it in ("DomainTarget", "DomainHostedZoneId")} == {name}
+
+
+def test_a_certificate_of_another_region_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDK_DEFAULT_REGION", "eu-west-1")
+    with pytest.raises(InvalidConfig, match="a certificate in eu-west-1"), built(CONTEXTS["everything"]):
+        pass
 
 
 def test_who_has_used_up_a_quota_of_a_day_is_not_told_to_repeat_at_once(template: Template) -> None:

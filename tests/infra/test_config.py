@@ -11,6 +11,10 @@ from infra.config import PYTHON_VERSION, Config
 from infra.stages import InvalidConfig, load
 from tests.infra.template import REAL
 
+DOMAIN = {
+    "domain_name": "api.company.io",
+    "certificate_arn": "arn:aws:acm:eu-west-1:111122223333:certificate/5d3f1c2a",
+}
 ROUTE = {"channels": ["slack"], "fallback": "email"}
 
 
@@ -56,6 +60,13 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         ({**REAL, "email_domain": "pany.io"}, "email_sender must be at email_domain: bot@company.io is not at pany.io"),
         ({"email_recipients": ""}, "email_recipients: Tuple should have at least 1 item"),
         ({"operator_email": "ops"}, "operator_email: this is not an email address (got 'ops')"),
+        ({"domain_name": "api.company.io"}, "domain_name and certificate_arn need each other"),
+        ({"domain_name": "https://company.io"}, "domain_name: String should match pattern"),
+        ({"domain_name": "API.company.io"}, "domain_name: String should match pattern"),
+        ({"certificate_arn": "arn:aws:iam::1:x"}, "certificate_arn: String should match pattern"),
+        ({"base_path": "/v1"}, "base_path: String should match pattern"),
+        ({"base_path": "v1"}, "base_path needs domain_name"),
+        ({**DOMAIN, "public_url": "https://company.io"}, "domain_name takes the place of public_url"),
         ({"slack_channel": ""}, "slack_channel: String should match pattern"),
         ({"slack_api_url": "slack.com"}, "slack_api_url: String should match pattern"),
         ({"slack_api_url": "http://proxy.io/api/"}, "slack_api_url must be https"),
