@@ -43,20 +43,24 @@ sent for the request, and is brought again while our own record of the send is s
 | Delivery | | `confirmed_at` is stamped; the status stays |
 | Send, DeliveryDelay, Rendering Failure, Open, Click, Subscription | | nothing; the event destination asks for none |
 
-What each bounce means here, by
-[SES's types](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types):
+What each bounce means here, by SES's types, as
+[both](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types) of
+[its pages](https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html) list them:
 
 | type and subtype | SES says | what happens |
 |---|---|---|
 | Undetermined | the recipient's provider gave no reason that SES could read | failed |
 | Permanent, General | a hard bounce | failed |
-| Permanent, NoEmail | the address could not be read from the bounce | failed |
+| Permanent, NoEmail | the address does not exist, or could not be read from the bounce | failed |
 | Permanent, Suppressed | the address is on SES's own suppression list | failed |
-| Permanent, OnAccountSuppressionList | the address is on the account's suppression list | failed |
+| Permanent, OnAccountSuppressionList | not sent: the address is on the account's suppression list | failed |
+| Permanent, OnTenantSuppressionList | not sent: the address is on the tenant's suppression list | failed |
+| Permanent, EmailValidationSuppressed | not sent: the address does not pass SES's validation | failed |
 | Transient, General, with a report | SES tried for hours, or the provider took the mail and returned it | failed |
 | Transient, General, without a report | the same, or an automatic reply | failed, unless the mail was confirmed |
 | Transient, MailboxFull | the recipient's mailbox was full | failed |
 | Transient, MessageTooLarge | the provider takes no mail of this size | failed |
+| Transient, CustomTimeoutExceeded | SES could not deliver the mail in the time that the sender allows | failed |
 | Transient, ContentRejected | the provider does not allow the content | failed |
 | Transient, AttachmentRejected | the provider does not allow the attachment | failed |
 
