@@ -30,8 +30,8 @@ DEADLINE_SECONDS: Final = 10
 # after two more: https://www.rfc-editor.org/rfc/rfc6298#section-2.
 CONNECT_SECONDS: Final = 3
 MAX_HEAD_BYTES: Final = 16_384
-# The status line of a head that is complete.
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})[ \r].*?\n\r?\n", re.DOTALL)
+# A status line that is complete.
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})( [^\n]*)?\r?\n")
 
 _Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect: TypeAlias = Callable[..., Awaitable[_Connection]]
@@ -160,7 +160,7 @@ async def _head(http: h11.Connection, reader: asyncio.StreamReader) -> Answer:
         try:
             event = http.next_event()
         except h11.RemoteProtocolError:
-            # A damaged header line changes nothing: the status says whether the bot has taken the call.
+            # Damaged header lines, or too many, change nothing: the status says whether the bot has taken the call.
             if status := _STATUS.match(head):
                 return Answer(int(status[1]), {})
             raise
