@@ -144,8 +144,8 @@ def listed(
 
     A request that has just been accepted may be missing: the index follows its table, usually within a second.
     """
-    found = requests.items.accepted(timestamp(since), timestamp(before - timedelta(milliseconds=1)))
-    ids = [str(item[PARTITION_KEY]) for item in found]
+    until = timestamp(before - timedelta(milliseconds=1))
+    found = requests.items.accepted(timestamp(since), until, newest_first=True)
     unreadable: list[str] = []
 
     def read(request_id: str) -> RequestRecord | None:
@@ -158,7 +158,7 @@ def listed(
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
 
         def matching() -> Iterator[RequestRecord]:
-            newest_first = iter(reversed(ids))
+            newest_first = (str(item[PARTITION_KEY]) for item in found)
             # No more is read than it takes to find as many as are wanted.
             while chunk := list(islice(newest_first, max(limit, _SIDE_BY_SIDE))):
                 for record in pool.map(read, chunk):

@@ -88,7 +88,7 @@ UPDATES: Final[Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]]] = {
         {"description": ":instead"},
         ("customer", "conversation_url", "reference", "details", "payload_hash"),
     ),
-    f"SET {PUBLISHED_AT} = :now REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since": (
+    f"SET {PUBLISHED_AT} = if_not_exists({PUBLISHED_AT}, :now) REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since": (
         {PUBLISHED_AT: ":now"},
         (OUTBOX_SHARD, "outbox_channels", "outbox_since"),
     ),
@@ -157,7 +157,8 @@ class MemoryTable:
         values = self._check(key, "UpdateItem", call)
         sets, removes = UPDATES[_named(call["UpdateExpression"], call)]
         kept = {name: value for name, value in {**call["Key"], **self._item(key)}.items() if name not in removes}
-        self._write(key, {**kept, **{name: values[value] for name, value in sets.items()}})
+        first = kept if "if_not_exists" in call["UpdateExpression"] else {}
+        self._write(key, {**kept, **{name: first.get(name, values[value]) for name, value in sets.items()}})
         return {}
 
     def delete_item(self, call: Values) -> dict[str, Any]:
@@ -189,12 +190,13 @@ class MemoryTable:
 
         listed = self.items() if index else self._items.get(value, {}).values()
         found = [item for item in listed if item.get(hash_key) == value and range_key in item]
-        found = sorted((item for item in found if wanted(item[range_key], values)), key=place)
+        backward, most = not call.get("ScanIndexForward", True), min(self._page, call.get("Limit", self._page))
+        found = sorted((item for item in found if wanted(item[range_key], values)), key=place, reverse=backward)
         if start := call.get("ExclusiveStartKey"):
-            found = [item for item in found if place(item) > place(start)]
+            found = [item for item in found if place(item) != place(start) and (place(item) < place(start)) is backward]
         keys = (PARTITION_KEY, SORT_KEY, hash_key, range_key)
-        page = [_projected(item, keys, projected) for item in found[: self._page]]
-        last = {"LastEvaluatedKey": {name: page[-1][name] for name in keys}} if len(found) > self._page else {}
+        page = [_projected(item, keys, projected) for item in found[:most]]
+        last = {"LastEvaluatedKey": {name: page[-1][name] for name in keys}} if len(found) > most else {}
         return {"Items": page, "Count": len(page), **last}
 
     def _item(self, key: Key) -> Item:

@@ -112,6 +112,14 @@ class RequestRecord:
         return next((each for each in own if each.channel is channel), None)
 
 
+def published_at(marked: str | None, record: Record) -> str | None:
+    """When the request was published first. SNS is told before the table: a consumer may be quicker than the mark."""
+    if marked is None:
+        return None
+    attempts = (attempt for delivery in record.deliveries for attempt in delivery.attempts)
+    return min((marked, *(timestamp_of(attempt.at) for attempt in attempts)))
+
+
 RESEND = "resend-"
 """With this begins the name of a resend; what follows is the operator's decision."""
 

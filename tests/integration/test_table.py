@@ -206,6 +206,16 @@ def test_a_request_is_shown_with_its_record(requests: Requests) -> None:
     assert (shown.published_at, shown.in_outbox, shown.status) == (AT, False, "sending")
 
 
+def test_a_request_is_shown_as_published_before_its_first_attempt(requests: Requests) -> None:
+    one = accepted(requests)
+    requests.change(one.id, claimed)
+    # The consumer was quicker than the write that marks the request as published.
+    requests.items.mark_published(request_key(one.id), ["slack"], "9998-01-01T00:00:00.000Z")
+    shown = requests.get(one.id)
+    assert shown
+    assert shown.published_at == shown.deliveries[0].first_attempt_at
+
+
 # Changing
 
 

@@ -158,6 +158,22 @@ def test_an_item_leaves_the_outbox_for_the_channels_that_it_was_published_to(ite
     assert items.get(key) == published
 
 
+def test_the_first_time_of_publication_stays(items: Items) -> None:
+    again = outboxed("one", "2026-03-01", outbox_channels=["email"], published_at="2026-03-01")
+    items.add(again)
+    items.mark_published({"pk": "one", "sk": "REQUEST"}, ["email"], "2026-03-02")
+    assert items.get({"pk": "one", "sk": "REQUEST"}) == item(
+        "one", "REQUEST", ledger=0, created_at="2026-03-01", topic="sales", published_at="2026-03-01"
+    )
+
+
+def test_the_newest_requests_come_first_page_by_page(items: Items) -> None:
+    for number in range(250):
+        items.add(outboxed(f"pk{number}", f"2026-03-01T{number:03}") | {"ledger": number % 2})
+    found = items.accepted("2026-03-01T010", "2026-03-01T240", newest_first=True)
+    assert [each["pk"] for each in found] == [f"pk{number}" for number in range(240, 9, -1)]
+
+
 def test_an_item_that_is_gone_is_not_marked(items: Items) -> None:
     items.mark_published({"pk": "one", "sk": "REQUEST"}, ["slack"], "2026-03-02")
     assert items.of("one") == []

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from assistance.domain import transitions
 from assistance.domain.record import Record
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
-from assistance.history import RequestRecord
+from assistance.history import RequestRecord, published_at
 from assistance.models import AssistanceRequest
 from assistance.platform import tracing
 from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp_of, utc_now
@@ -142,10 +142,11 @@ class Requests:
         item = next((item for item in items if item[SORT_KEY] == REQUEST), None)
         if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
             return None
+        stored = _stored(item, items)
         return RequestRecord(
             request=request_of(item),
-            record=_stored(item, items).record,
-            published_at=accepted.published_at,
+            record=stored.record,
+            published_at=published_at(accepted.published_at, stored.record),
             unpublished=OUTBOX_SHARD in item,
             caller=accepted.caller,
         )

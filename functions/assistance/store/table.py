@@ -5,9 +5,10 @@ stood in their way, or raise `ItemTooLarge`. Every method raises `TableUnavailab
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 BATCH: Final = 100
+_IN_ORDER: Final[Mapping[str, Any]] = MappingProxyType({})
 LEDGER_KEY: Final = {PARTITION_KEY: LEDGER, SORT_KEY: LEDGER}
 LOOKED_KEY: Final = {PARTITION_KEY: LOOKED, SORT_KEY: LOOKED}
 
@@ -125,12 +127,13 @@ class Items:
         return found
 
     def mark_published(self, key: dict[str, str], channels: Sequence[str], now: str) -> None:
-        """Take an item out of the outbox, if it is in there for these channels."""
+        """Take an item out of the outbox, if it is in there for these channels. The first time of publication stays."""
         with _answering():
             try:
                 self.table.update_item(
                     Key=key,
-                    UpdateExpression=f"SET {PUBLISHED_AT} = :now REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since",
+                    UpdateExpression=f"SET {PUBLISHED_AT} = if_not_exists({PUBLISHED_AT}, :now) "
+                    f"REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since",
                     ConditionExpression="outbox_channels = :channels",
                     ExpressionAttributeValues={":now": now, ":channels": list(channels)},
                 )
@@ -156,10 +159,15 @@ class Items:
         """The keys of what is in the outbox of requests created before that time, oldest first, page by page."""
         return self._listed(OUTBOX_INDEX, OUTBOX_SHARD, f" AND {CREATED_AT} < :before", {":before": before})
 
-    def accepted(self, since: str, until: str) -> Iterator[Item]:
-        """The keys, times and topics of the requests created from `since` until `until`, oldest first, page by page."""
+    def accepted(self, since: str, until: str, *, newest_first: bool = False) -> Iterator[Item]:
+        """The keys, times and topics of the requests created from `since` until `until`, page by page.
+
+        They come oldest first, or newest first.
+        """
         between = f" AND {CREATED_AT} BETWEEN :since AND :until"
-        return self._listed(LEDGER_INDEX, LEDGER_SHARD, between, {":since": since, ":until": until})
+        return self._listed(
+            LEDGER_INDEX, LEDGER_SHARD, between, {":since": since, ":until": until}, newest_first=newest_first
+        )
 
     def due(self) -> Iterator[Item]:
         """The records of the requests that the reconciler watches, page by page. They may be a moment old."""
@@ -172,15 +180,21 @@ class Items:
             condition = f"{DUE_SHARD} = :shard AND {DUE_AT} <= :until"
             yield from self._shard(DUE_INDEX, condition, {":shard": number, ":until": until})
 
-    def _listed(self, index: str, partition_key: str, condition: str, values: dict[str, str]) -> Iterator[Item]:
+    def _listed(
+        self, index: str, partition_key: str, condition: str, values: dict[str, str], *, newest_first: bool = False
+    ) -> Iterator[Item]:
+        # A page of the newest is small: whoever asks for these seldom wants all that there are.
+        order: dict[str, Any] = {"ScanIndexForward": False, "Limit": BATCH} if newest_first else {}
         shards = [
-            self._shard(index, f"{partition_key} = :shard{condition}", {":shard": number, **values})
+            self._shard(index, f"{partition_key} = :shard{condition}", {":shard": number, **values}, order)
             for number in range(INDEX_SHARDS)
         ]
-        return heapq.merge(*shards, key=lambda item: str(item[CREATED_AT]))
+        return heapq.merge(*shards, key=lambda item: str(item[CREATED_AT]), reverse=newest_first)
 
-    def _shard(self, index: str, condition: str, values: dict[str, Any]) -> Iterator[Item]:
-        start: dict[str, Any] = {}
+    def _shard(
+        self, index: str, condition: str, values: dict[str, Any], order: Mapping[str, Any] = _IN_ORDER
+    ) -> Iterator[Item]:
+        start = dict(order)
         while True:
             with _answering():
                 page = self.table.query(
@@ -189,7 +203,7 @@ class Items:
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+            start["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def looked_at(self, until: str, damaged: Sequence[str]) -> None:
         """Keep up to when the reconciler has looked at new requests, and the ids of those that it could not read."""
