@@ -12,6 +12,7 @@ from cli import dead_letters, hints, init
 from cli import stack as stacks
 from cli.commands import checks, handling, requests, running
 from cli.operations import Operations
+from cli.console import console
 
 app = typer.Typer(
     cls=Operations,
@@ -23,6 +24,7 @@ for commands in (requests, handling, running, checks):
     app.add_typer(commands.app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("init", epilog="Example: assistance init production operator_email=oncall@your.org")(init.command)
+app.command(epilog="Example: assistance --stack assistance-production console")(console)
 
 
 @app.callback()

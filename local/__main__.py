@@ -11,7 +11,7 @@ from typing import Final
 
 from local import signals
 from local.cloud import isolate
-from local.console import server as console
+from local.console import serving as console
 from local.demo import demonstrate
 from local.deploy import ROOT
 from local.errors import LocalFailure

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import boto3
 
+from console.gate import HOST
 from local import http, process
 from local.errors import LocalFailure
-from local.gate import HOST
 from local.state import new_log
 from local.wait import until
 

@@ -10,8 +10,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar, Final, Self
 
+from console.gate import HOST, GatedHandler
 from local import http
-from local.gate import HOST, GatedHandler
 
 START: Final = "/take/"
 MAX_BODY: Final = 64 * 1024

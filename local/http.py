@@ -14,7 +14,7 @@ from botocore.credentials import Credentials
 TIMEOUT_SECONDS: Final = 30
 
 
-class NoAnswer(Exception):
+class NoAnswer(ConnectionError):
     """Nothing came back."""
 
 

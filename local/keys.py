@@ -21,7 +21,7 @@ from ministack.core.router import extract_access_key_id
 from ministack.core.sigv4 import decode_header_value, header_signature_failure, parse_header_signature
 from ministack.services import lambda_svc
 
-from local import gate
+from console import gate
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256 "
 DEPLOYED_API: Final = re.compile(r"/restapis/[^/]+/[^/]+/_user_request_(/.*)?", re.DOTALL)

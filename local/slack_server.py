@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from slack_sdk.signature import SignatureVerifier
 
-from local.gate import HOST, GatedHandler
+from console.gate import HOST, GatedHandler
 from local.http import parsed
 from local.slack_workspace import Json, RateLimit, SlackError, Workspace
 

@@ -1,27 +1,55 @@
 """A server on this machine for channels whose secret is the address that they post to. It keeps every post.
 
-Each has its own address, as hard to guess as a real one: `http://127.0.0.1:…/<secret>/<channel>`.
+Each has its own address, as hard to guess as a real one: `http://127.0.0.1:…/<secret>/<channel>`. Each can have a bad
+day: `FAULTS`.
 """
 
 import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from time import time
+from types import MappingProxyType
+from typing import Any, Final, Self
 
-from local.gate import HOST, GatedHandler
+from console.gate import HOST, GatedHandler
 from local.http import parsed
+
+SLOW_SECONDS: Final = 6  # within the consumer's read time-out
+FAULTS: Final[Mapping[str, HTTPStatus]] = MappingProxyType(
+    {
+        "none": HTTPStatus.ACCEPTED,
+        "slow": HTTPStatus.ACCEPTED,
+        "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+        "failing": HTTPStatus.SERVICE_UNAVAILABLE,
+        "refusing": HTTPStatus.GONE,
+    }
+)
+"""What a channel's receiver answers while that fault is switched on. It keeps a post only if it accepts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post that was accepted: the channel that it came by, where on it, and when, in seconds since 1970."""
+
+    channel: str
+    place: str
+    body: Any
+    at: float
 
 
 class Webhooks:
-    """The server. `received` holds the posts, with the channel that each came by."""
+    """The server. `received` holds the posts. `faults` has the fault that is switched on, by channel."""
 
     def __init__(self) -> None:
-        self.received: list[tuple[str, Any]] = []
+        self.received: list[Post] = []
+        self.faults: dict[str, str] = {}
         self._secret = secrets.token_urlsafe()
-        received, start = self.received, f"/{self._secret}/"
+        self._released = threading.Event()
+        webhooks, start = self, f"/{self._secret}/"
 
         class Handler(GatedHandler, BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -29,12 +57,10 @@ class Webhooks:
                     self.send_error(HTTPStatus.NOT_FOUND)
                     return
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                try:
-                    received.append((self.path.removeprefix(start).strip("/?"), parsed(body)))
-                except ValueError:
-                    self.send_error(HTTPStatus.BAD_REQUEST)
-                    return
-                self.send_response(HTTPStatus.ACCEPTED)
+                status = webhooks.take(self.path.removeprefix(start).strip("/?"), body)
+                self.send_response(status)
+                if status is HTTPStatus.TOO_MANY_REQUESTS:
+                    self.send_header("Retry-After", "5")
                 self.end_headers()
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
@@ -43,27 +69,46 @@ class Webhooks:
         """Where that channel is to post."""
         return f"http://{HOST}:{self._server.server_address[1]}/{self._secret}/{channel}"
 
+    def take(self, address: str, body: bytes) -> HTTPStatus:
+        """Keep a post, unless the channel has a fault that refuses it. The status of the answer.
+
+        `address` names the channel, and after a slash a place on it.
+        """
+        channel, _, place = address.partition("/")
+        fault = self.faults.get(channel, "none")
+        if fault == "slow":
+            self._released.wait(SLOW_SECONDS)
+        try:
+            post = Post(channel, place, parsed(body), time())
+        except ValueError:
+            return HTTPStatus.BAD_REQUEST
+        if FAULTS[fault] is HTTPStatus.ACCEPTED:
+            self.received.append(post)
+        return FAULTS[fault]
+
     def texts(self, holding: str) -> Iterator[tuple[str, list[str]]]:
         """The channel and all that is said in each post which holds that text."""
-        for channel, body in list(self.received):
-            if holding in json.dumps(body):
-                yield channel, list(_said(body))
+        for post in list(self.received):
+            if holding in json.dumps(post.body):
+                yield post.channel, list(said(post.body))
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._released.set()
         self._server.shutdown()
         self._server.server_close()
 
 
-def _said(body: Any) -> Iterator[str]:  # noqa: ANN401
+def said(body: Any) -> Iterator[str]:  # noqa: ANN401
+    """Every text that a post holds, in order."""
     if isinstance(body, dict):
         if isinstance(body.get("text"), str):
             yield body["text"]
         for part in body.values():
-            yield from _said(part)
+            yield from said(part)
     elif isinstance(body, list):
         for part in body:
-            yield from _said(part)
+            yield from said(part)

@@ -1,1 +1,1 @@
-"""A page on this machine that shows requests travelling, and lets one break what they travel through."""
+"""What only the console of a stack on this machine has: a bot, things to break, and what humans receive."""

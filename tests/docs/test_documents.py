@@ -23,7 +23,7 @@ PAGES = [path for path in TRACKED if path.suffix == ".md"]
 MOST_LINES_OF_A_DECISION = 40
 MOST_WORDS = 20
 MESSAGE = re.compile(r"^## `(.+)`$", re.MULTILINE)
-SOURCES = ("functions/", "deployment/", "infra/", "local/", "cli/", "tests/e2e/browser.py", "Makefile")
+SOURCES = ("functions/", "deployment/", "infra/", "local/", "cli/", "console/", "tests/e2e/browser.py", "Makefile")
 
 
 def prose(page: Path) -> str:

@@ -10,14 +10,15 @@ from playwright.sync_api import Browser, Page, ViewportSize
 from local.deploy import ROOT
 from tests.e2e import browser as browsers
 from tests.e2e.bot import Bot
+from tests.e2e.console import LAPTOP, PHONE, Scheme, letters, open_request, opened, pane, panel, press, reads, row, send
+from tests.e2e.console import switch as switched
 from tests.e2e.runner import Runner
-from tests.e2e.test_console import Scheme, press, reads, request, send, switch
 from tests.e2e.test_take import links
 
-PICTURES: dict[str, Scheme] = {"console.png": "light", "console-dark.png": "dark"}
+SCHEMES: Final[dict[str, Scheme]] = {"": "light", "-dark": "dark"}
 IMAGES = ROOT / "docs" / "images"
-# All of the page: a frame that is out of sight is not painted.
-SIZE: ViewportSize = {"width": 1280, "height": 2480}
+# Room for a whole message: what is out of sight of its pane is not painted.
+TALL: Final[ViewportSize] = {"width": 1500, "height": 1600}
 CHANNELS: Final = {"sales": "slack", "pricing": "email", "support": "teams"}
 ROUTES: Final = json.dumps({topic: {"channels": [channel], "fallback": None} for topic, channel in CHANNELS.items()})
 MAILS: Final[dict[str, tuple[Scheme, int]]] = {
@@ -57,50 +58,81 @@ def main() -> None:
 
 
 def take(browser: Browser, console_url: str) -> None:
-    """What is pictured: a delivery that is taken, a fallback, a dead letter and a retry."""
-    page = opened(browser, console_url)
-    taken = send(page, "sales", "A customer asks for a quote for 40 seats.")
-    press(page, "ben", "I'll take it", taken)
-    request(page, taken).locator(".taken").wait_for()
-    switch(page, "Slack", "refusing")
-    reads(page, send(page, "sales", "Does the *team* plan include support?"), "delivered")
-    switch(page, "Email", "refusing")
-    reads(page, send(page, "pricing", "What does the yearly plan cost?"), "failed")
-    switch(page, "Email", "fine")
-    switch(page, "Slack", "failing")
-    retried = send(page, "sales", "Can someone call me back today?")
-    reads(page, retried, "retrying")
-    request(page, retried).locator("summary").click()
-    page.locator("#letters > tr").first.wait_for()
-    page.frame_locator("#body").get_by_text("Does the").first.wait_for()
+    """What is pictured: a delivery that is taken, a fallback, dead letters, a retry, and requests in the outbox."""
+    with opened(browser, console_url, motion="reduce") as page:
+        taken = send(page, "sales", "A customer asks for a quote for 40 seats.")
+        press(page, "ben", "I'll take it", taken)
+        row(page, taken).locator(".taken").wait_for()
+        switched(page, "Slack", "refusing")
+        fallback = send(page, "sales", "Does the *team* plan include support?")
+        reads(page, fallback, "delivered")
+        switched(page, "Email", "refusing")
+        reads(page, send(page, "pricing", "What does the yearly plan cost?"), "failed")
+        switched(page, "Email", "fine")
+        switched(page, "Slack", "failing")
+        reads(page, send(page, "sales", "Can someone call me back today?"), "retrying")
+        page.locator("#producer").click()
+        page.get_by_text("The producer is stopped.").wait_for()
+        send(page, "pricing", "Is there a discount for schools?")
+        page.locator("#slow").uncheck()
+        page.get_by_text("1 waiting").first.wait_for()
+        pictured(page, "console")
+        pane(page, "Dead letters")
+        letters(page, "Does the").first.wait_for()
+        open_request(page, fallback)
+        pictured(page, "console-request")
+        page.set_viewport_size(PHONE)
+        page.get_by_role("link", name="Back to the list").click()
+        panel(page, "Send")
+        pictured(page, "console-phone")
+        panel(page, "Dead letters")
+        pictured(page, "console-phone-dead")
+        page.set_viewport_size(LAPTOP)
+        page.locator("#producer").click()
+
+
+def pictured(page: Page, name: str) -> None:
+    """Take it in the light and in the dark."""
     page.evaluate("document.activeElement.blur()")
-    for name, scheme in PICTURES.items():
+    for suffix, scheme in SCHEMES.items():
         page.emulate_media(color_scheme=scheme)
-        page.screenshot(path=IMAGES / name)
+        page.screenshot(path=IMAGES / f"{name}{suffix}.png")
+    page.emulate_media(color_scheme="light")
 
 
 def take_messages(browser: Browser, stack: dict[str, Any]) -> None:
-    """One request on each channel, and three that Slack gets together."""
-    bot, page = Bot(stack), opened(browser, stack["console_url"])
-    page.evaluate("for (const pane of document.querySelectorAll('.pane')) pane.style.maxHeight = 'none'")
+    """A request on each channel, and three that Slack gets together."""
+    with opened(browser, stack["console_url"], TALL, motion="reduce") as page:
+        page.get_by_role("button", name="Close the guide").click()
+        take_posts(Bot(stack), page)
+    take_mails(Bot(stack), browser)
+
+
+def take_posts(bot: Bot, page: Page) -> None:
+    """What Slack and Teams show."""
     for topic in ("sales", "support"):
         bot.until_status(asked(bot, topic, SAID), "delivered")
-        message = page.locator(f"#{CHANNELS[topic]} > li").filter(has_text="Anna Example")
+        pane(page, CHANNELS[topic].capitalize())
+        message = page.locator(f"#pane-{CHANNELS[topic]} li").filter(has_text="Anna Example")
         message.screenshot(path=IMAGES / f"{CHANNELS[topic]}.png")
         if topic == "sales":
             message.get_by_role("button", name="I'll take it").click()
             message.get_by_text("Taken by @anna").wait_for()
             message.screenshot(path=IMAGES / "slack-taken.png")
-    page.get_by_role("switch", name="Stream producer runs").uncheck()
-    page.get_by_text("The stream producer is stopped.").wait_for()
+    page.get_by_role("switch", name="Producer runs").uncheck()
+    page.get_by_text("The producer is stopped.").wait_for()
     together = [asked(bot, "sales", said) for said in (*OTHERS, SAID)]
-    page.get_by_role("switch", name="Stream producer runs").check()
+    page.get_by_role("switch", name="Producer runs").check()
     for request_id in together:
         bot.until_status(request_id, "delivered")
     press(page, "anna", "I'll take it", together[1])
     digest = page.locator("#slack > li").filter(has_text="3 new requests")
     digest.get_by_text("Taken by @anna").wait_for()
     digest.screenshot(path=IMAGES / "slack-digest.png")
+
+
+def take_mails(bot: Bot, browser: Browser) -> None:
+    """A mail, as programs show it, and the page behind its link."""
     mailed = asked(bot, "pricing", SAID)
     bot.until_status(mailed, "delivered")
     [mail] = bot.mails(mailed)
@@ -122,15 +154,6 @@ def take_messages(browser: Browser, stack: dict[str, Any]) -> None:
 def asked(bot: Bot, topic: str, said: dict[str, Any]) -> str:
     """The id of a request that a bot has made."""
     return str(bot.call("POST", "/assistance-requests", {"topic": topic, **said}).json["id"])
-
-
-def opened(browser: Browser, console_url: str) -> Page:
-    """The console."""
-    page = browser.new_page(viewport=SIZE, device_scale_factor=1, reduced_motion="reduce")
-    page.set_default_timeout(60_000)
-    page.goto(console_url)
-    page.get_by_text("Live", exact=True).wait_for()
-    return page
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from console.gate import HOST
 from local.cloud import USUAL_PORT
 from local.deploy import ROOT
-from local.gate import HOST
 from local.slack_server import SlackServer
 from local.wait import until
 from tests.e2e.runner import AT_A_TERMINAL, ENVIRONMENT, IN_THE_BACKGROUND, START_SECONDS, Runner, gone, silent

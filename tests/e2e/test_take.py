@@ -61,7 +61,8 @@ def values(message: Json) -> dict[str, str]:
 
 def cards(bot: Bot, request_id: str) -> list[str]:
     """The request's cards in Teams, as JSON."""
-    found = map(json.dumps, bot.console("GET", "/api/state").json["teams"])
+    panes = bot.console("GET", "/api/state").json["panes"]
+    found = [json.dumps(post["card"]) for pane in panes if pane["channel"] == "teams" for post in pane["posts"]]
     return [card for card in found if request_id in card]
 
 

@@ -56,7 +56,16 @@ def test_a_webhook_takes_only_what_comes_to_its_secret_address() -> None:
         for path in ("/teams", "/guessed/teams", "/", "//teams"):
             assert http.call("POST", origin + path, body={"text": "forged"}).status == 404
         assert http.call("POST", address, body={"text": "real"}).status == 202
-        assert webhooks.received == [("teams", {"text": "real"})]
+        assert [(post.channel, post.body) for post in webhooks.received] == [("teams", {"text": "real"})]
+
+
+def test_a_webhook_has_a_bad_day_and_keeps_nothing_that_it_refuses() -> None:
+    with Webhooks() as webhooks:
+        for fault, status in (("failing", 503), ("rate_limited", 429), ("refusing", 410), ("none", 202)):
+            webhooks.faults["pager"] = fault
+            assert http.call("POST", webhooks.address("pager"), body={"text": fault}).status == status
+            assert http.call("POST", webhooks.address("teams"), body={"text": fault}).status == 202
+        assert [post.body["text"] for post in webhooks.received if post.channel == "pager"] == ["none"]
 
 
 def test_json_that_is_nested_too_deeply_gets_400() -> None:

@@ -1,0 +1,67 @@
+"""`assistance console`: the page of `make run`, for a deployed stage."""
+
+import threading
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from assistance.platform.aws import AWS_ERRORS
+from cli import render
+from cli.operations import WithDescription, stack_of
+from cli.stack import Stack
+from console.acts import Acts
+from console.cost import Meter
+from console.reading import Reader
+from console.server import USUAL_PORT, Site, serving
+
+POLL_MS: Final = 10_000
+
+
+def console(
+    context: typer.Context,
+    *,
+    write: Annotated[
+        bool, typer.Option("--write", help="Also redrive, resend, take and discard: each asks for the stage's name.")
+    ] = False,
+    with_description: WithDescription = False,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Where on 127.0.0.1, unless it is taken.")] = USUAL_PORT,
+) -> None:
+    """Serve a page on 127.0.0.1 that shows this stage: requests, their history, dead letters. Ctrl-C ends it.
+
+    It reads with your own credentials, every ten seconds while its tab is in front, and says what that costs.
+    """
+    stack = stack_of(context)
+    with serving(site(stack, write=write, with_description=with_description), port) as address:
+        render.say(f"The console of {stack.name}{'' if write else ', which only reads'}. Ctrl-C ends it.")
+        render.console().print(address, soft_wrap=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            render.say("Ended.")
+
+
+def site(stack: Stack, *, write: bool, with_description: bool) -> Site:
+    """What the page shows of a stack, and what it may do there."""
+    meter = Meter(stack.session)
+    reader = Reader(stack, texts=with_description)
+
+    def state(given: Mapping[str, str]) -> dict[str, Any]:
+        return {**reader.state(given), "cost": meter.document()}
+
+    return Site(
+        stage={**reader.stage(), "local": False, "write": write, "poll_ms": POLL_MS},
+        state=state,
+        request=reader.request,
+        acts=Acts(stack, reader.dead, operator=_operator(stack)).by_name() if write else {},
+        confirm=stack.name,
+        start=f"assistance --stack {stack.name} console",
+    )
+
+
+def _operator(stack: Stack) -> str:
+    try:
+        return stack.operator()
+    except AWS_ERRORS:
+        # Not worth failing for.
+        return "unknown"

@@ -1,0 +1,86 @@
+"""What an operator does from the page, by the means of the command line."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any, Final, TypeAlias
+
+from assistance.ids import request_id
+from assistance.routing import Channel
+from cli import letters, render, requests, takes
+from cli.errors import Failure
+from cli.letters import Outcome
+from cli.stack import Stack
+from console.dead import DeadLetters
+
+PATIENCE_SECONDS: Final = 10
+Act: TypeAlias = Callable[[Mapping[str, Any]], Any]
+
+
+class Acts:
+    """Redrive, discard, resend, take and release. Each is told on stderr, with who did it, for those who keep that."""
+
+    def __init__(self, stack: Stack, dead: DeadLetters, *, operator: str | None = None) -> None:
+        self._stack = stack
+        self._dead = dead
+        self._operator = operator
+        self._requests = stack.requests()
+
+    def by_name(self) -> dict[str, Act]:
+        """The acts, by the name that the page calls."""
+        return {
+            "redrive": lambda body: self._deal(body, letters.redriving(self._stack), "redriven"),
+            "discard": lambda body: self._deal(body, letters.discarding(self._stack), "discarded"),
+            "resend": self._resend,
+            "take": lambda body: self._take(_id(body), _name(body)),
+            "release": lambda body: self._release(_id(body), _name(body)),
+        }
+
+    def _deal(self, body: Mapping[str, Any], act: letters.Act, done: str) -> str:
+        ids = frozenset(map(str, body["ids"])) if body.get("ids") is not None else None
+        self._audit(done, ids="all" if ids is None else ",".join(sorted(ids)))
+        with self._dead.acting:
+            outcomes: list[Outcome] = []
+            deadline = monotonic() + PATIENCE_SECONDS
+            while not outcomes and monotonic() < deadline:
+                # Somebody else, such as the reconciler, may have them in hand.
+                outcomes = [
+                    outcome
+                    for queue in self._stack.dlqs()
+                    for outcome in letters.deal_with(self._stack, queue, ids, act)
+                ]
+            self._dead.forget()
+        problems = [outcome.problem for outcome in outcomes if outcome.problem]
+        return "; ".join([f"{len(outcomes) - len(problems)} {done}", *problems]) + "."
+
+    def _resend(self, body: Mapping[str, Any]) -> str:
+        id_, channel = _id(body), Channel(body["channel"])
+        if channel not in self._stack.channels():
+            raise Failure(f"the stack {self._stack.name} has no channel {channel}")
+        act = str(uuid.uuid4())
+        self._audit("resend", decision=act, request_id=id_, channel=channel)
+        requests.resend(self._requests, id_, channel, act)
+        return f"Put into the outbox once more, for {channel}."
+
+    def _take(self, id_: str, name: str) -> str:
+        self._audit("take", request_id=id_)
+        takes.take(self._requests, id_, name)
+        return f"{name} has it now."
+
+    def _release(self, id_: str, name: str) -> str:
+        self._audit("release", request_id=id_)
+        return f"{takes.release(self._requests, id_, name)} no longer has it."
+
+    def _audit(self, act: str, **members: str) -> None:
+        if self._operator:
+            render.audit(act, stack=self._stack.name, operator=self._operator, **members)
+
+
+def _id(body: Mapping[str, Any]) -> str:
+    return request_id(str(body["id"]))
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    if not (name := str(body["name"]).strip()):
+        raise ValueError("name")
+    return name

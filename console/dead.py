@@ -1,0 +1,99 @@
+"""The dead letters as a human reads them: which request, why, whether a human has it anyway, until when."""
+
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from assistance.errors import Unreadable
+from assistance.history import RequestRecord
+from assistance.models import Message
+from assistance.platform.clock import timestamp_of
+from assistance.text import printable
+from cli import letters, render
+from cli.letters import Letter
+from cli.stack import Stack
+from console.history import reached
+from console.meanings import meaning
+
+SHOWN: Final = 100
+"""How many are shown, oldest first: these expire first."""
+
+
+class DeadLetters:
+    """What lies in the dead-letter queues, as last seen.
+
+    To look holds the letters for a second or two. So they are looked at anew only when their number has changed, or
+    when somebody has dealt with some, and in the background.
+    """
+
+    def __init__(self, stack: Stack, *, texts: bool) -> None:
+        self._stack = stack
+        self._texts = texts
+        self._requests = stack.requests()
+        self._sqs = stack.sqs()
+        self._retention: dict[str, timedelta] = {}
+        self._known: int | None = None
+        self._found: dict[str, Any] = {"letters": [], "more": 0, "hidden": 0, "looked": False}
+        self._looking = threading.Lock()
+        self.acting = threading.Lock()
+        """Held by whoever deals with letters: a look would hide them."""
+
+    def document(self, depth: int) -> Mapping[str, Any]:
+        """The letters, as last seen. `depth`: how many lie there now."""
+        if depth == 0 and self._known in {None, 0}:
+            return {"letters": [], "more": 0, "hidden": 0, "looked": True}
+        if depth != self._known and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look, args=(depth,), daemon=True).start()
+        return self._found
+
+    def forget(self) -> None:
+        """Look anew, whatever the number."""
+        self._known = -1
+
+    def _look(self, depth: int) -> None:
+        try:
+            with self.acting:
+                found = letters.find(self._stack, self._stack.dlqs())
+            shown = found.letters[:SHOWN]
+            more = len(found.letters) - len(shown) + found.beyond
+            documents = [self._letter(letter) for letter in shown]
+            self._found = {"letters": documents, "more": more, "hidden": found.hidden, "looked": True}
+            # What somebody else has in hand is looked at next time.
+            self._known = -1 if found.hidden else depth
+        finally:
+            self._looking.release()
+
+    def _letter(self, letter: Letter) -> dict[str, Any]:
+        record = self._record(letter)
+        message = letter.message
+        return {
+            **render.letter_document(letter),
+            "description": printable(message.request.description) if self._texts and message else None,
+            "reference": message.request.reference and printable(message.request.reference) if message else None,
+            "error": meaning(letter.letter.reason, letter.queue.channel),
+            "why": _why(message),
+            "reached": record and reached(record),
+            "status": record and record.status,
+            "expires_at": timestamp_of(letter.letter.sent_at + self._kept(letter.queue.url)),
+        }
+
+    def _record(self, letter: Letter) -> RequestRecord | None:
+        try:
+            return self._requests.get(letter.letter.request_id) if letter.letter.request_id else None
+        except Unreadable:
+            return None
+
+    def _kept(self, url: str) -> int:
+        """How long the queue keeps a message, in milliseconds, counted from when it was sent.
+
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+        """
+        if url not in self._retention:
+            found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])
+            self._retention[url] = timedelta(seconds=int(found["Attributes"]["MessageRetentionPeriod"]))
+        return self._retention[url] // timedelta(milliseconds=1)
+
+
+def _why(message: Message | None) -> str | None:
+    return "resend" if message and (message.force or (message.delivery or "").startswith("resend-")) else None

@@ -1,0 +1,90 @@
+// Asking and acting: every call has the token, which the address brought; acts on a deployed stage are confirmed.
+// @ts-check
+import { byId, write } from "./dom.js";
+
+/** What does not change while the page is open. @type {any} */
+export const stage = {};
+/** How many acts have begun or ended, and how many are under way: what was asked before does not say how it is after. */
+export const acts = { count: 0, underWay: 0, after: () => {} };
+
+/** Move the token from the address, after the #, to this tab's storage: the history does not keep it. */
+function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given === null) return;
+  sessionStorage.setItem("token", given);
+  history.replaceState(null, "", location.pathname + location.search);
+}
+takeToken();
+addEventListener("hashchange", takeToken);
+
+const headers = () => ({ "X-Console": sessionStorage.getItem("token") ?? "" });
+
+/** @param {string} path @param {RequestInit} [how] */
+async function ask(path, how = {}) {
+  const answer = await fetch(`/api/${path}`, { ...how, headers: { ...headers(), ...how.headers } });
+  const document = await answer.json();
+  if (!answer.ok) throw new Error(document.error);
+  return document;
+}
+
+/** @param {string} path */
+export const get = (path) => ask(path);
+
+/** @param {string} act @param {object} body @returns {Promise<any>} */
+export async function call(act, body) {
+  const document = await ask(act, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+  return document.result;
+}
+
+/** Do it, say in `where` what came of it, and have the button wait meanwhile.
+ * @param {any} where @param {() => Promise<string>} act @param {any} [button] */
+export async function acting(where, act, button) {
+  if (button?.getAttribute("aria-disabled") === "true") return;
+  button?.setAttribute("aria-disabled", "true");
+  acts.count++;
+  acts.underWay++;
+  try {
+    write(where, await act());
+  } catch (error) {
+    write(where, `Not done: ${/** @type {Error} */ (error).message.replace(/\.$/, "")}.`);
+  }
+  acts.count++;
+  acts.underWay--;
+  button?.removeAttribute("aria-disabled");
+  acts.after();
+}
+
+/** Act as an operator. A deployed stage's name has to be typed; here only what can't be undone is asked about.
+ * @param {any} where @param {string} act @param {object} body @param {string} question @param {any} button @param {boolean} [final] */
+export async function operate(where, act, body, question, button, final = false) {
+  const confirm = stage.local && !final ? "" : await confirmed(question);
+  if (confirm === null) return;
+  await acting(where, () => call(act, stage.local ? body : { ...body, confirm }), button);
+}
+
+/** What was typed to confirm it. None if it was not. @param {string} question @returns {Promise<string | null>} */
+function confirmed(question) {
+  const dialog = byId("confirm"), name = byId("confirm-name"), form = byId("confirm-form");
+  write(byId("confirm-title"), question);
+  write(byId("confirm-text"), stage.local ? "This can't be undone." : `This acts on ${stage.stack} in ${stage.region}.`);
+  write(byId("confirm-wrong"), "");
+  byId("confirm-named").hidden = stage.local;
+  write(byId("confirm-named").querySelector("label"), `Type ${stage.stack}`);
+  name.value = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    form.onsubmit = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      if (!stage.local && name.value.trim() !== stage.stack) {
+        name.setAttribute("aria-invalid", "true");
+        write(byId("confirm-wrong"), `This is not the stage's name, ${stage.stack}.`);
+        return;
+      }
+      name.removeAttribute("aria-invalid");
+      dialog.close();
+      resolve(name.value.trim());
+    };
+    byId("confirm-no").onclick = () => dialog.close();
+    dialog.onclose = () => resolve(null);
+  });
+}

@@ -1,0 +1,44 @@
+// One clock and one format: how long ago, and the exact time on hover.
+// @ts-check
+import { make, write } from "./dom.js";
+
+const UNITS = /** @type {[number, string][]} */ ([[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]]);
+
+/** @param {number} ms */
+export function exact(ms) {
+  const date = new Date(ms), pad = (/** @type {number} */ value, size = 2) => String(value).padStart(size, "0");
+  const offset = -date.getTimezoneOffset(), sign = offset < 0 ? "-" : "+";
+  const day = `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
+  const time = `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}.${pad(date.getMilliseconds(), 3)}`;
+  return `${day} ${time} UTC${sign}${pad(Math.floor(Math.abs(offset) / 60))}:${pad(Math.abs(offset) % 60)}`;
+}
+
+/** @param {number} ms */
+export function relative(ms) {
+  const seconds = (Date.now() - ms) / 1000;
+  const [length, unit] = UNITS.find(([size]) => Math.abs(seconds) >= size) ?? [1, "s"];
+  const count = Math.floor(Math.abs(seconds) / length);
+  if (count === 0) return "now";
+  return seconds > 0 ? `${count} ${unit} ago` : `in ${count} ${unit}`;
+}
+
+/** A moment: RFC 3339, or in milliseconds since 1970. @param {string | number} at */
+export function time(at) {
+  const ms = typeof at === "number" ? at : Date.parse(at);
+  const element = make("time", "", relative(ms));
+  element.dateTime = new Date(ms).toISOString();
+  element.title = exact(ms);
+  return element;
+}
+
+/** A moment after another: how much later, and the exact time on hover. @param {string} at @param {string} start */
+export function after(at, start) {
+  const element = make("time", "offset", `+${((Date.parse(at) - Date.parse(start)) / 1000).toFixed(2)} s`);
+  element.dateTime = at;
+  element.title = exact(Date.parse(at));
+  return element;
+}
+
+setInterval(() => {
+  for (const element of document.querySelectorAll("time:not(.offset)")) write(element, relative(Date.parse(/** @type {any} */ (element).dateTime)));
+}, 1000);

@@ -1,0 +1,53 @@
+// The dead letters: which request, why in words, whether a human has it anyway, since when, and until when.
+// @ts-check
+import { operate, stage } from "./api.js";
+import { time } from "./clock.js";
+import { byId, button, icon, keep, make, many, write } from "./dom.js";
+import { tell } from "./panels.js";
+import { titleOf } from "./story.js";
+
+/** @param {any} state */
+export function showDead(state) {
+  const { letters, more, hidden, looked } = state.dead_letters;
+  const count = Object.values(state.dead).reduce((/** @type {any} */ sum, each) => sum + each, 0);
+  tell("dead", count);
+  keep(byId("letters"), letters, (each) => each.id, row);
+  const none = byId("no-letters");
+  none.hidden = letters.length > 0;
+  write(none, count ? (looked && hidden ? `${many(hidden, "letter")} held by somebody who looks at them just now.` : "Looking …") : "There are none: nothing was given up.");
+  const all = byId("redrive-all");
+  if (!letters.length && document.activeElement === all) byId("tabs").querySelector("[aria-current]")?.focus();
+  all.hidden = !stage.write || !letters.length;
+  write(all, more ? `Redrive all, ${more} more included` : "Redrive all");
+  all.onclick = () => operate(byId("dealt"), "redrive", {}, `Redrive ${many(count, "dead letter")}?`, all);
+}
+
+/** @param {any} letter */
+function row(letter) {
+  const { error, reached } = letter;
+  const human = reached && (reached.reached === "yes" ? ["delivered", `A human has it: ${reached.words}`] : ["failed", `No human has it yet. ${reached.words}`]);
+  const buttons = make("div", "row");
+  if (letter.request_id) {
+    const link = make("a", "", "Open the request");
+    link.href = `/requests/${letter.request_id}`;
+    buttons.append(link);
+  }
+  if (stage.write) {
+    const named = letter.description ?? letter.request_id ?? letter.id;
+    const act = (/** @type {string} */ word, /** @type {string} */ name, /** @type {boolean} */ final) => {
+      const element = button(word, (self) => operate(byId("dealt"), name, { ids: [letter.id] }, `${word} this dead letter of ${titleOf(letter.channel)}?`, self, final), final ? "danger" : "");
+      element.setAttribute("aria-label", `${word} ${named} on ${titleOf(letter.channel)}`);
+      element.dataset.mark = name;
+      return element;
+    };
+    if (letter.readable) buttons.append(act("Redrive", "redrive", false));
+    buttons.append(act("Discard", "discard", true));
+  }
+  return make("li", "letter",
+    make("p", "text", letter.description ?? letter.reference ?? letter.request_id ?? "A message that no consumer can read"),
+    make("p", "note", make("b", "", `${titleOf(letter.channel)}${letter.why ? ", a resend" : ""}: ${error.means} `), make("code", "", error.code), ` ${error.to_do}`),
+    human && make("p", `note human ${human[0]}`, icon(human[0]), human[1]),
+    make("p", "note", "dead ", time(letter.sent_at), ", expires ", time(letter.expires_at), letter.topic && ` · ${letter.topic}`),
+    buttons);
+}
+

@@ -1,0 +1,103 @@
+// The guide: a step at a time. It points at what to press, sees when it is done, and goes on.
+// @ts-check
+import { stage } from "./api.js";
+import { byId, write } from "./dom.js";
+import { titleOf } from "./story.js";
+
+/** @typedef {{text: string, at: () => any, done: (now: any, before: any) => boolean}} Step */
+/** @type {Step[]} */
+let steps = [];
+let number = Number(localStorage.getItem("guide") ?? 0);
+/** The state when the step began. @type {any} */
+let before = null;
+/** @type {any} */
+let latest = null;
+
+/** @param {any} state */
+const newest = (state) => state.moving[0]?.id;
+/** @param {any} state */
+const total = (state) => Object.values(state.dead).reduce((/** @type {any} */ sum, count) => sum + count, 0);
+
+/** The steps that this stage's channels allow. @param {any} state @returns {Step[]} */
+function written(state) {
+  const found = Object.entries(stage.routes).find(([, { channels, fallback }]) => channels[0] in state.switches.faults && fallback);
+  const send = () => byId("send-button");
+  /** @type {Step[]} */
+  const all = [
+    { text: "Send a request. The bot has its 202 at once; the dot shows the delivery that happens behind it.", at: send, done: (now, then) => newest(now) !== newest(then) },
+    { text: "Now stop the producer, which publishes from the outbox.", at: () => byId("producer"), done: (now) => !now.switches.producer },
+    { text: "Choose 5 and send. They wait in the outbox, which is the table itself: a request and its outbox entry are one write, so neither is ever there without the other.", at: () => (byId("times").value === "1" ? byId("times") : send()), done: (now) => now.outbox > 1 },
+    { text: "Start the producer again: it publishes what waits. Were it dead, the reconciler would, after a minute.", at: () => byId("producer"), done: (now) => now.switches.producer && !now.outbox },
+  ];
+  if (found) {
+    const [topic, { channels: [channel], fallback }] = found;
+    const name = titleOf(channel);
+    const fault = () => byId(`fault-${channel}`);
+    const radio = () => document.querySelector(`#topics [value="${topic}"]`);
+    all.push(
+      { text: `Break ${name}: let it be refusing.`, at: fault, done: (now) => now.switches.faults[channel] === "refusing" },
+      { text: `Send on ${topic}. ${name} refuses for good, so its message becomes a dead letter, and ${titleOf(fallback)} gets the request instead: the fallback.`,
+        at: () => (/** @type {any} */ (radio())?.checked ? send() : radio()),
+        done: (now, then) => now.moving.some((/** @type {any} */ each) => each.fallback?.failed_channel === channel && each.status === "delivered" && !then.moving.some((/** @type {any} */ old) => old.id === each.id && old.status === "delivered")) },
+      { text: `Mend ${name}: let it be fine.`, at: fault, done: (now) => now.switches.faults[channel] === "fine" },
+      { text: "Redrive the dead letters. What the fallback has delivered is not sent again.",
+        at: () => (byId("dead-pane").hidden || !byId("dead-pane").offsetParent ? nav("dead") : byId("redrive-all").hidden ? byId("dead-title") : byId("redrive-all")), done: (now) => total(now) === 0 },
+    );
+  }
+  if (stage.takes && state.panes.some((/** @type {any} */ pane) => pane.kind === "slack" && pane.here))
+    all.push({ text: "In Slack, press I'll take it. The first human who presses has the request, and whoever is second is told who.",
+      at: () => seen("#pane-slack button[name]:not([name=release])", true) ?? nav("slack"), done: (now, then) => now.moving.filter((/** @type {any} */ each) => each.taken).length > then.moving.filter((/** @type {any} */ each) => each.taken).length });
+  return all;
+}
+
+/** The tab or the panel's button that leads there, whichever is seen. @param {string} name */
+const nav = (name) => seen(`#panels [data-panel="${name === "dead" ? "dead" : "received"}"], #tabs [data-pane="${name}"]`);
+/** The first of these that is on the page, or the last. @param {string} selector @param {boolean} [last] @returns {any} */
+const seen = (selector, last = false) => [...document.querySelectorAll(selector)].filter((each) => /** @type {any} */ (each).offsetParent).at(last ? -1 : 0);
+
+/** @param {number} to */
+function go(to) {
+  number = Math.max(0, to);
+  before = latest;
+  localStorage.setItem("guide", String(number));
+  if (latest) showGuide(latest);
+}
+
+export function setUpGuide() {
+  byId("guide-back").onclick = () => go(number - 1);
+  byId("guide-skip").onclick = () => go(number + 1);
+  byId("guide-close").onclick = () => {
+    go(99);
+    byId("guide-open").focus();
+  };
+  byId("guide-open").onclick = () => {
+    go(0);
+    byId("guide-skip").focus();
+  };
+}
+
+/** @param {any} state */
+export function showGuide(state) {
+  latest = state;
+  if (!steps.length) steps = written(state);
+  before ??= state;
+  const step = steps[number];
+  if (step?.done(state, before)) return go(number + 1);
+  byId("guide").hidden = number > steps.length;
+  byId("guide-open").hidden = number <= steps.length;
+  if (number > steps.length) return point(null);
+  write(byId("guide-step"), step ? `Step ${number + 1} of ${steps.length}` : "Done");
+  write(byId("guide-text"), step?.text ?? "That was the outbox. Next: let a channel be slow, send, and kill its consumer meanwhile: nothing is posted twice.");
+  byId("guide-back").hidden = number === 0;
+  byId("guide-skip").hidden = !step;
+  point(step ? step.at() : null);
+}
+
+/** Point at that, or, if it is out of sight, at the button that leads to it. @param {any} wanted */
+function point(wanted) {
+  const target = wanted?.offsetParent ? wanted : wanted?.closest("#send-panel") ? document.querySelector('#panels [data-panel="send"]') : wanted;
+  for (const each of document.querySelectorAll(".pointed")) if (each !== target) each.classList.remove("pointed");
+  if (!target || target.classList.contains("pointed")) return;
+  target.classList.add("pointed");
+  target.scrollIntoView({ block: "nearest" });
+}

@@ -1,0 +1,81 @@
+// The requests: newest first, searched and filtered, a page at a time from the index.
+// @ts-check
+import { stage } from "./api.js";
+import { time } from "./clock.js";
+import { badge, byId, icon, keep, make, many, write } from "./dom.js";
+import { go, opened, query } from "./route.js";
+import { titleOf } from "./story.js";
+
+const STATUSES = ["accepted", "published", "sending", "retrying", "delivered", "failed", "taken", "untaken"];
+const NAMES = ["q", "status", "topic", "channel"];
+
+/** What is looked for in the list that is shown. */
+export const listAddress = { last: "/" };
+
+export function setUpList() {
+  const form = byId("filters");
+  const options = { status: STATUSES, topic: Object.keys(stage.routes), channel: stage.lanes.filter((/** @type {any} */ lane) => lane.human).map((/** @type {any} */ lane) => lane.name) };
+  for (const [name, values] of Object.entries(options))
+    for (const value of values) form.elements[name].append(Object.assign(make("option", "", name === "channel" ? titleOf(value) : value), { value }));
+  byId("q").placeholder = stage.texts ? "Id, reference, text, customer" : "Id or reference";
+  /** @type {any} */
+  let waiting;
+  const search = () => {
+    // A request was opened meanwhile: it stays open.
+    if (opened()) return;
+    const values = new URLSearchParams(NAMES.flatMap((name) => (form.elements[name].value ? [[name, form.elements[name].value]] : [])));
+    go(`/${values.size ? `?${values}` : ""}`, true);
+  };
+  form.oninput = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(search, 250);
+  };
+  form.onsubmit = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    clearTimeout(waiting);
+    search();
+  };
+}
+
+/** @param {any} page */
+export function showList(page) {
+  const given = query(), form = byId("filters");
+  for (const name of NAMES) if (document.activeElement !== form.elements[name]) form.elements[name].value = given.get(name) ?? "";
+  const searched = NAMES.some((name) => given.get(name));
+  keep(byId("requests"), page.requests, (each) => each.id, row);
+  const none = byId("no-requests");
+  none.hidden = page.requests.length > 0;
+  const other = page.next ? " so far: look at older ones below." : ": take a filter away, or search for less.";
+  write(none, searched ? `None matches${other}` : stage.local ? "None yet: send one." : "None yet: they appear here as the bot calls the API.");
+  const unread = page.unreadable.length ? `${page.unreadable.length} can't be read: assistance list names them` : "";
+  const looked = byId("looked");
+  looked.replaceChildren(...(searched && page.back_to ? [`looked at ${many(page.looked_at, "request")}, the oldest `, time(page.back_to)] : []), unread);
+  address(byId("older"), page.next && { before: page.next });
+  address(byId("newest"), given.get("before") && {});
+  listAddress.last = location.pathname === "/" ? location.pathname + location.search : listAddress.last;
+}
+
+/** Where a link leads: the same search with that added. @param {any} link @param {Record<string, string> | null | ""} added */
+function address(link, added) {
+  link.hidden = !added;
+  if (!added) return;
+  const values = new URLSearchParams(NAMES.flatMap((name) => (query().get(name) ? [[name, query().get(name) ?? ""]] : [])));
+  for (const [name, value] of Object.entries(added)) values.set(name, value);
+  link.setAttribute("href", `/${values.size ? `?${values}` : ""}`);
+}
+
+/** @param {any} request */
+function row(request) {
+  const link = make("a", "row-link");
+  link.href = `/requests/${request.id}`;
+  const marks = request.deliveries.map((/** @type {any} */ each) => make("span", `mark ${each.status}`, icon(each.status), `${titleOf(each.channel)}${each.resend ? ", resent" : each.escalation ? ", escalated" : ""} `, make("span", "unseen", each.status)));
+  link.append(
+    badge(request.status),
+    make("span", "text", request.description ?? request.reference ?? request.id),
+    time(request.created_at),
+    make("small", "below", make("span", "topic", request.topic), ...marks,
+      request.fallback && make("span", "fallback", `instead of ${titleOf(request.fallback.failed_channel)}`),
+      request.taken && make("span", "taken", icon("taken"), `taken by ${request.taken.by}`)),
+  );
+  return make("li", "", link);
+}

@@ -1,0 +1,86 @@
+// The console's page: asks how the stage is, and shows what has changed.
+// @ts-check
+import { acts, get, stage } from "./api.js";
+import { showDead } from "./dead.js";
+import { hideRequest, showRequest } from "./detail.js";
+import { byId, many, write } from "./dom.js";
+import { setUpList, showList } from "./list.js";
+import { fillMap, layOut } from "./map.js";
+import { open, setUpPanels } from "./panels.js";
+import { listen, opened, query } from "./route.js";
+import { story } from "./story.js";
+
+let asking = false;
+let again = false;
+/** What only a stack on this machine has. @type {any} */
+let here = null;
+
+async function begin() {
+  Object.assign(stage, await get("stage"));
+  document.title = `Assistance · ${stage.local ? "local console" : stage.stack}`;
+  document.documentElement.dataset.where = stage.local ? "local" : "deployed";
+  write(byId("stage"), stage.stack);
+  write(byId("mode"), stage.local ? "on this machine" : `${stage.region} · ${stage.write ? "reads and writes" : "read only"}${stage.texts ? "" : " · customers' texts left out"}`);
+  layOut();
+  setUpPanels();
+  setUpList();
+  if (stage.local) {
+    here = await import("./here.js");
+    here.setUp();
+  }
+}
+
+/** @param {any} state @param {any} request @param {boolean} current Whether nothing was done since it was asked for. */
+function fill(state, request, current) {
+  fillMap(state);
+  write(byId("story"), story(state));
+  if (state.page) showList(state.page);
+  showDead(state);
+  if (request) showRequest(request, state);
+  else hideRequest();
+  if (state.cost) write(byId("cost"), `${many(state.cost.calls, "call")} to AWS so far, about $${state.cost.dollars.toFixed(4)}`);
+  here?.show(state, current);
+}
+
+/** Ask, and show. One question at a time: an act in between has its effect shown by one more. */
+async function refresh() {
+  if (asking) {
+    again = true;
+    return;
+  }
+  asking = true;
+  again = false;
+  const connection = byId("connection"), before = acts.count;
+  try {
+    if (!stage.stack) await begin();
+    const id = opened(), search = query();
+    search.set("view", id && !stage.local ? "request" : "list");
+    const [state, request] = await Promise.all([get(`state?${search}`), id ? get(`requests/${id}`) : null]);
+    byId("page").hidden = false;
+    if (id === opened()) fill(state, request, acts.count === before && !acts.underWay);
+    write(connection, "Live");
+    connection.className = "";
+  } catch (error) {
+    const stopped = stage.local === false ? "The console has stopped: start it again, and open the address that it prints"
+      : "The stack has stopped: start it again with make run, and open the address that it prints";
+    write(connection, error instanceof TypeError ? stopped : /** @type {Error} */ (error).message);
+    connection.className = "lost";
+  }
+  asking = false;
+  if (again) refresh();
+}
+
+acts.after = refresh;
+listen(() => {
+  open("requests");
+  refresh();
+});
+addEventListener("hashchange", refresh);
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+
+async function poll() {
+  // A tab in the background asks nothing, and costs nothing.
+  if (!document.hidden) await refresh();
+  setTimeout(poll, stage.poll_ms ?? 1000);
+}
+poll();

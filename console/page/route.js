@@ -1,0 +1,29 @@
+// Where the page is: / with a search, or /requests/<id>. Both survive a reload, and the browser's Back works.
+// @ts-check
+
+const view = { /** @type {() => void} */ changed: () => {} };
+
+/** The id of the request that is open, if one is. */
+export const opened = () => /^\/requests\/([0-9a-f-]{36})$/.exec(location.pathname)?.[1] ?? null;
+
+/** What is looked for. */
+export const query = () => new URLSearchParams(location.search);
+
+/** @param {string} address @param {boolean} [replace] */
+export function go(address, replace = false) {
+  if (address !== location.pathname + location.search) history[replace ? "replaceState" : "pushState"](null, "", address);
+  view.changed();
+}
+
+/** @param {() => void} changed Called whenever the address has changed. */
+export function listen(changed) {
+  view.changed = changed;
+  addEventListener("popstate", changed);
+  // A click on a link of the page's own loads nothing, unless it is meant for another tab.
+  document.addEventListener("click", (event) => {
+    const link = /** @type {any} */ (event.target).closest?.("a[href^='/']");
+    if (!link || link.target || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    go(link.getAttribute("href"));
+  });
+}

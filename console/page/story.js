@@ -1,0 +1,31 @@
+// What is going on, in a sentence or two.
+// @ts-check
+import { stage } from "./api.js";
+import { many } from "./dom.js";
+
+/** @param {string} name */
+export const titleOf = (name) => stage.lanes.find((/** @type {any} */ lane) => lane.name === name)?.title ?? name;
+/** What a channel's provider can be. @type {Record<string, string>} */
+export const FAULTS = { fine: "fine", slow: "slow", rate_limited: "rate-limited", failing: "failing", refusing: "refusing" };
+
+/** @param {any} state */
+export function story(state) {
+  const told = [];
+  const { producer = true, reconciler = true, faults = {} } = state.switches ?? {};
+  if (state.outbox)
+    told.push(
+      `${many(state.outbox, "request")} in the outbox: stored in the same write as the 202, so nothing is lost. ` +
+        (producer ? "The producer publishes them." : reconciler ? "The reconciler publishes what waits for a minute." : "They wait until the producer or the reconciler runs."),
+    );
+  else if (!producer) told.push("The producer is stopped: what you send now waits in the outbox.");
+  for (const { name } of stage.lanes) {
+    const back = (state.moving ?? []).filter((/** @type {any} */ each) => each.deliveries.some((/** @type {any} */ d) => d.channel === name && d.status === "retrying")).length;
+    const fault = faults[name] ?? "fine";
+    if (back) told.push(`${titleOf(name)}: ${many(back, "request")} back in the queue, and each attempt waits longer.`);
+    else if (fault === "refusing") told.push(`${titleOf(name)} refuses for good: no retries, a dead letter, and the fallback instead.`);
+    else if (fault !== "fine") told.push(`${titleOf(name)} is ${FAULTS[fault] ?? fault}.`);
+  }
+  const dead = Object.values(state.dead).reduce((/** @type {any} */ sum, count) => sum + count, 0);
+  if (dead) told.push(`${many(dead, "dead letter")} to look at.`);
+  return told.join(" ") || (stage.local ? "Each dot is a request on its way to one channel. Send one, and follow it." : "Nothing waits in the outbox, and there are no dead letters.");
+}

@@ -1,0 +1,123 @@
+"""What the page shows of a stage, read from where an operator reads it: the table and the queues."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import islice
+from typing import Any, Final
+
+from assistance.engine.dead_letters import depth
+from assistance.history import RequestRecord
+from assistance.platform.clock import timestamp, utc_now
+from assistance.routing import CALLBACK, Lane
+from assistance.text import printable
+from cli import render
+from cli.stack import DeadLetterQueue, Stack
+from console.dead import DeadLetters
+from console.history import events, reached, title
+from console.search import AHEAD, Query, search
+
+MOST: Final = 1_000
+"""How many entries of the outbox are counted: in an outage nobody pays for a count of all."""
+_SIDE_BY_SIDE: Final = 8
+
+
+class Reader:
+    """Reads a stage. `texts`: what customers said is shown too."""
+
+    def __init__(self, stack: Stack, *, texts: bool) -> None:
+        self.stack = stack
+        self.lanes: tuple[Lane, ...] = (*stack.channels(), CALLBACK)
+        self.routes: dict[str, Any] = json.loads(stack.environment("api")["ROUTES"])
+        self.dead = DeadLetters(stack, texts=texts)
+        self._texts = texts
+        self._requests = stack.requests()
+        self._sqs = stack.sqs()
+        self._lock = threading.Lock()
+
+    def stage(self) -> dict[str, Any]:
+        """What does not change while the page is open."""
+        return {
+            "stack": self.stack.name,
+            "region": self.stack.session.region_name,
+            "texts": self._texts,
+            "api_url": self.stack.outputs.get("ApiUrl", ""),
+            "routes": self.routes,
+            "lanes": [{"name": lane, "title": title(lane), "human": lane != CALLBACK} for lane in self.lanes],
+            "takes": "SlackInteractionsUrl" in self.stack.outputs or "TakeSecretArn" in self.stack.outputs,
+        }
+
+    def state(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """How much is where, the dead letters, and unless `view` is another the requests that are looked for."""
+        query = Query.of(given)
+        with self._lock, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            queues = pool.map(lambda lane: depth(self._sqs, self.stack.queue_url(lane)), self.lanes)
+            dead_queues = self.stack.dlqs()
+            dead = Counter[str]()
+            for queue, number in zip(dead_queues, pool.map(self._dead, dead_queues), strict=True):
+                dead[queue.channel] += number
+            unpublished = self._requests.items.unpublished(timestamp(utc_now() + AHEAD))
+            outbox = sum(1 for _ in islice(unpublished, MOST))
+            return {
+                "outbox": outbox,
+                "queues": {
+                    lane: {"waiting": found.waiting, "hidden": found.in_flight}
+                    for lane, found in zip(self.lanes, queues, strict=True)
+                },
+                "dead": {lane: dead[lane] for lane in self.lanes},
+                "dead_letters": self.dead.document(dead.total()),
+                "page": self._page(query) if given.get("view", "list") == "list" else None,
+            }
+
+    def newest(self) -> list[dict[str, Any]]:
+        """The newest requests, whatever somebody looks for."""
+        with self._lock:
+            found: list[dict[str, Any]] = self._page(Query())["requests"]
+            return found
+
+    def request(self, request_id: str) -> dict[str, Any] | None:
+        """A request with its history. None if there is none."""
+        with self._lock:
+            record = self._requests.get(request_id)
+        if record is None:
+            return None
+        document = self._request(record)
+        return {**document, "events": [asdict(event) for event in events(record)]}
+
+    def _dead(self, queue: DeadLetterQueue) -> int:
+        return depth(self._sqs, queue.url).total
+
+    def _page(self, query: Query) -> dict[str, Any]:
+        page = search(self._requests, query, texts=self._texts)
+        return {
+            "requests": [self._request(record) for record in page.records],
+            "unreadable": page.unreadable,
+            "next": page.next,
+            "looked_at": page.looked_at,
+            "back_to": page.back_to,
+        }
+
+    def _request(self, record: RequestRecord) -> dict[str, Any]:
+        document = _printable(render.request_document(record, with_description=self._texts))
+        return {
+            **document,
+            "channels": record.channels,
+            "in_outbox": record.in_outbox,
+            "has_ended": record.record.has_ended,
+            "reached": asdict(reached(record)),
+        }
+
+
+def _printable(value: Any) -> Any:  # noqa: ANN401
+    """The same with nothing hidden in its texts."""
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {name: _printable(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_printable(each) for each in value]
+    return value

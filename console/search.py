@@ -1,0 +1,131 @@
+"""The newest requests that match what somebody looks for: a page of them, read from the index, and where it goes on."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+
+from assistance.errors import Unreadable
+from assistance.history import RequestRecord
+from assistance.ids import is_request_id
+from assistance.platform.clock import timestamp, utc_now
+from assistance.store.items import Item
+from assistance.store.requests import Requests
+from assistance.store.schema import CREATED_AT, PARTITION_KEY, TOPIC
+
+PAGE: Final = 25
+LOOKED_AT: Final = 400
+"""How many requests one search reads at most: it then says how far back it has looked, and goes on when asked."""
+_SIDE_BY_SIDE: Final = 10
+AHEAD: Final = timedelta(minutes=1)
+"""By how much another clock may be fast."""
+_EVER: Final = "0001-01-01T00:00:00.000Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What somebody looks for. `before`: where an earlier page ended, as that page says it."""
+
+    text: str = ""
+    status: str = ""
+    topic: str = ""
+    channel: str = ""
+    before: str = ""
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> "Query":
+        """The query that an address holds. Raises `ValueError` if `before` is no place to go on from."""
+        before = given.get("before", "")
+        if before:
+            datetime.fromisoformat(before.partition("|")[0])
+        status, topic, channel = (given.get(name, "") for name in ("status", "topic", "channel"))
+        return cls(given.get("q", "").strip().casefold(), status, topic, channel, before)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was found, newest first. `next`: where the next page begins; None if there is nothing older.
+
+    `looked_at`: how many requests were read; `back_to`: when the oldest of them was accepted.
+    """
+
+    records: list[RequestRecord]
+    unreadable: list[str] = field(default_factory=list)
+    next: str | None = None
+    looked_at: int = 0
+    back_to: str | None = None
+
+
+def search(requests: Requests, query: Query, *, texts: bool) -> Page:
+    """Find a page of requests. `texts`: what customers said is searched too, not only ids and references."""
+    if is_request_id(query.text):
+        record, why = _read(requests, query.text)
+        return Page([record] if record else [], [why] if why else [], looked_at=1)
+    until, _, met = query.before.partition("|")
+    listed = requests.items.accepted(_EVER, until or timestamp(utc_now() + AHEAD), newest_first=True)
+    fresh = (item for item in listed if not (item[CREATED_AT] == until and item[PARTITION_KEY] in met.split(",")))
+    found, unreadable, looked_at, last = list[RequestRecord](), list[str](), 0, list[Item]()
+    for item, record, why in islice(_records(requests, fresh, query.topic), LOOKED_AT):
+        looked_at += 1
+        last = [*(each for each in last if each[CREATED_AT] == item[CREATED_AT]), item]
+        unreadable += [why] if why else []
+        if record and _matches(record, query, texts=texts):
+            found.append(record)
+            if len(found) == PAGE:
+                break
+    back_to = str(last[-1][CREATED_AT]) if last else None
+    more = len(found) == PAGE or looked_at == LOOKED_AT
+    return Page(found, unreadable, _cursor(last) if more else None, looked_at, back_to)
+
+
+def _records(
+    requests: Requests, items: Iterator[Item], topic: str
+) -> Iterator[tuple[Item, RequestRecord | None, str | None]]:
+    """Each item of the index with its request, or why it can't be read. Of another topic nothing is read."""
+
+    def read(item: Item) -> tuple[Item, RequestRecord | None, str | None]:
+        return item, *(_read(requests, str(item[PARTITION_KEY])) if topic in ("", item.get(TOPIC)) else (None, None))
+
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        while chunk := list(islice(items, PAGE)):
+            yield from pool.map(read, chunk)
+
+
+def _cursor(last: list[Item]) -> str | None:
+    """The time of the last request that was looked at, and the ids of those of that very millisecond."""
+    return f"{last[-1][CREATED_AT]}|{','.join(str(item[PARTITION_KEY]) for item in last)}" if last else None
+
+
+def _read(requests: Requests, request_id: str) -> tuple[RequestRecord | None, str | None]:
+    try:
+        return requests.get(request_id), None
+    except Unreadable as error:
+        return None, str(error)
+
+
+def _matches(record: RequestRecord, query: Query, *, texts: bool) -> bool:
+    channels = {*record.channels, *(each.channel for each in record.deliveries)}
+    return (
+        query.status in ("", record.status, _taken(record))
+        and query.topic in ("", record.request.topic)
+        and query.channel in ("", *channels)
+        and any(query.text in text.casefold() for text in _texts(record, texts=texts))
+    )
+
+
+def _taken(record: RequestRecord) -> str:
+    return "taken" if record.record.taken else "untaken"
+
+
+def _texts(record: RequestRecord, *, texts: bool) -> Iterator[str]:
+    request = record.request
+    yield request.id
+    yield request.reference or ""
+    if texts:
+        yield request.description
+        said: dict[str, Any] = request.said
+        yield from map(str, said.get("customer", {}).values())
+        yield str(said.get("conversation_url", ""))
+        yield from (f"{each.label}: {each.value}" for each in request.details)

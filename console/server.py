@@ -1,0 +1,216 @@
+"""The console's server: the page, its data and its acts, for the browser of whoever started it.
+
+The gate keeps other web pages out. A token keeps out other users of the machine. The address that is printed has the
+token in its fragment, which browsers send to no server; the page sends the token in a header. The token is no cookie,
+because browsers would send a cookie to every port of this machine: https://www.rfc-editor.org/rfc/rfc6265#section-8.5.
+"""
+
+import json
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from assistance.errors import TableUnavailable, Unreadable
+from assistance.ids import is_request_id
+from assistance.platform.aws import AWS_ERRORS
+from cli.errors import Failure, explained
+from console.acts import Act
+from console.gate import HOST, GatedHandler
+
+USUAL_PORT: Final = 4567
+MAX_BODY_BYTES: Final = 64 * 1024
+FOLDER: Final = Path(__file__).with_name("page")
+TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+FILES: Final = {f"/{path.name}": path for path in FOLDER.iterdir() if path.suffix in TYPES}
+OUR_PAGE: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Its links open beside the console, as in a mail program.
+A_MAIL: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'; "
+    "sandbox allow-popups allow-popups-to-escape-sandbox"
+)
+
+
+def no_mail(_: str) -> str | None:
+    """A deployed stage's mails lie in no folder of ours."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is served: the stage, how it is now, a request with its history, and acts by name.
+
+    `confirm`: what each act must repeat as `confirm`, so that nobody acts on another stage than they mean. `start`: the
+    command that printed the address.
+    """
+
+    stage: Mapping[str, Any]
+    state: Callable[[Mapping[str, str]], Mapping[str, Any]]
+    request: Callable[[str], Mapping[str, Any] | None]
+    acts: Mapping[str, Act]
+    mail: Callable[[str], str | None] = no_mail
+    confirm: str | None = None
+    start: str = "make run"
+
+
+class _Refused(Exception):
+    """What was asked for can't be: the status, and why."""
+
+    def __init__(self, status: HTTPStatus, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class _Handler(GatedHandler, BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    token: ClassVar[str]
+    site: ClassVar[Site]
+
+    def do_GET(self) -> None:
+        self._guarded(self._get)
+
+    def do_POST(self) -> None:
+        self._guarded(self._post)
+
+    def _get(self) -> None:
+        parts = urlsplit(self.path)
+        path = unquote(parts.path)
+        if path.startswith("/api/"):
+            self._check_token()
+            self._answer(HTTPStatus.OK, self._read(path.removeprefix("/api/"), dict(parse_qsl(parts.query))))
+        elif (file := FILES.get("/index.html" if _is_view(path) else path)) is not None:
+            self._send(HTTPStatus.OK, f"{TYPES[file.suffix]}; charset=utf-8", file.read_bytes())
+        # A frame can't send the token's header. Nobody can guess a mail's id, which is a random UUID.
+        elif (page := self.site.mail(path.removeprefix("/mail/"))) is not None:
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", page.encode(), A_MAIL)
+        else:
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
+
+    def _read(self, name: str, given: Mapping[str, str]) -> Mapping[str, Any]:
+        if name == "stage":
+            return self.site.stage
+        if name == "state":
+            try:
+                return self.site.state(given)
+            except ValueError as error:
+                raise _Refused(HTTPStatus.BAD_REQUEST, "'before' is no place to go on from") from error
+        request_id = name.removeprefix("requests/")
+        if not is_request_id(request_id):
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
+        gone = {"missing": "This stage has no such request. It may have been forgotten: look at the id and the stage."}
+        return self.site.request(request_id) or gone
+
+    def _post(self) -> None:
+        self._check_token()
+        act = self.site.acts.get(self.path.removeprefix("/api/"))
+        if act is None:
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is no such act here")
+        try:
+            body = self._body()
+            if self.site.confirm is not None and body.get("confirm") != self.site.confirm:
+                raise _Refused(HTTPStatus.BAD_REQUEST, f"'confirm' has to repeat the stage's name, {self.site.confirm}")
+            result = act(body)
+        except KeyError as error:
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"{error} is missing, or there is no such thing") from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "that is no argument of this act") from error
+        except Failure as error:
+            raise _Refused(HTTPStatus.CONFLICT, str(error)) from error
+        self._answer(HTTPStatus.OK, {"result": result})
+
+    def _check_token(self) -> None:
+        given = self.headers.get("X-Console", "")
+        if not secrets.compare_digest(given.encode(), self.token.encode()):
+            wanted = f"open the address that '{self.site.start}' has printed, with the token at its end"
+            more = "; stack.json has it as console_url" if self.site.start == "make run" else ""
+            raise _Refused(HTTPStatus.FORBIDDEN, wanted + more)
+
+    def _body(self) -> dict[str, Any]:
+        length = int(self.headers.get("Content-Length") or 0)
+        if not 0 <= length <= MAX_BODY_BYTES:
+            self.close_connection = True
+            raise ValueError(length)
+        document = json.loads(self.rfile.read(length))
+        if not isinstance(document, dict):
+            raise TypeError(document)
+        return document
+
+    def _guarded(self, serve: Callable[[], None]) -> None:
+        try:
+            serve()
+        except _Refused as refused:
+            # Its body may not have been read.
+            self.close_connection = True
+            self._answer(refused.status, {"error": str(refused)})
+        except AWS_ERRORS as error:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": explained(error)})
+        except (Failure, TableUnavailable, Unreadable, ConnectionError) as error:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": f"the stage does not answer: {error}"})
+
+    def _answer(self, status: HTTPStatus, document: object) -> None:
+        self._send(status, "application/json", json.dumps(document, default=_plain).encode())
+
+    def _send(self, status: HTTPStatus, content_type: str, body: bytes, policy: str = OUR_PAGE) -> None:
+        self.send_response(status)
+        for name, value in (
+            ("Content-Type", content_type),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("Content-Security-Policy", policy),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _is_view(path: str) -> bool:
+    """Whether the page itself shows what is at this address."""
+    return path == "/" or is_request_id(path.removeprefix("/requests/"))
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(value)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that has gone away is nobody's business."""
+
+
+@contextmanager
+def serving(site: Site, port: int = USUAL_PORT) -> Iterator[str]:
+    """Serve the site while the context is entered. The value is its address, with the token."""
+    token = secrets.token_urlsafe()
+    server = _listening(type("Handler", (_Handler,), {"token": token, "site": site}), port)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_address[1]}/#token={token}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _listening(handler: type[BaseHTTPRequestHandler], port: int) -> _Server:
+    try:
+        return _Server((HOST, port), handler)
+    except OSError:
+        return _Server((HOST, 0), handler)

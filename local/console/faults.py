@@ -1,0 +1,76 @@
+"""How each channel's provider can be broken, and mended: a switch for every channel that this machine plays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from assistance.routing import Channel
+from cli.errors import Failure
+from local import ses, webhooks
+from local.stack import Stack
+
+Fault: TypeAlias = dict[str, Any]
+
+# How a channel's provider can be, and what that is to the local server that plays Slack.
+SLACK: Final[Mapping[str, Fault]] = MappingProxyType(
+    {
+        "fine": {"kind": "none"},
+        # Within the consumer's time-out: long enough to kill its worker meanwhile.
+        "slow": {"kind": "slow", "seconds": 6},
+        "rate_limited": {"kind": "rate_limited", "retry_after": 5},
+        "failing": {"kind": "status", "status": 503},
+        "refusing": {"kind": "error", "error": "is_archived"},
+    }
+)
+EMAIL: Final[Mapping[str, Fault]] = MappingProxyType(
+    {"fine": {"kind": "none"}, **{kind: {"kind": kind} for kind in ses.FAULTS if kind != "none"}}
+)
+WEBHOOK: Final[Mapping[str, Fault]] = MappingProxyType(
+    {"fine": {"kind": "none"}, **{kind: {"kind": kind} for kind in webhooks.FAULTS if kind != "none"}}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """How to break one channel's provider: the possible faults, how to set one, and the present one."""
+
+    faults: Mapping[str, Fault]
+    fail: Callable[[Fault], None]
+    current: Callable[[], Fault]
+
+    def set(self, kind: str) -> None:
+        """Have that fault, or be fine again. Raises `KeyError`."""
+        self.fail(self.faults[kind])
+
+    @property
+    def kind(self) -> str | None:
+        """The present fault. None for one that a script has set, which the page does not know."""
+        kind = self.current()["kind"]
+        return next((name for name, fault in self.faults.items() if fault["kind"] == kind), None)
+
+
+def switches(stack: Stack, channels: list[Channel]) -> dict[str, Switch]:
+    """A switch for each of these channels but a real Slack."""
+    return {channel: switch for channel in channels if (switch := _switch(stack, channel))}
+
+
+def _switch(stack: Stack, channel: Channel) -> Switch | None:
+    if channel == Channel.EMAIL:
+        return Switch(EMAIL, lambda fault: _fail_ses(stack, fault), lambda: stack.cloud.call("GET", ses.CONTROL).json)
+    if channel == Channel.SLACK:
+        server = stack.slack.server
+        return Switch(SLACK, server.workspace.fail, lambda: server.workspace.fault) if server else None
+    faults = stack.webhooks.faults
+    return Switch(
+        WEBHOOK,
+        lambda fault: faults.update({channel: fault["kind"]}),
+        lambda: {"kind": faults.get(channel, "none")},
+    )
+
+
+def _fail_ses(stack: Stack, fault: Fault) -> None:
+    answer = stack.cloud.call("PUT", ses.CONTROL, fault)
+    if answer.status != HTTPStatus.OK:
+        raise Failure(f"the fault was refused: {answer.status}")

@@ -1,0 +1,69 @@
+"""What humans receive on this machine: a pane for every channel that there is."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from assistance.routing import Channel
+from console.history import title
+from local.stack import Stack
+from local.webhooks import Post, said
+
+SHOWN: Final = 30
+
+
+def panes(stack: Stack, channels: list[Channel]) -> list[dict[str, Any]]:
+    """The panes, in the order of the channels. What is neither Slack nor email posts to a webhook."""
+    return [{"channel": channel, "title": title(channel), **_pane(stack, channel)} for channel in channels]
+
+
+def mail(stack: Stack, message_id: str) -> str | None:
+    """The HTML of a mail that was sent. Its links open in a page of their own, as from a mail program."""
+    page = next((mail["BodyHtml"] for mail in stack.cloud.sent_mail() if mail["MessageId"] == message_id), None)
+    return page and page.replace("<head>", '<head><base target="_blank">', 1)
+
+
+def _pane(stack: Stack, channel: Channel) -> dict[str, Any]:
+    if channel == Channel.SLACK:
+        return {"kind": "slack", **_slack(stack)}
+    if channel == Channel.EMAIL:
+        return {"kind": "mail", "mails": [_mail(mail) for mail in stack.cloud.sent_mail()[-SHOWN:]]}
+    posts = [_post(number, each) for number, each in enumerate(stack.webhooks.received) if each.channel == channel]
+    return {"kind": "webhook", "posts": posts[-SHOWN:]}
+
+
+def _slack(stack: Stack) -> dict[str, Any]:
+    server = stack.slack.server
+    messages = server.messages[-SHOWN:] if server else []
+    whispers = list(server.workspace.whispers) if server else []
+    shown = [{**each, "whispers": [told for told in whispers if told["ts"] == each["ts"]]} for each in messages]
+    return {"here": server is not None, "place": stack.slack.channel, "messages": shown}
+
+
+def _mail(mail: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": mail["MessageId"],
+        "from": mail["Source"],
+        "to": mail["To"],
+        "subject": mail["Subject"],
+        "at": mail["Timestamp"],
+    }
+
+
+def _post(number: int, post: Post) -> dict[str, Any]:
+    """A post: as an adaptive card if it holds one, else by the texts in it."""
+    return {
+        "id": number,
+        "at": post.at,
+        "place": post.place,
+        "card": _card(post.body),
+        "texts": list(said(post.body)),
+        "body": post.body,
+    }
+
+
+def _card(body: Any) -> Any:  # noqa: ANN401
+    """The card in the envelope that a Teams workflow takes, if there is one."""
+    match body:
+        case {"attachments": [{"content": {"body": [*_], "actions": [*_]} as card}]}:
+            return card
+    return None

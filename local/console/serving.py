@@ -1,0 +1,54 @@
+"""The console of the stack that runs on this machine."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cli.stack import Stack as Deployed
+from console.acts import Acts as Operators
+from console.reading import Reader
+from console.server import Site
+from console.server import serving as served
+from local.console.acts import Acts
+from local.console.panes import mail, panes
+from local.stack import Stack
+
+POLL_MS = 500
+
+
+@contextmanager
+def serving(stack: Stack) -> Iterator[str]:
+    """Serve the console for this stack while the context is entered. The value is its address, with the token."""
+    reader = Reader(deployed(stack), texts=True)
+    # A session of its own for each: none is thread-safe.
+    acts, channels = Acts(stack, deployed(stack)), reader.stack.channels()
+
+    def state(given: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            **reader.state(given),
+            "moving": reader.newest(),
+            "panes": panes(stack, channels),
+            "switches": acts.switches(),
+        }
+
+    site = Site(
+        stage={
+            **reader.stage(),
+            "local": True,
+            "write": True,
+            "poll_ms": POLL_MS,
+            "api_url": stack.api_url,
+            "api_key": stack.api_key,
+        },
+        state=state,
+        request=reader.request,
+        acts={**acts.by_name(), **Operators(deployed(stack), reader.dead).by_name()},
+        mail=lambda message_id: mail(stack, message_id),
+    )
+    with served(site) as address:
+        yield address
+
+
+def deployed(stack: Stack) -> Deployed:
+    """The stack as the operator's command line knows it, with a session of its own."""
+    return Deployed(stack.name, stack.cloud.new_session(), stack.cloud.url, stack.outputs)

@@ -1,0 +1,129 @@
+"""What `assistance console` guarantees of a deployed stage: its server, with moto for AWS."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from assistance.routing import Channel
+from cli import console, stack
+from cli.stack import Stack
+from console.server import serving
+from local import http
+from local.wait import until
+from tests.cli.steps import Operator
+
+NAME = "assistance-production"
+ROUTES = {"sales": {"channels": ["slack"], "fallback": "email"}, "pricing": {"channels": ["email"], "fallback": None}}
+Call = Callable[..., http.Answer]
+
+
+@pytest.fixture
+def opened(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Call]]:
+    """Serves the console with these options, and calls it as its page does."""
+    monkeypatch.setattr(Stack, "environment", lambda *_: {"ROUTES": json.dumps(ROUTES)})
+    with ExitStack() as running:
+
+        def serve(*, write: bool = False, with_description: bool = False) -> Call:
+            deployed = stack.deployed(NAME, profile=None, region=None)
+            site = console.site(deployed, write=write, with_description=with_description)
+            address, _, token = running.enter_context(serving(site, 0)).partition("/#token=")
+            headers = {"X-Console": token}
+
+            def call(path: str, body: object = None, headers: dict[str, str] = headers) -> http.Answer:
+                return http.call("GET" if body is None else "POST", f"{address}/api/{path}", body=body, headers=headers)
+
+            return call
+
+        yield serve
+
+
+def letters(call: Call, number: int = 1) -> list[dict[str, Any]]:
+    """The dead letters, once they have been looked at."""
+
+    def found() -> list[dict[str, Any]] | None:
+        seen: list[dict[str, Any]] = call("state").json["dead_letters"]["letters"]
+        return seen if len(seen) == number else None
+
+    return until("the dead letters are seen", 20, found)
+
+
+def test_it_says_which_stage_it_shows_and_leaves_out_what_customers_said(
+    operator: Operator, opened: Callable[..., Call]
+) -> None:
+    request_id = operator.dead(description="my secret")
+    call = opened()
+    assert call("stage").json["stack"] == NAME
+    [letter] = letters(call)
+    assert (letter["request_id"], letter["description"], letter["error"]["code"]) == (request_id, None, "dead_lettered")
+    assert letter["expires_at"] > letter["sent_at"]
+    shown = call(f"requests/{request_id}")
+    assert shown.json["events"][0]["state"] == "accepted"
+    assert not any(b"my secret" in call(path).body for path in ("stage", "state", f"requests/{request_id}"))
+    assert call(f"state?q={request_id}").json["page"]["requests"][0]["id"] == request_id
+    assert call("state?q=secret").json["page"]["requests"] == []
+    told = opened(with_description=True)
+    assert told(f"requests/{request_id}").json["description"] == "my secret"
+    assert letters(told)[0]["description"] == "my secret"
+
+
+def test_without_write_it_does_nothing(operator: Operator, opened: Callable[..., Call]) -> None:
+    request_id = operator.dead()
+    call = opened()
+    for act in ("redrive", "discard", "resend", "take", "release", "fault", "send", "kill"):
+        body = {"id": request_id, "name": "Anna", "channel": "slack", "confirm": NAME}
+        assert call(act, body).status == 404
+    assert len(letters(call)) == 1
+
+
+def test_an_act_takes_the_name_of_the_stage_and_is_on_record(
+    operator: Operator, opened: Callable[..., Call], capsys: pytest.CaptureFixture[str]
+) -> None:
+    request_id = operator.dead(description="help me")
+    call = opened(write=True)
+    [letter] = letters(call)
+    for confirm in ({}, {"confirm": ""}, {"confirm": "assistance-dev"}):
+        answer = call("redrive", {"ids": [letter["id"]], **confirm})
+        assert (answer.status, NAME in answer.json["error"]) == (400, True)
+    assert call("redrive", {"ids": [letter["id"]], "confirm": NAME}).json == {"result": "1 redriven."}
+    operator.deliver(Channel.SLACK)
+    assert operator.posted("help me") == 1
+    letters(call, 0)
+    assert call("take", {"id": request_id, "name": "Anna", "confirm": NAME}).json == {"result": "Anna has it now."}
+    second = call("take", {"id": request_id, "name": "Ben", "confirm": NAME})
+    assert (second.status, "Anna has taken" in second.json["error"]) == (409, True)
+    assert call("resend", {"id": request_id, "channel": "slack", "confirm": NAME}).status == 200
+    assert call("resend", {"id": request_id, "channel": "pager", "confirm": NAME}).status == 400
+    audited = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    assert [each["message"] for each in audited] == ["redriven", "take", "take", "resend"]
+    assert {each["stack"] for each in audited} == {NAME}
+    assert all(each["operator"].startswith("arn:aws:") for each in audited)
+
+
+def test_it_says_what_its_calls_cost_and_reads_no_list_for_a_request_alone(
+    operator: Operator, opened: Callable[..., Call]
+) -> None:
+    operator.cloud.post("sales", "help")
+    call = opened()
+    first, alone = call("state").json, call("state?view=request").json
+    assert first["page"]["requests"]
+    assert alone["page"] is None
+    assert 0 < first["cost"]["calls"] < alone["cost"]["calls"]
+    assert 0 < first["cost"]["dollars"] < alone["cost"]["dollars"] < 0.001
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Console": "guessed"}, {"Origin": "http://evil.example"}])
+def test_without_the_token_or_from_another_page_nothing_is_told(
+    opened: Callable[..., Call], headers: dict[str, str]
+) -> None:
+    call = opened(write=True)
+    for path in ("stage", "state", "requests/01a21dcf-0000-7000-8000-000000000000"):
+        assert call(path, headers=headers).status == 403
+    assert call("redrive", {"confirm": NAME}, headers=headers).status == 403
+
+
+@pytest.mark.parametrize("before", ["yesterday", "2026-13-01"])
+def test_a_page_that_begins_nowhere_is_a_bad_request(opened: Callable[..., Call], before: str) -> None:
+    assert opened()(f"state?before={before}").status == 400

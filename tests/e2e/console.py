@@ -1,0 +1,147 @@
+"""The console in a real browser: how a human opens it, and what they do and see there."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Literal
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
+
+from tests.e2e.bot import Bot
+
+Motion = Literal["no-preference", "reduce"]
+Scheme = Literal["light", "dark"]
+ARRIVAL_MS: Final = 60_000
+LAPTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
+PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+SIZES: Final = {"laptop": LAPTOP, "phone": PHONE}
+WCAG: Final = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "iframes": False,
+}
+
+
+@contextmanager
+def opened(
+    browser: Browser,
+    address: str,
+    size: ViewportSize = LAPTOP,
+    scheme: Scheme = "light",
+    motion: Motion = "no-preference",
+) -> Iterator[Page]:
+    """The console, which must neither fail nor violate its own policy."""
+    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion=motion)
+    context.set_default_timeout(ARRIVAL_MS)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    page.get_by_text("Live", exact=True).wait_for()
+    try:
+        yield page
+    finally:
+        context.close()
+    assert problems == []
+
+
+def mend(bot: Bot) -> None:
+    """Let every channel be fine, and everything run."""
+    for channel in ("slack", "email"):
+        bot.console("POST", "/api/fault", {"channel": channel, "kind": "fine"})
+    for name in ("producer", "reconciler"):
+        bot.console("POST", f"/api/{name}", {"on": True})
+
+
+def switch(page: Page, title: str, how: str) -> None:
+    page.get_by_label(f"{title} is").select_option(how)
+    page.get_by_text(f"{title} is {how} now.").wait_for()
+
+
+def runs(page: Page, name: str, *, on: bool) -> None:
+    page.get_by_role("switch", name=f"{name} runs").set_checked(on)
+    page.get_by_text(f"The {name.lower()} {'runs' if on else 'is stopped'}.").wait_for()
+
+
+def panel(page: Page, name: str) -> None:
+    """Bring a panel to the front, where only one has room."""
+    tab = page.locator("#panels").get_by_role("button", name=re.compile(f"^{name}"))
+    if tab.is_visible():
+        tab.click()
+
+
+def pane(page: Page, name: str) -> None:
+    """Bring a channel's pane, or the dead letters, to the front."""
+    panel(page, "Dead letters" if name == "Dead letters" else "Received")
+    tab = page.locator("#tabs").get_by_role("button", name=re.compile(f"^{name}"))
+    if tab.is_visible():
+        tab.click()
+
+
+def send(page: Page, topic: str, description: str) -> str:
+    """The id of the request that was accepted."""
+    panel(page, "Send")
+    page.get_by_role("radio", name=re.compile(topic)).check()
+    page.get_by_label("Description").fill(description)
+    before = page.locator("#sent").inner_text()
+    page.get_by_role("button", name="Send", exact=True).and_(page.locator("#send-button")).click()
+    return accepted(page, before)
+
+
+def accepted(page: Page, before: str = "") -> str:
+    said = page.locator("#sent")
+    expect(said).not_to_have_text(before)
+    expect(said).to_have_text(re.compile("^202 Accepted: .{36}"), timeout=ARRIVAL_MS)
+    return said.inner_text().removeprefix("202 Accepted: ")
+
+
+def row(page: Page, request_id: str) -> Locator:
+    """The request in the list."""
+    return page.locator(f"#requests a[href='/requests/{request_id}']")
+
+
+def reads(page: Page, request_id: str, status: str) -> None:
+    expect(row(page, request_id).locator(".badge")).to_have_text(status, timeout=ARRIVAL_MS)
+
+
+def open_request(page: Page, request_id: str) -> Locator:
+    """The request's own view."""
+    panel(page, "Requests")
+    row(page, request_id).click()
+    view = page.locator("#request-view")
+    view.get_by_text(request_id).first.wait_for()
+    return view
+
+
+def message(page: Page, request_id: str) -> Locator:
+    """The request's message in Slack, once it is there."""
+    found = page.locator("#slack > li").filter(has_text=request_id)
+    found.wait_for(state="attached")
+    return found
+
+
+def press(page: Page, user: str, button: str, request_id: str) -> None:
+    pane(page, "Slack")
+    page.get_by_label("Buttons are pressed by").fill(user)
+    of_request = page.locator(f"[value^='{request_id}']")
+    message(page, request_id).get_by_role("button", name=button).and_(of_request).click()
+
+
+def letters(page: Page, description: str) -> Locator:
+    """The dead letters of requests with that description."""
+    return page.locator("#letters > li").filter(has_text=description)
+
+
+def breaks_no_rule(page: Page) -> None:
+    found = Axe().run(page, options=WCAG)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def fits(page: Page) -> None:
+    """Nothing has to be scrolled for but what scrolls within its own panel."""
+    size = page.viewport_size
+    assert size
+    scrolled = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight, scrollY]")
+    assert scrolled == [size["width"], size["height"], 0]
+    assert page.locator("#way").bounding_box()["height"] <= 260  # type: ignore[index] # it is on the page

@@ -1,0 +1,321 @@
+"""The console in a real browser: addresses, searches, other channels, a deployed stage, and who is kept out."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from local.deploy import ROOT
+from tests.e2e import browser as browsers
+from tests.e2e.bot import Bot
+from tests.e2e.console import ARRIVAL_MS, PHONE, SIZES, breaks_no_rule, fits, letters, mend, open_request, opened, row
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsers.running() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser, bot: Bot) -> Iterator[Page]:
+    with opened(browser, bot.stack["console_url"]) as page:
+        yield page
+
+
+@contextmanager
+def dead(bot: Bot, description: str) -> Iterator[str]:
+    """A request that the fallback has delivered, with a dead letter on Slack."""
+    bot.console("POST", "/api/fault", {"channel": "slack", "kind": "refusing"})
+    try:
+        request_id = bot.post("sales", description)
+        bot.until_status(request_id, "delivered")
+    finally:
+        mend(bot)
+    yield request_id
+
+
+def test_a_request_has_an_address_that_survives_a_reload_and_can_be_copied_as_a_call(page: Page, bot: Bot) -> None:
+    said = {"reference": "it's 17", "customer": {"name": "Anna"}, "details": {"Seats": 40}}
+    request_id = bot.post("sales", "It's a 'quoted' \"text\"", said)
+    bot.until_status(request_id, "delivered")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("searchbox").fill("it's 17")
+    expect(page).to_have_url(re.compile(r"\?q=it"))
+    view = open_request(page, request_id)
+    page.reload()
+    expect(view.get_by_role("heading", name="It's a 'quoted'")).to_be_visible()
+    expect(view.locator(".reached")).to_contain_text("Reached Slack took the message.")
+    view.get_by_role("button", name="Copy id").click()
+    expect(view.locator("#acted")).to_have_text("Copied the id.")
+    assert page.evaluate("navigator.clipboard.readText()") == request_id
+    view.get_by_role("button", name="Copy as curl").click()
+    expect(view.locator("#acted")).to_have_text("Copied the call.")
+    pasted = subprocess.run(
+        ["sh", "-c", page.evaluate("navigator.clipboard.readText()")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
+    )
+    again = bot.until_status(json.loads(pasted.stdout.rpartition("\n")[2])["id"], "delivered")
+    assert again["reference"] == "it's 17"
+    page.goto(page.url.replace(request_id, "00000000-0000-7000-8000-000000000000"))
+    expect(page.get_by_role("heading", name="No such request")).to_be_visible()
+
+
+def test_a_request_is_taken_released_and_resent_from_its_view(page: Page, bot: Bot) -> None:
+    request_id = bot.post("sales", "Once more")
+    bot.until_status(request_id, "delivered")
+    view = open_request(page, request_id)
+    view.get_by_role("button", name="Take").click()
+    expect(view.locator("#acted")).to_have_text("Not done: say who takes it.")
+    view.get_by_label("Who takes it").fill("Anna")
+    view.get_by_role("button", name="Take").click()
+    expect(view.locator(".reached")).to_contain_text("Anna handles it.")
+    view.get_by_role("button", name="Release").click()
+    expect(view.locator(".history")).to_contain_text(re.compile("Taken by Anna, via operator.*Released"))
+    view.get_by_role("button", name="Resend").click()
+    expect(view.locator(".history")).to_contain_text("an operator has it sent once more", timeout=ARRIVAL_MS)
+    assert bot.until(request_id, lambda shown: len(shown["deliveries"]) > 1)
+
+
+def test_more_than_a_page_is_searched_filtered_and_paged_newest_first(page: Page, bot: Bot) -> None:
+    ids = [bot.post("pricing" if number % 2 else "sales", f"many of {number}") for number in range(28)]
+    page.get_by_role("searchbox").fill("MANY OF")
+    rows = page.locator("#requests > li")
+    expect(rows).to_have_count(25)
+    expect(rows.first).to_contain_text("many of 27")
+    page.get_by_role("link", name="Older").click()
+    expect(rows).to_have_count(3)
+    page.reload()
+    expect(rows).to_have_count(3)
+    expect(row(page, ids[0])).to_be_visible()
+    page.get_by_role("link", name="Newest").click()
+    expect(rows).to_have_count(25)
+    page.get_by_label("Topic", exact=True).and_(page.locator("select")).select_option("sales")
+    expect(rows).to_have_count(14)
+    page.get_by_label("Channel", exact=True).and_(page.locator("select")).select_option("email")
+    expect(rows).to_have_count(0)
+    expect(page.locator("#no-requests")).to_have_text("None matches: take a filter away, or search for less.")
+    page.get_by_role("searchbox").fill(ids[3])
+    expect(rows).to_have_count(1)
+
+
+def changed(route: Route, change: Any) -> None:  # noqa: ANN401
+    answer = route.fetch()
+    document = answer.json()
+    change(document)
+    route.fulfill(response=answer, json=document)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_channel_that_somebody_adds_has_its_pane_switch_and_place_and_one_that_is_not_there_has_none(
+    browser: Browser, bot: Bot, size: str
+) -> None:
+    """The server derives each from the stack's channels: so it tells of a stage without Slack and with a pager."""
+    pager = {"name": "pager", "title": "Pager", "human": True}
+
+    def stage(document: Any) -> None:  # noqa: ANN401
+        document["lanes"] = [pager, *(lane for lane in document["lanes"] if lane["name"] != "slack")]
+        document["routes"] = {"support": {"channels": ["pager"], "fallback": "email"}}
+
+    def state(document: Any) -> None:  # noqa: ANN401
+        for name in ("queues", "dead"):
+            document[name]["pager"] = document[name].pop("slack")
+        document["moving"] = document["page"]["requests"] = []
+        document["switches"]["faults"] = {"pager": "failing", "email": "fine"}
+        document["switches"]["workers"]["pager_consumer"] = document["switches"]["workers"].pop("slack_consumer")
+        post = {"id": 0, "at": 0, "card": None, "texts": ["Ring!", "<b>40 seats</b>"], "body": {"text": "Ring!"}}
+        document["panes"] = [
+            {"channel": "pager", "title": "Pager", "kind": "webhook", "posts": [post]},
+            *(each for each in document["panes"] if each["kind"] == "mail"),
+        ]
+
+    context = browser.new_context(viewport=SIZES[size], reduced_motion="reduce")
+    page = context.new_page()
+    page.route("**/api/stage", lambda route: changed(route, stage))
+    page.route("**/api/state*", lambda route: changed(route, state))
+    page.goto(bot.stack["console_url"])
+    page.get_by_text("Live", exact=True).wait_for()
+    expect(page.locator("[data-station='arrived:pager']")).to_contain_text("Pager")
+    expect(page.get_by_label("Pager is")).to_have_value("failing")
+    expect(page.get_by_role("button", name="Kill a process of the pager_consumer")).to_be_visible()
+    expect(page.get_by_role("radio", name="support to Pager, else Email")).to_be_visible()
+    expect(page.locator("#guide-step")).to_have_text("Step 1 of 8")
+    assert "Slack" not in page.locator("#way").inner_text()
+    fits(page)
+    if size == "phone":
+        page.locator("#panels").get_by_role("button", name="Received").click()
+    expect(page.locator("#pane-pager .card")).to_contain_text("<b>40 seats</b>")
+    expect(page.locator("#pane-slack")).to_have_count(0)
+    breaks_no_rule(page)
+    page.unroute_all(behavior="ignoreErrors")
+    context.close()
+
+
+@pytest.fixture
+def deployed(bot: Bot, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of `assistance console` for the running stack, which it takes for one of AWS's."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ASSISTANCE_"))}
+    environment |= {name.upper(): value for name, value in bot.stack["credentials"].items()}
+    environment |= {"AWS_ENDPOINT_URL": bot.stack["aws_endpoint_url"], "AWS_REGION": bot.stack["region"]}
+    environment |= {"NO_PROXY": "127.0.0.1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{ROOT / 'functions'}"}
+    command = [sys.executable, "-m", "cli", "--stack", bot.stack["stack_name"], "console", *request.param]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("deployed", [()], indirect=True, ids=["read only"])
+def test_a_deployed_stage_answers_where_a_request_is_and_nothing_can_be_broken(
+    browser: Browser, bot: Bot, deployed: str
+) -> None:
+    with dead(bot, "whom did it reach") as request_id, opened(browser, deployed) as page:
+        stage = bot.stack["stack_name"]
+        expect(page).to_have_title(f"Assistance · {stage}")
+        expect(page.locator("#stage")).to_have_text(stage)
+        expect(page.locator("#mode")).to_contain_text("read only · customers' texts left out")
+        expect(page.locator("#cost")).to_have_text(re.compile(r"^\d+ calls to AWS so far, about \$0\.\d{4}$"))
+        for absent in (
+            "#send-panel",
+            "#pane-slack",
+            "#pane-email",
+            "#map button, #map input, #map select",
+            "#slow-switch",
+        ):
+            expect(page.locator(absent).locator("visible=true")).to_have_count(0)
+        page.get_by_role("searchbox").fill(request_id)
+        view = open_request(page, request_id)
+        expect(view.locator(".reached")).to_contain_text("Reached Email took the message, instead of Slack.")
+        expect(view.get_by_role("button")).to_have_text(["Copy id", "Copy as curl"])
+        expect(letters(page, request_id)).to_contain_text("A human has it", timeout=ARRIVAL_MS)
+        expect(page.locator("#side-panel").get_by_role("button", name="Redrive")).to_have_count(0)
+        assert "whom did it reach" not in page.content()
+        breaks_no_rule(page)
+        fits(page)
+        page.set_viewport_size(PHONE)
+        breaks_no_rule(page)
+        fits(page)
+
+
+@pytest.mark.parametrize("deployed", [("--write", "--with-description")], indirect=True, ids=["writing"])
+def test_each_act_on_a_deployed_stage_is_confirmed_with_its_name(browser: Browser, bot: Bot, deployed: str) -> None:
+    with dead(bot, "for the operator") as request_id, opened(browser, deployed) as page:
+        stage = bot.stack["stack_name"]
+        found = letters(page, "for the operator")
+        found.get_by_role("button", name="Discard").click(timeout=ARRIVAL_MS)
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text(f"This acts on {stage}")
+        dialog.get_by_label(f"Type {stage}").fill("assistance-prod")
+        dialog.get_by_role("button", name="Do it").click()
+        expect(dialog).to_contain_text(f"This is not the stage's name, {stage}.")
+        breaks_no_rule(page)
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        view = open_request(page, request_id)
+        view.get_by_label("Who takes it").fill("Anna")
+        view.get_by_role("button", name="Take").click()
+        dialog.get_by_label(f"Type {stage}").fill(stage)
+        page.keyboard.press("Enter")
+        expect(view.locator(".reached")).to_contain_text("Anna handles it.", timeout=ARRIVAL_MS)
+        assert bot.show(request_id)["taken"]["by"] == "Anna"
+
+
+@pytest.mark.parametrize("deployed", [()], indirect=True, ids=["hidden"])
+def test_a_tab_in_the_background_asks_nothing(browser: Browser, deployed: str) -> None:
+    context = browser.new_context()
+    context.clock.install()
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/api/state" in request.url else None)
+    page.goto(deployed)
+    page.get_by_text("Live", exact=True).wait_for()
+    with page.expect_response("**/api/state*"):
+        context.clock.run_for(10_500)
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    before = len(asked)
+    context.clock.run_for(120_000)
+    assert len(asked) == before
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: false})")
+    with page.expect_response("**/api/state*"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X_Console": ""},
+        {"X_Console": "1"},
+        {"Origin": "http://evil.example"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Host": "evil.example"},
+    ],
+)
+def test_the_console_refuses_acts_of_foreign_pages_and_without_the_token(bot: Bot, headers: dict[str, str]) -> None:
+    assert bot.console("POST", "/api/producer", {"on": False}, **headers).status == 403
+    [mapping] = [
+        each
+        for each in bot.lambda_.list_event_source_mappings()["EventSourceMappings"]
+        if ":dynamodb:" in each["EventSourceArn"]
+    ]
+    assert mapping["State"] == "Enabled"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/state", "/requests/00000000-0000-7000-8000-000000000000"])
+def test_no_other_name_leads_to_it(bot: Bot, path: str) -> None:
+    answer = bot.console("GET", path)
+    assert answer.status == 200
+    assert answer.headers["content-security-policy"].startswith(
+        "default-src 'none'; script-src 'self'; style-src 'self'"
+    )
+    assert bot.console("GET", path, Host="evil.example").status == 403
+
+
+def test_a_mail_s_page_is_sandboxed_by_its_own_policy_too(bot: Bot) -> None:
+    request_id = bot.post("pricing", "mail")
+    bot.until_status(request_id, "delivered")
+    alone = bot.console("GET", f"/mail/{bot.mails(request_id)[0]['MessageId']}")
+    assert alone.headers["content-security-policy"].endswith("; sandbox allow-popups allow-popups-to-escape-sandbox")
+
+
+def test_the_page_shows_nothing_of_the_stack_without_the_token(bot: Bot, browser: Browser) -> None:
+    answer = bot.console("GET", "/api/state", X_Console="guessed")
+    assert (answer.status, list(answer.json)) == (403, ["error"])
+    page = browser.new_page()
+    page.goto(bot.stack["console_url"].partition("#")[0])
+    expect(page.locator("#connection")).to_have_text(
+        "open the address that 'make run' has printed, with the token at its end; stack.json has it as console_url"
+    )
+    # Neither does it say that there are no requests and no dead letters.
+    expect(page.locator("main")).to_be_hidden()
+    page.close()
+
+
+def test_a_tab_takes_the_next_runs_token_and_removes_it_from_the_address(bot: Bot, browser: Browser) -> None:
+    address, _, token = bot.stack["console_url"].partition("#")
+    page = browser.new_page()
+    page.goto(f"{address}#token=of-the-run-before")
+    expect(page.locator("#connection")).to_have_class("lost")
+    page.goto(f"{address}#{token}")  # no new page is loaded
+    page.get_by_text("Live", exact=True).wait_for()
+    assert page.url == address
+    page.reload()
+    page.get_by_text("Live", exact=True).wait_for()
+    page.close()
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"topic": "sales", "description": ' + b"[" * 60_000, b"\xff", b""])
+def test_an_act_with_unreadable_arguments_gets_400(bot: Bot, body: bytes) -> None:
+    assert bot.console("POST", "/api/send", body).status == 400
