@@ -11,8 +11,8 @@ import typer
 from cli import dead_letters, hints, init
 from cli import stack as stacks
 from cli.commands import checks, handling, requests, running
-from cli.operations import Operations
 from cli.console import console
+from cli.operations import Operations
 
 app = typer.Typer(
     cls=Operations,

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from assistance.platform.aws import AWS_ERRORS
 from cli import render
 from cli.operations import WithDescription, stack_of
 from cli.stack import Stack
@@ -53,15 +52,7 @@ def site(stack: Stack, *, write: bool, with_description: bool) -> Site:
         stage={**reader.stage(), "local": False, "write": write, "poll_ms": POLL_MS},
         state=state,
         request=reader.request,
-        acts=Acts(stack, reader.dead, operator=_operator(stack)).by_name() if write else {},
+        acts=Acts(stack, reader.dead, operator=stack.operator_or_unknown()).by_name() if write else {},
         confirm=stack.name,
         start=f"assistance --stack {stack.name} console",
     )
-
-
-def _operator(stack: Stack) -> str:
-    try:
-        return stack.operator()
-    except AWS_ERRORS:
-        # Not worth failing for.
-        return "unknown"

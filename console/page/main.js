@@ -33,13 +33,22 @@ async function begin() {
 /** @param {any} state @param {any} request @param {boolean} current Whether nothing was done since it was asked for. */
 function fill(state, request, current) {
   fillMap(state);
-  write(byId("story"), story(state));
+  tellStory(story(state));
   if (state.page) showList(state.page);
   showDead(state);
   if (request) showRequest(request, state);
   else hideRequest();
-  if (state.cost) write(byId("cost"), `${many(state.cost.calls, "call")} to AWS so far, about $${state.cost.dollars.toFixed(4)}`);
+  if (state.cost) write(byId("cost"), `${many(state.cost.calls, "call")} to AWS so far, ${price(state.cost.dollars)}`);
   here?.show(state, current);
+}
+
+/** @param {number} dollars */
+const price = (dollars) => (dollars < 0.01 ? "less than a cent" : `about $${dollars.toFixed(2)}`);
+
+/** Where it is cut off, it is told whole on hover. @param {string} told */
+function tellStory(told) {
+  write(byId("story"), told);
+  if (byId("story").title !== told) byId("story").title = told;
 }
 
 /** Ask, and show. One question at a time: an act in between has its effect shown by one more. */

@@ -14,7 +14,7 @@ export function story(state) {
   const { producer = true, reconciler = true, faults = {} } = state.switches ?? {};
   if (state.outbox)
     told.push(
-      `${many(state.outbox, "request")} in the outbox: stored in the same write as the 202, so nothing is lost. ` +
+      `${many(state.outbox, "request")} in the outbox: stored in one write, so nothing is lost. ` +
         (producer ? "The producer publishes them." : reconciler ? "The reconciler publishes what waits for a minute." : "They wait until the producer or the reconciler runs."),
     );
   else if (!producer) told.push("The producer is stopped: what you send now waits in the outbox.");

@@ -1,13 +1,17 @@
 """The console in a real browser: how a human opens it, and what they do and see there."""
 
+import os
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
+from local.deploy import ROOT
 from tests.e2e.bot import Bot
 
 Motion = Literal["no-preference", "reduce"]
@@ -44,6 +48,22 @@ def opened(
     finally:
         context.close()
     assert problems == []
+
+
+@contextmanager
+def console_of(stack: Mapping[str, Any], *options: str) -> Iterator[str]:
+    """The address of `assistance console`, for a running stack that it takes for one of AWS's."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ASSISTANCE_"))}
+    environment |= {name.upper(): value for name, value in stack["credentials"].items()}
+    environment |= {"AWS_ENDPOINT_URL": stack["aws_endpoint_url"], "AWS_REGION": stack["region"]}
+    environment |= {"NO_PROXY": "127.0.0.1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{ROOT / 'functions'}"}
+    command = [sys.executable, "-m", "cli", "--stack", stack["stack_name"], "console", *options]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 def mend(bot: Bot) -> None:

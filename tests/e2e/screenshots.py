@@ -10,7 +10,21 @@ from playwright.sync_api import Browser, Page, ViewportSize
 from local.deploy import ROOT
 from tests.e2e import browser as browsers
 from tests.e2e.bot import Bot
-from tests.e2e.console import LAPTOP, PHONE, Scheme, letters, open_request, opened, pane, panel, press, reads, row, send
+from tests.e2e.console import (
+    LAPTOP,
+    PHONE,
+    Scheme,
+    console_of,
+    letters,
+    open_request,
+    opened,
+    pane,
+    panel,
+    press,
+    reads,
+    row,
+    send,
+)
 from tests.e2e.console import switch as switched
 from tests.e2e.runner import Runner
 from tests.e2e.test_take import links
@@ -44,9 +58,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory:
             runner = Runner(Path(directory))
             try:
-                console_url = runner.running()["console_url"]
+                stack = runner.running()
                 runner.said("Ctrl-C stops it.")
-                take(browser, console_url)
+                fallback = take(browser, stack["console_url"])
+                with console_of(stack) as address, opened(browser, address, motion="reduce") as page:
+                    open_request(page, fallback)
+                    letters(page, fallback).wait_for()
+                    pictured(page, "console-deployed")
             finally:
                 runner.close()
         with tempfile.TemporaryDirectory() as directory:
@@ -57,8 +75,8 @@ def main() -> None:
                 runner.close()
 
 
-def take(browser: Browser, console_url: str) -> None:
-    """What is pictured: a delivery that is taken, a fallback, dead letters, a retry, and requests in the outbox."""
+def take(browser: Browser, console_url: str) -> str:
+    """A delivery that is taken, a fallback, dead letters, a retry, and a request in the outbox. The fallback's id."""
     with opened(browser, console_url, motion="reduce") as page:
         taken = send(page, "sales", "A customer asks for a quote for 40 seats.")
         press(page, "ben", "I'll take it", taken)
@@ -89,6 +107,7 @@ def take(browser: Browser, console_url: str) -> None:
         pictured(page, "console-phone-dead")
         page.set_viewport_size(LAPTOP)
         page.locator("#producer").click()
+        return fallback
 
 
 def pictured(page: Page, name: str) -> None:
