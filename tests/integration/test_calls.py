@@ -27,8 +27,8 @@ ITEM, OUTBOX, LEDGER = 1, 1, 1
 SEND: Final = {"slack": "slack.chat.postMessage", "email": "sesv2.SendEmail"}
 # What Slack is handed together is one post; SES has no such thing.
 BATCH: Final = QUEUES[Channel.SLACK].size
-# A digest holds nearly a whole batch of these requests, so that each full batch takes two posts.
-POSTS: Final = {1: 1, 10: 1, 100: 2 * 100 // BATCH}
+# A digest holds a whole batch of these requests.
+POSTS: Final = {1: 1, 10: 1, 100: 100 // BATCH}
 
 each_topic = pytest.mark.parametrize("topic", Topic)
 together = pytest.mark.parametrize("together", BATCHES)
