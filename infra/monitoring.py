@@ -1,7 +1,7 @@
-"""What pages an operator: an alarm for each symptom, and a page for each outage.
+"""An alarm for each symptom, and a page for each outage.
 
-The alarms notify nobody themselves. Each is part of one page, a composite alarm, which does so once however many of its
-alarms go off. An alarm of it that merely follows from another does not count while that one is on.
+The alarms notify nobody themselves. Each is part of one page, a composite alarm, which notifies the operators once
+however many of its alarms go off. An alarm that merely follows from another one does not count while that one is on.
 `docs/operations.md` has a section for each.
 
 The namespace of our own metrics is the stack's name: infra/python_function.py. No alarm uses metric math, which the
@@ -66,7 +66,7 @@ Alarms = list[cloudwatch.Alarm]
 
 
 class Monitoring(Construct):
-    """The alarms, the pages that they add up to, and the topic that those go to."""
+    """The alarms, the pages that they add up to, and the topic that the pages notify."""
 
     def __init__(
         self,
@@ -118,21 +118,24 @@ class Monitoring(Construct):
             explains[channel] = [failed, oldest]
 
         self._page(
-            "RequestsUnaccountedFor", "Requests are lost, stuck, or not looked at.", self._of_the_ledger(reconciler),
-            # What is open for too long, or stuck, waits in the outbox or for a channel: its own alarm there is on too.
+            "RequestsUnaccountedFor", "Requests are lost, stuck or unreadable, or the reconciler does not check them.",
+            self._of_the_ledger(reconciler),
+            # A request that is open for too long, or stuck, waits in the outbox or for a channel: an alarm there is on.
             after={"OldestOpenAge": late, "StuckDeliveries": late},
         )  # fmt: skip
         if config.take:
             self._page("RequestsNotTaken", "No human takes requests in time.", self._of_the_humans(reconciler, takers))
         self._page(
-            "LettersWaiting", "Dead letters wait for an operator.",
+            "LettersWaiting", "Not urgent: dead letters need attention.",
             self._of_the_dead_letters(producer, consumers, feedback), title="dead letters wait",
             after={
                 "StreamFailures": [unpublished],
                 **{f"{channel.capitalize()}DeadLetters": alarms for channel, alarms in explains.items()},
             },
         )  # fmt: skip
-        self._page("DeadLettersExpiring", "Dead letters will be gone soon.", self._of_the_oldest(consumers, feedback))
+        self._page(
+            "DeadLettersExpiring", "SQS deletes dead letters in a few days.", self._of_the_oldest(consumers, feedback)
+        )  # fmt: skip
         if config.rollback_minutes is not None:
             # These follow from the functions. A channel's page may follow from its provider, which no rollback mends.
             watched = [page for page in self.pages if page.node.id in _ROLLED_BACK_FOR]
@@ -140,7 +143,7 @@ class Monitoring(Construct):
         CfnOutput(self, "TopicArn", value=self._operators.topic_arn).override_logical_id("OperatorTopicArn")
 
     def _say_when_to_roll_back(self, minutes: int, pages: Sequence[cloudwatch.CompositeAlarm]) -> None:
-        """Print what CloudFormation takes as a stack's rollback configuration. It is no part of a template.
+        """Print the rollback configuration to pass to CloudFormation. It is no part of a template.
 
         https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-rollback-triggers.html
         """
@@ -171,8 +174,8 @@ class Monitoring(Construct):
         # Of 5XXError the average is the rate:
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
         rate = stage.metric_server_error(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.AVERAGE)
-        # 4XXError counts whatever API Gateway refuses, and anybody can be refused. The function counts what it refuses
-        # itself, of the calls that came with a key.
+        # 4XXError also counts the calls that API Gateway refuses, and anybody can make those. The function counts only
+        # the calls with a key that it refuses itself.
         refused, refusals = (
             cloudwatch.Metric(
                 namespace=self._namespace,
@@ -187,17 +190,18 @@ class Monitoring(Construct):
         return [
             self._alarm(
                 "ApiRefusalRate", refused, _REFUSAL_RATE,
-                "More than half of the requests that came with a key in a quarter of an hour are answered 4xx: a bot "
-                "sends what is not accepted.",
+                "In a quarter of an hour the API refused more than half of the requests with a key (4xx): a bot sends "
+                "wrong requests.",
             ),
             self._alarm(
                 "ApiRefusals", refusals, _REFUSALS,
-                "Requests that came with a key are answered 4xx. Pages only together with ApiRefusalRate.",
+                "The API refuses requests with a key (4xx). Pages only together with ApiRefusalRate.",
                 section="ApiRefusalRate",
             ),
             self._alarm(
                 "ApiErrorRate", rate, _ERROR_RATE,
-                "More than one call in twenty is answered 5xx. Read the api function's log: is the table throttled?",
+                "The API answers more than one call in twenty with 5xx. Read the api function's log: is the table "
+                "throttled?",
                 times=2, of=3,
             ),
             self._alarm(
@@ -246,8 +250,8 @@ class Monitoring(Construct):
         return [
             self._alarm(
                 "PublishedLate", late, 0,
-                "The reconciler publishes what the stream should have: is the event source of StreamProducer disabled? "
-                "'assistance doctor' says so.",
+                "The reconciler publishes requests that the stream should have published: is the event source of "
+                "StreamProducer disabled? 'assistance doctor' says so.",
                 times=_LATE_PERIODS, of=max(_LATE_PERIODS, int(_LATE_MINUTES // late.period.to_minutes())),
             )
         ]  # fmt: skip
@@ -276,15 +280,16 @@ class Monitoring(Construct):
         return [
             self._alarm(
                 f"{name}DeliveriesFailed", failed, 0,
-                f"Deliveries by {channel} were given up. 'assistance dead-letters list --channel {channel}' says why.",
+                f"The consumer gave deliveries by {channel} up. 'assistance dead-letters list --channel {channel}' "
+                "says why.",
                 of=3, section="DeliveriesFailed",
             ),
             self._alarm(
                 # The delays, and one consumer that was killed.
                 f"{name}OldestPendingAge", oldest,
                 delays + VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds,
-                f"A request waits for {channel} longer than any back-off: is its consumer enabled, is it "
-                "throttled, or does the provider limit its rate?",
+                f"A request has waited for {channel} longer than any back-off. Is the consumer enabled? Does Lambda "
+                "throttle it? Does the provider limit its rate?",
                 section="OldestPendingAge",
             ),
             *self._of_the_function(f"{name}Consumer", consumer.function),
@@ -297,7 +302,7 @@ class Monitoring(Construct):
             self._alarm(
                 f"{channel.capitalize()}Unreachable",
                 heartbeat.measured(Metric.UNREACHABLE, channel, cloudwatch.Stats.MAXIMUM), 0,
-                f"The hourly check of the way to {channel} fails, or does not run. No request has shown it yet. "
+                f"The hourly heartbeat of {channel} fails, or does not run. Perhaps no request has failed yet. "
                 "'assistance doctor' says what is wrong.",
                 times=2, of=2, section="Unreachable", missing=cloudwatch.TreatMissingData.BREACHING,
             )
@@ -306,8 +311,8 @@ class Monitoring(Construct):
             found.append(
                 self._alarm(
                     "EmailFeedbackSilent", heartbeat.measured(Metric.MAIL_FEEDBACK, channel, cloudwatch.Stats.SUM), 1,
-                    "SES does not tell what became of the heartbeat's mails, so bounces of others go unseen too. "
-                    "'assistance doctor' says whether SES sends, and to whom it tells.",
+                    "SES does not report on the heartbeat's mails, so it does not report other bounces either. "
+                    "'assistance doctor' says whether SES sends, and where it reports.",
                     times=3, of=3, comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                     missing=cloudwatch.TreatMissingData.BREACHING,
                 )
@@ -321,34 +326,34 @@ class Monitoring(Construct):
         config = self._config
         return [
             self._alarm(
-                # Measured at the end of every run, so silence means that none has come to its end.
+                # The reconciler emits it at the end of every sweep, so silence means that none has finished.
                 "ReconcilerSilent", reconciler.measured("OldestOpenAge", cloudwatch.Stats.SAMPLE_COUNT), 1,
-                "The reconciler has not come to an end for a while. Read its log; is its schedule enabled?",
+                "The reconciler has not finished a sweep for a while. Read its log. Is its schedule enabled?",
                 comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD, times=3, of=3,
                 missing=cloudwatch.TreatMissingData.BREACHING,
             ),
             self._alarm(
-                # Both channels given up one after the other, and room for what waits in front of it.
+                # Time for the channel and then the fallback to give up, and for the messages before it in the queue.
                 "OldestOpenAge", reconciler.measured("OldestOpenAge"),
                 2 * config.longest_delays + config.overdue_seconds,
-                "A request has neither been delivered nor failed. 'assistance ledger' says where the open ones are.",
+                "A request is neither delivered nor failed for too long. 'assistance ledger' says where open ones are.",
             ),
             self._alarm(
                 "LedgerBehind", reconciler.measured("LedgerBehind"), config.overdue_seconds,
-                "The ledger takes no more requests in: too many are open. What is lost among the new ones is not seen.",
+                "The reconciler is behind: too many requests are open. It does not notice lost ones among the newest.",
             ),
             self._alarm(
                 "LostRequests", reconciler.measured("LostRequests"), 0,
-                "Messages were in no queue; they have been published again. Find out who purged a queue.",
+                "Messages were in no queue; the reconciler has published them again. Find out who purged a queue.",
             ),
             self._alarm(
                 "StuckDeliveries", reconciler.measured("StuckDeliveries"), 0,
-                "An attempt has died and nothing has taken it up. Read the consumer's log.",
+                "An attempt died, and no consumer has tried again. Read the consumer's log.",
             ),
             self._alarm(
                 "UnreadableItems", reconciler.measured("UnreadableItems"), 0,
-                "The table holds items that are not what they should be. The reconciler's log names them: find out who "
-                "has written them.",
+                "The table holds items that the functions can't read. The reconciler's log names them: find out who "
+                "wrote them.",
             ),
             *self._of_the_function("Reconciler", reconciler.function),
         ]  # fmt: skip
@@ -389,10 +394,10 @@ class Monitoring(Construct):
         ]  # fmt: skip
 
     def _of_the_oldest(self, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback | None) -> Alarms:
-        """Of each queue whose dead letters are all that is left of something. What the stream gave up is in the table.
+        """An alarm for each queue whose dead letters exist nowhere else. The table has those of `StreamFailures`.
 
-        SQS's metric of ages won't do: it leaves out what was received three times, as by whoever looks at it, and
-        counts from when SQS moved a message, which expires by when it was sent.
+        SQS's metric of ages won't do. It leaves out messages that were received three times, and each reader of dead
+        letters receives them. It counts from the time SQS moved a message, but a message expires by when it was sent.
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
         """
         queues: dict[str, sqs.Queue] = {}
@@ -407,13 +412,13 @@ class Monitoring(Construct):
         return [
             self._alarm(
                 f"{name}Expire",
-                # Whoever looks hides them for a second or two, which the average of an hour does not show.
+                # A reader hides them for a second or two, which the average of an hour does not show.
                 queue.metric_approximate_number_of_messages_visible(
                     period=Duration.hours(1), statistic=cloudwatch.Stats.AVERAGE
                 ),
                 0.5,
-                f"This queue has held dead letters for {_HOURS_WAITED // 24} days: see {name}. The oldest may be gone "
-                f"in {_NOTICE_DAYS} days, and then the alarm ends although nothing is mended.",
+                f"This queue has held dead letters for {_HOURS_WAITED // 24} days: see {name}. SQS may delete the "
+                f"oldest in {_NOTICE_DAYS} days, and then the alarm ends although nobody has redriven them.",
                 times=_HOURS_WAITED - _HOURS_MISSED, of=_HOURS_WAITED, section="Expire",
             )
             for name, queue in queues.items()
@@ -423,11 +428,11 @@ class Monitoring(Construct):
         return [
             self._letters(
                 "EmailFeedbackFailures", feedback.failures,
-                "An event of SES's could not be dealt with. Mend the cause, invoke the function with requestPayload.",
+                "EmailFeedback failed on an event from SES. Mend the cause, then invoke it with requestPayload.",
             ),
             self._letters(
                 "EmailFeedbackSubscriptionDeadLetters", feedback.subscription_dlq,
-                "SNS could not hand an event of SES's to Lambda. Mend it, invoke the function with the event.",
+                "SNS could not hand an event from SES to Lambda. Mend it, then invoke the function with the event.",
             ),
         ]  # fmt: skip
 
@@ -435,7 +440,7 @@ class Monitoring(Construct):
         return [
             self._alarm(
                 f"{name}Errors", function.metric_errors(period=_FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,
-                f"Invocations of {name} end in errors or time out: read its log.",
+                f"Invocations of {name} fail or time out: read its log.",
                 times=2, of=3, section="FunctionErrors",
             ),
             self._alarm(
@@ -446,8 +451,8 @@ class Monitoring(Construct):
         ]  # fmt: skip
 
     def _letters(self, name: str, queue: sqs.Queue, says: str, *, section: str | None = None) -> cloudwatch.Alarm:
-        # Whoever looks at a letter takes it out of sight for a second or two. That may hide it from one sample, but not
-        # from three minutes' samples; one that shows it is enough.
+        # A reader hides a dead letter for a second or two. That may hide it from one sample, but not from three
+        # minutes' samples; one sample that shows it is enough.
         visible = queue.metric_approximate_number_of_messages_visible(
             period=_MINUTE, statistic=cloudwatch.Stats.MAXIMUM
         )
@@ -494,7 +499,7 @@ class Monitoring(Construct):
     ) -> None:
         """Notify the operators once while any of the alarms is on.
 
-        `after`: some wait while another is on that comes before. `along`: some count only while another is on too.
+        `after`: alarms that do not count while another one is on. `along`: alarms that count only while another is on.
         """
         rule = cloudwatch.AlarmRule
         on = cloudwatch.AlarmState.ALARM
@@ -517,7 +522,7 @@ class Monitoring(Construct):
         self.pages.append(page)
 
     def _described(self, says: str, section: str) -> str:
-        # An account may hold several stages: a command that is pasted out of a mail speaks of the one that paged.
+        # An account may hold several stages: a command from a page's mail names the stage that paged.
         says = says.replace("'assistance ", f"'assistance --stack {Stack.of(self).stack_name} ")
         return f"{says} {self._config.runbook_url}#{section.lower()}"
 
