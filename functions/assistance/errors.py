@@ -2,9 +2,8 @@
 
 DeliveryError
 ├── TransientFailure     try again later
-│   └── Deferred         the attempt did not take place, so it does not count as one: try again later
-│       ├── RateLimited  the provider turned it away unseen, or we hold it back
-│       └── RefusedTogether  it was refused in one message with others: try again alone
+│   ├── RateLimited      the provider turned it away unseen, or we hold it back: this is no attempt
+│   └── RefusedTogether  the provider refused it in one message with others: this is no attempt, try it alone
 └── PermanentFailure     trying again is pointless: dead-letter it
 
 UnusableSecret           a secret's value is malformed: an operator must store another one
@@ -39,15 +38,11 @@ class TransientFailure(DeliveryError):
         self.in_doubt = in_doubt
 
 
-class Deferred(TransientFailure):
-    """Nothing was tried."""
-
-
-class RateLimited(Deferred):
+class RateLimited(TransientFailure):
     """No more may be sent for now: the provider says so, or our own limit does."""
 
 
-class RefusedTogether(Deferred):
+class RefusedTogether(TransientFailure):
     """The provider will never take a message that holds these requests. It may be one alone that it refuses."""
 
 

@@ -87,11 +87,6 @@ class RequestRecord:
         return tuple(Channel(delivery.destination) for delivery in self.record.pending)
 
     @property
-    def ended_at(self) -> str | None:
-        """When the request has come to its latest end, or None while it is on its way."""
-        return timestamp_of(self.record.end.at) if self.record.end else None
-
-    @property
     def fallback(self) -> Fallback | None:
         """That a fallback is used, and why."""
         return next(filter(None, map(fallback_of, self.record.deliveries)), None)

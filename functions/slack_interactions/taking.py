@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from assistance.domain import takes
 from assistance.domain.record import Record, Take
-from assistance.engine.takes import Human, Seen, measure, release, take
+from assistance.engine.takes import Human, measure, release, take
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.history import RequestRecord, fallback_of, resend_of, untaken_of
 from assistance.models import Outgoing
@@ -50,10 +50,12 @@ class Taking:
 
     def _take(self, press: Press) -> str | None:
         """Take the request for whoever pressed. Returns what to tell them if somebody has it."""
-        seen = Seen(press.on.delivery, press.ts)
-        taken = take(self.requests, press.on.request_id, press.id, _human(press), seen=seen, clock=self.clock)
+        on, human = press.on, _human(press)
+        taken = take(
+            self.requests, on.request_id, press.id, human, delivery=on.delivery, result=press.ts, clock=self.clock
+        )
         measure(taken)
-        logger.info("taken" if taken.is_new else "taken already", request_id=press.on.request_id)
+        logger.info("taken" if taken.is_new else "taken already", request_id=on.request_id)
         if taken.is_new:
             return None
         return "You have this request." if _theirs(taken.take, press) else f"{_name(taken.take)} has this request."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from assistance.domain.record import Take
-from assistance.engine.takes import Human, Seen, measure, release, take
+from assistance.engine.takes import Human, measure, release, take
 from assistance.history import RequestRecord
 from assistance.models import AssistanceRequest
 from assistance.platform.clock import Clock, utc_now
@@ -71,7 +71,7 @@ class Taking:
         """Take the request, unless somebody has it. The human has seen the message, so it has arrived."""
         found, pressed = self._found(link), form.pressed
         human, take_id = form.human(self._channel(found, link)), f"{_LINK}{pressed}"
-        taken = take(self.requests, link.request_id, take_id, human, seen=Seen(link.delivery), clock=self.clock)
+        taken = take(self.requests, link.request_id, take_id, human, delivery=link.delivery, clock=self.clock)
         is_yours = taken.is_new and taken.take.released_at is None
         if all(each.id != take_id for each in found.record.takes):
             measure(taken)

@@ -270,7 +270,7 @@ def test_an_item_is_read_or_unreadable_whatever_it_holds(kind: str) -> None:
             with suppress(Unreadable):
                 shown = reader.shown([{SORT_KEY: "", **item}, *others])
                 assert shown is None or json.dumps(details(shown))
-                assert shown is None or shown.status is not Status.DELIVERED or shown.ended_at
+                assert shown is None or shown.status is not Status.DELIVERED or shown.record.end
 
 
 @every_kind

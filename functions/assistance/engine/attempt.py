@@ -28,7 +28,6 @@ from assistance.store import legacy
 from assistance.store.requests import RequestGone, Requests, Stored, fresh
 
 _LATE_MS: Final = 60_000
-_STATUS: Final = {True: "INPROGRESS", False: "COMPLETED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Attempt(BasePersistenceLayer):
             self.claim = answer
             return
         self.refused = answer
-        status = _STATUS[answer is Refused.BUSY]
+        status = "INPROGRESS" if answer is Refused.BUSY else "COMPLETED"
         existing = DataRecord(data_record.idempotency_key, status=status)
         raise IdempotencyItemAlreadyExistsError(old_data_record=existing)
 
@@ -168,14 +167,11 @@ class Attempt(BasePersistenceLayer):
     def _now(self) -> int:
         return epoch_ms(self._clock())
 
-    def delete_record(self, data: Any, exception: Exception) -> None:  # noqa: ANN401
-        """Leave the claim as it is. The engine ends each attempt by a value: what is raised has killed it."""
-
     def _update_record(self, data_record: DataRecord) -> None:
         """Not used: `save_success` is told how the attempt has ended."""
 
     def _delete_record(self, data_record: DataRecord) -> None:
-        """Not used: see `delete_record`."""
+        """Leave the claim as it is. The engine ends each attempt by a value: what is raised has killed it."""
 
     def _get_record(self, idempotency_key: str) -> DataRecord:
         # Never asked for: a refused claim tells what it was refused for.

@@ -57,7 +57,7 @@ from assistance.store.requests import Requests
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-_NOT_ATTEMPTED: Final = frozenset({Cause.NOT_TRIED, Cause.RATE_LIMITED, Cause.REFUSED_TOGETHER})
+_NOT_ATTEMPTED: Final = frozenset({Cause.RATE_LIMITED, Cause.REFUSED_TOGETHER})
 
 
 class BringAgain(Exception):

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from assistance.domain.transitions import Claim
-from assistance.errors import Deferred, DeliveryError, PermanentFailure, RateLimited, RefusedTogether, TransientFailure
+from assistance.errors import DeliveryError, PermanentFailure, RateLimited, RefusedTogether, TransientFailure
 from assistance.routing import RetryPolicy
 
 # Twelve hours is SQS's limit, counted from the receive:
@@ -22,7 +22,6 @@ PATIENCE: Final = timedelta(hours=1)
 class Cause(StrEnum):
     """What a failure means for the delivery."""
 
-    NOT_TRIED = "not tried"
     RATE_LIMITED = "rate limited"
     REFUSED_TOGETHER = "refused in one message with others"
     TRANSIENT = "transient"
@@ -84,8 +83,6 @@ def failed(error: DeliveryError) -> Failed:
             return Failed(Cause.REFUSED_TOGETHER, error.code)
         case RateLimited():
             return Failed(Cause.RATE_LIMITED, error.code, retry_after=error.retry_after)
-        case Deferred():
-            return Failed(Cause.NOT_TRIED, error.code, retry_after=error.retry_after)
         case TransientFailure():
             return Failed(Cause.TRANSIENT, error.code, error.in_doubt, error.retry_after)
         case PermanentFailure():

@@ -1,6 +1,7 @@
 """A human takes a request, or releases it: each is one conditional write, whichever way it was asked for."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from assistance.domain import takes
 from assistance.domain.record import Record, Take
@@ -18,14 +19,6 @@ class Human:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The message by which a human acts: its delivery, and the provider's id of it where that is known."""
-
-    delivery: str
-    result: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Taken:
     """The record afterwards, the take that counts, and whether this call made it."""
 
@@ -35,18 +28,21 @@ class Taken:
 
 
 def take(
-    requests: Requests, request_id: str, take_id: str, human: Human, *, seen: Seen | None = None, clock: Clock = utc_now
+    requests: Requests,
+    request_id: str,
+    take_id: str,
+    human: Human,
+    *,
+    delivery: str | None = None,
+    result: str | None = None,
+    clock: Clock = utc_now,
 ) -> Taken:
     """Take a request for that human, unless somebody has it. `take_id` is new for each press of a button.
 
-    Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
+    `delivery` and `result`: as for the domain's `take`. Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
     """
-    now = epoch_ms(clock())
-    message = {"delivery": seen.delivery, "result": seen.result} if seen else {}
-
-    def event(record: Record) -> tuple[Record, Take]:
-        return takes.take(record, take_id, by=human.name, via=human.via, now=now, **message)
-
+    by, via, now = human.name, human.via, epoch_ms(clock())
+    event = partial(takes.take, take_id=take_id, by=by, via=via, now=now, delivery=delivery, result=result)
     stored, counts = requests.change(request_id, event)
     return Taken(stored, counts, is_new=counts.id == take_id)
 

@@ -12,23 +12,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Lock
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from assistance.engine.ends import UNEXPECTED, Outcome, failed
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
 from assistance.platform import unforeseen
 
-
-class Send(Protocol):
-    """What a channel implements."""
-
-    def __call__(self, outgoing: Outgoing) -> str:
-        """Send, and return the provider's id of the message, or raise a `DeliveryError`."""
-
-
 _PATIENCE_SECONDS: Final = 2.0
 
+Send: TypeAlias = Callable[[Outgoing], str]
+"""What a channel implements: send, and return the provider's id of the message, or raise a `DeliveryError`."""
 Outcomes: TypeAlias = Mapping[Outgoing, str | DeliveryError]
 Sending: TypeAlias = Callable[[Outgoing], Outcome]
 """What the engine calls for one request. It raises nothing."""

@@ -22,11 +22,6 @@ def epoch_ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def epoch_s(moment: str) -> int:
-    """RFC 3339 in whole seconds since 1970, as a `ttl` has them."""
-    return int(datetime.fromisoformat(moment).timestamp())
-
-
 def timestamp_of(ms: int) -> str:
     """Milliseconds since 1970 in RFC 3339."""
     return timestamp(datetime.fromtimestamp(ms / 1_000, UTC))

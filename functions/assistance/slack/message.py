@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 from assistance import facts
+from assistance.domain.record import Take
 from assistance.facts import Fact
 from assistance.models import AssistanceRequest, Outgoing
 from assistance.routing import Channel
@@ -33,19 +34,7 @@ METADATA_EVENT: Final = "assistance_request"
 DIGEST_EVENT: Final = "assistance_requests"
 
 
-class Taken(Protocol):
-    """Who has taken a request, and when, in milliseconds since 1970."""
-
-    @property
-    def by(self) -> str:
-        """The name that other humans know."""
-
-    @property
-    def at(self) -> int:
-        """When."""
-
-
-By = Mapping[str, Taken]
+By: TypeAlias = Mapping[str, Take]
 """Who has taken which request, by its id."""
 NOBODY: Final[By] = MappingProxyType({})
 
@@ -148,7 +137,7 @@ def _title(shown: Sequence[Outgoing]) -> str:
     return f"{len(shown)} new requests"
 
 
-def _message(outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block]:
+def _message(outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Block]:
     """One request. Its facts are shortened if Slack would refuse them all, and say so; its description never is."""
     drawn: list[Block] = []
     for told in facts.shorter(outgoing.request):
@@ -162,7 +151,7 @@ def _fits(drawn: Sequence[Block], room: int) -> bool:
     return blocks.size(drawn) <= room and len(drawn) <= MAX_BLOCKS
 
 
-def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Taken | None) -> list[Block]:
+def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Block]:
     request, notes = outgoing.request, explain(outgoing)
     url = facts.conversation(request)
     buttons = ([blocks.opens(url)] if url else []) + ([_press(outgoing, taken)] if take or taken else [])
@@ -217,7 +206,7 @@ def _digest(shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: By, r
     return drawn
 
 
-def _entry(outgoing: Outgoing, look: _Look, *, take: bool, taken: Taken | None) -> list[Block]:
+def _entry(outgoing: Outgoing, look: _Look, *, take: bool, taken: Take | None) -> list[Block]:
     """One block, unless it has too much to say. What we say of it is the first field: no customer can feign it.
 
     A block has room for one button. If that is for taking the request, a link opens the conversation.
@@ -244,7 +233,7 @@ def _entry(outgoing: Outgoing, look: _Look, *, take: bool, taken: Taken | None) 
     return [*drawn, *blocks.in_sections(texts[blocks.MAX_FIELDS :]), *more]
 
 
-def _about(request: AssistanceRequest, look: _Look, taken: Taken | None) -> str:
+def _about(request: AssistanceRequest, look: _Look, taken: Take | None) -> str:
     """The topic, the time or who has taken it, the customer and the id."""
     # A name has its label: one that reads "Taken by Anna" must not look like a line of ours.
     customer = [
@@ -265,13 +254,13 @@ def _fits_in_a_line(fact: Fact) -> bool:
     return fact.href is not None or (fact.label == "Name" and blocks.no_markup(fact.text))
 
 
-def _press(outgoing: Outgoing, taken: Taken | None) -> Block:
+def _press(outgoing: Outgoing, taken: Take | None) -> Block:
     """The button by which a human takes the request, or releases it."""
     button = blocks.releases if taken else blocks.takes
     return button(outgoing.request.id, outgoing.delivery or Channel.SLACK)
 
 
-def _by(taken: Taken) -> str:
+def _by(taken: Take) -> str:
     at = datetime.fromtimestamp(taken.at / 1_000, UTC)
     return f"Taken by {blocks.name(preview(taken.by, MAX_NAME_CHARACTERS))}, {moment(at, day=False)}"
 
