@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from types import MappingProxyType
 from typing import Final, TypeAlias
 
 TOPIC_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,31}$"
@@ -64,12 +63,10 @@ class Route:
     escalate_after: int | None = None
 
 
-ROUTES: Mapping[str, Route] = MappingProxyType(
-    {
-        Topic.SALES: Route(channels=(Channel.SLACK,), fallback=Channel.EMAIL),
-        Topic.PRICING: Route(channels=(Channel.EMAIL,), fallback=Channel.SLACK),
-    }
-)
+ROUTES: Mapping[str, Route] = {
+    Topic.SALES: Route(channels=(Channel.SLACK,), fallback=Channel.EMAIL),
+    Topic.PRICING: Route(channels=(Channel.EMAIL,), fallback=Channel.SLACK),
+}
 """The routes of a deployment that is given none."""
 
 
@@ -156,11 +153,9 @@ class RetryPolicy:
         return min(self.max_delay, self.first_delay * growth)
 
 
-RETRIES: Mapping[Lane, RetryPolicy] = MappingProxyType(
-    {
-        **{channel: RetryPolicy() for channel in Channel},
-        # A bot may be down for half a day: nobody waits for it, and no fallback does.
-        CALLBACK: RetryPolicy(attempts=12, max_delay=21_600),
-    }
-)
+RETRIES: Mapping[Lane, RetryPolicy] = {
+    **{channel: RetryPolicy() for channel in Channel},
+    # A bot may be down for half a day: nobody waits for it, and no fallback does.
+    CALLBACK: RetryPolicy(attempts=12, max_delay=21_600),
+}
 """The limits of each lane. What the deployer chooses as context overrides them for all."""

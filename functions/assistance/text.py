@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from assistance.models import Outgoing
@@ -33,13 +32,11 @@ _UNPRINTABLE: Final = re.compile(
     "|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 
-_FAILED: Final[Mapping[Channel, str]] = MappingProxyType(
-    {
-        Channel.SLACK: "the Slack message could not be posted",
-        Channel.EMAIL: "the email could not be delivered",
-        Channel.TEAMS: "the Teams message could not be posted",
-    }
-)
+_FAILED: Final[Mapping[Channel, str]] = {
+    Channel.SLACK: "the Slack message could not be posted",
+    Channel.EMAIL: "the email could not be delivered",
+    Channel.TEAMS: "the Teams message could not be posted",
+}
 
 
 def is_blank(text: str) -> bool:

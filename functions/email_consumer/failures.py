@@ -5,7 +5,6 @@ An error that is not listed here is taken for transient.
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Final
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
@@ -17,62 +16,56 @@ from assistance.platform.aws import error_code, status
 SEND_EMAIL_SOURCE: Final = (
     "https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors"
 )
-SEND_EMAIL: Final[Mapping[str, Kind]] = MappingProxyType(
-    {
-        "AccountSuspendedException": Kind.PERMANENT,
-        "BadRequestException": Kind.PERMANENT,
-        "InternalServiceErrorException": Kind.IN_DOUBT,
-        "LimitExceededException": Kind.TRANSIENT,
-        "MailFromDomainNotVerifiedException": Kind.PERMANENT,
-        "MessageRejected": Kind.PERMANENT,
-        "NotFoundException": Kind.PERMANENT,
-        "SendingPausedException": Kind.TRANSIENT,
-        "TooManyRequestsException": Kind.RATE_LIMITED,
-    }
-)
+SEND_EMAIL: Final[Mapping[str, Kind]] = {
+    "AccountSuspendedException": Kind.PERMANENT,
+    "BadRequestException": Kind.PERMANENT,
+    "InternalServiceErrorException": Kind.IN_DOUBT,
+    "LimitExceededException": Kind.TRANSIENT,
+    "MailFromDomainNotVerifiedException": Kind.PERMANENT,
+    "MessageRejected": Kind.PERMANENT,
+    "NotFoundException": Kind.PERMANENT,
+    "SendingPausedException": Kind.TRANSIENT,
+    "TooManyRequestsException": Kind.RATE_LIMITED,
+}
 
 COMMON_SOURCE: Final = "https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html"
-COMMON: Final[Mapping[str, Kind]] = MappingProxyType(
-    {
-        "AccessDeniedException": Kind.TRANSIENT,
-        "ExpiredTokenException": Kind.TRANSIENT,
-        "IncompleteSignature": Kind.TRANSIENT,
-        "InternalFailure": Kind.IN_DOUBT,
-        "InvalidAction": Kind.PERMANENT,
-        "InvalidClientTokenId": Kind.TRANSIENT,
-        "MalformedHttpRequestException": Kind.PERMANENT,
-        "NotAuthorized": Kind.TRANSIENT,
-        "OptInRequired": Kind.PERMANENT,
-        "RequestAbortedException": Kind.TRANSIENT,
-        "RequestEntityTooLargeException": Kind.PERMANENT,
-        "RequestExpired": Kind.TRANSIENT,
-        "RequestTimeoutException": Kind.TRANSIENT,
-        "ServiceUnavailable": Kind.IN_DOUBT,
-        "ThrottlingException": Kind.RATE_LIMITED,
-        "UnknownOperationException": Kind.PERMANENT,
-        "UnrecognizedClientException": Kind.TRANSIENT,
-        "ValidationError": Kind.PERMANENT,
-    }
-)
+COMMON: Final[Mapping[str, Kind]] = {
+    "AccessDeniedException": Kind.TRANSIENT,
+    "ExpiredTokenException": Kind.TRANSIENT,
+    "IncompleteSignature": Kind.TRANSIENT,
+    "InternalFailure": Kind.IN_DOUBT,
+    "InvalidAction": Kind.PERMANENT,
+    "InvalidClientTokenId": Kind.TRANSIENT,
+    "MalformedHttpRequestException": Kind.PERMANENT,
+    "NotAuthorized": Kind.TRANSIENT,
+    "OptInRequired": Kind.PERMANENT,
+    "RequestAbortedException": Kind.TRANSIENT,
+    "RequestEntityTooLargeException": Kind.PERMANENT,
+    "RequestExpired": Kind.TRANSIENT,
+    "RequestTimeoutException": Kind.TRANSIENT,
+    "ServiceUnavailable": Kind.IN_DOUBT,
+    "ThrottlingException": Kind.RATE_LIMITED,
+    "UnknownOperationException": Kind.PERMANENT,
+    "UnrecognizedClientException": Kind.TRANSIENT,
+    "ValidationError": Kind.PERMANENT,
+}
 
-NOTES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "AccessDeniedException": "a policy may still be taking effect",
-        "AccountSuspendedException": "SES says: permanently restricted",
-        "ExpiredTokenException": "the SDK renews the function's credentials",
-        "InternalFailure": "the answer is a 500: SES may have gone on",
-        "InternalServiceErrorException": "the answer is a 500: SES may have gone on",
-        "LimitExceededException": "a quota",
-        "MessageRejected": "also an identity that is not verified, and in the sandbox a recipient that is not",
-        "NotFoundException": "the configuration set is gone",
-        "RequestExpired": "a clock is wrong, or the call was on its way for too long",
-        "RequestTimeoutException": "SES did not get the whole call",
-        "SendingPausedException": "whoever paused sending may resume it",
-        "ServiceUnavailable": "the answer is a 503: SES may have gone on",
-        "ThrottlingException": "also a day's quota: see above",
-        "TooManyRequestsException": "also a day's quota: see above",
-    }
-)
+NOTES: Final[Mapping[str, str]] = {
+    "AccessDeniedException": "a policy may still be taking effect",
+    "AccountSuspendedException": "SES says: permanently restricted",
+    "ExpiredTokenException": "the SDK renews the function's credentials",
+    "InternalFailure": "the answer is a 500: SES may have gone on",
+    "InternalServiceErrorException": "the answer is a 500: SES may have gone on",
+    "LimitExceededException": "a quota",
+    "MessageRejected": "also an identity that is not verified, and in the sandbox a recipient that is not",
+    "NotFoundException": "the configuration set is gone",
+    "RequestExpired": "a clock is wrong, or the call was on its way for too long",
+    "RequestTimeoutException": "SES did not get the whole call",
+    "SendingPausedException": "whoever paused sending may resume it",
+    "ServiceUnavailable": "the answer is a 503: SES may have gone on",
+    "ThrottlingException": "also a day's quota: see above",
+    "TooManyRequestsException": "also a day's quota: see above",
+}
 
 TABLES: Final = (
     Table("SES v2, `SendEmail`", SEND_EMAIL_SOURCE, SEND_EMAIL, NOTES),

@@ -8,41 +8,36 @@ https://www.rfc-editor.org/rfc/rfc9110#name-status-codes
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Final
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import Kind, Table, retry_after
 
 SOURCE: Final = "https://learn.microsoft.com/azure/connectors/connectors-native-reqres"
-ANSWERS: Final[Mapping[str, Kind]] = MappingProxyType(
-    {
-        "http_400": Kind.PERMANENT,
-        "http_401": Kind.PERMANENT,
-        "http_403": Kind.PERMANENT,
-        "http_404": Kind.PERMANENT,
-        "http_405": Kind.PERMANENT,
-        "http_410": Kind.PERMANENT,
-        "http_413": Kind.PERMANENT,
-        "http_415": Kind.PERMANENT,
-        "http_429": Kind.RATE_LIMITED,
-        "http_500": Kind.IN_DOUBT,
-        "http_502": Kind.IN_DOUBT,
-        "http_503": Kind.IN_DOUBT,
-        "http_504": Kind.IN_DOUBT,
-    }
-)
-NOTES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "http_400": "the workflow is turned off, or does not take a card",
-        "http_401": "the URL's signature is wrong, or the trigger asks its callers to sign in: let anyone call it",
-        "http_403": "the workflow's owner, or a policy, does not let the call in",
-        "http_404": "the workflow is gone",
-        "http_410": "the workflow is gone",
-        "http_413": "larger than the trigger takes, which no request of ours is",
-        "http_429": "`Retry-After` counts up to half an hour; the back-off is added",
-    }
-)
+ANSWERS: Final[Mapping[str, Kind]] = {
+    "http_400": Kind.PERMANENT,
+    "http_401": Kind.PERMANENT,
+    "http_403": Kind.PERMANENT,
+    "http_404": Kind.PERMANENT,
+    "http_405": Kind.PERMANENT,
+    "http_410": Kind.PERMANENT,
+    "http_413": Kind.PERMANENT,
+    "http_415": Kind.PERMANENT,
+    "http_429": Kind.RATE_LIMITED,
+    "http_500": Kind.IN_DOUBT,
+    "http_502": Kind.IN_DOUBT,
+    "http_503": Kind.IN_DOUBT,
+    "http_504": Kind.IN_DOUBT,
+}
+NOTES: Final[Mapping[str, str]] = {
+    "http_400": "the workflow is turned off, or does not take a card",
+    "http_401": "the URL's signature is wrong, or the trigger asks its callers to sign in: let anyone call it",
+    "http_403": "the workflow's owner, or a policy, does not let the call in",
+    "http_404": "the workflow is gone",
+    "http_410": "the workflow is gone",
+    "http_413": "larger than the trigger takes, which no request of ours is",
+    "http_429": "`Retry-After` counts up to half an hour; the back-off is added",
+}
 TABLES: Final = (Table("Teams, the workflow's trigger", SOURCE, ANSWERS, NOTES),)
 
 

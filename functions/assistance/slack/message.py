@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from assistance import facts
@@ -36,7 +35,7 @@ DIGEST_EVENT: Final = "assistance_requests"
 
 By: TypeAlias = Mapping[str, Take]
 """Who has taken which request, by its id."""
-NOBODY: Final[By] = MappingProxyType({})
+NOBODY: Final[By] = {}
 
 
 def digests(
