@@ -19,12 +19,11 @@ from assistance import ids
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import Delivery, RequestRecord
 from assistance.models import AssistanceRequest, Status
-from assistance.platform import aws, unforeseen
+from assistance.platform import unforeseen
 from assistance.platform.clock import timestamp, timestamp_of, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
-from assistance.store.requests import Requests
-from assistance.store.table import Items
+from assistance.store.requests import Requests, deployed
 
 # Whatever POWERTOOLS_DEV says: it would print each event, and answer with tracebacks.
 app = APIGatewayRestResolver(debug=False)
@@ -37,7 +36,7 @@ _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosn
 @cache
 def requests() -> Requests:
     """The deployed table."""
-    return Requests(Items(aws.table(settings().table_name)))
+    return deployed(settings().table_name)
 
 
 @app.post("/assistance-requests")
@@ -160,22 +159,9 @@ def _details(record: RequestRecord) -> dict[str, Any]:
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:
-    members = {
-        "channel": delivery.channel,
-        "resend": delivery.resend,
-        "escalation": delivery.escalation,
-        "status": delivery.status,
-        "attempts": delivery.attempts,
-        "last_error": delivery.last_error,
-        "first_attempt_at": delivery.first_attempt_at,
-        "last_attempt_at": delivery.last_attempt_at,
-        "next_attempt_at": delivery.next_attempt_at,
-        "delivered_at": delivery.delivered_at,
-        "confirmed_at": delivery.confirmed_at,
-        "failed_at": delivery.failed_at,
-    }
-    timeline = [_present(asdict(attempt)) for attempt in delivery.timeline]
-    return {**_present(members), "timeline": timeline}
+    members = asdict(delivery)
+    del members["claimed_until"]
+    return _present(members) | {"timeline": [_present(attempt) for attempt in members["timeline"]]}
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from assistance.domain import record as domain
-from assistance.domain.record import Kind, Outcome, Record, StandsInFor, Untaken
-from assistance.models import AssistanceRequest, Fallback, Status
+from assistance.domain.record import End, Handled, Kind, Outcome, Record, StandsInFor, Untaken
+from assistance.models import AssistanceRequest, Fallback, Outgoing, Status
 from assistance.platform.clock import timestamp_of
 from assistance.routing import Channel
 
@@ -132,9 +132,17 @@ def resend_of(delivery: domain.Delivery) -> str | None:
     return delivery.name.removeprefix(RESEND) if delivery.kind is Kind.RESEND else None
 
 
-def untaken_of(delivery: domain.Delivery) -> Untaken | None:
-    """How long nobody has taken the request, if it is delivered for that."""
-    return delivery.cause if isinstance(delivery.cause, Untaken) else None
+def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoing:
+    """What the delivery sends, as far as the record tells."""
+    cause = delivery.cause
+    return Outgoing(
+        request,
+        fallback=fallback_of(delivery),
+        resend=resend_of(delivery),
+        untaken=cause if isinstance(cause, Untaken) else None,
+        event=cause if isinstance(cause, End | Handled) else None,
+        delivery=delivery.name,
+    )
 
 
 def _shown(delivery: domain.Delivery, *, dropped: bool = False) -> Delivery:

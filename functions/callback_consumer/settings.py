@@ -13,7 +13,4 @@ class Settings(Environment):
     callback_loopback: bool = False
 
 
-@cache
-def settings() -> Settings:
-    """The settings, validated."""
-    return Settings.read()
+settings = cache(Settings.read)

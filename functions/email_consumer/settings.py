@@ -23,7 +23,4 @@ class Settings(Environment):
     take_secret: str = ""
 
 
-@cache
-def settings() -> Settings:
-    """The settings, validated."""
-    return Settings.read()
+settings = cache(Settings.read)

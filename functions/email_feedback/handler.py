@@ -12,8 +12,7 @@ from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.routing import Channel
-from assistance.store.requests import Requests
-from assistance.store.table import Items
+from assistance.store.requests import deployed
 from email_feedback.errors import FeedbackError, MalformedEvent
 from email_feedback.events import VALIDATION, Other, parse
 from email_feedback.feedback import Feedback
@@ -23,7 +22,7 @@ from email_feedback.settings import settings
 @cache
 def feedback() -> Feedback:
     """The deployed feedback."""
-    return Feedback(Requests(Items(aws.table(settings().table_name))), aws.when_used(aws.sqs), settings().email_dlq_url)
+    return Feedback(deployed(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url)
 
 
 def heard() -> None:

@@ -12,7 +12,4 @@ class Settings(Environment):
     email_dlq_url: str
 
 
-@cache
-def settings() -> Settings:
-    """The settings, validated."""
-    return Settings.read()
+settings = cache(Settings.read)

@@ -6,7 +6,7 @@ An event of `{"dry_run": true}` changes nothing and answers with what it would d
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -17,8 +17,7 @@ from assistance.platform import aws
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
-from assistance.store.requests import Requests
-from assistance.store.table import Items
+from assistance.store.requests import Requests, deployed
 from reconciler.dead_letters import DeadLetters
 from reconciler.lease import lease
 from reconciler.new_requests import NewRequests
@@ -28,11 +27,14 @@ from reconciler.report import Report, Sights
 from reconciler.settings import settings
 from reconciler.untaken import Untaken
 
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
 
 @cache
 def requests() -> Requests:
     """The deployed table."""
-    return Requests(Items(aws.table(settings().table_name)))
+    return deployed(settings().table_name)
 
 
 @cache
@@ -43,43 +45,25 @@ def outbox() -> Outbox:
 
 
 @cache
-def new_requests() -> NewRequests:
-    """The new requests of the deployed table."""
-    return NewRequests(requests())
-
-
-@cache
-def open_requests() -> OpenRequests:
-    """The open requests of the deployed table."""
-    overdue = timedelta(seconds=settings().overdue_seconds)
-    return OpenRequests(requests(), aws.when_used(aws.sqs), settings().queues, overdue)
-
-
-@cache
-def dead_letters() -> DeadLetters:
-    """The deployed dead-letter queues."""
-    return DeadLetters(requests(), aws.when_used(aws.sqs), settings().queues)
-
-
-@cache
-def untaken() -> Untaken:
-    """The requests of the deployed table that nobody has taken."""
-    return Untaken(requests())
+def sqs() -> "SQSClient":
+    """One client for all sweeps."""
+    return aws.when_used(aws.sqs)
 
 
 def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
     """Look at the new requests, at the open ones and at the dead letters. Raises `TableUnavailable`."""
-    report = Report()
-    watched = list(open_requests().watched(report))
-    new = new_requests().take_in(report, remaining_ms, dry_run=dry_run)
+    report, queues = Report(), settings().queues
+    open_requests = OpenRequests(requests(), sqs(), queues, timedelta(seconds=settings().overdue_seconds))
+    watched = list(open_requests.watched(report))
+    new = NewRequests(requests()).take_in(report, remaining_ms, dry_run=dry_run)
     waiting = {found.id: found for found in (*watched, *new)}
-    unread, letters = dead_letters().find(waiting, report, remaining_ms, dry_run=dry_run)
+    unread, letters = DeadLetters(requests(), sqs(), queues).find(waiting, report, remaining_ms, dry_run=dry_run)
     sights = Sights(unpublished=sweep.left, unread=unread, letters=letters)
     for found in waiting.values():
         if found.record.unfinished:
-            open_requests().place(found, sights, report, remaining_ms, dry_run=dry_run)
+            open_requests.place(found, sights, report, remaining_ms, dry_run=dry_run)
     if settings().take:
-        untaken().escalate(waiting.values(), report, remaining_ms, dry_run=dry_run)
+        Untaken(requests()).escalate(waiting.values(), report, remaining_ms, dry_run=dry_run)
     return report
 
 

@@ -17,7 +17,4 @@ class Settings(Environment):
     take: bool = False
 
 
-@cache
-def settings() -> Settings:
-    """The settings, validated."""
-    return Settings.read()
+settings = cache(Settings.read)

@@ -8,13 +8,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from slack_sdk.signature import Clock
 
 from assistance.errors import TableUnavailable, TransientFailure, Unreadable
-from assistance.platform import aws
 from assistance.platform.called import body_of, headers_of
 from assistance.platform.observability import logger
 from assistance.platform.secret import secret
 from assistance.platform.unforeseen import without_messages
-from assistance.store.requests import Requests
-from assistance.store.table import Items
+from assistance.store.requests import deployed
 from slack_interactions import answers, press, signature
 from slack_interactions.settings import settings
 from slack_interactions.taking import Taking
@@ -25,7 +23,7 @@ clock = Clock()
 @cache
 def taking() -> Taking:
     """The deployed table, and Slack."""
-    return Taking(Requests(Items(aws.table(settings().table_name))), answers.send)
+    return Taking(deployed(settings().table_name), answers.send)
 
 
 def answer(event: dict[str, Any]) -> HTTPStatus:

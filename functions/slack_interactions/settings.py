@@ -18,7 +18,4 @@ class Settings(Environment):
     response_origin: str = ""
 
 
-@cache
-def settings() -> Settings:
-    """The settings, validated."""
-    return Settings.read()
+settings = cache(Settings.read)

@@ -10,7 +10,7 @@ from assistance.domain import takes
 from assistance.domain.record import Record, Take
 from assistance.engine.takes import Human, measure, release, take
 from assistance.errors import TableUnavailable, Unreadable
-from assistance.history import RequestRecord, fallback_of, resend_of, untaken_of
+from assistance.history import RequestRecord, outgoing_of
 from assistance.models import Outgoing
 from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
@@ -118,15 +118,7 @@ def _arrived(record: Record, *, on: Shown, attempt: str, ts: str, now: int) -> t
 
 def _outgoing(on: Shown, shown: RequestRecord) -> Outgoing:
     delivery = shown.record.delivery(on.delivery)
-    if delivery is None:
-        return Outgoing(shown.request, delivery=on.delivery)
-    return Outgoing(
-        shown.request,
-        fallback=fallback_of(delivery),
-        resend=resend_of(delivery),
-        untaken=untaken_of(delivery),
-        delivery=on.delivery,
-    )
+    return outgoing_of(shown.request, delivery) if delivery else Outgoing(shown.request, delivery=on.delivery)
 
 
 def _human(press: Press) -> Human:

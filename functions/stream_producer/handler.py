@@ -13,8 +13,7 @@ from assistance.platform import aws
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.store.items import plain
-from assistance.store.requests import Requests
-from assistance.store.table import Items
+from assistance.store.requests import deployed
 from stream_producer.settings import settings
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ _PARALLEL: Final = 10
 @cache
 def publisher() -> Publisher:
     """The publisher to the deployed topic."""
-    requests = Requests(Items(aws.table(settings().table_name)))
-    return Publisher(aws.sns(), settings().topic_arn, requests)
+    return Publisher(aws.sns(), settings().topic_arn, deployed(settings().table_name))
 
 
 def read(record: dict[str, Any]) -> Outboxed | None:

@@ -12,7 +12,4 @@ class Settings(Environment):
     topic_arn: str
 
 
-@cache
-def settings() -> Settings:
-    """The settings, validated."""
-    return Settings.read()
+settings = cache(Settings.read)

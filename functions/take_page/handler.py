@@ -11,14 +11,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from assistance import take_link
 from assistance.engine.links import UNAVAILABLE
 from assistance.errors import TableUnavailable, TransientFailure, Unreadable
-from assistance.platform import aws
 from assistance.platform.called import body_of, headers_of
 from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.platform.secret import secret
 from assistance.platform.unforeseen import without_messages
-from assistance.store.requests import RequestGone, Requests
-from assistance.store.table import Items
+from assistance.store.requests import RequestGone, deployed
 from assistance.take_link import BadLink, Link
 from take_page import page
 from take_page.settings import settings
@@ -41,7 +39,7 @@ class Foreign(Exception):
 @cache
 def taking() -> Taking:
     """The deployed table."""
-    return Taking(Requests(Items(aws.table(settings().table_name))))
+    return Taking(deployed(settings().table_name))
 
 
 def answer(event: dict[str, Any]) -> Shown:

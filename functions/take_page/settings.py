@@ -13,7 +13,4 @@ class Settings(Environment):
     take_page: str
 
 
-@cache
-def settings() -> Settings:
-    """The settings, validated."""
-    return Settings.read()
+settings = cache(Settings.read)

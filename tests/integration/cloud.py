@@ -231,16 +231,13 @@ class Cloud:
             return utc_now() + later
 
         with ExitStack() as stack:
-            for part in ("outbox", "new_requests", "open_requests", "dead_letters", "untaken"):
-                ahead = replace(getattr(deployed, part)(), clock=clock)
-                stack.enter_context(patch.object(deployed, part, partial(_same, ahead)))
+            ahead = replace(deployed.outbox(), clock=clock)
+            stack.enter_context(patch.object(deployed, "outbox", lambda: ahead))
+            for part in ("NewRequests", "OpenRequests", "DeadLetters", "Untaken"):
+                stack.enter_context(patch.object(deployed, part, partial(getattr(deployed, part), clock=clock)))
             # As Lambda does with what a handler returns.
             answer: dict[str, Any] = json.loads(json.dumps(deployed.lambda_handler({"dry_run": dry_run}, self.context)))
             return answer
-
-
-def _same(value: object) -> object:
-    return value
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def test_a_consumer_logs_an_unforeseen_exception_of_its_channel_and_tries_the_me
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(slack_handler, "compose"), (slack_handler, "digests"), (delivery, "untaken_of")]
+    ("owner", "name"), [(slack_handler, "compose"), (slack_handler, "digests"), (delivery, "outgoing_of")]
 )
 def test_a_consumer_gives_up_after_unforeseen_exceptions_with_their_code(
     stack: Cloud, owner: object, name: str, monkeypatch: pytest.MonkeyPatch

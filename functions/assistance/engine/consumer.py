@@ -18,8 +18,7 @@ from assistance.platform.environment import Environment
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.routing import Lane, RetryPolicy
-from assistance.store.requests import Requests
-from assistance.store.table import Items
+from assistance.store import requests
 
 Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
@@ -58,7 +57,7 @@ def consumer(
         return Consumer(
             channel=channel,
             send=send,
-            requests=Requests(Items(aws.table(settings.table_name))),
+            requests=requests.deployed(settings.table_name),
             sqs=aws.when_used(aws.sqs),
             queue_url=settings.queue_url,
             dlq_url=settings.dlq_url,

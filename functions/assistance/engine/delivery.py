@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -23,8 +23,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
-from assistance.domain.record import End as RequestEnd
-from assistance.domain.record import Handled, Kind
+from assistance.domain.record import Kind
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine import dead_letters
 from assistance.engine.attempt import Attempt, Limits
@@ -43,7 +42,7 @@ from assistance.engine.ends import (
 )
 from assistance.engine.together import Gathering, Send, Sending, Together, single, threads
 from assistance.errors import PermanentFailure, TableUnavailable, Unreadable
-from assistance.history import fallback_of, resend_of, untaken_of
+from assistance.history import outgoing_of
 from assistance.models import Message, Outgoing
 from assistance.platform import unforeseen
 from assistance.platform.aws import AWS_ERRORS, error_code
@@ -208,18 +207,8 @@ class Consumer:
     def _outgoing(self, attempt: Attempt, claim: Claim) -> Outgoing:
         if claim.doubts:
             logger.warning("an earlier attempt may have sent this", request_id=attempt.request.id, channel=self.channel)
-        delivery = attempt.delivery
-        return Outgoing(
-            attempt.request,
-            doubts=claim.doubts,
-            fallback=fallback_of(delivery),
-            resend=resend_of(delivery),
-            untaken=untaken_of(delivery),
-            event=delivery.cause if isinstance(delivery.cause, RequestEnd | Handled) else None,
-            refused_together=claim.alone,
-            delivery=delivery.name,
-            ttl=attempt.ttl,
-        )
+        outgoing = outgoing_of(attempt.request, attempt.delivery)
+        return replace(outgoing, doubts=claim.doubts, refused_together=claim.alone, ttl=attempt.ttl)
 
     def _conclude(self, end: End | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally) -> None:
         """Count and log what is recorded now. Raises `BringAgain` when another attempt follows."""

@@ -10,7 +10,7 @@ from assistance.domain.record import Record
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import RequestRecord, published_at
 from assistance.models import AssistanceRequest
-from assistance.platform import tracing
+from assistance.platform import aws, tracing
 from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp_of, utc_now
 from assistance.routing import routes
 from assistance.store import codec, legacy, mirror
@@ -191,6 +191,11 @@ class Requests:
 
     def _now_s(self) -> int:
         return epoch_ms(self.clock()) // 1_000
+
+
+def deployed(table_name: str) -> Requests:
+    """The requests in the deployed table."""
+    return Requests(Items(aws.table(table_name)))
 
 
 def fresh_of(item: Item) -> Record:
