@@ -14,10 +14,10 @@ from pydantic import Field
 from assistance.domain.record import Kind, Record
 from assistance.errors import Unreadable
 from assistance.ids import RequestId
-from assistance.models import Moment, TopicName
+from assistance.models import Model, Moment, TopicName
 from assistance.platform.clock import ms_of, timestamp
 from assistance.store import codec
-from assistance.store.items import Item, ItemModel, checked, key_of
+from assistance.store.items import Item, checked, key_of
 from assistance.store.requests import Requests
 from assistance.store.schema import PARTITION_KEY, RECORD, SORT_KEY
 from assistance.store.table import BATCH
@@ -25,7 +25,7 @@ from assistance.store.table import BATCH
 _PARALLEL: Final = 10
 
 
-class Listed(ItemModel):
+class Listed(Model):
     """A request as the ledger's index lists it."""
 
     id: Annotated[RequestId, Field(alias=PARTITION_KEY)]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
 from api import problems
 from assistance.callback_url import LOOPBACK, CallbackUrl
-from assistance.models import MAX_DESCRIPTION_CHARACTERS
+from assistance.models import MAX_DESCRIPTION_CHARACTERS, Model
 from assistance.routing import routes, topics
 from assistance.text import is_blank, printable
 
@@ -99,12 +99,7 @@ def _label(label: str) -> str:
 _SHOWN: Final = BeforeValidator(_text)
 
 
-class _Model(BaseModel):
-    # A validation error must not carry a customer's text into a log.
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
-
-
-class Customer(_Model):
+class Customer(Model):
     """Who asks. What is no address or number is shown as it came."""
 
     name: Annotated[str | None, Field(max_length=200), _SHOWN] = None
@@ -117,7 +112,7 @@ Details: TypeAlias = dict[
 ]
 
 
-class Call(_Model):
+class Call(Model):
     """What a bot asks for: the body of `POST /assistance-requests`."""
 
     topic: Annotated[str, BeforeValidator(_topic)]

@@ -132,6 +132,11 @@ def resend_of(delivery: domain.Delivery) -> str | None:
     return delivery.name.removeprefix(RESEND) if delivery.kind is Kind.RESEND else None
 
 
+def untaken_of(delivery: domain.Delivery) -> Untaken | None:
+    """How long nobody has taken the request, if it is delivered for that."""
+    return delivery.cause if isinstance(delivery.cause, Untaken) else None
+
+
 def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoing:
     """What the delivery sends, as far as the record tells."""
     cause = delivery.cause
@@ -139,7 +144,7 @@ def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoi
         request,
         fallback=fallback_of(delivery),
         resend=resend_of(delivery),
-        untaken=cause if isinstance(cause, Untaken) else None,
+        untaken=untaken_of(delivery),
         event=cause if isinstance(cause, End | Handled) else None,
         delivery=delivery.name,
     )

@@ -43,13 +43,19 @@ Moment = Annotated[
 """A time exactly as `clock.timestamp` writes it: sorting such texts sorts by time."""
 
 
-class _Model(BaseModel):
+Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
+Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
+
+
+class Model(BaseModel):
+    """A document, as far as it is read: other members are no concern of this version's."""
+
     # A validation error must not carry a customer's text into a log. No function uses all models: each is built at its
     # first use.
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
-class Customer(_Model):
+class Customer(Model):
     """Who asks: each member as it came, trimmed. Nobody has checked whether it is an address or a number."""
 
     name: str | None = None
@@ -57,14 +63,14 @@ class Customer(_Model):
     phone: str | None = None
 
 
-class Detail(_Model):
+class Detail(Model):
     """Something else that the bot says: a label, and a text, number or boolean as JSON writes it."""
 
     label: str
     value: str
 
 
-class AssistanceRequest(_Model):
+class AssistanceRequest(Model):
     """An accepted call. Its topic may have been removed from the routes since.
 
     `conversation_url`: where a human can join. `reference`: the bot's own id of it. Any text may stand in either.
@@ -106,7 +112,7 @@ class AssistanceRequest(_Model):
         return self.summary(status) | ({} if self.reference is None else {"reference": self.reference})
 
 
-class Fallback(_Model):
+class Fallback(Model):
     """That a request goes to `channel` instead of the one that failed, and the code of the failure."""
 
     channel: Channel
@@ -119,15 +125,15 @@ _ENDED = f"^({'|'.join(Channel)})#({Status.DELIVERED}|{Status.FAILED})$"
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
-class RouteThen(_Model):
+class RouteThen(Model):
     """A request's route when it was accepted."""
 
-    channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
+    channels: Channels
     fallback: Channel | None = None
     escalate_after: Minutes | None = None
 
 
-class Message(_Model):
+class Message(Model):
     """What travels from the outbox through SNS and SQS to a consumer.
 
     `version` rises when an older consumer could not read the message, or would deliver it twice; unknown members are
@@ -141,7 +147,7 @@ class Message(_Model):
     version: Literal[1, 2] = 2
     request: AssistanceRequest
     route: RouteThen | None = None
-    ttl: Annotated[int, Field(ge=0, le=MAX_SECONDS)] | None = None
+    ttl: Seconds | None = None
     delivery: _Name | None = None
     fallback: Fallback | None = None
     force: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None

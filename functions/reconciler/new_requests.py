@@ -15,11 +15,11 @@ from assistance.domain import transitions
 from assistance.domain.record import Record
 from assistance.errors import Unreadable
 from assistance.ids import RequestId, is_request_id
-from assistance.models import Moment
+from assistance.models import Model, Moment
 from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp, utc_now
 from assistance.platform.observability import logger
 from assistance.store import codec, legacy
-from assistance.store.items import Item, ItemModel, checked, key_of
+from assistance.store.items import Item, checked, key_of
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
 from assistance.store.table import LOOKED_KEY
@@ -46,14 +46,14 @@ _PARALLEL: Final = 10
 _LEGACY_AHEAD: Final = timedelta(hours=6)
 
 
-class _Listed(ItemModel):
+class _Listed(Model):
     """What the index says of a request."""
 
     id: Annotated[RequestId, Field(alias=PARTITION_KEY)]
     created_at: Moment
 
 
-class _Looked(ItemModel):
+class _Looked(Model):
     looked_until: Moment | None = None
     until: Moment | None = None
     damaged: tuple[RequestId, ...] = ()

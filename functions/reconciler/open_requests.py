@@ -116,7 +116,7 @@ class OpenRequests:
         def again(record: Record) -> tuple[Record, None]:
             delivery = record.delivery(name)
             is_lost = delivery in record.unfinished and delivery is not None and self._is_overdue(record, delivery)
-            return (transitions.publish_again(record, [name], now=now) if is_lost else record), None
+            return (transitions.publish(record, name, now=now) if is_lost else record), None
 
         return again
 

@@ -20,8 +20,7 @@ Method: TypeAlias = Callable[[WebClient], SlackResponse]
 
 # The SDK would log bodies that it can't parse. We log failures ourselves.
 _silent = logging.getLogger("slack_sdk.silent")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
+_silent.disabled = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,7 @@ TIMEOUT_SECONDS: Final = 2
 
 # The SDK would log what it sends. We log failures ourselves.
 _silent = logging.getLogger("slack_sdk.silent")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
+_silent.disabled = True
 
 
 def is_slacks(url: str, response_origin: str) -> bool:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import StringConstraints, ValidationError
 
-from assistance.slack.blocks import RELEASE, TAKE, pressed, requests_in
+from assistance.models import Model
+from assistance.slack.blocks import RELEASE, TAKE, Shown, pressed, requests_in
 
 
 class Malformed(Exception):
@@ -24,12 +25,7 @@ class Foreign(Exception):
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
-class _Model(BaseModel):
-    # An error must not quote what a customer said: it is in the message's blocks.
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-
-class _User(_Model):
+class _User(Model):
     """`username` is what people mention; Slack documents `name` as the same."""
 
     id: _Text
@@ -37,19 +33,19 @@ class _User(_Model):
     name: _Text | None = None
 
 
-class _Message(_Model):
+class _Message(Model):
     ts: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,11}\.[0-9]{1,9}$")]
     app_id: str | None = None
     blocks: tuple[dict[str, Any], ...] = ()
 
 
-class _Action(_Model):
+class _Action(Model):
     action_id: str
     action_ts: _Text | None = None
     value: str | None = None
 
 
-class _Payload(_Model):
+class _Payload(Model):
     type: str
     api_app_id: str = ""
     trigger_id: str = ""
@@ -57,14 +53,6 @@ class _Payload(_Model):
     message: _Message | None = None
     actions: tuple[_Action, ...] = ()
     response_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A request in a message, and the delivery that the message made."""
-
-    request_id: str
-    delivery: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +85,12 @@ def read(body: str, app_id: str) -> Press | None:
     if payload.message.app_id not in {None, payload.api_app_id} or (app_id and payload.api_app_id != app_id):
         raise Foreign
     for action in payload.actions:
-        if action.action_id in {TAKE, RELEASE} and (on := _on(action.value or "")):
+        if action.action_id in {TAKE, RELEASE} and (on := pressed(action.value or "")):
             user, when = payload.user, action.action_ts or payload.trigger_id
             return Press(
                 is_take=action.action_id == TAKE,
                 on=on,
-                shown=tuple(dict.fromkeys([on, *(Shown(*each) for each in requests_in(payload.message.blocks))])),
+                shown=tuple(dict.fromkeys([on, *requests_in(payload.message.blocks)])),
                 user_id=user.id,
                 by=user.username or user.name or user.id,
                 ts=payload.message.ts,
@@ -121,8 +109,3 @@ def _payload(body: str) -> _Payload:
         raise Malformed(", ".join(sorted({str(next(iter(each["loc"]), "payload")) for each in details}))) from None
     except (ValueError, KeyError):
         raise Malformed("payload") from None
-
-
-def _on(value: str) -> Shown | None:
-    found = pressed(value)
-    return Shown(*found) if found else None

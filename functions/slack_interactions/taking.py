@@ -16,10 +16,11 @@ from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.slack import blocks
+from assistance.slack.blocks import Shown
 from assistance.slack.message import compose
 from assistance.store.requests import RequestGone, Requests
 from slack_interactions.answers import privately
-from slack_interactions.press import Press, Shown
+from slack_interactions.press import Press
 
 REDRAWS: Final = 4
 """One less than a `response_url` may be used, so that whoever pressed can be told something."""

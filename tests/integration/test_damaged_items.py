@@ -21,6 +21,7 @@ from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud
 from tests.integration.steps import arrived
 from tests.integration.test_hostile_items import SETTLED, Item, delivery, request, sound, unreadable
+from tests.records import ROUTE
 
 RESEND = "resend-" + "x" * 200
 """No message may name a delivery by so long a name."""
@@ -31,7 +32,7 @@ def recorded(request_id: str, change: Callable[[Record], Record], **damage: Any)
     said = request(request_id, published_at=timestamp(utc_now()), fallback_channel="email")
     names = ("topic", "description", "created_at", "callback_url")
     one = AssistanceRequest(id=request_id, **{name: said[name] for name in names})
-    record = change(fresh(one, ("slack",), "email", said["ttl"]))
+    record = change(fresh(one, ROUTE, said["ttl"]))
     return [codec.item_of(request_id, replace(record, version=1), {}) | damage, said]
 
 

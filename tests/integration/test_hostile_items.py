@@ -39,6 +39,7 @@ from reconciler.lease import lease as lease_of_ours
 from tests.emf import emitted
 from tests.integration.cloud import Cloud
 from tests.integration.steps import example, sns_event
+from tests.records import ROUTE
 
 Item = dict[str, Any]
 
@@ -143,7 +144,7 @@ def recorded(request_id: str) -> list[Item]:
     names = ("topic", "description", "created_at", "callback_url")
     one = AssistanceRequest(id=request_id, **{name: said[name] for name in names})
     now = ms_of(one.created_at)
-    record = transitions.watch(fresh(one, ("slack",), "email", said["ttl"]))
+    record = transitions.watch(fresh(one, ROUTE, said["ttl"]))
     record, _ = transitions.claim(record, "slack", "first", now=now, until=now, limit=3)
     record = transitions.gave_up(record, "slack", "first", "down", now=now, in_doubt=True, settles=now)
     record, _ = transitions.claim(record, "fallback", "second", now=now, until=now, limit=3)

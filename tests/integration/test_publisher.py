@@ -143,7 +143,7 @@ def test_each_entry_of_a_record_is_published_to_its_own_destination_and_taken_ou
 def test_an_entry_that_re_enters_the_outbox_while_it_is_published_stays(table: Any) -> None:  # noqa: ANN401
     one = delivered(table)
     name = resend(table, one, "slack")
-    again = partial(transitions.publish_again, names=[name], now=1)
+    again = partial(transitions.publish, name=name, now=1)
 
     class Meanwhile(Topics):
         def publish_batch(self, **call: Any) -> dict[str, Any]:  # noqa: ANN401

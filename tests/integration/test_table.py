@@ -25,7 +25,7 @@ from assistance.store.requests import RequestGone, Requests, fresh, request_key
 from assistance.store.schema import DUE_AT, DUE_SHARD, INDEX_SHARDS, OUTBOX_SHARD, shard
 from assistance.store.table import Items
 from tests.integration.cloud import cloud
-from tests.records import item_of
+from tests.records import ROUTE, item_of
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT = "2026-01-01T12:00:00.000Z"
@@ -285,7 +285,7 @@ def test_a_write_that_always_conflicts_is_given_up_as_unavailable(requests: Requ
 def full() -> Record:
     """A record with a delivery of each kind."""
     one = request(callback_url="https://bot.example.com/hook")
-    record, _ = claimed(fresh(one, ("slack",), "email", 7_000_000_000))
+    record, _ = claimed(fresh(one, ROUTE, 7_000_000_000))
     record = transitions.gave_up(record, "slack", "attempt", "down", now=MS, in_doubt=True, settles=MS + 30)
     record, _ = transitions.claim(record, "fallback", "second", now=MS + 31, until=MS + 40, limit=3)
     record = transitions.sent(record, "fallback", "second", "mail", now=MS + 32)
@@ -299,7 +299,7 @@ def full() -> Record:
 
 def escalated() -> Record:
     """A record of a request that goes to its fallback because nobody has taken it."""
-    record = replace(fresh(request(), ("slack",), "email", 7_000_000_000), escalate_at=MS)
+    record = replace(fresh(request(), ROUTE, 7_000_000_000), escalate_at=MS)
     return replace(takes.escalate(transitions.sent(record, "slack", "a", "ts", now=MS), now=MS), version=1)
 
 
@@ -315,7 +315,7 @@ def test_a_record_reads_as_it_was_written(requests: Requests) -> None:
 
 
 def test_a_record_without_takes_is_written_as_before_there_were_any() -> None:
-    record, _ = claimed(fresh(request(), ("slack",), "email", 7_000_000_000))
+    record, _ = claimed(fresh(request(), ROUTE, 7_000_000_000))
     document = codec.item_of("id", transitions.sent(record, "slack", "attempt", "ts", now=MS), {})["record"]
     assert document.keys() == {"topic", "created_at", "ttl", "channels", "fallback", "deliveries"}
 

@@ -323,7 +323,9 @@ def _reconciler(world: World, core: Memory) -> Iterator[Step]:
         yield "the slow sweep records what it saw", world._replace(record=record, seen_letters=())
     lost = tuple(each.name for each in core.once(_unfinished)(world.record) if _is_lost(world, each))
     if lost:
-        record = core.publish_again(world.record, lost, now=NOW)
+        record = world.record
+        for name in lost:
+            record = core.publish(record, name, now=NOW)
         yield f"a sweep finds {', '.join(lost)} lost", world._replace(record=record)
 
 

@@ -68,9 +68,10 @@ def test_a_request_that_its_fallback_has_delivered_is_delivered(own: Status) -> 
 def test_a_request_whose_fallback_is_under_way_has_not_ended() -> None:
     failed = tried(SLACK, Status.FAILED)
     waiting = shown(failed, EMAIL)
-    assert (waiting.pending, waiting.ended_at) == ((Channel.EMAIL,), None)
+    assert (waiting.pending, waiting.record.end) == ((Channel.EMAIL,), None)
     both = shown(failed, tried(EMAIL, Status.FAILED))
-    assert (both.pending, both.ended_at) == ((), NOW)
+    assert both.record.end
+    assert (both.pending, both.record.end.at) == ((), MS)
     assert shown(failed).pending == ()
     assert shown(SLACK).pending == (Channel.SLACK,)
 

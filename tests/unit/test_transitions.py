@@ -12,7 +12,7 @@ from assistance.domain.transitions import (
     dead_lettered,
     first,
     gave_up,
-    publish_again,
+    publish,
     published,
     put_off,
     queued,
@@ -226,7 +226,7 @@ def test_an_attempt_that_was_sent_keeps_its_place_and_has_neither_error_nor_doub
 
 
 def test_a_message_is_expected_from_when_it_is_published() -> None:
-    record = publish_again(accepted(), [SLACK], now=5)
+    record = publish(accepted(), SLACK, now=5)
     assert record.outbox == (Entry(SLACK, 5),)
     assert published(record, [Entry(SLACK, 4)], now=9) is record
     marked = published(record, [Entry(SLACK, 5)], now=9)
@@ -237,13 +237,13 @@ def test_a_message_is_expected_from_when_it_is_published() -> None:
 
 def test_the_publication_of_one_delivery_says_nothing_of_the_others() -> None:
     record = first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False)
-    record = publish_again(record, [SLACK, EMAIL], now=5)
+    record = publish(publish(record, SLACK, now=5), EMAIL, now=5)
     record = published(record, [Entry(SLACK, 5)], now=9)
     assert [delivery.due_at for delivery in record.deliveries] == [9, None]
 
 
 def test_an_attempt_that_is_faster_than_the_mark_of_its_publication_keeps_its_time() -> None:
-    record, _ = claimed(publish_again(accepted(), [SLACK], now=5), "a", now=6)
+    record, _ = claimed(publish(accepted(), SLACK, now=5), "a", now=6)
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
     record = sent(record, SLACK, "a", "1.1", now=7)
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
@@ -526,8 +526,8 @@ def test_a_fallback_that_a_resend_replaced_stands_in_for_the_channel_that_failed
 
 def test_what_is_published_again_after_its_attempt_died_is_not_under_way() -> None:
     record, _ = claimed(accepted(), "a", now=0)
-    assert publish_again(record, [SLACK], now=9).deliveries == record.deliveries
-    record = publish_again(record, [SLACK], now=10)
+    assert publish(record, SLACK, now=9).deliveries == record.deliveries
+    record = publish(record, SLACK, now=10)
     [delivery] = record.deliveries
     assert (delivery.is_under_way, delivery.doubts) == (False, (Attempt("a", 0, place="C1", ended_at=10),))
     assert (delivery.attempts_used, delivery.wanted_since) == (1, 0)
@@ -535,13 +535,13 @@ def test_what_is_published_again_after_its_attempt_died_is_not_under_way() -> No
 
 
 def test_a_request_that_was_published_late_is_expected_from_then_on() -> None:
-    record = queued(accepted(), [SLACK], now=9_000)
+    record = queued(accepted(), SLACK, now=9_000)
     assert record.deliveries[0].expected_at == 9_000
-    assert queued(record, [SLACK], now=9_000) is record
+    assert queued(record, SLACK, now=9_000) is record
     record, _ = claimed(accepted(), "a", now=0)
-    assert queued(record, [SLACK], now=9_000) is record
+    assert queued(record, SLACK, now=9_000) is record
     record = sent(record, SLACK, "a", "1.1", now=1)
-    assert queued(record, [SLACK], now=9_000) is record
+    assert queued(record, SLACK, now=9_000) is record
 
 
 def test_nothing_is_resent_until_a_redrive_has_had_its_time() -> None:

@@ -11,7 +11,7 @@ function twice has the same effect as once, because the SDK repeats a write if t
     dead_lettered             the reconciler found the message in a dead-letter queue
     returned, confirmed       what SES reports of a mail later
     resend                    an operator sends the request once more
-    publish_again, published  into the outbox, and out of it
+    publish, published        into the outbox, and out of it
     queued                    the request itself was published late
     watch                     the reconciler looks at it until it has ended
 
@@ -231,11 +231,11 @@ def resend(record: Record, name: str, destination: str, *, now: int) -> Record |
     return wanted(replace(record, watched=True), Delivery(name, destination, Kind.RESEND), now)
 
 
-def publish_again(record: Record, names: Iterable[str], *, now: int) -> Record:
-    """The messages of these deliveries are in no queue: publish them once more."""
-    for name in names:
-        record = published_as(record, name, now)
-    return record
+def publish(record: Record, name: str, *, now: int) -> Record:
+    """Put the delivery into the outbox: its message is new, or is in no queue any more."""
+    others = tuple(entry for entry in record.outbox if entry.delivery != name)
+    deliveries = tuple(_ended_by(each, now) if each.name == name else each for each in record.deliveries)
+    return replace(record, deliveries=deliveries, outbox=(*others, Entry(name, now)))
 
 
 def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
@@ -348,7 +348,7 @@ def _ended(record: Record, now: int) -> Record:
 def tell(record: Record, cause: End | Handled, now: int) -> Record:
     """Add a callback that tells this."""
     name = f"{CALLBACK}-{len(record.callbacks) + 1}"
-    return published_as(with_delivery(record, Delivery(name, CALLBACK, Kind.CALLBACK, cause)), name, now)
+    return publish(with_delivery(record, Delivery(name, CALLBACK, Kind.CALLBACK, cause)), name, now=now)
 
 
 def _sent_as(record: Record, result: str) -> tuple[Delivery, Attempt] | None:
@@ -371,14 +371,7 @@ def _with_attempt(delivery: Delivery, attempt: Attempt) -> Delivery:
 
 def wanted(record: Record, delivery: Delivery, now: int) -> Record:
     """The record with this delivery in the outbox, wanted for the first time, or again after it was let go."""
-    return published_as(with_delivery(record, replace(delivery, wanted_since=now)), delivery.name, now)
-
-
-def published_as(record: Record, name: str, now: int) -> Record:
-    """The record with that delivery in the outbox."""
-    others = tuple(entry for entry in record.outbox if entry.delivery != name)
-    deliveries = tuple(_ended_by(each, now) if each.name == name else each for each in record.deliveries)
-    return replace(record, deliveries=deliveries, outbox=(*others, Entry(name, now)))
+    return publish(with_delivery(record, replace(delivery, wanted_since=now)), delivery.name, now=now)
 
 
 def _let_go(record: Record, delivery: Delivery, now: int) -> Record:

@@ -107,8 +107,7 @@ class Attempt(BasePersistenceLayer):
                 # The id has come again since, and this message, which says no `ttl`, is of the earlier request.
                 raise RequestGone
             return stored
-        route = message.route
-        new = fresh(message.request, route.channels, route.fallback, message.ttl, route.escalate_after)
+        new = fresh(message.request, message.route, message.ttl)
         if new.ttl * 1_000 < self._now():
             raise RequestGone
         # Of a late message, version 1 may have delivered the request after a rollback: its items are no conflict.

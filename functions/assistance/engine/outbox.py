@@ -67,10 +67,7 @@ def _request(item: Item) -> Publication:
         channels: tuple[Lane, ...] = entry.outbox_channels
         since = entry.outbox_since or request.created_at
         return Publication(message, channels, since, _key(item), trace=tracing.valid(item.get(TRACE)))
-    route = RouteThen(
-        channels=accepted.channels, fallback=accepted.fallback_channel, escalate_after=accepted.escalate_after
-    )
-    message = Message(request=request, route=route, ttl=accepted.ttl)
+    message = Message(request=request, route=accepted.route, ttl=accepted.ttl)
     return Publication(message, accepted.channels, request.created_at, _key(item), trace=tracing.valid(item.get(TRACE)))
 
 

@@ -7,7 +7,7 @@ and the kinds of text at https://docs.slack.dev/reference/block-kit/composition-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from assistance.facts import Fact
 from assistance.ids import is_request_id
@@ -27,6 +27,13 @@ DIVIDER: Final[Block] = {"type": "divider"}
 _NO_MARKUP: Final = re.compile(r"[^\W_](?:[^\W_]|[ ,'\u2019-])*")
 _MARKUP: Final = re.compile(r"[*~`:]|(?<![^\W_])_|_(?![^\W_])")
 _BLOCK_CHARACTERS: Final = 125
+
+
+class Shown(NamedTuple):
+    """A request in a message, and the delivery that the message made."""
+
+    request_id: str
+    delivery: str
 
 
 def size(blocks: Iterable[Block]) -> int:
@@ -162,14 +169,14 @@ def releases(request_id: str, delivery: str) -> Block:
     return _button("Release", RELEASE, request_id, delivery)
 
 
-def pressed(value: str) -> tuple[str, str] | None:
-    """The request's id and the delivery's name in the value of such a button; None if it holds something else."""
+def pressed(value: str) -> Shown | None:
+    """The request in the value of such a button; None if it holds something else."""
     request_id, _, delivery = value.partition(" ")
-    return (request_id, delivery) if is_request_id(request_id) and delivery else None
+    return Shown(request_id, delivery) if is_request_id(request_id) and delivery else None
 
 
-def requests_in(blocks: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """The requests of a message, by its buttons: each one's id, and the delivery that the message made."""
+def requests_in(blocks: Iterable[Any]) -> Iterator[Shown]:
+    """The requests of a message, by its buttons."""
     for block in blocks:
         match block:
             case {"accessory": element}:

@@ -57,9 +57,11 @@ def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
 
 def record_of(item: Item) -> Record:
     """The record that an item holds. Raises `Unreadable`."""
-    version = item.get(VERSION)
+    document, version = item.get(_RECORD), item.get(VERSION)
+    if not isinstance(document, Mapping):
+        raise Unreadable(f"{_RECORD}: no map")
     with readable():
-        record = _adapter().validate_python({**_document(item), VERSION: version})
+        record = _adapter().validate_python({**document, VERSION: version})
     if not isinstance(version, int | Decimal) or version is True or record.version < 1:
         # No write would ever find the item in that version.
         raise Unreadable(f"{VERSION}: no count")
@@ -75,13 +77,6 @@ def _checked(record: Record) -> Record:
     if not set(record.channels) <= {each.name for each in record.deliveries if each.kind is Kind.OWN}:
         raise Unreadable(f"{_RECORD}: a channel without its delivery")
     return record
-
-
-def _document(item: Item) -> Mapping[str, Any]:
-    document = item.get(_RECORD)
-    if not isinstance(document, Mapping):
-        raise Unreadable(f"{_RECORD}: no map")
-    return document
 
 
 @cache

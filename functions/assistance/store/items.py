@@ -4,28 +4,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from assistance.errors import Unreadable
-from assistance.models import MAX_SECONDS, AssistanceRequest, Minutes, Moment
+from assistance.models import MAX_SECONDS, AssistanceRequest, Channels, Minutes, Model, Moment, RouteThen, Seconds
 from assistance.platform import dynamodb
 from assistance.routing import Channel
 from assistance.store.schema import CREATED_AT, PARTITION_KEY, SORT_KEY, TOPIC
 
 Item: TypeAlias = Mapping[str, Any]
 
-Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
 Milliseconds = Annotated[int, Field(ge=0, le=MAX_SECONDS * 1_000)]
-Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
 
 
-class ItemModel(BaseModel):
-    """Attributes of an item, as far as they are read. Others are no concern of this version's."""
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
-
-
-class Accepted(ItemModel):
+class Accepted(Model):
     """A request item, beside the request itself. A request that version 1 accepted has no `fallback_channel`."""
 
     channels: Channels
@@ -34,6 +26,11 @@ class Accepted(ItemModel):
     ttl: Seconds
     published_at: Moment | None = None
     caller: str | None = None
+
+    @property
+    def route(self) -> RouteThen:
+        """The request's route when it was accepted."""
+        return RouteThen(channels=self.channels, fallback=self.fallback_channel, escalate_after=self.escalate_after)
 
 
 _Read = TypeVar("_Read", bound=BaseModel)

@@ -15,10 +15,10 @@ from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, S
 from assistance.errors import Unreadable
 from assistance.history import RESEND
 from assistance.ids import RequestId
-from assistance.models import Fallback, Message, Moment
+from assistance.models import Channels, Fallback, Message, Model, Moment, Seconds
 from assistance.platform.clock import ms_of
 from assistance.routing import CALLBACK, Channel, Lane, routes
-from assistance.store.items import Channels, Item, ItemModel, Milliseconds, Seconds, checked
+from assistance.store.items import Item, Milliseconds, checked
 from assistance.store.mirror import CALLBACK_PREFIX, DELIVERY_PREFIX, timeline
 from assistance.store.schema import SORT_KEY
 
@@ -31,7 +31,7 @@ def _result(value: object) -> object:
     return json.loads(value) if isinstance(value, str) else value
 
 
-class _Attempt(ItemModel):
+class _Attempt(Model):
     at: Moment
     outcome: Outcome | None = None
     error: str | None = None
@@ -39,7 +39,7 @@ class _Attempt(ItemModel):
     forced: bool = False
 
 
-class _Delivery(ItemModel):
+class _Delivery(Model):
     sk: str
     ttl: Seconds
     status: Annotated[str, Field(pattern="^(sending|retrying|delivered|failed)$")]
@@ -56,15 +56,15 @@ class _Delivery(ItemModel):
     forced: frozenset[str] = frozenset()
 
 
-class _FallenBack(ItemModel):
+class _FallenBack(Model):
     fallback: Fallback | None = None
 
 
-class _Reopened(ItemModel):
+class _Reopened(Model):
     id: RequestId
 
 
-class _Ledger(ItemModel):
+class _Ledger(Model):
     until: Moment | None = None
     open: Mapping[RequestId, Moment] = Field(default_factory=dict)
 
@@ -77,7 +77,7 @@ class LegacyEnd:
     name: str
 
 
-class _Outboxed(ItemModel):
+class _Outboxed(Model):
     sk: Annotated[str, Field(pattern=f"^{DELIVERY_PREFIX}")]
     status: Annotated[str, Field(pattern="^(sending|retrying|delivered|failed)$")]
     delivered_at: Moment | None = None
@@ -85,7 +85,7 @@ class _Outboxed(ItemModel):
     outbox_since: Moment
 
 
-class LegacyEntry(ItemModel):
+class LegacyEntry(Model):
     """A request item in the outbox, for its channels or for its fallback."""
 
     outbox_channels: Channels

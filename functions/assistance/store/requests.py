@@ -9,7 +9,7 @@ from assistance.domain import transitions
 from assistance.domain.record import Record
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import RequestRecord, published_at
-from assistance.models import AssistanceRequest
+from assistance.models import AssistanceRequest, RouteThen
 from assistance.platform import aws, tracing
 from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp_of, utc_now
 from assistance.routing import routes
@@ -201,27 +201,23 @@ def deployed(table_name: str) -> Requests:
 def fresh_of(item: Item) -> Record:
     """The record of a request before its first attempt, from its request item. Raises `Unreadable`."""
     request, accepted = request_of(item), checked(Accepted, item)
-    fallback = accepted.fallback_channel if FALLBACK_CHANNEL in item else legacy.fallback(request.topic)
-    return fresh(request, accepted.channels, fallback, accepted.ttl, accepted.escalate_after)
+    route = accepted.route
+    if FALLBACK_CHANNEL not in item:
+        route = route.model_copy(update={"fallback": legacy.fallback(request.topic)})
+    return fresh(request, route, accepted.ttl)
 
 
-def fresh(
-    request: AssistanceRequest,
-    channels: tuple[str, ...],
-    fallback: str | None,
-    ttl: int,
-    escalate_after: int | None = None,
-) -> Record:
-    """The record of a request before its first attempt. `escalate_after` is in minutes."""
+def fresh(request: AssistanceRequest, route: RouteThen, ttl: int) -> Record:
+    """The record of a request before its first attempt."""
     created_at = ms_of(request.created_at)
     return transitions.first(
-        map(str, channels),
-        fallback and str(fallback),
+        map(str, route.channels),
+        route.fallback and str(route.fallback),
         topic=request.topic,
         created_at=created_at,
         ttl=ttl,
         calls_back=request.callback_url is not None,
-        escalate_at=created_at + 60_000 * escalate_after if escalate_after else None,
+        escalate_at=created_at + 60_000 * route.escalate_after if route.escalate_after else None,
     )
 
 

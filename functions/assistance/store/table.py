@@ -6,9 +6,8 @@ stood in their way, or raise `ItemTooLarge`. Every method raises `TableUnavailab
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 BATCH: Final = 100
-_IN_ORDER: Final[Mapping[str, Any]] = MappingProxyType({})
+_IN_ORDER: Final[Mapping[str, Any]] = {}
 LEDGER_KEY: Final = {PARTITION_KEY: LEDGER, SORT_KEY: LEDGER}
 LOOKED_KEY: Final = {PARTITION_KEY: LOOKED, SORT_KEY: LOOKED}
 
@@ -128,32 +127,29 @@ class Items:
 
     def mark_published(self, key: dict[str, str], channels: Sequence[str], now: str) -> None:
         """Take an item out of the outbox, if it is in there for these channels. The first time of publication stays."""
-        with _answering():
-            try:
-                self.table.update_item(
-                    Key=key,
-                    UpdateExpression=f"SET {PUBLISHED_AT} = if_not_exists({PUBLISHED_AT}, :now) "
-                    f"REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since",
-                    ConditionExpression="outbox_channels = :channels",
-                    ExpressionAttributeValues={":now": now, ":channels": list(channels)},
-                )
-            except self.table.meta.client.exceptions.ConditionalCheckFailedException:
-                return
+        self._update(
+            Key=key,
+            UpdateExpression=f"SET {PUBLISHED_AT} = if_not_exists({PUBLISHED_AT}, :now) "
+            f"REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since",
+            ConditionExpression="outbox_channels = :channels",
+            ExpressionAttributeValues={":now": now, ":channels": list(channels)},
+        )
 
     def erase(self, key: dict[str, str], created_at: str, said: Sequence[str], instead: str) -> None:
         """Remove what a request said from its item, unless the id belongs to another request by now."""
         names = {f"#{number}": name for number, name in enumerate(said)}
-        with _answering():
-            try:
-                self.table.update_item(
-                    Key=key,
-                    UpdateExpression=f"SET description = :instead REMOVE {', '.join(names)}",
-                    ConditionExpression=f"{CREATED_AT} = :created_at",
-                    ExpressionAttributeNames=names,
-                    ExpressionAttributeValues={":instead": instead, ":created_at": created_at},
-                )
-            except self.table.meta.client.exceptions.ConditionalCheckFailedException:
-                return
+        self._update(
+            Key=key,
+            UpdateExpression=f"SET description = :instead REMOVE {', '.join(names)}",
+            ConditionExpression=f"{CREATED_AT} = :created_at",
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues={":instead": instead, ":created_at": created_at},
+        )
+
+    def _update(self, **call: Any) -> None:  # noqa: ANN401
+        """Update an item, unless its condition fails."""
+        with _answering(), suppress(self.table.meta.client.exceptions.ConditionalCheckFailedException):
+            self.table.update_item(**call)
 
     def unpublished(self, before: str) -> Iterator[Item]:
         """The keys of what is in the outbox of requests created before that time, oldest first, page by page."""
