@@ -56,9 +56,11 @@ def _event_source(stack: Stack, folder: str, *, on: bool, wait: Callable[[], boo
 
 def _schedule(stack: Stack, *, on: bool) -> tuple[str, str]:
     client = stack.client("scheduler")
-    names = list(stack.resources("AWS::Scheduler::Schedule").values())
+    # The other schedules are the heartbeats: infra/heartbeat.py.
+    schedules = stack.resources("AWS::Scheduler::Schedule").items()
+    names = [name for logical_id, name in schedules if logical_id.startswith("Reconciler")]
     if len(names) != 1:
-        raise Failure(f"the stack has {len(names)} schedules instead of one: deploy it again")
+        raise Failure(f"the reconciler has {len(names)} schedules instead of one: deploy the stack again")
     schedule: dict[str, Any] = client.get_schedule(Name=names[0])
     wanted = "ENABLED" if on else "DISABLED"
     if schedule["State"] != wanted:
