@@ -48,7 +48,7 @@ def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
     is_lost = step.startswith("a sweep finds") and step.endswith("lost")
     wanted = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
     for delivery in after.deliveries:
-        let_go = step.endswith(f"acknowledges {delivery.name}: NOT_NEEDED")
+        let_go = step.endswith((f"acknowledges {delivery.name}: NOT_NEEDED", f"acknowledges {delivery.name}: ERASED"))
         if (let_go or delivery.name in wanted) and delivery.is_under_way and not delivery.locked_until:
             return f"{delivery.name} reads as being sent, which nobody does"
         if is_lost or delivery.name not in wanted:

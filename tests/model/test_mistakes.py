@@ -36,6 +36,11 @@ SOONEST: Final[Mapping[str, str]] = {
     "a fallback that is wanted again names the channel that failed first": (
         "a channel that fails after another was reached"
     ),
+    "what is erased is sent all the same": "an erasure",
+    "what is erased is resent": "an erasure",
+    "what is erased goes to its fallback": "an erasure and a mail that comes back",
+    "a request is erased while it is on its way": "an erasure",
+    "what an erasure stops reads as being sent": "an erasure",
     "the escalation is claimed although a human has taken the request": "an escalation",
     "a request that a human has taken is escalated": "an escalation",
     "a request is escalated by every sweep": "an escalation",

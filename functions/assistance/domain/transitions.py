@@ -117,7 +117,8 @@ def claim(
         # The answer to our own write was lost, so the SDK repeats it.
         return record, _claimed(delivery)
     if refused := _refusal(record, delivery, now):
-        return (_let_go(record, delivery, now) if refused is Refused.NOT_NEEDED else record), refused
+        nobody_sends_it = refused in {Refused.NOT_NEEDED, Refused.ERASED}
+        return (_let_go(record, delivery, now) if nobody_sends_it else record), refused
     attempts = delivery.attempts
     if _is_exhausted(delivery, limit):
         # The new claim only ends the attempt that died. It sends nothing, so it adds no attempt.
