@@ -14,7 +14,8 @@ from cli.stack import Stack
 _REACH: Final = (
     "the messages in Slack and Teams and the mails: delete them there, by the ids above where there are any",
     "the table's backups: point-in-time recovery keeps 35 days at most, and a restored table has to be erased again",
-    "the table's stream, which forgets after 24 hours, and SES's feedback events, which name recipients alone",
+    "the table's stream, which forgets after 24 hours",
+    "SES's events that failed, which repeat a mail's subject: 14 days at most in the queues of EmailFeedbackFailures",
     "the bot's own records, and those of a chat platform",
 )
 """What no command of ours can erase. Logs, metrics and traces hold nothing of what a request said."""

@@ -5,6 +5,7 @@ import json
 from assistance.routing import Channel
 from assistance.store.requests import request_key
 from tests.cli.steps import Operator
+from tests.integration.steps import example
 
 SECRETS = ("Anna", "0301234", "chat.example.com", "ref-7", "Blue")
 SAID = {
@@ -52,6 +53,13 @@ def test_what_was_said_is_gone_and_the_account_of_it_stays(operator: Operator) -
     assert not any(secret in held(operator) for secret in SECRETS)
     after = operator.cloud.show(request_id)
     assert after == {name: value for name, value in before.items() if name != "reference"}
+
+
+def test_an_erasure_says_where_the_words_of_a_mail_may_lie_that_it_cannot_reach(operator: Operator) -> None:
+    request_id = failed(operator)
+    assert "subject" in example("bounce", request_id, "mail")["mail"]["commonHeaders"]
+    erased = operator.json("erase", request_id, "--yes")
+    assert any("EmailFeedbackFailures" in each for each in erased["out_of_reach"])
 
 
 def test_a_request_that_is_erased_is_neither_redriven_nor_resent(operator: Operator) -> None:
