@@ -16,7 +16,7 @@ HOST: Final = "127.0.0.1"
 """Where everything listens: no other machine can connect."""
 NAMES: Final = (HOST, "localhost")
 SITES: Final = frozenset({"none", "same-origin"})
-REFUSAL: Final = "This server takes calls from programs on this machine, and from no web page but its own."
+REFUSAL: Final = "This server accepts calls from programs on this machine and from its own web page only."
 
 
 def admits(port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:

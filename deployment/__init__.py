@@ -1,1 +1,1 @@
-"""What `make deploy` does: look first, say what it would take away, and only then have the CDK deploy."""
+"""`make deploy`: check first, list what would be removed, and only then let the CDK deploy."""

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--profile", help="the AWS profile, instead of AWS_PROFILE")
-    parser.add_argument(ALLOW, action="store_true", help="go on although channels, subscriptions or alarms would go")
+    parser.add_argument(ALLOW, action="store_true", help="deploy even if channels, subscriptions or alarms are removed")
     return parser
 
 
@@ -120,7 +120,7 @@ def _look(config: Config, context: Mapping[str, Any], profile: str | None) -> Se
 
 
 def _compare(config: Config, seen: Seen, arguments: Sequence[str], *, allowed: bool) -> None:
-    """Say what the deployment would take away. Raises `Refused` unless that is allowed."""
+    """List what the deployment would remove. Raises `Refused` unless that is allowed."""
     if not seen.deployed:
         return
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_GetTemplate.html
@@ -131,15 +131,15 @@ def _compare(config: Config, seen: Seen, arguments: Sequence[str], *, allowed: b
         return
     listed = "".join(f"\n  - {each}" for each in taken)
     if allowed:
-        print(f"This deployment takes away from {_stack(config)}, in {seen.target.region}:{listed}", flush=True)
+        print(f"This deployment removes from {_stack(config)}, in {seen.target.region}:{listed}", flush=True)
         return
     # Without what the Makefile has put in front.
     typed = [each for before, each in zip(["", *arguments], arguments, strict=False) if OUTPUTS not in {before, each}]
     again = shlex.quote(shlex.join([*typed, ALLOW]))
     kept = "\nProduction's queues and secrets would stay in the account, unused." * config.production
     raise Refused(
-        f"Nothing was deployed. It would take away from {_stack(config)}, in {seen.target.region}:{listed}{kept}\n"
-        f"Is a setting missing, in stages/{config.stage}.json or as -c? If it is meant:\n  make deploy ARGS={again}"
+        f"Nothing was deployed. It would remove from {_stack(config)}, in {seen.target.region}:{listed}{kept}\n"
+        f"Is a setting missing, in stages/{config.stage}.json or as -c? If you mean it:\n  make deploy ARGS={again}"
     )
 
 

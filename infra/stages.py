@@ -32,8 +32,8 @@ def settings(context: Mapping[str, Any], directory: Path = DIRECTORY) -> Config:
         return load({**read(path), **context}, shown(path), f"Set it in {shown(path)}, or with -c key=value.")
     if stage == "production":
         raise InvalidConfig(
-            f"There is no {shown(path)}. What production is must stand in a file, so that a key which is forgotten on "
-            "the command line changes nothing: 'assistance init production' writes it."
+            f"There is no {shown(path)}. Production needs a file with its settings, so that a key forgotten on the "
+            "command line changes nothing: 'assistance init production' writes it."
         )
     return load(context)
 

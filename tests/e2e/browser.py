@@ -28,7 +28,7 @@ def running(*arguments: str) -> Iterator[Browser]:
     """
     path = executable()
     if path is None:
-        reason = "there is no Chromium to look at the console with: 'make browser' fetches one"
+        reason = "the console's tests need Chromium: 'make browser' installs it"
         (pytest.fail if os.environ.get("BROWSER") == "required" else pytest.skip)(reason)
     environment = dict(os.environ)
     if path.startswith(str(FETCHED)):
