@@ -1,6 +1,6 @@
 """`assistance`: the operator's command line.
 
-Exit status: 0 done; 1 not, or not fully, done, and stderr says why; 2 the command was misspelt.
+Exit status: 0 done; 1 not, or not fully, done, and stderr says why; 2 a mistake in the command.
 """
 
 from functools import partial
@@ -18,7 +18,7 @@ app = typer.Typer(
     cls=Operations,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit status: 0 done, 1 not or not fully done, 2 misspelt. Example: assistance --local dead-letters list",
+    epilog="Exit status: 0 done, 1 not or not fully done, 2 wrong usage. Example: assistance --local dead-letters list",
 )
 for commands in (requests, handling, running, checks):
     app.add_typer(commands.app)
@@ -38,9 +38,9 @@ def main_(
         str | None, typer.Option(metavar="NAME", help="The AWS profile, instead of AWS_PROFILE.")
     ] = None,
     region: Annotated[str | None, typer.Option(envvar="AWS_REGION", metavar="REGION", help="The AWS region.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="The stack that 'make run' has running here.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="The stack that 'make run' started here.")] = False,
 ) -> None:
-    """Operate the assistance stack: send, follow and list requests, deal with dead letters, check the deployment.
+    """Operate the assistance stack: send, follow and list requests, redrive dead letters, check the deployment.
 
     Every command names its stack on stderr. There is no default: pass --stack or --local, or set ASSISTANCE_STACK.
     Credentials, region and endpoint come from the ordinary AWS environment variables and profiles.
@@ -52,11 +52,13 @@ def main_(
     }
     if local:
         for option in typed:
-            raise typer.BadParameter(f"it takes the stack of 'make run', and no {option}", param_hint="--local")
+            raise typer.BadParameter(
+                f"it means the stack of 'make run', so {option} can't go with it", param_hint="--local"
+            )
         hints.remember("--local")
         context.obj = stacks.local
         return
-    # What the environment names is not what another terminal's does.
+    # Another terminal may have another environment: suggested commands name the stack.
     chosen = ({"--stack": stack} if stack else {}) | typed
     hints.remember(*(part for pair in chosen.items() for part in pair))
     context.obj = partial(stacks.deployed, stack, profile=profile, region=region)

@@ -33,7 +33,7 @@ def completed(requests: Requests, typed: str) -> str:
     beginning = typed.lower()
     if not _BEGINNING.fullmatch(beginning):
         raise Failure(
-            f"{typed} is no request's id: it is the 'id' that the API answered with, or its first {SHORTEST} characters"
+            f"{typed} is no request's id: pass the 'id' from the API's answer, or its first {SHORTEST} characters"
         )
     found = set(_among(requests, beginning, *_drawn_at(beginning)))
     now = utc_now()
@@ -42,11 +42,11 @@ def completed(requests: Requests, typed: str) -> str:
     if not found:
         raise Failure(
             f"no request that was accepted in the last {_AS_FAR_AS.days} days has an id that begins with {beginning}: "
-            "check it and the --stack; an older request is found by its whole id"
+            "check it and the --stack; for an older request, pass the whole id"
         )
     if len(found) > 1:
         some = ", ".join(sorted(found)[:_SHOWN])
-        raise Failure(f"{beginning} is the beginning of {len(found)} requests' ids: give more of it. {some}")
+        raise Failure(f"{beginning} is the beginning of {len(found)} requests' ids: pass more characters. {some}")
     return found.pop()
 
 

@@ -24,7 +24,9 @@ def console(
         bool, typer.Option("--write", help="Also redrive, resend, take and discard: each asks for the stage's name.")
     ] = False,
     with_description: WithDescription = False,
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Where on 127.0.0.1, unless it is taken.")] = USUAL_PORT,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="The port on 127.0.0.1; another one if it is in use.")
+    ] = USUAL_PORT,
 ) -> None:
     """Serve a page on 127.0.0.1 that shows this stage: requests, their history, dead letters. Ctrl-C ends it.
 
@@ -41,7 +43,7 @@ def console(
 
 
 def site(stack: Stack, *, write: bool, with_description: bool) -> Site:
-    """What the page shows of a stack, and what it may do there."""
+    """The parts of a stack that the page shows, and the actions that it offers."""
     meter = Meter(stack.session)
     reader = Reader(stack, texts=with_description)
 

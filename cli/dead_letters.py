@@ -16,21 +16,21 @@ from cli.stack import Stack
 app = typer.Typer(
     cls=Operations,
     no_args_is_help=True,
-    help="What could not be delivered.",
+    help="Messages that could not be delivered: list, show, redrive, discard them.",
     epilog="Example: assistance --local dead-letters list",
 )
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID", help="Of a request, or of a message (its first 8 characters will do)."),
+    typer.Argument(metavar="ID", help="A request's id, or a message's (its first 8 characters are enough)."),
 ]
 if TYPE_CHECKING:
     Lane: TypeAlias = str
 else:
     # Typer takes the choices from an enum.
     Lane = StrEnum("Lane", {lane.name: lane.value for lane in LANES})
-OneChannel = Annotated[Lane | None, typer.Option("--channel", help="Only those of this channel.")]
-All = Annotated[bool, typer.Option("--all", help="All of them, or all of the --channel.")]
+OneChannel = Annotated[Lane | None, typer.Option("--channel", help="Only dead letters of this channel.")]
+All = Annotated[bool, typer.Option("--all", help="All dead letters, or all of the --channel.")]
 
 
 @app.command("list", epilog="Example: assistance --local dead-letters list --channel slack")
@@ -54,11 +54,11 @@ def list_(context: typer.Context, channel: OneChannel = None, json: Json = False
 @app.command(epilog="Example: assistance --local dead-letters show 2f9d41c0")
 def show(
     context: typer.Context,
-    id_: Annotated[str, typer.Argument(metavar="ID", help="Of a request, or of a message.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="A request's id, or a message's.")],
     with_description: WithDescription = False,
     json: Json = False,
 ) -> None:
-    """Show a dead letter, its reason, and what became of its request."""
+    """Show a dead letter, its reason, and its request's attempts."""
     stack = stack_of(context)
     chosen = letters.named(letters.find(stack, stack.dlqs()), [id_])
     request_id = chosen[0].letter.request_id
@@ -72,7 +72,7 @@ def show(
     if record:
         render.request(record, with_description=with_description)
     else:
-        render.say("The table holds no request for it.")
+        render.say("The table does not hold its request.")
 
 
 @app.command(epilog="Example: assistance --local dead-letters redrive --all --channel slack")
@@ -152,13 +152,13 @@ def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, all_:
                     problems.append(f"{outcome.letter.id}: {outcome.problem}")
                 else:
                     succeeded += 1
-    problems += [f"{each.id}: no longer there, or somebody is looking at it" for each in chosen if each.id not in met]
+    problems += [f"{each.id}: no longer there, or somebody else is reading it" for each in chosen if each.id not in met]
     if json:
         render.print_json({done: succeeded, "problems": problems})
     else:
         for problem in problems:
             render.say(problem)
-        render.console().print(f"{succeeded} {done}, {len(problems)} not.")
+        render.console().print(f"{succeeded} {done}, {len(problems)} skipped.")
     if problems:
         raise typer.Exit(1)
 
@@ -174,8 +174,8 @@ def _many(chosen: list[Letter]) -> str:
 
 def _tell_of_hidden(found: Found) -> None:
     if found.beyond:
-        render.say(f"There are about {found.beyond} more: deal with some of these first.")
+        render.say(f"There are about {found.beyond} more: redrive or discard some of these first.")
     if found.hidden:
         render.say(
-            f"Hidden, as somebody is looking at them just now: about {found.hidden}. Run this again in half a minute."
+            f"Hidden, because somebody else is reading them: about {found.hidden}. Run this again in half a minute."
         )

@@ -40,10 +40,10 @@ def verified(found: stack.Stack, pause: Callable[[], bool]) -> bool:
         findings.append(finding)
         render.finding(finding)
     if missing := hinders(findings):
-        render.say(f"{found.name} is deployed, and not ready: {', '.join(missing)}. No test was sent.")
-        render.say(f"When that is mended: {hints.command('smoke')}")
+        render.say(f"{found.name} is deployed, but not ready: {', '.join(missing)}. No test request was sent.")
+        render.say(f"Mend that, then run: {hints.command('smoke')}")
         return False
-    render.say("A request per topic, which tells humans that it is a test:")
+    render.say("Sending a request for each topic, whose text says that it is a test:")
     results = list(smoke.run(found, pause))
     for result in results:
         render.smoke(result)

@@ -134,7 +134,7 @@ def _secret(stack: Stack, read: Callable[[str], object], check: str, secret: str
         # On the local stack a secret may hold a value that a deployed consumer would refuse.
         _stored(stack, secret, str if stack.endpoint_url else read)
     except UnusableSecret as error:
-        advice = f"{_STORE.format(secret=secret)}; {_HOLDS.get(check, 'docs/add-a-channel.md')} says what it holds"
+        advice = f"{_STORE.format(secret=secret)}; {_HOLDS.get(check, 'docs/add-a-channel.md')} describes its value"
         return Finding(check, State.WRONG, str(error), advice)
     return Finding(check, State.OK, "there")
 
@@ -166,7 +166,7 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
     advice = "deploy the stack again"
     yield judged("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
     if "OperatorTopicArn" not in stack.outputs:
-        yield Finding("Alarms", State.OK, "this stage has none, by its context key alarms")
+        yield Finding("Alarms", State.OK, "this stage has none: its setting 'alarms' is false")
         return
     if stack.endpoint_url is not None:
         yield Finding("Alarms", State.OK, "none goes off on this machine")
@@ -174,7 +174,7 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
     operators = _subscribed(stack, "OperatorTopicArn")
     pending = [it["Endpoint"] for it in operators if it["SubscriptionArn"] == "PendingConfirmation"]
     if not operators:
-        yield Finding("Alarms", State.WRONG, "nobody gets them", "set the context key operator_email, and deploy")
+        yield Finding("Alarms", State.WRONG, "nobody gets them", "set operator_email, and deploy")
     else:
         found = f"not confirmed: {', '.join(pending)}" if pending else "confirmed"
         yield judged("Alarms", not pending, found, "follow the link that SNS mailed there")

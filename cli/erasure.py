@@ -65,7 +65,7 @@ def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
     if not done:
         raise Failure(
             f"request {request_id} is still on its way, so nothing was erased: "
-            f"'{hints.command('watch', request_id)}' follows it; erase it once that has ended"
+            f"'{hints.command('watch', request_id)}' follows it; erase it when it has ended"
         )
     requests.forget_what_it_said(request_id, stored.record)
     deleted, problems = _letters(stack, request_id)

@@ -26,9 +26,9 @@ ASKED: Final[Mapping[str, str]] = {
 def command(
     stage: Annotated[str, typer.Argument(help=f"One of {', '.join(STAGES)}.")],
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As in docs/configuration.md.")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, as in docs/configuration.md.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write the file anew if there is one.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
 ) -> None:
     """Write the file with a stage's settings, which you then commit.
 
@@ -40,7 +40,7 @@ def command(
     if at_a_terminal():
         given = asked(given, prompt, of_the_credentials())
     render.console().print(write(stage, given, DIRECTORY, force=force))
-    render.say(f"Commit it, and deploy: make deploy ARGS='-c stage={stage}'")
+    render.say(f"Commit the file, then deploy: make deploy ARGS='-c stage={stage}'")
 
 
 def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
     """Write the stage's file, and return where it is. Raises `Failure`."""
     path = file_of(stage, directory)
     if path.exists() and not force:
-        raise Failure(f"there is {shown(path)} already: edit it, or pass --force to write it anew")
+        raise Failure(f"{shown(path)} exists already: edit it, or pass --force to overwrite it")
     try:
         config = load({**settings, "stage": stage}, shown(path), "Give each as KEY=VALUE. Nothing was written")
     except InvalidConfig as error:

@@ -108,8 +108,8 @@ def named(found: Found, ids: Sequence[str]) -> list[Letter]:
         if len(by_id) > 1:
             raise Failure(f"{wanted} is the beginning of {len(by_id)} messages' ids: give more of it")
         if not of_request and not by_id:
-            more = " (somebody is looking at some just now: try again in half a minute)" if found.hidden else ""
-            more += f" (there are about {found.beyond} more than were looked at)" if found.beyond else ""
+            more = " (somebody else is reading some: try again in half a minute)" if found.hidden else ""
+            more += f" (there are about {found.beyond} more than the command has read)" if found.beyond else ""
             shows = hints.command("dead-letters", "list")
             raise Failure(f"no dead letter has the id {wanted}: '{shows}' shows them all{more}")
         chosen |= {letter.id: letter for letter in of_request or by_id}

@@ -15,13 +15,13 @@ from cli import render
 from cli.errors import Failure, explained
 from cli.stack import Stack
 
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON, for scripts.")]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 WithDescription: TypeAlias = Annotated[
-    bool, typer.Option("--with-description", help="The customer's texts too, which may hold personal data.")
+    bool, typer.Option("--with-description", help="Also show the customer's texts, which may hold personal data.")
 ]
 RequestId: TypeAlias = Annotated[
-    str, typer.Argument(metavar="REQUEST_ID", help="The id that the API answered with, or how it begins: 8 or more.")
+    str, typer.Argument(metavar="REQUEST_ID", help="The id from the API's answer, or at least its first 8 characters.")
 ]
 StackFinder: TypeAlias = Callable[[], Stack]
 _LONGEST: Final = timedelta(days=36_500)
@@ -92,7 +92,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not at_a_terminal():
-        raise Failure("this asks for confirmation, and there is no terminal to ask on: pass --yes if it is meant")
+        raise Failure("this asks for confirmation, and there is no terminal to ask on: pass --yes if you mean it")
     typer.confirm(question, abort=True, err=True)
 
 

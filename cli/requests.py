@@ -175,7 +175,7 @@ def resend(requests: Requests, request_id: str, channel: Channel, act: str) -> N
 
     def again(record: Record) -> tuple[Record, bool]:
         if record.erased_at is not None:
-            raise Failure(f"what request {request_id} said is erased: there is nothing to resend")
+            raise Failure(f"somebody has erased request {request_id}: there is nothing to resend")
         added = transitions.resend(record, f"{RESEND}{act}", channel, now=epoch_ms(utc_now()))
         return added or record, added is not None
 
@@ -191,5 +191,5 @@ def still_on_its_way(request_id: str, channel: Channel) -> Failure:
     """Why a request is not resent by that channel, and what to do."""
     return Failure(
         f"request {request_id} is still on its way by {channel}, so nothing was resent: "
-        f"'{hints.command('watch', request_id)}' follows it; resend it once that has ended"
+        f"'{hints.command('watch', request_id)}' follows it; resend it when it has ended"
     )

@@ -14,7 +14,7 @@ def manifest(name: str, interactions_url: str | None) -> dict[str, Any]:
     """The manifest. `interactions_url`: where Slack tells of pressed buttons, if messages have any."""
     interactivity = {"is_enabled": True, "request_url": interactions_url} if interactions_url else {"is_enabled": False}
     return {
-        "display_information": {"name": name, "description": "Posts what customers ask for, and who handles it."},
+        "display_information": {"name": name, "description": "Posts customers' requests, and shows who handles them."},
         "features": {"bot_user": {"display_name": name, "always_online": True}},
         "oauth_config": {"scopes": {"bot": list(SCOPES)}},
         "settings": {

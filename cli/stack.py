@@ -142,9 +142,7 @@ class Stack:
         found = self.client("apigateway").get_api_key(apiKey=self.output("ApiKeyId"), includeValue=True)
         key = str(found["value"])
         if not _HEADER.fullmatch(key):
-            raise Failure(
-                "the API key holds a character that no header takes: make another one, as for a change of keys"
-            )
+            raise Failure("the API key holds a character that no HTTP header can hold: change the key")
         return key
 
     def for_a_bot(self) -> dict[str, str]:

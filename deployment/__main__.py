@@ -93,7 +93,7 @@ def _look(config: Config, context: Mapping[str, Any], profile: str | None) -> Se
         raise Refused("No AWS region: set AWS_REGION, or region in the stage's file.")
     clients = facts.clients_of(session, region)
     caller = facts.caller(clients)
-    print(f"Looking at {caller.account}, {region}, as {caller.arn} …", flush=True)
+    print(f"Checking {caller.account}, {region}, as {caller.arn} …", flush=True)
     if problem := preflight.wrong_account(config, caller):
         raise Refused(_shown([problem]))
     options = f"--region {region}" + (f" --profile {shlex.quote(profile)}" if profile else "")

@@ -1,4 +1,4 @@
-"""What must hold before a deployment: each rule reads facts alone, and says what to do where it is broken."""
+"""The checks before a deployment. Each reads only facts; if it fails, it says what to do."""
 
 from collections.abc import Callable
 from typing import Final
@@ -22,7 +22,7 @@ Rule = Callable[[Config, Facts, Target], Problem | None]
 
 
 def wrong_account(config: Config, caller: Caller) -> Problem | None:
-    """Credentials of another account than the stage's."""
+    """The credentials are of another account than the stage's."""
     if config.account in {None, caller.account}:
         return None
     return Problem(
@@ -33,7 +33,7 @@ def wrong_account(config: Config, caller: Caller) -> Problem | None:
 
 
 def old_node(_: Config, facts: Facts, __: Target) -> Problem | None:
-    """A Node.js that the CDK no longer supports."""
+    """The CDK no longer supports this Node.js."""
     if facts.node >= NODE:
         return None
     found = f"Node.js {facts.node} is too old" if facts.node else "There is no Node.js"
@@ -41,47 +41,49 @@ def old_node(_: Config, facts: Facts, __: Target) -> Problem | None:
 
 
 def without_ses(config: Config, facts: Facts, target: Target) -> Problem | None:
-    """A region in which nothing sends mails."""
+    """The region has no SES."""
     if facts.has_ses or Channel.EMAIL not in config.deployed:
         return None
     return Problem(
-        f"SES, which sends the mails, is not in {target.region}.",
+        f"SES sends the mails, but is not available in {target.region}.",
         "Choose another region (https://docs.aws.amazon.com/general/latest/gr/ses.html), or routes without email.",
     )
 
 
 def without_snapstart(config: Config, _: Facts, target: Target) -> Problem | None:
-    """A region in which Lambda takes no snapshots."""
+    """The region has no SnapStart."""
     if not config.snap_start or target.region not in WITHOUT_SNAPSTART:
         return None
-    return Problem(f"Lambda's SnapStart is not in {target.region}.", "Leave snap_start out, or choose another region.")
+    return Problem(
+        f"Lambda's SnapStart is not available in {target.region}.", "Leave snap_start out, or choose another region."
+    )
 
 
 def not_bootstrapped(_: Config, facts: Facts, target: Target) -> Problem | None:
-    """An account and region that the CDK has not been let into, or long ago."""
+    """Nobody has bootstrapped the account and region for the CDK, or it was long ago."""
     if facts.bootstrap is not None and facts.bootstrap >= BOOTSTRAP:
         return None
     found = (
         "is not prepared" if facts.bootstrap is None else f"was prepared by version {facts.bootstrap}, which is too old"
     )
     where = f"aws://{target.account}/{target.region}"
-    return Problem(f"{where} {found} for the CDK.", f"Once: make bootstrap ARGS={where}")
+    return Problem(f"{where} {found} for the CDK.", f"Run once: make bootstrap ARGS={where}")
 
 
 def identity_taken(config: Config, facts: Facts, target: Target) -> Problem | None:
-    """A sender that SES has from elsewhere: it knows each once in an account and region, so creating it would fail."""
+    """SES already has the sender. It holds each once in an account and region, so creating it would fail."""
     own = facts.stack.names("AWS::SES::EmailIdentity") if facts.stack else []
     identity = identity_of(config)
     if not facts.identity_exists or identity is None or identity in own:
         return None
     return Problem(
-        f"SES has {identity} in {target.region} already: another stack has made it, or somebody by hand.",
-        "Set create_email_identity to false: the stack then uses the one that there is.",
+        f"SES has {identity} in {target.region} already: another stack created it, or somebody by hand.",
+        "Set create_email_identity to false: the stack then uses the existing one.",
     )
 
 
 def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Problem | None:
-    """A quota of Lambda's in which the functions would take turns. A new account may have 10."""
+    """Lambda's quota is too small to run all functions at once. A new account may have 10."""
     others = (
         3
         + (Channel.EMAIL in config.deployed)
@@ -92,8 +94,8 @@ def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Prob
     if facts.concurrency >= wanted:
         return None
     return Problem(
-        f"Lambda runs {facts.concurrency} functions at once in this account, and this stage can take {wanted}: "
-        "when it is busy, bots' calls would be refused.",
+        f"Lambda runs {facts.concurrency} functions at once in this account, and this stage can use {wanted}: "
+        "when it is busy, Lambda would refuse bots' calls.",
         # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
         "Ask AWS for more: aws service-quotas request-service-quota-increase --service-code lambda "
         f"--quota-code L-B99A9384 --desired-value 1000 {target.options}",
@@ -102,7 +104,7 @@ def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Prob
 
 
 def stuck_stack(_: Config, facts: Facts, target: Target) -> Problem | None:
-    """A stack that CloudFormation would not update."""
+    """CloudFormation can't update the stack in its present state."""
     return hindered(facts.stack, target.options) if facts.stack else None
 
 
@@ -112,11 +114,11 @@ RULES: Final[tuple[Rule, ...]] = (
 
 
 def identity_of(config: Config) -> str | None:
-    """What the stack would have SES verify."""
+    """The identity that the stack would create in SES."""
     wanted = config.create_email_identity and Channel.EMAIL in config.deployed
     return (config.email_domain or config.email_sender) if wanted else None
 
 
 def problems(config: Config, facts: Facts, target: Target) -> list[Problem]:
-    """Everything that does not hold."""
+    """All failed checks."""
     return [problem for rule in RULES if (problem := rule(config, facts, target))]

@@ -1,11 +1,11 @@
-"""What can stand in the way of a deployment."""
+"""A problem that prevents a deployment, or that the deployer should know."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where it would be deployed: `options` are what AWS's command line needs to go there."""
+    """The place of the deployment. `options` lead AWS's command line there."""
 
     account: str
     region: str
@@ -14,7 +14,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What does not hold, and what to do. One that is not `fatal` stops nothing."""
+    """A failed check, and what to do. If it is not `fatal`, the deployment goes on."""
 
     what: str
     do: str

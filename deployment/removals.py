@@ -1,4 +1,4 @@
-"""What a deployment would take away from a stack, in the words of whoever is to decide it."""
+"""List what a deployment would remove from a stack, in words for the person who decides."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 KINDS: Final[Mapping[str, str]] = {
     "AWS::CloudWatch::Alarm": "the alarm {}",
-    "AWS::CloudWatch::CompositeAlarm": "the page {}, which told the operators",
-    "AWS::SQS::Queue": "the queue {}, with what waits in it",
+    "AWS::CloudWatch::CompositeAlarm": "the page {}, which notifies the operators",
+    "AWS::SQS::Queue": "the queue {}, with its messages",
     "AWS::SecretsManager::Secret": "the secret {}, with its value",
     "AWS::DynamoDB::GlobalTable": "the table {}, with every request",
     "AWS::ApiGateway::RestApi": "the API {}, with the URL that bots call",
-    "AWS::SES::EmailIdentity": "the sender {}, which mails come from",
+    "AWS::SES::EmailIdentity": "the sender {}, which mails are sent from",
 }
 _QUEUE: Final = re.compile(r"([A-Z][a-z]+)QueueUrl")
 # The CDK's names end so, where they are made of more than one part.
@@ -20,7 +20,7 @@ _HASH: Final = re.compile(r"[0-9A-F]{8}$")
 
 
 def removed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What the stack has and would not have any more: channels first, then what is not a part of these."""
+    """The things that the stack would lose: channels first, then others that are not part of these."""
     there, then = before.get("Resources", {}), after.get("Resources", {})
     gone = {name: each for name, each in there.items() if then.get(name, {}).get("Type") != each["Type"]}
     channels = sorted(_channels(before) - _channels(after))

@@ -23,10 +23,10 @@ def hindered(stack: DeployedStack, options: str) -> Problem | None:
         steps = [_why(named), *_removal(stack, named, options)]
         return Problem(
             f"{about}: its first deployment failed, and termination protection keeps the CDK from deleting it.",
-            _commands("Find out why it failed, mend that, take the stack away, and deploy again:", steps),
+            _commands("Find out why it failed, mend that, delete the stack, and deploy again:", steps),
         )
     if stack.status == "DELETE_FAILED":
-        steps = [_why(named), f"aws cloudformation delete-stack {named}   # --retain-resources … for what must stay"]
+        steps = [_why(named), f"aws cloudformation delete-stack {named}   # --retain-resources … to keep some"]
         return Problem(
             f"{about}: CloudFormation could not delete all of it.",
             _commands("Finish that, and deploy again:", [*steps, _gone(named)]),
@@ -38,19 +38,19 @@ def hindered(stack: DeployedStack, options: str) -> Problem | None:
             f"aws cloudformation wait stack-rollback-complete {named}",
         ]
         return Problem(
-            f"{about}: CloudFormation could not take a failed update back.",
-            _commands("Mend what it stumbled over, have it go on, and deploy again:", steps),
+            f"{about}: CloudFormation could not roll back a failed update.",
+            _commands("Mend the cause, continue the rollback, and deploy again:", steps),
         )
     if stack.status.endswith("_IN_PROGRESS") and stack.status != "REVIEW_IN_PROGRESS":
         shown = f"aws cloudformation describe-stacks {named} --query Stacks[0].StackStatus"
         return Problem(
-            f"{about}: CloudFormation is at work on it.", _commands("Deploy again when it is done:", [shown])
+            f"{about}: CloudFormation is still working on it.", _commands("Deploy again when it is done:", [shown])
         )
     return None
 
 
 def _removal(stack: DeployedStack, named: str, options: str) -> list[str]:
-    """How to take away a stack that never came up. Its table is empty, and stays when the stack goes."""
+    """How to delete a stack whose first deployment failed. Its empty table stays, so delete it too."""
     tables = [f"--table-name {name} {options}" for name in stack.names(TABLE)]
     return [
         *(f'aws dynamodb scan --select COUNT {table}   # it must say "Count": 0' for table in tables),

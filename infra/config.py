@@ -110,13 +110,13 @@ PythonVersion = Annotated[Literal["3.11", "3.12", "3.13", "3.14"], BeforeValidat
 
 
 NEEDED: Final[Mapping[str, str]] = {
-    "account": "the number of the AWS account that it is in: other credentials are refused",
-    "region": "the AWS region that it is in, such as eu-central-1",
+    "account": "the number of its AWS account: make deploy refuses other credentials",
+    "region": "its AWS region, such as eu-central-1",
     "operator_email": "the address that gets the alarms",
     "slack_channel": "the id of the Slack channel, such as C0123456789: with its name, nothing can be looked up there",
     "runbook_url": "the whole address (https://…) at which your colleagues open docs/operations.md: alarms link to it",
 }
-"""What production can't do without, and nobody would miss until it is too late."""
+"""The settings that production needs. Nobody would notice a missing one until it is too late."""
 
 
 class Config(BaseModel):
@@ -128,21 +128,23 @@ class Config(BaseModel):
         "dev", description="Which stage: several may share an account. Production keeps its data when it is destroyed."
     )
     account: Annotated[Annotated[str, StringConstraints(pattern=r"^\d{12}$")] | None, BeforeValidator(_number)] = Field(
-        None, description="The number of the only AWS account that this stage is deployed to."
+        None, description="The number of the AWS account for this stage; make deploy refuses all others."
     )
     region: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)+-\d+$")] | None, BeforeValidator(_blank_is_none)
     ] = Field(None, description="The AWS region of this stage, whatever the credentials' default is.")
     python_version: PythonVersion = Field(PYTHON_VERSION, description="Which Python the functions run on.")
     slack_channel: str = Field(
-        "assistance", pattern=r"^\S+$", description="Id (preferred: looking up what was posted needs it) or name."
+        "assistance",
+        pattern=r"^\S+$",
+        description="The channel's id, or its name; with a name, messages in doubt can't be looked up.",
     )
     slack_api_url: str = Field(
         "https://slack.com/api/", pattern=r"^https?://\S+/$", description="For GovSlack and proxies; ends with a slash."
     )
     slack_app_id: Annotated[
         Annotated[str, StringConstraints(pattern=r"^A[A-Z0-9]{2,}$")] | None, BeforeValidator(_blank_is_none)
-    ] = Field(None, description="The Slack app's id: with it, presses of another app's buttons are refused.")
+    ] = Field(None, description="The Slack app's id: with it, the stack refuses presses of another app's buttons.")
     email_sender: Email = Field("assistance@example.com", description="The address that SES sends from.")
     email_sender_name: str = Field(
         "", max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="The name that mails show as their sender."
@@ -161,7 +163,7 @@ class Config(BaseModel):
         ("team@example.com",),
         min_length=1,
         max_length=MAX_RECIPIENTS,
-        description="Who gets the requests that go by email; separated by commas.",
+        description="The addresses that get requests by email, separated by commas.",
     )
     routes: Annotated[
         Mapping[Topic, Annotated[Route, BeforeValidator(members), AfterValidator(sound)]], BeforeValidator(_json)
@@ -173,11 +175,11 @@ class Config(BaseModel):
     )
     channels: Annotated[tuple[Channel, ...], BeforeValidator(split)] = Field(
         (),
-        description="Channels that are deployed although no route names them: one that is to go, until it is empty.",
+        description="Channels to deploy although no route names them: to remove a channel, until it is empty.",
     )
     take: bool = Field(
         False,  # noqa: FBT003
-        description="Whether humans take requests, so that others and the bot see who handles one.",
+        description="Whether humans can take requests, so that others and the bot see who handles one.",
     )
     public_url: Annotated[str | None, AfterValidator(_public), BeforeValidator(_blank_is_none)] = Field(
         None,

@@ -30,7 +30,7 @@ _SMOKE_SECONDS: Final = 240
 
 @app.command(epilog="Example: assistance --local doctor")
 def doctor(context: typer.Context, json: Json = False) -> None:
-    """Check what a deployment leaves to people: tokens, scopes, senders, subscriptions, what is switched on."""
+    """Check the parts that people set up: tokens, scopes, senders, subscriptions, and that nothing is switched off."""
     findings = []
     for finding in examine(stack_of(context)):
         findings.append(finding)
@@ -46,7 +46,9 @@ def doctor(context: typer.Context, json: Json = False) -> None:
 @app.command(epilog="Example: assistance --local smoke --timeout 60")
 def smoke(
     context: typer.Context,
-    seconds: Annotated[int, typer.Option("--timeout", min=1, metavar="SECONDS", help="When to stop.")] = _SMOKE_SECONDS,
+    seconds: Annotated[
+        int, typer.Option("--timeout", min=1, metavar="SECONDS", help="Stop after so long.")
+    ] = _SMOKE_SECONDS,
     json: Json = False,
 ) -> None:
     """Send a request per topic that says it is a test, and watch it until humans have it (exit status 0) or not (1).
@@ -79,7 +81,7 @@ def ledger(
     context: typer.Context,
     *,
     since: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="AGE", help="Accepted no longer ago than: 90s, 5m, 2h, 7d.")
+        timedelta, typer.Option(parser=duration, metavar="AGE", help="Accepted within the last: 90s, 5m, 2h, 7d.")
     ] = "1d",  # type: ignore[assignment] # typer parses it
     json: Json = False,
 ) -> None:
@@ -112,15 +114,15 @@ def _balance(table: Requests, since: timedelta) -> ledgers.Balance:
 @app.command(epilog="Example: assistance --local reconcile --dry-run")
 def reconcile(
     context: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the planned changes, and change nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Run the reconciler now, instead of with its next sweep."""
+    """Start a sweep of the reconciler now."""
     answer = stack_of(context).reconcile(dry_run=dry_run)
     if json:
         render.print_json(answer)
     elif answer.get("under_way"):
-        raise Failure("a sweep is under way just now: try again in a minute")
+        raise Failure("another sweep is running: try again in a minute")
     else:
         render.sweep(answer)
 
@@ -142,11 +144,11 @@ def env(context: typer.Context, json: Json = False) -> None:
 @app.command(epilog="Example: assistance --local slack-manifest | pbcopy")
 def slack_manifest(
     context: typer.Context,
-    name: Annotated[str, typer.Option(metavar="NAME", help="What the app is called in Slack.")] = "Assistance",
+    name: Annotated[str, typer.Option(metavar="NAME", help="The app's name in Slack.")] = "Assistance",
 ) -> None:
     """Print the manifest of the Slack app for this stack: paste it at https://api.slack.com/apps?new_app=1."""
     if not 1 <= len(name) <= slack_manifests.MAX_NAME:
-        raise typer.BadParameter(f"Slack takes 1 to {slack_manifests.MAX_NAME} characters", param_hint="--name")
+        raise typer.BadParameter(f"Slack allows 1 to {slack_manifests.MAX_NAME} characters", param_hint="--name")
     url = stack_of(context).outputs.get("SlackInteractionsUrl")
     render.print_json(slack_manifests.manifest(name, url))
     if url is None:

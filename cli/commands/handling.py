@@ -21,7 +21,7 @@ def take(
     ],
     json: Json = False,
 ) -> None:
-    """Take a request for a human, unless somebody has it."""
+    """Take a request for a human, unless somebody has taken it."""
     table = stack_of(context).requests()
     taken = takes.take(table, requests.named(table, request_id).request.id, name)
     if json:
@@ -35,7 +35,7 @@ def release(
     context: typer.Context,
     request_id: RequestId,
     name: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="Who releases it: the bot is told this name.")
+        str, typer.Option("--as", metavar="NAME", help="The human who releases it: the bot gets this name.")
     ] = "an operator",
     json: Json = False,
 ) -> None:
@@ -60,7 +60,8 @@ def erase(context: typer.Context, request_id: RequestId, yes: Yes = False, json:
     record = requests.named(table, request_id)
     id_ = record.request.id
     confirm(
-        f"Erase for good what request {id_} ({record.request.topic}, {record.status}) of {stack.title} said?", yes=yes
+        f"Erase the texts of request {id_} ({record.request.topic}, {record.status}) of {stack.title} for good?",
+        yes=yes,
     )
     render.audit("erase", request_id=id_, operator=stack.operator_or_unknown())
     erased = erasure.erase(stack, table, id_)

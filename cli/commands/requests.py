@@ -38,14 +38,18 @@ def status(
 def send(
     context: typer.Context,
     topic: Annotated[
-        str, typer.Argument(metavar="TOPIC", help="What it is about; an unknown one is answered with those there are.")
+        str,
+        typer.Argument(
+            metavar="TOPIC", help="The request's topic. For an unknown one, the API lists the valid topics."
+        ),
     ],
     description: Annotated[
-        str, typer.Argument(metavar="DESCRIPTION", help="What the customer wants; '-' reads it from standard input.")
+        str, typer.Argument(metavar="DESCRIPTION", help="The customer's text; '-' reads it from standard input.")
     ],
     *,
     key: Annotated[
-        str | None, typer.Option("--idempotency-key", metavar="KEY", help="To repeat a call: that of the first.")
+        str | None,
+        typer.Option("--idempotency-key", metavar="KEY", help="To repeat a call, pass the key of the first call."),
     ] = None,
     watch_: Annotated[bool, typer.Option("--watch", help="Then follow it, as 'assistance watch' does.")] = False,
     json: Json = False,
@@ -67,7 +71,7 @@ def watch(
     context: typer.Context,
     request_id: RequestId,
     seconds: Annotated[
-        int, typer.Option("--timeout", min=1, metavar="SECONDS", help="When to stop.")
+        int, typer.Option("--timeout", min=1, metavar="SECONDS", help="Stop after so long.")
     ] = _PATIENCE_SECONDS,
     json: Json = False,
 ) -> None:
@@ -103,13 +107,17 @@ def _follow(stack: Stack, request_id: str, seconds: float, *, json: bool) -> Non
 def list_(
     context: typer.Context,
     *,
-    statuses: Annotated[list[Status] | None, typer.Option("--status", help="Only these; may be repeated.")] = None,
+    statuses: Annotated[
+        list[Status] | None, typer.Option("--status", help="Only requests with this status; may be repeated.")
+    ] = None,
     since: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="AGE", help="Not older: 90s, 5m, 2h, 7d.")
+        timedelta, typer.Option(parser=duration, metavar="AGE", help="Accepted within the last: 90s, 5m, 2h, 7d.")
     ] = "1h",  # type: ignore[assignment] # typer parses it
-    older: Annotated[timedelta, typer.Option("--older-than", parser=duration, metavar="AGE", help="Older.")] = "0s",  # type: ignore[assignment] # as above
-    untaken: Annotated[bool, typer.Option("--untaken", help="Only those that nobody has taken.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="NUMBER", help="At most so many.")] = 50,
+    older: Annotated[
+        timedelta, typer.Option("--older-than", parser=duration, metavar="AGE", help="At least so old.")
+    ] = "0s",  # type: ignore[assignment] # as above
+    untaken: Annotated[bool, typer.Option("--untaken", help="Only requests that nobody has taken.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="NUMBER", help="List at most so many.")] = 50,
     json: Json = False,
 ) -> None:
     """List requests by status and age, newest first."""
@@ -128,9 +136,9 @@ def list_(
     elif found:
         render.requests(found)
     else:
-        render.say("There are none. --since looks further back.")
+        render.say("No such requests. --since looks further back.")
     for why in answer.unreadable:
-        render.say(f"Left out, as it can't be read: {why}.")
+        render.say(f"Left out, because it can't be read: {why}.")
     if len(found) == limit:
         render.say(f"There may be more: these are the newest {limit}; see --limit.")
 
@@ -139,7 +147,7 @@ def list_(
 def resend(
     context: typer.Context,
     request_id: RequestId,
-    channel: Annotated[Channel, typer.Option(help="Where to send it.")],
+    channel: Annotated[Channel, typer.Option(help="The channel to send it by.")],
     *,
     yes: Yes = False,
     json: Json = False,
@@ -168,6 +176,4 @@ def resend(
         render.print_json({"act": act, "request_id": request_id, "channel": channel})
         return
     follow = hints.command("watch", request_id)
-    render.console().print(
-        f"Put into the outbox for {channel}, as resend {act}: '{follow}' follows it.", soft_wrap=True
-    )
+    render.console().print(f"Resend {act} is in the outbox for {channel}: '{follow}' follows it.", soft_wrap=True)

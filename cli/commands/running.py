@@ -29,17 +29,22 @@ OneLane = Annotated[Lane | None, typer.Argument(metavar="NAME", help="Which cons
 def logs(
     context: typer.Context,
     function: Annotated[
-        str | None, typer.Argument(metavar="FUNCTION", help="Its folder, such as slack_consumer; all without it.")
+        str | None,
+        typer.Argument(
+            metavar="FUNCTION", help="The function's folder, such as slack_consumer. Without it, all functions."
+        ),
     ] = None,
     *,
     since: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="AGE", help="Not older: 90s, 5m, 2h, 7d.")
+        timedelta, typer.Option(parser=duration, metavar="AGE", help="Logged within the last: 90s, 5m, 2h, 7d.")
     ] = "1h",  # type: ignore[assignment] # typer parses it
     request: Annotated[
-        str | None, typer.Option(metavar="REQUEST_ID", help="Only what is about this request, of all functions.")
+        str | None, typer.Option(metavar="REQUEST_ID", help="Only lines about this request, of all functions.")
     ] = None,
     severe: Annotated[bool, typer.Option("--severe", help="Only warnings, errors and time-outs.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="NUMBER", help="The newest so many.")] = 200,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="NUMBER", help="Show the newest so many lines.")
+    ] = 200,
     json: Json = False,
 ) -> None:
     """Show what the functions have logged, oldest first: never descriptions or secrets, for no function logs these.
@@ -49,7 +54,7 @@ def logs(
     stack = stack_of(context)
     known = sorted(stack.functions())
     if function is not None and function not in known:
-        raise Failure(f"there is no function {function}: there are {', '.join(known)}")
+        raise Failure(f"there is no function {function}: choose one of {', '.join(known)}")
     about = request and requests.named(stack.requests(), request).request.id
     found, more = logs_.read(
         stack, [function] if function else known, since=utc_now() - since, containing=about, only_severe=severe,
@@ -67,7 +72,7 @@ def logs(
 
 @app.command(epilog="Example: assistance --local enable consumer slack")
 def enable(context: typer.Context, part: OnePart, name: OneLane = None, json: Json = False) -> None:
-    """Start what was stopped: the table's stream, the reconciler's schedule, or a channel's consumer."""
+    """Start again what 'disable' stopped: the table's stream, the reconciler's schedule, or a channel's consumer."""
     _switch(context, part, name, on=True, yes=True, json=json)
 
 
@@ -85,7 +90,7 @@ def _switch(context: typer.Context, part: Part, name: str | None, *, on: bool, y
     stack = stack_of(context)
     lanes = [*stack.channels(), "callback"]
     if (part is Part.CONSUMER) != (name is not None) or (name and name not in lanes):
-        raise Failure(f"name a consumer after 'consumer', and after nothing else: this stack has {', '.join(lanes)}")
+        raise Failure(f"name a consumer after 'consumer', but after no other part: this stack has {', '.join(lanes)}")
     what = f"{part} {name}" if name else str(part)
     verb = "enable" if on else "disable"
     confirm(f"Stop {what} of {stack.title}?", yes=yes)

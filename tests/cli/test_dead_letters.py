@@ -63,7 +63,7 @@ def test_a_redriven_request_ends_delivered_and_its_letter_is_gone(operator: Oper
     operator.die(SLACK, (cloud.dlqs if kind == "delivery" else cloud.subscription_dlqs)[SLACK])
     assert [letter["kind"] for letter in operator.json("dead-letters", "list")] == [kind]
     result = operator.run("dead-letters", "redrive", request_id)
-    assert (result.exit_code, result.stdout) == (0, "1 redriven, 0 not.\n")
+    assert (result.exit_code, result.stdout) == (0, "1 redriven, 0 skipped.\n")
     operator.deliver()
     assert cloud.status(request_id) == "delivered"
     assert operator.posted("call me") == 1
@@ -123,7 +123,7 @@ def test_more_letters_than_can_be_looked_at_are_redriven_once_each(
     bodies = [json.dumps({"version": 1, "request": _request(number)}) for number in range(25)]
     for body in bodies:
         operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=body)
-    assert "25 redriven, 0 not." in operator.run("dead-letters", "redrive", "--all", "--yes").stdout
+    assert "25 redriven, 0 skipped." in operator.run("dead-letters", "redrive", "--all", "--yes").stdout
     queued = [record["body"] for _ in range(3) for record in operator.cloud.receive(SLACK)]
     assert sorted(queued) == sorted(bodies)
     assert ids(operator) == []
@@ -143,7 +143,7 @@ def test_a_letter_is_deleted_only_once_sqs_has_said_that_it_has_the_message(oper
     operator.session.events.register("before-call.sqs.SendMessageBatch", swallowed)
     result = operator.run("dead-letters", "redrive", request_id)
     operator.session.events.unregister("before-call.sqs.SendMessageBatch", swallowed)
-    assert (result.exit_code, result.stdout) == (1, "0 redriven, 1 not.\n")
+    assert (result.exit_code, result.stdout) == (1, "0 redriven, 1 skipped.\n")
     assert [letter["request_id"] for letter in operator.json("dead-letters", "list")] == [request_id]
 
 
@@ -183,7 +183,7 @@ def test_letters_whose_hold_is_over_are_held_anew_before_they_are_dealt_with(ope
         operator.session.events.register("before-call.sqs.*", slow)
         result = operator.run("dead-letters", "redrive", "--all", "--yes")
         operator.session.events.unregister("before-call.sqs.*", slow)
-        assert result.stdout == "1 redriven, 10 not.\n"
+        assert result.stdout == "1 redriven, 10 skipped.\n"
         first, second = (number for number, call in enumerate(calls) if call == "SendMessageBatch")
         assert "ReceiveMessage" in calls[first:second]
 
@@ -192,7 +192,7 @@ def test_what_no_consumer_can_read_stays_and_is_named(operator: Operator) -> Non
     good = operator.dead()
     operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody="[red]no json")
     result = operator.run("dead-letters", "redrive", "--all", "--yes")
-    assert (result.exit_code, result.stdout) == (1, "1 redriven, 1 not.\n")
+    assert (result.exit_code, result.stdout) == (1, "1 redriven, 1 skipped.\n")
     (left,) = operator.json("dead-letters", "list")
     assert left["id"] in result.stderr
     assert (left["readable"], left["request_id"]) == (False, None)
@@ -319,4 +319,4 @@ def test_only_those_that_are_named_are_dealt_with_however_many(
 
 def test_what_lies_beyond_is_not_said_to_be_nowhere(operator: Operator, many: list[str]) -> None:
     result = operator.run("dead-letters", "redrive", many[-1], "--yes")
-    assert "there are about 5 more than were looked at" in result.stderr
+    assert "there are about 5 more than the command has read" in result.stderr

@@ -23,6 +23,11 @@ PAGES = [path for path in TRACKED if path.suffix == ".md"]
 MOST_LINES_OF_A_DECISION = 40
 MOST_WORDS = 20
 MESSAGE = re.compile(r"^## `(.+)`$", re.MULTILINE)
+RETIRED = re.compile(
+    r"\b(?:(?:a|the|its|one|two|both|which|named|mail's) letters?(?! case| of)|lanes?|forced sends?|let go|burning)\b",
+    re.IGNORECASE,
+)
+"""*Dead letter*, *destination*, *resend*, *ended*, *urgent* say it."""
 SOURCES = ("functions/", "deployment/", "infra/", "local/", "cli/", "console/", "tests/e2e/browser.py", "Makefile")
 
 
@@ -96,6 +101,14 @@ def test_the_glossary_is_short_and_each_of_its_words_is_used() -> None:
     assert 0 < len(rows) <= MOST_WORDS
     for word in ", ".join(rows).split(", "):
         assert word in written, word
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_pages_use_the_words_of_the_glossary_and_not_retired_ones(page: Path) -> None:
+    retired = RETIRED.findall(page.read_text("utf-8"))
+    assert not retired, "see docs/glossary.md"
 
 
 def test_each_decision_is_short_dated_and_in_the_index_of_decisions() -> None:

@@ -52,13 +52,13 @@ def test_an_old_node_does_not_deploy(version: int, said: str) -> None:
 
 def test_a_region_without_ses_deploys_no_email() -> None:
     problem = one(replace(FACTS, has_ses=False))
-    assert "is not in eu-central-1" in problem.what
+    assert "is not available in eu-central-1" in problem.what
     assert none(replace(FACTS, has_ses=False), routes=load({"routes": {"sales": {"channels": ["slack"]}}}).routes)
 
 
 def test_a_region_without_snapstart_deploys_none() -> None:
     taipei = replace(TARGET, region="ap-east-2")
-    assert "SnapStart is not in ap-east-2" in one(FACTS, taipei, snap_start=True).what
+    assert "SnapStart is not available in ap-east-2" in one(FACTS, taipei, snap_start=True).what
     assert not problems(CONFIG, FACTS, taipei)
     assert none(FACTS, snap_start=True)
 
