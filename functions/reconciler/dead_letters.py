@@ -1,4 +1,4 @@
-"""The request whose message lies in a dead-letter queue reads `failed`, whatever put the message there."""
+"""A request whose message lies in a dead-letter queue reads `failed`, whoever moved the message there."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
@@ -43,7 +43,7 @@ class DeadLetters:
     def find(
         self, waiting: MutableMapping[str, Open], report: Report, remaining_ms: Callable[[], int], *, dry_run: bool
     ) -> tuple[set[str], Counter[str]]:
-        """Whose message lies in a dead-letter queue, that reads `failed`. `waiting`: the open requests, by id.
+        """Mark the requests as failed whose messages lie in a dead-letter queue. `waiting`: the open requests, by id.
 
         Keeps in `waiting` what has become of them. Returns the channels whose letters have not all been read, and how
         many have been, by channel.
@@ -117,7 +117,7 @@ class DeadLetters:
 
 
 def _meant(record: Record, channel: str, letter: DeadLetter) -> list[str]:
-    """The deliveries that a letter may be the message of: the one that it names, or else the request's own."""
+    """The deliveries to which a dead letter may belong: the one that it names, or else the request's own."""
     here = [delivery for delivery in record.unfinished if delivery.destination == channel]
     if letter.delivery:
         return [delivery.name for delivery in here if delivery.name == letter.delivery]

@@ -1,4 +1,4 @@
-"""Every minute: publish what the stream has not, and see to every request that has not ended.
+"""Every minute: publish the requests that the stream has missed, and check every request that has not ended.
 
 An event of `{"dry_run": true}` changes nothing and answers with what it would do.
 """

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How far a request has come, in the order in which it gets there."""
+    """A request's status, in the order of its progress."""
 
     ACCEPTED = "accepted"
     SENDING = "sending"
@@ -92,7 +92,7 @@ class StandsInFor:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What a callback tells: the request's status, and when it got there."""
+    """The content of a callback: the request's status, and when it reached it."""
 
     status: Status
     at: int
@@ -113,7 +113,7 @@ class Take:
 
 
 class Handling(StrEnum):
-    """What a human did with the request."""
+    """A human's action on the request."""
 
     TAKEN = "taken"
     RELEASED = "released"
@@ -121,7 +121,7 @@ class Handling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What a callback tells: a human took the request or released it, when, and the request's status then."""
+    """The content of a callback: that a human took or released the request, when, and the request's status then."""
 
     how: Handling
     by: str
@@ -279,7 +279,7 @@ class Record:
 
     @property
     def callbacks(self) -> tuple[Delivery, ...]:
-        """One for each end, take and release that the bot is told of, in the order in which these happened."""
+        """The callbacks: one for each end, take and release, in the order in which these happened."""
         return tuple(delivery for delivery in self.deliveries if delivery.kind is Kind.CALLBACK)
 
     @property
@@ -300,7 +300,7 @@ class Record:
 
     @property
     def decides_at(self) -> int | None:
-        """When it is decided whether to escalate. None if that was decided, or if there is nothing to decide now."""
+        """When the reconciler decides whether to escalate. None if it has decided, or has nothing to decide now."""
         return self.escalate_at if self.taken is None and self.status is Status.DELIVERED else None
 
     @property
@@ -310,7 +310,7 @@ class Record:
 
     @property
     def unreached(self) -> tuple[Delivery, ...]:
-        """The deliveries of the request's channels that have failed, where no resend has delivered it either."""
+        """The failed deliveries of the request's channels, without channels on which a resend has delivered it."""
         return tuple(
             delivery
             for delivery in self.deliveries
@@ -341,7 +341,7 @@ class Record:
 
     @property
     def due_at(self) -> int | None:
-        """When the reconciler has to look at it, at the earliest. None: it need not."""
+        """When the reconciler must check it, at the earliest. None if it need not."""
         if not self.watched:
             return None
         times = [delivery.expected_at or self.created_at for delivery in self.unfinished]
@@ -360,7 +360,7 @@ class Record:
         )
 
     def series_of(self, callback: Delivery) -> tuple[Delivery, ...]:
-        """The callbacks that tell of the same kind of event: of ends, or of takes. The last one is of the latest."""
+        """The callbacks about the same kind of event: ends, or takes. The last one is about the latest event."""
         of_takes = isinstance(callback.cause, Handled)
         return tuple(each for each in self.callbacks if isinstance(each.cause, Handled) is of_takes)
 

@@ -1,4 +1,4 @@
-"""What people do with a request that has ended: a human takes it, releases it, or nobody does; an operator erases it.
+"""Events after a request has ended: a human takes or releases it, nobody takes it in time, an operator erases it.
 
     take ──▶ release          who handles the request
     escalate                  nobody has taken it in time: it goes to the fallback's channel too
@@ -54,7 +54,7 @@ def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Rec
 
 
 def escalate(record: Record, *, now: int) -> Record:
-    """Decide, once, what becomes of a request that nobody has taken in time.
+    """Decide once whether to escalate a request that nobody has taken in time.
 
     It goes to its fallback, unless there is none or the fallback has it.
     """
@@ -69,7 +69,7 @@ def escalate(record: Record, *, now: int) -> Record:
 
 
 def erase(record: Record, *, now: int) -> Record | None:
-    """Erase what the request said: no message of it is sent from now on, and its history stays.
+    """Erase the customer's texts: nobody sends the request from now on, and its history stays.
 
     None while a message of it is on its way to a human, who would read it after all, or read nothing.
     """

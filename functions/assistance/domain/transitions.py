@@ -240,7 +240,7 @@ def publish(record: Record, name: str, *, now: int) -> Record:
 
 
 def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
-    """SNS has taken these entries. A later entry of the same delivery stays in the outbox."""
+    """SNS has accepted these entries. A later entry of the same delivery stays in the outbox."""
     done = frozenset(entries)
     left = tuple(entry for entry in record.outbox if entry not in done)
     if left == record.outbox:
@@ -314,7 +314,7 @@ def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt
 
 
 def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: int) -> Record:
-    """What follows from a failure: the fallback, or the request's end."""
+    """Add the consequence of a failure: the fallback, or the request's end."""
     destination = record.fallback
     own_failed = delivery.destination in record.channels and record.status is Status.FAILED
     fallback = record.delivery(FALLBACK)
@@ -347,7 +347,7 @@ def _ended(record: Record, now: int) -> Record:
 
 
 def tell(record: Record, cause: End | Handled, now: int) -> Record:
-    """Add a callback that tells this."""
+    """Add a callback with this content."""
     name = f"{CALLBACK}-{len(record.callbacks) + 1}"
     return publish(with_delivery(record, Delivery(name, CALLBACK, Kind.CALLBACK, cause)), name, now=now)
 
@@ -371,12 +371,12 @@ def _with_attempt(delivery: Delivery, attempt: Attempt) -> Delivery:
 
 
 def wanted(record: Record, delivery: Delivery, now: int) -> Record:
-    """The record with this delivery in the outbox, wanted for the first time, or again after it was let go."""
+    """The record with this delivery in the outbox, needed for the first time, or again after it was cancelled."""
     return publish(with_delivery(record, replace(delivery, wanted_since=now)), delivery.name, now=now)
 
 
 def _let_go(record: Record, delivery: Delivery, now: int) -> Record:
-    """The record, in which nothing is expected of this delivery: nobody sends it unless it is wanted again."""
+    """The record with this delivery cancelled: nobody sends it unless it is needed again."""
     if delivery.is_locked(now):
         return record
     after = replace(_ended_by(delivery, now), due_at=None, waiting_for=None)

@@ -32,7 +32,7 @@ _LATE_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an attempt needs to know of time: `claim_ms` is the longest that it can last, with what it has sent."""
+    """The time limits of an attempt. `claim_ms`: the longest that it can last, with the requests that it has sent."""
 
     claim_ms: int
     doubt_ms: int
@@ -40,7 +40,7 @@ class Limits:
 
 
 class Attempt(BasePersistenceLayer):
-    """One attempt at a delivery. After the claim, `claim` says what it allows, or `refused` why there is none."""
+    """One attempt at a delivery. After the claim, `claim` holds it, or `refused` says why there is none."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Attempt(BasePersistenceLayer):
 
     @property
     def ttl(self) -> int | None:
-        """When the request is forgotten, in seconds since 1970, once its delivery is claimed."""
+        """When DynamoDB deletes the request, in seconds since 1970. Known once its delivery is claimed."""
         return self._stored.record.ttl if self._stored else None
 
     def _put_record(self, data_record: DataRecord) -> None:
@@ -139,7 +139,7 @@ class Attempt(BasePersistenceLayer):
         return (before if after is record else after), answer
 
     def save_success(self, data: Any, result: End) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
-        """Record how the attempt has ended."""
+        """Record how the attempt ended."""
         self._stored, _ = self._change(partial(self._ended, result), self._stored)
 
     def _ended(self, end: End, record: Record) -> tuple[Record, None]:

@@ -1,4 +1,4 @@
-"""What every consumer is told by its environment, and the deployed consumer that follows from it."""
+"""The settings of every consumer, from its environment, and the deployed consumer that they make."""
 
 from collections.abc import Callable
 from functools import cache

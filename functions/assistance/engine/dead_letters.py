@@ -1,4 +1,4 @@
-"""Writing dead letters, and looking at them without consuming them."""
+"""Write dead letters, and read them without consuming them."""
 
 import json
 import re
@@ -51,7 +51,7 @@ class DeadLetter:
 
 
 def write(sqs: "SQSClient", queue_url: str, body: str, *, code: str, channel: Lane, source_message_id: str) -> None:
-    """Put a message into a dead-letter queue, with why, and out of which message. Raises what boto3 raises."""
+    """Put a message into a dead-letter queue, with the reason and the id of the original. Raises what boto3 raises."""
     told = {"error_code": code, "channel": channel, "source_message_id": source_message_id}
     sqs.send_message(
         QueueUrl=queue_url,
@@ -97,7 +97,7 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
 
 @contextmanager
 def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
-    """Hold up to `limit` letters of the queue; those still there afterwards are visible again.
+    """Hold up to `limit` dead letters of the queue; those still there afterwards are visible again.
 
     Without `bodies` many fit into memory. Raises what boto3 raises. Whoever is killed while looking leaves them
     invisible for `LOOK_SECONDS` at most.
@@ -172,7 +172,7 @@ def unwrapped(body: str) -> str:
 
 
 def request_id_in(body: str) -> str | None:
-    """The id of the request that a message is about, however little else of it can be read."""
+    """The id of a message's request, even if the rest of the message is unreadable."""
     document = _parsed(unwrapped(body))
     request = document.get("request") if isinstance(document, dict) else None
     id_ = request.get("id") if isinstance(request, dict) else None

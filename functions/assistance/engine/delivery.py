@@ -1,4 +1,4 @@
-"""The delivery engine: everything about a consumer but the sending itself.
+"""The delivery engine: everything that a consumer does, except the sending itself.
 
 handle ▶ process ▶ Attempt claims ▶ the channel sends ▶ `end_of` says how it ends ▶ Attempt records it
 """
@@ -60,7 +60,7 @@ _NOT_ATTEMPTED: Final = frozenset({Cause.RATE_LIMITED, Cause.REFUSED_TOGETHER})
 
 
 class BringAgain(Exception):
-    """The message is to be received once more. The batch's answer to SQS names it."""
+    """SQS must hand the message out once more. The batch's answer to SQS names it."""
 
 
 _LOGGED: Final = (BringAgain, IdempotencyAlreadyInProgressError, IdempotencyPersistenceLayerError)
@@ -69,7 +69,7 @@ _LOGGED: Final = (BringAgain, IdempotencyAlreadyInProgressError, IdempotencyPers
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Delivers one channel's messages, each at most once at a time and once it is delivered never again.
+    """Delivers one channel's messages: each at most once at a time, and never again once it is delivered.
 
     `place` says where on the channel requests of a topic are posted at present, where a channel has several places.
     """
@@ -119,7 +119,7 @@ class Consumer:
         return dict(answer)
 
     def _sending(self, records: int, pool: Executor) -> Callable[[], AbstractContextManager[Sending]]:
-        """What gives each record of a batch what it sends by, until it has ended."""
+        """Gives each record of a batch its function to send with, until the batch has ended."""
         send = self.send
         if isinstance(send, Together):
             return Gathering(records, send, pool).record
@@ -181,7 +181,7 @@ class Consumer:
         return Attempt(self.requests, message, self.channel, limits, self.clock, place=place, again=again)
 
     def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> End:
-        """What the claim protects: send, and say how it ended. A message that is given up lies in the DLQ by then."""
+        """Send under the claim, and return how the attempt ended. A message given up is in the DLQ by then."""
         claim = attempt.claim
         if claim is None:
             raise LookupError("nothing is claimed")
@@ -211,7 +211,7 @@ class Consumer:
         return replace(outgoing, doubts=claim.doubts, refused_together=claim.alone, ttl=attempt.ttl)
 
     def _conclude(self, end: End | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally) -> None:
-        """Count and log what is recorded now. Raises `BringAgain` when another attempt follows."""
+        """Count and log the recorded end. Raises `BringAgain` when another attempt follows."""
         about = {"request_id": message.request.id, "channel": self.channel}
         where: dict[str, Any] = {"channel": self.channel, "topic": message.request.topic}
         match end:
@@ -252,7 +252,7 @@ class Consumer:
 
 
 def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
-    """Whether the claim allows no attempt: the last one died, or fewer are allowed since."""
+    """Whether the claim allows no attempt: the last one died, or the limit has been lowered since."""
     return claim.exhausted or claim.number > policy.attempts
 
 

@@ -1,4 +1,4 @@
-"""How an attempt ends: a pure rule, from what the channel answered to what is recorded and when the next one is due."""
+"""How an attempt ends: a pure rule from the channel's answer to the end to record, and when the next attempt is due."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ PATIENCE: Final = timedelta(hours=1)
 
 
 class Cause(StrEnum):
-    """What a failure means for the delivery."""
+    """The consequence of a failure for the delivery."""
 
     RATE_LIMITED = "rate limited"
     REFUSED_TOGETHER = "refused in one message with others"
@@ -30,7 +30,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What a channel answers if it did not send. `retry_after` is in seconds, where the provider gave one."""
+    """A channel's answer if it did not send. `retry_after` is in seconds, where the provider gave one."""
 
     cause: Cause
     code: str
@@ -73,7 +73,7 @@ class GaveUp:
 
 End: TypeAlias = Sent | PutOff | RetryLater | GaveUp
 Outcome: TypeAlias = str | Failed
-"""What a channel answers: the provider's id of the message, or why there is none."""
+"""A channel's answer: the provider's id of the message, or why there is none."""
 
 
 def failed(error: DeliveryError) -> Failed:
@@ -92,12 +92,12 @@ def failed(error: DeliveryError) -> Failed:
 
 EXHAUSTED: Final = Failed(Cause.PERMANENT, "attempts_exhausted")
 UNEXPECTED: Final = Failed(Cause.TRANSIENT, "unexpected_error", in_doubt=True)
-"""An error that nobody foresaw may hide that the message was sent."""
+"""An unforeseen error may hide that the message was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What counts for the delay beside the failure itself.
+    """The facts that decide the delay, besides the failure itself.
 
     `waited`: since it was first put off. `receives`: how often it was. `together`: the channel sends several
     requests in one message, so that what is put off needs no spreading.

@@ -1,4 +1,4 @@
-"""The heartbeat: every hour each consumer checks its own way to humans, with its own code and permissions.
+"""The heartbeat: every hour each consumer checks whether it could reach humans, with its own code and permissions.
 
 So a token that was revoked on a quiet weekend is found by the operator, not by the first customer.
 """
@@ -15,19 +15,19 @@ EVENT: Final = "heartbeat"
 """The member that tells the schedule's event from a batch of SQS."""
 
 REQUEST_ID: Final = "00000000-0000-0000-0000-000000000000"
-"""What the mails of the heartbeat have in place of a request's id: SES's answer to them is not about a request."""
+"""Heartbeat mails have this in place of a request's id: SES's answer to them is not about a request."""
 
 Check: TypeAlias = Callable[[], Iterator[str]]
-"""Yields what is broken. Raises a `DeliveryError` where the provider gave no usable answer."""
+"""Yields each defect. Raises a `DeliveryError` if the provider gave no usable answer."""
 
 
 def nothing() -> Iterator[str]:
-    """The check of a channel that can't be looked at: its heartbeat proves only that its function runs."""
+    """The check of a channel that nothing can probe: its heartbeat proves only that its function runs."""
     return iter(())
 
 
 def beat(channel: Lane, check: Check) -> dict[str, Any]:
-    """Run the check and measure: 1 if the way is broken, 0 if it works, nothing if the provider does not answer."""
+    """Run the check and emit its metric: 1 if it found a defect, 0 if not, nothing if the provider does not answer."""
     try:
         broken = list(check())
     except PermanentFailure as failure:
@@ -44,11 +44,11 @@ def beat(channel: Lane, check: Check) -> dict[str, Any]:
 
 
 def topics(channel: Channel) -> list[str]:
-    """The topics that may come by that channel, as their own or as a fallback."""
+    """The topics whose route uses that channel, as its own or as its fallback."""
     return [topic for topic, route in routes().items() if channel in named([route])]
 
 
 def places(channel: Channel, default: str) -> list[str]:
-    """Where on the channel these topics go, each place once."""
+    """The places of these topics on the channel, each once."""
     found = (place(topic, channel) for topic in topics(channel))
     return list(dict.fromkeys(each if isinstance(each, str) else default for each in found))

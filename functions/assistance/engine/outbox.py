@@ -1,4 +1,4 @@
-"""What the items in the outbox are: messages to publish, each to its channels."""
+"""The items in the outbox: messages to publish, each with its channels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from assistance.store.schema import CHANNELS, FALLBACK_CHANNEL, PARTITION_KEY, R
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A message, and where it goes. `since`: when it entered the outbox. `trace`: the header of the bot's call.
+    """A message, and its channels. `since`: when it entered the outbox. `trace`: the header of the bot's call.
 
     `entry` is its entry in the record; without one, the item itself is the entry.
     """
@@ -32,7 +32,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Outboxed:
-    """An item in the outbox: what is to be published, and the record that holds it, if it is a record."""
+    """An item in the outbox: the messages to publish, and the record that holds them, if it is a record."""
 
     publications: tuple[Publication, ...]
     stored: Stored | None = None
@@ -40,7 +40,7 @@ class Outboxed:
 
 @readable()
 def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed:
-    """What an item in the outbox wants published. `request_item` reads a request's item, by its id.
+    """The messages to publish for an item in the outbox. `request_item` reads a request's item, by its id.
 
     Raises `Unreadable`, and what `request_item` raises.
     """

@@ -1,4 +1,4 @@
-"""From the outbox to SNS: publish messages, then take them out of the outbox.
+"""From the outbox to SNS: publish messages, then remove them from the outbox.
 
 A crash in between publishes a message twice, which consumers see through; the other order could lose it.
 """
@@ -35,7 +35,7 @@ _PARALLEL: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes what is in the outbox to the topic.
+    """Publishes the messages of the outbox to the topic.
 
     `late`: a request itself has waited long in the outbox, so its record keeps when it was published.
     """
@@ -47,11 +47,11 @@ class Publisher:
     late: bool = False
 
     def read(self, item: Item) -> Outboxed:
-        """What an item in the outbox wants published. Raises `Unreadable` or `TableUnavailable`."""
+        """The messages to publish for an item in the outbox. Raises `Unreadable` or `TableUnavailable`."""
         return outboxed(item, lambda request_id: self.requests.items.get(request_key(request_id)))
 
     def publish(self, items: Sequence[Outboxed]) -> set[Publication]:
-        """Publish what these items hold, and take what is published out of them. Returns what could not be published.
+        """Publish the messages of these items, and mark them as published. Returns those that could not be published.
 
         What is published but can't be taken out counts as published: the reconciler publishes it again.
         """
@@ -67,7 +67,7 @@ class Publisher:
         return set(wanted) - published
 
     def _publish_batch(self, batch: Sequence[Publication]) -> list[Publication]:
-        """Publish up to ten messages. Returns those that SNS took."""
+        """Publish up to ten messages. Returns those that SNS accepted."""
         try:
             with tracing.continuing(_trace(batch)):
                 answer = self.sns.publish_batch(
@@ -128,13 +128,13 @@ def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntr
 
 
 def _trace(batch: Sequence[Publication]) -> str | None:
-    """The trace that all of a batch is part of. There is one header for the whole call, and none of one's own."""
+    """The trace of a whole batch: the call to SNS has one header, and its messages have none of their own."""
     first, *others = {publication.trace for publication in batch}
     return None if others else first
 
 
 def batches(publications: Iterable[Publication]) -> Iterator[list[Publication]]:
-    """The messages in order, cut where SNS's limits on a batch want it, and nowhere else."""
+    """The messages in order, split only where SNS's limits on a batch require it."""
     batch: list[Publication] = []
     batch_bytes = 0
     for publication in publications:

@@ -1,4 +1,4 @@
-"""A human takes a request, or releases it: each is one conditional write, whichever way it was asked for."""
+"""A human takes a request, or releases it: each is one conditional write, however the human asks."""
 
 from dataclasses import dataclass
 from functools import partial

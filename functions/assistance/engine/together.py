@@ -22,24 +22,24 @@ from assistance.platform import unforeseen
 _PATIENCE_SECONDS: Final = 2.0
 
 Send: TypeAlias = Callable[[Outgoing], str]
-"""What a channel implements: send, and return the provider's id of the message, or raise a `DeliveryError`."""
+"""A channel implements this: send, and return the provider's id of the message, or raise a `DeliveryError`."""
 Outcomes: TypeAlias = Mapping[Outgoing, str | DeliveryError]
 Sending: TypeAlias = Callable[[Outgoing], Outcome]
-"""What the engine calls for one request. It raises nothing."""
+"""The engine calls this for one request. It raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What a channel implements instead, if it can send several requests in one message."""
+    """A channel implements this instead, if it can send several requests in one message."""
 
     divide: Callable[[Sequence[Outgoing]], Iterable[Sequence[Outgoing]]]
-    """Into messages. One that is `alone` has its own."""
+    """Group requests into messages. A request that is `alone` has its own."""
     send: Callable[[Sequence[Outgoing]], Outcomes]
-    """Send one message: what `Send` returns or raises, for each. To raise it is to say it of all of them."""
+    """Send one message. Returns for each request what `Send` returns or raises; an exception holds for all of them."""
 
 
 def single(send: Send, outgoing: Outgoing) -> Outcome:
-    """Send one request, and tell by a value what has become of it."""
+    """Send one request, and return its result as a value."""
     try:
         return send(outgoing)
     except DeliveryError as error:
@@ -64,7 +64,7 @@ def _unforeseen(error: Exception, *message: Outgoing) -> Outcome:
 
 
 def threads(records: int) -> int:
-    """How many there can be at most: each record, its message, and what divides the records into messages."""
+    """The most threads: one for each record, one for its message, and one that groups the records."""
     return 3 * records
 
 
@@ -74,7 +74,7 @@ class Gathering:
     def __init__(
         self, records: int, together: Together, pool: Executor, *, patience: float = _PATIENCE_SECONDS
     ) -> None:
-        """They wait for one another, so the pool needs threads for them all: `threads`."""
+        """The requests wait for one another, so the pool needs a thread for each: `threads`."""
         self._together = together
         self._pool = pool
         self._patience = patience
@@ -86,7 +86,7 @@ class Gathering:
 
     @contextmanager
     def record(self) -> Iterator[Sending]:
-        """What one record sends by. The others wait until it does, or ends without: whatever ends it, it decides."""
+        """The function that one record sends with. The others wait until it sends, or ends without sending."""
         with ExitStack() as undecided:
             undecided.callback(self._decided)
             yield partial(self._send, undecided.close)

@@ -1,4 +1,4 @@
-"""What version 1 has to find after a rollback: the delivery items of the requests that it has accepted.
+"""The items that version 1 needs after a rollback: the deliveries of the requests that it has accepted.
 
 Version 1 does not read records. It would send once more what this version has sent of its requests.
 """
@@ -82,7 +82,7 @@ def _entries(attempt: Attempt) -> Iterator[dict[str, Any]]:
 
 
 def _resends(delivery: Delivery, record: Record) -> dict[str, Any]:
-    """The decisions to send it once more: those that are carried out, and those that may have been."""
+    """The decisions to send it once more: those that were carried out, and those that may have been."""
     resends = [
         each for each in record.deliveries if each.kind is Kind.RESEND and each.destination == delivery.destination
     ]

@@ -70,7 +70,7 @@ class Stored:
 
 
 class RequestGone(Exception):
-    """The request has been forgotten, or its id now belongs to a later one."""
+    """The request has expired, or its id now belongs to a later one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Requests:
         return AcceptedCall(request_of(earlier), replayed=earlier.get(CREATED_AT) != request.created_at)
 
     def get(self, request_id: str) -> RequestRecord | None:
-        """A request and all that has become of it, by one strongly consistent query. Raises `Unreadable`."""
+        """A request and its history, by one strongly consistent query. Raises `Unreadable`."""
         items = self.items.of(request_id)
         try:
             return self.shown(items)
@@ -128,7 +128,7 @@ class Requests:
             raise Unreadable(f"{request_id}: {error}") from None
 
     def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
-        """These requests, in their order, as far as this version's items tell of them; None for one that is gone.
+        """These requests, in their order, from this version's items; None for a request that is gone.
 
         By one strongly consistent read for fifty. Raises `Unreadable`.
         """
@@ -138,7 +138,7 @@ class Requests:
         return [self.shown([item for item in items if item[PARTITION_KEY] == each]) for each in ids]
 
     def shown(self, items: list[Item]) -> RequestRecord | None:
-        """A request and all that has become of it, from all its items; None if it is gone. Raises `Unreadable`."""
+        """A request and its history, from all its items; None if it is gone. Raises `Unreadable`."""
         item = next((item for item in items if item[SORT_KEY] == REQUEST), None)
         if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
             return None
@@ -185,7 +185,7 @@ class Requests:
         raise TableUnavailable("conflict")
 
     def forget_what_it_said(self, request_id: str, record: Record) -> None:
-        """Remove what an erased request said. The hash of the call goes, too: it is made of what was said."""
+        """Remove the customer's texts of an erased request, and the hash of the call, which is made from them."""
         said = ("customer", "conversation_url", "reference", "details", "payload_hash")
         self.items.erase(request_key(request_id), timestamp_of(record.created_at), said, ERASED)
 
@@ -237,7 +237,7 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
 
 
 def _meanwhile(item: Item, new: Record) -> Stored:
-    """What to go on with: the record that the item holds. Raises `RequestGone` if that is of a later request."""
+    """The record that the item holds. Raises `RequestGone` if that is of a later request."""
     if not item:
         return Stored(new, new, {})
     existing = codec.record_of(item)

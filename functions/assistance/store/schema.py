@@ -7,24 +7,24 @@ SORT_KEY = "sk"
 TTL = "ttl"
 
 REQUEST = "REQUEST"
-"""What the bot said. Written once, and only marked published after."""
+"""The bot's request. Written once; afterwards only marked as published."""
 RECORD = "RECORD"
-"""What has become of it: `codec.py`."""
+"""The history of the request: `codec.py`."""
 
 OUTBOX_INDEX = "outbox"
 OUTBOX_SHARD = "outbox"
-"""Only on items that hold something to publish, so the index lists just these."""
+"""Only on items with a message to publish, so the index lists just these."""
 
 DUE_INDEX = "due"
 DUE_SHARD = "due"
 """Only on the records of requests that the reconciler watches until they end."""
 DUE_AT = "due_at"
-"""On these: when it has to look, in milliseconds since 1970."""
+"""On these: when the reconciler must check it, in milliseconds since 1970."""
 ESCALATE_AFTER = "escalate_after"
 """On a request item: the minutes after which the fallback is used if nobody has taken it, if its route had any."""
 
 LOOKED = "LOOKED"
-"""The partition, and in it the item, that says up to when the reconciler has looked at new requests."""
+"""The partition and the item that say up to when the reconciler has checked new requests."""
 LEDGER = "LEDGER"
 """The same of version 1, which overwrites all of its item after a rollback."""
 
@@ -52,16 +52,16 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-ke
 
 
 DUE_SHARDS = 8
-"""Of the requests that are accepted few are watched, and each sweep reads every shard."""
+"""The reconciler watches few of the accepted requests, and each sweep reads every shard."""
 
 
 def shard(request_id: str) -> int:
-    """The shard of a request in the indexes of the outbox and of what was accepted."""
+    """The shard of a request in the indexes of the outbox and of accepted requests."""
     return zlib.crc32(request_id.encode()) % INDEX_SHARDS
 
 
 def due_shard(request_id: str, *, only_to_take: bool = False) -> int:
-    """The shard of a request in the index of what is watched.
+    """The shard of a request in the index of watched requests.
 
     `only_to_take`: it waits for nothing but a human who takes it. Such requests have shards of their own, of which a
     sweep reads only what is due.

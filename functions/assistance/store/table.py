@@ -1,4 +1,4 @@
-"""Every expression that DynamoDB evaluates, but for the reconciler's lease.
+"""Every expression that DynamoDB evaluates, except the reconciler's lease.
 
 One write puts an item that is not there, and one puts an item that is as it was read. Both answer with the item that
 stood in their way, or raise `ItemTooLarge`. Every method raises `TableUnavailable` when DynamoDB can't answer.
@@ -64,11 +64,11 @@ class Items:
         )
 
     def replace(self, item: Item, version: int) -> Item | None:
-        """Put an item in the place of its version. Returns None, or the item that has the key: {} if none has."""
+        """Replace an item of that version. Returns None, or the item that now has the key: {} if there is none."""
         return self._put(item, "#name = :value", {"#name": VERSION}, {":value": version})
 
     def put(self, item: Item) -> None:
-        """Put an item, whatever has its key."""
+        """Put an item, even if another one has its key."""
         with _answering():
             self.table.put_item(Item=item)
 
@@ -136,7 +136,7 @@ class Items:
         )
 
     def erase(self, key: dict[str, str], created_at: str, said: Sequence[str], instead: str) -> None:
-        """Remove what a request said from its item, unless the id belongs to another request by now."""
+        """Remove the customer's texts from a request's item, unless the id belongs to another request by now."""
         names = {f"#{number}": name for number, name in enumerate(said)}
         self._update(
             Key=key,
@@ -152,7 +152,7 @@ class Items:
             self.table.update_item(**call)
 
     def unpublished(self, before: str) -> Iterator[Item]:
-        """The keys of what is in the outbox of requests created before that time, oldest first, page by page."""
+        """The keys of outbox items whose requests were created before that time, oldest first, page by page."""
         return self._listed(OUTBOX_INDEX, OUTBOX_SHARD, f" AND {CREATED_AT} < :before", {":before": before})
 
     def accepted(self, since: str, until: str, *, newest_first: bool = False) -> Iterator[Item]:
@@ -171,7 +171,7 @@ class Items:
             yield from self._shard(DUE_INDEX, f"{DUE_SHARD} = :shard", {":shard": number})
 
     def undecided(self, until: int) -> Iterator[Item]:
-        """The records that by then, in milliseconds since 1970, nobody had taken in time. They may be a moment old."""
+        """The records untaken in time at that moment (milliseconds since 1970). They may be a moment old."""
         for number in range(DUE_SHARDS, 2 * DUE_SHARDS):
             condition = f"{DUE_SHARD} = :shard AND {DUE_AT} <= :until"
             yield from self._shard(DUE_INDEX, condition, {":shard": number, ":until": until})
@@ -202,11 +202,11 @@ class Items:
             start["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def looked_at(self, until: str, damaged: Sequence[str]) -> None:
-        """Keep up to when the reconciler has looked at new requests, and the ids of those that it could not read."""
+        """Store up to when the reconciler has checked new requests, and the ids that it could not read."""
         self.put({**LOOKED_KEY, "looked_until": until, "damaged": list(damaged)})
 
     def keep_version_1_away(self, looked_until: str, until: str) -> None:
-        """Have version 1 look at no request that is accepted before `until`.
+        """Keep version 1 from checking requests accepted before `until`.
 
         `looked_until` is in its item too: the attribute is gone once version 1 has written there.
         """
