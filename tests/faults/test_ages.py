@@ -40,7 +40,7 @@ def test_a_resend_that_is_put_off_goes_on_growing_old(here: World) -> None:
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (300, {Channel.SLACK: 300})
 
 
-def test_what_was_published_after_an_outage_of_sns_has_not_waited_for_its_channel(here: World) -> None:
+def test_a_request_published_after_an_outage_of_sns_has_not_waited_for_its_channel(here: World) -> None:
     """The alarm of that channel stays quiet. The request itself has been open all the time."""
     here.accept_for_sure(Topic.SALES, "hush", "key")
     here.read_stream()

@@ -63,7 +63,7 @@ def test_a_backlog_drains_while_twenty_come_in_each_second(here: World) -> None:
     assert not here.dead_letters()
 
 
-def test_what_comes_one_by_one_is_posted_one_by_one_and_a_hundred_at_once_in_a_few_posts(here: World) -> None:
+def test_single_requests_are_posted_singly_and_a_hundred_at_once_in_a_few_posts(here: World) -> None:
     for _ in range(5):
         come_in(here, 1)
         here.consume(Channel.SLACK, BATCH)
@@ -104,7 +104,7 @@ def test_after_a_post_that_slack_finds_too_long_the_next_posts_hold_less(here: W
     assert first + second == BATCH
 
 
-def test_what_slack_refuses_whatever_it_holds_is_not_tried_again(here: World) -> None:
+def test_a_post_that_slack_refuses_whatever_it_holds_is_not_tried_again(here: World) -> None:
     for number in range(3):
         published(here, key=str(number))
     here.slack.fail("error", error="is_archived")

@@ -81,7 +81,7 @@ def redriven(here: World) -> list[str]:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5])
-def test_what_failed_during_an_outage_can_be_redriven_although_slack_is_slow(
+def test_requests_that_failed_during_an_outage_can_be_redriven_although_slack_is_slow(
     here: World, deploy: Deploy, seconds: float
 ) -> None:
     deploy(["slack"], None)

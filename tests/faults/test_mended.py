@@ -58,7 +58,7 @@ def test_a_request_whose_damaged_record_was_deleted_is_accounted_for(here: World
     assert accounted_for(here, fate, request_id)
 
 
-def test_what_cannot_be_read_raises_an_alarm_although_the_first_sweep_that_met_it_died(
+def test_an_unreadable_item_raises_an_alarm_although_the_first_sweep_that_met_it_died(
     here: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(request_key(published(here, Topic.SALES, "key")), "channels")

@@ -48,7 +48,7 @@ def test_an_event_of_an_impossible_time_is_malformed_and_leaves_the_request_read
 
 
 @pytest.mark.parametrize("at", [-1, 2**60])
-def test_what_nobody_could_read_is_not_written(here: World, at: int) -> None:
+def test_a_record_that_could_not_be_read_is_not_written(here: World, at: int) -> None:
     request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
     here.settle()
     with pytest.raises(Unreadable):

@@ -93,7 +93,7 @@ def test_a_resend_is_as_old_as_the_decision_to_send_again(here: World) -> None:
     assert found["oldest_pending_seconds"] == {Channel.SLACK: 60}
 
 
-def test_what_can_t_be_read_is_open_and_grows_old(here: World) -> None:
+def test_an_unreadable_request_is_open_and_grows_old(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.advance(60)
     sweep(here)
@@ -142,7 +142,7 @@ def old_letters(here: World, number: int) -> None:
     here.settle()
 
 
-def test_what_may_lie_among_letters_that_were_not_read_is_not_published_again(
+def test_a_request_that_may_be_among_unread_dead_letters_is_not_published_again(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each time it would add a letter to those in front of it."""
@@ -157,7 +157,7 @@ def test_what_may_lie_among_letters_that_were_not_read_is_not_published_again(
     assert sweep(here)["dead_lettered"] == [request_id]
 
 
-def test_what_may_lie_among_letters_that_somebody_holds_is_not_published_again(here: World) -> None:
+def test_a_request_that_may_be_among_dead_letters_in_use_is_not_published_again(here: World) -> None:
     """An operator looks, or a sweep was killed while it looked."""
     request_id = published(here, Topic.SALES, "key")
     here.advance(1_000)
@@ -240,7 +240,7 @@ def reused(here: World) -> str:
 
 
 @pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
-def test_what_an_earlier_request_has_left_under_the_same_id_hides_nothing(here: World, fate: str) -> None:
+def test_items_of_an_earlier_request_with_the_same_id_hide_nothing(here: World, fate: str) -> None:
     request_id = reused(here)
     if fate == "dead-lettered":
         here.lose_to_subscription_dlq(Channel.SLACK)
@@ -320,7 +320,7 @@ def test_an_attempt_that_died_is_not_under_way_once_the_next_one_is_put_off(here
     assert here.posts() == {(request_id, None): 1}
 
 
-def test_what_was_just_published_after_an_outage_is_not_lost(here: World) -> None:
+def test_a_request_just_published_after_an_outage_is_not_lost(here: World) -> None:
     """SNS takes its time to fill the queue, and SQS up to a minute to count what is in it."""
     here.accept_for_sure(Topic.SALES, "hush", "key")
     here.read_stream()

@@ -120,7 +120,7 @@ def test_a_bounce_counts_although_a_resend_begins_while_it_is_taken(here: World)
 
 
 @pytest.mark.parametrize("ends", ["delivered", "failed"])
-def test_what_is_sent_by_a_channel_that_the_request_does_not_have_changes_nothing_else(here: World, ends: str) -> None:
+def test_a_resend_by_a_channel_that_the_request_does_not_have_changes_nothing_else(here: World, ends: str) -> None:
     here.slack.fail("status", status=503, times=1)
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.produce()

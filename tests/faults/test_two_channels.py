@@ -41,7 +41,7 @@ def test_a_failed_request_whose_one_channel_is_redriven_reads_failed_until_the_o
     assert status(here, request_id) == "delivered"
 
 
-def test_what_is_lost_on_both_channels_is_published_to_both_at_once(here: World, deploy: Deploy) -> None:
+def test_a_request_lost_on_both_channels_is_published_to_both_at_once(here: World, deploy: Deploy) -> None:
     deploy(["slack", "email"], None)
     request_id = accepted(here)
     for channel in (Channel.SLACK, Channel.EMAIL):
@@ -121,7 +121,7 @@ def published_at_once_to_its_own_channel_and_the_fallback(here: World, deploy: D
     return request_id
 
 
-def test_what_comes_by_its_own_channel_does_not_say_that_it_is_the_fallback(here: World, deploy: Deploy) -> None:
+def test_a_message_on_its_own_channel_does_not_say_that_it_is_the_fallback(here: World, deploy: Deploy) -> None:
     request_id = published_at_once_to_its_own_channel_and_the_fallback(here, deploy)
     here.consume(Channel.EMAIL)
     here.consume(Channel.SLACK)

@@ -94,7 +94,7 @@ def test_a_fallback_that_was_just_published_again_is_neither_stuck_nor_lost(here
 
 
 @pytest.mark.parametrize("died", [False, True])
-def test_what_was_lost_and_is_published_again_is_lost_only_once(here: World, died: bool) -> None:  # noqa: FBT001
+def test_a_lost_request_that_is_published_again_counts_as_lost_only_once(here: World, died: bool) -> None:  # noqa: FBT001
     """SQS takes up to a minute to count what is in a queue."""
     request_id = published(here, Topic.SALES, "key")
     if died:

@@ -166,7 +166,7 @@ def test_a_redrive_at_once_after_a_slow_last_attempt_posts_once(here: World) -> 
     assert sum(here.posts().values()) == 1
 
 
-def test_what_is_merely_queued_is_not_published_again(here: World) -> None:
+def test_a_request_that_is_merely_queued_is_not_published_again(here: World) -> None:
     published(here)
     for _ in range(30):
         here.advance(60)
@@ -209,13 +209,13 @@ def test_nothing_reads_delivered_before_the_provider_has_answered(
         assert status(here, request_id) in {"published", "sending"}
 
 
-def test_what_sns_could_not_deliver_reads_failed_within_two_sweeps(here: World) -> None:
+def test_a_message_that_sns_could_not_deliver_reads_failed_within_two_sweeps(here: World) -> None:
     request_id = published(here)
     here.lose_to_subscription_dlq(Channel.SLACK)
     within_two_sweeps(here, request_id)
 
 
-def test_what_nobody_can_parse_reads_failed_within_two_sweeps(here: World) -> None:
+def test_a_message_that_no_consumer_can_parse_reads_failed_within_two_sweeps(here: World) -> None:
     request_id = published(here)
     [body] = here.bodies(Channel.SLACK)
     here.aws.purge(Channel.SLACK)
@@ -247,7 +247,7 @@ def test_a_consumer_killed_on_its_last_attempt_reads_failed(here: World) -> None
     assert len(here.dead_letters()) == 1
 
 
-def test_what_sqs_itself_dead_letters_reads_failed_within_two_sweeps(here: World) -> None:
+def test_a_message_that_sqs_itself_dead_letters_reads_failed_within_two_sweeps(here: World) -> None:
     """Every receive kills the consumer, so it never gets to say anything."""
     request_id = published(here)
     here.breaker.outage = lambda name: Kind.CRASH_BEFORE if name.startswith("dynamodb.") else None

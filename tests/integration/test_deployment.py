@@ -44,7 +44,7 @@ def test_an_empty_account_has_nothing_of_it(aws: Clients) -> None:
     assert caller(aws).account == "123456789012"
 
 
-def test_what_is_there_is_seen(aws: Clients) -> None:
+def test_the_facts_show_the_account_s_state(aws: Clients) -> None:
     aws("ssm").put_parameter(Name="/cdk-bootstrap/other/version", Value="28", Type="String")
     aws("sesv2").create_email_identity(EmailIdentity="help@company.io")
     aws("cloudformation").create_stack(StackName=STACK, TemplateBody=TEMPLATE, EnableTerminationProtection=True)
@@ -70,7 +70,7 @@ def test_the_sdk_knows_where_ses_is() -> None:
     assert not ses_is_in(session, "eu-south-2")
 
 
-def test_what_credentials_may_not_read_is_an_error_and_not_a_missing_stack(aws: Clients) -> None:
+def test_a_denied_read_is_an_error_and_not_a_missing_stack(aws: Clients) -> None:
     cloudformation = boto3.client("cloudformation", region_name=REGION)
     with Stubber(cloudformation) as stubber:
         stubber.add_client_error("describe_stacks", "AccessDenied")

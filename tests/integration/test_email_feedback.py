@@ -310,12 +310,12 @@ def test_a_mail_that_was_the_fallback_fails_without_another(stack: Cloud, slack:
         ),
     ],
 )
-def test_what_makes_no_sense_is_raised_for_the_failures_queue(stack: Cloud, message: str) -> None:
+def test_a_malformed_event_is_raised_for_the_failures_queue(stack: Cloud, message: str) -> None:
     with pytest.raises(MalformedEvent):
         bring(stack, message)
 
 
-def test_what_changes_nothing_is_passed_over(stack: Cloud) -> None:
+def test_an_event_that_changes_nothing_is_skipped(stack: Cloud) -> None:
     request_id = mailed(stack)
     before = item_of(stack.table, request_id)
     feedback(stack, "delivery_delay", request_id)

@@ -56,7 +56,7 @@ def untaken(stack: Cloud, later: timedelta = HALF_AN_HOUR) -> list[str]:
     return found
 
 
-def test_what_nobody_takes_in_time_goes_to_the_fallback_once(stack: Cloud, slack: SlackServer) -> None:
+def test_an_untaken_request_goes_to_the_fallback_once(stack: Cloud, slack: SlackServer) -> None:
     request_id = stack.post("sales", "is anybody there")
     settle(stack)
     assert untaken(stack, timedelta(minutes=29)) == []
@@ -74,7 +74,7 @@ def test_what_nobody_takes_in_time_goes_to_the_fallback_once(stack: Cloud, slack
     assert DUE_SHARD not in item_of(stack.table, request_id)
 
 
-def test_what_is_taken_in_time_is_not_escalated(stack: Cloud) -> None:
+def test_a_request_taken_in_time_is_not_escalated(stack: Cloud) -> None:
     request_id = stack.post("sales")
     settle(stack)
     takes.take(requests(stack), request_id, "t1", ANNA)
@@ -82,7 +82,7 @@ def test_what_is_taken_in_time_is_not_escalated(stack: Cloud) -> None:
     assert emails() == []
 
 
-def test_what_is_taken_before_the_fallback_is_sent_is_not_sent(stack: Cloud) -> None:
+def test_the_fallback_is_not_sent_if_the_request_is_taken_before(stack: Cloud) -> None:
     request_id = stack.post("sales")
     settle(stack)
     stack.reconcile(HALF_AN_HOUR)

@@ -74,7 +74,7 @@ def test_the_reconciler_sweeps_when_the_scheduler_says_so(stack: Cloud) -> None:
         ("rendering_failure", "delivered"),
     ],
 )
-def test_what_each_event_of_ses_makes_of_a_delivery(stack: Cloud, name: str, status: str) -> None:
+def test_each_event_of_ses_sets_the_status_of_its_delivery(stack: Cloud, name: str, status: str) -> None:
     request_id = mailed(stack)
     before = item_of(stack.table, request_id)
     feedback(stack, name, request_id)

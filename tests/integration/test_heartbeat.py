@@ -106,7 +106,7 @@ def test_a_teams_secret_that_its_consumer_can_not_use_is_found_without_a_card(
 
 
 @pytest.mark.parametrize("event", ["delivery", "bounce"])
-def test_what_ses_says_of_the_heartbeat_s_mail_is_counted_and_concerns_no_request(
+def test_feedback_on_the_heartbeat_s_mail_is_counted_and_changes_no_request(
     stack: Cloud, event: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bring(stack, json.dumps(example(event, REQUEST_ID, "heartbeat")))

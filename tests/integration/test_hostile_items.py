@@ -336,7 +336,7 @@ def test_a_batch_delivers_what_can_be_read(table: Table, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["description", "channels"])
-def test_what_cannot_be_read_is_answered_by_a_plain_500(stack: Cloud, name: str) -> None:
+def test_the_api_answers_a_plain_500_for_an_unreadable_request(stack: Cloud, name: str) -> None:
     request_id = stack.post("sales", Idempotency_Key="key")
     kept = stack.table.get_item(Key=request_key(request_id))["Item"]
     stack.table.put_item(Item=kept | {name: 5})

@@ -84,7 +84,7 @@ def test_a_message_of_ours_about_another_event_is_not_taken_for_the_post(
     assert arrived(slack, "not yet posted") == 1
 
 
-def test_what_we_posted_is_found_whatever_else_lies_in_the_channel(stack: Cloud, slack: SlackServer) -> None:
+def test_our_post_is_found_whatever_else_lies_in_the_channel(stack: Cloud, slack: SlackServer) -> None:
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
     post_as(slack, OTHER, "assistance_request", {"request_id": request_id})
     assert stack.consume(Channel.SLACK, [record]) == []
@@ -172,7 +172,7 @@ def test_a_token_of_another_app_finds_what_that_app_posted(stack: Cloud, slack: 
     assert arrived(slack, "by the new app") == 1
 
 
-def test_what_a_former_app_posted_is_posted_again_by_its_successor(stack: Cloud, slack: SlackServer) -> None:
+def test_a_request_posted_by_a_former_app_is_posted_again_by_its_successor(stack: Cloud, slack: SlackServer) -> None:
     """As docs/decisions/0069-own-messages.md says: nothing tells a former app of ours from somebody else's."""
     warm(stack, slack)
     _, record = in_doubt(stack, slack, "posted", posted=True)

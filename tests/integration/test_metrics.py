@@ -102,7 +102,7 @@ def test_an_outage_is_counted_as_attempts_and_one_failure_and_the_fallback_as_a_
     assert count() == {"Published email sales": 1, "Attempts email sales": 1, "Delivered email sales": 1}
 
 
-def test_what_slack_turns_away_unseen_is_no_attempt(stack: Cloud, slack: SlackServer, count: Count) -> None:
+def test_a_post_that_slack_turns_away_unseen_is_no_attempt(stack: Cloud, slack: SlackServer, count: Count) -> None:
     stack.post("sales")
     stack.produce()
     count()

@@ -195,7 +195,7 @@ def names(document: Any) -> set[str]:  # noqa: ANN401
     return set(document).union(*map(names, document.values())) if isinstance(document, dict) else set()
 
 
-def test_what_is_written_today_is_kept_for_the_versions_to_come(stack: Cloud, slack: SlackServer) -> None:
+def test_today_s_messages_and_items_are_kept_for_later_versions(stack: Cloud, slack: SlackServer) -> None:
     bodies = [old["body"] for version in VERSIONS for kind in ("messages", "callbacks") for old in kept(version, kind)]
     assert set(Message.model_fields) == {name for body in bodies for name in json.loads(body)}
     newest = VERSIONS[-1]

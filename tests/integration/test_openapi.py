@@ -114,7 +114,7 @@ def test_every_problem_that_the_api_or_its_gateway_can_answer_is_documented() ->
     assert {TYPE_PREFIX + slug for _, _, slug, _, _ in _RESPONSES} <= documented
 
 
-def test_what_is_shown_of_a_request_that_has_seen_everything_conforms(stack: Cloud, slack: SlackServer) -> None:
+def test_the_answer_for_a_request_with_every_kind_of_event_conforms(stack: Cloud, slack: SlackServer) -> None:
     slack.fail("drop", times=1)
     request_id = stack.post("sales")
     conforms(stack.show(request_id), "Details")
@@ -142,7 +142,7 @@ def test_what_is_shown_of_a_request_that_has_seen_everything_conforms(stack: Clo
         ("{", {}, "ProblemDocument"),
     ],
 )
-def test_what_a_post_is_answered_conforms(stack: Cloud, body: str, headers: dict[str, str], schema: str) -> None:
+def test_each_answer_to_a_post_conforms(stack: Cloud, body: str, headers: dict[str, str], schema: str) -> None:
     answer = stack.call("POST", "/assistance-requests", body, content_type="application/json", **headers)
     conforms(answer["json"], schema)
 

@@ -69,7 +69,7 @@ def test_one_damaged_stream_record_is_reported_and_delays_no_other(stack: Cloud)
     assert stack.status(request_id) == "published"
 
 
-def test_what_the_producer_never_saw_the_reconciler_publishes(stack: Cloud, slack: SlackServer) -> None:
+def test_the_reconciler_publishes_a_request_that_the_producer_never_saw(stack: Cloud, slack: SlackServer) -> None:
     request_id = stack.post("sales", "unseen")
     assert published(stack.reconcile()) == 0, "within the grace period it is the stream's"
     assert published(stack.reconcile(later=OVERDUE)) == 1
@@ -137,7 +137,7 @@ def test_the_fallback_delivers_what_failed_and_says_why(stack: Cloud, slack: Sla
     assert "Sent here because the Slack message could not be posted (http_503)" in mail
 
 
-def test_what_the_fallback_delivered_a_redrive_does_not_send(stack: Cloud, slack: SlackServer) -> None:
+def test_a_redrive_does_not_send_a_request_that_the_fallback_delivered(stack: Cloud, slack: SlackServer) -> None:
     request_id = fail_on_slack(stack, slack, "fall back")
     stack.produce()
     stack.consume_until_quiet(Channel.EMAIL)
@@ -252,7 +252,7 @@ def test_a_rate_limit_costs_no_attempts(stack: Cloud, slack: SlackServer) -> Non
     assert stack.status(request_id) == "delivered"
 
 
-def test_what_slack_took_before_the_connection_broke_is_not_posted_again(stack: Cloud, slack: SlackServer) -> None:
+def test_a_post_that_slack_took_before_the_connection_broke_is_not_repeated(stack: Cloud, slack: SlackServer) -> None:
     slack.fail("drop", times=1)
     request_id = stack.post("sales", "dropped")
     stack.produce()

@@ -88,7 +88,7 @@ def test_one_request_of_a_digest_does_not_hide_from_the_taker_that_another_is_ta
     assert team.workspace.whispers[-1]["text"] == "You have this request."
 
 
-def test_whoever_takes_a_request_is_told_if_slack_does_not_draw_the_message_again(
+def test_the_taker_is_told_if_slack_does_not_update_the_message(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [request_id] = posted(stack, "help")

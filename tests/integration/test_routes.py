@@ -83,7 +83,7 @@ def test_it_falls_back_as_the_deployer_says(stack: Cloud, slack: SlackServer, de
     assert shown["fallback"]["channel"] == "email"
 
 
-def test_what_was_accepted_is_delivered_and_accounted_for_when_its_topic_is_gone(
+def test_an_accepted_request_is_delivered_and_accounted_for_when_its_topic_is_gone(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     unpublished, queued = stack.post("sales", "unpublished"), stack.post("sales", "queued")
@@ -167,7 +167,7 @@ def test_a_request_has_ended_when_its_own_channels_have_it_whatever_the_route_is
     assert stack.status(request_id) == "delivered"
 
 
-def test_what_waits_for_a_channel_that_is_gone_is_neither_lost_nor_forgotten(
+def test_a_request_that_waits_for_a_removed_channel_is_neither_lost_nor_forgotten(
     stack: Cloud, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.post("sales", "waits")

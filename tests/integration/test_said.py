@@ -283,7 +283,7 @@ def test_a_body_that_is_not_utf_8_is_refused_in_these_words(stack: Cloud, encodi
 @settings(FUZZED, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(call=CALL)
 @example({"topic": "sales", "description": "help", "details": {"a": "\ud800"}})
-def test_whatever_the_optional_members_hold_is_accepted_or_named_and_is_delivered(stack: Cloud, call: Json) -> None:
+def test_any_optional_members_are_accepted_or_named_and_the_request_is_delivered(stack: Cloud, call: Json) -> None:
     body = json.dumps(call)
     answer = post(stack, body)
     if answer["statusCode"] == 400:

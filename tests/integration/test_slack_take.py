@@ -81,7 +81,7 @@ def test_a_press_takes_one_query_one_write_and_two_batches(
     assert calls == ["Query", "PutItem", "BatchGetItem", "BatchGetItem"]
 
 
-def test_whoever_is_second_is_told_who_has_the_request(stack: Cloud, team: SlackServer) -> None:
+def test_the_second_human_is_told_who_has_the_request(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     message = json.loads(json.dumps(team.messages[-1]))
     press(team, "anna")
@@ -282,7 +282,7 @@ def test_an_answer_goes_to_slack_s_own_hosts_only(
     assert "taken" not in stack.show(request_id)
 
 
-def test_what_is_no_press_of_ours_is_acknowledged(stack: Cloud, team: SlackServer) -> None:
+def test_a_press_that_is_not_ours_is_acknowledged(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     opened = [{"type": "button", "action_id": "open_conversation", "action_ts": "1"}]
     foreign = [{"type": "button", "action_id": "take", "value": "no-id slack", "action_ts": "1"}]

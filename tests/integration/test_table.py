@@ -183,7 +183,7 @@ def test_a_record_without_its_request_is_no_request(requests: Requests) -> None:
 # Reading
 
 
-def test_what_is_shown_and_published_is_read_consistently(requests: Requests) -> None:
+def test_the_table_reads_requests_to_show_or_publish_consistently(requests: Requests) -> None:
     one = accepted(requests)
     with recorded(requests) as calls:
         requests.get(one.id)

@@ -111,7 +111,7 @@ def test_numbers_come_back_as_decimals_and_tuples_as_lists(items: Items) -> None
     assert isinstance(found["version"], Decimal)
 
 
-def test_what_is_read_can_be_changed_without_changing_what_is_stored(items: Items) -> None:
+def test_changing_an_item_that_was_read_does_not_change_the_stored_one(items: Items) -> None:
     items.add(item(record={"deliveries": []}))
     for read in (items.get, lambda key: items.of(key["pk"])[0], lambda key: items.many([key], consistent=True)[0]):
         found: Any = read({"pk": "one", "sk": "RECORD"})

@@ -117,7 +117,7 @@ def test_the_mail_s_link_shows_the_request_and_only_its_button_takes_it(stack: C
     }  # fmt: skip
 
 
-def test_whoever_comes_second_is_told_who_has_it_and_since_when(stack: Cloud) -> None:
+def test_the_second_human_is_told_who_has_it_and_since_when(stack: Cloud) -> None:
     request_id = delivered(stack)
     press(stack, mailed(), "Anna")
     for answer in (press(stack, mailed(), "Ben"), visit(stack, mailed())):
@@ -134,7 +134,7 @@ def test_a_form_that_a_browser_sends_again_is_told_that_it_has_the_request(stack
     assert "Taken by Anna" in says(press(stack, mailed(), "Ben"))
 
 
-def test_whoever_has_taken_it_can_release_it_on_that_page_and_no_other_holder_of_the_link_can(stack: Cloud) -> None:
+def test_only_the_taker_can_release_it_on_that_page_and_no_other_holder_of_the_link(stack: Cloud) -> None:
     request_id = delivered(stack, callback_url="http://127.0.0.1:9/told")
     taken = press(stack, mailed(), "Anna", press="a" * 32)
     [own] = re.findall('name="release" value="([^"]+)"', taken["body"])
@@ -302,7 +302,7 @@ def test_another_site_s_page_can_t_send_the_form(stack: Cloud, headers: dict[str
         ("name=Anna", "text/plain"),
     ],
 )
-def test_what_is_not_the_form_is_refused(stack: Cloud, body: str, content_type: str) -> None:
+def test_a_post_that_is_not_the_form_is_refused(stack: Cloud, body: str, content_type: str) -> None:
     request_id = delivered(stack)
     assert visit(stack, mailed(), "POST", body, Content_Type=content_type)["statusCode"] == 400
     assert "taken" not in stack.show(request_id)
@@ -427,7 +427,7 @@ HEADERS = st.dictionaries(
     | st.builds("name={}&press={}".format, st.text(), st.text()),
     headers=HEADERS,
 )
-def test_whatever_comes_in_is_answered_with_a_page_and_is_no_error_of_ours(
+def test_any_input_is_answered_with_a_page_and_is_no_error_of_ours(
     stack: Cloud, link: str | None, method: str, body: str | bytes | None, headers: dict[str, str]
 ) -> None:
     good = token(Link("04fae1bb-0b7f-4f7c-9d1e-2f6f4a1f9a52", "email", 253_402_300_799), [KEY.encode()])

@@ -69,7 +69,7 @@ def test_a_request_reaches_teams_and_slack(stack: Cloud, slack: SlackServer, wor
     assert attempt.result == "08584"
 
 
-def test_what_teams_refuses_comes_by_the_fallback(stack: Cloud, workflow: Receiver) -> None:
+def test_a_request_that_teams_refuses_arrives_by_the_fallback(stack: Cloud, workflow: Receiver) -> None:
     workflow.answers = [(404, {})]
     request_id = stack.post("support", "by mail then")
     settle(stack)
@@ -93,7 +93,7 @@ def test_what_teams_refuses_comes_by_the_fallback(stack: Cloud, workflow: Receiv
         (None, "timeout", True),
     ],
 )
-def test_what_may_pass_is_tried_again_and_what_is_in_doubt_is_posted_again(
+def test_a_transient_failure_is_tried_again_and_a_card_in_doubt_is_posted_again(
     stack: Cloud,
     workflow: Receiver,
     monkeypatch: pytest.MonkeyPatch,

@@ -29,7 +29,7 @@ def published(stack: Cloud) -> list[tuple[str | None, list[str]]]:
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_what_is_published_by_itself_is_published_in_the_trace_of_its_call(
+def test_a_request_published_alone_is_published_in_the_trace_of_its_call(
     stack: Cloud,
     published: list[tuple[str | None, list[str]]],
     monkeypatch: pytest.MonkeyPatch,
@@ -72,7 +72,7 @@ def test_a_call_without_a_trace_is_published_in_the_producer_s_own(
     "header",
     ["", "Root=1-6925f5a0-" + "0" * 24, TRACE.format(1).replace("Sampled=1", "Sampled=0"), "Root=x;Parent=y;Sampled=1"],
 )
-def test_what_is_not_sampled_leaves_nothing_in_the_table(
+def test_a_call_that_is_not_sampled_leaves_no_trace_in_the_table(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", header)

@@ -191,7 +191,7 @@ def test_a_take_does_not_hide_which_end_the_bot_was_told_of() -> None:
     assert len(again.callbacks) == len(record.callbacks)
 
 
-def test_what_nobody_takes_in_time_goes_to_the_fallback_once() -> None:
+def test_an_untaken_request_goes_to_the_fallback_once() -> None:
     record = delivered()
     assert (record.due_at, escalate(record, now=DUE - 1)) == (DUE, record)
     record = escalated(record)
