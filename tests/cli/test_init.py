@@ -58,7 +58,7 @@ def test_what_can_not_be_deployed_is_not_written(
 def test_a_file_is_replaced_only_if_that_is_meant(run: Run, tmp_path: Path) -> None:
     assert run("dev", "take=true").exit_code == 0
     again = run("dev", "take=false")
-    assert (again.exit_code, "there is stages/dev.json already" in again.stderr) == (1, True)
+    assert (again.exit_code, "stages/dev.json exists already" in again.stderr) == (1, True)
     assert settings({}, tmp_path / "stages").take
     assert run("dev", "take=false", "--force").exit_code == 0
     assert not settings({}, tmp_path / "stages").take

@@ -61,7 +61,7 @@ def test_a_resend_is_sent_once_per_decision_and_is_a_delivery_of_its_own(operato
     acts: list[str] = []
     for decisions in (1, 2):
         result = operator.run("resend", request_id, "--channel", "slack", "--yes")
-        assert (result.exit_code, "into the outbox" in result.stdout) == (0, True)
+        assert (result.exit_code, "is in the outbox" in result.stdout) == (0, True)
         operator.cloud.produce()
         records = operator.cloud.receive(SLACK)
         for record in (*records, *records):
@@ -237,7 +237,7 @@ def test_what_cannot_be_read_is_left_out_of_a_list_and_told_of_in_one_line(opera
     assert listed.exit_code == 0
     assert sound in listed.stdout
     assert damaged not in listed.stdout
-    assert listed.stderr.startswith(f"Left out, as it can't be read: {damaged}: topic: string_")
+    assert listed.stderr.startswith(f"Left out, because it can't be read: {damaged}: topic: string_")
     assert (shown.exit_code, shown.stdout, shown.stderr.count("\n")) == (1, "", 1)
     assert damaged in shown.stderr
 

@@ -190,7 +190,7 @@ def test_a_page_that_rebinds_its_name_to_this_machine_reads_nothing(bot: Bot, br
         (bot.stack["console_url"], "/api/state"),
     ):
         read = rebound(page, url, path)
-        assert "from no web page" in read, read
+        assert "from its own web page only" in read, read
     page.close()
 
 
