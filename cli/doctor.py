@@ -21,6 +21,7 @@ from cli import hints, mail
 from cli.errors import explained
 from cli.findings import Finding, State, judged
 from cli.stack import Stack
+from cli.switches import schedules
 from slack_consumer import secret as tokens
 from slack_consumer import web_api
 from slack_consumer.failures import AUTHENTICATION
@@ -186,22 +187,25 @@ def _subscribed(stack: Stack, output: str) -> list[Any]:
 
 
 def _schedule(stack: Stack) -> Iterator[Finding]:
-    for logical_id, name in sorted(stack.resources("AWS::Scheduler::Schedule").items()):
-        # Others are the heartbeats of channels. An id ends with eight digits of a hash: infra/heartbeat.py.
-        beat = logical_id.removeprefix("Heartbeat")[:-8].lower()
-        check = "Reconciler's schedule" if logical_id.startswith("Reconciler") else f"Heartbeat of {beat}"
+    for runs, name in sorted(schedules(stack).items()):
+        lane = runs.removeprefix("heartbeat")
+        part, check = (
+            (["heartbeat", lane], f"Heartbeat of {lane}") if lane != runs else ([runs], "Reconciler's schedule")
+        )
         state = stack.client("scheduler").get_schedule(Name=name)["State"]
-        advice = f"enable it: aws scheduler update-schedule, or deploy again (its name is {name})"
+        advice = f"start it: '{hints.command('enable', *part)}'"
         yield judged(check, state == "ENABLED", state.lower(), advice)
 
 
 def _event_sources(stack: Stack) -> Iterator[Finding]:
     client = stack.client("lambda")
-    for logical_id, uuid in sorted(stack.resources("AWS::Lambda::EventSourceMapping").items()):
+    folders = {name: folder for folder, name in stack.functions().items()}
+    for uuid in stack.resources("AWS::Lambda::EventSourceMapping").values():
         source = client.get_event_source_mapping(UUID=uuid)
-        advice = f"aws lambda update-event-source-mapping --uuid {uuid} --enabled"
-        function = source["FunctionArn"].rpartition(":")[2] if "FunctionArn" in source else logical_id
-        yield judged(f"Event source of {function}", source["State"] == "Enabled", source["State"].lower(), advice)
+        folder = folders[source["FunctionArn"].rpartition(":")[2]]
+        part = ["stream"] if folder == "stream_producer" else ["consumer", folder.removesuffix("_consumer")]
+        advice = f"start it: '{hints.command('enable', *part)}'"
+        yield judged(f"Event source of {folder}", source["State"] == "Enabled", source["State"].lower(), advice)
 
 
 def _dead_letters(stack: Stack) -> Iterator[Finding]:

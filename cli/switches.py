@@ -23,6 +23,12 @@ class Part(StrEnum):
     STREAM = "stream"
     RECONCILER = "reconciler"
     CONSUMER = "consumer"
+    HEARTBEAT = "heartbeat"
+
+    @property
+    def of_a_channel(self) -> bool:
+        """Whether each channel has its own."""
+        return self in {Part.CONSUMER, Part.HEARTBEAT}
 
 
 def switch(stack: Stack, part: Part, lane: str | None, *, on: bool, wait: Callable[[], bool]) -> tuple[str, str]:
@@ -30,8 +36,8 @@ def switch(stack: Stack, part: Part, lane: str | None, *, on: bool, wait: Callab
 
     `wait` pauses, and says whether to look again. Raises `Failure` and what boto3 raises.
     """
-    if part is Part.RECONCILER:
-        return _schedule(stack, on=on)
+    if part in {Part.RECONCILER, Part.HEARTBEAT}:
+        return _schedule(stack, f"{part}{lane or ''}", on=on)
     folder = "stream_producer" if part is Part.STREAM else f"{lane}_consumer"
     return _event_source(stack, folder, on=on, wait=wait)
 
@@ -54,16 +60,23 @@ def _event_source(stack: Stack, folder: str, *, on: bool, wait: Callable[[], boo
     return before.lower(), after.lower()
 
 
-def _schedule(stack: Stack, *, on: bool) -> tuple[str, str]:
+def schedules(stack: Stack) -> dict[str, str]:
+    """The names of the stack's schedules, by what they run: `reconciler`, `heartbeatslack` and so on.
+
+    A logical id ends with eight digits of a hash: infra/reconciler.py, infra/heartbeat.py.
+    """
+    found = stack.resources("AWS::Scheduler::Schedule")
+    return {id_[:-8].lower().removesuffix("schedule"): name for id_, name in found.items()}
+
+
+def _schedule(stack: Stack, runs: str, *, on: bool) -> tuple[str, str]:
+    name = schedules(stack).get(runs)
+    if name is None:
+        raise Failure(f"the stack {stack.name} has no such schedule: only a stage with alarms has heartbeats")
     client = stack.client("scheduler")
-    # The other schedules are the heartbeats: infra/heartbeat.py.
-    schedules = stack.resources("AWS::Scheduler::Schedule").items()
-    names = [name for logical_id, name in schedules if logical_id.startswith("Reconciler")]
-    if len(names) != 1:
-        raise Failure(f"the reconciler has {len(names)} schedules instead of one: deploy the stack again")
-    schedule: dict[str, Any] = client.get_schedule(Name=names[0])
+    schedule: dict[str, Any] = client.get_schedule(Name=name)
     wanted = "ENABLED" if on else "DISABLED"
     if schedule["State"] != wanted:
-        settings = {name: schedule[name] for name in _KEPT if name in schedule}
+        settings = {key: schedule[key] for key in _KEPT if key in schedule}
         client.update_schedule(**settings, State=wanted)
-    return str(schedule["State"]).lower(), str(client.get_schedule(Name=names[0])["State"]).lower()
+    return str(schedule["State"]).lower(), str(client.get_schedule(Name=name)["State"]).lower()

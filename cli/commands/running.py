@@ -21,8 +21,10 @@ app = typer.Typer()
 # Lambda takes up to a minute to start or stop polling a source.
 _PATIENCE_SECONDS: Final = 90
 _POLL_SECONDS: Final = 1
-OnePart = Annotated[Part, typer.Argument(metavar="PART", help="stream, reconciler or consumer.")]
-OneLane = Annotated[Lane | None, typer.Argument(metavar="NAME", help="Which consumer: slack, email, teams, callback.")]
+OnePart = Annotated[Part, typer.Argument(metavar="PART", help="stream, reconciler, consumer or heartbeat.")]
+OneLane = Annotated[
+    Lane | None, typer.Argument(metavar="NAME", help="Whose consumer or heartbeat: slack, email, teams, callback.")
+]
 
 
 @app.command(epilog="Example: assistance --local logs slack_consumer --since 1h --severe")
@@ -72,13 +74,13 @@ def logs(
 
 @app.command(epilog="Example: assistance --local enable consumer slack")
 def enable(context: typer.Context, part: OnePart, name: OneLane = None, json: Json = False) -> None:
-    """Start again what 'disable' stopped: the table's stream, the reconciler's schedule, or a channel's consumer."""
+    """Start what 'disable' stopped: the stream, the reconciler's schedule, a channel's consumer or its heartbeat."""
     _switch(context, part, name, on=True, yes=True, json=json)
 
 
 @app.command(epilog="Example: assistance --local disable consumer slack")
 def disable(context: typer.Context, part: OnePart, name: OneLane = None, yes: Yes = False, json: Json = False) -> None:
-    """Stop the table's stream, the reconciler's schedule, or a channel's consumer. Asks first.
+    """Stop the table's stream, the reconciler's schedule, a channel's consumer or its heartbeat. Asks first.
 
     Nothing is lost: the outbox keeps what is not published, a queue keeps messages for four days. No deployment starts
     it again: 'enable' does.
@@ -88,9 +90,13 @@ def disable(context: typer.Context, part: OnePart, name: OneLane = None, yes: Ye
 
 def _switch(context: typer.Context, part: Part, name: str | None, *, on: bool, yes: bool, json: bool) -> None:
     stack = stack_of(context)
-    lanes = [*stack.channels(), "callback"]
-    if (part is Part.CONSUMER) != (name is not None) or (name and name not in lanes):
-        raise Failure(f"name a consumer after 'consumer', but after no other part: this stack has {', '.join(lanes)}")
+    lanes = [*stack.channels(), *(["callback"] if part is Part.CONSUMER else [])]
+    if part.of_a_channel != (name is not None) or (name and name not in lanes):
+        raise Failure(
+            f"name a channel after '{part}': this stack has {', '.join(lanes)}"
+            if part.of_a_channel
+            else f"name nothing after '{part}': there is one"
+        )
     what = f"{part} {name}" if name else str(part)
     verb = "enable" if on else "disable"
     confirm(f"Stop {what} of {stack.title}?", yes=yes)
