@@ -208,6 +208,22 @@ def _event_sources(stack: Stack) -> Iterator[Finding]:
         yield judged(f"Event source of {folder}", source["State"] == "Enabled", source["State"].lower(), advice)
 
 
+def _concurrency(stack: Stack) -> Iterator[Finding]:
+    """The stack reserves nothing: a reserve of 0, by which Lambda turns every invocation away, is somebody's switch.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+    """
+    client = stack.client("lambda")
+    names = stack.functions().values()
+    off = [n for n in names if client.get_function_concurrency(FunctionName=n).get("ReservedConcurrentExecutions") == 0]
+    for name in off:
+        advice = f"let it run: aws lambda delete-function-concurrency --function-name {name}"
+        yield Finding("Concurrency", State.WRONG, f"{name} may not run", advice)
+    if not off:
+        limit = client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
+        yield Finding("Concurrency", State.OK, f"{limit} at once in this account, for all its functions together")
+
+
 def _dead_letters(stack: Stack) -> Iterator[Finding]:
     letters = sum(depth(stack.sqs(), queue.url).total for queue in stack.dlqs())
     yield judged("Dead letters", not letters, str(letters or "none"), f"see '{hints.command('dead-letters', 'list')}'")
@@ -222,5 +238,6 @@ _CHECKS: Final[tuple[tuple[str, Channel | None, Callable[[Stack], Iterator[Findi
     ("Subscriptions", None, _subscriptions),
     ("Reconciler's schedule", None, _schedule),
     ("Event sources", None, _event_sources),
+    ("Concurrency", None, _concurrency),
     ("Dead letters", None, _dead_letters),
 )

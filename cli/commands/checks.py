@@ -141,6 +141,17 @@ def env(context: typer.Context, json: Json = False) -> None:
             sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
 
 
+@app.command(epilog="Example: assistance --local output TakeSecretArn")
+def output(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which one; all without it.")] = None,
+) -> None:
+    """Print an output of the stack, for a command of AWS's: the address of a queue, the ARN of a secret or a topic."""
+    stack = stack_of(context)
+    found = [stack.output(name)] if name else [f"{each} {value}" for each, value in sorted(stack.outputs.items())]
+    sys.stdout.writelines(f"{line}\n" for line in found)
+
+
 @app.command(epilog="Example: assistance --local slack-manifest | pbcopy")
 def slack_manifest(
     context: typer.Context,

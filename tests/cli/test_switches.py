@@ -1,4 +1,6 @@
-"""What `assistance disable` and `enable` guarantee."""
+"""`assistance enable` and `disable` on a stage with alarms, which has a schedule for each heartbeat too."""
+
+from collections.abc import Callable
 
 import pytest
 
@@ -6,27 +8,42 @@ from cli.stack import Stack
 from tests.cli.steps import Operator
 from tests.infra.template import synthesized
 
-TARGET = {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:one", "RoleArn": "arn:aws:iam::123456789012:role/one"}
+SCHEDULE = {"FlexibleTimeWindow": {"Mode": "OFF"}, "ScheduleExpression": "rate(1 hour)"}
+TARGET = {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:any", "RoleArn": "arn:aws:iam::123456789012:role/any"}
 
 
-@pytest.mark.parametrize("variant", ["dev", "production", "every channel"])
-def test_the_reconciler_alone_is_switched_whatever_else_has_a_schedule(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, variant: str
+@pytest.fixture
+def schedules(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, str]]:
+    """The states of the schedules that production has, by their names: here their logical ids."""
+    ids = list(synthesized("production").all("AWS::Scheduler::Schedule"))
+    monkeypatch.setattr(Stack, "resources", lambda *_: {id_: id_ for id_ in ids})
+    scheduler = operator.session.client("scheduler")
+    for id_ in ids:
+        scheduler.create_schedule(Name=id_, Target=TARGET, **SCHEDULE)
+    return lambda: {id_: scheduler.get_schedule(Name=id_)["State"] for id_ in ids}
+
+
+@pytest.mark.parametrize(
+    ("part", "stopped"),
+    [
+        (["reconciler"], "Reconciler"),
+        (["heartbeat", "slack"], "HeartbeatSlack"),
+        (["heartbeat", "email"], "HeartbeatE"),
+    ],
+)
+def test_each_schedule_of_production_is_stopped_and_started_alone(
+    operator: Operator,
+    schedules: Callable[[], dict[str, str]],
+    part: list[str],
+    stopped: str,
 ) -> None:
-    resources = synthesized(variant).document["Resources"]
-    names = [name for name, each in resources.items() if each["Type"] == "AWS::Scheduler::Schedule"]
-    monkeypatch.setattr(Stack, "resources", lambda *_: {name: name for name in names})
-    client = operator.session.client("scheduler")
-    for name in names:
-        when = {"ScheduleExpression": "rate(1 minute)", "FlexibleTimeWindow": {"Mode": "OFF"}}
-        client.create_schedule(Name=name, Target=TARGET, State="ENABLED", **when)
+    assert operator.run("disable", *part, "--yes").exit_code == 0
+    assert [id_.startswith(stopped) for id_, state in schedules().items() if state == "DISABLED"] == [True]
+    assert operator.run("enable", *part).exit_code == 0
+    assert set(schedules().values()) == {"ENABLED"}
 
-    def disabled() -> list[str]:
-        return [name for name in names if client.get_schedule(Name=name)["State"] == "DISABLED"]
 
-    before_and_after = {"part": "reconciler", "before": "enabled", "after": "disabled"}
-    assert operator.json("disable", "reconciler", "--yes") == before_and_after
-    assert len(disabled()) == 1
-    assert disabled()[0].startswith("Reconciler")
-    assert operator.run("enable", "reconciler").exit_code == 0
-    assert disabled() == []
+@pytest.mark.parametrize("part", [["heartbeat"], ["heartbeat", "callback"], ["stream", "slack"], ["consumer"]])
+def test_a_part_that_the_stack_has_not_is_said_to_be_missing(operator: Operator, part: list[str]) -> None:
+    result = operator.run("enable", *part)
+    assert (result.exit_code, result.stderr.startswith("Error: name ")) == (1, True)

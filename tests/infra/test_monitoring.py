@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
@@ -513,15 +514,46 @@ def test_the_runbook_names_every_page_and_every_metric() -> None:
     assert all(f"`{metric.name}`" in RUNBOOK for metric in watched(staging) if metric.namespace == staging.stack_name)
 
 
-def test_the_commands_that_the_runbook_and_the_alarms_name_exist() -> None:
-    staging = synthesized("staging")
-    says = " ".join([RUNBOOK, *(alarm["AlarmDescription"] for alarm in alarms(staging).values())])
-    named_there = re.findall(r"\bassistance --stack [\w<>$-]+ ([a-z-]+)(?: ([a-z-]+))?", says)
-    assert len(named_there) > 5
-    for first, second in named_there:
-        command: Any = get_command(cli).commands[first]  # type: ignore[attr-defined]
-        if second and hasattr(command, "commands"):
-            assert second in command.commands
+def parsed(line: str) -> dict[str, Any]:
+    """What our command line understands by that line, without running it. Fails on whatever it would refuse."""
+    words = shlex.split(re.sub(r"[\[\]]", "", line), comments=True)[1:]
+    command: Any = get_command(cli)
+    context = command.make_context("assistance", words)
+    while hasattr(command, "commands"):
+        name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])  # noqa: SLF001
+        context = command.make_context(name, words, parent=context)
+    return dict(context.params)
+
+
+COMMANDS = sorted(
+    {
+        command.replace("$channel", "slack")
+        for text in (RUNBOOK, (ROOT / "README.md").read_text("utf-8"))
+        for command in (
+            *re.findall(r"`(assistance --[^`\n]+)`", text),
+            *re.findall(r"^ *(?:for .* do )?(assistance [^`\n;]+)(?:; done)?$", text, re.MULTILINE),
+            *re.findall(r"\$\((assistance [^)\n]+)\)", text),
+        )
+        if "--install-completion" not in command and "…" not in command
+    }
+)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_command_line_understands_every_command_that_an_operator_may_paste(line: str) -> None:
+    what = parsed(line)
+    if folder := what.get("function"):
+        assert (ROOT / "functions" / folder / "handler.py").is_file()
+    if "output" in line.split():
+        assert what["name"] in synthesized("takes").document["Outputs"]
+
+
+def test_the_command_line_understands_every_command_that_an_alarm_names(template: Template) -> None:
+    both = (*alarms(template).values(), *pages(template).values())
+    commands = [each for alarm in both for each in re.findall(r"'(assistance .*?)'", alarm["AlarmDescription"])]
+    assert commands
+    for each in commands:
+        parsed(each)
 
 
 def test_every_command_that_an_alarm_names_speaks_of_its_own_stage(template: Template) -> None:
