@@ -28,7 +28,7 @@ EXPORT = $(UV) export --quiet --frozen --no-emit-project --format requirements-t
 AUDIT = $(UV) run --quiet --frozen --isolated --only-group audit
 ALLOWED := Apache-2.0;Apache License 2.0;Apache Software License;MIT;MIT License;MIT No Attribution License (MIT-0);BSD License;BSD-3-Clause;PSF-2.0
 
-.PHONY: help install node run demo test quick browser screenshots soak mutants domain-mutants bench load simulate lint checkov format docs cost lock audit licences workflows \
+.PHONY: help install node run demo test quick browser screenshots soak mutants domain-mutants bench growth load simulate lint checkov format docs cost lock audit licences workflows \
   vulnerabilities \
   synth diff deploy bootstrap cdk-app clean
 
@@ -107,6 +107,9 @@ domain-mutants: install ## Change functions/assistance/domain in every small way
 
 bench: install ## Measure cold starts and invocations side by side, and write benchmarks/results.md
 	PYTHONPATH=functions $(RUN) -W ignore -m benchmarks
+
+growth: install ## Measure how each step's time grows with what it is given, and write benchmarks/growth.md
+	PYTHONPATH=functions $(RUN) -W ignore -m benchmarks.growth
 
 load: node install ## Send thousands of requests through the local stack, and write benchmarks/load.md
 	@exec $(RUN) -m benchmarks.load $(ARGS)

@@ -43,6 +43,10 @@ def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, byt
     service, _, operation = headers.get("x-amz-target", "").partition(".")
     if service.startswith("DynamoDB"):
         return "application/x-amz-json-1.0", json.dumps(_dynamodb(operation, json.loads(body))).encode()
+    if service == "AmazonSQS":
+        # Queues are empty: no message is received, and none is counted.
+        attributes = dict.fromkeys(json.loads(body).get("AttributeNames", ()), "0")
+        return "application/x-amz-json-1.0", json.dumps({"Attributes": attributes}).encode()
     if service == "secretsmanager":
         return "application/x-amz-json-1.1", b'{"Name": "slack", "SecretString": "xoxb-none"}'
     return "text/xml", _sns(parse_qs(body.decode()))

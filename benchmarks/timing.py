@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from typing import TypeVar
 
 HERE = Path(__file__).parent
+Name = TypeVar("Name")
 Sample = TypeVar("Sample")
 
 
@@ -52,9 +53,9 @@ def python(program: str, *arguments: str, environment: Mapping[str, str]) -> Run
     return Run(wall, usage.ru_utime + usage.ru_stime, int(lines[-1]) / 1024)
 
 
-def in_turns(measured: Mapping[str, Callable[[], Sample]], rounds: int) -> dict[str, list[Sample]]:
+def in_turns(measured: Mapping[Name, Callable[[], Sample]], rounds: int) -> dict[Name, list[Sample]]:
     """Measure each once a round, after a first round that does not count."""
-    samples: dict[str, list[Sample]] = {name: [] for name in measured}
+    samples: dict[Name, list[Sample]] = {name: [] for name in measured}
     for number in range(rounds + 1):
         for name, measure in measured.items():
             sample = measure()

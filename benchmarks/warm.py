@@ -213,7 +213,7 @@ def _package(path: str) -> str:
     return _module(path).split(".")[0] if "site-packages" in path else "Python"
 
 
-def _seconds(invoke: Callable[[], Any], repeat: int) -> float:
+def seconds(invoke: Callable[[], Any], repeat: int) -> float:
     """Of a processor, all threads together, for one of as many invocations."""
     _answering.clear()
     began = time.process_time()
@@ -228,7 +228,7 @@ def section(rounds: int = ROUNDS) -> str:
     with no_network(), redirect_stdout(Nowhere()):
         for name, (ours, naive) in invocations().items():
             repeat = REPEAT.get(name, 1) if rounds > 1 else 1
-            both = {"ours": partial(_seconds, ours, repeat), "naive": partial(_seconds, naive or ours, repeat)}
+            both = {"ours": partial(seconds, ours, repeat), "naive": partial(seconds, naive or ours, repeat)}
             samples = timing.in_turns(both, rounds)
             compared = f"{timing.ratio(samples['ours'], samples['naive']):.2f}" if naive else ""
             theirs = f"{median(samples['naive']) * 1e6:,.0f}" if naive else ""

@@ -1,4 +1,4 @@
-"""`make bench` and `make load` still measure what they name."""
+"""`make bench`, `make growth` and `make load` still measure what they name."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from local.deploy import ROOT
 
 EACH_ONCE = """
 from contextlib import redirect_stdout
-from benchmarks import answers, warm
+from benchmarks import answers, growth, warm
 answers._IDS = answers._IDS[:30]
 with warm.no_network(), redirect_stdout(warm.Nowhere()):
     invocations = warm.invocations()
@@ -21,6 +21,10 @@ with warm.no_network(), redirect_stdout(warm.Nowhere()):
 swept = done.pop("sweep 1,000")
 print(swept.published, swept.failed, *(each.get("statusCode", each.get("batchItemFailures")) for each in done.values()))
 assert warm.section(rounds=1).count("**ours**") == len(invocations)
+# Raises if an invocation does not do all the work of its size, or does more.
+grown = growth.measured(rounds=1, doublings=1, divisor=25)
+assert growth.page(grown, 1).count("to half as many") == len(grown)
+assert growth.svg(growth.charts(grown)).count('fill="none"') == len(grown)
 """
 
 

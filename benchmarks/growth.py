@@ -1,0 +1,290 @@
+"""How the processor time of each step grows with what it is given: doubled again and again.
+
+`make growth` writes growth.md and growth.svg. AWS and Slack answer as in `warm.py`, and the table is the tests' own, in
+memory. Their time does not count.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from statistics import median
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from unittest.mock import patch
+from uuid import UUID
+
+from botocore import xform_name
+
+from assistance.domain import transitions
+from assistance.domain.record import Record
+from assistance.platform.clock import epoch_ms, timestamp_of, utc_now
+from assistance.platform.dynamodb import noted, plain
+from assistance.routing import ROUTES, Topic
+from assistance.store import codec
+from assistance.store.schema import LOOKED, OUTBOX_SHARD
+from benchmarks import answers, events, timing, warm
+from benchmarks.chart import Chart, svg, table
+
+if TYPE_CHECKING:
+    from tests.memory_table import MemoryTable
+
+Grown: TypeAlias = Mapping[tuple[str, str], Sequence[tuple[int, float]]]
+
+ROUNDS: Final = 5
+DOUBLINGS: Final = 4
+MINUTE: Final = 60_000
+NOTATION: Final = frozenset({"S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"})
+LIMIT: Final = 1_000_000
+"""Of attempts: nobody gives up here."""
+LINEAR: Final = 2.2
+FLAT: Final = 1.1
+"""A doubled size takes twice the time at most if growth is linear. Medians stray by a tenth."""
+ABOUT: Final = f"""\
+An invocation's time on a processor (user and system, all threads together), without that of the answers of AWS and
+Slack: no socket is opened, and the table is in memory. botocore's part counts. Medians of {{}} turns, each of which
+measures every size once. **Linear growth takes at most twice the time for twice as many**, less where each invocation
+takes something of its own. More than {LINEAR} would be worse than linear, less than {FLAT} is no growth.
+A sweep meets requests that are *open* (waiting for their next attempt), *stored* (delivered a day ago), *due* (their
+message is lost, so it is published again) or *unpublished* (the stream has missed them). Stored requests add no call to
+a sweep; the little that grows there is probably the table in memory, which each query scans beside the function.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is measured: the unit that it grows with, its smallest size, and how it is made ready for one size.
+
+    `ready` returns the invocation, to be called once for each: a sweep leaves nothing to do for the next one. `done`
+    says whether the answer is that of an invocation that did its work. An invocation is repeated `times` times.
+    """
+
+    name: str
+    unit: str
+    smallest: int
+    ready: Callable[[int], Callable[[], Any]]
+    done: Callable[[Any, int], bool]
+    times: int = 1
+
+    def seconds(self, size: int) -> float:
+        """Of a processor, for one invocation with that size."""
+        answered: list[Any] = []
+        invoke = self.ready(size)
+        spent = warm.seconds(lambda: answered.append(invoke()), self.times)
+        if not all(self.done(answer, size) for answer in answered):
+            raise RuntimeError(f"{self.name} of {size} {self.unit} answered {answered}")
+        return spent
+
+
+class Cloud:
+    """A table in memory behind botocore, and whatever else there is behind `answers.py`."""
+
+    def __init__(self) -> None:
+        from tests.memory_table import MemoryTable  # noqa: PLC0415 # The log begins here.
+
+        self.table = MemoryTable(answers.SWEPT_TABLE)
+        self._one_at_a_time = Lock()
+
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
+        """As `answers.answer`."""
+        service, _, operation = headers.get("x-amz-target", "").partition(".")
+        if not service.startswith("DynamoDB"):
+            return answers.answer(path, headers, body)
+        with self._one_at_a_time:
+            found = getattr(self.table, xform_name(operation))(_decoded(json.loads(body)))
+        return "application/x-amz-json-1.0", json.dumps(_encoded(found)).encode()
+
+
+def _decoded(value: Any) -> Any:  # noqa: ANN401
+    """A call with its attribute values as the table in memory takes them."""
+    if isinstance(value, dict):
+        if len(value) == 1 and value.keys() <= NOTATION:
+            return plain(value)
+        return {name: _decoded(part) for name, part in value.items()}
+    return [_decoded(part) for part in value] if isinstance(value, list) else value
+
+
+def _encoded(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer in DynamoDB's notation."""
+
+    def item(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: noted(value) for name, value in found.items()}
+
+    encode: Mapping[str, Callable[[Any], Any]] = {
+        "Item": item,
+        "LastEvaluatedKey": item,
+        "Items": lambda items: [item(found) for found in items],
+        "Responses": lambda tables: {name: [item(found) for found in items] for name, items in tables.items()},
+    }
+    return {name: encode[name](value) if name in encode else value for name, value in answer.items()}
+
+
+def _record(created_at: int) -> Record:
+    route = ROUTES[Topic.SALES]
+    ttl = answers.expires(timestamp_of(created_at))
+    return transitions.first(
+        route.channels, route.fallback, topic=Topic.SALES, created_at=created_at, ttl=ttl, calls_back=False
+    )
+
+
+def _tried(record: Record, attempts: int, *, due: int) -> Record:
+    """The record after so many attempts that failed, a second apart; the next one is due then."""
+    for number in range(attempts):
+        at = record.created_at + 1_000 * number
+        record, _ = transitions.claim(record, "slack", str(number), now=at, until=at + MINUTE, limit=LIMIT)
+        record = transitions.retry_later(
+            record, "slack", str(number), "ratelimited", now=at + 200, in_doubt=False, due=due, settles=0
+        )
+    return record
+
+
+def _delivered(record: Record) -> Record:
+    at = record.created_at + 1_000
+    record, _ = transitions.claim(record, "slack", "attempt", now=at, until=at + MINUTE, limit=LIMIT)
+    return transitions.sent(record, "slack", "attempt", "1732000000.000100", now=at + 200)
+
+
+def _hold(memory: "MemoryTable", number: int, created_at: int, record: Record | None) -> None:
+    """A request and its record. Without one, it waits in the outbox."""
+    item = answers.request_item(str(UUID(int=number)), timestamp_of(created_at))
+    values = {name: plain(value) for name, value in item.items()}
+    if record:
+        values = {name: value for name, value in values.items() if name not in {OUTBOX_SHARD, "outbox_channels"}}
+        memory.hold(codec.item_of(values["pk"], replace(record, version=1), {}))
+    memory.hold(values)
+
+
+def _swept(published: int = 0, lost: int = 0, opened: int = 0) -> Callable[[Any, int], bool]:
+    """Whether a sweep found all that there was of each kind, or none."""
+
+    def done(answer: Any, size: int) -> bool:  # noqa: ANN401
+        found = answer["outbox"]["published"], len(answer["ledger"]["lost"]), answer["ledger"]["open"]
+        return bool(found == (published * size, lost * size, opened * size))
+
+    return done
+
+
+def _all_taken(answer: Any, _: int) -> bool:  # noqa: ANN401
+    return bool(answer == {"batchItemFailures": []})
+
+
+def _all_shown(answer: Any, attempts: int) -> bool:  # noqa: ANN401
+    [delivery] = json.loads(answer["body"])["deliveries"]
+    return bool(delivery["attempts"] == attempts)
+
+
+def steps(cloud: Cloud) -> list[Step]:
+    """Everything that grows. The functions read their environment as they are imported."""
+    import api.handler  # noqa: PLC0415
+    import email_consumer.handler  # noqa: PLC0415
+    import reconciler.handler  # noqa: PLC0415
+    import slack_consumer.handler  # noqa: PLC0415
+    import stream_producer.handler  # noqa: PLC0415
+
+    context: Any = warm.Context()
+    now = epoch_ms(utc_now())
+    hour_ago, yesterday = now - 60 * MINUTE, now - 24 * 60 * MINUTE
+    delivered = _delivered(_record(yesterday))
+
+    def emptied(handler: Callable[..., Any], event: Callable[[int], Any], count: int) -> Callable[[], Any]:
+        cloud.table.clear()
+        return partial(handler, event(count), context)
+
+    def read(attempts: int) -> Callable[[], Any]:
+        cloud.table.clear()
+        _hold(cloud.table, 0, hour_ago, _tried(_record(hour_ago), attempts, due=now + MINUTE))
+        return partial(api.handler.lambda_handler, events.read(), context)
+
+    def published(records: int) -> Callable[[], Any]:
+        cloud.table.clear()
+        for number in range(records):
+            _hold(cloud.table, number, now, None)
+        return partial(stream_producer.handler.lambda_handler, events.stream(records), context)
+
+    def swept(created_at: int, record: Record | None, count: int) -> Callable[[], Any]:
+        cloud.table.clear()
+        # An earlier sweep has looked at what was accepted until a minute ago.
+        cloud.table.hold({"pk": LOOKED, "sk": LOOKED, "looked_until": timestamp_of(now - MINUTE), "damaged": []})
+        for number in range(count):
+            _hold(cloud.table, number, created_at, record)
+        return partial(reconciler.handler.lambda_handler, {}, context)
+
+    def waiting(due: int) -> Record:
+        return transitions.watch(_tried(_record(hour_ago), 1, due=due))
+
+    slack = partial(emptied, slack_consumer.handler.lambda_handler, partial(events.queue, Topic.SALES))
+    email = partial(emptied, email_consumer.handler.lambda_handler, partial(events.queue, Topic.PRICING))
+    return [
+        Step("read", "attempts", 8, read, _all_shown, times=20),
+        Step("publish", "records", 25, published, _all_taken),
+        Step("consume", "messages, Slack", 10, slack, _all_taken),
+        Step("consume", "messages, email", 10, email, _all_taken),
+        Step("sweep", "open", 50, partial(swept, hour_ago, waiting(now + 60 * MINUTE)), _swept(opened=1)),
+        Step("sweep", "stored", 50, partial(swept, yesterday, delivered), _swept()),
+        Step("sweep", "due", 25, partial(swept, hour_ago, waiting(now - 30 * MINUTE)), _swept(opened=1, lost=1)),
+        Step("sweep", "unpublished", 25, partial(swept, hour_ago, None), _swept(published=1)),
+    ]
+
+
+def measured(rounds: int, doublings: int, divisor: int = 1) -> Grown:
+    """By step and unit: each size, and the median of its seconds. `divisor`: of the smallest sizes."""
+    with warm.no_network(), redirect_stdout(warm.Nowhere()):
+        cloud = Cloud()
+        with patch("benchmarks.warm.answer", cloud.answer):
+            found = {(step.name, step.unit): step for step in steps(cloud)}
+            sizes = {
+                key: [max(step.smallest // divisor, 1) * 2**number for number in range(doublings + 1)]
+                for key, step in found.items()
+            }
+            turns = {(key, size): partial(found[key].seconds, size) for key, each in sizes.items() for size in each}
+            samples = timing.in_turns(turns, rounds)
+    return {key: [(size, median(samples[key, size])) for size in each] for key, each in sizes.items()}
+
+
+def page(grown: Grown, rounds: int) -> str:
+    """The medians, as Markdown."""
+    rows = []
+    for (name, unit), points in grown.items():
+        (first, least), *_, (last, most) = points
+        ratios = [later / earlier for (_, earlier), (_, later) in pairwise(points)]
+        each = (most - least) / (last - first)
+        rows += [
+            [f"**{name}**, {unit}", *(f"{size:,}" for size, _ in points), ""],
+            ["processor, ms", *(f"{seconds * 1e3:,.1f}" for _, seconds in points), f"{each * 1e3:.2f} for each more"],
+            ["to half as many", "", *(f"{ratio:.2f}" for ratio in ratios), growth(ratios)],
+        ]
+    width = len(next(iter(grown.values())))
+    heads = ["", *[f"{2**number}-fold" for number in range(width)], ""]
+    return "\n\n".join((ABOUT.format(rounds), table(heads, rows), "![The same as lines](growth.svg)"))
+
+
+def growth(ratios: Sequence[float]) -> str:
+    """How it grows, by the median of the ratios."""
+    middle = median(ratios)
+    if middle > LINEAR:
+        return "worse than linear"
+    return "none" if middle < FLAT else "at most linear"
+
+
+def charts(grown: Grown) -> list[Chart]:
+    """A panel for each step."""
+    panels = []
+    for step in dict.fromkeys(name for name, _ in grown):
+        lines = {unit: [(n, s * 1e3) for n, s in points] for (name, unit), points in grown.items() if name == step}
+        panels.append(Chart(step, "how many", "processor, ms", lines))
+    return panels
+
+
+def main() -> None:
+    """Measure, and write the page and its chart."""
+    grown = measured(ROUNDS, DOUBLINGS)
+    (timing.HERE / "growth.svg").write_text(svg(charts(grown)), "utf-8")
+    timing.write(
+        "growth.md", "# How it grows", f"Written by `make growth`. {timing.when_and_where()}", page(grown, ROUNDS)
+    )
+
+
+if __name__ == "__main__":
+    main()
