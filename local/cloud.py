@@ -19,7 +19,6 @@ from console.gate import HOST
 from local import http, process
 from local.errors import LocalFailure
 from local.state import new_log
-from local.wait import until
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 USUAL_PORT: Final = 4566
 BACKLOG: Final = 1_024
 REGION: Final = "us-east-1"
-START_SECONDS: Final = 60
 WORKER: Final = re.compile(r"/ministack-lambda-(.+)-[a-z0-9_]{8}/")
 """In the command line of a process that runs a function: where MiniStack has put that function's code."""
 EMBEDDED: Final = Path(__file__).with_name("embedded.py")
@@ -115,7 +113,10 @@ def _listen() -> socket.socket:
 
 @contextmanager
 def running(directory: Path) -> Iterator[Cloud]:
-    """Start the cloud; its log and its files are in this directory. Nothing of it is left when the context is left."""
+    """Start the cloud; its log and its files are in this directory. Nothing of it is left when the context is left.
+
+    It is not ready yet.
+    """
     log, temporary = directory / "ministack.log", directory / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -142,7 +143,6 @@ def running(directory: Path) -> Iterator[Cloud]:
         try:
             listening.close()
             cloud = Cloud(f"http://{HOST}:{port}", root_key, server, log)
-            until("MiniStack answers", START_SECONDS, cloud.ready)
             yield cloud
         finally:
             process.stop(server)

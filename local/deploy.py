@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
 
-from local import process
+from local import kept, process
 from local.cloud import Cloud
 from local.errors import LocalFailure
 from local.state import new_log
@@ -49,12 +49,22 @@ class Assembly:
                 yield destination["bucketName"], destination["objectKey"], self.directory / asset["source"]["path"]
 
 
-def synthesize(directory: Path, context: Mapping[str, str]) -> Assembly:
-    """Run the CDK app with this context."""
-    shutil.rmtree(directory, ignore_errors=True)
-    log = directory.with_name("synth.log")
+def assemble(directory: Path, context: Mapping[str, str], addresses: Mapping[str, str]) -> Assembly:
+    """The assembly of this context, synthesized anew only if nobody knows it yet.
+
+    `addresses`: by the placeholder that the context holds, since addresses are others in each run.
+    """
     if not shutil.which("node"):
         raise LocalFailure("The CDK needs Node.js, and there is no 'node' on the PATH: get it from https://nodejs.org.")
+    kept.assembly(directory, context, lambda: synthesize(directory, context))
+    found = Assembly(directory, f"assistance-{context['stage']}")
+    kept.address(found.template, addresses)
+    return found
+
+
+def synthesize(directory: Path, context: Mapping[str, str]) -> None:
+    """Run the CDK app with this context."""
+    log = directory.with_name("synth.log")
     environment = os.environ | {
         "CDK_OUTDIR": str(directory),
         # The CDK's own check of the template doubles the time; `make synth` and `make deploy` have it.
@@ -77,7 +87,6 @@ def synthesize(directory: Path, context: Mapping[str, str]) -> Assembly:
             process.stop(app)
     if status:
         raise LocalFailure(f"The template can't be synthesized:\n{log.read_text('utf-8', 'replace').strip()}")
-    return Assembly(directory, f"assistance-{context['stage']}")
 
 
 def deploy(cloud: Cloud, assembly: Assembly) -> dict[str, str]:

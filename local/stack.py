@@ -15,7 +15,7 @@ from assistance.routing import Channel
 from local import cloud as clouds
 from local import http
 from local.cloud import Cloud
-from local.deploy import Assembly, deploy, synthesize
+from local.deploy import Assembly, assemble, deploy
 from local.errors import LocalFailure
 from local.front import Front
 from local.slack import Slack, chosen
@@ -23,7 +23,11 @@ from local.slack_workspace import OURS
 from local.wait import until
 from local.webhooks import Webhooks
 
+START_SECONDS: Final = 60
 ANSWER_SECONDS: Final = 60
+FRONT: Final = "http://front.invalid"
+SLACK: Final = "http://slack.invalid"
+"""What stands in a template for the addresses of servers that each run has anew."""
 _TEAMS_SECRET: Final = re.compile("Teams([A-Za-z0-9]+)SecretArn")
 DEFAULTS: Final = {
     "stage": "dev",
@@ -103,13 +107,18 @@ class Stack:
 def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator[Stack]:
     """Start everything; all of it is gone when the context is left."""
     with chosen(overrides) as slack, Webhooks() as webhooks, Front() as front:
+        addresses = {FRONT: front.url}
         settings = {"slack_api_url": slack.api_url, "slack_channel": slack.channel}
+        if slack.server:
+            addresses[SLACK] = slack.server.origin
+            settings["slack_api_url"] = slack.api_url.replace(slack.server.origin, SLACK)
         settings |= {"slack_app_id": OURS.app_id} if slack.server else {}
-        context = {**DEFAULTS, "public_url": front.url, **overrides, **settings}
-        say("Synthesizing the template …")
-        assembly = synthesize(directory / "cdk.out", context)
+        context = {**DEFAULTS, "public_url": FRONT, **overrides, **settings}
         say("Starting MiniStack …")
         with clouds.running(directory) as cloud:
+            say("Synthesizing the template, unless it is known …")
+            assembly = assemble(directory / "cdk.out", context, addresses)
+            until("MiniStack answers", START_SECONDS, cloud.ready)
             say(f"Deploying {assembly.stack_name} to {cloud.url} …")
             try:
                 stack = _deployed(cloud, assembly, slack, webhooks)

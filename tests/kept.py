@@ -1,7 +1,6 @@
 """What takes long to make of the infrastructure's sources, kept in `.build` until one of them changes."""
 
 import fcntl
-import hashlib
 import json
 import os
 import sys
@@ -10,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from infra.bundle import ROOT
+from infra.sources import ROOT, fingerprint
 
 SOURCES: Final = ("infra", "functions", "tests/infra", "tests/kept.py", "cdk.json", "pyproject.toml", "uv.lock")
 PLACES: Final = ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION")
@@ -20,13 +19,8 @@ PLACES: Final = ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION")
 @cache
 def _directory() -> Path:
     """One for each state of the sources."""
-    about = hashlib.sha256(f"{sys.version} {[os.environ.get(name) for name in PLACES]}".encode())
-    for source in SOURCES:
-        for path in sorted((ROOT / source).rglob("*")) or [ROOT / source]:
-            if path.is_file() and "__pycache__" not in path.parts:
-                content = path.read_bytes()
-                about.update(f"\n{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
-    return ROOT / ".build" / "kept" / about.hexdigest()[:16]
+    about = f"{sys.version} {[os.environ.get(name) for name in PLACES]}"
+    return ROOT / ".build" / "kept" / fingerprint(SOURCES, about)
 
 
 def kept(name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401

@@ -89,7 +89,7 @@ def test_a_killed_runner_leaves_no_orphan(runners: dict[str, Runner]) -> None:
 @pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_start_that_is_broken_off_leaves_nothing_running(tmp_path: Path, number: int, exit_status: int) -> None:
     runner = Runner(tmp_path)
-    started = until("synthesis has begun", START_SECONDS, lambda: runner.descendants() or None)
+    started = until("a process has begun", START_SECONDS, lambda: runner.descendants() or None)
     os.killpg(runner.process.pid, number)
     assert runner.exit_status() == exit_status
     gone(started)

@@ -1,0 +1,19 @@
+"""One hash of files, to know whether something that was made of them still holds."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def fingerprint(sources: Iterable[str], about: str) -> str:
+    """Of these files and folders of the repository, whatever is in them, and of what else it depends on."""
+    found = hashlib.sha256(about.encode())
+    for source in sources:
+        for path in sorted((ROOT / source).rglob("*")) or [ROOT / source]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                content = path.read_bytes()
+                found.update(f"\n{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
+    return found.hexdigest()[:16]

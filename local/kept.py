@@ -1,0 +1,64 @@
+"""Synthesized templates, kept in `.build` by what they are made of: most starts of the stack need no synthesis.
+
+Addresses differ from run to run. So a template is synthesized for placeholders, and gets the addresses when it is used.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from infra.sources import ROOT, fingerprint
+from local.state import new_log
+
+KEPT: Final = ROOT / ".build" / "synthesized"
+SOURCES: Final = ("infra", "functions", "stages", "cdk.json", "pyproject.toml", "uv.lock", "local/deploy.py")
+STAGES: Final = "ASSISTANCE_STAGES"
+MOST: Final = 4
+"""So many are kept, those that were used last."""
+MANIFEST: Final = "manifest.json"
+
+
+def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[], None]) -> None:
+    """Have the directory hold what `synthesize` writes there for this context, without calling it where that is known.
+
+    The cache may be another user's, or a full disk's: then nothing is kept.
+    """
+    known = KEPT / fingerprint(SOURCES, json.dumps([sys.version, os.environ.get(STAGES), *sorted(context.items())]))
+    shutil.rmtree(directory, ignore_errors=True)
+    # What is in stages elsewhere is not among the sources.
+    if STAGES not in os.environ and os.access(known / MANIFEST, os.R_OK):
+        shutil.copytree(known, directory)
+        with suppress(OSError):
+            os.utime(known)
+        with new_log(directory.with_name("synth.log")) as log:
+            log.write(f"Kept in {known}\n".encode())
+        return
+    synthesize()
+    with suppress(OSError):
+        _keep(directory, known)
+
+
+def _keep(directory: Path, known: Path) -> None:
+    KEPT.mkdir(parents=True, exist_ok=True)
+    # Under another name until it is whole: this may be stopped, or run twice at once.
+    with TemporaryDirectory(dir=KEPT) as draft:
+        shutil.copytree(directory, Path(draft) / "whole")
+        with suppress(OSError):
+            (Path(draft) / "whole").rename(known)
+    whole = [path for path in KEPT.iterdir() if (path / MANIFEST).exists()]
+    for old in sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)[MOST:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def address(template: Path, addresses: Mapping[str, str]) -> None:
+    """Write addresses into the template, each in the place of its placeholder."""
+    content = template.read_text("utf-8")
+    for placeholder, url in addresses.items():
+        content = content.replace(placeholder, url)
+    template.write_text(content, "utf-8")

@@ -1,0 +1,79 @@
+"""The local stack's templates are synthesized once for what they are made of."""
+
+from pathlib import Path
+
+import pytest
+
+from infra import sources
+from local import kept
+
+
+class Synthesis:
+    """Writes an assembly, and counts how often."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+        self.directory.mkdir()
+        (self.directory / "manifest.json").touch()
+        (self.directory / "template.json").write_text(f'{{"url": "http://front.invalid/take/{self.times}"}}', "utf-8")
+
+
+@pytest.fixture
+def synthesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Synthesis:
+    monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(kept, "SOURCES", ("cdk.json",))
+    monkeypatch.delenv(kept.STAGES, raising=False)
+    return Synthesis(tmp_path / "cdk.out")
+
+
+def template(synthesis: Synthesis, **context: str) -> str:
+    """The template of this context, with the address of this run."""
+    kept.assembly(synthesis.directory, context, synthesis)
+    path = synthesis.directory / "template.json"
+    kept.address(path, {"http://front.invalid": "http://127.0.0.1:4"})
+    return path.read_text("utf-8")
+
+
+def test_a_template_is_synthesized_once_for_each_context_and_gets_its_addresses_anew(synthesis: Synthesis) -> None:
+    first = '{"url": "http://127.0.0.1:4/take/1"}'
+    assert [template(synthesis, stage="dev"), template(synthesis, stage="dev")] == [first, first]
+    assert template(synthesis, stage="prod") == first.replace('1"', '2"')
+    assert "front.invalid" in next((synthesis.directory.parent / "kept").glob("*/template.json")).read_text("utf-8")
+
+
+def test_a_changed_source_is_synthesized_anew(
+    synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    for text in ("{}", "{}", "{ }"):
+        (tmp_path / "cdk.json").write_text(text, "utf-8")
+        template(synthesis)
+    assert synthesis.times == 2
+
+
+def test_stages_from_elsewhere_are_synthesized_each_time(
+    synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(kept.STAGES, str(tmp_path))
+    for _ in range(2):
+        template(synthesis)
+    assert synthesis.times == 2
+
+
+def test_a_cache_that_can_not_be_written_stops_nobody(
+    synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(kept, "KEPT", tmp_path / "file")
+    assert "127.0.0.1" in template(synthesis) + template(synthesis)
+    assert synthesis.times == 2
+
+
+def test_only_the_latest_templates_are_kept(synthesis: Synthesis) -> None:
+    for number in range(kept.MOST + 2):
+        template(synthesis, number=str(number))
+    assert len(list((synthesis.directory.parent / "kept").iterdir())) == kept.MOST
