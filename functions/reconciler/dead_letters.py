@@ -45,8 +45,8 @@ class DeadLetters:
     ) -> tuple[set[str], Counter[str]]:
         """Mark the requests as failed whose messages lie in a dead-letter queue. `waiting`: the open requests, by id.
 
-        Keeps in `waiting` what has become of them. Returns the channels whose letters have not all been read, and how
-        many have been, by channel.
+        Updates `waiting` with the result. Returns the channels whose dead letters it has not all read, and how many it
+        has read, by channel.
         """
         unread, read = set[str](), Counter[str]()
         wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
@@ -58,7 +58,7 @@ class DeadLetters:
             for letter in letters:
                 found = waiting.get(letter.request_id or "")
                 if found is None or 0 < letter.sent_at < found.record.created_at - _CLOCKS_MS:
-                    # Not open; or the letter is an earlier request's, whose id has come again.
+                    # The request is not open; or the dead letter is of an earlier request with the same id.
                     continue
                 if remaining_ms() < TIME_TO_PLACE_MS:
                     # The next sweep goes on with what still is open.
