@@ -1,5 +1,6 @@
 """`assistance init`: the file that a stage's settings are in."""
 
+import os
 from collections.abc import Callable, Mapping
 from json import dumps
 from pathlib import Path
@@ -38,6 +39,7 @@ def command(
         raise typer.BadParameter(f"a stage is one of {', '.join(STAGES)}", param_hint="STAGE")
     given: dict[str, str] = pairs(settings or [])
     if at_a_terminal():
+        render.say("An empty answer leaves a setting out.")
         given = asked(given, prompt, of_the_credentials())
     render.console().print(write(stage, given, DIRECTORY, force=force))
     render.say(f"Commit the file, then deploy: make deploy ARGS='-c stage={stage}'")
@@ -45,8 +47,20 @@ def command(
 
 def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str]) -> dict[str, Any]:
     """What was given, and answers for the rest that a stage wants; an empty answer leaves a key out."""
-    answers = {key: ask(f"{key}: {what}", known.get(key)) for key, what in ASKED.items() if key not in given}
-    return {**given, **{key: answer.strip() for key, answer in answers.items() if answer.strip()}}
+    answers = {key: _answer(key, ask, known.get(key)) for key in ASKED if key not in given}
+    return {**given, **{key: answer for key, answer in answers.items() if answer}}
+
+
+def _answer(key: str, ask: Ask, known: str | None) -> str:
+    """Ask until the answer can be deployed, so that one mistake does not cost the other answers."""
+    while answer := ask(f"{key}: {ASKED[key]}", known).strip():
+        try:
+            load({key: answer}, f"'{answer}'", "Try again, or leave it empty.")
+        except InvalidConfig as error:
+            render.say(str(error))
+        else:
+            break
+    return answer
 
 
 def prompt(question: str, known: str | None) -> str:
@@ -81,7 +95,7 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
 
 def of_the_credentials() -> dict[str, str]:
     """The account and the region of the present credentials, if there are any: as proposals."""
-    session = boto3.Session()
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     known = {"region": session.region_name} if session.region_name else {}
     try:
         account = session.client("sts").get_caller_identity()["Account"]

@@ -87,7 +87,9 @@ def _context(pairs: Sequence[str]) -> dict[str, Any]:
 
 def _look(config: Config, context: Mapping[str, Any], profile: str | None) -> Seen:
     """Check everything that can be checked before something is built. Raises `Refused`."""
-    session = Session(profile_name=profile)
+    # boto3 reads AWS_DEFAULT_REGION alone, the CDK this one first:
+    # https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
+    session = Session(profile_name=profile, region_name=os.environ.get("AWS_REGION"))
     region = config.region or session.region_name
     if not region:
         raise Refused("No AWS region: set AWS_REGION, or region in the stage's file.")

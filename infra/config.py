@@ -110,11 +110,11 @@ PythonVersion = Annotated[Literal["3.11", "3.12", "3.13", "3.14"], BeforeValidat
 
 
 NEEDED: Final[Mapping[str, str]] = {
-    "account": "the number of its AWS account: make deploy refuses other credentials",
+    "account": "the number of its AWS account; make deploy refuses other credentials",
     "region": "its AWS region, such as eu-central-1",
     "operator_email": "the address that gets the alarms",
-    "slack_channel": "the id of the Slack channel, such as C0123456789: with its name, nothing can be looked up there",
-    "runbook_url": "the whole address (https://…) at which your colleagues open docs/operations.md: alarms link to it",
+    "slack_channel": "the id of the Slack channel, such as C0123456789; with a name, nothing can be looked up there",
+    "runbook_url": "the whole address (https://…) at which your colleagues open docs/operations.md; alarms link to it",
 }
 """The settings that production needs. Nobody would notice a missing one until it is too late."""
 

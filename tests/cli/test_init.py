@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from moto import mock_aws
 from typer.testing import CliRunner, Result
 
 from cli import init
@@ -75,3 +76,21 @@ def test_a_terminal_is_asked_for_the_rest_and_offered_what_the_credentials_say()
     assert answers == {"operator_email": "ops@company.io", "account": "123456789012"}
     assert ("account", "123456789012") in proposals
     assert {key for key, _ in proposals} == init.ASKED.keys() - {"operator_email"}
+
+
+def test_a_wrong_answer_is_asked_for_again_and_the_others_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = {"account": ["12", "123456789012"], "region": ["eu-central-1"], "operator_email": ["none", ""]}
+
+    def ask(question: str, known: str | None) -> str:
+        return answers.get(question.partition(":")[0], [known or ""]).pop(0)
+
+    assert init.asked({}, ask, {}) == {"account": "123456789012", "region": "eu-central-1"}
+    said = capsys.readouterr().err
+    assert "account: " in said
+    assert "operator_email: this is not an email address" in said
+
+
+def test_the_region_of_the_environment_is_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    with mock_aws():
+        assert init.of_the_credentials() == {"account": "123456789012", "region": "eu-central-1"}

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from deployment.__main__ import main
 from deployment.facts import Clients, Facts, caller, clients_of, gathered, node_version, reader, ses_is_in
 
 REGION = "eu-central-1"
@@ -83,3 +84,12 @@ def test_a_pipeline_reads_with_the_role_that_the_bootstrap_made(aws: Clients) ->
     assert (
         "assumed-role/cdk-hnb659fds-lookup-role-123456789012-eu-central-1/" in caller(clients_of(session, REGION)).arn
     )
+
+
+def test_it_looks_in_the_region_of_the_environment_as_the_cdk_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_REGION", REGION)
+    with mock_aws(), pytest.raises(SystemExit, match="these credentials are of 123456789012"):
+        main(["-c", "stage=dev", "-c", "account=210987654321"])
+    assert f"Looking at 123456789012, {REGION}," in capsys.readouterr().out
