@@ -10,7 +10,7 @@ import typer
 
 from cli import dead_letters, hints, init
 from cli import stack as stacks
-from cli.commands import checks, handling, requests, running
+from cli.commands import checks, handling, mending, requests, running
 from cli.console import console
 from cli.operations import Operations
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit status: 0 done, 1 not or not fully done, 2 wrong usage. Example: assistance --local dead-letters list",
 )
-for commands in (requests, handling, running, checks):
+for commands in (requests, handling, running, mending, checks):
     app.add_typer(commands.app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("init", epilog="Example: assistance init production operator_email=oncall@your.org")(init.command)

@@ -3,21 +3,16 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from botocore.exceptions import ClientError
 from slack_sdk import WebClient
 
-from assistance import take_link
 from assistance.engine.dead_letters import depth
 from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
-from assistance.platform.aws import AWS_ERRORS, error_code
-from assistance.platform.secret import text
-from assistance.routing import CALLBACK, Channel, Lane, Place
+from assistance.platform.aws import AWS_ERRORS
+from assistance.routing import CALLBACK, Channel, Place
 from assistance.routing import read as read_routes
-from cli import hints, mail
+from cli import hints, mail, secrets
 from cli.errors import explained
 from cli.findings import Finding, State, judged
 from cli.stack import Stack
@@ -25,7 +20,6 @@ from cli.switches import schedules
 from slack_consumer import secret as tokens
 from slack_consumer import web_api
 from slack_consumer.failures import AUTHENTICATION
-from slack_interactions import signature
 
 _HISTORY: Final = frozenset({"channels:history", "groups:history"})
 # By Slack's error code: https://docs.slack.dev/reference/methods/conversations.history#errors
@@ -36,19 +30,12 @@ _CHANNEL_ADVICE: Final = {
 }
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
 _NO_ANSWER: Final = "Slack gave no usable answer: check the network, and run this again"
-_STORE: Final = "store it: aws secretsmanager put-secret-value --secret-id {secret} --secret-string …"
-_STORE_IT: Final = _STORE.replace("it", "the bot's token (xoxb-…)", 1)
-_OF_TAKING: Final = (
-    ("Slack signing secret", "SlackSigningSecretArn", signature.read),
-    ("Secret of the links", "TakeSecretArn", take_link.read),
-)
 _HOLDS: Final = {
-    f"Secret of {CALLBACK}": "docs/deployment.md#change-the-secret-of-the-callbacks",
-    "Slack signing secret": "docs/deployment.md#after-the-first-deployment",
-    "Secret of the links": "docs/operations.md#change-the-secret-of-the-links",
+    CALLBACK: "docs/deployment.md#change-the-secret-of-the-callbacks",
+    "slack-signing": "docs/deployment.md#after-the-first-deployment",
+    "take": "docs/operations.md#change-the-secret-of-the-links",
 }
-"""By check: the page that says what a secret holds."""
-Value = TypeVar("Value")
+"""By name: the page that says what a secret holds."""
 
 
 def examine(stack: Stack) -> Iterator[Finding]:
@@ -64,10 +51,9 @@ def examine(stack: Stack) -> Iterator[Finding]:
 
 def _slack(stack: Stack) -> Iterator[Finding]:
     settings = stack.environment("slack_consumer")
-    secret = settings["SLACK_TOKEN_SECRET"]
-    advice = _STORE_IT.format(secret=secret)
+    advice = f"the bot's token (xoxb-…): {_store(secrets.SLACK_TOKEN)}"
     try:
-        token = _stored(stack, secret, tokens.read)
+        token = secrets.stored(stack, settings["SLACK_TOKEN_SECRET"], tokens.read)
     except UnusableSecret as error:
         yield Finding("Slack token", State.WRONG, str(error), advice)
         return
@@ -117,47 +103,20 @@ def _email_sender(stack: Stack) -> Iterator[Finding]:
 
 def _secrets(stack: Stack) -> Iterator[Finding]:
     """Whether the functions can use the other secrets: of the channels, of the callback, and of taking requests."""
-    lanes: list[Lane] = [*stack.channels(), CALLBACK]
-    for lane in lanes:
-        if (secret := stack.outputs.get(f"{lane.capitalize()}SecretArn")) is not None:
-            yield _secret(stack, _reader(lane), f"Secret of {lane}", secret)
-    if Channel.TEAMS in stack.channels():
-        for name in map(str, _places(stack.environment("teams_consumer"), Channel.TEAMS)):
-            secret = stack.output(f"Teams{name.capitalize()}SecretArn")
-            yield _secret(stack, _reader(Channel.TEAMS), f"Secret of teams, {name}", secret)
-    for check, output, read in _OF_TAKING:
-        if (secret := stack.outputs.get(output)) is not None:
-            yield _secret(stack, read, check, secret)
+    for name, arn in secrets.names(stack).items():
+        if name == secrets.SLACK_TOKEN:
+            continue
+        try:
+            secrets.stored(stack, arn, secrets.reader(stack, name))
+        except UnusableSecret as error:
+            page = _HOLDS.get(name, "docs/add-a-channel.md")
+            yield Finding(f"Secret {name}", State.WRONG, str(error), f"{_store(name)}; {page} describes its value")
+        else:
+            yield Finding(f"Secret {name}", State.OK, "there")
 
 
-def _secret(stack: Stack, read: Callable[[str], object], check: str, secret: str) -> Finding:
-    try:
-        # On the local stack a secret may hold a value that a deployed consumer would refuse.
-        _stored(stack, secret, str if stack.endpoint_url else read)
-    except UnusableSecret as error:
-        advice = f"{_STORE.format(secret=secret)}; {_HOLDS.get(check, 'docs/add-a-channel.md')} describes its value"
-        return Finding(check, State.WRONG, str(error), advice)
-    return Finding(check, State.OK, "there")
-
-
-def _stored(stack: Stack, secret: str, read: Callable[[str], Value]) -> Value:
-    """Fetch a secret and pass its text to `read`. Raises `UnusableSecret`."""
-    try:
-        found = stack.client("secretsmanager").get_secret_value(SecretId=secret)
-    except ClientError as error:
-        # A secret that exists but has no value:
-        # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
-        if error_code(error) != "ResourceNotFoundException":
-            raise
-        raise UnusableSecret("the secret has no value") from error
-    return read(text(found.get("SecretString")))
-
-
-def _reader(lane: Lane) -> Callable[[str], object]:
-    """The consumer's own reader: `read` in its folder's `secret.py`. A consumer without one takes any text."""
-    name = f"{lane}_consumer.secret"
-    read: Callable[[str], object] = import_module(name).read if find_spec(name) else str
-    return read
+def _store(name: str) -> str:
+    return f"store another value: {hints.command('secrets', 'set', name)}"
 
 
 def _subscriptions(stack: Stack) -> Iterator[Finding]:

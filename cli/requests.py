@@ -175,7 +175,7 @@ def resend(requests: Requests, request_id: str, channel: Channel, act: str) -> N
 
     def again(record: Record) -> tuple[Record, bool]:
         if record.erased_at is not None:
-            raise Failure(f"somebody has erased request {request_id}: there is nothing to resend")
+            raise erased(request_id)
         added = transitions.resend(record, f"{RESEND}{act}", channel, now=epoch_ms(utc_now()))
         return added or record, added is not None
 
@@ -185,6 +185,11 @@ def resend(requests: Requests, request_id: str, channel: Channel, act: str) -> N
         raise Failure(f"the request {request_id} has expired: nothing was resent") from None
     if not added:
         raise still_on_its_way(request_id, channel)
+
+
+def erased(request_id: str) -> Failure:
+    """Why a request is not resent whose text is gone."""
+    return Failure(f"somebody has erased request {request_id}: there is nothing to resend")
 
 
 def still_on_its_way(request_id: str, channel: Channel) -> Failure:

@@ -28,7 +28,7 @@ _CHOOSE: Final = "pass --stack assistance-<stage> or set ASSISTANCE_STACK; for t
 _FUNCTION: Final = re.compile(r"([A-Z]\w*?)Function(?:[0-9A-F]{8})?$")
 _BETWEEN: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _PATIENT: Final = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-# Longer than the reconciler's own timeout. Never repeated: the first run may still be under way.
+# Longer than any function's own timeout. Never repeated: the first run may still be under way.
 _INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 1})
 
 
@@ -102,12 +102,17 @@ class Stack:
 
     def reconcile(self, *, dry_run: bool) -> dict[str, Any]:
         """Invoke the deployed reconciler once, and return its answer."""
+        answer: dict[str, Any] = self.invoke("reconciler", {"dry_run": dry_run})
+        return answer
+
+    def invoke(self, folder: str, event: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """Invoke the deployed function that runs this folder once, and return its answer. Raises `Failure`."""
         functions = self.session.client("lambda", endpoint_url=self.endpoint_url, config=_INVOKE)
-        payload = json.dumps({"dry_run": dry_run})
-        invoked = functions.invoke(FunctionName=self.function("reconciler"), Payload=payload)
-        answer: dict[str, Any] = json.loads(invoked["Payload"].read())
+        invoked = functions.invoke(FunctionName=self.function(folder), Payload=json.dumps(event))
+        answer = json.loads(invoked["Payload"].read())
         if "FunctionError" in invoked:
-            raise Failure(f"the reconciler failed ({answer.get('errorType', 'unknown')}): its log says why")
+            kind = answer.get("errorType", "unknown") if isinstance(answer, dict) else "unknown"
+            raise Failure(f"{folder} failed ({kind}): its log says why")
         return answer
 
     def function(self, folder: str) -> str:

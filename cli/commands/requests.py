@@ -162,6 +162,8 @@ def resend(
         raise Failure(f"the stack {stack.name} has no channel {channel}: it has {', '.join(stack.channels())}")
     table = stack.requests()
     record = requests.named(table, request_id)
+    if record.record.erased_at is not None:
+        raise requests.erased(record.request.id)
     if channel in record.pending:
         raise requests.still_on_its_way(record.request.id, channel)
     delivery = record.delivery(channel)

@@ -52,7 +52,7 @@ def test_what_is_in_order_is_said_to_be(operator: Operator) -> None:
 @pytest.mark.parametrize(
     ("code", "check", "advice"),
     [
-        ("invalid_auth", "Slack token", "put-secret-value"),
+        ("invalid_auth", "Slack token", "secrets set"),
         ("not_in_channel", "Slack channel", "/invite"),
         ("missing_scope", "Slack channel", "channels:history"),
         ("channel_not_found", "Slack channel", "slack_channel"),
@@ -84,7 +84,7 @@ def test_a_secret_without_a_value_a_sender_unknown_to_ses_and_a_dead_letter_are_
     deployed["EMAIL_SENDER"] = "unknown@elsewhere.example"
     operator.dead()
     findings = found(operator)
-    assert "put-secret-value" in findings["Slack token"][1]
+    assert "secrets set" in findings["Slack token"][1]
     assert (findings["SES sender"][0], findings["Dead letters"][0]) == ("wrong", "wrong")
     assert operator.run("doctor").exit_code == 1
 
@@ -104,7 +104,7 @@ def test_an_outage_of_slack_is_not_reported_as_a_bad_token(operator: Operator, f
     operator.slack.fail(**fault)
     findings = found(operator)
     assert findings["Slack token"][0] == "unknown"
-    assert "put-secret-value" not in findings["Slack token"][1]
+    assert "secrets set" not in findings["Slack token"][1]
     assert "Dead letters" in findings, "the other checks are still made"
 
 
@@ -115,7 +115,7 @@ def test_a_token_that_does_not_fit_a_header_is_reported_and_never_printed(operat
     assert "SECRET1" not in result.output
     assert isinstance(result.exception, SystemExit)
     findings = {finding["check"]: finding for finding in json.loads(result.stdout)}
-    assert (findings["Slack token"]["state"], "put-secret-value" in findings["Slack token"]["advice"]) == (
+    assert (findings["Slack token"]["state"], "secrets set" in findings["Slack token"]["advice"]) == (
         "wrong",
         True,
     )
@@ -125,15 +125,15 @@ def test_a_token_that_does_not_fit_a_header_is_reported_and_never_printed(operat
 @pytest.mark.parametrize(
     ("check", "output", "value", "state"),
     [
-        ("Secret of teams", "TeamsSecretArn", "https://[x/SECRET1", "wrong"),
-        ("Secret of teams", "TeamsSecretArn", "https://hooks.example.com/x?sig=SECRET1", "ok"),
-        ("Secret of teams", "TeamsSecretArn", b"https://hooks.example.com/x?sig=SECRET1", "wrong"),
-        ("Secret of callback", "CallbackSecretArn", "SECRET1\u2011", "wrong"),
-        ("Secret of callback", "CallbackSecretArn", "whsec_" + "SECRET1A" * 4, "ok"),
-        ("Slack signing secret", "SlackSigningSecretArn", "SECRET1\u2011" * 4, "wrong"),
-        ("Slack signing secret", "SlackSigningSecretArn", "SECRET1A" * 4, "ok"),
-        ("Secret of the links", "TakeSecretArn", "SECRET1 SECRET1", "wrong"),
-        ("Secret of the links", "TakeSecretArn", "SECRET1A" * 4, "ok"),
+        ("Secret teams", "TeamsSecretArn", "https://[x/SECRET1", "wrong"),
+        ("Secret teams", "TeamsSecretArn", "https://hooks.example.com/x?sig=SECRET1", "ok"),
+        ("Secret teams", "TeamsSecretArn", b"https://hooks.example.com/x?sig=SECRET1", "wrong"),
+        ("Secret callback", "CallbackSecretArn", "SECRET1\u2011", "wrong"),
+        ("Secret callback", "CallbackSecretArn", "whsec_" + "SECRET1A" * 4, "ok"),
+        ("Secret slack-signing", "SlackSigningSecretArn", "SECRET1\u2011" * 4, "wrong"),
+        ("Secret slack-signing", "SlackSigningSecretArn", "SECRET1A" * 4, "ok"),
+        ("Secret take", "TakeSecretArn", "SECRET1 SECRET1", "wrong"),
+        ("Secret take", "TakeSecretArn", "SECRET1A" * 4, "ok"),
     ],
 )
 def test_a_secret_that_its_function_can_not_use_is_reported_and_never_printed(
@@ -145,7 +145,7 @@ def test_a_secret_that_its_function_can_not_use_is_reported_and_never_printed(
     result = operator.run("doctor", "--json")
     assert "SECRET1" not in result.output
     findings = {finding["check"]: finding for finding in json.loads(result.stdout)}
-    assert (findings[check]["state"], "put-secret-value" in findings[check]["advice"]) == (state, state == "wrong")
+    assert (findings[check]["state"], "secrets set" in findings[check]["advice"]) == (state, state == "wrong")
     assert "Dead letters" in findings, "the other checks are still made"
 
 
@@ -184,10 +184,10 @@ def test_of_channels_only_those_that_are_deployed_are_looked_at_and_their_secret
     monkeypatch.setattr(operator, "outputs", outputs)
     findings = found(operator)
     assert not [check for check in findings if "Slack" in check]
-    state, advice = findings["Secret of email"]
-    assert (state, "put-secret-value" in advice) == ("wrong", True)
+    state, advice = findings["Secret email"]
+    assert (state, "secrets set" in advice) == ("wrong", True)
     secrets.put_secret_value(SecretId="empty", SecretString="value")
-    assert found(operator)["Secret of email"] == ("ok", "")
+    assert found(operator)["Secret email"] == ("ok", "")
 
 
 @pytest.mark.parametrize(
@@ -324,4 +324,4 @@ def test_every_place_that_a_route_names_is_looked_at(
         "sales@example.com is not verified": "wrong",
         "sales@company.io is not verified": "wrong",
     }
-    assert states("Secret of teams, sales") == {"the secret has no value": "wrong"}
+    assert states("Secret teams-sales") == {"the secret has no value": "wrong"}

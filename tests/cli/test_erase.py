@@ -72,7 +72,23 @@ def test_a_request_that_is_erased_is_neither_redriven_nor_resent(operator: Opera
     operator.deliver()
     assert operator.posted("Anna") == 0
     resent = operator.run("resend", request_id, "--channel", "slack", "--yes")
-    assert (resent.exit_code, "somebody has erased" in resent.stderr) == (1, True)
+    assert (resent.exit_code, "somebody has erased" in resent.stderr, "operator" in resent.stderr) == (1, True, False)
+
+
+def test_an_erased_request_is_shown_without_its_texts_and_its_key_begins_no_other(operator: Operator) -> None:
+    headers = {"Content_Type": "application/json", "Idempotency_Key": "chat-7"}
+    answer = operator.cloud.call("POST", "/assistance-requests", json.dumps(SAID), **headers)
+    request_id = answer["json"]["id"]
+    operator.cloud.produce()
+    operator.deliver()
+    assert operator.run("erase", request_id, "--yes").exit_code == 0
+    shown = operator.cloud.call("GET", f"/assistance-requests/{request_id}")
+    assert (shown["statusCode"], shown["json"]["status"], "reference" in shown["json"]) == (200, "delivered", False)
+    repeated = operator.cloud.call("POST", "/assistance-requests", json.dumps(SAID), **headers)
+    assert (repeated["statusCode"], repeated["json"]["type"]) == (422, "/problems/idempotency-key-reused")
+    operator.cloud.produce()
+    operator.deliver()
+    assert operator.posted("Call Anna") == 1
 
 
 def test_a_request_on_its_way_is_not_erased(operator: Operator) -> None:

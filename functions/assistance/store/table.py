@@ -151,6 +151,12 @@ class Items:
         with _answering(), suppress(self.table.meta.client.exceptions.ConditionalCheckFailedException):
             self.table.update_item(**call)
 
+    def delete(self, partition_key: str, sort_keys: Sequence[str]) -> None:
+        """Delete these items."""
+        with _answering():
+            for sort_key in sort_keys:
+                self.table.delete_item(Key={PARTITION_KEY: partition_key, SORT_KEY: sort_key})
+
     def unpublished(self, before: str) -> Iterator[Item]:
         """The keys of outbox items whose requests were created before that time, oldest first, page by page."""
         return self._listed(OUTBOX_INDEX, OUTBOX_SHARD, f" AND {CREATED_AT} < :before", {":before": before})

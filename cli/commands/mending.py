@@ -1,0 +1,199 @@
+"""`assistance heartbeat`, `secrets`, `failures` and `items`: what the runbook has an operator mend."""
+
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from assistance.engine.heartbeat import EVENT
+from assistance.errors import Unreadable
+from assistance.platform.clock import timestamp_of
+from assistance.platform.secret import MAX_AGE_SECONDS
+from assistance.routing import Channel
+from assistance.store.schema import LEDGER, LOOKED, REQUEST, SORT_KEY
+from cli import failures as failures_
+from cli import hints, render
+from cli import secrets as secrets_
+from cli.errors import Failure
+from cli.failures import Of
+from cli.operations import Json, Operations, WithDescription, Yes, at_a_terminal, confirm, stack_of
+
+app = typer.Typer()
+secrets = typer.Typer(cls=Operations, no_args_is_help=True, help="Tokens and keys of the functions.")
+failures = typer.Typer(cls=Operations, no_args_is_help=True, help="What the stream or the email feedback failed on.")
+items = typer.Typer(cls=Operations, no_args_is_help=True, help="Items of the table that no function can read.")
+app.add_typer(secrets, name="secrets")
+app.add_typer(failures, name="failures")
+app.add_typer(items, name="items")
+
+OneOf = Annotated[Of, typer.Argument(metavar="WHOSE", help="stream or email_feedback.")]
+ItemKey = Annotated[str, typer.Argument(metavar="KEY", help="The partition key: of a request, its id.")]
+_OURS: Final = frozenset({LEDGER, LOOKED})
+
+
+@app.command(epilog="Example: assistance --local heartbeat slack")
+def heartbeat(
+    context: typer.Context,
+    channel: Annotated[Channel, typer.Argument(metavar="CHANNEL", help="slack, email or teams.")],
+    json: Json = False,
+) -> None:
+    """Have a channel's consumer check its way to humans now, as it does every hour. No human gets a message."""
+    stack = stack_of(context)
+    if channel not in stack.channels():
+        raise Failure(f"the stack {stack.name} has no channel {channel}: it has {', '.join(stack.channels())}")
+    broken = stack.invoke(f"{channel}_consumer", {EVENT: True})["broken"]
+    if json:
+        render.print_json({"channel": channel, "broken": broken})
+    if broken is None:
+        raise Failure(f"{channel} does not answer: '{hints.command('logs', f'{channel}_consumer')}' says why")
+    if broken:
+        raise Failure(f"{channel} is broken ({', '.join(broken)}): docs/failures.md says what each code means")
+    if not json:
+        render.console().print(f"{channel}: nothing is broken.")
+
+
+@secrets.command("list", epilog="Example: assistance --local secrets list")
+def list_secrets(context: typer.Context, json: Json = False) -> None:
+    """List the names of the secrets. 'doctor' says whether the functions can use what each holds."""
+    found = secrets_.names(stack_of(context))
+    if json:
+        render.print_json(found)
+    else:
+        render.table("Secrets", ("name", "arn"), found.items())
+
+
+@secrets.command("set", epilog="Example: assistance --local secrets set slack-token < token.txt")
+def set_secret(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As 'secrets list' shows it, such as slack-token.")],
+    *,
+    keep_old: Annotated[
+        bool, typer.Option("--keep-old", help="Leave the present key beside it: callback, slack-signing, take.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Store a secret, read from standard input or from a prompt, if its function can use it.
+
+    Functions use it within five minutes, or at once if they can't use the present one.
+    """
+    stack = stack_of(context)
+    typed = typer.prompt("Value (not shown)", hide_input=True, err=True) if at_a_terminal() else sys.stdin.read()
+    value = secrets_.checked(stack, name, typed, keep_old=keep_old)
+    render.audit("set a secret", secret=name, operator=stack.operator_or_unknown())
+    secrets_.store(stack, name, value)
+    if json:
+        render.print_json({"secret": name, "used_within_seconds": MAX_AGE_SECONDS})
+    else:
+        render.console().print(
+            f"Stored. Functions use it within {MAX_AGE_SECONDS // 60} minutes, "
+            "or at once if they can't use the one they have."
+        )
+
+
+@failures.command("list", epilog="Example: assistance --local failures list email_feedback")
+def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None:
+    """List what it failed on, oldest first. Never what the messages hold, for they may name recipients."""
+    found = failures_.find(stack_of(context), of)
+    if json:
+        render.print_json(
+            [
+                {"id": each.letter.message_id, "reason": each.reason, "sent_at": timestamp_of(each.letter.sent_at)}
+                for each in found
+            ]
+        )
+        return
+    rows = ((each.letter.message_id[:8], each.reason, render.age(each.letter.sent_at)) for each in found)
+    render.table(f"Failures of {of}", ("id", "reason", "age"), rows)
+    if not found:
+        render.say("There are none.")
+
+
+@failures.command(epilog="Example: assistance --local failures retry email_feedback")
+def retry(context: typer.Context, of: OneOf, json: Json = False) -> None:
+    """Do again what failed, and delete the messages of what succeeds.
+
+    stream: a sweep of the reconciler publishes the requests. email_feedback: the function gets each event again.
+    """
+    stack = stack_of(context)
+    render.audit("retry failures", of=of, operator=stack.operator_or_unknown())
+    _tell(list(failures_.retried(stack, of)), "retried", json=json)
+
+
+@failures.command(epilog="Example: assistance --local failures discard email_feedback")
+def discard(context: typer.Context, of: OneOf, yes: Yes = False, json: Json = False) -> None:
+    """Delete what it failed on, for good. Asks first.
+
+    Of the stream nothing is lost. Of the email feedback, bounces stay unseen.
+    """
+    stack = stack_of(context)
+    confirm(f"Delete what {of} of {stack.title} failed on?", yes=yes)
+    render.audit("discard failures", of=of, operator=stack.operator_or_unknown())
+    _tell(list(failures_.discarded(stack, of)), "discarded", json=json)
+
+
+def _tell(dealt: list[failures_.Dealt], done: str, *, json: bool) -> None:
+    problems = [f"{each.failed.letter.message_id}: {each.problem}" for each in dealt if each.problem]
+    if json:
+        render.print_json({done: len(dealt) - len(problems), "problems": problems})
+    else:
+        for problem in problems:
+            render.say(problem)
+        render.console().print(f"{len(dealt) - len(problems)} {done}, {len(problems)} not.")
+    if problems:
+        raise typer.Exit(1)
+
+
+@items.command(epilog="Example: assistance --local items show 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
+def show(context: typer.Context, key: ItemKey, with_description: WithDescription = False, json: Json = False) -> None:
+    """Show the items with that key: each attribute and its type, and values only with --with-description."""
+    found = stack_of(context).requests().items.of(key)
+    rows = [
+        (str(item[SORT_KEY]), name, type(value).__name__, str(value) if with_description else None)
+        for item in found
+        for name, value in sorted(item.items())
+    ]
+    columns = ("item", "attribute", "type", "value")
+    if json:
+        render.print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif rows:
+        render.table("Items", columns, rows)
+    else:
+        render.say(f"There is no item with the key {key}.")
+
+
+@items.command(epilog="Example: assistance --local items delete 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
+def delete(
+    context: typer.Context,
+    key: ItemKey,
+    *,
+    only: Annotated[
+        str | None, typer.Option(metavar="ITEM", help="Only this one, such as RECORD. What was sent may be sent again.")
+    ] = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Delete the items with that key, for good, if no function can read them. Asks first.
+
+    A request that can be read is left alone.
+    """
+    stack = stack_of(context)
+    requests = stack.requests()
+    found = [str(item[SORT_KEY]) for item in requests.items.of(key) if only in (None, item[SORT_KEY])]
+    if key in _OURS:
+        raise Failure(f"{key} is the reconciler's: it mends that by itself")
+    if not found:
+        raise Failure(f"there is no such item with the key {key}")
+    try:
+        if requests.get(key) is not None:
+            raise Failure(f"request {key} can be read, so nothing was deleted: 'erase' removes what it said")
+    except Unreadable as error:
+        render.say(f"It can't be read: {error}.")
+    if only == REQUEST:
+        raise Failure("without its request a record stays open for ever: delete all of them, without --only")
+    confirm(f"Delete {', '.join(found)} of {key} in {stack.title} for good?", yes=yes)
+    render.audit("delete items", key=key, items=", ".join(found), operator=stack.operator_or_unknown())
+    requests.items.delete(key, found)
+    if json:
+        render.print_json({"deleted": found})
+    else:
+        render.console().print(f"Deleted: {', '.join(found)}.")

@@ -1,0 +1,87 @@
+"""The secrets of a stack by the names that an operator types, what each may hold, and how to store another value.
+
+A name comes from the output that has the ARN: `SlackTokenSecretArn` is `slack-token`.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from botocore.exceptions import ClientError
+
+from assistance import take_link
+from assistance.errors import UnusableSecret
+from assistance.platform.aws import error_code
+from assistance.platform.secret import text
+from cli.errors import Failure
+from cli.stack import Stack
+from slack_consumer import secret as tokens
+from slack_interactions import signature
+
+SLACK_TOKEN: Final = "slack-token"  # noqa: S105 # a name
+_SUFFIX: Final = "SecretArn"
+_BETWEEN: Final = re.compile(r"(?<!^)(?=[A-Z])")
+_OWN: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
+    {SLACK_TOKEN: tokens.read, "slack-signing": signature.read, "take": take_link.read}
+)
+SEVERAL: Final = frozenset({"callback", "slack-signing", "take"})
+"""The secrets that may hold several keys, separated by spaces, while they change."""
+Value = TypeVar("Value")
+
+
+def names(stack: Stack) -> dict[str, str]:
+    """The ARNs of the stack's secrets by name."""
+    found = {output.removesuffix(_SUFFIX): arn for output, arn in stack.outputs.items() if output.endswith(_SUFFIX)}
+    return {_BETWEEN.sub("-", name).lower(): arn for name, arn in sorted(found.items())}
+
+
+def reader(stack: Stack, name: str) -> Callable[[str], object]:
+    """The `read` of the function that uses the secret. It raises `UnusableSecret`."""
+    if name in _OWN:
+        return _OWN[name]
+    lane = name.partition("-")[0]
+    module = f"{lane}_consumer.secret"
+    # A channel's secret on the local stack holds a local address, which a deployed consumer would refuse.
+    local = stack.endpoint_url is not None and lane in stack.channels()
+    # A consumer without a module takes any text.
+    read: Callable[[str], object] = str if local or not find_spec(module) else import_module(module).read
+    return read
+
+
+def stored(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
+    """Fetch a secret and pass its text to `read`. Raises `UnusableSecret` and what boto3 raises."""
+    try:
+        found = stack.client("secretsmanager").get_secret_value(SecretId=arn)
+    except ClientError as error:
+        # A secret that exists but has no value:
+        # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
+        if error_code(error) != "ResourceNotFoundException":
+            raise
+        raise UnusableSecret("the secret has no value") from error
+    return read(text(found.get("SecretString")))
+
+
+def checked(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
+    """The text to store: the value, with the present first key behind it if that is to stay. Raises `Failure`."""
+    arn = names(stack).get(name)
+    if arn is None:
+        raise Failure(f"the stack {stack.name} has no secret {name}: it has {', '.join(names(stack))}")
+    if keep_old and name not in SEVERAL:
+        raise Failure(f"the secret {name} holds one value: pass no --keep-old")
+    new = value.strip()
+    if not new:
+        raise Failure("nothing was stored: the value is empty")
+    try:
+        new = f"{new} {stored(stack, arn, str.split)[0]}" if keep_old else new
+        reader(stack, name)(new)
+    except UnusableSecret as error:
+        raise Failure(f"nothing was stored: {error}") from None
+    return new
+
+
+def store(stack: Stack, name: str, value: str) -> None:
+    """Store a value that is checked. Raises what boto3 raises."""
+    stack.client("secretsmanager").put_secret_value(SecretId=names(stack)[name], SecretString=value)

@@ -1,0 +1,186 @@
+"""What `assistance heartbeat`, `secrets`, `failures` and `items` guarantee: the runbook needs no other tool."""
+
+import json
+from typing import Any
+
+import pytest
+
+from assistance.store.requests import request_key
+from cli.errors import Failure
+from cli.stack import Stack
+from tests.cli.steps import Operator
+from tests.integration.resources import create_queue
+from tests.integration.steps import example, mailed, sent, sns_event
+
+FEEDBACK = ("EmailFeedbackFailures5A97F89E", "EmailFeedbackSubscriptionDlq425D9620")
+STREAM = "StreamProducerFailures1A2B3C4D"
+
+
+@pytest.fixture(autouse=True)
+def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The real functions, called without Lambda in between, and the queues of what they fail on."""
+    queues = {id_: create_queue(id_) for id_ in (*FEEDBACK, STREAM)}
+
+    def invoke(_: Stack, folder: str, event: Any) -> Any:  # noqa: ANN401
+        try:
+            return operator.cloud.handler(folder)(event, operator.cloud.context)
+        except Exception as error:  # noqa: BLE001 # as Lambda does
+            raise Failure(f"{folder} failed ({type(error).__name__}): its log says why") from None
+
+    monkeypatch.setattr(Stack, "invoke", invoke)
+    monkeypatch.setattr(Stack, "resources", lambda *_: queues)
+    return queues
+
+
+def put(operator: Operator, url: str, body: object) -> None:
+    operator.cloud.sqs.send_message(QueueUrl=url, MessageBody=body if isinstance(body, str) else json.dumps(body))
+
+
+def left(operator: Operator, url: str) -> int:
+    answer = operator.cloud.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def kept_by_lambda(payload: object) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html."""
+    context = {"requestId": "e4b46cbf", "functionArn": "arn", "condition": "RetriesExhausted"}
+    return {"version": "1.0", "requestContext": context, "requestPayload": payload, "responsePayload": {}}
+
+
+def test_a_bounce_that_the_feedback_failed_on_is_seen_after_a_retry(
+    operator: Operator, deployed: dict[str, str]
+) -> None:
+    failures, subscription = (deployed[id_] for id_ in FEEDBACK)
+    bounces = []
+    for _ in range(2):
+        request_id = mailed(operator.cloud)
+        bounces.append((request_id, json.dumps(example("bounce", request_id, sent(operator.cloud, request_id)))))
+    put(operator, failures, kept_by_lambda(sns_event(bounces[0][1])))
+    put(operator, subscription, {"Type": "Notification", "MessageId": "sns-2", "Message": bounces[1][1]})
+    listed = operator.run("failures", "list", "email_feedback", "--json")
+    assert [each["reason"] for each in json.loads(listed.stdout)] == ["RetriesExhausted", "dead_lettered"]
+    assert "@" not in listed.output, "they name recipients"
+    assert operator.json("failures", "retry", "email_feedback") == {"retried": 2, "problems": []}
+    assert {operator.cloud.status(request_id) for request_id, _ in bounces} == {"failed"}
+    assert left(operator, failures) + left(operator, subscription) == 0
+
+
+@pytest.mark.parametrize("body", ["{}", "no JSON", "[1]", kept_by_lambda(sns_event("no event of SES's"))])
+def test_what_the_feedback_can_not_take_stays_until_it_is_discarded(
+    operator: Operator, deployed: dict[str, str], body: object
+) -> None:
+    put(operator, deployed[FEEDBACK[0]], body)
+    result = operator.run("failures", "retry", "email_feedback")
+    assert (result.exit_code, "0 retried, 1 not" in result.stdout) == (1, True)
+    operator.later()
+    assert operator.run("failures", "discard", "email_feedback").exit_code == 1, "it asks first"
+    assert operator.json("failures", "discard", "email_feedback", "--yes")["discarded"] == 1
+    assert left(operator, deployed[FEEDBACK[0]]) == 0
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_retry_of_the_stream_has_a_sweep_publish_before_it_deletes(
+    operator: Operator, deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, down: bool
+) -> None:
+    put(
+        operator,
+        deployed[STREAM],
+        {"requestContext": {"condition": "RetryAttemptsExhausted"}, "DDBStreamBatchInfo": {}},
+    )
+    answer = {"outbox": {"published": 1, "failed": int(down), "unreadable": 0}}
+    monkeypatch.setattr(Stack, "reconcile", lambda _, *, dry_run: answer if not dry_run else {})
+    assert [each["reason"] for each in operator.json("failures", "list", "stream")] == ["RetryAttemptsExhausted"]
+    assert operator.run("failures", "retry", "stream").exit_code == int(down)
+    operator.later()
+    assert left(operator, deployed[STREAM]) == int(down)
+    assert operator.run("failures", "list", "stream").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ({"kind": "none"}, 0, "nothing is broken"),
+        ({"kind": "error", "error": "invalid_auth"}, 1, "invalid_auth"),
+        ({"kind": "drop"}, 1, "does not answer"),
+    ],
+)
+def test_a_heartbeat_by_hand_says_what_the_consumer_found(
+    operator: Operator, fault: dict[str, Any], code: int, said: str
+) -> None:
+    operator.slack.fail(**fault)
+    result = operator.run("heartbeat", "slack")
+    assert (result.exit_code, said in result.output) == (code, True), result.output
+    assert not operator.slack.messages
+
+
+def secret(operator: Operator, name: str, value: str | None = None) -> Any:  # noqa: ANN401
+    client = operator.session.client("secretsmanager")
+    stored = {"SecretString": value} if value else {}
+    operator.outputs[name] = client.create_secret(Name=f"another-{name}", **stored)["ARN"]
+    return lambda: client.get_secret_value(SecretId=operator.outputs[name])["SecretString"]
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "good", "bad"),
+    [
+        ("slack-token", "SlackTokenSecretArn", "xoxb-SECRET1", "xoxb\u2011SECRET1"),
+        ("slack-signing", "SlackSigningSecretArn", "SECRET1A" * 4, "SECRET1"),
+        ("take", "TakeSecretArn", "SECRET1A" * 4, "SECRET1 SECRET1"),
+        ("callback", "CallbackSecretArn", "whsec_" + "SECRET1A" * 4, "SECRET1"),
+        ("teams-sales", "TeamsSalesSecretArn", "https://a.example/SECRET1", "http://a.example/SECRET1"),
+    ],
+)
+def test_a_secret_is_stored_if_its_function_can_use_it_and_never_printed(
+    operator: Operator, name: str, output: str, good: str, bad: str
+) -> None:
+    stored = secret(operator, output)
+    for value in (bad, " \n"):
+        refused = operator.run("secrets", "set", name, terminal=value)
+        assert (refused.exit_code, "nothing was stored" in refused.stderr) == (1, True), refused.output
+        assert "SECRET1" not in refused.output
+    taken = operator.run("secrets", "set", name, terminal=f"{good}\n")
+    assert (taken.exit_code, "within 5 minutes" in taken.stdout, stored()) == (0, True, good)
+    assert "SECRET1" not in taken.output
+    assert json.loads(taken.stderr)["secret"] == name
+    assert operator.json("secrets", "list") == {name: operator.outputs[output]}
+
+
+def test_a_key_is_changed_with_the_old_one_beside_it(operator: Operator) -> None:
+    stored = secret(operator, "TakeSecretArn", f"{'b' * 32} {'a' * 32}")
+    secret(operator, "SlackTokenSecretArn")
+    assert operator.run("secrets", "set", "take", "--keep-old", terminal="c" * 32).exit_code == 0
+    assert stored() == f"{'c' * 32} {'b' * 32}"
+    assert operator.run("secrets", "set", "slack-token", "--keep-old", terminal="xoxb-2").exit_code == 1
+
+
+def test_only_what_no_function_can_read_is_deleted(operator: Operator) -> None:
+    request_id = operator.cloud.post("sales", "secret words")
+    refused = operator.run("items", "delete", request_id, "--yes")
+    assert (refused.exit_code, "can be read" in refused.stderr) == (1, True)
+    table = operator.cloud.table
+    table.put_item(Item={**table.get_item(Key=request_key(request_id))["Item"], "topic": 5})
+    shown = operator.run("items", "show", request_id)
+    assert ("topic" in shown.stdout, "secret words" in shown.output) == (True, False)
+    assert "secret words" in operator.run("items", "show", request_id, "--with-description").stdout
+    assert operator.run("items", "delete", request_id).exit_code == 1, "it asks first"
+    assert operator.json("items", "delete", request_id, "--yes") == {"deleted": ["REQUEST"]}
+    assert operator.run("items", "delete", request_id, "--yes").exit_code == 1
+    assert operator.run("items", "delete", "LEDGER", "--yes").exit_code == 1
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_the_reconciler_is_switched_although_channels_have_heartbeats(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, *, on: bool
+) -> None:
+    schedules = {"HeartbeatSlack0A1B2C3D": "beat", "ReconcilerSchedule0A1B2C3D": "sweep"}
+    monkeypatch.setattr(Stack, "resources", lambda *_: schedules)
+    client = operator.session.client("scheduler")
+    for name in schedules.values():
+        client.create_schedule(
+            Name=name, ScheduleExpression="rate(1 minute)", FlexibleTimeWindow={"Mode": "OFF"},
+            State="DISABLED" if on else "ENABLED",
+            Target={"Arn": "arn:aws:lambda:us-east-1:1:function:f", "RoleArn": "arn:aws:iam::123456789012:role/r"},
+        )  # fmt: skip
+    operator.run("enable" if on else "disable", "reconciler", *([] if on else ["--yes"]))
+    states = {name: client.get_schedule(Name=name)["State"] for name in schedules.values()}
+    assert states == {"beat": "DISABLED" if on else "ENABLED", "sweep": "ENABLED" if on else "DISABLED"}
