@@ -1,7 +1,7 @@
 """`assistance logs`: what the functions have logged, of one or all of them, in the order of time.
 
-By FilterLogEvents, which costs nothing and reads what was logged a second ago. Logs Insights would charge for each
-gigabyte it scans, and is the tool for questions over weeks: https://aws.amazon.com/cloudwatch/pricing/
+By FilterLogEvents, which reads what was logged a second ago, and for which AWS lists no price. Logs Insights would
+charge for each gigabyte it scans, and is the tool for questions over weeks: https://aws.amazon.com/cloudwatch/pricing/
 """
 
 import json

@@ -51,7 +51,7 @@ def logs(
 ) -> None:
     """Show what the functions have logged, oldest first: never descriptions or secrets, for no function logs these.
 
-    Reads CloudWatch Logs by FilterLogEvents, which costs nothing. A long time takes a while.
+    Reads CloudWatch Logs by FilterLogEvents, for which AWS lists no price. A long time takes a while.
     """
     stack = stack_of(context)
     known = sorted(stack.functions())

@@ -85,7 +85,7 @@ def test_an_erased_request_is_shown_without_its_texts_and_its_key_begins_no_othe
     shown = operator.cloud.call("GET", f"/assistance-requests/{request_id}")
     assert (shown["statusCode"], shown["json"]["status"], "reference" in shown["json"]) == (200, "delivered", False)
     repeated = operator.cloud.call("POST", "/assistance-requests", json.dumps(SAID), **headers)
-    assert (repeated["statusCode"], repeated["json"]["type"]) == (422, "/problems/idempotency-key-reused")
+    assert (repeated["statusCode"], repeated["json"]["type"]) == (422, "urn:assistance:problem:idempotency-key-reused")
     operator.cloud.produce()
     operator.deliver()
     assert operator.posted("Call Anna") == 1

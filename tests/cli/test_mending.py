@@ -166,21 +166,3 @@ def test_only_what_no_function_can_read_is_deleted(operator: Operator) -> None:
     assert operator.json("items", "delete", request_id, "--yes") == {"deleted": ["REQUEST"]}
     assert operator.run("items", "delete", request_id, "--yes").exit_code == 1
     assert operator.run("items", "delete", "LEDGER", "--yes").exit_code == 1
-
-
-@pytest.mark.parametrize("on", [False, True])
-def test_the_reconciler_is_switched_although_channels_have_heartbeats(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, *, on: bool
-) -> None:
-    schedules = {"HeartbeatSlack0A1B2C3D": "beat", "ReconcilerSchedule0A1B2C3D": "sweep"}
-    monkeypatch.setattr(Stack, "resources", lambda *_: schedules)
-    client = operator.session.client("scheduler")
-    for name in schedules.values():
-        client.create_schedule(
-            Name=name, ScheduleExpression="rate(1 minute)", FlexibleTimeWindow={"Mode": "OFF"},
-            State="DISABLED" if on else "ENABLED",
-            Target={"Arn": "arn:aws:lambda:us-east-1:1:function:f", "RoleArn": "arn:aws:iam::123456789012:role/r"},
-        )  # fmt: skip
-    operator.run("enable" if on else "disable", "reconciler", *([] if on else ["--yes"]))
-    states = {name: client.get_schedule(Name=name)["State"] for name in schedules.values()}
-    assert states == {"beat": "DISABLED" if on else "ENABLED", "sweep": "ENABLED" if on else "DISABLED"}
