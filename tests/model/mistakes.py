@@ -119,9 +119,7 @@ MISTAKES: Final = {
         "_ended_by(each, now) if each.name == name else each for each in record.deliveries",
         "each for each in record.deliveries",
     ),
-    "a resend does not wait for a redrive": Mistake(
-        transitions, "if each.expected_at and each.expected_at + _LATE_MS > now)", "if False)"
-    ),
+    "a resend does not wait for a redrive": Mistake(transitions, "if is_expected(each, now))", "if False)"),
     "a second human takes over": Mistake(takes, "if counts := record.taken or earlier:", "if counts := earlier:"),
     "a take that the SDK repeats after its release takes again": Mistake(
         takes, "if counts := record.taken or earlier:", "if counts := record.taken:"

@@ -15,7 +15,7 @@ from assistance.domain.record import (
     Take,
     Untaken,
 )
-from assistance.domain.takes import ESCALATION, escalate, release, take
+from assistance.domain.takes import ESCALATION, erase, escalate, release, take
 from assistance.domain.transitions import (
     Claim,
     Refused,
@@ -295,3 +295,23 @@ def test_an_escalation_that_a_take_has_stopped_promises_no_next_attempt() -> Non
     record, _ = take(record, "t", by="Anna", via="slack", now=DUE + 2)
     stopped = RequestRecord(REQUEST, record, published_at=None)
     assert stopped.deliveries[-1].next_attempt_at is None
+
+
+def test_an_erasure_waits_for_a_redrive_that_is_under_way_or_due_though_the_operators_clock_is_fast() -> None:
+    fast = 120_000
+    failed = dead_lettered(
+        first(["slack"], None, topic="sales", created_at=0, ttl=90, calls_back=False), "slack", "m", "lost", now=1
+    )
+    redriven, _ = claim(failed, "slack", "a", now=2, until=60_000, limit=3)
+    assert erase(redriven, now=fast) is None
+    later = retry_later(redriven, "slack", "a", "down", now=3, in_doubt=False, due=5_000, settles=0)
+    assert erase(later, now=fast) is None
+    assert erase(failed, now=fast)
+
+
+def test_an_erasure_does_not_wait_for_a_callback() -> None:
+    called = first(["slack"], None, topic="sales", created_at=0, ttl=90, calls_back=True)
+    ended = dead_lettered(called, "slack", "m", "lost", now=1)
+    [callback] = ended.callbacks
+    calling, _ = claim(ended, callback.name, "a", now=2, until=60_000, limit=3)
+    assert erase(calling, now=3)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
-from assistance.domain.transitions import sent, tell, wanted, with_delivery
+from assistance.domain.transitions import is_expected, sent, tell, wanted, with_delivery
 
 ESCALATION: Final = "escalation"
 
@@ -75,7 +75,8 @@ def erase(record: Record, *, now: int) -> Record | None:
     """
     if record.erased_at is not None:
         return record
-    if record.unfinished or any(delivery.is_locked(now) for delivery in record.deliveries):
+    to_humans = (delivery for delivery in record.deliveries if delivery.kind is not Kind.CALLBACK)
+    if record.unfinished or any(each.is_locked(now) or is_expected(each, now) for each in to_humans):
         return None
     return replace(record, erased_at=now, escalate_at=None)
 

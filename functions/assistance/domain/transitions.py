@@ -226,7 +226,7 @@ def resend(record: Record, name: str, destination: str, *, now: int) -> Record |
         return record
     if record.erased_at is not None:
         return None
-    expected = (each for each in record.of_request if each.expected_at and each.expected_at + _LATE_MS > now)
+    expected = (each for each in record.of_request if is_expected(each, now))
     if any(original.destination == destination for original in (*record.pending, *expected)):
         return None
     return wanted(replace(record, watched=True), Delivery(name, destination, Kind.RESEND), now)
@@ -237,6 +237,12 @@ def publish(record: Record, name: str, *, now: int) -> Record:
     others = tuple(entry for entry in record.outbox if entry.delivery != name)
     deliveries = tuple(_ended_by(each, now) if each.name == name else each for each in record.deliveries)
     return replace(record, deliveries=deliveries, outbox=(*others, Entry(name, now)))
+
+
+def is_expected(delivery: Delivery, now: int) -> bool:
+    """Whether a message of it may be on its way: an attempt is under way or due."""
+    at = delivery.expected_at or 0
+    return at > 0 and at + _LATE_MS > now
 
 
 def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
