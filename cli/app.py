@@ -18,7 +18,7 @@ app = typer.Typer(
     cls=Operations,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit status: 0 done, 1 not or not fully done, 2 wrong usage. Example: assistance --local dead-letters list",
+    epilog="Exit status: 0 done, 1 not or not fully done, 2 misused. Example: assistance --local dead-letters list",
 )
 for commands in (requests, handling, running, mending, checks):
     app.add_typer(commands.app)
@@ -53,7 +53,7 @@ def main_(
     if local:
         for option in typed:
             raise typer.BadParameter(
-                f"it means the stack of 'make run', so {option} can't go with it", param_hint="--local"
+                f"it means the stack of 'make run': pass no {option} with it", param_hint="--local"
             )
         hints.remember("--local")
         context.obj = stacks.local
