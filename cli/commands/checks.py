@@ -145,11 +145,17 @@ def env(context: typer.Context, json: Json = False) -> None:
 def output(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which one; all without it.")] = None,
+    json: Json = False,
 ) -> None:
     """Print an output of the stack, for a command of AWS's: the address of a queue, the ARN of a secret or a topic."""
     stack = stack_of(context)
-    found = [stack.output(name)] if name else [f"{each} {value}" for each, value in sorted(stack.outputs.items())]
-    sys.stdout.writelines(f"{line}\n" for line in found)
+    found = {name: stack.output(name)} if name else dict(sorted(stack.outputs.items()))
+    if json:
+        render.print_json(found)
+    elif name:
+        sys.stdout.write(f"{found[name]}\n")
+    else:
+        sys.stdout.writelines(f"{each} {value}\n" for each, value in found.items())
 
 
 @app.command(epilog="Example: assistance --local slack-manifest | pbcopy")

@@ -56,7 +56,8 @@ class Untaken:
             return
         if is_untaken:
             report.untaken.append(found.id)
-            logger.warning("nobody has taken it in time", request_id=found.id, topic=found.record.topic)
+            if not dry_run:
+                logger.warning("nobody has taken it in time", request_id=found.id, topic=found.record.topic)
 
     def _listed(self, now: int, report: Report) -> Iterator[Open]:
         for item in self.requests.items.undecided(now):

@@ -113,10 +113,12 @@ def test_a_dry_run_counts_once_what_is_watched_and_listed_as_due(stack: Cloud) -
     assert report.untaken == [request_id]
 
 
-def test_a_dry_run_escalates_nothing(stack: Cloud) -> None:
+def test_a_dry_run_escalates_and_logs_nothing(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     request_id = stack.post("sales")
     settle(stack)
+    capsys.readouterr()
     assert stack.reconcile(HALF_AN_HOUR, dry_run=True)["ledger"]["untaken"] == [request_id]
+    assert "nobody has taken it in time" not in capsys.readouterr().out
     settle(stack)
     assert emails() == []
 

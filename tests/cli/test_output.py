@@ -1,0 +1,21 @@
+"""`assistance output`: what an AWS command needs, such as a queue's address."""
+
+import json
+
+from tests.cli.steps import Operator
+
+
+def test_an_output_is_printed_alone_so_that_a_shell_can_use_it(operator: Operator) -> None:
+    assert operator.run("output", "TableName").stdout == "table\n"
+    assert json.loads(operator.run("output", "TableName", "--json").stdout) == {"TableName": "table"}
+
+
+def test_without_a_name_every_output_is_printed(operator: Operator) -> None:
+    printed = dict(line.split(" ", 1) for line in operator.run("output").stdout.splitlines())
+    assert printed == operator.outputs
+
+
+def test_an_unknown_output_is_an_error_that_names_it(operator: Operator) -> None:
+    answer = operator.run("output", "NoSuchOutput")
+    assert answer.exit_code != 0
+    assert "NoSuchOutput" in str(answer.stderr or answer.exception)
