@@ -39,7 +39,7 @@ def command(
         raise typer.BadParameter(f"a stage is one of {', '.join(STAGES)}", param_hint="STAGE")
     given: dict[str, str] = pairs(settings or [])
     if at_a_terminal():
-        render.say("An empty answer leaves a setting out.")
+        render.say("Enter takes what is in brackets, and else leaves the setting out.")
         given = asked(given, prompt, of_the_credentials())
     render.console().print(write(stage, given, DIRECTORY, force=force))
     render.say(f"Commit the file, then deploy: make deploy ARGS='-c stage={stage}'")

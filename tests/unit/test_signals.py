@@ -34,7 +34,12 @@ def test_a_signal_to_make_alone_ends_what_it_runs(tmp_path: Path, prefix: tuple[
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "Makefile").write_text(f"run:\n\t@exec {sys.executable} program.py\n")
     make = subprocess.Popen(
-        [*prefix, "make", "run"],
+        [
+            *prefix,
+            "make",
+            "--no-print-directory",
+            "run",
+        ],  # a make that runs these tests would have it name the directory
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
