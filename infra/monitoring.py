@@ -512,7 +512,7 @@ class Monitoring(Construct):
         page = cloudwatch.CompositeAlarm(
             self,
             name,
-            # The subject of the mail. All else is named by CloudFormation: docs/decisions/0110-names-of-pages.md.
+            # The subject of the mail. All else is named by CloudFormation: docs/decisions/0087-names-of-pages.md.
             composite_alarm_name=f"assistance {self._config.stage}: {title or _spelt_out(name)}",
             alarm_rule=rule.any_of(*terms),
             alarm_description=self._described(f"{says} See which of its alarms are on.", section or name),
