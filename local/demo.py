@@ -103,14 +103,14 @@ def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
     mails = [mail for mail in stack.cloud.sent_mail() if request_id in mail["Subject"] + mail["BodyText"]]
     for mail in mails:
         heading = f"From: {mail['Source']}\nTo: {', '.join(mail['To'])}\nSubject: {mail['Subject']}"
-        say(_framed(f"Email ({topic})", f"{heading}\n\n{mail['BodyText'].strip()}"))
+        say(framed(f"Email ({topic})", f"{heading}\n\n{mail['BodyText'].strip()}"))
     posts = list(stack.webhooks.texts(request_id))
     for channel, lines in posts:
-        say(_framed(f"{channel.capitalize()} ({topic})", "\n".join(lines)))
+        say(framed(f"{channel.capitalize()} ({topic})", "\n".join(lines)))
     if stack.slack.server:
         messages = [message for message in stack.slack.server.messages if request_id in str(message)]
         for message in messages:
-            say(_framed(f"Slack, {message['channel']} ({topic})", "\n".join(_lines(message))))
+            say(framed(f"Slack, {message['channel']} ({topic})", "\n".join(_lines(message))))
         if not (messages or mails or posts):
             raise LocalFailure(f"The {topic} request reads delivered, and nothing has arrived.")
     elif not (mails or posts):
@@ -151,10 +151,13 @@ def _shown(text: str) -> str:
     return html.unescape(_MARKUP.sub(r"\1", _LABEL.sub(r"\1: ", text)))
 
 
-def _framed(title: str, text: str) -> str:
-    lines = [
-        wrapped
-        for line in printable(text).splitlines()
-        for wrapped in textwrap.wrap(line, WIDTH, replace_whitespace=False, break_on_hyphens=False) or [""]
-    ]
+def _wrapped(line: str) -> list[str]:
+    """The line in the frame's width. A link stays whole, so that a reader can follow it."""
+    lines = textwrap.wrap(line, WIDTH, replace_whitespace=False, break_on_hyphens=False, break_long_words=False)
+    return lines or [""]
+
+
+def framed(title: str, text: str) -> str:
+    """The text under its title, in lines of a terminal's width."""
+    lines = [wrapped for line in printable(text).splitlines() for wrapped in _wrapped(line)]
     return "\n".join([f"── {title} {'─' * max(0, WIDTH - len(title) - 4)}", *(f"   {line}".rstrip() for line in lines)])

@@ -11,7 +11,10 @@ export const paneOf = (name) => byId(name === "dead" ? "dead-pane" : `pane-${nam
 
 /** Show that panel, where only one has room. @param {string} name */
 export function open(name) {
+  const hidden = document.documentElement.dataset.panel !== name;
   document.documentElement.dataset.panel = name;
+  // A list that was hidden could not be scrolled to its newest message.
+  if (hidden && name === "received") for (const list of document.querySelectorAll("#slack")) list.scrollTop = list.scrollHeight;
   for (const each of byId("panels").children) each.toggleAttribute("aria-current", each.dataset.panel === name);
 }
 

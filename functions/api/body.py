@@ -27,7 +27,11 @@ MAX_IGNORED: Final = 20
 # Half of a pair of UTF-16: no text, and no UTF-8 can hold it. https://www.rfc-editor.org/rfc/rfc8259#section-8.2
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _NO_OBJECT: Final = "Input should be an object"
-_IN_WORDS: Final = {"model_type": _NO_OBJECT, "dict_type": _NO_OBJECT}
+_IN_WORDS: Final = {
+    "model_type": _NO_OBJECT,
+    "dict_type": _NO_OBJECT,
+    "string_type": "Input should be a string, number or boolean",
+}
 """Instead of pydantic's words, which are for Python's types."""
 
 
@@ -174,6 +178,8 @@ def _parsed(body: bytes) -> Any:  # noqa: ANN401
             parse_float=Literal,
             parse_constant=_no_json,
         )
+    except json.JSONDecodeError as error:
+        raise problems.not_json(f"line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError):
         raise problems.not_json() from None
 

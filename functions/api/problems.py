@@ -40,9 +40,11 @@ class Problem(Exception):
         return Response(self.status.value, CONTENT_TYPE, json.dumps(document), headers=dict(self.headers))
 
 
-def not_json() -> Problem:
-    """400: the body is not JSON."""
-    return Problem(HTTPStatus.BAD_REQUEST, "not-json", "The body is not JSON. Send a JSON object encoded in UTF-8.")
+def not_json(where: str = "") -> Problem:
+    """400: the body is not JSON. `where` says at which place, such as `line 1, column 17`."""
+    place = f" ({where})" if where else ""
+    detail = f"The body is not JSON{place}. Send a JSON object encoded in UTF-8."
+    return Problem(HTTPStatus.BAD_REQUEST, "not-json", detail)
 
 
 def not_utf_8() -> Problem:

@@ -67,6 +67,18 @@ def test_a_bad_call_gets_its_problem_document_and_writes_nothing(
     assert stored(stack) == 0
 
 
+def test_broken_json_is_answered_with_the_place_where_it_breaks(stack: Cloud) -> None:
+    answer = post(stack, '{"topic": "sales",\n "description": "It says "hello""}', **JSON)
+    assert_problem(answer, 400, "not-json")
+    assert "(line 2, column 27)" in answer["json"]["detail"]
+
+
+def test_a_member_of_a_wrong_type_is_told_which_types_are_right(stack: Cloud) -> None:
+    answer = post(stack, json.dumps(json.loads(VALID) | {"details": {"a": {"b": 1}}}))
+    detail = "Input should be a string, number or boolean"
+    assert answer["json"]["errors"] == [{"pointer": "#/details/a", "detail": detail}]
+
+
 def test_every_wrong_field_is_named(stack: Cloud) -> None:
     answer = post(stack, '{"topic": "weather", "description": ""}')
     assert answer["json"]["errors"] == [
