@@ -92,4 +92,4 @@ def test_it_looks_in_the_region_of_the_environment_as_the_cdk_does(
     monkeypatch.setenv("AWS_REGION", REGION)
     with mock_aws(), pytest.raises(SystemExit, match="these credentials are of 123456789012"):
         main(["-c", "stage=dev", "-c", "account=210987654321"])
-    assert f"Looking at 123456789012, {REGION}," in capsys.readouterr().out
+    assert f"Checking 123456789012, {REGION}," in capsys.readouterr().out
