@@ -23,7 +23,7 @@ BUDGET = {
     "stream_producer": 252,
     "reconciler": 260,
     "callback_consumer": 388,
-    "slack_consumer": 412,
+    "slack_consumer": 414,
     "email_feedback": 258,
     "slack_interactions": 400,
     "take_page": 345,
