@@ -38,7 +38,7 @@ FOLDERS = EVERY - BY_HUMANS - {f"{channel}_consumer" for channel in Channel if c
 TAKING = {"local", "everything", "takes"}
 SHARED = {"__init__", "addresses", "app", "batches", "bundle", "by_humans", "channel", "config", "dashboard",
           "dead_letters", "domain", "encryption", "firewall", "governed", "heartbeat", "monitoring", "python_function",
-          "review", "routes", "sender", "stack", "stages", "table"}  # fmt: skip
+          "review", "routes", "sender", "sources", "stack", "stages", "table"}  # fmt: skip
 
 
 def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:
@@ -264,7 +264,7 @@ def test_no_trace_shows_the_address_of_a_link(variant: str) -> None:
 
 
 def test_links_lead_to_the_api_and_only_who_sends_or_opens_them_reads_their_secret() -> None:
-    template = synthesized("everything")
+    template = synthesized("takes")
     (secret,) = (name for name in template.all("AWS::SecretsManager::Secret") if name.startswith("TakePage"))
     readers = {
         folder
@@ -276,7 +276,7 @@ def test_links_lead_to_the_api_and_only_who_sends_or_opens_them_reads_their_secr
     (api,) = template.all("AWS::ApiGateway::RestApi")
     starts = {text_of(template.function(folder)[1]["Environment"]["Variables"]["TAKE_PAGE"]) for folder in readers}
     region, suffix = "${AWS::Region}", "${AWS::URLSuffix}"
-    assert starts == {f"https://${{{api}}}.execute-api.{region}.{suffix}/production/take/"}
+    assert starts == {f"https://${{{api}}}.execute-api.{region}.{suffix}/staging/take/"}
     generated = template.all("AWS::SecretsManager::Secret")[secret]["GenerateSecretString"]
     assert take_link.read("a" * generated["PasswordLength"])
 
