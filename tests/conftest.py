@@ -24,6 +24,9 @@ os.environ.update(
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 os.environ.pop("AWS_PROFILE", None)
 os.environ.pop("AWS_ENDPOINT_URL", None)
+# `make test` sets these, and a make that a test starts would then print its folder too.
+for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
+    os.environ.pop(name, None)
 
 
 # No test asserts how long something takes: a busy machine is no failure.

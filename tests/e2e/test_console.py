@@ -94,8 +94,9 @@ def test_the_guide_leads_through_outbox_fallback_redrive_and_take_without_scroll
         follow(7, "#fault-slack")
         page.locator("#fault-slack").select_option("fine")
         follow(8, "#redrive-all")
-        expect(page.locator("#letters > li").first).to_contain_text("the Slack channel is archived")
-        expect(page.locator("#letters > li").first).to_contain_text("A human has it: Email took the message")
+        # Other tests leave dead letters of their own.
+        archived = page.locator("#letters > li", has_text="the Slack channel is archived").first
+        expect(archived).to_contain_text("A human has it: Email took the message")
         fits(page)
         page.locator("#redrive-all").click()
         follow(9, "#slack button[name]")
