@@ -1,7 +1,7 @@
 """Time that passes only while everybody who is under way waits.
 
-One thread runs at a time, until it sleeps or ends; then the one runs whose time comes next. So what takes days takes
-moments, and always takes the same course.
+One thread runs at a time, until it lets time elapse or ends. Then the thread runs whose time comes next. Nobody really
+waits: days take moments, and always take the same course.
 """
 
 import heapq
@@ -36,7 +36,7 @@ class Time:
 
         threading.Thread(target=run, daemon=True).start()
 
-    def sleep(self, seconds: float) -> None:
+    def elapse(self, seconds: float) -> None:
         """Let so much time pass."""
         turn = self._turn(self.now + seconds)
         self._next()

@@ -41,17 +41,17 @@ TEMPLATE_URL: Final = "https://template.example.com/"
 
 
 def no_connection(time: Time, _: str) -> Answer:
-    time.sleep(CONNECT_SECONDS)
+    time.elapse(CONNECT_SECONDS)
     raise TransientFailure("timeout")
 
 
 def no_answer(time: Time, _: str) -> Answer:
-    time.sleep(DEADLINE_SECONDS)
+    time.elapse(DEADLINE_SECONDS)
     raise TransientFailure("timeout", in_doubt=True)
 
 
 def late_answer(time: Time, _: str) -> Answer:
-    time.sleep(DEADLINE_SECONDS - 0.5)
+    time.elapse(DEADLINE_SECONDS - 0.5)
     return Answer(200, {})
 
 
@@ -154,7 +154,7 @@ class Deployed:
         while self.time.now < until and (self.queue.messages or self.time.now < self.arriving_until):
             batch, began = self.queue.receive(self.batch_size), self.time.now
             if not batch:
-                self.time.sleep(self._until_the_next())
+                self.time.elapse(self._until_the_next())
                 continue
             self.queue.settle(batch, consumer.handle({"Records": batch}, Context()))  # type: ignore[arg-type]
             if self.time.now - began > PROMPT_SECONDS:
@@ -167,7 +167,7 @@ class Deployed:
     def _post(self, number: int, url: str, *_: object) -> Answer:
         self.calls.append((number, url, self.time.now))
         if url.startswith("https://good"):
-            self.time.sleep(PROMPT)
+            self.time.elapse(PROMPT)
             answer = Answer(204, {})
         else:
             answer = self.receive(self.time, url)
@@ -188,10 +188,10 @@ class Deployed:
         """One after another, so many seconds apart."""
 
         def arriving() -> None:
-            self.time.sleep(first)
+            self.time.elapse(first)
             for url in urls:
                 self.put([url])
-                self.time.sleep(every)
+                self.time.elapse(every)
 
         self.arriving_until = max(self.arriving_until, self.time.now + first + len(urls) * every)
         self.time.spawn(arriving)
