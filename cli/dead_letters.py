@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 from rich.progress import Progress
 
-from assistance.routing import LANES
+from assistance.routing import DESTINATIONS
 from cli import letters, reached, render
 from cli.letters import Act, Found, Letter
 from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
@@ -25,11 +25,11 @@ Ids = Annotated[
     typer.Argument(metavar="ID", help="A request's id, or a message's (its first 8 characters are enough)."),
 ]
 if TYPE_CHECKING:
-    Lane: TypeAlias = str
+    Destination: TypeAlias = str
 else:
     # Typer takes the choices from an enum.
-    Lane = StrEnum("Lane", {lane.name: lane.value for lane in LANES})
-OneChannel = Annotated[Lane | None, typer.Option("--channel", help="Only dead letters of this channel.")]
+    Destination = StrEnum("Destination", {destination.name: destination.value for destination in DESTINATIONS})
+OneChannel = Annotated[Destination | None, typer.Option("--channel", help="Only dead letters of this channel.")]
 All = Annotated[bool, typer.Option("--all", help="All dead letters, or all of the --channel.")]
 
 

@@ -147,9 +147,11 @@ def _subscribed(stack: Stack, output: str) -> list[Any]:
 
 def _schedule(stack: Stack) -> Iterator[Finding]:
     for runs, name in sorted(schedules(stack).items()):
-        lane = runs.removeprefix("heartbeat")
+        destination = runs.removeprefix("heartbeat")
         part, check = (
-            (["heartbeat", lane], f"Heartbeat of {lane}") if lane != runs else ([runs], "Reconciler's schedule")
+            (["heartbeat", destination], f"Heartbeat of {destination}")
+            if destination != runs
+            else ([runs], "Reconciler's schedule")
         )
         state = stack.client("scheduler").get_schedule(Name=name)["State"]
         advice = f"start it: '{hints.command('enable', *part)}'"

@@ -42,10 +42,10 @@ def reader(stack: Stack, name: str) -> Callable[[str], object]:
     """The `read` of the function that uses the secret. It raises `UnusableSecret`."""
     if name in _OWN:
         return _OWN[name]
-    lane = name.partition("-")[0]
-    module = f"{lane}_consumer.secret"
+    destination = name.partition("-")[0]
+    module = f"{destination}_consumer.secret"
     # A channel's secret on the local stack holds a local address, which a deployed consumer would refuse.
-    local = stack.endpoint_url is not None and lane in stack.channels()
+    local = stack.endpoint_url is not None and destination in stack.channels()
     # A consumer without a module takes any text.
     read: Callable[[str], object] = str if local or not find_spec(module) else import_module(module).read
     return read

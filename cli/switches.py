@@ -31,14 +31,14 @@ class Part(StrEnum):
         return self in {Part.CONSUMER, Part.HEARTBEAT}
 
 
-def switch(stack: Stack, part: Part, lane: str | None, *, on: bool, wait: Callable[[], bool]) -> tuple[str, str]:
+def switch(stack: Stack, part: Part, destination: str | None, *, on: bool, wait: Callable[[], bool]) -> tuple[str, str]:
     """Switch a part on or off, unless it is; its state before and after.
 
     `wait` pauses, and says whether to look again. Raises `Failure` and what boto3 raises.
     """
     if part in {Part.RECONCILER, Part.HEARTBEAT}:
-        return _schedule(stack, f"{part}{lane or ''}", on=on)
-    folder = "stream_producer" if part is Part.STREAM else f"{lane}_consumer"
+        return _schedule(stack, f"{part}{destination or ''}", on=on)
+    folder = "stream_producer" if part is Part.STREAM else f"{destination}_consumer"
     return _event_source(stack, folder, on=on, wait=wait)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from assistance.engine.dead_letters import depth
 from assistance.history import RequestRecord
 from assistance.platform.clock import timestamp, utc_now
-from assistance.routing import CALLBACK, Lane
+from assistance.routing import CALLBACK, Destination
 from assistance.text import printable
 from cli import render
 from cli.stack import DeadLetterQueue, Stack
@@ -30,7 +30,7 @@ class Reader:
 
     def __init__(self, stack: Stack, *, texts: bool) -> None:
         self.stack = stack
-        self.lanes: tuple[Lane, ...] = (*stack.channels(), CALLBACK)
+        self.destinations: tuple[Destination, ...] = (*stack.channels(), CALLBACK)
         self.routes: dict[str, Any] = json.loads(stack.environment("api")["ROUTES"])
         self.dead = DeadLetters(stack, texts=texts)
         self._texts = texts
@@ -46,7 +46,10 @@ class Reader:
             "texts": self._texts,
             "api_url": self.stack.outputs.get("ApiUrl", ""),
             "routes": self.routes,
-            "lanes": [{"name": lane, "title": title(lane), "human": lane != CALLBACK} for lane in self.lanes],
+            "destinations": [
+                {"name": destination, "title": title(destination), "human": destination != CALLBACK}
+                for destination in self.destinations
+            ],
             "takes": "SlackInteractionsUrl" in self.stack.outputs or "TakeSecretArn" in self.stack.outputs,
         }
 
@@ -54,7 +57,9 @@ class Reader:
         """How much is where, the dead letters, and unless `view` is another the requests that are looked for."""
         query = Query.of(given)
         with self._lock, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-            queues = pool.map(lambda lane: depth(self._sqs, self.stack.queue_url(lane)), self.lanes)
+            queues = pool.map(
+                lambda destination: depth(self._sqs, self.stack.queue_url(destination)), self.destinations
+            )
             dead_queues = self.stack.dlqs()
             dead = Counter[str]()
             for queue, number in zip(dead_queues, pool.map(self._dead, dead_queues), strict=True):
@@ -64,10 +69,10 @@ class Reader:
             return {
                 "outbox": outbox,
                 "queues": {
-                    lane: {"waiting": found.waiting, "hidden": found.in_flight}
-                    for lane, found in zip(self.lanes, queues, strict=True)
+                    destination: {"waiting": found.waiting, "hidden": found.in_flight}
+                    for destination, found in zip(self.destinations, queues, strict=True)
                 },
-                "dead": {lane: dead[lane] for lane in self.lanes},
+                "dead": {destination: dead[destination] for destination in self.destinations},
                 "dead_letters": self.dead.document(dead.total()),
                 "page": self._page(query) if given.get("view", "list") == "list" else None,
             }

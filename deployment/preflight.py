@@ -90,7 +90,7 @@ def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Prob
         + (config.take and Channel.SLACK in config.deployed)
         + bool(config.linked)
     )
-    wanted = config.consumer_max_concurrency * len(config.lanes) + others
+    wanted = config.consumer_max_concurrency * len(config.destinations) + others
     if facts.concurrency >= wanted:
         return None
     return Problem(

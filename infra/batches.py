@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from assistance.routing import LANES, Channel, Lane
+from assistance.routing import DESTINATIONS, Channel, Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ STREAM: Final = Batches(size=100)
 PARALLELIZATION_FACTOR: Final = 5
 """Batches of one shard in process at once. A new table's four shards then keep up with 1,000 requests a second."""
 
-QUEUES: Final[Mapping[Lane, Batches]] = {
-    **dict.fromkeys(LANES, Batches(size=10)),
+QUEUES: Final[Mapping[Destination, Batches]] = {
+    **dict.fromkeys(DESTINATIONS, Batches(size=10)),
     # About what one message to Slack holds, so that most batches are one post.
     Channel.SLACK: Batches(size=25, window=1),
 }

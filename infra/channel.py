@@ -7,7 +7,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from assistance.routing import MAX_RECEIVES, Lane
+from assistance.routing import MAX_RECEIVES, Destination
 from infra.batches import QUEUES, visibility_timeout
 from infra.by_humans import may_read
 from infra.config import QUEUE_RETENTION_DAYS, Config
@@ -25,7 +25,7 @@ class ChannelConsumer(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        channel: Lane,
+        channel: Destination,
         config: Config,
         table: Table,
         topic: sns.Topic,

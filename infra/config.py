@@ -12,12 +12,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from assistance.failures import MAX_RETRY_AFTER
 from assistance.routing import (
     CALLBACK,
-    LANES,
+    DESTINATIONS,
     RETRIES,
     ROUTES,
     TOPIC_PATTERN,
     Channel,
-    Lane,
+    Destination,
     Place,
     RetryPolicy,
     Route,
@@ -303,14 +303,16 @@ class Config(BaseModel):
             raise ValueError("escalate_after needs take=true: without it, nobody can take a request")
         if len(self.routes_variable.encode()) > MAX_ROUTES_BYTES:
             raise ValueError(f"routes take more than {MAX_ROUTES_BYTES} bytes")
-        hidden = max(visibility_timeout(self.consumer_timeout_seconds, QUEUES[lane]) for lane in self.lanes)
+        hidden = max(
+            visibility_timeout(self.consumer_timeout_seconds, QUEUES[destination]) for destination in self.destinations
+        )
         if self.overdue_seconds <= hidden and not self.local:
             raise ValueError(
                 f"overdue_seconds must be more than {hidden}: for so long SQS hides the message of a consumer that was "
                 "killed, and its delivery is not stuck"
             )
         # Each delay may be lengthened by what a provider asks for.
-        retries = map(self.retry, LANES)
+        retries = map(self.retry, DESTINATIONS)
         delays = max(retry.longest + (retry.attempts - 1) * MAX_RETRY_AFTER for retry in retries)
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
@@ -369,7 +371,7 @@ class Config(BaseModel):
         return tuple(channel for channel in self.deployed if self.take and channel in {Channel.EMAIL, Channel.TEAMS})
 
     @property
-    def lanes(self) -> tuple[Lane, ...]:
+    def destinations(self) -> tuple[Destination, ...]:
         """The same, and the callback."""
         return (*self.deployed, CALLBACK)
 
@@ -435,7 +437,7 @@ class Config(BaseModel):
             del addresses["email_sender"], addresses["email_recipients"]
         return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
 
-    def retry(self, channel: Lane) -> RetryPolicy:
+    def retry(self, channel: Destination) -> RetryPolicy:
         """How that channel's deliveries are retried."""
         limits = {item.name: getattr(self, f"retry_{item.name}") for item in fields(RetryPolicy)}
         return replace(RETRIES[channel], **{name: limit for name, limit in limits.items() if limit is not None})

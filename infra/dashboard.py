@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from assistance.platform.metrics import Metric
-from assistance.routing import CALLBACK, Channel, Lane, Route
+from assistance.routing import CALLBACK, Channel, Destination, Route
 from infra.api import Api
 from infra.channel import ChannelConsumer
 from infra.config import Config
@@ -28,7 +28,7 @@ _P50: Final = cloudwatch.Stats.percentile(50)
 _P99: Final = cloudwatch.Stats.percentile(99)
 
 
-def topics_of(channel: Lane, routes: Mapping[str, Route]) -> tuple[str, ...]:
+def topics_of(channel: Destination, routes: Mapping[str, Route]) -> tuple[str, ...]:
     """The topics whose requests can come by that channel: all by the callback, and by a channel that is drained."""
     topics = tuple(topic for topic, route in routes.items() if channel in (*route.channels, route.fallback, CALLBACK))
     return topics or tuple(routes)
@@ -45,7 +45,7 @@ class Dashboard(Construct):
         config: Config,
         api: Api,
         producer: StreamProducer,
-        consumers: Mapping[Lane, ChannelConsumer],
+        consumers: Mapping[Destination, ChannelConsumer],
         feedback: EmailFeedback | None,
         reconciler: Reconciler,
         takers: Sequence[SlackInteractions | TakePage],
@@ -105,7 +105,7 @@ class Dashboard(Construct):
         ]
 
     def _published(
-        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], reconciler: Reconciler
+        self, producer: StreamProducer, consumers: Mapping[Destination, ChannelConsumer], reconciler: Reconciler
     ) -> list[cloudwatch.IWidget]:
         published = [
             self._ours(Metric.PUBLISHED, _SUM, channel=channel, topic=topic)
@@ -123,7 +123,7 @@ class Dashboard(Construct):
             _graph("Stream", [age, reconciler.measured("PublishedLate", _SUM, label="PublishedLate")], of=3),
         ]
 
-    def _delivered(self, channel: Lane, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:
+    def _delivered(self, channel: Destination, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:
         topics = topics_of(channel, self._routes)
         outcomes = [
             self._ours(metric, _SUM, channel=channel, topic=topic)

@@ -24,7 +24,7 @@ from constructs import Construct
 
 from assistance.failures import MAX_RETRY_AFTER
 from assistance.platform.metrics import Metric
-from assistance.routing import CALLBACK, Channel, Lane
+from assistance.routing import CALLBACK, Channel, Destination
 from infra.api import Api
 from infra.batches import VISIBILITY_TIMEOUTS
 from infra.channel import ChannelConsumer
@@ -77,7 +77,7 @@ class Monitoring(Construct):
         api: Api,
         topic: sns.Topic,
         producer: StreamProducer,
-        consumers: Mapping[Lane, ChannelConsumer],
+        consumers: Mapping[Destination, ChannelConsumer],
         feedback: EmailFeedback | None,
         reconciler: Reconciler,
         heartbeat: Heartbeat,
@@ -256,7 +256,7 @@ class Monitoring(Construct):
             )
         ]  # fmt: skip
 
-    def _of_the_channel(self, channel: Lane, consumer: ChannelConsumer, reconciler: Reconciler) -> Alarms:
+    def _of_the_channel(self, channel: Destination, consumer: ChannelConsumer, reconciler: Reconciler) -> Alarms:
         config, name = self._config, channel.capitalize()
         failed = cloudwatch.Metric(
             namespace=self._namespace,
@@ -369,7 +369,7 @@ class Monitoring(Construct):
         ]  # fmt: skip
 
     def _of_the_dead_letters(
-        self, producer: StreamProducer, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback | None
+        self, producer: StreamProducer, consumers: Mapping[Destination, ChannelConsumer], feedback: EmailFeedback | None
     ) -> Alarms:
         found = []
         for channel, consumer in consumers.items():
@@ -393,7 +393,9 @@ class Monitoring(Construct):
             *(self._of_the_feedback(feedback) if feedback else ()),
         ]  # fmt: skip
 
-    def _of_the_oldest(self, consumers: Mapping[Lane, ChannelConsumer], feedback: EmailFeedback | None) -> Alarms:
+    def _of_the_oldest(
+        self, consumers: Mapping[Destination, ChannelConsumer], feedback: EmailFeedback | None
+    ) -> Alarms:
         """An alarm for each queue whose dead letters exist nowhere else. The table has those of `StreamFailures`.
 
         SQS's metric of ages won't do. It leaves out messages that were received three times, and each reader of dead

@@ -9,7 +9,7 @@ from aws_cdk import CfnOutput, CfnResource, Stack
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from assistance.routing import Channel, Lane
+from assistance.routing import Channel, Destination
 from infra.api import Api
 from infra.channel import ChannelConsumer
 from infra.config import Config
@@ -29,10 +29,10 @@ from infra.take_page import TakePage
 Updated: TypeAlias = StreamProducer | Reconciler | EmailFeedback | ChannelConsumer | Api | SlackInteractions | TakePage
 
 
-def consumer_of(lane: Lane) -> Callable[..., ChannelConsumer]:
+def consumer_of(destination: Destination) -> Callable[..., ChannelConsumer]:
     """The construct of that name: `infra/teams_consumer.py` has `TeamsConsumer`."""
-    module = importlib.import_module(f"infra.{lane}_consumer")
-    construct: Callable[..., ChannelConsumer] = getattr(module, f"{lane.capitalize()}Consumer")
+    module = importlib.import_module(f"infra.{destination}_consumer")
+    construct: Callable[..., ChannelConsumer] = getattr(module, f"{destination.capitalize()}Consumer")
     return construct
 
 
@@ -60,9 +60,11 @@ class AssistanceStack(Stack):
         topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=aws_managed_sns_key(self))
         key = ServicesKey(self, "ServicesKey", config)
         producer = StreamProducer(self, "StreamProducer", config=config, table=table, topic=topic)
-        consumers: dict[Lane, ChannelConsumer] = {
-            lane: consumer_of(lane)(self, f"{lane.capitalize()}Consumer", config=config, table=table, topic=topic)
-            for lane in config.lanes
+        consumers: dict[Destination, ChannelConsumer] = {
+            destination: consumer_of(destination)(
+                self, f"{destination.capitalize()}Consumer", config=config, table=table, topic=topic
+            )
+            for destination in config.destinations
         }
         email = consumers.get(Channel.EMAIL)
         feedback = (

@@ -93,8 +93,12 @@ class _Architecture:
             if "ses:SendEmail" in actions:
                 yield f"{folder} --> ses([SES])"
             if "secretsmanager:GetSecretValue" in actions:
-                lane = folder.removesuffix(SUFFIX)
-                yield f"{folder} -->|signed POST| bot" if lane == CALLBACK else f"{folder} --> {lane}([{lane.title()}])"
+                destination = folder.removesuffix(SUFFIX)
+                yield (
+                    f"{folder} -->|signed POST| bot"
+                    if destination == CALLBACK
+                    else f"{folder} --> {destination}([{destination.title()}])"
+                )
 
 
 def _fenced(kind: str, lines: list[str]) -> str:

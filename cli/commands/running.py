@@ -11,7 +11,7 @@ import typer
 from assistance.platform.clock import utc_now
 from cli import logs as logs_
 from cli import render, requests
-from cli.dead_letters import Lane
+from cli.dead_letters import Destination
 from cli.errors import Failure
 from cli.operations import Json, Yes, confirm, duration, stack_of
 from cli.switches import Part, switch
@@ -22,8 +22,9 @@ app = typer.Typer()
 _PATIENCE_SECONDS: Final = 90
 _POLL_SECONDS: Final = 1
 OnePart = Annotated[Part, typer.Argument(metavar="PART", help="stream, reconciler, consumer or heartbeat.")]
-OneLane = Annotated[
-    Lane | None, typer.Argument(metavar="NAME", help="Whose consumer or heartbeat: slack, email, teams, callback.")
+OneDestination = Annotated[
+    Destination | None,
+    typer.Argument(metavar="NAME", help="Whose consumer or heartbeat: slack, email, teams, callback."),
 ]
 
 
@@ -73,13 +74,15 @@ def logs(
 
 
 @app.command(epilog="Example: assistance --local enable consumer slack")
-def enable(context: typer.Context, part: OnePart, name: OneLane = None, json: Json = False) -> None:
+def enable(context: typer.Context, part: OnePart, name: OneDestination = None, json: Json = False) -> None:
     """Start what 'disable' stopped: the stream, the reconciler's schedule, a channel's consumer or its heartbeat."""
     _switch(context, part, name, on=True, yes=True, json=json)
 
 
 @app.command(epilog="Example: assistance --local disable consumer slack")
-def disable(context: typer.Context, part: OnePart, name: OneLane = None, yes: Yes = False, json: Json = False) -> None:
+def disable(
+    context: typer.Context, part: OnePart, name: OneDestination = None, yes: Yes = False, json: Json = False
+) -> None:
     """Stop the table's stream, the reconciler's schedule, a channel's consumer or its heartbeat. Asks first.
 
     Nothing is lost: the outbox keeps what is not published, a queue keeps messages for four days. No deployment starts
@@ -90,10 +93,10 @@ def disable(context: typer.Context, part: OnePart, name: OneLane = None, yes: Ye
 
 def _switch(context: typer.Context, part: Part, name: str | None, *, on: bool, yes: bool, json: bool) -> None:
     stack = stack_of(context)
-    lanes = [*stack.channels(), *(["callback"] if part is Part.CONSUMER else [])]
-    if part.of_a_channel != (name is not None) or (name and name not in lanes):
+    destinations = [*stack.channels(), *(["callback"] if part is Part.CONSUMER else [])]
+    if part.of_a_channel != (name is not None) or (name and name not in destinations):
         raise Failure(
-            f"name a channel after '{part}': this stack has {', '.join(lanes)}"
+            f"name a channel after '{part}': this stack has {', '.join(destinations)}"
             if part.of_a_channel
             else f"name nothing after '{part}': there is one"
         )

@@ -128,7 +128,7 @@ function actions(request, letters) {
 
 /** @param {any} request */
 function resend(request) {
-  const channels = stage.lanes.filter((/** @type {any} */ lane) => lane.human);
+  const channels = stage.destinations.filter((/** @type {any} */ destination) => destination.human);
   const select = make("select", "", ...channels.map((/** @type {any} */ { name, title }) => Object.assign(make("option", "", title), { value: name })));
   select.id = "resend-by";
   select.setAttribute("aria-label", "Channel to resend by");

@@ -105,7 +105,7 @@ function step() {
 
 /** Put every dot where it is: those at one station side by side, at its lower edge. */
 function arrange() {
-  if (!stage.lanes || !byId("map").offsetParent) return;
+  if (!stage.destinations || !byId("map").offsetParent) return;
   /** @type {Map<string, number>} */
   const there = new Map();
   for (const dot of dots.values()) {

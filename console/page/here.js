@@ -48,7 +48,7 @@ function setUpSwitches(switches) {
   const sweep = button("Run", (self) => acting(said(), () => call("reconcile", {}), self), "small");
   sweep.setAttribute("aria-label", "Run the reconciler now");
   controls("reconciler").append(sweep);
-  for (const { name, title } of stage.lanes) {
+  for (const { name, title } of stage.destinations) {
     const worker = `${name}_consumer`;
     if (worker in switches.workers) {
       const kill = button("Kill", (self) => acting(said(), () => call("kill", { function: worker }), self), "small danger");

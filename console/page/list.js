@@ -14,7 +14,7 @@ export const listAddress = { last: "/" };
 
 export function setUpList() {
   const form = byId("filters");
-  const options = { status: STATUSES, topic: Object.keys(stage.routes), channel: stage.lanes.filter((/** @type {any} */ lane) => lane.human).map((/** @type {any} */ lane) => lane.name) };
+  const options = { status: STATUSES, topic: Object.keys(stage.routes), channel: stage.destinations.filter((/** @type {any} */ destination) => destination.human).map((/** @type {any} */ destination) => destination.name) };
   for (const [name, values] of Object.entries(options))
     for (const value of values) form.elements[name].append(Object.assign(make("option", "", name === "channel" ? titleOf(value) : value), { value }));
   byId("q").placeholder = stage.texts ? "Id, reference, text, customer" : "Id or reference";

@@ -32,16 +32,16 @@ function station(name, title, text, kind) {
 export const controls = (name) => stations[name].querySelector(".control");
 
 export function layOut() {
-  const rows = stage.lanes.length;
-  byId("map").dataset.lanes = rows;
-  byId("stations").style.setProperty("--lanes", rows);
+  const rows = stage.destinations.length;
+  byId("map").dataset.destinations = rows;
+  byId("stations").style.setProperty("--destinations", rows);
   for (const [name, [title, text]] of Object.entries(TEXTS)) station(name, title, text, `trunk ${name}`);
-  stage.lanes.forEach((/** @type {any} */ { name, title, human }, /** @type {number} */ index) => {
+  stage.destinations.forEach((/** @type {any} */ { name, title, human }, /** @type {number} */ index) => {
     const parts = [
-      station(`queue:${name}`, "Queue", title, "lane queue"),
-      station(`consumer:${name}`, "Consumer", "sends", "lane consumer"),
-      station(`arrived:${name}`, title, human ? "a human reads it" : "told of the end", "lane arrived"),
-      station(`dead:${name}`, "Dead", "letters", "lane dead"),
+      station(`queue:${name}`, "Queue", title, "destination queue"),
+      station(`consumer:${name}`, "Consumer", "sends", "destination consumer"),
+      station(`arrived:${name}`, title, human ? "a human reads it" : "told of the end", "destination arrived"),
+      station(`dead:${name}`, "Dead", "letters", "destination dead"),
     ];
     for (const part of parts) part.style.setProperty("--row", index);
   });
@@ -60,7 +60,7 @@ function draw() {
   TRUNK.slice(1).forEach((name, index) => line(TRUNK[index], name));
   line("outbox", "reconciler", "dashed");
   line("reconciler", "topic", "dashed");
-  for (const { name } of stage.lanes) {
+  for (const { name } of stage.destinations) {
     line("topic", `queue:${name}`);
     line(`queue:${name}`, `consumer:${name}`);
     line(`consumer:${name}`, `arrived:${name}`);
@@ -111,7 +111,7 @@ export function fillMap(state) {
   const { producer = true, reconciler = true, faults = {} } = state.switches ?? {};
   show("producer", producer ? "" : "stopped", producer ? "" : "off");
   show("reconciler", reconciler ? "" : "stopped", reconciler ? "" : "off");
-  for (const { name } of stage.lanes) {
+  for (const { name } of stage.destinations) {
     const { waiting, hidden } = state.queues[name];
     const sending = moving.filter((/** @type {any} */ each) => each.deliveries.some((/** @type {any} */ d) => d.channel === name && d.status === "sending")).length;
     const back = Math.max(0, hidden - sending);

@@ -46,7 +46,7 @@ export function tell(name, count) {
 }
 
 export function setUpPanels() {
-  const channels = stage.local ? stage.lanes.filter((/** @type {any} */ lane) => lane.human) : [];
+  const channels = stage.local ? stage.destinations.filter((/** @type {any} */ destination) => destination.human) : [];
   for (const { name, title } of channels) {
     const element = make("div", "pane");
     element.id = `pane-${name}`;

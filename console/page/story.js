@@ -4,7 +4,7 @@ import { stage } from "./api.js";
 import { many } from "./dom.js";
 
 /** @param {string} name */
-export const titleOf = (name) => stage.lanes.find((/** @type {any} */ lane) => lane.name === name)?.title ?? name;
+export const titleOf = (name) => stage.destinations.find((/** @type {any} */ destination) => destination.name === name)?.title ?? name;
 /** What a channel's provider can be. @type {Record<string, string>} */
 export const FAULTS = { fine: "fine", slow: "slow", rate_limited: "rate-limited", failing: "failing", refusing: "refusing" };
 
@@ -18,7 +18,7 @@ export function story(state) {
         (producer ? "The producer publishes them." : reconciler ? "The reconciler publishes what waits for a minute." : "They wait until the producer or the reconciler runs."),
     );
   else if (!producer) told.push("The producer is stopped: what you send now waits in the outbox.");
-  for (const { name } of stage.lanes) {
+  for (const { name } of stage.destinations) {
     const back = (state.moving ?? []).filter((/** @type {any} */ each) => each.deliveries.some((/** @type {any} */ d) => d.channel === name && d.status === "retrying")).length;
     const fault = faults[name] ?? "fine";
     if (back) told.push(`${titleOf(name)}: ${many(back, "request")} back in the queue, and each attempt waits longer.`);

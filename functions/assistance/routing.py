@@ -42,9 +42,9 @@ class Callback(StrEnum):
 
 
 CALLBACK: Final = Callback.CALLBACK
-Lane: TypeAlias = Channel | Callback
+Destination: TypeAlias = Channel | Callback
 """What has a subscription, queues and a consumer of its own."""
-LANES: Final[tuple[Lane, ...]] = (*Channel, CALLBACK)
+DESTINATIONS: Final[tuple[Destination, ...]] = (*Channel, CALLBACK)
 Place: TypeAlias = str | tuple[str, ...]
 """Where on a channel: a Slack channel's id, the recipients of a mail, or the name of a Teams secret."""
 
@@ -153,9 +153,9 @@ class RetryPolicy:
         return min(self.max_delay, self.first_delay * growth)
 
 
-RETRIES: Mapping[Lane, RetryPolicy] = {
+RETRIES: Mapping[Destination, RetryPolicy] = {
     **{channel: RetryPolicy() for channel in Channel},
     # A bot may be down for half a day: nobody waits for it, and no fallback does.
     CALLBACK: RetryPolicy(attempts=12, max_delay=21_600),
 }
-"""The limits of each lane. What the deployer chooses as context overrides them for all."""
+"""The limits of each destination. What the deployer chooses as context overrides them for all."""

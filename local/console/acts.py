@@ -27,7 +27,7 @@ class Acts:
         self._lock = threading.Lock()
         self._lambda = deployed.client("lambda")
         self._scheduler = deployed.client("scheduler")
-        consumers = (f"{lane}_consumer" for lane in (*deployed.channels(), CALLBACK))
+        consumers = (f"{destination}_consumer" for destination in (*deployed.channels(), CALLBACK))
         folders = ("api", "stream_producer", *consumers, "reconciler")
         self._functions = {folder: deployed.function(folder) for folder in folders}
         self._producer = self._mapping(self._functions["stream_producer"])

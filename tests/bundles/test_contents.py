@@ -19,7 +19,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
 from botocore.regions import EndpointResolver
 
-from assistance.routing import LANES
+from assistance.routing import DESTINATIONS
 from infra import bundle
 from infra.bundle import ENDPOINTS, FUNCTIONS, ROOT, SERVICES, SHARED
 from infra.config import PYTHON_VERSION
@@ -33,7 +33,7 @@ EVERY = {
 CONSUMER = {"boto3", "s3transfer"}
 ONLY = {
     "api": {"uuid6"},
-    **{f"{lane}_consumer": CONSUMER for lane in LANES},
+    **{f"{destination}_consumer": CONSUMER for destination in DESTINATIONS},
     "callback_consumer": {"h11", "standardwebhooks", *CONSUMER},
     "slack_consumer": {"slack_sdk", *CONSUMER},
     # Powertools' parameters import boto3 too.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assistance.routing import LANES
+from assistance.routing import DESTINATIONS
 from tests.bundles.bundled import FOLDERS
 from tests.bundles.runtime import PYTHON
 
@@ -18,7 +18,7 @@ print(json.dumps(sorted(sys.modules)))
 """
 # Of what the bundle holds, a few more than there are: who needs more should know what it costs, by `make bench`.
 BUDGET = {
-    **dict.fromkeys((f"{lane}_consumer" for lane in LANES), 375),
+    **dict.fromkeys((f"{destination}_consumer" for destination in DESTINATIONS), 375),
     "api": 325,
     "stream_producer": 252,
     "reconciler": 260,
@@ -30,7 +30,7 @@ BUDGET = {
 }
 NOBODY = frozenset[str]()
 # Powertools' idempotency imports boto3; its event handler and its batch processing asyncio and every event there is.
-CONSUMERS = frozenset(f"{lane}_consumer" for lane in LANES)
+CONSUMERS = frozenset(f"{destination}_consumer" for destination in DESTINATIONS)
 ONLY = {
     "aiohttp": NOBODY,
     "asyncio": CONSUMERS | {"api", "slack_interactions", "take_page"},

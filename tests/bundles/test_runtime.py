@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 from assistance.engine.outbox import message_for
 from assistance.models import AssistanceRequest
 from assistance.platform.clock import timestamp, utc_now
-from assistance.routing import CALLBACK, LANES, Channel, Lane, Topic
+from assistance.routing import CALLBACK, DESTINATIONS, Channel, Destination, Topic
 from local.slack_server import SlackServer
 from tests.bundles.runtime import invoke
 from tests.fixtures import documented
@@ -57,7 +57,9 @@ def template() -> Template:
 def run(stack: Cloud, aws: str, template: Template, local: Mapping[str, Path], client: Path) -> Invoke:
     def run(folder: str, event: object) -> Any:  # noqa: ANN401
         _, function = template.function(folder)
-        channel: Lane = next((lane for lane in LANES if folder == f"{lane}_consumer"), Channel.EMAIL)
+        channel: Destination = next(
+            (destination for destination in DESTINATIONS if folder == f"{destination}_consumer"), Channel.EMAIL
+        )
         known = {**stack.environment, "QUEUE_URL": stack.queues[channel], "DLQ_URL": stack.dlqs[channel]}
         declared = function["Environment"]["Variables"]
         bundle = local[folder]
@@ -115,7 +117,9 @@ def stream_event(stack: Cloud) -> dict[str, Any]:
     return event
 
 
-def queue_event(stack: Cloud, channel: Lane, request: AssistanceRequest, delivery: str | None = None) -> dict[str, Any]:
+def queue_event(
+    stack: Cloud, channel: Destination, request: AssistanceRequest, delivery: str | None = None
+) -> dict[str, Any]:
     body = message_for(request, record_of(stack.table, request.id), delivery).model_dump_json()
     stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=body)
     event = documented("sqs")

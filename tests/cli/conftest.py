@@ -5,7 +5,7 @@ from collections.abc import Callable
 import boto3
 import pytest
 
-from assistance.routing import LANES
+from assistance.routing import DESTINATIONS
 from cli import stack as stacks
 from local.slack_server import SlackServer
 from tests.cli.steps import Killed, Operator
@@ -18,7 +18,7 @@ __all__ = ["slack", "stack"]
 @pytest.fixture
 def operator(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Operator:
     outputs = {"TableName": "table"}
-    for channel in LANES:
+    for channel in DESTINATIONS:
         name = channel.capitalize()
         outputs |= {
             f"{name}QueueUrl": stack.queues[channel],

@@ -134,7 +134,10 @@ def test_a_channel_that_somebody_adds_has_its_pane_switch_and_place_and_one_that
     pager = {"name": "pager", "title": "Pager", "human": True}
 
     def stage(document: Any) -> None:  # noqa: ANN401
-        document["lanes"] = [pager, *(lane for lane in document["lanes"] if lane["name"] != "slack")]
+        document["destinations"] = [
+            pager,
+            *(destination for destination in document["destinations"] if destination["name"] != "slack"),
+        ]
         document["routes"] = {"support": {"channels": ["pager"], "fallback": "email"}}
 
     def state(document: Any) -> None:  # noqa: ANN401

@@ -13,7 +13,7 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.sesv2.models import sesv2_backends
 from moto.sqs.models import sqs_backends
 
-from assistance.routing import LANES
+from assistance.routing import DESTINATIONS
 from assistance.store.schema import OUTBOX_SHARD
 from tests.integration.cloud import SIGNING_SECRET
 from tests.integration.resources import streamed
@@ -73,16 +73,18 @@ class Memory:
 
     table: MemoryTable = field(default_factory=MemoryTable)
     sqs: Queues = field(
-        default_factory=lambda: Queues(f"{lane}{kind}" for lane in LANES for kind in ("", "-dlq", "-subscription-dlq"))
+        default_factory=lambda: Queues(
+            f"{destination}{kind}" for destination in DESTINATIONS for kind in ("", "-dlq", "-subscription-dlq")
+        )
     )
     sent: list[Mail] = field(default_factory=list)
     numbers: Any = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        for lane in LANES:
-            queue = self.sqs.queues[lane]
+        for destination in DESTINATIONS:
+            queue = self.sqs.queues[destination]
             queue.visibility, queue.most = VISIBILITY, MAX_RECEIVE_COUNT
-            queue.dead_letters = self.sqs.queues[f"{lane}-dlq"]
+            queue.dead_letters = self.sqs.queues[f"{destination}-dlq"]
 
     def calling(self, make_api_call: Call) -> Call:  # noqa: ARG002
         operations: Mapping[str, Callable[..., Any]] = {

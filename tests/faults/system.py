@@ -23,7 +23,7 @@ from assistance.engine.dead_letters import request_id_in, unwrapped
 from assistance.errors import TableUnavailable
 from assistance.history import RESEND
 from assistance.platform.clock import epoch_ms
-from assistance.routing import LANES, Channel, Lane
+from assistance.routing import DESTINATIONS, Channel, Destination
 from assistance.slack.blocks import pressed
 from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD
@@ -114,7 +114,7 @@ class System:
             self.mails_in_doubt.update((self.mails() - mails).keys())
         self.late = [entry for entry in self.late if entry[0] > until]
         self.traveller.move_to(until)
-        for name in LANES:
+        for name in DESTINATIONS:
             self.aws.purge(name, before=self.now.timestamp() - QUEUE_RETENTION)
 
     def later(self, call: Callable[[], Any], seconds: int) -> None:
@@ -237,7 +237,7 @@ class System:
             again = {record["dynamodb"]["SequenceNumber"] for record in batch} if failed is None else set(failed)
             self.stream += [record for record in batch if record["dynamodb"]["SequenceNumber"] in again]
 
-    def consume(self, channel: Lane, most: int = 10) -> bool:
+    def consume(self, channel: Destination, most: int = 10) -> bool:
         """Hand the consumer what its queue has to give. Whether there was anything."""
         if not self.bodies(channel):
             return False
@@ -314,7 +314,7 @@ class System:
 
     def redrive(self) -> None:
         """Move every dead letter back into its channel's queue, as an operator does."""
-        for channel in LANES:
+        for channel in DESTINATIONS:
             for name in (f"{channel}-dlq", f"{channel}-subscription-dlq"):
                 for body in self.bodies(name):
                     self.cloud.sqs.send_message(QueueUrl=self.cloud.queues[channel], MessageBody=unwrapped(body))
@@ -333,11 +333,11 @@ class System:
             self.accepted[request_id].resends.add(decision)
         return added
 
-    def lose_to_subscription_dlq(self, lane: Lane) -> None:
+    def lose_to_subscription_dlq(self, destination: Destination) -> None:
         """SNS could not deliver to the queue: its messages lie in the subscription's dead-letter queue."""
-        for body in self.bodies(lane):
-            self.cloud.sqs.send_message(QueueUrl=self.cloud.subscription_dlqs[lane], MessageBody=body)
-        self.aws.purge(lane)
+        for body in self.bodies(destination):
+            self.cloud.sqs.send_message(QueueUrl=self.cloud.subscription_dlqs[destination], MessageBody=body)
+        self.aws.purge(destination)
 
     def heal(self) -> None:
         """Every provider is well again."""

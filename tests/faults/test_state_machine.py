@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from assistance.routing import LANES, ROUTES, Channel, Lane, Route, Topic, named, routes
+from assistance.routing import DESTINATIONS, ROUTES, Channel, Destination, Route, Topic, named, routes
 from tests.faults.breaker import Fault, Kind
 from tests.faults.system import ATTEMPTS
 from tests.faults.world import World
@@ -53,7 +53,7 @@ faults = st.none() | st.builds(
 BOTH = "both"
 """A topic that goes to two channels. The others go to one, and have a fallback."""
 topics = st.sampled_from([*Topic, BOTH])
-lanes = st.sampled_from(LANES)
+destinations = st.sampled_from(DESTINATIONS)
 SLACK_FAULTS: list[dict[str, object]] = [
     {"kind": "error", "error": "is_archived"},
     {"kind": "error", "error": "internal_error"},
@@ -71,7 +71,7 @@ class Meanwhile:
 
     call: int
     does: str
-    lane: Lane
+    destination: Destination
     seconds: int
 
 
@@ -79,7 +79,7 @@ overlaps = st.none() | st.builds(
     Meanwhile,
     st.integers(0, 8),
     st.sampled_from(["consume", "consume a duplicate", "produce", "reconcile", "feedback", "redrive"]),
-    lanes,
+    destinations,
     # The invocation that waits is killed if it waits for longer.
     st.integers(0, 25),
 )
@@ -108,14 +108,14 @@ class StateMachine(RuleBasedStateMachine):
         self.world.breaker.plan(None)
 
     def _happens(self, meanwhile: Meanwhile) -> None:
-        world, lane = self.world, meanwhile.lane
+        world, destination = self.world, meanwhile.destination
         match meanwhile.does:
             case "consume a duplicate":
-                for body in world.bodies(lane)[:1]:
-                    self._send(lane, body)
-                world.consume(lane)
+                for body in world.bodies(destination)[:1]:
+                    self._send(destination, body)
+                world.consume(destination)
             case "consume":
-                world.consume(lane)
+                world.consume(destination)
             case "produce":
                 world.produce()
             case "reconcile":
@@ -124,7 +124,7 @@ class StateMachine(RuleBasedStateMachine):
                 world.bring_feedback()
             case "redrive":
                 world.redrive()
-                world.consume(lane)
+                world.consume(destination)
         world.advance(meanwhile.seconds)
 
     # --- the bot
@@ -185,9 +185,9 @@ class StateMachine(RuleBasedStateMachine):
         self.world.read_stream()
         self.world.stream.clear()
 
-    @rule(lane=lanes, fault=faults, meanwhile=overlaps)
-    def consume(self, lane: Lane, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
-        self._broken(fault, lambda: self.world.consume(lane), meanwhile)
+    @rule(destination=destinations, fault=faults, meanwhile=overlaps)
+    def consume(self, destination: Destination, fault: Fault | None, meanwhile: Meanwhile | None) -> None:
+        self._broken(fault, lambda: self.world.consume(destination), meanwhile)
 
     @rule(
         fault=st.none()
@@ -218,15 +218,15 @@ class StateMachine(RuleBasedStateMachine):
     def let_time_pass(self, seconds: int) -> None:
         self.world.advance(seconds)
 
-    @rule(lane=lanes)
-    def fail_to_deliver_to_a_queue(self, lane: Lane) -> None:
-        self.world.lose_to_subscription_dlq(lane)
+    @rule(destination=destinations)
+    def fail_to_deliver_to_a_queue(self, destination: Destination) -> None:
+        self.world.lose_to_subscription_dlq(destination)
 
-    @precondition(lambda self: self.world.bodies(*LANES))
-    @rule(lane=lanes, pick=picks)
-    def duplicate_a_message(self, lane: Lane, pick: int) -> None:
-        if bodies := self.world.bodies(lane):
-            self._send(lane, bodies[pick % len(bodies)])
+    @precondition(lambda self: self.world.bodies(*DESTINATIONS))
+    @rule(destination=destinations, pick=picks)
+    def duplicate_a_message(self, destination: Destination, pick: int) -> None:
+        if bodies := self.world.bodies(destination):
+            self._send(destination, bodies[pick % len(bodies)])
 
     # --- the providers
 
@@ -294,8 +294,8 @@ class StateMachine(RuleBasedStateMachine):
         request_id = self._pick(pick)
         self.world.resend(request_id, channel, f"decision {len(self.world.accepted[request_id].resends)}")
 
-    def _send(self, lane: Lane, body: str) -> None:
-        self.world.cloud.sqs.send_message(QueueUrl=self.world.cloud.queues[lane], MessageBody=body)
+    def _send(self, destination: Destination, body: str) -> None:
+        self.world.cloud.sqs.send_message(QueueUrl=self.world.cloud.queues[destination], MessageBody=body)
 
     # --- what must be true
 

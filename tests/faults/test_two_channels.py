@@ -150,8 +150,8 @@ def told(here: World) -> list[str]:
 def run_on(here: World) -> None:
     for _ in range(20):
         here.produce()
-        for lane in (*Channel, CALLBACK):
-            here.consume(lane)
+        for destination in (*Channel, CALLBACK):
+            here.consume(destination)
         here.advance(200)
         here.reconcile()
 

@@ -17,7 +17,7 @@ from assistance.domain.record import End, Handled, Handling
 from assistance.engine.dead_letters import request_id_in
 from assistance.engine.delivery import Consumer
 from assistance.platform.observability import logger
-from assistance.routing import CALLBACK, LANES, Channel, routes
+from assistance.routing import CALLBACK, DESTINATIONS, Channel, routes
 from assistance.store.table import LOOKED_KEY
 from local.slack_server import SlackServer
 from tests.faults.aws import ACCOUNT, MAX_RECEIVE_COUNT, REGION, VISIBILITY, Memory, Moto
@@ -127,7 +127,7 @@ class World(Humans):
             self.bring_feedback()
             self.observe()
             busy = False
-            for channel in LANES:
+            for channel in DESTINATIONS:
                 busy = self.consume(channel) or busy
                 self.observe()
             self.read_stream()
@@ -155,7 +155,7 @@ class World(Humans):
             or self.feedback
             or self.late
             or self.aws.has_outbox()
-            or self.bodies(*LANES)
+            or self.bodies(*DESTINATIONS)
             or not all(self.ended(request) for request in self.accepted.values())
         )
 
@@ -223,7 +223,7 @@ def world(*, moto: bool = False, breaker: Breaker | None = None) -> Iterator[Wor
         bot = stack.enter_context(Receiver())
         traveller = stack.enter_context(time_machine.travel(START, tick=False))
         running = stack.enter_context(cloud(slack.url))
-        for channel in LANES:
+        for channel in DESTINATIONS:
             arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{channel}-dlq"
             redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVE_COUNT})
             running.sqs.set_queue_attributes(

@@ -18,7 +18,7 @@ from assistance.engine.heartbeat import EVENT, REQUEST_ID
 from assistance.engine.takes import Human
 from assistance.failures import MAX_RETRY_AFTER
 from assistance.platform.metrics import Metric
-from assistance.routing import CALLBACK, LANES, RETRIES, ROUTES, Channel, Lane, Topic
+from assistance.routing import CALLBACK, DESTINATIONS, RETRIES, ROUTES, Channel, Destination, Topic
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from cli.app import app as cli
@@ -122,9 +122,9 @@ def watched(template: Template) -> Iterator[Watched]:
 
 def all_the_way(running: Cloud) -> None:
     """From the outbox to the channels, by the fallback if need be, and back to the bot."""
-    for _ in LANES:
+    for _ in DESTINATIONS:
         running.produce()
-        for channel in LANES:
+        for channel in DESTINATIONS:
             running.consume_until_quiet(channel)
 
 
@@ -167,11 +167,11 @@ def ours() -> set[Series]:
         # Given up by the consumer, as a bounce is not.
         running.sqs.send_message(QueueUrl=running.queues[Channel.EMAIL], MessageBody="not ours")
         # As while SNS applies a new filter policy.
-        lanes: list[Lane] = [*ROUTED, CALLBACK]
-        for lane in lanes:
+        destinations: list[Destination] = [*ROUTED, CALLBACK]
+        for destination in destinations:
             named = {"channels": {"DataType": "String.Array", "StringValue": "[]"}}
-            running.sqs.send_message(QueueUrl=running.queues[lane], MessageBody="", MessageAttributes=named)
-            running.consume_until_quiet(lane)
+            running.sqs.send_message(QueueUrl=running.queues[destination], MessageBody="", MessageAttributes=named)
+            running.consume_until_quiet(destination)
         running.reconcile()
         for topic in Topic:
             takes.measure(takes.take(Requests(Items(running.table)), running.post(topic), "t1", Human("Anna", "slack")))
@@ -210,7 +210,7 @@ def test_what_we_emit_is_watched(ours: set[Series]) -> None:
 
 def test_the_dashboard_has_a_row_for_every_channel_and_what_its_topics_count(template: Template) -> None:
     shown = {(title, tuple(parts)) for title, parts in graphs(template)}
-    for channel in (lane for lane in LANES if lane in {*ROUTED, CALLBACK}):
+    for channel in (destination for destination in DESTINATIONS if destination in {*ROUTED, CALLBACK}):
         for topic in topics_of(channel, ROUTES):
             wanted = ("channel", str(channel), "topic", str(topic))
             names = {parts[1] for title, parts in shown if title.startswith(f"{channel}: ") and parts[2:] == wanted}

@@ -11,7 +11,7 @@ import pytest
 
 from assistance import take_link
 from assistance.engine.publisher import MAX_BATCH_ENTRIES
-from assistance.routing import RETRIES, ROUTES, Channel, Lane, RetryPolicy, named
+from assistance.routing import RETRIES, ROUTES, Channel, Destination, RetryPolicy, named
 from assistance.store.schema import (
     CREATED_AT,
     DUE_AT,
@@ -313,7 +313,7 @@ def test_every_feature_flag_that_the_cdk_recommends_is_set() -> None:
 
 
 def test_channels_whose_limits_differ_keep_them_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits: dict[Lane, RetryPolicy] = {
+    limits: dict[Destination, RetryPolicy] = {
         channel: RetryPolicy(2 + number, 9 + number) for number, channel in enumerate(Channel)
     }
     monkeypatch.setattr("infra.config.RETRIES", {**RETRIES, **limits})

@@ -17,7 +17,7 @@ from moto import mock_aws
 
 from assistance.platform.clock import utc_now
 from assistance.platform.secret import secrets
-from assistance.routing import LANES, ROUTES, Channel, Lane, named, routes
+from assistance.routing import DESTINATIONS, ROUTES, Channel, Destination, named, routes
 from assistance.store.schema import OUTBOX_SHARD
 from slack_consumer.slack import ids
 from tests.fixtures import documented
@@ -36,7 +36,13 @@ from tests.recorded_calls import as_function
 
 RETENTION = timedelta(days=90)
 SIGNING_SECRET = "d29yZHMgdGhhdCBiZWxvbmcgaW4gbm8gbG9nIGVpdGhl"
-HANDLERS = ("api", "stream_producer", *(f"{lane}_consumer" for lane in LANES), "email_feedback", "reconciler")
+HANDLERS = (
+    "api",
+    "stream_producer",
+    *(f"{destination}_consumer" for destination in DESTINATIONS),
+    "email_feedback",
+    "reconciler",
+)
 BY_HUMANS = ("slack_interactions", "take_page")
 """What humans call. Version 1 had none of these."""
 
@@ -97,9 +103,9 @@ class Cloud:
     """The resources, and what AWS does between the functions."""
 
     environment: dict[str, str]
-    queues: dict[Lane, str]
-    dlqs: dict[Lane, str]
-    subscription_dlqs: dict[Lane, str]
+    queues: dict[Destination, str]
+    dlqs: dict[Destination, str]
+    subscription_dlqs: dict[Destination, str]
     table: Any
     sqs: Any
     streamed: Callable[[int], list[dict[str, Any]]] = streamed
@@ -154,7 +160,7 @@ class Cloud:
         answer = self.handler("stream_producer")({"Records": records}, self.context)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
-    def receive(self, channel: Lane, most: int = 10) -> list[dict[str, Any]]:
+    def receive(self, channel: Destination, most: int = 10) -> list[dict[str, Any]]:
         """Up to so many messages, in the form in which Lambda hands them to a consumer."""
         messages: list[dict[str, Any]] = []
         while asked := min(10, most - len(messages)):
@@ -185,7 +191,7 @@ class Cloud:
             for message in messages
         ]
 
-    def consume(self, channel: Lane, records: list[dict[str, Any]] | None = None) -> list[str]:
+    def consume(self, channel: Destination, records: list[dict[str, Any]] | None = None) -> list[str]:
         """Invoke a consumer as the event source does, deleting what it does not report. The reported message ids."""
         records = self.receive(channel) if records is None else records
         if not records:
@@ -199,7 +205,7 @@ class Cloud:
                 self.sqs.delete_message(QueueUrl=self.queues[channel], ReceiptHandle=record["receiptHandle"])
         return failed
 
-    def consume_until_quiet(self, channel: Lane) -> None:
+    def consume_until_quiet(self, channel: Destination) -> None:
         """Consume until the queue has nothing more to hand out (back-off is zero in these tests)."""
         for _ in range(1_000):
             records = self.receive(channel)
@@ -208,7 +214,7 @@ class Cloud:
             self.consume(channel, records)
         raise AssertionError("the queue never became quiet")
 
-    def dead_letters(self, channel: Lane) -> list[dict[str, Any]]:
+    def dead_letters(self, channel: Destination) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = self.sqs.receive_message(
             QueueUrl=self.dlqs[channel],
             MaxNumberOfMessages=10,
@@ -217,7 +223,7 @@ class Cloud:
         ).get("Messages", [])
         return messages
 
-    def redrive(self, channel: Lane) -> None:
+    def redrive(self, channel: Destination) -> None:
         """Move the dead letters back, as an operator does."""
         for message in self.dead_letters(channel):
             self.sqs.send_message(QueueUrl=self.queues[channel], MessageBody=message["Body"])
@@ -269,9 +275,9 @@ def cloud_without_dynamodb(slack_api_url: str) -> Iterator[Cloud]:
 
 
 def _cloud(slack_api_url: str, table: Any) -> Cloud:  # noqa: ANN401
-    queues, dlqs, subscription_dlqs = dict[Lane, str](), dict[Lane, str](), dict[Lane, str]()
+    queues, dlqs, subscription_dlqs = dict[Destination, str](), dict[Destination, str](), dict[Destination, str]()
     topic = create_topic("topic")
-    for channel in LANES:
+    for channel in DESTINATIONS:
         dlqs[channel] = create_queue(f"{channel}-dlq")
         subscription_dlqs[channel] = create_queue(f"{channel}-subscription-dlq")
         queues[channel] = create_queue(channel)

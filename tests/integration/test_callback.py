@@ -52,8 +52,8 @@ def travel(stack: Cloud) -> None:
     """Everything that happens by itself."""
     for _ in range(4):
         stack.produce()
-        for lane in stack.queues:
-            stack.consume_until_quiet(lane)
+        for destination in stack.queues:
+            stack.consume_until_quiet(destination)
 
 
 def told(bot: Receiver) -> list[str]:

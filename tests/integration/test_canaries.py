@@ -132,8 +132,8 @@ class World:
         """Everything that happens by itself, several times."""
         for _ in range(4):
             self.invoke("stream_producer", self.stack.produce)
-            for lane in self.stack.queues:
-                self.invoke(lane, lambda lane=lane: self.stack.consume(lane))  # type: ignore[misc]
+            for destination in self.stack.queues:
+                self.invoke(destination, lambda destination=destination: self.stack.consume(destination))  # type: ignore[misc]
             self.invoke("reconciler", self.stack.reconcile)
         for function, event in (
             ("slack_interactions", http_event("POST", "/slack/interactions", "payload={}", **PRESSED)),
@@ -141,9 +141,9 @@ class World:
         ):
             handler = partial(self.stack.handler(function), event, self.stack.context)
             self.invoke(function, handler)
-        for lane in self.stack.queues:
+        for destination in self.stack.queues:
             # An attribute says why; the body is the request itself.
-            self.emitted += [repr(letter.get("MessageAttributes")) for letter in self.stack.dead_letters(lane)]
+            self.emitted += [repr(letter.get("MessageAttributes")) for letter in self.stack.dead_letters(destination)]
 
 
 def failing(kind: str, status: int, *operations: str) -> Any:  # noqa: ANN401
@@ -208,8 +208,8 @@ def a_call_is_refused(world: World, _: ExitStack) -> None:
 def messages_are_malformed(world: World, _: ExitStack) -> None:
     world.post()
     body = json.dumps({"request": {"id": {}, "description": CANARIES["description"]}, "x": CANARIES["malformed"]})
-    for lane in world.stack.queues:
-        world.stack.sqs.send_message(QueueUrl=world.stack.queues[lane], MessageBody=body)
+    for destination in world.stack.queues:
+        world.stack.sqs.send_message(QueueUrl=world.stack.queues[destination], MessageBody=body)
     for record in world.stack.stream_records():
         record["dynamodb"]["NewImage"]["topic"] = {"M": {"x": {"S": CANARIES["malformed"]}}}
         world.invoke("stream_producer", lambda record=record: world.stack.produce([record]))  # type: ignore[misc]

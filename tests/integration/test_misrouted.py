@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from assistance.platform.metrics import Metric
-from assistance.routing import LANES, Channel
+from assistance.routing import DESTINATIONS, Channel
 from local.slack_server import SlackServer
 from tests.emf import emitted
 from tests.integration.cloud import Cloud, forget
@@ -27,11 +27,11 @@ def unfiltered() -> None:
         )
 
 
-def bring(stack: Cloud, lane: Channel, body: str, attribute: str | None) -> list[str]:
+def bring(stack: Cloud, destination: Channel, body: str, attribute: str | None) -> list[str]:
     """Hand a message to a consumer; the ids of messages to be received again."""
     told: Any = {"channels": {"DataType": "String.Array", "StringValue": attribute}} if attribute else {}
-    stack.sqs.send_message(QueueUrl=stack.queues[lane], MessageBody=body, MessageAttributes=told)
-    return stack.consume(lane)
+    stack.sqs.send_message(QueueUrl=stack.queues[destination], MessageBody=body, MessageAttributes=told)
+    return stack.consume(destination)
 
 
 def body_of_the_next_message(stack: Cloud) -> str:
@@ -49,11 +49,11 @@ def test_while_sns_filters_nothing_each_message_is_sent_by_its_own_channel_only(
         requests = [stack.post("sales", "to slack", bot.url), stack.post("pricing", "by mail", bot.url)]
         for _ in range(2):
             stack.produce()
-            for lane in LANES:
-                stack.consume_until_quiet(lane)
+            for destination in DESTINATIONS:
+                stack.consume_until_quiet(destination)
     assert (len(slack.messages), len(emails()), len(bot.calls)) == (1, 1, 2)
     assert [stack.status(request_id) for request_id in requests] == ["delivered", "delivered"]
-    assert not [lane for lane in LANES if stack.dead_letters(lane)]
+    assert not [destination for destination in DESTINATIONS if stack.dead_letters(destination)]
     counts = emitted(capsys.readouterr().out)
     misrouted = {series.label: sum(values) for series, values in counts.items() if series.name == Metric.MISROUTED}
     # Two requests and two callbacks: four messages, each in one right queue.
@@ -101,6 +101,6 @@ def test_a_message_for_two_channels_is_sent_by_both(
     forget()
     stack.post("sales", "to both")
     stack.produce()
-    for lane in LANES:
-        stack.consume_until_quiet(lane)
+    for destination in DESTINATIONS:
+        stack.consume_until_quiet(destination)
     assert (len(slack.messages), len(emails())) == (1, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from assistance.models import Message
 from assistance.platform.clock import utc_now
-from assistance.routing import CALLBACK, Channel, Lane
+from assistance.routing import CALLBACK, Channel, Destination
 from assistance.store.items import plain
 from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, RECORD, REQUEST, SORT_KEY
 from local.slack_server import SlackServer
@@ -64,7 +64,7 @@ def accepted(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def bring(stack: Cloud, channel: Lane, body: str) -> None:
+def bring(stack: Cloud, channel: Destination, body: str) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=body)
 
 
@@ -111,7 +111,7 @@ def test_an_old_stream_record_is_published_to_its_channels(stack: Cloud, slack: 
     deliver(stack)
     assert stack.status(item[PARTITION_KEY]) == "delivered"
     assert sent(slack) == 1
-    assert not [lane for lane in Channel if stack.dead_letters(lane)]
+    assert not [destination for destination in Channel if stack.dead_letters(destination)]
 
 
 @files("messages/*")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from assistance.routing import CALLBACK, Channel, Lane, routes
+from assistance.routing import CALLBACK, Channel, Destination, routes
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived
@@ -14,7 +14,7 @@ from tests.logs import logging_everything
 from tests.receiver import Receiver
 
 CANARY = "C4N4RY"
-NAMES: dict[Lane, str] = {Channel.SLACK: "slack-token", Channel.TEAMS: "teams", CALLBACK: "signing"}
+NAMES: dict[Destination, str] = {Channel.SLACK: "slack-token", Channel.TEAMS: "teams", CALLBACK: "signing"}
 ROUTES = {channel: {"channels": [channel], "fallback": None} for channel in (Channel.SLACK, Channel.TEAMS)}
 
 
@@ -26,13 +26,13 @@ def deployed(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     routes.cache_clear()
 
 
-def store(lane: Lane, value: str | bytes) -> None:
+def store(destination: Destination, value: str | bytes) -> None:
     binary = {"SecretBinary": value} if isinstance(value, bytes) else {"SecretString": value}
-    boto3.client("secretsmanager").put_secret_value(SecretId=NAMES[lane], **binary)
+    boto3.client("secretsmanager").put_secret_value(SecretId=NAMES[destination], **binary)
 
 
 @pytest.mark.parametrize(
-    ("lane", "value", "defect"),
+    ("destination", "value", "defect"),
     [
         (Channel.SLACK, f"xoxb-{CANARY}\nxoxb-2222", "U+000A"),
         (Channel.SLACK, f"xoxb\u2011{CANARY}", "U+2011"),
@@ -47,22 +47,22 @@ def store(lane: Lane, value: str | bytes) -> None:
     ],
 )
 def test_a_delivery_waits_for_an_unusable_secret_which_the_log_describes_without_quoting(
-    stack: Cloud, lane: Lane, value: str | bytes, defect: str
+    stack: Cloud, destination: Destination, value: str | bytes, defect: str
 ) -> None:
-    store(lane, value)
+    store(destination, value)
     with Receiver() as bot, logging_everything() as log:
-        topic, callback_url = (Channel.SLACK, bot.url) if lane == CALLBACK else (lane, None)
+        topic, callback_url = (Channel.SLACK, bot.url) if destination == CALLBACK else (destination, None)
         request_id = stack.post(topic, callback_url=callback_url)
-        for each in (topic, lane):
+        for each in (topic, destination):
             stack.produce()
             stack.consume_until_quiet(each)
         assert bot.calls == []
     written = [json.loads(line) for line in log.getvalue().splitlines() if line.startswith("{")]
     said = [entry for entry in written if "defect" in entry]
     assert said
-    assert all(defect in entry["defect"] and f":secret:{NAMES[lane]}-" in entry["secret"] for entry in said)
-    [letter] = stack.dead_letters(lane)
-    code = "slack_token_unavailable" if lane == Channel.SLACK else f"{lane}_secret_unavailable"
+    assert all(defect in entry["defect"] and f":secret:{NAMES[destination]}-" in entry["secret"] for entry in said)
+    [letter] = stack.dead_letters(destination)
+    code = "slack_token_unavailable" if destination == Channel.SLACK else f"{destination}_secret_unavailable"
     assert letter["MessageAttributes"]["error_code"]["StringValue"] == code
     assert CANARY not in log.getvalue() + json.dumps(stack.show(request_id)) + json.dumps(letter)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from assistance.domain.record import Delivery, Record
 from assistance.history import RESEND
-from assistance.routing import LANES, Channel, Lane
+from assistance.routing import DESTINATIONS, Channel, Destination
 from tests.faults.breaker import Kind
 from tests.model.deployed import Deployed
 from tests.model.invocations import Then, dies, fails, loses_the_answer, passes
@@ -34,10 +34,10 @@ class Taken:
     draw: Random
 
     @property
-    def lane(self) -> Lane:
+    def destination(self) -> Destination:
         """Where the delivery goes."""
-        destination = delivery_of(self.before.record, self.name).destination
-        return next(lane for lane in LANES if lane == destination)
+        named = delivery_of(self.before.record, self.name).destination
+        return next(destination for destination in DESTINATIONS if destination == named)
 
     @property
     def worker(self) -> str:
@@ -55,7 +55,7 @@ class Taken:
 
     def receive(self, worker: str) -> None:
         # The longer an invocation may last, the later its claim ends.
-        self.real.receive(self.lane, self.name, worker, remaining_ms=self.draw.randrange(1_000, 900_000))
+        self.real.receive(self.destination, self.name, worker, remaining_ms=self.draw.randrange(1_000, 900_000))
 
     def send(self, *thens: Then) -> None:
         """The worker looks for earlier posts if it has to, and makes its next calls."""
@@ -92,8 +92,8 @@ ACTS: Final[Mapping[str, Callable[[Taken], None]]] = MappingProxyType(
         "SNS loses MANY": lambda it: it.real.publish(lost=True),
         "the producer marks them published": lambda it: it.real.mark(),
         "the producer dies before it marks them": lambda it: it.real.mark(dies_before=True),
-        "SQS delivers ONE twice": lambda it: it.real.repeat(it.lane, it.name),
-        "SQS moves ONE to the dead-letter queue": lambda it: it.real.lose(it.lane, it.name),
+        "SQS delivers ONE twice": lambda it: it.real.repeat(it.destination, it.name),
+        "SQS moves ONE to the dead-letter queue": lambda it: it.real.lose(it.destination, it.name),
         "ONE comes too early": lambda it: it.receive("nobody"),
         r"WORKER acknowledges ONE: \w+": lambda it: it.receive("nobody"),
         "the expired ONE is acknowledged": lambda it: it.receive("nobody"),
@@ -104,9 +104,9 @@ ACTS: Final[Mapping[str, Callable[[Taken], None]]] = MappingProxyType(
         "WORKER may not have sent ONE": lambda it: it.send(_IN_DOUBT),
         "WORKER sends ONE, and the answer is lost": lambda it: it.send(loses_the_answer),
         "WORKER sends ONE, and the provider is slow": lambda it: it.send(it.real.is_slow(it.name)),
-        "WORKER puts ONE off": lambda it: it.send(it.real.rate_limit(it.lane), passes),
-        "the provider refuses ONE for good": lambda it: it.send(it.real.refusal(it.lane, for_good=True)),
-        "the provider refuses ONE for now": lambda it: it.send(it.real.refusal(it.lane, for_good=False)),
+        "WORKER puts ONE off": lambda it: it.send(it.real.rate_limit(it.destination), passes),
+        "the provider refuses ONE for good": lambda it: it.send(it.real.refusal(it.destination, for_good=True)),
+        "the provider refuses ONE for now": lambda it: it.send(it.real.refusal(it.destination, for_good=False)),
         "WORKER will retry ONE": lambda it: it.real.go_on(it.worker),
         "WORKER dead-letters ONE": lambda it: it.real.go_on(it.worker),
         "WORKER records ONE as (?:delivered|failed)": lambda it: it.real.go_on(it.worker),
@@ -117,7 +117,7 @@ ACTS: Final[Mapping[str, Callable[[Taken], None]]] = MappingProxyType(
         "ONE arrives late": lambda it: it.real.arrive(it.name),
         "the lock on ONE ends(?:| before its worker has recorded it)": lambda it: it.let_the_lock_end(),
         "the request expires": lambda it: it.real.expire(),
-        "the operator redrives ONE": lambda it: it.real.redrive(it.lane, it.name),
+        "the operator redrives ONE": lambda it: it.real.redrive(it.destination, it.name),
         "the operator resends": lambda it: it.resend(),
         "the operator chooses another Slack channel": _move,
         "ONE comes back": lambda _: None,

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from assistance.domain.record import Entry
 from assistance.errors import RateLimited
-from assistance.routing import LANES, Channel, Lane
+from assistance.routing import DESTINATIONS, Channel, Destination
 from assistance.store.schema import RECORD, REQUEST, SORT_KEY
 from slack_consumer.settings import settings as slack_settings
 from tests.faults.aws import VISIBILITY, Memory
@@ -57,7 +57,7 @@ class Consuming:
     """A consumer's invocation, the message that it has received, where it posts, and the id of its attempt."""
 
     invocation: Invocation
-    lane: Lane
+    destination: Destination
     message: Held
     place: str
     attempt: str
@@ -107,13 +107,13 @@ class Deployed(Stage):
 
     def _publishing(self, sort_key: str, *, lost: bool) -> Invocation:
         newest = [each for each in self._aws.stream(0) if each["dynamodb"]["NewImage"][SORT_KEY]["S"] == sort_key][-1:]
-        before = {lane: list(self._queue(lane)) for lane in LANES}
+        before = {destination: list(self._queue(destination)) for destination in DESTINATIONS}
         producer = Invocation(self._gates, partial(self.here.cloud.produce, newest))
         assert producer.gate == PUBLISH, f"it publishes nothing: {producer.gate}"
         producer.go_on()
         if lost:
-            for lane, messages in before.items():
-                self._queue(lane)[:] = messages
+            for destination, messages in before.items():
+                self._queue(destination)[:] = messages
         return producer
 
     def _marking(self, producer: Invocation, *, dies_before: bool) -> None:
@@ -123,11 +123,11 @@ class Deployed(Stage):
 
     # --- consuming -----------------------------------------------------------------------------------------------
 
-    def receive(self, lane: Lane, name: str, worker: str, remaining_ms: int) -> None:
+    def receive(self, destination: Destination, name: str, worker: str, remaining_ms: int) -> None:
         """A consumer gets a message, and claims the delivery unless it is refused."""
         # Each is a new instance: an hour may pass during a call of a trace, and its receiver would count as slow.
         importlib.import_module("callback_consumer.handler").receivers.cache_clear()
-        message, cloud = self.waiting(lane)[name][0], self.here.cloud
+        message, cloud = self.waiting(destination)[name][0], self.here.cloud
         self._in_flight.add(message.id)
         received = message.received(self.now, VISIBILITY)
         [record] = documented("sqs")["Records"]
@@ -135,15 +135,15 @@ class Deployed(Stage):
         named = {"stringValue": received["MessageAttributes"].get("channels", {}).get("StringValue")}
         record |= {"md5OfBody": received["MD5OfBody"], "attributes": received["Attributes"]}
         record |= {"messageAttributes": {"channels": named}}
-        call = partial(cloud.handler(f"{lane}_consumer"), {"Records": [record]}, Context(remaining_ms))
-        with patch.dict(os.environ, {"QUEUE_URL": cloud.queues[lane], "DLQ_URL": cloud.dlqs[lane]}):
+        call = partial(cloud.handler(f"{destination}_consumer"), {"Records": [record]}, Context(remaining_ms))
+        with patch.dict(os.environ, {"QUEUE_URL": cloud.queues[destination], "DLQ_URL": cloud.dlqs[destination]}):
             self._settle_in(self.place)
             invocation = Invocation(self._gates, call)
         if invocation.gate == PUT:
             invocation.go_on()
         claimed = self.record.delivery(name) if invocation.gate else None
         attempt = claimed.attempts[-1].id if claimed else ""
-        self.workers[worker] = Consuming(invocation, lane, message, self.place, attempt)
+        self.workers[worker] = Consuming(invocation, destination, message, self.place, attempt)
         self._conclude(worker)
 
     def go_on(self, worker: str, then: Then = passes) -> None:
@@ -169,7 +169,7 @@ class Deployed(Stage):
         self._check_ended(invocation)
         again = [{"itemIdentifier": message.id}]
         if not invocation.was_killed and invocation.answer["batchItemFailures"] != again:
-            self._queue(consuming.lane).remove(message)
+            self._queue(consuming.destination).remove(message)
 
     def _check_ended(self, invocation: Invocation) -> None:
         assert invocation.gate is None, f"it goes on to {invocation.gate}"
@@ -180,21 +180,21 @@ class Deployed(Stage):
 
     # --- providers and people ------------------------------------------------------------------------------------
 
-    def refusal(self, lane: Lane, *, for_good: bool) -> Then:
+    def refusal(self, destination: Destination, *, for_good: bool) -> Then:
         """The provider refuses the message, and there is no doubt about that."""
-        if lane == Channel.SLACK and for_good:
+        if destination == Channel.SLACK and for_good:
             self.here.slack.fail("error", error="is_archived", method="chat.postMessage", times=1)
             return passes
         if for_good:
             return fails(Kind.REJECTED)
-        return fails(Kind.TIMEOUT_BEFORE if lane == Channel.EMAIL else Kind.REFUSED)
+        return fails(Kind.TIMEOUT_BEFORE if destination == Channel.EMAIL else Kind.REFUSED)
 
-    def rate_limit(self, lane: Lane) -> Then:
+    def rate_limit(self, destination: Destination) -> Then:
         """The provider asks for patience."""
-        if lane == Channel.SLACK:
+        if destination == Channel.SLACK:
             self.here.slack.fail("rate_limited", method="chat.postMessage", times=1)
             return passes
-        return fails(Kind.REFUSED) if lane == Channel.EMAIL else _limits_the_rate
+        return fails(Kind.REFUSED) if destination == Channel.EMAIL else _limits_the_rate
 
     def is_slow(self, name: str) -> Then:
         """The provider takes the message later, when nobody waits for its answer."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from assistance.domain.record import Attempt, Delivery, End, Entry, Kind, Record
 from assistance.domain.transitions import FALLBACK
 from assistance.history import RESEND
-from assistance.routing import LANES, Channel
+from assistance.routing import DESTINATIONS, Channel
 from assistance.store.schema import REQUEST
 from tests.model.deployed import SLACK, Deployed
 from tests.model.invocations import DEAD_LETTER, LOOK_UP, PUT, SENDS
@@ -97,8 +97,10 @@ def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
         deliveries=_deliveries(canonical(World(record, workers=model.workers), memory).record, expired=model.expired),
         outbox=_outbox(record, real.published),
         unpublished=(REQUEST,) * stored.unpublished,
-        queues=_names(real, LANES),
-        letters=_names(real, (f"{lane}{kind}" for lane in LANES for kind in ("-dlq", "-subscription-dlq"))),
+        queues=_names(real, DESTINATIONS),
+        letters=_names(
+            real, (f"{destination}{kind}" for destination in DESTINATIONS for kind in ("-dlq", "-subscription-dlq"))
+        ),
         working=tuple((worker, "send" if gate in {LOOK_UP, *SENDS} else gate) for worker, gate in gates.items()),
         publishing=tuple(sorted(entry.delivery for entry in real.published)),
         returning=len(real.returning),
@@ -120,7 +122,7 @@ def _names(real: Deployed, queues: Iterable[str]) -> tuple[str, ...]:
 
 
 def _posts(real: Deployed, record: Record) -> Counter[str]:
-    """All that has arrived, by the names of the deliveries where the provider knows more than the lane."""
+    """All that has arrived, by the names of the deliveries where the provider knows more than the destination."""
     ends = {
         f"{real.id}_{each.cause.status}_{each.cause.at}": each.name
         for each in record.deliveries

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from assistance.domain.record import Record
 from assistance.engine.dead_letters import unwrapped
 from assistance.history import RequestRecord
-from assistance.routing import Lane
+from assistance.routing import Destination
 from tests.faults.aws import Memory
 from tests.faults.system import START, requests
 from tests.faults.world import World as Here
@@ -102,21 +102,21 @@ class Stage:
     def _queue(self, queue: str) -> list[Held]:
         return self._aws.sqs.queues[queue].messages
 
-    def repeat(self, lane: Lane, name: str) -> None:
+    def repeat(self, destination: Destination, name: str) -> None:
         """SQS delivers a message once more than it was sent."""
-        self._put(lane, self.waiting(lane)[name][0].body)
+        self._put(destination, self.waiting(destination)[name][0].body)
 
-    def lose(self, lane: Lane, name: str) -> None:
+    def lose(self, destination: Destination, name: str) -> None:
         """SQS moves a message to the dead-letter queue, as it does after too many receives."""
-        message = self.waiting(lane)[name][0]
-        self._queue(lane).remove(message)
-        self._put(f"{lane}-dlq", message.body)
+        message = self.waiting(destination)[name][0]
+        self._queue(destination).remove(message)
+        self._put(f"{destination}-dlq", message.body)
 
-    def redrive(self, lane: Lane, name: str) -> None:
+    def redrive(self, destination: Destination, name: str) -> None:
         """An operator moves a dead letter back."""
-        letter = self.waiting(f"{lane}-dlq")[name][0]
-        self._queue(f"{lane}-dlq").remove(letter)
-        self._put(lane, unwrapped(letter.body))
+        letter = self.waiting(f"{destination}-dlq")[name][0]
+        self._queue(f"{destination}-dlq").remove(letter)
+        self._put(destination, unwrapped(letter.body))
 
     def _put(self, queue: str, body: str) -> None:
         self._aws.sqs.queues[queue].put(body)

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.routing import LANES, ROUTES, RetryPolicy, Topic
+from assistance.routing import DESTINATIONS, ROUTES, RetryPolicy, Topic
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
@@ -19,7 +19,7 @@ def test_every_topic_has_a_route_whose_fallback_is_another_channel() -> None:
 
 def test_every_channel_has_its_consumer_and_construct_and_these_their_channel() -> None:
     for places in (FUNCTIONS.glob("*_consumer"), (FUNCTIONS.parent / "infra").glob("*_consumer.py")):
-        assert {path.stem.removesuffix("_consumer") for path in places} == set(LANES)
+        assert {path.stem.removesuffix("_consumer") for path in places} == set(DESTINATIONS)
 
 
 @given(

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import time_machine
 
-from assistance.routing import CALLBACK, LANES, Channel, Lane
+from assistance.routing import CALLBACK, DESTINATIONS, Channel, Destination
 from assistance.store.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
 from tests.faults.aws import Moto
@@ -21,7 +21,7 @@ from tests.integration.steps import emails, example, sns_event
 from tests.receiver import Receiver
 from tests.upgrade.versions import VERSIONS, Version
 
-CONSUMERS: Final = frozenset(f"{lane}_consumer" for lane in LANES)
+CONSUMERS: Final = frozenset(f"{destination}_consumer" for destination in DESTINATIONS)
 STAGES: Final = (
     frozenset[str](),
     CONSUMERS,
@@ -93,28 +93,28 @@ class World(Cloud):
             each for each in self.records if each not in mine or each["dynamodb"]["SequenceNumber"] in failed
         ]
 
-    def attempt(self, lane: Lane, request_id: str) -> list[str]:
+    def attempt(self, destination: Destination, request_id: str) -> list[str]:
         """Consume the messages of one request. Those of the others stay where they are."""
-        mine = self.taken(lane, request_id)
-        return self.consume(lane, mine) if mine else []
+        mine = self.taken(destination, request_id)
+        return self.consume(destination, mine) if mine else []
 
-    def taken(self, lane: Lane, request_id: str) -> list[dict[str, Any]]:
+    def taken(self, destination: Destination, request_id: str) -> list[dict[str, Any]]:
         """The messages of one request, received. Those of the others are visible again."""
-        records = self.receive(lane, 100)
+        records = self.receive(destination, 100)
         mine = [each for each in records if request_id in each["body"]]
         for each in records:
             if each not in mine:
                 self.sqs.change_message_visibility(
-                    QueueUrl=self.queues[lane], ReceiptHandle=each["receiptHandle"], VisibilityTimeout=0
+                    QueueUrl=self.queues[destination], ReceiptHandle=each["receiptHandle"], VisibilityTimeout=0
                 )
         return mine
 
-    def killed(self, lane: Lane, request_id: str, call: str, kind: Kind) -> None:
+    def killed(self, destination: Destination, request_id: str, call: str, kind: Kind) -> None:
         """Consume, and die at that call."""
         self.breaker.outage = lambda name: kind if name == call else None
         try:
             with self.breaker.invocation():
-                self.attempt(lane, request_id)
+                self.attempt(destination, request_id)
         except Crash:
             self.later(A_MINUTE)
             return
@@ -128,20 +128,20 @@ class World(Cloud):
         message = json.dumps(example("bounce", request_id, json.loads(item["result"])))
         self.handler("email_feedback")(sns_event(message), self.context)
 
-    def lose(self, lane: Lane, request_id: str) -> None:
+    def lose(self, destination: Destination, request_id: str) -> None:
         """Its messages are in no queue any more."""
-        for each in self.taken(lane, request_id):
-            self.sqs.delete_message(QueueUrl=self.queues[lane], ReceiptHandle=each["receiptHandle"])
+        for each in self.taken(destination, request_id):
+            self.sqs.delete_message(QueueUrl=self.queues[destination], ReceiptHandle=each["receiptHandle"])
 
-    def bring(self, lane: Lane, body: str) -> None:
-        self.sqs.send_message(QueueUrl=self.queues[lane], MessageBody=body)
+    def bring(self, destination: Destination, body: str) -> None:
+        self.sqs.send_message(QueueUrl=self.queues[destination], MessageBody=body)
 
     def travel(self, rounds: int) -> None:
         """Everything goes its way for so many minutes."""
         for _ in range(rounds):
             self.bring_stream()
-            for lane in USED:
-                self.consume(lane, self.receive(lane, 100))
+            for destination in USED:
+                self.consume(destination, self.receive(destination, 100))
             self.later(A_MINUTE)
 
     def settle(self) -> None:
@@ -152,7 +152,7 @@ class World(Cloud):
         self.sweep()
         self.travel(2)
 
-    def redrive(self, channel: Lane) -> None:
+    def redrive(self, channel: Destination) -> None:
         while self.dead_letters(channel):
             super().redrive(channel)
 

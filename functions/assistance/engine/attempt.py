@@ -23,7 +23,7 @@ from assistance.domain.transitions import Claim, Refused
 from assistance.engine.ends import End, GaveUp, PutOff, RetryLater, Sent
 from assistance.models import AssistanceRequest, Message
 from assistance.platform.clock import Clock, epoch_ms, ms_of
-from assistance.routing import Lane
+from assistance.routing import Destination
 from assistance.store import legacy
 from assistance.store.requests import RequestGone, Requests, Stored, fresh
 
@@ -46,7 +46,7 @@ class Attempt(BasePersistenceLayer):
         self,
         requests: Requests,
         message: Message,
-        lane: Lane,
+        destination: Destination,
         limits: Limits,
         clock: Clock,
         *,
@@ -60,13 +60,13 @@ class Attempt(BasePersistenceLayer):
         self.request = message.request
         self._requests = requests
         self._message = message
-        self._lane = lane
+        self._destination = destination
         self._limits = limits
         self._clock = clock
         self._place = place
         self._again = again
         self._id = uuid.uuid4().hex
-        self._name = message.delivery or str(lane)
+        self._name = message.delivery or str(destination)
         self._stored: Stored | None = None
 
     @property
@@ -127,9 +127,9 @@ class Attempt(BasePersistenceLayer):
     def _claimed(self, before: Record) -> tuple[Record, Claim | Refused]:
         record = before
         if self._message.version == 1:
-            record, self._name = legacy.known_to(self._message, self._lane, before)
+            record, self._name = legacy.known_to(self._message, self._destination, before)
         delivery = record.delivery(self._name)
-        if delivery is not None and delivery.destination != self._lane:
+        if delivery is not None and delivery.destination != self._destination:
             return before, Refused.UNKNOWN
         now = self._now()
         until = now + self._limits.claim_ms

@@ -17,7 +17,7 @@ from assistance.platform import aws
 from assistance.platform.environment import Environment
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
-from assistance.routing import Lane, RetryPolicy
+from assistance.routing import Destination, RetryPolicy
 from assistance.store import requests
 
 Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
@@ -36,7 +36,7 @@ class ConsumerSettings(Environment):
 
 
 def consumer(
-    channel: Lane,
+    channel: Destination,
     send: Send | Together,
     *,
     prepare: Callable[[], object],

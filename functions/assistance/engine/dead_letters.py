@@ -16,7 +16,7 @@ from assistance.ids import is_request_id
 from assistance.platform.answers import UnreadableAnswer
 from assistance.platform.clock import utc_now
 from assistance.platform.received import number
-from assistance.routing import Lane
+from assistance.routing import Destination
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -50,7 +50,9 @@ class DeadLetter:
     held_until: datetime = field(compare=False)
 
 
-def write(sqs: "SQSClient", queue_url: str, body: str, *, code: str, channel: Lane, source_message_id: str) -> None:
+def write(
+    sqs: "SQSClient", queue_url: str, body: str, *, code: str, channel: Destination, source_message_id: str
+) -> None:
     """Put a message into a dead-letter queue, with the reason and the id of the original. Raises what boto3 raises."""
     told = {"error_code": code, "channel": channel, "source_message_id": source_message_id}
     sqs.send_message(

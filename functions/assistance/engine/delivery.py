@@ -50,7 +50,7 @@ from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.received import named_channels, receive_count
-from assistance.routing import CALLBACK, Lane, RetryPolicy
+from assistance.routing import CALLBACK, Destination, RetryPolicy
 from assistance.store.requests import Requests
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Consumer:
     `place` says where on the channel requests of a topic are posted at present, where a channel has several places.
     """
 
-    channel: Lane
+    channel: Destination
     send: Send | Together
     requests: Requests
     sqs: "SQSClient"
@@ -256,7 +256,7 @@ def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
     return claim.exhausted or claim.number > policy.attempts
 
 
-def _read(body: str, lane: Lane) -> Message:
+def _read(body: str, destination: Destination) -> Message:
     """The message for this destination. Raises `PermanentFailure` if a later version wrote it, or if it is damaged."""
     try:
         message = Message.model_validate_json(body)
@@ -265,6 +265,6 @@ def _read(body: str, lane: Lane) -> Message:
         later = any(detail["loc"] == ("version",) for detail in details)
         raise PermanentFailure("unknown_version" if later else "malformed_message") from None
     is_callback = bool(message.ended_at) or (message.delivery or "").startswith(CALLBACK)
-    if is_callback is not (lane is CALLBACK):
+    if is_callback is not (destination is CALLBACK):
         raise PermanentFailure("malformed_message")
     return message

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from assistance.errors import DeliveryError, PermanentFailure
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
-from assistance.routing import Channel, Lane, named, place, routes
+from assistance.routing import Channel, Destination, named, place, routes
 
 EVENT: Final = "heartbeat"
 """The member that tells the schedule's event from a batch of SQS."""
@@ -26,7 +26,7 @@ def nothing() -> Iterator[str]:
     return iter(())
 
 
-def beat(channel: Lane, check: Check) -> dict[str, Any]:
+def beat(channel: Destination, check: Check) -> dict[str, Any]:
     """Run the check and emit its metric: 1 if it found a defect, 0 if not, nothing if the provider does not answer."""
     try:
         broken = list(check())

@@ -8,7 +8,7 @@ from assistance.errors import Unreadable
 from assistance.models import AssistanceRequest, Message, RouteThen
 from assistance.platform import tracing
 from assistance.platform.clock import timestamp_of
-from assistance.routing import CALLBACK, LANES, Lane
+from assistance.routing import CALLBACK, DESTINATIONS, Destination
 from assistance.store import legacy
 from assistance.store.items import Accepted, Item, checked, readable, request_of
 from assistance.store.requests import Stored, stored_in
@@ -23,7 +23,7 @@ class Publication:
     """
 
     message: Message
-    channels: tuple[Lane, ...]
+    channels: tuple[Destination, ...]
     since: str
     key: tuple[str, str]
     entry: Entry | None = None
@@ -64,7 +64,7 @@ def _request(item: Item) -> Publication:
         # Version 1 accepted it, or has put it into the outbox again after a rollback.
         entry = legacy.entry_of(item)
         message = Message(version=1, request=request, fallback=entry.fallback)
-        channels: tuple[Lane, ...] = entry.outbox_channels
+        channels: tuple[Destination, ...] = entry.outbox_channels
         since = entry.outbox_since or request.created_at
         return Publication(message, channels, since, _key(item), trace=tracing.valid(item.get(TRACE)))
     message = Message(request=request, route=accepted.route, ttl=accepted.ttl)
@@ -73,15 +73,15 @@ def _request(item: Item) -> Publication:
 
 def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:
     record, delivery = stored.record, stored.record.delivery(entry.delivery)
-    if delivery is None or delivery.destination not in LANES:
+    if delivery is None or delivery.destination not in DESTINATIONS:
         raise Unreadable("record: an entry of no delivery")
     request = request_of(said)
     if delivery.kind is Kind.CALLBACK:
         request = request.for_its_bot()
-    lane = next(lane for lane in LANES if lane == delivery.destination)
+    destination = next(destination for destination in DESTINATIONS if destination == delivery.destination)
     message = message_for(request, record, delivery.name)
     since = timestamp_of(entry.since)
-    return Publication(message, (lane,), since, _key(item), entry, tracing.valid(said.get(TRACE)))
+    return Publication(message, (destination,), since, _key(item), entry, tracing.valid(said.get(TRACE)))
 
 
 @readable()

@@ -13,7 +13,7 @@ from typing import Final
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from assistance.platform.observability import logger
-from assistance.routing import Lane
+from assistance.routing import Destination
 
 
 class Metric(StrEnum):
@@ -72,7 +72,7 @@ class Tally:
         """Count something. Appending to a list is atomic."""
         self._values.append((metric, value, frozenset(dimensions.items())))
 
-    def failed(self, channel: Lane, topic: str | None) -> None:
+    def failed(self, channel: Destination, topic: str | None) -> None:
         """Count a delivery that was given up: by channel as well, for the alarm. What does not parse has no topic."""
         self.add(Metric.FAILED, channel=channel)
         if topic:

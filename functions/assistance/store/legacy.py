@@ -17,7 +17,7 @@ from assistance.history import RESEND
 from assistance.ids import RequestId
 from assistance.models import Channels, Fallback, Message, Model, Moment, Seconds
 from assistance.platform.clock import ms_of
-from assistance.routing import CALLBACK, Channel, Lane, routes
+from assistance.routing import CALLBACK, Channel, Destination, routes
 from assistance.store.items import Item, Milliseconds, checked
 from assistance.store.mirror import CALLBACK_PREFIX, DELIVERY_PREFIX, timeline
 from assistance.store.schema import SORT_KEY
@@ -151,7 +151,7 @@ def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
     return ours.kind is not Kind.RESEND and len(kept.timeline) > len(timeline(ours))
 
 
-def known_to(message: Message, lane: Lane, record: Record) -> tuple[Record, str]:
+def known_to(message: Message, destination: Destination, record: Record) -> tuple[Record, str]:
     """The record with the delivery that a message of version 1 is for, and that delivery's name."""
     if message.ended_at:
         name = _end_name(message.ended_at, message.ended)
@@ -162,12 +162,12 @@ def known_to(message: Message, lane: Lane, record: Record) -> tuple[Record, str]
         # An attempt of version 1 did not keep which end it told of.
         return _with(record, replace(tried, cause=tried.cause or record.end)), name
     if message.force:
-        delivery = Delivery(f"{RESEND}{message.force}", lane, Kind.RESEND)
-    elif message.fallback and message.fallback.channel == lane:
+        delivery = Delivery(f"{RESEND}{message.force}", destination, Kind.RESEND)
+    elif message.fallback and message.fallback.channel == destination:
         delivery = _fallback(message.fallback)
         record = _with_failure(record, message.fallback)
     else:
-        return record, str(lane)
+        return record, str(destination)
     return (record if record.delivery(delivery.name) else _with(record, delivery)), delivery.name
 
 
