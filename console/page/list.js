@@ -9,6 +9,9 @@ import { titleOf } from "./story.js";
 const STATUSES = ["accepted", "published", "sending", "retrying", "delivered", "failed", "taken", "untaken"];
 const NAMES = ["q", "status", "topic", "channel"];
 
+/** Whether the reader has changed a filter, and the list does not follow it yet. */
+let changing = false;
+
 /** What is looked for in the list that is shown. */
 export const listAddress = { last: "/" };
 
@@ -21,12 +24,14 @@ export function setUpList() {
   /** @type {any} */
   let waiting;
   const search = () => {
+    changing = false;
     // A request was opened meanwhile: it stays open.
     if (opened()) return;
     const values = new URLSearchParams(NAMES.flatMap((name) => (form.elements[name].value ? [[name, form.elements[name].value]] : [])));
     go(`/${values.size ? `?${values}` : ""}`, true);
   };
   form.oninput = () => {
+    changing = true;
     clearTimeout(waiting);
     waiting = setTimeout(search, 250);
   };
@@ -40,7 +45,8 @@ export function setUpList() {
 /** @param {any} page */
 export function showList(page) {
   const given = query(), form = byId("filters");
-  for (const name of NAMES) if (document.activeElement !== form.elements[name]) form.elements[name].value = given.get(name) ?? "";
+  // An answer that comes between a change and its search must not take the change back.
+  if (!changing) for (const name of NAMES) if (document.activeElement !== form.elements[name]) form.elements[name].value = given.get(name) ?? "";
   const searched = NAMES.some((name) => given.get(name));
   keep(byId("requests"), page.requests, (each) => each.id, row);
   const none = byId("no-requests");

@@ -119,6 +119,24 @@ def test_more_than_a_page_is_searched_filtered_and_paged_newest_first(page: Page
     expect(rows).to_have_count(1)
 
 
+def test_an_answer_that_comes_just_after_a_filter_was_changed_leaves_the_change(page: Page, bot: Bot) -> None:
+    bot.post("pricing", "of another topic")
+    request_id = bot.post("sales", "of the chosen topic")
+    expect(row(page, request_id)).to_be_visible()
+    page.evaluate(
+        """async () => {
+            const { showList } = await import(new URL("/list.js", location.href).href);
+            const topic = document.querySelector("#filters [name=topic]");
+            topic.value = "sales";
+            topic.dispatchEvent(new Event("input", { bubbles: true }));
+            showList({ requests: [], next: null, unreadable: [] });
+        }"""
+    )
+    page.wait_for_url("**/?topic=sales")
+    expect(page.locator("#requests .topic", has_text="pricing")).to_have_count(0)
+    expect(row(page, request_id)).to_be_visible()
+
+
 def changed(route: Route, change: Any) -> None:  # noqa: ANN401
     answer = route.fetch()
     document = answer.json()
