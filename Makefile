@@ -69,7 +69,7 @@ demo: node install ## Run it, deliver one request of each topic, and stop
 	@exec $(RUN) -m local demo $(ARGS)
 
 test: node lint ## Lint, type-check and run every test; make test ARGS="-k …" runs some
-	$(RUN) -m pytest --numprocesses 3 --dist loadscope $(ARGS)
+	$(RUN) -m pytest --numprocesses 3 --dist loadscope --max-worker-restart 0 $(ARGS)
 
 quick: node lint ## Lint, type-check, and run the unit tests and the smallest walks of the model
 	$(RUN) -m pytest --quiet tests/unit tests/model -k 'not large_world and not test_traces' $(ARGS)
@@ -92,7 +92,7 @@ screenshots: node browser install ## Take the pictures in docs/images
 	$(RUN) -m tests.e2e.screenshots
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
-	SOAK=1 $(RUN) -m pytest tests/e2e/test_killed.py tests/faults tests/model
+	SOAK=1 $(RUN) -m pytest --override-ini faulthandler_timeout=0 tests/e2e/test_killed.py tests/faults tests/model
 	PYTHONPATH=functions $(RUN) -m tests.model.soak
 
 mutants: install ## Change functions/assistance in every small way, and list the changes that no test notices

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+import time_machine
 
+from assistance.platform.clock import utc_now
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, cloud, cloud_without_dynamodb, forget
 
@@ -12,6 +14,13 @@ from tests.integration.cloud import Cloud, cloud, cloud_without_dynamodb, forget
 def slack() -> Iterator[SlackServer]:
     with SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as server:
         yield server
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    """Time that stands until the test shifts it. A repeated call is told from the SDK's retry by its millisecond."""
+    with time_machine.travel(utc_now(), tick=False) as traveller:
+        yield traveller
 
 
 @pytest.fixture

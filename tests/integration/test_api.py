@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+import time_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -105,8 +106,9 @@ def test_ids_are_time_ordered_without_a_key(stack: Cloud) -> None:
     assert ids == sorted(ids)
 
 
-def test_a_replayed_key_is_one_request(stack: Cloud) -> None:
+def test_a_replayed_key_is_one_request(stack: Cloud, clock: time_machine.Traveller) -> None:
     first = post(stack, VALID, **JSON, idempotency_key="k1")
+    clock.shift(0.001)
     again = post(stack, VALID, **JSON, idempotency_key="k1")
     assert again["statusCode"] == 202
     assert again["json"] == first["json"]
@@ -154,9 +156,12 @@ def test_every_api_key_can_read_a_request_that_was_stored_without_one(stack: Clo
         assert stack.call("GET", f"/assistance-requests/{request_id}", api_key_id=key)["statusCode"] == 200
 
 
-def test_an_idempotency_key_replays_only_the_request_of_its_own_api_key(stack: Cloud) -> None:
+def test_an_idempotency_key_replays_only_the_request_of_its_own_api_key(
+    stack: Cloud, clock: time_machine.Traveller
+) -> None:
     first, other = (stack.post("sales", Idempotency_Key="k1", api_key_id=key) for key in ("key-a", "key-b"))
     assert first != other
+    clock.shift(0.001)
     again = post(stack, VALID, **JSON, idempotency_key="k1", api_key_id="key-b")
     assert again["json"]["id"] == other
     assert again["multiValueHeaders"]["Idempotent-Replayed"] == ["true"]
