@@ -7,7 +7,7 @@ from benchmarks import cold_start
 from benchmarks.answers import served
 
 
-def test_each_cold_start_that_is_measured_handles_its_events(local: Mapping[str, Path], tmp_path: Path) -> None:
+def test_each_measured_cold_start_handles_its_events(local: Mapping[str, Path], tmp_path: Path) -> None:
     with served(tmp_path) as (url, trust):
         samples = {name: [run()] for name, run in cold_start.programs(tmp_path, local, url, trust).items()}
     page = cold_start.page(samples, certificates=128)

@@ -57,7 +57,7 @@ each = pytest.mark.parametrize("folder", FOLDERS)
 
 
 @each
-def test_a_bundle_holds_its_folder_the_shared_one_and_exactly_these_packages(
+def test_a_bundle_contains_its_folder_the_shared_folder_and_exactly_the_listed_packages(
     deployed: Mapping[str, Path], folder: str
 ) -> None:
     names = {path.name for path in deployed[folder].iterdir() if path.suffix != ".dist-info"} - {"__pycache__"}
@@ -65,7 +65,7 @@ def test_a_bundle_holds_its_folder_the_shared_one_and_exactly_these_packages(
 
 
 @each
-def test_a_function_declares_exactly_what_it_imports_itself(folder: str) -> None:
+def test_a_function_declares_exactly_the_packages_that_it_imports(folder: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     declared = [*project["project"]["dependencies"], *project["dependency-groups"][bundle.group(folder)]]
     modules = [*(FUNCTIONS / folder).rglob("*.py"), *(FUNCTIONS / SHARED).rglob("*.py")]
@@ -89,13 +89,15 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 @each
-def test_only_the_services_in_use_are_described(deployed: Mapping[str, Path], folder: str) -> None:
+def test_a_bundle_contains_the_botocore_descriptions_of_used_services_only(
+    deployed: Mapping[str, Path], folder: str
+) -> None:
     data = {path.name for path in (deployed[folder] / "botocore/data").iterdir()}
     assert data == SERVICES | {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_a_shortened_description_leads_to_the_same_calls(deployed: Mapping[str, Path], service: str) -> None:
+def test_a_shortened_service_description_makes_the_same_calls(deployed: Mapping[str, Path], service: str) -> None:
     ours, whole = (described(loader, service) for loader in (shortened(deployed["api"]), Loader()))
     assert ours == whole
     # What is left out are texts for people.
@@ -151,7 +153,7 @@ def test_a_bundle_keeps_within_its_budget(deployed: Mapping[str, Path], folder: 
 
 
 @each
-def test_compiled_extensions_are_for_lambda(deployed: Mapping[str, Path], folder: str) -> None:
+def test_compiled_extensions_are_built_for_lambda(deployed: Mapping[str, Path], folder: str) -> None:
     libraries = list(deployed[folder].rglob("*.so"))
     assert libraries
     for library in libraries:
@@ -161,7 +163,9 @@ def test_compiled_extensions_are_for_lambda(deployed: Mapping[str, Path], folder
 
 
 @each
-def test_every_module_is_compiled_whatever_its_time(deployed: Mapping[str, Path], folder: str) -> None:
+def test_every_module_is_compiled_with_a_byte_code_that_ignores_file_times(
+    deployed: Mapping[str, Path], folder: str
+) -> None:
     if not bundle.compiler(PYTHON_VERSION):
         assert not list(deployed[folder].rglob("*.pyc"))
         return
@@ -177,13 +181,13 @@ def test_every_module_is_compiled_whatever_its_time(deployed: Mapping[str, Path]
 
 
 @each
-def test_a_bundle_holds_nothing_of_the_machine_that_made_it(deployed: Mapping[str, Path], folder: str) -> None:
+def test_a_bundle_contains_no_path_of_the_machine_that_built_it(deployed: Mapping[str, Path], folder: str) -> None:
     places = [str(place).encode() for place in (ROOT, deployed[folder].parent, sys.prefix, sys.base_prefix)]
     for path in deployed[folder].rglob("*"):
         assert not path.is_file() or not any(place in path.read_bytes() for place in places), path
 
 
-def test_another_checkout_deploys_the_same_and_a_change_only_what_it_changes(tmp_path: Path) -> None:
+def test_another_checkout_yields_the_same_assets_and_a_change_alters_only_the_affected_ones(tmp_path: Path) -> None:
     """The hash is the asset's, so what has the same one is not deployed again."""
     bundle.build("api", tmp_path / "here", HERE)
     before = {folder: bundle.fingerprint(folder, HERE) for folder in FOLDERS}
@@ -215,7 +219,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
 
 
-def test_without_the_functions_python_a_bundle_is_not_compiled_and_the_cdk_says_so(
+def test_without_the_functions_python_a_bundle_is_not_compiled_and_the_cdk_warns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = bundle.fingerprint("api", PYTHON_VERSION)

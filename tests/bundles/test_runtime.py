@@ -140,7 +140,7 @@ def queued(stack: Cloud, channel: Channel) -> list[str]:
     return [json.loads(record["body"])["request"]["description"] for record in stack.receive(channel)]
 
 
-def test_the_api_stores_a_request_and_says_so(run: Invoke, stack: Cloud) -> None:
+def test_the_api_stores_a_request_and_answers_202(run: Invoke, stack: Cloud) -> None:
     answer = run("api", http_event("POST", "/assistance-requests", CALL, Content_Type="application/json"))
     assert answer["statusCode"] == 202
     record = requests(stack.table).get(json.loads(answer["body"])["id"])
@@ -148,7 +148,7 @@ def test_the_api_stores_a_request_and_says_so(run: Invoke, stack: Cloud) -> None
     assert (record.request.topic, record.request.description, record.in_outbox) == (Topic.SALES, TEXT, True)
 
 
-def test_the_producer_publishes_what_the_stream_reports(run: Invoke, stack: Cloud) -> None:
+def test_the_producer_publishes_the_requests_in_the_stream(run: Invoke, stack: Cloud) -> None:
     request = accepted(stack, Topic.SALES)
     assert run("stream_producer", stream_event(stack)) == {"batchItemFailures": []}
     assert queued(stack, Channel.SLACK) == [TEXT]
@@ -176,7 +176,7 @@ def test_every_channel_s_consumer_runs(run: Invoke, stack: Cloud, channel: Chann
     assert len(stack.dead_letters(channel)) == 1
 
 
-def test_the_callback_consumer_tells_the_bot(run: Invoke, stack: Cloud) -> None:
+def test_the_callback_consumer_calls_the_bot(run: Invoke, stack: Cloud) -> None:
     with Receiver() as bot:
         request = accepted(stack, Topic.SALES, callback_url=bot.url)
         assert run("slack_consumer", queue_event(stack, Channel.SLACK, request)) == {"batchItemFailures": []}
@@ -187,7 +187,7 @@ def test_the_callback_consumer_tells_the_bot(run: Invoke, stack: Cloud) -> None:
     assert call.verified(SIGNING_SECRET)["data"]["status"] == "delivered"
 
 
-def test_the_email_consumer_mails_and_the_email_feedback_takes_the_bounce(run: Invoke, stack: Cloud) -> None:
+def test_the_email_consumer_sends_a_mail_and_the_email_feedback_records_its_bounce(run: Invoke, stack: Cloud) -> None:
     request = accepted(stack, Topic.PRICING)
     event = queue_event(stack, Channel.EMAIL, request)
     assert run("email_consumer", event) == {"batchItemFailures": []}
@@ -205,7 +205,7 @@ def test_the_email_consumer_mails_and_the_email_feedback_takes_the_bounce(run: I
     assert len(stack.dead_letters(Channel.EMAIL)) == 1
 
 
-def test_the_reconciler_publishes_what_the_stream_has_not(run: Invoke, stack: Cloud) -> None:
+def test_the_reconciler_publishes_a_request_that_the_stream_missed(run: Invoke, stack: Cloud) -> None:
     accepted(stack, Topic.SALES, age=timedelta(hours=1))
     answer = run("reconciler", documented("scheduler"))
     assert (answer["outbox"]["published"], answer["ledger"]["open"]) == (1, 1)

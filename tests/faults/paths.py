@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from assistance.domain.record import Handling
 from assistance.routing import ROUTES, Channel, Topic
 from assistance.slack.blocks import RELEASE, TAKE
-from tests.faults.breaker import Fault, Kind
+from tests.faults.fault_injection import Fault, Kind
 from tests.faults.humans import ESCALATE_AFTER, STAFFED
 from tests.faults.world import World
 
@@ -38,14 +38,14 @@ def _nothing(_: World, __: Topic) -> None:
 def _down_once(here: World, topic: Topic) -> None:
     here.slack.fail("status", status=503, times=1)
     left = iter([Kind.TIMEOUT_BEFORE] * (topic is Topic.PRICING))
-    here.breaker.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
 
 
 def _refuse(here: World, *channels: Channel) -> None:
     if Channel.SLACK in channels:
         here.slack.fail("error", error="is_archived")
     if Channel.EMAIL in channels:
-        here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+        here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
 
 
 def _first_channel_refuses(here: World, topic: Topic) -> None:
@@ -95,7 +95,7 @@ def _undeliverable(here: World, topic: Topic) -> None:
 def _in_doubt(here: World, topic: Topic) -> None:
     here.slack.fail("drop", times=1)
     left = iter([Kind.TIMEOUT_AFTER] * (topic is Topic.PRICING))
-    here.breaker.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
 
 
 def _refuse_both_together(here: World, _: Topic) -> None:
@@ -105,12 +105,12 @@ def _refuse_both_together(here: World, _: Topic) -> None:
 def _called_back(here: World, _: Topic) -> None:
     here.calls_back = True
     left = iter([Kind.REFUSED])
-    here.breaker.outage = lambda name: next(left, None) if name == "callback.post" else None
+    here.injector.outage = lambda name: next(left, None) if name == "callback.post" else None
 
 
 def _hung_up(here: World, _: Topic) -> None:
     here.calls_back = True
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "callback.post" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "callback.post" else None
 
 
 def _called_back_at_once(here: World, _: Topic) -> None:
@@ -135,7 +135,7 @@ def _one_in_doubt(here: World, topic: Topic) -> None:
     here.produce()
     writes = itertools.count(1)
     # A claim each, and an end each.
-    here.breaker.outage = lambda name: Kind.CRASH_BEFORE if name == "dynamodb.PutItem" and next(writes) == 4 else None
+    here.injector.outage = lambda name: Kind.CRASH_BEFORE if name == "dynamodb.PutItem" and next(writes) == 4 else None
     here.consume(Channel.SLACK)
     here.heal()
     here.observe()
@@ -324,11 +324,11 @@ def run(here: World, path: Path, topic: Topic, fault: Fault | None) -> None:
     here.deploy(STAFFED if path.staffed else {})
     here.reset()
     path.before(here, topic)
-    here.breaker.plan(fault)
+    here.injector.plan(fault)
     try:
         path.then(here, topic)
     except AssertionError as error:
-        error.add_note(f"{topic}: {fault} of {here.breaker.calls}")
+        error.add_note(f"{topic}: {fault} of {here.injector.calls}")
         raise
 
 
@@ -337,4 +337,4 @@ def unbroken(here: World, name: str, topic: Topic) -> list[str]:
     path = PATHS[name]
     run(here, path, topic, None)
     assert {request.status for request in here.accepted.values()} == {path.ends}
-    return list(here.breaker.calls)
+    return list(here.injector.calls)

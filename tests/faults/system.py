@@ -31,7 +31,7 @@ from local.slack_server import SlackServer
 from local.slack_workspace import buttons
 from slack_consumer.slack import ids
 from tests.faults.aws import Aws
-from tests.faults.breaker import NO_SUCCESS, Breaker, Crash
+from tests.faults.fault_injection import NO_SUCCESS, Crash, FaultInjector
 from tests.integration.cloud import Cloud, Context, forget
 from tests.integration.steps import example, sns_event
 from tests.receiver import Receiver
@@ -78,7 +78,7 @@ class System:
     aws: Aws
     slack: SlackServer
     bot: Receiver
-    breaker: Breaker
+    injector: FaultInjector
     traveller: Any
     log: io.StringIO
     accepted: dict[str, Accepted] = field(default_factory=dict)
@@ -161,8 +161,8 @@ class System:
         self.seen = 0
         self.looked_at = ()
         self.invocations = count()
-        self.breaker.outage = lambda _: None
-        self.breaker.plan(None)
+        self.injector.outage = lambda _: None
+        self.injector.plan(None)
         self.traveller.move_to(START)
         self.cold()
 
@@ -191,7 +191,7 @@ class System:
         self.cloud.context = Context()
         self.cloud.context.aws_request_id = f"invocation-{next(self.invocations)}"
         try:
-            with self.breaker.invocation():
+            with self.injector.invocation():
                 return call()
         except Crash:
             self.cold()
@@ -244,12 +244,12 @@ class System:
         records = self.cloud.receive(channel, most)
         if not records:
             return False
-        mails, strikes = self.mails(), self.breaker.strikes
+        mails, strikes = self.mails(), self.injector.strikes
         mine = {"QUEUE_URL": self.cloud.queues[channel], "DLQ_URL": self.cloud.dlqs[channel]}
         with patch.dict(os.environ, mine):
             handler = self.cloud.handler(f"{channel}_consumer")
             answer = self.invoke(lambda: handler({"Records": records}, self.cloud.context))
-        if answer is None or self.breaker.strikes > strikes:
+        if answer is None or self.injector.strikes > strikes:
             # The one window that the README leaves open: SES took it, and we could not write it down.
             messages = {(request_id_in(record["body"]), delivery_in(record["body"])) for record in records}
             self.mails_in_doubt += (self.mails() - mails) & Counter(str(request_id) for request_id, _ in messages)
@@ -342,7 +342,7 @@ class System:
     def heal(self) -> None:
         """Every provider is well again."""
         self.slack.fail("none")
-        self.breaker.outage = lambda _: None
+        self.injector.outage = lambda _: None
 
     def show(self, request_id: str) -> dict[str, Any]:
         answer = self.cloud.call("GET", f"/assistance-requests/{request_id}")

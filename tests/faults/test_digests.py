@@ -13,9 +13,9 @@ import pytest
 from assistance.engine.delivery import Consumer
 from assistance.routing import MAX_RECEIVES, Channel, Topic
 from infra.batches import QUEUES
-from tests.faults.breaker import Kind
-from tests.faults.in_turn import InTurn
-from tests.faults.test_what_sinks_others import HUSH, break_at, published, recorded, send_again, status
+from tests.faults.fault_injection import Kind
+from tests.faults.sequential_executor import InTurn
+from tests.faults.test_failures_of_other_designs import HUSH, break_at, published, recorded, send_again, status
 from tests.faults.world import World
 from tests.integration.cloud import forget
 
@@ -63,7 +63,7 @@ def test_a_backlog_drains_while_twenty_come_in_each_second(here: World) -> None:
     assert not here.dead_letters()
 
 
-def test_single_requests_are_posted_singly_and_a_hundred_at_once_in_a_few_posts(here: World) -> None:
+def test_a_lone_request_gets_its_own_post_and_a_hundred_at_once_share_a_few_posts(here: World) -> None:
     for _ in range(5):
         come_in(here, 1)
         here.consume(Channel.SLACK, BATCH)
@@ -77,7 +77,7 @@ def test_single_requests_are_posted_singly_and_a_hundred_at_once_in_a_few_posts(
     assert len(here.slack.messages) == 100 / BATCH, "one of each batch"
 
 
-def test_of_a_message_that_slack_refuses_only_the_request_that_is_to_blame_fails(here: World) -> None:
+def test_only_the_offending_request_of_a_refused_digest_fails(here: World) -> None:
     good = [published(here, key=str(number)) for number in range(3)]
     bad = here.accept_for_sure(Topic.SALES, "poison", "poison")
     here.produce()
@@ -92,7 +92,7 @@ def test_of_a_message_that_slack_refuses_only_the_request_that_is_to_blame_fails
     assert status(here, bad) == "delivered", "by the fallback"
 
 
-def test_after_a_post_that_slack_finds_too_long_the_next_posts_hold_less(here: World) -> None:
+def test_posts_hold_fewer_requests_after_slack_refused_one_as_too_long(here: World) -> None:
     """Slack documents no limit: what was measured may change."""
     here.slack.fail("error", error="msg_blocks_too_long", times=2)
     # The second has no dividers.
@@ -104,7 +104,7 @@ def test_after_a_post_that_slack_finds_too_long_the_next_posts_hold_less(here: W
     assert first + second == BATCH
 
 
-def test_a_post_that_slack_refuses_whatever_it_holds_is_not_tried_again(here: World) -> None:
+def test_a_digest_refused_for_a_reason_that_concerns_all_is_not_retried(here: World) -> None:
     for number in range(3):
         published(here, key=str(number))
     here.slack.fail("error", error="is_archived")
@@ -115,7 +115,7 @@ def test_a_post_that_slack_refuses_whatever_it_holds_is_not_tried_again(here: Wo
 
 
 @pytest.mark.parametrize("kind", [Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER, Kind.CRASH_BEFORE])
-def test_requests_in_doubt_are_looked_up_in_one_go_and_each_is_posted_once(here: World, kind: Kind) -> None:
+def test_requests_in_doubt_share_one_look_up_and_each_is_posted_once(here: World, kind: Kind) -> None:
     ids = [published(here, key=str(number)) for number in range(4)]
     break_at(here, "http.chat.postMessage", kind, lambda: here.consume(Channel.SLACK))
     here.advance(200)
@@ -129,7 +129,7 @@ def test_requests_in_doubt_are_looked_up_in_one_go_and_each_is_posted_once(here:
     assert [len(message["blocks"]) for message in here.slack.messages if "new requests" in message["text"]] == [8]
 
 
-def test_a_rate_limit_puts_each_of_them_off_and_costs_none_an_attempt(here: World) -> None:
+def test_a_rate_limit_postpones_every_request_of_a_digest_and_uses_up_no_attempt(here: World) -> None:
     ids = [published(here, key=str(number)) for number in range(3)]
     here.slack.fail("rate_limited", retry_after=7, times=1)
     here.consume(Channel.SLACK)
@@ -141,7 +141,7 @@ def test_a_rate_limit_puts_each_of_them_off_and_costs_none_an_attempt(here: Worl
 
 
 @pytest.mark.usefixtures("draws")
-def test_a_rate_limit_of_less_than_an_hour_costs_no_request_its_delivery_however_few_attempts_it_has(
+def test_a_rate_limit_below_one_hour_fails_no_request_even_with_few_attempts(
     here: World,
 ) -> None:
     """SQS counts each receive, and gives up by itself."""
@@ -159,7 +159,7 @@ def test_a_rate_limit_of_less_than_an_hour_costs_no_request_its_delivery_however
     assert not here.dead_letters()
 
 
-def test_a_resend_goes_alone(here: World) -> None:
+def test_a_resend_is_posted_alone(here: World) -> None:
     request_id = published(here)
     here.consume(Channel.SLACK)
     others = [published(here, key=str(number)) for number in range(2)]
@@ -170,10 +170,10 @@ def test_a_resend_goes_alone(here: World) -> None:
     assert texts == ["2 new requests: 2 Sales", *[f"Sales: {HUSH}"] * 2]
 
 
-def test_a_burst_of_fallbacks_goes_out_together_and_each_says_why_it_comes(here: World) -> None:
+def test_a_burst_of_fallbacks_shares_digests_and_each_request_says_why_it_was_sent_there(here: World) -> None:
     """Slack takes a post in ten minutes. One by one, most would be given up: a rate limit is waited out for an hour."""
     here.slack.workspace.limit(600)
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     queue = here.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]
     ids = [published(here, Topic.PRICING, str(number)) for number in range(BATCH)]
     while here.consume(Channel.EMAIL):

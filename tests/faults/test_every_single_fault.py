@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from assistance.routing import Topic
-from tests.faults.breaker import CRASHES, ERRORS, REPEATS, Fault, Kind
+from tests.faults.fault_injection import CRASHES, ERRORS, REPEATS, Fault, Kind
 from tests.faults.paths import EACH_PATH, PATHS, run, unbroken
 from tests.faults.world import World
 
@@ -28,18 +28,20 @@ def attempts(here: World) -> list[object]:
 
 
 @pytest.mark.parametrize(("name", "topic"), EACH_PATH)
-def test_every_single_fault(here: World, count: Callable[[str], None], name: str, topic: Topic) -> None:
+def test_a_request_ends_correctly_whichever_single_call_breaks(
+    here: World, count: Callable[[str], None], name: str, topic: Topic
+) -> None:
     """Whatever one call meets, nothing is lost, nothing is sent twice, and no status moves back."""
     calls, ends = len(unbroken(here, name, topic)), attempts(here)
     runs = Counter[Kind]()
     for kind in KINDS:
         for number in itertools.count():
             run(here, PATHS[name], topic, Fault(number, kind))
-            if not here.breaker.struck:
+            if not here.injector.struck:
                 break
             runs[kind] += 1
-            if kind is Kind.REPEATED and here.breaker.struck_at.startswith("dynamodb."):
-                assert attempts(here) == ends, f"{here.breaker.struck_at}, call {number}: its repetition counts"
+            if kind is Kind.REPEATED and here.injector.struck_at.startswith("dynamodb."):
+                assert attempts(here) == ends, f"{here.injector.struck_at}, call {number}: its repetition counts"
         assert runs[kind] >= calls
     crashes, repeats, errors = (sum(runs[kind] for kind in kinds) for kinds in (CRASHES, REPEATS, ERRORS))
     count(f"{topic}, {name}: {calls} calls, {crashes} crashes, {repeats} repeats, {errors} errors")

@@ -22,9 +22,9 @@ from reconciler.dead_letters import TIME_TO_PLACE_MS
 from reconciler.new_requests import SECOND_LOOK
 from reconciler.outbox import Sweep
 from reconciler.report import Report
-from tests.faults.breaker import Kind
+from tests.faults.fault_injection import Kind
 from tests.faults.system import requests
-from tests.faults.test_what_sinks_others import break_at, recorded, send_again
+from tests.faults.test_failures_of_other_designs import break_at, recorded, send_again
 from tests.faults.world import World
 
 
@@ -49,7 +49,7 @@ def pending(here: World) -> dict[str, int]:
     return dict(sweep(here)["oldest_pending_seconds"])
 
 
-def test_a_message_that_nobody_receives_grows_old(here: World) -> None:
+def test_a_message_that_no_consumer_receives_ages(here: World) -> None:
     published(here, Topic.PRICING, "key")
     here.advance(3_000)
     assert pending(here) == {Channel.EMAIL: 3_000}
@@ -57,7 +57,7 @@ def test_a_message_that_nobody_receives_grows_old(here: World) -> None:
     assert not pending(here)
 
 
-def test_a_message_that_is_received_over_and_over_grows_old_too(here: World) -> None:
+def test_a_message_that_is_received_again_and_again_ages_too(here: World) -> None:
     """SQS leaves what was received three times out of its own metric of the oldest message."""
     here.slack.fail("rate_limited", retry_after=60)
     published(here, Topic.SALES, "key")
@@ -69,7 +69,7 @@ def test_a_message_that_is_received_over_and_over_grows_old_too(here: World) -> 
     assert pending(here) == {Channel.SLACK: 2_000}
 
 
-def test_a_fallback_is_as_old_as_its_own_publication(here: World) -> None:
+def test_the_age_of_a_fallback_counts_from_its_own_publication(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.advance(3_000)
     here.slack.fail("error", error="is_archived")
@@ -80,7 +80,7 @@ def test_a_fallback_is_as_old_as_its_own_publication(here: World) -> None:
     assert pending(here) == {Channel.EMAIL: 60}
 
 
-def test_a_resend_is_as_old_as_the_decision_to_send_again(here: World) -> None:
+def test_the_age_of_a_resend_counts_from_the_operators_decision(here: World) -> None:
     """It would raise an alarm at once if it were as old as the request."""
     request_id = published(here, Topic.SALES, "key")
     here.settle()
@@ -93,7 +93,7 @@ def test_a_resend_is_as_old_as_the_decision_to_send_again(here: World) -> None:
     assert found["oldest_pending_seconds"] == {Channel.SLACK: 60}
 
 
-def test_an_unreadable_request_is_open_and_grows_old(here: World) -> None:
+def test_an_unreadable_request_counts_as_open_and_ages(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.advance(60)
     sweep(here)
@@ -106,7 +106,7 @@ def test_an_unreadable_request_is_open_and_grows_old(here: World) -> None:
 
 
 @pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
-def test_the_fallback_of_a_mail_that_came_back_is_accounted_for(here: World, fate: str) -> None:
+def test_the_fallback_of_a_bounced_mail_is_accounted_for(here: World, fate: str) -> None:
     """The mail counted as delivered long ago, and its own redrive waits for the fallback."""
     request_id = published(here, Topic.PRICING, "key")
     here.settle()
@@ -169,7 +169,7 @@ def test_a_request_that_may_be_among_dead_letters_in_use_is_not_published_again(
     assert sweep(here)["dead_lettered"] == [request_id]
 
 
-def test_letters_that_there_is_no_time_for_are_read_another_time(here: World) -> None:
+def test_a_later_sweep_reads_the_dead_letters_that_one_had_no_time_for(here: World) -> None:
     """The sweep ends in time, and takes nothing for lost that it has not looked for."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -179,7 +179,7 @@ def test_letters_that_there_is_no_time_for_are_read_another_time(here: World) ->
     assert sweep(here)["dead_lettered"] == [request_id]
 
 
-def test_a_look_that_outlasts_its_hold_may_not_have_seen_all(here: World) -> None:
+def test_a_read_of_dead_letters_that_outlasts_their_invisibility_counts_as_incomplete(here: World) -> None:
     """The letters that it began with come again before the others."""
     old_letters(here, 60)
     published(here, Topic.SALES, "new")
@@ -193,20 +193,20 @@ def test_a_look_that_outlasts_its_hold_may_not_have_seen_all(here: World) -> Non
     def left() -> int:
         return 50_000 - int((here.now - began).total_seconds() * 1_000)
 
-    here.breaker.outage = slow
+    here.injector.outage = slow
     found = here.invoke(lambda: reconciler.look(Sweep(), left, dry_run=True))
     assert found.lost == []
 
 
 @pytest.mark.parametrize("ends", ["delivered", "failed", "redriven in vain", "its callback redriven in vain"])
-def test_a_request_that_has_ended_is_looked_at_twice_and_never_again(here: World, ends: str) -> None:
+def test_the_sweep_checks_an_ended_request_twice_and_never_again(here: World, ends: str) -> None:
     """Many of them would keep the reconciler from new ones."""
     here.calls_back = True
     if "callback" in ends:
         here.bot.answers = [(410, {})] * 2
     if ends in {"failed", "redriven in vain"}:
         here.slack.fail("error", error="is_archived")
-        here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+        here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     published(here, Topic.SALES, "key")
     here.settle()
     if "redriven" in ends:
@@ -240,7 +240,7 @@ def reused(here: World) -> str:
 
 
 @pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
-def test_items_of_an_earlier_request_with_the_same_id_hide_nothing(here: World, fate: str) -> None:
+def test_items_of_an_earlier_request_with_the_same_id_hide_no_later_request(here: World, fate: str) -> None:
     request_id = reused(here)
     if fate == "dead-lettered":
         here.lose_to_subscription_dlq(Channel.SLACK)
@@ -280,9 +280,9 @@ def slow_look(here: World) -> tuple[Report, float]:
     def left() -> float:
         return TIMEOUT - (here.now - began).total_seconds()
 
-    here.breaker.outage = lambda _: here.traveller.shift(A_CALL)
+    here.injector.outage = lambda _: here.traveller.shift(A_CALL)
     found: Report = here.invoke(lambda: reconciler.look(Sweep(), lambda: int(1_000 * left()), dry_run=False))
-    here.breaker.outage = lambda _: None
+    here.injector.outage = lambda _: None
     return found, left()
 
 
@@ -303,7 +303,7 @@ def test_twenty_thousand_open_requests_hide_no_dead_letter_and_fit_into_the_time
     assert left > TIMEOUT / 2
 
 
-def test_an_attempt_that_died_is_not_under_way_once_the_next_one_is_put_off(here: World) -> None:
+def test_a_crashed_attempt_no_longer_counts_as_under_way_after_the_next_one_is_postponed(here: World) -> None:
     """Its operator would look for a worker that hangs, while Slack limits the rate."""
     request_id = published(here, Topic.SALES, "key")
     break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK, 1))
@@ -320,12 +320,12 @@ def test_an_attempt_that_died_is_not_under_way_once_the_next_one_is_put_off(here
     assert here.posts() == {(request_id, None): 1}
 
 
-def test_a_request_just_published_after_an_outage_is_not_lost(here: World) -> None:
+def test_a_request_just_published_after_an_outage_does_not_count_as_lost(here: World) -> None:
     """SNS takes its time to fill the queue, and SQS up to a minute to count what is in it."""
     here.accept_for_sure(Topic.SALES, "hush", "key")
     here.read_stream()
     here.stream.clear()
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
     here.advance(1_200)
     assert sweep(here)["places"] == {"sales/slack/unpublished": 1}
     here.heal()
@@ -337,7 +337,7 @@ def test_a_request_just_published_after_an_outage_is_not_lost(here: World) -> No
         assert len(sweep(here)["lost"]) == 1
 
 
-def test_a_dead_letter_of_an_earlier_request_under_the_same_id_fails_no_later_one(here: World) -> None:
+def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_later_one(here: World) -> None:
     """What is redriven in vain again and again leaves a letter that outlasts its request."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -354,7 +354,7 @@ def test_a_dead_letter_of_an_earlier_request_under_the_same_id_fails_no_later_on
 
 
 @pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
-def test_a_sweep_of_many_lost_or_dead_letters_ends_in_time(
+def test_a_sweep_with_many_lost_messages_and_dead_letters_ends_in_time(
     here: World, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
     """One that is killed reports nothing, and holds its lease on."""
@@ -389,7 +389,7 @@ def unlisted(request_id: str) -> Iterator[None]:
         yield
 
 
-def test_a_request_that_the_index_shows_minutes_later_is_watched_nevertheless(here: World) -> None:
+def test_a_request_that_the_index_shows_minutes_late_is_watched(here: World) -> None:
     """DynamoDB promises no time within which an index follows its table."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -404,7 +404,7 @@ def test_a_request_that_the_index_shows_minutes_later_is_watched_nevertheless(he
     assert here.show(request_id)["status"] == "failed"
 
 
-def test_second_looks_that_there_is_no_time_for_are_left_to_the_next_sweep(
+def test_the_next_sweep_makes_the_second_checks_that_one_had_no_time_for(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept_many(here, 400)
@@ -426,7 +426,7 @@ def before_call(here: World, call: str, last: int, step: Callable[[], object]) -
     numbers = [number for number, name in enumerate(calls, 1) if name == call]
     here.advance(60)
     # A sweep that is no dry run begins with the lease.
-    here.breaker.plan(None, (numbers[last], step))
+    here.injector.plan(None, (numbers[last], step))
     return sweep(here)
 
 
@@ -440,7 +440,7 @@ def overdue(here: World) -> str:
     return request_id
 
 
-def test_a_dead_letter_that_an_operator_receives_during_a_sweep_is_not_lost(here: World) -> None:
+def test_a_dead_letter_that_an_operator_holds_during_a_sweep_does_not_count_as_lost(here: World) -> None:
     request_id = overdue(here)
     here.lose_to_subscription_dlq(Channel.SLACK)
     url = here.cloud.subscription_dlqs[Channel.SLACK]
@@ -454,7 +454,7 @@ def test_a_dead_letter_that_an_operator_receives_during_a_sweep_is_not_lost(here
     assert sweep(here)["dead_lettered"] == [request_id]
 
 
-def test_a_message_that_sqs_dead_letters_during_a_sweep_is_not_lost(here: World) -> None:
+def test_a_message_that_sqs_dead_letters_during_a_sweep_does_not_count_as_lost(here: World) -> None:
     request_id = overdue(here)
 
     def move() -> None:
@@ -469,7 +469,7 @@ def test_a_message_that_sqs_dead_letters_during_a_sweep_is_not_lost(here: World)
 
 
 @pytest.mark.parametrize("ahead", [60, 3_600])
-def test_a_sweep_whose_clock_was_ahead_hides_no_request_that_was_accepted_after_it(here: World, ahead: int) -> None:
+def test_a_sweep_with_a_fast_clock_hides_no_request_accepted_after_it(here: World, ahead: int) -> None:
     published(here, Topic.PRICING, "before")
     now = here.now
     here.traveller.move_to(now + timedelta(seconds=ahead))

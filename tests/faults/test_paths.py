@@ -19,7 +19,7 @@ def test_every_path_makes_the_same_calls_in_memory_as_on_moto() -> None:
 
 
 @pytest.mark.parametrize("topic", list(Topic))
-def test_a_delivery_at_once_reads_nothing_and_takes_four_writes(topic: Topic) -> None:
+def test_a_delivery_at_the_first_attempt_takes_four_writes_and_no_read(topic: Topic) -> None:
     """One when the request is accepted, one when it is published, and two when it is delivered."""
     with world() as here:
         calls = unbroken(here, "delivered at once", topic)

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from assistance.routing import DESTINATIONS, ROUTES, Channel, Destination, Route, Topic, named, routes
-from tests.faults.breaker import Fault, Kind
+from tests.faults.fault_injection import Fault, Kind
 from tests.faults.system import ATTEMPTS
 from tests.faults.world import World
 from tests.integration.cloud import forget
@@ -103,9 +103,9 @@ class StateMachine(RuleBasedStateMachine):
 
     def _broken(self, fault: Fault | None, step: Callable[[], object], meanwhile: Meanwhile | None = None) -> None:
         overlap = (meanwhile.call, lambda: self._happens(meanwhile)) if meanwhile else None
-        self.world.breaker.plan(fault, overlap)
+        self.world.injector.plan(fault, overlap)
         step()
-        self.world.breaker.plan(None)
+        self.world.injector.plan(None)
 
     def _happens(self, meanwhile: Meanwhile) -> None:
         world, destination = self.world, meanwhile.destination
@@ -161,9 +161,9 @@ class StateMachine(RuleBasedStateMachine):
     def look_in_vain(self, pick: int, kind: Kind) -> None:
         """GET is answered 200 or 503, whatever the table does."""
         path = f"/assistance-requests/{self._pick(pick)}"
-        self.world.breaker.plan(Fault(0, kind))
+        self.world.injector.plan(Fault(0, kind))
         answer = self.world.invoke(lambda: self.world.cloud.call("GET", path))
-        self.world.breaker.plan(None)
+        self.world.injector.plan(None)
         assert answer is None or answer["statusCode"] == 503
 
     # --- AWS
@@ -240,7 +240,7 @@ class StateMachine(RuleBasedStateMachine):
     @rule(call=st.sampled_from(["sesv2.SendEmail", "callback.post"]), kind=st.sampled_from(OUTAGES))
     def a_server_fails(self, call: str, kind: Kind) -> None:
         """SES or the bot's own."""
-        self.world.breaker.outage = lambda name: kind if name == call else None
+        self.world.injector.outage = lambda name: kind if name == call else None
 
     @rule(
         slack=st.sampled_from(SLACK_FAULTS),

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from assistance.routing import CALLBACK, Channel
-from tests.faults.breaker import Kind
 from tests.faults.conftest import Deploy
-from tests.faults.test_what_sinks_others import send_again
+from tests.faults.fault_injection import Kind
+from tests.faults.test_failures_of_other_designs import send_again
 from tests.faults.world import World
 
 
@@ -22,7 +22,7 @@ def status(here: World, request_id: str) -> str:
 
 
 @pytest.mark.parametrize("other", ["queued", "retrying"])
-def test_a_failed_request_whose_one_channel_is_redriven_reads_failed_until_the_other_has_it(
+def test_a_request_that_failed_on_two_channels_reads_failed_until_both_have_delivered(
     here: World, deploy: Deploy, other: str
 ) -> None:
     deploy(["slack", "email"], None)
@@ -30,7 +30,7 @@ def test_a_failed_request_whose_one_channel_is_redriven_reads_failed_until_the_o
     request_id = accepted(here)
     here.consume(Channel.SLACK)
     if other == "retrying":
-        here.breaker.outage = lambda name: Kind.TIMEOUT_BEFORE if name == "sesv2.SendEmail" else None
+        here.injector.outage = lambda name: Kind.TIMEOUT_BEFORE if name == "sesv2.SendEmail" else None
         here.consume(Channel.EMAIL)
     here.heal()
     here.redrive()
@@ -56,9 +56,7 @@ def test_a_request_lost_on_both_channels_is_published_to_both_at_once(here: Worl
     assert status(here, request_id) == "delivered"
 
 
-def test_a_request_is_looked_at_again_when_the_mail_that_stood_in_for_one_channel_comes_back(
-    here: World, deploy: Deploy
-) -> None:
+def test_the_sweep_checks_a_request_again_after_its_fallback_mail_bounced(here: World, deploy: Deploy) -> None:
     deploy(["slack", "teams"], "email")
     here.slack.fail("error", error="is_archived")
     request_id = accepted(here)
@@ -75,7 +73,7 @@ def test_a_request_is_looked_at_again_when_the_mail_that_stood_in_for_one_channe
     assert (status(here, request_id), found["ledger"]["open"]) == ("failed", 1), "teams has it in its queue"
 
 
-def test_a_fallback_that_was_let_go_and_is_no_longer_in_the_route_keeps_no_redrive_waiting(
+def test_a_redrive_does_not_wait_for_a_dropped_fallback_that_the_route_no_longer_has(
     here: World, deploy: Deploy
 ) -> None:
     deploy(["email"], "slack")
@@ -133,7 +131,7 @@ def test_a_message_on_its_own_channel_does_not_say_that_it_is_the_fallback(here:
 def test_a_redrive_does_not_wait_for_itself(here: World, deploy: Deploy) -> None:
     request_id = published_at_once_to_its_own_channel_and_the_fallback(here, deploy)
     here.slack.fail("error", error="is_archived")
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     here.consume(Channel.SLACK)
     here.consume(Channel.EMAIL)
     here.heal()
@@ -156,7 +154,9 @@ def run_on(here: World) -> None:
         here.reconcile()
 
 
-def test_a_bot_is_told_when_the_fallback_had_it_before_by_a_resend(here: World, deploy: Deploy) -> None:
+def test_the_bot_gets_a_callback_when_a_resend_has_already_delivered_on_the_fallbacks_channel(
+    here: World, deploy: Deploy
+) -> None:
     here.calls_back = True
     deploy(["slack"], "email")
     here.slack.fail("status", status=503)
@@ -181,7 +181,7 @@ def test_a_request_keeps_the_route_that_it_was_accepted_with(here: World, deploy
     assert set(told(here)) == {"failed"}
 
 
-def test_a_channel_of_its_own_is_no_fallback_whatever_the_route_is_now(here: World, deploy: Deploy) -> None:
+def test_a_requests_own_channel_is_not_its_fallback_after_a_route_change(here: World, deploy: Deploy) -> None:
     here.calls_back = True
     deploy(["slack", "email"], None)
     here.slack.fail("error", error="is_archived")
@@ -192,7 +192,7 @@ def test_a_channel_of_its_own_is_no_fallback_whatever_the_route_is_now(here: Wor
     assert (status(here, request_id), told(here)) == ("failed", ["failed"])
 
 
-def test_a_request_is_open_no_longer_once_its_fallback_has_delivered_it(here: World, deploy: Deploy) -> None:
+def test_a_request_is_no_longer_open_after_its_fallback_has_delivered(here: World, deploy: Deploy) -> None:
     deploy(["slack", "teams"], "email")
     here.slack.fail("error", error="is_archived")
     request_id = accepted(here)
@@ -209,7 +209,7 @@ def refused_everywhere(here: World, deploy: Deploy, channels: list[str], fallbac
     """The first channel and the fallback have failed for good. Slack and email are well again."""
     deploy(channels, fallback)
     here.slack.fail("error", error="is_archived")
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     request_id = accepted(here)
     here.consume(Channel(channels[0]))
     here.produce()
@@ -218,9 +218,7 @@ def refused_everywhere(here: World, deploy: Deploy, channels: list[str], fallbac
     return request_id
 
 
-def test_a_redriven_fallback_is_not_sent_once_the_channel_that_failed_has_delivered(
-    here: World, deploy: Deploy
-) -> None:
+def test_a_redriven_fallback_is_not_sent_after_the_failed_channel_has_delivered(here: World, deploy: Deploy) -> None:
     request_id = refused_everywhere(here, deploy, ["slack", "teams"], "email")
     here.redrive()
     here.consume(Channel.SLACK)
@@ -228,7 +226,7 @@ def test_a_redriven_fallback_is_not_sent_once_the_channel_that_failed_has_delive
     assert (here.posts(), here.mails()) == ({(request_id, None): 1}, {})
 
 
-def test_a_mail_that_comes_back_goes_to_the_fallback_although_that_had_failed_before(
+def test_a_bounced_mail_goes_to_the_fallback_although_the_fallback_had_failed_before(
     here: World, deploy: Deploy
 ) -> None:
     request_id = refused_everywhere(here, deploy, ["email"], "slack")

@@ -21,9 +21,9 @@ from assistance.routing import CALLBACK, DESTINATIONS, Channel, routes
 from assistance.store.table import LOOKED_KEY
 from local.slack_server import SlackServer
 from tests.faults.aws import ACCOUNT, MAX_RECEIVE_COUNT, REGION, VISIBILITY, Memory, Moto
-from tests.faults.breaker import Breaker, breaking
+from tests.faults.fault_injection import FaultInjector, injected_faults
 from tests.faults.humans import LINK_KEY, Humans
-from tests.faults.in_turn import InTurn
+from tests.faults.sequential_executor import InTurn
 from tests.faults.statuses import FORWARD
 from tests.faults.system import ENVIRONMENT, REQUEST, START, Accepted, requests
 from tests.integration.cloud import cloud, forget
@@ -215,9 +215,9 @@ def _longest(_: float, longest: float) -> float:
 
 
 @contextmanager
-def world(*, moto: bool = False, breaker: Breaker | None = None) -> Iterator[World]:
+def world(*, moto: bool = False, injector: FaultInjector | None = None) -> Iterator[World]:
     """One world. Consumers and publisher work on one record at a time, so that a call's number means something."""
-    breaker, log, aws = breaker or Breaker(), io.StringIO(), Moto() if moto else Memory()
+    injector, log, aws = injector or FaultInjector(), io.StringIO(), Moto() if moto else Memory()
     with ExitStack() as stack:
         slack = stack.enter_context(SlackServer(token="xoxb-local", channels=("C0ASSIST",)))
         bot = stack.enter_context(Receiver())
@@ -246,10 +246,10 @@ def world(*, moto: bool = False, breaker: Breaker | None = None) -> Iterator[Wor
             stack.enter_context(patch(f"assistance.store.{named}.INDEX_SHARDS", 2))
             stack.enter_context(patch(f"assistance.store.{named}.DUE_SHARDS", 2))
         stack.enter_context(_logging_into(log))
-        stack.enter_context(breaking(breaker, aws))
+        stack.enter_context(injected_faults(injector, aws))
         forget()
-        here = World(running, aws, slack, bot, breaker, traveller, log)
-        breaker.later = here.later
+        here = World(running, aws, slack, bot, injector, traveller, log)
+        injector.later = here.later
         # Routes would outlive the world.
         stack.callback(here.deploy, {})
         yield here

@@ -11,7 +11,7 @@ from typing import Final
 from assistance.domain.record import Delivery, Record
 from assistance.history import RESEND
 from assistance.routing import DESTINATIONS, Channel, Destination
-from tests.faults.breaker import Kind
+from tests.faults.fault_injection import Kind
 from tests.model.deployed import Deployed
 from tests.model.invocations import Then, dies, fails, loses_the_answer, passes
 from tests.model.world import World

@@ -17,7 +17,7 @@ from assistance.routing import DESTINATIONS, Channel, Destination
 from assistance.store.schema import RECORD, REQUEST, SORT_KEY
 from slack_consumer.settings import settings as slack_settings
 from tests.faults.aws import VISIBILITY, Memory
-from tests.faults.breaker import Call, Kind
+from tests.faults.fault_injection import Call, Kind
 from tests.faults.world import World as Here
 from tests.faults.world import world
 from tests.fixtures import documented
@@ -256,7 +256,7 @@ def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterato
     with ExitStack() as stack:
         # These topics, and the settings, would outlive the traces.
         stack.callback(forget)
-        here = stack.enter_context(world(breaker=gates))
+        here = stack.enter_context(world(injector=gates))
         assert isinstance(here.aws, Memory)
         here.slack.workspace.channels = frozenset(SLACK.values())
         # The model's time stands still, and so a rate limit never counts.

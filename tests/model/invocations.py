@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from botocore.exceptions import ClientError
 
-from tests.faults.breaker import Breaker, Call, Crash, Kind
+from tests.faults.fault_injection import Call, Crash, FaultInjector, Kind
 from tests.recorded_calls import meanwhile
 
 Errors: TypeAlias = Callable[[Kind], Exception]
@@ -114,8 +114,8 @@ class Invocation:
             raise
 
 
-class Gates(Breaker):
-    """Stands where every call passes, as the breaker does. Calls outside of invocations are just made."""
+class Gates(FaultInjector):
+    """Stands where every call passes, as the injector does. Calls outside of invocations are just made."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -8,5 +8,5 @@ from tests.model.mutants import results
 
 
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes a minute: make soak")
-def test_somebody_notices_every_change_to_the_domain() -> None:
+def test_a_unit_test_or_the_walk_detects_every_change_to_the_domain() -> None:
     assert [each.mutant for each in results() if each.by is None] == []

@@ -27,19 +27,19 @@ def soaking(states: int) -> Iterator["subprocess.Popen[str]"]:
             run.kill()
 
 
-def test_a_walk_by_digest_finds_the_states_and_steps_of_the_exact_walk() -> None:
+def test_a_walk_that_stores_hashes_finds_the_states_and_steps_of_the_exact_walk() -> None:
     start = SMALL["a request that expires"]
     assert walk(start, key=digest_of) == walk(start)
 
 
-def test_a_walk_that_forgets_results_finds_the_same_states_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walk_with_a_bounded_cache_finds_the_same_states_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     start = SMALL["a request that expires"]
     exact = walk(start)
     monkeypatch.setattr("tests.model.memory.MOST", 3)
     assert walk(start) == exact
 
 
-def test_a_walk_by_digest_tells_the_story_of_a_mistake() -> None:
+def test_a_walk_that_stores_hashes_prints_the_steps_to_a_mistake() -> None:
     start = SMALL["messages that come twice"]
     with made(MISTAKES["doubt does not settle before the next attempt"]) as core:
         found = walk(start, core=core, key=digest_of)
@@ -47,7 +47,7 @@ def test_a_walk_by_digest_tells_the_story_of_a_mistake() -> None:
         assert found == walk(start, core=core)
 
 
-def test_the_soak_walks_every_huge_world_and_says_where_it_was_cut() -> None:
+def test_the_soak_walks_every_huge_world_and_reports_where_it_stopped_early() -> None:
     with soaking(states=200) as run:
         output, _ = run.communicate(timeout=120)
     assert run.returncode == 0, output

@@ -60,7 +60,7 @@ def test_the_real_handlers_follow_the_model(topic: str, stories: Stories) -> Non
     assert len(stories(topic)) == TRACES
 
 
-def test_every_kind_of_step_comes_in_the_traces(stories: Stories) -> None:
+def test_the_traces_contain_every_kind_of_step(stories: Stories) -> None:
     taken = {kind_of(step)[0] for topic in TRACED for story in stories(topic) for step in story}
     assert taken == set(ACTS)
 
@@ -89,7 +89,7 @@ MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_traces_find_the_mistake(mistake: str, replayed: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traces_detect_each_planted_mistake(mistake: str, replayed: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*MISTAKES[mistake])
     assert any(_disagree(replayed, topic, seed) for seed in range(TRACES) for topic in TRACED)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from assistance.routing import CALLBACK, Channel
-from tests.faults.breaker import Kind
+from tests.faults.fault_injection import Kind
 from tests.upgrade.world import World
 
 POST: Final = "http.chat.postMessage"

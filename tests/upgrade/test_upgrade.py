@@ -141,8 +141,8 @@ def test_a_duplicate_waits_while_a_consumer_of_the_other_version_sends(stage: in
                 refused.extend(here.consume(Channel.SLACK, [duplicates.pop()]))
                 here.updated = STAGES[stage]
 
-        here.breaker.outage = meanwhile
-        with here.breaker.invocation():
+        here.injector.outage = meanwhile
+        with here.injector.invocation():
             assert here.consume(Channel.SLACK, [first]) == []
         assert refused == [second["messageId"]]
         assert here.arrivals("[once]") == (1, 0)

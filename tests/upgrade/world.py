@@ -15,7 +15,7 @@ from assistance.routing import CALLBACK, DESTINATIONS, Channel, Destination
 from assistance.store.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
 from tests.faults.aws import Moto
-from tests.faults.breaker import Breaker, Crash, Kind, breaking
+from tests.faults.fault_injection import Crash, FaultInjector, Kind, injected_faults
 from tests.integration.cloud import HANDLERS, Cloud, cloud, forget
 from tests.integration.steps import emails, example, sns_event
 from tests.receiver import Receiver
@@ -54,7 +54,7 @@ class World(Cloud):
     aws: Moto = field(kw_only=True)
     slack: SlackServer = field(kw_only=True)
     bot: Receiver = field(kw_only=True)
-    breaker: Breaker = field(kw_only=True)
+    injector: FaultInjector = field(kw_only=True)
     clock: time_machine.Traveller = field(kw_only=True)
     updated: frozenset[str] = frozenset()
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -111,15 +111,15 @@ class World(Cloud):
 
     def killed(self, destination: Destination, request_id: str, call: str, kind: Kind) -> None:
         """Consume, and die at that call."""
-        self.breaker.outage = lambda name: kind if name == call else None
+        self.injector.outage = lambda name: kind if name == call else None
         try:
-            with self.breaker.invocation():
+            with self.injector.invocation():
                 self.attempt(destination, request_id)
         except Crash:
             self.later(A_MINUTE)
             return
         finally:
-            self.breaker.outage = lambda _: None
+            self.injector.outage = lambda _: None
         raise AssertionError("nothing was called by that name")
 
     def bounce(self, request_id: str) -> None:
@@ -164,7 +164,7 @@ class World(Cloud):
 
 @contextmanager
 def world() -> Iterator[World]:
-    breaker, aws = Breaker(), Moto()
+    injector, aws = FaultInjector(), Moto()
     with ExitStack() as stack:
         slack = stack.enter_context(SlackServer(token="xoxb-local", channels=("C0ASSIST",)))
         bot = stack.enter_context(Receiver())
@@ -177,8 +177,8 @@ def world() -> Iterator[World]:
             module = VERSIONS.module(version, name)
             for constant in [each for each in vars(module) if each.endswith("_SHARDS")]:
                 stack.enter_context(patch.object(module, constant, 1))
-        stack.enter_context(breaking(breaker, aws))
+        stack.enter_context(injected_faults(injector, aws))
         VERSIONS.cold(HANDLERS)
         forget()
-        yield World(**vars(running), aws=aws, slack=slack, bot=bot, breaker=breaker, clock=clock)
+        yield World(**vars(running), aws=aws, slack=slack, bot=bot, injector=injector, clock=clock)
     forget()

@@ -7,11 +7,11 @@ import pytest
 
 from assistance.engine.dead_letters import Depth
 from assistance.routing import Channel, Topic
-from tests.faults.breaker import Kind
 from tests.faults.conftest import Deploy
+from tests.faults.fault_injection import Kind
+from tests.faults.test_failures_of_other_designs import break_at, send_again
 from tests.faults.test_open_requests import published, sweep
 from tests.faults.test_two_channels import accepted, status
-from tests.faults.test_what_sinks_others import break_at, send_again
 from tests.faults.world import World
 
 DIED, REFUSED = "died", "503"
@@ -48,7 +48,7 @@ def let_go(here: World, request_id: str) -> None:
 
 
 @pytest.mark.parametrize("last", [DIED, REFUSED])
-def test_a_fallback_that_is_wanted_again_has_all_its_attempts(here: World, last: str) -> None:
+def test_a_fallback_needed_again_gets_the_full_number_of_attempts(here: World, last: str) -> None:
     request_id = bounced(here)
     here.slack.fail("status", status=503, times=2)
     for _ in range(2):
@@ -67,7 +67,7 @@ def test_a_fallback_that_is_wanted_again_has_all_its_attempts(here: World, last:
 
 
 @pytest.mark.parametrize("last", [DIED, REFUSED])
-def test_a_fallback_that_was_let_go_waits_for_no_attempt(here: World, last: str) -> None:
+def test_a_dropped_fallback_shows_no_next_attempt(here: World, last: str) -> None:
     request_id = bounced(here)
     if last == DIED:
         slack_dies(here)
@@ -81,7 +81,7 @@ def test_a_fallback_that_was_let_go_waits_for_no_attempt(here: World, last: str)
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["counted", "not counted yet"])
-def test_a_fallback_that_was_just_published_again_is_neither_stuck_nor_lost(here: World, counted: bool) -> None:  # noqa: FBT001
+def test_a_fallback_that_was_just_republished_counts_neither_as_stuck_nor_as_lost(here: World, counted: bool) -> None:  # noqa: FBT001
     request_id = bounced(here)
     slack_dies(here)
     let_go(here, request_id)
@@ -94,7 +94,7 @@ def test_a_fallback_that_was_just_published_again_is_neither_stuck_nor_lost(here
 
 
 @pytest.mark.parametrize("died", [False, True])
-def test_a_lost_request_that_is_published_again_counts_as_lost_only_once(here: World, died: bool) -> None:  # noqa: FBT001
+def test_a_lost_request_counts_as_lost_once_although_it_is_published_again(here: World, died: bool) -> None:  # noqa: FBT001
     """SQS takes up to a minute to count what is in a queue."""
     request_id = published(here, Topic.SALES, "key")
     if died:
@@ -112,7 +112,7 @@ def test_a_lost_request_that_is_published_again_counts_as_lost_only_once(here: W
 
 
 @pytest.mark.parametrize("tried", [False, True])
-def test_a_fallback_that_is_wanted_again_is_as_old_as_the_failure_that_it_follows(here: World, tried: bool) -> None:  # noqa: FBT001
+def test_the_age_of_a_fallback_needed_again_counts_from_the_failure_that_caused_it(here: World, tried: bool) -> None:  # noqa: FBT001
     """Two alarms watch its age."""
     request_id = bounced(here)
     if tried:
@@ -126,8 +126,8 @@ def test_a_fallback_that_is_wanted_again_is_as_old_as_the_failure_that_it_follow
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (60, {Channel.SLACK: 60})
 
 
-def test_a_fallback_is_as_old_as_the_failure_if_the_mail_that_came_back_was_a_resend(here: World) -> None:
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+def test_the_age_of_a_fallback_counts_from_the_bounce_of_a_resent_mail(here: World) -> None:
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     request_id = published(here, Topic.PRICING, "key")
     here.consume(Channel.EMAIL)
     here.heal()
@@ -139,10 +139,10 @@ def test_a_fallback_is_as_old_as_the_failure_if_the_mail_that_came_back_was_a_re
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (60, {Channel.SLACK: 60})
 
 
-def test_a_fallback_that_is_wanted_again_says_which_channel_failed(here: World, deploy: Deploy) -> None:
+def test_a_fallback_needed_again_says_which_channel_failed(here: World, deploy: Deploy) -> None:
     """Email fails, and a resend by it arrives, so the fallback is let go. Then Teams fails."""
     deploy(["email", "teams"], "slack")
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     request_id = accepted(here)
     here.consume(Channel.EMAIL)
     here.heal()

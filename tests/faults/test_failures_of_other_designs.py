@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assistance.routing import Channel, Topic
-from tests.faults.breaker import Fault, Kind
+from tests.faults.fault_injection import Fault, Kind
 from tests.faults.system import ATTEMPTS, QUEUE_RETENTION
 from tests.faults.world import World
 
@@ -19,8 +19,8 @@ HUSH = "words that belong in no log"
 @contextmanager
 def recorded(here: World) -> Iterator[list[str]]:
     """The calls that invocations make in the meantime."""
-    here.breaker.plan(None)
-    yield here.breaker.calls
+    here.injector.plan(None)
+    yield here.injector.calls
 
 
 def published(here: World, topic: Topic = Topic.SALES, key: str = "key") -> str:
@@ -43,13 +43,13 @@ def break_at(here: World, name: str, kind: Kind, step: Callable[[], object], *, 
         struck.append(call)
         return kind
 
-    here.breaker.outage = outage
+    here.injector.outage = outage
     step()
-    here.breaker.outage = lambda _: None
+    here.injector.outage = lambda _: None
     assert struck
 
 
-def test_an_outage_longer_than_any_retention_loses_nothing(here: World) -> None:
+def test_an_outage_longer_than_any_retention_loses_no_request(here: World) -> None:
     """No consumer runs for longer than the queue keeps a message; the ledger then publishes it again."""
     request_id = published(here)
     here.reconcile()
@@ -62,7 +62,7 @@ def test_an_outage_longer_than_any_retention_loses_nothing(here: World) -> None:
     assert status(here, request_id) == "delivered"
 
 
-def test_an_outage_of_the_provider_ends_in_the_fallback(here: World) -> None:
+def test_a_provider_outage_leads_to_the_fallback(here: World) -> None:
     here.slack.fail("status", status=503)
     request_id = published(here)
     here.settle()
@@ -73,7 +73,7 @@ def test_an_outage_of_the_provider_ends_in_the_fallback(here: World) -> None:
     }
 
 
-def test_a_burst_is_neither_lost_nor_doubled(here: World) -> None:
+def test_no_request_of_a_burst_is_lost_or_sent_twice(here: World) -> None:
     for number in range(BURST):
         assert here.accept(list(Topic)[number % 2], f"{HUSH} {number}", str(number))
     here.produce()
@@ -93,7 +93,7 @@ BURST = 3_000 if os.environ.get("SOAK") else 300
 @pytest.mark.parametrize(
     ("topic", "call"), [(Topic.SALES, "http.chat.postMessage"), (Topic.PRICING, "sesv2.SendEmail")]
 )
-def test_no_answer_at_all_is_tried_again(here: World, topic: Topic, call: str, kind: Kind) -> None:
+def test_a_send_without_an_answer_is_retried(here: World, topic: Topic, call: str, kind: Kind) -> None:
     request_id = published(here, topic)
     channel = Channel.SLACK if topic is Topic.SALES else Channel.EMAIL
     break_at(here, call, kind, lambda: here.consume(channel))
@@ -104,20 +104,20 @@ def test_no_answer_at_all_is_tried_again(here: World, topic: Topic, call: str, k
 
 
 @pytest.mark.parametrize("key", ["key", None])
-def test_a_call_whose_write_the_sdk_repeats_is_no_replay(
+def test_a_call_whose_write_the_sdk_repeats_is_not_marked_as_replayed(
     here: World, capsys: pytest.CaptureFixture[str], key: str | None
 ) -> None:
-    here.breaker.plan(Fault(0, Kind.REPEATED))
+    here.injector.plan(Fault(0, Kind.REPEATED))
     body = json.dumps({"topic": Topic.SALES, "description": HUSH})
     headers = {"Content_Type": "application/json"} | ({"Idempotency_Key": key} if key else {})
     answer = here.invoke(lambda: here.cloud.call("POST", "/assistance-requests", body, **headers))
-    assert here.breaker.calls == ["dynamodb.PutItem"]
+    assert here.injector.calls == ["dynamodb.PutItem"]
     assert answer["statusCode"] == 202
     assert "Idempotent-Replayed" not in answer["multiValueHeaders"]
     assert '"Accepted"' in capsys.readouterr().out
 
 
-def test_a_death_between_slacks_answer_and_our_write_posts_once(here: World) -> None:
+def test_a_crash_between_slacks_answer_and_our_write_causes_no_second_post(here: World) -> None:
     request_id = published(here)
     break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK))
     assert (status(here, request_id), len(here.slack.messages)) == ("sending", 1)
@@ -127,7 +127,7 @@ def test_a_death_between_slacks_answer_and_our_write_posts_once(here: World) -> 
     assert "http.conversations.history" in calls, "it was asked for, not sent again"
 
 
-def test_a_redrive_delivers_what_reads_failed(here: World) -> None:
+def test_a_redrive_delivers_a_failed_request(here: World) -> None:
     refuse_everything(here)
     request_id = published(here)
     here.settle()
@@ -141,22 +141,22 @@ def test_a_redrive_delivers_what_reads_failed(here: World) -> None:
 
 def refuse_everything(here: World) -> None:
     here.slack.fail("error", error="is_archived")
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
 
 
-def test_a_redrive_at_once_after_a_slow_last_attempt_posts_once(here: World) -> None:
+def test_a_redrive_right_after_a_slow_last_attempt_posts_once(here: World) -> None:
     """The doubt about the last attempt outlives its failure: what is slow may land after the redrive."""
     request_id = published(here)
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
     for _ in range(ATTEMPTS - 1):
         here.consume(Channel.SLACK)
         here.advance(31)
-    here.breaker.later = lambda call, _: here.later(call, 20)
+    here.injector.later = lambda call, _: here.later(call, 20)
     break_at(here, "http.chat.postMessage", Kind.TIMEOUT_LATE, lambda: here.consume(Channel.SLACK))
-    here.breaker.later = here.later
+    here.injector.later = here.later
     assert status(here, request_id) == "failed"
     here.produce()
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     here.consume(Channel.EMAIL)
     here.heal()
     here.redrive()
@@ -166,7 +166,7 @@ def test_a_redrive_at_once_after_a_slow_last_attempt_posts_once(here: World) -> 
     assert sum(here.posts().values()) == 1
 
 
-def test_a_request_that_is_merely_queued_is_not_published_again(here: World) -> None:
+def test_a_queued_request_is_not_published_again(here: World) -> None:
     published(here)
     for _ in range(30):
         here.advance(60)
@@ -178,11 +178,11 @@ def test_a_request_that_is_merely_queued_is_not_published_again(here: World) -> 
     assert len(here.bodies(Channel.SLACK)) == 1
 
 
-def test_a_mail_server_that_hangs_delays_slack_by_nothing(here: World) -> None:
+def test_a_hanging_mail_server_does_not_delay_slack(here: World) -> None:
     for number in range(10):
         published(here, Topic.PRICING, f"mail {number}")
     request_id = published(here, Topic.SALES, "slack")
-    here.breaker.outage = lambda name: Kind.TIMEOUT_AFTER if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: Kind.TIMEOUT_AFTER if name == "sesv2.SendEmail" else None
     before = here.now
     here.consume(Channel.EMAIL)
     here.consume(Channel.SLACK)
@@ -193,7 +193,7 @@ def test_a_mail_server_that_hangs_delays_slack_by_nothing(here: World) -> None:
     ("topic", "channel", "send"),
     [(Topic.SALES, Channel.SLACK, "http.chat.postMessage"), (Topic.PRICING, Channel.EMAIL, "sesv2.SendEmail")],
 )
-def test_nothing_reads_delivered_before_the_provider_has_answered(
+def test_a_request_does_not_read_delivered_before_the_provider_answers(
     here: World, topic: Topic, channel: Channel, send: str
 ) -> None:
     request_id = published(here, topic)
@@ -204,18 +204,18 @@ def test_nothing_reads_delivered_before_the_provider_has_answered(
     for until in range(number + 1):
         here.reset()
         request_id = published(here, topic)
-        here.breaker.plan(Fault(until, Kind.CRASH_BEFORE))
+        here.injector.plan(Fault(until, Kind.CRASH_BEFORE))
         here.consume(channel)
         assert status(here, request_id) in {"published", "sending"}
 
 
-def test_a_message_that_sns_could_not_deliver_reads_failed_within_two_sweeps(here: World) -> None:
+def test_a_request_whose_message_sns_could_not_deliver_reads_failed_within_two_sweeps(here: World) -> None:
     request_id = published(here)
     here.lose_to_subscription_dlq(Channel.SLACK)
     within_two_sweeps(here, request_id)
 
 
-def test_a_message_that_no_consumer_can_parse_reads_failed_within_two_sweeps(here: World) -> None:
+def test_a_request_whose_message_no_consumer_can_parse_reads_failed_within_two_sweeps(here: World) -> None:
     request_id = published(here)
     [body] = here.bodies(Channel.SLACK)
     here.aws.purge(Channel.SLACK)
@@ -235,7 +235,7 @@ def within_two_sweeps(here: World, request_id: str) -> None:
     assert status(here, request_id) == "failed"
 
 
-def test_a_consumer_killed_on_its_last_attempt_reads_failed(here: World) -> None:
+def test_a_request_whose_consumer_was_killed_on_the_last_attempt_reads_failed(here: World) -> None:
     request_id = published(here)
     for _ in range(ATTEMPTS):
         break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
@@ -247,10 +247,10 @@ def test_a_consumer_killed_on_its_last_attempt_reads_failed(here: World) -> None
     assert len(here.dead_letters()) == 1
 
 
-def test_a_message_that_sqs_itself_dead_letters_reads_failed_within_two_sweeps(here: World) -> None:
+def test_a_request_whose_message_sqs_dead_letters_reads_failed_within_two_sweeps(here: World) -> None:
     """Every receive kills the consumer, so it never gets to say anything."""
     request_id = published(here)
-    here.breaker.outage = lambda name: Kind.CRASH_BEFORE if name.startswith("dynamodb.") else None
+    here.injector.outage = lambda name: Kind.CRASH_BEFORE if name.startswith("dynamodb.") else None
     while here.consume(Channel.SLACK):
         here.advance(200)
     here.heal()
@@ -258,7 +258,7 @@ def test_a_message_that_sqs_itself_dead_letters_reads_failed_within_two_sweeps(h
     within_two_sweeps(here, request_id)
 
 
-def test_looking_for_dead_letters_costs_nothing_while_nothing_is_open(here: World) -> None:
+def test_a_sweep_reads_no_dead_letters_while_no_request_is_open(here: World) -> None:
     published(here)
     here.consume(Channel.SLACK)
     here.advance(60)
@@ -267,7 +267,7 @@ def test_looking_for_dead_letters_costs_nothing_while_nothing_is_open(here: Worl
     assert [call for call in calls if call.startswith("sqs.")] == []
 
 
-def test_looking_leaves_the_letters_visible_and_where_they_are(here: World) -> None:
+def test_a_sweep_leaves_dead_letters_visible_and_in_their_queue(here: World) -> None:
     request_id = published(here)
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(60)
@@ -299,7 +299,7 @@ def send_again(here: World, request_id: str, channel: Channel, decision: str) ->
     here.produce()
 
 
-def test_a_resend_that_waits_is_not_sent_by_a_duplicate_of_the_first(here: World) -> None:
+def test_a_duplicate_of_the_first_message_does_not_send_a_waiting_resend(here: World) -> None:
     """A resend is carried out by its own message; a late duplicate of the first has nothing to do."""
     request_id = published(here)
     [body] = here.bodies(Channel.SLACK)
@@ -318,7 +318,7 @@ def send(here: World, channel: Channel, message: dict[str, Any]) -> None:
     here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[channel], MessageBody=json.dumps(message))
 
 
-def test_a_resend_has_all_its_attempts(here: World) -> None:
+def test_a_resend_gets_the_full_number_of_attempts(here: World) -> None:
     request_id = published(here)
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
     for _ in range(ATTEMPTS):
@@ -331,7 +331,7 @@ def test_a_resend_has_all_its_attempts(here: World) -> None:
     assert here.posts()[request_id, "once more"] == 1
 
 
-def test_a_resend_that_was_given_up_can_be_redriven(here: World) -> None:
+def test_a_failed_resend_can_be_redriven(here: World) -> None:
     request_id = published(here)
     here.consume(Channel.SLACK)
     here.slack.fail("error", error="is_archived", times=1)
@@ -344,7 +344,7 @@ def test_a_resend_that_was_given_up_can_be_redriven(here: World) -> None:
 
 
 @pytest.mark.parametrize("late", [0, 20])
-def test_the_doubt_about_a_resend_outlives_another_ones_success(here: World, late: int) -> None:
+def test_a_resend_stays_in_doubt_although_another_resend_succeeds(here: World, late: int) -> None:
     request_id = published(here)
     here.consume(Channel.SLACK)
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
@@ -352,9 +352,9 @@ def test_the_doubt_about_a_resend_outlives_another_ones_success(here: World, lat
     for _ in range(ATTEMPTS - 1):
         here.consume(Channel.SLACK)
         here.advance(61)
-    here.breaker.later = lambda call, _: here.later(call, late)
+    here.injector.later = lambda call, _: here.later(call, late)
     break_at(here, "http.chat.postMessage", Kind.TIMEOUT_LATE, lambda: here.consume(Channel.SLACK))
-    here.breaker.later = here.later
+    here.injector.later = here.later
     assert len(here.dead_letters()) == 1
     send_again(here, request_id, Channel.SLACK, "second")
     here.consume(Channel.SLACK)
@@ -365,7 +365,7 @@ def test_the_doubt_about_a_resend_outlives_another_ones_success(here: World, lat
     assert here.posts() == {(request_id, None): 1, (request_id, "first"): 1, (request_id, "second"): 1}
 
 
-def test_a_resend_is_refused_while_the_original_is_on_its_way(here: World) -> None:
+def test_a_resend_is_refused_while_the_original_delivery_is_under_way(here: World) -> None:
     request_id = published(here)
     assert not here.resend(request_id, Channel.SLACK, "too early")
     here.settle()

@@ -6,14 +6,14 @@ import pytest
 
 from assistance.routing import MAX_RECEIVES, Channel, Topic
 from assistance.store.requests import request_key
-from tests.faults.breaker import Fault, Kind
-from tests.faults.test_what_sinks_others import break_at, published, send_again
+from tests.faults.fault_injection import Fault, Kind
+from tests.faults.test_failures_of_other_designs import break_at, published, send_again
 from tests.faults.world import World
 
 OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
 
 
-def test_a_key_that_is_used_again_once_its_request_is_forgotten_makes_a_new_one(here: World) -> None:
+def test_a_key_reused_after_its_request_expired_creates_a_new_request(here: World) -> None:
     """DynamoDB forgets items one by one, within days of their `ttl`."""
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()
@@ -30,7 +30,7 @@ def test_a_key_that_is_used_again_once_its_request_is_forgotten_makes_a_new_one(
 def failed_on_both(here: World) -> str:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.slack.fail("error", error="is_archived")
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     here.settle()
     here.heal()
     return request_id
@@ -38,13 +38,15 @@ def failed_on_both(here: World) -> str:
 
 @pytest.mark.parametrize(("first", "second"), [(OWN, FALLBACK), (FALLBACK, OWN)])
 @pytest.mark.parametrize("call", range(4))
-def test_of_two_redriven_letters_one_is_sent(here: World, first: Channel, second: Channel, call: int) -> None:
+def test_only_one_of_two_redriven_dead_letters_of_a_request_is_sent(
+    here: World, first: Channel, second: Channel, call: int
+) -> None:
     """The one is redriven while the other is being redriven, just before each of its calls."""
     request_id = failed_on_both(here)
     here.redrive()
-    here.breaker.plan(None, (call, lambda: here.consume(second)))
+    here.injector.plan(None, (call, lambda: here.consume(second)))
     here.consume(first)
-    here.breaker.plan(None)
+    here.injector.plan(None)
     here.settle()
     assert here.show(request_id)["status"] == "delivered"
     assert here.posts()[request_id, None] + here.mails()[request_id] == 1
@@ -61,31 +63,31 @@ def redriven_on_slack(here: World) -> str:
     return request_id
 
 
-def test_nothing_is_resent_while_a_redrive_waits_for_its_next_attempt(here: World) -> None:
+def test_a_resend_is_refused_while_a_redrive_waits_for_its_next_attempt(here: World) -> None:
     request_id = redriven_on_slack(here)
     assert not here.resend(request_id, Channel.SLACK, "once more")
 
 
 @pytest.mark.parametrize("call", range(4))
-def test_nothing_is_resent_while_a_redriven_attempt_is_being_made(here: World, call: int) -> None:
+def test_a_resend_is_refused_while_a_redriven_attempt_is_under_way(here: World, call: int) -> None:
     """Just before each of its calls."""
     request_id = redriven_on_slack(here)
     here.advance(60)
-    here.breaker.plan(None, (call, lambda: here.resend(request_id, Channel.SLACK, "once more")))
+    here.injector.plan(None, (call, lambda: here.resend(request_id, Channel.SLACK, "once more")))
     here.consume(Channel.SLACK)
-    here.breaker.plan(None)
+    here.injector.plan(None)
     here.settle()
     assert here.posts() == {(request_id, None): 1}
 
 
-def test_a_resend_is_possible_again_once_a_redrive_that_nobody_needs_was_let_go(here: World) -> None:
+def test_a_resend_is_possible_again_after_an_unneeded_redrive_was_dropped(here: World) -> None:
     request_id = redriven_on_slack(here)
     assert here.resend(request_id, Channel.EMAIL, "by mail")
     here.settle()
     assert here.resend(request_id, Channel.SLACK, "once more")
 
 
-def test_a_resend_that_was_carried_out_is_not_sent_again_while_another_waits(here: World) -> None:
+def test_a_finished_resend_is_not_sent_again_while_another_resend_waits(here: World) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()
     send_again(here, request_id, Channel.SLACK, "one")
@@ -99,20 +101,20 @@ def test_a_resend_that_was_carried_out_is_not_sent_again_while_another_waits(her
     assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
 
 
-def test_a_bounce_counts_although_a_resend_begins_while_it_is_taken(here: World) -> None:
+def test_a_bounce_is_recorded_although_a_resend_begins_at_the_same_time(here: World) -> None:
     request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
     here.settle()
     here.say_of_mail("bounce", 0)
     send_again(here, request_id, Channel.EMAIL, "once more")
 
     def begin() -> None:
-        here.breaker.plan(Fault(1, Kind.TIMEOUT_BEFORE))
+        here.injector.plan(Fault(1, Kind.TIMEOUT_BEFORE))
         here.consume(Channel.EMAIL)
 
-    here.breaker.plan(None, (2, begin))
+    here.injector.plan(None, (2, begin))
     here.bring_feedback()
-    here.breaker.plan(None)
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    here.injector.plan(None)
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     here.advance(60)
     here.consume(Channel.EMAIL)
     here.settle()
@@ -120,14 +122,14 @@ def test_a_bounce_counts_although_a_resend_begins_while_it_is_taken(here: World)
 
 
 @pytest.mark.parametrize("ends", ["delivered", "failed"])
-def test_a_resend_by_a_channel_that_the_request_does_not_have_changes_nothing_else(here: World, ends: str) -> None:
+def test_a_resend_on_a_channel_outside_the_route_changes_no_other_delivery(here: World, ends: str) -> None:
     here.slack.fail("status", status=503, times=1)
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.produce()
     here.consume(Channel.SLACK)
     send_again(here, request_id, Channel.EMAIL, "to be sure")
     if ends == "failed":
-        here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+        here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     here.consume(Channel.EMAIL)
     shown = here.show(request_id)
     assert {each["channel"]: each["status"] for each in shown["deliveries"]} == {"slack": "retrying", "email": ends}
@@ -146,7 +148,7 @@ def posted_and_killed(here: World, request_id: str) -> None:
     here.heal()
 
 
-def test_the_doubt_about_a_resend_outlives_a_rate_limit_and_another_decision(here: World) -> None:
+def test_a_resend_stays_in_doubt_after_a_rate_limit_and_a_second_resend(here: World) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()
     posted_and_killed(here, request_id)
@@ -155,7 +157,7 @@ def test_the_doubt_about_a_resend_outlives_a_rate_limit_and_another_decision(her
     assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
 
 
-def test_the_doubt_about_a_resend_outlives_a_rate_limit_and_a_duplicate_of_the_first_message(here: World) -> None:
+def test_a_resend_stays_in_doubt_after_a_rate_limit_and_a_duplicate_of_the_first_message(here: World) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.produce()
     [own] = here.bodies(Channel.SLACK)
@@ -166,7 +168,7 @@ def test_the_doubt_about_a_resend_outlives_a_rate_limit_and_a_duplicate_of_the_f
     assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1}
 
 
-def test_a_bounced_resend_by_the_fallback_s_channel_is_followed_by_the_fallback(here: World) -> None:
+def test_a_bounced_resend_on_the_fallbacks_channel_leads_to_the_fallback(here: World) -> None:
     """It had delivered instead of the fallback, so the fallback was not published."""
     here.slack.fail("status", status=503)
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
@@ -183,21 +185,21 @@ def test_a_bounced_resend_by_the_fallback_s_channel_is_followed_by_the_fallback(
 
 
 @pytest.mark.parametrize("hours", [0, 2])
-def test_a_rate_limit_is_not_held_against_the_time_that_a_redrive_waited_for_the_fallback(
+def test_the_time_that_a_redrive_waited_for_the_fallback_does_not_count_towards_a_rate_limit(
     here: World, hours: int
 ) -> None:
     request_id = published(here, Topic.SALES)
     here.slack.fail("error", error="is_archived", times=1)
     here.consume(Channel.SLACK)
     here.produce()
-    here.breaker.outage = lambda name: Kind.REFUSED if name == "sesv2.SendEmail" else None
+    here.injector.outage = lambda name: Kind.REFUSED if name == "sesv2.SendEmail" else None
     here.redrive()
     queue = here.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]
     with patch.object(queue, "most", MAX_RECEIVES):
         for _ in range(12 * hours):
             here.consume(Channel.SLACK)
             here.advance(300)
-        here.breaker.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+        here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
         here.advance(1_000)
         here.consume(Channel.EMAIL)
         here.slack.fail("rate_limited", retry_after=1, times=1)

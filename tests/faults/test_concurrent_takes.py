@@ -25,10 +25,10 @@ def press_before_each_call(
             if here.slack.messages:
                 here.press_for_sure("anna", next(iter(here.accepted)), action)
 
-        here.breaker.plan(None, (number, press))
+        here.injector.plan(None, (number, press))
         step()
-        over = len(here.breaker.calls) <= number
-        here.breaker.plan(None)
+        over = len(here.injector.calls) <= number
+        here.injector.plan(None)
         here.observe()
         here.settle()
         assert len(here.slack.messages) == 1
@@ -64,16 +64,16 @@ def escalated(here: World) -> None:
 
 
 @pytest.mark.parametrize("before", [two_queued, two_in_doubt])
-def test_a_press_while_a_digest_is_sent_has_nothing_posted_twice(here: World, before: Callable[[World], None]) -> None:
+def test_a_take_while_a_digest_is_sent_causes_no_second_post(here: World, before: Callable[[World], None]) -> None:
     press_before_each_call(here, lambda: before(here), lambda: here.consume(Channel.SLACK))
 
 
-def test_a_press_during_a_sweep_has_nothing_escalated_that_is_taken(here: World) -> None:
+def test_a_request_taken_during_a_sweep_is_not_escalated(here: World) -> None:
     press_before_each_call(here, lambda: untaken(here), here.reconcile)
 
 
 @pytest.mark.parametrize("action", [TAKE, RELEASE])
-def test_a_press_while_an_escalation_is_sent_has_it_sent_once_at_most(here: World, action: str) -> None:
+def test_a_take_while_an_escalation_is_sent_lets_it_be_sent_at_most_once(here: World, action: str) -> None:
     def before() -> None:
         escalated(here)
         if action == RELEASE:

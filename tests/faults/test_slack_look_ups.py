@@ -10,10 +10,10 @@ import pytest
 from assistance.routing import Channel
 from infra.batches import QUEUES
 from infra.config import Config
-from tests.faults.breaker import Kind
 from tests.faults.conftest import Deploy
+from tests.faults.fault_injection import Kind
 from tests.faults.system import ATTEMPTS
-from tests.faults.test_what_sinks_others import HUSH, break_at, published, status
+from tests.faults.test_failures_of_other_designs import HUSH, break_at, published, status
 from tests.faults.world import World
 from tests.integration.cloud import forget
 
@@ -24,7 +24,7 @@ OLD = "C0ANNEX"
 
 @pytest.mark.parametrize("error", ["channel_is_limited_access", "access_denied", "internal_error"])
 @pytest.mark.parametrize("posted", [Kind.CRASH_AFTER, Kind.CRASH_BEFORE])
-def test_a_place_that_is_closed_by_now_fails_no_request_that_was_tried_elsewhere(
+def test_an_archived_slack_channel_fails_no_request_that_was_posted_in_another_one(
     here: World, error: str, posted: Kind
 ) -> None:
     with patch.dict(os.environ, {"SLACK_CHANNEL": OLD}):
@@ -54,11 +54,11 @@ def take_long(here: World, seconds: float) -> Callable[[], bool]:
             killed = (here.now - began).total_seconds() > Config().consumer_timeout_seconds
             return Kind.CRASH_BEFORE if killed else None
 
-        here.breaker.outage = slow
+        here.injector.outage = slow
         try:
             return here.consume(Channel.SLACK, BATCH)
         finally:
-            here.breaker.outage = lambda _: None
+            here.injector.outage = lambda _: None
 
     return consume
 
@@ -81,7 +81,7 @@ def redriven(here: World) -> list[str]:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5])
-def test_requests_that_failed_during_an_outage_can_be_redriven_although_slack_is_slow(
+def test_requests_that_failed_in_an_outage_can_be_redriven_while_slack_is_slow(
     here: World, deploy: Deploy, seconds: float
 ) -> None:
     deploy(["slack"], None)
@@ -97,7 +97,7 @@ def test_requests_that_failed_during_an_outage_can_be_redriven_although_slack_is
 
 
 @pytest.mark.parametrize("seconds", [0.1, 6])
-def test_a_history_without_an_end_uses_up_attempts_and_leads_to_the_fallback(here: World, seconds: float) -> None:
+def test_an_endless_channel_history_uses_up_the_attempts_and_leads_to_the_fallback(here: World, seconds: float) -> None:
     request_id = published(here)
     break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
     page = {"ok": True, "messages": [], "has_more": True, "response_metadata": {"next_cursor": "next"}}

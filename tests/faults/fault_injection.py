@@ -73,7 +73,7 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Breaker:
+class FaultInjector:
     """Counts the calls that invocations make, and breaks the one that it is told to.
 
     `outage` is asked about every call by its name, and may answer with what happens to it: a provider that is down.
@@ -192,26 +192,26 @@ def _callback_errors(kind: Kind) -> Exception:
 
 
 @contextmanager
-def breaking(breaker: Breaker, answering: Aws) -> Iterator[None]:
-    """Every AWS and HTTP call of this process goes through the breaker. AWS's are answered by `answering`."""
+def injected_faults(injector: FaultInjector, answering: Aws) -> Iterator[None]:
+    """Every AWS and HTTP call of this process goes through the injector. AWS's are answered by `answering`."""
     open_url = urllib.request.OpenerDirector.open
     answer = answering.calling(BaseClient._make_api_call)  # type: ignore[attr-defined] # noqa: SLF001
 
     def aws(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
         name = f"{client.meta.service_model.service_name}.{operation}"
-        return breaker.around(name, lambda: answer(client, operation, arguments), _aws_errors(client, operation))
+        return injector.around(name, lambda: answer(client, operation, arguments), _aws_errors(client, operation))
 
     def http(opener: Any, request: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         url = request if isinstance(request, str) else request.full_url
         *_, folder, last = url.split("?")[0].split("/")
         # A `response_url` ends in a token.
         name = f"http.{'response_url' if folder == 'actions' else last}"
-        return breaker.around(name, lambda: open_url(opener, request, *arguments, **options), _http_errors)
+        return injector.around(name, lambda: open_url(opener, request, *arguments, **options), _http_errors)
 
     post = Egress.post
 
     def call_back(egress: Egress, *arguments: Any) -> Any:  # noqa: ANN401
-        return breaker.around("callback.post", lambda: post(egress, *arguments), _callback_errors)
+        return injector.around("callback.post", lambda: post(egress, *arguments), _callback_errors)
 
     with (
         patch.object(Egress, "post", call_back),

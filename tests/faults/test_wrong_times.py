@@ -23,7 +23,7 @@ def resent(record: Record, *, now: int) -> tuple[Record, None]:
     return transitions.resend(record, "resend-act", Channel.SLACK, now=now) or record, None
 
 
-def test_a_resend_by_a_clock_that_is_fast_is_published_by_the_next_sweep(here: World) -> None:
+def test_the_next_sweep_publishes_a_resend_from_an_operator_whose_clock_is_fast(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.settle()
     requests().change(request_id, partial(resent, now=epoch_ms(here.now) + AN_HOUR))
@@ -37,7 +37,9 @@ def test_a_resend_by_a_clock_that_is_fast_is_published_by_the_next_sweep(here: W
 
 
 @pytest.mark.parametrize("time", ["1969-12-31T23:59:59.000Z", "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"])
-def test_an_event_of_an_impossible_time_is_malformed_and_leaves_the_request_readable(here: World, time: str) -> None:
+def test_an_ses_event_with_an_impossible_time_is_malformed_and_leaves_the_request_readable(
+    here: World, time: str
+) -> None:
     request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
     here.settle()
     event = example("delivery", request_id, here.aws.mails()[0].id)
@@ -48,7 +50,7 @@ def test_an_event_of_an_impossible_time_is_malformed_and_leaves_the_request_read
 
 
 @pytest.mark.parametrize("at", [-1, 2**60])
-def test_a_record_that_could_not_be_read_is_not_written(here: World, at: int) -> None:
+def test_a_record_that_could_not_be_read_back_is_not_written(here: World, at: int) -> None:
     request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
     here.settle()
     with pytest.raises(Unreadable):

@@ -9,7 +9,7 @@ from assistance.routing import Channel, Topic
 from assistance.store.requests import request_key
 from assistance.store.schema import PARTITION_KEY, RECORD, SORT_KEY
 from tests.emf import emitted
-from tests.faults.breaker import Kind
+from tests.faults.fault_injection import Kind
 from tests.faults.system import requests
 from tests.faults.test_open_requests import published, sweep
 from tests.faults.world import World
@@ -33,7 +33,7 @@ def accounted_for(here: World, fate: str, request_id: str) -> bool:
 
 
 @pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
-def test_a_request_that_was_mended_is_accounted_for(here: World, fate: str) -> None:
+def test_a_repaired_request_is_accounted_for(here: World, fate: str) -> None:
     request_id = published(here, Topic.SALES, "key")
     kept = damage(request_key(request_id), "channels")
     for _ in range(20):
@@ -58,7 +58,7 @@ def test_a_request_whose_damaged_record_was_deleted_is_accounted_for(here: World
     assert accounted_for(here, fate, request_id)
 
 
-def test_an_unreadable_item_raises_an_alarm_although_the_first_sweep_that_met_it_died(
+def test_an_unreadable_item_raises_an_alarm_although_the_first_sweep_that_read_it_crashed(
     here: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(request_key(published(here, Topic.SALES, "key")), "channels")
@@ -69,7 +69,7 @@ def test_an_unreadable_item_raises_an_alarm_although_the_first_sweep_that_met_it
         seen.append(call)
         return Kind.CRASH_BEFORE if call == "dynamodb.DeleteItem" else None
 
-    here.breaker.outage = outage
+    here.injector.outage = outage
     assert here.reconcile() is None
     assert "dynamodb.UpdateItem" in seen, "it has kept that it has looked"
     here.heal()

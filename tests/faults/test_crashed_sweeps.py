@@ -4,7 +4,7 @@ import pytest
 
 from assistance.routing import Channel, Topic
 from tests.emf import emitted
-from tests.faults.breaker import Fault, Kind
+from tests.faults.fault_injection import Fault, Kind
 from tests.faults.test_open_requests import published
 from tests.faults.world import World
 
@@ -30,7 +30,7 @@ def sweeps(here: World, number: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER])
-def test_a_lost_request_raises_an_alarm_at_whatever_call_its_sweep_dies(
+def test_a_lost_request_raises_an_alarm_whichever_call_its_sweep_crashes_at(
     here: World, capsys: pytest.CaptureFixture[str], kind: Kind
 ) -> None:
     """An invocation that fails raises no alarm by itself."""
@@ -39,11 +39,11 @@ def test_a_lost_request_raises_an_alarm_at_whatever_call_its_sweep_dies(
         here.reset()
         lost(here, 1)
         capsys.readouterr()
-        here.breaker.plan(Fault(number, kind))
+        here.injector.plan(Fault(number, kind))
         here.reconcile()
-        struck = here.breaker.struck
-        call = here.breaker.struck_at if struck else ""
-        here.breaker.plan(None)
+        struck = here.injector.struck
+        call = here.injector.struck_at if struck else ""
+        here.injector.plan(None)
         sweeps(here, 5)
         assert here.bodies(Channel.SLACK)
         if not counted(capsys, "LostRequests"):
@@ -65,7 +65,7 @@ def test_lost_requests_raise_an_alarm_although_one_of_them_cannot_be_written(
         # Before, the lease was written, both were watched, and the sweep kept up to when it had looked.
         return Kind.REFUSED if call == "dynamodb.PutItem" and calls.count(call) == 6 else None
 
-    here.breaker.outage = outage
+    here.injector.outage = outage
     assert here.reconcile() is None
     here.heal()
     assert counted(capsys, "LostRequests") == 2

@@ -3,13 +3,13 @@
 import pytest
 
 from assistance.routing import Channel, Topic
-from tests.faults.breaker import Kind
+from tests.faults.fault_injection import Kind
 from tests.faults.test_open_requests import published, sweep
 from tests.faults.world import World
 
 
 @pytest.mark.parametrize("before", ["the stream reads it", "SNS is well again", "its mark is written"])
-def test_a_resend_is_as_old_as_the_decision_while_it_is_in_the_outbox(here: World, before: str) -> None:
+def test_the_age_of_an_unpublished_resend_counts_from_the_operators_decision(here: World, before: str) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.settle()
     here.advance(86_400)
@@ -17,7 +17,7 @@ def test_a_resend_is_as_old_as_the_decision_while_it_is_in_the_outbox(here: Worl
     assert here.resend(request_id, Channel.SLACK, "once more")
     broken = {"SNS is well again": "sns.PublishBatch", "its mark is written": "dynamodb.PutItem"}.get(before)
     if broken:
-        here.breaker.outage = lambda name: Kind.REFUSED if name == broken else None
+        here.injector.outage = lambda name: Kind.REFUSED if name == broken else None
         here.produce()
         here.heal()
         here.stream.clear()
@@ -26,7 +26,7 @@ def test_a_resend_is_as_old_as_the_decision_while_it_is_in_the_outbox(here: Worl
     assert (found["open"], found["oldest_open_seconds"]) == (1, 5)
 
 
-def test_a_resend_that_is_put_off_goes_on_growing_old(here: World) -> None:
+def test_the_age_of_a_postponed_resend_keeps_growing(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.settle()
     here.advance(86_400)
@@ -40,12 +40,12 @@ def test_a_resend_that_is_put_off_goes_on_growing_old(here: World) -> None:
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (300, {Channel.SLACK: 300})
 
 
-def test_a_request_published_after_an_outage_of_sns_has_not_waited_for_its_channel(here: World) -> None:
+def test_the_age_on_a_channel_excludes_the_time_of_an_outage_of_sns(here: World) -> None:
     """The alarm of that channel stays quiet. The request itself has been open all the time."""
     here.accept_for_sure(Topic.SALES, "hush", "key")
     here.read_stream()
     here.stream.clear()
-    here.breaker.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
     here.advance(1_200)
     assert sweep(here)["places"] == {"sales/slack/unpublished": 1}
     here.heal()

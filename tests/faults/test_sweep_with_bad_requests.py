@@ -42,7 +42,7 @@ def dead(here: World) -> None:
 
 @pytest.mark.parametrize(("fate", "found"), [(lost, "lost"), (dead, "dead_lettered")])
 @pytest.mark.parametrize("is_watched", [False, True], ids=["new", "watched"])
-def test_a_record_that_dynamodb_takes_no_larger_keeps_no_sweep_from_the_others(
+def test_a_sweep_handles_the_other_requests_although_one_record_is_too_large_to_write(
     here: World, fate: Callable[[World], None], found: str, *, is_watched: bool
 ) -> None:
     full = retried(here, "full")
@@ -57,7 +57,7 @@ def test_a_record_that_dynamodb_takes_no_larger_keeps_no_sweep_from_the_others(
     assert swept["unreadable"] == 1
 
 
-def test_a_request_that_expires_while_it_is_published_again_keeps_no_sweep_from_the_others(here: World) -> None:
+def test_a_sweep_handles_the_other_requests_although_one_expires_while_it_is_republished(here: World) -> None:
     published(here, Topic.SALES, "expires")
     here.advance(60)
     sweep(here)
@@ -75,12 +75,12 @@ def test_a_request_that_expires_while_it_is_published_again_keeps_no_sweep_from_
             expired.append(here.now)
 
     expired: list[object] = []
-    here.breaker.outage = expire
+    here.injector.outage = expire
     assert other in sweep(here)["lost"]
     assert len(expired) == 1
 
 
-def test_a_record_that_has_lost_its_deliveries_acknowledges_no_message(here: World) -> None:
+def test_no_message_is_acknowledged_for_a_record_without_deliveries(here: World) -> None:
     """It says of no channel that it has the request."""
     request_id = retried(here, "key")
     key = {PARTITION_KEY: request_id, SORT_KEY: RECORD}
