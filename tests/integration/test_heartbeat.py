@@ -8,7 +8,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from assistance.engine import heartbeat
 from assistance.engine.heartbeat import EVENT, REQUEST_ID
+from assistance.errors import PermanentFailure, RateLimited
 from assistance.routing import Channel, routes
 from local.slack_server import SlackServer
 from tests.emf import emitted
@@ -73,6 +75,25 @@ def test_every_slack_channel_that_a_route_uses_is_looked_at_and_no_other(
 def test_a_provider_without_an_answer_is_no_broken_way(beat: Beat, slack: SlackServer, fault: dict[str, Any]) -> None:
     slack.fail(**fault)
     assert beat(Channel.SLACK) is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "found"),
+    [
+        (RateLimited("ratelimited"), ["C0GONE: channel_not_found"]),
+        (PermanentFailure("token_revoked"), ["C0GONE: channel_not_found", "token_revoked"]),
+    ],
+)
+def test_a_defect_found_before_the_provider_refuses_to_answer_is_reported(
+    failure: Exception, found: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check() -> Iterator[str]:
+        yield "C0GONE: channel_not_found"
+        raise failure
+
+    assert heartbeat.beat(Channel.SLACK, check) == {"broken": found}
+    measured = {series.label: values for series, values in emitted(capsys.readouterr().out).items()}
+    assert measured == {"Unreachable slack": [1]}
 
 
 @pytest.mark.parametrize(

@@ -27,20 +27,30 @@ def nothing() -> Iterator[str]:
 
 
 def beat(channel: Destination, check: Check) -> dict[str, Any]:
-    """Run the check and emit its metric: 1 if it found a defect, 0 if not, nothing if the provider does not answer."""
+    """Run the check and emit its metric: 1 if it found a defect, 0 if not.
+
+    If the provider stops answering before any defect is found, emit nothing.
+    """
+    broken = list[str]()
     try:
-        broken = list(check())
-    except PermanentFailure as failure:
-        broken = [failure.code]
+        for defect in _defects(check):
+            logger.error("the way to humans is broken", channel=channel, defect=defect)
+            broken.append(defect)
     except DeliveryError as failure:
         logger.warning("the heartbeat could not tell", channel=channel, error_code=failure.code)
-        return {"broken": None}
-    for defect in broken:
-        logger.error("the way to humans is broken", channel=channel, defect=defect)
+        if not broken:
+            return {"broken": None}
     tally = Tally()
     tally.add(Metric.UNREACHABLE, int(bool(broken)), channel=channel)
     tally.emit()
     return {"broken": broken}
+
+
+def _defects(check: Check) -> Iterator[str]:
+    try:
+        yield from check()
+    except PermanentFailure as failure:
+        yield failure.code
 
 
 def topics(channel: Channel) -> list[str]:
