@@ -309,6 +309,18 @@ def test_an_erasure_waits_for_a_redrive_that_is_under_way_or_due_though_the_oper
     assert erase(failed, now=fast)
 
 
+def test_a_bounce_after_an_erasure_adds_no_fallback() -> None:
+    record = first(["email"], "slack", topic="pricing", created_at=0, ttl=90, calls_back=False)
+    record, _ = claim(record, "email", "a", now=1, until=5, limit=3)
+    record = sent(record, "email", "a", "ses-1", now=2)
+    erased = erase(record, now=1_000_000)
+    assert erased
+    after, known = returned(erased, "ses-1", "bounce_permanent", now=1_000_001)
+    assert known
+    assert after.status is Status.FAILED
+    assert RequestRecord(REQUEST, after, published_at=None).fallback is None
+
+
 def test_an_erasure_does_not_wait_for_a_callback() -> None:
     called = first(["slack"], None, topic="sales", created_at=0, ttl=90, calls_back=True)
     ended = dead_lettered(called, "slack", "m", "lost", now=1)

@@ -324,7 +324,7 @@ def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: 
     destination = record.fallback
     own_failed = delivery.destination in record.channels and record.status is Status.FAILED
     fallback = record.delivery(FALLBACK)
-    if destination and own_failed and fallback is None:
+    if destination and own_failed and fallback is None and record.erased_at is None:
         fallback = Delivery(FALLBACK, destination, Kind.FALLBACK, StandsInFor(delivery.destination, code))
         record = with_delivery(record, fallback)
     is_fallback = delivery.kind is Kind.FALLBACK
