@@ -9,6 +9,7 @@ published again.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from assistance.domain import transitions
@@ -89,36 +90,32 @@ class OpenRequests:
     def _publish_again(self, found: Open, names: list[str], report: Report, *, dry_run: bool) -> None:
         """What the index lists may be old, and the request itself may be in the outbox still: read it afresh."""
         request = self.requests.get(found.id)
-        now = request.record if request else None
-        if now and now != found.record and now.version == found.record.version and not dry_run:
+        if request is None:
+            return
+        now = request.record
+        if now != found.record and now.version == found.record.version and not dry_run:
             # Version 1 has gone on with it after a rollback: the record takes over what it did.
             self.requests.change(found.id, _as_it_is)
-        for name in names:
-            delivery = now.delivery(name) if now else None
-            if not (request and now and delivery and delivery in now.unfinished):
-                continue
+        lost = list[str]()
+        for delivery in (each for each in now.unfinished if each.name in names):
             place = Place.UNPUBLISHED if request.unpublished else self._place(now, delivery)
             is_lost = place is not Place.UNPUBLISHED and self._is_overdue(now, delivery)
             self._count(Open(found.id, now), delivery, Place.LOST if is_lost else place, report)
-            if not is_lost:
-                continue
-            logger.error("lost: in no queue", request_id=found.id, delivery=name, dry_run=dry_run)
-            if found.id not in report.lost:
-                report.lost.append(found.id)
-            if not dry_run:
-                # Counted before it is done: a sweep that dies counts nothing at its end, and the next finds nothing.
-                measure_lost(report)
-                self.requests.change(found.id, self._published_again(name))
+            if is_lost:
+                logger.error("lost: in no queue", request_id=found.id, delivery=delivery.name, dry_run=dry_run)
+                lost.append(delivery.name)
+        if lost:
+            report.lost.append(found.id)
+        if lost and not dry_run:
+            # Counted before it is done: a sweep that dies counts nothing at its end, and the next finds nothing.
+            measure_lost(report)
+            self.requests.change(found.id, partial(self._published_again, lost))
 
-    def _published_again(self, name: str) -> Callable[[Record], tuple[Record, None]]:
-        now = epoch_ms(self.clock())
-
-        def again(record: Record) -> tuple[Record, None]:
-            delivery = record.delivery(name)
-            is_lost = delivery in record.unfinished and delivery is not None and self._is_overdue(record, delivery)
-            return (transitions.publish(record, name, now=now) if is_lost else record), None
-
-        return again
+    def _published_again(self, names: list[str], record: Record) -> tuple[Record, None]:
+        for delivery in record.unfinished:
+            if delivery.name in names and self._is_overdue(record, delivery):
+                record = transitions.publish(record, delivery.name, now=epoch_ms(self.clock()))
+        return record, None
 
     def _count(self, found: Open, delivery: Delivery, place: Place, report: Report) -> None:
         channel = delivery.destination
