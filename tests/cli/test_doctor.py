@@ -291,6 +291,29 @@ def test_a_quota_that_is_nearly_used_up_is_reported(
     assert found(operator)["SES quota"][0] == state
 
 
+def test_a_function_whose_reserved_concurrency_is_0_is_reported(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stack, "functions", lambda _: {"api": "stack-Api", "slack_consumer": "stack-Slack"})
+    reserves = {"stack-Api": {"ReservedConcurrentExecutions": 5}, "stack-Slack": {"ReservedConcurrentExecutions": 0}}
+
+    def answer(params: dict[str, Any], **_: object) -> tuple[SimpleNamespace, dict[str, int]]:
+        name = params["url_path"].split("/")[-2]
+        return SimpleNamespace(status_code=200), reserves[name]
+
+    operator.session.events.register("before-call.lambda.GetFunctionConcurrency", answer)
+    assert found(operator)["Concurrency"] == (
+        "wrong",
+        "let it run: aws lambda delete-function-concurrency --function-name stack-Slack",
+    )
+    reserves["stack-Slack"] = {}
+    operator.session.events.register(
+        "before-call.lambda.GetAccountSettings",
+        lambda **_: (SimpleNamespace(status_code=200), {"AccountLimit": {"ConcurrentExecutions": 10}}),
+    )
+    assert found(operator)["Concurrency"][0] == "ok"
+
+
 def test_what_may_not_be_looked_at_is_unknown_and_stops_nothing(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

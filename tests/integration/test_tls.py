@@ -88,6 +88,23 @@ def test_the_certificates_are_read_once_for_all_clients_and_threads(
     assert len(reads) == 1
 
 
+def test_a_python_without_certificates_trusts_those_of_botocore(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve("localhost")
+    monkeypatch.setattr(ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    assert tls.context().cert_store_stats()["x509_ca"]
+    assert tls.context().verify_mode is ssl.CERT_REQUIRED
+
+
+def test_a_call_of_slack_without_tls_reads_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwanted() -> None:
+        raise AssertionError("certificates are read")
+
+    monkeypatch.setattr(tls, "context", unwanted)
+    with Receiver() as server:
+        server.answers = [b'HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{"ok": true}']
+        assert web_api.call(WebClient.api_test, f"http://127.0.0.1:{server.port}/", "xoxb-none").data["ok"]
+
+
 @pytest.mark.parametrize("name", ["localhost.example.com", "localhost"])
 def test_a_server_that_is_not_who_it_says_gets_no_call(
     serve: Serve, trusted: Path, monkeypatch: pytest.MonkeyPatch, name: str
