@@ -98,8 +98,14 @@ class Monitoring(Construct):
         )  # fmt: skip
 
         unpublished, *others = self._of_the_outbox(topic, producer, reconciler)
-        self._page("RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others])
-        self._page("RequestsPublishedLate", "Requests are a minute late or more.", self._of_the_stream(reconciler))
+        self._page(
+            "RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others],
+            section="OldestUnpublishedAge",
+        )  # fmt: skip
+        self._page(
+            "RequestsPublishedLate", "Requests are a minute late or more.", self._of_the_stream(reconciler),
+            section="PublishedLate",
+        )  # fmt: skip
 
         late, explains = [unpublished], {}
         for channel, consumer in consumers.items():
@@ -124,17 +130,21 @@ class Monitoring(Construct):
             after={"OldestOpenAge": late, "StuckDeliveries": late},
         )  # fmt: skip
         if config.take:
-            self._page("RequestsNotTaken", "No human takes requests in time.", self._of_the_humans(reconciler, takers))
+            self._page(
+                "RequestsNotTaken", "No human takes requests in time.", self._of_the_humans(reconciler, takers),
+                section="UntakenRequests",
+            )  # fmt: skip
         self._page(
             "LettersWaiting", "Not urgent: dead letters need attention.",
-            self._of_the_dead_letters(producer, consumers, feedback), title="dead letters wait",
+            self._of_the_dead_letters(producer, consumers, feedback), section="DeadLetters", title="dead letters wait",
             after={
                 "StreamFailures": [unpublished],
                 **{f"{channel.capitalize()}DeadLetters": alarms for channel, alarms in explains.items()},
             },
         )  # fmt: skip
         self._page(
-            "DeadLettersExpiring", "SQS deletes dead letters in a few days.", self._of_the_oldest(consumers, feedback)
+            "DeadLettersExpiring", "SQS deletes dead letters in a few days.", self._of_the_oldest(consumers, feedback),
+            section="Expire",
         )  # fmt: skip
         if config.rollback_minutes is not None:
             # These follow from the functions. A channel's page may follow from its provider, which no rollback mends.
@@ -435,6 +445,7 @@ class Monitoring(Construct):
             self._letters(
                 "EmailFeedbackSubscriptionDeadLetters", feedback.subscription_dlq,
                 "SNS could not hand an event from SES to Lambda. Mend it, then invoke the function with the event.",
+                section="EmailFeedbackFailures",
             ),
         ]  # fmt: skip
 

@@ -488,16 +488,16 @@ def test_every_alarm_has_its_section_and_every_section_its_alarm(template: Templ
     sections = [heading.lower() for heading in re.findall(r"^### (\w+)$", RUNBOOK, re.MULTILINE)]
     if "UntakenRequests" not in {metric.name for metric in watched(template)}:
         # Nobody takes requests on this stage.
-        sections = [section for section in sections if section not in {"requestsnottaken", "untakenrequests"}]
+        sections.remove("untakenrequests")
     assert sorted({section for _, section in links(template)}) == sorted(sections)
 
 
-def test_every_section_begins_with_the_impact_and_has_steps_to_paste() -> None:
+def test_every_section_begins_with_the_impact_and_commands_to_paste() -> None:
     sections = re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
     for name, text in sections:
-        assert text.startswith("*Customer impact*: "), name
-        assert "\n*Can it wait?* " in text, name
-        assert re.search(r"^1\. .*\n\n   ```sh\n   assistance --stack assistance-production ", text, re.MULTILINE), name
+        impact, urgency = r"\*Customer impact\*: .+\n", r"\*Can it wait\?\* .+\n\n"
+        commands = r"```sh\n(assistance --stack assistance-production .+\n)+```\n"
+        assert re.match(impact + urgency + commands, text), name
 
 
 def test_the_link_leads_where_the_deployer_says_and_to_the_repository_otherwise() -> None:
