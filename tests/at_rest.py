@@ -100,7 +100,7 @@ class Row:
     source: Source
     free: float = 0
     part: str = ""
-    """Of which line of the README's table."""
+    """What it belongs to, as tests/cost.py adds it up."""
 
     @property
     def full(self) -> float:
@@ -205,15 +205,10 @@ def _interval(template: Template) -> int:
 def short() -> str:
     """The README's table."""
     stages = [list(rows(stage)) for stage in STAGES]
-    parts = dict.fromkeys(row.part for priced in stages for row in priced if row.count)
-    lines = [
-        _line(part, *(_money(sum(row.full for row in priced if row.part == part)) for priced in stages))
-        for part in parts
-    ]
     full = [f"**{_money(sum(row.full for row in priced))}**" for priced in stages]
-    reduced = [f"**{_money(sum(row.reduced for row in priced))}**" for priced in stages]
-    totals = _line("**In all**", *full), _line("**After the free tier**", *reduced)
-    return "".join([_line("in a month", *STAGES), "|---|--:|--:|\n", *lines, *totals])
+    reduced = [_money(sum(row.reduced for row in priced)) for priced in stages]
+    totals = _line("in all", *full), _line("after the free tier", *reduced)
+    return "".join([_line("in a month", *STAGES), "|---|--:|--:|\n", *totals])
 
 
 def details() -> str:
