@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from assistance.errors import PermanentFailure, RateLimited, TransientFailure
+
 MAX_RETRY_AFTER: Final = 1_800
 """In seconds. A longer one might, by a hundred attempts, outlast the queue, which then forgets the message."""
 
@@ -21,6 +23,19 @@ class Kind(StrEnum):
     """Worth another attempt, but the provider may have taken the message."""
     RATE_LIMITED = "rate limited"
     """Turned away unseen: another attempt follows, and for an hour this one does not count."""
+
+
+def failure(
+    kind: Kind, code: str, *, retry_after: float | None = None, in_doubt: bool = False
+) -> PermanentFailure | TransientFailure:
+    """The failure of that kind. `in_doubt`: one that is worth another attempt is in doubt even if its kind is not."""
+    match kind:
+        case Kind.PERMANENT:
+            return PermanentFailure(code)
+        case Kind.RATE_LIMITED:
+            return RateLimited(code, retry_after=retry_after)
+        case _:
+            return TransientFailure(code, retry_after=retry_after, in_doubt=in_doubt or kind is Kind.IN_DOUBT)
 
 
 class Table(NamedTuple):

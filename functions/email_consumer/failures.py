@@ -9,8 +9,8 @@ from typing import Final
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.failures import Kind, Table
+from assistance.errors import DeliveryError
+from assistance.failures import Kind, Table, failure
 from assistance.platform.aws import error_code, status
 
 SEND_EMAIL_SOURCE: Final = (
@@ -77,13 +77,7 @@ DOCUMENTED: Final = {**COMMON, **SEND_EMAIL}
 def classify(error: Exception) -> DeliveryError:
     """The failure that an error of the call to SES stands for."""
     code = error_code(error)
-    match DOCUMENTED.get(code, Kind.TRANSIENT):
-        case Kind.RATE_LIMITED:
-            return RateLimited(code)
-        case Kind.PERMANENT:
-            return PermanentFailure(code)
-        case kind:
-            return TransientFailure(code, in_doubt=kind is Kind.IN_DOUBT or _leaves_doubt(error))
+    return failure(DOCUMENTED.get(code, Kind.TRANSIENT), code, in_doubt=_leaves_doubt(error))
 
 
 def _leaves_doubt(error: Exception) -> bool:

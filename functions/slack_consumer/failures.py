@@ -11,8 +11,8 @@ from typing import Final
 
 from slack_sdk.errors import SlackApiError
 
-from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.failures import Kind, Table, retry_after
+from assistance.errors import DeliveryError, RateLimited, TransientFailure
+from assistance.failures import Kind, Table, failure, retry_after
 from assistance.platform.clock import utc_now
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
@@ -160,18 +160,13 @@ def classify(error: SlackApiError) -> DeliveryError:
     """The failure that an answer of Slack's stands for."""
     status = int(error.response.status_code)
     code = code_of(error)
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+    kind = DOCUMENTED.get(code or "", Kind.IN_DOUBT)
+    if status == HTTPStatus.TOO_MANY_REQUESTS or kind is Kind.RATE_LIMITED:
         return RateLimited("ratelimited", retry_after=_retry_after(error))
     if code is None or not _CODE.fullmatch(code):
         # Not Slack's own JSON: a proxy's page, a cut-off answer. Whoever wrote it may have passed the message on.
         return TransientFailure(f"http_{status}", in_doubt=True)
-    match DOCUMENTED.get(code, Kind.IN_DOUBT):
-        case Kind.RATE_LIMITED:
-            return RateLimited("ratelimited", retry_after=_retry_after(error))
-        case Kind.PERMANENT:
-            return PermanentFailure(code)
-        case kind:
-            return TransientFailure(code, in_doubt=kind is Kind.IN_DOUBT or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    return failure(kind, code, in_doubt=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _retry_after(error: SlackApiError) -> float:

@@ -10,8 +10,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 
-from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.failures import Kind, Table, retry_after
+from assistance.errors import DeliveryError
+from assistance.failures import Kind, Table, failure, retry_after
 
 SOURCE: Final = "https://learn.microsoft.com/azure/connectors/connectors-native-reqres"
 ANSWERS: Final[Mapping[str, Kind]] = {
@@ -47,10 +47,5 @@ def classify(status: int, headers: Mapping[str, str], now: datetime) -> Delivery
         return None
     code = f"http_{status}"
     seconds = retry_after(headers.get("retry-after", ""), now)
-    match ANSWERS.get(code, Kind.TRANSIENT):
-        case Kind.RATE_LIMITED:
-            return RateLimited(code, retry_after=seconds)
-        case Kind.PERMANENT:
-            return PermanentFailure(code)
-        case _:
-            return TransientFailure(code, retry_after=seconds, in_doubt=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    in_doubt = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return failure(ANSWERS.get(code, Kind.TRANSIENT), code, retry_after=seconds, in_doubt=in_doubt)
