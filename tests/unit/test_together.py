@@ -7,11 +7,14 @@ from uuid import UUID
 
 import pytest
 
-from assistance.engine.ends import UNEXPECTED, Cause, Failed, Outcome
+from assistance.engine.ends import UNEXPECTED, Outcome
 from assistance.engine.together import Gathering, Outcomes, Together, threads
-from assistance.errors import PermanentFailure, RateLimited
+from assistance.errors import DeliveryError, PermanentFailure, RateLimited
 from assistance.models import AssistanceRequest, Outgoing
 from assistance.routing import Topic
+
+BAD = PermanentFailure("bad")
+SLOW_DOWN = RateLimited("slow_down", retry_after=3)
 
 
 def outgoing(number: int) -> Outgoing:
@@ -37,7 +40,7 @@ class Channel:
         self.sent.append({number_of(one) for one in message})
         if self.raises:
             raise self.raises.pop()
-        return {one: f"ts {number_of(one)}" if number_of(one) else PermanentFailure("bad") for one in message}
+        return {one: f"ts {number_of(one)}" if number_of(one) else BAD for one in message}
 
     def together(self, size: int = 2) -> Together:
         return Together(lambda all_: [all_[at : at + size] for at in range(0, len(all_), size)], self.send)
@@ -80,7 +83,7 @@ def test_those_that_end_without_sending_hold_up_nobody() -> None:
 def test_each_takes_its_own_outcome() -> None:
     channel = Channel()
     failed, *sent = run(channel.together(), *[sends] * 9)
-    assert failed.result() == Failed(Cause.PERMANENT, "bad")
+    assert failed.result() is BAD
     assert [each.result() for each in sent] == [f"ts {number}" for number in range(1, 9)]
     assert sorted(map(len, channel.sent)) == [1, 2, 2, 2, 2]
 
@@ -88,17 +91,17 @@ def test_each_takes_its_own_outcome() -> None:
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (RateLimited("slow_down", retry_after=3), Failed(Cause.RATE_LIMITED, "slow_down", retry_after=3)),
+        (SLOW_DOWN, SLOW_DOWN),
         (RuntimeError("a bug"), UNEXPECTED),
     ],
 )
 def test_a_failure_of_a_message_is_the_outcome_of_all_its_requests_and_of_no_other(
-    error: Exception, outcome: Failed
+    error: Exception, outcome: DeliveryError
 ) -> None:
     ended = run(Channel(error).together(), *[sends] * 6)
     outcomes = [each.result() for each in ended]
     assert outcomes.count(outcome) == 2
-    assert all(isinstance(each, str) or each in (outcome, Failed(Cause.PERMANENT, "bad")) for each in outcomes)
+    assert all(isinstance(each, str) or each in (outcome, BAD) for each in outcomes)
 
 
 def test_a_record_that_takes_long_is_waited_for_no_longer_than_patience_lasts_and_goes_later() -> None:

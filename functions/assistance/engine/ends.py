@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final, TypeAlias
 
 from assistance.domain.transitions import Claim
@@ -17,25 +16,6 @@ MAX_DELAY_SECONDS: Final = 42_000
 # A provider that limits its rate for that long is down as far as this request goes (a day's quota, say): from then on
 # such attempts count, and lead to the fallback.
 PATIENCE: Final = timedelta(hours=1)
-
-
-class Cause(StrEnum):
-    """The consequence of a failure for the delivery."""
-
-    RATE_LIMITED = "rate limited"
-    REFUSED_TOGETHER = "refused in one message with others"
-    TRANSIENT = "transient"
-    PERMANENT = "permanent"
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A channel's answer if it did not send. `retry_after` is in seconds, where the provider gave one."""
-
-    cause: Cause
-    code: str
-    in_doubt: bool = False
-    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +52,13 @@ class GaveUp:
 
 
 End: TypeAlias = Sent | PutOff | RetryLater | GaveUp
-Outcome: TypeAlias = str | Failed
+Outcome: TypeAlias = str | DeliveryError
 """A channel's answer: the provider's id of the message, or why there is none."""
 
-
-def failed(error: DeliveryError) -> Failed:
-    """The failure that a channel has raised, as a value."""
-    match error:
-        case RefusedTogether():
-            return Failed(Cause.REFUSED_TOGETHER, error.code)
-        case RateLimited():
-            return Failed(Cause.RATE_LIMITED, error.code, retry_after=error.retry_after)
-        case TransientFailure():
-            return Failed(Cause.TRANSIENT, error.code, error.in_doubt, error.retry_after)
-        case PermanentFailure():
-            return Failed(Cause.PERMANENT, error.code)
-    return Failed(Cause.TRANSIENT, error.code, in_doubt=True)
-
-
-EXHAUSTED: Final = Failed(Cause.PERMANENT, "attempts_exhausted")
-UNEXPECTED: Final = Failed(Cause.TRANSIENT, "unexpected_error", in_doubt=True)
+NO_ATTEMPT: Final = (RateLimited, RefusedTogether)
+"""With these the provider has not tried to deliver the message."""
+EXHAUSTED: Final = PermanentFailure("attempts_exhausted")
+UNEXPECTED: Final = TransientFailure("unexpected_error", in_doubt=True)
 """An unforeseen error may hide that the message was sent."""
 
 
@@ -116,8 +83,8 @@ def end_of(outcome: Outcome, turn: Turn) -> End:
     if isinstance(outcome, str):
         return Sent(outcome)
     policy, claim = turn.policy, turn.claim
-    counts = outcome.cause is Cause.TRANSIENT or (outcome.cause is Cause.RATE_LIMITED and turn.waited > PATIENCE)
-    if outcome.cause is Cause.PERMANENT or (counts and claim.number >= policy.attempts):
+    counts = not isinstance(outcome, NO_ATTEMPT) or (isinstance(outcome, RateLimited) and turn.waited > PATIENCE)
+    if isinstance(outcome, PermanentFailure) or (counts and claim.number >= policy.attempts):
         return GaveUp(outcome.code, outcome.in_doubt)
     # A queue that was put off must not wake up all at once, unless it can go out together: then what waits for ever
     # longer would only see what is new go first.
@@ -128,4 +95,4 @@ def end_of(outcome: Outcome, turn: Turn) -> End:
     seconds = min(math.ceil(delay), MAX_DELAY_SECONDS)
     if counts:
         return RetryLater(outcome.code, seconds, outcome.in_doubt)
-    return PutOff(outcome.code, seconds, alone=outcome.cause is Cause.REFUSED_TOGETHER)
+    return PutOff(outcome.code, seconds, alone=isinstance(outcome, RefusedTogether))

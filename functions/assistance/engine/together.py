@@ -14,7 +14,7 @@ from functools import partial
 from threading import Event, Lock
 from typing import Final, TypeAlias
 
-from assistance.engine.ends import UNEXPECTED, Outcome, failed
+from assistance.engine.ends import UNEXPECTED, Outcome
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
 from assistance.platform import unforeseen
@@ -23,7 +23,7 @@ _PATIENCE_SECONDS: Final = 2.0
 
 Send: TypeAlias = Callable[[Outgoing], str]
 """A channel implements this: send, and return the provider's id of the message, or raise a `DeliveryError`."""
-Outcomes: TypeAlias = Mapping[Outgoing, str | DeliveryError]
+Outcomes: TypeAlias = Mapping[Outgoing, Outcome]
 Sending: TypeAlias = Callable[[Outgoing], Outcome]
 """The engine calls this for one request. It raises nothing."""
 
@@ -43,19 +43,18 @@ def single(send: Send, outgoing: Outgoing) -> Outcome:
     try:
         return send(outgoing)
     except DeliveryError as error:
-        return failed(error)
+        return error
     except Exception as error:  # noqa: BLE001 # whatever it is, the others of the batch go on
         return _unforeseen(error, outgoing)
 
 
-def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]) -> Mapping[Outgoing, Outcome]:
+def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]) -> Outcomes:
     try:
-        outcomes = send(message)
+        return send(message)
     except DeliveryError as error:
-        return dict.fromkeys(message, failed(error))
+        return dict.fromkeys(message, error)
     except Exception as error:  # noqa: BLE001 # as above
         return dict.fromkeys(message, _unforeseen(error, *message))
-    return {one: failed(each) if isinstance(each, DeliveryError) else each for one, each in outcomes.items()}
 
 
 def _unforeseen(error: Exception, *message: Outgoing) -> Outcome:
@@ -81,7 +80,7 @@ class Gathering:
         self._undecided = records
         self._all_decided = Event()
         self._outgoing: list[Outgoing] = []
-        self._messages: Future[Mapping[Outgoing, Future[Mapping[Outgoing, Outcome]]]] | None = None
+        self._messages: Future[Mapping[Outgoing, Future[Outcomes]]] | None = None
         self._lock = Lock()
 
     @contextmanager
@@ -106,7 +105,7 @@ class Gathering:
         decided()
         return messages.result()[outgoing].result()[outgoing]
 
-    def _divide(self) -> Mapping[Outgoing, Future[Mapping[Outgoing, Outcome]]]:
+    def _divide(self) -> Mapping[Outgoing, Future[Outcomes]]:
         self._all_decided.wait(self._patience)
         with self._lock:
             outgoing, self._outgoing, self._messages = self._outgoing, [], None
@@ -116,12 +115,12 @@ class Gathering:
             # One of them may have caused it. Alone, it holds up none of the others.
             unforeseen.log(error, request_ids=[one.request.id for one in outgoing])
             return {one: self._pool.submit(self._alone, one) for one in outgoing}
-        messages: dict[Outgoing, Future[Mapping[Outgoing, Outcome]]] = {}
+        messages: dict[Outgoing, Future[Outcomes]] = {}
         for message in divided:
             messages |= dict.fromkeys(message, self._pool.submit(_several, self._together.send, message))
         return messages
 
-    def _alone(self, outgoing: Outgoing) -> Mapping[Outgoing, Outcome]:
+    def _alone(self, outgoing: Outgoing) -> Outcomes:
         try:
             [message] = self._together.divide([outgoing])
         except Exception as error:  # noqa: BLE001 # as above
