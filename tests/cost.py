@@ -365,9 +365,9 @@ def render() -> str:
 
 <!-- Written from what requests are seen to spend: make cost -->
 
-Calls and units are counted on the real handlers, and held by `tests/integration/test_calls.py`; the units follow from
-the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond every free tier. What a stage
-costs without traffic, empty receives and metrics included:
+Calls and units are counted on the real handlers, and held by `tests/integration/test_aws_call_counts.py`; the units
+follow from the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond every free tier. What
+a stage costs without traffic, empty receives and metrics included:
 [deployment.md](deployment.md#what-a-stage-costs-at-rest).
 
 ## What a request takes

@@ -61,26 +61,26 @@ def assert_problem(answer: dict[str, Any], status: int, slug: str) -> None:
         (VALID, {**JSON, "idempotency_key": "x" * 256}, 422, "invalid-request"),
     ],
 )
-def test_a_bad_call_gets_its_problem_document_and_writes_nothing(
+def test_an_invalid_call_gets_a_problem_document_and_writes_nothing(
     stack: Cloud, body: str | None, headers: dict[str, str], status: int, slug: str
 ) -> None:
     assert_problem(post(stack, body, **headers), status, slug)
     assert stored(stack) == 0
 
 
-def test_broken_json_is_answered_with_the_place_where_it_breaks(stack: Cloud) -> None:
+def test_the_answer_to_broken_json_says_where_it_breaks(stack: Cloud) -> None:
     answer = post(stack, '{"topic": "sales",\n "description": "It says "hello""}', **JSON)
     assert_problem(answer, 400, "not-json")
     assert "(line 2, column 27)" in answer["json"]["detail"]
 
 
-def test_a_member_of_a_wrong_type_is_told_which_types_are_right(stack: Cloud) -> None:
+def test_the_answer_to_a_wrong_type_names_the_right_types(stack: Cloud) -> None:
     answer = post(stack, json.dumps(json.loads(VALID) | {"details": {"a": {"b": 1}}}))
     detail = "Input should be a string, number or boolean"
     assert answer["json"]["errors"] == [{"pointer": "#/details/a", "detail": detail}]
 
 
-def test_every_wrong_field_is_named(stack: Cloud) -> None:
+def test_the_answer_names_every_wrong_field(stack: Cloud) -> None:
     answer = post(stack, '{"topic": "weather", "description": ""}')
     assert answer["json"]["errors"] == [
         {"pointer": "#/topic", "detail": "Input should be 'sales' or 'pricing'"},
@@ -88,7 +88,7 @@ def test_every_wrong_field_is_named(stack: Cloud) -> None:
     ]
 
 
-def test_an_accepted_call_says_where_to_look(stack: Cloud) -> None:
+def test_the_answer_to_an_accepted_call_links_to_its_status(stack: Cloud) -> None:
     answer = post(stack, json.dumps({"topic": " SALES ", "description": " help "}))
     assert answer["statusCode"] == 202
     body = answer["json"]
@@ -101,12 +101,12 @@ def test_an_accepted_call_says_where_to_look(stack: Cloud) -> None:
     assert shown["json"] == {**body, "deliveries": []}
 
 
-def test_ids_are_time_ordered_without_a_key(stack: Cloud) -> None:
+def test_ids_without_an_idempotency_key_are_ordered_by_time(stack: Cloud) -> None:
     ids = [stack.post("sales") for _ in range(20)]
     assert ids == sorted(ids)
 
 
-def test_a_replayed_key_is_one_request(stack: Cloud, clock: time_machine.Traveller) -> None:
+def test_a_repeated_idempotency_key_creates_one_request(stack: Cloud, clock: time_machine.Traveller) -> None:
     first = post(stack, VALID, **JSON, idempotency_key="k1")
     clock.shift(0.001)
     again = post(stack, VALID, **JSON, idempotency_key="k1")
@@ -117,14 +117,14 @@ def test_a_replayed_key_is_one_request(stack: Cloud, clock: time_machine.Travell
     assert stored(stack) == 1
 
 
-def test_a_replay_after_delivery_still_answers_as_at_first(stack: Cloud) -> None:
+def test_a_replay_after_the_delivery_gets_the_first_answer(stack: Cloud) -> None:
     first = post(stack, VALID, **JSON, idempotency_key="k1")
     stack.produce()
     assert post(stack, VALID, **JSON, idempotency_key="k1")["json"] == first["json"]
     assert stack.produce() == []
 
 
-def test_a_key_with_another_payload_is_refused(stack: Cloud) -> None:
+def test_an_idempotency_key_with_another_payload_is_refused(stack: Cloud) -> None:
     post(stack, VALID, **JSON, idempotency_key="k1")
     other = post(stack, json.dumps({"topic": "pricing", "description": "help"}), **JSON, idempotency_key="k1")
     assert_problem(other, 422, "idempotency-key-reused")
@@ -132,7 +132,7 @@ def test_a_key_with_another_payload_is_refused(stack: Cloud) -> None:
 
 
 @pytest.mark.parametrize("request_id", ["0199f3c2-5d1e-7000-8000-5d5c9b6f3a10", "no-uuid", "LEASE#reconciler"])
-def test_an_unknown_request_is_not_found(stack: Cloud, request_id: str) -> None:
+def test_an_unknown_request_gets_404(stack: Cloud, request_id: str) -> None:
     assert_problem(stack.call("GET", f"/assistance-requests/{request_id}"), 404, "not-found")
 
 
@@ -167,7 +167,9 @@ def test_an_idempotency_key_replays_only_the_request_of_its_own_api_key(
     assert again["multiValueHeaders"]["Idempotent-Replayed"] == ["true"]
 
 
-def test_the_id_of_an_api_key_stays_in_the_table(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_id_of_an_api_key_is_not_published_logged_or_shown(
+    stack: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
     request_id = stack.post("sales", callback_url="https://bot.example.com/ended", api_key_id="key-a")
     assert stack.table.get_item(Key=request_key(request_id))["Item"]["caller"] == "key-a"
     stack.produce()
@@ -181,7 +183,7 @@ def test_the_id_of_an_api_key_stays_in_the_table(stack: Cloud, capsys: pytest.Ca
         assert "key-a" not in emitted
 
 
-def test_a_table_that_can_not_answer_is_503_with_a_time_to_retry(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_table_yields_503_with_retry_after(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TABLE_NAME", "not-there")
     for answer in (post(stack, VALID), stack.call("GET", f"/assistance-requests/{uuid.uuid4()}")):
         assert_problem(answer, 503, "unavailable")
@@ -189,11 +191,11 @@ def test_a_table_that_can_not_answer_is_503_with_a_time_to_retry(stack: Cloud, m
         assert "not-there" not in answer["body"]
 
 
-def test_health_says_that_the_api_answers(stack: Cloud) -> None:
+def test_the_health_route_answers_200(stack: Cloud) -> None:
     assert stack.call("GET", "/health")["json"] == {"status": "ok"}
 
 
-def test_no_log_holds_what_a_customer_wrote(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_log_contains_customer_text(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     secret = "correct horse battery staple"
     for body in ({"topic": "sales", "description": secret}, {"topic": secret, "description": secret * 200}):
         post(stack, json.dumps(body))
@@ -205,9 +207,7 @@ def test_no_log_holds_what_a_customer_wrote(stack: Cloud, capsys: pytest.Capture
 
 @SAMPLED
 @given(topic=st.sampled_from(Topic), description=st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS))
-def test_every_description_that_is_accepted_comes_back_out_of_the_table_as_it_was(
-    stack: Cloud, topic: Topic, description: str
-) -> None:
+def test_every_accepted_description_is_stored_unchanged(stack: Cloud, topic: Topic, description: str) -> None:
     answer = post(stack, json.dumps({"topic": topic, "description": description}, ensure_ascii=False))
     assert answer["statusCode"] in {202, 413, 422}
     if answer["statusCode"] == 202:

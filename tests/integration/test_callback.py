@@ -75,7 +75,7 @@ def put_secret(value: str) -> None:
 # When, and what
 
 
-def test_a_bot_is_told_once_that_its_request_was_delivered_and_no_description(stack: Cloud, bot: Receiver) -> None:
+def test_the_bot_gets_one_callback_about_a_delivery_without_the_description(stack: Cloud, bot: Receiver) -> None:
     request_id = stack.post("sales", "words of a customer's", bot.url)
     travel(stack)
     [call] = bot.calls
@@ -93,7 +93,7 @@ def test_a_bot_is_told_once_that_its_request_was_delivered_and_no_description(st
     assert [delivery["channel"] for delivery in shown["deliveries"]] == ["slack"], "a callback is no delivery"
 
 
-def test_without_a_callback_url_nothing_more_is_written_or_published(stack: Cloud) -> None:
+def test_a_request_without_a_callback_url_causes_no_further_write_or_publication(stack: Cloud) -> None:
     stack.post("sales")
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -102,7 +102,7 @@ def test_without_a_callback_url_nothing_more_is_written_or_published(stack: Clou
     assert {item["sk"] for item in stack.table.scan()["Items"]} == {"REQUEST", "RECORD"}
 
 
-def test_a_bot_is_told_who_takes_its_request_and_who_releases_it(stack: Cloud, bot: Receiver) -> None:
+def test_the_bot_gets_a_callback_about_each_take_and_release(stack: Cloud, bot: Receiver) -> None:
     request_id = stack.post("sales", "words of a customer's", bot.url)
     travel(stack)
     taken = takes.take(requests(stack), request_id, "t1", Human("Anna", "slack")).take
@@ -121,7 +121,7 @@ def test_a_bot_is_told_who_takes_its_request_and_who_releases_it(stack: Cloud, b
     assert len({call.id for call in bot.calls}) == 3
 
 
-def test_a_take_that_was_released_before_its_callback_is_told_by_its_release_only(stack: Cloud, bot: Receiver) -> None:
+def test_a_take_released_before_its_callback_is_reported_by_the_release_only(stack: Cloud, bot: Receiver) -> None:
     request_id = stack.post("sales", callback_url=bot.url)
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -132,7 +132,7 @@ def test_a_take_that_was_released_before_its_callback_is_told_by_its_release_onl
     assert types == {"assistance_request.delivered", "assistance_request.released"}
 
 
-def test_a_failure_is_told_only_once_the_fallback_has_failed_too(
+def test_the_bot_gets_a_failure_callback_only_after_the_fallback_has_failed_too(
     stack: Cloud, slack: SlackServer, bot: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -147,7 +147,7 @@ def test_a_failure_is_told_only_once_the_fallback_has_failed_too(
     assert told(bot) == ["failed"]
 
 
-def test_a_failed_request_that_is_redriven_is_told_of_again_under_another_id(
+def test_the_bot_gets_another_callback_with_a_new_id_after_a_redrive(
     stack: Cloud, slack: SlackServer, bot: Receiver
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -176,7 +176,9 @@ def fallback(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("fallback")
-def test_each_of_two_ends_in_one_millisecond_is_told_of(stack: Cloud, slack: SlackServer, bot: Receiver) -> None:
+def test_two_final_statuses_in_one_millisecond_cause_two_callbacks(
+    stack: Cloud, slack: SlackServer, bot: Receiver
+) -> None:
     slack.fail("error", error="is_archived")
     with time_machine.travel(utc_now(), tick=False):
         request_id = stack.post("pricing", callback_url=bot.url)
@@ -186,7 +188,7 @@ def test_each_of_two_ends_in_one_millisecond_is_told_of(stack: Cloud, slack: Sla
     assert told(bot) == ["delivered", "failed"]
 
 
-def test_a_delivery_that_ends_in_the_same_way_again_is_told_of_again(
+def test_the_bot_gets_another_callback_when_a_delivery_ends_in_the_same_way_again(
     stack: Cloud, slack: SlackServer, bot: Receiver
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -199,7 +201,7 @@ def test_a_delivery_that_ends_in_the_same_way_again_is_told_of_again(
     assert told(bot) == ["delivered", "failed", "delivered"]
 
 
-def test_a_callback_tells_the_end_that_it_was_created_for_however_late(
+def test_a_late_callback_reports_the_status_that_it_was_created_for(
     stack: Cloud, slack: SlackServer, bot: Receiver
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -219,7 +221,7 @@ def test_a_callback_tells_the_end_that_it_was_created_for_however_late(
     assert len({call.id for call in bot.calls}) == 2
 
 
-def test_a_callback_is_dropped_once_the_request_has_come_to_a_later_end(
+def test_a_callback_is_dropped_after_the_request_has_reached_a_later_final_status(
     stack: Cloud, slack: SlackServer, bot: Receiver
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -237,7 +239,7 @@ def test_a_callback_is_dropped_once_the_request_has_come_to_a_later_end(
     assert told(bot) == ["failed"]
 
 
-def test_the_reconciler_publishes_an_end_that_the_stream_has_not(stack: Cloud, bot: Receiver) -> None:
+def test_the_reconciler_publishes_a_callback_that_the_stream_missed(stack: Cloud, bot: Receiver) -> None:
     stack.post("sales", callback_url=bot.url)
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -249,7 +251,7 @@ def test_the_reconciler_publishes_an_end_that_the_stream_has_not(stack: Cloud, b
     assert stack.reconcile(later=timedelta(minutes=5))["outbox"]["published"] == 0
 
 
-def test_an_end_published_twice_is_told_once(stack: Cloud, bot: Receiver) -> None:
+def test_a_callback_published_twice_is_sent_once(stack: Cloud, bot: Receiver) -> None:
     stack.post("sales", callback_url=bot.url)
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -264,7 +266,7 @@ def test_an_end_published_twice_is_told_once(stack: Cloud, bot: Receiver) -> Non
 # The engine
 
 
-def test_a_callback_is_tried_again_with_the_same_id_and_a_fresh_signature(stack: Cloud, bot: Receiver) -> None:
+def test_a_callback_is_retried_with_the_same_id_and_a_fresh_signature(stack: Cloud, bot: Receiver) -> None:
     bot.answers = [(500, {}), (302, {"Location": f"http://127.0.0.1:{bot.port}/elsewhere"})]
     request_id = stack.post("sales", callback_url=bot.url)
     travel(stack)
@@ -277,7 +279,7 @@ def test_a_callback_is_tried_again_with_the_same_id_and_a_fresh_signature(stack:
 
 
 @pytest.mark.parametrize(("answer", "attempts"), [((410, {}), 1), ((404, {}), 3), (b"", 3), (b"nonsense\r\n\r\n", 3)])
-def test_a_callback_that_is_given_up_leaves_a_letter_and_the_request_as_it_is(
+def test_a_failed_callback_is_dead_lettered_and_leaves_the_request_unchanged(
     stack: Cloud,
     bot: Receiver,
     answer: tuple[int, dict[str, str]] | bytes,
@@ -300,7 +302,7 @@ def test_a_callback_that_is_given_up_leaves_a_letter_and_the_request_as_it_is(
     assert not stack.dead_letters(CALLBACK)
 
 
-def test_a_secret_with_two_keys_signs_with_both(stack: Cloud, bot: Receiver) -> None:
+def test_a_callback_is_signed_with_both_keys_of_its_secret(stack: Cloud, bot: Receiver) -> None:
     another = "whsec_b3RoZXIgd29yZHMgdGhhdCBiZWxvbmcgaW4gbm8gbG9n"
     put_secret(f"{another} {SIGNING_SECRET}")
     stack.post("sales", callback_url=bot.url)
@@ -310,7 +312,7 @@ def test_a_secret_with_two_keys_signs_with_both(stack: Cloud, bot: Receiver) -> 
 
 
 @pytest.mark.parametrize("secret", [" ", "no base 64", "c2hvcnQ=", f"{SIGNING_SECRET} whsec_"])
-def test_without_a_key_nothing_is_sent_unsigned(stack: Cloud, bot: Receiver, secret: str) -> None:
+def test_no_callback_is_sent_without_a_signing_key(stack: Cloud, bot: Receiver, secret: str) -> None:
     put_secret(secret)
     stack.post("sales", callback_url=bot.url)
     travel(stack)
@@ -318,7 +320,7 @@ def test_without_a_key_nothing_is_sent_unsigned(stack: Cloud, bot: Receiver, sec
     assert error_codes(stack) == ["callback_secret_unavailable"]
 
 
-def test_the_signature_is_the_specifications_own_example() -> None:
+def test_the_signature_equals_the_example_in_the_standard_webhooks_specification() -> None:
     # https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/javascript/src/webhook.test.ts
     now, keys = datetime.fromtimestamp(1614265330, UTC), read("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = sign("msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}', keys, now)
@@ -326,7 +328,9 @@ def test_the_signature_is_the_specifications_own_example() -> None:
     assert headers["webhook-timestamp"] == "1614265330"
 
 
-def test_the_readme_verifies_a_callback(stack: Cloud, bot: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_python_example_verifies_a_callback(
+    stack: Cloud, bot: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stack.post("sales", callback_url=bot.url)
     travel(stack)
     [call] = bot.calls
@@ -356,7 +360,7 @@ def test_the_readme_verifies_a_callback(stack: Cloud, bot: Receiver, monkeypatch
         (503, {"retry-after": "²"}, TransientFailure, None),
     ],
 )
-def test_an_answer_means_what_the_specification_says(
+def test_an_answer_is_classified_as_the_standard_webhooks_specification_says(
     status: int, headers: dict[str, str], kind: type[DeliveryError], retry_after: float | None
 ) -> None:
     failure = failures.classify(status, headers, utc_now())
@@ -365,7 +369,7 @@ def test_an_answer_means_what_the_specification_says(
     assert getattr(failure, "retry_after", None) == retry_after
 
 
-def test_a_date_says_when_as_well_as_seconds_do() -> None:
+def test_a_retry_after_header_may_be_a_date() -> None:
     now = utc_now().replace(microsecond=0)
     failure = failures.classify(503, {"retry-after": format_datetime(now + timedelta(minutes=2))}, now)
     assert isinstance(failure, TransientFailure)
@@ -414,7 +418,7 @@ class Net:
         return self.egress.post(url, b"{}", {"webhook-id": "1"})
 
 
-def test_the_connection_goes_to_an_address_that_was_looked_at_and_is_held_to_the_name(
+def test_the_connection_goes_to_a_checked_address_and_verifies_the_host_name(
     authority: trustme.CA, server: Receiver
 ) -> None:
     net = Net(authority, server, PUBLIC)
@@ -437,9 +441,7 @@ def test_the_connection_goes_to_an_address_that_was_looked_at_and_is_held_to_the
 @pytest.mark.parametrize(
     "private", ["127.0.0.1", "169.254.169.254", "192.88.99.1", "::1", "3fff::1", "::ffff:8.8.8.8", "fe80::1%lo"]
 )
-def test_one_address_that_is_not_public_is_enough_to_call_none(
-    authority: trustme.CA, server: Receiver, private: str
-) -> None:
+def test_a_host_with_one_private_address_is_not_called(authority: trustme.CA, server: Receiver, private: str) -> None:
     for addresses in ([private], [*PUBLIC, private], []):
         net = Net(authority, server, addresses)
         with pytest.raises(PermanentFailure, match=r"^address_not_public$"):
@@ -448,14 +450,14 @@ def test_one_address_that_is_not_public_is_enough_to_call_none(
     assert not server.calls
 
 
-def test_a_deployed_consumer_does_not_take_loopback_for_public(bot: Receiver) -> None:
+def test_a_deployed_consumer_does_not_call_loopback_addresses(bot: Receiver) -> None:
     with pytest.raises(PermanentFailure, match=r"^address_not_public$"):
         Egress().post(bot.url, b"{}", {})
     assert Egress(loopback=True).post(bot.url, b"{}", {}).status == 204
 
 
 @pytest.mark.parametrize("url", ["https://other.example.com/", "https://8.8.8.8/"])
-def test_a_server_that_is_not_the_one_it_was_called_by_gets_nothing(
+def test_a_server_with_a_certificate_for_another_name_gets_no_callback(
     authority: trustme.CA, server: Receiver, url: str
 ) -> None:
     with pytest.raises(TransientFailure, match=r"^tls_error$") as failed:
@@ -464,7 +466,7 @@ def test_a_server_that_is_not_the_one_it_was_called_by_gets_nothing(
     assert not server.calls
 
 
-def test_a_server_that_nobody_vouches_for_gets_nothing(server: Receiver) -> None:
+def test_a_server_with_an_untrusted_certificate_gets_no_callback(server: Receiver) -> None:
     with pytest.raises(TransientFailure, match=r"^tls_error$"):
         Net(trustme.CA(), server, PUBLIC).post()
     assert not server.calls
@@ -480,7 +482,7 @@ def test_a_server_that_nobody_vouches_for_gets_nothing(server: Receiver) -> None
     ],
     ids=["a line without end", "no HTTP", "half an answer", "silence"],
 )
-def test_an_answer_that_is_none_leaves_doubt(
+def test_a_malformed_or_missing_answer_leaves_the_callback_in_doubt(
     authority: trustme.CA, server: Receiver, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, code: str
 ) -> None:
     monkeypatch.setattr(egress, "DEADLINE_SECONDS", 0.3 if answer is None else 10)
@@ -496,7 +498,7 @@ def test_an_answer_that_is_none_leaves_doubt(
     ids=["no colon", "a space", "no name", "a control character", "not ASCII", "without end"],
 )
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
-def test_the_status_decides_however_damaged_the_header_lines_are(
+def test_the_status_decides_even_if_header_lines_are_damaged(
     authority: trustme.CA, server: Receiver, before: bytes, line: bytes
 ) -> None:
     for status in (200, 410, 503):
@@ -504,13 +506,13 @@ def test_the_status_decides_however_damaged_the_header_lines_are(
         assert Net(authority, server, PUBLIC).post().status == status
 
 
-def test_of_an_answer_no_more_than_its_head_is_read(authority: trustme.CA, server: Receiver) -> None:
+def test_only_the_head_of_an_answer_is_read(authority: trustme.CA, server: Receiver) -> None:
     head = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\nRetry-After: 1\r\n\r\n"
     server.answers = [head + b"x" * 100_000]
     assert Net(authority, server, PUBLIC).post() == Answer(200, {"content-length": "1000000000000", "retry-after": "1"})
 
 
-def test_a_name_that_stands_for_nothing_may_do_so_tomorrow() -> None:
+def test_a_host_name_that_does_not_resolve_is_a_transient_failure() -> None:
     def nobody(*_: object) -> list[str]:
         raise socket.gaierror
 
@@ -522,7 +524,7 @@ def test_a_name_that_stands_for_nothing_may_do_so_tomorrow() -> None:
 # The API
 
 
-def test_a_call_with_another_callback_is_another_call(stack: Cloud, bot: Receiver) -> None:
+def test_a_reused_key_with_another_callback_url_is_refused(stack: Cloud, bot: Receiver) -> None:
     body = {"topic": "sales", "description": "help"}
     for callback, status in (({"callback_url": bot.url}, 202), ({"callback_url": bot.url}, 202), ({}, 422)):
         answer = stack.call(
@@ -541,14 +543,14 @@ def test_a_call_with_another_callback_is_another_call(stack: Cloud, bot: Receive
         ("https://.ex.com/", "URL should name a host that can be found in the public DNS"),
     ],
 )
-def test_a_url_that_may_not_be_called_is_named_in_the_answer(stack: Cloud, url: str, detail: str) -> None:
+def test_the_answer_names_the_forbidden_callback_url(stack: Cloud, url: str, detail: str) -> None:
     body = {"topic": "sales", "description": "help", "callback_url": url}
     answer = stack.call("POST", "/assistance-requests", json.dumps(body), Content_Type="application/json")
     assert answer["statusCode"] == 422
     assert answer["json"]["errors"] == [{"pointer": "#/callback_url", "detail": detail}]
 
 
-def test_a_request_that_is_no_longer_known_is_told_of_to_nobody(stack: Cloud, bot: Receiver) -> None:
+def test_no_callback_is_sent_for_an_expired_request(stack: Cloud, bot: Receiver) -> None:
     request_id = stack.post("sales", callback_url=bot.url)
     stack.produce()
     stack.consume(Channel.SLACK)

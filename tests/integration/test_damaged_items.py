@@ -20,7 +20,7 @@ from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, RECORD, SORT_KE
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud
 from tests.integration.steps import arrived
-from tests.integration.test_hostile_items import SETTLED, Item, delivery, request, sound, unreadable
+from tests.integration.test_unreadable_items import SETTLED, Item, delivery, request, sound, unreadable
 from tests.records import ROUTE
 
 RESEND = "resend-" + "x" * 200
@@ -85,7 +85,9 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_sweep_counts_a_damaged_item_and_goes_on(stack: Cloud, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_counts_a_damaged_item_and_continues(
+    stack: Cloud, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     missed, died = sound(stack)
     for item in DAMAGED[kind](str(uuid4())):
         stack.table.put_item(Item=item)
@@ -98,7 +100,9 @@ def test_a_sweep_counts_a_damaged_item_and_goes_on(stack: Cloud, kind: str, caps
 
 
 @pytest.mark.parametrize("kind", [a_name_too_long_for_a_message, an_end_by_a_channel_that_there_is_not])
-def test_the_producer_publishes_what_comes_with_a_damaged_item(stack: Cloud, kind: Callable[[str], list[Item]]) -> None:
+def test_the_producer_publishes_the_sound_records_beside_a_damaged_item(
+    stack: Cloud, kind: Callable[[str], list[Item]]
+) -> None:
     stack.stream_records()
     good = stack.post("sales")
     for item in kind(str(uuid4())):
@@ -108,7 +112,7 @@ def test_the_producer_publishes_what_comes_with_a_damaged_item(stack: Cloud, kin
 
 
 @pytest.mark.parametrize("value", [{"text"}, {1}, b"\x00", {b"\x00"}], ids=["SS", "NS", "B", "BS"])
-def test_a_request_is_delivered_and_its_record_keeps_what_was_added_of_any_type(
+def test_a_delivery_keeps_unknown_attributes_of_any_type_on_its_record(
     stack: Cloud, slack: SlackServer, value: object
 ) -> None:
     request_id = stack.post("sales", "hush")
@@ -124,7 +128,7 @@ def test_a_request_is_delivered_and_its_record_keeps_what_was_added_of_any_type(
     assert stack.table.get_item(Key=record_key(request_id))["Item"]["added"] == value
 
 
-def test_a_copy_of_a_request_under_another_sort_key_keeps_no_sweep_from_others(stack: Cloud) -> None:
+def test_a_sweep_handles_the_other_requests_although_a_copy_of_one_has_another_sort_key(stack: Cloud) -> None:
     request_id = stack.post("sales")
     kept = stack.table.get_item(Key=request_key(request_id))["Item"]
     stack.table.put_item(Item=kept | {SORT_KEY: "REQUEST#backup"})
@@ -134,7 +138,7 @@ def test_a_copy_of_a_request_under_another_sort_key_keeps_no_sweep_from_others(s
     assert stack.status(died) == "failed"
 
 
-def test_a_request_is_delivered_although_a_delivery_by_no_channel_of_ours_lies_beside_it(
+def test_a_request_is_delivered_although_a_delivery_of_an_unknown_channel_is_stored_beside_it(
     stack: Cloud, slack: SlackServer
 ) -> None:
     request_id = stack.post("sales", "hush")

@@ -70,7 +70,7 @@ def failed(**parts: Any) -> TransientFailure:  # noqa: ANN401
     return failure.value
 
 
-def test_a_host_that_accepts_no_connection_fails_before_the_deadline_without_doubt(
+def test_a_host_that_accepts_no_connection_fails_before_the_deadline_and_not_in_doubt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(egress, "DEADLINE_SECONDS", FOREVER)
@@ -78,7 +78,7 @@ def test_a_host_that_accepts_no_connection_fails_before_the_deadline_without_dou
     assert (failure.code, failure.in_doubt) == ("timeout", False)
 
 
-def test_the_callback_stops_waiting_for_a_look_up_that_does_not_end() -> None:
+def test_a_callback_stops_waiting_for_an_endless_dns_look_up() -> None:
     released, returned = threading.Event(), list[str]()
 
     def resolve(*_: object) -> list[str]:
@@ -92,7 +92,7 @@ def test_the_callback_stops_waiting_for_a_look_up_that_does_not_end() -> None:
     assert (failure.code, failure.in_doubt) == ("timeout", False)
 
 
-def test_a_slow_look_up_of_one_host_keeps_no_other_host_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_dns_look_up_of_one_host_delays_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(egress, "CONNECT_SECONDS", 0.02)
     released = threading.Event()
 
@@ -114,7 +114,7 @@ def mute() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
-def test_a_tls_handshake_that_does_not_end_fails_without_doubt(mute: int) -> None:
+def test_an_endless_tls_handshake_fails_and_not_in_doubt(mute: int) -> None:
     async def connect(_: str, __: int, **secure: Any) -> Any:  # noqa: ANN401
         return await asyncio.open_connection("127.0.0.1", mute, **secure)
 
@@ -151,13 +151,13 @@ def test_a_receiver_that_connects_in_time_has_the_whole_deadline_to_answer(monke
     assert post(connect=bot.connect).status == 204
 
 
-def test_an_answer_that_comes_in_drops_ends_at_the_deadline_in_doubt() -> None:
+def test_an_answer_that_arrives_byte_by_byte_ends_at_the_deadline_in_doubt() -> None:
     bot = Says([b"HTTP/1.1 200 OK\r\nx: ", b"y"], pause=0.01)
     failure = failed(connect=bot.connect)
     assert (failure.code, failure.in_doubt) == ("timeout", True)
 
 
-def test_an_endless_series_of_early_answers_is_cut_off_by_its_length() -> None:
+def test_an_endless_series_of_1xx_answers_is_cut_off_at_a_maximum_length() -> None:
     bot = Says([b"HTTP/1.1 103 Early Hints\r\n\r\n"])
     failure = failed(connect=bot.connect)
     assert (failure.code, failure.in_doubt) == ("unexpected_answer", True)
@@ -173,7 +173,7 @@ def test_an_endless_series_of_early_answers_is_cut_off_by_its_length() -> None:
         ("[2606:2800::1]", "2606:2800::1"),
     ],
 )
-def test_a_look_up_ignores_the_search_domains_of_this_machine(
+def test_a_dns_look_up_ignores_the_search_domains_of_the_machine(
     monkeypatch: pytest.MonkeyPatch, host: str, asked: str
 ) -> None:
     names = list[str]()

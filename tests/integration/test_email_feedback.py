@@ -31,7 +31,7 @@ CODES = {"bounce": "bounce_permanent", "complaint": "complaint", "reject": "reje
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_a_mail_that_failed_after_ses_took_it_is_dead_lettered_and_comes_by_the_fallback(
+def test_a_bounced_mail_is_dead_lettered_and_the_fallback_delivers_the_request(
     stack: Cloud, slack: SlackServer, name: str
 ) -> None:
     request_id = mailed(stack)
@@ -52,7 +52,7 @@ def test_a_mail_that_failed_after_ses_took_it_is_dead_lettered_and_comes_by_the_
     assert f"Sent here because the email could not be delivered ({CODES[name]})" in json.dumps(posted)
 
 
-def test_a_repeated_bounce_changes_nothing_and_its_dead_letters_send_once(stack: Cloud, slack: SlackServer) -> None:
+def test_a_repeated_bounce_changes_nothing_and_its_dead_letters_are_sent_once(stack: Cloud, slack: SlackServer) -> None:
     slack.fail("error", error="is_archived")
     request_id = mailed(stack)
     message_id = sent(stack, request_id)
@@ -75,7 +75,7 @@ def test_a_repeated_bounce_changes_nothing_and_its_dead_letters_send_once(stack:
     assert not stack.dead_letters(Channel.EMAIL), "what is delivered since has no dead letter"
 
 
-def test_two_bounces_at_once_fall_back_once(stack: Cloud, slack: SlackServer) -> None:
+def test_two_simultaneous_bounces_use_the_fallback_once(stack: Cloud, slack: SlackServer) -> None:
     request_id = mailed(stack)
     message_id = sent(stack, request_id)
     others = iter([message_id])
@@ -96,7 +96,7 @@ def test_two_bounces_at_once_fall_back_once(stack: Cloud, slack: SlackServer) ->
     assert len(emails()) == 1, "and neither letter sends what the fallback has delivered"
 
 
-def test_a_bounce_is_brought_again_until_its_dead_letter_is_written(stack: Cloud) -> None:
+def test_a_bounce_is_retried_until_its_dead_letter_is_written(stack: Cloud) -> None:
     request_id = mailed(stack)
     url = stack.dlqs[Channel.EMAIL]
     stack.sqs.delete_queue(QueueUrl=url)
@@ -117,7 +117,7 @@ def automatic_reply(stack: Cloud, request_id: str, **report: str) -> None:
     bring(stack, json.dumps(event))
 
 
-def test_an_automatic_reply_to_a_mail_that_arrived_fails_nothing(stack: Cloud, slack: SlackServer) -> None:
+def test_an_automatic_reply_does_not_fail_a_confirmed_mail(stack: Cloud, slack: SlackServer) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
     automatic_reply(stack, request_id)
@@ -130,7 +130,7 @@ def test_an_automatic_reply_to_a_mail_that_arrived_fails_nothing(stack: Cloud, s
 
 
 @pytest.mark.parametrize("report", [{"status": "4.4.7"}, {"diagnosticCode": "smtp; 421 4.4.1"}, {"action": "failed"}])
-def test_a_transient_bounce_with_a_report_fails_a_mail_that_arrived(stack: Cloud, report: dict[str, str]) -> None:
+def test_a_transient_bounce_with_a_report_fails_a_confirmed_mail(stack: Cloud, report: dict[str, str]) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
     automatic_reply(stack, request_id, **report)
@@ -161,7 +161,7 @@ def test_a_bounce_without_a_report_fails_a_mail_whose_delivery_ses_has_not_confi
         ("Transient", "ASubtypeOfTomorrow"),
     ],
 )
-def test_every_other_bounce_fails_a_mail_that_arrived(stack: Cloud, kind: str, subtype: str) -> None:
+def test_every_other_bounce_fails_a_confirmed_mail(stack: Cloud, kind: str, subtype: str) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
     event = example("bounce", request_id, sent(stack, request_id))
@@ -170,7 +170,7 @@ def test_every_other_bounce_fails_a_mail_that_arrived(stack: Cloud, kind: str, s
     assert stack.status(request_id) == "failed"
 
 
-def test_a_delivery_event_stamps_the_time_and_never_an_earlier_one(stack: Cloud) -> None:
+def test_a_delivery_event_sets_the_confirmation_time_and_never_moves_it_back(stack: Cloud) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
     earlier = example("delivery", request_id, sent(stack, request_id))
@@ -181,7 +181,7 @@ def test_a_delivery_event_stamps_the_time_and_never_an_earlier_one(stack: Cloud)
 
 
 @pytest.mark.parametrize("order", [("delivery", "bounce"), ("bounce", "delivery")])
-def test_delivery_and_bounce_come_to_the_same_in_either_order(stack: Cloud, order: tuple[str, str]) -> None:
+def test_delivery_and_bounce_events_have_the_same_result_in_either_order(stack: Cloud, order: tuple[str, str]) -> None:
     request_id = mailed(stack)
     for name in order:
         feedback(stack, name, request_id)
@@ -199,7 +199,7 @@ def test_an_event_about_another_mail_is_ignored(stack: Cloud, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
-def test_an_event_that_is_quicker_than_our_own_record_is_brought_again(stack: Cloud, name: str) -> None:
+def test_an_event_that_arrives_before_our_own_write_is_retried(stack: Cloud, name: str) -> None:
     request_id = mailed(stack)
     recorded, message_id = item_of(stack.table, request_id), sent(stack, request_id)
     put_delivery(stack.table, request_id, Channel.EMAIL, attempts=under_way())
@@ -212,12 +212,12 @@ def test_an_event_that_is_quicker_than_our_own_record_is_brought_again(stack: Cl
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
-def test_feedback_on_a_forgotten_request_is_ignored(stack: Cloud, name: str) -> None:
+def test_feedback_on_an_expired_request_is_ignored(stack: Cloud, name: str) -> None:
     feedback(stack, name, ID, "a-mail")
     assert not stack.dead_letters(Channel.EMAIL)
 
 
-def test_a_bounced_mail_that_is_redriven_reads_delivered_and_can_bounce_again(stack: Cloud, slack: SlackServer) -> None:
+def test_a_redriven_mail_reads_delivered_and_can_bounce_again(stack: Cloud, slack: SlackServer) -> None:
     request_id = mailed(stack)
     first = sent(stack, request_id)
     feedback(stack, "delivery", request_id)
@@ -246,9 +246,7 @@ def resend_by_email(stack: Cloud, request_id: str) -> None:
     assert stack.status(request_id) == "delivered"
 
 
-def test_a_mail_that_bounces_again_takes_the_fallback_that_was_let_go_meanwhile(
-    stack: Cloud, slack: SlackServer
-) -> None:
+def test_a_second_bounce_uses_the_fallback_that_was_dropped_meanwhile(stack: Cloud, slack: SlackServer) -> None:
     request_id = mailed(stack)
     feedback(stack, "bounce", request_id)
     resend_by_email(stack, request_id)
@@ -265,9 +263,7 @@ def test_a_mail_that_bounces_again_takes_the_fallback_that_was_let_go_meanwhile(
     assert len(emails()) == 3, "only the dead letter of the resend sends: the fallback has delivered the request"
 
 
-def test_a_fallback_in_doubt_that_was_let_go_is_looked_for_when_it_is_taken_again(
-    stack: Cloud, slack: SlackServer
-) -> None:
+def test_a_dropped_fallback_in_doubt_is_looked_up_when_it_is_needed_again(stack: Cloud, slack: SlackServer) -> None:
     request_id = mailed(stack)
     feedback(stack, "bounce", request_id)
     stack.produce()
@@ -283,7 +279,7 @@ def test_a_fallback_in_doubt_that_was_let_go_is_looked_for_when_it_is_taken_agai
     assert len(slack.messages) == 1
 
 
-def test_a_mail_that_was_the_fallback_fails_without_another(stack: Cloud, slack: SlackServer) -> None:
+def test_a_bounced_fallback_mail_has_no_further_fallback(stack: Cloud, slack: SlackServer) -> None:
     request_id = fail_on_slack(stack, slack, "both fail")
     stack.produce()
     stack.consume_until_quiet(Channel.EMAIL)
@@ -310,12 +306,12 @@ def test_a_mail_that_was_the_fallback_fails_without_another(stack: Cloud, slack:
         ),
     ],
 )
-def test_a_malformed_event_is_raised_for_the_failures_queue(stack: Cloud, message: str) -> None:
+def test_a_malformed_event_raises_an_error_and_reaches_the_failures_queue(stack: Cloud, message: str) -> None:
     with pytest.raises(MalformedEvent):
         bring(stack, message)
 
 
-def test_an_event_that_changes_nothing_is_skipped(stack: Cloud) -> None:
+def test_an_event_that_changes_nothing_is_ignored(stack: Cloud) -> None:
     request_id = mailed(stack)
     before = item_of(stack.table, request_id)
     feedback(stack, "delivery_delay", request_id)
@@ -323,7 +319,7 @@ def test_an_event_that_changes_nothing_is_skipped(stack: Cloud) -> None:
     assert item_of(stack.table, request_id) == before
 
 
-def test_a_mail_is_sent_so_that_its_events_name_the_request(stack: Cloud) -> None:
+def test_a_mail_is_sent_with_tags_so_that_its_events_name_the_request(stack: Cloud) -> None:
     calls: list[dict[str, Any]] = []
     email_consumer.ses().meta.events.register(
         "provide-client-params.sesv2.SendEmail", lambda params, **_: calls.append(params)

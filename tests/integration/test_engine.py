@@ -204,7 +204,7 @@ def test_an_attempt_under_way_holds_a_claim_that_outlasts_it(engine: Engine) -> 
     assert engine.sent == [Outgoing(engine.request, delivery="slack", ttl=engine.requests.read(engine.id).record.ttl)]
 
 
-def test_a_delivered_request_is_recorded_with_the_providers_id(engine: Engine) -> None:
+def test_a_delivery_is_recorded_with_the_providers_message_id(engine: Engine) -> None:
     assert engine.deliver()
     delivery = engine.delivery()
     [attempt] = delivery.attempts
@@ -227,7 +227,7 @@ def test_a_delivered_request_is_recorded_with_the_providers_id(engine: Engine) -
         (RateLimited("down"), 5),
     ],
 )
-def test_a_failure_that_passes_says_when_the_next_attempt_is_due_and_whether_it_is_in_doubt(
+def test_a_transient_failure_records_the_next_attempt_and_whether_it_is_in_doubt(
     engine: Engine, answer: Exception, seconds: int
 ) -> None:
     engine.answer = answer
@@ -250,7 +250,7 @@ def test_an_unforeseen_error_ends_the_attempt_in_doubt(engine: Engine) -> None:
     assert engine.delivery().locked_until == SETTLES
 
 
-def test_a_permanent_failure_is_dead_lettered_with_its_reason_and_falls_back(engine: Engine) -> None:
+def test_a_permanent_failure_is_dead_lettered_with_its_reason_and_uses_the_fallback(engine: Engine) -> None:
     engine.answer = PermanentFailure("is_archived")
     assert engine.deliver()
     [letter] = engine.queue.dead
@@ -269,7 +269,7 @@ def test_a_permanent_failure_is_dead_lettered_with_its_reason_and_falls_back(eng
     assert engine.record.outbox == (Entry("fallback", ENDED),)
 
 
-def test_a_request_falls_back_once(engine: Engine) -> None:
+def test_a_request_uses_its_fallback_once(engine: Engine) -> None:
     engine.answer = PermanentFailure("is_archived")
     engine.deliver()
     engine.put("fallback", attempts=(Attempt("mail", NOW, Outcome.FAILED, ended_at=NOW),))
@@ -280,7 +280,7 @@ def test_a_request_falls_back_once(engine: Engine) -> None:
     assert (engine.delivery("fallback"), engine.record.outbox) == before
 
 
-def test_nothing_fails_before_its_dead_letter_is_written(engine: Engine) -> None:
+def test_a_delivery_fails_only_after_its_dead_letter_is_written(engine: Engine) -> None:
     engine.queue.broken = True
     engine.answer = PermanentFailure("is_archived")
     with pytest.raises(ConnectTimeoutError):
@@ -294,7 +294,7 @@ def test_nothing_fails_before_its_dead_letter_is_written(engine: Engine) -> None
     assert engine.delivery().final is Outcome.FAILED
 
 
-def test_attempts_are_counted_and_the_last_gives_up(engine: Engine) -> None:
+def test_the_delivery_fails_after_its_last_attempt(engine: Engine) -> None:
     engine.answer = TransientFailure("down", in_doubt=True)
     for number, delay in enumerate((30, 30, None)):
         assert engine.deliver(received=number + 1) is (delay is None)
@@ -312,7 +312,7 @@ def test_delays_grow_with_the_attempts(engine: Engine) -> None:
     assert engine.delays == [5, 15]
 
 
-def test_a_doubt_stays_until_the_message_is_delivered(engine: Engine) -> None:
+def test_an_attempt_stays_in_doubt_until_the_message_is_delivered(engine: Engine) -> None:
     answers: tuple[str | Exception, ...] = (
         TransientFailure("lost", in_doubt=True),
         TransientFailure("down"),
@@ -330,9 +330,7 @@ def test_a_doubt_stays_until_the_message_is_delivered(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("answer", [PermanentFailure("is_archived"), TransientFailure("down")])
-def test_giving_up_keeps_the_doubt_of_earlier_attempts_and_casts_none_on_the_last(
-    engine: Engine, answer: Exception
-) -> None:
+def test_giving_up_keeps_the_doubts_of_earlier_attempts_and_adds_none(engine: Engine, answer: Exception) -> None:
     engine.put(attempts=(Attempt("1", NOW - 2, ended_at=NOW - 2), Attempt("2", NOW - 1)), locked_until=NOW)
     engine.answer = answer
     assert engine.deliver(received=3)
@@ -341,7 +339,7 @@ def test_giving_up_keeps_the_doubt_of_earlier_attempts_and_casts_none_on_the_las
     assert (delivery.final, len(delivery.doubts), delivery.locked_until) == (Outcome.FAILED, 2, SETTLES)
 
 
-def test_an_attempt_that_died_counts(engine: Engine) -> None:
+def test_a_crashed_attempt_counts(engine: Engine) -> None:
     engine.put(attempts=tuple(Attempt(str(number), NOW - 9) for number in range(3)), locked_until=NOW)
     assert engine.deliver(received=4)
     assert not engine.sent
@@ -367,14 +365,16 @@ CAME_BACK = replace(DONE, returned_at=NOW - 7, error="bounce_permanent")
         (CAME_BACK, 0, False),
     ],
 )
-def test_a_free_delivery_is_attempted(engine: Engine, attempt: Attempt, locked_until: int, *, in_doubt: bool) -> None:
+def test_a_delivery_without_a_lock_is_attempted(
+    engine: Engine, attempt: Attempt, locked_until: int, *, in_doubt: bool
+) -> None:
     engine.put(attempts=(attempt,), locked_until=locked_until)
     assert engine.deliver(received=2)
     assert [outgoing.in_doubt for outgoing in engine.sent] == [in_doubt]
 
 
 @pytest.mark.parametrize("attempt", [DIED, IN_DOUBT, replace(FAILED, in_doubt=True)])
-def test_a_claimed_or_unsettled_delivery_is_waited_for(engine: Engine, attempt: Attempt) -> None:
+def test_a_message_waits_while_its_delivery_is_claimed_or_in_doubt(engine: Engine, attempt: Attempt) -> None:
     engine.put(attempts=(attempt,), locked_until=NOW + 1)
     before = engine.record
     assert not engine.deliver(received=2)
@@ -395,7 +395,7 @@ def test_a_delivered_request_is_acknowledged_and_not_sent(
     assert engine.record == before
 
 
-def test_a_decision_to_resend_is_carried_out_once(engine: Engine) -> None:
+def test_a_resend_is_sent_once(engine: Engine) -> None:
     engine.deliver()
     for name in ("resend-first", "resend-second"):
         asked = partial(resent, name=name)
@@ -407,7 +407,7 @@ def test_a_decision_to_resend_is_carried_out_once(engine: Engine) -> None:
     assert len(engine.delivery().attempts) == 1, "the original keeps its own history"
 
 
-def test_a_resend_that_fails_takes_nothing_back(engine: Engine) -> None:
+def test_a_failed_resend_leaves_the_original_delivery_delivered(engine: Engine) -> None:
     engine.deliver()
     delivered = engine.delivery()
     engine.requests.change(engine.id, partial(resent, name="resend-first"))
@@ -422,7 +422,7 @@ def test_a_resend_that_fails_takes_nothing_back(engine: Engine) -> None:
     assert Message.model_validate_json(engine.queue.dead[0]["MessageBody"]).delivery == "resend-first"
 
 
-def test_one_resend_in_doubt_casts_no_doubt_on_another(engine: Engine) -> None:
+def test_a_resend_in_doubt_leaves_other_resends_certain(engine: Engine) -> None:
     engine.deliver()
     for name in ("resend-first", "resend-second"):
         engine.requests.change(engine.id, partial(resent, name=name))
@@ -435,7 +435,7 @@ def test_one_resend_in_doubt_casts_no_doubt_on_another(engine: Engine) -> None:
     assert [(each.resend, each.in_doubt) for each in engine.sent][2:] == [("second", False), ("first", True)]
 
 
-def test_an_attempt_whose_claim_has_passed_writes_nothing_but_that_it_sent(engine: Engine) -> None:
+def test_an_attempt_whose_claim_has_expired_records_only_a_success(engine: Engine) -> None:
     other = Attempt("other", NOW)
     engine.during_send = lambda: engine.put(attempts=(other,), locked_until=CLAIMED_UNTIL + 1)
     for answer in (TransientFailure("down"), RateLimited("slow_down"), PermanentFailure("is_archived")):
@@ -450,20 +450,20 @@ def test_an_attempt_whose_claim_has_passed_writes_nothing_but_that_it_sent(engin
     assert engine.delivery().final is Outcome.DELIVERED
 
 
-def test_a_back_off_that_cannot_be_set_changes_nothing_else(engine: Engine) -> None:
+def test_a_failed_change_of_the_visibility_timeout_changes_nothing_else(engine: Engine) -> None:
     engine.queue.broken = True
     engine.answer = TransientFailure("down")
     assert not engine.deliver()
     assert engine.attempts == [("retrying", "down", False)]
 
 
-def test_a_fallback_says_why_it_is_sent(by_email: Engine) -> None:
+def test_a_fallback_message_says_why_it_is_sent(by_email: Engine) -> None:
     assert by_email.deliver(delivery="fallback")
     expected = Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error="rejected")
     assert [outgoing.fallback for outgoing in by_email.sent] == [expected]
 
 
-def test_a_fallback_does_not_send_if_its_channel_has_delivered_after_all(by_email: Engine) -> None:
+def test_a_fallback_is_not_sent_if_the_failed_channel_has_delivered_after_all(by_email: Engine) -> None:
     by_email.put("email", attempts=(DONE,))
     assert by_email.deliver(delivery="fallback")
     assert not by_email.sent
@@ -471,14 +471,14 @@ def test_a_fallback_does_not_send_if_its_channel_has_delivered_after_all(by_emai
 
 
 @pytest.mark.parametrize("until", [0, 1])
-def test_a_fallback_waits_for_a_redrive_that_is_under_way(by_email: Engine, until: int) -> None:
+def test_a_fallback_waits_while_a_redrive_is_under_way(by_email: Engine, until: int) -> None:
     by_email.put("email", attempts=(FAILED, Attempt("redrive", NOW - 1)), locked_until=NOW + until)
     assert by_email.deliver(delivery="fallback") is (until == 0)
     assert len(by_email.sent) == 1 - until
     assert by_email.delays == [5] * until
 
 
-def test_a_redrive_waits_for_a_fallback_and_leaves_what_it_delivered(engine: Engine) -> None:
+def test_a_redrive_waits_for_a_fallback_and_is_not_sent_after_the_fallback_delivered(engine: Engine) -> None:
     engine.answer = PermanentFailure("is_archived")
     engine.deliver()
     failed = engine.delivery()
@@ -501,7 +501,7 @@ def test_a_message_of_an_expired_request_is_acknowledged_and_not_sent(engine: En
     assert not engine.queue.dead
 
 
-def test_a_record_that_cannot_be_written_brings_the_message_again(engine: Engine) -> None:
+def test_a_message_is_received_again_if_its_record_cannot_be_written(engine: Engine) -> None:
     lost = ConnectTimeoutError(endpoint_url="dynamodb")
     message = engine.message(received=2)
     with (
@@ -512,7 +512,7 @@ def test_a_record_that_cannot_be_written_brings_the_message_again(engine: Engine
     assert not engine.sent
 
 
-def test_a_batch_names_only_the_messages_to_receive_again(engine: Engine) -> None:
+def test_the_batch_response_names_only_the_messages_to_receive_again(engine: Engine) -> None:
     message = engine.message().raw_event
     engine.answer = TransientFailure("down")
     records = [{**message, "messageId": "bad", "body": "{}"}, message]
@@ -521,7 +521,7 @@ def test_a_batch_names_only_the_messages_to_receive_again(engine: Engine) -> Non
     assert engine.codes == ["malformed_message"]
 
 
-def test_a_rate_limit_that_does_not_end_is_given_up(engine: Engine) -> None:
+def test_a_delivery_fails_if_its_rate_limit_does_not_end(engine: Engine) -> None:
     """A day's quota is said in the same words as a second's."""
     engine.answer = RateLimited("ThrottlingException")
     for _ in range(5):
@@ -536,7 +536,7 @@ def test_a_rate_limit_that_does_not_end_is_given_up(engine: Engine) -> None:
     assert len(engine.attempts) == 3
 
 
-def test_a_rate_limit_is_not_held_against_the_time_before_it(engine: Engine) -> None:
+def test_the_time_before_a_rate_limit_does_not_count_towards_its_maximum(engine: Engine) -> None:
     engine.now = START + timedelta(days=1)
     engine.answer = RateLimited("slow_down", retry_after=1)
     for _ in range(5):
@@ -544,13 +544,13 @@ def test_a_rate_limit_is_not_held_against_the_time_before_it(engine: Engine) -> 
     assert engine.attempts == []
 
 
-def test_a_batch_of_which_nothing_was_delivered_is_reported_too(engine: Engine) -> None:
+def test_the_batch_response_lists_the_messages_although_none_was_delivered(engine: Engine) -> None:
     engine.answer = TransientFailure("down")
     answer = engine.consumer.handle({"Records": [engine.message().raw_event]}, cast(LambdaContext, Context()))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message"}]}
 
 
-def test_a_whole_batch_is_attempted_side_by_side(engine: Engine) -> None:
+def test_the_messages_of_a_batch_are_attempted_in_parallel(engine: Engine) -> None:
     together = Barrier(10)
     engine.during_send = lambda: together.wait(timeout=30)
     records = []

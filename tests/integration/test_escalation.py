@@ -82,7 +82,7 @@ def test_a_request_taken_in_time_is_not_escalated(stack: Cloud) -> None:
     assert emails() == []
 
 
-def test_the_fallback_is_not_sent_if_the_request_is_taken_before(stack: Cloud) -> None:
+def test_an_escalation_is_not_sent_if_the_request_is_taken_before(stack: Cloud) -> None:
     request_id = stack.post("sales")
     settle(stack)
     stack.reconcile(HALF_AN_HOUR)
@@ -96,7 +96,7 @@ def test_the_fallback_is_not_sent_if_the_request_is_taken_before(stack: Cloud) -
     assert len(emails()) == 1
 
 
-def test_a_request_without_a_fallback_is_counted_once_and_sent_nowhere(stack: Cloud) -> None:
+def test_an_untaken_request_without_a_fallback_is_counted_once_and_not_sent(stack: Cloud) -> None:
     request_id = stack.post("alone")
     settle(stack)
     assert untaken(stack) == [request_id]
@@ -104,7 +104,7 @@ def test_a_request_without_a_fallback_is_counted_once_and_sent_nowhere(stack: Cl
     assert len(stack.show(request_id)["deliveries"]) == 1
 
 
-def test_a_dry_run_counts_once_what_is_watched_and_listed_as_due(stack: Cloud) -> None:
+def test_a_dry_run_counts_a_request_once_that_is_both_watched_and_due(stack: Cloud) -> None:
     request_id = stack.post("sales")
     settle(stack)
     report, record = Report(), requests(stack).read(request_id).record
@@ -138,7 +138,7 @@ def test_an_escalation_that_the_fallback_refuses_leaves_the_request_delivered(st
     assert len(emails()) == 1
 
 
-def test_only_requests_of_a_route_with_a_limit_are_listed_after_they_were_sent(stack: Cloud) -> None:
+def test_only_requests_of_a_route_with_a_time_limit_stay_listed_after_they_were_sent(stack: Cloud) -> None:
     sales, patient = stack.post("sales"), stack.post("patient")
     settle(stack)
     created = record_of(stack.table, sales).created_at
@@ -149,7 +149,7 @@ def test_only_requests_of_a_route_with_a_limit_are_listed_after_they_were_sent(s
     assert [item_of(stack.table, each)["version"] for each in (sales, patient)] == [2, 2], "a claim and its end"
 
 
-def test_without_takes_the_reconciler_escalates_nothing(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reconciler_escalates_nothing_if_takes_are_off(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     stack.post("sales")
     settle(stack)
     monkeypatch.setenv("TAKE", "false")

@@ -41,7 +41,9 @@ def route(monkeypatch: pytest.MonkeyPatch, channel: Channel, place: str | None =
     monkeypatch.setenv("ROUTES", json.dumps({"sales": {"channels": [channel], "fallback": None, **where}}))
 
 
-def test_a_channel_that_works_is_found_to_work_and_nothing_reaches_a_human(beat: Beat, slack: SlackServer) -> None:
+def test_the_heartbeat_of_a_working_channel_succeeds_and_sends_nothing_to_humans(
+    beat: Beat, slack: SlackServer
+) -> None:
     assert beat(Channel.SLACK) == []
     assert slack.messages == []
     assert beat(Channel.EMAIL) == []
@@ -49,17 +51,17 @@ def test_a_channel_that_works_is_found_to_work_and_nothing_reaches_a_human(beat:
     assert "heartbeat" in mail
 
 
-def test_a_revoked_token_is_found_while_nobody_asks(beat: Beat, slack: SlackServer) -> None:
+def test_the_heartbeat_detects_a_revoked_slack_token(beat: Beat, slack: SlackServer) -> None:
     slack.fail("error", error="token_revoked")
     assert beat(Channel.SLACK) == ["token_revoked"]
 
 
-def test_a_secret_without_a_usable_token_is_found(beat: Beat) -> None:
+def test_the_heartbeat_detects_a_secret_without_a_usable_token(beat: Beat) -> None:
     boto3.client("secretsmanager").put_secret_value(SecretId="slack-token", SecretString="\n")
     assert beat(Channel.SLACK) == ["slack_token_unavailable"]
 
 
-def test_every_slack_channel_that_a_route_uses_is_looked_at_and_no_other(
+def test_the_heartbeat_checks_exactly_the_slack_channels_that_routes_use(
     beat: Beat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     route(monkeypatch, Channel.SLACK, "C0GONE")
@@ -72,7 +74,9 @@ def test_every_slack_channel_that_a_route_uses_is_looked_at_and_no_other(
 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "rate_limited", "retry_after": 1}])
-def test_a_provider_without_an_answer_is_no_broken_way(beat: Beat, slack: SlackServer, fault: dict[str, Any]) -> None:
+def test_the_heartbeat_reports_nothing_while_a_provider_does_not_answer(
+    beat: Beat, slack: SlackServer, fault: dict[str, Any]
+) -> None:
     slack.fail(**fault)
     assert beat(Channel.SLACK) is None
 
@@ -107,7 +111,7 @@ def test_a_defect_found_before_the_provider_refuses_to_answer_is_reported(
         ("TooManyRequestsException", None),
     ],
 )
-def test_an_account_that_may_not_send_is_found(beat: Beat, code: str, found: list[str] | None) -> None:
+def test_the_heartbeat_detects_an_ses_account_that_may_not_send(beat: Beat, code: str, found: list[str] | None) -> None:
     def refuse(_: str) -> None:
         raise ClientError({"Error": {"Code": code, "Message": ""}}, "SendEmail")
 
@@ -115,7 +119,7 @@ def test_an_account_that_may_not_send_is_found(beat: Beat, code: str, found: lis
         assert beat(Channel.EMAIL) == found
 
 
-def test_a_teams_secret_that_its_consumer_can_not_use_is_found_without_a_card(
+def test_the_heartbeat_detects_an_unusable_teams_secret_without_sending_a_card(
     beat: Beat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     route(monkeypatch, Channel.TEAMS)
@@ -127,7 +131,7 @@ def test_a_teams_secret_that_its_consumer_can_not_use_is_found_without_a_card(
 
 
 @pytest.mark.parametrize("event", ["delivery", "bounce"])
-def test_feedback_on_the_heartbeat_s_mail_is_counted_and_changes_no_request(
+def test_feedback_on_the_heartbeat_mail_is_counted_and_changes_no_request(
     stack: Cloud, event: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bring(stack, json.dumps(example(event, REQUEST_ID, "heartbeat")))

@@ -38,21 +38,21 @@ def test_every_field_of_a_conversation_is_stored(stack: Cloud) -> None:
     assert item["reference"] == "42"
 
 
-def test_fields_that_nobody_has_filled_turn_no_customer_away(stack: Cloud) -> None:
+def test_a_conversation_with_empty_fields_is_accepted(stack: Cloud) -> None:
     status, accepted = sent(stack, {"topic": "sales", "description": "help"})
     assert status == 202
     assert "customer" not in stack.table.get_item(Key=request_key(accepted["id"]))["Item"]
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "a\r\nb\tc", "\x00"])
-def test_an_unescaped_line_break_is_kept(stack: Cloud, text: str) -> None:
+def test_an_unescaped_line_break_is_accepted_and_kept(stack: Cloud, text: str) -> None:
     status, accepted = sent(stack, FIELDS | {"description": f"It is {text}."})
     assert status == 202
     assert stack.table.get_item(Key=request_key(accepted["id"]))["Item"]["description"] == f"It is {text}."
 
 
 @pytest.mark.parametrize("text", ['It says "hello"', "C:\\Users\\"])
-def test_an_unescaped_quote_is_a_400_until_it_is_escaped_as_the_page_says(stack: Cloud, text: str) -> None:
+def test_an_unescaped_quote_gets_400_until_it_is_escaped_as_documented(stack: Cloud, text: str) -> None:
     status, problem = sent(stack, FIELDS | {"description": text})
     assert (status, problem["type"]) == (400, "urn:assistance:problem:not-json")
     assert stack.table.scan()["Items"] == []
@@ -60,7 +60,7 @@ def test_an_unescaped_quote_is_a_400_until_it_is_escaped_as_the_page_says(stack:
     assert sent(stack, FIELDS | {"description": escaped})[0] == 202
 
 
-def test_the_body_for_the_400_has_no_text_of_the_customer(stack: Cloud) -> None:
+def test_the_documented_body_for_a_second_call_after_a_400_has_no_customer_text(stack: Cloud) -> None:
     (second,) = re.findall(r"`(\{\"topic\".*?\})`", SECTION)
     assert not {"@{description}", "@{name}"} & set(re.findall(r"@\{\w+\}", second))
     assert sent(stack, FIELDS, second)[0] == 202

@@ -56,7 +56,7 @@ def lost_answer(number: int) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_claim_or_an_end_whose_answer_is_lost_sends_once_and_counts_once(
+def test_a_claim_or_result_whose_answer_is_lost_sends_once_and_counts_once(
     stack: Cloud, slack: SlackServer, number: int
 ) -> None:
     request_id = stack.post("sales")
@@ -93,7 +93,7 @@ def test_a_publication_whose_mark_is_lost_is_marked_once(stack: Cloud) -> None:
     assert len(stack.receive(Channel.SLACK)) == 1
 
 
-def test_a_failure_whose_answer_is_lost_falls_back_once_and_calls_back_once(stack: Cloud, slack: SlackServer) -> None:
+def test_a_failure_whose_answer_is_lost_causes_one_fallback_and_one_callback(stack: Cloud, slack: SlackServer) -> None:
     slack.fail("error", error="is_archived")
     with Receiver() as bot:
         request_id = stack.post("sales", callback_url=bot.url)
@@ -113,7 +113,7 @@ def test_a_failure_whose_answer_is_lost_falls_back_once_and_calls_back_once(stac
     assert len(stack.dead_letters(Channel.SLACK)) == 1
 
 
-def test_a_bounce_whose_answer_is_lost_falls_back_once(stack: Cloud, slack: SlackServer) -> None:
+def test_a_bounce_whose_answer_is_lost_causes_one_fallback(stack: Cloud, slack: SlackServer) -> None:
     request_id = mailed(stack)
     with lost_answer(1):
         feedback(stack, "bounce", request_id)
@@ -141,7 +141,7 @@ def test_a_lease_whose_answer_is_lost_is_held(stack: Cloud) -> None:
     assert answer["outbox"]["published"] == 1, "by this sweep, and not by the next but one"
 
 
-def test_a_take_and_a_release_whose_answers_are_lost_count_once_and_call_back_once(
+def test_a_take_or_release_whose_answer_is_lost_counts_once_and_causes_one_callback(
     stack: Cloud, slack: SlackServer
 ) -> None:
     with Receiver() as bot:

@@ -155,7 +155,7 @@ def test_a_damaged_message_is_dead_lettered_and_delays_no_other(stack: Cloud, sl
 
 
 @pytest.mark.parametrize("body", GARBLED)
-def test_a_garbled_answer_to_a_post_leaves_doubt_that_is_cleared_without_a_second_message(
+def test_a_garbled_answer_to_a_post_leaves_a_doubt_that_a_look_up_settles(
     stack: Cloud, slack: SlackServer, body: str
 ) -> None:
     slack.fail("garbled", body=body, times=1)
@@ -181,7 +181,7 @@ def test_a_garbled_answer_to_a_post_leaves_doubt_that_is_cleared_without_a_secon
         '{"ok": true, "messages": [], "response_metadata": ["next"]}',
     ],
 )
-def test_a_garbled_answer_to_a_look_up_is_no_answer(stack: Cloud, slack: SlackServer, body: str) -> None:
+def test_a_garbled_answer_to_a_look_up_is_retried(stack: Cloud, slack: SlackServer, body: str) -> None:
     slack.fail("drop", times=1)
     request_id = stack.post("sales")
     stack.produce()
@@ -195,7 +195,7 @@ def test_a_garbled_answer_to_a_look_up_is_no_answer(stack: Cloud, slack: SlackSe
     assert len(slack.messages) == 1
 
 
-def test_a_message_without_an_end_is_dead_lettered_by_the_callback(stack: Cloud) -> None:
+def test_the_callback_consumer_dead_letters_a_message_without_a_status(stack: Cloud) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[CALLBACK], MessageBody=message())
     assert stack.consume(CALLBACK) == []
     [letter] = stack.dead_letters(CALLBACK)

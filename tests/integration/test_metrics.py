@@ -51,13 +51,13 @@ def test_a_request_is_counted_once_at_every_step(
     assert count() == {"Published slack sales": 1, "Published email pricing": 1}, "a duplicate delivers nothing"
 
 
-def test_a_repeated_call_is_told_from_a_new_request(stack: Cloud, count: Count) -> None:
+def test_a_replayed_call_is_counted_separately_from_a_new_request(stack: Cloud, count: Count) -> None:
     for _ in range(3):
         stack.post("sales", Idempotency_Key="same")
     assert count() == {"Accepted sales": 1, "Replayed sales": 2, "Refused api": 0}
 
 
-def test_refused_requests_are_counted_and_polls_and_our_own_errors_are_not(stack: Cloud, count: Count) -> None:
+def test_refused_requests_are_counted_and_status_calls_and_server_errors_are_not(stack: Cloud, count: Count) -> None:
     stack.post("sales")
     for body in ("no JSON", '{"topic": "sales"}'):
         assert stack.call("POST", "/assistance-requests", body, Content_Type="application/json")["statusCode"] >= 400
@@ -74,7 +74,7 @@ def unavailable(operation: str) -> NoReturn:
     raise ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, operation)
 
 
-def test_a_sweep_counts_what_the_stream_has_not_published(stack: Cloud, count: Count) -> None:
+def test_a_sweep_counts_unpublished_requests(stack: Cloud, count: Count) -> None:
     def swept(later: timedelta) -> float:
         stack.reconcile(later)
         [late] = [value for label, value in count().items() if label.startswith("PublishedLate ")]
@@ -88,7 +88,7 @@ def test_a_sweep_counts_what_the_stream_has_not_published(stack: Cloud, count: C
     assert swept(timedelta(0)) == 0
 
 
-def test_an_outage_is_counted_as_attempts_and_one_failure_and_the_fallback_as_a_delivery(
+def test_an_outage_counts_as_attempts_and_one_failure_and_its_fallback_as_a_delivery(
     stack: Cloud, slack: SlackServer, count: Count
 ) -> None:
     slack.fail("status", status=503)
@@ -102,7 +102,7 @@ def test_an_outage_is_counted_as_attempts_and_one_failure_and_the_fallback_as_a_
     assert count() == {"Published email sales": 1, "Attempts email sales": 1, "Delivered email sales": 1}
 
 
-def test_a_post_that_slack_turns_away_unseen_is_no_attempt(stack: Cloud, slack: SlackServer, count: Count) -> None:
+def test_a_rate_limited_post_is_not_counted_as_an_attempt(stack: Cloud, slack: SlackServer, count: Count) -> None:
     stack.post("sales")
     stack.produce()
     count()
@@ -111,7 +111,7 @@ def test_a_post_that_slack_turns_away_unseen_is_no_attempt(stack: Cloud, slack: 
     assert count() == {}
 
 
-def test_a_message_that_nobody_can_read_is_a_failure_of_its_channel(stack: Cloud, count: Count) -> None:
+def test_an_unreadable_message_counts_as_a_failure_of_its_channel(stack: Cloud, count: Count) -> None:
     stack.post("sales")
     stack.produce()
     (record,) = stack.receive(Channel.SLACK)
@@ -120,7 +120,7 @@ def test_a_message_that_nobody_can_read_is_a_failure_of_its_channel(stack: Cloud
     assert count() == {"Failed slack": 1}
 
 
-def test_ten_attempts_side_by_side_are_all_counted(stack: Cloud, count: Count, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_parallel_attempts_are_all_counted(stack: Cloud, count: Count, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(BATCH):
         stack.post("sales")
     stack.produce()
@@ -137,7 +137,7 @@ def test_ten_attempts_side_by_side_are_all_counted(stack: Cloud, count: Count, m
     assert count() == {"Attempts slack sales": BATCH, "Delivered slack sales": BATCH}
 
 
-def test_a_metric_that_cannot_be_written_costs_no_request(
+def test_a_request_is_delivered_although_its_metric_cannot_be_written(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("POWERTOOLS_METRICS_NAMESPACE")
@@ -150,7 +150,7 @@ def test_a_metric_that_cannot_be_written_costs_no_request(
 
 
 @pytest.mark.parametrize("times", [1, 100, 250])
-def test_however_many_are_counted_at_once_they_keep_their_dimensions(
+def test_any_number_of_values_counted_at_once_keep_their_dimensions(
     times: int, count: Count, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "assistance")
@@ -170,7 +170,7 @@ def test_an_impossible_time_is_not_counted(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == ""
 
 
-def test_a_bounce_is_counted_as_a_failure_and_not_held_against_the_channel(stack: Cloud, count: Count) -> None:
+def test_a_bounce_counts_as_a_failure_but_not_as_a_failed_attempt_of_the_channel(stack: Cloud, count: Count) -> None:
     request_id = mailed(stack)
     count()
     feedback(stack, "bounce", request_id)

@@ -46,7 +46,7 @@ def answers() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_the_committed_document_is_the_one_that_the_code_makes() -> None:
+def test_the_committed_document_equals_the_generated_one() -> None:
     assert COMMITTED.read_text("utf-8") == openapi.text(), "docs/openapi.json is stale: run 'make docs'"
 
 
@@ -63,7 +63,7 @@ def test_every_example_conforms_to_its_schema() -> None:
                 assert example.get("status") == int(status) or int(status) < 400
 
 
-def test_the_example_of_a_call_is_accepted_with_every_member(stack: Cloud) -> None:
+def test_the_api_accepts_the_example_call_with_every_member(stack: Cloud) -> None:
     operation = DOCUMENT["paths"]["/assistance-requests"]["post"]
     example = operation["requestBody"]["content"]["application/json"]["example"]
     conforms(example, "Call")
@@ -73,7 +73,7 @@ def test_the_example_of_a_call_is_accepted_with_every_member(stack: Cloud) -> No
     assert example.keys() | {"callback_url"} == closed()["Call"]["properties"].keys()
 
 
-def test_a_callback_is_documented_as_it_comes(stack: Cloud) -> None:
+def test_a_real_callback_conforms_to_its_documentation(stack: Cloud) -> None:
     (operation,) = DOCUMENT["paths"]["/assistance-requests"]["post"]["callbacks"]["event"].values()
     documented = operation["post"]
     for example in documented["requestBody"]["content"]["application/json"]["examples"].values():
@@ -93,7 +93,7 @@ def test_a_callback_is_documented_as_it_comes(stack: Cloud) -> None:
         assert {parameter["name"] for parameter in documented["parameters"]} <= set(call.headers)
 
 
-def test_every_problem_that_the_api_or_its_gateway_can_answer_is_documented() -> None:
+def test_every_problem_of_the_api_and_its_gateway_is_documented() -> None:
     documented = set(DOCUMENT["components"]["schemas"]["ProblemDocument"]["properties"]["type"]["enum"])
     ours = [
         problems.not_json(),
@@ -147,12 +147,12 @@ def test_each_answer_to_a_post_conforms(stack: Cloud, body: str, headers: dict[s
     conforms(answer["json"], schema)
 
 
-def test_the_handler_does_not_load_the_document() -> None:
+def test_importing_the_handler_does_not_load_the_openapi_document() -> None:
     program = "import sys, api.handler; assert 'api.openapi' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT / "functions", check=True)
 
 
-def test_the_reference_is_served_and_loads_nothing_from_elsewhere(stack: Cloud) -> None:
+def test_the_served_reference_loads_nothing_from_other_hosts(stack: Cloud) -> None:
     served = stack.fetch("/openapi.json")
     assert served["headers"]["Content-Type"] == "application/json"
     document = json.loads(served["body"])

@@ -87,7 +87,7 @@ def delivered(table: Any) -> str:  # noqa: ANN401
     return one
 
 
-def test_entries_that_sns_takes_are_marked_and_entries_that_it_refuses_stay(table: Any) -> None:  # noqa: ANN401
+def test_entries_that_sns_accepts_are_marked_and_refused_entries_stay(table: Any) -> None:  # noqa: ANN401
     first, second, third = ids = [accepted(table) for _ in range(3)]
     sns = Topics(refused=(1,))
     assert publish(table, sns, ids) == {second}
@@ -115,7 +115,7 @@ def test_an_entry_that_is_published_but_cannot_be_marked_counts_as_published(tab
     assert record_of(table, one).outbox
 
 
-def test_a_message_carries_its_channels_its_topic_and_plain_ascii(table: Any) -> None:  # noqa: ANN401
+def test_a_message_carries_its_channels_and_topic_and_is_ascii(table: Any) -> None:  # noqa: ANN401
     sns = Topics()
     publish(table, sns, [accepted(table, "ça \ufffe")])
     [entry] = sns.batches[0]["PublishBatchRequestEntries"]
@@ -126,7 +126,7 @@ def test_a_message_carries_its_channels_its_topic_and_plain_ascii(table: Any) ->
     }
 
 
-def test_each_entry_of_a_record_is_published_to_its_own_destination_and_taken_out_alone(table: Any) -> None:  # noqa: ANN401
+def test_each_entry_of_a_record_is_published_to_its_destination_and_removed_separately(table: Any) -> None:  # noqa: ANN401
     one = delivered(table)
     names = [resend(table, one, channel) for channel in ("slack", "email")]
     sns = Topics(refused=(0,))
@@ -154,7 +154,7 @@ def test_an_entry_that_re_enters_the_outbox_while_it_is_published_stays(table: A
     assert [entry.since for entry in record_of(table, one).outbox] == [1]
 
 
-def test_an_entry_of_a_request_that_is_forgotten_is_published_to_nobody(table: Any) -> None:  # noqa: ANN401
+def test_an_entry_of_an_expired_request_is_not_published(table: Any) -> None:  # noqa: ANN401
     one = delivered(table)
     resend(table, one, "slack")
     table.delete_item(Key=request_key(one))

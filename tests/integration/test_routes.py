@@ -54,7 +54,9 @@ def settle(stack: Cloud) -> None:
         stack.consume_until_quiet(channel)
 
 
-def test_a_topic_of_the_deployer_s_travels_like_any_other(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
+def test_a_topic_added_by_the_deployer_is_delivered_like_the_defaults(
+    stack: Cloud, slack: SlackServer, deploy: Deploy
+) -> None:
     deploy(support=(["slack", "email"], None))
     request_id = stack.post(" Support ", "to both")
     settle(stack)
@@ -64,7 +66,7 @@ def test_a_topic_of_the_deployer_s_travels_like_any_other(stack: Cloud, slack: S
     assert refused(stack, "sales") == {"pointer": "#/topic", "detail": "Input should be 'support'"}
 
 
-def test_the_served_document_lists_the_deployer_s_topics(stack: Cloud, deploy: Deploy) -> None:
+def test_the_served_openapi_document_lists_the_deployers_topics(stack: Cloud, deploy: Deploy) -> None:
     deploy(support=(["slack"], None))
     start_cold()
     document = json.loads(stack.fetch("/openapi.json")["body"])
@@ -72,7 +74,9 @@ def test_the_served_document_lists_the_deployer_s_topics(stack: Cloud, deploy: D
     assert "sales" not in json.dumps(document)
 
 
-def test_it_falls_back_as_the_deployer_says(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
+def test_a_failed_request_uses_the_fallback_of_the_deployers_route(
+    stack: Cloud, slack: SlackServer, deploy: Deploy
+) -> None:
     deploy(support=(["slack"], "email"))
     slack.fail("status", status=503)
     request_id = stack.post("support", "by mail then")
@@ -83,7 +87,7 @@ def test_it_falls_back_as_the_deployer_says(stack: Cloud, slack: SlackServer, de
     assert shown["fallback"]["channel"] == "email"
 
 
-def test_an_accepted_request_is_delivered_and_accounted_for_when_its_topic_is_gone(
+def test_an_accepted_request_is_delivered_and_accounted_for_after_its_topic_was_removed(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     unpublished, queued = stack.post("sales", "unpublished"), stack.post("sales", "queued")
@@ -97,7 +101,9 @@ def test_an_accepted_request_is_delivered_and_accounted_for_when_its_topic_is_go
     assert stack.reconcile(2 * LATER)["ledger"]["open"] == 0
 
 
-def test_a_request_keeps_its_fallback_when_its_topic_is_gone(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
+def test_a_request_keeps_its_fallback_after_its_topic_was_removed(
+    stack: Cloud, slack: SlackServer, deploy: Deploy
+) -> None:
     request_id = stack.post("sales", "by mail then")
     stack.produce()
     deploy(pricing=(["email"], None))
@@ -117,7 +123,7 @@ def test_a_request_keeps_its_fallback_when_its_topic_is_gone(stack: Cloud, slack
         ((["slack"], "email"), ([], "email")),
     ],
 )
-def test_a_request_under_way_keeps_the_fallback_of_its_own_route(
+def test_a_request_keeps_its_fallback_after_its_route_changed(
     stack: Cloud,
     slack: SlackServer,
     deploy: Deploy,
@@ -136,7 +142,7 @@ def test_a_request_under_way_keeps_the_fallback_of_its_own_route(
     assert len(emails()) == 1
 
 
-def test_a_request_without_a_fallback_takes_none_that_its_route_has_got_since(
+def test_a_request_without_a_fallback_gets_none_after_its_route_changed(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales=(["slack"], None))
@@ -152,7 +158,7 @@ def test_a_request_without_a_fallback_takes_none_that_its_route_has_got_since(
 
 
 @pytest.mark.parametrize("now", [["slack"], ["slack", "email"]])
-def test_a_request_has_ended_when_its_own_channels_have_it_whatever_the_route_is_now(
+def test_a_request_ends_when_its_own_channels_have_delivered_after_a_route_change(
     stack: Cloud, slack: SlackServer, deploy: Deploy, now: list[str]
 ) -> None:
     deploy(sales=(["slack", "email"], None))
@@ -167,7 +173,7 @@ def test_a_request_has_ended_when_its_own_channels_have_it_whatever_the_route_is
     assert stack.status(request_id) == "delivered"
 
 
-def test_a_request_that_waits_for_a_removed_channel_is_neither_lost_nor_forgotten(
+def test_a_request_that_waits_for_a_removed_channel_stays_open_and_does_not_count_as_lost(
     stack: Cloud, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.post("sales", "waits")

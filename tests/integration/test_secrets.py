@@ -46,7 +46,7 @@ def store(destination: Destination, value: str | bytes) -> None:
         (CALLBACK, CANARY.encode(), "binary"),
     ],
 )
-def test_a_delivery_waits_for_an_unusable_secret_which_the_log_describes_without_quoting(
+def test_a_delivery_waits_for_an_unusable_secret_and_the_log_describes_it_without_its_value(
     stack: Cloud, destination: Destination, value: str | bytes, defect: str
 ) -> None:
     store(destination, value)

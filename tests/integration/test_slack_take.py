@@ -57,7 +57,9 @@ def press(team: SlackServer, user: str, request_id: str | None = None) -> int:
     return team.press(message["ts"], user, values[0])
 
 
-def test_the_first_to_press_takes_the_request_and_the_message_says_who(stack: Cloud, team: SlackServer) -> None:
+def test_the_first_person_to_press_takes_the_request_and_the_message_names_them(
+    stack: Cloud, team: SlackServer
+) -> None:
     [request_id] = posted(stack, "help")
     assert actions(team.messages[-1]) == ["take"]
     assert press(team, "anna") == 200
@@ -69,7 +71,7 @@ def test_the_first_to_press_takes_the_request_and_the_message_says_who(stack: Cl
 
 
 @pytest.mark.moto
-def test_a_press_takes_one_query_one_write_and_two_batches(
+def test_a_press_costs_one_query_one_write_and_two_batch_reads(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/cost.md: the second batch finds out whether somebody else has pressed meanwhile."""
@@ -81,7 +83,7 @@ def test_a_press_takes_one_query_one_write_and_two_batches(
     assert calls == ["Query", "PutItem", "BatchGetItem", "BatchGetItem"]
 
 
-def test_the_second_human_is_told_who_has_the_request(stack: Cloud, team: SlackServer) -> None:
+def test_the_second_person_is_told_who_has_the_request(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     message = json.loads(json.dumps(team.messages[-1]))
     press(team, "anna")
@@ -94,9 +96,7 @@ def test_the_second_human_is_told_who_has_the_request(stack: Cloud, team: SlackS
     assert "Taken by @anna" in json.dumps(team.messages[-1])
 
 
-def test_a_second_press_of_the_taker_releases_the_request_and_nobody_else_s_does(
-    stack: Cloud, team: SlackServer
-) -> None:
+def test_only_a_second_press_of_the_taker_releases_the_request(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     press(team, "anna")
     press(team, "ben")
@@ -109,7 +109,7 @@ def test_a_second_press_of_the_taker_releases_the_request_and_nobody_else_s_does
     assert stack.show(request_id)["taken"]["by"] == "@ben"
 
 
-def test_a_digest_shows_both_of_two_takers_at_once(
+def test_a_digest_shows_both_takers_of_two_simultaneous_presses(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one who draws the message first draws it again, since the other has taken a request meanwhile."""
@@ -132,7 +132,7 @@ def test_a_digest_shows_both_of_two_takers_at_once(
     assert [stack.show(each).get("taken", {}).get("by") for each in (ids[3], ids[7], ids[0])] == ["@anna", "@ben", None]
 
 
-def test_a_drawing_whose_answer_is_lost_does_not_stay_in_the_place_of_a_newer_one(
+def test_an_update_of_the_message_that_slack_applies_late_does_not_hide_a_newer_one(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slack shows it late: after Ben has pressed, and the message was drawn for him."""
@@ -161,7 +161,7 @@ def test_a_digest_whose_requests_are_all_taken_is_still_within_slack_s_limits(st
     assert {action for message in team.messages for action in actions(message)} == {"release"}
 
 
-def test_a_message_that_is_drawn_again_still_says_why_each_request_comes(
+def test_an_updated_digest_still_says_why_each_request_was_sent_there(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     route = {"channels": ["email"], "fallback": "slack", "escalate_after": 30}
@@ -188,7 +188,7 @@ def test_a_message_that_is_drawn_again_still_says_why_each_request_comes(
         assert "Sent here because the email could not be delivered" in text
 
 
-def test_a_press_proves_that_every_request_of_the_message_has_arrived(
+def test_a_press_settles_the_doubt_about_every_request_of_the_message(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message that is drawn again has lost its metadata, so nobody could look up the others."""
@@ -204,14 +204,14 @@ def test_a_press_proves_that_every_request_of_the_message_has_arrived(
     assert len(team.messages) == 1, "neither is posted again"
 
 
-def test_the_bot_is_told_who_takes_its_request(stack: Cloud, team: SlackServer) -> None:
+def test_the_bot_gets_a_callback_that_names_the_taker(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help", callback_url="http://127.0.0.1:9/told")
     press(team, "anna")
     told = [delivery for delivery in record_of(stack.table, request_id).callbacks if "taken" in str(delivery.cause)]
     assert len(told) == 1
 
 
-def test_a_press_on_a_request_that_is_gone_says_so(stack: Cloud, team: SlackServer) -> None:
+def test_a_press_on_an_expired_request_gets_a_message_that_says_so(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     for sort in ("REQUEST", "RECORD"):
         stack.table.delete_item(Key={"pk": request_id, "sk": sort})
@@ -224,7 +224,7 @@ def body_of(team: SlackServer, **changes: Any) -> str:  # noqa: ANN401
     return urlencode({"payload": json.dumps(payload | changes)})
 
 
-def test_only_slack_gets_in(stack: Cloud, team: SlackServer) -> None:
+def test_only_calls_with_slacks_valid_signature_are_accepted(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     secret, body = team.signing_secret, body_of(team)
     good = signed(body, secret)
@@ -270,7 +270,7 @@ def test_another_app_s_calls_are_refused(stack: Cloud, team: SlackServer) -> Non
     ],
 )
 @pytest.mark.parametrize("local", [True, False])
-def test_an_answer_goes_to_slack_s_own_hosts_only(
+def test_an_answer_is_sent_only_to_slacks_own_hosts(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch, url: str, *, local: bool
 ) -> None:
     [request_id] = posted(stack, "help")
@@ -282,7 +282,7 @@ def test_an_answer_goes_to_slack_s_own_hosts_only(
     assert "taken" not in stack.show(request_id)
 
 
-def test_a_press_that_is_not_ours_is_acknowledged(stack: Cloud, team: SlackServer) -> None:
+def test_a_press_of_an_unknown_button_is_acknowledged(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     opened = [{"type": "button", "action_id": "open_conversation", "action_ts": "1"}]
     foreign = [{"type": "button", "action_id": "take", "value": "no-id slack", "action_ts": "1"}]
@@ -298,15 +298,13 @@ def test_a_signed_body_that_can_t_be_read_is_refused(stack: Cloud, team: SlackSe
     assert told(stack, body, signed(body, team.signing_secret)) == 400
 
 
-def test_a_press_leaves_no_text_of_a_customer_in_the_log(
-    stack: Cloud, team: SlackServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_press_logs_no_customer_text(stack: Cloud, team: SlackServer, capsys: pytest.CaptureFixture[str]) -> None:
     posted(stack, "CANARY of a customer")
     press(team, "anna")
     assert "CANARY" not in capsys.readouterr().out
 
 
-def test_a_message_that_slack_does_not_draw_again_is_taken_nevertheless(stack: Cloud, team: SlackServer) -> None:
+def test_a_request_is_taken_although_slack_does_not_update_the_message(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     payload = team.workspace.press(team.messages[-1]["ts"], None, "anna", f"{team.origin}/actions/")
     payload["response_url"] = f"{team.origin}/actions/used-up"
@@ -315,7 +313,7 @@ def test_a_message_that_slack_does_not_draw_again_is_taken_nevertheless(stack: C
     assert stack.show(request_id)["taken"]["by"] == "@anna"
 
 
-def test_a_table_that_does_not_answer_is_told_to_whoever_presses(
+def test_the_person_who_presses_is_told_that_the_table_does_not_answer(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posted(stack, "help")

@@ -119,7 +119,7 @@ def test_accepting_writes_the_request_and_its_outbox_entry_at_once(requests: Req
     }
 
 
-def test_a_replay_is_answered_with_the_first_request(requests: Requests) -> None:
+def test_a_replay_returns_the_first_request(requests: Requests) -> None:
     one = accepted(requests)
     again = one.model_copy(update={"created_at": AT})
     replay = requests.accept(again, payload_hash="hash", retention=RETENTION)
@@ -128,7 +128,7 @@ def test_a_replay_is_answered_with_the_first_request(requests: Requests) -> None
         requests.accept(again, payload_hash="another", retention=RETENTION)
 
 
-def test_an_id_that_comes_again_after_its_request_expired_is_a_new_request(requests: Requests) -> None:
+def test_an_id_reused_after_its_request_expired_is_a_new_request(requests: Requests) -> None:
     one = accepted(requests)
     requests.change(one.id, claimed)
     after = later(requests)
@@ -147,7 +147,7 @@ def test_an_id_that_comes_again_after_its_request_expired_is_a_new_request(reque
     assert answer.number == 1
 
 
-def test_a_worker_of_an_earlier_request_with_the_same_id_is_turned_away(requests: Requests) -> None:
+def test_a_worker_for_an_earlier_request_with_the_same_id_writes_nothing(requests: Requests) -> None:
     one = accepted(requests)
     old = requests.read(one.id)
     after = later(requests)
@@ -159,7 +159,7 @@ def test_a_worker_of_an_earlier_request_with_the_same_id_is_turned_away(requests
     assert item_of(requests.items.table, one.id) == kept
 
 
-def test_an_expired_request_is_gone_whether_dynamodb_has_deleted_it_or_not(requests: Requests) -> None:
+def test_an_expired_request_reads_as_absent_even_before_dynamodb_deletes_it(requests: Requests) -> None:
     one = accepted(requests)
     requests.change(one.id, claimed)
     after = later(requests)
@@ -171,7 +171,7 @@ def test_an_expired_request_is_gone_whether_dynamodb_has_deleted_it_or_not(reque
         after.change(one.id, claimed)
 
 
-def test_a_record_without_its_request_is_no_request(requests: Requests) -> None:
+def test_a_record_without_its_request_reads_as_absent(requests: Requests) -> None:
     one = accepted(requests)
     requests.change(one.id, claimed)
     requests.items.table.delete_item(Key=request_key(one.id))
@@ -257,7 +257,7 @@ def test_the_second_of_two_writers_applies_its_event_to_the_record_of_the_first(
     assert requests.read(one.id).record == after.record
 
 
-def test_a_sweep_with_an_old_record_fails_nothing_that_was_delivered_meanwhile(requests: Requests) -> None:
+def test_a_sweep_with_a_stale_record_does_not_fail_a_request_delivered_meanwhile(requests: Requests) -> None:
     one = accepted(requests)
     old, _ = requests.change(one.id, claimed)
     delivered, _ = requests.change(one.id, unchanged(transitions.sent, "slack", "attempt", "ts", now=MS))
@@ -266,7 +266,7 @@ def test_a_sweep_with_an_old_record_fails_nothing_that_was_delivered_meanwhile(r
     assert after.record.status == delivered.record.status == "delivered"
 
 
-def test_a_write_that_always_conflicts_is_given_up_as_unavailable(requests: Requests) -> None:
+def test_a_write_that_always_conflicts_raises_table_unavailable(requests: Requests) -> None:
     one = accepted(requests)
 
     def overtaken(record: Record) -> tuple[Record, None]:
@@ -314,7 +314,7 @@ def test_a_record_reads_as_it_was_written(requests: Requests) -> None:
         assert codec.record_of(item_of(requests.items.table, id_)) == written
 
 
-def test_a_record_without_takes_is_written_as_before_there_were_any() -> None:
+def test_a_record_without_takes_has_no_attribute_for_them() -> None:
     record, _ = claimed(fresh(request(), ROUTE, 7_000_000_000))
     document = codec.item_of("id", transitions.sent(record, "slack", "attempt", "ts", now=MS), {})["record"]
     assert document.keys() == {"topic", "created_at", "ttl", "channels", "fallback", "deliveries"}
@@ -359,7 +359,7 @@ def test_a_record_is_listed_in_an_index_only_while_it_is_due_or_unpublished(requ
 
 
 @pytest.mark.parametrize("time", [-1, 10**17])
-def test_a_record_with_a_time_that_is_none_is_unreadable(time: int) -> None:
+def test_a_record_with_an_invalid_time_is_unreadable(time: int) -> None:
     documents = [codec.item_of("id", full(), {}) for _ in range(3)]
     documents[0]["record"]["deliveries"][0]["attempts"][0]["at"] = time
     documents[1]["record"]["takes"][0]["released_at"] = time
@@ -372,7 +372,7 @@ def test_a_record_with_a_time_that_is_none_is_unreadable(time: int) -> None:
 # The outbox
 
 
-def test_an_entry_leaves_the_outbox_once_it_is_published(requests: Requests) -> None:
+def test_a_published_entry_leaves_the_outbox(requests: Requests) -> None:
     one = accepted(requests)
     before = item(requests, one.id)
     requests.items.mark_published(request_key(one.id), ["email"], AT)

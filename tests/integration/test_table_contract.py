@@ -68,20 +68,20 @@ def item(pk: str = "one", sk: str = "RECORD", **more: object) -> dict[str, Any]:
     return {"pk": pk, "sk": sk, **more}
 
 
-def test_an_item_is_added_where_there_is_none(items: Items) -> None:
+def test_an_item_is_added_if_its_key_is_free(items: Items) -> None:
     assert items.add(item(version=1)) is None
     assert items.get({"pk": "one", "sk": "RECORD"}) == item(version=1)
     assert items.get({"pk": "one", "sk": "REQUEST"}) is None
 
 
-def test_an_item_that_is_in_the_way_is_answered_and_stays(items: Items) -> None:
+def test_adding_an_existing_item_returns_it_and_leaves_it_unchanged(items: Items) -> None:
     items.add(item(version=1, ttl=100, record={"deliveries": [{"name": "slack", "alone": False}], "outbox": []}))
     before = items.get({"pk": "one", "sk": "RECORD"})
     assert items.add(item(version=9, ttl=200), expired_at=100) == before
     assert items.get({"pk": "one", "sk": "RECORD"}) == before
 
 
-def test_an_item_that_has_expired_is_in_nobodys_way(items: Items) -> None:
+def test_an_expired_item_is_replaced_by_a_new_one(items: Items) -> None:
     items.add(item(ttl=100, version=1))
     assert items.add(item(ttl=200, version=2), expired_at=101) is None
     assert items.get({"pk": "one", "sk": "RECORD"}) == item(ttl=200, version=2)
@@ -92,19 +92,19 @@ def test_an_item_without_a_ttl_does_not_expire(items: Items) -> None:
     assert items.add(item(ttl=200), expired_at=101) == item()
 
 
-def test_an_item_is_replaced_only_in_its_version(items: Items) -> None:
+def test_an_item_is_replaced_only_if_its_version_matches(items: Items) -> None:
     items.add(item(version=1))
     assert items.replace(item(version=2, topic="sales"), 1) is None
     assert items.replace(item(version=2, topic="pricing"), 1) == item(version=2, topic="sales")
     assert items.get({"pk": "one", "sk": "RECORD"}) == item(version=2, topic="sales")
 
 
-def test_an_item_that_is_gone_is_not_replaced(items: Items) -> None:
+def test_a_deleted_item_is_not_replaced(items: Items) -> None:
     assert items.replace(item(version=2), 1) == {}
     assert items.get({"pk": "one", "sk": "RECORD"}) is None
 
 
-def test_numbers_come_back_as_decimals_and_tuples_as_lists(items: Items) -> None:
+def test_numbers_are_read_as_decimals_and_tuples_as_lists(items: Items) -> None:
     items.add(item(version=1, channels=("slack", "email"), nested={"none": None, "times": (1, 2)}))
     found = items.get({"pk": "one", "sk": "RECORD"})
     assert found == item(version=1, channels=["slack", "email"], nested={"none": None, "times": [1, 2]})
@@ -119,7 +119,7 @@ def test_changing_an_item_that_was_read_does_not_change_the_stored_one(items: It
     assert items.get({"pk": "one", "sk": "RECORD"}) == item(record={"deliveries": []})
 
 
-def test_all_items_of_a_request_are_found_in_the_order_of_their_keys(items: Items) -> None:
+def test_the_items_of_a_request_are_read_in_the_order_of_their_keys(items: Items) -> None:
     for pk, sk in (("one", "REQUEST"), ("two", "RECORD"), ("one", "RECORD"), ("one", "DELIVERY#slack")):
         items.add(item(pk, sk))
     found = items.table.query(
@@ -130,7 +130,7 @@ def test_all_items_of_a_request_are_found_in_the_order_of_their_keys(items: Item
     assert items.of("three") == []
 
 
-def test_many_items_are_read_in_batches_and_missing_ones_are_left_out(items: Items) -> None:
+def test_many_items_are_read_in_batches_without_the_missing_ones(items: Items) -> None:
     for number in range(BATCH + 5):
         items.add(item(str(number)))
     keys = [{"pk": str(number), "sk": "RECORD"} for number in range(BATCH + 10)]
@@ -138,7 +138,7 @@ def test_many_items_are_read_in_batches_and_missing_ones_are_left_out(items: Ite
     assert sorted(each["pk"] for each in found) == sorted(str(number) for number in range(BATCH + 5))
 
 
-def test_an_item_whose_key_comes_twice_is_read_once(items: Items) -> None:
+def test_an_item_whose_key_is_asked_for_twice_is_read_once(items: Items) -> None:
     items.add(item("one"))
     assert items.many([{"pk": "one", "sk": "RECORD"}] * 2, consistent=False) == [item("one")]
 
@@ -158,7 +158,7 @@ def test_an_item_leaves_the_outbox_for_the_channels_that_it_was_published_to(ite
     assert items.get(key) == published
 
 
-def test_the_first_time_of_publication_stays(items: Items) -> None:
+def test_a_second_publication_keeps_the_time_of_the_first(items: Items) -> None:
     again = outboxed("one", "2026-03-01", outbox_channels=["email"], published_at="2026-03-01")
     items.add(again)
     items.mark_published({"pk": "one", "sk": "REQUEST"}, ["email"], "2026-03-02")
@@ -167,19 +167,19 @@ def test_the_first_time_of_publication_stays(items: Items) -> None:
     )
 
 
-def test_the_newest_requests_come_first_page_by_page(items: Items) -> None:
+def test_requests_are_listed_newest_first_in_pages(items: Items) -> None:
     for number in range(250):
         items.add(outboxed(f"pk{number}", f"2026-03-01T{number:03}") | {"ledger": number % 2})
     found = items.accepted("2026-03-01T010", "2026-03-01T240", newest_first=True)
     assert [each["pk"] for each in found] == [f"pk{number}" for number in range(240, 9, -1)]
 
 
-def test_an_item_that_is_gone_is_not_marked(items: Items) -> None:
+def test_a_deleted_item_is_not_marked_as_published(items: Items) -> None:
     items.mark_published({"pk": "one", "sk": "REQUEST"}, ["slack"], "2026-03-02")
     assert items.of("one") == []
 
 
-def test_the_outbox_lists_keys_oldest_first_page_by_page(items: Items) -> None:
+def test_the_outbox_lists_keys_oldest_first_in_pages(items: Items) -> None:
     for number in (3, 1, 4, 2, 5):
         items.add(outboxed(f"pk{number}", f"2026-03-0{number}"))
     assert list(items.unpublished("2026-03-05")) == [
@@ -187,7 +187,7 @@ def test_the_outbox_lists_keys_oldest_first_page_by_page(items: Items) -> None:
     ]
 
 
-def test_the_ledger_lists_what_was_accepted_in_between_with_its_topic(items: Items) -> None:
+def test_the_ledger_lists_the_requests_accepted_in_a_period_with_their_topics(items: Items) -> None:
     for number in (3, 1, 4, 2):
         items.add(outboxed(f"pk{number}", f"2026-03-0{number}"))
     assert list(items.accepted("2026-03-02", "2026-03-03")) == [
@@ -195,14 +195,14 @@ def test_the_ledger_lists_what_was_accepted_in_between_with_its_topic(items: Ite
     ]
 
 
-def test_the_due_index_lists_whole_records_and_only_those_that_are_due(items: Items) -> None:
+def test_the_due_index_lists_exactly_the_due_records_and_whole(items: Items) -> None:
     records = [item(str(number), due=number % INDEX_SHARDS, due_at=number, record={"n": number}) for number in range(5)]
     for record in (*records, item("done", record={})):
         items.add(record)
     assert sorted(items.due(), key=lambda found: found["pk"]) == records
 
 
-def test_an_item_larger_than_dynamodb_takes_is_refused_and_leaves_the_one_before(items: Items) -> None:
+def test_an_item_above_dynamodbs_size_limit_is_refused_and_the_old_one_stays(items: Items) -> None:
     items.add(item("pk", version=1))
     for write in (items.replace, lambda large, _: items.add(large)):
         with pytest.raises(ItemTooLarge):
@@ -210,7 +210,7 @@ def test_an_item_larger_than_dynamodb_takes_is_refused_and_leaves_the_one_before
     assert items.of("pk") == [item("pk", version=1)]
 
 
-def test_where_the_reconciler_has_looked_is_kept(items: Items) -> None:
+def test_the_time_up_to_which_the_reconciler_has_checked_is_stored_and_never_moves_back(items: Items) -> None:
     for since, until in (("2026-03-01", "2026-03-02"), ("2026-03-03", "2026-03-04")):
         items.looked_at(since, ["one"])
         items.keep_version_1_away(since, until)
@@ -224,7 +224,7 @@ def held(stored: Stored, at: datetime, owner: str) -> bool:
     return ours
 
 
-def test_a_lease_is_held_by_one_and_free_again_afterwards(stored: Stored) -> None:
+def test_a_lease_has_one_holder_and_is_free_after_its_release(stored: Stored) -> None:
     with lease(stored.table, "one", MINUTE, clock=lambda: NOW) as ours:
         assert (ours, held(stored, NOW, "two")) == (True, False)
         assert stored.items.get(LEASE_KEY) is not None
@@ -232,7 +232,7 @@ def test_a_lease_is_held_by_one_and_free_again_afterwards(stored: Stored) -> Non
     assert held(stored, NOW, "two")
 
 
-def test_a_lease_that_has_expired_is_taken_and_not_released_by_the_first(stored: Stored) -> None:
+def test_the_first_holder_does_not_release_an_expired_lease_that_another_has_taken(stored: Stored) -> None:
     with (
         lease(stored.table, "one", MINUTE, clock=lambda: NOW),
         lease(stored.table, "two", MINUTE, clock=lambda: NOW + 2 * MINUTE) as ours,
@@ -246,12 +246,12 @@ def test_a_lease_that_has_expired_is_taken_and_not_released_by_the_first(stored:
 
 
 @pytest.mark.parametrize("expires_at", ["soon", 1, 10**15, None])
-def test_a_lease_that_can_t_be_right_is_nobodys(stored: Stored, expires_at: object) -> None:
+def test_a_lease_with_an_invalid_expiry_is_free(stored: Stored, expires_at: object) -> None:
     stored.table.put_item(Item={**LEASE_KEY, "owner": "one", "expires_at": expires_at})
     assert held(stored, NOW, "two")
 
 
-def test_the_stream_has_each_change_and_no_refused_write(stored: Stored) -> None:
+def test_the_stream_contains_each_change_and_no_refused_write(stored: Stored) -> None:
     request = outboxed("one", "2026-03-01", outbox_channels=["slack"])
     stored.items.add(request)
     stored.items.add(request)
@@ -263,7 +263,7 @@ def test_the_stream_has_each_change_and_no_refused_write(stored: Stored) -> None
     assert stored.stream() == images
 
 
-def test_a_write_that_changes_nothing_is_in_no_stream() -> None:
+def test_a_write_that_changes_nothing_is_not_in_the_stream() -> None:
     """moto's stream has it. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html."""
     memory = MemoryTable()
     items = Items(in_memory(memory))
@@ -272,7 +272,7 @@ def test_a_write_that_changes_nothing_is_in_no_stream() -> None:
     assert len(memory.stream) == 1
 
 
-def test_the_table_in_memory_refuses_an_expression_that_it_does_not_know() -> None:
+def test_the_table_in_memory_refuses_unknown_expressions() -> None:
     table = in_memory(MemoryTable())
     with pytest.raises(KeyError):
         table.put_item(Item=item(), ConditionExpression="version > :value", ExpressionAttributeValues={":value": 1})

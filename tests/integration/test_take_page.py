@@ -100,7 +100,7 @@ def says(answer: dict[str, Any]) -> str:
     return " ".join(html.unescape(re.sub("<[^>]*>", " ", main)).split())
 
 
-def test_the_mail_s_link_shows_the_request_and_only_its_button_takes_it(stack: Cloud) -> None:
+def test_opening_the_mails_link_shows_the_request_and_only_the_button_takes_it(stack: Cloud) -> None:
     request_id = delivered(stack, reference="T-42")
     for method in ("GET", "HEAD", "GET"):
         shown = visit(stack, mailed(), method)
@@ -117,7 +117,7 @@ def test_the_mail_s_link_shows_the_request_and_only_its_button_takes_it(stack: C
     }  # fmt: skip
 
 
-def test_the_second_human_is_told_who_has_it_and_since_when(stack: Cloud) -> None:
+def test_the_second_person_sees_who_has_the_request_and_since_when(stack: Cloud) -> None:
     request_id = delivered(stack)
     press(stack, mailed(), "Anna")
     for answer in (press(stack, mailed(), "Ben"), visit(stack, mailed())):
@@ -126,7 +126,7 @@ def test_the_second_human_is_told_who_has_it_and_since_when(stack: Cloud) -> Non
     assert stack.show(request_id)["taken"]["by"] == "Anna"
 
 
-def test_a_form_that_a_browser_sends_again_is_told_that_it_has_the_request(stack: Cloud) -> None:
+def test_a_form_submitted_again_shows_that_its_sender_has_the_request(stack: Cloud) -> None:
     delivered(stack)
     [id_] = re.findall('name="press" value="([^"]+)"', visit(stack, mailed())["body"])
     for _ in range(2):
@@ -134,7 +134,7 @@ def test_a_form_that_a_browser_sends_again_is_told_that_it_has_the_request(stack
     assert "Taken by Anna" in says(press(stack, mailed(), "Ben"))
 
 
-def test_only_the_taker_can_release_it_on_that_page_and_no_other_holder_of_the_link(stack: Cloud) -> None:
+def test_only_the_taker_can_release_the_request_on_that_page(stack: Cloud) -> None:
     request_id = delivered(stack, callback_url="http://127.0.0.1:9/told")
     taken = press(stack, mailed(), "Anna", press="a" * 32)
     [own] = re.findall('name="release" value="([^"]+)"', taken["body"])
@@ -157,7 +157,7 @@ def test_only_the_taker_can_release_it_on_that_page_and_no_other_holder_of_the_l
 
 
 @pytest.mark.parametrize(("channel", "by"), [("email", "somebody by email"), ("teams", "somebody by Teams")])
-def test_each_channel_s_message_has_its_own_link(stack: Cloud, workflow: Receiver, channel: str, by: str) -> None:
+def test_the_message_of_each_channel_has_its_own_link(stack: Cloud, workflow: Receiver, channel: str, by: str) -> None:
     request_id = delivered(stack, "support")
     [card] = [link for call in workflow.calls for link in links_in(call.body.decode())]
     links = {"email": mailed(), "teams": card}
@@ -167,7 +167,7 @@ def test_each_channel_s_message_has_its_own_link(stack: Cloud, workflow: Receive
     assert (taken["by"], taken["via"]) == (by, channel)
 
 
-def test_twenty_who_press_at_once_everywhere_are_one_taker_and_nineteen_who_are_told(
+def test_one_of_twenty_simultaneous_presses_takes_the_request_and_the_others_see_who_has_it(
     stack: Cloud, slack: SlackServer, workflow: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAKE", "true")
@@ -212,7 +212,7 @@ def test_twenty_who_press_at_once_everywhere_are_one_taker_and_nineteen_who_are_
     assert sum(any(each in text for each in others) for text in told) == 19
 
 
-def test_a_link_proves_that_the_mail_has_arrived(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_take_by_link_settles_the_doubt_about_the_mail(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer of SES was lost, so that the mail would be sent again."""
     handler = importlib.import_module("email_consumer.handler")
     send, lost = handler.ses().send_email, iter([True])
@@ -232,7 +232,7 @@ def test_a_link_proves_that_the_mail_has_arrived(stack: Cloud, monkeypatch: pyte
     assert len(emails()) == 1
 
 
-def test_every_link_that_is_not_ours_gets_one_and_the_same_answer(stack: Cloud) -> None:
+def test_every_invalid_link_gets_the_same_answer(stack: Cloud) -> None:
     request_id = delivered(stack)
     link = mailed()
     expires = record_of(stack.table, request_id).ttl
@@ -253,12 +253,12 @@ def test_every_link_that_is_not_ours_gets_one_and_the_same_answer(stack: Cloud) 
     assert "taken" not in stack.show(request_id)
 
 
-def test_a_link_ends_with_its_request(stack: Cloud) -> None:
+def test_a_link_expires_together_with_its_request(stack: Cloud) -> None:
     request_id = delivered(stack)
     assert token(Link(request_id, "email", record_of(stack.table, request_id).ttl), [KEY.encode()]) == mailed()
 
 
-def test_a_link_of_one_request_takes_no_other(stack: Cloud) -> None:
+def test_a_link_cannot_take_another_request(stack: Cloud) -> None:
     one = delivered(stack)
     link = mailed()
     other = delivered(stack)
@@ -266,7 +266,7 @@ def test_a_link_of_one_request_takes_no_other(stack: Cloud) -> None:
     assert ("taken" in stack.show(one), "taken" in stack.show(other)) == (True, False)
 
 
-def test_a_request_that_is_gone_is_said_to_be(stack: Cloud) -> None:
+def test_the_page_of_a_deleted_request_says_that_it_is_gone(stack: Cloud) -> None:
     request_id = delivered(stack)
     for sort in ("REQUEST", "RECORD"):
         stack.table.delete_item(Key={"pk": request_id, "sk": sort})
@@ -286,7 +286,7 @@ def test_a_request_that_is_gone_is_said_to_be(stack: Cloud) -> None:
         ({"Origin": "https://example.org"}, 403),
     ],
 )
-def test_another_site_s_page_can_t_send_the_form(stack: Cloud, headers: dict[str, str], status: int) -> None:
+def test_a_form_sent_from_another_site_is_refused(stack: Cloud, headers: dict[str, str], status: int) -> None:
     request_id = delivered(stack)
     answer = visit(stack, mailed(), "POST", "name=Anna", Content_Type=FORM, **headers)
     assert answer["statusCode"] == status
@@ -302,7 +302,7 @@ def test_another_site_s_page_can_t_send_the_form(stack: Cloud, headers: dict[str
         ("name=Anna", "text/plain"),
     ],
 )
-def test_a_post_that_is_not_the_form_is_refused(stack: Cloud, body: str, content_type: str) -> None:
+def test_a_malformed_form_is_refused(stack: Cloud, body: str, content_type: str) -> None:
     request_id = delivered(stack)
     assert visit(stack, mailed(), "POST", body, Content_Type=content_type)["statusCode"] == 400
     assert "taken" not in stack.show(request_id)
@@ -320,14 +320,14 @@ def test_a_name_is_shown_as_text_of_one_line_and_at_most_sixty_characters(stack:
     assert re.findall("<(script|img|a)", answer["body"]) == []
 
 
-def test_a_name_that_is_too_long_is_cut_and_markup_is_no_markup(stack: Cloud) -> None:
+def test_a_long_name_is_cut_and_its_markup_is_escaped(stack: Cloud) -> None:
     delivered(stack)
     answer = press(stack, mailed(), "<script>alert(1)</script>" + "x" * 100)
     assert "<script" not in answer["body"]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;xxx" in answer["body"]
 
 
-def test_no_page_is_kept_framed_scripted_or_told_to_another_site(stack: Cloud) -> None:
+def test_the_headers_forbid_caching_framing_scripts_and_referrers(stack: Cloud) -> None:
     delivered(stack)
     for answer in (visit(stack, mailed()), press(stack, mailed()), visit(stack, "none")):
         headers = answer["headers"]
@@ -343,7 +343,7 @@ def test_no_page_is_kept_framed_scripted_or_told_to_another_site(stack: Cloud) -
         assert headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-def test_neither_the_link_nor_the_name_nor_the_customer_is_in_a_log(stack: Cloud) -> None:
+def test_no_log_contains_the_link_the_name_or_customer_text(stack: Cloud) -> None:
     with logging_everything() as log:
         delivered(stack)
         link = mailed()
@@ -357,7 +357,7 @@ def test_neither_the_link_nor_the_name_nor_the_customer_is_in_a_log(stack: Cloud
 
 
 @pytest.mark.parametrize("channel", [Channel.EMAIL, Channel.TEAMS])
-def test_without_a_secret_nothing_is_sent_until_there_is_one(stack: Cloud, channel: Channel) -> None:
+def test_no_message_is_sent_until_the_secret_of_the_links_has_a_value(stack: Cloud, channel: Channel) -> None:
     put_secret(" ")
     request_id = stack.post("support")
     stack.produce()
@@ -369,13 +369,13 @@ def test_without_a_secret_nothing_is_sent_until_there_is_one(stack: Cloud, chann
     assert delivery_of(stack.table, request_id, channel).attempts[-1].outcome == "delivered"
 
 
-def test_without_a_secret_the_page_says_to_try_again(stack: Cloud) -> None:
+def test_the_page_asks_to_try_again_while_the_secret_has_no_value(stack: Cloud) -> None:
     delivered(stack)
     put_secret(" ")
     assert visit(stack, mailed())["statusCode"] == 503
 
 
-def test_a_link_of_the_old_key_works_while_the_secret_names_it(stack: Cloud) -> None:
+def test_a_link_signed_with_the_old_key_works_while_the_secret_contains_it(stack: Cloud) -> None:
     delivered(stack)
     put_secret(f"{'n' * 44} {KEY}")
     assert visit(stack, mailed())["statusCode"] == 200
@@ -383,14 +383,16 @@ def test_a_link_of_the_old_key_works_while_the_secret_names_it(stack: Cloud) -> 
     assert visit(stack, mailed())["statusCode"] == 404
 
 
-def test_a_table_that_does_not_answer_is_told_to_whoever_presses(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_person_who_presses_is_told_that_the_table_does_not_answer(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     delivered(stack)
     monkeypatch.setenv("TABLE_NAME", "none")
     forget()
     assert press(stack, mailed())["statusCode"] == 503
 
 
-def test_without_takes_messages_have_no_link(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_have_no_link_if_takes_are_off(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TAKE_PAGE")
     monkeypatch.delenv("TAKE_SECRET")
     forget()
@@ -427,7 +429,7 @@ HEADERS = st.dictionaries(
     | st.builds("name={}&press={}".format, st.text(), st.text()),
     headers=HEADERS,
 )
-def test_any_input_is_answered_with_a_page_and_is_no_error_of_ours(
+def test_any_input_gets_a_page_and_no_server_error(
     stack: Cloud, link: str | None, method: str, body: str | bytes | None, headers: dict[str, str]
 ) -> None:
     good = token(Link("04fae1bb-0b7f-4f7c-9d1e-2f6f4a1f9a52", "email", 253_402_300_799), [KEY.encode()])

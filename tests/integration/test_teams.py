@@ -69,7 +69,7 @@ def test_a_request_reaches_teams_and_slack(stack: Cloud, slack: SlackServer, wor
     assert attempt.result == "08584"
 
 
-def test_a_request_that_teams_refuses_arrives_by_the_fallback(stack: Cloud, workflow: Receiver) -> None:
+def test_the_fallback_delivers_a_request_that_teams_refuses(stack: Cloud, workflow: Receiver) -> None:
     workflow.answers = [(404, {})]
     request_id = stack.post("support", "by mail then")
     settle(stack)
@@ -93,7 +93,7 @@ def test_a_request_that_teams_refuses_arrives_by_the_fallback(stack: Cloud, work
         (None, "timeout", True),
     ],
 )
-def test_a_transient_failure_is_tried_again_and_a_card_in_doubt_is_posted_again(
+def test_a_transient_failure_is_retried_and_a_card_in_doubt_is_posted_again(
     stack: Cloud,
     workflow: Receiver,
     monkeypatch: pytest.MonkeyPatch,
@@ -113,7 +113,7 @@ def test_a_transient_failure_is_tried_again_and_a_card_in_doubt_is_posted_again(
     assert len(workflow.calls) == 2
 
 
-def test_a_rate_limit_counts_as_no_attempt(stack: Cloud, workflow: Receiver) -> None:
+def test_a_rate_limit_does_not_count_as_an_attempt(stack: Cloud, workflow: Receiver) -> None:
     workflow.answers = [*[(429, {"Retry-After": "0"})] * 5, ACCEPTED]
     request_id = stack.post("support")
     settle(stack)
@@ -125,7 +125,7 @@ def test_a_rate_limit_counts_as_no_attempt(stack: Cloud, workflow: Receiver) -> 
 @pytest.mark.parametrize(
     "value", [None, "hooks", "http://hooks.example.com/workflow", "https:///nobody", "https://[x/y"]
 )
-def test_without_an_https_url_it_waits_for_somebody_to_put_one_in(
+def test_a_delivery_waits_until_the_secret_contains_an_https_url(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
     if value is None:
@@ -140,7 +140,7 @@ def test_without_an_https_url_it_waits_for_somebody_to_put_one_in(
     assert found["attempts"] == 3, "as often as any transient failure"
 
 
-def test_a_url_that_has_been_replaced_is_read_afresh(stack: Cloud, workflow: Receiver) -> None:
+def test_a_replaced_workflow_url_is_used_at_once(stack: Cloud, workflow: Receiver) -> None:
     with Receiver() as new:
         first = stack.post("support", "warms the cache")
         settle(stack)
@@ -152,7 +152,7 @@ def test_a_url_that_has_been_replaced_is_read_afresh(stack: Cloud, workflow: Rec
         assert len(new.calls) == 1
 
 
-def test_a_server_that_is_not_who_it_says_gets_nothing(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_with_the_wrong_certificate_gets_no_card(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     server, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("localhost").configure_cert(server)

@@ -106,7 +106,7 @@ def test_a_call_of_slack_without_tls_reads_no_certificates(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("name", ["localhost.example.com", "localhost"])
-def test_a_server_that_is_not_who_it_says_gets_no_call(
+def test_a_server_without_a_trusted_certificate_gets_no_call(
     serve: Serve, trusted: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     if name != "localhost":
@@ -119,7 +119,7 @@ def test_a_server_that_is_not_who_it_says_gets_no_call(
 
 
 @pytest.mark.parametrize("variable", OWN)
-def test_an_operators_own_certificates_are_trusted_instead(
+def test_the_operators_own_certificates_replace_the_default_ones(
     serve: Serve, trusted: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, str(trusted))

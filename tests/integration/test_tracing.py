@@ -29,7 +29,7 @@ def published(stack: Cloud) -> list[tuple[str | None, list[str]]]:
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_a_request_published_alone_is_published_in_the_trace_of_its_call(
+def test_a_request_published_alone_continues_the_trace_of_its_call(
     stack: Cloud,
     published: list[tuple[str | None, list[str]]],
     monkeypatch: pytest.MonkeyPatch,
@@ -44,7 +44,7 @@ def test_a_request_published_alone_is_published_in_the_trace_of_its_call(
 
 
 @pytest.mark.parametrize("traced", [{0}, {3}, set(range(20))])
-def test_no_trace_tells_of_other_requests_and_none_costs_a_call(
+def test_a_batch_of_requests_is_published_without_a_trace_and_without_extra_calls(
     stack: Cloud,
     published: list[tuple[str | None, list[str]]],
     monkeypatch: pytest.MonkeyPatch,
@@ -58,7 +58,7 @@ def test_no_trace_tells_of_other_requests_and_none_costs_a_call(
     assert [(header, len(entries)) for header, entries in published] == [(None, 10)] * 2
 
 
-def test_a_call_without_a_trace_is_published_in_the_producer_s_own(
+def test_a_request_without_a_trace_is_published_in_the_producers_own_trace(
     stack: Cloud, published: list[tuple[str | None, list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.post("sales")
@@ -84,5 +84,5 @@ def test_a_call_that_is_not_sampled_leaves_no_trace_in_the_table(
 
 
 @pytest.mark.parametrize("damaged", ["x\r\nX-Evil: 1", 5, None, TRACE.format(1) + "\n"])
-def test_a_damaged_header_is_not_sent(damaged: object) -> None:
+def test_a_damaged_trace_header_is_ignored(damaged: object) -> None:
     assert tracing.valid(damaged) is None

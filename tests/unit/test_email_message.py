@@ -14,7 +14,7 @@ from assistance.routing import Channel
 from assistance.text import printable
 from email_consumer import message
 from email_consumer.page import lines
-from tests.said import ANNA, ID, LONG_URL, REQUESTS, WIDEST, fallback, fullest, request
+from tests.sample_requests import ANNA, ID, LONG_URL, REQUESTS, WIDEST, fallback, fullest, request
 
 URL = "https://app.example.com/42?a=1&b=2"
 DETAILS = (Detail(label="Plan", value="Pro & more"), Detail(label="Seats", value="12"))

@@ -12,7 +12,7 @@ from assistance.engine.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batc
 from assistance.models import Message, Outgoing, RouteThen
 from assistance.routing import Channel
 from assistance.text import explain, printable
-from tests.said import DESCRIPTIONS, ID, LONGEST, fallback, request
+from tests.sample_requests import DESCRIPTIONS, ID, LONGEST, fallback, request
 
 
 def publication(description: str) -> Publication:

@@ -12,7 +12,7 @@ from assistance.slack.message import digests
 from benchmarks import quotas
 from benchmarks.pipeline import Design, Pipeline, Sender
 from infra.config import Config
-from tests.said import ANNA, request
+from tests.sample_requests import ANNA, request
 
 SLACK = Sender(workers=2, batch=25, window=1, rate=1, burst=3, latency=0.3, together=20)
 EMAIL = Sender(workers=2, batch=10, rate=5, burst=5, latency=0.1)

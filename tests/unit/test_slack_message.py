@@ -18,7 +18,7 @@ from assistance.routing import Channel
 from assistance.slack import blocks, message
 from assistance.text import printable
 from local.slack_workspace import check_blocks
-from tests.said import (
+from tests.sample_requests import (
     ANNA,
     ID,
     LONG_URL,

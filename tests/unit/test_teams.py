@@ -15,7 +15,7 @@ from assistance.routing import Channel
 from assistance.text import printable
 from teams_consumer.failures import ANSWERS, classify
 from teams_consumer.message import MAX_BYTES, compose
-from tests.said import ANNA, LONG_URL, REQUESTS, WIDEST, fallback, fullest, request
+from tests.sample_requests import ANNA, LONG_URL, REQUESTS, WIDEST, fallback, fullest, request
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REQUEST = AssistanceRequest(

@@ -99,7 +99,7 @@ def _statuses(here: World, ids: Mapping[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_request_arrives_as_version_1_would_have_sent_it_and_no_more_often(path: str) -> None:
+def test_each_request_is_sent_as_often_as_version_1_would_have_sent_it(path: str) -> None:
     found = journey(path)
     assert found.arrived == {name: state.arrives for name, state in found.expected.items()}
     assert set(found.statuses.values()) == {"delivered"}
@@ -113,21 +113,21 @@ def test_each_bot_is_called_back_under_one_id(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_is_left_over(path: str) -> None:
+def test_no_dead_letter_and_no_open_request_remains_after_the_upgrade(path: str) -> None:
     found = journey(path)
     assert found.dead_letters == []
     assert found.open == 0
 
 
 @pytest.mark.parametrize("path", [path for path, stages in PATHS.items() if OLD in stages])
-def test_version_1_goes_on_after_a_rollback_with_the_requests_that_it_accepted(path: str) -> None:
+def test_version_1_finishes_the_requests_that_it_accepted_after_a_rollback(path: str) -> None:
     found = journey(path)
     waiting = {name for name in STATES if found.crossed[name] < found.expected[name].arrives}
     assert waiting <= {name for name, state in STATES.items() if state.may_wait}
 
 
 @pytest.mark.parametrize(("stage", "other"), [(OLD, 1), (1, OLD)], ids=["version 1 sends", "this version sends"])
-def test_a_duplicate_waits_while_a_consumer_of_the_other_version_sends(stage: int, other: int) -> None:
+def test_a_duplicate_message_waits_while_a_consumer_of_the_other_version_sends(stage: int, other: int) -> None:
     with world() as here:
         request_id = queued(here, "[once]")
         here.bring(Channel.SLACK, message(here, request_id))

@@ -8,7 +8,7 @@ import pytest
 
 from assistance.models import Outgoing
 from tests.integration.cloud import forget
-from tests.said import ANNA, ID, request
+from tests.sample_requests import ANNA, ID, request
 
 
 class Ses:
@@ -33,7 +33,7 @@ class Ses:
         ("Verträge", "=?utf-8?b?VmVydHLDpGdl?= <bot@example.com>"),
     ],
 )
-def test_a_mail_comes_from_a_named_sender_and_an_answer_reaches_the_customer(
+def test_a_mail_has_a_named_sender_and_the_customer_as_reply_to_address(
     monkeypatch: pytest.MonkeyPatch, name: str, sender: str
 ) -> None:
     monkeypatch.setenv("EMAIL_SENDER_NAME", name)
@@ -49,7 +49,7 @@ def test_a_mail_comes_from_a_named_sender_and_an_answer_reaches_the_customer(
 
 
 @pytest.mark.usefixtures("stack")
-def test_without_a_valid_address_of_the_customer_s_an_answer_reaches_the_sender(
+def test_a_mail_without_a_valid_customer_address_has_no_reply_to_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handler, ses = importlib.import_module("email_consumer.handler"), Ses()

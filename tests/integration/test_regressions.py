@@ -29,7 +29,9 @@ def to_dead_letters(stack: Cloud) -> None:
         stack.sqs.delete_message(QueueUrl=stack.queues[Channel.SLACK], ReceiptHandle=record["receiptHandle"])
 
 
-def test_a_sweep_leaves_a_dead_letter_that_is_redriven_meanwhile(stack: Cloud, slack: SlackServer) -> None:
+def test_a_sweep_does_not_fail_a_request_whose_dead_letter_is_redriven_meanwhile(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id = stack.post("sales")
     stack.produce()
     to_dead_letters(stack)
@@ -78,7 +80,7 @@ def test_a_post_in_doubt_is_not_repeated_after_the_slack_channel_changed(
     assert len(slack.messages) == 1
 
 
-def test_a_channel_that_the_bot_has_left_keeps_no_other_from_being_looked_at(
+def test_the_look_up_reads_the_other_channels_although_the_bot_has_left_one(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first attempt, in the old channel, is in doubt and posted nothing; the second has posted in the new one."""
@@ -98,7 +100,7 @@ def test_a_channel_that_the_bot_has_left_keeps_no_other_from_being_looked_at(
 
 
 @pytest.mark.parametrize("code", ["ekm_access_denied", "accesslimited", "invalid_arguments"])
-def test_a_look_up_that_slack_refuses_for_another_reason_posts_nothing(
+def test_nothing_is_posted_if_slack_refuses_the_look_up_for_an_unknown_reason(
     stack: Cloud, slack: SlackServer, code: str
 ) -> None:
     slack.fail("drop", times=1)
@@ -137,7 +139,9 @@ def test_a_fallback_is_published_again_although_a_resend_on_its_channel_failed_b
     assert len(emails()) == 1
 
 
-def test_a_status_does_not_depend_on_the_retention_of_today(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_status_does_not_depend_on_the_current_retention_setting(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request_id = stack.post("sales")
     monkeypatch.setenv("RETENTION_DAYS", "1")
     stack.produce()
@@ -148,7 +152,7 @@ def test_a_status_does_not_depend_on_the_retention_of_today(stack: Cloud, monkey
     assert request["ttl"] == record["ttl"] == record_of(stack.table, request_id).ttl, "they expire together"
 
 
-def test_a_replayed_request_whose_record_is_gone_still_ends(stack: Cloud, slack: SlackServer) -> None:
+def test_a_replayed_request_without_its_record_still_reaches_a_final_status(stack: Cloud, slack: SlackServer) -> None:
     request_id = stack.post("sales", Idempotency_Key="key")
     stack.produce()
     stack.consume(Channel.SLACK)

@@ -18,7 +18,7 @@ from tests.records import delivery_of, item_of
 REQUEST_ID = "01a20f8b-23ac-7f05-98ff-08db86bebb44"
 
 
-def test_every_fixture_has_its_source() -> None:
+def test_every_fixture_names_its_source() -> None:
     rows = [row.split("|") for row in (FOLDER / "README.md").read_text("utf-8").splitlines() if row.startswith("| `")]
     assert all("https://" in source or "not documented" in source for _, _, source, _ in rows)
     named = {name for _, files, *_ in rows for name in re.findall(r"`([\w/]+(?:\.json|/))`", files)}
@@ -33,7 +33,7 @@ def test_the_api_answers_a_proxy_event(stack: Cloud) -> None:
     assert stack.status(stack.post("sales")) == "accepted"
 
 
-def test_the_producer_reports_stream_records_that_are_not_ours_and_publishes_ours(stack: Cloud) -> None:
+def test_the_producer_reports_foreign_stream_records_and_publishes_ours(stack: Cloud) -> None:
     event = documented("dynamodb_stream")
     assert stack.produce(event["Records"]) == ["111", "222"]
     request_id = stack.post("sales")
@@ -44,7 +44,7 @@ def test_the_producer_reports_stream_records_that_are_not_ours_and_publishes_our
 
 
 @pytest.mark.parametrize("topic", ["sales", "pricing"])
-def test_the_consumers_dead_letter_a_message_that_is_not_ours_and_deliver_ours(stack: Cloud, topic: str) -> None:
+def test_the_consumers_dead_letter_foreign_messages_and_deliver_ours(stack: Cloud, topic: str) -> None:
     channel = {"sales": Channel.SLACK, "pricing": Channel.EMAIL}[topic]
     request_id = stack.post(topic)
     stack.produce()
@@ -57,7 +57,7 @@ def test_the_consumers_dead_letter_a_message_that_is_not_ours_and_deliver_ours(s
     assert letter["MessageAttributes"]["error_code"]["StringValue"] == "malformed_message"
 
 
-def test_the_reconciler_sweeps_when_the_scheduler_says_so(stack: Cloud) -> None:
+def test_the_reconciler_handles_a_scheduler_event(stack: Cloud) -> None:
     answer = stack.handler("reconciler")(documented("scheduler"), stack.context)
     assert answer["dry_run"] is False
 
@@ -84,12 +84,12 @@ def test_each_event_of_ses_sets_the_status_of_its_delivery(stack: Cloud, name: s
 
 
 @pytest.mark.parametrize("name", ["bounce", "complaint", "reject", "delivery"])
-def test_an_event_of_a_mail_that_was_not_ours_is_raised(stack: Cloud, name: str) -> None:
+def test_an_event_about_a_foreign_mail_raises_an_error(stack: Cloud, name: str) -> None:
     with pytest.raises(MalformedEvent):
         bring(stack, json.dumps(documented(f"ses/{name}")))
 
 
-def test_a_notification_that_is_no_event_of_ses_is_raised(stack: Cloud) -> None:
+def test_a_notification_that_is_not_an_ses_event_raises_an_error(stack: Cloud) -> None:
     with pytest.raises(MalformedEvent):
         stack.handler("email_feedback")(documented("sns"), stack.context)
 
@@ -107,7 +107,7 @@ def answer(slack: SlackServer, example: dict[str, Any]) -> None:
     slack.fail("garbled", body=json.dumps(example), times=1)
 
 
-def test_slack_takes_a_post(stack: Cloud, slack: SlackServer) -> None:
+def test_a_documented_success_of_slack_delivers_the_request(stack: Cloud, slack: SlackServer) -> None:
     request_id, record = received(stack)
     answer(slack, documented("slack/post_message"))
     stack.consume(Channel.SLACK, [record])
@@ -116,7 +116,7 @@ def test_slack_takes_a_post(stack: Cloud, slack: SlackServer) -> None:
     assert attempt.result == documented("slack/post_message")["ts"]
 
 
-def test_slack_refuses_a_post(stack: Cloud, slack: SlackServer) -> None:
+def test_a_documented_refusal_of_slack_fails_the_request(stack: Cloud, slack: SlackServer) -> None:
     request_id, record = received(stack)
     answer(slack, documented("slack/post_message_error"))
     assert stack.consume(Channel.SLACK, [record]) == []
@@ -124,7 +124,7 @@ def test_slack_refuses_a_post(stack: Cloud, slack: SlackServer) -> None:
     assert (delivery["status"], delivery["last_error"]) == ("failed", "too_many_attachments")
 
 
-def test_slack_limits_the_rate(stack: Cloud, slack: SlackServer) -> None:
+def test_a_documented_rate_limit_of_slack_postpones_the_request(stack: Cloud, slack: SlackServer) -> None:
     request_id, record = received(stack)
     answer(slack, documented("slack/ratelimited"))
     assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
@@ -133,7 +133,9 @@ def test_slack_limits_the_rate(stack: Cloud, slack: SlackServer) -> None:
 
 
 @pytest.mark.parametrize("found", [True, False])
-def test_slack_shows_what_was_posted(stack: Cloud, slack: SlackServer, *, found: bool) -> None:
+def test_a_documented_history_decides_whether_a_request_in_doubt_is_posted_again(
+    stack: Cloud, slack: SlackServer, *, found: bool
+) -> None:
     slack.fail("drop", times=1)
     request_id, record = received(stack)
     stack.consume(Channel.SLACK, [record])
@@ -147,7 +149,7 @@ def test_slack_shows_what_was_posted(stack: Cloud, slack: SlackServer, *, found:
     assert len(slack.messages) == (1 if found else 2), "what is not in the history is posted"
 
 
-def test_slack_does_not_show_what_was_posted(stack: Cloud, slack: SlackServer) -> None:
+def test_a_documented_refusal_of_the_history_leads_to_a_second_post(stack: Cloud, slack: SlackServer) -> None:
     slack.fail("drop", times=1)
     request_id, record = received(stack)
     stack.consume(Channel.SLACK, [record])

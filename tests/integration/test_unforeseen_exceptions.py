@@ -22,7 +22,7 @@ from tests.integration.steps import bring, example, mailed, raising, sent
 from tests.logs import logging_everything
 
 CANARY = "c4n4ry of a customer's text"
-PLACE = re.compile(r"/test_unforeseen\.py:[0-9]+ unforeseen$")
+PLACE = re.compile(r"/test_unforeseen_exceptions\.py:[0-9]+ unforeseen$")
 
 
 def unforeseen(*_: object, **__: object) -> Any:  # noqa: ANN401
@@ -70,9 +70,7 @@ def test_an_unforeseen_exception_fails_the_invocation_and_is_logged_without_its_
 
 
 @pytest.mark.parametrize("function", ["stream_producer", "reconciler", "slack_consumer"])
-def test_a_function_says_which_of_its_settings_is_missing(
-    stack: Cloud, monkeypatch: pytest.MonkeyPatch, function: str
-) -> None:
+def test_a_function_names_its_missing_setting(stack: Cloud, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     forget()
     monkeypatch.delenv("TABLE_NAME")
     monkeypatch.setenv("AWS_SESSION_TOKEN", CANARY)
@@ -81,7 +79,7 @@ def test_a_function_says_which_of_its_settings_is_missing(
     assert CANARY not in str(failed.value)
 
 
-def test_a_consumer_logs_an_unforeseen_exception_of_its_channel_and_tries_the_message_again(
+def test_a_consumer_logs_an_unforeseen_exception_of_its_channel_and_retries_the_message(
     stack: Cloud, slack: SlackServer
 ) -> None:
     request_id = stack.post("sales", CANARY)
@@ -102,7 +100,7 @@ def test_a_consumer_logs_an_unforeseen_exception_of_its_channel_and_tries_the_me
 @pytest.mark.parametrize(
     ("owner", "name"), [(slack_handler, "compose"), (slack_handler, "digests"), (delivery, "outgoing_of")]
 )
-def test_a_consumer_gives_up_after_unforeseen_exceptions_with_their_code(
+def test_a_delivery_that_fails_by_unforeseen_exceptions_has_their_code_as_its_reason(
     stack: Cloud, owner: object, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, unforeseen)
@@ -119,7 +117,7 @@ def test_a_consumer_gives_up_after_unforeseen_exceptions_with_their_code(
     assert letter["MessageAttributes"]["error_code"]["StringValue"] == "unexpected_error"
 
 
-def test_a_request_that_can_not_be_put_into_a_message_holds_up_none_of_its_batch(
+def test_a_request_that_cannot_be_rendered_delays_no_other_of_its_batch(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails_on_one(outgoing: Sequence[Outgoing], at: datetime, **how: Any) -> Iterator[Sequence[Outgoing]]:  # noqa: ANN401
@@ -138,7 +136,7 @@ def test_a_request_that_can_not_be_put_into_a_message_holds_up_none_of_its_batch
 
 
 @pytest.mark.parametrize("operation", ["PutItem", "SendMessage"])
-def test_a_consumer_logs_an_unforeseen_exception_of_its_own_and_tries_the_message_again(
+def test_a_consumer_logs_an_unforeseen_exception_of_its_own_and_retries_the_message(
     stack: Cloud, slack: SlackServer, operation: str
 ) -> None:
     stack.post("sales")
@@ -158,7 +156,7 @@ def refused(*_: object) -> Any:  # noqa: ANN401
 
 
 @pytest.mark.parametrize(("fail", "code"), [(unforeseen, "unexpected_error"), (refused, "AccessDenied")])
-def test_a_damaged_message_that_could_not_be_dead_lettered_is_logged_and_tried_again(
+def test_a_damaged_message_that_could_not_be_dead_lettered_is_logged_and_retried(
     stack: Cloud, fail: Callable[..., Any], code: str
 ) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[Channel.SLACK], MessageBody=CANARY)
@@ -170,7 +168,7 @@ def test_a_damaged_message_that_could_not_be_dead_lettered_is_logged_and_tried_a
     assert (line["message_id"], line["error_code"]) == (record["messageId"], code)
 
 
-def test_a_failure_that_a_consumer_has_named_is_not_logged_as_unforeseen(stack: Cloud, slack: SlackServer) -> None:
+def test_a_classified_failure_is_not_logged_as_unforeseen(stack: Cloud, slack: SlackServer) -> None:
     stack.post("sales")
     stack.produce()
     slack.fail("status", status=503)

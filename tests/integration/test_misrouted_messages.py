@@ -41,7 +41,7 @@ def body_of_the_next_message(stack: Cloud) -> str:
     return str(record["body"])
 
 
-def test_while_sns_filters_nothing_each_message_is_sent_by_its_own_channel_only(
+def test_each_message_is_sent_only_by_its_own_channel_while_sns_does_not_filter(
     stack: Cloud, slack: SlackServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unfiltered()
@@ -61,7 +61,7 @@ def test_while_sns_filters_nothing_each_message_is_sent_by_its_own_channel_only(
 
 
 @pytest.mark.parametrize("body", ["not ours", '{"version": 9}'])
-def test_another_channel_s_message_is_acknowledged_and_logged_whatever_it_holds(stack: Cloud, body: str) -> None:
+def test_any_message_for_another_channel_is_acknowledged_and_logged(stack: Cloud, body: str) -> None:
     with logging_everything() as log:
         assert bring(stack, Channel.EMAIL, body, NAMED) == []
     assert "it is for other channels" in log.getvalue()
@@ -82,7 +82,7 @@ def test_a_resend_of_version_1_is_not_sent_by_a_channel_that_its_message_does_no
 
 
 @pytest.mark.parametrize("attribute", [None, NAMED, "slack", "[1]", "{}", "[" * 9_999])
-def test_a_message_without_a_readable_attribute_is_sent_by_what_the_record_says(
+def test_the_record_decides_about_a_message_without_a_readable_channel_attribute(
     stack: Cloud, slack: SlackServer, attribute: str | None
 ) -> None:
     request_id = stack.post("sales", "once")

@@ -100,7 +100,9 @@ def recorded(request_id: str, delivery: str) -> dict[str, Any]:
 
 
 @files("stream/*")
-def test_an_old_stream_record_is_published_to_its_channels(stack: Cloud, slack: SlackServer, path: Path) -> None:
+def test_a_stream_record_of_an_old_version_is_published_to_its_channels(
+    stack: Cloud, slack: SlackServer, path: Path
+) -> None:
     record = read(path)
     item = plain(record["dynamodb"]["NewImage"])
     stack.table.put_item(Item=item)
@@ -115,7 +117,7 @@ def test_an_old_stream_record_is_published_to_its_channels(stack: Cloud, slack: 
 
 
 @files("messages/*")
-def test_an_old_message_is_delivered_once(stack: Cloud, slack: SlackServer, path: Path) -> None:
+def test_a_message_of_an_old_version_is_delivered_once(stack: Cloud, slack: SlackServer, path: Path) -> None:
     old = read(path)
     request = json.loads(old["body"])["request"]
     stack.table.put_item(Item=accepted(request))
@@ -129,7 +131,7 @@ def test_an_old_message_is_delivered_once(stack: Cloud, slack: SlackServer, path
 
 
 @files("callbacks/*")
-def test_an_old_end_is_told_of_under_one_id(stack: Cloud, path: Path) -> None:
+def test_a_callback_of_an_old_version_is_sent_under_one_id(stack: Cloud, path: Path) -> None:
     old = read(path)
     with Receiver() as bot:
         for item in map(plain, old["items"]):
@@ -149,7 +151,9 @@ def test_an_old_end_is_told_of_under_one_id(stack: Cloud, path: Path) -> None:
 
 
 @files("items/*")
-def test_an_old_request_reads_as_it_did_and_is_still_sent_once(stack: Cloud, slack: SlackServer, path: Path) -> None:
+def test_a_request_of_an_old_version_reads_as_before_and_is_sent_once(
+    stack: Cloud, slack: SlackServer, path: Path
+) -> None:
     old = read(path)
     items = [plain(item) for item in old["items"]]
     for item in items:
@@ -171,7 +175,7 @@ def test_an_old_request_reads_as_it_did_and_is_still_sent_once(stack: Cloud, sla
 
 
 @files("ledger")
-def test_open_requests_of_an_old_ledger_are_watched_until_they_end(stack: Cloud, path: Path) -> None:
+def test_the_open_requests_of_an_old_versions_ledger_are_watched_until_they_end(stack: Cloud, path: Path) -> None:
     old = dict(plain(read(path)))
     stack.table.put_item(Item=old)
     for request_id in old["open"]:
@@ -195,7 +199,7 @@ def names(document: Any) -> set[str]:  # noqa: ANN401
     return set(document).union(*map(names, document.values())) if isinstance(document, dict) else set()
 
 
-def test_today_s_messages_and_items_are_kept_for_later_versions(stack: Cloud, slack: SlackServer) -> None:
+def test_the_corpus_contains_every_attribute_of_current_messages_and_items(stack: Cloud, slack: SlackServer) -> None:
     bodies = [old["body"] for version in VERSIONS for kind in ("messages", "callbacks") for old in kept(version, kind)]
     assert set(Message.model_fields) == {name for body in bodies for name in json.loads(body)}
     newest = VERSIONS[-1]
@@ -210,7 +214,7 @@ def test_today_s_messages_and_items_are_kept_for_later_versions(stack: Cloud, sl
 
 
 @pytest.mark.parametrize("shape", [{}, {"request": {"id": "ID"}}, {"requests": [{"text": "x"}]}])
-def test_a_message_of_a_later_version_is_refused_by_that_name_and_kept_whole(
+def test_a_message_of_a_later_version_is_dead_lettered_whole_with_that_reason(
     stack: Cloud, slack: SlackServer, shape: dict[str, Any]
 ) -> None:
     request_id = stack.post("sales")
@@ -224,7 +228,7 @@ def test_a_message_of_a_later_version_is_refused_by_that_name_and_kept_whole(
     assert not slack.messages
 
 
-def test_a_request_whose_message_is_of_a_later_version_comes_by_its_fallback(stack: Cloud, slack: SlackServer) -> None:
+def test_the_fallback_delivers_a_request_whose_message_is_of_a_later_version(stack: Cloud, slack: SlackServer) -> None:
     request_id = stack.post("sales")
     stack.produce()
     [record] = stack.receive(Channel.SLACK)

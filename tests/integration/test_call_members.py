@@ -58,7 +58,7 @@ def errors(answer: Json) -> list[Json]:
     return found
 
 
-def test_all_that_a_bot_says_travels_to_the_channel(stack: Cloud) -> None:
+def test_every_member_of_a_call_reaches_the_channel(stack: Cloud) -> None:
     assert said(stack, say(stack, **SAID, details=DETAILS)) == STORED
     assert stack.produce() == []
     [record] = stack.receive(Channel.SLACK)
@@ -92,7 +92,7 @@ def test_a_call_without_the_optional_members_is_stored_and_hashed_as_version_1_d
     assert not STORED.keys() & stored.keys()
 
 
-def test_a_message_without_the_optional_members_is_byte_for_byte_what_it_was(stack: Cloud) -> None:
+def test_a_message_without_optional_members_equals_the_one_of_version_1_byte_for_byte(stack: Cloud) -> None:
     stored = item(stack, say(stack))
     stack.produce()
     [record] = stack.receive(Channel.SLACK)
@@ -113,7 +113,7 @@ def test_a_message_without_the_optional_members_is_byte_for_byte_what_it_was(sta
         {"details": {"Trial": True, "Seats": 12, "Plan": "Pro"}},
     ],
 )
-def test_a_key_that_comes_again_with_anything_else_said_is_refused(
+def test_a_repeated_key_with_any_other_member_is_refused(
     stack: Cloud, clock: time_machine.Traveller, other: Json
 ) -> None:
     said = LEAST | SAID | {"details": DETAILS}
@@ -126,7 +126,7 @@ def test_a_key_that_comes_again_with_anything_else_said_is_refused(
     assert changed["json"]["type"] == "urn:assistance:problem:idempotency-key-reused"
 
 
-def test_only_the_reference_is_told_to_the_bot_and_only_after_the_202(stack: Cloud) -> None:
+def test_the_bot_gets_back_only_the_reference_and_only_after_the_202(stack: Cloud) -> None:
     with Receiver() as bot:
         accepted = say(stack, **SAID, details=DETAILS, callback_url=bot.url)
         stack.produce()
@@ -158,12 +158,12 @@ def test_a_blank_member_counts_as_absent(stack: Cloud, blank: str | None) -> Non
 @pytest.mark.parametrize(
     "customer", [{"email": "anna at example"}, {"phone": "call me"}, {"name": "<b>"}, {"email": "a\r\nBcc: b@c.de"}]
 )
-def test_no_call_is_refused_for_the_form_of_an_address_or_number(stack: Cloud, customer: Json) -> None:
+def test_a_call_with_a_malformed_address_or_number_is_accepted(stack: Cloud, customer: Json) -> None:
     assert said(stack, say(stack, customer=customer)) == {"customer": customer}
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "chat.example.com/c/42", "http://localhost", "@{link}"])
-def test_no_call_is_refused_for_the_form_of_its_conversation(stack: Cloud, url: str) -> None:
+def test_a_call_with_a_malformed_conversation_url_is_accepted(stack: Cloud, url: str) -> None:
     assert said(stack, say(stack, conversation_url=url)) == {"conversation_url": url}
 
 
@@ -199,13 +199,15 @@ def test_numbers_and_booleans_are_kept_as_json_writes_them(stack: Cloud) -> None
         ({"reference": []}, "#/reference"),
     ],
 )
-def test_a_member_that_is_too_long_or_of_another_shape_is_named(stack: Cloud, members: Json, pointer: str) -> None:
+def test_the_answer_names_a_member_that_is_too_long_or_of_a_wrong_type(
+    stack: Cloud, members: Json, pointer: str
+) -> None:
     [error] = errors(say(stack, **members))
     assert error["pointer"] == pointer
     assert stack.table.scan()["Items"] == []
 
 
-def test_every_member_may_be_as_long_as_its_limit(stack: Cloud) -> None:
+def test_every_member_is_accepted_at_its_maximum_length(stack: Cloud) -> None:
     longest = {
         "customer": {"name": "é" * 200, "email": "é" * 320, "phone": "é" * 50},
         "conversation_url": "é" * 2_000,
@@ -219,7 +221,7 @@ def test_every_member_may_be_as_long_as_its_limit(stack: Cloud) -> None:
     assert stack.consume(Channel.SLACK) == []
 
 
-def test_the_longest_description_may_be_escaped(stack: Cloud) -> None:
+def test_the_longest_description_is_accepted_with_json_escapes(stack: Cloud) -> None:
     body = json.dumps(LEAST | {"description": "😀" * 4_000})
     assert len(body) > 48_000
     assert item(stack, post(stack, body))["description"] == "😀" * 4_000
@@ -236,13 +238,13 @@ def test_the_longest_description_may_be_escaped(stack: Cloud) -> None:
         ('{"other": 1, "other": 2, "customer": {"other": 1, "other": 2}}', []),
     ],
 )
-def test_a_known_member_that_comes_twice_is_refused(stack: Cloud, body: str, pointers: list[str]) -> None:
+def test_a_duplicate_known_member_is_refused(stack: Cloud, body: str, pointers: list[str]) -> None:
     answer = post(stack, f"{json.dumps(LEAST)[:-1]}, {body[1:]}")
     found = errors(answer) if pointers else []
     assert found == [{"pointer": pointer, "detail": "must be there once"} for pointer in pointers]
 
 
-def test_members_that_nobody_knows_are_named_in_the_202(stack: Cloud) -> None:
+def test_the_202_names_unknown_members(stack: Cloud) -> None:
     call = {"priority": 1, "customer": {"name": "Anna", "company": "ACME"}, "Topic": "x"}
     first, again = (post(stack, json.dumps(LEAST | call), idempotency_key="key") for _ in range(2))
     assert first["json"]["ignored"] == ["priority", "Topic", "customer.company"]
@@ -250,7 +252,7 @@ def test_members_that_nobody_knows_are_named_in_the_202(stack: Cloud) -> None:
     assert "ignored" not in stack.show(first["json"]["id"])
 
 
-def test_the_names_of_ignored_members_are_few_short_and_printable(stack: Cloud) -> None:
+def test_the_names_of_ignored_members_are_limited_in_number_and_length_and_printable(stack: Cloud) -> None:
     names = ["x" * 1_000, "a\x1b[31m", "\u202etopic", *map(str, range(1_000))]
     ignored = say(stack, **dict.fromkeys(names, 1))["json"]["ignored"]
     assert ignored[:4] == ["x" * 60, "a\ufffd[31m", "topic", "0"]
@@ -270,14 +272,14 @@ def test_a_lone_surrogate_in_a_name_or_an_inner_member_becomes_a_replacement_cha
     assert answer["json"]["ignored"] == ["x\ufffd"]
 
 
-def test_a_byte_order_mark_is_skipped(stack: Cloud) -> None:
+def test_a_byte_order_mark_is_ignored(stack: Cloud) -> None:
     text = json.dumps(LEAST | {"description": "café"}, ensure_ascii=False)
     for body in (text, text.encode(), f"\ufeff{text}", f"\ufeff{text}".encode()):
         assert item(stack, post(stack, body))["description"] == "café"
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252"])
-def test_a_body_that_is_not_utf_8_is_refused_in_these_words(stack: Cloud, encoding: str) -> None:
+def test_a_body_that_is_not_utf_8_is_refused_with_a_clear_message(stack: Cloud, encoding: str) -> None:
     body = '{"topic": "sales", "description": "café"}'.encode(encoding)
     answer = post(stack, body)
     assert answer["statusCode"] == 400
@@ -289,7 +291,7 @@ def test_a_body_that_is_not_utf_8_is_refused_in_these_words(stack: Cloud, encodi
 @settings(FUZZED, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(call=CALL)
 @example({"topic": "sales", "description": "help", "details": {"a": "\ud800"}})
-def test_any_optional_members_are_accepted_or_named_and_the_request_is_delivered(stack: Cloud, call: Json) -> None:
+def test_any_optional_members_are_accepted_or_named_in_the_refusal(stack: Cloud, call: Json) -> None:
     body = json.dumps(call)
     answer = post(stack, body)
     if answer["statusCode"] == 400:
@@ -303,6 +305,6 @@ def test_any_optional_members_are_accepted_or_named_and_the_request_is_delivered
 
 
 @pytest.mark.parametrize("description", ["4711", "true", "12.50"])
-def test_a_description_that_comes_as_a_number_or_boolean_is_kept_as_json_writes_it(description: str) -> None:
+def test_a_numeric_or_boolean_description_is_kept_as_json_writes_it(description: str) -> None:
     body = read(f'{{"topic": "sales", "description": {description}}}'.encode(), loopback=False)
     assert body.call.description == description

@@ -44,7 +44,7 @@ def posted(slack: SlackServer) -> Counter[str]:
     return Counter(message["channel"] for message in slack.messages)
 
 
-def test_sales_and_pricing_in_one_batch_are_two_posts_in_two_slack_channels(
+def test_two_topics_of_one_batch_are_posted_to_their_own_slack_channels(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales={"slack": "C0SALES"}, pricing={"slack": "C0PRICES"})
@@ -64,7 +64,7 @@ def test_sales_and_pricing_in_one_batch_are_two_posts_in_two_slack_channels(
         assert attempt.place == "C0SALES"
 
 
-def test_a_topic_without_a_place_goes_to_the_default_of_the_stage(
+def test_a_topic_without_a_target_uses_the_default_of_the_stage(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales={"slack": "C0SALES"})
@@ -87,7 +87,7 @@ def test_a_rate_limit_of_one_slack_channel_delays_no_other(stack: Cloud, slack: 
     assert posted(slack) == {"C0SALES": 1, "C0PRICES": 1}
 
 
-def test_a_request_in_doubt_is_looked_up_where_it_was_posted_after_its_route_changed(
+def test_a_request_in_doubt_is_looked_up_in_its_old_slack_channel_after_its_route_changed(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales={"slack": "C0SALES"})
@@ -103,7 +103,7 @@ def test_a_request_in_doubt_is_looked_up_where_it_was_posted_after_its_route_cha
     assert posted(slack) == {"C0SALES": 1, "C0PRICES": 1}
 
 
-def test_a_corrected_slack_channel_counts_for_a_redrive(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
+def test_a_redrive_uses_the_corrected_slack_channel(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
     deploy(pricing={"slack": "C0GONE"})
     request_id = stack.post("pricing")
     stack.produce()
@@ -116,7 +116,7 @@ def test_a_corrected_slack_channel_counts_for_a_redrive(stack: Cloud, slack: Sla
     assert posted(slack) == {"C0PRICES": 1}
 
 
-def test_the_recipients_of_a_topic_get_its_mails_and_its_fallbacks(
+def test_the_recipients_of_a_topic_get_its_mails_and_its_fallback_mails(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales={"email": ["sales@example.com", "boss@example.com"]})
@@ -137,7 +137,7 @@ def test_the_recipients_of_a_topic_get_its_mails_and_its_fallbacks(
     assert recipients == {"sales": ["sales@example.com", "boss@example.com"], "all": ["sales@example.com"]}
 
 
-def test_each_teams_secret_holds_the_workflow_of_its_topics(
+def test_each_topic_is_posted_to_the_teams_workflow_of_its_secret(
     stack: Cloud, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Receiver() as default, Receiver() as own:

@@ -144,21 +144,21 @@ def assert_only(stack: Cloud, answer: dict[str, Any], status: int) -> None:
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_body_has_one_meaning_or_is_refused(stack: Cloud, name: str) -> None:
+def test_a_body_with_two_possible_meanings_is_refused(stack: Cloud, name: str) -> None:
     body, status = BODIES[name]
     event = http_event("POST", "/assistance-requests", body, Content_Type="application/json")
     assert_only(stack, call(stack, event), status)
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_an_event_has_one_meaning_or_is_refused(stack: Cloud, name: str) -> None:
+def test_an_event_with_two_possible_meanings_is_refused(stack: Cloud, name: str) -> None:
     members, status = EVENTS[name]
     event = http_event("POST", "/assistance-requests", VALID, Content_Type="application/json")
     assert_only(stack, call(stack, event | members), status)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_path_shows_the_request_that_it_names_or_is_not_found(stack: Cloud, path: str) -> None:
+def test_a_path_shows_the_request_that_it_names_or_returns_404(stack: Cloud, path: str) -> None:
     request_id, other = stack.post("sales"), stack.post("sales")
     event = http_event("GET", path.replace("{}", request_id)) | {"pathParameters": {"id": other}}
     answer = call(stack, event)
@@ -183,7 +183,7 @@ VALUES = st.sampled_from(['"pricing"', '"help"', "null", "NaN", '{"topic": 1}', 
     members=st.lists(st.tuples(MEMBERS, VALUES), max_size=2),
     encoded=st.booleans(),
 )
-def test_an_accepted_call_has_one_value_of_each_header_and_member(
+def test_an_accepted_call_has_one_value_for_each_header_and_member(
     stack: Cloud, headers: dict[str, str], many: dict[str, str], members: list[tuple[str, str]], *, encoded: bool
 ) -> None:
     body = VALID[:-1] + "".join(f', "{name}": {value}' for name, value in members) + "}"

@@ -59,7 +59,7 @@ def test_a_bot_is_called_back_once_and_the_signature_is_the_stack_s(bot: Bot) ->
         (("POST", "/assistance-requests", VALID, {"Content-Type": "text/plain"}), 415, "unsupported-media-type"),
     ],
 )
-def test_a_bad_call_gets_its_problem_document_and_writes_nothing(
+def test_an_invalid_call_gets_a_problem_document_and_writes_nothing(
     bot: Bot, call: tuple[str, str, object, dict[str, str]], status: int, slug: str
 ) -> None:
     before = bot.stored()

@@ -27,7 +27,7 @@ from tests.recorded_calls import meanwhile
 __all__ = ["team"]
 
 
-def test_a_press_before_the_look_up_of_the_next_attempt_does_not_have_it_posted_twice(
+def test_a_press_before_the_look_up_of_the_next_attempt_causes_no_second_post(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The press has the message drawn again, which then has no metadata any more."""
@@ -49,7 +49,7 @@ def test_a_press_before_the_look_up_of_the_next_attempt_does_not_have_it_posted_
     assert len(team.messages) == 1
 
 
-def test_a_request_whose_record_dynamodb_leaves_out_is_not_drawn_as_free(
+def test_a_request_missing_from_a_batch_read_is_not_shown_as_free(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = posted(stack, "one", "two")
@@ -72,7 +72,7 @@ def test_a_request_whose_record_dynamodb_leaves_out_is_not_drawn_as_free(
 
 
 @pytest.mark.parametrize("how", ["gone", "damaged"])
-def test_one_request_of_a_digest_does_not_hide_from_the_taker_that_another_is_taken(
+def test_the_taker_of_one_digest_request_still_sees_that_another_is_taken(
     stack: Cloud, team: SlackServer, how: str
 ) -> None:
     first, second, _ = posted(stack, "one", "two", "three")
@@ -107,7 +107,7 @@ def test_the_taker_is_told_if_slack_does_not_update_the_message(
 @pytest.mark.parametrize(
     ("content_type", "body"), [("text/plain; charset=klingon", b"ok"), ("text/html; charset=utf-8", b"\xff\xfe")]
 )
-def test_an_answer_of_slack_s_that_the_sdk_can_t_read_fails_no_press(content_type: str, body: bytes) -> None:
+def test_a_press_succeeds_although_the_sdk_cannot_read_slacks_answer(content_type: str, body: bytes) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
