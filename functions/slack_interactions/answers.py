@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from slack_sdk.webhook import WebhookClient
 
 from assistance.errors import UNREADABLE
+from assistance.platform import tls
 from assistance.platform.observability import logger
 
 HOSTS: Final = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
@@ -40,7 +41,8 @@ def is_slacks(url: str, response_origin: str) -> bool:
 def send(url: str, body: Mapping[str, Any]) -> bool:
     """Send Slack an answer. Returns whether Slack took it: a press counts even if Slack does not show it."""
     try:
-        answer = WebhookClient(url, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=_silent).send_dict(dict(body))
+        client = WebhookClient(url, timeout=TIMEOUT_SECONDS, ssl=tls.context(), retry_handlers=[], logger=_silent)
+        answer = client.send_dict(dict(body))
     except (OSError, HTTPException, *UNREADABLE) as error:
         logger.warning("Slack does not take the answer to a press", error_type=type(error).__name__)
         return False
