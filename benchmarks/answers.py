@@ -1,13 +1,15 @@
-"""What AWS and Slack would answer, at once and always the same: what is measured is ours, not theirs."""
+"""What AWS, Slack, Teams and a bot would answer, at once and always the same: what is measured is ours, not theirs."""
 
 import json
 import re
 import ssl
 import threading
 import uuid
+from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,18 +28,30 @@ from assistance.store import codec
 from assistance.store.schema import INDEX_SHARDS, LEDGER
 
 MESSAGE_ID = "0100018b-0000-4000-8000-000000000000"
+POSTED_AS = "1732000000.000100"
 SLACK_PATH = "/slack/api/"
+TEAMS_PATH = "/teams/"
+BOT_PATH = "/bot/"
+BOT_HOST = "bot.example.com"
+"""Who is called back: a public name, which the server's certificate holds too."""
+KEY = "0123456789abcdef" * 3
+"""Signs whatever is signed with a secret."""
 OVERDUE = 1_000
 """Requests in the outbox, of the table whose name says so."""
 SWEPT_TABLE = "overdue"
-_CREATED_AT = timestamp(utc_now() - timedelta(hours=1))
+CREATED_AT = timestamp(utc_now() - timedelta(hours=1))
 _IDS = tuple(str(uuid.UUID(int=number)) for number in range(OVERDUE))
+MAILED, POSTED, *CALLING_BACK = (str(uuid.UUID(int=OVERDUE + number)) for number in range(12))
+"""Requests that are delivered: by email, to Slack, and by email for a bot that waits for its callback."""
+CALLBACK = "callback-1"
 
 
-def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
+def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:  # noqa: PLR0911
     """The media type and the body of what a call would be answered with: always a 200."""
+    if path.startswith((TEAMS_PATH, BOT_PATH)):
+        return "text/plain", b""
     if path.startswith(SLACK_PATH):
-        return "application/json", b'{"ok": true, "channel": "C0ASSIST", "ts": "1732000000.000100"}'
+        return "application/json", json.dumps({"ok": True, "channel": "C0ASSIST", "ts": POSTED_AS}).encode()
     if path.startswith("/v2/email/"):
         return "application/json", json.dumps({"MessageId": MESSAGE_ID}).encode()
     service, _, operation = headers.get("x-amz-target", "").partition(".")
@@ -48,8 +62,18 @@ def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, byt
         attributes = dict.fromkeys(json.loads(body).get("AttributeNames", ()), "0")
         return "application/x-amz-json-1.0", json.dumps({"Attributes": attributes}).encode()
     if service == "secretsmanager":
-        return "application/x-amz-json-1.1", b'{"Name": "slack", "SecretString": "xoxb-none"}'
+        return "application/x-amz-json-1.1", json.dumps(_secret(json.loads(body)["SecretId"], headers)).encode()
     return "text/xml", _sns(parse_qs(body.decode()))
+
+
+def _secret(arn: str, headers: Mapping[str, str]) -> dict[str, str]:
+    name = arn.rpartition(":")[2]
+    texts = {
+        "slack": "xoxb-none",
+        "teams": f"https://{headers.get('host', '')}{TEAMS_PATH}workflow?sig=none",
+        "callback": b64encode(KEY.encode()).decode(),
+    }
+    return {"Name": name, "SecretString": texts.get(name, KEY)}
 
 
 def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # noqa: PLR0911
@@ -57,19 +81,23 @@ def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # 
         case "Query", {"TableName": "overdue", "IndexName": "outbox", "ExpressionAttributeValues": dict(values)}:
             shard = int(next(value["N"] for value in values.values() if "N" in value))
             keys = [
-                {"pk": {"S": id_}, "sk": {"S": "REQUEST"}, "created_at": {"S": _CREATED_AT}}
+                {"pk": {"S": id_}, "sk": {"S": "REQUEST"}, "created_at": {"S": CREATED_AT}}
                 for id_ in _IDS[shard::INDEX_SHARDS]
             ]
             return {"Items": keys, "Count": len(keys)}
         case "BatchGetItem", {"RequestItems": {"overdue": {"Keys": list(keys)}}}:
-            return {"Responses": {"overdue": [request_item(key["pk"]["S"], _CREATED_AT) for key in keys]}}
+            return {"Responses": {"overdue": [request_item(key["pk"]["S"], CREATED_AT) for key in keys]}}
         case "GetItem", {"Key": {"pk": {"S": str(id_)}, "sk": {"S": "REQUEST"}}}:
-            return {"Item": request_item(id_, _CREATED_AT)}
+            return {"Item": request_item(id_, CREATED_AT)}
         case "Query", {"ConsistentRead": True, "ExpressionAttributeValues": dict(values)}:
-            items = [_looked_at()] if {"S": LEDGER} in values.values() else [_mailed(), _mailed_record()]
+            id_ = next(value["S"] for value in values.values() if "S" in value)
+            items = [_looked_at()] if id_ == LEDGER else list(_delivered(id_))
             return {"Items": items, "Count": len(items)}
         case "Query", _:
             return {"Items": [], "Count": 0}
+        case "BatchGetItem", {"RequestItems": {"table": {"Keys": list(keys)}}}:
+            return {"Responses": {"table": [item for key in keys for item in _delivered(key["pk"]["S"]) if
+                                            item["sk"] == key["sk"]]}}  # fmt: skip
         case "BatchGetItem", _:
             return {"Responses": {}}
     return {}
@@ -100,25 +128,31 @@ def request_item(request_id: str, created_at: str, topic: Topic = Topic.SALES) -
     }
 
 
-def _mailed() -> dict[str, object]:
-    return request_item(_IDS[0], _CREATED_AT, Topic.PRICING)
-
-
 @cache
-def _mailed_record() -> dict[str, object]:
-    route, at = ROUTES[Topic.PRICING], ms_of(_CREATED_AT)
-    ttl = expires(_CREATED_AT)
+def _delivered(request_id: str) -> tuple[dict[str, Any], ...]:
+    """The items of a request that is delivered."""
+    topic, calls_back = Topic.SALES if request_id == POSTED else Topic.PRICING, request_id in CALLING_BACK
+    route, at, ttl = ROUTES[topic], ms_of(CREATED_AT), expires(CREATED_AT)
+    [channel] = route.channels
     record = transitions.first(
-        route.channels, route.fallback, topic=Topic.PRICING, created_at=at, ttl=ttl, calls_back=False
+        route.channels, route.fallback, topic=topic, created_at=at, ttl=ttl, calls_back=calls_back
     )
-    record, _ = transitions.claim(record, "email", "attempt", now=at, until=at + 60_000, limit=6)
-    record = transitions.sent(record, "email", "attempt", MESSAGE_ID, now=at)
-    item = codec.item_of(_IDS[0], replace(record, version=1), {})
-    return {name: noted(value) for name, value in item.items()}
+    record, _ = transitions.claim(record, channel, "attempt", now=at, until=at + 60_000, limit=6)
+    record = transitions.sent(record, channel, "attempt", POSTED_AS if channel == "slack" else MESSAGE_ID, now=at)
+    item = codec.item_of(request_id, replace(record, version=1), {})
+    request = request_item(request_id, CREATED_AT, topic)
+    if calls_back:
+        request["callback_url"] = {"S": callback_url()}
+    return request, {name: noted(value) for name, value in item.items()}
+
+
+def callback_url() -> str:
+    """Where a bot wants to be called back."""
+    return f"https://{BOT_HOST}{BOT_PATH}callbacks"
 
 
 def _looked_at() -> dict[str, object]:
-    return {"pk": {"S": LEDGER}, "sk": {"S": LEDGER}, "looked_until": {"S": _CREATED_AT}}
+    return {"pk": {"S": LEDGER}, "sk": {"S": LEDGER}, "looked_until": {"S": CREATED_AT}}
 
 
 def _sns(call: Mapping[str, list[str]]) -> bytes:
@@ -133,7 +167,25 @@ def _sns(call: Mapping[str, list[str]]) -> bytes:
     ).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server of the answers: its address, and the variables by which a process trusts it.
+
+    `calls` counts how often each operation of AWS, or each path, was called.
+    """
+
+    url: str
+    trust: Mapping[str, str]
+    calls: Counter[str] = field(default_factory=Counter)
+
+
+def _called(target: str | None, path: str) -> str:
+    """An operation of AWS's, or else the end of the path: `/` for SNS."""
+    return target.rpartition(".")[2] if target else path.partition("?")[0].rpartition("/")[2] or "/"
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: "_Server"
     protocol_version = "HTTP/1.1"
     # An answer's body would wait for its head to be acknowledged: 40 ms.
     disable_nagle_algorithm = True
@@ -142,6 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Whatever is called, all of it by POST."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.calls[_called(headers.get("x-amz-target"), self.path)] += 1
         media_type, content = answer(self.path, headers, body)
         self.send_response(200)
         self.send_header("Content-Type", media_type)
@@ -160,6 +213,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, tls: ssl.SSLContext) -> None:
         super().__init__(("localhost", 0), _Handler)
         self._tls = tls
+        self.calls = Counter[str]()
 
     def get_request(self) -> tuple[ssl.SSLSocket, Any]:
         """A connection. Its thread, not this one, shakes hands: at its first read."""
@@ -168,16 +222,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served(directory: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """The answers over HTTPS: by URL, and the variables by which a process trusts it.
-
-    botocore's certificates, and the server's among them: as many as are read on AWS.
-    """
+def served(directory: Path) -> Iterator[Served]:
+    """The answers over HTTPS. Trusted are botocore's certificates and the server's among them, as many as on AWS."""
     authority, tls = trustme.CA(key_type=trustme.KeyType.RSA), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", key_type=trustme.KeyType.RSA).configure_cert(tls)
+    authority.issue_cert("localhost", BOT_HOST, key_type=trustme.KeyType.RSA).configure_cert(tls)
     trusted = directory / "trusted.pem"
     trusted.write_bytes(Path(DEFAULT_CA_BUNDLE).read_bytes() + authority.cert_pem.bytes())
     with _Server(tls) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"https://localhost:{server.server_address[1]}", {"SSL_CERT_FILE": str(trusted)}
+        yield Served(f"https://localhost:{server.server_address[1]}", {"SSL_CERT_FILE": str(trusted)}, server.calls)
         server.shutdown()

@@ -1,21 +1,41 @@
 """An event for each function, and the environment that the functions are told."""
 
 import json
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
+from slack_sdk.signature import SignatureVerifier
+
+from assistance import take_link
 from assistance.models import AssistanceRequest, Message, RouteThen
 from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import ROUTES, Topic
-from benchmarks.answers import MESSAGE_ID, expires, request_item
+from assistance.slack import blocks
+from benchmarks.answers import (
+    CALLBACK,
+    CALLING_BACK,
+    CREATED_AT,
+    KEY,
+    MAILED,
+    MESSAGE_ID,
+    POSTED,
+    POSTED_AS,
+    SLACK_PATH,
+    callback_url,
+    expires,
+    request_item,
+)
 
 DESCRIPTION = "A quote for 40 seats"
 
 
 def environment(url: str, *, slack_api_url: str = "http://127.0.0.1/", table: str = "table") -> dict[str, str]:
     """What the functions read, and the credentials of nobody."""
+    arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:"
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_REGION": "us-east-1",
@@ -40,7 +60,13 @@ def environment(url: str, *, slack_api_url: str = "http://127.0.0.1/", table: st
         "RETRY_FIRST_DELAY": "5",
         "RETRY_MAX_DELAY": "900",
         "RETRY_DOUBT_DELAY": "30",
-        "SLACK_TOKEN_SECRET": "arn:aws:secretsmanager:us-east-1:000000000000:secret:slack",
+        "SLACK_TOKEN_SECRET": f"{arn}slack",
+        "SLACK_SIGNING_SECRET": f"{arn}signing",
+        "RESPONSE_ORIGIN": url,
+        "TAKE_SECRET": f"{arn}take",
+        "TAKE_PAGE": f"{url}/take/",
+        "TEAMS_SECRET": f"{arn}teams",
+        "CALLBACK_SECRET": f"{arn}callback",
         "SLACK_CHANNEL": "C0ASSIST",
         "SLACK_API_URL": slack_api_url,
         "EMAIL_SENDER": "bot@example.com",
@@ -49,9 +75,11 @@ def environment(url: str, *, slack_api_url: str = "http://127.0.0.1/", table: st
     }
 
 
-def http(method: str, path: str, body: str | None = None) -> dict[str, Any]:
+def http(
+    method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None, **parameters: str
+) -> dict[str, Any]:
     """A call as API Gateway hands it over, as far as anything reads it."""
-    headers = {"Content-Type": "application/json", "Idempotency-Key": "6f0c1d9e"}
+    headers = dict(headers or {"Content-Type": "application/json", "Idempotency-Key": "6f0c1d9e"})
     return {
         "resource": path,
         "path": path,
@@ -60,7 +88,7 @@ def http(method: str, path: str, body: str | None = None) -> dict[str, Any]:
         "multiValueHeaders": {name: [value] for name, value in headers.items()},
         "queryStringParameters": None,
         "multiValueQueryStringParameters": None,
-        "pathParameters": None,
+        "pathParameters": parameters or None,
         "stageVariables": None,
         "requestContext": {"resourcePath": path, "path": path, "httpMethod": method, "identity": {"apiKeyId": "bot"}},
         "body": body,
@@ -89,51 +117,107 @@ def stream(count: int = 1) -> dict[str, Any]:
     }
 
 
-def queue(topic: Topic, count: int = 1) -> dict[str, Any]:
+def queue(topic: Topic, count: int = 1, route: RouteThen | None = None) -> dict[str, Any]:
     """Messages from a channel's queue."""
     now = timestamp(utc_now())
-    route = RouteThen(channels=ROUTES[topic].channels, fallback=ROUTES[topic].fallback)
+    route = route or RouteThen(channels=ROUTES[topic].channels, fallback=ROUTES[topic].fallback)
     requests = [
         AssistanceRequest(id=str(uuid.UUID(int=number)), topic=topic, description=DESCRIPTION, created_at=now)
         for number in range(count)
     ]
+    return _received([Message(request=request, route=route, ttl=expires(now)) for request in requests])
+
+
+def teams(count: int = 1) -> dict[str, Any]:
+    """Messages from the queue of Teams."""
+    return queue(Topic.SALES, count, RouteThen.model_validate({"channels": ["teams"], "fallback": "email"}))
+
+
+def callbacks(count: int = 1) -> dict[str, Any]:
+    """Messages from the queue of the callbacks: each of a request that has ended."""
+    route = RouteThen(channels=ROUTES[Topic.PRICING].channels, fallback=ROUTES[Topic.PRICING].fallback)
+    requests = [
+        AssistanceRequest(
+            id=id_, topic=Topic.PRICING, description="", created_at=CREATED_AT, callback_url=callback_url()
+        )
+        for id_ in CALLING_BACK[:count]
+    ]
+    return _received(
+        [Message(request=request, route=route, ttl=expires(CREATED_AT), delivery=CALLBACK) for request in requests]
+    )
+
+
+def _received(messages: Sequence[Message]) -> dict[str, Any]:
     return {
         "Records": [
             {
-                "messageId": request.id,
+                "messageId": message.request.id,
                 "receiptHandle": "handle",
-                "body": Message(request=request, route=route, ttl=expires(now)).model_dump_json(),
+                "body": message.model_dump_json(),
                 "attributes": {"ApproximateReceiveCount": "1", "ApproximateFirstReceiveTimestamp": "1545082649183"},
                 "messageAttributes": {},
                 "eventSource": "aws:sqs",
                 "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
                 "awsRegion": "us-east-1",
             }
-            for request in requests
+            for message in messages
         ]
     }
 
 
+def press(origin: str) -> dict[str, Any]:
+    """Slack's word that somebody has pressed the button by which a request is taken. `origin`: where Slack is."""
+    message = {"ts": POSTED_AS, "blocks": [blocks.actions(blocks.takes(POSTED, "slack"))]}
+    action = {"action_id": blocks.TAKE, "action_ts": str(time.time()), "value": f"{POSTED} slack"}
+    payload = {
+        "type": "block_actions",
+        "user": {"id": "U0ANNA", "username": "anna"},
+        "message": message,
+        "actions": [action],
+        "response_url": f"{origin}{SLACK_PATH}actions",
+    }
+    body, now = urlencode({"payload": json.dumps(payload)}), str(int(time.time()))
+    signature = SignatureVerifier(KEY).generate_signature(timestamp=now, body=body)
+    headers = {"X-Slack-Request-Timestamp": now, "X-Slack-Signature": str(signature)}
+    return http("POST", "/slack/interactions", body, headers)
+
+
+def take() -> dict[str, Any]:
+    """The form of the page behind the link in a mail."""
+    token = take_link.token(take_link.Link(MAILED, "email", expires(CREATED_AT)), [KEY.encode()])
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+    body = urlencode({"name": "Anna", "press": uuid.uuid4().hex})
+    return http("POST", f"/take/{token}", body, headers, token=token)
+
+
 def feedback() -> dict[str, Any]:
     """SES's word that a mail has arrived."""
-    mail = {"messageId": MESSAGE_ID, "tags": {"request_id": [str(uuid.UUID(int=0))]}}
+    mail = {"messageId": MESSAGE_ID, "tags": {"request_id": [MAILED]}}
     delivered = {"timestamp": timestamp(utc_now() - timedelta(seconds=1))}
     event = {"eventType": "Delivery", "mail": mail, "delivery": delivered}
     return {"Records": [{"Sns": {"MessageId": MESSAGE_ID, "Message": json.dumps(event)}}]}
 
 
-EVENTS: Mapping[str, Callable[[], dict[str, Any]]] = {
-    "api": accept,
-    "stream_producer": stream,
-    "reconciler": dict,
-    "slack_consumer": lambda: queue(Topic.SALES),
-    "email_consumer": lambda: queue(Topic.PRICING),
-    "email_feedback": feedback,
+Event: TypeAlias = Callable[[str], dict[str, Any]]
+"""Makes an event as it would come now, given where everybody is."""
+EVENTS: Mapping[str, Event] = {
+    "api": lambda _: accept(),
+    "stream_producer": lambda _: stream(),
+    "reconciler": lambda _: {},
+    "slack_consumer": lambda _: queue(Topic.SALES),
+    "email_consumer": lambda _: queue(Topic.PRICING),
+    "teams_consumer": lambda _: teams(),
+    "callback_consumer": lambda _: callbacks(),
+    "email_feedback": lambda _: feedback(),
+    "slack_interactions": press,
+    "take_page": lambda _: take(),
 }
 
-BATCHES: Mapping[str, tuple[str, Callable[[], dict[str, Any]]]] = {
-    "`stream_producer`, 100 records": ("stream_producer", lambda: stream(100)),
-    "`slack_consumer`, 25 messages": ("slack_consumer", lambda: queue(Topic.SALES, 25)),
-    "`email_consumer`, 10 messages": ("email_consumer", lambda: queue(Topic.PRICING, 10)),
+BATCHES: Mapping[str, tuple[str, Event]] = {
+    "`stream_producer`, 100 records": ("stream_producer", lambda _: stream(100)),
+    "`slack_consumer`, 25 messages": ("slack_consumer", lambda _: queue(Topic.SALES, 25)),
+    "`email_consumer`, 10 messages": ("email_consumer", lambda _: queue(Topic.PRICING, 10)),
+    "`teams_consumer`, 10 messages": ("teams_consumer", lambda _: teams(10)),
+    "`callback_consumer`, 10 messages": ("callback_consumer", lambda _: callbacks(10)),
 }
 """Full batches, by what they are called: the function, and its event."""

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPMessage
 from io import BytesIO, TextIOBase
@@ -33,7 +34,10 @@ from benchmarks.answers import SLACK_PATH, SWEPT_TABLE, answer
 from infra.bundle import FUNCTIONS
 
 ROUNDS = 9
-REPEAT = {"accept": 50, "read": 50, "consume 10, by email": 5, "consume 10, by Slack": 5}
+REPEAT = {
+    "accept": 50, "read": 50, "consume 10, by email": 5, "consume 10, by Slack": 5,
+    "take, by Slack": 20, "take, by a link": 20,
+}  # fmt: skip
 TOP = 8
 ABOUT = f"""\
 An invocation's time on a processor, all threads together, but for the answers of AWS and Slack: no socket is opened.
@@ -105,39 +109,58 @@ def no_network() -> Iterator[None]:
     with (
         patch("botocore.httpsession.URLLib3Session.send", _aws),
         patch("slack_sdk.web.base_client.urlopen", _slack),
+        patch("slack_sdk.webhook.client.urlopen", _slack),
         patch.dict(os.environ, events.environment(URL, slack_api_url=URL + SLACK_PATH, table=SWEPT_TABLE)),
     ):
         yield
 
 
-def invocations() -> dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]]:
-    """By name: ours, and the naive one where there is one. They read their environment as they are imported."""
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What is measured: ours, and the naive one where there is one, each with an event as it would come now.
+
+    A message of a minute ago would have its record read, and Slack's signatures expire.
+    """
+
+    event: Callable[[], Any]
+    ours: Callable[[Any], Any]
+    naive: Callable[[Any], Any] | None = None
+
+
+def invocations() -> dict[str, Invocation]:
+    """By name. The functions read their environment as they are imported."""
     import api.handler  # noqa: PLC0415
     import email_consumer.handler  # noqa: PLC0415
     import reconciler.handler  # noqa: PLC0415
     import slack_consumer.handler  # noqa: PLC0415
+    import slack_interactions.handler  # noqa: PLC0415
     import stream_producer.handler  # noqa: PLC0415
+    import take_page.handler  # noqa: PLC0415
     from benchmarks import naive  # noqa: PLC0415
 
-    accept, read, stream = events.accept(), events.read(), events.stream(100)
-    mails, posts = events.queue(Topic.PRICING, 10), events.queue(Topic.SALES, 10)
     context: Any = Context()
     outbox = reconciler.handler.outbox()
+
+    def in_context(handler: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+        return lambda event: handler(event, context)
+
+    accepting, consuming = in_context(api.handler.lambda_handler), in_context(slack_consumer.handler.lambda_handler)
     return {
-        "accept": (partial(api.handler.lambda_handler, accept, context), partial(naive.api, accept, context)),
-        "read": (partial(api.handler.lambda_handler, read, context), partial(naive.app.resolve, read, context)),
-        "publish 100 records": (
-            partial(stream_producer.handler.lambda_handler, stream, context),
-            partial(naive.producer, stream, context),
+        "accept": Invocation(events.accept, accepting, in_context(naive.api)),
+        "read": Invocation(events.read, accepting, in_context(naive.app.resolve)),
+        "publish 100 records": Invocation(
+            partial(events.stream, 100), in_context(stream_producer.handler.lambda_handler), in_context(naive.producer)
         ),
-        "consume 10, by email": (
-            partial(email_consumer.handler.lambda_handler, mails, context),
-            partial(naive.consumer, mails, context),
+        "consume 10, by email": Invocation(
+            partial(events.queue, Topic.PRICING, 10),
+            in_context(email_consumer.handler.lambda_handler),
+            in_context(naive.consumer),
         ),
-        "consume 10, by Slack": (partial(slack_consumer.handler.lambda_handler, posts, context), None),
-        "sweep 1,000": (
-            partial(outbox.sweep, context.get_remaining_time_in_millis),
-            partial(naive.sweep, {}, context),
+        "consume 10, by Slack": Invocation(partial(events.queue, Topic.SALES, 10), consuming),
+        "take, by Slack": Invocation(partial(events.press, URL), in_context(slack_interactions.handler.lambda_handler)),
+        "take, by a link": Invocation(events.take, in_context(take_page.handler.lambda_handler)),
+        "sweep 1,000": Invocation(
+            dict, lambda _: outbox.sweep(context.get_remaining_time_in_millis), in_context(naive.sweep)
         ),
     }
 
@@ -222,17 +245,24 @@ def seconds(invoke: Callable[[], Any], repeat: int) -> float:
     return (time.process_time() - began - sum(_answering)) / repeat
 
 
+def measured(event: Callable[[], Any], invoke: Callable[[Any], Any], repeat: int) -> float:
+    """The same, of invocations with one event. Making the event does not count."""
+    return seconds(partial(invoke, event()), repeat)
+
+
 def section(rounds: int = ROUNDS) -> str:
     """What was measured, as Markdown."""
     rows, profiles = [], []
     with no_network(), redirect_stdout(Nowhere()):
-        for name, (ours, naive) in invocations().items():
-            repeat = REPEAT.get(name, 1) if rounds > 1 else 1
-            both = {"ours": partial(seconds, ours, repeat), "naive": partial(seconds, naive or ours, repeat)}
+        for name, invocation in invocations().items():
+            repeat, naive = REPEAT.get(name, 1) if rounds > 1 else 1, invocation.naive
+            both = {"ours": partial(measured, invocation.event, invocation.ours, repeat)}
+            if naive:
+                both["naive"] = partial(measured, invocation.event, naive, repeat)
             samples = timing.in_turns(both, rounds)
             compared = f"{timing.ratio(samples['ours'], samples['naive']):.2f}" if naive else ""
             theirs = f"{median(samples['naive']) * 1e6:,.0f}" if naive else ""
             rows.append([name, f"{median(samples['ours']) * 1e6:,.0f}", theirs, compared])
-            profiles.append(f"- **{name}**: {profile(ours, repeat)}")
+            profiles.append(f"- **{name}**: {profile(partial(invocation.ours, invocation.event()), repeat)}")
     compared = timing.table(["", "ours, µs", "naive, µs", "ratio"], rows)
     return "\n\n".join((ABOUT, compared, "Where ours goes, by package and by function:", "\n".join(profiles)))

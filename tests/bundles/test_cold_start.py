@@ -1,17 +1,43 @@
 """The cold starts that `make bench` measures: each function, started in its bundle, handles its events over TLS."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import cold_start
 from benchmarks.answers import served
+from benchmarks.events import BATCHES
+
+CALLS: Mapping[str, Mapping[str, int]] = {
+    "floor": {"GetItem": 1},
+    "`api`": {"PutItem": 1},
+    "`email_feedback`": {"Query": 1, "PutItem": 1},
+    "`slack_interactions`": {"GetSecretValue": 1, "Query": 1, "PutItem": 1, "BatchGetItem": 2, "actions": 1},
+    "`take_page`": {"GetSecretValue": 1, "Query": 2, "PutItem": 1},
+    "`stream_producer`, 100 records": {"/": 10, "UpdateItem": 100},
+    "`slack_consumer`, 25 messages": {"PutItem": 50, "chat.postMessage": 1},
+    "`email_consumer`, 10 messages": {"PutItem": 20, "outbound-emails": 10},
+    "`teams_consumer`, 10 messages": {"PutItem": 20, "workflow": 10},
+    "`callback_consumer`, 10 messages": {"Query": 10, "PutItem": 20, "callbacks": 10},
+}
+"""What each has to call to do its work. A batch's threads may each read a secret that none of them knows yet."""
 
 
 def test_each_measured_cold_start_handles_its_events(local: Mapping[str, Path], tmp_path: Path) -> None:
-    with served(tmp_path) as (url, trust):
-        samples = {name: [run()] for name, run in cold_start.programs(tmp_path, local, url, trust).items()}
+    samples, called = {}, {}
+    with served(tmp_path) as there:
+        programs = cold_start.programs(tmp_path, local, there)
+        # A full batch does all that one message of it does.
+        of_batches = {f"`{folder}`" for folder, _ in BATCHES.values()}
+        for name in programs.keys() - of_batches:
+            there.calls.clear()
+            samples[name], called[name] = [programs[name]()], Counter(there.calls)
     page = cold_start.page(samples, certificates=128)
     assert [line.split(" | ")[0].strip("| ") for line in page.splitlines() if line.startswith("| ")][2:] == list(
         samples
     )
     assert all(run.cpu > 0 for runs in samples.values() for run in runs)
+    # One that did not do its work would look fast.
+    assert {name: {call: called[name][call] for call in calls} for name, calls in CALLS.items()} == CALLS
+    assert called.keys() - CALLS.keys() == {"`reconciler`"}
+    assert called["`reconciler`"]["Query"] > 1
