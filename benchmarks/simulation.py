@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -96,18 +97,21 @@ def simulate(name: str, rate: float, design: Design, hours: float, load: Callabl
     return Day(name, rate, design, report, pipeline.waiting)
 
 
-def days(work: Work) -> list[Day]:
+def days(work: Work, rates: Sequence[int] = RATES, hours: float = 24) -> list[Day]:
     """A day at each rate, with three times as many calls for ten minutes, and Slack away for an hour."""
     found = []
-    for rate in RATES:
+    for rate in rates:
         design = on_aws(work, rate, slack=slack_sender(work, outage=OUTAGE))
         load = _with_burst(rate, BURST)
-        found.append(simulate(f"{rate:,} a second", rate, design, 24, load))
+        found.append(simulate(f"{rate:,} a second", rate, design, hours, load))
     return found
 
 
-def slack_study(work: Work) -> list[Day]:
-    """Four hours of Slack alone at 20 a second, with 60 a second for ten minutes in the second hour."""
+def slack_study(work: Work, hours: float = 4, most: int | None = None) -> list[Day]:
+    """Four hours of Slack alone at 20 a second, with 60 a second for ten minutes in the second hour.
+
+    `most`: so many of the variants alone.
+    """
     long = {"together": quotas.together(LONG_DESCRIPTION)}
     chosen = f"batches of {QUEUES[Channel.SLACK].size}"
     variants: dict[str, dict[str, Any]] = {
@@ -123,9 +127,9 @@ def slack_study(work: Work) -> list[Day]:
         f"batches of 50, {LONG_DESCRIPTION} characters": {**long, "batch": 50},
     }
     found = []
-    for name, changes in variants.items():
+    for name, changes in islice(variants.items(), most):
         design = on_aws(work, SLACK_RATE, slack=slack_sender(work, **changes), sales=1)
-        found.append(simulate(name, SLACK_RATE, design, 4, _with_burst(SLACK_RATE, (HOUR, HOUR + 600))))
+        found.append(simulate(name, SLACK_RATE, design, hours, _with_burst(SLACK_RATE, (HOUR, HOUR + 600))))
     return found
 
 

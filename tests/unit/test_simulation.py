@@ -1,7 +1,9 @@
 """What the simulation's figures rest on: no request appears or vanishes in it, and its rates are kept."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -9,8 +11,9 @@ import pytest
 from assistance.models import Outgoing
 from assistance.routing import Channel
 from assistance.slack.message import digests
-from benchmarks import quotas
+from benchmarks import quotas, simulation, simulation_page
 from benchmarks.pipeline import Design, Pipeline, Sender
+from benchmarks.simulation_page import Results
 from infra.config import Config
 from tests.sample_requests import ANNA, request
 
@@ -68,6 +71,18 @@ def test_a_simulated_post_holds_as_many_requests_as_a_message_of_ours(characters
     asked = [Outgoing(request("x" * characters, str(UUID(int=n)), **said), delivery="slack") for n in range(60)]
     first, *_ = digests(asked, datetime(2026, 1, 1, tzinfo=UTC), take=True)
     assert len(first) == quotas.together(characters)
+
+
+def test_the_page_is_written_by_a_simulation_of_an_hour(tmp_path: Path) -> None:
+    load = json.loads((simulation.HERE / "load.json").read_text("utf-8"))
+    work = simulation.work_of(load)
+    days, slack = simulation.days(work, rates=(1,), hours=1), simulation.slack_study(work, hours=1.05, most=1)
+    compared = simulation.calibrate(load)
+    simulation_page.write(tmp_path, Results("2026-11-27", load["date"], work, compared, slack, days))
+    page = (tmp_path / "simulation.md").read_text("utf-8")
+    assert all(one.name in page for one in (*days, *slack, *compared))
+    assert days[0].report.accepted == 3_600
+    assert (tmp_path / "simulation.svg").stat().st_size
 
 
 def test_the_throttle_is_the_deployed_one() -> None:
