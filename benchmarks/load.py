@@ -1,7 +1,8 @@
 """`make load`: bots call the local stack over HTTP at rising rates, with a slow channel and with failing ones.
 
 The load is open: a call is due at its time, however many before it are still unanswered, and its latency counts from
-when it was due. So a stack that falls behind shows it, and does not slow down who asks.
+when it was due. So a stack that falls behind shows it, and does not slow down who asks. In one phase it is closed: some
+bots call without a pause, each as soon as it has its answer.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from itertools import count
+from itertools import count, repeat, takewhile
 from pathlib import Path
 from threading import Timer
 from time import monotonic, sleep, time
@@ -42,8 +43,12 @@ RATES: Final = (5, 10, 20, 40, 60, 80)
 BOTS_AT_ONCE: Final = 200
 TOPICS: Final = {"sales": "slack", "pricing": "email"}
 USUAL_RATE: Final = 5
+CONNECTIONS: Final = 16
+SECONDS: Final = 15
 SLOW_SECONDS: Final = 2
 OUTAGE_SECONDS: Final = 10
+WARM_UP_SECONDS: Final = 10
+"""All of these for phases of `SECONDS`, and less in proportion for shorter ones."""
 DRAIN_SECONDS: Final = 300
 FINAL: Final = ("delivered", "failed")
 _DURATION: Final = re.compile(r"\bDuration: (\d+) ms")
@@ -63,12 +68,13 @@ class Call:
 
 @dataclass(slots=True)
 class Phase:
-    """Some seconds at one rate, under one condition."""
+    """Some seconds at one rate, under one condition. `bots`: so many call without a pause, at whatever rate results."""
 
     name: str
     rate: float
     seconds: float
     kind: str = "usual"
+    bots: int = 0
     calls: list[Call] = field(default_factory=list)
     cpu: dict[str, float] = field(default_factory=dict)
     durations: dict[str, list[int]] = field(default_factory=dict)
@@ -105,12 +111,14 @@ def outcome_of(record: Record) -> Outcome:
 class Load:
     """The bots, and what they see of the running stack."""
 
-    def __init__(self, stack: Stack, say: Callable[[str], None]) -> None:
+    def __init__(self, stack: Stack, say: Callable[[str], None], look_seconds: float = 1) -> None:
+        """`look_seconds`: how long it waits between two looks at what is still on its way."""
         if stack.slack.server is None:
             raise LocalFailure("Thousands of requests are not for the real Slack: unset SLACK_BOT_TOKEN.")
         self.stack = stack
         self.slack = stack.slack.server
         self.say = say
+        self._look_seconds = look_seconds
         client = stack.cloud.session.client
         self._sqs = client("sqs", endpoint_url=stack.cloud.url)
         self._logs = client("logs", endpoint_url=stack.cloud.url)
@@ -128,19 +136,7 @@ class Load:
     def run(self, phase: Phase) -> Phase:
         """Send what the phase says, and wait until all of it has ended."""
         before, busy, started, clock = self._processes.used(), machine_seconds(), monotonic(), time()
-        pool = ThreadPoolExecutor(BOTS_AT_ONCE)
-        try:
-            pending = []
-            for index in range(round(phase.rate * phase.seconds)):
-                due = index / phase.rate
-                sleep(max(0, started + due - monotonic()))
-                pending.append(pool.submit(self._call, clock + due))
-                if index % max(1, round(phase.rate)) == 0:
-                    self._processes.look()
-                    self._show(f"{phase.name}: {index + 1} sent")
-            phase.calls = [call.result() for call in pending]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        phase.calls = self._closed(phase) if phase.bots else self._open(phase, started, clock)
         self.drain(phase.name)
         after = self._processes.used()
         phase.cpu = {name: seconds - before.get(name, 0) for name, seconds in after.items()}
@@ -149,6 +145,31 @@ class Load:
         accepted = len(phase.accepted)
         self.say(f"{phase.name}: {accepted} of {len(phase.calls)} accepted, all ended after {time() - clock:.1f} s")
         return phase
+
+    def _open(self, phase: Phase, started: float, clock: float) -> list[Call]:
+        pool = ThreadPoolExecutor(BOTS_AT_ONCE)
+        try:
+            pending = []
+            for index in range(max(1, round(phase.rate * phase.seconds))):
+                due = index / phase.rate
+                sleep(max(0, started + due - monotonic()))
+                pending.append(pool.submit(self._call, clock + due))
+                if index % max(1, round(phase.rate)) == 0:
+                    self._processes.look()
+                    self._show(f"{phase.name}: {index + 1} sent")
+            return [call.result() for call in pending]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _closed(self, phase: Phase) -> list[Call]:
+        end = monotonic() + phase.seconds
+
+        def bot() -> list[Call]:
+            return [self._call(time()) for _ in takewhile(lambda _: monotonic() < end, repeat(None))]
+
+        with ThreadPoolExecutor(phase.bots) as pool:
+            pending = [pool.submit(bot) for _ in range(phase.bots)]
+            return [call for calls in pending for call in calls.result()]
 
     def _call(self, due: float) -> Call:
         number = next(self._number)
@@ -168,7 +189,7 @@ class Load:
 
         def ended() -> bool | None:
             nonlocal looked, empty
-            if monotonic() - looked < 1:
+            if monotonic() - looked < self._look_seconds:
                 return None
             looked = monotonic()
             self._processes.look()
@@ -257,30 +278,33 @@ class Load:
 
 def measure(load: Load, rates: Sequence[float], seconds: float) -> list[Phase]:
     """All phases, in order."""
-    load.run(Phase("warm-up", USUAL_RATE, 10))
+    scale = seconds / SECONDS
+    load.run(Phase("warm-up", USUAL_RATE, WARM_UP_SECONDS * scale))
     phases = [load.run(Phase(f"{rate:g} a second", rate, seconds, "rising")) for rate in rates]
+    phases.append(load.run(Phase(f"{CONNECTIONS} connections", 0, seconds, "closed", bots=CONNECTIONS)))
     seconds *= 1.5
     phases.append(load.run(Phase("before Slack is slow", USUAL_RATE, seconds, "before")))
     with load.slow_slack():
         # The emulator starts a second worker for Slack, which takes a core for a second.
-        load.run(Phase("warm-up, while Slack is slow", USUAL_RATE, 5))
+        load.run(Phase("warm-up, while Slack is slow", USUAL_RATE, WARM_UP_SECONDS * scale / 2))
         phases.append(load.run(Phase(f"Slack takes {SLOW_SECONDS} s", USUAL_RATE, seconds, "slow")))
     phases.append(load.run(Phase("after Slack was slow", USUAL_RATE, seconds, "after")))
-    phases.append(_outage(load))
+    phases.append(_outage(load, OUTAGE_SECONDS * scale))
     with load.ses_refusing():
-        phases.append(load.run(Phase("SES refuses", USUAL_RATE, OUTAGE_SECONDS)))
+        phases.append(load.run(Phase("SES refuses", USUAL_RATE, OUTAGE_SECONDS * scale)))
     return phases
 
 
-def _outage(load: Load) -> Phase:
+def _outage(load: Load, seconds: float) -> Phase:
     """Slack answers 503 while the phase is sent, and is well again while it drains."""
     load.slack.fail("status", status=HTTPStatus.SERVICE_UNAVAILABLE)
-    end = Timer(OUTAGE_SECONDS, load.slack.fail, ["none"])
+    end = Timer(seconds, load.slack.fail, ["none"])
     end.start()
     try:
-        return load.run(Phase(f"Slack answers 503 for {OUTAGE_SECONDS} s", USUAL_RATE, OUTAGE_SECONDS))
+        return load.run(Phase(f"Slack answers 503 for {seconds:g} s", USUAL_RATE, seconds))
     finally:
         end.cancel()
+        load.slack.fail("none")
 
 
 def lost(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], arrived: tuple[Counter[str], Counter[str]],
@@ -358,11 +382,21 @@ def machine() -> str:
     return f"{psutil.cpu_count()} cores of {model}, {memory:.0f} GB, {platform.system()}, Python {python}"
 
 
+def results(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], load_average: float) -> dict[str, Any]:
+    """All that the page shows."""
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": machine(),
+        "load_average": load_average,
+        "phases": [summary(phase, outcomes) for phase in phases],
+    }
+
+
 def main() -> int:
     """Run it. The result is the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
     parser.add_argument("--rates", default=",".join(map(str, RATES)), help="calls a second, separated by commas")
-    parser.add_argument("--seconds", type=float, default=15, help="for each rate")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each rate")
     parser.add_argument("--output", type=Path, default=HERE, help="for load.md, load.svg and load.json")
     options = parser.parse_args()
     rates = [float(rate) for rate in options.rates.split(",")]
@@ -387,14 +421,8 @@ def main() -> int:
     if wrong:
         print("error: lost or doubled:", *wrong, sep="\n  ", file=sys.stderr)
         return 1
-    results = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine(),
-        "load_average": load_average,
-        "phases": [summary(phase, outcomes) for phase in phases],
-    }
     options.output.mkdir(parents=True, exist_ok=True)
-    load_page.write(options.output, results)
+    load_page.write(options.output, results(phases, outcomes, load_average))
     print(f"Nothing was lost. Written: {options.output / 'load.md'}")
     return 0
 

@@ -75,9 +75,10 @@ The load average before the start was {results["load_average"]:.1f}; the last co
 others kept busy.
 
 The load is open: each call is due at its time, however many are still unanswered, and its latency counts from then,
-so that it includes what waits. Half of the calls are `sales` (Slack), half `pricing` (email). Delivered is counted
-from when the call was due to the write that records the delivery. Everything is on this one machine: the bots, which
-open a connection for each call, MiniStack in the place of AWS, the functions in worker processes of MiniStack's, and a
+so that it includes what waits. Where the table says "connections" it is closed: so many bots call without a pause, each
+as soon as it has its answer. Half of the calls are `sales` (Slack), half `pricing` (email). Delivered is counted from
+when the call was due to the write that records the delivery. Everything is on this one machine: the bots, which open a
+connection for each call, MiniStack in the place of AWS, the functions in worker processes of MiniStack's, and a
 stand-in for Slack, which has no limit on its rate.
 
 ![Throughput, and the latency of accepting and of delivering](load.svg)
