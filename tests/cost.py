@@ -15,7 +15,7 @@ import tests.conftest  # noqa: F401 - credentials that lead nowhere
 from assistance.routing import ROUTES, Topic, named
 from assistance.store.schema import INDEX_SHARDS
 from infra.batches import QUEUES
-from tests import at_rest, happy_path, naive
+from tests import happy_path, idle_cost, naive
 from tests.happy_path import BATCHES, DESCRIPTION, LONGEST
 from tests.infra.template import synthesized
 from tests.meter import Spent
@@ -39,7 +39,7 @@ class Price:
 @cache
 def prices() -> Mapping[str, Price]:
     """By name. What the table of the costs at rest prices too is taken from there."""
-    known = {row.what: row.price for row in at_rest.rows("production")}
+    known = {row.what: row.price for row in idle_cost.rows("production")}
     lambda_, logs = "https://aws.amazon.com/lambda/pricing/", "https://aws.amazon.com/cloudwatch/pricing/"
     api, table = "https://aws.amazon.com/api-gateway/pricing/", "https://aws.amazon.com/dynamodb/pricing/on-demand/"
     return {
@@ -347,7 +347,7 @@ def _poll() -> str:
 
 
 def _optional() -> float:
-    rows = at_rest.rows("production")
+    rows = idle_cost.rows("production")
     gone = {"Alarms, pages, a dashboard", "Metrics of our own"}
     return sum((row.full for row in rows if row.part in gone), 0.0)
 
@@ -359,7 +359,7 @@ def render() -> str:
     ]
     waits = ", ".join(f"{name} {_number(ms)} ms" for name, ms in CALL_MS.items())
     sizes = " and ".join(f"{QUEUES[channel].size} for {channel}" for channel in named(ROUTES.values()))
-    snapshots = 0.5 * at_rest.MINUTES * 60 * prices()["snapshot"].dollars
+    snapshots = 0.5 * idle_cost.MINUTES * 60 * prices()["snapshot"].dollars
     return f"""\
 # What requests cost
 

@@ -50,9 +50,7 @@ def letters(call: Call, number: int = 1) -> list[dict[str, Any]]:
     return until("the dead letters are seen", 20, found)
 
 
-def test_it_says_which_stage_it_shows_and_leaves_out_what_customers_said(
-    operator: Operator, opened: Callable[..., Call]
-) -> None:
+def test_the_console_names_its_stage_and_omits_customer_text(operator: Operator, opened: Callable[..., Call]) -> None:
     request_id = operator.dead(description="my secret")
     call = opened()
     assert call("stage").json["stack"] == NAME
@@ -69,7 +67,7 @@ def test_it_says_which_stage_it_shows_and_leaves_out_what_customers_said(
     assert letters(told)[0]["description"] == "my secret"
 
 
-def test_without_write_it_does_nothing(operator: Operator, opened: Callable[..., Call]) -> None:
+def test_the_console_refuses_every_act_without_write(operator: Operator, opened: Callable[..., Call]) -> None:
     request_id = operator.dead()
     call = opened()
     for act in ("redrive", "discard", "resend", "take", "release", "fault", "send", "kill"):
@@ -78,7 +76,7 @@ def test_without_write_it_does_nothing(operator: Operator, opened: Callable[...,
     assert len(letters(call)) == 1
 
 
-def test_an_act_takes_the_name_of_the_stage_and_is_on_record(
+def test_an_act_needs_the_stages_name_and_is_logged_with_the_operator(
     operator: Operator, opened: Callable[..., Call], capsys: pytest.CaptureFixture[str]
 ) -> None:
     request_id = operator.dead(description="help me")
@@ -102,7 +100,7 @@ def test_an_act_takes_the_name_of_the_stage_and_is_on_record(
     assert all(each["operator"].startswith("arn:aws:") for each in audited)
 
 
-def test_it_says_what_its_calls_cost_and_reads_no_list_for_a_request_alone(
+def test_the_console_shows_the_cost_of_its_calls_and_reads_no_list_for_a_single_request(
     operator: Operator, opened: Callable[..., Call]
 ) -> None:
     operator.cloud.post("sales", "help")
@@ -115,7 +113,7 @@ def test_it_says_what_its_calls_cost_and_reads_no_list_for_a_request_alone(
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Console": "guessed"}, {"Origin": "http://evil.example"}])
-def test_without_the_token_or_from_another_page_nothing_is_told(
+def test_the_console_answers_nothing_without_the_token_or_to_another_page(
     opened: Callable[..., Call], headers: dict[str, str]
 ) -> None:
     call = opened(write=True)
@@ -125,5 +123,5 @@ def test_without_the_token_or_from_another_page_nothing_is_told(
 
 
 @pytest.mark.parametrize("before", ["yesterday", "2026-13-01"])
-def test_a_page_that_begins_nowhere_is_a_bad_request(opened: Callable[..., Call], before: str) -> None:
+def test_a_page_with_an_invalid_start_gets_400(opened: Callable[..., Call], before: str) -> None:
     assert opened()(f"state?before={before}").status == 400

@@ -23,13 +23,13 @@ def ids(operator: Operator) -> list[str]:
     return [letter["id"] for letter in operator.json("dead-letters", "list")]
 
 
-def test_no_dead_letters_is_said(operator: Operator) -> None:
+def test_list_says_if_there_are_no_dead_letters(operator: Operator) -> None:
     result = operator.run("dead-letters", "list")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "There are no dead letters.\n")
     assert operator.json("dead-letters", "list") == []
 
 
-def test_listing_consumes_nothing_and_hides_nothing(operator: Operator) -> None:
+def test_listing_neither_deletes_nor_hides_dead_letters(operator: Operator) -> None:
     requests = [operator.dead(), operator.dead()]
     first, second = operator.json("dead-letters", "list"), operator.json("dead-letters", "list")
     assert first == second
@@ -46,7 +46,7 @@ def test_listing_consumes_nothing_and_hides_nothing(operator: Operator) -> None:
     assert operator.json("dead-letters", "list", "--channel", "email") == []
 
 
-def test_letters_that_somebody_else_is_looking_at_are_not_passed_over_in_silence(operator: Operator) -> None:
+def test_list_reports_dead_letters_that_another_reader_holds(operator: Operator) -> None:
     operator.dead()
     with dead_letters.looking(operator.cloud.sqs, operator.cloud.dlqs[SLACK]):
         result = operator.run("dead-letters", "list")
@@ -56,7 +56,7 @@ def test_letters_that_somebody_else_is_looking_at_are_not_passed_over_in_silence
 
 
 @pytest.mark.parametrize("kind", ["delivery", "subscription"])
-def test_a_redriven_request_ends_delivered_and_its_letter_is_gone(operator: Operator, kind: str) -> None:
+def test_a_redriven_request_is_delivered_and_its_dead_letter_is_deleted(operator: Operator, kind: str) -> None:
     cloud = operator.cloud
     request_id = cloud.post("sales", "call me")
     cloud.produce()
@@ -70,7 +70,7 @@ def test_a_redriven_request_ends_delivered_and_its_letter_is_gone(operator: Oper
     assert ids(operator) == []
 
 
-def test_a_letter_in_the_envelope_of_sns_is_redriven_without_it(operator: Operator) -> None:
+def test_a_dead_letter_in_an_sns_envelope_is_redriven_without_the_envelope(operator: Operator) -> None:
     cloud = operator.cloud
     request_id = cloud.post("sales", "enveloped")
     cloud.produce()
@@ -83,7 +83,7 @@ def test_a_letter_in_the_envelope_of_sns_is_redriven_without_it(operator: Operat
     assert cloud.status(request_id) == "delivered"
 
 
-def test_what_the_fallback_has_delivered_is_not_sent_again(operator: Operator) -> None:
+def test_a_redrive_does_not_send_a_request_that_the_fallback_delivered(operator: Operator) -> None:
     cloud = operator.cloud
     operator.slack.fail("error", error="is_archived")
     request_id = cloud.post("sales", "by another way")
@@ -116,7 +116,7 @@ def test_a_redrive_killed_at_any_moment_loses_nothing_and_sends_nothing_twice(
     assert ids(operator) == []
 
 
-def test_more_letters_than_can_be_looked_at_are_redriven_once_each(
+def test_more_dead_letters_than_one_read_returns_are_redriven_once_each(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(letters, "AT_ONCE", 10)
@@ -134,7 +134,7 @@ def _request(number: int) -> dict[str, str]:
     return {"id": id_, "topic": "sales", "description": "help", "created_at": "2026-01-31T09:30:00.000Z"}
 
 
-def test_a_letter_is_deleted_only_once_sqs_has_said_that_it_has_the_message(operator: Operator) -> None:
+def test_a_dead_letter_is_deleted_only_after_sqs_has_confirmed_the_sent_message(operator: Operator) -> None:
     request_id = operator.dead()
 
     def swallowed(**_: object) -> tuple[object, dict[str, object]]:
@@ -148,7 +148,7 @@ def test_a_letter_is_deleted_only_once_sqs_has_said_that_it_has_the_message(oper
 
 
 @pytest.mark.parametrize("command", ["discard", "redrive"])
-def test_a_letter_that_somebody_may_have_received_since_is_not_said_to_be_deleted(
+def test_a_dead_letter_that_another_reader_may_hold_is_not_reported_as_deleted(
     operator: Operator, command: str
 ) -> None:
     request_id = operator.dead()
@@ -168,7 +168,7 @@ def test_a_letter_that_somebody_may_have_received_since_is_not_said_to_be_delete
         assert len(ids(operator)) == 1
 
 
-def test_letters_whose_hold_is_over_are_held_anew_before_they_are_dealt_with(operator: Operator) -> None:
+def test_dead_letters_that_became_visible_again_are_received_again_before_use(operator: Operator) -> None:
     for number in range(11):
         body = json.dumps({"version": 1, "request": _request(number)})
         operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=body)
@@ -188,7 +188,7 @@ def test_letters_whose_hold_is_over_are_held_anew_before_they_are_dealt_with(ope
         assert "ReceiveMessage" in calls[first:second]
 
 
-def test_what_no_consumer_can_read_stays_and_is_named(operator: Operator) -> None:
+def test_a_redrive_keeps_and_names_dead_letters_that_no_consumer_can_read(operator: Operator) -> None:
     good = operator.dead()
     operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody="[red]no json")
     result = operator.run("dead-letters", "redrive", "--all", "--yes")
@@ -201,7 +201,7 @@ def test_what_no_consumer_can_read_stays_and_is_named(operator: Operator) -> Non
     assert operator.run("dead-letters", "show", left["id"]).exit_code == 0
 
 
-def test_a_redrive_without_ids_says_what_to_do(operator: Operator) -> None:
+def test_a_redrive_without_ids_explains_what_to_give(operator: Operator) -> None:
     operator.dead()
     result = operator.run("dead-letters", "redrive")
     assert result.exit_code == 2
@@ -210,7 +210,7 @@ def test_a_redrive_without_ids_says_what_to_do(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("command", [("discard", "--all"), ("redrive", "--all")])
-def test_nothing_is_done_to_all_letters_unconfirmed(
+def test_an_act_on_all_dead_letters_needs_confirmation(
     operator: Operator, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.dead()
@@ -225,7 +225,7 @@ def test_nothing_is_done_to_all_letters_unconfirmed(
     assert ids(operator) == []
 
 
-def test_a_discarded_letter_is_gone_and_no_other(operator: Operator) -> None:
+def test_discard_deletes_exactly_the_named_dead_letter(operator: Operator) -> None:
     operator.dead()
     operator.dead()
     first, second = ids(operator)
@@ -233,7 +233,7 @@ def test_a_discarded_letter_is_gone_and_no_other(operator: Operator) -> None:
     assert ids(operator) == [second]
 
 
-def test_an_id_that_names_no_letter_stops_the_command_before_it_does_anything(operator: Operator) -> None:
+def test_an_unknown_id_stops_the_command_before_it_changes_anything(operator: Operator) -> None:
     request_id = operator.dead()
     (letter,) = ids(operator)
     for wrong in ("nonsense", letter[:7]):
@@ -244,7 +244,7 @@ def test_an_id_that_names_no_letter_stops_the_command_before_it_does_anything(op
     assert ids(operator) == [letter]
 
 
-def test_the_customers_text_is_shown_only_when_asked_for(operator: Operator) -> None:
+def test_the_customers_text_is_shown_only_on_demand(operator: Operator) -> None:
     request_id = operator.dead(description="Jane \x1b]0;Doe")
     (letter,) = ids(operator)
     for arguments in (("dead-letters", "show", letter), ("status", request_id)):
@@ -259,7 +259,7 @@ def test_the_customers_text_is_shown_only_when_asked_for(operator: Operator) -> 
     assert [each["id"] for each in document["dead_letters"]] == [letter]
 
 
-def test_a_script_learns_what_was_done_and_what_was_not(operator: Operator) -> None:
+def test_the_json_output_and_exit_status_report_what_was_done(operator: Operator) -> None:
     operator.dead()
     operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[Channel.SLACK], MessageBody="no json")
     result = operator.run("dead-letters", "redrive", "--all", "--yes", "--json")
@@ -269,7 +269,7 @@ def test_a_script_learns_what_was_done_and_what_was_not(operator: Operator) -> N
     assert operator.json("dead-letters", "discard", "--all", "--yes") == {"discarded": 0, "problems": []}
 
 
-def test_every_command_takes_json() -> None:
+def test_every_dead_letters_command_accepts_json() -> None:
     groups = [group_app, *(group.typer_instance for group in app.registered_groups if group.typer_instance)]
     commands = [command.callback for group in groups for command in group.registered_commands]
     lacking = [it.__name__ for it in commands if it and "json" not in signature(it).parameters]
@@ -297,19 +297,19 @@ def many(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return requests
 
 
-def test_a_list_says_that_there_are_more(operator: Operator, many: list[str]) -> None:
+def test_list_says_if_there_are_more_dead_letters(operator: Operator, many: list[str]) -> None:
     result = operator.run("dead-letters", "list")
     assert "There are about 5 more" in result.stderr
     assert len(operator.json("dead-letters", "list")) == len(many) - 5
 
 
-def test_one_of_many_can_be_redriven(operator: Operator, many: list[str]) -> None:
+def test_one_of_many_dead_letters_can_be_redriven(operator: Operator, many: list[str]) -> None:
     result = operator.run("dead-letters", "redrive", many[15], "--yes")
     assert result.exit_code == 0, result.stderr
 
 
 @pytest.mark.parametrize("command", ["discard", "redrive"])
-def test_only_those_that_are_named_are_dealt_with_however_many(
+def test_only_the_named_dead_letters_are_changed_however_many_there_are(
     operator: Operator, many: list[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setattr(letters, "MOST", 100)
@@ -317,6 +317,6 @@ def test_only_those_that_are_named_are_dealt_with_however_many(
     assert sorted(each["request_id"] for each in operator.json("dead-letters", "list")) == many[12:]
 
 
-def test_what_lies_beyond_is_not_said_to_be_nowhere(operator: Operator, many: list[str]) -> None:
+def test_an_id_beyond_the_read_limit_is_reported_as_possibly_unread(operator: Operator, many: list[str]) -> None:
     result = operator.run("dead-letters", "redrive", many[-1], "--yes")
     assert "there are about 5 more than the command has read" in result.stderr

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from cli.stack import Stack
 from local.slack_workspace import SlackError
 from tests.cli.steps import Operator
-from tests.fuzz import DEEP
+from tests.fuzz_settings import DEEP
 from tests.infra.template import synthesized
 
 ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
@@ -43,7 +43,7 @@ def found(operator: Operator, stack: str = "assistance-dev") -> dict[str, tuple[
     return {finding["check"]: (finding["state"], finding["advice"]) for finding in json.loads(result.stdout)}
 
 
-def test_what_is_in_order_is_said_to_be(operator: Operator) -> None:
+def test_the_doctor_reports_ok_for_what_is_in_order(operator: Operator) -> None:
     findings = found(operator)
     in_order = {"Slack token", "Slack channel", "Channels' subscriptions", "Alarms", "Dead letters"}
     assert {check for check, (state, advice) in findings.items() if state == "ok" and not advice} >= in_order
@@ -58,7 +58,7 @@ def test_what_is_in_order_is_said_to_be(operator: Operator) -> None:
         ("channel_not_found", "Slack channel", "slack_channel"),
     ],
 )
-def test_what_slack_says_becomes_advice(
+def test_the_doctor_turns_slacks_errors_into_advice(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, code: str, check: str, advice: str
 ) -> None:
     if check == "Slack token":
@@ -76,7 +76,7 @@ def test_what_slack_says_becomes_advice(
     assert (state, advice in said) == ("wrong", True)
 
 
-def test_a_secret_without_a_value_a_sender_unknown_to_ses_and_a_dead_letter_are_found(
+def test_the_doctor_finds_an_empty_secret_an_unknown_sender_and_a_dead_letter(
     operator: Operator, deployed: dict[str, str]
 ) -> None:
     secrets = operator.session.client("secretsmanager")
@@ -136,7 +136,7 @@ def test_a_token_that_does_not_fit_a_header_is_reported_and_never_printed(operat
         ("Secret take", "TakeSecretArn", "SECRET1A" * 4, "ok"),
     ],
 )
-def test_a_secret_that_its_function_can_not_use_is_reported_and_never_printed(
+def test_an_unusable_secret_is_reported_and_never_printed(
     operator: Operator, check: str, output: str, value: str | bytes, state: str
 ) -> None:
     secrets = operator.session.client("secretsmanager")
@@ -149,7 +149,7 @@ def test_a_secret_that_its_function_can_not_use_is_reported_and_never_printed(
     assert "Dead letters" in findings, "the other checks are still made"
 
 
-def test_every_secret_of_a_stack_is_looked_at(operator: Operator, deployed: dict[str, str]) -> None:
+def test_the_doctor_checks_every_secret_of_a_stack(operator: Operator, deployed: dict[str, str]) -> None:
     # Routes say which secrets of Teams there are beside the default one.
     route = {"channels": ["teams"], "fallback": None, "where": {"teams": "elsewhere"}}
     deployed["ROUTES"] = json.dumps({"elsewhere": route})
@@ -162,7 +162,7 @@ def test_every_secret_of_a_stack_is_looked_at(operator: Operator, deployed: dict
     assert len(empties) == len(secrets)
 
 
-def test_an_api_key_that_no_header_can_hold_is_reported_and_never_printed(
+def test_an_api_key_that_does_not_fit_a_header_is_reported_and_never_printed(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.outputs |= {"ApiUrl": "http://127.0.0.1:1", "ApiKeyId": "key"}
@@ -174,7 +174,7 @@ def test_an_api_key_that_no_header_can_hold_is_reported_and_never_printed(
     assert "SECRET1" not in result.output
 
 
-def test_of_channels_only_those_that_are_deployed_are_looked_at_and_their_secrets(
+def test_the_doctor_checks_only_deployed_channels_and_their_secrets(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs, secrets = dict(operator.outputs), operator.session.client("secretsmanager")
@@ -198,7 +198,7 @@ def test_of_channels_only_those_that_are_deployed_are_looked_at_and_their_secret
         ("EnforcementStatus", "PROBATION", "mailed"),
     ],
 )
-def test_an_account_that_may_not_send_to_everybody_is_told_from_one_that_may(
+def test_the_doctor_distinguishes_an_ses_sandbox_from_production_access(
     operator: Operator, account: dict[str, Any], field: str, value: object, advice: str
 ) -> None:
     assert found(operator)["SES account"] == ("ok", "")
@@ -207,7 +207,9 @@ def test_an_account_that_may_not_send_to_everybody_is_told_from_one_that_may(
     assert (state, advice in said) == ("wrong", True)
 
 
-def test_the_sandbox_does_for_trying_if_each_recipient_is_verified(operator: Operator, account: dict[str, Any]) -> None:
+def test_the_ses_sandbox_is_accepted_in_dev_if_each_recipient_is_verified(
+    operator: Operator, account: dict[str, Any]
+) -> None:
     account["ProductionAccessEnabled"] = False
     findings = found(operator)
     assert findings["SES account"] == ("ok", "")
@@ -236,7 +238,7 @@ def domain(operator: Operator, deployed: dict[str, str]) -> dict[str, Any]:
     return known
 
 
-def test_a_verified_domain_lets_its_subdomains_send_and_proves_that_their_mails_are_genuine(
+def test_a_verified_domain_covers_its_subdomains_and_their_dkim_signatures(
     operator: Operator,
     domain: dict[str, Any],
 ) -> None:
@@ -262,7 +264,7 @@ def test_a_verified_domain_lets_its_subdomains_send_and_proves_that_their_mails_
         ),
     ],
 )
-def test_a_domain_whose_mails_are_not_proven_genuine_is_reported_with_what_to_publish(
+def test_a_domain_with_incomplete_dns_records_is_reported_with_what_to_publish(
     operator: Operator, domain: dict[str, Any], wrong: dict[str, Any], check: str, advice: str
 ) -> None:
     domain |= wrong
@@ -271,7 +273,9 @@ def test_a_domain_whose_mails_are_not_proven_genuine_is_reported_with_what_to_pu
 
 
 @pytest.mark.parametrize(("stage", "state"), [("dev", "ok"), ("production", "wrong")])
-def test_a_single_address_does_for_trying_and_not_for_production(operator: Operator, stage: str, state: str) -> None:
+def test_a_single_sender_address_is_accepted_in_dev_and_not_in_production(
+    operator: Operator, stage: str, state: str
+) -> None:
     found_state, advice = found(operator, f"assistance-{stage}")["SES DKIM"]
     assert (found_state, "mail-from-your-own-domain" in advice) == (state, state == "wrong")
 
@@ -314,7 +318,7 @@ def test_a_function_whose_reserved_concurrency_is_0_is_reported(
     assert found(operator)["Concurrency"][0] == "ok"
 
 
-def test_what_may_not_be_looked_at_is_unknown_and_stops_nothing(
+def test_a_check_without_permission_reads_unknown_and_stops_no_other(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(*_: object) -> dict[str, str]:
@@ -327,7 +331,7 @@ def test_what_may_not_be_looked_at_is_unknown_and_stops_nothing(
     assert findings["Dead letters"][0] == "ok"
 
 
-def test_every_place_that_a_route_names_is_looked_at(
+def test_the_doctor_checks_every_target_that_a_route_names(
     operator: Operator, deployed: dict[str, str], account: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account["ProductionAccessEnabled"] = False

@@ -43,7 +43,7 @@ def held(operator: Operator) -> str:
     return json.dumps([operator.cloud.table.scan()["Items"], letters], default=str)
 
 
-def test_what_was_said_is_gone_and_the_account_of_it_stays(operator: Operator) -> None:
+def test_an_erasure_removes_the_texts_and_keeps_the_delivery_history(operator: Operator) -> None:
     request_id = failed(operator)
     before = operator.cloud.show(request_id)
     assert all(secret in held(operator) for secret in SECRETS)
@@ -55,14 +55,14 @@ def test_what_was_said_is_gone_and_the_account_of_it_stays(operator: Operator) -
     assert after == {name: value for name, value in before.items() if name != "reference"}
 
 
-def test_an_erasure_says_where_the_words_of_a_mail_may_lie_that_it_cannot_reach(operator: Operator) -> None:
+def test_an_erasure_names_the_failures_queue_that_may_still_contain_a_mails_text(operator: Operator) -> None:
     request_id = failed(operator)
     assert "subject" in example("bounce", request_id, "mail")["mail"]["commonHeaders"]
     erased = operator.json("erase", request_id, "--yes")
     assert any("EmailFeedbackFailures" in each for each in erased["out_of_reach"])
 
 
-def test_a_request_that_is_erased_is_neither_redriven_nor_resent(operator: Operator) -> None:
+def test_an_erased_request_is_neither_redriven_nor_resent(operator: Operator) -> None:
     request_id = failed(operator)
     [letter] = operator.cloud.dead_letters(Channel.SLACK)
     operator.later()
@@ -75,7 +75,7 @@ def test_a_request_that_is_erased_is_neither_redriven_nor_resent(operator: Opera
     assert (resent.exit_code, "somebody has erased" in resent.stderr, "operator" in resent.stderr) == (1, True, False)
 
 
-def test_an_erased_request_is_shown_without_its_texts_and_its_key_begins_no_other(operator: Operator) -> None:
+def test_an_erased_request_is_shown_without_its_texts_and_its_idempotency_key_stays_used(operator: Operator) -> None:
     headers = {"Content_Type": "application/json", "Idempotency_Key": "chat-7"}
     answer = operator.cloud.call("POST", "/assistance-requests", json.dumps(SAID), **headers)
     request_id = answer["json"]["id"]
@@ -91,7 +91,7 @@ def test_an_erased_request_is_shown_without_its_texts_and_its_key_begins_no_othe
     assert operator.posted("Call Anna") == 1
 
 
-def test_a_request_on_its_way_is_not_erased(operator: Operator) -> None:
+def test_a_request_under_way_cannot_be_erased(operator: Operator) -> None:
     request_id = accepted(operator)
     refused = operator.run("erase", request_id, "--yes")
     assert (refused.exit_code, "still on its way, so nothing was erased" in refused.stderr) == (1, True)

@@ -5,12 +5,12 @@ import json
 from tests.cli.steps import Operator
 
 
-def test_an_output_is_printed_alone_so_that_a_shell_can_use_it(operator: Operator) -> None:
+def test_output_prints_one_value_alone_for_use_in_a_shell(operator: Operator) -> None:
     assert operator.run("output", "TableName").stdout == "table\n"
     assert json.loads(operator.run("output", "TableName", "--json").stdout) == {"TableName": "table"}
 
 
-def test_without_a_name_every_output_is_printed(operator: Operator) -> None:
+def test_output_without_a_name_prints_every_output(operator: Operator) -> None:
     printed = dict(line.split(" ", 1) for line in operator.run("output").stdout.splitlines())
     assert printed == operator.outputs
 

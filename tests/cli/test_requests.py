@@ -56,7 +56,7 @@ def resent(operator: Operator, description: str) -> str:
     return request_id
 
 
-def test_a_resend_is_sent_once_per_decision_and_is_a_delivery_of_its_own(operator: Operator) -> None:
+def test_each_resend_is_sent_once_and_is_a_separate_delivery(operator: Operator) -> None:
     request_id = delivered(operator, "again")
     acts: list[str] = []
     for decisions in (1, 2):
@@ -84,7 +84,7 @@ def test_a_resend_is_sent_once_per_decision_and_is_a_delivery_of_its_own(operato
 
 
 @pytest.mark.parametrize("raced", [False, True])
-def test_a_request_that_is_still_on_its_way_is_not_resent(
+def test_a_request_under_way_cannot_be_resent(
     operator: Operator,
     monkeypatch: pytest.MonkeyPatch,
     raced: bool,  # noqa: FBT001
@@ -103,7 +103,7 @@ def test_a_request_that_is_still_on_its_way_is_not_resent(
     assert operator.posted("once") == 1
 
 
-def test_a_resend_by_another_channel_than_the_requests_own_goes_there(operator: Operator) -> None:
+def test_a_resend_can_use_a_channel_outside_the_requests_route(operator: Operator) -> None:
     request_id = delivered(operator, "by both")
     answer = operator.json("resend", request_id, "--channel", "email", "--yes")
     assert (answer["request_id"], answer["channel"]) == (request_id, "email")
@@ -122,7 +122,7 @@ def test_a_resend_needs_confirmation(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_resend_that_died_is_redriven_and_sent_once(operator: Operator, killed: bool) -> None:  # noqa: FBT001
+def test_a_dead_lettered_resend_is_redriven_and_sent_once(operator: Operator, killed: bool) -> None:  # noqa: FBT001
     request_id = resent(operator, "twice in all")
     operator.slack.fail("error", error="is_archived")
     operator.deliver()
@@ -137,7 +137,7 @@ def test_a_resend_that_died_is_redriven_and_sent_once(operator: Operator, killed
     assert operator.cloud.status(request_id) == "delivered"
 
 
-def test_a_redrive_of_a_resend_in_doubt_looks_before_it_posts(
+def test_a_redrive_of_a_resend_in_doubt_checks_slacks_history_before_it_posts(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETRY_ATTEMPTS", "1")
@@ -165,7 +165,7 @@ def test_two_dead_letters_of_one_resend_are_sent_once(operator: Operator, monkey
     assert operator.posted("twice in all") == 2
 
 
-def test_what_a_channel_that_is_not_there_should_send_is_not_on_record(
+def test_a_resend_on_a_channel_that_is_not_deployed_is_refused(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request_id = delivered(operator, "by slack")
@@ -177,20 +177,20 @@ def test_what_a_channel_that_is_not_there_should_send_is_not_on_record(
 
 @pytest.mark.parametrize("command", [("status",), ("resend", "--channel", "slack", "--yes")])
 @pytest.mark.parametrize("wrong", ["nonsense", "019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f"])
-def test_an_id_that_names_no_request_is_one_line(operator: Operator, command: tuple[str, ...], wrong: str) -> None:
+def test_an_unknown_request_id_is_a_one_line_error(operator: Operator, command: tuple[str, ...], wrong: str) -> None:
     result = operator.run(*command, wrong)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert wrong in result.stderr
 
 
-def test_a_request_is_found_by_how_its_id_begins(operator: Operator) -> None:
+def test_a_request_is_found_by_the_beginning_of_its_id(operator: Operator) -> None:
     drawn, keyed = operator.cloud.post("sales", "one"), operator.cloud.post("sales", "two", Idempotency_Key="k")
     for request_id in (drawn, keyed):
         assert operator.json("status", request_id[:8].upper())["id"] == request_id
         assert operator.json("take", request_id[:13], "--as", "Anna")["by"] == "Anna"
 
 
-def test_a_beginning_of_several_ids_lists_them_and_chooses_none(operator: Operator) -> None:
+def test_an_ambiguous_beginning_lists_the_ids_and_chooses_none(operator: Operator) -> None:
     requests = [operator.cloud.post("sales", f"number {number}") for number in range(2)]
     assert requests[0][:8] == requests[1][:8], "drawn within a minute"
     result = operator.run("release", requests[0][:8])
@@ -198,7 +198,7 @@ def test_a_beginning_of_several_ids_lists_them_and_chooses_none(operator: Operat
     assert all(request_id in result.stderr for request_id in requests)
 
 
-def test_a_beginning_that_no_recent_request_has_is_refused_with_how_far_it_looked(operator: Operator) -> None:
+def test_an_unknown_beginning_is_refused_with_the_period_that_was_searched(operator: Operator) -> None:
     drawn, keyed = operator.cloud.post("sales"), operator.cloud.post("sales", Idempotency_Key="k")
     with time_machine.travel(utc_now() + timedelta(days=8), tick=True):
         assert operator.json("status", drawn[:8])["id"] == drawn
@@ -211,7 +211,7 @@ def test_a_beginning_that_no_recent_request_has_is_refused_with_how_far_it_looke
 TERMINAL = "\x1b]0;mine\x07\x9b31m\u202e\u2028\r"
 
 
-def test_stored_text_never_controls_the_terminal(operator: Operator) -> None:
+def test_stored_text_cannot_control_the_terminal(operator: Operator) -> None:
     request_id = operator.dead(description=f"a{TERMINAL}b")
     at = "2026-01-31T09:30:00.000Z"
     failed = Attempt(f"attempt{TERMINAL}", ms_of(at), Outcome.FAILED, error=TERMINAL)
@@ -229,7 +229,9 @@ def test_stored_text_never_controls_the_terminal(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("hostile", [5, "\x1b[2J\u202e", None])
-def test_what_cannot_be_read_is_left_out_of_a_list_and_told_of_in_one_line(operator: Operator, hostile: object) -> None:
+def test_an_unreadable_request_is_left_out_of_the_list_and_named_in_one_line(
+    operator: Operator, hostile: object
+) -> None:
     sound, damaged = operator.cloud.post("sales"), operator.cloud.post("sales")
     item = operator.cloud.table.get_item(Key=request_key(damaged))["Item"]
     operator.cloud.table.put_item(Item=item | {"topic": hostile})
@@ -243,7 +245,7 @@ def test_what_cannot_be_read_is_left_out_of_a_list_and_told_of_in_one_line(opera
 
 
 @pytest.mark.parametrize(("command", "exit_code"), [("list", 0), ("ledger", 0), ("status", 1)])
-def test_a_record_of_another_request_is_told_of_in_one_line(operator: Operator, command: str, exit_code: int) -> None:
+def test_a_record_of_another_request_is_a_one_line_error(operator: Operator, command: str, exit_code: int) -> None:
     sound, damaged = operator.cloud.post("sales"), delivered(operator, "damaged")
     item = item_of(operator.cloud.table, damaged)
     item["record"]["created_at"] += 1
@@ -288,14 +290,16 @@ def test_the_ledger_counts_a_resend_as_a_delivery_and_its_request_once(operator:
     assert operator.json("ledger")["deliveries"] == {"sales/slack/delivered": 2}
 
 
-def test_a_request_that_is_on_its_way_again_is_open_in_the_ledger(operator: Operator) -> None:
+def test_a_redriven_request_is_open_in_the_ledger(operator: Operator) -> None:
     request_id = mailed(operator.cloud)
     assert operator.json("ledger")["open"] == {}
     feedback(operator.cloud, "bounce", request_id)
     assert list(operator.json("ledger")["open"]) == [request_id]
 
 
-def test_the_ledger_names_what_it_cannot_account_for(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_names_requests_that_it_cannot_account_for(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gone, damaged, hostile = (operator.cloud.post("sales") for _ in range(3))
     table = operator.cloud.table
     for request_id, wrong in ((damaged, {"channels": 5}), (hostile, {"topic": TERMINAL})):
@@ -315,7 +319,7 @@ def _without(gone: str) -> Callable[[Items, str], list[Item]]:
     return lambda items, request_id: [] if request_id == gone else of(items, request_id)
 
 
-def test_a_request_is_counted_by_its_own_record_not_by_that_of_an_earlier_one(operator: Operator) -> None:
+def test_the_ledger_ignores_the_record_of_an_earlier_request_with_the_same_id(operator: Operator) -> None:
     request_id = delivered(operator, "later")
     item = item_of(operator.cloud.table, request_id)
     item["record"]["created_at"] -= 1
@@ -323,7 +327,9 @@ def test_a_request_is_counted_by_its_own_record_not_by_that_of_an_earlier_one(op
     assert list(operator.json("ledger")["open"]) == [request_id]
 
 
-def test_more_requests_than_one_read_takes_are_all_counted(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_counts_more_requests_than_one_read_returns(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ledger, "BATCH", 2)
     monkeypatch.setattr(ledger, "_PARALLEL", 2)
     for number in range(9):
@@ -336,7 +342,7 @@ def test_more_requests_than_one_read_takes_are_all_counted(operator: Operator, m
     assert len(shown["open"]) == 1
 
 
-def test_looking_at_the_ledger_changes_nothing(operator: Operator) -> None:
+def test_the_ledger_command_changes_nothing(operator: Operator) -> None:
     request_id = operator.cloud.post("sales")
     with time_machine.travel(utc_now(), tick=False):
         assert operator.json("ledger") == operator.json("ledger")
@@ -344,14 +350,14 @@ def test_looking_at_the_ledger_changes_nothing(operator: Operator) -> None:
     assert operator.cloud.status(request_id) == "accepted"
 
 
-def test_a_reconcile_reports_what_it_has_done(operator: Operator) -> None:
+def test_reconcile_reports_what_it_has_done(operator: Operator) -> None:
     assert operator.json("reconcile")["dry_run"] is False
     dry, swept = operator.run("reconcile", "--dry-run").stdout, operator.run("reconcile").stdout
     assert ("would publish" in dry, "would publish again" in dry) == (True, True)
     assert ("outbox: published" in swept, "lost: published again" in swept, "would" in swept) == (True, True, False)
 
 
-def test_what_a_bot_says_of_its_customer_is_shown_only_to_those_who_ask(operator: Operator) -> None:
+def test_customer_data_is_shown_only_with_the_option_with_description(operator: Operator) -> None:
     call = {
         "topic": "sales",
         "description": "A quote, please",

@@ -18,19 +18,19 @@ def test_the_manifest_has_the_scopes_that_posting_and_looking_up_need(operator: 
     assert scopes == {"bot": ["chat:write", "channels:history", "groups:history"]}
 
 
-def test_slack_tells_the_stack_of_pressed_buttons(operator: Operator) -> None:
+def test_the_manifest_sends_button_presses_to_the_stack(operator: Operator) -> None:
     operator.outputs["SlackInteractionsUrl"] = "https://api.example.com/dev/slack/interactions"
     assert printed(operator)["settings"]["interactivity"] == {
         "is_enabled": True, "request_url": "https://api.example.com/dev/slack/interactions",
     }  # fmt: skip
 
 
-def test_a_stack_without_takes_has_no_buttons_and_says_so(operator: Operator) -> None:
+def test_the_manifest_of_a_stack_without_takes_has_no_buttons_and_the_command_says_so(operator: Operator) -> None:
     result = operator.run("slack-manifest")
     assert json.loads(result.stdout)["settings"]["interactivity"] == {"is_enabled": False}
     assert "take=true" in result.stderr
 
 
-def test_the_app_has_the_name_that_the_operator_gives_it_as_far_as_slack_takes_it(operator: Operator) -> None:
+def test_the_manifest_contains_the_operators_app_name_cut_to_slacks_limit(operator: Operator) -> None:
     assert printed(operator, "--name", "Help")["display_information"]["name"] == "Help"
     assert operator.run("slack-manifest", "--name", "n" * 36).exit_code == 2

@@ -14,7 +14,7 @@ def untaken(operator: Operator) -> list[str]:
     return [each["id"] for each in operator.json("list", "--untaken")]
 
 
-def test_an_operator_takes_a_request_for_a_human_and_a_second_one_is_told_who_has_it(operator: Operator) -> None:
+def test_take_assigns_a_request_and_a_second_take_names_who_has_it(operator: Operator) -> None:
     request_id = delivered(operator, "help")
     assert operator.run("take", request_id, "--as", "Anna").exit_code == 0
     second = operator.run("take", request_id, "--as", "Ben")
@@ -24,14 +24,14 @@ def test_an_operator_takes_a_request_for_a_human_and_a_second_one_is_told_who_ha
     assert "by Anna via operator" in operator.run("status", request_id).output
 
 
-def test_a_released_request_can_be_taken_by_another_human(operator: Operator) -> None:
+def test_another_person_can_take_a_released_request(operator: Operator) -> None:
     request_id = delivered(operator, "help")
     operator.run("take", request_id, "--as", "Anna")
     assert operator.json("release", request_id) == {"released": "Anna"}
     assert operator.json("take", request_id, "--as", "Ben")["by"] == "Ben"
 
 
-def test_releasing_what_nobody_has_taken_fails(operator: Operator) -> None:
+def test_releasing_an_untaken_request_fails(operator: Operator) -> None:
     request_id = delivered(operator, "help")
     result = operator.run("release", request_id)
     assert result.exit_code == 1

@@ -51,7 +51,7 @@ def links(page: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_an_existing_target(page: Path) -> None:
     for link in links(page):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -60,34 +60,34 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", diagrams.PAGES, ids=lambda page: page.name)
-def test_every_diagram_is_of_today(page: Path) -> None:
+def test_every_diagram_is_up_to_date(page: Path) -> None:
     assert page.read_text("utf-8") == diagrams.page(page), "run: make docs"
 
 
-def test_help_lists_every_target() -> None:
+def test_make_help_lists_every_target() -> None:
     shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     [phony] = re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert {line.split()[0] for line in shown.splitlines()} == set(phony.replace("\\", "").split())
 
 
-def test_every_context_key_is_explained() -> None:
+def test_the_configuration_page_explains_every_context_key() -> None:
     explained = re.findall(
         r"^\| `(\w+)` \|.*\|.*\|$", (ROOT / "docs/configuration.md").read_text("utf-8"), re.MULTILINE
     )
     assert set(explained) == set(Config.model_fields) - {"local"}
 
 
-def test_editors_know_every_key_of_a_stage_s_file() -> None:
+def test_the_json_schema_contains_every_key_of_a_stage_file() -> None:
     assert json.loads((ROOT / "stages/schema.json").read_text("utf-8")) == stages.schema(), "run: make docs"
 
 
-def test_the_documents_are_shorter_than_the_functions() -> None:
+def test_the_documents_have_fewer_lines_than_the_functions() -> None:
     docs = [path for path in TRACKED if path.parent == ROOT / "docs" and path.suffix == ".md"]
     functions = [path for path in TRACKED if (ROOT / "functions") in path.parents and path.suffix == ".py"]
     assert lines(docs) < lines(functions)
 
 
-def test_every_document_is_in_the_index() -> None:
+def test_the_index_lists_every_document() -> None:
     index = ROOT / "docs/README.md"
     linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
     assert {path for path in PAGES if path.parent == ROOT / "docs"} <= linked | {index}
@@ -124,7 +124,7 @@ def test_each_decision_is_short_dated_and_in_the_index_of_decisions() -> None:
         assert len(written.splitlines()) <= MOST_LINES_OF_A_DECISION, path.name
 
 
-def test_every_message_in_troubleshooting_is_one_that_is_shown() -> None:
+def test_every_message_in_troubleshooting_occurs_in_the_code() -> None:
     """In its heading `…` stands for what differs."""
     sources = [
         " ".join(re.sub(r"\"\s*f?\"", "", path.read_text("utf-8")).split())

@@ -37,7 +37,7 @@ PARAGRAPH = re.compile(r'<p style="margin:0;[^"]*">(.*?)</p>', re.DOTALL)
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_every_answer_is_one_that_the_document_describes(bot: Bot, label: str) -> None:
+def test_every_answer_conforms_to_the_openapi_document(bot: Bot, label: str) -> None:
     @BOUNDED
     @given(case=OPERATIONS[label].as_strategy())
     def described(case: schemathesis.Case[Any]) -> None:
@@ -76,7 +76,7 @@ HUMAN_OPERATIONS = {found.ok().label: found.ok() for found in BY_HUMANS.get_all_
 
 
 @pytest.mark.parametrize("label", HUMAN_OPERATIONS)
-def test_whatever_strangers_send_to_what_humans_call_is_refused_without_an_error_of_ours(bot: Bot, label: str) -> None:
+def test_the_routes_for_humans_refuse_any_unsigned_call_without_a_server_error(bot: Bot, label: str) -> None:
     @BOUNDED
     @given(case=HUMAN_OPERATIONS[label].as_strategy())
     def refused(case: schemathesis.Case[Any]) -> None:
@@ -94,7 +94,7 @@ def post(bot: Bot, topic: str, description: str) -> str | None:
     return str(answer.json["id"]) if answer.status == 202 else None
 
 
-def test_a_body_that_is_not_utf_8_is_refused_and_a_byte_order_mark_is_skipped(bot: Bot) -> None:
+def test_a_body_that_is_not_utf_8_is_refused_and_a_byte_order_mark_is_ignored(bot: Bot) -> None:
     text = '{"topic": "sales", "description": "café"}'
     refused = bot.call("POST", "/assistance-requests", text.encode("latin-1"))
     assert (refused.status, refused.json["type"]) == (400, "urn:assistance:problem:not-utf-8")
@@ -116,7 +116,7 @@ def in_slack(message: dict[str, Any], request_id: str) -> str:
     return "".join(texts)
 
 
-def test_whatever_customers_write_arrives_as_text_and_as_nothing_else(bot: Bot) -> None:
+def test_any_customer_text_arrives_as_plain_text(bot: Bot) -> None:
     accepted: dict[str, tuple[str, str]] = {}
 
     @settings(BOUNDED, max_examples=10, phases=[Phase.explicit, Phase.generate])

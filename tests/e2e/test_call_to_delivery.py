@@ -35,7 +35,7 @@ def test_both_topics_arrive_and_their_status_only_moves_forward(bot: Bot) -> Non
     assert (bot.posted()[ids["pricing"]], bot.mailed()[ids["pricing"]]) == (0, 1)
 
 
-def test_a_bot_is_called_back_once_and_the_signature_is_the_stack_s(bot: Bot) -> None:
+def test_the_bot_gets_one_callback_signed_with_the_stacks_key(bot: Bot) -> None:
     secret = bot.secrets.get_secret_value(SecretId=bot.outputs["CallbackSecretArn"])["SecretString"]
     with Receiver() as receiver:
         answer = bot.call("POST", "/assistance-requests", {**VALID, "callback_url": receiver.url})
@@ -69,7 +69,7 @@ def test_an_invalid_call_gets_a_problem_document_and_writes_nothing(
     assert bot.stored() == before
 
 
-def test_a_replayed_idempotency_key_is_one_request_and_one_message(bot: Bot) -> None:
+def test_a_repeated_idempotency_key_creates_one_request_and_one_message(bot: Bot) -> None:
     with ThreadPoolExecutor(8) as pool:
         ids = set(pool.map(lambda _: bot.post("sales", "once", Idempotency_Key="order 7"), range(8)))
     [request_id] = ids
@@ -98,7 +98,7 @@ def test_a_call_with_two_keys_is_refused_and_one_that_repeats_its_key_is_accepte
     assert (status("order 8", "order 9"), status("order 8", "order 8")) == (422, 202)
 
 
-def test_of_several_hundred_requests_at_once_none_is_lost_and_none_arrives_twice(bot: Bot) -> None:
+def test_none_of_three_hundred_simultaneous_requests_is_lost_or_arrives_twice(bot: Bot) -> None:
     topics = ["sales", "pricing"] * 150
     with ThreadPoolExecutor(24) as pool:
         ids = list(pool.map(bot.post, topics))
@@ -117,7 +117,7 @@ def test_of_several_hundred_requests_at_once_none_is_lost_and_none_arrives_twice
     assert pricing <= bot.mailed().keys()
 
 
-def test_a_slack_outage_is_waited_out_and_delays_no_email(bot: Bot) -> None:
+def test_a_slack_outage_delays_slack_messages_but_no_mails(bot: Bot) -> None:
     bot.fault("status", status=503)
     try:
         sales = bot.post("sales", "during the outage")
@@ -131,7 +131,7 @@ def test_a_slack_outage_is_waited_out_and_delays_no_email(bot: Bot) -> None:
     assert bot.posted()[sales] == 1
 
 
-def test_what_slack_will_never_take_lies_in_the_dlq_and_reads_failed_until_the_fallback_delivers(bot: Bot) -> None:
+def test_a_request_that_slack_refuses_for_good_is_dead_lettered_and_reads_failed_until_its_fallback(bot: Bot) -> None:
     bot.fault("error", error="is_archived")
     try:
         with bot.paused(bot.queue_name("email")):
@@ -148,7 +148,7 @@ def test_what_slack_will_never_take_lies_in_the_dlq_and_reads_failed_until_the_f
     assert (bot.posted()[request_id], bot.mailed()[request_id]) == (0, 1)
 
 
-def test_what_the_producer_never_saw_the_reconciler_publishes_on_its_schedule(bot: Bot) -> None:
+def test_the_scheduled_reconciler_publishes_a_request_that_the_producer_missed(bot: Bot) -> None:
     with bot.paused(":dynamodb:"):
         request_id = bot.post("sales", "unseen")
         bot.until_status(request_id, "delivered", seconds=150)

@@ -24,7 +24,7 @@ def run(*arguments: str, typed: str | None = None) -> Result:
     return CliRunner().invoke(app, ["--local", *arguments], input=typed)
 
 
-def test_what_is_sent_from_the_command_line_is_followed_until_it_is_delivered(bot: Bot) -> None:
+def test_send_with_watch_follows_the_request_until_it_is_delivered(bot: Bot) -> None:
     result = run("send", "sales", "-", "--watch", "--json", typed="By hand\n")
     assert result.exit_code == 0, result.output
     steps = [json.loads(line) for line in result.stdout.splitlines()]
@@ -33,18 +33,18 @@ def test_what_is_sent_from_the_command_line_is_followed_until_it_is_delivered(bo
     assert (newest["topic"], newest["status"], bot.posted()[newest["id"]]) == ("sales", "delivered", 1)
 
 
-def test_a_send_that_is_repeated_with_its_key_is_one_request() -> None:
+def test_a_send_repeated_with_its_key_creates_one_request() -> None:
     ids = {run("send", "pricing", "Twice", "--idempotency-key", "by-hand").stdout for _ in range(2)}
     assert len(ids) == 1
 
 
-def test_what_the_api_refuses_is_said_in_one_line() -> None:
+def test_a_refusal_of_the_api_is_a_one_line_error() -> None:
     result = run("send", "sales", "")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 2)
     assert "/description" in result.stderr
 
 
-def test_what_env_prints_calls_the_api_and_verifies_its_callbacks(bot: Bot) -> None:
+def test_env_prints_the_variables_that_call_the_api_and_verify_callbacks(bot: Bot) -> None:
     printed = run("env").stdout
     shell = subprocess.run(
         ["bash", "-euc", f'{printed}\necho "$API_URL $API_KEY $CALLBACK_SECRET"'],
@@ -54,7 +54,7 @@ def test_what_env_prints_calls_the_api_and_verifies_its_callbacks(bot: Bot) -> N
     assert shell.stdout.split() == [bot.stack["api_url"], bot.stack["api_key"], secret]
 
 
-def test_a_consumer_that_is_stopped_waits_until_it_is_started_and_its_log_says_what_it_did(bot: Bot) -> None:
+def test_messages_of_a_stopped_consumer_are_delivered_after_its_start_and_its_log_shows_it(bot: Bot) -> None:
     assert json.loads(run("disable", "consumer", "slack", "--yes", "--json").stdout)["after"] == "disabled"
     try:
         request_id = bot.post("sales", "While it is stopped")
@@ -68,13 +68,13 @@ def test_a_consumer_that_is_stopped_waits_until_it_is_started_and_its_log_says_w
     assert "While it is stopped" not in json.dumps(lines)
 
 
-def test_the_doctor_finds_a_fresh_stack_in_order_but_for_its_alarms() -> None:
+def test_the_doctor_finds_a_fresh_stack_in_order_except_for_its_alarms() -> None:
     findings = json.loads(run("doctor", "--json").stdout)
     assert {it["check"] for it in findings if it["state"] != "ok"} <= {"Alarms", "Dead letters"}
     assert {"Slack channel", "SES account", "SES sender", "Reconciler's schedule"} <= {it["check"] for it in findings}
 
 
-def test_the_smoke_test_of_a_sound_stack_passes_and_tells_humans_that_it_is_one(bot: Bot) -> None:
+def test_the_smoke_test_passes_on_a_working_stack_and_its_messages_say_that_they_are_tests(bot: Bot) -> None:
     result = run("smoke", "--json", "--timeout", "60")
     assert result.exit_code == 0, result.output
     by = {it["topic"]: it["by"] for it in json.loads(result.stdout)}

@@ -52,7 +52,7 @@ def page(browser: Browser, bot: Bot) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_guide_leads_through_outbox_fallback_redrive_and_take_without_scrolling(
+def test_the_guide_shows_outbox_fallback_redrive_and_take_without_scrolling(
     browser: Browser, bot: Bot, size: str
 ) -> None:
     """Only what the guide points at is pressed. Everything is in sight, for nothing scrolls to what is pressed."""
@@ -105,7 +105,7 @@ def test_the_guide_leads_through_outbox_fallback_redrive_and_take_without_scroll
         fits(page)
 
 
-def test_a_request_is_seen_to_its_slack_message_and_what_the_customer_typed_stays_text(page: Page) -> None:
+def test_a_request_is_shown_up_to_its_slack_message_and_customer_text_is_not_markup(page: Page) -> None:
     typed = '<img src=x onerror="document.title=1"> <!channel> &amp; <script>document.title=1</script>'
     request_id = send(page, "sales", typed)
     reads(page, request_id, "delivered")
@@ -118,7 +118,7 @@ def test_a_request_is_seen_to_its_slack_message_and_what_the_customer_typed_stay
     expect(page).to_have_title("Assistance · local console")
 
 
-def test_the_page_sends_all_that_a_bot_may_say_and_slack_shows_it(page: Page, bot: Bot) -> None:
+def test_the_console_sends_every_member_of_a_call_and_slack_shows_it(page: Page, bot: Bot) -> None:
     page.get_by_text("Customer, conversation, key").click()
     page.get_by_role("button", name="Fill in an example").click()
     page.get_by_label("Details", exact=True).fill("Plan: Pro: yearly\nSeats: 40\n\nTrial: false\nZip: 01234")
@@ -135,7 +135,7 @@ def test_the_page_sends_all_that_a_bot_may_say_and_slack_shows_it(page: Page, bo
     assert bot.show(request_id)["reference"] == "chat-17"
 
 
-def test_what_the_api_refuses_is_said_at_the_field_that_it_names(page: Page) -> None:
+def test_a_refusal_of_the_api_is_shown_at_the_field_that_it_names(page: Page) -> None:
     page.get_by_label("Description").fill(" ")
     page.get_by_text("Customer, conversation, key").click()
     page.get_by_label("Callback URL").fill("ftp://nowhere")
@@ -150,7 +150,7 @@ def test_what_the_api_refuses_is_said_at_the_field_that_it_names(page: Page) -> 
     expect(page.locator("[aria-invalid]")).to_have_count(0)
 
 
-def test_slack_refuses_and_the_fallback_s_mail_is_in_the_inbox_in_a_sandboxed_frame(page: Page, bot: Bot) -> None:
+def test_the_fallback_mail_after_a_refusal_of_slack_is_shown_in_a_sandboxed_frame(page: Page, bot: Bot) -> None:
     switch(page, "Slack", "refusing")
     request_id = send(page, "sales", "<b>by mail</b>")
     reads(page, request_id, "delivered")
@@ -171,7 +171,7 @@ def test_slack_refuses_and_the_fallback_s_mail_is_in_the_inbox_in_a_sandboxed_fr
     expect(page.get_by_role("heading", name="[Sales] <b>by mail</b>")).to_be_visible()
 
 
-def test_a_mail_s_link_opens_a_tab_of_its_own(page: Page, bot: Bot) -> None:
+def test_a_mails_link_opens_a_separate_tab(page: Page, bot: Bot) -> None:
     request_id = bot.post("pricing", "Come in", {"conversation_url": "https://app.example.com/42"})
     bot.until_status(request_id, "delivered")
     page.context.route("https://app.example.com/**", lambda route: route.fulfill(body="the conversation"))
@@ -183,7 +183,7 @@ def test_a_mail_s_link_opens_a_tab_of_its_own(page: Page, bot: Bot) -> None:
     assert other.value.evaluate("window.opener") is None
 
 
-def test_the_first_who_presses_has_the_request_and_the_second_is_told(page: Page, bot: Bot) -> None:
+def test_the_first_person_to_press_takes_the_request_and_a_second_one_is_told(page: Page, bot: Bot) -> None:
     request_id = send(page, "sales", "Who takes it?")
     press(page, " ", "I'll take it", request_id)
     expect(page.locator("#pressed")).to_have_text("Say who presses it.")
@@ -202,7 +202,7 @@ def test_the_first_who_presses_has_the_request_and_the_second_is_told(page: Page
     expect(row(page, request_id).locator(".taken")).to_have_count(0)
 
 
-def test_what_email_does_on_a_bad_day_is_retried_and_explained(page: Page) -> None:
+def test_a_failing_email_channel_is_retried_and_explained(page: Page) -> None:
     switch(page, "Email", "failing")
     request_id = send(page, "pricing", "in bad weather")
     reads(page, request_id, "retrying")
@@ -215,7 +215,7 @@ def test_what_email_does_on_a_bad_day_is_retried_and_explained(page: Page) -> No
     expect(view.locator(".reached")).to_contain_text("Reached", timeout=ARRIVAL_MS)
 
 
-def test_without_its_producer_a_request_waits_in_the_outbox(page: Page, bot: Bot) -> None:
+def test_a_request_waits_in_the_outbox_while_the_producer_is_stopped(page: Page, bot: Bot) -> None:
     runs(page, "Reconciler", on=False)
     runs(page, "Producer", on=False)
     request_id = send(page, "sales", "patience")
@@ -229,7 +229,7 @@ def test_without_its_producer_a_request_waits_in_the_outbox(page: Page, bot: Bot
     reads(page, request_id, "delivered")
 
 
-def test_a_worker_is_killed(page: Page, runner: Runner) -> None:
+def test_a_killed_worker_is_replaced_and_requests_are_delivered(page: Page, runner: Runner) -> None:
     reads(page, send(page, "sales", "has a worker start"), "delivered")
     page.get_by_role("button", name="Kill a process of the slack_consumer").click()
     said = page.locator("#done")
@@ -239,7 +239,7 @@ def test_a_worker_is_killed(page: Page, runner: Runner) -> None:
     reads(page, send(page, "sales", "has another start"), "delivered")
 
 
-def test_dead_letters_say_why_in_words_and_are_redriven_discarded_and_opened(page: Page) -> None:
+def test_dead_letters_show_their_reason_and_can_be_redriven_discarded_and_opened(page: Page) -> None:
     for title in ("Slack", "Email"):
         switch(page, title, "refusing")
     request_id = send(page, "pricing", "to nobody")
@@ -269,7 +269,7 @@ def test_dead_letters_say_why_in_words_and_are_redriven_discarded_and_opened(pag
     expect(found).to_have_count(0, timeout=ARRIVAL_MS)
 
 
-def test_everything_can_be_reached_and_done_by_keyboard_and_the_focus_is_seen(page: Page) -> None:
+def test_the_console_works_by_keyboard_and_shows_the_focus(page: Page) -> None:
     keys = page.keyboard
     page.get_by_label("Description").focus()
     keys.press("ControlOrMeta+a")
@@ -301,7 +301,7 @@ def test_everything_can_be_reached_and_done_by_keyboard_and_the_focus_is_seen(pa
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_rule_of_accessibility_is_broken(browser: Browser, bot: Bot, scheme: Scheme) -> None:
+def test_the_console_breaks_no_accessibility_rule(browser: Browser, bot: Bot, scheme: Scheme) -> None:
     with opened(browser, bot.stack["console_url"], scheme=scheme, motion="reduce") as page:
         page.get_by_text("Customer, conversation, key").click()
         taken = send(page, "sales", "for one to take")

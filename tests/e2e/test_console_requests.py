@@ -52,7 +52,7 @@ def dead(bot: Bot, description: str) -> Iterator[str]:
     yield request_id
 
 
-def test_a_request_has_an_address_that_survives_a_reload_and_can_be_copied_as_a_call(page: Page, bot: Bot) -> None:
+def test_a_request_view_has_a_url_that_survives_a_reload_and_a_call_to_copy(page: Page, bot: Bot) -> None:
     said = {"reference": "it's 17", "customer": {"name": "Anna"}, "details": {"Seats": 40}}
     request_id = bot.post("sales", "It's a 'quoted' \"text\"", said)
     bot.until_status(request_id, "delivered")
@@ -81,7 +81,7 @@ def test_a_request_has_an_address_that_survives_a_reload_and_can_be_copied_as_a_
     expect(page.get_by_role("heading", name="No such request")).to_be_visible()
 
 
-def test_a_request_is_taken_released_and_resent_from_its_view(page: Page, bot: Bot) -> None:
+def test_a_request_can_be_taken_released_and_resent_in_its_view(page: Page, bot: Bot) -> None:
     request_id = bot.post("sales", "Once more")
     bot.until_status(request_id, "delivered")
     view = open_request(page, request_id)
@@ -97,7 +97,7 @@ def test_a_request_is_taken_released_and_resent_from_its_view(page: Page, bot: B
     assert bot.until(request_id, lambda shown: len(shown["deliveries"]) > 1)
 
 
-def test_more_than_a_page_is_searched_filtered_and_paged_newest_first(page: Page, bot: Bot) -> None:
+def test_many_requests_are_searched_filtered_and_paged_newest_first(page: Page, bot: Bot) -> None:
     ids = [bot.post("pricing" if number % 2 else "sales", f"many of {number}") for number in range(28)]
     page.get_by_role("searchbox").fill("MANY OF")
     rows = page.locator("#requests > li")
@@ -119,7 +119,7 @@ def test_more_than_a_page_is_searched_filtered_and_paged_newest_first(page: Page
     expect(rows).to_have_count(1)
 
 
-def test_an_answer_that_comes_just_after_a_filter_was_changed_leaves_the_change(page: Page, bot: Bot) -> None:
+def test_a_late_answer_does_not_undo_a_changed_filter(page: Page, bot: Bot) -> None:
     bot.post("pricing", "of another topic")
     request_id = bot.post("sales", "of the chosen topic")
     expect(row(page, request_id)).to_be_visible()
@@ -145,7 +145,7 @@ def changed(route: Route, change: Any) -> None:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_channel_that_somebody_adds_has_its_pane_switch_and_place_and_one_that_is_not_there_has_none(
+def test_the_console_shows_an_added_channel_everywhere_and_a_missing_one_nowhere(
     browser: Browser, bot: Bot, size: str
 ) -> None:
     """The server derives each from the stack's channels: so it tells of a stage without Slack and with a pager."""
@@ -200,7 +200,7 @@ def deployed(bot: Bot, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("deployed", [()], indirect=True, ids=["read only"])
-def test_a_deployed_stage_answers_where_a_request_is_and_nothing_can_be_broken(
+def test_the_console_of_a_deployed_stage_shows_requests_and_offers_no_faults(
     browser: Browser, bot: Bot, deployed: str
 ) -> None:
     with dead(bot, "whom did it reach") as request_id, opened(browser, deployed) as page:
@@ -232,7 +232,9 @@ def test_a_deployed_stage_answers_where_a_request_is_and_nothing_can_be_broken(
 
 
 @pytest.mark.parametrize("deployed", [("--write", "--with-description")], indirect=True, ids=["writing"])
-def test_each_act_on_a_deployed_stage_is_confirmed_with_its_name(browser: Browser, bot: Bot, deployed: str) -> None:
+def test_each_act_on_a_deployed_stage_is_confirmed_with_the_stages_name(
+    browser: Browser, bot: Bot, deployed: str
+) -> None:
     with dead(bot, "for the operator") as request_id, opened(browser, deployed) as page:
         stage = bot.stack["stack_name"]
         found = letters(page, "for the operator")
@@ -255,7 +257,7 @@ def test_each_act_on_a_deployed_stage_is_confirmed_with_its_name(browser: Browse
 
 
 @pytest.mark.parametrize("deployed", [()], indirect=True, ids=["hidden"])
-def test_a_tab_in_the_background_asks_nothing(browser: Browser, deployed: str) -> None:
+def test_a_background_tab_makes_no_calls(browser: Browser, deployed: str) -> None:
     context = browser.new_context()
     context.clock.install()
     page = context.new_page()
@@ -296,7 +298,7 @@ def test_the_console_refuses_acts_of_foreign_pages_and_without_the_token(bot: Bo
 
 
 @pytest.mark.parametrize("path", ["/", "/api/state", "/requests/00000000-0000-7000-8000-000000000000"])
-def test_no_other_name_leads_to_it(bot: Bot, path: str) -> None:
+def test_the_console_refuses_other_host_names(bot: Bot, path: str) -> None:
     answer = bot.console("GET", path)
     assert answer.status == 200
     assert answer.headers["content-security-policy"].startswith(
@@ -305,7 +307,7 @@ def test_no_other_name_leads_to_it(bot: Bot, path: str) -> None:
     assert bot.console("GET", path, Host="evil.example").status == 403
 
 
-def test_a_mail_s_page_is_sandboxed_by_its_own_policy_too(bot: Bot) -> None:
+def test_a_mails_page_is_sandboxed_by_its_own_content_security_policy(bot: Bot) -> None:
     request_id = bot.post("pricing", "mail")
     bot.until_status(request_id, "delivered")
     alone = bot.console("GET", f"/mail/{bot.mails(request_id)[0]['MessageId']}")
@@ -325,7 +327,7 @@ def test_the_page_shows_nothing_of_the_stack_without_the_token(bot: Bot, browser
     page.close()
 
 
-def test_a_tab_takes_the_next_runs_token_and_removes_it_from_the_address(bot: Bot, browser: Browser) -> None:
+def test_a_tab_reads_the_token_of_the_next_run_and_removes_it_from_its_url(bot: Bot, browser: Browser) -> None:
     address, _, token = bot.stack["console_url"].partition("#")
     page = browser.new_page()
     page.goto(f"{address}#token=of-the-run-before")

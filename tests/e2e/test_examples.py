@@ -30,20 +30,22 @@ def run(bot: Bot, path: Path, language: str) -> str:
 
 
 @pytest.mark.parametrize("language", ["python", "js"])
-def test_an_example_that_is_run_twice_asks_once_and_prints_a_status(bot: Bot, tmp_path: Path, language: str) -> None:
+def test_an_example_run_twice_creates_one_request_and_prints_its_status(
+    bot: Bot, tmp_path: Path, language: str
+) -> None:
     stored = bot.stored()
     statuses = [run(bot, tmp_path, language) for _ in range(2)]
     assert set(statuses) <= {"accepted", "published", "sending", "delivered"}
     assert bot.stored() == stored + 1
 
 
-def test_curl_shows_the_request_that_it_made(bot: Bot, tmp_path: Path) -> None:
+def test_the_curl_example_prints_the_request_that_it_created(bot: Bot, tmp_path: Path) -> None:
     shown: dict[str, Any] = json.loads(run(bot, tmp_path, "sh"))
     assert shown["topic"] == "sales"
     assert bot.show(shown["id"])["id"] == shown["id"]
 
 
-def test_a_conversation_fills_in_what_landbot_sends(bot: Bot) -> None:
+def test_the_landbot_example_is_accepted_with_filled_in_fields(bot: Bot) -> None:
     said = {"topic": "Sales", "description": "It is down,\nand more", "name": "Anna", "id": "42", "chat_uuid": "43"}
     body = re.sub(r"@\{(\w+)\}", lambda field: said.get(field[1], ""), EXAMPLES["json"])
     answer = bot.call("POST", "/assistance-requests", body.encode(), {"Idempotency-Key": "landbot-1"})
@@ -55,7 +57,7 @@ def test_every_example_has_its_test() -> None:
     assert EXAMPLES.keys() == {*PROGRAMS, "json"}
 
 
-def test_the_reference_is_there_for_who_has_no_key(bot: Bot) -> None:
+def test_the_api_reference_is_served_without_a_key(bot: Bot) -> None:
     for path, kind in (("/docs", "text/html"), ("/openapi.json", "application/json")):
         answer = bot.call("GET", path, None, {"x-api-key": ""})
         assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, kind)

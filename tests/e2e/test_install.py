@@ -38,7 +38,7 @@ def a_node(directory: Path, version: str) -> dict[str, str]:
     return {"PATH": f"{directory}:{os.environ['PATH']}"}
 
 
-def test_uv_is_installed_whatever_pip_is_set_to_in_any_folder_and_shell_without_git(tmp_path: Path) -> None:
+def test_uv_is_installed_with_any_pip_settings_folder_and_shell_and_without_git(tmp_path: Path) -> None:
     directory = tmp_path / "my own copy"
     directory.mkdir()
     shutil.copy(ROOT / "Makefile", directory)
@@ -62,7 +62,7 @@ def test_uv_is_installed_whatever_pip_is_set_to_in_any_folder_and_shell_without_
         ("v30.0.0", 0, ""),
     ],
 )
-def test_an_old_node_is_named_with_what_to_do(tmp_path: Path, version: str, status: int, said: str) -> None:
+def test_an_old_node_version_is_reported_with_what_to_do(tmp_path: Path, version: str, status: int, said: str) -> None:
     made = make("node", environment=a_node(tmp_path, version))
     assert made.returncode == status
     assert made.stderr.startswith(said)
@@ -70,13 +70,13 @@ def test_an_old_node_is_named_with_what_to_do(tmp_path: Path, version: str, stat
 
 
 @pytest.mark.parametrize("target", NEED_NODE)
-def test_what_needs_node_looks_at_its_version_first_and_takes_args_where_it_can(target: str) -> None:
+def test_make_targets_that_need_node_check_its_version_first_and_pass_args_on(target: str) -> None:
     first, *_, last = make("--dry-run", target, "ARGS=-c stage=staging").stdout.splitlines()
     assert first.startswith("version=$(node --version")
     assert last.endswith(" -c stage=staging") is (target not in WITHOUT_ARGS)
 
 
-def test_a_deployment_ends_with_its_check_and_its_test_also_from_github() -> None:
+def test_make_deploy_and_the_workflow_end_with_the_doctor_and_a_smoke_test() -> None:
     assert "-m cli.deployed .build/deployed.json" in make("--dry-run", "deploy").stdout.splitlines()[-1]
     workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
     assert "make deploy" in workflow.partition("  deploy:")[2]

@@ -63,7 +63,7 @@ def derived(function: dict[str, Any]) -> Credentials:
 
 
 @as_another_user
-def test_keys_that_another_user_can_guess_read_no_secret(bot: Bot, runner: Runner) -> None:
+def test_guessable_keys_read_no_secret(bot: Bot, runner: Runner) -> None:
     bot.until_status(bot.post("sales", "has every function started"), "delivered")
     root = bot.stack["credentials"]["aws_access_key_id"]
     functions = bot.lambda_.list_functions()["Functions"]
@@ -186,7 +186,7 @@ def test_another_user_finds_no_secret_in_files_and_processes(bot: Bot, runner: R
         assert secret not in told
 
 
-def test_command_lines_hold_no_secret_of_the_stack(bot: Bot, runner: Runner) -> None:
+def test_command_lines_contain_no_secret_of_the_stack(bot: Bot, runner: Runner) -> None:
     told = " ".join(command_line(pid) for pid in (runner.process.pid, *runner.descendants()))
     assert "embedded.py" in told
     for secret in (*bot.stack["credentials"].values(), bot.stack["api_key"]):
@@ -204,7 +204,7 @@ def test_command_lines_hold_no_secret_of_the_stack(bot: Bot, runner: Runner) -> 
         ("cloudformation", "list_stacks"),
     ],
 )
-def test_botocore_reads_the_refusal_of_a_wrong_key_as_aws_s_own(bot: Bot, service: Any, operation: str) -> None:  # noqa: ANN401
+def test_botocore_reads_the_refusal_of_a_wrong_key_like_one_of_aws(bot: Bot, service: Any, operation: str) -> None:  # noqa: ANN401
     client: Any = boto3.client(
         service,
         endpoint_url=bot.stack["aws_endpoint_url"],

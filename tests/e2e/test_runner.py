@@ -66,7 +66,7 @@ def test_ctrl_c_at_a_terminal_stops_everything(runners: dict[str, Runner]) -> No
     assert not (runner.directory / "stack.json").exists()
 
 
-def test_sigint_stops_what_was_started_ignoring_it_and_without_standard_input(runners: dict[str, Runner]) -> None:
+def test_sigint_stops_a_background_run_without_standard_input(runners: dict[str, Runner]) -> None:
     runner = runners["background"]
     stops(runner, lambda: os.kill(runner.running()["pid"], signal.SIGINT), exit_status=0)
     assert not (runner.directory / "stack.json").exists()
@@ -81,13 +81,13 @@ def test_a_second_run_in_the_same_directory_is_refused(runners: dict[str, Runner
     assert runner.running() == document
 
 
-def test_a_killed_runner_leaves_no_orphan(runners: dict[str, Runner]) -> None:
+def test_a_killed_runner_leaves_no_orphan_process(runners: dict[str, Runner]) -> None:
     runner = runners["killed"]
     stops(runner, runner.process.kill, exit_status=-signal.SIGKILL)
 
 
 @pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_start_that_is_broken_off_leaves_nothing_running(tmp_path: Path, number: int, exit_status: int) -> None:
+def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path, number: int, exit_status: int) -> None:
     runner = Runner(tmp_path)
     started = until("a process has begun", START_SECONDS, lambda: runner.descendants() or None)
     os.killpg(runner.process.pid, number)
@@ -120,14 +120,14 @@ def test_a_demo_shows_the_customer_in_slack_and_who_has_taken_the_request(runner
     assert " is taken by @anna." in rest
 
 
-def test_a_demo_that_slack_refuses_shows_the_fallback(runners: dict[str, Runner]) -> None:
+def test_a_demo_shows_the_fallback_if_slack_refuses(runners: dict[str, Runner]) -> None:
     runner = runners["fallback demo"]
     assert runner.exit_status(START_SECONDS) == 0, runner.output
     assert "came by its fallback: slack failed." in runner.output
     assert "── Email (sales)" in runner.output
 
 
-def test_a_demo_that_neither_channel_takes_says_why_and_fails(runners: dict[str, Runner]) -> None:
+def test_a_demo_fails_with_the_reason_if_both_channels_refuse(runners: dict[str, Runner]) -> None:
     runner = runners["failing demo"]
     assert runner.exit_status(START_SECONDS) == 1, runner.output
     assert "request can't be delivered" in runner.output
@@ -144,7 +144,7 @@ def test_a_demo_that_neither_channel_takes_says_why_and_fails(runners: dict[str,
         ({}, {"PATH": "/nowhere"}, "The CDK needs Node.js"),
     ],
 )
-def test_what_can_not_run_is_refused_with_a_readable_error(
+def test_a_configuration_that_cannot_run_is_refused_with_a_readable_error(
     tmp_path: Path, context: dict[str, str], environment: dict[str, str], words: str
 ) -> None:
     runner = Runner(tmp_path, "demo", context=context, environment=environment)
@@ -154,7 +154,7 @@ def test_what_can_not_run_is_refused_with_a_readable_error(
     assert "Traceback" not in runner.output
 
 
-def test_output_that_nobody_reads_any_more_is_no_failure() -> None:
+def test_a_closed_output_pipe_does_not_fail_the_run() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     program = "from local.__main__ import say; say('one'); say('two')"

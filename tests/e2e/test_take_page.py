@@ -54,7 +54,9 @@ def no_rule_is_broken(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", get_args(Scheme))
-def test_a_human_takes_a_request_by_keyboard_and_the_next_is_told(browser: Browser, bot: Bot, scheme: Scheme) -> None:
+def test_a_request_can_be_taken_by_keyboard_and_the_next_person_is_told(
+    browser: Browser, bot: Bot, scheme: Scheme
+) -> None:
     request_id, link = mailed(bot)
     for page in opened(browser, link, scheme):
         expect(page.get_by_role("heading", name="Pricing request")).to_be_visible()
@@ -79,7 +81,7 @@ def test_a_human_takes_a_request_by_keyboard_and_the_next_is_told(browser: Brows
     assert (taken["by"], taken["via"]) == ("Anna <b>K</b>", "email")
 
 
-def test_a_mail_s_link_opens_beside_the_console(browser: Browser, bot: Bot) -> None:
+def test_a_mails_link_opens_in_a_tab_beside_the_console(browser: Browser, bot: Bot) -> None:
     request_id, link = mailed(bot)
     message_id = bot.mails(request_id)[0]["MessageId"]
     context = browser.new_context()
@@ -92,7 +94,7 @@ def test_a_mail_s_link_opens_beside_the_console(browser: Browser, bot: Bot) -> N
     context.close()
 
 
-def test_another_site_s_page_takes_nothing(browser: Browser, bot: Bot) -> None:
+def test_a_page_of_another_site_cannot_take_a_request(browser: Browser, bot: Bot) -> None:
     request_id, link = mailed(bot)
     context = browser.new_context()
     page = context.new_page()
@@ -104,7 +106,7 @@ def test_another_site_s_page_takes_nothing(browser: Browser, bot: Bot) -> None:
     assert "taken" not in bot.call("GET", f"/assistance-requests/{request_id}").json
 
 
-def test_a_changed_link_opens_nothing(bot: Bot) -> None:
+def test_a_changed_link_shows_no_request(bot: Bot) -> None:
     _, link = mailed(bot)
     other = link[:-2] + ("AA" if not link.endswith("AA") else "BB")
     answer = http.call("GET", other)

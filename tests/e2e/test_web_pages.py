@@ -141,7 +141,7 @@ def left(bot: Bot) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", [EVIL, "127.0.0.1", "localhost"])
-def test_requests_of_a_foreign_page_are_refused_and_change_nothing(
+def test_requests_of_a_foreign_web_page_are_refused_and_change_nothing(
     bot: Bot, runner: Runner, browser: Browser, site: int, name: str
 ) -> None:
     tried, before = attacks(bot, runner.ports()), left(bot)

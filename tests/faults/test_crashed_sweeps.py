@@ -3,10 +3,10 @@
 import pytest
 
 from assistance.routing import Channel, Topic
-from tests.emf import emitted
 from tests.faults.fault_injection import Fault, Kind
 from tests.faults.test_open_requests import published
 from tests.faults.world import World
+from tests.logged_metrics import emitted
 
 
 def counted(capsys: pytest.CaptureFixture[str], name: str) -> float:

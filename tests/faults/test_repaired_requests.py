@@ -8,11 +8,11 @@ import pytest
 from assistance.routing import Channel, Topic
 from assistance.store.requests import request_key
 from assistance.store.schema import PARTITION_KEY, RECORD, SORT_KEY
-from tests.emf import emitted
 from tests.faults.fault_injection import Kind
 from tests.faults.system import requests
 from tests.faults.test_open_requests import published, sweep
 from tests.faults.world import World
+from tests.logged_metrics import emitted
 
 
 def damage(key: dict[str, str], name: str) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from assistance.routing import Channel
 from infra.app import build, new_app
 from infra.stack import AssistanceStack
 from infra.stages import load
-from tests.kept import kept
+from tests.build_cache import kept
 
 Properties: TypeAlias = Mapping[str, Any]
 

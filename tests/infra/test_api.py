@@ -7,8 +7,8 @@ import pytest
 
 from api import problems
 from infra.stages import InvalidConfig, load
+from tests.build_cache import kept
 from tests.infra.template import CONTEXTS, Properties, Template, built, changed, synthesized, target
-from tests.kept import kept
 
 OURS = {
     problems.TYPE_PREFIX + problem.slug: problem
@@ -42,7 +42,7 @@ def open_to_all(template: Template) -> set[str]:
     return {resources[target(it["ResourceId"])]["PathPart"] for it in methods if it["ApiKeyRequired"] is not True}
 
 
-def test_every_method_but_the_reference_and_what_is_signed_wants_a_key(template: Template) -> None:
+def test_every_method_needs_a_key_except_the_reference_and_signed_calls(template: Template) -> None:
     """And a plan limits what a key may do."""
     assert open_to_all(template) <= REFERENCE | SIGNED
     assert open_to_all(template) & SIGNED == (SIGNED if template is synthesized("local") else set())
@@ -57,7 +57,7 @@ def test_every_method_but_the_reference_and_what_is_signed_wants_a_key(template:
     assert (target(link["KeyId"]), target(link["UsagePlanId"])) == (key, plan)
 
 
-def test_the_function_gets_the_bytes_of_a_call_so_that_it_can_tell_what_is_not_utf_8(template: Template) -> None:
+def test_the_api_function_gets_the_raw_bytes_of_a_body(template: Template) -> None:
     assert template.only("AWS::ApiGateway::RestApi")["BinaryMediaTypes"] == ["application/json"]
 
 
@@ -66,7 +66,7 @@ def test_production_serves_its_reference_only_when_told_to(dev: Template, produc
     assert not open_to_all(production)
 
 
-def test_who_reads_the_reference_takes_no_call_from_a_bot(dev: Template) -> None:
+def test_the_reference_has_a_low_throttle_that_leaves_the_rate_to_bots(dev: Template) -> None:
     limits = dev.only("AWS::ApiGateway::Stage")["MethodSettings"]
     of_all, *others = sorted(limits, key=lambda it: str(it["ResourcePath"]))
     assert of_all["ResourcePath"] == "/*"
@@ -83,7 +83,9 @@ def test_who_reads_the_reference_takes_no_call_from_a_bot(dev: Template) -> None
         (["slack", "email"], {"slack~1interactions", "take~1{token}"}),
     ],
 )
-def test_whoever_calls_without_a_key_takes_no_call_from_a_bot(channels: list[str], paths: set[str]) -> None:
+def test_routes_without_a_key_have_a_low_throttle_that_leaves_the_rate_to_bots(
+    channels: list[str], paths: set[str]
+) -> None:
     route = {"channels": channels, "fallback": None}
     context = {"take": "true", "api_reference": "false", "routes": json.dumps({"sales": route})}
     template = Template("", kept(f"takes by {' '.join(channels)}", lambda: changed(context).document))
@@ -95,7 +97,7 @@ def test_whoever_calls_without_a_key_takes_no_call_from_a_bot(channels: list[str
     assert all(2 * it["ThrottlingRateLimit"] <= of_all["ThrottlingRateLimit"] for it in others)
 
 
-def test_what_the_gateway_answers_by_itself_is_a_problem_in_the_api_s_words(template: Template) -> None:
+def test_the_gateways_own_answers_are_problem_documents_like_the_apis(template: Template) -> None:
     responses = template.all("AWS::ApiGateway::GatewayResponse").values()
     for response in responses:
         assert response["ResponseParameters"]["gatewayresponse.header.Content-Type"] == f"'{problems.CONTENT_TYPE}'"
@@ -113,7 +115,7 @@ def test_what_the_gateway_answers_by_itself_is_a_problem_in_the_api_s_words(temp
     assert {"DEFAULT_4XX", "DEFAULT_5XX"} <= {response["ResponseType"] for response in responses}
 
 
-def test_the_gateway_keeps_the_status_of_a_server_error_so_that_the_alarm_on_5xx_sees_it(template: Template) -> None:
+def test_the_gateway_keeps_5xx_statuses_for_the_alarm(template: Template) -> None:
     # Under 4XXError: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
     # Those whose default is 5xx:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
@@ -126,7 +128,7 @@ def test_the_gateway_keeps_the_status_of_a_server_error_so_that_the_alarm_on_5xx
     assert "4XXError" not in watched
 
 
-def test_a_domain_of_one_s_own_is_the_bots_address_and_outlives_the_api() -> None:
+def test_a_custom_domain_is_the_bots_address_and_outlives_the_api() -> None:
     template = synthesized("everything")
     outputs = template.document["Outputs"]
     url = "https://api.company.io/assistance"
@@ -152,7 +154,7 @@ def test_a_certificate_of_another_region_is_refused(monkeypatch: pytest.MonkeyPa
         pass
 
 
-def test_who_has_used_up_a_quota_of_a_day_is_not_told_to_repeat_at_once(template: Template) -> None:
+def test_the_answer_to_an_exceeded_daily_quota_says_to_retry_after_an_hour_or_more(template: Template) -> None:
     seconds = {
         response["ResponseType"]: int(response["ResponseParameters"][header].strip("'"))
         for response in template.all("AWS::ApiGateway::GatewayResponse").values()
@@ -162,16 +164,16 @@ def test_who_has_used_up_a_quota_of_a_day_is_not_told_to_repeat_at_once(template
     assert seconds["QUOTA_EXCEEDED"] >= 3_600
 
 
-def test_nothing_account_wide_is_set(template: Template) -> None:
+def test_no_account_wide_setting_of_api_gateway_is_changed(template: Template) -> None:
     assert not template.all("AWS::ApiGateway::Account")
 
 
-def test_a_snapshot_is_taken_only_where_the_deployer_wants_it(template: Template) -> None:
+def test_snapstart_is_on_only_if_the_deployer_wants_it(template: Template) -> None:
     assert not any("SnapStart" in function for function in template.all("AWS::Lambda::Function").values())
     assert not template.all("AWS::Lambda::Version")
 
 
-def test_with_snap_start_the_gateway_calls_the_version_of_which_there_is_a_snapshot() -> None:
+def test_the_gateway_calls_the_published_version_if_snapstart_is_on() -> None:
     template = synthesized("everything")
     name, function = template.function("api")
     assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
@@ -193,6 +195,6 @@ def test_with_snap_start_the_gateway_calls_the_version_of_which_there_is_a_snaps
     assert all(p["FunctionName"] == {"Ref": alias} for p in callers), "nobody may call what has no snapshot"
 
 
-def test_snap_start_wants_a_python_of_which_lambda_takes_snapshots() -> None:
+def test_snapstart_needs_a_python_version_that_lambda_supports_for_it() -> None:
     with pytest.raises(InvalidConfig, match="snap_start needs python_version"):
         load({"snap_start": "true", "python_version": "3.11"})

@@ -39,14 +39,14 @@ def subscription_of(template: Template, channel: Channel) -> Properties:
     return subscription
 
 
-def test_the_subscription_takes_exactly_what_names_its_channel(template: Template, channel: Channel) -> None:
+def test_the_subscription_accepts_exactly_the_messages_for_its_channel(template: Template, channel: Channel) -> None:
     subscription = subscription_of(template, channel)
     assert subscription["FilterPolicy"] == {"channels": [channel]}
     assert subscription.get("FilterPolicyScope", "MessageAttributes") == "MessageAttributes"
     assert subscription["RawMessageDelivery"] is True
 
 
-def test_what_sns_cannot_hand_over_is_kept(template: Template, channel: Channel) -> None:
+def test_undeliverable_sns_messages_go_to_a_dead_letter_queue(template: Template, channel: Channel) -> None:
     own = target(subscription_of(template, channel)["RedrivePolicy"]["deadLetterTargetArn"])
     others = {
         target(subscription_of(template, other)["RedrivePolicy"]["deadLetterTargetArn"])
@@ -70,9 +70,7 @@ def may_be_sent_to_by_sns(template: Template, queue: str) -> bool:
     )
 
 
-def test_the_queue_redrives_to_a_dead_letter_queue_of_its_own_that_keeps_longer(
-    template: Template, channel: Channel
-) -> None:
+def test_the_queue_has_its_own_dead_letter_queue_with_a_longer_retention(template: Template, channel: Channel) -> None:
     queues = template.all("AWS::SQS::Queue")
     name = queue_of(template, channel)
     redrive = queues[name]["RedrivePolicy"]
@@ -82,7 +80,7 @@ def test_the_queue_redrives_to_a_dead_letter_queue_of_its_own_that_keeps_longer(
     assert queues[dlq]["MessageRetentionPeriod"] == 14 * DAY > queues[name]["MessageRetentionPeriod"]
 
 
-def test_the_consumer_is_told_its_own_queues(template: Template, channel: Channel) -> None:
+def test_the_consumer_gets_the_urls_of_its_own_queues(template: Template, channel: Channel) -> None:
     name = queue_of(template, channel)
     _, function = template.function(f"{channel}_consumer")
     variables = function["Environment"]["Variables"]
@@ -92,7 +90,7 @@ def test_the_consumer_is_told_its_own_queues(template: Template, channel: Channe
     )
 
 
-def test_a_message_stays_hidden_for_six_time_outs_of_its_consumer_and_the_window(
+def test_the_visibility_timeout_is_six_function_timeouts_and_the_batching_window(
     template: Template, channel: Channel
 ) -> None:
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -102,7 +100,7 @@ def test_a_message_stays_hidden_for_six_time_outs_of_its_consumer_and_the_window
     assert queue["VisibilityTimeout"] >= 6 * function["Timeout"] + window
 
 
-def test_a_batch_of_more_than_one_receive_is_given_the_time_to_gather(template: Template, channel: Channel) -> None:
+def test_a_batch_larger_than_one_receive_has_a_batching_window(template: Template, channel: Channel) -> None:
     # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
     source = template.event_source(f"{channel}_consumer")
     assert source["BatchSize"] <= 10 or source["MaximumBatchingWindowInSeconds"] >= 1
@@ -110,13 +108,15 @@ def test_a_batch_of_more_than_one_receive_is_given_the_time_to_gather(template: 
     assert source["BatchSize"] * 48_000 < 6_000_000
 
 
-def test_only_failed_records_return_and_no_channel_takes_all_concurrency(template: Template, channel: Channel) -> None:
+def test_only_failed_messages_return_and_each_channels_concurrency_is_limited(
+    template: Template, channel: Channel
+) -> None:
     source = template.event_source(f"{channel}_consumer")
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["ScalingConfig"]["MaximumConcurrency"] >= 2
 
 
-def test_the_producer_sees_what_enters_the_outbox_for_the_channel_and_nothing_else(
+def test_the_producer_gets_only_stream_records_that_enter_the_outbox_for_a_channel(
     template: Template, channel: Channel
 ) -> None:
     patterns = [f["Pattern"] for f in template.event_source("stream_producer")["FilterCriteria"]["Filters"]]
@@ -161,7 +161,7 @@ def leaf(condition: object, value: object) -> bool:
     return condition == value
 
 
-def test_a_channel_has_its_own_limits(template: Template, channel: Channel) -> None:
+def test_each_channel_has_its_own_retry_limits(template: Template, channel: Channel) -> None:
     variables = template.function(f"{channel}_consumer")[1]["Environment"]["Variables"]
     assert variables["RETRY_ATTEMPTS"] == str(RETRIES[channel].attempts)
     assert variables["RETRY_FIRST_DELAY"] == str(RETRIES[channel].first_delay)

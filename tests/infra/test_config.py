@@ -22,13 +22,13 @@ def loaded(context: Mapping[str, object]) -> Config:
     return load(context)
 
 
-def test_without_context_everything_has_a_default_and_every_choice_a_description() -> None:
+def test_every_setting_has_a_default_and_a_description() -> None:
     assert loaded({}) == Config()
     assert Config().python_version == PYTHON_VERSION
     assert all(field.description for field in Config.model_fields.values())
 
 
-def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> None:
+def test_settings_are_read_from_command_line_strings_and_from_json() -> None:
     text = {
         **REAL, "stage": "staging", "email_recipients": "a@company.io, b@company.io", "retention_days": "30",
         "log_retention_days": "7", "create_email_identity": "false", "python_version": "3.14", "operator_email": "",
@@ -142,20 +142,20 @@ def test_choices_are_read_from_the_command_line_s_strings_and_from_json() -> Non
         ({"oncall": "a@b.io"}, "Unknown context key 'oncall': docs/configuration.md lists"),
     ],
 )
-def test_what_cannot_be_deployed_is_refused_by_its_name(context: Mapping[str, object], said: str) -> None:
+def test_an_invalid_setting_is_refused_by_name(context: Mapping[str, object], said: str) -> None:
     with pytest.raises(InvalidConfig) as refused:
         loaded(context)
     assert said in str(refused.value)
 
 
-def test_every_mistake_is_named_at_once() -> None:
+def test_all_mistakes_are_named_together() -> None:
     with pytest.raises(InvalidConfig) as refused:
         loaded({"stage": "prod", "retention_days": "1"})
     assert "stage:" in str(refused.value)
     assert "retention_days:" in str(refused.value)
 
 
-def test_other_tools_keep_their_keys() -> None:
+def test_context_keys_of_other_tools_are_ignored() -> None:
     assert (
         loaded({"aws:cdk:bundling-stacks": [], "@aws-cdk/core:x": True, "cli-telemetry": False, "acme:centre": "42"})
         == Config()
@@ -163,13 +163,15 @@ def test_other_tools_keep_their_keys() -> None:
 
 
 @pytest.mark.parametrize(("stage", "watched"), [("dev", False), ("staging", True), ("production", True)])
-def test_alarms_are_a_matter_of_the_stage_until_the_deployer_says_otherwise(stage: str, *, watched: bool) -> None:
+def test_alarms_follow_the_stage_unless_the_deployer_sets_them(stage: str, *, watched: bool) -> None:
     assert loaded({"stage": stage, **REAL}).watched is watched
     assert loaded({"stage": stage, **REAL, "alarms": "true"}).watched is True
     assert loaded({"stage": stage, **REAL, "alarms": "false"}).watched is False
 
 
-def test_routes_decide_what_is_deployed_and_reach_the_functions_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_routes_decide_which_channels_are_deployed_and_reach_the_functions_unchanged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     given = {"support": {"channels": ["slack"], "fallback": None}}
     real = {key: value for key, value in REAL.items() if key not in {"email_sender", "email_recipients"}}
     config = loaded({"stage": "production", **real, "routes": json.dumps(given)})
@@ -183,11 +185,11 @@ def test_routes_decide_what_is_deployed_and_reach_the_functions_as_they_are(monk
         assert routes.__wrapped__() == each.routes
 
 
-def test_a_laptop_may_use_example_addresses_and_plain_http() -> None:
+def test_the_local_stack_may_use_example_addresses_and_plain_http() -> None:
     assert loaded({"local": "true", "stage": "production", "slack_api_url": "http://127.0.0.1:1/api/"}).local
 
 
-def test_a_retry_limit_in_the_context_holds_for_every_channel() -> None:
+def test_a_retry_limit_in_the_context_applies_to_every_channel() -> None:
     config = loaded({"retry_attempts": "3"})
     for channel in Channel:
         assert config.retry(channel) == replace(RETRIES[channel], attempts=3)
@@ -202,7 +204,7 @@ def test_a_retry_limit_in_the_context_holds_for_every_channel() -> None:
         ({"routes": {"sales": {"channels": ["slack"]}}}, False),
     ],
 )
-def test_a_deployer_is_warned_of_a_single_address_only_if_the_stage_sends_from_one(
+def test_only_a_stage_that_sends_from_a_single_address_has_the_warning_about_it(
     context: Mapping[str, object],
     single: bool,  # noqa: FBT001
 ) -> None:

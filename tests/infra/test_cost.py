@@ -4,21 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.at_rest import COSTS, FREE, PAGES, READ_UNITS, SQS_REQUESTS, WRITE_UNITS, idle_run, page, rows
+from tests.idle_cost import COSTS, FREE, PAGES, READ_UNITS, SQS_REQUESTS, WRITE_UNITS, idle_run, page, rows
 from tests.infra.template import VARIANTS, Template
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_the_pages_say_what_a_stage_costs_at_rest(path: Path) -> None:
+def test_the_pages_show_the_computed_cost_of_an_idle_stage(path: Path) -> None:
     assert path.read_text("utf-8") == page(path), "run: make docs"
 
 
-def test_every_resource_is_known_to_cost_something_or_nothing(template: Template) -> None:
+def test_every_resource_type_has_a_known_cost_or_none(template: Template) -> None:
     kinds = {resource["Type"] for resource in template.resources.values()}
     assert {kind for kind in kinds if not FREE.fullmatch(kind)} <= COSTS, "what does it cost at rest?"
 
 
-def test_nothing_stands_by_and_is_paid_by_the_hour(template: Template) -> None:
+def test_no_resource_is_billed_by_the_hour(template: Template) -> None:
     for source in template.all("AWS::Lambda::EventSourceMapping").values():
         assert "ProvisionedPollerConfig" not in source
     assert not template.all("AWS::Lambda::Version") or "ProvisionedConcurrencyConfig" not in str(template.document)
@@ -28,13 +28,13 @@ def test_nothing_stands_by_and_is_paid_by_the_hour(template: Template) -> None:
         assert not stage.get("CacheClusterEnabled")
 
 
-def test_every_call_of_an_idle_reconciler_is_paid_for_in_the_table() -> None:
+def test_the_cost_table_includes_every_call_of_an_idle_reconciler() -> None:
     calls = idle_run("production").calls
     assert calls["Query"]
     assert set(calls) <= {*READ_UNITS, *WRITE_UNITS, *SQS_REQUESTS}
 
 
-def test_no_stage_costs_more_than_the_table_says_and_a_dev_stage_next_to_nothing() -> None:
+def test_no_stage_costs_more_than_documented_and_dev_costs_almost_nothing() -> None:
     cost = {variant: sum(row.full for row in rows(variant)) for variant in VARIANTS}
     # What the local stack has is what `take` and alarms add to dev, and production has no `take` of its own accord.
     assert cost["production"] == max(value for variant, value in cost.items() if variant != "local")

@@ -25,10 +25,10 @@ from cli.app import app as cli
 from infra.dashboard import topics_of
 from infra.stages import InvalidConfig, load
 from local.slack_server import SlackServer
-from tests.emf import Series, emitted
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
 from tests.integration.cloud import Cloud, cloud, forget
 from tests.integration.steps import bring, example, feedback
+from tests.logged_metrics import Series, emitted
 from tests.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
@@ -178,7 +178,9 @@ def ours() -> set[Series]:
     return set(emitted(log.getvalue()))
 
 
-def test_what_is_watched_is_emitted_by_us_or_documented_by_its_provider(template: Template, ours: set[Series]) -> None:
+def test_every_watched_metric_is_emitted_by_our_code_or_documented_by_its_provider(
+    template: Template, ours: set[Series]
+) -> None:
     emitted_by_us = {(series.name, series.dimensions) for series in ours}
     for metric in watched(template):
         if metric.namespace == template.stack_name:
@@ -198,7 +200,7 @@ def named(template: Template, kind: str) -> set[str]:
     return {f"${{{name}}}" for name in resources} | {value for value in given if isinstance(value, str)}
 
 
-def test_what_we_emit_is_watched(ours: set[Series]) -> None:
+def test_every_emitted_metric_is_watched(ours: set[Series]) -> None:
     staging = synthesized("takes")
     assert {series.namespace for series in ours} == {staging.stack_name}
     assert {series.name for series in ours} >= set(Metric)
@@ -208,7 +210,7 @@ def test_what_we_emit_is_watched(ours: set[Series]) -> None:
     assert {(series.name, series.dimensions) for series in ours} == looked_at
 
 
-def test_the_dashboard_has_a_row_for_every_channel_and_what_its_topics_count(template: Template) -> None:
+def test_the_dashboard_has_a_row_for_every_channel_with_its_topics(template: Template) -> None:
     shown = {(title, tuple(parts)) for title, parts in graphs(template)}
     for channel in (destination for destination in DESTINATIONS if destination in {*ROUTED, CALLBACK}):
         for topic in topics_of(channel, ROUTES):
@@ -217,7 +219,7 @@ def test_the_dashboard_has_a_row_for_every_channel_and_what_its_topics_count(tem
             assert names >= {Metric.DELIVERED, Metric.FAILED, Metric.ATTEMPTS, Metric.ACCEPTED_TO_DELIVERED}
 
 
-def test_a_topic_of_the_deployer_s_and_a_channel_that_is_drained_are_shown() -> None:
+def test_the_dashboard_shows_the_deployers_topics_and_a_channel_without_a_route() -> None:
     shown = {tuple(parts[1:]) for _, parts in graphs(synthesized("every channel"))}
     for channel in Channel:
         assert (Metric.DELIVERED, "channel", str(channel), "topic", f"by-{channel}") in shown
@@ -225,7 +227,7 @@ def test_a_topic_of_the_deployer_s_and_a_channel_that_is_drained_are_shown() -> 
     assert topics_of(Channel.EMAIL, config.routes) == ("support",)
 
 
-def test_every_queue_that_something_gives_up_into_raises_an_alarm(template: Template) -> None:
+def test_every_dead_letter_queue_raises_an_alarm(template: Template) -> None:
     alarmed = set()
     for alarm in alarms(template).values():
         if alarm["MetricName"] != "ApproximateNumberOfMessagesVisible" or alarm["Statistic"] != "Maximum":
@@ -243,7 +245,7 @@ def named_alarm(template: Template, name: str) -> Properties:
     return alarm
 
 
-def test_dead_letters_that_nobody_deals_with_page_days_before_the_first_can_expire(template: Template) -> None:
+def test_unhandled_dead_letters_page_days_before_the_first_can_expire(template: Template) -> None:
     queues = template.all("AWS::SQS::Queue")
     kept = {name: queues[name]["MessageRetentionPeriod"] for name in template.dead_letter_queues()}
     # What SQS moves keeps the time at which it was sent.
@@ -268,7 +270,7 @@ def test_dead_letters_that_nobody_deals_with_page_days_before_the_first_can_expi
 
 
 @pytest.mark.parametrize("variant", ["production", "takes"])
-def test_a_stopped_callback_consumer_pages_after_the_first_back_offs_and_not_after_all(variant: str) -> None:
+def test_a_stopped_callback_consumer_pages_after_its_first_retry_delays(variant: str) -> None:
     retry = RETRIES[CALLBACK]
     threshold = named_alarm(synthesized(variant), "CallbackOldestPendingAge")["Threshold"]
     # SQS leaves out what was received three times. Until then each delay may be lengthened by a Retry-After.
@@ -276,7 +278,7 @@ def test_a_stopped_callback_consumer_pages_after_the_first_back_offs_and_not_aft
     assert threshold <= 2 * 3_600 < retry.longest
 
 
-def test_a_stream_source_that_is_off_pages_and_one_late_sweep_does_not(template: Template) -> None:
+def test_a_disabled_stream_source_pages_and_one_late_sweep_does_not(template: Template) -> None:
     alarm = named_alarm(template, "PublishedLate")
     assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 0)
     assert 1 < alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"]
@@ -285,7 +287,7 @@ def test_a_stream_source_that_is_off_pages_and_one_late_sweep_does_not(template:
     assert on(template, "PublishedLate") == {"RequestsPublishedLate"}
 
 
-def test_only_refusals_of_calls_with_a_key_page_and_only_many_at_a_high_rate(template: Template) -> None:
+def test_only_many_refused_calls_with_a_key_at_a_high_rate_page(template: Template) -> None:
     rate, refusals = (named_alarm(template, name) for name in ("ApiRefusalRate", "ApiRefusals"))
     for alarm in (rate, refusals):
         # The function's own: API Gateway lets nobody through to it without a key.
@@ -312,7 +314,7 @@ def test_every_function_and_every_channel_is_watched(template: Template) -> None
         assert waits in {(m.name, m.dimensions) for m in watched(template) if m.by in alarms(template)}
 
 
-def test_no_news_of_what_runs_on_a_schedule_is_bad_news_and_of_all_others_good(template: Template) -> None:
+def test_missing_data_raises_only_the_alarms_on_scheduled_functions(template: Template) -> None:
     silence = {called(name) for name, alarm in alarms(template).items() if alarm["TreatMissingData"] == "breaching"}
     ways = {f"{channel.capitalize()}Unreachable" for channel in ROUTED}
     assert silence == {"ReconcilerSilent", "EmailFeedbackSilent", *ways}
@@ -343,7 +345,7 @@ def on(template: Template, *going_off: str) -> set[str]:
     return found
 
 
-def test_every_alarm_pages_and_only_by_its_page(template: Template) -> None:
+def test_every_alarm_notifies_only_through_its_page(template: Template) -> None:
     for name, alarm in alarms(template).items():
         assert not alarm.get("AlarmActions"), name
         # A rate counts only if it is one of many.
@@ -351,7 +353,7 @@ def test_every_alarm_pages_and_only_by_its_page(template: Template) -> None:
         assert len(on(template, *(both if called(name) in both else {called(name)}))) == 1
 
 
-def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Template) -> None:
+def test_every_page_notifies_the_operators_when_it_begins_and_ends(template: Template) -> None:
     for page in pages(template).values():
         for actions in (page["AlarmActions"], page["OKActions"]):
             assert [target(action) for action in actions] == [operators_topic(template)]
@@ -376,18 +378,18 @@ def test_every_page_reaches_the_operators_and_says_when_it_is_over(template: Tem
         "SNS is down",
     ],
 )
-def test_one_outage_pages_once(template: Template, outage: list[str], page: str) -> None:
+def test_one_outage_causes_one_page(template: Template, outage: list[str], page: str) -> None:
     assert on(template, *outage) == {page}
 
 
-def test_a_second_outage_pages_while_letters_of_the_first_wait(template: Template) -> None:
+def test_a_second_outage_pages_while_dead_letters_of_the_first_wait(template: Template) -> None:
     assert on(template, "SlackDeadLetters", "SlackDeliveriesFailed") == {"SlackNotDelivering"}
     assert on(template, "SlackDeliveriesFailed", "EmailDeliveriesFailed") == {
         "SlackNotDelivering", "EmailNotDelivering",
     }  # fmt: skip
 
 
-def test_an_outage_of_the_table_pages_for_each_thing_that_it_stops(template: Template) -> None:
+def test_an_outage_of_the_table_causes_one_page_per_stopped_part(template: Template) -> None:
     # While it lasts the reconciler measures nothing.
     api, producer = ["ApiErrorRate", "ApiErrors", "ApiLatency"], ["StreamIteratorAge", "StreamProducerErrors"]
     assert on(template, *api, *producer, "ReconcilerSilent", "ReconcilerErrors") == {
@@ -415,24 +417,26 @@ LASTING = ("ApiErrorRate", "ApiRefusalRate", "ApiRefusals", "EmailDeliveriesFail
         ("EmailFeedbackFailures", "LettersWaiting"),
     ],
 )
-def test_nothing_lasting_holds_back_what_it_does_not_explain(template: Template, alarm: str, page: str) -> None:
+def test_a_lasting_alarm_suppresses_only_the_pages_that_it_explains(template: Template, alarm: str, page: str) -> None:
     assert page in on(template, *LASTING, alarm)
     assert page not in on(template, *LASTING)
 
 
-def test_what_is_over_within_minutes_is_held_back_by_nothing(template: Template) -> None:
+def test_the_page_about_lost_requests_is_never_suppressed(template: Template) -> None:
     for other in {called(name) for name in alarms(template)} - {"LostRequests"}:
         assert "RequestsUnaccountedFor" in on(template, other, "LostRequests"), other
 
 
 @pytest.mark.parametrize(("channel", "other"), [("Slack", "Email"), ("Email", "Slack")])
-def test_letters_wait_only_for_their_own_channel(template: Template, channel: str, other: str) -> None:
+def test_the_page_about_dead_letters_is_suppressed_only_by_their_own_channel(
+    template: Template, channel: str, other: str
+) -> None:
     for failing in ("DeliveriesFailed", "OldestPendingAge"):
         assert "LettersWaiting" not in on(template, f"{channel}{failing}", f"{channel}DeadLetters")
         assert "LettersWaiting" in on(template, f"{other}{failing}", f"{channel}DeadLetters")
 
 
-def test_the_subject_of_a_page_says_stage_and_trouble_in_words(template: Template) -> None:
+def test_the_subject_of_a_page_names_stage_and_problem(template: Template) -> None:
     stage = template.stack_name.removeprefix("assistance-")
     names = [page["AlarmName"] for page in pages(template).values()]
     assert len(set(names)) == len(names)
@@ -447,12 +451,12 @@ def operators_topic(template: Template) -> str:
     return str(template.document["Outputs"]["OperatorTopicArn"]["Value"]["Ref"])
 
 
-def test_the_operators_get_mail(production: Template) -> None:
+def test_the_operators_get_pages_by_mail(production: Template) -> None:
     (mail,) = (s for s in production.all("AWS::SNS::Subscription").values() if s["Protocol"] == "email")
     assert (target(mail["TopicArn"]), mail["Endpoint"]) == (operators_topic(production), REAL["operator_email"])
 
 
-def test_pages_go_to_an_address_over_https_besides_the_mail(production: Template) -> None:
+def test_pages_also_go_to_the_operators_https_address(production: Template) -> None:
     assert not [s for s in production.all("AWS::SNS::Subscription").values() if s["Protocol"] == "https"]
     assert load({"operator_url": "https://events.example.com/x/enqueue"}).operator_url
     for wrong in ("http://events.example.com/x", "events.example.com", "https://"):
@@ -484,7 +488,7 @@ def links(template: Template) -> list[tuple[str, str]]:
     return [(page, section) for page, _, section in found]
 
 
-def test_every_alarm_has_its_section_and_every_section_its_alarm(template: Template) -> None:
+def test_every_alarm_has_a_runbook_section_and_every_section_an_alarm(template: Template) -> None:
     sections = [heading.lower() for heading in re.findall(r"^### (\w+)$", RUNBOOK, re.MULTILINE)]
     if "UntakenRequests" not in {metric.name for metric in watched(template)}:
         # Nobody takes requests on this stage.
@@ -492,7 +496,7 @@ def test_every_alarm_has_its_section_and_every_section_its_alarm(template: Templ
     assert sorted({section for _, section in links(template)}) == sorted(sections)
 
 
-def test_every_section_begins_with_the_impact_and_commands_to_paste() -> None:
+def test_every_runbook_section_begins_with_the_impact_and_commands_to_paste() -> None:
     sections = re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
     for name, text in sections:
         impact, urgency = r"\*Customer impact\*: .+\n", r"\*Can it wait\?\* .+\n\n"
@@ -500,7 +504,7 @@ def test_every_section_begins_with_the_impact_and_commands_to_paste() -> None:
         assert re.match(impact + urgency + commands, text), name
 
 
-def test_the_link_leads_where_the_deployer_says_and_to_the_repository_otherwise() -> None:
+def test_the_runbook_link_uses_the_deployers_address_or_the_repository() -> None:
     wanted = VARIANTS["production"]["runbook_url"]
     assert {page for page, _ in links(synthesized("production"))} == {wanted}
     ((page,),) = [{page for page, _ in links(synthesized("staging"))}]
@@ -540,7 +544,7 @@ COMMANDS = sorted(
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_the_command_line_understands_every_command_that_an_operator_may_paste(line: str) -> None:
+def test_the_command_line_accepts_every_command_in_the_runbook(line: str) -> None:
     what = parsed(line)
     if folder := what.get("function"):
         assert (ROOT / "functions" / folder / "handler.py").is_file()
@@ -548,7 +552,7 @@ def test_the_command_line_understands_every_command_that_an_operator_may_paste(l
         assert what["name"] in synthesized("takes").document["Outputs"]
 
 
-def test_the_command_line_understands_every_command_that_an_alarm_names(template: Template) -> None:
+def test_the_command_line_accepts_every_command_in_an_alarm(template: Template) -> None:
     both = (*alarms(template).values(), *pages(template).values())
     commands = [each for alarm in both for each in re.findall(r"'(assistance .*?)'", alarm["AlarmDescription"])]
     assert commands
@@ -556,14 +560,14 @@ def test_the_command_line_understands_every_command_that_an_alarm_names(template
         parsed(each)
 
 
-def test_every_command_that_an_alarm_names_speaks_of_its_own_stage(template: Template) -> None:
+def test_every_command_in_an_alarm_names_its_own_stage(template: Template) -> None:
     for alarm in (*alarms(template).values(), *pages(template).values()):
         commands = re.findall(r"'(assistance .*?)'", alarm["AlarmDescription"])
         assert all(each.startswith(f"assistance --stack {template.stack_name} ") for each in commands)
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
-def test_what_nobody_looks_at_is_neither_there_nor_measured(variant: str) -> None:
+def test_a_stage_without_alarms_has_no_metrics_and_no_cloudwatch_resources(variant: str) -> None:
     template = synthesized(variant)
     looked_at = variant not in {"dev", "nothing"}
     assert ("AWS::CloudWatch" in str({resource["Type"] for resource in template.resources.values()})) is looked_at

@@ -5,8 +5,8 @@ import json
 import pytest
 from cfnlint.api import ManualArgs, lint
 
+from tests.build_cache import kept
 from tests.infra.template import EXTRAS, VARIANTS, synthesis
-from tests.kept import kept
 
 # The CDK repeats in DependsOn what a reference says already. It does no harm.
 REDUNDANT = "W3005"

@@ -19,7 +19,7 @@ def variable(where: Mapping[str, object]) -> str:
     return load(given).routes_variable
 
 
-def test_a_function_is_told_where_each_topic_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_consumer_gets_the_target_of_each_topic(monkeypatch: pytest.MonkeyPatch) -> None:
     assert variable(WHERE) == variable(WHERE | {"email": "a@company.io, b@company.io"})
     monkeypatch.setenv("ROUTES", variable(WHERE))
     routes.cache_clear()
@@ -31,12 +31,12 @@ def test_a_function_is_told_where_each_topic_goes(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_routes_without_a_place_reach_the_functions_as_before(variant: str) -> None:
+def test_routes_without_targets_reach_the_functions_as_before(variant: str) -> None:
     _, api = synthesized(variant).function("api")
     assert "where" not in api["Environment"]["Variables"]["ROUTES"]
 
 
-def test_a_named_teams_secret_is_the_consumers_alone_and_has_no_value() -> None:
+def test_only_the_teams_consumer_can_read_a_named_teams_secret_which_has_no_value_yet() -> None:
     template = synthesized("every channel")
     secret = target(template.document["Outputs"]["TeamsElsewhereSecretArn"]["Value"])
     assert secret != target(template.document["Outputs"]["TeamsSecretArn"]["Value"])

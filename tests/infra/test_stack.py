@@ -41,7 +41,7 @@ SHARED = {"__init__", "addresses", "app", "batches", "bundle", "by_humans", "cha
           "review", "routes", "sender", "sources", "stack", "stages", "table"}  # fmt: skip
 
 
-def test_every_runtime_folder_has_its_file_and_every_file_its_folder() -> None:
+def test_every_runtime_folder_has_its_construct_file_and_vice_versa() -> None:
     assert {path.stem for path in ROOT.glob("infra/*.py")} - SHARED == EVERY
 
 
@@ -51,7 +51,7 @@ def folders(template: Template) -> set[str]:
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, "everything", "takes"])
-def test_what_humans_call_is_deployed_where_they_take_requests(variant: str) -> None:
+def test_the_functions_for_humans_are_deployed_only_if_takes_are_on(variant: str) -> None:
     assert folders(synthesized(variant)) == FOLDERS | (BY_HUMANS if variant in TAKING else set())
 
 
@@ -67,13 +67,13 @@ def test_every_function_is_deployed_with_the_same_defaults(template: Template) -
         assert "ReservedConcurrentExecutions" not in function, "a new account may have 10 in all"
 
 
-def test_every_function_has_a_role_and_a_log_group_of_its_own(template: Template) -> None:
+def test_every_function_has_its_own_role_and_log_group(template: Template) -> None:
     functions = template.all("AWS::Lambda::Function").values()
     assert len({target(function["Role"]) for function in functions}) == len(functions)
     assert len({target(function["LoggingConfig"]["LogGroup"]) for function in functions}) == len(functions)
 
 
-def test_only_who_reads_the_outbox_may_query_its_index(template: Template) -> None:
+def test_only_the_reconciler_may_query_the_outbox_index(template: Template) -> None:
     readers = {
         folder
         for folder in folders(template)
@@ -84,7 +84,7 @@ def test_only_who_reads_the_outbox_may_query_its_index(template: Template) -> No
     assert "/index/*" not in str(template.document)
 
 
-def test_email_may_be_sent_from_the_sender_only(template: Template) -> None:
+def test_the_consumer_may_send_mail_only_from_the_sender(template: Template) -> None:
     _, function = template.function("email_consumer")
     environment = function["Environment"]["Variables"]
     statements = [s for s in template.statements(target(function["Role"])) if "ses:" in str(s["Action"])]
@@ -95,7 +95,7 @@ def test_email_may_be_sent_from_the_sender_only(template: Template) -> None:
     assert target(environment["EMAIL_CONFIGURATION_SET"]) in str(configuration_set["Resource"])
 
 
-def test_what_ses_says_of_a_mail_reaches_the_function_that_listens(template: Template) -> None:
+def test_ses_events_reach_the_email_feedback_function(template: Template) -> None:
     name, _ = template.function("email_feedback")
     topic = target(template.document["Outputs"]["EmailFeedbackTopicArn"]["Value"])
     (subscription,) = (s for s in template.all("AWS::SNS::Subscription").values() if target(s["TopicArn"]) == topic)
@@ -105,7 +105,7 @@ def test_what_ses_says_of_a_mail_reaches_the_function_that_listens(template: Tem
     assert set(destination["MatchingEventTypes"]) == {"bounce", "complaint", "delivery", "reject"}
 
 
-def test_every_queue_is_a_channel_s_or_one_to_give_up_into(template: Template) -> None:
+def test_every_queue_is_a_channels_queue_or_a_dead_letter_queue(template: Template) -> None:
     sources = [source["EventSourceArn"] for source in template.all("AWS::Lambda::EventSourceMapping").values()]
     queues = {target(source) for source in sources} & set(template.all("AWS::SQS::Queue"))
     assert queues | template.dead_letter_queues() == set(template.all("AWS::SQS::Queue"))
@@ -126,7 +126,7 @@ def test_queues_and_topics_refuse_plain_http(template: Template, kind: str, poli
     assert protected == set(template.all(kind))
 
 
-def test_the_producer_gives_up_record_by_record_and_in_time(template: Template) -> None:
+def test_the_producer_gives_up_single_records_within_a_limited_time(template: Template) -> None:
     source = template.event_source("stream_producer")
     assert source["StartingPosition"] == "TRIM_HORIZON"
     assert source["BisectBatchOnFunctionError"] is True
@@ -143,16 +143,16 @@ def test_the_producer_gives_up_record_by_record_and_in_time(template: Template) 
     )
 
 
-def test_the_producer_s_batches_fill_the_calls_to_sns(template: Template) -> None:
+def test_the_producers_batch_size_is_a_multiple_of_the_sns_batch_size(template: Template) -> None:
     assert template.event_source("stream_producer")["BatchSize"] % MAX_BATCH_ENTRIES == 0
 
 
-def test_the_index_takes_all_that_api_gateway_lets_through() -> None:
+def test_the_outbox_index_has_enough_shards_for_the_throttle_of_api_gateway() -> None:
     """An entry is written and removed, each of a partition's 1,000 writes a second; hashes don't spread evenly."""
     assert INDEX_SHARDS * 1_000 >= 2 * 10_000 * 1.1
 
 
-def test_a_sweep_ends_before_the_next_begins_and_is_not_repeated(template: Template) -> None:
+def test_a_sweep_ends_before_the_next_begins_and_is_not_retried(template: Template) -> None:
     name, function = template.function("reconciler")
     schedule = template.schedule("reconciler")
     (minutes,) = re.findall(r"rate\((\d+) minutes?\)", schedule["ScheduleExpression"])
@@ -163,7 +163,7 @@ def test_a_sweep_ends_before_the_next_begins_and_is_not_repeated(template: Templ
         assert patience["MaximumEventAgeInSeconds"] <= 60 * int(minutes)
 
 
-def test_the_table_is_on_demand_with_a_stream_expiry_backups_and_a_sparse_index(template: Template) -> None:
+def test_the_table_has_on_demand_billing_a_stream_expiry_backups_and_a_sparse_index(template: Template) -> None:
     table = template.only("AWS::DynamoDB::GlobalTable")
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["StreamSpecification"]["StreamViewType"] in {"NEW_IMAGE", "NEW_AND_OLD_IMAGES"}
@@ -199,13 +199,13 @@ def names(template: Template) -> set[tuple[str, str, str]]:
     }
 
 
-def test_the_secret_has_no_value_that_could_be_taken_for_a_token(template: Template) -> None:
+def test_the_new_slack_secret_has_no_value(template: Template) -> None:
     secrets = template.all("AWS::SecretsManager::Secret")
     token = secrets[target(template.document["Outputs"]["SlackTokenSecretArn"]["Value"])]
     assert not {"SecretString", "GenerateSecretString"} & set(token)
 
 
-def test_callbacks_are_signed_with_a_key_that_was_made_for_them(template: Template) -> None:
+def test_the_signing_key_of_callbacks_is_generated(template: Template) -> None:
     secrets = template.all("AWS::SecretsManager::Secret")
     generated = secrets[target(template.document["Outputs"]["CallbackSecretArn"]["Value"])]["GenerateSecretString"]
     # Letters and digits, by fours: Base64.
@@ -215,25 +215,25 @@ def test_callbacks_are_signed_with_a_key_that_was_made_for_them(template: Templa
 
 
 @pytest.mark.parametrize("folder", ["api", "callback_consumer"])
-def test_no_stage_but_the_local_one_calls_back_to_loopback(template: Template, folder: str) -> None:
+def test_only_the_local_stage_may_call_loopback_addresses(template: Template, folder: str) -> None:
     variables = template.function(folder)[1]["Environment"]["Variables"]
     assert variables["CALLBACK_LOOPBACK"] == str(template == synthesized("local"))
 
 
-def test_a_look_up_ends_before_its_callback_and_a_callback_before_its_consumer(template: Template) -> None:
+def test_a_dns_look_up_times_out_before_its_callback_and_a_callback_before_its_consumer(template: Template) -> None:
     _, function = template.function("callback_consumer")
     resolver = dict(option.split(":") for option in function["Environment"]["Variables"]["RES_OPTIONS"].split())
     assert int(resolver["timeout"]) * int(resolver["attempts"]) < CONNECT_SECONDS < DEADLINE_SECONDS
     assert function["Timeout"] > DEADLINE_SECONDS
 
 
-def test_the_stack_says_where_everything_is_and_under_plain_names(template: Template) -> None:
+def test_the_stacks_outputs_have_plain_names(template: Template) -> None:
     outputs = template.document["Outputs"]
     assert {"ApiUrl", "ApiKeyId", "TableName", "TopicArn", "SlackTokenSecretArn"} <= set(outputs)
     assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in outputs)
 
 
-def test_an_upgrade_updates_consumers_then_publishers_then_what_writes_for_callers(template: Template) -> None:
+def test_an_upgrade_updates_consumers_before_publishers_and_those_before_the_api(template: Template) -> None:
     deployed = {template.function(folder)[0]: folder for folder in folders(template)}
     consumers = {folder for folder in deployed.values() if folder.endswith("_consumer")}
     last = {"api"} | (set(deployed.values()) & BY_HUMANS)
@@ -248,7 +248,7 @@ def test_an_upgrade_updates_consumers_then_publishers_then_what_writes_for_calle
 
 
 @pytest.mark.parametrize("variant", ["takes", "everything"])
-def test_no_trace_shows_the_address_of_a_link(variant: str) -> None:
+def test_take_links_are_not_traced(variant: str) -> None:
     template = synthesized(variant)
     (stage,) = template.all("AWS::ApiGateway::Stage").values()
     assert stage["TracingEnabled"], "API Gateway traces the other calls"
@@ -263,7 +263,7 @@ def test_no_trace_shows_the_address_of_a_link(variant: str) -> None:
     assert template.function("take_page")[1].get("TracingConfig", {}).get("Mode") != "Active"
 
 
-def test_links_lead_to_the_api_and_only_who_sends_or_opens_them_reads_their_secret() -> None:
+def test_only_functions_that_make_or_open_take_links_can_read_their_secret() -> None:
     template = synthesized("takes")
     (secret,) = (name for name in template.all("AWS::SecretsManager::Secret") if name.startswith("TakePage"))
     readers = {
@@ -282,7 +282,7 @@ def test_links_lead_to_the_api_and_only_who_sends_or_opens_them_reads_their_secr
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_no_resource_gets_the_same_tag_from_the_stack_and_from_the_template(variant: str) -> None:
+def test_no_resource_gets_the_same_tag_from_stack_and_template(variant: str) -> None:
     """SES refuses an identity that has a tag twice: https://github.com/aws/aws-cdk/issues/35298."""
     found = synthesis(variant)
     artifacts = found.manifest["artifacts"].values()
@@ -312,7 +312,7 @@ def test_every_feature_flag_that_the_cdk_recommends_is_set() -> None:
     assert different == {"@aws-cdk/core:target-partitions"}, "GovCloud is one of ours too"
 
 
-def test_channels_whose_limits_differ_keep_them_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_with_different_retry_limits_get_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: dict[Destination, RetryPolicy] = {
         channel: RetryPolicy(2 + number, 9 + number) for number, channel in enumerate(Channel)
     }

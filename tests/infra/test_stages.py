@@ -46,7 +46,7 @@ KINDS = set(STATEFUL.values())
 
 
 @pytest.mark.parametrize(("stage", "without"), [("dev", {"MonitoringOperatorsC36A9EA6"}), ("production", set())])
-def test_what_holds_state_keeps_its_logical_id(stage: str, without: set[str]) -> None:
+def test_stateful_resources_keep_their_logical_ids(stage: str, without: set[str]) -> None:
     resources = synthesized(stage).resources
     found = {name: r["Type"] for name, r in resources.items() if r["Type"] in KINDS}
     assert found == {name: kind for name, kind in STATEFUL.items() if name not in without}
@@ -57,7 +57,7 @@ def kept(template: Template) -> set[str]:
 
 
 @pytest.mark.parametrize("stage", ["dev", "staging", "local"])
-def test_a_stage_that_is_destroyed_leaves_nothing_behind_but_the_identity_of_the_account(stage: str) -> None:
+def test_a_destroyed_stage_leaves_only_the_ses_identity_behind(stage: str) -> None:
     template = synthesized(stage)
     assert kept(template) == set(template.all("AWS::SES::EmailIdentity"))
     # CloudFormation deletes neither a bucket that holds something, nor what a custom resource has made.
@@ -72,7 +72,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("variant", ["production", "everything"])
-def test_production_keeps_its_table_its_queues_its_secrets_its_logs_and_its_sender(variant: str) -> None:
+def test_production_retains_its_table_queues_secrets_logs_and_sender(variant: str) -> None:
     template = synthesized(variant)
     expected = {name for kind in KEPT for name in template.all(kind)}
     assert expected <= kept(template)
@@ -110,14 +110,14 @@ def test_everything_at_rest_is_encrypted(variant: str) -> None:
 
 
 @pytest.mark.parametrize(("variant", "identity"), [("dev", "assistance@example.com"), ("everything", "company.io")])
-def test_the_identity_that_ses_verifies_stays_in_the_account_when_its_stack_goes(variant: str, identity: str) -> None:
+def test_the_ses_identity_stays_in_the_account_when_its_stack_is_deleted(variant: str, identity: str) -> None:
     [sender] = [it for it in synthesized(variant).resources.values() if it["Type"] == "AWS::SES::EmailIdentity"]
     assert sender["Properties"]["EmailIdentity"] == identity
     assert sender["UpdateReplacePolicy"] == "Retain"
     assert sender["DeletionPolicy"] == "RetainExceptOnCreate", "a deployment that failed can be repeated"
 
 
-def test_a_domain_s_dns_records_are_outputs_and_a_single_address_has_none() -> None:
+def test_a_sender_domain_has_its_dns_records_as_outputs_and_a_single_address_has_none() -> None:
     outputs = synthesized("everything").document["Outputs"]
     records = [text_of(it["Value"]) for name, it in outputs.items() if name.startswith("EmailDns")]
     assert [record.split()[1] for record in records] == ["CNAME"] * 3 + ["MX", "TXT", "TXT"]
@@ -131,7 +131,7 @@ def test_a_domain_s_dns_records_are_outputs_and_a_single_address_has_none() -> N
     assert not [name for name in synthesized("production").document["Outputs"] if name.startswith("EmailDns")]
 
 
-def test_a_governed_account_gets_alarms_with_actions_and_logs_that_are_encrypted_and_kept_for_a_year() -> None:
+def test_a_governed_account_gets_alarm_actions_and_encrypted_logs_kept_for_a_year() -> None:
     """https://docs.aws.amazon.com/controltower/latest/controlreference/cloudwatch-rules.html, controls PR.1 to PR.4."""
     template = synthesized("everything")
     alarms, groups = template.all("AWS::CloudWatch::Alarm"), template.all("AWS::Logs::LogGroup")
@@ -153,13 +153,13 @@ def test_a_governed_account_gets_alarms_with_actions_and_logs_that_are_encrypted
     assert template.resources[key]["DeletionPolicy"] == template.resources[next(iter(groups))]["DeletionPolicy"]
 
 
-def test_logs_are_kept_for_longer_than_a_year_if_the_deployer_says_so() -> None:
+def test_the_deployer_can_keep_logs_longer_than_a_year() -> None:
     governed = {"governed": "true"}
     kept = [load({**governed, **more}).logs_kept_days for more in ({}, {"log_retention_days": "731"})]
     assert kept == [365, 731]
 
 
-def test_cloudformation_can_be_told_to_roll_back_for_the_pages_that_follow_from_our_own_code() -> None:
+def test_the_stack_lists_the_alarms_that_should_roll_back_a_deployment() -> None:
     template = synthesized("everything")
     told = json.loads(text_of(template.document["Outputs"]["RollbackConfiguration"]["Value"]).replace("${", "{"))
     assert told["MonitoringTimeInMinutes"] == 15
@@ -172,13 +172,13 @@ def test_cloudformation_can_be_told_to_roll_back_for_the_pages_that_follow_from_
     assert {trigger["Type"] for trigger in told["RollbackTriggers"]} == {"AWS::CloudWatch::CompositeAlarm"}
 
 
-def test_nothing_travels_in_the_clear_or_by_an_old_protocol(template: Template) -> None:
+def test_the_api_and_ses_require_current_tls(template: Template) -> None:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies-list.html
     assert "TLS13_1_2" in template.only("AWS::ApiGateway::RestApi")["SecurityPolicy"]
     assert template.only("AWS::SES::ConfigurationSet")["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}
 
 
-def test_keys_change_without_a_moment_in_which_none_is_let_in() -> None:
+def test_old_and_new_api_keys_are_valid_together_during_a_key_change() -> None:
     one, both = synthesized("production"), synthesized("everything")
     (old,) = one.all("AWS::ApiGateway::ApiKey")
     assert set(both.all("AWS::ApiGateway::ApiKey")) > {old}
@@ -191,7 +191,7 @@ def test_keys_change_without_a_moment_in_which_none_is_let_in() -> None:
     assert target(both.document["Outputs"]["ApiKeyId"]["Value"]) != old, "the newest"
 
 
-def test_access_logs_hold_no_body_no_query_no_header_and_no_path_as_it_was_called() -> None:
+def test_access_logs_contain_no_body_query_header_or_called_path() -> None:
     stage = synthesized("everything").only("AWS::ApiGateway::Stage")
     logged = json.loads(stage["AccessLogSetting"]["Format"])
     assert {"$context.requestId", "$context.status", "$context.responseLatency", "$context.identity.apiKeyId"} <= set(
@@ -206,7 +206,7 @@ def test_access_logs_hold_no_body_no_query_no_header_and_no_path_as_it_was_calle
     assert synthesized("everything").all("AWS::Logs::LogGroup")[group]["RetentionInDays"] == 365
 
 
-def test_the_account_s_role_outlives_the_stack() -> None:
+def test_the_accounts_logging_role_outlives_the_stack() -> None:
     template = synthesized("everything")
     (account,) = template.all("AWS::ApiGateway::Account")
     role = target(template.all("AWS::ApiGateway::Account")[account]["CloudWatchRoleArn"])
@@ -215,7 +215,7 @@ def test_the_account_s_role_outlives_the_stack() -> None:
     assert account in template.resources[stage]["DependsOn"], "a stage can't log before the account may"
 
 
-def test_the_web_acl_reads_no_customer_s_text_and_lets_a_throttled_bot_repeat() -> None:
+def test_the_web_acl_inspects_no_customer_text_and_lets_a_throttled_bot_retry() -> None:
     template = synthesized("everything")
     acl = template.only("AWS::WAFv2::WebACL")
     rate, *managed = acl["Rules"]
@@ -231,7 +231,7 @@ def test_the_web_acl_reads_no_customer_s_text_and_lets_a_throttled_bot_repeat() 
     assert all(part["VisibilityConfig"]["SampledRequestsEnabled"] is False for part in (acl, *acl["Rules"]))
 
 
-def test_a_quota_is_the_deployer_s_choice() -> None:
+def test_a_quota_exists_only_if_the_deployer_sets_one() -> None:
     assert synthesized("everything").only("AWS::ApiGateway::UsagePlan")["Quota"] == {"Limit": 10_000, "Period": "DAY"}
     assert "Quota" not in synthesized("production").only("AWS::ApiGateway::UsagePlan")
 
@@ -244,7 +244,7 @@ def test_a_quota_is_the_deployer_s_choice() -> None:
         ("nothing", set()),
     ],
 )
-def test_tracing_covers_calls_and_if_asked_the_way_to_the_channels(variant: str, traced: set[str]) -> None:
+def test_tracing_covers_the_api_and_optionally_the_delivery(variant: str, traced: set[str]) -> None:
     template = synthesized(variant)
     assert traced == {
         function["Handler"].split(".")[0]

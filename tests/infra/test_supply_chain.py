@@ -25,21 +25,21 @@ def test_every_python_package_is_locked_by_hash_and_from_pypi() -> None:
             assert file["url"].startswith("https://files.pythonhosted.org/")
 
 
-def test_nothing_is_built_while_it_is_installed() -> None:
+def test_no_package_is_built_during_its_installation() -> None:
     assert all(package.get("wheels") for package in PACKAGES), "a build would fetch its tools without a hash"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert project["tool"]["uv"]["no-build-isolation-package"] == [project["project"]["name"]]
     assert project["dependency-groups"]["build"] == project["build-system"]["requires"]
 
 
-def test_the_uv_that_installs_them_is_the_locked_one() -> None:
+def test_the_installing_uv_is_the_locked_version() -> None:
     [uv] = (package for package in PACKAGES if package["name"] == "uv")
     requirements = (ROOT / "uv-requirements.txt").read_text("utf-8")
     assert re.findall(r"^\S+==\S+", requirements, re.MULTILINE) == [f"uv=={uv['version']}"], "run `make lock`"
     assert set(re.findall(r"--hash=(\S+)", requirements)) == {file["hash"] for file in files(uv)}, "run `make lock`"
 
 
-def test_the_cdk_s_command_line_is_locked_by_hash_and_names_no_other_registry() -> None:
+def test_the_cdk_command_line_is_locked_by_hash_and_comes_from_the_public_registry() -> None:
     asked = json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"]
     locked = json.loads((ROOT / "package-lock.json").read_text("utf-8"))["packages"]
     assert locked.pop("")["devDependencies"] == asked

@@ -24,7 +24,7 @@ from assistance.store.requests import Requests
 from assistance.store.table import Items
 from email_consumer import handler as email
 from email_consumer.failures import classify
-from tests.fuzz import DEEP, FUZZED, JSON, LONG_NUMBER
+from tests.fuzz_settings import DEEP, FUZZED, JSON, LONG_NUMBER
 from tests.integration.cloud import Cloud
 
 STATUSES = st.sampled_from([200, 204, 301, 400, 403, 429, 500, 503])

@@ -11,7 +11,7 @@ from api.body import read
 from assistance.models import Customer, Detail, Message, Status
 from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import request_key
-from tests.fuzz import CALL, FUZZED
+from tests.fuzz_settings import CALL, FUZZED
 from tests.integration.cloud import Cloud
 from tests.receiver import Receiver
 

@@ -13,9 +13,9 @@ from assistance.engine.heartbeat import EVENT, REQUEST_ID
 from assistance.errors import PermanentFailure, RateLimited
 from assistance.routing import Channel, routes
 from local.slack_server import SlackServer
-from tests.emf import emitted
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import bring, emails, example, raising
+from tests.logged_metrics import emitted
 
 Beat = Callable[[Channel], list[str] | None]
 

@@ -14,7 +14,7 @@ from assistance.slack.message import payloads
 from local.slack_server import SlackServer
 from local.slack_workspace import OURS, Bot
 from tests.fixtures import documented
-from tests.fuzz import FUZZED, JSON
+from tests.fuzz_settings import FUZZED, JSON
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived
 

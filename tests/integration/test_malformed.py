@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from assistance.routing import CALLBACK, Channel
 from local.slack_server import SlackServer
-from tests.fuzz import DEEP, LONG_NUMBER
+from tests.fuzz_settings import DEEP, LONG_NUMBER
 from tests.integration.cloud import Cloud
 
 SAMPLED = settings(

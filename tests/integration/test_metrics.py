@@ -12,9 +12,9 @@ from assistance.platform.clock import utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.routing import Channel
 from local.slack_server import SlackServer
-from tests.emf import emitted
 from tests.integration.cloud import Cloud
 from tests.integration.steps import feedback, mailed, raising
+from tests.logged_metrics import emitted
 
 Count = Callable[[], dict[str, float]]
 BATCH = 10

@@ -8,10 +8,10 @@ import pytest
 from assistance.platform.metrics import Metric
 from assistance.routing import DESTINATIONS, Channel
 from local.slack_server import SlackServer
-from tests.emf import emitted
 from tests.integration.cloud import Cloud, forget
 from tests.integration.resources import client
 from tests.integration.steps import arrived, emails
+from tests.logged_metrics import emitted
 from tests.logs import logging_everything
 from tests.receiver import Receiver
 

@@ -21,7 +21,7 @@ from assistance.store.items import Item
 from assistance.store.table import Items
 from assistance.take_link import Link, token
 from local.slack_server import SlackServer
-from tests.fuzz import FUZZED
+from tests.fuzz_settings import FUZZED
 from tests.integration.cloud import Cloud, forget, http_event
 from tests.integration.resources import create_secret
 from tests.integration.steps import emails

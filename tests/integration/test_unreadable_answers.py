@@ -16,7 +16,7 @@ from callback_consumer.egress import Egress
 from slack_consumer import web_api
 from teams_consumer import handler as teams
 from teams_consumer import secret as teams_secret
-from tests.fuzz import DEEP, FUZZED, JSON, LONG_NUMBER
+from tests.fuzz_settings import DEEP, FUZZED, JSON, LONG_NUMBER
 from tests.logs import shown
 from tests.receiver import Receiver
 

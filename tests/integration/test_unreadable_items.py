@@ -36,9 +36,9 @@ from assistance.store.table import LOOKED_KEY, Items
 from cli.requests import listed
 from reconciler.lease import LEASE_KEY
 from reconciler.lease import lease as lease_of_ours
-from tests.emf import emitted
 from tests.integration.cloud import Cloud
 from tests.integration.steps import example, sns_event
+from tests.logged_metrics import emitted
 from tests.records import ROUTE
 
 Item = dict[str, Any]

@@ -16,7 +16,7 @@ from assistance.domain.record import (
 )
 from assistance.domain.takes import ESCALATION
 from assistance.domain.transitions import FALLBACK
-from tests.model.memory import Memory
+from tests.model.result_cache import Memory
 from tests.model.world import ATTEMPTS, CAN_BE_ASKED, RANK, World
 
 

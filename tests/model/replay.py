@@ -9,11 +9,11 @@ from random import Random
 from typing import Final
 
 from assistance.domain.transitions import Refused
-from tests.model.acts import PUBLISHING_SWEEP, SWEEP, TOO_EARLY, take
 from tests.model.deployed import Deployed
-from tests.model.memory import Memory
-from tests.model.seen import of_model, of_real
+from tests.model.observed_state import of_model, of_real
+from tests.model.result_cache import Memory
 from tests.model.steps import Step, steps
+from tests.model.system_steps import PUBLISHING_SWEEP, SWEEP, TOO_EARLY, take
 from tests.model.world import ATTEMPTS, LOCKED, World, canonical
 
 _TICK_MS: Final = 10

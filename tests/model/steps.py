@@ -6,7 +6,7 @@ from typing import Any
 
 from assistance.domain.record import Delivery, Kind, Outcome, Record
 from assistance.domain.transitions import CALLBACK
-from tests.model.memory import Memory
+from tests.model.result_cache import Memory
 from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, NOW, Report, Worker, World
 
 Step = tuple[str, World]

@@ -35,7 +35,7 @@ def test_a_walk_that_stores_hashes_finds_the_states_and_steps_of_the_exact_walk(
 def test_a_walk_with_a_bounded_cache_finds_the_same_states_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     start = SMALL["a request that expires"]
     exact = walk(start)
-    monkeypatch.setattr("tests.model.memory.MOST", 3)
+    monkeypatch.setattr("tests.model.result_cache.MOST", 3)
     assert walk(start) == exact
 
 

@@ -19,11 +19,11 @@ from reconciler.dead_letters import DeadLetters
 from reconciler.open_requests import OpenRequests
 from slack_consumer import handler as slack
 from slack_consumer.look_up import Posted
-from tests.model.acts import ACTS, kind_of
 from tests.model.core import core_of
 from tests.model.deployed import Deployed, deployment
-from tests.model.memory import Memory
 from tests.model.replay import Disagreement, replay
+from tests.model.result_cache import Memory
+from tests.model.system_steps import ACTS, kind_of
 from tests.model.worlds import TRACED
 
 TRACES: Final = (20_000 if "SOAK" in os.environ else 250) // len(TRACED)

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Final, TypeAlias
 
 from tests.model.core import core_of
-from tests.model.memory import Memory
 from tests.model.promises import broken, broken_by_step
+from tests.model.result_cache import Memory
 from tests.model.steps import Violation, steps
 from tests.model.world import World, canonical, has_ended, key_of
 

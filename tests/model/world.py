@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from assistance.domain.record import Attempt, Delivery, End, Entry, Handled, Outcome, Record, StandsInFor, Status
-from tests.model.memory import Memory
+from tests.model.result_cache import Memory
 
 NOW: Final = 2
 """All that has happened was at 0 or 1."""

@@ -61,7 +61,7 @@ DISGUISED = st.one_of(
 
 
 @given(SOMEWHERE_SPECIAL | DISGUISED)
-def test_no_address_that_is_not_everybodys_is_public(address: IPv4Address | IPv6Address) -> None:
+def test_no_address_of_a_special_network_is_public_in_any_notation(address: IPv4Address | IPv6Address) -> None:
     assert not is_public(str(address))
 
 
@@ -96,7 +96,7 @@ def edges() -> Mapping[str, bool]:
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
-def test_every_supported_python_judges_every_address_alike(version: str) -> None:
+def test_the_result_for_an_address_does_not_depend_on_the_python_version(version: str) -> None:
     python = compiler(version)
     if python is None:
         pytest.skip(f"no Python {version} is installed")
@@ -116,12 +116,12 @@ def test_every_supported_python_judges_every_address_alike(version: str) -> None
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "169.254.170.2", "fe80::1%eth0", "::1"])
-def test_the_metadata_of_a_machine_is_not_public(address: str) -> None:
+def test_cloud_metadata_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])
-def test_the_rest_of_the_world_is(address: str) -> None:
+def test_ordinary_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -139,7 +139,7 @@ NOWHERE = [
 
 
 @pytest.mark.parametrize("name", NOWHERE)
-def test_a_name_that_no_resolver_finds_cannot_resolve(name: str) -> None:
+def test_a_name_that_no_resolver_can_find_is_refused(name: str) -> None:
     assert not can_resolve(name)
 
 
@@ -150,12 +150,12 @@ def test_a_name_that_no_resolver_finds_cannot_resolve(name: str) -> None:
         "1.example.com", "xn--bcher-kva.xn--p1ai", "test.com", "a.-b.com", "alt.example.com", "home.arpa.com",
     ],
 )  # fmt: skip
-def test_a_name_that_a_resolver_may_find_can(name: str) -> None:
+def test_a_name_that_a_resolver_may_find_is_accepted(name: str) -> None:
     assert can_resolve(name)
 
 
 @given(st.text(alphabet="ab-_.1é", max_size=300))
-def test_python_encodes_every_name_that_can_resolve(name: str) -> None:
+def test_python_can_encode_every_name_that_can_resolve(name: str) -> None:
     if can_resolve(f"{name}.com"):
         assert f"{name}.com".encode("idna") == f"{name}.com".encode("ascii")
 
@@ -180,7 +180,7 @@ def call(url: str, *, loopback: bool = False) -> str | None:
         ("https://bot.example.com/a b\r\nx-evil: 1", "https://bot.example.com/a%20bx-evil:%201"),
     ],
 )
-def test_a_public_url_is_kept_as_it_will_be_called(url: str, kept: str) -> None:
+def test_a_public_url_is_normalized_to_the_url_that_is_called(url: str, kept: str) -> None:
     assert call(url) == kept
 
 
@@ -199,7 +199,7 @@ def test_a_public_url_is_kept_as_it_will_be_called(url: str, kept: str) -> None:
         "https://xn--a.com/", *(f"https://{name}/" for name in NOWHERE),
     ],
 )  # fmt: skip
-def test_every_other_url_is_refused_without_being_quoted(url: str) -> None:
+def test_every_other_url_is_refused_and_the_error_does_not_quote_it(url: str) -> None:
     with pytest.raises(ValidationError) as refused:
         call(url)
     (error,) = refused.value.errors(include_input=False, include_context=False, include_url=False)
@@ -207,7 +207,7 @@ def test_every_other_url_is_refused_without_being_quoted(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_only_a_local_run_takes_this_machine_and_nothing_else_by_http() -> None:
+def test_only_a_local_run_accepts_http_urls_and_only_of_this_machine() -> None:
     assert call("http://127.0.0.1:8000/hook", loopback=True) == "http://127.0.0.1:8000/hook"
     for url in ("http://127.0.0.2/", "http://localhost:8000/", "http://10.0.0.1/", "http://bot.example.com/"):
         with pytest.raises(ValidationError):

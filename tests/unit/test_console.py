@@ -63,12 +63,12 @@ def sent(name: str, at: int = MS) -> Event:
     return lambda record: transitions.sent(record, name, f"{name}-{at}", "1234.5", now=at + 250)
 
 
-def test_a_request_on_its_way_has_not_reached_a_human_yet(requests: Requests) -> None:
+def test_a_request_under_way_reads_as_not_yet_delivered(requests: Requests) -> None:
     found = reached(shown(requests))
     assert (found.reached, found.words) == ("not yet", "Slack is tried from the outbox.")
 
 
-def test_the_fallback_reaches_a_human_and_the_history_says_what_to_do_about_the_failure(requests: Requests) -> None:
+def test_the_history_of_a_fallback_delivery_says_what_to_do_about_the_failure(requests: Requests) -> None:
     record = shown(
         requests,
         claimed("slack", place="C1"),
@@ -87,13 +87,13 @@ def test_the_fallback_reaches_a_human_and_the_history_says_what_to_do_about_the_
     assert (delivered.answered, delivered.note) == ("1234.5", "as the fallback, because Slack failed (is_archived)")
 
 
-def test_what_every_channel_has_failed_has_reached_nobody(requests: Requests) -> None:
+def test_a_request_that_failed_on_every_channel_reads_as_not_delivered(requests: Requests) -> None:
     record = shown(requests, claimed("slack"), gave_up("slack"), claimed("fallback"), gave_up("fallback"))
     found = reached(record)
     assert (found.reached, found.words) == ("no", "Slack and Email failed, and a dead letter waits for a redrive.")
 
 
-def test_the_history_has_takes_and_releases_in_order(requests: Requests) -> None:
+def test_the_history_lists_takes_and_releases_in_order(requests: Requests) -> None:
     record = shown(
         requests,
         claimed("slack"),
@@ -106,7 +106,7 @@ def test_the_history_has_takes_and_releases_in_order(requests: Requests) -> None
     assert reached(record).words == "Slack took the message. @ben handles it."
 
 
-def test_every_documented_error_has_a_meaning_and_something_to_do() -> None:
+def test_every_documented_error_has_an_explanation_and_an_advice() -> None:
     for channel in Channel:
         codes = [code for table in tables(channel) for code in table.kinds]
         assert codes
@@ -125,7 +125,7 @@ def ids(requests: Requests, query: Query, *, texts: bool = True) -> tuple[list[s
     return [record.request.id for record in page.records], page.next
 
 
-def test_pages_from_the_index_leave_none_out_and_repeat_none(requests: Requests) -> None:
+def test_paging_lists_every_request_exactly_once(requests: Requests) -> None:
     """Many requests share a millisecond, at the end of a page too."""
     made = [accepted(requests, seconds=number // 7) for number in range(2 * PAGE + 8)]
     pages, before = list[list[str]](), ""
@@ -152,14 +152,14 @@ def test_a_search_finds_ids_references_texts_and_customers(requests: Requests, t
         assert ids(requests, Query.of({"q": query}))[0] == [wanted]
 
 
-def test_without_the_customers_texts_only_ids_and_references_are_searched(requests: Requests) -> None:
+def test_a_search_without_customer_texts_covers_only_ids_and_references(requests: Requests) -> None:
     wanted = accepted(requests, description="secret", reference="chat-17", customer={"name": "Anna"})
     assert ids(requests, Query.of({"q": "chat-17"}), texts=False)[0] == [wanted]
     for text in ("secret", "anna"):
         assert ids(requests, Query.of({"q": text}), texts=False)[0] == []
 
 
-def test_filters_narrow_by_status_topic_and_channel(requests: Requests) -> None:
+def test_filters_select_requests_by_status_topic_and_channel(requests: Requests) -> None:
     sales, pricing = accepted(requests), accepted(requests, topic="pricing")
     requests.change(sales, lambda record: (sent("slack")(claimed("slack")(record)), None))
     assert ids(requests, Query(topic="pricing"))[0] == [pricing]
@@ -169,7 +169,7 @@ def test_filters_narrow_by_status_topic_and_channel(requests: Requests) -> None:
     assert ids(requests, Query(status="failed"))[0] == []
 
 
-def test_a_search_reads_so_many_at_most_and_says_where_it_goes_on(requests: Requests) -> None:
+def test_a_search_reads_a_limited_number_of_requests_and_says_where_to_continue(requests: Requests) -> None:
     oldest = accepted(requests, seconds=LOOKED_AT + 10, reference="rare")
     for number in range(LOOKED_AT):
         accepted(requests, seconds=number)
@@ -179,6 +179,6 @@ def test_a_search_reads_so_many_at_most_and_says_where_it_goes_on(requests: Requ
     assert ids(requests, Query(text="rare", before=page.next))[0] == [oldest]
 
 
-def test_a_page_that_begins_nowhere_is_refused() -> None:
+def test_a_page_with_an_invalid_start_is_refused() -> None:
     with pytest.raises(ValueError, match="yesterday"):
         Query.of({"before": "yesterday"})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistance.contact import link, mailto, tel
-from tests.fuzz import FUZZED
+from tests.fuzz_settings import FUZZED
 
 TYPED = st.text(st.sampled_from("a0@.+-()/ \\:#?%[]<>|\"'&é\u00a0\u202e\r\n\x00"), max_size=30)
 PRINTABLE = re.compile(r"[!-~]+")
@@ -25,7 +25,7 @@ PRINTABLE = re.compile(r"[!-~]+")
         "a@xn--bcher-kva.de",
     ],
 )
-def test_an_address_that_mail_can_be_sent_to_is_used_as_it_came(address: str) -> None:
+def test_a_valid_address_becomes_a_mailto_link(address: str) -> None:
     assert mailto(address) == address
 
 
@@ -39,7 +39,7 @@ def test_an_address_that_mail_can_be_sent_to_is_used_as_it_came(address: str) ->
         "a@b@example.org",
     ],
 )  # fmt: skip
-def test_what_is_no_address_is_used_for_nothing(typed: str) -> None:
+def test_an_invalid_address_is_not_linked(typed: str) -> None:
     assert mailto(typed) is None
 
 
@@ -55,7 +55,7 @@ def test_what_is_no_address_is_used_for_nothing(typed: str) -> None:
         ("112", "112"),
     ],
 )
-def test_a_number_is_called_without_the_separators_that_people_type(typed: str, number: str) -> None:
+def test_a_phone_link_omits_the_separators_that_people_type(typed: str, number: str) -> None:
     assert tel(typed) == number
 
 
@@ -63,7 +63,7 @@ def test_a_number_is_called_without_the_separators_that_people_type(typed: str, 
     "typed",
     ["", "call me", "12", "+", "+49 30 1234567 ext. 5", "1" * 16, "++49301234", "٠١٢٣٤٥", "030 12345\n", "*31#0301"],
 )
-def test_what_is_no_number_is_used_for_nothing(typed: str) -> None:
+def test_an_invalid_number_is_not_linked(typed: str) -> None:
     assert tel(typed) is None
 
 
@@ -76,7 +76,7 @@ def test_what_is_no_number_is_used_for_nothing(typed: str) -> None:
         "https://[2001:db8::1]/x",
     ],
 )
-def test_a_conversation_s_url_is_opened_as_it_came(url: str) -> None:
+def test_a_valid_conversation_url_is_linked_unchanged(url: str) -> None:
     assert link(url) == url
 
 
@@ -92,13 +92,13 @@ def test_a_conversation_s_url_is_opened_as_it_came(url: str) -> None:
         "https://example.com/%", "https://example.com/%zz", "https://example.com/[x]", "https://[x]/",
     ],
 )  # fmt: skip
-def test_what_is_no_https_url_is_used_for_nothing(typed: str) -> None:
+def test_a_url_that_is_not_valid_https_is_not_linked(typed: str) -> None:
     assert link(typed) is None
 
 
 @FUZZED
 @given(TYPED)
-def test_whatever_is_typed_is_used_as_harmless_ascii_or_not_at_all(typed: str) -> None:
+def test_any_linked_text_is_harmless_ascii(typed: str) -> None:
     for used in (mailto(typed), tel(typed), link(f"https://{typed}")):
         assert used is None or PRINTABLE.fullmatch(used)
     if (number := tel(typed)) is not None:

@@ -59,7 +59,7 @@ def look(queue: Queue, **about: Any) -> list[DeadLetter]:  # noqa: ANN401
         return letters
 
 
-def test_all_letters_are_seen_and_visible_again_at_once() -> None:
+def test_all_dead_letters_are_read_and_visible_again_at_once() -> None:
     queue = Queue([message(number) for number in range(23)])
     letters = look(queue)
     assert {letter.message_id for letter in letters} == {f"message-{number}" for number in range(23)}
@@ -76,32 +76,32 @@ def test_all_letters_are_seen_and_visible_again_at_once() -> None:
     }
 
 
-def test_a_look_ends_at_its_limit() -> None:
+def test_a_read_of_dead_letters_ends_at_its_limit() -> None:
     queue = Queue([message(number) for number in range(30)])
     assert len(look(queue, limit=20)) == 20
     assert len(queue.messages) == 10
 
 
-def test_thousands_are_looked_at_side_by_side_and_without_their_bodies() -> None:
+def test_thousands_of_dead_letters_are_read_in_parallel_and_without_their_bodies() -> None:
     queue = Queue([message(number) for number in range(2_345)])
     letters = look(queue, limit=10_000, bodies=False)
     assert len(letters) == len(queue.released) == 2_345
     assert {(letter.body, letter.request_id) for letter in letters} == {("", ID)}
 
 
-def test_a_look_ends_although_what_was_seen_first_comes_again() -> None:
+def test_a_read_of_dead_letters_ends_although_sqs_returns_the_first_ones_again() -> None:
     queue = Queue([message(number) for number in range(10)], again=True)
     assert len(look(queue)) == 10
 
 
-def test_whoever_fails_while_looking_puts_the_letters_back() -> None:
+def test_an_error_while_reading_makes_the_dead_letters_visible_again() -> None:
     queue = Queue([message()])
     with pytest.raises(ValueError, match="failed"), looking(cast(Any, queue), "dlq"):
         raise ValueError("failed")
     assert [entry["ReceiptHandle"] for entry in queue.released] == ["handle-0"]
 
 
-def test_an_empty_queue_is_asked_once() -> None:
+def test_an_empty_queue_is_read_once() -> None:
     queue = Queue([])
     assert look(queue) == []
     assert len(queue.received) == 1
@@ -121,7 +121,7 @@ def test_an_empty_queue_is_asked_once() -> None:
         ({}, "dead_lettered"),
     ],
 )
-def test_a_letter_tells_its_reason_and_its_request(reasons: dict[str, str], reason: str) -> None:
+def test_a_dead_letter_contains_its_reason_and_its_request(reasons: dict[str, str], reason: str) -> None:
     expected = DeadLetter(
         queue_url="dlq",
         message_id="message-0",
@@ -156,11 +156,11 @@ def test_a_letter_tells_its_reason_and_its_request(reasons: dict[str, str], reas
         ("{}", None),
     ],
 )
-def test_the_request_is_read_from_whatever_still_names_it(body: str, request_id: str | None) -> None:
+def test_the_request_id_is_read_from_any_part_that_names_it(body: str, request_id: str | None) -> None:
     assert request_id_in(body) == request_id
 
 
-def test_the_depth_of_a_queue_counts_what_waits_is_delayed_and_is_in_flight() -> None:
+def test_the_depth_of_a_queue_counts_waiting_delayed_and_in_flight_messages() -> None:
     asked = []
     delayed = {"Delayed": "3"}
 
@@ -178,7 +178,7 @@ def test_the_depth_of_a_queue_counts_what_waits_is_delayed_and_is_in_flight() ->
     assert asked[0]["QueueUrl"] == "dlq"
 
 
-def test_a_binary_attribute_is_not_taken_for_the_reason() -> None:
+def test_a_binary_attribute_is_not_used_as_the_reason() -> None:
     attributes = {"error_code": {"DataType": "Binary", "BinaryValue": b"is_archived"}}
     [letter] = look(Queue([message() | {"MessageAttributes": attributes}]))
     assert letter.reason == "dead_lettered"

@@ -34,7 +34,7 @@ def seen(page: str) -> str:
 
 
 @given(REQUESTS)
-def test_both_parts_of_a_mail_show_all_that_was_said(asked: AssistanceRequest) -> None:
+def test_both_parts_of_a_mail_show_every_member_of_the_request(asked: AssistanceRequest) -> None:
     _, text, page = parts(Outgoing(asked))
     assert text.startswith(printable(asked.description))
     assert lines(printable(asked.description)) in page
@@ -51,7 +51,7 @@ def test_both_parts_of_a_mail_show_all_that_was_said(asked: AssistanceRequest) -
 
 
 @given(REQUESTS)
-def test_no_header_of_a_mail_can_be_injected_by_what_was_said(asked: AssistanceRequest) -> None:
+def test_customer_text_cannot_inject_a_mail_header(asked: AssistanceRequest) -> None:
     content = message.compose(Outgoing(asked))["Simple"]
     headers = {it["Name"]: it["Value"] for it in content["Headers"]} | {"Subject": content["Subject"]["Data"]}
     headers["Reply-To"] = ", ".join(message.reply_to(asked))
@@ -66,7 +66,7 @@ def test_no_header_of_a_mail_can_be_injected_by_what_was_said(asked: AssistanceR
     assert len(mail.keys()) == len(headers)
 
 
-def test_a_subject_says_the_topic_and_how_the_description_begins() -> None:
+def test_a_subject_shows_the_topic_and_the_beginning_of_the_description() -> None:
     subject, _, _ = parts(Outgoing(request("Does the yearly plan's discount\napply to seats that are added in March?")))
     assert subject == "[Sales] Does the yearly plan's discount apply to seats that…"
     assert parts(Outgoing(request("a\r\nBcc: b@example.org")))[0] == "[Sales] a Bcc: b@example.org"
@@ -81,12 +81,12 @@ def test_a_subject_says_the_topic_and_how_the_description_begins() -> None:
         (None, []),
     ],
 )
-def test_an_answer_reaches_the_customer_if_their_address_is_valid(email: str | None, answered: list[str]) -> None:
+def test_a_reply_goes_to_the_customer_if_their_address_is_valid(email: str | None, answered: list[str]) -> None:
     assert message.reply_to(request(customer=Customer(email=email))) == answered
     assert message.reply_to(request()) == []
 
 
-def test_mails_about_one_request_refer_to_the_same_and_about_another_to_another() -> None:
+def test_mails_about_one_request_share_a_references_header() -> None:
     def references(outgoing: Outgoing) -> str:
         [header] = message.compose(outgoing)["Simple"]["Headers"]
         return f"{header['Name']}: {header['Value']}"
@@ -96,14 +96,14 @@ def test_mails_about_one_request_refer_to_the_same_and_about_another_to_another(
     assert references(Outgoing(request())) != references(Outgoing(request(id_=ID[:-1] + "1")))
 
 
-def test_lines_and_spaces_stay_where_css_white_space_is_not_supported() -> None:
+def test_line_breaks_and_spaces_are_kept_without_the_css_property_white_space() -> None:
     _, _, page = parts(Outgoing(request("We need\n40 seats\n  SSO <and>  SCIM\n\tand more")))
     shown = seen(page).splitlines()
     assert shown[shown.index("We need") :][:4] == ["We need", "40 seats", "  SSO <and>  SCIM", "    and more"]
     assert "white-space" not in page
 
 
-def test_a_mail_makes_links_of_what_can_be_followed_and_of_nothing_else() -> None:
+def test_a_mail_links_only_valid_addresses_numbers_and_urls() -> None:
     _, text, page = parts(Outgoing(request(customer=ANNA, conversation_url=URL, details=DETAILS, reference="chat-17")))
     assert re.findall('href="([^"]*)"', page) == [
         "mailto:anna@example.org", "tel:+49301234567", "https://app.example.com/42?a=1&amp;b=2",
@@ -119,13 +119,13 @@ def test_a_mail_makes_links_of_what_can_be_followed_and_of_nothing_else() -> Non
     assert "<script" not in page
 
 
-def test_a_mail_may_have_a_button_by_which_a_human_takes_the_request() -> None:
+def test_a_mail_shows_a_take_button_if_takes_are_on() -> None:
     _, text, page = parts(Outgoing(request()), "https://api.example.com/take/1?x=1&y=2")
     assert "I'll take it: https://api.example.com/take/1?x=1&y=2" in text
     assert 'href="https://api.example.com/take/1?x=1&amp;y=2"' in page
 
 
-def test_a_mail_says_in_words_why_it_comes() -> None:
+def test_a_mail_says_why_it_was_sent() -> None:
     outgoing = Outgoing(request(), fallback=fallback(Channel.EMAIL, Channel.SLACK), resend="by hand")
     for part in parts(outgoing)[1:]:
         assert "Sent here because the Slack message could not be posted (is_archived)." in html.unescape(part)
@@ -133,7 +133,7 @@ def test_a_mail_says_in_words_why_it_comes() -> None:
 
 
 @pytest.mark.parametrize("one", WIDEST)
-def test_the_longest_mail_is_far_below_what_ses_takes(one: str) -> None:
+def test_the_longest_mail_is_far_below_the_size_limit_of_ses(one: str) -> None:
     longest = request(one * 4_000, **fullest(one, url=LONG_URL))
     _, text, page = parts(Outgoing(longest))
     # https://docs.aws.amazon.com/ses/latest/dg/quotas.html: 40 MB, base64 included. Gmail cuts off at 102 KB of HTML.
@@ -141,7 +141,7 @@ def test_the_longest_mail_is_far_below_what_ses_takes(one: str) -> None:
     assert len(text.encode()) < 102_000
 
 
-def test_a_mail_is_made_of_tables_for_the_dark_and_for_phones() -> None:
+def test_a_mail_uses_tables_and_supports_dark_mode_and_phones() -> None:
     _, _, page = parts(Outgoing(request(customer=ANNA)))
     assert '<meta name="color-scheme" content="light dark">' in page
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page

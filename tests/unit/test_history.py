@@ -36,14 +36,14 @@ def tried(delivery: Delivery, *statuses: Status) -> Delivery:
     return replace(delivery, attempts=attempts)
 
 
-def test_a_request_reads_as_far_as_it_has_come() -> None:
+def test_the_status_follows_the_progress_of_the_delivery() -> None:
     assert shown(SLACK, published=False).status is Status.ACCEPTED
     assert shown(SLACK).status is Status.PUBLISHED
     for status in OUTCOMES:
         assert shown(tried(SLACK, status)).status is status
 
 
-def test_a_delivery_that_waits_after_an_attempt_died_does_not_read_as_being_sent() -> None:
+def test_a_delivery_that_waits_after_a_crashed_attempt_does_not_read_sending() -> None:
     died = Attempt("a", MS, ended_at=MS + 10_000)
     waits = replace(SLACK, attempts=(died,), due_at=MS + 60_000, waiting_for="ratelimited")
     delivery = shown(waits).deliveries[0]
@@ -51,14 +51,14 @@ def test_a_delivery_that_waits_after_an_attempt_died_does_not_read_as_being_sent
     assert [entry.outcome for entry in delivery.timeline] == ["unknown"]
 
 
-def test_a_late_mark_of_the_publication_moves_nothing_back() -> None:
+def test_a_late_publication_mark_does_not_move_the_status_back() -> None:
     for status in OUTCOMES:
         done = tried(SLACK, status)
         assert shown(done, published=False).status is shown(done).status
 
 
 @pytest.mark.parametrize("own", OUTCOMES)
-def test_a_request_that_its_fallback_has_delivered_is_delivered(own: Status) -> None:
+def test_a_request_delivered_by_its_fallback_reads_delivered(own: Status) -> None:
     request = shown(tried(SLACK, own), tried(EMAIL, Status.DELIVERED))
     assert request.status is Status.DELIVERED
     assert request.pending == ()
@@ -77,26 +77,26 @@ def test_a_request_whose_fallback_is_under_way_has_not_ended() -> None:
 
 
 @pytest.mark.parametrize("again", [Status.SENDING, Status.RETRYING])
-def test_an_attempt_under_way_takes_no_final_status_back(again: Status) -> None:
+def test_an_attempt_under_way_does_not_undo_a_final_status(again: Status) -> None:
     for final in (Status.FAILED, Status.DELIVERED):
         assert shown(tried(SLACK, final, again)).status is final
     assert shown(tried(SLACK, Status.FAILED, again, Status.DELIVERED)).status is Status.DELIVERED
 
 
-def test_an_attempt_that_died_is_shown_as_unknown_and_in_doubt_once_another_follows() -> None:
+def test_a_crashed_attempt_is_shown_as_unknown_and_in_doubt_after_another_begins() -> None:
     [delivery] = shown(tried(SLACK, Status.SENDING, Status.SENDING)).deliveries
     assert [(each.outcome, each.in_doubt) for each in delivery.timeline] == [("unknown", True), ("sending", False)]
     assert (delivery.status, delivery.attempts) == (Status.SENDING, 2)
 
 
-def test_a_delivery_says_when_its_next_attempt_is_due_and_why_it_waits() -> None:
+def test_a_delivery_shows_when_its_next_attempt_is_due_and_why_it_waits() -> None:
     waiting = replace(SLACK, due_at=MS + 5_000, waiting_for="ratelimited")
     [delivery] = shown(waiting).deliveries
     assert (delivery.status, delivery.attempts, delivery.last_error) == (Status.RETRYING, 0, "ratelimited")
     assert delivery.next_attempt_at == "2026-01-01T00:00:05.000Z"
 
 
-def test_a_delivery_that_came_back_shows_both_and_its_confirmation() -> None:
+def test_a_bounced_delivery_shows_its_delivery_its_bounce_and_its_confirmation() -> None:
     attempt = Attempt(
         "1", MS, Outcome.DELIVERED, error="bounce_permanent", ended_at=MS, returned_at=MS + 1_000, confirmed_at=MS + 500
     )
@@ -109,13 +109,13 @@ def test_a_delivery_that_came_back_shows_both_and_its_confirmation() -> None:
     assert (delivery.failed_at, delivery.confirmed_at) == ("2026-01-01T00:00:01.000Z", "2026-01-01T00:00:00.500Z")
 
 
-def test_a_message_found_in_a_dead_letter_queue_is_no_attempt() -> None:
+def test_a_message_found_in_a_dead_letter_queue_does_not_count_as_an_attempt() -> None:
     found = Attempt("letter", MS, Outcome.FAILED, error="dead_lettered", ended_at=MS, found=True)
     [delivery] = shown(replace(SLACK, attempts=(found,))).deliveries
     assert (delivery.status, delivery.attempts, delivery.last_error) == (Status.FAILED, 0, "dead_lettered")
 
 
-def test_a_resend_is_its_own_entry_and_not_the_delivery_of_its_channel() -> None:
+def test_a_resend_is_shown_as_a_separate_delivery() -> None:
     again = tried(Delivery("resend-by hand", "slack", Kind.RESEND), Status.DELIVERED)
     request = shown(tried(SLACK, Status.FAILED), again)
     assert [(each.channel, each.resend) for each in request.deliveries] == [("slack", None), ("slack", "by hand")]
@@ -132,7 +132,7 @@ def test_a_callback_is_not_shown_as_a_delivery() -> None:
     assert request.status is Status.DELIVERED
 
 
-def test_only_the_caller_is_shown_a_request() -> None:
+def test_only_the_caller_may_see_a_request() -> None:
     assert shown(SLACK, caller="bot").is_for("bot")
     assert not shown(SLACK, caller="bot").is_for("other")
     assert shown(SLACK).is_for("anybody"), "an early version stored no caller"

@@ -14,7 +14,7 @@ CHANNEL = "C0TEST"
 DEEP = b"[" * 60_000
 
 
-def test_the_local_slacks_control_is_closed_to_callers_without_its_secret() -> None:
+def test_the_local_slacks_control_refuses_callers_without_its_secret() -> None:
     with SlackServer(token="xoxb-test", channels=(CHANNEL,)) as slack:
         slack.workspace.call("chat.postMessage", "xoxb-test", {"channel": CHANNEL, "text": "a customer's words"})
         for control in (
@@ -49,7 +49,7 @@ def test_every_run_has_its_own_secrets() -> None:
         assert first.address("teams").split("/")[3] != second.address("teams").split("/")[3]
 
 
-def test_a_webhook_takes_only_what_comes_to_its_secret_address() -> None:
+def test_a_webhook_accepts_only_calls_to_its_secret_address() -> None:
     with Webhooks() as webhooks:
         address = webhooks.address("teams")
         origin = "/".join(address.split("/")[:3])
@@ -59,7 +59,7 @@ def test_a_webhook_takes_only_what_comes_to_its_secret_address() -> None:
         assert [(post.channel, post.body) for post in webhooks.received] == [("teams", {"text": "real"})]
 
 
-def test_a_webhook_has_a_bad_day_and_keeps_nothing_that_it_refuses() -> None:
+def test_a_webhook_with_an_injected_fault_refuses_calls_and_keeps_none_of_them() -> None:
     with Webhooks() as webhooks:
         for fault, status in (("failing", 503), ("rate_limited", 429), ("refusing", 410), ("none", 202)):
             webhooks.faults["pager"] = fault
@@ -98,7 +98,7 @@ def sent(site: str | None = None, origin: str | None = None, mode: str | None = 
         ("GET", "/take", sent(), 404),
     ],
 )
-def test_the_local_domain_hands_links_to_the_api_and_nothing_else(
+def test_the_local_domain_forwards_only_links_to_the_api(
     method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     with Receiver() as api, Front() as front:
@@ -111,7 +111,7 @@ def test_the_local_domain_hands_links_to_the_api_and_nothing_else(
             assert answer.headers["x-robots-tag"] == "noindex"
 
 
-def test_the_local_domain_refuses_a_foreign_name_and_answers_before_there_is_an_api() -> None:
+def test_the_local_domain_refuses_a_foreign_host_and_answers_before_the_api_exists() -> None:
     with Front() as front:
         assert http.call("GET", f"{front.url}/take/token", headers={"Host": "evil.example"}).status == 403
         assert http.call("GET", f"{front.url}/take/token").status == 404

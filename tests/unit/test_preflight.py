@@ -28,12 +28,12 @@ def none(facts: Facts, **changes: object) -> bool:
     return not problems(CONFIG.model_copy(update=changes), facts, TARGET)
 
 
-def test_a_first_deployment_and_an_update_are_let_through() -> None:
+def test_a_first_deployment_and_an_update_pass_the_check() -> None:
     assert none(FACTS)
     assert none(replace(FACTS, stack=UP, identity_exists=True))
 
 
-def test_credentials_of_another_account_are_refused_and_named() -> None:
+def test_credentials_of_another_account_are_refused_with_both_accounts_named() -> None:
     other = Caller("999999999999", "arn:aws:iam::999999999999:user/anna")
     problem = wrong_account(CONFIG, other)
     assert problem
@@ -45,18 +45,18 @@ def test_credentials_of_another_account_are_refused_and_named() -> None:
 
 
 @pytest.mark.parametrize(("version", "said"), [(0, "There is no Node.js"), (20, "Node.js 20 is too old")])
-def test_an_old_node_does_not_deploy(version: int, said: str) -> None:
+def test_an_old_node_version_prevents_the_deployment(version: int, said: str) -> None:
     assert one(replace(FACTS, node=version)).what.startswith(said)
     assert none(replace(FACTS, node=22))
 
 
-def test_a_region_without_ses_deploys_no_email() -> None:
+def test_a_region_without_ses_prevents_a_deployment_with_email() -> None:
     problem = one(replace(FACTS, has_ses=False))
     assert "is not available in eu-central-1" in problem.what
     assert none(replace(FACTS, has_ses=False), routes=load({"routes": {"sales": {"channels": ["slack"]}}}).routes)
 
 
-def test_a_region_without_snapstart_deploys_none() -> None:
+def test_a_region_without_snapstart_prevents_a_deployment_with_snapstart() -> None:
     taipei = replace(TARGET, region="ap-east-2")
     assert "SnapStart is not available in ap-east-2" in one(FACTS, taipei, snap_start=True).what
     assert not problems(CONFIG, FACTS, taipei)
@@ -66,13 +66,13 @@ def test_a_region_without_snapstart_deploys_none() -> None:
 @pytest.mark.parametrize(
     ("version", "said"), [(None, "is not prepared"), (5, "prepared by version 5, which is too old")]
 )
-def test_what_was_not_bootstrapped_says_how(version: int | None, said: str) -> None:
+def test_an_account_without_bootstrap_is_refused_with_the_command_to_run(version: int | None, said: str) -> None:
     problem = one(replace(FACTS, bootstrap=version))
     assert said in problem.what
     assert "make bootstrap ARGS=aws://123456789012/eu-central-1" in problem.do
 
 
-def test_a_sender_that_ses_has_from_elsewhere_is_not_created_again() -> None:
+def test_a_sender_identity_that_exists_outside_the_stack_is_not_created_again() -> None:
     taken = replace(FACTS, identity_exists=True)
     assert "create_email_identity to false" in one(taken).do
     others = replace(UP, resources=(replace(IDENTITY, name="other@company.io"),))
@@ -82,7 +82,7 @@ def test_a_sender_that_ses_has_from_elsewhere_is_not_created_again() -> None:
     assert identity_of(CONFIG.model_copy(update={"create_email_identity": False})) is None
 
 
-def test_too_small_a_quota_stops_production_and_warns_elsewhere() -> None:
+def test_a_small_concurrency_quota_stops_production_and_warns_in_other_stages() -> None:
     small = replace(FACTS, concurrency=9)
     assert one(small).fatal
     assert not one(small, stage="staging").fatal
@@ -91,7 +91,7 @@ def test_too_small_a_quota_stops_production_and_warns_elsewhere() -> None:
     assert one(replace(FACTS, concurrency=10), consumer_max_concurrency=3)
 
 
-def test_a_failed_first_deployment_prints_how_to_take_the_stack_away() -> None:
+def test_a_failed_first_deployment_prints_how_to_delete_the_stack() -> None:
     table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_SKIPPED")
     failed = DeployedStack("assistance-production", "ROLLBACK_COMPLETE", protected=True, resources=(table,))
     problem = one(replace(FACTS, stack=failed))
@@ -121,22 +121,22 @@ def test_a_failed_first_deployment_prints_how_to_take_the_stack_away() -> None:
         ("UPDATE_ROLLBACK_IN_PROGRESS", "aws cloudformation describe-stacks"),
     ],
 )
-def test_a_stack_that_can_not_be_updated_says_how_to_free_it(status: str, command: str) -> None:
+def test_a_stack_that_cannot_be_updated_is_refused_with_the_way_to_repair_it(status: str, command: str) -> None:
     problem = one(replace(FACTS, stack=replace(UP, status=status)))
     assert status in problem.what
     assert f"{command} --stack-name assistance-production --region eu-central-1" in problem.do
 
 
 @pytest.mark.parametrize("status", ["REVIEW_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE", "CREATE_COMPLETE"])
-def test_a_stack_that_can_be_updated_is_let_through(status: str) -> None:
+def test_a_stack_that_can_be_updated_passes_the_check(status: str) -> None:
     assert none(replace(FACTS, stack=replace(UP, status=status)))
 
 
-def test_a_table_is_never_deleted_for_a_stack_that_once_came_up() -> None:
+def test_the_advice_never_deletes_the_table_of_a_stack_that_was_once_deployed() -> None:
     table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_FAILED")
     assert "dynamodb" not in one(replace(FACTS, stack=replace(UP, status="DELETE_FAILED", resources=(table,)))).do
 
 
-def test_everything_that_does_not_hold_is_said_at_once() -> None:
+def test_all_violated_rules_are_reported_together() -> None:
     wrong = replace(FACTS, node=20, bootstrap=None, has_ses=False, concurrency=1)
     assert len(problems(CONFIG, wrong, TARGET)) == 4

@@ -71,7 +71,7 @@ def instance() -> Instance:
     return Instance()
 
 
-def test_a_host_that_did_not_answer_is_left_alone_for_twice_as_long_each_time(instance: Instance) -> None:
+def test_a_silent_host_is_not_called_for_twice_as_long_each_time(instance: Instance) -> None:
     rests = list[float]()
     for _ in range(1_100):
         assert instance.call(DARK, CONNECT_SECONDS, answers=False) == "unanswered"
@@ -99,17 +99,17 @@ def ten_at_once(instance: Instance, urls: Sequence[str], seconds: float) -> None
     call(*urls)
 
 
-def test_calls_side_by_side_that_are_not_answered_count_once(instance: Instance) -> None:
+def test_parallel_unanswered_calls_count_once(instance: Instance) -> None:
     ten_at_once(instance, [DARK] * 10, CONNECT_SECONDS)
     assert instance.put_off_for(DARK) == pytest.approx(2 * CONNECT_SECONDS)
 
 
-def test_hosts_that_are_slow_side_by_side_use_up_the_time_of_one(instance: Instance) -> None:
+def test_parallel_calls_to_slow_hosts_use_up_the_time_of_one_call(instance: Instance) -> None:
     ten_at_once(instance, [f"https://{number}.example.com/" for number in range(10)], DEADLINE_SECONDS)
     assert instance.call("https://new.example.com/") == "answered"
 
 
-def test_the_time_of_a_call_counts_whole_although_a_shorter_one_lies_within(instance: Instance) -> None:
+def test_the_whole_time_of_a_call_counts_although_it_contains_a_shorter_one(instance: Instance) -> None:
     def post(url: str) -> str:
         instance.wait(DEADLINE_SECONDS / 2)
         code = instance.call(url, CONNECT_SECONDS)
@@ -122,7 +122,7 @@ def test_the_time_of_a_call_counts_whole_although_a_shorter_one_lies_within(inst
     assert instance.seconds < 2 * BURST_SECONDS + DEADLINE_SECONDS
 
 
-def test_one_callback_finds_out_whether_a_host_is_back_and_the_others_wait_for_it(instance: Instance) -> None:
+def test_one_callback_probes_whether_a_host_has_recovered_while_the_others_wait(instance: Instance) -> None:
     instance.call(DARK, CONNECT_SECONDS, answers=False)
     instance.wait(MAX_REST_SECONDS)
 
@@ -136,7 +136,7 @@ def test_one_callback_finds_out_whether_a_host_is_back_and_the_others_wait_for_i
     assert instance.put_off_for(DARK) == pytest.approx(2 * CONNECT_SECONDS), "what was before is forgotten"
 
 
-def test_a_callback_that_dies_while_it_finds_out_shuts_the_host_out_no_longer_than_its_deadline(
+def test_a_probing_callback_that_crashes_blocks_its_host_no_longer_than_the_deadline(
     instance: Instance,
 ) -> None:
     class Killed(BaseException):
@@ -153,26 +153,26 @@ def test_a_callback_that_dies_while_it_finds_out_shuts_the_host_out_no_longer_th
     assert instance.call(DARK) == "answered"
 
 
-def test_a_host_that_answers_slowly_is_left_alone_for_as_long_as_it_took(instance: Instance) -> None:
+def test_a_slow_host_is_not_called_for_as_long_as_its_answer_took(instance: Instance) -> None:
     for _ in range(3):
         assert instance.call("https://slow.example.com/", 5) == "answered"
         assert instance.put_off_for("https://slow.example.com/") == pytest.approx(5)
         instance.wait(5)
 
 
-def test_a_host_that_refuses_at_once_is_not_left_alone(instance: Instance) -> None:
+def test_a_host_that_refuses_at_once_is_called_again_without_a_pause(instance: Instance) -> None:
     for _ in range(20):
         assert instance.call("https://refuses.example.com/", 0.1, answers=False) == "unanswered"
     assert instance.call("https://refuses.example.com/") == "answered"
 
 
-def test_a_host_that_refuses_at_once_is_not_prompt(instance: Instance) -> None:
+def test_a_host_that_refuses_at_once_does_not_count_as_prompt(instance: Instance) -> None:
     assert instance.call("https://refuses.example.com/", 0.1, answers=False) == "unanswered"
     instance.use_up_the_share()
     assert instance.call("https://refuses.example.com/") == "slow_receivers_put_off"
 
 
-def test_hosts_are_told_apart_by_name_and_port_and_by_nothing_else(instance: Instance) -> None:
+def test_hosts_are_distinguished_only_by_name_and_port(instance: Instance) -> None:
     instance.call("https://dark.example.com/a?b=c", CONNECT_SECONDS, answers=False)
     for same in ("https://DARK.example.com/", "https://dark.example.com./x", "https://dark.example.com:443/?d"):
         assert instance.call(same) == "receiver_put_off"
@@ -181,7 +181,7 @@ def test_hosts_are_told_apart_by_name_and_port_and_by_nothing_else(instance: Ins
     assert instance.call("http://127.0.0.1:8001/") == "answered"
 
 
-def test_a_prompt_path_is_called_while_another_path_of_its_host_is_left_alone(instance: Instance) -> None:
+def test_a_prompt_path_is_called_while_another_path_of_its_host_is_paused(instance: Instance) -> None:
     prompt, silent = "https://bots.example.com/prompt", "https://bots.example.com/silent"
     assert instance.call(prompt) == "answered"
     rests = list[float]()
@@ -196,7 +196,7 @@ def test_a_prompt_path_is_called_while_another_path_of_its_host_is_left_alone(in
     assert rests == sorted(set(rests)), "that the others are prompt does not count for it"
 
 
-def test_a_host_of_many_silent_paths_is_called_no_more_often_because_another_path_is_prompt(
+def test_a_prompt_path_does_not_let_many_silent_paths_of_its_host_be_called_more_often(
     instance: Instance,
 ) -> None:
     prompt = "https://bots.example.com/prompt"
@@ -210,7 +210,7 @@ def test_a_host_of_many_silent_paths_is_called_no_more_often_because_another_pat
     assert called < 10
 
 
-def test_a_silent_path_is_left_alone_although_its_host_refuses_another(instance: Instance) -> None:
+def test_a_silent_path_is_paused_although_its_host_refuses_another(instance: Instance) -> None:
     refuses, silent = "https://bots.example.com/refuses", "https://bots.example.com/silent"
     assert instance.call(refuses) == "answered"
     assert instance.call(silent, DEADLINE_SECONDS, answers=False) == "unanswered"
@@ -218,7 +218,7 @@ def test_a_silent_path_is_left_alone_although_its_host_refuses_another(instance:
     assert instance.call(silent) == "receiver_put_off"
 
 
-def test_a_silent_path_is_left_alone_after_another_silent_path_of_its_host(instance: Instance) -> None:
+def test_a_silent_path_is_paused_after_another_silent_path_of_its_host(instance: Instance) -> None:
     paths = ["https://bots.example.com/1", "https://bots.example.com/2"]
     assert instance.call(paths[0], CONNECT_SECONDS, answers=False) == "unanswered"
     instance.wait(instance.put_off_for(paths[0]))
@@ -226,19 +226,19 @@ def test_a_silent_path_is_left_alone_after_another_silent_path_of_its_host(insta
     assert instance.put_off_for(paths[0]) == pytest.approx(4 * CONNECT_SECONDS)
 
 
-def test_the_other_paths_of_a_host_are_left_alone_once_a_prompt_path_falls_silent(instance: Instance) -> None:
+def test_the_other_paths_of_a_host_are_paused_after_a_prompt_path_becomes_silent(instance: Instance) -> None:
     assert instance.call("https://bots.example.com/1") == "answered"
     assert instance.call("https://bots.example.com/1", CONNECT_SECONDS, answers=False) == "unanswered"
     assert instance.call("https://bots.example.com/2") == "receiver_put_off"
 
 
-def test_new_paths_of_a_prompt_host_are_called_like_those_that_are_known(instance: Instance) -> None:
+def test_new_paths_of_a_prompt_host_are_called_like_known_ones(instance: Instance) -> None:
     assert instance.call("https://bots.example.com/1") == "answered"
     instance.use_up_the_share()
     assert instance.call("https://bots.example.com/2") == "answered"
 
 
-def test_a_silent_path_of_a_prompt_host_is_among_the_slow(instance: Instance) -> None:
+def test_a_silent_path_of_a_prompt_host_counts_as_slow(instance: Instance) -> None:
     assert instance.call("https://bots.example.com/silent", CONNECT_SECONDS, answers=False) == "unanswered"
     instance.wait(MAX_REST_SECONDS)
     assert instance.call("https://bots.example.com/prompt") == "answered"
@@ -246,7 +246,7 @@ def test_a_silent_path_of_a_prompt_host_is_among_the_slow(instance: Instance) ->
     assert instance.call("https://bots.example.com/silent") == "slow_receivers_put_off"
 
 
-def test_many_dark_hosts_are_put_off_together_and_prompt_ones_are_not(instance: Instance) -> None:
+def test_many_silent_hosts_are_postponed_together_and_prompt_ones_are_not(instance: Instance) -> None:
     assert instance.call(PROMPT) == "answered"
     instance.use_up_the_share()
     assert instance.call(PROMPT) == "answered"
@@ -257,7 +257,7 @@ def test_many_dark_hosts_are_put_off_together_and_prompt_ones_are_not(instance: 
     assert instance.call(new) == "answered"
 
 
-def test_hosts_that_are_known_to_be_silent_leave_time_for_new_ones(instance: Instance) -> None:
+def test_hosts_known_to_be_silent_leave_time_for_new_hosts(instance: Instance) -> None:
     silent = [f"https://{number}.example.com/" for number in range(40)]
     for host in silent:
         while instance.call(host, CONNECT_SECONDS, answers=False) != "unanswered":
@@ -267,7 +267,7 @@ def test_hosts_that_are_known_to_be_silent_leave_time_for_new_ones(instance: Ins
     assert instance.call("https://new.example.com/") == "answered"
 
 
-def test_prompt_hosts_that_fall_silent_lose_their_right(instance: Instance) -> None:
+def test_a_host_that_becomes_silent_no_longer_counts_as_prompt(instance: Instance) -> None:
     assert instance.call(PROMPT) == "answered"
     instance.use_up_the_share()
     assert instance.call(PROMPT, DEADLINE_SECONDS, answers=False) == "unanswered"
@@ -278,7 +278,7 @@ def test_prompt_hosts_that_fall_silent_lose_their_right(instance: Instance) -> N
     assert instance.call(PROMPT) == "slow_receivers_put_off"
 
 
-def test_no_more_hosts_are_remembered_than_there_is_room_for(instance: Instance) -> None:
+def test_the_number_of_remembered_hosts_is_limited(instance: Instance) -> None:
     instance.call(DARK, CONNECT_SECONDS, answers=False)
     for number in range(2 * MAX_KNOWN):
         assert instance.call(f"https://{number}.example.com/", 0) == "answered"
@@ -289,7 +289,7 @@ def test_no_more_hosts_are_remembered_than_there_is_room_for(instance: Instance)
     assert instance.call(PROMPT) == "answered", "it has been called all the time"
 
 
-def test_a_clock_that_is_set_back_holds_up_nobody(instance: Instance) -> None:
+def test_a_clock_that_is_set_back_delays_no_callback(instance: Instance) -> None:
     instance.wait(3_600)
     assert instance.call(PROMPT, -3_600) == "answered"
     assert instance.call(PROMPT) == "answered"
@@ -311,7 +311,7 @@ BATCHES = st.lists(
 
 
 @given(BATCHES)
-def test_hosts_that_are_not_prompt_hold_up_a_bounded_share_of_every_stretch_of_time(
+def test_hosts_that_are_not_prompt_use_a_bounded_share_of_any_period(
     batches: list[tuple[float, list[Call]]],
 ) -> None:
     """Whoever they are and however many: each batch calls up to ten, side by side, and takes as long as the slowest."""

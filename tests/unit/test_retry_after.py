@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assistance.failures import MAX_RETRY_AFTER, retry_after
-from tests.fuzz import FUZZED
+from tests.fuzz_settings import FUZZED
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -39,7 +39,7 @@ def test_every_date_format_of_the_standard_is_read(value: str) -> None:
         ("Mon, 01 Jan 0001 00:00:00 +2359", 1),
     ],
 )
-def test_an_extreme_value_is_brought_within_bounds(value: str, seconds: float) -> None:
+def test_an_extreme_value_is_limited_to_the_bounds(value: str, seconds: float) -> None:
     assert retry_after(value, NOW) == seconds
 
 
@@ -78,7 +78,7 @@ def test_any_text_is_either_a_bounded_number_of_seconds_or_counts_as_absent(valu
 
 @FUZZED
 @given(st.integers(0, 4_000_000_000))
-def test_a_date_of_the_standards_form_is_read(epoch: int) -> None:
+def test_any_date_in_the_standard_format_is_read(epoch: int) -> None:
     moment = datetime.fromtimestamp(epoch, UTC)
     seconds = (moment - NOW).total_seconds()
     assert retry_after(format_datetime(moment, usegmt=True), NOW) == min(max(seconds, 1), MAX_RETRY_AFTER)

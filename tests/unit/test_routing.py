@@ -17,7 +17,7 @@ def test_every_topic_has_a_route_whose_fallback_is_another_channel() -> None:
         assert route.fallback not in route.channels
 
 
-def test_every_channel_has_its_consumer_and_construct_and_these_their_channel() -> None:
+def test_every_channel_has_exactly_one_consumer_and_one_construct() -> None:
     for places in (FUNCTIONS.glob("*_consumer"), (FUNCTIONS.parent / "infra").glob("*_consumer.py")):
         assert {path.stem.removesuffix("_consumer") for path in places} == set(DESTINATIONS)
 

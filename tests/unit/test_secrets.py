@@ -13,7 +13,7 @@ from assistance.errors import UnusableSecret
 from callback_consumer import secret as callback
 from slack_consumer import secret as slack
 from teams_consumer import secret as teams
-from tests.fuzz import FUZZED
+from tests.fuzz_settings import FUZZED
 from tests.logs import shown
 
 Read = Callable[[str], object]
@@ -58,7 +58,7 @@ UNUSABLE = [
 ]
 
 
-def test_a_good_value_is_read_with_the_white_space_around_it_left_out() -> None:
+def test_a_valid_secret_is_read_without_surrounding_white_space() -> None:
     assert slack.read(" xoxb-1-A\n") == "xoxb-1-A"
     assert slack.read("xoxe.xoxb-1-Mi0yL_a+b/c==") == "xoxe.xoxb-1-Mi0yL_a+b/c=="
     assert teams.read(" https://hooks.example.com/x?sig=a%2Fb\n").query == "sig=a%2Fb"
@@ -67,7 +67,7 @@ def test_a_good_value_is_read_with_the_white_space_around_it_left_out() -> None:
 
 
 @pytest.mark.parametrize(("reader", "value", "defect"), UNUSABLE)
-def test_an_unusable_value_is_described_and_not_quoted(reader: str, value: str, defect: str) -> None:
+def test_an_unusable_secret_is_described_without_its_value(reader: str, value: str, defect: str) -> None:
     with pytest.raises(UnusableSecret) as caught:
         READERS[reader](value)
     assert defect in str(caught.value)
@@ -81,6 +81,6 @@ def test_an_unusable_value_is_described_and_not_quoted(reader: str, value: str, 
 @example(value="https://[x/y")
 @example(value="https://\u2100/")
 @example(value="\ud800")
-def test_any_text_is_read_or_unusable(reader: str, value: str) -> None:
+def test_any_text_is_either_a_valid_or_an_unusable_secret(reader: str, value: str) -> None:
     with suppress(UnusableSecret):
         READERS[reader](value)

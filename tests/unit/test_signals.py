@@ -30,7 +30,9 @@ IN_A_SCRIPT = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
     ("prefix", "number"),
     [((), signal.SIGINT), ((), signal.SIGTERM), (IN_A_SCRIPT, signal.SIGTERM)],
 )
-def test_a_signal_to_make_alone_ends_what_it_runs(tmp_path: Path, prefix: tuple[str, ...], number: int) -> None:
+def test_a_signal_sent_only_to_make_ends_the_program_that_make_runs(
+    tmp_path: Path, prefix: tuple[str, ...], number: int
+) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "Makefile").write_text(f"run:\n\t@exec {sys.executable} program.py\n")
     make = subprocess.Popen(

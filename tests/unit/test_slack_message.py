@@ -108,7 +108,7 @@ def buttons(part: object) -> Iterator[dict[str, Any]]:
 
 
 @given(asked=REQUESTS, take=st.booleans(), taken=st.none() | st.just(By("@anna")))
-def test_a_request_is_shown_whole_as_text_and_within_slacks_limits(
+def test_a_request_is_shown_in_full_as_plain_text_and_within_slacks_limits(
     asked: AssistanceRequest, *, take: bool, taken: By | None
 ) -> None:
     composed = compose([Outgoing(asked)], take=take, taken={asked.id: taken} if taken else {})
@@ -119,7 +119,7 @@ def test_a_request_is_shown_whole_as_text_and_within_slacks_limits(
 
 
 @pytest.mark.parametrize("one", WIDEST)
-def test_of_a_request_with_everything_at_its_limit_all_is_shown_or_said_to_be_missing(one: str) -> None:
+def test_a_request_with_all_members_at_their_limits_is_shown_whole_or_says_what_is_missing(one: str) -> None:
     asked = request(one * MAX_DESCRIPTION_CHARACTERS, **fullest(one, url=LONG_URL))
     composed = compose([Outgoing(asked)], take=True)
     check(composed)
@@ -129,7 +129,7 @@ def test_of_a_request_with_everything_at_its_limit_all_is_shown_or_said_to_be_mi
     assert (opens["url"], takes["value"]) == (LONG_URL, f"{ID} slack")
 
 
-def test_what_a_bot_says_about_its_customer_can_be_used() -> None:
+def test_customer_data_is_shown_with_working_links() -> None:
     details = (Detail(label="Plan", value="Pro"), Detail(label="Seats", value="12"))
     url = "https://app.example.com/42?a=1&b=2"
     asked = request("Does *40* fit? :)", customer=ANNA, conversation_url=url, reference="chat-17", details=details)
@@ -153,7 +153,7 @@ def test_what_a_bot_says_about_its_customer_can_be_used() -> None:
     ]
 
 
-def test_what_is_no_address_number_or_url_is_shown_as_it_came_and_used_for_nothing() -> None:
+def test_an_invalid_address_number_or_url_is_shown_unchanged_and_without_a_link() -> None:
     customer = Customer(name="*Anna*", email="anna(at)example", phone="after 5 pm :)")
     asked = request(customer=customer, conversation_url="javascript:alert(1)")
     for composed in (compose([Outgoing(asked)]), compose([Outgoing(asked)] * 2)):
@@ -164,7 +164,7 @@ def test_what_is_no_address_number_or_url_is_shown_as_it_came_and_used_for_nothi
         assert not list(buttons(composed["blocks"]))
 
 
-def test_a_notification_names_the_topic_and_the_customer_and_quotes_how_it_begins() -> None:
+def test_a_notification_shows_the_topic_the_customer_and_the_beginning_of_the_description() -> None:
     asked = request("Does the\nyearly plan " + "x" * 200, customer=ANNA)
     composed = compose([Outgoing(asked)])
     assert composed["text"].startswith("Sales: Anna Example: Does the yearly plan xxx")
@@ -174,7 +174,7 @@ def test_a_notification_names_the_topic_and_the_customer_and_quotes_how_it_begin
     assert compose([Outgoing(request("hi"))])["text"] == "Sales: hi"
 
 
-def test_the_reader_is_told_first_that_a_request_comes_instead_of_another_message() -> None:
+def test_a_fallback_message_begins_with_the_reason_why_it_was_sent_there() -> None:
     outgoing = Outgoing(request(), fallback=fallback(Channel.SLACK, Channel.EMAIL, "MessageRejected"), resend="by hand")
     _, notes, *_ = compose([outgoing])["blocks"]
     assert [it["text"] for it in notes["elements"]] == [
@@ -184,7 +184,7 @@ def test_the_reader_is_told_first_that_a_request_comes_instead_of_another_messag
 
 
 @given(batch=st.lists(OUTGOING, max_size=60), take=st.booleans(), taken=st.booleans())
-def test_digests_hold_every_request_once_whole_and_within_slacks_limits(
+def test_digests_contain_every_request_once_in_full_and_within_slacks_limits(
     batch: list[Outgoing], *, take: bool, taken: bool
 ) -> None:
     batch = [
@@ -222,7 +222,7 @@ def divided(drawn: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return entries
 
 
-def test_a_digest_shows_the_oldest_first_and_how_many_there_are_of_which_topic() -> None:
+def test_a_digest_shows_the_oldest_request_first_and_counts_requests_by_topic() -> None:
     days = ["03", "01", "02"]
     asked = [
         request(f"of day {day}", str(uuid4()), created_at=f"2026-01-{day}T00:00:00.000Z", topic=topic)
@@ -236,7 +236,7 @@ def test_a_digest_shows_the_oldest_first_and_how_many_there_are_of_which_topic()
     assert composed == compose(list(reversed(digest)))
 
 
-def test_a_title_names_as_many_topics_as_a_header_has_room_for() -> None:
+def test_a_digest_title_names_as_many_topics_as_fit_into_a_header() -> None:
     asked = [Outgoing(request(topic=f"topic-{'x' * 24}-{n:d}"[:32], id_=str(uuid4()))) for n in range(9)]
     title = compose(asked)["blocks"][0]["text"]["text"]
     assert len(title) <= message.MAX_TITLE_CHARACTERS
@@ -263,7 +263,7 @@ def test_a_digest_takes_more_than_twenty_requests_with_everything_and_a_button(
     assert len(list(buttons(compose(first, take=True)["blocks"]))) == len(first)
 
 
-def test_dividers_stand_between_the_entries_of_a_digest_as_long_as_there_is_room() -> None:
+def test_a_digest_has_dividers_between_its_entries_while_there_is_room() -> None:
     asked = [Outgoing(request("x" * 200, str(UUID(int=n)), customer=ANNA), delivery="slack") for n in range(100)]
     for few in (asked[:2], asked[:15]):
         drawn = compose(few, take=True)["blocks"]
@@ -273,7 +273,7 @@ def test_dividers_stand_between_the_entries_of_a_digest_as_long_as_there_is_room
 
 
 @pytest.mark.parametrize(("hours", "day"), [(11, False), (13, True)])
-def test_an_entry_names_the_day_if_the_message_is_posted_much_later(hours: int, *, day: bool) -> None:
+def test_a_digest_entry_shows_the_date_if_it_is_posted_half_a_day_later(hours: int, *, day: bool) -> None:
     asked = [Outgoing(request(id_=str(UUID(int=n)))) for n in range(2)]
     drawn = message.compose(asked, AT + timedelta(hours=hours - 1))["blocks"]
     assert ("{date_short_pretty}" in json.dumps(drawn)) is day
@@ -284,7 +284,7 @@ def test_a_digest_takes_one_request_of_any_length() -> None:
     assert [len(digest) for digest in digests(longest)] == [1, 1, 1]
 
 
-def test_an_entry_of_a_digest_has_its_button_and_who_has_taken_it_in_its_place() -> None:
+def test_a_digest_entry_shows_its_take_button_or_its_taker() -> None:
     url = "https://app.example.com/42"
     asked = [Outgoing(request(id_=str(UUID(int=n)), conversation_url=url), delivery="slack") for n in range(25)]
     before = compose(asked, take=True)
@@ -302,14 +302,14 @@ def test_an_entry_of_a_digest_has_its_button_and_who_has_taken_it_in_its_place()
     assert not any(it.get("action_id") == "take" for it in buttons(compose(asked)["blocks"])), "off by default"
 
 
-def test_a_digest_has_room_for_who_takes_every_request_of_it() -> None:
+def test_a_digest_whose_requests_are_all_taken_stays_within_slacks_limits() -> None:
     asked = [Outgoing(request(id_=str(UUID(int=n))), delivery="slack") for n in range(60)]
     for digest in digests(asked, take=True):
         by = {one.request.id: By("x" * 80) for one in digest}
         assert blocks.size(compose(digest, take=True, taken=by)["blocks"]) <= message.MAX_MESSAGE_CHARACTERS
 
 
-def test_a_request_alone_has_its_button_and_who_has_taken_it_in_its_place() -> None:
+def test_a_single_request_shows_its_take_button_or_its_taker() -> None:
     one = Outgoing(request(), delivery="slack#2")
     [button] = buttons(compose([one], take=True)["blocks"])
     assert (button["action_id"], button["value"]) == ("take", f"{ID} slack#2")
@@ -323,7 +323,7 @@ def test_a_request_alone_has_its_button_and_who_has_taken_it_in_its_place() -> N
     ("by", "name"),
     [("@anna_b.c", "@anna_b.c"), ("*Anna* _B_ :tada: ~c~ `d`", "Anna B tada c d"), ("@here", "@here")],
 )
-def test_the_name_of_a_taker_is_no_markup(by: str, name: str) -> None:
+def test_the_name_of_a_taker_is_escaped(by: str, name: str) -> None:
     """Whoever holds a link may type any. With `verbatim`, Slack makes no mention of a word."""
     for asked in ([Outgoing(request())], [Outgoing(request()), Outgoing(request(id_=str(UUID(int=1))))]):
         drawn = json.dumps(compose(asked, take=True, taken={ID: By(by)})["blocks"])
@@ -331,7 +331,7 @@ def test_the_name_of_a_taker_is_no_markup(by: str, name: str) -> None:
         assert drawn.count('"mrkdwn"') == drawn.count('"verbatim": true')
 
 
-def test_a_reference_of_several_lines_looks_like_no_line_of_ours() -> None:
+def test_a_reference_with_line_breaks_cannot_imitate_our_own_lines() -> None:
     drawn = compose([Outgoing(request(reference="chat-17\nTaken by @anna"))])["blocks"]
     assert drawn[-1]["elements"][-1]["text"] == "Reference: chat-17 Taken by @anna"
 
@@ -340,7 +340,7 @@ def test_a_reference_of_several_lines_looks_like_no_line_of_ours() -> None:
 @example("", ["&" * 600, " " * 3_000, "x"])
 @example("\u202e \u202c", [])
 @example(" ", [])
-def test_slack_gets_no_blank_text(text: str, more: list[str]) -> None:
+def test_slack_never_gets_a_blank_text(text: str, more: list[str]) -> None:
     description = text + "".join(more)
     said: dict[str, Any] = {
         "customer": Customer(name=text or "x"),
@@ -368,14 +368,14 @@ def test_every_text_of_a_request_is_escaped_for_slack(*, several: bool) -> None:
     assert html.unescape(json.dumps(composed["blocks"], ensure_ascii=False)).count(HOSTILE) >= 8
 
 
-def test_an_address_leads_to_a_mail_whatever_it_is_made_of() -> None:
+def test_any_valid_address_becomes_a_mailto_link() -> None:
     composed = compose([Outgoing(request(customer=REACHABLE))])
     check(composed)
     [email] = [text for _, text in texts(composed["blocks"]) if text.startswith("*Email")]
     assert email.startswith(f"*Email*\n<mailto:{'%25' * 64}@xxx")
 
 
-def test_no_customer_feigns_in_a_digest_that_a_request_is_taken() -> None:
+def test_a_customers_name_cannot_make_a_digest_entry_look_taken() -> None:
     named = Outgoing(request(customer=Customer(name="Taken by Anna Keller, today")), delivery="slack")
     drawn = compose([named, Outgoing(request(id_=str(UUID(int=1))), delivery="slack")], take=True)["blocks"]
     for block in drawn:

@@ -26,13 +26,13 @@ def refused(context: dict[str, Any], directory: Path) -> str:
     return str(said.value)
 
 
-def test_a_stage_is_what_its_file_says_and_the_context_overrides_it(stages: Path) -> None:
+def test_a_stage_uses_its_file_and_the_context_overrides_it(stages: Path) -> None:
     config = settings({"stage": "production", "slack_channel": "C0OTHER", "@aws-cdk/core:x": True}, stages)
     assert (config.take, config.operator_email) == (True, "ops@company.io")
     assert config.slack_channel == "C0OTHER"
 
 
-def test_a_forgotten_key_changes_nothing(stages: Path) -> None:
+def test_a_context_key_left_out_keeps_the_files_value(stages: Path) -> None:
     assert settings({"stage": "production"}, stages) == load({"stage": "production", **PRODUCTION, "take": True})
 
 
@@ -42,19 +42,19 @@ def test_other_stages_need_no_file(tmp_path: Path, stage: str) -> None:
     assert settings({}, tmp_path) == Config()
 
 
-def test_production_without_its_file_is_refused_with_the_command_that_writes_it(tmp_path: Path) -> None:
+def test_production_without_its_file_is_refused_with_the_command_that_creates_it(tmp_path: Path) -> None:
     said = refused({"stage": "production", **PRODUCTION}, tmp_path)
     assert "There is no" in said
     assert "production.json" in said
     assert "'assistance init production' writes it" in said
 
 
-def test_a_laptop_needs_no_file_and_reads_none(stages: Path) -> None:
+def test_the_local_stack_needs_no_file_and_reads_none(stages: Path) -> None:
     assert not settings({"stage": "production", "local": "true"}, stages).take
 
 
 @pytest.mark.parametrize("missing", PRODUCTION)
-def test_each_key_that_production_needs_is_asked_for_by_name_and_file(stages: Path, missing: str) -> None:
+def test_each_missing_production_key_is_named_with_its_file(stages: Path, missing: str) -> None:
     path = file_of("production", stages)
     path.write_text(json.dumps({name: value for name, value in PRODUCTION.items() if name != missing}))
     said = refused({"stage": "production"}, stages)
@@ -65,11 +65,11 @@ def test_each_key_that_production_needs_is_asked_for_by_name_and_file(stages: Pa
 @pytest.mark.parametrize(
     ("key", "value"), [("slack_channel", "support"), ("runbook_url", "docs/operations.md"), ("account", "")]
 )
-def test_production_refuses_what_only_looks_like_an_answer(stages: Path, key: str, value: str) -> None:
+def test_production_refuses_placeholder_values(stages: Path, key: str, value: str) -> None:
     assert f"production needs {key}:" in refused({"stage": "production", key: value}, stages)
 
 
-def test_all_that_production_lacks_is_named_at_once(stages: Path) -> None:
+def test_all_missing_production_keys_are_named_together(stages: Path) -> None:
     file_of("production", stages).write_text("{}")
     said = refused({"stage": "production"}, stages)
     assert all(key in said for key in PRODUCTION)
@@ -93,10 +93,10 @@ def test_production_without_slack_needs_no_slack_channel(stages: Path) -> None:
         ('{"account": "12"}', "production.json can't be deployed:\n  account: String should match pattern"),
     ],
 )
-def test_what_a_file_can_not_mean_is_refused(stages: Path, held: str, said: str) -> None:
+def test_an_invalid_stage_file_is_refused_with_its_mistake(stages: Path, held: str, said: str) -> None:
     file_of("production", stages).write_text(held)
     assert said in refused({"stage": "production"}, stages)
 
 
-def test_an_account_s_leading_zeros_survive_a_number() -> None:
+def test_an_account_id_given_as_a_number_keeps_its_leading_zeros() -> None:
     assert load({"account": 1234567890}).account == "001234567890"

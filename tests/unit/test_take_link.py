@@ -32,7 +32,7 @@ def refused(text: str, *keys: bytes, now: int = NOW) -> bool:
 
 
 @given(links)
-def test_a_token_says_what_was_signed_and_fits_into_a_url(link: Link) -> None:
+def test_a_token_yields_the_signed_link_and_fits_into_a_url(link: Link) -> None:
     text = token(link, [KEY])
     assert opened(text, [KEY], NOW) == link
     assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -57,7 +57,7 @@ def test_a_signature_of_another_link_is_refused(link: Link, other: Link) -> None
 
 
 @given(links, st.integers(1, 60))
-def test_a_token_that_is_cut_or_lengthened_is_refused(link: Link, characters: int) -> None:
+def test_a_shortened_or_lengthened_token_is_refused(link: Link, characters: int) -> None:
     text = token(link, [KEY])
     assert refused(text[:-characters])
     assert refused(text[characters:])
@@ -66,22 +66,22 @@ def test_a_token_that_is_cut_or_lengthened_is_refused(link: Link, characters: in
 
 
 @given(st.text(max_size=2_000))
-def test_what_we_have_not_signed_is_refused(text: str) -> None:
+def test_any_unsigned_text_is_refused(text: str) -> None:
     assert refused(text)
 
 
 @given(st.binary(max_size=200))
-def test_bytes_that_we_have_not_signed_are_refused(content: bytes) -> None:
+def test_any_unsigned_bytes_are_refused(content: bytes) -> None:
     assert refused(base64.urlsafe_b64encode(content).rstrip(b"=").decode())
 
 
-def test_a_token_is_good_until_it_expires_and_no_longer() -> None:
+def test_a_token_is_valid_until_it_expires() -> None:
     text = token(LINK, [KEY])
     assert opened(text, [KEY], LINK.expires) == LINK
     assert refused(text, now=LINK.expires + 1)
 
 
-def test_a_foreign_key_opens_nothing_and_an_old_key_what_it_has_signed() -> None:
+def test_a_token_is_valid_only_with_a_key_of_the_secret_including_old_ones() -> None:
     text = token(LINK, [OTHER])
     assert refused(text, KEY)
     assert opened(text, [KEY, OTHER], NOW) == LINK
@@ -94,12 +94,12 @@ def test_a_secret_holds_keys_separated_by_white_space() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n", "short", f"{'n' * 44} short", "é" * 44])
-def test_a_secret_without_keys_is_unusable_and_its_text_is_not_quoted(text: str) -> None:
+def test_a_secret_without_keys_is_unusable_and_the_error_does_not_quote_it(text: str) -> None:
     with pytest.raises(UnusableSecret) as refusal:
         read(text)
     assert text.strip() not in str(refusal.value) or not text.strip()
 
 
-def test_two_requests_have_two_tokens() -> None:
+def test_two_requests_have_different_tokens() -> None:
     other = Link(str(uuid.UUID(int=1)), LINK.delivery, LINK.expires)
     assert token(LINK, [KEY]) != token(other, [KEY])

@@ -64,7 +64,7 @@ def by_slack(record: Record, result: str | None = "1.1") -> Record:
     return take(record, "t1", by="Anna", via="slack", delivery=SLACK, result=result, now=3_000)[0]
 
 
-def test_the_first_human_takes_the_request_and_the_second_gets_the_first_take() -> None:
+def test_the_first_person_takes_the_request_and_a_second_one_gets_the_first_take() -> None:
     record, answer = take(delivered(), "t1", by="Anna", via="slack", now=3_000)
     assert answer == record.taken == Take("t1", "Anna", "slack", 3_000)
     assert take(record, "t2", by="Ben", via="email", now=4_000) == (record, answer)
@@ -86,21 +86,21 @@ def test_a_take_that_the_sdk_repeats_after_its_release_does_not_take_again() -> 
     assert take(record, "t1", by="Anna", via="slack", now=5_500)[1].by == "Ben"
 
 
-def test_a_release_lets_another_human_take_the_request() -> None:
+def test_another_person_can_take_a_released_request() -> None:
     record = release(taken(delivered()), "t1", by="operator", via="operator", now=4_000)
     assert record.taken is None
     record, answer = take(record, "t2", by="Ben", via="email", now=5_000)
     assert (answer.by, [each.by for each in record.takes]) == ("Ben", ["Anna", "Ben"])
 
 
-def test_a_release_that_the_sdk_repeats_leaves_a_later_take() -> None:
+def test_a_release_that_the_sdk_repeats_does_not_undo_a_later_take() -> None:
     record = release(taken(delivered(calls_back=True)), "t1", by="Anna", via="slack", now=4_000)
     assert release(record, "t1", by="Anna", via="slack", now=4_500) is record
     record = taken(record, "t2", "Ben")
     assert release(record, "t1", by="Anna", via="slack", now=5_000) is record
 
 
-def test_a_take_by_a_message_settles_the_doubt_whether_it_was_sent() -> None:
+def test_a_take_from_a_message_settles_the_doubt_about_its_delivery() -> None:
     record, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3, place="C1")
     record = retry_later(record, SLACK, "a", "timeout", now=1_400, in_doubt=True, due=2_000, settles=9_000)
     record = by_slack(record)
@@ -110,7 +110,7 @@ def test_a_take_by_a_message_settles_the_doubt_whether_it_was_sent() -> None:
     assert claim(record, SLACK, "b", now=9_000, until=9_500, limit=3) == (record, Refused.DELIVERED)
 
 
-def test_a_take_by_a_message_settles_an_attempt_that_is_under_way() -> None:
+def test_a_take_from_a_message_settles_an_attempt_that_is_under_way() -> None:
     record, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3)
     record = by_slack(record)
     assert record.status is Status.DELIVERED
@@ -118,14 +118,14 @@ def test_a_take_by_a_message_settles_an_attempt_that_is_under_way() -> None:
     assert retry_later(record, SLACK, "a", "timeout", now=4_000, in_doubt=True, due=0, settles=0) is record
 
 
-def test_a_take_by_a_message_of_a_delivery_that_read_failed_delivers_it() -> None:
+def test_a_take_from_the_message_of_a_failed_delivery_makes_it_delivered() -> None:
     record = by_slack(dead_lettered(accepted(), SLACK, "m", "lost", now=2_000))
     assert record.status is Status.DELIVERED
     [_, proof] = record.deliveries[0].attempts
     assert proof == Attempt("t1", 3_000, Outcome.DELIVERED, ended_at=3_000, result="1.1", found=True)
 
 
-def test_a_take_by_a_message_keeps_the_failure_for_which_the_fallback_was_sent() -> None:
+def test_a_take_from_the_fallback_message_keeps_the_failure_of_the_channel() -> None:
     record, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3)
     record = by_slack(gave_up(record, SLACK, "a", "timeout", now=1_400, in_doubt=True, settles=2_000))
     failed, proof = record.deliveries[0].attempts
@@ -134,26 +134,26 @@ def test_a_take_by_a_message_keeps_the_failure_for_which_the_fallback_was_sent()
     assert claim(record, "fallback", "b", now=3_000, until=3_500, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_whoever_is_second_settles_the_doubt_too() -> None:
+def test_a_second_persons_take_settles_the_doubt_too() -> None:
     record, _ = claim(taken(accepted()), SLACK, "a", now=1_000, until=1_500, limit=3)
     record, answer = take(record, "t2", by="Ben", via="slack", delivery=SLACK, result="1.1", now=3_000)
     assert (answer.by, record.status) == ("Anna", Status.DELIVERED)
 
 
-def test_a_take_by_a_message_that_is_known_adds_no_attempt() -> None:
+def test_a_take_from_a_delivered_message_adds_no_attempt() -> None:
     record = delivered()
     assert by_slack(record).deliveries == record.deliveries
     assert by_slack(record, None).deliveries == record.deliveries
 
 
-def test_a_take_by_one_recipient_leaves_the_return_of_the_mail_as_it_is() -> None:
+def test_a_take_by_one_recipient_keeps_the_bounce_of_the_mail() -> None:
     record = sent(first([EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False), EMAIL, "a", "m", now=1)
     record, _ = returned(record, "m", "bounce", now=2)
     after, _ = take(record, "t1", by="Anna", via="email", delivery=EMAIL, now=3)
     assert after.deliveries == record.deliveries
 
 
-def test_a_take_settles_the_doubt_about_a_redrive_of_a_mail_that_came_back() -> None:
+def test_a_take_settles_the_doubt_about_a_redrive_of_a_bounced_mail() -> None:
     record, _ = returned(replace(mailed(), fallback=None), "m", "bounce", now=2)
     record, _ = claim(record, EMAIL, "b", now=3, until=20, limit=3)
     record = retry_later(record, EMAIL, "b", "timeout", now=4, in_doubt=True, due=5, settles=30)
@@ -162,12 +162,12 @@ def test_a_take_settles_the_doubt_about_a_redrive_of_a_mail_that_came_back() -> 
     assert record.deliveries[0].final is Outcome.DELIVERED
 
 
-def test_a_take_by_the_message_of_an_unknown_delivery_counts() -> None:
+def test_a_take_from_the_message_of_an_unknown_delivery_counts() -> None:
     record, answer = take(delivered(), "t1", by="Anna", via="slack", delivery="resend-9", result="1.1", now=3_000)
     assert record.taken == answer
 
 
-def test_the_bot_is_told_of_takes_and_releases() -> None:
+def test_takes_and_releases_create_callbacks() -> None:
     record = release(taken(delivered(calls_back=True)), "t1", by="operator", via="operator", now=4_000)
     assert [each.cause for each in record.callbacks] == [
         End(Status.DELIVERED, 2_000),
@@ -185,7 +185,7 @@ def test_a_callback_is_not_needed_once_a_later_one_of_its_series_exists() -> Non
     assert answers[1] is Refused.NOT_NEEDED
 
 
-def test_a_take_does_not_hide_which_end_the_bot_was_told_of() -> None:
+def test_a_take_does_not_cause_a_second_callback_about_the_same_final_status() -> None:
     record = taken(delivered(calls_back=True))
     again = sent(record, SLACK, "b", "1.2", now=5_000)
     assert len(again.callbacks) == len(record.callbacks)
@@ -203,7 +203,7 @@ def test_an_untaken_request_goes_to_the_fallback_once() -> None:
     assert (record.due_at, record.unfinished, escalate(record, now=2 * DUE)) == (None, (), record)
 
 
-def test_a_request_that_somebody_has_is_not_escalated() -> None:
+def test_a_taken_request_is_not_escalated() -> None:
     record = taken(delivered())
     assert record.due_at is None
     assert escalated(record) is record
@@ -215,13 +215,13 @@ def test_a_request_that_no_channel_has_delivered_is_not_escalated() -> None:
     assert escalated(failed) is failed
 
 
-def test_a_request_that_was_released_is_escalated_when_its_time_has_come() -> None:
+def test_a_released_request_is_escalated_when_its_time_is_over() -> None:
     record = release(taken(delivered()), "t1", by="Anna", via="slack", now=4_000)
     assert record.due_at == DUE
     assert escalated(record).delivery(ESCALATION)
 
 
-def test_a_take_before_the_escalation_is_sent_refuses_it_and_a_release_publishes_it_again() -> None:
+def test_a_take_stops_an_unsent_escalation_and_a_release_publishes_it_again() -> None:
     record = replace(escalated(delivered()), outbox=())
     record = taken(record)
     assert claim(record, ESCALATION, "b", now=DUE, until=DUE + 9, limit=3) == (record, Refused.NOT_NEEDED)
@@ -237,26 +237,26 @@ def test_a_release_after_the_escalation_was_sent_publishes_nothing() -> None:
     assert release(taken(record), "t1", by="Anna", via="slack", now=DUE + 1).outbox == ()
 
 
-def test_a_request_without_a_fallback_is_decided_once_and_sent_nowhere() -> None:
+def test_an_untaken_request_without_a_fallback_is_handled_once_and_not_sent() -> None:
     record = delivered(fallback=None)
     after = escalated(record)
     assert (after.deliveries, after.outbox, after.due_at) == (record.deliveries, (), None)
     assert escalate(after, now=2 * DUE) is after
 
 
-def test_a_request_that_its_fallback_has_delivered_is_sent_nowhere_else() -> None:
+def test_a_request_delivered_by_its_fallback_is_not_escalated() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=2_000)
     record = sent(record, "fallback", "b", "mail", now=2_500)
     assert escalated(record).delivery(ESCALATION) is None
 
 
-def test_a_request_without_a_limit_is_not_watched_when_it_is_sent() -> None:
+def test_a_delivered_request_without_a_time_limit_is_not_watched() -> None:
     record = sent(accepted(escalate_at=None), SLACK, "a", "1.1", now=2_000)
     assert (record.watched, record.due_at) == (False, None)
     assert escalated(record) is record
 
 
-def test_the_fallback_is_not_sent_when_the_escalation_has_reached_its_channel() -> None:
+def test_the_fallback_is_not_sent_after_the_escalation_has_reached_its_channel() -> None:
     record = mailed()
     record = sent(escalate(record, now=9), ESCALATION, "b", "1.1", now=10)
     record, _ = returned(record, "m", "bounce", now=11)
@@ -264,21 +264,21 @@ def test_the_fallback_is_not_sent_when_the_escalation_has_reached_its_channel() 
     assert claim(record, "fallback", "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_the_escalation_is_not_sent_when_the_request_has_failed_since_and_the_fallback_goes() -> None:
+def test_the_escalation_is_not_sent_if_the_request_failed_and_the_fallback_is_sent() -> None:
     record = mailed()
     record, _ = returned(escalate(record, now=9), "m", "bounce", now=11)
     assert claim(record, ESCALATION, "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)
     assert isinstance(claim(record, "fallback", "c", now=12, until=20, limit=3)[1], Claim)
 
 
-def test_the_fallback_waits_for_an_escalation_that_is_under_way() -> None:
+def test_the_fallback_waits_while_an_escalation_is_under_way() -> None:
     record = mailed()
     record, _ = claim(escalate(record, now=9), ESCALATION, "b", now=10, until=50, limit=3)
     record, _ = returned(record, "m", "bounce", now=11)
     assert claim(record, "fallback", "c", now=12, until=20, limit=3) == (record, Refused.BUSY)
 
 
-def test_the_escalation_waits_for_a_fallback_that_is_under_way() -> None:
+def test_the_escalation_waits_while_a_fallback_is_under_way() -> None:
     record, _ = returned(mailed(), "m", "bounce", now=2)
     record, _ = claim(record, "fallback", "b", now=3, until=50, limit=3)
     record = escalate(sent(record, EMAIL, "c", "n", now=4), now=9)
@@ -286,7 +286,7 @@ def test_the_escalation_waits_for_a_fallback_that_is_under_way() -> None:
     assert isinstance(claim(record, ESCALATION, "d", now=50, until=60, limit=3)[1], Claim)
 
 
-def test_an_escalation_that_a_take_has_stopped_promises_no_next_attempt() -> None:
+def test_an_escalation_stopped_by_a_take_shows_no_next_attempt() -> None:
     record = escalate(delivered(), now=DUE)
     record, _ = claim(record, ESCALATION, "e1", now=DUE, until=DUE + 9, limit=6)
     record = retry_later(record, ESCALATION, "e1", "503", now=DUE + 1, in_doubt=False, due=DUE + 5_000, settles=DUE + 9)

@@ -44,7 +44,7 @@ def test_a_claim_is_refused_until_its_lock_ends() -> None:
     assert [doubt.id for doubt in answer.doubts] == ["a"]
 
 
-def test_an_attempt_that_was_put_off_uses_no_budget() -> None:
+def test_a_postponed_attempt_does_not_count_towards_the_limit() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = put_off(record, SLACK, "a", "ratelimited", now=0, due=30)
     delivery = record.deliveries[0]
@@ -54,7 +54,7 @@ def test_an_attempt_that_was_put_off_uses_no_budget() -> None:
     assert (record.deliveries[0].due_at, record.status) == (None, Status.SENDING)
 
 
-def test_each_budget_counts_from_when_it_was_first_put_off() -> None:
+def test_the_waiting_time_counts_from_the_first_postponement_and_restarts_with_a_redrive() -> None:
     record = accepted()
     for now in (10, 20):
         record, _ = claimed(record, f"{now}", now=now)
@@ -70,7 +70,7 @@ def test_each_budget_counts_from_when_it_was_first_put_off() -> None:
     assert record.deliveries[0].put_off_since == 60
 
 
-def test_a_delivery_refused_in_a_batch_goes_alone_until_it_is_sent() -> None:
+def test_a_delivery_refused_in_a_digest_is_sent_alone_from_then_on() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = put_off(record, SLACK, "a", "refused_together", now=0, due=30, alone=True)
     record, answer = claimed(record, "b", now=1)
@@ -80,7 +80,7 @@ def test_a_delivery_refused_in_a_batch_goes_alone_until_it_is_sent() -> None:
     assert not sent(record, SLACK, "c", "1.1", now=3).deliveries[0].alone
 
 
-def test_a_delivery_put_off_after_an_attempt_died_waits_for_the_next_attempt() -> None:
+def test_a_delivery_postponed_after_a_crashed_attempt_waits_for_the_next_attempt() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record, _ = claimed(record, "b", now=10)
     record = put_off(record, SLACK, "b", "ratelimited", now=1, due=30)
@@ -91,7 +91,7 @@ def test_a_delivery_put_off_after_an_attempt_died_waits_for_the_next_attempt() -
     assert answer.doubts == (Attempt("a", 0, place="C1", ended_at=10),)
 
 
-def test_an_attempt_in_doubt_locks_the_delivery_until_the_doubt_has_settled() -> None:
+def test_an_attempt_in_doubt_locks_the_delivery_for_the_doubt_delay() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "timeout", now=5, in_doubt=True, due=6, settles=35)
     assert claim(record, SLACK, "b", now=34, until=44, limit=3)[1] is Refused.BUSY
@@ -99,21 +99,21 @@ def test_an_attempt_in_doubt_locks_the_delivery_until_the_doubt_has_settled() ->
     assert answer.doubts == (Attempt("a", 0, Outcome.RETRYING, "C1", "timeout", in_doubt=True, ended_at=5),)
 
 
-def test_a_failure_without_doubt_lets_the_next_attempt_go_at_once() -> None:
+def test_a_failure_without_doubt_allows_the_next_attempt_at_once() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "down", now=5, in_doubt=False, due=6, settles=35)
     _, answer = claimed(record, "b", now=5)
     assert answer == Claim(number=2, doubts=(), alone=False)
 
 
-def test_a_redrive_has_a_fresh_budget() -> None:
+def test_a_redrive_has_the_full_number_of_attempts() -> None:
     record, _ = claimed(first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=False), "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
     assert record.status is Status.FAILED
     assert claimed(record, "b", now=2)[1].number == 1
 
 
-def test_a_claim_after_the_last_attempt_died_only_ends_that_attempt() -> None:
+def test_a_claim_after_the_last_attempt_crashed_only_ends_that_attempt() -> None:
     record, _ = claimed(accepted(), "a", now=0, limit=1)
     record, answer = claimed(record, "b", now=10, limit=1)
     assert answer == Claim(number=1, doubts=(), alone=False, exhausted=True)
@@ -123,7 +123,7 @@ def test_a_claim_after_the_last_attempt_died_only_ends_that_attempt() -> None:
     assert [(each.outcome, each.in_doubt) for each in delivery.attempts] == [(Outcome.FAILED, True)]
 
 
-def test_a_failure_adds_the_fallback_that_was_stored_with_the_request() -> None:
+def test_a_failure_adds_the_fallback_stored_with_the_request() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=7, in_doubt=False, settles=37)
     assert [(entry.delivery, entry.since) for entry in record.outbox] == [("fallback", 7)]
@@ -133,7 +133,7 @@ def test_a_failure_adds_the_fallback_that_was_stored_with_the_request() -> None:
     assert fallback.cause == StandsInFor(SLACK, "refused")
 
 
-def test_a_channel_of_the_request_can_not_be_its_fallback() -> None:
+def test_a_channel_of_the_request_cannot_be_its_fallback() -> None:
     assert first([SLACK, EMAIL], EMAIL, topic="sales", created_at=0, ttl=90, calls_back=False).fallback is None
 
 
@@ -159,7 +159,7 @@ def test_a_resend_waits_until_the_original_has_ended() -> None:
     assert resend(again, "resend-1", SLACK, now=3) is again
 
 
-def test_a_resend_goes_to_any_channel() -> None:
+def test_a_resend_can_use_any_channel() -> None:
     record = resend(accepted(), "resend-1", EMAIL, now=1)
     assert record
     assert [(each.name, each.destination) for each in record.deliveries] == [(SLACK, SLACK), ("resend-1", EMAIL)]
@@ -225,7 +225,7 @@ def test_an_attempt_that_was_sent_keeps_its_place_and_has_neither_error_nor_doub
     assert record.deliveries[0].attempts == (Attempt("a", 0, Outcome.DELIVERED, "C1", ended_at=2, result="1.1"),)
 
 
-def test_a_message_is_expected_from_when_it_is_published() -> None:
+def test_a_message_is_expected_from_its_publication_on() -> None:
     record = publish(accepted(), SLACK, now=5)
     assert record.outbox == (Entry(SLACK, 5),)
     assert published(record, [Entry(SLACK, 4)], now=9) is record
@@ -235,21 +235,21 @@ def test_a_message_is_expected_from_when_it_is_published() -> None:
     assert published(later, [Entry(SLACK, 5)], now=9).deliveries[0].due_at == 20
 
 
-def test_the_publication_of_one_delivery_says_nothing_of_the_others() -> None:
+def test_the_publication_of_one_delivery_does_not_change_the_others() -> None:
     record = first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False)
     record = publish(publish(record, SLACK, now=5), EMAIL, now=5)
     record = published(record, [Entry(SLACK, 5)], now=9)
     assert [delivery.due_at for delivery in record.deliveries] == [9, None]
 
 
-def test_an_attempt_that_is_faster_than_the_mark_of_its_publication_keeps_its_time() -> None:
+def test_a_late_publication_mark_keeps_the_time_of_an_attempt_that_came_first() -> None:
     record, _ = claimed(publish(accepted(), SLACK, now=5), "a", now=6)
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
     record = sent(record, SLACK, "a", "1.1", now=7)
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
 
 
-def test_the_end_of_a_resend_calls_back_unless_the_bot_knows_that_status() -> None:
+def test_the_final_status_of_a_resend_causes_a_callback_unless_the_bot_knows_it() -> None:
     record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
     record, _ = claimed(record, "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
@@ -263,7 +263,7 @@ def test_the_end_of_a_resend_calls_back_unless_the_bot_knows_that_status() -> No
         assert len(again.callbacks) == told
 
 
-def test_a_fallback_does_not_wait_for_another_channel_that_is_under_way() -> None:
+def test_a_fallback_does_not_wait_for_another_channels_attempt() -> None:
     record = first([SLACK, EMAIL], "teams", topic="sales", created_at=0, ttl=90, calls_back=False)
     record, _ = claim(record, EMAIL, "a", now=0, until=50, limit=3)
     record, _ = claimed(record, "b", now=0)
@@ -285,7 +285,7 @@ def test_a_redrive_does_not_wait_for_another_channel() -> None:
     assert claimed(two_channels(None), "a", now=2)
 
 
-def test_a_redrive_sends_nothing_if_a_resend_has_reached_that_channel() -> None:
+def test_a_redrive_is_not_sent_if_a_resend_has_reached_that_channel() -> None:
     record = resend(two_channels(None), "resend-1", SLACK, now=2)
     assert record
     record = sent(record, "resend-1", "a", "1.1", now=3)
@@ -301,7 +301,7 @@ def test_a_fallback_is_not_published_if_a_resend_has_reached_its_channel() -> No
     assert (record.status, record.outbox) == (Status.DELIVERED, ())
 
 
-def test_the_fallback_is_published_if_the_resend_that_replaced_it_comes_back() -> None:
+def test_the_fallback_is_published_if_the_resend_that_replaced_it_bounces() -> None:
     record = resend(accepted(), "resend-1", EMAIL, now=1)
     assert record
     record = sent(published(record, record.outbox, now=2), "resend-1", "a", "mail-1", now=3)
@@ -323,7 +323,7 @@ def test_a_resend_that_fails_on_another_channel_makes_no_fallback() -> None:
         assert failed.delivery("fallback") is None
 
 
-def test_a_mail_that_comes_back_publishes_a_fallback_again_that_had_failed_before() -> None:
+def test_a_bounce_publishes_a_fallback_again_that_had_failed_before() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     record = dead_lettered(published(record, record.outbox, now=2), "fallback", "n", "lost", now=3)
     record, _ = returned(sent(record, SLACK, "a", "mail-1", now=4), "mail-1", "bounce", now=5)
@@ -337,7 +337,7 @@ def test_two_channels_that_fail_publish_one_fallback() -> None:
     assert record.outbox == (Entry("fallback", 1),)
 
 
-def test_an_attempt_whose_outcome_is_known_stays_as_it_is_if_the_budget_becomes_smaller() -> None:
+def test_an_ended_attempt_stays_unchanged_if_the_attempt_limit_is_lowered() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "down", now=1, in_doubt=False, due=2, settles=31)
     after, answer = claimed(record, "b", now=2, limit=1)
@@ -345,7 +345,7 @@ def test_an_attempt_whose_outcome_is_known_stays_as_it_is_if_the_budget_becomes_
     assert after.deliveries[0].attempts[0] == record.deliveries[0].attempts[0]
 
 
-def test_a_mail_that_came_back_ends_nothing_if_another_of_its_delivery_arrived() -> None:
+def test_a_bounced_mail_does_not_fail_the_delivery_if_another_mail_of_it_arrived() -> None:
     record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
     record, _ = claimed(record, "a", now=0)
     record, _ = claimed(record, "b", now=10)
@@ -368,7 +368,7 @@ def test_an_unknown_delivery_is_refused() -> None:
     assert claim(record, "resend-9", "a", now=0, until=10, limit=3) == (record, Refused.UNKNOWN)
 
 
-def test_a_bot_that_knows_of_the_delivery_is_not_told_again_when_a_second_channel_delivers() -> None:
+def test_a_second_channels_delivery_causes_no_second_callback() -> None:
     record = first([SLACK, "teams"], EMAIL, topic="sales", created_at=0, ttl=90, calls_back=True)
     record, _ = claimed(record, "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
@@ -392,7 +392,7 @@ def test_an_event_of_an_unknown_delivery_changes_nothing() -> None:
         assert after is record
 
 
-def test_an_attempt_that_died_is_ended_by_a_later_claim_if_the_budget_becomes_smaller_meanwhile() -> None:
+def test_a_later_claim_ends_a_crashed_attempt_if_the_attempt_limit_was_lowered() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record, _ = claimed(record, "b", now=20)
     record = put_off(record, SLACK, "b", "ratelimited", now=1, due=30)
@@ -412,7 +412,7 @@ def test_a_failure_without_a_fallback_publishes_nothing() -> None:
     assert two_failed_on_slack(None).outbox == ()
 
 
-def test_a_redrive_on_a_channel_that_a_resend_has_reached_is_not_needed_although_another_channel_failed() -> None:
+def test_a_redrive_is_not_needed_after_a_resend_reached_its_channel_although_another_channel_failed() -> None:
     record = dead_lettered(two_failed_on_slack(None), "teams", "n", "lost", now=2)
     resent = resend(record, "resend-1", SLACK, now=3)
     assert resent
@@ -420,7 +420,7 @@ def test_a_redrive_on_a_channel_that_a_resend_has_reached_is_not_needed_although
     assert claim(record, SLACK, "b", now=5, until=9, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_a_fallback_is_no_longer_pending_once_the_channel_that_failed_has_delivered() -> None:
+def test_a_fallback_is_no_longer_pending_after_the_failed_channel_has_delivered() -> None:
     record = two_failed_on_slack(EMAIL)
     assert [each.name for each in record.pending] == ["teams", "fallback"]
     record = sent(record, SLACK, "a", "1.1", now=2)
@@ -428,7 +428,7 @@ def test_a_fallback_is_no_longer_pending_once_the_channel_that_failed_has_delive
     assert claim(record, "fallback", "b", now=3, until=9, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_a_fallback_that_comes_back_is_not_published_again() -> None:
+def test_a_bounced_fallback_is_not_published_again() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     record = sent(published(record, record.outbox, now=2), "fallback", "a", "mail-1", now=3)
     record, _ = returned(record, "mail-1", "bounce", now=4)
@@ -460,7 +460,7 @@ def fallback_of(record: Record) -> Delivery:
     return found
 
 
-def test_a_fallback_that_is_wanted_again_has_all_its_attempts_and_keeps_its_doubts() -> None:
+def test_a_fallback_needed_again_has_the_full_number_of_attempts_and_keeps_its_doubts() -> None:
     record = tried(tried(bounced(), "b", now=10), "c", now=30)
     record, known = returned(let_go(record), "mail-2", "complaint", now=60)
     fallback = fallback_of(record)
@@ -472,14 +472,14 @@ def test_a_fallback_that_is_wanted_again_has_all_its_attempts_and_keeps_its_doub
     assert [each.ended_at for each in fallback_of(record).attempts] == [20, 40, None]
 
 
-def test_an_attempt_that_is_made_while_its_fallback_is_wanted_again_goes_on() -> None:
+def test_an_attempt_under_way_continues_while_its_fallback_is_needed_again() -> None:
     record, _ = returned(let_go(tried(bounced(), "b", now=45)), "mail-2", "bounce", now=54)
     assert (fallback_of(record).is_under_way, fallback_of(record).attempts_used) == (True, 0)
     record = retry_later(record, FALLBACK, "b", "down", now=54, in_doubt=False, due=60, settles=0)
     assert (fallback_of(record).due_at, fallback_of(record).attempts_used) == (60, 0)
 
 
-def test_a_rate_limit_of_the_time_before_a_fallback_was_let_go_is_forgotten() -> None:
+def test_a_dropped_fallback_forgets_its_earlier_rate_limit() -> None:
     record = put_off(tried(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
     assert fallback_of(record).put_off_since == 11
     record, _ = returned(let_go(record), "mail-2", "bounce", now=60)
@@ -488,7 +488,7 @@ def test_a_rate_limit_of_the_time_before_a_fallback_was_let_go_is_forgotten() ->
     assert fallback_of(record).put_off_since == 60
 
 
-def test_what_nobody_needs_any_more_expects_nothing() -> None:
+def test_a_dropped_fallback_expects_no_next_attempt() -> None:
     waiting = retry_later(
         tried(bounced(), "b", now=10), FALLBACK, "b", "down", now=11, in_doubt=False, due=40, settles=0
     )
@@ -502,20 +502,20 @@ def test_what_nobody_needs_any_more_expects_nothing() -> None:
         assert claim(record, FALLBACK, "d", now=56, until=66, limit=2)[0] is record
 
 
-def test_what_nobody_needs_any_more_goes_on_while_it_is_being_sent() -> None:
+def test_an_unneeded_fallback_that_is_being_sent_is_not_dropped() -> None:
     record = let_go(tried(bounced(), "b", now=50))
     assert claim(record, FALLBACK, "c", now=59, until=69, limit=2)[0] is record
     assert sent(record, FALLBACK, "b", "1.1", now=59).delivery(FALLBACK) != record.delivery(FALLBACK)
 
 
-def test_a_fallback_that_is_wanted_again_stands_in_for_the_channel_that_failed_last() -> None:
+def test_a_fallback_needed_again_replaces_the_channel_that_failed_last() -> None:
     again = resend(two_failed_on_slack(EMAIL), "resend-1", SLACK, now=2)
     assert again
     record = dead_lettered(sent(again, "resend-1", "r", "1.1", now=3), "teams", "n", "webhook_gone", now=4)
     assert fallback_of(record).cause == StandsInFor("teams", "webhook_gone")
 
 
-def test_a_fallback_that_a_resend_replaced_stands_in_for_the_channel_that_failed_last() -> None:
+def test_a_fallback_that_a_resend_had_replaced_replaces_the_channel_that_failed_last() -> None:
     again = resend(two_failed_on_slack(None), "resend-1", EMAIL, now=2)
     assert again
     record = sent(replace(again, fallback=EMAIL), "resend-1", "r", "mail-1", now=3)
@@ -524,7 +524,7 @@ def test_a_fallback_that_a_resend_replaced_stands_in_for_the_channel_that_failed
     assert fallback_of(record).cause == StandsInFor("teams", "webhook_gone")
 
 
-def test_what_is_published_again_after_its_attempt_died_is_not_under_way() -> None:
+def test_a_delivery_republished_after_a_crashed_attempt_is_not_under_way() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     assert publish(record, SLACK, now=9).deliveries == record.deliveries
     record = publish(record, SLACK, now=10)
@@ -534,7 +534,7 @@ def test_what_is_published_again_after_its_attempt_died_is_not_under_way() -> No
     assert published(record, record.outbox, now=12).deliveries[0].expected_at == 12
 
 
-def test_a_request_that_was_published_late_is_expected_from_then_on() -> None:
+def test_a_request_published_late_is_expected_from_its_publication_on() -> None:
     record = queued(accepted(), SLACK, now=9_000)
     assert record.deliveries[0].expected_at == 9_000
     assert queued(record, SLACK, now=9_000) is record
@@ -544,7 +544,7 @@ def test_a_request_that_was_published_late_is_expected_from_then_on() -> None:
     assert queued(record, SLACK, now=9_000) is record
 
 
-def test_nothing_is_resent_until_a_redrive_has_had_its_time() -> None:
+def test_a_resend_is_refused_until_a_redrive_has_had_time_to_run() -> None:
     record = dead_lettered(replace(accepted(), fallback=None), SLACK, "m", "lost", now=1)
     assert resend(record, "resend-1", SLACK, now=2)
     record, _ = claimed(record, "a", now=2)
@@ -555,7 +555,7 @@ def test_nothing_is_resent_until_a_redrive_has_had_its_time() -> None:
         assert resend(redriven, "resend-1", SLACK, now=900_012)
 
 
-def test_the_attempts_of_a_resend_by_a_clock_that_is_fast_count() -> None:
+def test_the_attempts_of_a_resend_count_although_the_operators_clock_was_fast() -> None:
     record = sent(claimed(accepted(), "a", now=0)[0], SLACK, "a", "1.1", now=1)
     again = resend(record, "resend-1", SLACK, now=3_600)
     assert again

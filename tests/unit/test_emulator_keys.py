@@ -104,7 +104,7 @@ def status(scope: Scope, *chunks: bytes) -> int:
 
 
 @pytest.mark.parametrize("credentials", [ROOT, ROLE])
-def test_a_call_signed_with_an_issued_key_reaches_the_emulator_whole(credentials: Credentials) -> None:
+def test_a_call_signed_with_an_issued_key_reaches_the_emulator_unchanged(credentials: Credentials) -> None:
     scope = called(signed(credentials, "/a%20path/?b=%2F&a=&a=1", b"a body in chunks"))
     answered, emulator = ask(scope, b"a body ", b"in ", b"chunks")
     assert answered[0]["status"] == 200
@@ -145,7 +145,7 @@ def test_an_unknown_key_and_a_wrong_secret_are_refused(credentials: Credentials)
         f"AWS4-ECDSA-P256-SHA256 Credential={SCOPE}, SignedHeaders=host, Signature=0",
     ],
 )
-def test_a_header_without_a_good_signature_is_refused(authorization: str) -> None:
+def test_a_header_without_a_valid_signature_is_refused(authorization: str) -> None:
     request = AWSRequest("POST", URL + "/", headers={"Authorization": authorization, "X-Amz-Date": "20261127T000000Z"})
     assert status(called(request)) == 403
 
@@ -159,7 +159,7 @@ def test_a_header_without_a_good_signature_is_refused(authorization: str) -> Non
         ("Authorization", f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders=host, Signature=\u00e9"),
     ],
 )
-def test_a_header_that_can_not_be_read_is_refused(header: tuple[str, str]) -> None:
+def test_an_unreadable_authorization_header_is_refused(header: tuple[str, str]) -> None:
     authorization = f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders=host, Signature=0"
     dated = {"X-Amz-Date": "20261127T000000Z"} if header[0] == "Authorization" else {}
     request = AWSRequest("POST", URL + "/", headers={"Authorization": authorization, **dated})
@@ -200,7 +200,7 @@ def test_a_signature_is_valid_for_its_own_call_only(changed: Scope) -> None:
     assert status(called(request, **changed), b"body") == 403
 
 
-def test_a_role_can_not_pass_for_the_root_by_naming_two_keys() -> None:
+def test_a_role_cannot_act_as_root_by_naming_two_keys() -> None:
     role, root = (called(signed(each)) for each in (ROLE, Credentials("test", "test")))
     both = {**role, "headers": [*(pair for pair in root["headers"] if pair[0] == b"authorization"), *role["headers"]]}
     assert status(both) == 403
@@ -212,7 +212,7 @@ def test_a_role_can_not_pass_for_the_root_by_naming_two_keys() -> None:
 
 
 @pytest.mark.parametrize("path", ["/restapis/id/dev/_user_request_", "/restapis/id/dev/_user_request_/requests/1\n2"])
-def test_the_deployed_api_takes_unsigned_calls(path: str) -> None:
+def test_the_deployed_api_accepts_unsigned_calls(path: str) -> None:
     scope = called(AWSRequest("POST", URL + "/"), path=path)
     assert status(scope) == 200
     foreign = [(name, b"evil.example" if name == b"host" else value) for name, value in scope["headers"]]
@@ -236,7 +236,7 @@ def test_paths_that_only_look_like_the_deployed_api_are_refused(path: str) -> No
     assert status(called(AWSRequest("POST", URL + "/"), path=path)) == 403
 
 
-def test_websockets_are_closed_and_lifespan_events_come_through() -> None:
+def test_websockets_are_closed_and_lifespan_events_are_forwarded() -> None:
     answered, emulator = ask({**called(signed(ROOT)), "type": "websocket"})
     assert [event["type"] for event in answered] == ["websocket.close"]
     assert emulator.calls == []
@@ -248,7 +248,7 @@ def test_a_call_that_breaks_off_in_its_body_never_reaches_the_emulator() -> None
     assert (answered, emulator.calls) == ([], [])
 
 
-def test_a_function_s_keys_can_not_be_derived_from_its_name(
+def test_a_functions_keys_cannot_be_derived_from_its_name(
     monkeypatch: pytest.MonkeyPatch, sessions: dict[str, Any]
 ) -> None:
     before: Callable[..., dict[str, str]] = lambda_runtime.execution_credentials

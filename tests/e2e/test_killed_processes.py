@@ -102,7 +102,9 @@ def doubts(shown: dict[str, Any], channel: str) -> int:
     return sum(attempt.get("in_doubt", False) for timeline in timelines for attempt in timeline)
 
 
-def test_whatever_is_killed_every_accepted_request_ends_and_none_is_on_slack_twice(bot: Bot, runner: Runner) -> None:
+def test_every_accepted_request_ends_and_none_is_posted_twice_while_processes_are_killed(
+    bot: Bot, runner: Runner
+) -> None:
     before, posted = bot.stored(), Posted(bot)
     killer = Killer(bot, runner, posted)
     with bot.visibility_timeout(VISIBILITY_SECONDS), ThreadPoolExecutor(16) as pool:

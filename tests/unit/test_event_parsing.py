@@ -19,7 +19,7 @@ from assistance.platform.received import receive_count
 from email_feedback.errors import MalformedEvent
 from email_feedback.events import Delivery, parse
 from tests.fixtures import documented
-from tests.fuzz import DEEP, FUZZED, JSON, LONG_NUMBER
+from tests.fuzz_settings import DEEP, FUZZED, JSON, LONG_NUMBER
 from tests.logs import shown
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -39,14 +39,14 @@ def event(name: str) -> dict[str, Any]:
 @example(LONG_NUMBER)
 @example("\ud800")
 @example('{"eventType": "\\ud800"}')
-def test_any_text_is_an_event_or_malformed(text: str) -> None:
+def test_any_text_is_either_an_ses_event_or_malformed(text: str) -> None:
     with suppress(MalformedEvent):
         parse(text)
 
 
 @FUZZED
 @given(name=EVENTS, member=st.sampled_from(["eventType", "mail", "bounce", "delivery"]), value=JSON)
-def test_an_event_with_any_member_is_an_event_or_malformed(name: str, member: str, value: object) -> None:
+def test_an_event_with_any_changed_member_is_either_read_or_malformed(name: str, member: str, value: object) -> None:
     with suppress(MalformedEvent):
         parse(json.dumps(event(name) | {member: value}))
 
@@ -56,7 +56,7 @@ def test_an_event_with_any_member_is_an_event_or_malformed(name: str, member: st
 @example("0001-01-01T00:00:00+14:00")
 @example("9999-12-31T23:59:59-14:00")
 @example(1e300)
-def test_the_time_of_a_delivery_can_be_written_down_or_the_event_is_malformed(value: object) -> None:
+def test_an_event_with_any_time_is_either_storable_or_malformed(value: object) -> None:
     delivery = event("delivery")
     delivery["delivery"]["timestamp"] = value
     with suppress(MalformedEvent):
@@ -66,7 +66,7 @@ def test_the_time_of_a_delivery_can_be_written_down_or_the_event_is_malformed(va
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
-def test_a_malformed_event_is_described_and_not_quoted(name: str) -> None:
+def test_a_malformed_event_is_described_without_its_text(name: str) -> None:
     damaged = event(name) | {name: {"canary@example.com": "canary@example.com"}}
     with pytest.raises(MalformedEvent) as caught:
         parse(json.dumps(damaged))
@@ -76,7 +76,7 @@ def test_a_malformed_event_is_described_and_not_quoted(name: str) -> None:
 @FUZZED
 @given(header=st.text() | JSON)
 @example(f"Root=1-{'0' * 8}-{'0' * 24};Parent={'0' * 16};Sampled=1\n")
-def test_a_trace_header_of_any_shape_is_valid_or_none(header: object) -> None:
+def test_any_trace_header_is_either_valid_or_ignored(header: object) -> None:
     found = tracing.valid(header)
     assert found is None or found == header
 
@@ -84,7 +84,7 @@ def test_a_trace_header_of_any_shape_is_valid_or_none(header: object) -> None:
 @FUZZED
 @given(value=st.text(st.characters(codec="utf-8", exclude_characters="\x00")))
 @example("Root;=;Parent==;Sampled=1=1")
-def test_the_trace_in_the_environment_of_any_shape_is_valid_or_none(value: str) -> None:
+def test_any_trace_in_the_environment_is_either_valid_or_ignored(value: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("_X_AMZN_TRACE_ID", value)
         found = tracing.current()
@@ -97,7 +97,7 @@ def test_the_trace_in_the_environment_of_any_shape_is_valid_or_none(value: str) 
 @example(LONG_NUMBER)
 @example('{"Message": "' + LONG_NUMBER + '"}')
 @example('{"request": {"id": 5}}')
-def test_a_dead_letter_of_any_shape_names_a_request_or_none(body: str) -> None:
+def test_any_dead_letter_yields_a_request_id_or_none(body: str) -> None:
     assert isinstance(request_id_in(body), str | None)
 
 
@@ -105,12 +105,12 @@ def test_a_dead_letter_of_any_shape_names_a_request_or_none(body: str) -> None:
 @given(attributes=st.dictionaries(st.just("ApproximateReceiveCount"), st.from_regex(r"[+-]?[0-9]{1,30}") | JSON))
 @example({"ApproximateReceiveCount": "9" * 5_000})
 @example({"ApproximateReceiveCount": "-5"})
-def test_attributes_of_any_shape_tell_how_often(attributes: dict[str, Any]) -> None:
+def test_any_attributes_yield_a_receive_count(attributes: dict[str, Any]) -> None:
     assert receive_count(SQSRecord({"attributes": attributes})) >= 1
 
 
 @pytest.mark.parametrize("attributes", [{}, {"ApproximateReceiveCount": "x"}])
-def test_an_unreadable_count_reads_as_the_first_receive(attributes: dict[str, Any]) -> None:
+def test_an_unreadable_receive_count_counts_as_the_first_receive(attributes: dict[str, Any]) -> None:
     assert receive_count(SQSRecord({"attributes": attributes})) == 1
 
 
@@ -134,7 +134,7 @@ class Sqs:
 
 
 @pytest.mark.parametrize("count", [None, "", "x", "-1", "1.5"])
-def test_a_queue_with_an_unreadable_depth_is_not_taken_for_empty(count: str | None) -> None:
+def test_a_queue_with_an_unreadable_depth_does_not_count_as_empty(count: str | None) -> None:
     good = {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesNotVisible": "0"}
     sqs: Any = Sqs({**good, "ApproximateNumberOfMessages": count})
     with pytest.raises(UnreadableAnswer):
@@ -150,7 +150,7 @@ def test_a_queue_with_an_unreadable_depth_is_not_taken_for_empty(count: str | No
         {"Attributes": {"SentTimestamp": "yesterday"}},
     ],
 )
-def test_a_dead_letter_that_somebody_else_wrote_is_shown_without_its_unreadable_parts(odd: dict[str, Any]) -> None:
+def test_a_foreign_dead_letter_is_shown_without_its_unreadable_parts(odd: dict[str, Any]) -> None:
     sqs: Any = Sqs(message={"MessageId": "1", "ReceiptHandle": "handle", "Body": "[]", **odd})
     with looking(sqs, "queue") as letters:
         [letter] = letters

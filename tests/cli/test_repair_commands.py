@@ -51,7 +51,7 @@ def kept_by_lambda(payload: object) -> dict[str, Any]:
     return {"version": "1.0", "requestContext": context, "requestPayload": payload, "responsePayload": {}}
 
 
-def test_a_bounce_that_the_feedback_failed_on_is_seen_after_a_retry(
+def test_a_retry_processes_a_bounce_that_the_feedback_function_failed_on(
     operator: Operator, deployed: dict[str, str]
 ) -> None:
     failures, subscription = (deployed[id_] for id_ in FEEDBACK)
@@ -70,7 +70,7 @@ def test_a_bounce_that_the_feedback_failed_on_is_seen_after_a_retry(
 
 
 @pytest.mark.parametrize("body", ["{}", "no JSON", "[1]", kept_by_lambda(sns_event("no event of SES's"))])
-def test_what_the_feedback_can_not_take_stays_until_it_is_discarded(
+def test_an_invalid_feedback_failure_stays_until_it_is_discarded(
     operator: Operator, deployed: dict[str, str], body: object
 ) -> None:
     put(operator, deployed[FEEDBACK[0]], body)
@@ -83,7 +83,7 @@ def test_what_the_feedback_can_not_take_stays_until_it_is_discarded(
 
 
 @pytest.mark.parametrize("down", [False, True])
-def test_a_retry_of_the_stream_has_a_sweep_publish_before_it_deletes(
+def test_a_retry_of_stream_failures_runs_a_sweep_before_it_deletes_them(
     operator: Operator, deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, down: bool
 ) -> None:
     put(
@@ -108,7 +108,7 @@ def test_a_retry_of_the_stream_has_a_sweep_publish_before_it_deletes(
         ({"kind": "drop"}, 1, "does not answer"),
     ],
 )
-def test_a_heartbeat_by_hand_says_what_the_consumer_found(
+def test_the_heartbeat_command_prints_the_consumers_findings(
     operator: Operator, fault: dict[str, Any], code: int, said: str
 ) -> None:
     operator.slack.fail(**fault)
@@ -134,7 +134,7 @@ def secret(operator: Operator, name: str, value: str | None = None) -> Any:  # n
         ("teams-sales", "TeamsSalesSecretArn", "https://a.example/SECRET1", "http://a.example/SECRET1"),
     ],
 )
-def test_a_secret_is_stored_if_its_function_can_use_it_and_never_printed(
+def test_a_secret_is_stored_only_if_its_function_can_use_it_and_never_printed(
     operator: Operator, name: str, output: str, good: str, bad: str
 ) -> None:
     stored = secret(operator, output)
@@ -149,7 +149,7 @@ def test_a_secret_is_stored_if_its_function_can_use_it_and_never_printed(
     assert operator.json("secrets", "list") == {name: operator.outputs[output]}
 
 
-def test_a_key_is_changed_with_the_old_one_beside_it(operator: Operator) -> None:
+def test_a_new_key_is_stored_together_with_the_old_one(operator: Operator) -> None:
     stored = secret(operator, "TakeSecretArn", f"{'b' * 32} {'a' * 32}")
     secret(operator, "SlackTokenSecretArn")
     assert operator.run("secrets", "set", "take", "--keep-old", terminal="c" * 32).exit_code == 0
@@ -157,7 +157,7 @@ def test_a_key_is_changed_with_the_old_one_beside_it(operator: Operator) -> None
     assert operator.run("secrets", "set", "slack-token", "--keep-old", terminal="xoxb-2").exit_code == 1
 
 
-def test_only_what_no_function_can_read_is_deleted(operator: Operator) -> None:
+def test_only_unreadable_items_can_be_deleted(operator: Operator) -> None:
     request_id = operator.cloud.post("sales", "secret words")
     refused = operator.run("items", "delete", request_id, "--yes")
     assert (refused.exit_code, "can be read" in refused.stderr) == (1, True)

@@ -21,7 +21,7 @@ def test_a_topic_is_read_in_any_letter_case_and_a_description_trimmed() -> None:
 
 
 @pytest.mark.parametrize("call", [{"topic": 5, "description": "x"}, {"topic": "sales", "description": 5}])
-def test_what_is_no_text_is_refused(call: dict[str, Any]) -> None:
+def test_a_topic_or_description_that_is_not_a_text_is_refused(call: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Call.model_validate(call)
 
@@ -72,7 +72,7 @@ def test_times_are_utc_in_milliseconds() -> None:
     assert utc_now().tzinfo is UTC
 
 
-def test_the_sdk_repeats_what_is_harmless_and_never_a_send() -> None:
+def test_the_sdk_retries_idempotent_calls_and_never_a_send() -> None:
     def limits(client: Any) -> tuple[int, int, str, int]:  # noqa: ANN401
         config = client.meta.config
         return config.connect_timeout, config.read_timeout, config.retries["mode"], config.retries["total_max_attempts"]
@@ -86,13 +86,13 @@ def test_the_sdk_repeats_what_is_harmless_and_never_a_send() -> None:
     assert services == ["sns", "sqs", "sesv2"]
 
 
-def test_an_error_of_awss_goes_by_its_own_code() -> None:
+def test_an_aws_error_is_named_by_its_own_code() -> None:
     throttled = ClientError(cast(Any, {"Error": {"Code": "ThrottlingException"}}), "PutItem")
     assert aws.error_code(throttled) == "ThrottlingException"
     assert aws.error_code(ReadTimeoutError(endpoint_url="sns")) == "ReadTimeoutError"
 
 
-def test_delays_follow_from_the_attempts_that_are_allowed() -> None:
+def test_the_delays_follow_from_the_allowed_attempts() -> None:
     policy = RetryPolicy(attempts=4, first_delay=5, max_delay=40, doubt_delay=10)
     assert [policy.ceiling(attempt) for attempt in (1, 2, 3, 4)] == [5, 15, 40, 40]
     assert policy.longest == 10 + 15 + 40

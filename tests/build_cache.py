@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from infra.sources import ROOT, fingerprint
 
-SOURCES: Final = ("infra", "functions", "tests/infra", "tests/kept.py", "cdk.json", "pyproject.toml", "uv.lock")
+SOURCES: Final = ("infra", "functions", "tests/infra", "tests/build_cache.py", "cdk.json", "pyproject.toml", "uv.lock")
 PLACES: Final = ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION")
 """The variables that infra/app.py reads."""
 

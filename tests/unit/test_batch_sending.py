@@ -72,7 +72,7 @@ def run(together: Together, *records: Record, patience: float = 30) -> list[Futu
         return ended
 
 
-def test_those_that_end_without_sending_hold_up_nobody() -> None:
+def test_messages_that_end_without_sending_do_not_delay_the_batch() -> None:
     channel = Channel()
     ended = run(channel.together(size=10), ends_without, sends, dies, sends, ends_without, sends)
     assert channel.sent == [{1, 3, 5}]
@@ -80,7 +80,7 @@ def test_those_that_end_without_sending_hold_up_nobody() -> None:
     assert isinstance(ended[2].exception(), KeyboardInterrupt)
 
 
-def test_each_takes_its_own_outcome() -> None:
+def test_each_message_of_a_batch_gets_its_own_outcome() -> None:
     channel = Channel()
     failed, *sent = run(channel.together(), *[sends] * 9)
     assert failed.result() is BAD
@@ -95,7 +95,7 @@ def test_each_takes_its_own_outcome() -> None:
         (RuntimeError("a bug"), UNEXPECTED),
     ],
 )
-def test_a_failure_of_a_message_is_the_outcome_of_all_its_requests_and_of_no_other(
+def test_the_failure_of_a_digest_is_the_outcome_of_exactly_its_requests(
     error: Exception, outcome: DeliveryError
 ) -> None:
     ended = run(Channel(error).together(), *[sends] * 6)
@@ -104,7 +104,7 @@ def test_a_failure_of_a_message_is_the_outcome_of_all_its_requests_and_of_no_oth
     assert all(isinstance(each, str) or each in (outcome, BAD) for each in outcomes)
 
 
-def test_a_record_that_takes_long_is_waited_for_no_longer_than_patience_lasts_and_goes_later() -> None:
+def test_the_batch_waits_a_limited_time_for_a_slow_message_which_is_sent_later() -> None:
     channel, others_have_gone = Channel(), Event()
 
     def late(gathering: Gathering, number: int) -> Outcome:

@@ -13,7 +13,7 @@ from assistance.routing import DESTINATIONS, Channel
 from assistance.store.schema import REQUEST
 from tests.model.deployed import SLACK, Deployed
 from tests.model.invocations import DEAD_LETTER, LOOK_UP, PUT, SENDS
-from tests.model.memory import Memory
+from tests.model.result_cache import Memory
 from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Worker, World, canonical
 
 _PLACES: Final = {place: name for name, place in SLACK.items()}

@@ -18,10 +18,10 @@ from unittest.mock import patch
 from botocore.client import BaseClient
 
 import tests.conftest  # noqa: F401 - credentials that lead nowhere
-from tests.emf import emitted
 from tests.fixtures import documented
 from tests.infra.template import Template, graphs, synthesized, target
 from tests.integration.cloud import cloud, forget
+from tests.logged_metrics import emitted
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START: Final = "<!-- Written by: make docs -->\n"

@@ -28,7 +28,7 @@ def test_only_the_owner_can_read_the_directory_and_its_files(tmp_path: Path) -> 
     assert mode(tmp_path / "afterwards") != 0o600, "the process has its former umask again"
 
 
-def test_files_that_an_earlier_run_left_open_are_closed_to_others(tmp_path: Path) -> None:
+def test_files_of_an_earlier_run_are_made_private(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     for name in ("lock", "ministack.log"):
         (tmp_path / name).write_text("old", "ascii")
@@ -39,7 +39,7 @@ def test_files_that_an_earlier_run_left_open_are_closed_to_others(tmp_path: Path
         assert {mode(tmp_path), mode(tmp_path / "lock"), mode(tmp_path / "ministack.log")} == {0o700, 0o600}
 
 
-def test_a_log_does_not_follow_a_link_that_another_user_has_put_there(tmp_path: Path) -> None:
+def test_a_log_does_not_follow_a_symbolic_link_of_another_user(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("kept", "ascii")
     (tmp_path / "ministack.log").symlink_to(precious)
@@ -48,7 +48,7 @@ def test_a_log_does_not_follow_a_link_that_another_user_has_put_there(tmp_path: 
     assert precious.read_text("ascii") == "kept"
 
 
-def test_a_directory_where_others_could_put_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_directory_writable_by_others_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     with pytest.raises(LocalFailure, match="Another user may have put files into"), locked(tmp_path):
         pass
@@ -56,7 +56,7 @@ def test_a_directory_where_others_could_put_files_is_refused_and_left_as_it_is(t
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another group")
-def test_a_directory_where_a_group_could_put_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_directory_writable_by_a_group_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     directory, precious = tmp_path / "directory", tmp_path / "precious"
     precious.write_text("kept", "ascii")
     directory.mkdir()

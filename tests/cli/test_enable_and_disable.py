@@ -44,6 +44,6 @@ def test_each_schedule_of_production_is_stopped_and_started_alone(
 
 
 @pytest.mark.parametrize("part", [["heartbeat"], ["heartbeat", "callback"], ["stream", "slack"], ["consumer"]])
-def test_a_part_that_the_stack_has_not_is_said_to_be_missing(operator: Operator, part: list[str]) -> None:
+def test_an_unknown_part_of_the_stack_is_an_error(operator: Operator, part: list[str]) -> None:
     result = operator.run("enable", *part)
     assert (result.exit_code, result.stderr.startswith("Error: name ")) == (1, True)

@@ -38,14 +38,14 @@ def template(synthesis: Synthesis, **context: str) -> str:
     return path.read_text("utf-8")
 
 
-def test_a_template_is_synthesized_once_for_each_context_and_gets_its_addresses_anew(synthesis: Synthesis) -> None:
+def test_a_template_is_synthesized_once_per_context_and_gets_current_addresses(synthesis: Synthesis) -> None:
     first = '{"url": "http://127.0.0.1:4/take/1"}'
     assert [template(synthesis, stage="dev"), template(synthesis, stage="dev")] == [first, first]
     assert template(synthesis, stage="prod") == first.replace('1"', '2"')
     assert "front.invalid" in next((synthesis.directory.parent / "kept").glob("*/template.json")).read_text("utf-8")
 
 
-def test_a_changed_source_is_synthesized_anew(
+def test_a_changed_source_is_synthesized_again(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "ROOT", tmp_path)
@@ -55,7 +55,7 @@ def test_a_changed_source_is_synthesized_anew(
     assert synthesis.times == 2
 
 
-def test_stages_from_elsewhere_are_synthesized_each_time(
+def test_stages_outside_the_repository_are_synthesized_each_time(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(kept.STAGES, str(tmp_path))
@@ -64,7 +64,7 @@ def test_stages_from_elsewhere_are_synthesized_each_time(
     assert synthesis.times == 2
 
 
-def test_a_cache_that_can_not_be_written_stops_nobody(
+def test_the_template_is_returned_although_the_cache_cannot_be_written(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -73,7 +73,7 @@ def test_a_cache_that_can_not_be_written_stops_nobody(
     assert synthesis.times == 2
 
 
-def test_only_the_latest_templates_are_kept(synthesis: Synthesis) -> None:
+def test_the_cache_keeps_only_the_latest_templates(synthesis: Synthesis) -> None:
     for number in range(kept.MOST + 2):
         template(synthesis, number=str(number))
     assert len(list((synthesis.directory.parent / "kept").iterdir())) == kept.MOST
