@@ -220,11 +220,12 @@ def _broken_by_proofs(record: Record, seen: tuple[str, ...]) -> str | None:
 
 
 def _broken_by_fallback(record: Record) -> str | None:
-    """There is a fallback if a channel of the request has failed, and only then."""
+    """There is a fallback if a channel of the request has failed, and only then. An erased request gets none."""
     failed = any(_has_failed(delivery) for delivery in _of_request(record) if delivery.name != FALLBACK)
     if record.delivery(FALLBACK) and not (failed and record.fallback):
         return "there is a fallback although no channel has failed"
-    if failed and record.fallback and _status(record) is Status.FAILED and not record.delivery(FALLBACK):
+    is_wanted = record.fallback and record.erased_at is None and _status(record) is Status.FAILED
+    if failed and is_wanted and not record.delivery(FALLBACK):
         return "a channel has failed and there is no fallback"
     return None
 
