@@ -365,64 +365,66 @@ def render() -> str:
 
 <!-- Written from what requests are seen to spend: make cost -->
 
-Calls and units are counted on the real handlers, and held by `tests/integration/test_aws_call_counts.py`; the units
-follow from the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond every free tier. What
-a stage costs without traffic, empty receives and metrics included:
-[deployment.md](deployment.md#what-a-stage-costs-at-rest).
+Calls are counted on the real handlers (`tests/integration/test_aws_call_counts.py` pins the counts), and units follow
+from the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond every free tier.
+[deployment.md](deployment.md#what-a-stage-costs-at-rest) says what a stage costs without traffic.
 
 ## What a request takes
 
-A request of {len(DESCRIPTION)} characters, delivered at the first attempt, when 1, 10 or 100 are accepted within a
-second and handed on together; the queues hand over {sizes}. What Slack is handed together goes in
-few posts. The reconciler's part is what the two sweeps that look at a request spend beyond idle ones; a sweep looks at
-all requests of a minute. The first write takes a unit for the item and one for each index, the mark one for the item
-and one for leaving the outbox.
+The table is for a request of {len(DESCRIPTION)} characters, delivered at the first attempt. 1, 10 or 100 requests are
+accepted within a second and handed on together, in batches of {sizes}; requests that reach Slack
+together share a post. Two sweeps look at each request, with all others of its minute; the reconciler's rows are what
+these sweeps spend beyond idle ones. The first write takes a unit for the item and one for each index. To mark a request
+as published takes a unit for the item and one to leave the outbox.
 
 {_counts()}
-With the longest description, of 4,000 letters of three bytes, a request takes {_longest()} write units, for the item is
-written twice. A sweep that finds nothing takes {_idle()}: a query for each
-shard of each index, how far the last one looked, and the lease. For half an hour after a request, each takes
-{INDEX_SHARDS} queries more, for the second look: $0.07 a month at most. A `GET` takes {_poll()}, untraced.
-A human who takes a request by the button in Slack takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link, 3 Query and
-1 PutItem, the page included. A sweep reads a record once more for each escalation that is due.
+- With the longest description, 4,000 letters of three bytes, a request takes {_longest()} write units: the item is
+  written twice.
+- A sweep that finds nothing takes {_idle()}: a query for each
+  shard of each index, the place where the last sweep stopped, and the lease. In the half hour after a request, each
+  sweep takes {INDEX_SHARDS} queries more for the second look: $0.07 a month at most.
+- A `GET` takes {_poll()}, untraced.
+- Somebody who takes a request causes 1 Query, 1 PutItem and 2 BatchGetItem by the button in Slack; 3 Query and
+  1 PutItem by a link, its page included. A sweep reads a record once more for each escalation that is due.
 
-## What a million cost
+## What a million requests cost
 
-Half on each topic, unless said otherwise, at 1, 10 and 100 requests a second, each second's handed on together.
+Half of the requests are on each topic, unless the row says otherwise. They come at 1, 10 or 100 a second, and those of
+a second are handed on together.
 
 {_bill()}
-**Naive** is the challenge's design as it is commonly built, and is run too: `tests/naive.py`. Powertools' idempotency
-with a table of its own, around accepting and delivering; an index on the status that holds whole items; a publish and
-an update for each record, one after another; the token read for each send. No key, ledger, feedback or metrics. All
-of it is traced, and Lambda logs START, END and REPORT, as is the default.
-With a hundred at once it takes what it takes with ten, but for fewer traces.
-**Floor** is what no design on these services goes below: an HTTP API, one unit to accept and two to deliver at most
-once, no index, full batches, the smallest memory, no time but what it waits, no log and no trace.
+- **Naive** is the same pipeline as it is commonly built, and the tests run it too (`tests/naive.py`): Powertools'
+  idempotency with a table of its own, around accepting and delivering; an index on the status that holds whole items; a
+  publish and an update for each record, one after another; the token read for each send. It has no key, ledger,
+  feedback or metrics. All of it is traced, and Lambda logs START, END and REPORT, as by default. At 100 a second it
+  costs the same as at 10, but for fewer traces.
+- **Floor** is the least that any design on these services costs: an HTTP API, one unit to accept and two to deliver at
+  most once, no index, full batches, the smallest memory, no time but waiting, no log and no trace.
 
-From ours to the floor it is the REST API for its keys, three units for the outbox and one for the ledger, what SES says
-of its mails, logs and traces.
+Ours costs more than the floor for these: the REST API with its keys, three units for the outbox and one for the
+ledger, SES's reports about its mails, logs, and traces.
 
 ## What the options change
 
 {_options()}
-A snapshot that SnapStart keeps costs ${_money(snapshots)} a month for each function of 512 MB. `alarms=false` takes
-${_money(_optional())} off a month. A batch window gathers only what comes within it, and each request waits for it.
+SnapStart's snapshot costs ${_money(snapshots)} a month for each function of 512 MB. `alarms=false` saves
+${_money(_optional())} a month. A batch window gathers only the requests that come within it, and each waits for it.
 
 ## What is assumed
 
-No AWS account was at hand. Durations are assumed, the same for both designs.
+Nothing was measured on AWS. Durations are assumed, the same for both designs.
 
 - A call takes: {waits}.
 - An invocation computes for {INVOCATION_CPU_MS:g} ms, and for each record {RECORD_CPU_MS["stream_producer"]:g} ms if it
-  publishes and {CONSUMED_CPU_MS:g} ms if it delivers, as [measured](../benchmarks/results.md#warm), on a whole
-  CPU, which {WHOLE_CPU_MB:,} MB bring; with less it takes as much longer. Waiting takes as long with any memory.
+  publishes and {CONSUMED_CPU_MS:g} ms if it delivers, as [measured](../benchmarks/results.md#warm) on a whole
+  CPU. A function has one with {WHOLE_CPU_MB:,} MB; with half the memory it computes twice as long, and waits as long.
 - {COLD:.0%} of the invocations are cold, at {COLD_MS} ms, or {RESTORE_MS} ms with SnapStart, all of it billed.
 - X-Ray samples one invocation a second of each function that is traced, and {SAMPLED_SHARE:.0%} of the rest. Each is a
   trace.
-- Lambda logs nothing of ours that succeeds, beside our own lines, and {PLATFORM_LOG_BYTES} bytes of each naive
-  invocation; an access log's line has {ACCESS_LOG_BYTES}.
-- A topic asks for its key {KEY_REQUESTS} times in five minutes. Each of {ENVIRONMENTS} environments reads Slack's token
-  once in five minutes.
+- For an invocation that succeeds, Lambda adds nothing to our own log lines, and {PLATFORM_LOG_BYTES} bytes to those of
+  the naive design. A line of the access log has {ACCESS_LOG_BYTES} bytes.
+- In five minutes a topic uses its key {KEY_REQUESTS} times, and each of {ENVIRONMENTS} environments reads Slack's token
+  once.
 - Not counted: data sent to the internet, failures and retries, the table's data and its backups, calls to a bot's
   `callback_url`.
 
