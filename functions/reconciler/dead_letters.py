@@ -1,7 +1,6 @@
 """A request whose message lies in a dead-letter queue reads `failed`, whoever moved the message there."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -10,24 +9,22 @@ from assistance.domain import transitions
 from assistance.domain.record import Kind, Record
 from assistance.engine import dead_letters
 from assistance.engine.dead_letters import DeadLetter
-from assistance.errors import Unreadable
 from assistance.platform.aws import AWS_ERRORS, error_code
-from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
-from assistance.store.requests import RequestGone, Requests
-from reconciler.report import Open, Report
+from reconciler.report import Open
+from reconciler.run import Run
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-# Of a queue, in one look.
+# The most dead letters that a sweep reads of one queue.
 MOST_LETTERS: Final = 10_000
-# To receive it and to let go of it, in 512 MB: 2.8 were measured.
+# The time to receive one and make it visible again, with 512 MB of memory: 2.8 were measured.
 MS_PER_LETTER: Final = 3
 TIME_TO_PLACE_MS: Final = 6_000
-# What our clock and SQS's may differ by.
+# The most by which our clock and that of SQS may differ.
 _CLOCKS_MS: Final = 60_000
 
 
@@ -35,78 +32,63 @@ _CLOCKS_MS: Final = 60_000
 class DeadLetters:
     """Reads the channels' dead-letter queues."""
 
-    requests: Requests
+    run: Run
     sqs: "SQSClient"
     queues: Mapping[Channel, ChannelQueues]
-    clock: Clock = utc_now
 
-    def find(
-        self, waiting: MutableMapping[str, Open], report: Report, remaining_ms: Callable[[], int], *, dry_run: bool
-    ) -> tuple[set[str], Counter[str]]:
+    def find(self, waiting: MutableMapping[str, Open]) -> None:
         """Mark the requests as failed whose messages lie in a dead-letter queue. `waiting`: the open requests, by id.
 
-        Updates `waiting` with the result. Returns the channels whose dead letters it has not all read, and how many it
-        has read, by channel.
+        Updates `waiting` with the result.
         """
-        unread, read = set[str](), Counter[str]()
+        run = self.run
         wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
         for channel in wanted & self.queues.keys():
-            letters, complete = self._letters(Channel(channel), remaining_ms)
-            read[channel] = len(letters)
+            letters, complete = self._letters(Channel(channel))
+            run.letters[channel] = len(letters)
             if not complete:
-                unread.add(channel)
+                run.unread.add(channel)
             for letter in letters:
                 found = waiting.get(letter.request_id or "")
                 if found is None or 0 < letter.sent_at < found.record.created_at - _CLOCKS_MS:
                     # The request is not open; or the dead letter is of an earlier request with the same id.
                     continue
-                if remaining_ms() < TIME_TO_PLACE_MS:
+                if run.remaining_ms() < TIME_TO_PLACE_MS:
                     # The next sweep goes on with what still is open.
-                    unread.add(channel)
-                    report.complete = False
+                    run.unread.add(channel)
+                    run.report.complete = False
                     break
                 for name in _meant(found.record, channel, letter):
-                    waiting[found.id] = Open(found.id, self._failed(found, name, letter, report, dry_run=dry_run))
-        return unread, read
+                    waiting[found.id] = self._failed(found, name, letter)
 
-    def _failed(self, found: Open, name: str, letter: DeadLetter, report: Report, *, dry_run: bool) -> Record:
-        now = epoch_ms(self.clock())
-        change = partial(_dead_lettered, name=name, letter=letter, now=now)
-        try:
-            if dry_run:
-                record, changed = change(found.record)
-            else:
-                stored, changed = self.requests.change(found.id, change)
-                record = stored.record
-        except RequestGone:
-            return found.record
-        except Unreadable as error:
-            report.unreadable += 1
-            logger.error("a request can't be read or written", request_id=found.id, wrong=str(error))
-            return found.record
+    def _failed(self, found: Open, name: str, letter: DeadLetter) -> Open:
+        event = partial(
+            transitions.dead_lettered, name=name, letter=letter.message_id, code=letter.reason, now=self.run.now()
+        )
+        record, changed = self.run.change(found, event)
         if changed:
-            report.dead_lettered.append(found.id)
+            self.run.report.dead_lettered.append(found.id)
             logger.error("found in a dead-letter queue", request_id=found.id, delivery=name, error_code=letter.reason)
-        return record
+        return Open(found.id, record)
 
-    def _letters(self, channel: Channel, remaining_ms: Callable[[], int]) -> tuple[list[DeadLetter], bool]:
+    def _letters(self, channel: Channel) -> tuple[list[DeadLetter], bool]:
         """The channel's dead letters, and whether these are all.
 
-        They are visible again by now: what is done about them may fail.
+        They are visible again by now, because acting on them may fail.
         """
         found, complete = list[DeadLetter](), True
         for url in self.queues[channel].dlqs:
             try:
                 depth = dead_letters.depth(self.sqs, url)
-                # Somebody else looks, or was killed while looking: what they hold is not seen.
+                # Another reader holds some of them, or was killed while it did: those can't be received.
                 complete = complete and not depth.in_flight
-                began = remaining_ms()
+                began = self.run.remaining_ms()
                 limit = min(MOST_LETTERS, (began - TIME_TO_PLACE_MS) // MS_PER_LETTER)
                 if depth.total and limit > 0:
                     with dead_letters.looking(self.sqs, url, limit=limit, bodies=False) as letters:
                         found += letters
-                        # What is held for too long comes again before the others.
-                        in_time = began - remaining_ms() < dead_letters.LOOK_SECONDS * 1_000
+                        # Those that are held for too long become visible, and come again before the others.
+                        in_time = began - self.run.remaining_ms() < dead_letters.LOOK_SECONDS * 1_000
                         complete = complete and in_time and len(letters) < limit
                 elif depth.total:
                     complete = False
@@ -122,8 +104,3 @@ def _meant(record: Record, channel: str, letter: DeadLetter) -> list[str]:
     if letter.delivery:
         return [delivery.name for delivery in here if delivery.name == letter.delivery]
     return [delivery.name for delivery in here if delivery.kind in {Kind.OWN, Kind.FALLBACK}]
-
-
-def _dead_lettered(record: Record, name: str, letter: DeadLetter, now: int) -> tuple[Record, bool]:
-    after = transitions.dead_lettered(record, name, letter.message_id, letter.reason, now=now)
-    return after, after is not record

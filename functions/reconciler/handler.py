@@ -23,7 +23,8 @@ from reconciler.lease import lease
 from reconciler.new_requests import NewRequests
 from reconciler.open_requests import OpenRequests
 from reconciler.outbox import Outbox, Sweep
-from reconciler.report import Report, Sights
+from reconciler.report import Report
+from reconciler.run import Run
 from reconciler.settings import settings
 from reconciler.untaken import Untaken
 
@@ -52,19 +53,17 @@ def sqs() -> "SQSClient":
 
 def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
     """Look at the new requests, at the open ones and at the dead letters. Raises `TableUnavailable`."""
-    report, queues = Report(), settings().queues
-    open_requests = OpenRequests(requests(), sqs(), queues, timedelta(seconds=settings().overdue_seconds))
-    watched = list(open_requests.watched(report))
-    new = NewRequests(requests()).take_in(report, remaining_ms, dry_run=dry_run)
-    waiting = {found.id: found for found in (*watched, *new)}
-    unread, letters = DeadLetters(requests(), sqs(), queues).find(waiting, report, remaining_ms, dry_run=dry_run)
-    sights = Sights(unpublished=sweep.left, unread=unread, letters=letters)
+    run, queues = Run(requests(), remaining_ms, dry_run, sweep.left), settings().queues
+    open_requests = OpenRequests(run, sqs(), queues, timedelta(seconds=settings().overdue_seconds))
+    watched = list(open_requests.watched())
+    waiting = {found.id: found for found in (*watched, *NewRequests(run).take_in())}
+    DeadLetters(run, sqs(), queues).find(waiting)
     for found in waiting.values():
         if found.record.unfinished:
-            open_requests.place(found, sights, report, remaining_ms, dry_run=dry_run)
+            open_requests.place(found)
     if settings().take:
-        Untaken(requests()).escalate(waiting.values(), report, remaining_ms, dry_run=dry_run)
-    return report
+        Untaken(run).escalate(waiting.values())
+    return run.report
 
 
 def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """The requests that were accepted since the last sweep. Those that have not ended yet are watched from now on."""
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import groupby
 from typing import Annotated, Final, TypeAlias
 
@@ -16,23 +15,24 @@ from assistance.domain.record import Record
 from assistance.errors import Unreadable
 from assistance.ids import RequestId, is_request_id
 from assistance.models import Model, Moment
-from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp, utc_now
+from assistance.platform.clock import ms_of, timestamp
 from assistance.platform.observability import logger
 from assistance.store import codec, legacy
 from assistance.store.items import Item, checked, key_of
-from assistance.store.requests import RequestGone, Requests
+from assistance.store.requests import RequestGone
 from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
 from assistance.store.table import LOOKED_KEY
-from reconciler.report import Open, Report
+from reconciler.report import Open
+from reconciler.run import Run
 
-# An index lags behind its table, usually by less than a second. Half a sweep's interval, so that what is dead-lettered
-# the moment it was accepted is found within two sweeps.
+# An index lags behind its table, usually by less than a second. This is half a sweep's interval, so that two sweeps
+# find a request whose message was dead-lettered at once.
 SETTLING: Final = timedelta(seconds=30)
 # "In some unlikely failure scenarios, longer propagation delays might occur", and DynamoDB names no bound. A second
 # look, this long after the first one, finds the requests that the index did not list in time.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html
 SECOND_LOOK: Final = timedelta(minutes=15)
-# No request is older. Even the second look that began before it has a time that Python can name.
+# No request is older, and the second look, which begins `SECOND_LOOK` earlier, still begins in 1970.
 _FIRST: Final = timestamp(datetime.fromtimestamp(0, UTC) + SECOND_LOOK)
 TIME_TO_FINISH_MS: Final = 10_000
 _A_MINUTE: Final = timedelta(minutes=1)
@@ -40,14 +40,14 @@ _CHUNK: Final = 100
 # They fit into an item.
 _MOST_DAMAGED: Final = 1_000
 _PARALLEL: Final = 10
-# Version 1 reads this attribute: after a rollback it looks at no request that this version has accepted, for it would
-# find no delivery of them and publish them again. It begins to look again once that time has come. Of these hours half
-# remain at least, so that this holds although sweeps have failed for three hours.
+# After a rollback, version 1 would find no delivery of the requests that this version has accepted, and publish them
+# again. So this version sets the time up to which version 1 believes to have looked, to so many hours ahead. At least
+# half of them always remain, in case sweeps fail for three hours.
 _LEGACY_AHEAD: Final = timedelta(hours=6)
 
 
 class _Listed(Model):
-    """What the index says of a request."""
+    """A request as the index lists it."""
 
     id: Annotated[RequestId, Field(alias=PARTITION_KEY)]
     created_at: Moment
@@ -67,47 +67,47 @@ _Look: TypeAlias = tuple[str, _Listed]
 class NewRequests:
     """Looks at each request twice: shortly after it was accepted, and `SECOND_LOOK` later."""
 
-    requests: Requests
-    clock: Clock = utc_now
+    run: Run
 
-    def take_in(self, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool) -> list[Open]:
+    def take_in(self) -> list[Open]:
         """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
-        last, ahead, left_open, damaged = self._last_time(report)
-        until, any_new = timestamp(self.clock() - SETTLING), bool(left_open)
+        run, report, items = self.run, self.run.report, self.run.requests.items
+        last, ahead, left_open, damaged = self._last_time()
+        until, any_new = timestamp(run.clock() - SETTLING), bool(left_open)
         # The clock of the last sweep may have been ahead.
         since = max(min(last, _earlier(until, _A_MINUTE)), _FIRST)
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            watch = partial(self._watch, report, dry_run=dry_run)
-            # What could not be read may have been mended, or its record deleted.
-            found = list(pool.map(watch, {*left_open, *damaged, *report.damaged}))
-            for chunk in _chunks(self._looks(since, until, report)) if until > since else ():
-                if remaining_ms() < TIME_TO_FINISH_MS:
+            # Somebody may have mended an unreadable request, or deleted its record.
+            found = list(pool.map(self._watch, {*left_open, *damaged, *report.damaged}))
+            for chunk in _chunks(self._looks(since, until)) if until > since else ():
+                if run.remaining_ms() < TIME_TO_FINISH_MS:
                     # The next sweep begins with the first that was left out.
                     (until, _), *_ = chunk
                     report.complete = False
-                    report.behind_seconds = max((epoch_ms(self.clock()) - ms_of(until)) // 1_000, 0)
+                    report.behind_seconds = max((run.now() - ms_of(until)) // 1_000, 0)
                     break
                 any_new = True
-                found += pool.map(watch, self._to_watch([listed for _, listed in chunk]))
-        # Without traffic there is nothing to keep.
+                found += pool.map(self._watch, self._to_watch([listed for _, listed in chunk]))
+        # Without new requests there is nothing to store.
         looked_until = max(until, since) if any_new else since
         still = sorted(filter(is_request_id, report.damaged))[:_MOST_DAMAGED]
-        if (any_new or still != list(damaged)) and not dry_run:
-            self.requests.items.looked_at(looked_until, still)
-        if not dry_run and ahead < timestamp(self.clock() + _LEGACY_AHEAD / 2):
-            self.requests.items.keep_version_1_away(looked_until, timestamp(self.clock() + _LEGACY_AHEAD))
+        if (any_new or still != list(damaged)) and not run.dry_run:
+            items.looked_at(looked_until, still)
+        if not run.dry_run and ahead < timestamp(run.clock() + _LEGACY_AHEAD / 2):
+            items.keep_version_1_away(looked_until, timestamp(run.clock() + _LEGACY_AHEAD))
         return [each for each in found if each]
 
-    def _last_time(self, report: Report) -> tuple[str, str, list[str], tuple[str, ...]]:
+    def _last_time(self) -> tuple[str, str, list[str], tuple[str, ...]]:
         """Up to when requests have been looked at, up to when version 1 would look at none, and what it has left open.
 
         If version 1 has written since this version has, the second is empty; otherwise the third is. Last, the requests
         that the last sweep could not read.
         """
         try:
-            return self._looked(self.requests.items.get(LOOKED_KEY) or {}, self.requests.items.ledger())
+            items = self.run.requests.items
+            return self._looked(items.get(LOOKED_KEY) or {}, items.ledger())
         except Unreadable as error:
-            report.unreadable += 1
+            self.run.report.unreadable += 1
             logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
             return "", "", [], ()
 
@@ -116,38 +116,38 @@ class NewRequests:
         marked = checked(_Looked, next((item for item in kept if item[SORT_KEY] == LEDGER), {}))
         since, left_open = (marked.looked_until, []) if marked.looked_until else legacy.ledger_of(kept)
         since = own.looked_until or since
-        if since > timestamp(self.clock()):
+        if since > timestamp(self.run.clock()):
             raise Unreadable("a time to come")
         return since, (marked.looked_until and marked.until) or "", left_open, own.damaged
 
-    def _looks(self, since: str, until: str, report: Report) -> Iterator[_Look]:
+    def _looks(self, since: str, until: str) -> Iterator[_Look]:
         """The looks that have come due, in this order. Nobody looks at a request twice in one sweep."""
-        accepted, second_since = self.requests.items.accepted, _earlier(since, SECOND_LOOK)
+        accepted, second_since = self.run.requests.items.accepted, _earlier(since, SECOND_LOOK)
         second_until = min(since, _earlier(until, SECOND_LOOK))
         if second_until == since and next(accepted(second_since, _earlier(until)), None) is None:
             # Most sweeps find nothing. One query of each shard tells that.
             return iter(())
-        first = self._readable(accepted(since, _earlier(until)), report)
-        second = self._readable(accepted(second_since, _earlier(second_until)), report)
+        first = self._readable(accepted(since, _earlier(until)))
+        second = self._readable(accepted(second_since, _earlier(second_until)))
         return heapq.merge(
             ((one.created_at, one) for one in first),
             ((_earlier(one.created_at, -SECOND_LOOK), one) for one in second),
             key=_due,
         )
 
-    def _readable(self, items: Iterator[Item], report: Report) -> Iterator[_Listed]:
+    def _readable(self, items: Iterator[Item]) -> Iterator[_Listed]:
         for item in items:
             try:
                 yield checked(_Listed, item)
             except Unreadable as error:
-                report.unreadable += 1
+                self.run.report.unreadable += 1
                 logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
 
     def _to_watch(self, chunk: Sequence[_Listed]) -> list[str]:
         """Those without a record, and those whose record has not ended and is not watched, by cheap reads."""
         keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
         known = set[tuple[str, int]]()
-        for item in self.requests.items.many(keys, consistent=False):
+        for item in self.run.requests.items.many(keys, consistent=False):
             try:
                 record = codec.record_of(item)
             except Unreadable:
@@ -158,13 +158,14 @@ class NewRequests:
         # The record may be that of an earlier request with the same id.
         return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in known]
 
-    def _watch(self, report: Report, id_: str, *, dry_run: bool) -> Open | None:
+    def _watch(self, id_: str) -> Open | None:
+        requests = self.run.requests
         try:
-            stored = self.requests.read(id_) if dry_run else self.requests.change(id_, _watched)[0]
+            stored = requests.read(id_) if self.run.dry_run else requests.change(id_, _watched)[0]
         except RequestGone:
             return None
         except Unreadable as error:
-            report.unread(id_)
+            self.run.report.unread(id_)
             logger.error("a request can't be read or written", request_id=id_, wrong=str(error))
             return None
         return Open(id_, stored.record) if stored.record.unfinished else None

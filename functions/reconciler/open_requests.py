@@ -1,12 +1,11 @@
 """Where the requests are that have not ended: none is lost without being published again.
 
-Most end before the first sweep that looks at them: `new_requests.py`. The others are watched: an index lists their
-records until they end. Each sweep says of each where it is: still
-in the outbox, in its channel's queue, being sent, waiting for its next attempt, or nowhere. Then it is lost, and is
-published again.
+Most end before the first sweep that looks at them: `new_requests.py`. The reconciler watches the others: an index lists
+their records until they end. Each sweep finds where each of them is: in the outbox, in its channel's queue, being sent,
+waiting for its next attempt, or nowhere. A request that is nowhere is lost, and the sweep publishes it again.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -17,15 +16,12 @@ from assistance.domain.record import Delivery, Record
 from assistance.engine import dead_letters
 from assistance.errors import Unreadable
 from assistance.platform.aws import AWS_ERRORS, error_code
-from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
-from assistance.store import codec
-from assistance.store.items import key_of
-from assistance.store.requests import RequestGone, Requests
-from assistance.store.schema import PARTITION_KEY
+from assistance.store.requests import RequestGone
 from reconciler.ages import open_since, pending_since
-from reconciler.report import Open, Place, Report, Sights, measure_lost
+from reconciler.report import Open, Place, measure_lost
+from reconciler.run import Run
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:
@@ -38,48 +34,40 @@ TIME_TO_REPORT_MS: Final = 2_000
 class OpenRequests:
     """Looks at what is open. `overdue`: how long after it was due an attempt counts as lost, if its queue is empty."""
 
-    requests: Requests
+    run: Run
     sqs: "SQSClient"
     queues: Mapping[Channel, ChannelQueues]
     overdue: timedelta
-    clock: Clock = utc_now
 
-    def watched(self, report: Report) -> Iterator[Open]:
+    def watched(self) -> Iterator[Open]:
         """The requests that are watched and have not ended."""
-        for item in self.requests.items.due():
-            try:
-                record = codec.record_of(item)
-            except Unreadable as error:
-                report.unread(str(item[PARTITION_KEY]))
-                logger.error("a record can't be read", key=key_of(item), wrong=str(error))
-                continue
-            if record.ttl > epoch_ms(self.clock()) // 1_000:
-                yield Open(str(item[PARTITION_KEY]), record)
+        for found in self.run.records(self.run.requests.items.due()):
+            if found.record.ttl > self.run.now() // 1_000:
+                yield found
 
-    def place(
-        self, found: Open, sights: Sights, report: Report, remaining_ms: Callable[[], int], *, dry_run: bool
-    ) -> None:
+    def place(self, found: Open) -> None:
         """Say where a request is, and publish again what is lost, as long as there is time."""
+        run, report = self.run, self.run.report
         report.open += 1
         for delivery in found.record.unfinished:
             report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(open_since(found.record, delivery)))
         overdue = list[str]()
         for delivery in found.record.unfinished:
-            unpublished = found.id in sights.unpublished and not delivery.attempts
+            unpublished = found.id in run.unpublished and not delivery.attempts
             place = Place.UNPUBLISHED if unpublished else self._place(found.record, delivery)
             if place is not Place.UNPUBLISHED and self._is_overdue(found.record, delivery):
                 channel = delivery.destination
-                if channel not in sights.empty:
-                    sights.empty[channel] = self._is_empty(channel, sights)
-                if sights.empty[channel] and remaining_ms() > TIME_TO_REPORT_MS:
+                if channel not in run.empty:
+                    run.empty[channel] = self._is_empty(channel)
+                if run.empty[channel] and run.remaining_ms() > TIME_TO_REPORT_MS:
                     overdue.append(delivery.name)
                     continue
-                report.complete = report.complete and not sights.empty[channel]
-            self._count(found, delivery, place, report)
+                report.complete = report.complete and not run.empty[channel]
+            self._count(found, delivery, place)
         if not overdue:
             return
         try:
-            self._publish_again(found, overdue, report, dry_run=dry_run)
+            self._publish_again(found, overdue)
         except RequestGone:
             # It has expired since the index was read.
             return
@@ -87,38 +75,39 @@ class OpenRequests:
             report.unreadable += 1
             logger.error("a request can't be read or written", request_id=found.id, wrong=str(error))
 
-    def _publish_again(self, found: Open, names: list[str], report: Report, *, dry_run: bool) -> None:
-        """What the index lists may be old, and the request itself may be in the outbox still: read it afresh."""
-        request = self.requests.get(found.id)
+    def _publish_again(self, found: Open, names: list[str]) -> None:
+        """Read the request afresh, since the index may be old or the outbox may hold it. Publish what is lost."""
+        run = self.run
+        request = run.requests.get(found.id)
         if request is None:
             return
         now = request.record
-        if now != found.record and now.version == found.record.version and not dry_run:
+        if now != found.record and now.version == found.record.version and not run.dry_run:
             # Version 1 has gone on with it after a rollback: the record takes over what it did.
-            self.requests.change(found.id, _as_it_is)
+            run.requests.change(found.id, _as_it_is)
         lost = list[str]()
         for delivery in (each for each in now.unfinished if each.name in names):
             place = Place.UNPUBLISHED if request.unpublished else self._place(now, delivery)
             is_lost = place is not Place.UNPUBLISHED and self._is_overdue(now, delivery)
-            self._count(Open(found.id, now), delivery, Place.LOST if is_lost else place, report)
+            self._count(Open(found.id, now), delivery, Place.LOST if is_lost else place)
             if is_lost:
-                logger.error("lost: in no queue", request_id=found.id, delivery=delivery.name, dry_run=dry_run)
+                logger.error("lost: in no queue", request_id=found.id, delivery=delivery.name, dry_run=run.dry_run)
                 lost.append(delivery.name)
         if lost:
-            report.lost.append(found.id)
-        if lost and not dry_run:
+            run.report.lost.append(found.id)
+        if lost and not run.dry_run:
             # Counted before it is done: a sweep that dies counts nothing at its end, and the next finds nothing.
-            measure_lost(report)
-            self.requests.change(found.id, partial(self._published_again, lost))
+            measure_lost(run.report)
+            run.requests.change(found.id, partial(self._published_again, lost))
 
     def _published_again(self, names: list[str], record: Record) -> tuple[Record, None]:
         for delivery in record.unfinished:
             if delivery.name in names and self._is_overdue(record, delivery):
-                record = transitions.publish(record, delivery.name, now=epoch_ms(self.clock()))
+                record = transitions.publish(record, delivery.name, now=self.run.now())
         return record, None
 
-    def _count(self, found: Open, delivery: Delivery, place: Place, report: Report) -> None:
-        channel = delivery.destination
+    def _count(self, found: Open, delivery: Delivery, place: Place) -> None:
+        report, channel = self.run.report, delivery.destination
         report.places[f"{found.record.topic}/{channel}/{place}"] += 1
         if place is Place.STUCK:
             report.stuck.append(found.id)
@@ -135,29 +124,29 @@ class OpenRequests:
 
     def _is_overdue(self, record: Record, delivery: Delivery) -> bool:
         expected = max(delivery.expected_at or record.created_at, delivery.locked_until)
-        return expected + self.overdue / timedelta(milliseconds=1) < epoch_ms(self.clock())
+        return expected + self.overdue / timedelta(milliseconds=1) < self.run.now()
 
-    def _is_empty(self, channel: str, sights: Sights) -> bool:
+    def _is_empty(self, channel: str) -> bool:
         """Whether the channel's queue is empty, and all of its dead letters have been read."""
-        if channel in sights.unread:
+        if channel in self.run.unread:
             return False
         queues = next((queues for name, queues in self.queues.items() if name == channel), None)
         if queues is None:
-            # Published again it would reach nobody. It stays open, and is seen by how old it gets.
+            # Publishing it again would reach nobody. It stays open, and its age raises an alarm.
             logger.error("a channel that requests wait for is not deployed", channel=channel)
             return False
         try:
             if dead_letters.depth(self.sqs, queues.queue).total:
                 return False
-            # Since they were read, SQS may have moved a message there out of the queue. Somebody may have held others.
+            # SQS may have moved a message there since they were read, or another reader may have held some.
             there = sum(dead_letters.depth(self.sqs, url).total for url in queues.dlqs)
-            return there <= sights.letters.get(channel, 0)
+            return there <= self.run.letters[channel]
         except AWS_ERRORS as error:
             logger.warning("a queue can't be read", channel=channel, error_code=error_code(error))
             return False
 
     def _age(self, since_ms: int) -> int:
-        return max((epoch_ms(self.clock()) - since_ms) // 1_000, 0)
+        return max((self.run.now() - since_ms) // 1_000, 0)
 
 
 def _as_it_is(record: Record) -> tuple[Record, None]:

@@ -1,4 +1,4 @@
-"""Publishes what the stream never got published, oldest first, within the time it has."""
+"""Publishes the outbox entries that the stream producer has not, oldest first, as long as there is time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -48,7 +48,7 @@ class Outbox:
     def sweep(self, remaining_ms: Callable[[], int], *, dry_run: bool = False) -> Sweep:
         """Publish what has been unpublished for longer than the grace period. Raises `TableUnavailable`.
 
-        Stops in time; what is left, the next sweep finds.
+        Stops in time. The next sweep goes on with the rest.
         """
         sweep = Sweep()
         now = self.clock()
@@ -70,7 +70,7 @@ class Outbox:
         return sweep
 
     def _readable(self, items: list[Item], before: str, now: str, sweep: Sweep) -> Iterator[Outboxed]:
-        """What the items want published that entered the outbox before then; after `now` by a clock that is fast."""
+        """The items' entries from before `before`, and those from after `now`, which a fast clock has written."""
         for item in items:
             try:
                 found = self.publisher.read(item)

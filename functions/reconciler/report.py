@@ -1,7 +1,6 @@
 """What a sweep finds and says."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -31,27 +30,13 @@ class Open:
 
 
 @dataclass(slots=True)
-class Sights:
-    """What else a sweep has seen. `unpublished`: the ids of requests whose messages are in the outbox still.
-
-    `unread`: the channels whose dead letters have not all been read. What may lie there is not lost: published again
-    it would only add to them. `letters`: how many were read, by channel. `empty` keeps which queues are empty.
-    """
-
-    unpublished: set[str]
-    unread: set[str]
-    letters: Mapping[str, int]
-    empty: dict[str, bool] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
 class Report:
     """What one look has found. Ages are in seconds; `places` counts by `topic/channel/place`.
 
     `oldest_pending_seconds`: by channel, how long the oldest request waits that was published to it. `behind_seconds`:
-    how old the oldest request is that has not been looked at. `untaken`: those that
-    nobody had taken in time, each in one look only. `unreadable` counts the items that could not be read;
-    `damaged` has the ids of requests among them, which the next sweep looks at once more.
+    how old the oldest request is that has not been looked at. `untaken`: those that nobody had taken in time, each in
+    one look only. `unreadable` counts the items that could not be read; `damaged` has the ids of requests among them,
+    which the next sweep looks at once more.
     """
 
     open: int = 0
@@ -65,17 +50,17 @@ class Report:
     untaken: list[str] = field(default_factory=list)
     complete: bool = True
     unreadable: int = 0
-    damaged: list[str] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
 
     def unread(self, request_id: str) -> None:
         """Count a request that can't be read, once."""
         if request_id not in self.damaged:
             self.unreadable += 1
-            self.damaged.append(request_id)
+            self.damaged.add(request_id)
 
     def document(self) -> dict[str, Any]:
         """The report as JSON has it."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        return {item.name: getattr(self, item.name) for item in fields(self)} | {"damaged": sorted(self.damaged)}
 
 
 def measure_lost(report: Report) -> None:

@@ -239,8 +239,7 @@ class Cloud:
         with ExitStack() as stack:
             ahead = replace(deployed.outbox(), clock=clock)
             stack.enter_context(patch.object(deployed, "outbox", lambda: ahead))
-            for part in ("NewRequests", "OpenRequests", "DeadLetters", "Untaken"):
-                stack.enter_context(patch.object(deployed, part, partial(getattr(deployed, part), clock=clock)))
+            stack.enter_context(patch.object(deployed, "Run", partial(deployed.Run, clock=clock)))
             # As Lambda does with what a handler returns.
             answer: dict[str, Any] = json.loads(json.dumps(deployed.lambda_handler({"dry_run": dry_run}, self.context)))
             return answer

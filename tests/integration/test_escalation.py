@@ -14,7 +14,8 @@ from assistance.store.requests import Requests
 from assistance.store.schema import DUE_AT, DUE_SHARD, DUE_SHARDS
 from assistance.store.table import Items
 from local.slack_server import SlackServer
-from reconciler.report import Open, Report
+from reconciler.report import Open
+from reconciler.run import Run
 from reconciler.untaken import Untaken
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived, emails
@@ -107,10 +108,10 @@ def test_an_untaken_request_without_a_fallback_is_counted_once_and_not_sent(stac
 def test_a_dry_run_counts_a_request_once_that_is_both_watched_and_due(stack: Cloud) -> None:
     request_id = stack.post("sales")
     settle(stack)
-    report, record = Report(), requests(stack).read(request_id).record
-    look = Untaken(requests(stack), lambda: utc_now() + HALF_AN_HOUR)
-    look.escalate([Open(request_id, record)], report, lambda: 60_000, dry_run=True)
-    assert report.untaken == [request_id]
+    record = requests(stack).read(request_id).record
+    run = Run(requests(stack), lambda: 60_000, dry_run=True, clock=lambda: utc_now() + HALF_AN_HOUR)
+    Untaken(run).escalate([Open(request_id, record)])
+    assert run.report.untaken == [request_id]
 
 
 def test_a_dry_run_escalates_and_logs_nothing(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:

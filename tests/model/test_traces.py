@@ -81,7 +81,7 @@ MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
     "Slack's consumer does not look before it posts again": (slack, "posted", lambda _: Posted({}, {})),
     "the publisher leaves the entries in the outbox": (Publisher, "_take_out", _does_nothing),
     "the feedback function writes no dead letter": (Feedback, "_dead_letter", _does_nothing),
-    "a sweep finds no dead letter": (DeadLetters, "find", lambda *_, **__: set()),
+    "a sweep finds no dead letter": (DeadLetters, "find", lambda *_: None),
     "a sweep takes for lost what lies in its queue": (OpenRequests, "_is_empty", lambda *_: True),
     "a sweep takes nothing for lost": (OpenRequests, "_publish_again", _does_nothing),
 }

@@ -1,0 +1,70 @@
+"""What the parts of one run of the reconciler share."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from assistance.domain.record import Record
+from assistance.errors import Unreadable
+from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.observability import logger
+from assistance.store import codec
+from assistance.store.items import Item, key_of
+from assistance.store.requests import RequestGone, Requests
+from assistance.store.schema import PARTITION_KEY
+from reconciler.report import Open, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: what it has found so far, and how much time it has left. A dry run writes nothing.
+
+    `unpublished`: the ids of the requests whose messages are still in the outbox. `unread`: the channels whose dead
+    letters it could not all read. A message may lie among these, so it is not lost. `letters` counts the dead letters
+    that it has read, by channel, and `empty` keeps which channels have an empty queue.
+    """
+
+    requests: Requests
+    remaining_ms: Callable[[], int]
+    dry_run: bool
+    unpublished: set[str] = field(default_factory=set)
+    clock: Clock = utc_now
+    report: Report = field(default_factory=Report)
+    unread: set[str] = field(default_factory=set)
+    letters: Counter[str] = field(default_factory=Counter)
+    empty: dict[str, bool] = field(default_factory=dict)
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        return epoch_ms(self.clock())
+
+    def records(self, items: Iterable[Item]) -> Iterator[Open]:
+        """The requests of these records. Counts and logs each record that can't be read."""
+        for item in items:
+            try:
+                yield Open(str(item[PARTITION_KEY]), codec.record_of(item))
+            except Unreadable as error:
+                self.report.unread(str(item[PARTITION_KEY]))
+                logger.error("a record can't be read", key=key_of(item), wrong=str(error))
+
+    def change(self, found: Open, event: Callable[[Record], Record]) -> tuple[Record, bool]:
+        """Apply an event to a request, and write it unless the run is dry. Returns the record, and whether it changed.
+
+        A request that is gone, or that can't be read or written, stays as it was found.
+        """
+
+        def changed(record: Record) -> tuple[Record, bool]:
+            after = event(record)
+            return after, after is not record
+
+        try:
+            if self.dry_run:
+                return changed(found.record)
+            stored, has_changed = self.requests.change(found.id, changed)
+        except RequestGone:
+            return found.record, False
+        except Unreadable as error:
+            self.report.unreadable += 1
+            logger.error("a request can't be read or written", request_id=found.id, wrong=str(error))
+            return found.record, False
+        return stored.record, has_changed
