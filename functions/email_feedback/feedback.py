@@ -16,7 +16,7 @@ from assistance.domain.record import Kind, Outcome, Record
 from assistance.engine import dead_letters
 from assistance.engine.outbox import message_for
 from assistance.platform.aws import AWS_ERRORS, error_code
-from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.routing import Channel
@@ -35,7 +35,6 @@ class Feedback:
     requests: Requests
     sqs: "SQSClient"
     dlq_url: str
-    clock: Clock = utc_now
 
     def take(self, event: Event, *, source_message_id: str) -> None:
         """Act on an event. Raises `NotYetRecorded`, `DlqUnavailable` or `TableUnavailable`: bring it again later.
@@ -61,7 +60,7 @@ class Feedback:
             logger.info("confirmed", extra=about)
 
     def _return(self, event: Bounce | Complaint | Reject, about: dict[str, Any], source_message_id: str) -> None:
-        result, now = event.mail.message_id, epoch_ms(self.clock())
+        result, now = event.mail.message_id, epoch_ms(utc_now())
         stored, known = self._change(event, partial(_returned, event=event, now=now))
         if not known:
             self._is_final(stored, about)

@@ -5,7 +5,6 @@ from http import HTTPStatus
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from slack_sdk.signature import Clock
 
 from assistance.errors import TableUnavailable, TransientFailure, Unreadable
 from assistance.platform.called import body_of, headers_of
@@ -16,8 +15,6 @@ from assistance.store.requests import deployed
 from slack_interactions import answers, press, signature
 from slack_interactions.settings import settings
 from slack_interactions.taking import Taking
-
-clock = Clock()
 
 
 @cache
@@ -30,7 +27,7 @@ def answer(event: dict[str, Any]) -> HTTPStatus:
     """The status of the answer to a call. Slack shows whoever pressed a warning for any but 200."""
     body, headers = body_of(event), headers_of(event)
     secrets = secret(settings().slack_signing_secret, signature.read, unavailable="slack_signing_secret_unavailable")
-    if body is None or not signature.is_signed(body, headers, secrets, clock):
+    if body is None or not signature.is_signed(body, headers, secrets):
         logger.warning("a call is not signed by Slack")
         return HTTPStatus.UNAUTHORIZED
     pressed = press.read(body, settings().slack_app_id)

@@ -12,7 +12,7 @@ from assistance.engine.takes import Human, measure, release, take
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.history import RequestRecord, outgoing_of
 from assistance.models import Outgoing
-from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.slack import blocks
@@ -33,7 +33,6 @@ class Taking:
 
     requests: Requests
     answer: Answer
-    clock: Clock = utc_now
 
     def act(self, press: Press) -> None:
         """Take or release the request, and show it. Raises `TableUnavailable` or `Unreadable`: nothing was done."""
@@ -52,9 +51,7 @@ class Taking:
     def _take(self, press: Press) -> str | None:
         """Take the request for whoever pressed. Returns what to tell them if somebody has it."""
         on, human = press.on, _human(press)
-        taken = take(
-            self.requests, on.request_id, press.id, human, delivery=on.delivery, result=press.ts, clock=self.clock
-        )
+        taken = take(self.requests, on.request_id, press.id, human, delivery=on.delivery, result=press.ts)
         measure(taken)
         logger.info("taken" if taken.is_new else "taken already", request_id=on.request_id)
         if taken.is_new:
@@ -69,7 +66,7 @@ class Taking:
             return "Nobody has this request."
         if not _theirs(taken, press):
             return f"{_name(taken)} has this request. They can release it, or an operator can."
-        release(self.requests, request_id, taken.id, _human(press), clock=self.clock)
+        release(self.requests, request_id, taken.id, _human(press))
         logger.info("released", request_id=request_id)
         return None
 
@@ -106,7 +103,7 @@ class Taking:
         for on, each in zip(press.shown, self.requests.several([on.request_id for on in press.shown]), strict=True):
             if each is None:
                 raise RequestGone
-            event = partial(_arrived, on=on, attempt=press.id, ts=press.ts, now=epoch_ms(self.clock()))
+            event = partial(_arrived, on=on, attempt=press.id, ts=press.ts, now=epoch_ms(utc_now()))
             if event(each.record)[0] is not each.record:
                 self.requests.change(on.request_id, event)
             shown[on] = each

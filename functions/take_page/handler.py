@@ -12,7 +12,7 @@ from assistance import take_link
 from assistance.engine.links import UNAVAILABLE
 from assistance.errors import TableUnavailable, TransientFailure, Unreadable
 from assistance.platform.called import body_of, headers_of
-from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.platform.secret import secret
 from assistance.platform.unforeseen import without_messages
@@ -25,7 +25,6 @@ from take_page.taking import Form, Shown, Taking
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM: Final = 4_096
 MAX_FIELDS: Final = 10
-clock: Clock = utc_now
 
 
 class BadForm(Exception):
@@ -55,7 +54,7 @@ def answer(event: dict[str, Any]) -> Shown:
 def _link(event: dict[str, Any]) -> Link:
     keys = secret(settings().take_secret, take_link.read, unavailable=UNAVAILABLE)
     token = (event.get("pathParameters") or {}).get("token") or ""
-    return take_link.opened(token, keys, epoch_ms(clock()) // 1_000)
+    return take_link.opened(token, keys, epoch_ms(utc_now()) // 1_000)
 
 
 def _refuse_foreign(headers: dict[str, list[str]]) -> None:

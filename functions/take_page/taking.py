@@ -9,7 +9,6 @@ from assistance.domain.record import Take
 from assistance.engine.takes import Human, measure, release, take
 from assistance.history import RequestRecord
 from assistance.models import AssistanceRequest
-from assistance.platform.clock import Clock, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests
@@ -60,7 +59,6 @@ class Taking:
     """Acts for the holder of a link. Every method raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
 
     requests: Requests
-    clock: Clock = utc_now
 
     def show(self, link: Link) -> Shown:
         """The request, and who has it. Changes nothing: scanners of mails follow links too."""
@@ -71,7 +69,7 @@ class Taking:
         """Take the request, unless somebody has it. The human has seen the message, so it has arrived."""
         found, pressed = self._found(link), form.pressed
         human, take_id = form.human(self._channel(found, link)), f"{_LINK}{pressed}"
-        taken = take(self.requests, link.request_id, take_id, human, delivery=link.delivery, clock=self.clock)
+        taken = take(self.requests, link.request_id, take_id, human, delivery=link.delivery)
         is_yours = taken.is_new and taken.take.released_at is None
         if all(each.id != take_id for each in found.record.takes):
             measure(taken)
@@ -82,7 +80,7 @@ class Taking:
         """Release the request, if whoever sends the form has it."""
         found = self._found(link)
         human = form.human(self._channel(found, link))
-        stored = release(self.requests, link.request_id, f"{_LINK}{form.release}", human, clock=self.clock)
+        stored = release(self.requests, link.request_id, f"{_LINK}{form.release}", human)
         taken = stored.record.taken
         logger.info("not released" if taken else "released", request_id=link.request_id)
         return Shown(found.request, taken)

@@ -1,6 +1,6 @@
 """From the outbox to SNS: publish messages, then remove them from the outbox.
 
-A crash in between publishes a message twice, which consumers see through; the other order could lose it.
+A crash in between publishes a message twice, and consumers recognise the second one. The other order could lose it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from assistance.engine.outbox import Outboxed, Publication, outboxed
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import tracing
 from assistance.platform.aws import AWS_ERRORS, error_code
-from assistance.platform.clock import Clock, epoch_ms, timestamp, utc_now
+from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.store.items import Item
@@ -43,7 +43,6 @@ class Publisher:
     sns: "SNSClient"
     topic_arn: str
     requests: Requests
-    clock: Clock = utc_now
     late: bool = False
 
     def read(self, item: Item) -> Outboxed:
@@ -53,7 +52,7 @@ class Publisher:
     def publish(self, items: Sequence[Outboxed]) -> set[Publication]:
         """Publish the messages of these items, and mark them as published. Returns those that could not be published.
 
-        What is published but can't be taken out counts as published: the reconciler publishes it again.
+        A message that is published but can't be marked counts as published. The reconciler will publish it again.
         """
         wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
         with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -92,7 +91,7 @@ class Publisher:
         try:
             if item.stored is None:
                 key = {PARTITION_KEY: request_id, SORT_KEY: sort_key}
-                self.requests.items.mark_published(key, done[0].channels, timestamp(self.clock()))
+                self.requests.items.mark_published(key, done[0].channels, timestamp(utc_now()))
                 if self.late:
                     self.requests.change(request_id, self._queued)
             else:
@@ -102,10 +101,10 @@ class Publisher:
             logger.warning("published but not marked", request_id=request_id, error_type=type(error).__name__)
 
     def _published(self, entries: list[Entry], record: Record) -> tuple[Record, None]:
-        return transitions.published(record, entries, now=epoch_ms(self.clock())), None
+        return transitions.published(record, entries, now=epoch_ms(utc_now())), None
 
     def _queued(self, record: Record) -> tuple[Record, None]:
-        return transitions.queued(record, record.channels, now=epoch_ms(self.clock())), None
+        return transitions.queued(record, record.channels, now=epoch_ms(utc_now())), None
 
 
 def _body(publication: Publication) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 
 from assistance.domain import takes
 from assistance.domain.record import Record, Take
-from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.store.requests import Requests, Stored
 
@@ -35,21 +35,20 @@ def take(
     *,
     delivery: str | None = None,
     result: str | None = None,
-    clock: Clock = utc_now,
 ) -> Taken:
     """Take a request for that human, unless somebody has it. `take_id` is new for each press of a button.
 
     `delivery` and `result`: as for the domain's `take`. Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
     """
-    by, via, now = human.name, human.via, epoch_ms(clock())
+    by, via, now = human.name, human.via, epoch_ms(utc_now())
     event = partial(takes.take, take_id=take_id, by=by, via=via, now=now, delivery=delivery, result=result)
     stored, counts = requests.change(request_id, event)
     return Taken(stored, counts, is_new=counts.id == take_id)
 
 
-def release(requests: Requests, request_id: str, take_id: str, human: Human, *, clock: Clock = utc_now) -> Stored:
+def release(requests: Requests, request_id: str, take_id: str, human: Human) -> Stored:
     """Undo that take. Raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
-    now = epoch_ms(clock())
+    now = epoch_ms(utc_now())
 
     def event(record: Record) -> tuple[Record, None]:
         return takes.release(record, take_id, by=human.name, via=human.via, now=now), None
