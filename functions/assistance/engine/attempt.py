@@ -1,7 +1,7 @@
-"""One attempt, as Powertools' idempotency keeps it: in the request's record.
+"""One attempt at a delivery, which Powertools' idempotency stores in the request's record.
 
-Powertools decides who sends. Each of its hooks is one transition and one write: the claim before the send, the end
-after it. So "sent" and "recorded as delivered" are one write and can't disagree.
+Powertools decides which worker sends. Each of its hooks is one transition and one write: the claim before the send, the
+end after it. So "sent" and "recorded as delivered" are one write and can't disagree.
 """
 
 import uuid
@@ -98,19 +98,19 @@ class Attempt(BasePersistenceLayer):
         raise IdempotencyItemAlreadyExistsError(old_data_record=existing)
 
     def _known(self) -> Stored:
-        """The record: from the message alone where it is the first of its delivery, or else as it is stored."""
+        """The record: read from the table, unless this seems to be its first attempt. Then the message implies it."""
         message = self._message
         if message.version == 1 or message.route is None or message.ttl is None:
             stored = self._requests.read(message.request.id)
             self.request = self._said()
             if ms_of(self.request.created_at) != stored.record.created_at:
-                # The id has come again since, and this message, which says no `ttl`, is of the earlier request.
+                # A later request has this id. The message is of the earlier one, and has no `ttl` that would show it.
                 raise RequestGone
             return stored
         new = fresh(message.request, message.route, message.ttl)
         if new.ttl * 1_000 < self._now():
             raise RequestGone
-        # Of a late message, version 1 may have delivered the request after a rollback: its items are no conflict.
+        # After a rollback, version 1 may have delivered the request of a late message. A write would not notice that.
         if self._again or message.delivery or self._now() - new.created_at > _LATE_MS:
             return self._requests.read(message.request.id)
         return Stored(new, new, {})
@@ -167,11 +167,11 @@ class Attempt(BasePersistenceLayer):
         return epoch_ms(self._clock())
 
     def _update_record(self, data_record: DataRecord) -> None:
-        """Not used: `save_success` is told how the attempt has ended."""
+        """Not used: `save_success` records how the attempt ended."""
 
     def _delete_record(self, data_record: DataRecord) -> None:
-        """Leave the claim as it is. The engine ends each attempt by a value: what is raised has killed it."""
+        """Leave the claim as it is: an attempt that raises has died. The engine returns how all others ended."""
 
     def _get_record(self, idempotency_key: str) -> DataRecord:
-        # Never asked for: a refused claim tells what it was refused for.
+        # Powertools never calls this, because a refused claim already says why.
         raise IdempotencyItemNotFoundError(idempotency_key)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeAlias
 
-# Ahead of pydantic: where that is loaded, it loads a pydantic model of every kind of event.
+# Import this before pydantic: otherwise Powertools loads a pydantic model of every kind of event.
 import aws_lambda_powertools.utilities.batch  # noqa: F401
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import NonNegativeInt, PositiveInt
@@ -45,9 +45,9 @@ def consumer(
 ) -> Handler:
     """The Lambda handler that delivers a channel's queue by `send`.
 
-    `prepare` makes what `send` uses before several threads do, which would wait for one another. `place` says where on
-    the channel requests of a topic are posted at present, where a channel has several places. `check` is what the
-    heartbeat looks at.
+    `prepare` makes the clients and caches that `send` uses: several threads would wait for one another. `place` says
+    where on the channel requests of a topic are posted at present, if the channel has several places. `check` is the
+    heartbeat's check.
     """
 
     @cache

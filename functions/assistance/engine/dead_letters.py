@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-# While they are looked at, the letters are in flight: for a second or two, and for this long if the looker is killed.
-# The alarms see past that: infra/monitoring.py.
+# Dead letters are in flight while somebody reads them: for a second or two, or for this long if the reader is killed.
+# The alarms allow for that: infra/monitoring.py.
 LOOK_SECONDS: Final = 30
 _RECEIVE = 10
 _PARALLEL = 10
@@ -92,17 +92,17 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
     delayed = number(counts.get("ApproximateNumberOfMessagesDelayed", "0"))
     in_flight = number(counts.get("ApproximateNumberOfMessagesNotVisible"))
     if waiting is None or delayed is None or in_flight is None:
-        # Not an empty queue: what lies in no queue is published again.
+        # Don't take the queue for empty: the reconciler would publish its messages again.
         raise UnreadableAnswer(reason="no number of messages")
     return Depth(waiting + delayed, in_flight)
 
 
 @contextmanager
 def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
-    """Hold up to `limit` dead letters of the queue; those still there afterwards are visible again.
+    """Hold up to `limit` dead letters of the queue. Those that the caller does not delete become visible again.
 
-    Without `bodies` many fit into memory. Raises what boto3 raises. Whoever is killed while looking leaves them
-    invisible for `LOOK_SECONDS` at most.
+    If the process is killed, they stay invisible for `LOOK_SECONDS` at most. Without `bodies` many fit into memory.
+    Raises what boto3 raises.
     """
     letters: dict[str, DeadLetter] = {}
 
@@ -125,11 +125,11 @@ def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: boo
     with ThreadPoolExecutor(_PARALLEL) as pool:
         try:
             calls, seen = 1, -1
-            # Once no new ones come these are all, even if the first have become visible again meanwhile.
+            # Once no new ones come, these are all, even if the first ones have become visible again meanwhile.
             while seen < len(letters) < limit:
                 seen = len(letters)
                 more = all(list(pool.map(receive, range(calls))))
-                # Few letters are found by few calls.
+                # A few calls are enough for a few dead letters.
                 calls = min(2 * calls, _PARALLEL, ceil((limit - len(letters)) / _RECEIVE)) if more else 1
             yield list(letters.values())
         finally:
@@ -161,7 +161,7 @@ def _letter(queue_url: str, message: "MessageTypeDef", held_until: datetime, *, 
         body=message["Body"] if bodies else "",
         request_id=request_id_in(message["Body"]),
         delivery=_delivery_in(message["Body"]),
-        # Somebody else may have set the attribute: only text that looks like a code may reach a log or a reader.
+        # Others may have set the attribute: only text that looks like a code may reach a log or a reader.
         reason=next(filter(_CODE.fullmatch, reasons), UNKNOWN),
         sent_at=number(message.get("Attributes", {}).get("SentTimestamp")) or 0,
         held_until=held_until,
@@ -184,7 +184,7 @@ def request_id_in(body: str) -> str | None:
 def _delivery_in(body: str) -> str | None:
     document = _parsed(unwrapped(body))
     named = document if isinstance(document, dict) else {}
-    # Version 1 called a resend by the decision alone.
+    # Version 1 named a resend by the operator's decision alone.
     force = named.get("force")
     found = f"{RESEND}{force}" if isinstance(force, str) else named.get("delivery")
     return found if isinstance(found, str) else None

@@ -136,7 +136,7 @@ class Consumer:
         try:
             message = _read(record.body, self.channel)
         except PermanentFailure as error:
-            # Whose it is, if that can be read, the reconciler finds out where it now lies.
+            # The reconciler will find it in the dead-letter queue, and mark its request if the id can be read.
             logger.error("a message does not parse", message_id=record.message_id, error_code=error.code)
             self._dead_letter(record, error.code)
             tally.failed(self.channel, None)
@@ -171,7 +171,7 @@ class Consumer:
 
     def _attempt(self, message: Message, record: SQSRecord, context: LambdaContext) -> Attempt:
         doubt_ms = 1_000 * self.retry.doubt_delay
-        # Longer than the attempt can last: what its last call has started may still reach the provider.
+        # Longer than the attempt can last, because the message of its last call may still reach the provider.
         limits = Limits(context.get_remaining_time_in_millis() + doubt_ms, doubt_ms, self.retry.attempts)
         again = receive_count(record) > 1
         place = self.place(message.request.topic)

@@ -66,8 +66,8 @@ UNEXPECTED: Final = TransientFailure("unexpected_error", in_doubt=True)
 class Turn:
     """The facts that decide the delay, besides the failure itself.
 
-    `waited`: since it was first put off. `receives`: how often it was. `together`: the channel sends several
-    requests in one message, so that what is put off needs no spreading.
+    `waited`: the time since it was first put off. `receives`: how often SQS has delivered the message. `together`: the
+    channel sends several requests in one message.
     """
 
     claim: Claim
@@ -86,8 +86,8 @@ def end_of(outcome: Outcome, turn: Turn) -> End:
     counts = not isinstance(outcome, NO_ATTEMPT) or (isinstance(outcome, RateLimited) and turn.waited > PATIENCE)
     if isinstance(outcome, PermanentFailure) or (counts and claim.number >= policy.attempts):
         return GaveUp(outcome.code, outcome.in_doubt)
-    # A queue that was put off must not wake up all at once, unless it can go out together: then what waits for ever
-    # longer would only see what is new go first.
+    # Messages that were put off must not come back all at once, so each delay may be longer than the last. A channel
+    # that sends them together can take them all: longer delays would only let newer requests go first.
     waits = claim.number if counts else 1 if turn.together else turn.receives
     delay = (outcome.retry_after or 0) + turn.jitter(0, policy.ceiling(waits))
     if outcome.in_doubt or claim.doubts:

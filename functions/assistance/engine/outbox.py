@@ -50,7 +50,7 @@ def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed
     if sort_key == RECORD:
         stored = stored_in(item)
         said = request_item(str(item[PARTITION_KEY]))
-        # Once it is forgotten nobody waits for it.
+        # If the request has expired, nobody waits for its messages.
         entries = stored.record.outbox if said else ()
         return Outboxed(tuple(_entry(said or {}, item, stored, entry) for entry in entries), stored)
     end = legacy.end_of(item)

@@ -1,9 +1,10 @@
-"""How requests of one batch go out together, where a channel can send several in one message.
+"""Sends several requests of one batch in one message, on a channel that can do so.
 
-Each has its own thread, its own claim and its own end. They meet here in between: once it is known of every record of
-the batch whether it is to be sent, those that are get divided into messages, and each takes what has become of its own.
+Each record of the batch has its own thread, which claims its delivery and records how it ended. Between the two, the
+threads meet here. Once every record has either claimed its delivery or ended without sending, the claimed requests are
+divided into messages. Each thread gets the outcome of its own request.
 
-One that takes long to say whether it is to be sent holds up the others for two seconds, and goes later.
+The batch waits at most two seconds for a slow claim, then sends without it. That request goes later.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A record as an item, and back. What a later version has added to the item stays in it."""
+"""Turns a record into an item, and back. The item keeps what a later version has added to it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -33,9 +33,9 @@ _OURS: Final = frozenset({PARTITION_KEY, SORT_KEY, CREATED_AT, TTL, VERSION, OUT
 
 
 def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
-    """The item to put, in the place of the item before: {} if there is none.
+    """The item that replaces `before`, which is {} if there is no item yet.
 
-    Raises `Unreadable` if nobody could read it.
+    Raises `Unreadable` if nobody could read the new item.
     """
     document = _adapter().dump_python(_checked(record), mode="json", exclude_defaults=True, exclude={VERSION})
     indexed: dict[str, Any] = {}
@@ -63,13 +63,13 @@ def record_of(item: Item) -> Record:
     with readable():
         record = _adapter().validate_python({**document, VERSION: version})
     if not isinstance(version, int | Decimal) or version is True or record.version < 1:
-        # No write would ever find the item in that version.
+        # A write on the condition of this version would never succeed.
         raise Unreadable(f"{VERSION}: no count")
     return _checked(record)
 
 
 def _checked(record: Record) -> Record:
-    """The record, if all that is read from it makes sense. Raises `Unreadable`."""
+    """The record, if its times, channels and deliveries are valid. Raises `Unreadable`."""
     if any(not 0 <= time <= MAX_SECONDS * 1_000 for time in _times(record)):
         raise Unreadable(f"{_RECORD}: no time")
     if not record.channels or not set(_channels(record)) <= set(Channel):
@@ -112,7 +112,7 @@ def _times(record: Record) -> Iterator[int]:
 
 
 def _carried(kind: type, before: Any, after: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-    """A document with the members of the one before that this version does not know."""
+    """The new document, plus the members of the previous one that this version does not know."""
     if not isinstance(before, Mapping):
         return after
     known = {field.name for field in fields(kind)}

@@ -1,4 +1,4 @@
-"""What the table's items hold. Each is checked as it is read: whoever may write into the table could write anything."""
+"""The items of the table. Each is checked when it is read, because other writers could have stored anything."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,12 +38,12 @@ _Read = TypeVar("_Read", bound=BaseModel)
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Raises `Unreadable` where pydantic finds attributes wrong, and names them. Decorates a function, too."""
+    """Turn pydantic's error into `Unreadable`, which names the wrong attributes. Works as a decorator too."""
     try:
         yield
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
-        # Of where in an attribute it is wrong nothing is said: a map's keys may be anything.
+        # Name the attribute, but not the place inside it: a map's keys may hold anything.
         wrong = {f"{next(iter(detail['loc']), 'item')}: {detail['type']}" for detail in details}
         raise Unreadable(", ".join(sorted(wrong))) from None
     except RecursionError:
@@ -51,18 +51,18 @@ def readable() -> Iterator[None]:
 
 
 def checked(model: type[_Read], item: Item) -> _Read:
-    """The attributes that the model names. Raises `Unreadable`, which names those that are wrong."""
+    """The attributes that the model names. Raises `Unreadable`."""
     with readable():
         return model.model_validate(item)
 
 
 def key_of(item: Item) -> dict[str, str]:
-    """An item's key: all that is said in a log of one that can't be read."""
+    """An item's key. The log of an unreadable item shows nothing else of it."""
     return {name: str(item.get(name)) for name in (PARTITION_KEY, SORT_KEY)}
 
 
 def plain(item: Item) -> Item:
-    """An item out of DynamoDB's own notation, in which stream records and failed conditions carry it.
+    """Convert an item from DynamoDB's notation, which stream records and failed conditions use.
 
     Raises `Unreadable`.
     """

@@ -1,6 +1,6 @@
-"""What version 1 has left in the table and in the queues: a delivery item for each channel, and messages for these.
+"""Reads the items and messages of version 1, which stored one item for each channel's delivery.
 
-Such items are turned into a record when a request is read, and the record is written with its first change.
+Reading a request turns such items into a record. The first change of the request writes that record.
 """
 
 import json
@@ -71,7 +71,7 @@ class _Ledger(Model):
 
 @dataclass(frozen=True, slots=True)
 class LegacyEnd:
-    """The end of a delivery that the bot is to be told of."""
+    """A callback about a delivery: when it entered the outbox, and its name, which tells the channel and the status."""
 
     since: str
     name: str
@@ -94,14 +94,14 @@ class LegacyEntry(Model):
 
 
 def entry_of(item: Item) -> LegacyEntry:
-    """What a request item in the outbox wants published. Raises `Unreadable`."""
+    """The outbox entry in a request item. Raises `Unreadable`."""
     entry = checked(LegacyEntry, item)
     for_fallback = entry.fallback and entry.fallback.channel in entry.outbox_channels
     return entry if for_fallback else entry.model_copy(update={"fallback": None})
 
 
 def end_of(item: Item) -> LegacyEnd:
-    """What a delivery item in the outbox wants told. Raises `Unreadable`."""
+    """The callback that a delivery item in the outbox asks for. Raises `Unreadable`."""
     kept = checked(_Outboxed, item)
     if not (kept.delivered_at or kept.failed_at):
         raise Unreadable("an end that is none")
@@ -111,15 +111,15 @@ def end_of(item: Item) -> LegacyEnd:
 
 
 def fallback(topic: str) -> Channel | None:
-    """The fallback of a request that does not say: that of today's route."""
+    """Today's fallback for the topic, for a request of version 1, which did not store its own."""
     route = routes().get(topic)
     return route.fallback if route else None
 
 
 def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
-    """The record of a request, with what version 1 has done since this version wrote the record that is `known`.
+    """The record `known`, with what version 1 has done since this version wrote it.
 
-    `known` is the record before any attempt if this version has not written one. Raises `Unreadable`.
+    If this version has written no record, `known` is the record before any attempt. Raises `Unreadable`.
     """
     stands_in = checked(_FallenBack, request_item).fallback
     record = known
@@ -130,7 +130,7 @@ def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
         if not is_delivery(item):
             continue
         kept = checked(_Delivery, item)
-        # An item that expired before this request was accepted is of an earlier one with the same id.
+        # An item that expired before this request was accepted belongs to an earlier request with the same id.
         if kept.ttl >= known.created_at // 1_000:
             others = _deliveries(kept, record)
             if further := [each for each in others if _is_further(kept, record.delivery(each.name))]:
@@ -139,24 +139,24 @@ def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
 
 
 def is_delivery(item: Item) -> bool:
-    """Whether it is version 1's item of a delivery. One by a channel that there is not is nobody's."""
+    """Whether version 1 stored a delivery in this item. An item of an unknown channel does not count."""
     sort_key = str(item[SORT_KEY])
     return sort_key.startswith(CALLBACK_PREFIX) or sort_key in {f"{DELIVERY_PREFIX}{channel}" for channel in Channel}
 
 
 def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
-    """Whether version 1 has tried more often than the record knows. Each of its attempts is an entry."""
+    """Whether version 1 has made more attempts than the record knows. Its timeline has an entry for each attempt."""
     if ours is None or not (ours.attempts or ours.waiting_for):
         return True
     return ours.kind is not Kind.RESEND and len(kept.timeline) > len(timeline(ours))
 
 
 def known_to(message: Message, destination: Destination, record: Record) -> tuple[Record, str]:
-    """The record with the delivery that a message of version 1 is for, and that delivery's name."""
+    """The record, with the delivery that a message of version 1 asks for, and the name of that delivery."""
     if message.ended_at:
         name = _end_name(message.ended_at, message.ended)
         if record.end is None:
-            # One of its channels has ended, and the others tell of the request's end.
+            # The request has not ended yet. The message of another channel will tell of its end.
             return record, name
         tried = record.delivery(name) or Delivery(name, CALLBACK, Kind.CALLBACK)
         # An attempt of version 1 did not keep which end it told of.
@@ -172,7 +172,7 @@ def known_to(message: Message, destination: Destination, record: Record) -> tupl
 
 
 def _with_failure(record: Record, stands_in: Fallback) -> Record:
-    """The record with the failure that its fallback's message tells of, if the items do not."""
+    """The record with the failed attempt that led to this fallback, unless the items already hold one."""
     own = record.delivery(str(stands_in.failed_channel))
     if own is None or own.final:
         return record
@@ -182,7 +182,7 @@ def _with_failure(record: Record, stands_in: Fallback) -> Record:
 
 
 def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
-    """Up to when version 1 has looked at new requests, and those that it found open. Raises `Unreadable`."""
+    """Up to when version 1 has checked new requests, and the ids of those that it found open. Raises `Unreadable`."""
     until, watched = "", list[str]()
     for item in items:
         if (sort_key := str(item[SORT_KEY])).startswith(REOPENED_PREFIX):
@@ -229,7 +229,7 @@ def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
         waiting_for=kept.last_error if kept.status == "retrying" and not attempts else None,
         alone=kept.refused_together,
     )
-    # A decision that was carried out is not carried out again.
+    # A resend that version 1 has delivered is not sent again.
     done = [
         Delivery(f"{RESEND}{force}", own.destination, Kind.RESEND, attempts=attempts[-1:])
         for force in sorted(kept.forced)
@@ -239,7 +239,7 @@ def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
 
 
 def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
-    """The attempts of the timeline, as far as they say how it stands; what they leave open, the status says."""
+    """The attempts in the timeline, completed by what the item's other attributes say."""
     failed_at = ms_of(kept.failed_at) if kept.failed_at else None
     delivered_at = ms_of(kept.delivered_at) if kept.delivered_at else None
     has_failed = failed_at is not None and failed_at > (delivered_at or 0)
@@ -258,6 +258,6 @@ def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
             attempt = replace(attempt, ended_at=failed_at)
         attempts.append(attempt)
     if has_failed and any(attempt.returned_at for attempt in attempts):
-        # Its return was an entry of its own.
+        # Version 1 added an entry for the return, which here belongs to the attempt that was delivered.
         attempts = [attempt for attempt in attempts if attempt.outcome is not Outcome.FAILED or attempt.in_doubt]
     return tuple(attempts)

@@ -1,6 +1,6 @@
-"""The items that version 1 needs after a rollback: the deliveries of the requests that it has accepted.
+"""Makes the items that version 1 needs after a rollback: the deliveries of requests that version 1 has accepted.
 
-Version 1 does not read records. It would send once more what this version has sent of its requests.
+Version 1 does not read records. Without these items it would send again what this version has sent.
 """
 
 import json
@@ -20,9 +20,9 @@ _ENTRY = frozenset({OUTBOX_SHARD, "outbox_channels", "outbox_since", CREATED_AT,
 
 
 def items_of(request_id: str, before: Record, after: Record, olds: Mapping[str, Item]) -> Iterator[dict[str, Any]]:
-    """The items of version 1 for the deliveries that have changed. It had one for a channel, with all its resends.
+    """The items of version 1 for the changed deliveries: one for each channel, which also holds the channel's resends.
 
-    `olds` are those items as they were, by sort key.
+    `olds`: the previous items, by sort key.
     """
     changed = {each.destination for each in after.deliveries if each != before.delivery(each.name)}
     for delivery in after.deliveries:
@@ -35,7 +35,7 @@ def items_of(request_id: str, before: Record, after: Record, olds: Mapping[str, 
 
 
 def timeline(delivery: Delivery) -> list[dict[str, Any]]:
-    """The attempts as version 1 keeps them."""
+    """The attempts in the form in which version 1 stores them."""
     return [entry for attempt in delivery.attempts for entry in _entries(attempt)]
 
 
@@ -82,7 +82,7 @@ def _entries(attempt: Attempt) -> Iterator[dict[str, Any]]:
 
 
 def _resends(delivery: Delivery, record: Record) -> dict[str, Any]:
-    """The decisions to send it once more: those that were carried out, and those that may have been."""
+    """The operators' resends on this channel: those that were delivered, and those that may have been."""
     resends = [
         each for each in record.deliveries if each.kind is Kind.RESEND and each.destination == delivery.destination
     ]

@@ -36,7 +36,7 @@ from assistance.store.table import Items
 Answer = TypeVar("Answer")
 ERASED: Final = "(erased)"
 """The description of a request whose own is erased: a message that is drawn again shows it."""
-# Each conflict means that another writer got on. A record has a handful of writers.
+# Each conflict means that another write has succeeded, and a record has only a handful of writers.
 _TRIES: Final = 20
 
 
@@ -59,7 +59,7 @@ class Stored:
 
     `fresh` is the record as it was before the first attempt. It follows from the request, without a read.
     `version_1`: the items of version 1 by sort key, if its API accepted the request, or if it has delivered it after a
-    rollback. `behind`: version 1 has gone on with it since the item was written.
+    rollback. `behind`: version 1 has changed these since the item was written.
     """
 
     record: Record
@@ -237,7 +237,7 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
 
 
 def _meanwhile(item: Item, new: Record) -> Stored:
-    """The record that the item holds. Raises `RequestGone` if that is of a later request."""
+    """The record in the item. Raises `RequestGone` if it belongs to a later request."""
     if not item:
         return Stored(new, new, {})
     existing = codec.record_of(item)
@@ -248,6 +248,6 @@ def _meanwhile(item: Item, new: Record) -> Stored:
 
 
 def stored_in(item: Item) -> Stored:
-    """A record as its item says, with no request item at hand. Raises `Unreadable`."""
+    """The record in an item that was read without its request item. Raises `Unreadable`."""
     record = codec.record_of(item)
     return Stored(record, replace(record, deliveries=(), outbox=(), version=0), item)

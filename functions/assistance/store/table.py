@@ -1,7 +1,7 @@
 """Every expression that DynamoDB evaluates, except the reconciler's lease.
 
-One write puts an item that is not there, and one puts an item that is as it was read. Both answer with the item that
-stood in their way, or raise `ItemTooLarge`. Every method raises `TableUnavailable` when DynamoDB can't answer.
+`add` puts an item whose key is free, and `replace` an item that has not changed since it was read. Both return the item
+that prevented the write, or raise `ItemTooLarge`. Every method raises `TableUnavailable` when DynamoDB can't answer.
 """
 
 import heapq
@@ -126,7 +126,7 @@ class Items:
         return found
 
     def mark_published(self, key: dict[str, str], channels: Sequence[str], now: str) -> None:
-        """Take an item out of the outbox, if it is in there for these channels. The first time of publication stays."""
+        """Remove an item from the outbox, if it is there for these channels. Keeps when it was first published."""
         self._update(
             Key=key,
             UpdateExpression=f"SET {PUBLISHED_AT} = if_not_exists({PUBLISHED_AT}, :now) "
@@ -177,7 +177,10 @@ class Items:
             yield from self._shard(DUE_INDEX, f"{DUE_SHARD} = :shard", {":shard": number})
 
     def undecided(self, until: int) -> Iterator[Item]:
-        """The records untaken in time at that moment (milliseconds since 1970). They may be a moment old."""
+        """The records of requests that nobody has taken by that time, in milliseconds since 1970.
+
+        They may be a moment old.
+        """
         for number in range(DUE_SHARDS, 2 * DUE_SHARDS):
             condition = f"{DUE_SHARD} = :shard AND {DUE_AT} <= :until"
             yield from self._shard(DUE_INDEX, condition, {":shard": number, ":until": until})
@@ -185,7 +188,7 @@ class Items:
     def _listed(
         self, index: str, partition_key: str, condition: str, values: dict[str, str], *, newest_first: bool = False
     ) -> Iterator[Item]:
-        # A page of the newest is small: whoever asks for these seldom wants all that there are.
+        # Readers of the newest requests seldom want all of them, so a page is small.
         order: dict[str, Any] = {"ScanIndexForward": False, "Limit": BATCH} if newest_first else {}
         shards = [
             self._shard(index, f"{partition_key} = :shard{condition}", {":shard": number, **values}, order)
@@ -225,7 +228,7 @@ class Items:
             )
 
     def ledger(self) -> list[Item]:
-        """What version 1 keeps about new requests."""
+        """The items in which version 1 notes what it has checked."""
         return self.of(LEDGER)
 
 
