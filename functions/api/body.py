@@ -137,16 +137,8 @@ class Call(Model):
         return {name: value for name, value in members.items() if value}
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A valid call, and the names of the members that nobody knows."""
-
-    call: Call
-    ignored: tuple[str, ...]
-
-
-def read(body: bytes, *, loopback: bool) -> Body:
-    """The call in a body. Raises a `Problem` that says what is wrong with it."""
+def read(body: bytes, *, loopback: bool) -> tuple[Call, tuple[str, ...]]:
+    """The call in a body, and the names of the members that we don't know. Raises a `Problem` if it is not valid."""
     parsed = _parsed(body)
     given = parsed.members if isinstance(parsed, Object) else parsed
     try:
@@ -159,7 +151,7 @@ def read(body: bytes, *, loopback: bool) -> Body:
         raise problems.invalid([{"pointer": pointer(*name), "detail": "must be there once"} for name in repeated])
     if is_blank(call.description):
         raise problems.invalid([{"pointer": "#/description", "detail": "must hold a visible character"}])
-    return Body(call, tuple(_ignored(parsed)))
+    return call, tuple(_ignored(parsed))
 
 
 def _parsed(body: bytes) -> Any:  # noqa: ANN401

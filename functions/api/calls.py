@@ -39,12 +39,11 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
     if {value.split(";")[0].strip().lower() for value in types} != {"application/json"}:
         raise problems.unsupported_media_type()
     # A setting that is missing is no mistake of the caller's.
-    body = read(_body(event), loopback=settings().callback_loopback)
-    call = body.call
+    call, ignored = read(_body(event), loopback=settings().callback_loopback)
     # Without the optional members as before there were any: what was accepted then may be repeated now.
     optional = [member for member in (call.callback_url, call.said) if member]
     payload = json.dumps([call.topic, call.description, *optional]).encode()
-    return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest(), body.ignored)
+    return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest(), ignored)
 
 
 def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
