@@ -5,7 +5,6 @@ recorded first, with the fallback that follows from it; then the request's messa
 brings the event again until both are done, and to record it twice changes nothing.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -55,13 +54,14 @@ class Feedback:
 
     def _confirm(self, event: Delivery, about: dict[str, Any]) -> None:
         at = epoch_ms(event.delivery.timestamp)
-        stored, known = self._change(event, partial(transitions.confirmed, result=event.mail.message_id, at=at))
+        change = partial(transitions.confirmed, result=event.mail.message_id, at=at)
+        stored, known = self.requests.change(event.mail.request_id, change)
         if known or self._is_final(stored, about):
             logger.info("confirmed", extra=about)
 
     def _return(self, event: Bounce | Complaint | Reject, about: dict[str, Any], source_message_id: str) -> None:
         result, now = event.mail.message_id, epoch_ms(utc_now())
-        stored, known = self._change(event, partial(_returned, event=event, now=now))
+        stored, known = self.requests.change(event.mail.request_id, partial(_returned, event=event, now=now))
         if not known:
             self._is_final(stored, about)
             return
@@ -84,11 +84,6 @@ class Feedback:
             raise NotYetRecorded(about["request_id"])
         logger.warning("feedback on a mail that is not the delivery's", extra=about)
         return False
-
-    def _change(
-        self, event: Bounce | Complaint | Reject | Delivery, change: Callable[[Record], tuple[Record, bool]]
-    ) -> tuple[Stored, bool]:
-        return self.requests.change(event.mail.request_id, change)
 
     def _dead_letter(
         self,

@@ -6,7 +6,6 @@ end after it. So "sent" and "recorded as delivered" are one write and can't disa
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -23,20 +22,11 @@ from assistance.domain.transitions import Claim, Refused
 from assistance.engine.ends import End, GaveUp, PutOff, RetryLater, Sent
 from assistance.models import AssistanceRequest, Message
 from assistance.platform.clock import Clock, epoch_ms, ms_of
-from assistance.routing import Destination
+from assistance.routing import Destination, RetryPolicy
 from assistance.store import legacy
 from assistance.store.requests import RequestGone, Requests, Stored, fresh
 
 _LATE_MS: Final = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The time limits of an attempt. `claim_ms`: the longest that it can last, with the requests that it has sent."""
-
-    claim_ms: int
-    doubt_ms: int
-    attempts: int
 
 
 class Attempt(BasePersistenceLayer):
@@ -47,13 +37,14 @@ class Attempt(BasePersistenceLayer):
         requests: Requests,
         message: Message,
         destination: Destination,
-        limits: Limits,
+        retry: RetryPolicy,
         clock: Clock,
         *,
+        remaining_ms: int,
         place: str | None,
         again: bool,
     ) -> None:
-        """`again`: the message has been received before, so that there is a record to read."""
+        """`remaining_ms`: how long the attempt can last. `again`: the message was received before."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.claim: Claim | None = None
         self.refused: Refused | None = None
@@ -61,8 +52,9 @@ class Attempt(BasePersistenceLayer):
         self._requests = requests
         self._message = message
         self._destination = destination
-        self._limits = limits
+        self._retry = retry
         self._clock = clock
+        self._remaining_ms = remaining_ms
         self._place = place
         self._again = again
         self._id = uuid.uuid4().hex
@@ -132,9 +124,10 @@ class Attempt(BasePersistenceLayer):
         if delivery is not None and delivery.destination != self._destination:
             return before, Refused.UNKNOWN
         now = self._now()
-        until = now + self._limits.claim_ms
+        # Longer than the attempt can last, because the message of its last call may still reach the provider.
+        until = now + self._remaining_ms + 1_000 * self._retry.doubt_delay
         after, answer = transitions.claim(
-            record, self._name, self._id, now=now, until=until, limit=self._limits.attempts, place=self._place
+            record, self._name, self._id, now=now, until=until, limit=self._retry.attempts, place=self._place
         )
         return (before if after is record else after), answer
 
@@ -144,7 +137,7 @@ class Attempt(BasePersistenceLayer):
 
     def _ended(self, end: End, record: Record) -> tuple[Record, None]:
         name, attempt, now = self._name, self._id, self._now()
-        settles = now + self._limits.doubt_ms
+        settles = now + 1_000 * self._retry.doubt_delay
         match end:
             case Sent(result):
                 return transitions.sent(record, name, attempt, result, now=now), None

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from assistance.domain.record import Kind
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine import dead_letters
-from assistance.engine.attempt import Attempt, Limits
+from assistance.engine.attempt import Attempt
 from assistance.engine.ends import (
     EXHAUSTED,
     NO_ATTEMPT,
@@ -170,12 +170,16 @@ class Consumer:
         self._conclude(end, attempt, message, record, tally)
 
     def _attempt(self, message: Message, record: SQSRecord, context: LambdaContext) -> Attempt:
-        doubt_ms = 1_000 * self.retry.doubt_delay
-        # Longer than the attempt can last, because the message of its last call may still reach the provider.
-        limits = Limits(context.get_remaining_time_in_millis() + doubt_ms, doubt_ms, self.retry.attempts)
-        again = receive_count(record) > 1
-        place = self.place(message.request.topic)
-        return Attempt(self.requests, message, self.channel, limits, self.clock, place=place, again=again)
+        return Attempt(
+            self.requests,
+            message,
+            self.channel,
+            self.retry,
+            self.clock,
+            remaining_ms=context.get_remaining_time_in_millis(),
+            place=self.place(message.request.topic),
+            again=receive_count(record) > 1,
+        )
 
     def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> End:
         """Send under the claim, and return how the attempt ended. A message given up is in the DLQ by then."""
