@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 from pydantic import Field
 
@@ -59,6 +59,20 @@ class _Looked(Model):
     damaged: tuple[RequestId, ...] = ()
 
 
+class _Last(NamedTuple):
+    """Where the last sweep ended.
+
+    It has looked at the requests accepted before `until`. Version 1 will look at none before `legacy_until`. `damaged`
+    are the requests that it could not read. If version 1 has written since, `legacy_until` is empty, and `left_open`
+    are the requests that version 1 found open.
+    """
+
+    until: str = ""
+    legacy_until: str = ""
+    left_open: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
 _Look: TypeAlias = tuple[str, _Listed]
 """A request, and the time from which `SETTLING` counts: its acceptance, or for a second look `SECOND_LOOK` after it."""
 
@@ -72,13 +86,13 @@ class NewRequests:
     def take_in(self) -> list[Open]:
         """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
         run, report, items = self.run, self.run.report, self.run.requests.items
-        last, ahead, left_open, damaged = self._last_time()
-        until, any_new = timestamp(run.clock() - SETTLING), bool(left_open)
+        last = self._last()
+        until, any_new = timestamp(run.clock() - SETTLING), bool(last.left_open)
         # The clock of the last sweep may have been ahead.
-        since = max(min(last, _earlier(until, _A_MINUTE)), _FIRST)
+        since = max(min(last.until, _earlier(until, _A_MINUTE)), _FIRST)
         with ThreadPoolExecutor(_PARALLEL) as pool:
             # Somebody may have mended an unreadable request, or deleted its record.
-            found = list(pool.map(self._watch, {*left_open, *damaged, *report.damaged}))
+            found = list(pool.map(self._watch, {*last.left_open, *last.damaged, *report.damaged}))
             for chunk in _chunks(self._looks(since, until)) if until > since else ():
                 if run.remaining_ms() < TIME_TO_FINISH_MS:
                     # The next sweep begins with the first that was left out.
@@ -91,34 +105,30 @@ class NewRequests:
         # Without new requests there is nothing to store.
         looked_until = max(until, since) if any_new else since
         still = sorted(filter(is_request_id, report.damaged))[:_MOST_DAMAGED]
-        if (any_new or still != list(damaged)) and not run.dry_run:
+        if (any_new or still != list(last.damaged)) and not run.dry_run:
             items.looked_at(looked_until, still)
-        if not run.dry_run and ahead < timestamp(run.clock() + _LEGACY_AHEAD / 2):
+        if not run.dry_run and last.legacy_until < timestamp(run.clock() + _LEGACY_AHEAD / 2):
             items.keep_version_1_away(looked_until, timestamp(run.clock() + _LEGACY_AHEAD))
         return [each for each in found if each]
 
-    def _last_time(self) -> tuple[str, str, list[str], tuple[str, ...]]:
-        """Up to when requests have been looked at, up to when version 1 would look at none, and what it has left open.
-
-        If version 1 has written since this version has, the second is empty; otherwise the third is. Last, the requests
-        that the last sweep could not read.
-        """
+    def _last(self) -> _Last:
+        items = self.run.requests.items
         try:
-            items = self.run.requests.items
             return self._looked(items.get(LOOKED_KEY) or {}, items.ledger())
         except Unreadable as error:
             self.run.report.unreadable += 1
             logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
-            return "", "", [], ()
+            return _Last()
 
-    def _looked(self, item: Item, kept: list[Item]) -> tuple[str, str, list[str], tuple[str, ...]]:
+    def _looked(self, item: Item, kept: list[Item]) -> _Last:
         own = checked(_Looked, item)
         marked = checked(_Looked, next((item for item in kept if item[SORT_KEY] == LEDGER), {}))
-        since, left_open = (marked.looked_until, []) if marked.looked_until else legacy.ledger_of(kept)
-        since = own.looked_until or since
-        if since > timestamp(self.run.clock()):
+        until, left_open = (marked.looked_until, []) if marked.looked_until else legacy.ledger_of(kept)
+        until = own.looked_until or until
+        if until > timestamp(self.run.clock()):
             raise Unreadable("a time to come")
-        return since, (marked.looked_until and marked.until) or "", left_open, own.damaged
+        legacy_until = (marked.looked_until and marked.until) or ""
+        return _Last(until, legacy_until, tuple(left_open), own.damaged)
 
     def _looks(self, since: str, until: str) -> Iterator[_Look]:
         """The looks that have come due, in this order. Nobody looks at a request twice in one sweep."""

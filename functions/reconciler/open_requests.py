@@ -12,14 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from assistance.domain import transitions
-from assistance.domain.record import Delivery, Record
+from assistance.domain.record import Delivery, Kind, Record
 from assistance.engine import dead_letters
 from assistance.errors import Unreadable
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone
-from reconciler.ages import open_since, pending_since
 from reconciler.report import Open, Place, measure_lost
 from reconciler.run import Run
 from reconciler.settings import ChannelQueues
@@ -50,7 +49,7 @@ class OpenRequests:
         run, report = self.run, self.run.report
         report.open += 1
         for delivery in found.record.unfinished:
-            report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(open_since(found.record, delivery)))
+            report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(_open_since(found.record, delivery)))
         overdue = list[str]()
         for delivery in found.record.unfinished:
             unpublished = found.id in run.unpublished and not delivery.attempts
@@ -112,7 +111,7 @@ class OpenRequests:
         if place is Place.STUCK:
             report.stuck.append(found.id)
         if place not in {Place.UNPUBLISHED, Place.LOST}:
-            age = self._age(pending_since(found.record, delivery))
+            age = self._age(_pending_since(found.record, delivery))
             report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
 
     def _place(self, record: Record, delivery: Delivery) -> Place:
@@ -151,3 +150,18 @@ class OpenRequests:
 
 def _as_it_is(record: Record) -> tuple[Record, None]:
     return record, None
+
+
+def _pending_since(record: Record, delivery: Delivery) -> int:
+    """When the wait for its channel began: when it was first tried or put off, or else when it was published."""
+    tried = [attempt.at for attempt in delivery.attempts if attempt.at >= delivery.wanted_since]
+    put_off = [delivery.put_off_since] if delivery.put_off_since else []
+    return min([*tried, *put_off], default=delivery.due_at or delivery.wanted_since or record.created_at)
+
+
+def _open_since(record: Record, delivery: Delivery) -> int:
+    """When somebody's wait for it began. If the request had ended before, when it was on its way again."""
+    had_ended = delivery.kind in {Kind.RESEND, Kind.ESCALATION} or any(
+        attempt.returned_at for other in record.deliveries for attempt in other.attempts
+    )
+    return (delivery.wanted_since or _pending_since(record, delivery)) if had_ended else record.created_at
