@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from math import ceil
@@ -17,9 +17,10 @@ from assistance.store.requests import request_key
 from infra.batches import QUEUES
 from local.slack_server import SlackServer
 from reconciler.new_requests import SECOND_LOOK
-from tests.integration.cloud import Cloud, cloud, forget
+from tests.integration.cloud import Cloud, cloud_without_dynamodb, forget
+from tests.integration.resources import TABLE
 from tests.integration.steps import feedback
-from tests.meter import Spent, metered
+from tests.meter import Spent, Table, metered
 
 BATCHES = (1, 10, 100)
 """Requests that are accepted together, that the stream hands over together, and that the ledger takes in together."""
@@ -38,7 +39,7 @@ def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
     """The system, warm: a request of each topic has been delivered and forgotten."""
     with (
         SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
-        cloud(slack.url) as stack,
+        cloud_without_dynamodb(slack.url) as stack,
         patch.dict(os.environ, stack.environment),
         time_machine.travel(MOMENT, tick=False) as clock,
         # However busy the machine is, a batch makes the same posts.
@@ -54,6 +55,11 @@ def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
         stack.reconcile()
         yield stack, slack, clock
     forget()
+
+
+def metered_on(stack: Cloud) -> AbstractContextManager[Mapping[str, Spent]]:
+    """What each function spends meanwhile on the table in memory."""
+    return metered(lambda _: Table(TABLE, lambda key: stack.table.get_item(Key=key).get("Item")))
 
 
 def deliver(stack: Cloud, topic: Topic, request_ids: list[str]) -> None:
@@ -72,10 +78,10 @@ def spent(topic: Topic, together: int, description: str = DESCRIPTION) -> Mappin
     """By all of so many requests, by function."""
     with running() as (stack, slack, clock):
         before = len(slack.messages)
-        with metered() as found:
+        with metered_on(stack) as found:
             request_ids = [stack.post(topic, description) for _ in range(together)]
             deliver(stack, topic, request_ids)
-        with metered() as sweeps:
+        with metered_on(stack) as sweeps:
             for seconds in (LATER, SECOND_LOOK.total_seconds()):
                 clock.shift(seconds)
                 assert stack.reconcile()["ledger"]["open"] == 0
@@ -101,7 +107,7 @@ def idle() -> Spent:
     """By a sweep that finds nothing: not in the outbox, and nothing new in the ledger."""
     with running() as (stack, _, clock):
         clock.shift(LATER)
-        with metered() as found:
+        with metered_on(stack) as found:
             stack.reconcile()
     return found["reconciler"]
 
@@ -113,7 +119,7 @@ def sweep(together: int) -> Spent:
         for _ in range(together):
             stack.post(Topic.SALES, DESCRIPTION)
         clock.shift(LATER)
-        with metered() as found:
+        with metered_on(stack) as found:
             assert stack.reconcile()["outbox"]["published"] == together
     return found["reconciler"]
 
@@ -124,7 +130,7 @@ def polled() -> Spent:
     with running() as (stack, _, _):
         request_id = stack.post(Topic.SALES, DESCRIPTION)
         deliver(stack, Topic.SALES, [request_id])
-        with metered() as found:
+        with metered_on(stack) as found:
             assert stack.status(request_id) == "delivered"
     found["api"].invocations = 1
     return found["api"]

@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.Th
 import io
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -102,31 +102,24 @@ def _units(*sizes: int) -> int:
     return max(1, *(ceil(each / WRITE_BYTES) for each in sizes))
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table of moto's."""
+class Table:
+    """A table that is written to: its keys, its indexes and its items."""
 
-    name: str
-
-    @property
-    def _backend(self) -> Any:  # noqa: ANN401
-        return get_backend("dynamodb")["123456789012"]["us-east-1"]
-
-    def description(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._backend.get_table(self.name).describe("Table")["Table"]
-        return found
-
-    def key_of(self, item: Item) -> dict[str, Any]:
-        return {part["AttributeName"]: item[part["AttributeName"]] for part in self.description()["KeySchema"]}
+    def __init__(self, description: Item, item: Callable[[Item], Item | None]) -> None:
+        """`description`: what `CreateTable` says. `item`: the item of a key, neither called nor counted."""
+        self._description = description
+        self._item = item
 
     def item(self, key: Item) -> dict[str, Any] | None:
-        typed = {name: dynamodb.noted(value) for name, value in _plain(key).items()}
-        found = self._backend.get_item(self.name, typed)
-        return _plain(found.to_json()["Attributes"]) if found else None
+        found = self._item(_plain(key))
+        return _plain(found) if found else None
+
+    def key_of(self, item: Item) -> dict[str, Any]:
+        return {part["AttributeName"]: item[part["AttributeName"]] for part in self._description["KeySchema"]}
 
     def index_writes(self, before: Item | None, after: Item | None) -> int:
         """What the indexes take of a write: nothing if their entry stays as it is."""
-        return sum(self._entry_writes(index, before, after) for index in self.description()["GlobalSecondaryIndexes"])
+        return sum(self._entry_writes(index, before, after) for index in self._description["GlobalSecondaryIndexes"])
 
     def _entry_writes(self, index: Item, before: Item | None, after: Item | None) -> int:
         old, new = self._entry(index, before), self._entry(index, after)
@@ -149,11 +142,25 @@ class _Table:
         return {name: value for name, value in item.items() if name in named}
 
 
+def of_moto(name: str) -> Table:
+    """A table of moto's."""
+    backend = get_backend("dynamodb")["123456789012"]["us-east-1"]
+
+    def item(key: Item) -> Item | None:
+        found = backend.get_item(name, {part: dynamodb.noted(value) for part, value in key.items()})
+        return cast("Item", found.to_json()["Attributes"]) if found else None
+
+    return Table(backend.get_table(name).describe("Table")["Table"], item)
+
+
+Tables: TypeAlias = Callable[[str], Table]
+
+
 class _Write:
     """One item that is about to be written: its size before and after is what counts."""
 
-    def __init__(self, operation: str, arguments: Item, factor: int = 1) -> None:
-        self._table = _Table(arguments["TableName"])
+    def __init__(self, table: Table, operation: str, arguments: Item, factor: int = 1) -> None:
+        self._table = table
         put = operation.startswith("Put")
         self._key = self._table.key_of(_plain(arguments["Item"])) if put else arguments["Key"]
         self._before = self._table.item(self._key)
@@ -165,25 +172,26 @@ class _Write:
         return self._factor * _units(*sizes) + self._table.index_writes(self._before, after)
 
 
-def _writes(operation: str, arguments: Item) -> list[_Write]:
+def _writes(tables: Tables, operation: str, arguments: Item) -> list[_Write]:
     if operation in {"PutItem", "UpdateItem", "DeleteItem"}:
-        return [_Write(operation, arguments)]
+        return [_Write(tables(arguments["TableName"]), operation, arguments)]
     if operation == "TransactWriteItems":
         # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
-        return [_Write(kind, it, 2) for each in arguments["TransactItems"] for kind, it in each.items()]
+        parts = [part for each in arguments["TransactItems"] for part in each.items()]
+        return [_Write(tables(part["TableName"]), kind, part, 2) for kind, part in parts]
     return []
 
 
-def _reads(operation: str, arguments: Item, answer: Item) -> float:
+def _reads(tables: Tables, operation: str, arguments: Item, answer: Item) -> float:
     """Needs queries that project and filter nothing, for what they have read is what they answer."""
     if operation == "Query":
         assert not arguments.keys() & {"ProjectionExpression", "FilterExpression"}
         return _read([sum(size(_plain(item)) for item in answer["Items"])], arguments)
     if operation == "GetItem":
-        return _read([size(_Table(arguments["TableName"]).item(arguments["Key"]) or {})], arguments)
+        return _read([size(tables(arguments["TableName"]).item(arguments["Key"]) or {})], arguments)
     if operation == "BatchGetItem":
         return sum(
-            _read([size(_Table(name).item(key) or {}) for key in wanted["Keys"]], wanted)
+            _read([size(tables(name).item(key) or {}) for key in wanted["Keys"]], wanted)
             for name, wanted in arguments["RequestItems"].items()
         )
     return 0
@@ -228,7 +236,7 @@ class _Log(io.TextIOBase):
 
 
 @contextmanager
-def metered() -> Iterator[Mapping[str, Spent]]:
+def metered(tables: Tables = of_moto) -> Iterator[Mapping[str, Spent]]:
     """What each function spends meanwhile. What the test itself calls does not count."""
     spent: defaultdict[str, Spent] = defaultdict(Spent)
     lock = Lock()
@@ -239,8 +247,8 @@ def metered() -> Iterator[Mapping[str, Spent]]:
             return make_api_call(client, operation, arguments)
         service = client.meta.service_model.service_name
         database = service == "dynamodb"
-        writes = _writes(operation, arguments) if database else []
-        answer: Any = {}
+        writes = _writes(tables, operation, arguments) if database else []
+        answer: Any = None
         try:
             answer = make_api_call(client, operation, arguments)
         finally:
@@ -249,7 +257,7 @@ def metered() -> Iterator[Mapping[str, Spent]]:
                 ours = spent[function]
                 ours.calls[f"{service}.{operation}"] += 1
                 ours.writes += sum(write.units() for write in writes)
-                ours.reads += _reads(operation, arguments, answer) if database and answer else 0
+                ours.reads += _reads(tables, operation, arguments, answer) if database and answer is not None else 0
                 ours.published += _chunks(operation, arguments) if service == "sns" else 0
         return answer
 

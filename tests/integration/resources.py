@@ -32,6 +32,51 @@ from assistance.store.schema import (
 )
 
 _REGION: Final = "us-east-1"
+TABLE: Final[dict[str, Any]] = {
+    "TableName": "table",
+    "BillingMode": "PAY_PER_REQUEST",
+    "KeySchema": [
+        {"AttributeName": PARTITION_KEY, "KeyType": "HASH"},
+        {"AttributeName": SORT_KEY, "KeyType": "RANGE"},
+    ],
+    "AttributeDefinitions": [
+        {"AttributeName": PARTITION_KEY, "AttributeType": "S"},
+        {"AttributeName": SORT_KEY, "AttributeType": "S"},
+        {"AttributeName": OUTBOX_SHARD, "AttributeType": "N"},
+        {"AttributeName": LEDGER_SHARD, "AttributeType": "N"},
+        {"AttributeName": DUE_SHARD, "AttributeType": "N"},
+        {"AttributeName": DUE_AT, "AttributeType": "N"},
+        {"AttributeName": CREATED_AT, "AttributeType": "S"},
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": OUTBOX_INDEX,
+            "KeySchema": [
+                {"AttributeName": OUTBOX_SHARD, "KeyType": "HASH"},
+                {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        },
+        {
+            "IndexName": LEDGER_INDEX,
+            "KeySchema": [
+                {"AttributeName": LEDGER_SHARD, "KeyType": "HASH"},
+                {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": [TOPIC]},
+        },
+        {
+            "IndexName": DUE_INDEX,
+            "KeySchema": [
+                {"AttributeName": DUE_SHARD, "KeyType": "HASH"},
+                {"AttributeName": DUE_AT, "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "ALL"},
+        },
+    ],
+    "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+}
+"""The table as `infra/` declares it."""
 
 
 @cache
@@ -51,50 +96,7 @@ def _dynamodb() -> Any:  # noqa: ANN401
 
 
 def create_table() -> Any:  # noqa: ANN401
-    return _dynamodb().create_table(
-        TableName="table",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[
-            {"AttributeName": PARTITION_KEY, "KeyType": "HASH"},
-            {"AttributeName": SORT_KEY, "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": PARTITION_KEY, "AttributeType": "S"},
-            {"AttributeName": SORT_KEY, "AttributeType": "S"},
-            {"AttributeName": OUTBOX_SHARD, "AttributeType": "N"},
-            {"AttributeName": LEDGER_SHARD, "AttributeType": "N"},
-            {"AttributeName": DUE_SHARD, "AttributeType": "N"},
-            {"AttributeName": DUE_AT, "AttributeType": "N"},
-            {"AttributeName": CREATED_AT, "AttributeType": "S"},
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": OUTBOX_INDEX,
-                "KeySchema": [
-                    {"AttributeName": OUTBOX_SHARD, "KeyType": "HASH"},
-                    {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            },
-            {
-                "IndexName": LEDGER_INDEX,
-                "KeySchema": [
-                    {"AttributeName": LEDGER_SHARD, "KeyType": "HASH"},
-                    {"AttributeName": CREATED_AT, "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": [TOPIC]},
-            },
-            {
-                "IndexName": DUE_INDEX,
-                "KeySchema": [
-                    {"AttributeName": DUE_SHARD, "KeyType": "HASH"},
-                    {"AttributeName": DUE_AT, "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            },
-        ],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
-    )
+    return _dynamodb().create_table(**TABLE)
 
 
 def streamed(since: int) -> list[dict[str, Any]]:
