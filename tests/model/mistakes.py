@@ -63,7 +63,7 @@ MISTAKES: Final = {
         transitions, "locked_until=settles if over.doubts else 0", "locked_until=0"
     ),
     "a failure has no fallback": Mistake(
-        transitions, "if destination and own_failed and fallback is None:", "if False:"
+        transitions, "if destination and own_failed and fallback is None and record.erased_at is None:", "if False:"
     ),
     "a mail that came back has no second fallback": Mistake(
         transitions,

@@ -46,6 +46,9 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
         "an erasure and a mail that comes back": world(
             "email", fallback="slack", calls_back=True, bounce=1, redrive=1, erase=1
         ),
+        "an erasure of what was resent, and a mail that comes back": world(
+            "email", fallback="slack", fault=1, resend=1, bounce=1, erase=1
+        ),
         "an erasure and humans": world("slack", fallback="email", escalates=True, take=1, release=1, erase=1),
         "a channel that fails after another was reached": world("email", "teams", fallback="slack", fault=2, resend=1),
     }
