@@ -106,7 +106,7 @@ def _fenced(kind: str, lines: list[str]) -> str:
 
 
 PAGES: Final[Mapping[Path, Callable[[], str]]] = {
-    ROOT / "README.md": architecture,
+    ROOT / "docs/tour.md": architecture,
     ROOT / "docs/calling.md": statuses,
 }
 
