@@ -23,7 +23,7 @@ from assistance.text import is_blank, printable
 MAX_DETAILS: Final = 20
 MAX_LABEL_CHARACTERS: Final = 60
 MAX_IGNORED: Final = 20
-"""So many ignored members are named, each by so many characters of its name as a label has at most."""
+"""An answer names at most so many ignored members, and at most `MAX_LABEL_CHARACTERS` of each name."""
 # Half of a pair of UTF-16: no text, and no UTF-8 can hold it. https://www.rfc-editor.org/rfc/rfc8259#section-8.2
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _NO_OBJECT: Final = "Input should be an object"

@@ -109,7 +109,7 @@ def no_such_route(_: Exception) -> Response[str]:
 
 @app.exception_handler(Problem)
 def problem(error: Problem) -> Response[str]:
-    """What the caller got wrong."""
+    """The caller made a mistake."""
     return error.response()
 
 

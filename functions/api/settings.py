@@ -1,4 +1,4 @@
-"""What the API is told by its environment."""
+"""The settings of the API, from its environment."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""Where a bot may have itself called back: nowhere but at a public address, by https.
+"""Checks callback URLs: they must lead to a public address, by https.
 
 The API refuses what can be told from the URL alone; what its host's name stands for is looked at before each call.
 pydantic reads a URL as browsers do, so `https://0x7f.1` is the address that it looks like to nobody else.
@@ -13,7 +13,7 @@ from assistance.platform.public import can_resolve, is_public
 
 MAX_CHARACTERS: Final = 2_048
 LOOPBACK: Final = "callback_loopback"
-"""Of a validation's context: that http://127.0.0.1 will do as well. Only `make run` says so."""
+"""The member of a validation's context that allows http://127.0.0.1 too. Only `make run` sets it."""
 
 
 def is_loopback(url: Url) -> bool:

@@ -1,4 +1,4 @@
-"""What of a customer's contact details can be used: an address to answer, a number to call, a page to open.
+"""Finds the usable contact details of a customer: an address to answer, a number to call, a page to open.
 
 Each function returns None for a text that it does not trust. A channel then shows that text as it came, as text.
 """

@@ -1,4 +1,4 @@
-"""What a human is told of a request besides its description, on every channel."""
+"""The facts of a request that every channel shows besides its description."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -61,7 +61,7 @@ def contacts(request: AssistanceRequest) -> list[Fact]:
 
 
 def details(request: AssistanceRequest) -> list[Fact]:
-    """What else the bot says."""
+    """The other details that the bot has sent."""
     return [Fact(_shown(it.label), _shown(it.value)) for it in request.details]
 
 

@@ -1,4 +1,4 @@
-"""What the channels' tables of their providers' errors have in common."""
+"""The kinds of providers' errors, and how a channel turns an error into a failure."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,7 +13,7 @@ MAX_RETRY_AFTER: Final = 1_800
 
 
 class Kind(StrEnum):
-    """What an error means for a delivery. `docs/failures.md` lists every documented error with its kind."""
+    """The consequence of an error for a delivery. `docs/failures.md` lists every documented error with its kind."""
 
     PERMANENT = "permanent"
     """Trying again is pointless: dead-lettered with the reason, and the fallback is used."""

@@ -1,4 +1,4 @@
-"""What people and bots are shown of a request: its record, in the words of the API."""
+"""A request and its record, as the API shows them to people and bots."""
 
 from dataclasses import dataclass
 
@@ -72,7 +72,7 @@ class RequestRecord:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """Those of its route when it was accepted."""
+        """The channels of its route when it was accepted."""
         return tuple(map(Channel, self.record.channels))
 
     @property
@@ -88,7 +88,7 @@ class RequestRecord:
 
     @property
     def fallback(self) -> Fallback | None:
-        """That a fallback is used, and why."""
+        """The fallback, if one is used, and the reason."""
         return next(filter(None, map(fallback_of, self.record.deliveries)), None)
 
     @property
@@ -138,7 +138,7 @@ def untaken_of(delivery: domain.Delivery) -> Untaken | None:
 
 
 def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoing:
-    """What the delivery sends, as far as the record tells."""
+    """The content that the delivery sends, as far as the record knows it."""
     cause = delivery.cause
     return Outgoing(
         request,

@@ -98,7 +98,7 @@ class AssistanceRequest(Model):
         return self.model_copy(update={"description": "", "customer": None, "conversation_url": None, "details": ()})
 
     def summary(self, status: Status) -> dict[str, Any]:
-        """What the caller is told of it, without what the customer said."""
+        """The answer to the caller, without the customer's texts."""
         return {
             "id": self.id,
             "topic": self.topic,
@@ -108,7 +108,7 @@ class AssistanceRequest(Model):
         }
 
     def told(self, status: Status) -> dict[str, Any]:
-        """The same with the bot's own id of it, for a bot that has nothing else to know the request by."""
+        """The same with the bot's own id, for a bot that recognises the request by nothing else."""
         return self.summary(status) | ({} if self.reference is None else {"reference": self.reference})
 
 
@@ -134,7 +134,7 @@ class RouteThen(Model):
 
 
 class Message(Model):
-    """What travels from the outbox through SNS and SQS to a consumer.
+    """The message that travels from the outbox through SNS and SQS to a consumer.
 
     `version` rises when an older consumer could not read the message, or would deliver it twice; unknown members are
     ignored, so new optional ones need no new version. `delivery` names the delivery in the request's record; without
@@ -165,7 +165,7 @@ class Message(Model):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What a channel is to send.
+    """A request for a channel to send.
 
     `doubts` are the earlier attempts that may have reached the provider: where the provider can be asked, ask.
     `fallback` says why the request comes on this channel, if it is not its own. `resend` names the operator's decision

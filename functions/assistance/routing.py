@@ -43,10 +43,10 @@ class Callback(StrEnum):
 
 CALLBACK: Final = Callback.CALLBACK
 Destination: TypeAlias = Channel | Callback
-"""What has a subscription, queues and a consumer of its own."""
+"""A destination has its own subscription, queues and consumer."""
 DESTINATIONS: Final[tuple[Destination, ...]] = (*Channel, CALLBACK)
 Place: TypeAlias = str | tuple[str, ...]
-"""Where on a channel: a Slack channel's id, the recipients of a mail, or the name of a Teams secret."""
+"""A place on a channel: a Slack channel's id, the recipients of a mail, or the name of a Teams secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _route(
 
 
 def place(topic: str, channel: Channel) -> Place | None:
-    """Where on the channel requests of that topic go today; None for the stage's default."""
+    """The place on the channel where requests of that topic go today. None for the stage's default."""
     route = routes().get(topic)
     return route.where.get(channel) if route else None
 

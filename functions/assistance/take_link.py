@@ -32,7 +32,7 @@ class BadLink(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a link is for: the request, the delivery by whose message it came, and its end in seconds since 1970."""
+    """The content of a link: the request, the delivery whose message held it, and its expiry in seconds since 1970."""
 
     request_id: str
     delivery: str
@@ -56,7 +56,7 @@ def token(link: Link, keys: Sequence[bytes]) -> str:
 
 
 def opened(token: str, keys: Sequence[bytes], now: int) -> Link:
-    """What the token is for, if one of the keys has signed it. `now` is in seconds since 1970. Raises `BadLink`."""
+    """The link in a token that one of the keys has signed. `now` is in seconds since 1970. Raises `BadLink`."""
     try:
         content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except ValueError:

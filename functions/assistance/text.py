@@ -78,7 +78,7 @@ def preview(text: str, characters: int) -> str:
 
 
 def explain(outgoing: Outgoing) -> list[str]:
-    """What the reader should know about the way the request has come, in a sentence each."""
+    """Sentences that tell the reader why the request comes on this channel, or comes again."""
     sentences = []
     if outgoing.fallback:
         channel, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)

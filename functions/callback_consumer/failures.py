@@ -1,4 +1,4 @@
-"""What a receiver's answer means for a callback.
+"""Turns a receiver's answer into a failure of the callback.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure
 """

@@ -25,7 +25,7 @@ def egress() -> Egress:
 
 @cache
 def receivers() -> Receivers:
-    """What this instance knows of those it has called: the next invocations of it find it here."""
+    """The behaviour of receivers, remembered from one invocation of this instance to the next."""
     return Receivers()
 
 
@@ -37,7 +37,7 @@ def prepare() -> None:
 
 
 def headers_for(id_: str, body: str) -> dict[str, str]:
-    """Those that the specification wants. The secret holds one signing key, or several while they change."""
+    """The headers of the specification. The secret holds one signing key, or several while they change."""
     keys = secret(settings().callback_secret, signing_keys.read, unavailable="callback_secret_unavailable")
     return sign(id_, body, keys, utc_now())
 

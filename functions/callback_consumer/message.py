@@ -1,4 +1,4 @@
-"""What becomes of a request, as a webhook: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
+"""An event of a request, as a webhook: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
 
 import json
 from collections.abc import Sequence

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Known:
-    """What the last call of a path or of a host has shown. Times are in seconds since 1970.
+    """Facts from the last call of a path or of a host. Times are in seconds since 1970.
 
     `unanswered` counts calls in a row; calls side by side count once.
     """
@@ -48,7 +48,7 @@ class _Known:
     rests_until: float = -inf
 
     def after(self, started: float, ended: float, *, answered: bool) -> "_Known | None":
-        """What the next call has shown: None if that it holds up nobody, but does not answer either."""
+        """The facts after another call. None if it failed quickly: it holds up nobody, but does not answer either."""
         took = ended - started
         if took <= PROMPT_SECONDS:
             return _Known(prompt=True) if answered else None
@@ -59,7 +59,7 @@ class _Known:
 
 
 class Receivers:
-    """What this instance knows of those that it has called lately."""
+    """Remembers how the receivers behaved that this instance has called lately."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock

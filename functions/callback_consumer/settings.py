@@ -1,4 +1,4 @@
-"""What the callback consumer is told by its environment."""
+"""The settings of the callback consumer, from its environment."""
 
 from functools import cache
 

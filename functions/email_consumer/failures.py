@@ -1,4 +1,4 @@
-"""What an error of SES means for a delivery.
+"""Turns an error of SES into a failure of the delivery.
 
 An error that is not listed here is taken for transient.
 """

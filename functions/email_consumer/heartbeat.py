@@ -1,4 +1,4 @@
-"""What the heartbeat of email does: it sends a mail to SES's simulator, which answers in place of a mail server.
+"""The heartbeat of email: a mail to SES's simulator, which answers in place of a mail server.
 
 SES refuses it for what it would refuse every mail for: an identity that is not verified, an account that may not send.
 The simulator's answer comes back by the same way as bounces do, and `email_feedback` counts it. No human gets it.

@@ -45,7 +45,7 @@ def subject(request: AssistanceRequest) -> str:
 
 
 def thread(request: AssistanceRequest) -> str:
-    """What only mails about this request refer to, so that two customers who begin alike are in two conversations.
+    """A reference that only mails about this request have, so that similar requests are separate conversations.
 
     Gmail puts mails of one subject together unless they refer to different ones:
     https://workspaceupdates.googleblog.com/2019/03/threading-changes-in-gmail-conversation-view.html. `Message-ID` does

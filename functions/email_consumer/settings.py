@@ -1,4 +1,4 @@
-"""What the email consumer is told by its environment."""
+"""The settings of the email consumer, from its environment."""
 
 from functools import cache
 

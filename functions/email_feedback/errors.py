@@ -2,7 +2,7 @@
 
 
 class FeedbackError(Exception):
-    """Of which the message never holds an address or a customer's text."""
+    """The message never holds an address or a customer's text."""
 
 
 class NotYetRecorded(FeedbackError):
@@ -14,4 +14,4 @@ class DlqUnavailable(FeedbackError):
 
 
 class MalformedEvent(FeedbackError):
-    """It will never make sense: somebody must look at it."""
+    """Trying again is pointless: somebody must look at the event."""

@@ -1,4 +1,4 @@
-"""What SES says of a mail after it has taken it.
+"""Handles SES's reports about mails that it has taken.
 
 Only the event that names the message id of one of the request's mails counts. A bounce, a complaint or a reject is
 recorded first, with the fallback that follows from it; then the request's message goes into the dead-letter queue. SNS

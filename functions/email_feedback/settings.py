@@ -1,4 +1,4 @@
-"""What the email feedback is told by its environment."""
+"""The settings of the email feedback, from its environment."""
 
 from functools import cache
 

@@ -154,7 +154,7 @@ class NewRequests:
                 logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
 
     def _to_watch(self, chunk: Sequence[_Listed]) -> list[str]:
-        """Those without a record, and those whose record has not ended and is not watched, by cheap reads."""
+        """The requests without a record, and those that have not ended and are not watched yet. Reads cheaply."""
         keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
         known = set[tuple[str, int]]()
         for item in self.run.requests.items.many(keys, consistent=False):

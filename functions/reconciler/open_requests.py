@@ -1,4 +1,4 @@
-"""Where the requests are that have not ended: none is lost without being published again.
+"""Finds out where the requests are that have not ended, and publishes again those that are lost.
 
 Most end before the first sweep that looks at them: `new_requests.py`. The reconciler watches the others: an index lists
 their records until they end. Each sweep finds where each of them is: in the outbox, in its channel's queue, being sent,

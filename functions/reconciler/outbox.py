@@ -21,7 +21,7 @@ TIME_FOR_A_CHUNK_MS: Final = 20_000
 
 @dataclass(slots=True)
 class Sweep:
-    """What a sweep has done, or in a dry run would do. `oldest_seconds` is the age of the oldest entry it has met.
+    """Counts of what a sweep has done, or a dry run would do. `oldest_seconds`: the age of the oldest entry it has met.
 
     `unreadable` counts the entries that could not be read. `left` has the ids of the requests whose entries it left.
     """

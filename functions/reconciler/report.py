@@ -1,4 +1,4 @@
-"""What a sweep finds and says."""
+"""The result of a sweep."""
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -11,7 +11,7 @@ from assistance.domain.record import Record
 
 
 class Place(StrEnum):
-    """Where a delivery is that has not ended."""
+    """The place of a delivery that has not ended."""
 
     UNPUBLISHED = "unpublished"
     QUEUED = "queued"
@@ -31,7 +31,7 @@ class Open:
 
 @dataclass(slots=True)
 class Report:
-    """What one look has found. Ages are in seconds; `places` counts by `topic/channel/place`.
+    """The findings of one look. Ages are in seconds; `places` counts by `topic/channel/place`.
 
     `oldest_pending_seconds`: by channel, how long the oldest request waits that was published to it. `behind_seconds`:
     how old the oldest request is that has not been looked at. `untaken`: those that nobody had taken in time, each in

@@ -1,4 +1,4 @@
-"""What the parts of one run of the reconciler share."""
+"""The state that the parts of the reconciler share during one run."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator

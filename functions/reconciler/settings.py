@@ -1,4 +1,4 @@
-"""What the reconciler is told by its environment."""
+"""The settings of the reconciler, from its environment."""
 
 from functools import cache
 

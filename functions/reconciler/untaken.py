@@ -32,7 +32,7 @@ class Untaken:
             if run.remaining_ms() < TIME_TO_REPORT_MS:
                 run.report.complete = False
                 return
-            # What the index lists may be old: somebody may have taken it.
+            # The index may be old: somebody may have taken it since.
             _, is_untaken = run.change(found, partial(takes.escalate, now=now))
             if is_untaken:
                 run.report.untaken.append(found.id)

@@ -1,4 +1,4 @@
-"""What an error of Slack's means for a delivery.
+"""Turns an error of Slack into a failure of the delivery.
 
 A code that is not listed here is taken for transient and in doubt: nobody has said that nothing was posted.
 Limits: https://docs.slack.dev/apis/web-api/rate-limits.
@@ -36,7 +36,7 @@ FOR_WHAT_IT_HOLDS: Final = frozenset(
 )
 """Refused for what the message holds: where that is several requests, perhaps for one of them, or for being several."""
 
-# What both methods can answer.
+# The errors of both methods.
 _COMMON: Final[Mapping[str, Kind]] = {
     "access_denied": Kind.PERMANENT,
     "accesslimited": Kind.PERMANENT,

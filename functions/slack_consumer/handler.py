@@ -27,7 +27,7 @@ refused: Final[list[int]] = []
 
 
 def room() -> int:
-    """What a message may hold. Slack documents no limit: after a refusal, this process tries less."""
+    """The room in a message. Slack documents no limit: after a refusal, this process tries less."""
     return min((MAX_MESSAGE_CHARACTERS, *(4 * each // 5 for each in refused)))
 
 

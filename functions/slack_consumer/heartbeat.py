@@ -1,4 +1,4 @@
-"""What the heartbeat of Slack looks at: the token, its scope, and each channel. It posts nothing."""
+"""The heartbeat of Slack checks the token, its scope, and each channel. It posts nothing."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What earlier attempts have posted, as the channel's history shows it: for attempts that may have."""
+"""Looks into a channel's history for the messages of attempts in doubt."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -50,7 +50,7 @@ class Posted(NamedTuple):
 
 
 def posted(outgoing: Sequence[Outgoing]) -> Posted:
-    """What earlier attempts have posted of these requests. What was read before a failure counts.
+    """Find the messages that earlier attempts have posted. Messages read before a failure count.
 
     A failure is one of its place: it stops no request that was never tried there. What there is no time for is put off.
     Only the first stretch had all the time: if it is not over by then, that is a failure, which uses up attempts.
@@ -92,7 +92,7 @@ def _read(
 
 
 def windows(outgoing: Sequence[Outgoing]) -> list[Window]:
-    """What has to be read: from the first attempt in doubt until the last has settled, where each has posted.
+    """The stretches to read: from the first attempt in doubt until the last has settled, where each has posted.
 
     Stretches that overlap are read once. One that lies apart widens none of the others.
     """

@@ -1,4 +1,4 @@
-"""What the Slack consumer is told by its environment."""
+"""The settings of the Slack consumer, from its environment."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""What the function is told by its environment."""
+"""The settings of Slack's interactions, from its environment."""
 
 from functools import cache
 

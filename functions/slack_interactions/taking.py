@@ -1,4 +1,4 @@
-"""What a press does: one write takes or releases the request, and the message is drawn again from the table."""
+"""Acts on a press: one write takes or releases the request, and the message is drawn again from the table."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

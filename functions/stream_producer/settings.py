@@ -1,4 +1,4 @@
-"""What the producer is told by its environment."""
+"""The settings of the stream producer, from its environment."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""What the holder of a link sees and does: the request as it is, and one write that takes it."""
+"""Shows a request to the holder of a link, and takes or releases it with one write."""
 
 import re
 import uuid
@@ -17,7 +17,7 @@ from assistance.text import is_blank, printable
 
 MAX_NAME: Final = 60
 _LINK: Final = "link."
-"""So begins the id of each take by a link."""
+"""The id of each take by a link begins with this."""
 _PRESS: Final = re.compile(r"[0-9a-f]{32}")
 _CHANNEL: Final = {Channel.EMAIL: "email", Channel.TEAMS: "Teams"}
 
@@ -33,7 +33,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a human sends: a name, and the id that the page gave to this press of its button.
+    """The form that a human sends: a name, and the id that the page gave to this press of its button.
 
     `release` holds the id of the press by which this human has taken the request. It is in no other page, so that
     another holder of the link can't release what this one has.

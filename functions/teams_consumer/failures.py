@@ -1,4 +1,4 @@
-"""What the answer of a Teams workflow means for a delivery.
+"""Turns the answer of a Teams workflow into a failure of the delivery.
 
 Microsoft says of the trigger that it answers 202 once it has taken the call, of no other answer what it means here. So
 these are statuses as HTTP means them. One that is not listed is transient, and leaves doubt from 500 on.

@@ -52,7 +52,7 @@ class Answer:
 
     @property
     def failure(self) -> DeliveryError | None:
-        """What it means, if the workflow has not taken the call."""
+        """The failure, if the workflow has not taken the call."""
         return classify(self.status, self.headers, utc_now())
 
 

@@ -1,4 +1,4 @@
-"""What the Teams consumer is told by its environment."""
+"""The settings of the Teams consumer, from its environment."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -9,9 +9,9 @@ UNAVAILABLE = "take_secret_unavailable"
 
 
 def take_url(outgoing: Outgoing, page: str, secret_arn: str) -> str | None:
-    """Where a human takes the request by this delivery; None where humans take none.
+    """The URL at which a human takes the request of this delivery. None if the stage has no such page.
 
-    `page` is what all such links begin with. Raises a `TransientFailure` if the secret can't be used.
+    `page` is the beginning of all such links. Raises a `TransientFailure` if the secret can't be used.
     """
     if not page or outgoing.delivery is None or outgoing.ttl is None:
         return None

@@ -1,1 +1,1 @@
-"""What the functions need of AWS, Lambda and the network, whatever they do."""
+"""Access to AWS, Lambda and the network, for all functions."""

@@ -33,7 +33,7 @@ AWS_ERRORS: Final = (ClientError, BotoCoreError)
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9._:-]{0,127}")
 # Otherwise botocore makes one out of two dozen parts for every call, in a seventh of the time that a call takes it.
 _USER_AGENT: Final = f"Botocore/{botocore.__version__} assistance"
-# It takes a tenth of the time that a call takes, so it is on where the tests run, and off on Lambda.
+# Validation takes a tenth of a call's time, so it is on in tests, and off on Lambda.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 _VALIDATED: Final = "AWS_LAMBDA_FUNCTION_NAME" not in os.environ
 # More connections than a batch has records: https://docs.aws.amazon.com/botocore/latest/reference/config.html
@@ -64,7 +64,7 @@ def _session() -> Session:
     session = get_session()
     session.register_component("response_parser_factory", Parsers())
     if not (session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")):
-        # Whoever names other certificates gets botocore's own connections, which read these.
+        # If the environment names other certificates, botocore's own connections read them.
         session.register("creating-client-class", tls.share)
     return session
 

@@ -1,4 +1,4 @@
-"""What a function is told by its environment, validated.
+"""A function's settings, read from its environment and validated.
 
 pydantic alone: to load pydantic-settings took a seventh of the time in which the API started.
 """

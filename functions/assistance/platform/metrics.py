@@ -1,4 +1,4 @@
-"""What is counted: metrics in CloudWatch's embedded format, which are lines in the log and cost no call.
+"""Metrics in CloudWatch's embedded format: lines in the log, which cost no call.
 
 Dimensions are topics and channels, so that nothing personal can be one. Every pair of a name and dimension values is a
 metric that is paid for while it has data: add sparingly.
@@ -60,7 +60,7 @@ _UNITS: Final = defaultdict(
 
 
 class Tally:
-    """What one invocation counts. Threads may add to it side by side; nothing of it raises.
+    """The counts of one invocation. Threads may add to it side by side. No method raises.
 
     Powertools' own `Metrics` is one set for the whole process, not made for threads, and has one set of dimensions.
     """
@@ -90,13 +90,13 @@ class Tally:
             for metric, value, dimensions in self._values:
                 by_dimensions[dimensions].append((metric, value))
             for dimensions, values in by_dimensions.items():
-                # It writes a line by itself at a hundred values of a metric, so it is told the dimensions first.
-                # Without a service, which would be a dimension too.
+                # Powertools itself writes a line after a hundred values of a metric, so it needs the dimensions first.
+                # The service is empty: it would be a dimension too.
                 metrics = EphemeralMetrics(service="", default_dimensions=dict(sorted(dimensions)))
                 for metric, value in values:
                     metrics.add_metric(metric, _UNITS[metric], value)
                 if metrics.metric_set:
                     metrics.flush_metrics()
         except Exception as error:  # noqa: BLE001
-            # Whatever it is: what was counted has been done, and must not be done again for that.
+            # Whatever it is: the counted work is done, and must not be repeated for a lost metric.
             logger.error("metrics were lost", error_type=type(error).__name__)

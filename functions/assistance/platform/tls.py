@@ -15,7 +15,7 @@ _reading = Lock()
 
 
 def context() -> ssl.SSLContext:
-    """What every connection is checked against: certificate and host name."""
+    """The context of every connection. It checks certificates and host names."""
     with _reading:
         return _context()
 
@@ -40,7 +40,7 @@ class _Session(URLLib3Session):
 
 
 class _OnTheContext:
-    """What a client's class is made of besides botocore's own."""
+    """A base class of every client: gives the client's connections the shared context."""
 
     def __init__(self, **parts: Any) -> None:  # noqa: ANN401
         super().__init__(**parts)

@@ -37,7 +37,7 @@ def current() -> str | None:
 
 @contextmanager
 def continuing(header: str | None) -> Iterator[None]:
-    """What this thread publishes meanwhile belongs to that trace; without one, to this invocation's own."""
+    """Meanwhile this thread publishes as part of that trace, or without a header of this invocation's own."""
     token = _continued.set(header)
     try:
         yield

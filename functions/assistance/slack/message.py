@@ -21,20 +21,20 @@ from assistance.text import explain, heading, one_line, preview, printable
 # https://docs.slack.dev/reference/block-kit/blocks: 50 of them in a message.
 MAX_BLOCKS: Final = 50
 MAX_MESSAGE_CHARACTERS: Final = 13_300
-"""Of all blocks together, by `blocks.size`: below the least that Slack was seen to refuse, which is 13,422."""
+"""For all blocks together, by `blocks.size`: below 13,422, the least that Slack was seen to refuse."""
 MAX_TITLE_CHARACTERS: Final = 75
-"""Of a digest, for it takes room from the entries."""
+"""Of a digest's title, which takes room from the entries."""
 PREVIEW_CHARACTERS: Final = 120
 SAME_DAY: Final = timedelta(hours=12)
 """A time of so long before needs no day."""
 MAX_NAME_CHARACTERS: Final = 30
-"""Of whoever has taken a request."""
+"""Of the name of the human who has taken a request."""
 METADATA_EVENT: Final = "assistance_request"
 DIGEST_EVENT: Final = "assistance_requests"
 
 
 By: TypeAlias = Mapping[str, Take]
-"""Who has taken which request, by its id."""
+"""The takes of requests, by the request's id."""
 NOBODY: Final[By] = {}
 
 
@@ -71,13 +71,13 @@ def _age(outgoing: Outgoing) -> tuple[str, str]:
 
 
 def payload(outgoing: Outgoing) -> dict[str, str]:
-    """What the message's metadata says of a request: https://docs.slack.dev/messaging/message-metadata."""
+    """The entry for a request in the message's metadata: https://docs.slack.dev/messaging/message-metadata."""
     resend = {"force": outgoing.resend} if outgoing.resend else {}
     return {"request_id": outgoing.request.id, **resend}
 
 
 def payloads(message: Mapping[str, Any]) -> list[Any]:
-    """What a message's metadata says of the requests that it holds. Any app may have posted it: it may say anything."""
+    """The entries in a message's metadata. Any app may have posted the message, so they may be anything."""
     match message.get("metadata"):
         case {"event_type": event, "event_payload": told} if event == METADATA_EVENT:
             return [told]
