@@ -171,7 +171,8 @@ vulnerabilities: install $(CDK) ## Ask for known vulnerabilities of everything t
 	exit $${failed:-0}
 
 synth: $(CDK) install ## Synthesize the template into cdk.out: make synth ARGS="-c stage=staging"
-	$(CDK) synth --quiet $(ARGS)
+	@echo "Synthesizing into cdk.out …"
+	@$(CDK) synth --quiet $(ARGS)
 
 diff: $(CDK) install ## What a deployment would change: make diff ARGS="-c stage=staging"
 	$(CDK) diff $(ARGS)

@@ -14,8 +14,8 @@ class Failure(Exception):
     """The command can't do its work; the message says why, and what to do."""
 
 
-_LOCAL: Final = "(for the stack of 'make run': assistance --local …)"
-_NO_CREDENTIALS: Final = f"no AWS credentials: set AWS_PROFILE, pass --profile, or log in with 'aws sso login' {_LOCAL}"
+_LOCAL: Final = " (for the stack of 'make run': assistance --local …)"
+_NO_CREDENTIALS: Final = "no AWS credentials: set AWS_PROFILE, pass --profile, or log in with 'aws sso login'"
 _REFUSED: Final = "AWS does not accept these credentials ({code}): log in again, or choose another --profile"
 _DENIED: Final = "these credentials lack the permission for {operation} ({code}): choose another --profile"
 _ANSWERED: Final = "AWS answered {operation} with {code}: try again"
@@ -42,19 +42,23 @@ _KINDS: Final[tuple[tuple[type[BotoCoreError], str], ...]] = (
     (aws.ProfileNotFound, "there is no such AWS profile: 'aws configure list-profiles' shows those there are"),
     (aws.NoCredentialsError, _NO_CREDENTIALS),
     (aws.PartialCredentialsError, _NO_CREDENTIALS),
-    (aws.NoRegionError, f"no AWS region: set AWS_REGION, or pass --region {_LOCAL}"),
+    (aws.NoRegionError, "no AWS region: set AWS_REGION, or pass --region"),
     (aws.SSOError, _REFUSED),
     (aws.CredentialRetrievalError, _REFUSED),
     (aws.TokenRetrievalError, _REFUSED),
     (aws.ConnectionError, _UNREACHABLE),
     (aws.HTTPClientError, _UNREACHABLE),
 )
+_INCOMPLETE: Final = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.NoRegionError)
 
 
-def explained(error: BotoCoreError | ClientError) -> str:
-    """What went wrong with a call to AWS, and what to do."""
+def explained(error: BotoCoreError | ClientError, *, hint: str = _LOCAL) -> str:
+    """Describe in one line what went wrong with a call to AWS, and what to do.
+
+    `hint` follows a missing credential or region.
+    """
     code = error_code(error)
     if isinstance(error, ClientError):
         return _CODES.get(code, _ANSWERED).format(code=code, operation=error.operation_name)
     text = next((text for kind, text in _KINDS if isinstance(error, kind)), "the call to AWS failed: {code}")
-    return text.format(code=code)
+    return text.format(code=code) + (hint if isinstance(error, _INCOMPLETE) else "")

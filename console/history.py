@@ -73,11 +73,13 @@ def reached(record: RequestRecord) -> Reached:
         why = "".join(f", instead of {title(each.failed_channel)}" for each in causes)
         return Reached("yes", f"{names} took the message{why}.{handled}", timestamp_of(first.final_at))
     if not record.record.has_ended:
-        waiting = ", ".join(f"{title(each)} is tried" for each in record.pending) or "it is on its way"
-        return Reached("not yet", f"{waiting}{' from the outbox' if record.in_outbox else ''}.{handled}")
+        waiting = ", ".join(title(each) for each in record.pending)
+        where = " in the outbox" if record.in_outbox else ""
+        return Reached("not yet", f"the request waits{where}{waiting and f' for {waiting}'}.{handled}")
     failed = [each for each in to_humans if each.final is Outcome.FAILED]
     names = " and ".join(dict.fromkeys(title(each.destination) for each in failed))
-    return Reached("no", f"{names or 'Every channel'} failed, and a dead letter waits for a redrive.{handled}")
+    letters = "dead letters wait" if len({each.destination for each in failed}) > 1 else "a dead letter waits"
+    return Reached("no", f"{names or 'Every channel'} failed, and {letters} for a redrive.{handled}")
 
 
 def _of_delivery(delivery: Delivery, *, needed: bool) -> Iterator[Event]:

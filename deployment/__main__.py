@@ -1,4 +1,4 @@
-"""`make deploy`: look, build, compare, and have the CDK deploy what was compared."""
+"""`make deploy`: check the account, build, list removals, and have the CDK deploy the compared template."""
 
 import argparse
 import json
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     except (InvalidConfig, Refused) as error:
         sys.exit(f"error: {error}")
     except AWS_ERRORS as error:
-        sys.exit(f"error: {explained(error)}.")
+        sys.exit(f"error: {explained(error, hint='')}.")
     os.chdir(ROOT)
     os.execv(CDK, [str(CDK), "deploy", f"--app={BUILT}", *profile, *others])  # noqa: S606
 

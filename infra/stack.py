@@ -45,7 +45,7 @@ def update_in_order(*groups: Sequence[Updated]) -> None:
     for earlier, later in pairwise(groups):
         for one, other in product(earlier, later):
             resource = cast("CfnResource", other.function.node.default_child)
-            resource.add_dependency(cast("CfnResource", one.function.node.default_child))
+            resource.add_resource_dependency(cast("CfnResource", one.function.node.default_child))
 
 
 class AssistanceStack(Stack):

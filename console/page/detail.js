@@ -7,7 +7,7 @@ import { listAddress } from "./list.js";
 import { bring, open, paneOf } from "./panels.js";
 import { titleOf } from "./story.js";
 
-const REACHED = /** @type {Record<string, [string, string]>} */ ({ yes: ["delivered", "Reached"], no: ["failed", "Not reached"], "not yet": ["retrying", "Not yet"] });
+const REACHED = /** @type {Record<string, [string, string]>} */ ({ yes: ["delivered", "Reached a human"], no: ["failed", "Reached nobody"], "not yet": ["retrying", "Not yet"] });
 let shown = "";
 let id = "";
 
@@ -53,7 +53,7 @@ function parts(request, letters) {
   heading.id = "request-title";
   heading.tabIndex = -1;
   const scroll = make("div", "scroll",
-    make("p", `reached ${state}`, icon(state), make("b", "", word), ` ${request.reached.words} `, request.reached.at && time(request.reached.at)),
+    make("p", `reached ${state}`, icon(state), make("b", "", `${word}:`), ` ${request.reached.words} `, request.reached.at && time(request.reached.at)),
     actions(request, letters), facts(request), make("h3", "", "History ", make("small", "", "time after it was accepted")), history(request));
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");

@@ -163,7 +163,7 @@ def test_the_fallback_mail_after_a_refusal_of_slack_is_shown_in_a_sandboxed_fram
     expect(frame.get_by_text("the Slack message could not be posted (is_archived)")).to_be_visible()
     assert page.locator("#body").get_attribute("sandbox") == "allow-popups allow-popups-to-escape-sandbox"
     view = open_request(page, request_id)
-    expect(view.locator(".reached")).to_contain_text("Reached Email took the message, instead of Slack.")
+    expect(view.locator(".reached")).to_contain_text("Reached a human: Email took the message, instead of Slack.")
     expect(view.locator(".history")).to_contain_text(
         re.compile("Published.*failed for good.*is_archived.*Unarchive.*Email: attempt 1 delivered.*as the fallback")
     )
@@ -207,7 +207,7 @@ def test_a_failing_email_channel_is_retried_and_explained(page: Page) -> None:
     request_id = send(page, "pricing", "in bad weather")
     reads(page, request_id, "retrying")
     view = open_request(page, request_id)
-    expect(view.locator(".reached")).to_contain_text("Not yet Email is tried")
+    expect(view.locator(".reached")).to_contain_text("Not yet: the request waits for Email")
     expect(view.locator(".history")).to_contain_text(
         re.compile("failed, and another follows.*in doubt.*ServiceUnavailable.*Email: next attempt")
     )
@@ -265,7 +265,7 @@ def test_dead_letters_show_their_reason_and_can_be_redriven_discarded_and_opened
     for title in ("Slack", "Email"):
         switch(page, title, "fine")
     view.get_by_role("button", name="Redrive Email").click()
-    expect(view.locator(".reached")).to_contain_text("Reached Email took the message", timeout=ARRIVAL_MS)
+    expect(view.locator(".reached")).to_contain_text("Reached a human: Email took the message", timeout=ARRIVAL_MS)
     expect(found).to_have_count(0, timeout=ARRIVAL_MS)
 
 

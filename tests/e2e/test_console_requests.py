@@ -62,7 +62,7 @@ def test_a_request_view_has_a_url_that_survives_a_reload_and_a_call_to_copy(page
     view = open_request(page, request_id)
     page.reload()
     expect(view.get_by_role("heading", name="It's a 'quoted'")).to_be_visible()
-    expect(view.locator(".reached")).to_contain_text("Reached Slack took the message.")
+    expect(view.locator(".reached")).to_contain_text("Reached a human: Slack took the message.")
     view.get_by_role("button", name="Copy id").click()
     expect(view.locator("#acted")).to_have_text("Copied the id.")
     assert page.evaluate("navigator.clipboard.readText()") == request_id
@@ -219,7 +219,7 @@ def test_the_console_of_a_deployed_stage_shows_requests_and_offers_no_faults(
             expect(page.locator(absent).locator("visible=true")).to_have_count(0)
         page.get_by_role("searchbox").fill(request_id)
         view = open_request(page, request_id)
-        expect(view.locator(".reached")).to_contain_text("Reached Email took the message, instead of Slack.")
+        expect(view.locator(".reached")).to_contain_text("Reached a human: Email took the message, instead of Slack.")
         expect(view.get_by_role("button")).to_have_text(["Copy id", "Copy as curl"])
         expect(letters(page, request_id)).to_contain_text("A human has it", timeout=ARRIVAL_MS)
         expect(page.locator("#side-panel").get_by_role("button", name="Redrive")).to_have_count(0)

@@ -126,7 +126,7 @@ def test_requests_in_doubt_share_one_look_up_and_each_is_posted_once(here: World
     assert calls.count("http.conversations.history") == 1
     assert {status(here, request_id) for request_id in ids} == {"delivered"}
     assert here.posts() == {(request_id, None): 1 for request_id in ids}
-    assert [len(message["blocks"]) for message in here.slack.messages if "new requests" in message["text"]] == [8]
+    assert [len(message["blocks"]) for message in here.slack.messages if "new Sales requests" in message["text"]] == [8]
 
 
 def test_a_rate_limit_postpones_every_request_of_a_digest_and_uses_up_no_attempt(here: World) -> None:
@@ -167,7 +167,7 @@ def test_a_resend_is_posted_alone(here: World) -> None:
     here.consume(Channel.SLACK)
     assert here.posts() == {(one, None): 1 for one in [request_id, *others]} | {(request_id, "once more"): 1}
     texts = sorted(message["text"] for message in here.slack.messages)
-    assert texts == ["2 new requests: 2 Sales", *[f"Sales: {HUSH}"] * 2]
+    assert texts == ["2 new Sales requests", *[f"Sales: {HUSH}"] * 2]
 
 
 def test_a_burst_of_fallbacks_shares_digests_and_each_request_says_why_it_was_sent_there(here: World) -> None:

@@ -65,7 +65,7 @@ def sent(name: str, at: int = MS) -> Event:
 
 def test_a_request_under_way_reads_as_not_yet_delivered(requests: Requests) -> None:
     found = reached(shown(requests))
-    assert (found.reached, found.words) == ("not yet", "Slack is tried from the outbox.")
+    assert (found.reached, found.words) == ("not yet", "the request waits in the outbox for Slack.")
 
 
 def test_the_history_of_a_fallback_delivery_says_what_to_do_about_the_failure(requests: Requests) -> None:
@@ -90,7 +90,7 @@ def test_the_history_of_a_fallback_delivery_says_what_to_do_about_the_failure(re
 def test_a_request_that_failed_on_every_channel_reads_as_not_delivered(requests: Requests) -> None:
     record = shown(requests, claimed("slack"), gave_up("slack"), claimed("fallback"), gave_up("fallback"))
     found = reached(record)
-    assert (found.reached, found.words) == ("no", "Slack and Email failed, and a dead letter waits for a redrive.")
+    assert (found.reached, found.words) == ("no", "Slack and Email failed, and dead letters wait for a redrive.")
 
 
 def test_the_history_lists_takes_and_releases_in_order(requests: Requests) -> None:

@@ -236,6 +236,11 @@ def test_a_digest_shows_the_oldest_request_first_and_counts_requests_by_topic() 
     assert composed == compose(list(reversed(digest)))
 
 
+def test_the_title_of_a_digest_with_one_topic_names_the_topic_once() -> None:
+    asked = [Outgoing(request(topic="sales", id_=str(uuid4()))) for _ in range(3)]
+    assert compose(asked)["text"] == "3 new Sales requests"
+
+
 def test_a_digest_title_names_as_many_topics_as_fit_into_a_header() -> None:
     asked = [Outgoing(request(topic=f"topic-{'x' * 24}-{n:d}"[:32], id_=str(uuid4()))) for n in range(9)]
     title = compose(asked)["blocks"][0]["text"]["text"]

@@ -125,8 +125,10 @@ def _notification(request: AssistanceRequest) -> str:
 
 
 def _title(shown: Sequence[Outgoing]) -> str:
-    """How many there are of which topic, as far as there is room for it."""
+    """Return the number of requests of each topic; topics that do not fit into the header are counted as others."""
     counts = Counter(heading(one.request.topic) for one in shown).most_common()
+    if len(counts) == 1 and len(escape(title := f"{len(shown)} new {counts[0][0]} requests")) <= MAX_TITLE_CHARACTERS:
+        return title
     for named in range(len(counts), 0, -1):
         rest = sum(count for _, count in counts[named:])
         topics = [f"{count} {topic}" for topic, count in counts[:named]] + [f"{rest} others"] * bool(rest)
