@@ -107,6 +107,9 @@ MISTAKES: Final = {
         "return self.erased_at is None and not self.reached(self.fallback)",
         "return not self.reached(self.fallback)",
     ),
+    "what is erased gets a fallback": Mistake(
+        transitions, "own_failed and fallback is None and record.erased_at is None:", "own_failed and fallback is None:"
+    ),
     "a request is erased while it is on its way": Mistake(takes, "if record.unfinished or any(", "if any("),
     "what was let go reads as being sent": Mistake(
         transitions, "(_let_go(record, delivery, now) if nobody_sends_it else record)", "record"

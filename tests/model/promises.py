@@ -38,13 +38,21 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
         if _final(delivery) and not _final(later):
             return f"{delivery.name} has no final status any more"
     wrong = _broken_by_wants(before, after, step) or _broken_by_takes(before, after, step)
-    return wrong or _broken_by_callbacks(before, after)
+    return wrong or _broken_by_callbacks(before, after) or _broken_by_erasure(before, after)
+
+
+def _broken_by_erasure(before: Record, after: Record) -> str | None:
+    """An erased request stays erased, and gets no fallback."""
+    if before.erased_at is None:
+        return None
+    if after.erased_at is None:
+        return "what was erased reads as if it were not"
+    is_new = after.delivery(FALLBACK) and not before.delivery(FALLBACK)
+    return "an erased request has got a fallback" if is_new else None
 
 
 def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
-    """What is wanted again is as good as new, nobody waits for what nobody sends, and what is erased stays so."""
-    if before.erased_at is not None and after.erased_at is None:
-        return "what was erased reads as if it were not"
+    """What is wanted again is as good as new, and nobody waits for what nobody sends."""
     is_lost = step.startswith("a sweep finds") and step.endswith("lost")
     wanted = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
     for delivery in after.deliveries:

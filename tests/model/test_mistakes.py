@@ -39,6 +39,7 @@ SOONEST: Final[Mapping[str, str]] = {
     "what is erased is sent all the same": "an erasure",
     "what is erased is resent": "an erasure",
     "what is erased goes to its fallback": "an erasure of what was resent, and a mail that comes back",
+    "what is erased gets a fallback": "an erasure and a mail that comes back",
     "a request is erased while it is on its way": "an erasure",
     "what an erasure stops reads as being sent": "an erasure",
     "the escalation is claimed although a human has taken the request": "an escalation",
