@@ -101,14 +101,15 @@ def _label(label: str) -> str:
 
 
 _SHOWN: Final = BeforeValidator(_text)
+_AS_IT_CAME: Final = "Shown as it came. Counts as absent if it is blank."
 
 
 class Customer(Model):
     """Who asks. What is no address or number is shown as it came."""
 
-    name: Annotated[str | None, Field(max_length=200), _SHOWN] = None
-    email: Annotated[str | None, Field(max_length=320), _SHOWN] = None
-    phone: Annotated[str | None, Field(max_length=50), _SHOWN] = None
+    name: Annotated[str | None, Field(max_length=200, description=_AS_IT_CAME), _SHOWN] = None
+    email: Annotated[str | None, Field(max_length=320, description=_AS_IT_CAME), _SHOWN] = None
+    phone: Annotated[str | None, Field(max_length=50, description=_AS_IT_CAME), _SHOWN] = None
 
 
 Details: TypeAlias = dict[
@@ -119,15 +120,28 @@ Details: TypeAlias = dict[
 class Call(Model):
     """What a bot asks for: the body of `POST /assistance-requests`."""
 
-    topic: Annotated[str, BeforeValidator(_topic)]
+    topic: Annotated[str, BeforeValidator(_topic)] = Field(description="In any letter case.")
     description: Annotated[
         str, StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARACTERS), BeforeValidator(_required)
-    ]
-    callback_url: Annotated[CallbackUrl | None, _SHOWN] = None
+    ] = Field(description="White space at its ends does not count. At least one character is visible.")
+    callback_url: Annotated[CallbackUrl | None, _SHOWN] = Field(
+        None,
+        description="Where to say how it has ended and who took it: https, port 443, a public host, no user name.",
+        examples=["https://bot.example.com/ended?conversation=42"],
+        json_schema_extra={"format": "uri"},
+    )
     customer: Annotated[Customer | None, BeforeValidator(_members)] = None
-    conversation_url: Annotated[str | None, Field(max_length=2_000), _SHOWN] = None
-    reference: Annotated[str | None, Field(max_length=200), _SHOWN] = None
-    details: Annotated[Details, BeforeValidator(_details)] = Field(default_factory=dict)
+    conversation_url: Annotated[str | None, Field(max_length=2_000), _SHOWN] = Field(
+        None, description=f"Where a human can join the conversation. {_AS_IT_CAME}"
+    )
+    reference: Annotated[str | None, Field(max_length=200), _SHOWN] = Field(
+        None, description="The bot's own id, which `GET` and the callback repeat."
+    )
+    details: Annotated[Details, BeforeValidator(_details)] = Field(
+        default_factory=dict,
+        description=f"What else a human should know: label and value. {_AS_IT_CAME}",
+        json_schema_extra={"maxProperties": MAX_DETAILS, "propertyNames": {"maxLength": MAX_LABEL_CHARACTERS}},
+    )
 
     @property
     def said(self) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
 from api import problems
-from api.body import MAX_DETAILS, MAX_LABEL_CHARACTERS, Call
+from api.body import Call
 from api.calls import MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_CHARACTERS
 from api.problems import CONTENT_TYPE, TYPE_PREFIX, Problem
 from assistance.history import Delivery
-from assistance.models import Fallback, Status
+from assistance.models import AssistanceRequest, Fallback, Status
 from assistance.routing import Channel, routes, topics
 from assistance.text import INVISIBLE
 
@@ -27,7 +27,6 @@ _JSON: Final = "application/json"
 _ID: Final = "01a20fa8-5b90-7fa9-b941-323657d933b5"
 _NOW: Final = "2026-01-31T09:30:00.000Z"
 _NOT_BLANK: Final = rf"[^\s\u001c-\u001f\u0085{INVISIBLE}]"
-_AS_IT_CAME: Final = "Shown as it came. Counts as absent if it is blank."
 _OUTCOMES: Final = [Status.SENDING, Status.DELIVERED, Status.RETRYING, Status.FAILED, "unknown"]
 
 Json = dict[str, Any]
@@ -151,14 +150,11 @@ _CALL: Final[Json] = {
     "reference": "conversation-42",
     "details": {"Plan": "Pro", "Seats": 40, "Trial": True},
 }
-_ACCEPTED: Final[Json] = {
-    "id": _ID,
-    "topic": next(iter(routes())),
-    "status": Status.ACCEPTED,
-    "created_at": _NOW,
-    "links": {"self": f"/assistance-requests/{_ID}"},
-}
-_TOLD: Final[Json] = {**_ACCEPTED, "status": Status.DELIVERED, "reference": "conversation-42"}
+_REQUEST: Final = AssistanceRequest(
+    id=_ID, topic=_CALL["topic"], description=_CALL["description"], created_at=_NOW, reference=_CALL["reference"]
+)
+_ACCEPTED: Final = _REQUEST.summary(Status.ACCEPTED)
+_TOLD: Final = _REQUEST.told(Status.DELIVERED)
 _TAKEN: Final[Json] = {"at": _NOW, "by": "Anna", "via": Channel.SLACK}
 _DELIVERED: Final[Json] = {
     **_TOLD,
@@ -347,21 +343,9 @@ def _schemas() -> Json:
             if name == "at" or name.endswith("_at"):
                 member["format"] = "date-time"
     call, delivery = schemas["Call"]["properties"], schemas["Delivery"]
-    call["topic"] |= {"enum": list(routes()), "description": "In any letter case."}
-    call["callback_url"] |= {
-        "format": "uri",
-        "description": "Where to say how it has ended and who took it: https, port 443, a public host, no user name.",
-        "examples": ["https://bot.example.com/ended?conversation=42"],
-    }
-    call["description"] |= {
-        "pattern": _NOT_BLANK,
-        "description": "White space at its ends does not count. At least one character is visible.",
-    }
-    call["conversation_url"]["description"] = f"Where a human can join the conversation. {_AS_IT_CAME}"
-    call["reference"]["description"] = "The bot's own id, which `GET` and the callback repeat."
-    call["details"] = _details(call["details"])
-    for member in schemas["Customer"]["properties"].values():
-        member["description"] = _AS_IT_CAME
+    call["topic"]["enum"] = list(routes())
+    call["description"]["pattern"] = _NOT_BLANK
+    call["details"]["additionalProperties"]["type"] = ["string", "number", "boolean"]
     del delivery["properties"]["claimed_until"]
     delivery["required"].append("timeline")
     schemas["Attempt"]["properties"]["outcome"]["enum"] = _OUTCOMES
@@ -369,17 +353,6 @@ def _schemas() -> Json:
         {TYPE_PREFIX + problem.slug for problem in (*_OF_A_POST, *_OF_A_GET, *_ANYWHERE)}
     )
     return schemas
-
-
-def _details(member: Json) -> Json:
-    of_text = member.pop("additionalProperties")
-    return {
-        **member,
-        "description": f"What else a human should know: label and value. {_AS_IT_CAME}",
-        "maxProperties": MAX_DETAILS,
-        "propertyNames": {"maxLength": MAX_LABEL_CHARACTERS},
-        "additionalProperties": of_text | {"type": ["string", "number", "boolean"]},
-    }
 
 
 def text() -> str:
