@@ -89,11 +89,7 @@ class Runner:
 
     def ports(self) -> set[tuple[str, int]]:
         """The addresses on which the runner and its descendants listen."""
-        connections = [
-            connection
-            for pid in (self.process.pid, *self.descendants())
-            for connection in psutil.Process(pid).net_connections("tcp")
-        ]
+        connections = [one for pid in (self.process.pid, *self.descendants()) for one in _connections(pid)]
         return {(one.laddr.ip, one.laddr.port) for one in connections if one.laddr and one.status == psutil.CONN_LISTEN}
 
     def workers(self, function: str) -> list[int]:
@@ -112,6 +108,14 @@ class Runner:
         self.exit_status()
         if self.process.stdin:
             self.process.stdin.close()
+
+
+def _connections(pid: int) -> list[Any]:
+    """Of a process; none if it has ended meanwhile, as a worker may."""
+    try:
+        return list(psutil.Process(pid).net_connections("tcp"))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def answers(url: str) -> bool:
