@@ -7,8 +7,8 @@ import typer
 from rich.progress import Progress
 
 from assistance.routing import DESTINATIONS
-from cli import letters, reached, render
-from cli.letters import Act, Found, Letter
+from cli import dead_letter_queues, reached, render
+from cli.dead_letter_queues import Act, Found, QueuedDeadLetter
 from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
 from cli.reached import Reached
 from cli.stack import Stack
@@ -40,12 +40,12 @@ def list_(context: typer.Context, channel: OneChannel = None, json: Json = False
     They stay where they are.
     """
     stack = stack_of(context)
-    found = letters.find(stack, stack.dlqs(channel))
+    found = dead_letter_queues.find(stack, stack.dlqs(channel))
     told = _reached(stack, found.letters)
     if json:
-        render.print_json([render.letter_document(letter, told) for letter in found.letters])
+        render.print_json([render.dead_letter_document(letter, told) for letter in found.letters])
     elif found.letters:
-        render.letters(found.letters, told)
+        render.dead_letters(found.letters, told)
     elif not found.hidden:
         render.say("There are no dead letters.")
     _tell_of_hidden(found)
@@ -60,15 +60,15 @@ def show(
 ) -> None:
     """Show a dead letter, its reason, and its request's attempts."""
     stack = stack_of(context)
-    chosen = letters.named(letters.find(stack, stack.dlqs()), [id_])
-    request_id = chosen[0].letter.request_id
+    chosen = dead_letter_queues.named(dead_letter_queues.find(stack, stack.dlqs()), [id_])
+    request_id = chosen[0].dead_letter.request_id
     record = stack.requests().get(request_id) if request_id else None
     if json:
         request = record and render.request_document(record, with_description=with_description)
-        documents = [render.letter_document(letter, _reached(stack, chosen)) for letter in chosen]
+        documents = [render.dead_letter_document(letter, _reached(stack, chosen)) for letter in chosen]
         render.print_json({"dead_letters": documents, "request": request})
         return
-    render.letters(chosen, _reached(stack, chosen))
+    render.dead_letters(chosen, _reached(stack, chosen))
     if record:
         render.request(record, with_description=with_description)
     else:
@@ -93,7 +93,7 @@ def redrive(
     chosen = _chosen(stack, ids, channel, all_=all_)
     if all_ and chosen:
         confirm(f"Redrive {_many(chosen)}?", yes=yes)
-    _deal_with(stack, chosen, letters.redriving(stack), "redriven", all_=all_, json=json)
+    _process(stack, chosen, dead_letter_queues.redriving(stack), "redriven", all_=all_, json=json)
 
 
 @app.command(epilog="Example: assistance --local dead-letters discard 2f9d41c0")
@@ -114,24 +114,24 @@ def discard(
     chosen = _chosen(stack, ids, channel, all_=all_)
     if chosen:
         if not json:
-            render.letters(chosen, _reached(stack, chosen))
+            render.dead_letters(chosen, _reached(stack, chosen))
         confirm(f"Delete {_many(chosen)} for good?", yes=yes)
-    _deal_with(stack, chosen, letters.discarding(stack), "discarded", all_=all_, json=json)
+    _process(stack, chosen, dead_letter_queues.discarding(stack), "discarded", all_=all_, json=json)
 
 
-def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: bool) -> list[Letter]:
+def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: bool) -> list[QueuedDeadLetter]:
     if bool(ids) == all_:
         raise typer.BadParameter(
             "Name the dead letters by id ('dead-letters list' shows them), or pass --all: one of both."
         )
-    found = letters.find(stack, stack.dlqs(channel))
+    found = dead_letter_queues.find(stack, stack.dlqs(channel))
     if ids:
-        return letters.named(found, ids)
+        return dead_letter_queues.named(found, ids)
     _tell_of_hidden(found)
     return found.letters
 
 
-def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, all_: bool, json: bool) -> None:
+def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, *, all_: bool, json: bool) -> None:
     if not chosen:
         if json:
             render.print_json({done: 0, "problems": []})
@@ -144,12 +144,12 @@ def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, all_:
         for queue in dict.fromkeys(letter.queue for letter in chosen):
             here = frozenset(letter.id for letter in chosen if letter.queue == queue)
             # Of a longer queue all are taken, for no more than that can be looked at beforehand.
-            ids = None if all_ and len(here) >= letters.AT_ONCE else here
-            for outcome in letters.deal_with(stack, queue, ids, act):
-                met.add(outcome.letter.id)
+            ids = None if all_ and len(here) >= dead_letter_queues.MAX_HELD else here
+            for outcome in dead_letter_queues.process(stack, queue, ids, act):
+                met.add(outcome.dead_letter.id)
                 progress.advance(task)
                 if outcome.problem:
-                    problems.append(f"{outcome.letter.id}: {outcome.problem}")
+                    problems.append(f"{outcome.dead_letter.id}: {outcome.problem}")
                 else:
                     succeeded += 1
     problems += [f"{each.id}: no longer there, or somebody else is reading it" for each in chosen if each.id not in met]
@@ -163,12 +163,12 @@ def _deal_with(stack: Stack, chosen: list[Letter], act: Act, done: str, *, all_:
         raise typer.Exit(1)
 
 
-def _reached(stack: Stack, found: list[Letter]) -> Reached:
-    return reached.by(stack.requests(), (each.letter.request_id for each in found))
+def _reached(stack: Stack, found: list[QueuedDeadLetter]) -> Reached:
+    return reached.by(stack.requests(), (each.dead_letter.request_id for each in found))
 
 
-def _many(chosen: list[Letter]) -> str:
-    at_least = "at least " if len(chosen) >= letters.AT_ONCE else ""
+def _many(chosen: list[QueuedDeadLetter]) -> str:
+    at_least = "at least " if len(chosen) >= dead_letter_queues.MAX_HELD else ""
     return f"{at_least}{len(chosen)} dead letter{'' if len(chosen) == 1 else 's'}"
 
 

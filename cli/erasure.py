@@ -1,4 +1,4 @@
-"""`assistance erase`: remove what one request said, and say where else it may be."""
+"""`assistance erase`: remove the texts of one request, and list where else they may be stored."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -7,7 +7,7 @@ from assistance.domain import takes
 from assistance.domain.record import Outcome, Record
 from assistance.platform.clock import epoch_ms, timestamp_of, utc_now
 from assistance.store.requests import RequestGone, Requests
-from cli import hints, letters
+from cli import dead_letter_queues, hints
 from cli.errors import Failure
 from cli.stack import Stack
 
@@ -18,12 +18,12 @@ _REACH: Final = (
     "SES's events that failed, which repeat a mail's subject: 14 days at most in the queues of EmailFeedbackFailures",
     "the bot's own records, and those of a chat platform",
 )
-"""What no command of ours can erase. Logs, metrics and traces hold nothing of what a request said."""
+"""Places that no command of ours can erase. Logs, metrics and traces never contain these texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that a provider took: where it is, by the provider's own id."""
+    """A message that a provider accepted, with the provider's id of it."""
 
     channel: str
     place: str | None
@@ -33,7 +33,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was erased, and what was sent before. `problems`: dead letters that may be there still."""
+    """The result of an erasure, and the messages sent before it. `problems`: dead letters that may still be stored."""
 
     request_id: str
     erased_at: str
@@ -43,12 +43,12 @@ class Erased:
     out_of_reach: tuple[str, ...] = _REACH
 
     def document(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """Return the result for JSON."""
         return asdict(self)
 
 
 def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
-    """Erase what it said. The record first, so that nobody sends it any more. Repeated, it does what was left to do.
+    """Erase the texts of a request. The record comes first, so that nobody sends them any more. A repeated run continues.
 
     Raises `Failure`, `Unreadable`, `TableUnavailable` and what boto3 raises.
     """
@@ -68,23 +68,25 @@ def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
             f"'{hints.command('watch', request_id)}' follows it; erase it when it has ended"
         )
     requests.forget_what_it_said(request_id, stored.record)
-    deleted, problems = _letters(stack, request_id)
+    deleted, problems = _discard_dead_letters(stack, request_id)
     erased_at = timestamp_of(stored.record.erased_at or now)
     return Erased(request_id, erased_at, deleted, _sent(stored.record), problems)
 
 
-def _letters(stack: Stack, request_id: str) -> tuple[int, list[str]]:
-    found = letters.find(stack, stack.dlqs())
-    mine = [letter for letter in found.letters if letter.letter.request_id == request_id]
-    problems = [f"about {found.hidden} are in somebody's hands"] if found.hidden else []
-    problems += [f"about {found.beyond} more were not looked at"] if found.beyond else []
-    deleted, discard = 0, letters.discarding(stack)
+def _discard_dead_letters(stack: Stack, request_id: str) -> tuple[int, list[str]]:
+    found = dead_letter_queues.find(stack, stack.dlqs())
+    mine = [letter for letter in found.letters if letter.dead_letter.request_id == request_id]
+    problems = [f"about {found.hidden} dead letters are held by another reader"] if found.hidden else []
+    problems += [f"about {found.beyond} more dead letters were not read"] if found.beyond else []
+    deleted, discard = 0, dead_letter_queues.discarding(stack)
     for queue in dict.fromkeys(letter.queue for letter in mine):
         ids = frozenset(letter.id for letter in mine if letter.queue == queue)
-        outcomes = list(letters.deal_with(stack, queue, ids, discard))
-        problems += [f"{each.letter.id}: {each.problem}" for each in outcomes if each.problem]
-        done = {each.letter.id for each in outcomes if not each.problem}
-        problems += [f"{id_}: no longer there, or in somebody's hands" for id_ in ids - {e.letter.id for e in outcomes}]
+        outcomes = list(dead_letter_queues.process(stack, queue, ids, discard))
+        problems += [f"{each.dead_letter.id}: {each.problem}" for each in outcomes if each.problem]
+        done = {each.dead_letter.id for each in outcomes if not each.problem}
+        problems += [
+            f"{id_}: no longer there, or held by another reader" for id_ in ids - {e.dead_letter.id for e in outcomes}
+        ]
         deleted += len(done)
     return deleted, problems
 

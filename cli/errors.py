@@ -1,4 +1,4 @@
-"""What an operator is told when a command can't do its work: one line that says what was wrong and what to do."""
+"""Error messages of the command line: one line that says what went wrong and what to do."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -36,12 +36,12 @@ _QUEUES: Final = {
 class Failed:
     """A message that says what failed. It holds no request; that of the feedback may name recipients."""
 
-    letter: DeadLetter
+    dead_letter: DeadLetter
 
     @property
     def _document(self) -> dict[str, Any]:
         try:
-            found = json.loads(self.letter.body)
+            found = json.loads(self.dead_letter.body)
         except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -55,7 +55,7 @@ class Failed:
         """
         context = self._document.get("requestContext")
         condition = context.get("condition") if isinstance(context, dict) else None
-        return condition if isinstance(condition, str) and _CODE.fullmatch(condition) else self.letter.reason
+        return condition if isinstance(condition, str) and _CODE.fullmatch(condition) else self.dead_letter.reason
 
     @property
     def event(self) -> dict[str, Any] | None:
@@ -69,7 +69,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Dealt:
+class Processed:
     """What became of a message: it is deleted unless there is a problem."""
 
     failed: Failed
@@ -93,24 +93,24 @@ def find(stack: Stack, of: Of) -> list[Failed]:
     return [Failed(letter) for letter in sorted(found, key=lambda each: each.sent_at)]
 
 
-def retried(stack: Stack, of: Of) -> Iterator[Dealt]:
+def retried(stack: Stack, of: Of) -> Iterator[Processed]:
     """Do what had failed, then delete the messages. What fails again stays."""
     if of is Of.EMAIL_FEEDBACK:
-        return _dealt_with(stack, of, lambda failed: _again(stack, failed))
+        return _processed(stack, of, lambda failed: _again(stack, failed))
     # Of the stream they name places alone. The requests are in the outbox: a sweep publishes what is due.
-    ids = {failed.letter.message_id for failed in find(stack, of)}
+    ids = {failed.dead_letter.message_id for failed in find(stack, of)}
     answer = stack.reconcile(dry_run=False) if ids else {}
     if answer.get("under_way"):
         raise Failure("a sweep is under way just now: try again in a minute")
     if ids and (answer["outbox"]["failed"] or answer["outbox"]["unreadable"]):
         raise Failure("a sweep could not publish everything: see OldestUnpublishedAge and UnreadableItems, then retry")
     later = "it came while this ran: run this again"
-    return _dealt_with(stack, of, lambda failed: None if failed.letter.message_id in ids else later)
+    return _processed(stack, of, lambda failed: None if failed.dead_letter.message_id in ids else later)
 
 
-def discarded(stack: Stack, of: Of) -> Iterator[Dealt]:
+def discarded(stack: Stack, of: Of) -> Iterator[Processed]:
     """Delete the messages."""
-    return _dealt_with(stack, of, lambda _: None)
+    return _processed(stack, of, lambda _: None)
 
 
 def _again(stack: Stack, failed: Failed) -> str | None:
@@ -123,15 +123,15 @@ def _again(stack: Stack, failed: Failed) -> str | None:
     return None
 
 
-def _dealt_with(stack: Stack, of: Of, act: Callable[[Failed], str | None]) -> Iterator[Dealt]:
+def _processed(stack: Stack, of: Of, act: Callable[[Failed], str | None]) -> Iterator[Processed]:
     sqs = stack.sqs()
     for url in queues(stack, of):
         with dead_letters.looking(sqs, url) as letters:
             for failed in map(Failed, letters):
-                if utc_now() + _TIME_FOR_ONE > failed.letter.held_until:
-                    yield Dealt(failed, "not looked at yet: run this again")
+                if utc_now() + _TIME_FOR_ONE > failed.dead_letter.held_until:
+                    yield Processed(failed, "not looked at yet: run this again")
                     continue
                 problem = act(failed)
                 if problem is None:
-                    sqs.delete_message(QueueUrl=url, ReceiptHandle=failed.letter.receipt_handle)
-                yield Dealt(failed, problem)
+                    sqs.delete_message(QueueUrl=url, ReceiptHandle=failed.dead_letter.receipt_handle)
+                yield Processed(failed, problem)

@@ -19,10 +19,10 @@ from assistance.history import Delivery, RequestRecord
 from assistance.models import PERSONAL, AssistanceRequest, Customer, Status
 from assistance.platform.clock import epoch_ms, timestamp, timestamp_of, utc_now
 from assistance.text import printable
+from cli.dead_letter_queues import ID_PREFIX_LENGTH, QueuedDeadLetter
 from cli.erasure import Erased
 from cli.findings import Finding, State
 from cli.ledger import Balance
-from cli.letters import SHORT, Letter
 from cli.logs import Line
 from cli.reached import Reached
 from cli.requests import Step
@@ -90,7 +90,7 @@ def age(milliseconds: int) -> str:
     return f"{seconds} s"
 
 
-def letters(found: Iterable[Letter], reached: Reached) -> None:
+def dead_letters(found: Iterable[QueuedDeadLetter], reached: Reached) -> None:
     """A table of dead letters. The last column says by which channels a human has the request all the same."""
     columns = ("id", "request", "topic", "channel", "kind", "reason", "age", "reached by")
     table(
@@ -98,31 +98,31 @@ def letters(found: Iterable[Letter], reached: Reached) -> None:
         columns,
         (
             (
-                each.id[:SHORT],
-                each.letter.request_id or "unreadable",
+                each.id[:ID_PREFIX_LENGTH],
+                each.dead_letter.request_id or "unreadable",
                 each.message.request.topic if each.message else "unreadable",
                 each.queue.channel,
                 each.queue.kind,
-                each.letter.reason,
-                age(each.letter.sent_at),
-                ", ".join(reached.get(each.letter.request_id or "", ["unknown"])) or "nobody",
+                each.dead_letter.reason,
+                age(each.dead_letter.sent_at),
+                ", ".join(reached.get(each.dead_letter.request_id or "", ["unknown"])) or "nobody",
             )
             for each in found
         ),
     )
 
 
-def letter_document(letter: Letter, reached: Reached | None = None) -> dict[str, Any]:
+def dead_letter_document(letter: QueuedDeadLetter, reached: Reached | None = None) -> dict[str, Any]:
     """A dead letter for `--json`. `reached_by` is null where nobody knows."""
-    told = {} if reached is None else {"reached_by": reached.get(letter.letter.request_id or "")}
+    told = {} if reached is None else {"reached_by": reached.get(letter.dead_letter.request_id or "")}
     return told | {
         "id": letter.id,
-        "request_id": letter.letter.request_id,
+        "request_id": letter.dead_letter.request_id,
         "topic": letter.message and letter.message.request.topic,
         "channel": letter.queue.channel,
         "kind": letter.queue.kind,
-        "reason": letter.letter.reason,
-        "sent_at": timestamp(datetime.fromtimestamp(letter.letter.sent_at / 1000, UTC)),
+        "reason": letter.dead_letter.reason,
+        "sent_at": timestamp(datetime.fromtimestamp(letter.dead_letter.sent_at / 1000, UTC)),
         "readable": letter.message is not None,
         "resend": letter.resend,
     }

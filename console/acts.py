@@ -7,9 +7,9 @@ from typing import Any, Final, TypeAlias
 
 from assistance.ids import request_id
 from assistance.routing import Channel
-from cli import letters, render, requests, takes
+from cli import dead_letter_queues, render, requests, takes
+from cli.dead_letter_queues import Outcome
 from cli.errors import Failure
-from cli.letters import Outcome
 from cli.stack import Stack
 from console.dead import DeadLetters
 
@@ -29,14 +29,14 @@ class Acts:
     def by_name(self) -> dict[str, Act]:
         """The acts, by the name that the page calls."""
         return {
-            "redrive": lambda body: self._deal(body, letters.redriving(self._stack), "redriven"),
-            "discard": lambda body: self._deal(body, letters.discarding(self._stack), "discarded"),
+            "redrive": lambda body: self._process(body, dead_letter_queues.redriving(self._stack), "redriven"),
+            "discard": lambda body: self._process(body, dead_letter_queues.discarding(self._stack), "discarded"),
             "resend": self._resend,
             "take": lambda body: self._take(_id(body), _name(body)),
             "release": lambda body: self._release(_id(body), _name(body)),
         }
 
-    def _deal(self, body: Mapping[str, Any], act: letters.Act, done: str) -> str:
+    def _process(self, body: Mapping[str, Any], act: dead_letter_queues.Act, done: str) -> str:
         ids = frozenset(map(str, body["ids"])) if body.get("ids") is not None else None
         self._audit(done, ids="all" if ids is None else ",".join(sorted(ids)))
         with self._dead.acting:
@@ -47,7 +47,7 @@ class Acts:
                 outcomes = [
                     outcome
                     for queue in self._stack.dlqs()
-                    for outcome in letters.deal_with(self._stack, queue, ids, act)
+                    for outcome in dead_letter_queues.process(self._stack, queue, ids, act)
                 ]
             self._dead.forget()
         problems = [outcome.problem for outcome in outcomes if outcome.problem]

@@ -10,8 +10,8 @@ from assistance.history import RequestRecord
 from assistance.models import Message
 from assistance.platform.clock import timestamp_of
 from assistance.text import printable
-from cli import letters, render
-from cli.letters import Letter
+from cli import dead_letter_queues, render
+from cli.dead_letter_queues import QueuedDeadLetter
 from cli.stack import Stack
 from console.history import reached
 from console.meanings import meaning
@@ -54,7 +54,7 @@ class DeadLetters:
     def _look(self, depth: int) -> None:
         try:
             with self.acting:
-                found = letters.find(self._stack, self._stack.dlqs())
+                found = dead_letter_queues.find(self._stack, self._stack.dlqs())
             shown = found.letters[:SHOWN]
             more = len(found.letters) - len(shown) + found.beyond
             documents = [self._letter(letter) for letter in shown]
@@ -64,23 +64,23 @@ class DeadLetters:
         finally:
             self._looking.release()
 
-    def _letter(self, letter: Letter) -> dict[str, Any]:
+    def _letter(self, letter: QueuedDeadLetter) -> dict[str, Any]:
         record = self._record(letter)
         message = letter.message
         return {
-            **render.letter_document(letter),
+            **render.dead_letter_document(letter),
             "description": printable(message.request.description) if self._texts and message else None,
             "reference": message.request.reference and printable(message.request.reference) if message else None,
-            "error": meaning(letter.letter.reason, letter.queue.channel),
+            "error": meaning(letter.dead_letter.reason, letter.queue.channel),
             "why": _why(message),
             "reached": record and reached(record),
             "status": record and record.status,
-            "expires_at": timestamp_of(letter.letter.sent_at + self._kept(letter.queue.url)),
+            "expires_at": timestamp_of(letter.dead_letter.sent_at + self._kept(letter.queue.url)),
         }
 
-    def _record(self, letter: Letter) -> RequestRecord | None:
+    def _record(self, letter: QueuedDeadLetter) -> RequestRecord | None:
         try:
-            return self._requests.get(letter.letter.request_id) if letter.letter.request_id else None
+            return self._requests.get(letter.dead_letter.request_id) if letter.dead_letter.request_id else None
         except Unreadable:
             return None
 

@@ -97,12 +97,16 @@ def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None
     if json:
         render.print_json(
             [
-                {"id": each.letter.message_id, "reason": each.reason, "sent_at": timestamp_of(each.letter.sent_at)}
+                {
+                    "id": each.dead_letter.message_id,
+                    "reason": each.reason,
+                    "sent_at": timestamp_of(each.dead_letter.sent_at),
+                }
                 for each in found
             ]
         )
         return
-    rows = ((each.letter.message_id[:8], each.reason, render.age(each.letter.sent_at)) for each in found)
+    rows = ((each.dead_letter.message_id[:8], each.reason, render.age(each.dead_letter.sent_at)) for each in found)
     render.table(f"Failures of {of}", ("id", "reason", "age"), rows)
     if not found:
         render.say("There are none.")
@@ -131,8 +135,8 @@ def discard(context: typer.Context, of: OneOf, yes: Yes = False, json: Json = Fa
     _tell(list(failures_.discarded(stack, of)), "discarded", json=json)
 
 
-def _tell(dealt: list[failures_.Dealt], done: str, *, json: bool) -> None:
-    problems = [f"{each.failed.letter.message_id}: {each.problem}" for each in dealt if each.problem]
+def _tell(dealt: list[failures_.Processed], done: str, *, json: bool) -> None:
+    problems = [f"{each.failed.dead_letter.message_id}: {each.problem}" for each in dealt if each.problem]
     if json:
         render.print_json({done: len(dealt) - len(problems), "problems": problems})
     else:

@@ -14,7 +14,7 @@ export function showDead(state) {
   keep(byId("letters"), letters, (each) => each.id, row);
   const none = byId("no-letters");
   none.hidden = letters.length > 0;
-  write(none, count ? (looked && hidden ? `${many(hidden, "letter")} held by somebody who looks at them just now.` : "Looking …") : "There are none: nothing was given up.");
+  write(none, count ? (looked && hidden ? `${many(hidden, "dead letter")} held by another reader at the moment.` : "Reading …") : "There are none: every message was delivered or is being retried.");
   const all = byId("redrive-all");
   if (!letters.length && document.activeElement === all) byId("tabs").querySelector("[aria-current]")?.focus();
   all.hidden = !stage.write || !letters.length;

@@ -11,7 +11,7 @@ from botocore.model import OperationModel
 from assistance.engine import dead_letters
 from assistance.platform.clock import utc_now
 from assistance.routing import Channel
-from cli import letters
+from cli import dead_letter_queues
 from cli.app import app
 from cli.dead_letters import app as group_app
 from tests.cli.steps import Operator
@@ -119,7 +119,7 @@ def test_a_redrive_killed_at_any_moment_loses_nothing_and_sends_nothing_twice(
 def test_more_dead_letters_than_one_read_returns_are_redriven_once_each(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(letters, "AT_ONCE", 10)
+    monkeypatch.setattr(dead_letter_queues, "MAX_HELD", 10)
     bodies = [json.dumps({"version": 1, "request": _request(number)}) for number in range(25)]
     for body in bodies:
         operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=body)
@@ -278,8 +278,8 @@ def test_every_dead_letters_command_accepts_json() -> None:
 
 @pytest.fixture
 def many(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(letters, "AT_ONCE", 10)
-    monkeypatch.setattr(letters, "MOST", 20)
+    monkeypatch.setattr(dead_letter_queues, "MAX_HELD", 10)
+    monkeypatch.setattr(dead_letter_queues, "MAX_READ", 20)
     requests = [f"019a7c1e-5b0c-7d34-9c1f-{number:012}" for number in range(25)]
     for id_ in requests:
         body = json.dumps(
@@ -312,7 +312,7 @@ def test_one_of_many_dead_letters_can_be_redriven(operator: Operator, many: list
 def test_only_the_named_dead_letters_are_changed_however_many_there_are(
     operator: Operator, many: list[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(letters, "MOST", 100)
+    monkeypatch.setattr(dead_letter_queues, "MAX_READ", 100)
     assert operator.run("dead-letters", command, *many[:12], "--yes").exit_code == 0
     assert sorted(each["request_id"] for each in operator.json("dead-letters", "list")) == many[12:]
 

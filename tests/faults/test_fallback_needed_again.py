@@ -35,7 +35,7 @@ def slack_dies(here: World) -> None:
     break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
 
 
-def let_go(here: World, request_id: str) -> None:
+def marked_unneeded(here: World, request_id: str) -> None:
     """A resend by email arrives before the next attempt at the fallback. A day passes."""
     send_again(here, request_id, Channel.EMAIL, "once more")
     here.consume(Channel.EMAIL)
@@ -56,7 +56,7 @@ def test_a_fallback_needed_again_gets_the_full_number_of_attempts(here: World, l
         here.advance(60)
     if last == DIED:
         slack_dies(here)
-    let_go(here, request_id)
+    marked_unneeded(here, request_id)
     if last == REFUSED:
         here.slack.fail("status", status=503, times=1)
     bounces_again(here, 1)
@@ -74,7 +74,7 @@ def test_a_dropped_fallback_shows_no_next_attempt(here: World, last: str) -> Non
     else:
         here.slack.fail("status", status=503, times=1)
         here.consume(Channel.SLACK)
-    let_go(here, request_id)
+    marked_unneeded(here, request_id)
     slack = next(each for each in here.show(request_id)["deliveries"] if each["channel"] == "slack")
     assert slack["status"] != "sending"
     assert "next_attempt_at" not in slack
@@ -84,7 +84,7 @@ def test_a_dropped_fallback_shows_no_next_attempt(here: World, last: str) -> Non
 def test_a_fallback_that_was_just_republished_counts_neither_as_stuck_nor_as_lost(here: World, counted: bool) -> None:  # noqa: FBT001
     request_id = bounced(here)
     slack_dies(here)
-    let_go(here, request_id)
+    marked_unneeded(here, request_id)
     bounces_again(here, 1)
     assert len(here.bodies(Channel.SLACK)) == 1
     here.advance(5)
@@ -118,7 +118,7 @@ def test_the_age_of_a_fallback_needed_again_counts_from_the_failure_that_caused_
     if tried:
         here.slack.fail("status", status=503, times=1)
         here.consume(Channel.SLACK)
-    let_go(here, request_id)
+    marked_unneeded(here, request_id)
     bounces_again(here, 1)
     here.advance(60)
     found = sweep(here)
@@ -132,7 +132,7 @@ def test_the_age_of_a_fallback_counts_from_the_bounce_of_a_resent_mail(here: Wor
     here.consume(Channel.EMAIL)
     here.heal()
     here.produce()
-    let_go(here, request_id)
+    marked_unneeded(here, request_id)
     bounces_again(here, 0)
     here.advance(60)
     found = sweep(here)

@@ -112,7 +112,7 @@ MISTAKES: Final = {
     ),
     "a request is erased while it is on its way": Mistake(takes, "if record.unfinished or any(", "if any("),
     "what was let go reads as being sent": Mistake(
-        transitions, "(_let_go(record, delivery, now) if nobody_sends_it else record)", "record"
+        transitions, "(_marked_unneeded(record, delivery, now) if nobody_sends_it else record)", "record"
     ),
     "what an erasure stops reads as being sent": Mistake(
         transitions, "{Refused.NOT_NEEDED, Refused.ERASED}", "{Refused.NOT_NEEDED}"

@@ -27,7 +27,7 @@ class Seen(NamedTuple):
     unpublished: tuple[str, ...]
     """The request itself, if it is in the outbox."""
     queues: tuple[str, ...]
-    letters: tuple[str, ...]
+    dead_letters: tuple[str, ...]
     working: tuple[tuple[str, str], ...]
     """Of each worker the call that it makes next."""
     publishing: tuple[str, ...]
@@ -61,7 +61,7 @@ def of_model(world: World) -> Seen:
         outbox=_outbox(world.record, world.marking),
         unpublished=(REQUEST,) * world.unpublished,
         queues=world.queue,
-        letters=world.letters,
+        dead_letters=world.dead_letters,
         working=tuple((worker.id, gate_of(worker)) for worker in sorted(world.workers, key=attrgetter("id"))),
         publishing=tuple(sorted(entry.delivery for entry in world.marking)),
         returning=sum(report.step == "letter" for report in world.reports),
@@ -98,7 +98,7 @@ def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
         outbox=_outbox(record, real.published),
         unpublished=(REQUEST,) * stored.unpublished,
         queues=_names(real, DESTINATIONS),
-        letters=_names(
+        dead_letters=_names(
             real, (f"{destination}{kind}" for destination in DESTINATIONS for kind in ("-dlq", "-subscription-dlq"))
         ),
         working=tuple((worker, "send" if gate in {LOOK_UP, *SENDS} else gate) for worker, gate in gates.items()),

@@ -56,8 +56,10 @@ def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
     is_lost = step.startswith("a sweep finds") and step.endswith("lost")
     wanted = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
     for delivery in after.deliveries:
-        let_go = step.endswith((f"acknowledges {delivery.name}: NOT_NEEDED", f"acknowledges {delivery.name}: ERASED"))
-        if (let_go or delivery.name in wanted) and delivery.is_under_way and not delivery.locked_until:
+        marked_unneeded = step.endswith(
+            (f"acknowledges {delivery.name}: NOT_NEEDED", f"acknowledges {delivery.name}: ERASED")
+        )
+        if (marked_unneeded or delivery.name in wanted) and delivery.is_under_way and not delivery.locked_until:
             return f"{delivery.name} reads as being sent, which nobody does"
         if is_lost or delivery.name not in wanted:
             continue
@@ -189,7 +191,7 @@ def broken(world: World, memory: Memory) -> str | None:
     wrong = wrong or memory.once(_broken_by_proofs)(world.record, world.seen)
     wrong = wrong or memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
     return wrong or (
-        memory.once(_broken_at_rest)(world.record, world.letters) if world.is_quiet and not world.expired else None
+        memory.once(_broken_at_rest)(world.record, world.dead_letters) if world.is_quiet and not world.expired else None
     )
 
 
@@ -307,14 +309,14 @@ def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | N
     return "is delivered, but nobody has received it" if _arrived(delivery) and not times else None
 
 
-def _broken_at_rest(record: Record, letters: tuple[str, ...]) -> str | None:
+def _broken_at_rest(record: Record, dead_letters: tuple[str, ...]) -> str | None:
     last = [callback for series in _series(record) for callback in series[-1:]]
     # Nobody redrives what is erased.
     mine = _of_request(record) if record.erased_at is None else []
     for delivery in (*mine, *last):
         failed = _has_failed(delivery) and not record.reached(delivery.destination)
         missed = failed and (delivery in last or _status(record) is Status.FAILED)
-        if missed and delivery.name not in letters:
+        if missed and delivery.name not in dead_letters:
             return f"{delivery.name} has failed and its message is in no dead-letter queue"
     if record.calls_back and _has_ended(record) and _told(record)[-1:] != [_status(record)]:
         return f"no callback says that the request is {record.status}"

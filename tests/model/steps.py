@@ -73,7 +73,7 @@ def _receiving(world: World, core: Memory) -> Iterator[Step]:
             yield (
                 f"SQS moves {name} to the dead-letter queue",
                 world._replace(
-                    queue=_without(world.queue, name), letters=_plus(world.letters, name), lose=world.lose - 1
+                    queue=_without(world.queue, name), dead_letters=_plus(world.dead_letters, name), lose=world.lose - 1
                 ),
             )
         if world.expired:
@@ -119,7 +119,7 @@ def _working(world: World, rest: World, worker: Worker, core: Memory) -> Iterato
             if world.fault:
                 yield f"{worker.id} can't record the failure", _back(rest, worker)._replace(fault=world.fault - 1)
         case "failed" | "letter":
-            dead = rest._replace(letters=_plus(rest.letters, worker.delivery))
+            dead = rest._replace(dead_letters=_plus(rest.dead_letters, worker.delivery))
             yield f"{worker.id} dead-letters {worker.delivery}", _goes_on(dead, worker, "give up")
         case "give up":
             yield from _giving_up(rest, worker, core)
@@ -207,8 +207,8 @@ def _unlocked(record: Record, name: str) -> Record:
 
 
 def _people(world: World, core: Memory) -> Iterator[Step]:
-    for name in sorted(set(world.letters)) if world.redrive else ():
-        taken = world._replace(letters=_without(world.letters, name), redrive=world.redrive - 1)
+    for name in sorted(set(world.dead_letters)) if world.redrive else ():
+        taken = world._replace(dead_letters=_without(world.dead_letters, name), redrive=world.redrive - 1)
         yield f"the operator redrives {name}", taken._replace(queue=_plus(world.queue, name))
     if world.resend:
         name, channel = f"resend-{world.resend}", world.record.channels[0]
@@ -297,7 +297,7 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
                 unsure = unsure._replace(reports=_plus(rest.reports, report._replace(step="letter")))
             yield "its return is recorded", unsure
         else:
-            yield "its message is dead-lettered", rest._replace(letters=_plus(world.letters, report.delivery))
+            yield "its message is dead-lettered", rest._replace(dead_letters=_plus(world.dead_letters, report.delivery))
             if world.crash:
                 again = rest._replace(
                     crash=world.crash - 1, reports=_plus(rest.reports, report._replace(step="record"))
@@ -309,18 +309,18 @@ def _reconciler(world: World, core: Memory) -> Iterator[Step]:
     escalated = core.escalate(world.record, now=NOW)
     if escalated is not world.record:
         yield "a sweep escalates", world._replace(record=escalated)
-    dead = tuple(each.name for each in core.once(_unfinished)(world.record) if each.name in world.letters)
+    dead = tuple(each.name for each in core.once(_unfinished)(world.record) if each.name in world.dead_letters)
     for name in dead:
         record = core.dead_lettered(world.record, name, "letter", "dead", now=NOW)
         if record is not world.record:
             yield f"a sweep finds {name} among the dead letters", world._replace(record=record)
-    if world.stale and dead and not world.seen_letters:
-        yield "a slow sweep reads the dead letters", world._replace(seen_letters=dead, stale=world.stale - 1)
-    if world.seen_letters:
+    if world.stale and dead and not world.seen_dead_letters:
+        yield "a slow sweep reads the dead letters", world._replace(seen_dead_letters=dead, stale=world.stale - 1)
+    if world.seen_dead_letters:
         record = world.record
-        for name in world.seen_letters:
+        for name in world.seen_dead_letters:
             record = core.dead_lettered(record, name, "letter", "dead", now=NOW)
-        yield "the slow sweep records what it saw", world._replace(record=record, seen_letters=())
+        yield "the slow sweep records what it saw", world._replace(record=record, seen_dead_letters=())
     lost = tuple(each.name for each in core.once(_unfinished)(world.record) if _is_lost(world, each))
     if lost:
         record = world.record
@@ -336,7 +336,7 @@ def _unfinished(record: Record) -> tuple[Delivery, ...]:
 def _is_lost(world: World, delivery: Delivery) -> bool:
     """Whether a sweep takes its message for lost: nothing is expected of it any more, and its queue is empty."""
     waits = (entry.delivery for entry in (*world.record.outbox, *world.marking))
-    if world.unpublished or delivery.locked_until or delivery.name in (*world.letters, *waits):
+    if world.unpublished or delivery.locked_until or delivery.name in (*world.dead_letters, *waits):
         return False
     held = {*world.queue, *(worker.delivery for worker in world.workers)}
     return all(each.destination != delivery.destination for each in world.record.deliveries if each.name in held)

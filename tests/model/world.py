@@ -48,12 +48,12 @@ class World(NamedTuple):
     unpublished: bool = True
     """Whether the request itself is in the outbox."""
     queue: tuple[str, ...] = ()
-    letters: tuple[str, ...] = ()
+    dead_letters: tuple[str, ...] = ()
     """The messages in the dead-letter queues."""
     workers: tuple[Worker, ...] = ()
     marking: tuple[Entry, ...] = ()
     """The entries that a producer has published and not marked yet."""
-    seen_letters: tuple[str, ...] = ()
+    seen_dead_letters: tuple[str, ...] = ()
     """The dead letters that a slow sweep has read and not recorded yet."""
     reports: tuple[Report, ...] = ()
     posts: tuple[tuple[str, str], ...] = ()
@@ -97,7 +97,7 @@ class World(NamedTuple):
             or self.marking
             or self.record.outbox
             or self.late
-            or (not self.expired and (self.reports or self.seen_letters))
+            or (not self.expired and (self.reports or self.seen_dead_letters))
         )
 
 

@@ -435,7 +435,7 @@ def test_a_bounced_fallback_is_not_published_again() -> None:
     assert (record.status, record.outbox) == (Status.FAILED, ())
 
 
-def let_go(record: Record) -> Record:
+def marked_unneeded(record: Record) -> Record:
     """Its mail has come back, and so the fallback was tried; now a resend by Slack has arrived."""
     again = resend(record, "resend-1", SLACK, now=50)
     assert again
@@ -462,7 +462,7 @@ def fallback_of(record: Record) -> Delivery:
 
 def test_a_fallback_needed_again_has_the_full_number_of_attempts_and_keeps_its_doubts() -> None:
     record = tried(tried(bounced(), "b", now=10), "c", now=30)
-    record, known = returned(let_go(record), "mail-2", "complaint", now=60)
+    record, known = returned(marked_unneeded(record), "mail-2", "complaint", now=60)
     fallback = fallback_of(record)
     assert (known, fallback.attempts_used, fallback.is_under_way, fallback.expected_at) == (True, 0, False, None)
     assert (fallback.wanted_since, fallback.cause) == (60, StandsInFor(SLACK, "bounce"))
@@ -473,7 +473,7 @@ def test_a_fallback_needed_again_has_the_full_number_of_attempts_and_keeps_its_d
 
 
 def test_an_attempt_under_way_continues_while_its_fallback_is_needed_again() -> None:
-    record, _ = returned(let_go(tried(bounced(), "b", now=45)), "mail-2", "bounce", now=54)
+    record, _ = returned(marked_unneeded(tried(bounced(), "b", now=45)), "mail-2", "bounce", now=54)
     assert (fallback_of(record).is_under_way, fallback_of(record).attempts_used) == (True, 0)
     record = retry_later(record, FALLBACK, "b", "down", now=54, in_doubt=False, due=60, settles=0)
     assert (fallback_of(record).due_at, fallback_of(record).attempts_used) == (60, 0)
@@ -482,7 +482,7 @@ def test_an_attempt_under_way_continues_while_its_fallback_is_needed_again() -> 
 def test_a_dropped_fallback_forgets_its_earlier_rate_limit() -> None:
     record = put_off(tried(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
     assert fallback_of(record).put_off_since == 11
-    record, _ = returned(let_go(record), "mail-2", "bounce", now=60)
+    record, _ = returned(marked_unneeded(record), "mail-2", "bounce", now=60)
     assert fallback_of(record).put_off_since is None
     record = put_off(tried(record, "c", now=60), FALLBACK, "c", "ratelimited", now=60, due=90)
     assert fallback_of(record).put_off_since == 60
@@ -494,7 +494,7 @@ def test_a_dropped_fallback_expects_no_next_attempt() -> None:
     )
     limited = put_off(tried(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
     for before in (waiting, limited, tried(bounced(), "b", now=10)):
-        record, answer = claim(let_go(before), FALLBACK, "c", now=55, until=65, limit=2)
+        record, answer = claim(marked_unneeded(before), FALLBACK, "c", now=55, until=65, limit=2)
         fallback = fallback_of(record)
         assert answer is Refused.NOT_NEEDED
         assert (fallback.expected_at, fallback.waiting_for, fallback.is_under_way) == (None, None, False)
@@ -503,7 +503,7 @@ def test_a_dropped_fallback_expects_no_next_attempt() -> None:
 
 
 def test_an_unneeded_fallback_that_is_being_sent_is_not_dropped() -> None:
-    record = let_go(tried(bounced(), "b", now=50))
+    record = marked_unneeded(tried(bounced(), "b", now=50))
     assert claim(record, FALLBACK, "c", now=59, until=69, limit=2)[0] is record
     assert sent(record, FALLBACK, "b", "1.1", now=59).delivery(FALLBACK) != record.delivery(FALLBACK)
 

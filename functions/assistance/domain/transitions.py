@@ -118,7 +118,7 @@ def claim(
         return record, _claimed(delivery)
     if refused := _refusal(record, delivery, now):
         nobody_sends_it = refused in {Refused.NOT_NEEDED, Refused.ERASED}
-        return (_let_go(record, delivery, now) if nobody_sends_it else record), refused
+        return (_marked_unneeded(record, delivery, now) if nobody_sends_it else record), refused
     attempts = delivery.attempts
     if _is_exhausted(delivery, limit):
         # The new claim only ends the attempt that died. It sends nothing, so it adds no attempt.
@@ -381,7 +381,7 @@ def wanted(record: Record, delivery: Delivery, now: int) -> Record:
     return publish(with_delivery(record, replace(delivery, wanted_since=now)), delivery.name, now=now)
 
 
-def _let_go(record: Record, delivery: Delivery, now: int) -> Record:
+def _marked_unneeded(record: Record, delivery: Delivery, now: int) -> Record:
     """The record with this delivery cancelled: nobody sends it unless it is needed again."""
     if delivery.is_locked(now):
         return record
