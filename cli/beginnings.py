@@ -1,4 +1,4 @@
-"""The id of a request of which an operator has only the beginning.
+"""Finds a request by the beginning of its id.
 
 The table's key is the whole id, so no read finds its beginning. The index of accepted requests lists ids by time. An id
 that the API has drawn begins with its time, to the millisecond (UUIDv7), so its first eight characters say which minute

@@ -21,7 +21,10 @@ def console(
     context: typer.Context,
     *,
     write: Annotated[
-        bool, typer.Option("--write", help="Also redrive, resend, take and discard: each asks for the stage's name.")
+        bool,
+        typer.Option(
+            "--write", help="Also allow redrive, resend, take, release and discard: each asks for the stage's name."
+        ),
     ] = False,
     with_description: WithDescription = False,
     port: Annotated[
@@ -30,7 +33,7 @@ def console(
 ) -> None:
     """Serve a page on 127.0.0.1 that shows this stage: requests, their history, dead letters. Ctrl-C ends it.
 
-    It reads with your own credentials, every ten seconds while its tab is in front, and says what that costs.
+    It reads with your credentials every ten seconds while its tab is visible, and shows what its calls cost.
     """
     stack = stack_of(context)
     with serving(site(stack, write=write, with_description=with_description), port) as address:

@@ -68,7 +68,7 @@ class Outcome:
 class Found:
     """The dead letters that were read.
 
-    `hidden`: approximate number that another reader held at that moment; `beyond`: approximate number that was not read.
+    `hidden`: approximate number that another reader held at that moment; `beyond`: approximate number not read.
     """
 
     letters: list[QueuedDeadLetter]
@@ -120,7 +120,7 @@ def named(found: Found, ids: Sequence[str]) -> list[QueuedDeadLetter]:
 def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, act: Act) -> Iterator[Outcome]:
     """Apply `act` to the dead letters with these ids, or to all, ten at a time.
 
-    A message that is dead-lettered again meanwhile is a new dead letter, and is not processed. Raises what boto3 raises.
+    A message that is dead-lettered again meanwhile is a new dead letter and is skipped. Raises what boto3 raises.
     """
     sqs, seen = stack.sqs(), set[str]()
     budget = dead_letters.depth(sqs, queue.url).total if ids is None else len(ids)
@@ -175,7 +175,8 @@ def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[QueuedDeadLetter]
     sent = [each for index, (each, _) in enumerate(readable) if index not in refused]
     return outcomes + [
         Outcome(
-            done.dead_letter, done.problem and f"sent, but its dead letter may still be there ({done.problem}): list again"
+            done.dead_letter,
+            done.problem and f"sent, but perhaps not deleted ({done.problem}): list again",
         )
         for done in _delete(sqs, sent)
     ]

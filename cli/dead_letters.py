@@ -35,9 +35,9 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters, or all of th
 
 @app.command("list", epilog="Example: assistance --local dead-letters list --channel slack")
 def list_(context: typer.Context, channel: OneChannel = None, json: Json = False) -> None:
-    """List the dead letters of all channels, oldest first, and who has their requests all the same.
+    """List the dead letters of all channels, oldest first, and which channels delivered their requests anyway.
 
-    They stay where they are.
+    It removes nothing.
     """
     stack = stack_of(context)
     found = dead_letter_queues.find(stack, stack.dlqs(channel))
@@ -87,7 +87,7 @@ def redrive(
 ) -> None:
     """Send dead letters to their channel once more: those named, or --all.
 
-    What has been delivered in the meantime, by a fallback too, is not sent again. What no consumer can read stays.
+    A request that was delivered meanwhile, also by its fallback, is not sent again. Unreadable dead letters stay.
     """
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)
@@ -108,7 +108,7 @@ def discard(
 ) -> None:
     """Delete dead letters for good: those named, or --all.
 
-    Nothing more will come of their requests, unless they are resent.
+    Their requests will not be delivered any more unless you resend them.
     """
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)

@@ -1,4 +1,4 @@
-"""What `make deploy` ends with: `assistance doctor`, then `assistance smoke`, on each stack that was deployed.
+"""The end of `make deploy`: runs `assistance doctor`, then `assistance smoke`, on each deployed stack.
 
 It reads the file that `cdk deploy --outputs-file` writes. Exit status 1 if a check or a topic does not pass.
 """

@@ -1,4 +1,4 @@
-"""`assistance doctor`: is everything there that a deployment leaves to people, and what to do where it is not."""
+"""Implements `assistance doctor`: checks what a deployment leaves to people, with advice."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping

@@ -48,7 +48,7 @@ class Erased:
 
 
 def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
-    """Erase the texts of a request. The record comes first, so that nobody sends them any more. A repeated run continues.
+    """Erase the texts of a request. The record comes first, so that nobody sends them. A repeated run continues.
 
     Raises `Failure`, `Unreadable`, `TableUnavailable` and what boto3 raises.
     """

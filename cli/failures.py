@@ -1,4 +1,4 @@
-"""What the stream's producer and the email feedback have failed on: looked at, tried again, or deleted."""
+"""Failed events of the stream's producer and of the email feedback: list, retry or discard them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a check of `assistance doctor` answers."""
+"""The result of one check of `assistance doctor`."""
 
 from dataclasses import dataclass
 from enum import StrEnum

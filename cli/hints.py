@@ -1,4 +1,4 @@
-"""Commands that an operator can paste: with the stack, the region and the profile of the present one."""
+"""Builds commands that an operator can paste: with the stack, region and profile of the current run."""
 
 import shlex
 from contextvars import ContextVar

@@ -1,4 +1,4 @@
-"""`assistance init`: the file that a stage's settings are in."""
+"""Implements `assistance init`: writes the file with a stage's settings."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Write the file with a stage's settings, which you then commit.
 
-    On a terminal it asks for what a stage wants and was not given.
+    At a terminal it asks for missing settings.
     """
     if stage not in STAGES:
         raise typer.BadParameter(f"a stage is one of {', '.join(STAGES)}", param_hint="STAGE")

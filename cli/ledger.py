@@ -1,4 +1,4 @@
-"""The balance of a period: every accepted request is ended, open, unreadable or gone."""
+"""Counts the requests of a period: each is ended, open, unreadable or missing."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

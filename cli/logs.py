@@ -1,4 +1,4 @@
-"""`assistance logs`: what the functions have logged, of one or all of them, in the order of time.
+"""Implements `assistance logs`: reads the log lines of one or all functions, ordered by time.
 
 By FilterLogEvents, which reads what was logged a second ago, and for which AWS lists no price. Logs Insights would
 charge for each gigabyte it scans, and is the tool for questions over weeks: https://aws.amazon.com/cloudwatch/pricing/

@@ -1,4 +1,4 @@
-"""`assistance doctor`, of email: the account, its quota, and how the sender proves who it is."""
+"""The email checks of `assistance doctor`: the SES account, its quota, and the sender's DKIM."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final

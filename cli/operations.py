@@ -1,4 +1,4 @@
-"""What every command shares: where its stack is, its options, its questions and its errors."""
+"""Shared parts of all commands: the choice of the stack, options, confirmations and errors."""
 
 import sys
 from collections.abc import Callable, Iterable

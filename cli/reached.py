@@ -1,4 +1,4 @@
-"""Whether a human has the request of a dead letter all the same: by its fallback, a resend or another channel."""
+"""Finds out which channels have delivered the request of a dead letter anyway."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias

@@ -1,4 +1,4 @@
-"""How things are shown: as tables on a terminal, as documents for `--json`.
+"""Renders results: as tables on a terminal, as JSON documents for `--json`.
 
 The texts of customers are left out unless asked for, for they may hold personal data.
 """

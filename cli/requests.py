@@ -1,4 +1,4 @@
-"""`assistance send`, `watch`, `list` and `resend`: requests, as a bot makes them and as they travel."""
+"""Implements `assistance send`, `watch`, `list` and `resend`."""
 
 import json
 import urllib.request

@@ -1,4 +1,4 @@
-"""The secrets of a stack by the names that an operator types, what each may hold, and how to store another value.
+"""The secrets of a stack: their names for operators, checks of their values, and storing new ones.
 
 A name comes from the output that has the ARN: `SlackTokenSecretArn` is `slack-token`.
 """

@@ -1,4 +1,4 @@
-"""The manifest of the Slack app that a stack needs: pasted into Slack, it makes the app.
+"""The manifest from which Slack creates the app that a stack needs.
 
 https://docs.slack.dev/reference/app-manifest
 """

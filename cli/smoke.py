@@ -1,4 +1,4 @@
-"""`assistance smoke`: a real request per topic, watched to its end, that tells humans it is a test."""
+"""Implements `assistance smoke`: sends one test request per topic, and watches it to its end."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Where the things of a deployed stack are: its outputs, its queues, its table and its reconciler."""
+"""Finds the parts of a deployed stack: its outputs, queues, table and functions."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`assistance enable` and `disable`: stop what carries requests onward, or start it again."""
+"""Implements `assistance enable` and `disable`: stops or starts a part of the stack."""
 
 from collections.abc import Callable
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""`assistance take` and `release`: an operator says who handles a request."""
+"""Implements `assistance take` and `release`."""
 
 import uuid
 from typing import Final

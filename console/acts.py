@@ -1,4 +1,4 @@
-"""What an operator does from the page, by the means of the command line."""
+"""Carries out what an operator does on the page, with the functions of the command line."""
 
 import uuid
 from collections.abc import Callable, Mapping

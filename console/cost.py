@@ -1,4 +1,4 @@
-"""What the console's calls to AWS have cost so far, about: counted as they are made.
+"""Counts the approximate cost of the console's calls to AWS.
 
 The list prices of us-east-1: https://aws.amazon.com/dynamodb/pricing/on-demand/ and https://aws.amazon.com/sqs/pricing/.
 """

@@ -1,4 +1,4 @@
-"""The dead letters as a human reads them: which request, why, whether a human has it anyway, until when."""
+"""Reads dead letters for the console: their request, their reason, whether it was delivered, and their expiry."""
 
 import threading
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The one rule for every listener of the local stack: programs on this machine may call it, and web pages may not.
+"""The access rule of every local server: local programs may call it, and web pages may not.
 
 A page in the developer's browser can reach any port of this machine. The browser reports the page's origin in `Origin`
 and in `Sec-Fetch-Site`. If an attacker makes a

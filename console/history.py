@@ -1,4 +1,4 @@
-"""A request's history as a human reads it: what happened, when, on which channel, and what to do about it."""
+"""Builds a request's history for people: each event with its time, its channel and what to do about it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

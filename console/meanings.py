@@ -1,4 +1,4 @@
-"""What an error code means for a request, in words, and what an operator does about it.
+"""Explains error codes in words, and what an operator does about each.
 
 The kinds come from the tables that the consumers use, so a channel that somebody adds needs no entry here.
 """

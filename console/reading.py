@@ -1,4 +1,4 @@
-"""What the page shows of a stage, read from where an operator reads it: the table and the queues."""
+"""Reads what the page shows of a stage: from the table and the queues."""
 
 import json
 import threading

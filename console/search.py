@@ -1,4 +1,4 @@
-"""The newest requests that match what somebody looks for: a page of them, read from the index, and where it goes on."""
+"""Searches the newest requests by text and filters, a page at a time."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor

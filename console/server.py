@@ -1,4 +1,4 @@
-"""The console's server: the page, its data and its acts, for the browser of whoever started it.
+"""The console's HTTP server: the page, its data, and the actions of its user.
 
 The gate keeps other web pages out. A token keeps out other users of the machine. The address that is printed has the
 token in its fragment, which browsers send to no server; the page sends the token in a header. The token is no cookie,

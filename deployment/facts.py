@@ -1,4 +1,4 @@
-"""What an account and region say of themselves before anything is built for them."""
+"""Reads the facts about an account and region that the checks before a deployment need."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What to do about a stack that an earlier deployment has left in a state which CloudFormation does not update.
+"""Advice for a stack in a state that CloudFormation does not update.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html lists the states.
 """

@@ -1,4 +1,4 @@
-"""How Lambda gathers what the functions process: chosen from benchmarks/simulation.md, which reads it from here."""
+"""The batch sizes and windows of the functions' event sources, chosen from benchmarks/simulation.md."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

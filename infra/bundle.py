@@ -1,4 +1,4 @@
-"""What a function's zip holds: its folder, `assistance/`, what both import, and the byte code of it all.
+"""Builds a function's zip: its folder, `assistance/`, the packages that both import, and their byte code.
 
 No Docker: uv fetches the wheels for the function's platform, as uv.lock pins them.
 """

@@ -1,4 +1,4 @@
-"""What the functions that answer humans have in common: somebody waits for them, and a secret tells who calls."""
+"""Settings that the functions for people share: a timeout for somebody who waits, and a secret."""
 
 from collections.abc import Mapping
 

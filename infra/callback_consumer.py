@@ -1,4 +1,4 @@
-"""What only the callback consumer needs: the secret that it signs with."""
+"""The callback consumer's own resource: the secret that it signs with."""
 
 import string
 

@@ -1,4 +1,4 @@
-"""What every channel has, and the callback: subscription, queue, dead-letter queues, consumer."""
+"""The resources of each channel and of the callback: subscription, queue, dead-letter queues, consumer."""
 
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_secretsmanager as secretsmanager

@@ -1,4 +1,4 @@
-"""One dashboard: how requests are doing, from the bot to the human, with a row for each channel."""
+"""The dashboard: the metrics of requests from the bot to the person, with a row for each channel."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final

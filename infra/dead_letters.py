@@ -1,4 +1,4 @@
-"""The queue behind everything that can give up."""
+"""A dead-letter queue with our defaults."""
 
 import jsii
 from aws_cdk import Duration

@@ -1,4 +1,4 @@
-"""A domain of the deployer's own before the API, so that bots and links have an address that outlives the API."""
+"""An optional custom domain of the API, so that its address outlives the API."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""What only the email consumer needs: an identity to send from."""
+"""The email consumer's own resource: an identity to send from."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What SES says of the mails it has taken, and the function that listens."""
+"""SES's events about sent mails, and the function that processes them."""
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam

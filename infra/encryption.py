@@ -1,4 +1,4 @@
-"""The key of the topics that AWS's services publish to."""
+"""The key of the topics to which AWS's services publish."""
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam

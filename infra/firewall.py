@@ -1,4 +1,4 @@
-"""The optional web ACL before the API: `-c waf=true`."""
+"""The optional web ACL of the API: `-c waf=true`."""
 
 import json
 

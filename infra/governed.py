@@ -1,4 +1,4 @@
-"""What the hooks and rules of a governed account ask of every stack: see docs/deployment.md.
+"""Options that governed accounts require of every stack: see docs/deployment.md.
 
 Control Tower's proactive controls look at a template before CloudFormation creates anything, Config at what is there:
 https://docs.aws.amazon.com/controltower/latest/controlreference/cloudwatch-rules.html

@@ -1,4 +1,4 @@
-"""The schedules by which consumers check their way to humans, while nobody asks: assistance/engine/heartbeat.py."""
+"""The schedules of the consumers' hourly checks: assistance/engine/heartbeat.py."""
 
 from collections.abc import Mapping
 from typing import cast

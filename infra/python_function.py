@@ -1,4 +1,4 @@
-"""The defaults of every Lambda function. What its bundle holds: see `bundle.py`."""
+"""The defaults of every Lambda function."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a finding of a review is answered where the resource is made: accepted, with the reason.
+"""Accepts a finding of cdk-nag or checkov, with the reason beside the resource.
 
 cdk-nag is part of the tests, checkov is run by `make checkov`.
 """

@@ -1,4 +1,4 @@
-"""A route as a deployer gives it: what is wrong with it is said at synthesis."""
+"""Parses and checks the routes of a deployer at synthesis."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Who sends the mails: the identity that SES verifies, and the DNS records that prove a domain."""
+"""The sender of mails: the identity that SES verifies, and the DNS records of a domain."""
 
 from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_ses as ses

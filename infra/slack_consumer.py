@@ -1,4 +1,4 @@
-"""What only the Slack consumer needs: the secret for its bot token."""
+"""The Slack consumer's own resource: the secret for its bot token."""
 
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns

@@ -1,4 +1,4 @@
-"""What Slack calls when a human presses a button: the function, and the secret by which it knows Slack."""
+"""The function that Slack calls when somebody presses a button, and Slack's signing secret."""
 
 from urllib.parse import urlsplit
 

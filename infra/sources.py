@@ -1,4 +1,4 @@
-"""One hash of files, to know whether something that was made of them still holds."""
+"""Computes one hash of files, to detect whether a cached result is outdated."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The whole system, in the order in which a request travels it."""
+"""The whole stack, composed in the order in which a request passes through it."""
 
 import importlib
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The settings of a stage: those in `stages/<stage>.json`, unless the CDK's context says otherwise."""
+"""Reads the settings of a stage from `stages/<stage>.json` and the CDK's context, which overrides the file."""
 
 import difflib
 import json

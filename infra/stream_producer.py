@@ -1,4 +1,4 @@
-"""The producer: the table's stream in, the topic out."""
+"""The producer function, between the table's stream and the topic."""
 
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_lambda as lambda_

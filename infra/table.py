@@ -1,4 +1,4 @@
-"""The one table: requests, and the record of what has become of each."""
+"""The DynamoDB table of the requests and their records."""
 
 from typing import cast
 

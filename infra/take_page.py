@@ -1,4 +1,4 @@
-"""The page by which the reader of a mail or a card takes a request, and the secret that signs the links to it."""
+"""The page by which the reader of a mail or a card takes a request, and the secret that signs its links."""
 
 import string
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What only the Teams consumer needs: the secret for its workflow's URL."""
+"""The Teams consumer's own resource: the secret for its workflow's URL."""
 
 from aws_cdk import Stack
 from aws_cdk import aws_secretsmanager as secretsmanager

@@ -1,4 +1,4 @@
-"""One request of each topic, from the bot's call to the message that arrives."""
+"""The demonstration: one request of each topic, from the bot's call to the message that arrives."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""From the CDK app to a running stack: the template that AWS would get, deployed to the embedded cloud."""
+"""Synthesizes the template and deploys it to the embedded cloud."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What may go wrong with the stack on this machine."""
+"""The error of the local stack."""
 
 
 class LocalFailure(Exception):

@@ -1,4 +1,4 @@
-"""A server on this machine in the place of a custom domain: it hands `/take/…` to the deployed API, and nothing else.
+"""A local server in place of a custom domain: it forwards only `/take/…` to the deployed API.
 
 The template needs the address before there is an API, so the server starts first. Whoever has no link is answered by
 the deployed function.

@@ -1,4 +1,4 @@
-"""A Python program that ends when the runner does.
+"""Runs a Python program that ends when the runner does.
 
 Run as a program, with the other program's path and arguments as its own. Its standard input is a pipe which the runner
 holds open and never writes to, so that even a runner that was killed takes the program, and all that it started, with

@@ -1,4 +1,4 @@
-"""Deployed functions see each value of a header that a caller repeats, as API Gateway hands them over.
+"""Passes repeated headers of a call to the functions as API Gateway does.
 
 MiniStack joins them by commas, so that two keys would read as one.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html

@@ -1,4 +1,4 @@
-"""Synthesized templates, kept in `.build` by what they are made of: most starts of the stack need no synthesis.
+"""Caches synthesized templates in `.build`, so that most starts of the stack need no synthesis.
 
 Addresses differ from run to run. So a template is synthesized for placeholders, and gets the addresses when it is used.
 """

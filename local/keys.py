@@ -1,4 +1,4 @@
-"""The emulator takes calls signed with this run's root key (the developer's) or with a key of a function's role.
+"""Checks that calls to the emulator are signed with this run's root key or with the key of a function's role.
 
 MiniStack checks only the signatures of roles: it treats a call without a key, or with the key `test`, as the root's.
 Any user of the machine can connect to it. So this module checks every call first: its `Authorization` header must hold

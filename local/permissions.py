@@ -1,4 +1,4 @@
-"""IAM as AWS enforces it, where MiniStack asks for something else.
+"""Changes permissions where MiniStack's IAM differs from AWS's.
 
 The roles are the deployed ones, unchanged; so it is the emulator that is corrected. A correction that no longer fits
 the emulator denies every publish or every mail, which no end-to-end test survives.

@@ -1,4 +1,4 @@
-"""Child processes that don't outlive the runner."""
+"""Starts child processes that end with the runner."""
 
 import os
 import signal

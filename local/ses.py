@@ -1,4 +1,4 @@
-"""SES on a bad day: what its network edge answers, while a fault is switched on, instead of MiniStack's SES.
+"""Injects faults into SES: answers instead of MiniStack while a fault is switched on.
 
 Switched by `PUT /_local/ses/fault` with `{"kind": …}`, one of `FAULTS`, and read by GET.
 """

@@ -1,4 +1,4 @@
-"""Being told to stop, however the runner was started."""
+"""Handles stop signals, however the runner was started."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Which Slack the stack talks to: the real one, one that the environment names, or our own server."""
+"""Chooses the Slack for the stack: the real one, one named by the environment, or our own server."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""The whole stack, running: synthesized, deployed and answering."""
+"""Starts the whole stack: synthesizes, deploys, and waits until it answers."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The runner's directory, closed to other users: `stack.json`, for scripts, and the lock against a second run."""
+"""The runner's private directory: `stack.json` for scripts, and the lock against a second run."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""Waiting with a deadline."""
+"""Waits for a condition, with a deadline."""
 
 from collections.abc import Callable
 from time import monotonic, sleep

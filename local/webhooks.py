@@ -1,4 +1,4 @@
-"""A server on this machine for channels whose secret is the address that they post to. It keeps every post.
+"""A local server for channels whose secret is a URL. It keeps every post.
 
 Each has its own address, as hard to guess as a real one: `http://127.0.0.1:…/<secret>/<channel>`. Each can have a bad
 day: `FAULTS`.

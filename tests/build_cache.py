@@ -1,4 +1,4 @@
-"""What takes long to make of the infrastructure's sources, kept in `.build` until one of them changes."""
+"""Caches in `.build` what is slow to make from the infrastructure's sources, until one of them changes."""
 
 import fcntl
 import json

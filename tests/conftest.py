@@ -1,4 +1,4 @@
-"""Credentials that lead nowhere, so no test can reach a real account; and what the functions call is recorded."""
+"""Fixtures for all tests: credentials that reach no real account, and a recording of the functions' AWS calls."""
 
 import functools
 import os

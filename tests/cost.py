@@ -1,4 +1,4 @@
-"""What requests cost: `docs/cost.md`, from what they are seen to spend, list prices, and assumed durations.
+"""Computes what requests cost: from counted calls, list prices and assumed durations. Writes `docs/cost.md`.
 
 `make cost` writes it.
 """

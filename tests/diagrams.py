@@ -1,4 +1,4 @@
-"""The diagrams: the architecture from the template, and what a request's status can become from what the tests hold.
+"""Draws the diagrams: the architecture from the template, and the changes of a request's status from the tests.
 
 `make docs` writes them into their pages.
 """

@@ -1,4 +1,4 @@
-"""Settings for fuzzing parsers of foreign input: the same inputs in every run, for a second or two."""
+"""Settings for fuzz tests of parsers: the same inputs in every run, for a second or two."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What a stage costs without traffic, computed from its template and from a run of its reconciler.
+"""Computes the cost of a stage without traffic, from its template and from a run of its reconciler.
 
 `make docs` writes the README's table, and the one of docs/deployment.md that says how it comes about.
 """

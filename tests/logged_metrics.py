@@ -1,4 +1,4 @@
-"""What the functions count, read out of their logs as CloudWatch reads it.
+"""Reads the metrics that the functions log, as CloudWatch reads them.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """

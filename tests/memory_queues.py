@@ -1,4 +1,4 @@
-"""Queues and a topic in memory: the calls of the functions, answered as SQS and SNS answer them."""
+"""Queues and a topic in memory that answer the functions' calls as SQS and SNS do."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""What AWS charges for while the functions run: every call, DynamoDB's request units, and the bytes that they log.
+"""Counts what AWS charges for while the functions run: calls, DynamoDB's request units and logged bytes.
 
 The units follow from the sizes of the real items before and after each write, for moto's own figures are constants.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html

@@ -1,4 +1,4 @@
-"""The challenge's design as it is commonly built on the same services, to be compared with. It is deployed nowhere.
+"""A common design on the same services, as a comparison for costs. It is never deployed.
 
 Powertools keeps its idempotency records in a table of their own. The status is an attribute, with an index on it that
 holds whole items, for the sweep. Record by record is published and marked. The token is read for each send.

@@ -1,4 +1,4 @@
-"""A bot's own server, which is called back."""
+"""A bot's server that receives callbacks."""
 
 import socket
 import ssl

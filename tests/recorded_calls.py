@@ -1,4 +1,4 @@
-"""Which AWS calls the functions make while the tests run, each as the permissions that it takes.
+"""Records which AWS calls the functions make while the tests run, each as the permissions that it needs.
 
 `record()` wraps botocore's one way to AWS for as long as it lasts, `as_function` a handler: what is called in between
 is that function's call. A function knows its resources from its environment, so a call is recorded by the name of the

@@ -1,4 +1,4 @@
-"""Reads and writes a request's record as the functions do, for tests that begin in the middle of its history."""
+"""Reads and writes a request's record as the functions do, for tests that start from a given state."""
 
 import uuid
 from dataclasses import replace

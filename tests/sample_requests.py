@@ -1,4 +1,4 @@
-"""Requests as bots may make them: with everything that can be said, and all of it at its limit."""
+"""Sample requests: with every member, and with every member at its limit."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""Time that passes only while everybody who is under way waits.
+"""Simulated time, which passes only while every running thread waits.
 
 One thread runs at a time, until it lets time elapse or ends. Then the thread runs whose time comes next. Nobody really
 waits: days take moments, and always take the same course.

@@ -1,1 +1,1 @@
-"""The commands, by what they deal with. Each module's `app` is part of the command line."""
+"""The commands of the command line, grouped by topic. Each module has an `app`."""

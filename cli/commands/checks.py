@@ -1,4 +1,4 @@
-"""`assistance doctor`, `ledger`, `reconcile` and `slack-manifest`: the whole stack, looked at."""
+"""`assistance doctor`, `smoke`, `ledger`, `reconcile` and `slack-manifest`: checks of the whole stack."""
 
 import shlex
 import sys
@@ -47,11 +47,11 @@ def doctor(context: typer.Context, json: Json = False) -> None:
 def smoke(
     context: typer.Context,
     seconds: Annotated[
-        int, typer.Option("--timeout", min=1, metavar="SECONDS", help="Stop after so long.")
+        int, typer.Option("--timeout", min=1, metavar="SECONDS", help="Maximum time to wait.")
     ] = _SMOKE_SECONDS,
     json: Json = False,
 ) -> None:
-    """Send a request per topic that says it is a test, and watch it until humans have it (exit status 0) or not (1).
+    """Send a request per topic that says it is a test, and wait until each is delivered (exit status 0) or not (1).
 
     Each must arrive on its own channels: a delivery by the fallback does not pass.
     """
@@ -85,9 +85,9 @@ def ledger(
     ] = "1d",  # type: ignore[assignment] # typer parses it
     json: Json = False,
 ) -> None:
-    """Show that every request accepted since then is accounted for, and what a sweep would put right.
+    """Count the requests of a period by topic and status, and show what a sweep would repair.
 
-    Changes nothing. Reads every request of that time.
+    It changes nothing, and reads every request of the period.
     """
     stack = stack_of(context)
     balance, answer = _balance(stack.requests(), since), stack.reconcile(dry_run=True)
@@ -129,9 +129,9 @@ def reconcile(
 
 @app.command(epilog='Example: eval "$(assistance --local env)"')
 def env(context: typer.Context, json: Json = False) -> None:
-    """Print what a bot needs to call this stack, as a shell exports it: the URL, the key and the callbacks' secret.
+    """Print shell exports of what a bot needs to call this stack: the URL, the key and the callbacks' secret.
 
-    The secrets are printed as they are: pass them to eval, and into no log.
+    The output contains the secrets in plain text: pass it to eval, and never into a log.
     """
     values = stack_of(context).for_a_bot()
     if json:
@@ -144,10 +144,12 @@ def env(context: typer.Context, json: Json = False) -> None:
 @app.command(epilog="Example: assistance --local output TakeSecretArn")
 def output(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which one; all without it.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The output's name. Without it, all outputs.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Print an output of the stack, for a command of AWS's: the address of a queue, the ARN of a secret or a topic."""
+    """Print an output of the stack for use in an AWS command: a queue's URL, a secret's or a topic's ARN."""
     stack = stack_of(context)
     found = {name: stack.output(name)} if name else dict(sorted(stack.outputs.items()))
     if json:

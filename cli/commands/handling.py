@@ -17,11 +17,11 @@ def take(
     context: typer.Context,
     request_id: RequestId,
     name: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="The human who handles it: others and the bot see this name.")
+        str, typer.Option("--as", metavar="NAME", help="The person who handles it: others and the bot see this name.")
     ],
     json: Json = False,
 ) -> None:
-    """Take a request for a human, unless somebody has taken it."""
+    """Take a request in a person's name, unless somebody has taken it."""
     table = stack_of(context).requests()
     taken = takes.take(table, requests.named(table, request_id).request.id, name)
     if json:
@@ -35,11 +35,11 @@ def release(
     context: typer.Context,
     request_id: RequestId,
     name: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="The human who releases it: the bot gets this name.")
+        str, typer.Option("--as", metavar="NAME", help="The person who releases it: the bot gets this name.")
     ] = "an operator",
     json: Json = False,
 ) -> None:
-    """Release a request that somebody has taken, so that another human can take it."""
+    """Release a request that somebody has taken, so that another person can take it."""
     table = stack_of(context).requests()
     had = takes.release(table, requests.named(table, request_id).request.id, name)
     if json:
@@ -50,7 +50,7 @@ def release(
 
 @app.command(epilog="Example: assistance --local erase 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
 def erase(context: typer.Context, request_id: RequestId, yes: Yes = False, json: Json = False) -> None:
-    """Erase what a request said, for good, from the table and the dead letters. Asks first.
+    """Erase the texts of a request for good, from the table and the dead letters. Asks first.
 
     The description, the customer, the conversation, the reference and the details go; the statuses, times, attempts and
     takes stay. It says what it can't reach. A request must have ended: one on its way would be read after all.

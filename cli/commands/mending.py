@@ -1,4 +1,4 @@
-"""`assistance heartbeat`, `secrets`, `failures` and `items`: what the runbook has an operator mend."""
+"""`assistance heartbeat`, `secrets`, `failures` and `items`: repairs that the runbook describes."""
 
 import sys
 from typing import Annotated, Final
@@ -19,9 +19,17 @@ from cli.failures import Of
 from cli.operations import Json, Operations, WithDescription, Yes, at_a_terminal, confirm, stack_of
 
 app = typer.Typer()
-secrets = typer.Typer(cls=Operations, no_args_is_help=True, help="Tokens and keys of the functions.")
-failures = typer.Typer(cls=Operations, no_args_is_help=True, help="What the stream or the email feedback failed on.")
-items = typer.Typer(cls=Operations, no_args_is_help=True, help="Items of the table that no function can read.")
+secrets = typer.Typer(
+    cls=Operations, no_args_is_help=True, help="Tokens and keys of the functions: list and store them."
+)
+failures = typer.Typer(
+    cls=Operations,
+    no_args_is_help=True,
+    help="Events that the stream's producer or the email feedback could not process: list, retry, discard them.",
+)
+items = typer.Typer(
+    cls=Operations, no_args_is_help=True, help="Items of the table that no function can read: show and delete them."
+)
 app.add_typer(secrets, name="secrets")
 app.add_typer(failures, name="failures")
 app.add_typer(items, name="items")
@@ -37,7 +45,7 @@ def heartbeat(
     channel: Annotated[Channel, typer.Argument(metavar="CHANNEL", help="slack, email or teams.")],
     json: Json = False,
 ) -> None:
-    """Have a channel's consumer check its way to humans now, as it does every hour. No human gets a message."""
+    """Let a channel's consumer check its provider and settings now, as it does every hour. Nobody gets a message."""
     stack = stack_of(context)
     if channel not in stack.channels():
         raise Failure(f"the stack {stack.name} has no channel {channel}: it has {', '.join(stack.channels())}")
@@ -54,7 +62,7 @@ def heartbeat(
 
 @secrets.command("list", epilog="Example: assistance --local secrets list")
 def list_secrets(context: typer.Context, json: Json = False) -> None:
-    """List the names of the secrets. 'doctor' says whether the functions can use what each holds."""
+    """List the names of the secrets. 'doctor' checks whether the functions can use their values."""
     found = secrets_.names(stack_of(context))
     if json:
         render.print_json(found)
@@ -68,13 +76,13 @@ def set_secret(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As 'secrets list' shows it, such as slack-token.")],
     *,
     keep_old: Annotated[
-        bool, typer.Option("--keep-old", help="Leave the present key beside it: callback, slack-signing, take.")
+        bool, typer.Option("--keep-old", help="Keep the current key valid, too: for callback, slack-signing and take.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Store a secret, read from standard input or from a prompt, if its function can use it.
 
-    Functions use it within five minutes, or at once if they can't use the present one.
+    Functions use it within five minutes, or at once if the current value is unusable.
     """
     stack = stack_of(context)
     typed = typer.prompt("Value (not shown)", hide_input=True, err=True) if at_a_terminal() else sys.stdin.read()
@@ -92,7 +100,7 @@ def set_secret(
 
 @failures.command("list", epilog="Example: assistance --local failures list email_feedback")
 def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None:
-    """List what it failed on, oldest first. Never what the messages hold, for they may name recipients."""
+    """List the failed events, oldest first. Their content is not shown, since it may name recipients."""
     found = failures_.find(stack_of(context), of)
     if json:
         render.print_json(
@@ -114,7 +122,7 @@ def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None
 
 @failures.command(epilog="Example: assistance --local failures retry email_feedback")
 def retry(context: typer.Context, of: OneOf, json: Json = False) -> None:
-    """Do again what failed, and delete the messages of what succeeds.
+    """Process the failed events again, and delete those that succeed.
 
     stream: a sweep of the reconciler publishes the requests. email_feedback: the function gets each event again.
     """
@@ -125,9 +133,9 @@ def retry(context: typer.Context, of: OneOf, json: Json = False) -> None:
 
 @failures.command(epilog="Example: assistance --local failures discard email_feedback")
 def discard(context: typer.Context, of: OneOf, yes: Yes = False, json: Json = False) -> None:
-    """Delete what it failed on, for good. Asks first.
+    """Delete the failed events for good. Asks first.
 
-    Of the stream nothing is lost. Of the email feedback, bounces stay unseen.
+    The stream's requests are still in the outbox. Bounces in events of the email feedback are lost.
     """
     stack = stack_of(context)
     confirm(f"Delete what {of} of {stack.title} failed on?", yes=yes)
@@ -171,14 +179,14 @@ def delete(
     key: ItemKey,
     *,
     only: Annotated[
-        str | None, typer.Option(metavar="ITEM", help="Only this one, such as RECORD. What was sent may be sent again.")
+        str | None, typer.Option(metavar="ITEM", help="Only this item, such as RECORD. Its messages may be sent again.")
     ] = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Delete the items with that key, for good, if no function can read them. Asks first.
 
-    A request that can be read is left alone.
+    It never deletes a readable request.
     """
     stack = stack_of(context)
     requests = stack.requests()

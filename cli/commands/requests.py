@@ -71,13 +71,13 @@ def watch(
     context: typer.Context,
     request_id: RequestId,
     seconds: Annotated[
-        int, typer.Option("--timeout", min=1, metavar="SECONDS", help="Stop after so long.")
+        int, typer.Option("--timeout", min=1, metavar="SECONDS", help="Maximum time to wait.")
     ] = _PATIENCE_SECONDS,
     json: Json = False,
 ) -> None:
     """Follow a request, a line for every step, until it is delivered (exit status 0) or has failed (1).
 
-    While a resend of it is on its way, follow that, too.
+    If a resend is under way, it follows that, too.
     """
     _follow(stack_of(context), request_id, seconds, json=json)
 
@@ -114,10 +114,10 @@ def list_(
         timedelta, typer.Option(parser=duration, metavar="AGE", help="Accepted within the last: 90s, 5m, 2h, 7d.")
     ] = "1h",  # type: ignore[assignment] # typer parses it
     older: Annotated[
-        timedelta, typer.Option("--older-than", parser=duration, metavar="AGE", help="At least so old.")
+        timedelta, typer.Option("--older-than", parser=duration, metavar="AGE", help="Accepted at least this long ago.")
     ] = "0s",  # type: ignore[assignment] # as above
     untaken: Annotated[bool, typer.Option("--untaken", help="Only requests that nobody has taken.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="NUMBER", help="List at most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="NUMBER", help="Maximum number of requests.")] = 50,
     json: Json = False,
 ) -> None:
     """List requests by status and age, newest first."""
@@ -152,10 +152,10 @@ def resend(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Send a request once more, although it has been delivered. 'status' shows the resend as a delivery of its own.
+    """Send a request once more, although it has been delivered. 'status' shows the resend as a separate delivery.
 
-    Each run is an act of its own, sent once however often the queue delivers it. The message says that it is a repeat.
-    While the request is still on its way by that channel, nothing is resent.
+    Each run sends it exactly once, even if the queue delivers the message twice. The message says that it is a repeat.
+    Refused while that channel's delivery is still under way.
     """
     stack = stack_of(context)
     if channel not in stack.channels():

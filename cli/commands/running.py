@@ -1,4 +1,4 @@
-"""`assistance logs`, `enable` and `disable`: what runs, what it says, and what is switched off."""
+"""`assistance logs`, `enable` and `disable`: read logs, and stop or start parts of the stack."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -46,13 +46,13 @@ def logs(
     ] = None,
     severe: Annotated[bool, typer.Option("--severe", help="Only warnings, errors and time-outs.")] = False,
     limit: Annotated[
-        int, typer.Option(min=1, max=10_000, metavar="NUMBER", help="Show the newest so many lines.")
+        int, typer.Option(min=1, max=10_000, metavar="NUMBER", help="Maximum number of lines: the newest ones.")
     ] = 200,
     json: Json = False,
 ) -> None:
-    """Show what the functions have logged, oldest first: never descriptions or secrets, for no function logs these.
+    """Show the functions' logs, oldest first. They never contain descriptions or secrets.
 
-    Reads CloudWatch Logs by FilterLogEvents, for which AWS lists no price. A long time takes a while.
+    It uses FilterLogEvents of CloudWatch Logs, for which AWS lists no price. A long period takes a while.
     """
     stack = stack_of(context)
     known = sorted(stack.functions())
@@ -85,8 +85,8 @@ def disable(
 ) -> None:
     """Stop the table's stream, the reconciler's schedule, a channel's consumer or its heartbeat. Asks first.
 
-    Nothing is lost: the outbox keeps what is not published, a queue keeps messages for four days. No deployment starts
-    it again: 'enable' does.
+    The outbox keeps unpublished requests, and a queue keeps messages for four days. Only 'enable' starts it again: a
+    deployment does not.
     """
     _switch(context, part, name, on=False, yes=yes, json=json)
 

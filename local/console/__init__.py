@@ -1,1 +1,1 @@
-"""What only the console of a stack on this machine has: a bot, things to break, and what humans receive."""
+"""The parts of the console that only the local stack has: sending, faults, and received messages."""

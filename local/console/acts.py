@@ -1,4 +1,4 @@
-"""What the page can do to the stack on this machine: send as a bot, break, mend, and press buttons as a human."""
+"""What the page can do to the local stack: send as a bot, inject faults, and press buttons as a person."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How each channel's provider can be broken, and mended: a switch for every channel that this machine plays."""
+"""A switch for each channel that makes its provider slow, fail or refuse."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What humans receive on this machine: a pane for every channel that there is."""
+"""The panes with the messages that people receive, one for each channel."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The console of the stack that runs on this machine."""
+"""Serves the console of the local stack."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

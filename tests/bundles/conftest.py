@@ -1,4 +1,4 @@
-"""Every function's bundle, made once: as it is deployed, and for this machine."""
+"""Fixtures: the bundles of all functions, built once as deployed and once for this machine."""
 
 import json
 from collections.abc import Mapping

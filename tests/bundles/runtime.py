@@ -1,4 +1,4 @@
-"""Runs a bundle as Lambda does: under AWS's own runtime client, which asks a Runtime API of ours for an event.
+"""Runs a bundle under AWS's own runtime client, which asks our Runtime API for an event, as Lambda does.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """

@@ -1,4 +1,4 @@
-"""The cold starts that `make bench` measures: each function, started in its bundle, handles its events over TLS."""
+"""Tests the cold starts that `make bench` measures: each function handles its events over TLS from its bundle."""
 
 from collections import Counter
 from collections.abc import Mapping

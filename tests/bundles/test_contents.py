@@ -1,4 +1,4 @@
-"""What a deployed function's zip holds, exactly. Installs the pinned wheels, as `cdk synth` does."""
+"""Tests the exact content of each function's zip file. Installs the pinned wheels, as `cdk synth` does."""
 
 import ast
 import importlib.util

@@ -1,4 +1,4 @@
-"""What each function imports before its first event: a budget, for nothing else decides so much how fast it starts."""
+"""Tests what each function imports before its first event against a budget, since imports decide the start time."""
 
 import json
 import subprocess

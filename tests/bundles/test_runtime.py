@@ -1,4 +1,4 @@
-"""Each bundle, run by AWS's own runtime client on an event as AWS sends it. AWS is moto's server, over HTTP."""
+"""Tests each bundle under AWS's own runtime client with an event as AWS sends it. AWS is moto's server, over HTTP."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The command line against the real functions, with moto for AWS."""
+"""Fixtures: the command line on the real functions, with moto for AWS."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What an operator does at the command line, and what has happened before."""
+"""Helpers: an operator's commands, and requests in a given state."""
 
 import json
 import re

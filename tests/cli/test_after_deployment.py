@@ -1,4 +1,4 @@
-"""What `make deploy` ends with."""
+"""Tests the checks that `make deploy` runs after a deployment."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `assistance console` guarantees of a deployed stage: its server, with moto for AWS."""
+"""Tests the server of `assistance console` for a deployed stage, with moto for AWS."""
 
 import json
 from collections.abc import Callable, Iterator

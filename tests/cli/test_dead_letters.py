@@ -1,4 +1,4 @@
-"""What `assistance dead-letters` guarantees."""
+"""Tests `assistance dead-letters`."""
 
 import json
 from inspect import signature

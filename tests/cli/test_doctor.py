@@ -1,4 +1,4 @@
-"""What `assistance doctor` finds, and what it says is to be done."""
+"""Tests what `assistance doctor` finds, and its advice."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""`assistance enable` and `disable` on a stage with alarms, which has a schedule for each heartbeat too."""
+"""Tests `assistance enable` and `disable` on a stage with alarms, which also has a schedule for each heartbeat."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What `assistance erase` guarantees."""
+"""Tests `assistance erase`."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Every expected failure is one line that says what to do, and exit status 1."""
+"""Tests error messages: one line that says what to do, and exit status 1."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`assistance init` writes a stage's file that can be deployed, or nothing."""
+"""Tests `assistance init`: it writes a stage file that can be deployed, or nothing."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What `assistance list` and `watch` guarantee. `send` is in tests/e2e, where there is an API to call."""
+"""Tests `assistance list` and `watch`. `send` is tested in tests/e2e, where there is an API to call."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""`assistance output`: what an AWS command needs, such as a queue's address."""
+"""Tests `assistance output`, which prints values for AWS commands, such as a queue's URL."""
 
 import json
 

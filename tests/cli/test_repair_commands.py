@@ -1,4 +1,4 @@
-"""What `assistance heartbeat`, `secrets`, `failures` and `items` guarantee: the runbook needs no other tool."""
+"""Tests `assistance heartbeat`, `secrets`, `failures` and `items`, so that the runbook needs no other tool."""
 
 import io
 import json

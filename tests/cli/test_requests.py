@@ -1,4 +1,4 @@
-"""What `assistance resend`, `status`, `ledger` and `reconcile` guarantee."""
+"""Tests `assistance resend`, `status`, `ledger` and `reconcile`."""
 
 import io
 import json

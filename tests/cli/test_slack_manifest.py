@@ -1,4 +1,4 @@
-"""What `assistance slack-manifest` guarantees."""
+"""Tests `assistance slack-manifest`."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `assistance smoke` takes for a success, and what it says of the rest."""
+"""Tests when `assistance smoke` succeeds, and what it reports otherwise."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `assistance take`, `release` and `list --untaken` guarantee."""
+"""Tests `assistance take`, `release` and `list --untaken`."""
 
 from tests.cli.steps import Operator
 

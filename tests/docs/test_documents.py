@@ -1,4 +1,4 @@
-"""What the documents say that can be checked: links, targets, diagrams, messages."""
+"""Tests links, make targets, diagrams and error messages in the documents."""
 
 import json
 import re

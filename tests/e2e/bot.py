@@ -1,4 +1,4 @@
-"""What a bot can do with the running stack, and what the humans at its other end see."""
+"""A client of the running stack: it calls the API like a bot, and reads what people received."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A real Chromium: the machine's own, or the one that `make browser` fetches."""
+"""Starts Chromium: the machine's own, or the one that `make browser` fetches."""
 
 import os
 import shutil

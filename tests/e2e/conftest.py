@@ -1,4 +1,4 @@
-"""The stack, started once, with retries that are short and a reconciler that steps in early."""
+"""Fixtures: the local stack, started once, with short retry delays and an early reconciler."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The console in a real browser: how a human opens it, and what they do and see there."""
+"""Helpers that open the console in a real browser, and act and read there like a person."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""`python -m local`, started as a user would start it, and what is left of it afterwards."""
+"""Starts `python -m local` as a user would, and lists what is left of it afterwards."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/images: the console after a short play with it, and a message on each channel."""
+"""Takes the pictures in docs/images: the console after some use, and a message on each channel."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""The whole path on the running stack: over HTTP, as a bot sees it, to Slack and the inbox."""
+"""Tests the running stack over HTTP, from a bot's call to Slack and the inbox."""
 
 import json
 from collections import Counter

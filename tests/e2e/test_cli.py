@@ -1,4 +1,4 @@
-"""The operator's command line on the running stack."""
+"""Tests the operator's command line on the running stack."""
 
 import json
 import subprocess

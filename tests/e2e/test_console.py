@@ -1,4 +1,4 @@
-"""The console in a real browser, against the running stack: what a human does there, and sees come of it."""
+"""Tests the local console in a real browser: guide, sending, faults, channels, dead letters, keyboard."""
 
 import re
 from collections.abc import Iterator

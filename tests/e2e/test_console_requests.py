@@ -1,4 +1,4 @@
-"""The console in a real browser: addresses, searches, other channels, a deployed stage, and who is kept out."""
+"""Tests the console in a real browser: request views, search, added channels, a deployed stage, access."""
 
 import json
 import os

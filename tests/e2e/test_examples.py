@@ -1,4 +1,4 @@
-"""Each example of docs/calling.md does what it says, on the running stack."""
+"""Tests each example of docs/calling.md on the running stack."""
 
 import json
 import os

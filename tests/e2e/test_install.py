@@ -1,4 +1,4 @@
-"""The make targets work whatever the user's pip, shell and paths are, and say what is wrong with Node.js."""
+"""Tests the make targets with unusual pip settings, shells and paths, and with an old Node.js."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The functions' processes, killed over and over while requests are in the pipeline."""
+"""Tests that requests survive while the functions' processes are killed again and again."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The local stack enforces IAM: what lacks a permission fails here as it would on AWS."""
+"""Tests that the local stack enforces IAM: a missing permission fails here as it would on AWS."""
 
 import boto3
 import pytest

@@ -1,4 +1,4 @@
-"""`python -m local` as a program: it stops however it is told to, leaves nothing behind, and says what is wrong."""
+"""Tests `python -m local` as a program: it stops in every way, leaves nothing behind, and reports errors."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""From a bot's call with everything that it may say to the human who takes the request, on the running stack."""
+"""Tests on the running stack that a call with every member reaches people, and that one of them takes it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A human follows a mail's link in a real browser, and takes the request on the running stack."""
+"""Tests in a real browser that a person takes a request by the link in a mail."""
 
 import re
 from collections.abc import Iterator

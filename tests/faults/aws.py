@@ -1,4 +1,4 @@
-"""AWS as the world of the fault tests sees it: in memory, which is fast, or moto.
+"""AWS for the fault tests: in memory, which is fast, or moto.
 
 Both answer the functions' calls, and both show the world what lies in the queues, in the table and in the mailbox.
 """

@@ -1,4 +1,4 @@
-"""A world per module: moto and its clock are shared with nobody else."""
+"""Fixtures: one world per module, since moto and its clock cannot be shared."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""Every call that an invocation makes is a place to break it.
+"""Breaks any single call that an invocation makes: it kills the process, loses the answer, or refuses the call.
 
 Nothing here lists the calls. botocore hands each AWS call to `BaseClient._make_api_call`, urllib each HTTP call to
 `OpenerDirector.open`, and a callback goes out by `Egress.post`; all are wrapped, so a call that is added to a function

@@ -1,4 +1,4 @@
-"""Humans who take requests: by the buttons of Slack's messages, by links, and by the operator's command line.
+"""People who take requests: by Slack's buttons, by links, and at the operator's command line.
 
 Whoever meets a warning, or no answer, does the same once more.
 """

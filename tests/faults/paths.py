@@ -1,4 +1,4 @@
-"""The paths that a request may take, each as what happens before and what is broken."""
+"""The paths that a request may take: for each, the steps and the faults that lead to it."""
 
 import itertools
 from collections.abc import Callable

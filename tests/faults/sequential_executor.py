@@ -1,4 +1,4 @@
-"""An executor without threads, so that the number of a call means the same in every run."""
+"""An executor without threads, so that calls have the same order in every run."""
 
 from collections import deque
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What may become of a status, and why."""
+"""The changes of status that the tests allow, and the reason for each."""
 
 from typing import Final
 

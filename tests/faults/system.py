@@ -1,4 +1,4 @@
-"""The deployed system on a clock that only moves when told to, with everything AWS does between the functions.
+"""The deployed system on a simulated clock, with everything that AWS does between the functions.
 
 The handlers are the real ones, Slack is a server on this machine that they reach over HTTP, AWS is in memory, or moto.
 """

@@ -1,4 +1,4 @@
-"""Humans press buttons while a consumer or a sweep is at work: just before each of its calls."""
+"""Tests takes just before each call of a consumer or of a sweep."""
 
 from collections.abc import Callable
 from itertools import count

@@ -1,4 +1,4 @@
-"""The operator learns what a sweep has found, although the sweep dies before its end."""
+"""Tests that a sweep's alarms reach the operator although the sweep crashes."""
 
 import pytest
 

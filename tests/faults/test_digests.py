@@ -1,4 +1,4 @@
-"""Beyond Slack's rate several requests go out in one message, each with a claim, an end and a failure of its own."""
+"""Tests digests: above Slack's rate several requests share a message, each with its own claim and outcome."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Each call on each path is broken in turn, in each way; the system then runs on, and must end in the right state.
+"""Tests each path with each of its calls broken in turn: the request must still end in the right state.
 
 `make test` kills the process at each call, and has the SDK repeat each call whose answer is lost; `make soak` also has
 each call refused, time out, and lose its answer.

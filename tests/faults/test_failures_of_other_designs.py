@@ -1,4 +1,4 @@
-"""What sinks other answers to this problem, each as a test."""
+"""Tests outages, crashes and races that break common designs of such a system."""
 
 import json
 import os

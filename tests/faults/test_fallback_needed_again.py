@@ -1,4 +1,4 @@
-"""A fallback that was let go, because a human had the request meanwhile, is wanted again. It is then as good as new."""
+"""Tests a fallback that was dropped as not needed, and is needed again after a bounce: it behaves like a new one."""
 
 import json
 from unittest.mock import patch

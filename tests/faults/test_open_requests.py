@@ -1,4 +1,4 @@
-"""The reconciler sees each request until it has ended, and goes on seeing it while a channel is down."""
+"""Tests that the reconciler watches each request until it has ended, also while a channel is down."""
 
 import json
 from collections import Counter

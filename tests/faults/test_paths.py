@@ -1,4 +1,4 @@
-"""What the paths take when nothing breaks, in memory and on moto."""
+"""Tests that each path without a fault makes the same calls in memory and on moto."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""The ages that alarms watch, at odd moments: none pages anybody for what has just begun."""
+"""Tests the ages that alarms watch: nothing that has just begun counts as old."""
 
 import pytest
 

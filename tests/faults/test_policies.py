@@ -1,4 +1,4 @@
-"""What is called because something broke is allowed too: these calls are recorded in a process of their own."""
+"""Tests that the roles allow the calls that follow a fault, which are recorded in a process of their own."""
 
 from tests.infra.template import synthesized
 from tests.infra.test_policies import refused

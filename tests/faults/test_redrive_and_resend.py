@@ -1,4 +1,4 @@
-"""What an operator sends again meets what is under way, what has come back, and what comes twice."""
+"""Tests redrives and resends that meet attempts under way, bounces and duplicate messages."""
 
 from unittest.mock import patch
 

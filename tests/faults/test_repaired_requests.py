@@ -1,4 +1,4 @@
-"""A request that could not be read is accounted for once an operator has mended it."""
+"""Tests that an unreadable request is accounted for after an operator has repaired it."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""In doubt the consumer looks first: a look-up that fails, or takes long, costs no other request its delivery."""
+"""Tests look-ups in Slack's history: one that fails or is slow prevents no other request's delivery."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Any order of anything that may happen, on the same world as the single faults.
+"""Tests random orders of all events, with the invariants checked after each step.
 
 Everything is drawn by Hypothesis, so the steps that it prints for a failure are a whole script: paste them into a test
 that takes the fixture `one_world`, beneath `StateMachine.world = one_world`. Or run the test again with the

@@ -1,4 +1,4 @@
-"""One request that can't be dealt with keeps no sweep from the others."""
+"""Tests that one request that cannot be handled does not stop a sweep from handling the others."""
 
 from collections.abc import Callable
 from datetime import timedelta

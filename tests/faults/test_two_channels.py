@@ -1,4 +1,4 @@
-"""A topic may go to two channels, of which each may fail, be redriven or get lost by itself."""
+"""Tests topics with two channels, of which each may fail, be redriven or lose its message."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Times that are wrong: a clock of an operator's that is fast, and a time of SES's that no record may hold."""
+"""Tests wrong times: an operator's fast clock, and SES events with impossible times."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""The system, what must be true of it at any time, and what it must come to in the end."""
+"""The simulated system, the invariants at any time, and the state that must be reached in the end."""
 
 import functools
 import io

@@ -1,4 +1,4 @@
-"""The templates under test."""
+"""Fixtures: the synthesized templates."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A template as if it were deployed: intrinsic functions resolved, policies evaluated."""
+"""Reads a template as if it were deployed: resolves intrinsic functions and evaluates policies."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A synthesized template, and the questions that the tests ask of it."""
+"""A synthesized template with queries for the tests."""
 
 import json
 from collections.abc import Iterator, Mapping

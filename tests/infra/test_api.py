@@ -1,4 +1,4 @@
-"""The HTTP API at the gateway."""
+"""Tests the HTTP API at API Gateway."""
 
 import json
 from http import HTTPStatus

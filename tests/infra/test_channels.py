@@ -1,4 +1,4 @@
-"""Each channel's way from the topic to its consumer, as the routing table wants it."""
+"""Tests each channel's subscription, queue and consumer against the routing table."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a deployer may choose, and what is said of a choice that can't be deployed."""
+"""Tests the settings of a stage, and the error messages for settings that cannot be deployed."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a stage costs at rest is said in the README, and nothing else in the template costs anything."""
+"""Tests that the README shows the cost of an idle stage, and that nothing else in the template costs anything."""
 
 from pathlib import Path
 

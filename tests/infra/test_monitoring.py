@@ -1,4 +1,4 @@
-"""Alarms that can go off, on metrics that exist, and that somebody is told of once and knows what to do about."""
+"""Tests the alarms: they watch existing metrics, each outage causes one page, and each has a runbook section."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The stack, read by strict reviewers: every finding is mended, or accepted with its reason beside the resource."""
+"""Tests the templates with cdk-nag and cfn-lint: every finding is fixed, or accepted with a reason."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Least privilege, both ways: what the functions call is allowed, and what is allowed is called."""
+"""Tests least privilege in both directions: every call is allowed, and every permission is used."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a deployment would take away from a stack is named, as people would name it."""
+"""Tests the list of what a deployment would remove from a stack."""
 
 from deployment.removals import removed
 from tests.infra.template import Template, synthesized

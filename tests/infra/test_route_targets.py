@@ -1,4 +1,4 @@
-"""Where on a channel a route goes: told to the functions, and a secret for each Teams workflow that a route names."""
+"""Tests the targets of routes: settings of the functions, and a secret for each named Teams workflow."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What holds for everything in the stack, and for two stacks in one account."""
+"""Tests properties of the whole stack, and of two stacks in one account."""
 
 import json
 import re

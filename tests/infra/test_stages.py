@@ -1,4 +1,4 @@
-"""What each stage protects, what it leaves behind, and what a deployer may add to it."""
+"""Tests what each stage protects, what it leaves behind when deleted, and what a deployer can add."""
 
 import json
 import re

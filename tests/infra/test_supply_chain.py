@@ -1,4 +1,4 @@
-"""What is installed is locked by hash, and comes from the public registries, whoever made the locks."""
+"""Tests that every installed package is locked by hash and comes from a public registry."""
 
 import json
 import re

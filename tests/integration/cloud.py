@@ -1,4 +1,4 @@
-"""The deployed system with AWS replaced by moto: real handlers, called with the events that AWS would send."""
+"""The deployed system with moto for AWS: real handlers, called with the events that AWS would send."""
 
 import base64
 import importlib

@@ -1,4 +1,4 @@
-"""A fresh cloud for every test."""
+"""Fixtures: a fresh system in moto for every test."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The resources of a fresh system in moto.
+"""Creates the AWS resources of a fresh system in moto.
 
 moto's own functions create them, except the table: a call through botocore takes a hundred times as long, and every
 test begins with two dozen of them.

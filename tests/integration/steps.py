@@ -1,4 +1,4 @@
-"""What happens again and again in the tests, and where to look afterwards."""
+"""Helpers that many tests use: steps of a request, and queries of its state."""
 
 import json
 from collections.abc import Callable

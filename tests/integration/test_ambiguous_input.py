@@ -1,4 +1,4 @@
-"""An ambiguous call or message is refused, reported or ignored: no two parsers read two different requests in it."""
+"""Tests ambiguous calls and messages: no two parsers read two different requests in one input."""
 
 import base64
 import json

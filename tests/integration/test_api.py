@@ -1,4 +1,4 @@
-"""What a bot is promised: every call is answered, a wrong one says what is wrong and writes nothing."""
+"""Tests the API: every call is answered, and an invalid one says what is wrong and writes nothing."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""AWS, or a proxy before it, may answer anything: each call has a result, or fails with an error that has a code."""
+"""Tests arbitrary answers of AWS or a proxy: each call yields a result, or an error that has a code."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What each request costs in calls and in request units: exactly, per topic, one by one and in batches."""
+"""Tests the number of AWS calls of each step, and the cost page that follows from it."""
 
 from datetime import timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The API answers behind a custom domain, whatever base path the domain maps to it."""
+"""Tests the API behind a custom domain with any base path."""
 
 import json
 from typing import Any

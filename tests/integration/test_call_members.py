@@ -1,4 +1,4 @@
-"""Whatever a bot says of its customer reaches the human as it came, and a customer is never turned away for form."""
+"""Tests the members of a call: each reaches people unchanged, and no form of customer data causes a refusal."""
 
 import json
 from typing import Any

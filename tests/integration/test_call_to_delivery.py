@@ -1,4 +1,4 @@
-"""The whole path: from the bot's call to Slack and the inbox."""
+"""Tests the whole system in moto, from a bot's call to Slack and the inbox."""
 
 import json
 import os

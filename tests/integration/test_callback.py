@@ -1,4 +1,4 @@
-"""A bot is told how its request has ended: when, what, signed, at least once, and nowhere that it may not be."""
+"""Tests callbacks: when they are sent, what they contain, their signature, their retries and their targets."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What SES is handed for a mail."""
+"""Tests the arguments that the email consumer passes to SES."""
 
 import importlib
 from email.utils import parseaddr

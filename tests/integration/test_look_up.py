@@ -1,4 +1,4 @@
-"""In doubt Slack is asked what was posted: only our own app's word counts, whatever else lies in the channel."""
+"""Tests the look-up in Slack's history: only posts of our own app count."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A write that DynamoDB takes, whose answer is lost, and that the SDK repeats, counts once."""
+"""Tests writes whose answer is lost and that the SDK repeats: each counts once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What is damaged on its way: nothing is lost, and one damaged record delays no other."""
+"""Tests damaged records, messages and answers: nothing is lost, and none delays another."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""An upgrade meets what the version before it has left in the stream, in the queues and in the table."""
+"""Tests an upgrade: messages, stream records and items of the previous versions are still processed."""
 
 import json
 from collections.abc import Iterator, Mapping

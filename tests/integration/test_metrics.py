@@ -1,4 +1,4 @@
-"""What is counted, read from the log of the real handlers."""
+"""Tests the metrics in the logs of the real handlers."""
 
 from collections.abc import Callable
 from datetime import timedelta

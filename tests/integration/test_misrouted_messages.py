@@ -1,4 +1,4 @@
-"""What SNS puts into the wrong queue, while a filter policy is new, is not sent by that queue's channel."""
+"""Tests messages that SNS puts into a wrong queue while a filter policy is new: that channel does not send them."""
 
 import json
 from typing import Any

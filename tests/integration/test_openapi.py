@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the API does."""
+"""Tests that the OpenAPI document describes what the API does."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""From the outbox to SNS: what SNS takes leaves the outbox, and nothing else does."""
+"""Tests the publisher: exactly the entries that SNS accepts leave the outbox."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

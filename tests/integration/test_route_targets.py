@@ -1,4 +1,4 @@
-"""A route says where on each channel its requests go, and may change while they are on their way."""
+"""Tests the targets of a route on each channel, which may change while requests are under way."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Topics and routes are the deployer's, and may change while requests are on their way."""
+"""Tests topics and routes of the deployer, which may change while requests are under way."""
 
 import importlib
 import json

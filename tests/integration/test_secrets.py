@@ -1,4 +1,4 @@
-"""A delivery waits for a secret that can't be used. The log names the secret and its defect, and never its value."""
+"""Tests unusable secrets: deliveries wait, and the log names the defect and never the value."""
 
 import json
 from collections.abc import Iterator

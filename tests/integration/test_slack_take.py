@@ -1,4 +1,4 @@
-"""Humans take requests by a button in Slack: the first one has it, everybody sees who, and nobody else gets in."""
+"""Tests taking requests by a button in Slack: the first person has it, everybody sees who, and forgeries fail."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A press counts, is shown and is told, whatever goes wrong beside it."""
+"""Tests presses of Slack's buttons while a call to Slack or DynamoDB fails: they count and are shown."""
 
 import threading
 from collections.abc import Mapping, Sequence

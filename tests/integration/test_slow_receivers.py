@@ -1,4 +1,4 @@
-"""Receivers that do not answer delay the callbacks of the others by a bounded time, and lose none of their own.
+"""Tests that slow receivers delay other bots' callbacks by a bounded time, and lose none of their own.
 
 The consumer, its retries and its items are the real ones, on moto. The queue is a list, receivers take simulated time.
 """

@@ -1,4 +1,4 @@
-"""The table's items: who may change them, and how two writers at once get on."""
+"""Tests the table's items: who may change them, and what two simultaneous writers do."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The table in memory and moto's behave the same to the store and to the reconciler's lease."""
+"""Tests that the table in memory and moto's behave the same."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

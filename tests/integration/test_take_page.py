@@ -1,4 +1,4 @@
-"""The reader of a mail or a card takes a request by its link: one of them does, and nobody without a link."""
+"""Tests taking a request by the link in a mail or a card: one reader has it, and nobody without a link."""
 
 import html
 import importlib

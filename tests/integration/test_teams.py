@@ -1,4 +1,4 @@
-"""Teams as a channel like any other, against a server that answers as a workflow does."""
+"""Tests the channel Teams against a server that answers like a workflow."""
 
 import importlib
 import json

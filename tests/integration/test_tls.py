@@ -1,4 +1,4 @@
-"""One set of certificates for all clients and threads, and nobody else is trusted."""
+"""Tests TLS: all clients and threads share one set of trusted certificates."""
 
 import ssl
 from collections.abc import Callable, Iterator

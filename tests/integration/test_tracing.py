@@ -1,4 +1,4 @@
-"""A call that X-Ray samples is one trace from the bot to the queue, if it is published by itself."""
+"""Tests tracing: a sampled call that is published alone is one trace from the bot to the queue."""
 
 import json
 from typing import Any

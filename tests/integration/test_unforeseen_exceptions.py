@@ -1,4 +1,4 @@
-"""An unforeseen exception fails the work that met it; the log says its type and its place, and never its message."""
+"""Tests unforeseen exceptions: they fail only their own work, and the log has their type and place, not their text."""
 
 import json
 import re

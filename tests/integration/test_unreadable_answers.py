@@ -1,4 +1,4 @@
-"""Consumers understand every HTTP answer of a provider, or raise a failure that says what happens next."""
+"""Tests arbitrary HTTP answers of providers: consumers understand them or raise a typed failure."""
 
 import gc
 import json

@@ -1,4 +1,4 @@
-"""One request on the real handlers: what AWS, the providers and people do about it, each by itself."""
+"""One request on the real handlers, with each action of AWS, providers and people as a method."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""Mistakes that somebody could make in the domain. The walk must find each of them."""
+"""Mistakes that somebody could make in the domain. The walk must detect each of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Changes the domain in every small way that these operators know, one at a time, and looks who notices.
+"""Changes the domain in every small way, one at a time, and lists which test detects the change.
 
 The unit tests of the domain go first, since they take milliseconds; then come the small worlds.
 `make domain-mutants` prints who notices each change.

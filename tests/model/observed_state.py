@@ -1,4 +1,4 @@
-"""The state of a request in the model and in the real system, in the same words: equal if the two agree."""
+"""The state of a request in the model and in the real system, in a form that can be compared."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

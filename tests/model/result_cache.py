@@ -1,4 +1,4 @@
-"""Caches the results of a walk's functions: millions of worlds share some thousands of records."""
+"""Caches the results of a walk's functions, since millions of worlds share some thousands of records."""
 
 from collections.abc import Callable
 from types import FunctionType, ModuleType

@@ -1,4 +1,4 @@
-"""`make soak`: walk the huge worlds, one in each process, and say every few seconds how far the walks have come."""
+"""Runs `make soak`: walks the huge worlds, one per process, and reports its progress."""
 
 import multiprocessing
 import os

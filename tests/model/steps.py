@@ -1,4 +1,4 @@
-"""All that may happen next in a world. Each step calls the same function that will change the record on AWS."""
+"""All steps that are possible in a world. Each calls the function that changes the record on AWS."""
 
 from collections.abc import Iterator
 from dataclasses import replace

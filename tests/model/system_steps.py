@@ -1,4 +1,4 @@
-"""The steps of the model as acts in the real system, by the step's name."""
+"""Maps each step of the model to an action in the real system."""
 
 import re
 from collections import Counter

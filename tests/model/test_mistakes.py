@@ -1,4 +1,4 @@
-"""The walk is useful only if it finds mistakes: it must find every one of these."""
+"""Tests that the walk detects each planted mistake."""
 
 from collections.abc import Mapping
 from typing import Final

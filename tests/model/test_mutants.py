@@ -1,4 +1,4 @@
-"""The domain's unit tests and the model notice every small change to the domain."""
+"""Tests that the domain's unit tests and the model detect every small change to the domain."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`make soak` walks the huge worlds by compact keys, shows how far it is, and ends when it is told to."""
+"""Tests `make soak`: it walks the huge worlds, reports its progress, and stops on Ctrl-C."""
 
 import os
 import signal

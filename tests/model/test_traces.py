@@ -1,4 +1,4 @@
-"""The model agrees with the real handlers: their states are equal after each step of traces that are drawn from it."""
+"""Tests that model and real handlers agree: their states are equal after each step of random traces."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping

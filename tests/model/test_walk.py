@@ -1,4 +1,4 @@
-"""Every promise holds in every state that a request can reach, and from every state it can still end."""
+"""Tests every promise in every state that a request can reach, and that each state leads to a final one."""
 
 from collections.abc import Callable
 

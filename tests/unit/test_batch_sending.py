@@ -1,4 +1,4 @@
-"""Whatever becomes of some records of a batch, the others are sent, and each takes what has become of its own."""
+"""Tests that the messages of a batch are sent independently of each other, and each gets its own outcome."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait

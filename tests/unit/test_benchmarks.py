@@ -1,4 +1,4 @@
-"""`make bench`, `make growth` and `make load` still measure what they name."""
+"""Tests that `make bench`, `make growth` and `make load` measure what they name."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A callback URL must name a public address, in whatever notation, or a host name that can resolve."""
+"""Tests which callback URLs are accepted: only public addresses, in any notation, and names that can resolve."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a bot may say, how time is written, and how long AWS is waited for."""
+"""Tests the form of calls, the notation of times, and how long and how often AWS is called."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""What the console says of a request, and how it searches: no network, the table in memory."""
+"""Tests the console's texts about a request, and its search: no network, the table in memory."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

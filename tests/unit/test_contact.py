@@ -1,4 +1,4 @@
-"""A customer's address, number or URL is used only if it is one."""
+"""Tests which addresses, numbers and URLs of a customer become links: only valid ones."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""Looking at dead letters: all of them are seen, whatever they hold, and all are put back."""
+"""Tests reading dead letters: all are read, whatever they contain, and all become visible again."""
 
 import json
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The frames in which `make run` and `make demo` print messages."""
+"""Tests the frames in which `make run` and `make demo` print messages."""
 
 from local.demo import WIDTH, framed
 

@@ -1,4 +1,4 @@
-"""What a mail shows, in each of its parts, and whom an answer to it reaches."""
+"""Tests the content of a mail, in each of its parts, and its recipient for replies."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""The emulator takes only calls whose header is signed with the secret of a key that this run issued."""
+"""Tests that the emulator accepts only calls signed with a key that this run issued."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator

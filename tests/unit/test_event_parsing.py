@@ -1,4 +1,4 @@
-"""AWS may hand over any event, attribute or header: we can read it, or we know what its damage means."""
+"""Tests the parsing of any AWS event, attribute or header: it is read, or its damage has a defined meaning."""
 
 import json
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What an error means decides whether a human hears of a request: it is worth a table."""
+"""Tests which errors of providers are permanent, transient or in doubt."""
 
 from typing import Any
 

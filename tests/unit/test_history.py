@@ -1,4 +1,4 @@
-"""People and bots see a request's status as it follows from its record, and it only moves forward."""
+"""Tests the status that people and bots see: it follows from the record, and only moves forward."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The local Slack and webhooks refuse callers that do not know their secrets."""
+"""Tests that the local Slack and webhooks refuse callers without their secrets."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Customers' text is shown whole, and as text; messages fit into SNS's batches."""
+"""Tests that customers' text is shown whole and as text, and that messages fit into SNS's batches."""
 
 import json
 

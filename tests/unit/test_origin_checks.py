@@ -1,4 +1,4 @@
-"""A listener of the local stack takes only requests of programs on this machine and of its own pages."""
+"""Tests that local servers accept only requests of local programs and of their own pages."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Each rule that a deployment must meet, with what it tells the deployer to do."""
+"""Tests the rules that a deployment must meet, and the advice for each."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Slow receivers hold up a bounded share of an instance's time, and prompt ones are always called."""
+"""Tests that slow receivers use a bounded share of an instance's time, and that prompt ones are always called."""
 
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Rules of a record that the walk can't check: it knows no times, and no providers' ids."""
+"""Tests rules of a record that the walk cannot check, since it knows no times and no provider ids."""
 
 from dataclasses import replace
 from typing import Final

@@ -1,4 +1,4 @@
-"""Any text in a Retry-After header gives a number of seconds, or counts as absent."""
+"""Tests that any text in a Retry-After header yields a number of seconds, or counts as absent."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime

@@ -1,4 +1,4 @@
-"""The table that everything follows from."""
+"""Tests the routing table."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The runner's directory holds keys and logs: other users of the machine can neither read it nor plant files in it."""
+"""Tests the directory of the local runner: other users can neither read it nor write to it."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""A function reads any stored secret, or names its defect; it never quotes the value."""
+"""Tests that any stored secret is read, or its defect is named without its value."""
 
 from collections.abc import Callable
 from contextlib import suppress

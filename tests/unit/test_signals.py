@@ -1,4 +1,4 @@
-"""The runner stops when the `make` that started it is told to, whichever process the signal was sent to."""
+"""Tests that the runner stops when its `make` gets a signal, whichever process gets it."""
 
 import os
 import signal

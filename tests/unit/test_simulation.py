@@ -1,4 +1,4 @@
-"""What the simulation's figures rest on: no request appears or vanishes in it, and its rates are kept."""
+"""Tests the simulation: no request appears or vanishes, and the rates are kept."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What Slack shows: everything that was said, as it was typed, within Slack's limits."""
+"""Tests Slack's messages: all customer text is shown as typed and within Slack's limits."""
 
 import html
 import json

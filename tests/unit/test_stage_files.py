@@ -1,4 +1,4 @@
-"""A stage's settings come from its file, and what is wrong or missing there is said with what to write where."""
+"""Tests the settings in stage files, and the error messages for invalid and missing ones."""
 
 import json
 from pathlib import Path

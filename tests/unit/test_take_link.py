@@ -1,4 +1,4 @@
-"""A take link's token opens what we have signed, until it expires, and nothing else."""
+"""Tests the token of a take link: only what we have signed is valid, until it expires."""
 
 import base64
 import uuid

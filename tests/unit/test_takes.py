@@ -1,4 +1,4 @@
-"""Rules of takes, releases and escalations that the walk can't check: names, times and what each event tells."""
+"""Tests rules of takes, releases and escalations that the walk cannot check: names, times and callbacks."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What Teams is sent, and what its workflow's answers mean."""
+"""Tests the cards for Teams, and the classification of its answers."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The local stack's templates are synthesized once for what they are made of."""
+"""Tests the cache of the local stack's templates."""
 
 from pathlib import Path
 

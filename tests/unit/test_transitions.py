@@ -1,4 +1,4 @@
-"""Rules that the walk can't check: how transitions treat times, budgets and facts that are fixed in its worlds."""
+"""Tests rules of transitions that the walk cannot check: times, attempt limits and fixed facts."""
 
 from dataclasses import replace
 

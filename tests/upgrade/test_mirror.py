@@ -1,4 +1,4 @@
-"""What this version writes for version 1 tells the same as what version 1 wrote itself."""
+"""Tests that items that this version writes for version 1 read like those that version 1 wrote."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""After a rollback to version 1 and the next upgrade, each request is accounted for, and none is sent twice."""
+"""Tests a rollback to version 1 and the next upgrade: each request is accounted for, and none is sent twice."""
 
 from collections.abc import Iterator
 from datetime import timedelta

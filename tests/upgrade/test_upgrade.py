@@ -1,4 +1,4 @@
-"""Version 1 and the current version work side by side on one table, in the middle of traffic."""
+"""Tests version 1 and the current version side by side on one table, with traffic."""
 
 import json
 from collections import Counter

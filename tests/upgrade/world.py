@@ -1,4 +1,4 @@
-"""A deployment in the middle of an upgrade: each function is of version 1, or of the current one."""
+"""A system in the middle of an upgrade: each function is of version 1 or of the current one."""
 
 import json
 import os
