@@ -49,7 +49,7 @@ OUTBOX_WRITES: Final = 2
 """Of the outbox index: in, and out again. The ledger's index has one."""
 
 THROTTLE_RATE: Final = 100
-"""Of a key, unless the deployer sets another: infra/config.py."""
+"""Of a key, unless the deployer sets another: infra/config."""
 
 # Assumed: what AWS's and Slack's answers take, in seconds.
 TABLE_SECONDS: Final = 0.005

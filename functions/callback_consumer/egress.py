@@ -24,7 +24,7 @@ from assistance.errors import PermanentFailure, TransientFailure
 from assistance.platform.public import is_public
 from assistance.platform.tls import context
 
-# With what the table takes, less than the shortest time-out that a consumer may have: infra/config.py.
+# With what the table takes, less than the shortest time-out that a consumer may have: infra/config.
 DEADLINE_SECONDS: Final = 10
 # The part of these seconds for the look-up, the connection and TLS. TCP repeats a lost SYN after one second, and again
 # after two more: https://www.rfc-editor.org/rfc/rfc6298#section-2.

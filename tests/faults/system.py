@@ -38,7 +38,7 @@ from tests.receiver import Receiver
 
 START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUEUE_RETENTION: Final = 4 * 86_400
-"""As in infra/config.py."""
+"""As in infra/config."""
 ATTEMPTS: Final = 3
 ENVIRONMENT: Final = {
     "RETRY_ATTEMPTS": str(ATTEMPTS),

@@ -36,7 +36,7 @@ EVERY = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
 BY_HUMANS = {"slack_interactions", "take_page"}
 FOLDERS = EVERY - BY_HUMANS - {f"{channel}_consumer" for channel in Channel if channel not in named(ROUTES.values())}
 TAKING = {"local", "everything", "takes"}
-SHARED = {"__init__", "addresses", "app", "batches", "bundle", "by_humans", "channel", "config", "dashboard",
+SHARED = {"__init__", "addresses", "app", "batches", "bundle", "by_humans", "channel", "dashboard",
           "dead_letters", "domain", "encryption", "firewall", "governed", "heartbeat", "monitoring", "python_function",
           "review", "routes", "sender", "sources", "stack", "stages", "table"}  # fmt: skip
 

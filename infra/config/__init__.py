@@ -1,0 +1,211 @@
+"""Everything that a deployer chooses: in `stages/<stage>.json`, or as CDK context (`-c stage=dev -c take=true`).
+
+`settings.py` has the settings, `values.py` the types of their values. This module checks how they fit together, and
+derives what follows from them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Final, Self
+
+from pydantic import model_validator
+
+from assistance.failures import MAX_RETRY_AFTER
+from assistance.routing import CALLBACK, DESTINATIONS, RETRIES, Channel, Destination, Place, RetryPolicy, named
+from infra.batches import QUEUES, visibility_timeout
+from infra.config.settings import PYTHON_VERSION as PYTHON_VERSION
+from infra.config.settings import Settings
+from infra.routes import SLACK_ID
+
+if TYPE_CHECKING:
+    from aws_cdk import RemovalPolicy
+
+QUEUE_RETENTION_DAYS: Final = 4
+"""How long a channel's queue keeps a message. SQS then forgets it, so it must be given up before."""
+
+MAX_ROUTES_BYTES: Final = 2_048
+"""Of the routes as functions are told them. All of a function's variables may have 4 KB, and the queues are among them.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+_DAY_SECONDS = 86_400
+NEEDED: Final[Mapping[str, str]] = {
+    "account": "the number of its AWS account; make deploy refuses other credentials",
+    "region": "its AWS region, such as eu-central-1",
+    "operator_email": "the address that gets the alarms",
+    "slack_channel": "the id of the Slack channel, such as C0123456789; with a name, nothing can be looked up there",
+    "runbook_url": "the whole address (https://…) at which your colleagues open docs/operations.md; alarms link to it",
+}
+"""The settings that production needs. Nobody would notice a missing one until it is too late."""
+
+
+class Config(Settings):
+    """What is deployed. Each field is the context key of the same name."""
+
+    @model_validator(mode="after")
+    def _sent_from_the_domain(self) -> Self:
+        # A verified domain verifies its subdomains: https://docs.aws.amazon.com/ses/latest/dg/creating-identities.html
+        at = self.email_sender.lower().rpartition("@")[2]
+        if self.email_domain and not f".{at}".endswith(f".{self.email_domain}"):
+            raise ValueError(f"email_sender must be at email_domain: {self.email_sender} is not at {self.email_domain}")
+        return self
+
+    @model_validator(mode="after")
+    def _deployable(self) -> Self:
+        if self.unsaid:
+            raise ValueError("\n  ".join(self.unsaid))
+        if len(set(self.api_keys)) < len(self.api_keys):
+            raise ValueError("api_keys names a key twice")
+        if self.slack_api_url.startswith("http:") and not self.local:
+            raise ValueError("slack_api_url must be https: the bot token goes there")
+        if (self.public_url or "").startswith("http:") and not self.local:
+            raise ValueError("public_url must be https: its links let humans in")
+        if self.snap_start and not self.can_snap_start:
+            raise ValueError("snap_start needs python_version 3.12 or later")
+        if not self.take and any(route.escalate_after for route in self.routes.values()):
+            raise ValueError("escalate_after needs take=true: without it, nobody can take a request")
+        if len(self.routes_variable.encode()) > MAX_ROUTES_BYTES:
+            raise ValueError(f"routes take more than {MAX_ROUTES_BYTES} bytes")
+        hidden = max(
+            visibility_timeout(self.consumer_timeout_seconds, QUEUES[destination]) for destination in self.destinations
+        )
+        if self.overdue_seconds <= hidden and not self.local:
+            raise ValueError(
+                f"overdue_seconds must be more than {hidden}: for so long SQS hides the message of a consumer that was "
+                "killed, and its delivery is not stuck"
+            )
+        # Each delay may be lengthened by what a provider asks for.
+        retries = map(self.retry, DESTINATIONS)
+        delays = max(retry.longest + (retry.attempts - 1) * MAX_RETRY_AFTER for retry in retries)
+        if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
+            raise ValueError(
+                f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
+                f"but the queue forgets a message after {QUEUE_RETENTION_DAYS}: keep them under "
+                f"{QUEUE_RETENTION_DAYS - 1}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if bool(self.domain_name) != bool(self.certificate_arn):
+            raise ValueError("domain_name and certificate_arn need each other")
+        if self.base_path and not self.domain_name:
+            raise ValueError("base_path needs domain_name")
+        if self.domain_name and (self.public_url or self.local):
+            raise ValueError("domain_name takes the place of public_url, and the local stack has none")
+        return self
+
+    @property
+    def production(self) -> bool:
+        """Whether data is kept and protected."""
+        return self.stage == "production"
+
+    @property
+    def single_address(self) -> bool:
+        """Whether SES verifies an address for this stage, and no domain, so that it signs nothing as the domain's."""
+        return Channel.EMAIL in self.deployed and self.create_email_identity and self.email_domain is None
+
+    @property
+    def logs_kept_days(self) -> int:
+        """How long logs are kept: in a governed account for a year at least."""
+        return max(self.log_retention_days, 365) if self.governed else self.log_retention_days
+
+    @property
+    def domain_url(self) -> str | None:
+        """Where bots call the API and humans reach it, if it has a domain of its own. Without a slash at the end."""
+        if self.domain_name is None:
+            return None
+        return f"https://{self.domain_name}/{self.base_path or ''}".rstrip("/")
+
+    @property
+    def serve_reference(self) -> bool:
+        """Whether the API's reference is served."""
+        return not self.production if self.api_reference is None else self.api_reference
+
+    @property
+    def deployed(self) -> tuple[Channel, ...]:
+        """The channels that there are: those that a route names, and `channels`."""
+        wanted = {*named(self.routes.values()), *self.channels}
+        return tuple(channel for channel in Channel if channel in wanted)
+
+    @property
+    def linked(self) -> tuple[Channel, ...]:
+        """The channels whose messages hold a link by which humans take requests."""
+        return tuple(channel for channel in self.deployed if self.take and channel in {Channel.EMAIL, Channel.TEAMS})
+
+    @property
+    def destinations(self) -> tuple[Destination, ...]:
+        """The same, and the callback."""
+        return (*self.deployed, CALLBACK)
+
+    @property
+    def routes_variable(self) -> str:
+        """The routes as functions are told them: assistance/routing.py reads it."""
+        told = {topic: asdict(route) for topic, route in self.routes.items()}
+        for route in told.values():
+            for member in ("where", "escalate_after"):
+                if not route[member]:
+                    del route[member]
+        return json.dumps(told, separators=(",", ":"))
+
+    def places(self, channel: Channel) -> tuple[Place, ...]:
+        """Where on that channel routes say that they go, without the stage's default."""
+        return tuple(dict.fromkeys(route.where[channel] for route in self.routes.values() if channel in route.where))
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks at this stage: `alarms`, or what its default is here."""
+        return self.stage != "dev" if self.alarms is None else self.alarms
+
+    @property
+    def can_snap_start(self) -> bool:
+        """Of which versions Lambda takes snapshots: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html."""
+        return self.python_version != "3.11"
+
+    @property
+    def unsaid(self) -> list[str]:
+        """What nobody has said, and production needs."""
+        if not self.production or self.local:
+            return []
+        lacking = {
+            "account": not self.account,
+            "region": not self.region,
+            "operator_email": not self.operator_email,
+            "slack_channel": Channel.SLACK in self.deployed and not SLACK_ID.fullmatch(self.slack_channel),
+            "runbook_url": not self.runbook_url.startswith(("https://", "http://")),
+        }
+        unsaid = [f"production needs {key}: {NEEDED[key]}" for key, lacks in lacking.items() if lacks]
+        if examples := self.example_addresses:
+            unsaid.append(f"production needs real addresses: set {' and '.join(examples)} to other than example.com")
+        return unsaid
+
+    @property
+    def removal_policy(self) -> "RemovalPolicy":
+        """Of what can't be had again: production leaves it when the stack goes, unless the stack never came up."""
+        # Here, since the CDK's library starts Node: who only reads settings does without.
+        from aws_cdk import RemovalPolicy  # noqa: PLC0415
+
+        return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.production else RemovalPolicy.DESTROY
+
+    @property
+    def example_addresses(self) -> list[str]:
+        """The keys that hold an address which nobody reads."""
+        addresses = {
+            "email_sender": (self.email_sender,),
+            "email_recipients": self.email_recipients,
+            "operator_email": (self.operator_email or "",),
+            "routes": tuple(address for place in self.places(Channel.EMAIL) for address in place),
+        }
+        if Channel.EMAIL not in self.deployed:
+            del addresses["email_sender"], addresses["email_recipients"]
+        return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
+
+    def retry(self, channel: Destination) -> RetryPolicy:
+        """How that channel's deliveries are retried."""
+        limits = {item.name: getattr(self, f"retry_{item.name}") for item in fields(RetryPolicy)}
+        return replace(RETRIES[channel], **{name: limit for name, limit in limits.items() if limit is not None})
+
+    @property
+    def longest_delays(self) -> int:
+        """The longest that all delays of a delivery together can be, in seconds, on the most patient channel."""
+        return max(self.retry(channel).longest for channel in self.deployed)

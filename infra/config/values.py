@@ -1,0 +1,85 @@
+"""The types of settings: each checks a value, and reads it from the text that `-c` gives."""
+
+import json
+import re
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+from assistance.routing import TOPIC_PATTERN
+from infra.addresses import address
+from infra.routes import split
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html: in lower case.
+DOMAIN: Final = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
+CERTIFICATE: Final = r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$"
+_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
+
+
+def valid_public_url(value: str | None) -> str | None:
+    """Check a public URL, and remove a slash at its end."""
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not _URL.fullmatch(value):
+        raise ValueError("this is not a URL like https://api.your.org/assistance")
+    return value.rstrip("/")
+
+
+def valid_https_url(value: str | None) -> str | None:
+    """Check that a URL begins with https://."""
+    if value is not None and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[^\s#]*)?", value):
+        raise ValueError("this is not a URL that begins with https://")
+    return value
+
+
+def blank_is_none(value: object) -> object:
+    """Return None for an empty text."""
+    return None if value == "" else value
+
+
+def integer(value: object) -> object:
+    """Return the number in a text of digits."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def account_number(value: object) -> object:
+    """Return an account number with its leading zeros."""
+    return f"{value:012d}" if isinstance(value, int) else blank_is_none(value)
+
+
+def version(value: object) -> object:
+    """Return a Python version as text: cdk.json may hold a number."""
+    return str(value) if isinstance(value, float) else value
+
+
+def labels(value: object) -> object:
+    """Return the labels in a list or a text."""
+    return [str(value)] if isinstance(value, int) else split(value)
+
+
+def from_json(value: object) -> object:
+    """Parse JSON: `-c` gives texts."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("this is not JSON") from None
+
+
+Topic = Annotated[str, StringConstraints(pattern=TOPIC_PATTERN)]
+Email = Annotated[str, AfterValidator(address)]
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+LogRetention = Annotated[
+    Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
+    BeforeValidator(integer),
+]
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html: those among them that the code runs on.
+
+
+def traced(value: object) -> object:
+    """Translate `true` and `false`, which earlier versions used."""
+    return {"true": "all", "false": "off"}.get(str(value).lower(), value)
+
+
+PythonVersion = Annotated[Literal["3.11", "3.12", "3.13", "3.14"], BeforeValidator(version)]
