@@ -13,6 +13,8 @@ from tempfile import TemporaryFile
 from typing import TypeVar
 
 HERE = Path(__file__).parent
+LOAD_AVERAGE = os.getloadavg()[0]
+"""Before anything is measured: how busy others keep the machine."""
 Name = TypeVar("Name")
 Sample = TypeVar("Sample")
 
@@ -70,10 +72,11 @@ def ratio(samples: Sequence[float], to: Sequence[float]) -> float:
 
 
 def when_and_where() -> str:
-    """The date and the machine, in a sentence."""
+    """The date, the machine, and how busy that was."""
     return (
         f"Measured on {dt.datetime.now(dt.UTC):%Y-%m-%d} on {os.cpu_count()} cores of {platform.machine()}, "
-        f"{platform.system()}, Python {platform.python_version()}."
+        f"{platform.system()}, Python {platform.python_version()}. The load average before the start was "
+        f"{LOAD_AVERAGE:.1f}."
     )
 
 
