@@ -276,12 +276,12 @@ class Load:
             print(f"\r{text:<78}\r", end="", flush=True)
 
 
-def measure(load: Load, rates: Sequence[float], seconds: float) -> list[Phase]:
+def measure(load: Load, rates: Sequence[float], seconds: float, connections: int = CONNECTIONS) -> list[Phase]:
     """All phases, in order."""
     scale = seconds / SECONDS
     load.run(Phase("warm-up", USUAL_RATE, WARM_UP_SECONDS * scale))
     phases = [load.run(Phase(f"{rate:g} a second", rate, seconds, "rising")) for rate in rates]
-    phases.append(load.run(Phase(f"{CONNECTIONS} connections", 0, seconds, "closed", bots=CONNECTIONS)))
+    phases.append(load.run(Phase(f"{connections} connections", 0, seconds, "closed", bots=connections)))
     seconds *= 1.5
     phases.append(load.run(Phase("before Slack is slow", USUAL_RATE, seconds, "before")))
     with load.slow_slack():
@@ -301,7 +301,7 @@ def _outage(load: Load, seconds: float) -> Phase:
     end = Timer(seconds, load.slack.fail, ["none"])
     end.start()
     try:
-        return load.run(Phase(f"Slack answers 503 for {seconds:g} s", USUAL_RATE, seconds))
+        return load.run(Phase(f"Slack answers 503 for {seconds:.3g} s", USUAL_RATE, seconds))
     finally:
         end.cancel()
         load.slack.fail("none")
