@@ -1,0 +1,1 @@
+"""The alarms, by the part of the system that they watch."""

@@ -1,0 +1,87 @@
+"""Creates alarms: each watches one metric, and says what to do.
+
+The namespace of our own metrics is the stack's name: infra/python_function.py. No alarm uses metric math, which the
+local cloud does not deploy.
+"""
+
+from typing import Final
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.config import Config
+
+MINUTE: Final = Duration.minutes(1)
+FIVE_MINUTES: Final = Duration.minutes(5)
+Alarms = list[cloudwatch.Alarm]
+
+
+class AlarmFactory:
+    """Creates alarms in a construct, and keeps a list of them."""
+
+    def __init__(self, scope: Construct, config: Config) -> None:
+        self.config = config
+        self.namespace = Stack.of(scope).stack_name
+        self.created: Alarms = []
+        self._scope = scope
+
+    def add(
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        threshold: float,
+        says: str,
+        *,
+        times: int = 1,
+        of: int = 1,
+        section: str | None = None,
+        comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+    ) -> cloudwatch.Alarm:
+        """Create an alarm that is on while `times` of the last `of` periods were out of bounds."""
+        alarm = cloudwatch.Alarm(
+            self._scope,
+            name,
+            metric=metric,
+            threshold=threshold,
+            comparison_operator=comparison,
+            evaluation_periods=of,
+            datapoints_to_alarm=times,
+            treat_missing_data=missing,
+            alarm_description=self.described(says, section or name),
+        )
+        self.created.append(alarm)
+        return alarm
+
+    def add_for_function(self, name: str, function: lambda_.Function) -> Alarms:
+        """Create the alarms on a function's errors and throttles."""
+        return [
+            self.add(
+                f"{name}Errors", function.metric_errors(period=FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,
+                f"Invocations of {name} fail or time out: read its log.",
+                times=2, of=3, section="FunctionErrors",
+            ),
+            self.add(
+                f"{name}Throttles", function.metric_throttles(period=FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,
+                f"Lambda turns invocations of {name} away: raise the account's concurrency quota.",
+                times=2, of=3, section="FunctionThrottles",
+            ),
+        ]  # fmt: skip
+
+    def add_for_dead_letters(
+        self, name: str, queue: sqs.Queue, says: str, *, section: str | None = None
+    ) -> cloudwatch.Alarm:
+        """Create the alarm on a dead-letter queue that is not empty."""
+        # A reader hides a dead letter for a second or two. That may hide it from one sample, but not from three
+        # minutes' samples; one sample that shows it is enough.
+        visible = queue.metric_approximate_number_of_messages_visible(period=MINUTE, statistic=cloudwatch.Stats.MAXIMUM)
+        return self.add(name, visible, 0, says, of=3, section=section)
+
+    def described(self, says: str, section: str) -> str:
+        """Add the stack to the commands in a description, and a link to the runbook's section."""
+        # An account may hold several stages: a command from a page's mail names the stage that paged.
+        says = says.replace("'assistance ", f"'assistance --stack {self.namespace} ")
+        return f"{says} {self.config.runbook_url}#{section.lower()}"
