@@ -38,6 +38,8 @@ def environment(url: str, *, slack_api_url: str = "http://127.0.0.1/", table: st
     arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:"
     return {
         "AWS_ENDPOINT_URL": url,
+        # Where there is one, botocore does not check parameters.
+        "AWS_LAMBDA_FUNCTION_NAME": "function",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "testing",
