@@ -23,7 +23,7 @@ _LEFT_OVER: Final = "Dead letters"
 
 
 def region(outputs: Mapping[str, str]) -> str:
-    """Where the stack is, by the ARN of its topic."""
+    """Return the stack's region, from the ARN of its topic."""
     return outputs["TopicArn"].split(":")[3]
 
 

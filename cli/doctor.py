@@ -76,7 +76,7 @@ def _slack(stack: Stack) -> Iterator[Finding]:
 
 
 def _places(settings: Mapping[str, str], channel: Channel) -> list[Place]:
-    """Where on the channel the deployed routes say that they go."""
+    """Return the targets that the deployed routes name on the channel."""
     routes = read_routes(settings.get("ROUTES", "{}")).values()
     return list(dict.fromkeys(route.where[channel] for route in routes if channel in route.where))
 

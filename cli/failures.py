@@ -19,7 +19,7 @@ _TIME_FOR_ONE: Final = timedelta(seconds=5)
 
 
 class Of(StrEnum):
-    """Whose failures."""
+    """The function whose failed events are meant."""
 
     STREAM = "stream"
     EMAIL_FEEDBACK = "email_feedback"
@@ -70,7 +70,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """What became of a message: it is deleted unless there is a problem."""
+    """The result for one message: it is deleted unless there is a problem."""
 
     failed: Failed
     problem: str | None = None

@@ -46,7 +46,7 @@ def command(
 
 
 def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str]) -> dict[str, Any]:
-    """What was given, and answers for the rest that a stage wants; an empty answer leaves a key out."""
+    """Ask for the settings that were not given. An empty answer leaves a key out."""
     answers = {key: _answer(key, ask, known.get(key)) for key in ASKED if key not in given}
     return {**given, **{key: answer for key, answer in answers.items() if answer}}
 

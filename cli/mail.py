@@ -81,7 +81,7 @@ def verified(check: str, address: str, identities: Mapping[str, Document]) -> Fi
 
 
 def _identities(stack: Stack, address: str) -> dict[str, Document]:
-    """What SES knows of the address, of its domain, and of the domains above, the nearest first."""
+    """Return SES's identities for the address, for its domain and for the parent domains, the nearest first."""
     labels, client, found = address.rpartition("@")[2].split("."), stack.client("sesv2"), {}
     # https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetEmailIdentity.html
     for name in (address, *(".".join(labels[start:]) for start in range(len(labels) - 1))):

@@ -62,7 +62,7 @@ class Operations(TyperGroup):
 
 
 def _show_values(params: Iterable[Any]) -> None:
-    """Have --help show an option's value as an operator writes it, and none for a flag, instead of Python's types."""
+    """Let --help show how an operator writes an option's value, instead of Python's types."""
     for param in params:
         written = "|".join(param.type_descriptor.choices or (param.name.upper(),))
         # The column is empty for an argument: its name stands beside it.

@@ -82,7 +82,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 
 def age(milliseconds: int) -> str:
-    """How long ago that was: `42 s`, `7 min`, `3 h`, `2 d`."""
+    """Return the time since then: `42 s`, `7 min`, `3 h`, `2 d`."""
     seconds = max(0, int(datetime.now(UTC).timestamp() - milliseconds / 1000))
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= length:
@@ -162,7 +162,7 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
 
 
 def erased(found: Erased) -> None:
-    """What was erased, and where else it may be."""
+    """Print what was erased, and where else it may be stored."""
     console().print(
         f"Erased at {found.erased_at}: what request {found.request_id} said, {found.dead_letters} dead letters."
     )
@@ -177,7 +177,7 @@ def erased(found: Erased) -> None:
 
 
 def _said(request: AssistanceRequest) -> Iterator[tuple[str, str]]:
-    """What the bot says beyond the description, with a label each."""
+    """Yield the labels and values that the bot sent beside the description."""
     yield from (request.customer or Customer()).model_dump(exclude_none=True).items()
     if request.conversation_url:
         yield "conversation", request.conversation_url
@@ -229,7 +229,7 @@ def log_line(line: Line) -> None:
 
 
 def finding(finding: Finding) -> None:
-    """What a check has found, and what to do."""
+    """Print the finding of a check, and its advice."""
     mark, style = _MARKS[finding.state]
     console().print(f"{mark} {finding.check}: {finding.found}", style=style, soft_wrap=True)
     if finding.advice:
@@ -237,7 +237,7 @@ def finding(finding: Finding) -> None:
 
 
 def smoke(result: Result) -> None:
-    """How the test of a topic has ended."""
+    """Print the result of a topic's test."""
     mark, style = _MARKS[State.WRONG if result.problem else State.OK]
     said = result.problem or f"delivered by {' and '.join(result.by)}"
     console().print(f"{mark} {result.topic}: {said}", style=style, soft_wrap=True)
@@ -287,7 +287,7 @@ def balance(found: Balance) -> None:
 
 
 def sweep(answer: dict[str, Any]) -> None:
-    """What a run of the reconciler has done, or would do."""
+    """Print what a sweep of the reconciler has done, or would do."""
     outbox, report, dry = answer["outbox"], answer["ledger"], answer["dry_run"]
     rows = (
         ("outbox: would publish" if dry else "outbox: published", outbox["published"]),

@@ -37,7 +37,7 @@ def send(stack: Stack, body: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def fetched(stack: Stack, request_id: str) -> dict[str, Any]:
-    """What the API says of a request. Raises `Failure`."""
+    """Fetch a request from the API. Raises `Failure`."""
     return _called(stack, f"/assistance-requests/{request_id}", {}, None, "ask again")
 
 

@@ -23,7 +23,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How the test of one topic has ended. `problem` is none if it was delivered on its own channels."""
+    """The result of one topic's test. `problem` is None if the request was delivered on its own channels."""
 
     topic: str
     request_id: str | None

@@ -34,7 +34,7 @@ _INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "st
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterQueue:
-    """Where a channel's dead letters lie, or the callback's.
+    """A dead-letter queue of a channel or of the callback.
 
     `kind` is `delivery` for what a consumer gave up, and `subscription` for what SNS could not put into the queue.
     """
@@ -87,7 +87,7 @@ class Stack:
 
     @property
     def title(self) -> str:
-        """How an operator knows it from others."""
+        """The stack's name and region, for operators."""
         return f"{self.name}, {'of make run' if self.endpoint_url else f'in {self.session.region_name}'}"
 
     def operator_or_unknown(self) -> str:
@@ -137,7 +137,7 @@ class Stack:
         }
 
     def environment(self, folder: str) -> dict[str, str]:
-        """What the function that runs this folder is told by its environment."""
+        """Return the environment variables of the function that runs this folder."""
         found = self.client("lambda").get_function_configuration(FunctionName=self.function(folder))
         variables: dict[str, str] = found["Environment"]["Variables"]
         return variables
@@ -151,7 +151,7 @@ class Stack:
         return key
 
     def for_a_bot(self) -> dict[str, str]:
-        """What a bot is told, by the names that the documents give it. The first signing key is the present one."""
+        """Return what a bot needs, by the documented names. The first signing key is the current one."""
         secret = self.client("secretsmanager").get_secret_value(SecretId=self.output("CallbackSecretArn"))
         key = str(secret["SecretString"]).split()[0]
         return {"API_URL": self.output("ApiUrl"), "API_KEY": self.api_key(), "CALLBACK_SECRET": key}

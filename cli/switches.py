@@ -18,7 +18,7 @@ _KEPT: Final = (
 
 
 class Part(StrEnum):
-    """What can be switched."""
+    """A part of the stack that can be stopped and started."""
 
     STREAM = "stream"
     RECONCILER = "reconciler"

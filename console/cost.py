@@ -27,7 +27,7 @@ class Meter:
         session.events.register("after-call", self._called)
 
     def document(self) -> dict[str, Any]:
-        """How many calls there were, and about how many dollars they cost."""
+        """Return the number of calls and their approximate cost in dollars."""
         with self._lock:
             return {"calls": self._calls.total(), "dollars": self._dollars}
 

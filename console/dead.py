@@ -21,7 +21,7 @@ SHOWN: Final = 100
 
 
 class DeadLetters:
-    """What lies in the dead-letter queues, as last seen.
+    """The content of the dead-letter queues, as last read.
 
     To look holds the letters for a second or two. So they are looked at anew only when their number has changed, or
     when somebody has dealt with some, and in the background.
@@ -85,7 +85,7 @@ class DeadLetters:
             return None
 
     def _kept(self, url: str) -> int:
-        """How long the queue keeps a message, in milliseconds, counted from when it was sent.
+        """Return the queue's retention in milliseconds, counted from when a message was sent.
 
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
         """

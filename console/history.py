@@ -42,7 +42,7 @@ class Reached:
 
 
 def title(destination: str) -> str:
-    """What a human calls a destination."""
+    """Return a destination's name for people."""
     return "The bot" if destination == CALLBACK else destination.capitalize()
 
 

@@ -70,7 +70,7 @@ class Meaning:
 
 
 def meaning(code: str | None, channel: str | None = None) -> Meaning | None:
-    """What the code means on that channel. None for no code."""
+    """Explain the code on that channel. None for no code."""
     if code is None:
         return None
     table = next((table for table in tables(channel) if code in table.kinds), None)
@@ -83,7 +83,7 @@ def meaning(code: str | None, channel: str | None = None) -> Meaning | None:
 
 
 def _status(code: str) -> Kind | None:
-    """What an HTTP status means that no table names."""
+    """Classify an HTTP status that no table names."""
     if not code.startswith("http_"):
         return None
     return Kind.IN_DOUBT if code.startswith("http_5") else Kind.TRANSIENT

@@ -39,7 +39,7 @@ class Reader:
         self._lock = threading.Lock()
 
     def stage(self) -> dict[str, Any]:
-        """What does not change while the page is open."""
+        """Return the facts that do not change while the page is open."""
         return {
             "stack": self.stack.name,
             "region": self.stack.session.region_name,
@@ -54,7 +54,7 @@ class Reader:
         }
 
     def state(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """How much is where, the dead letters, and unless `view` is another the requests that are looked for."""
+        """Return counts, dead letters and, in the list view, the requests of the search."""
         query = Query.of(given)
         with self._lock, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             queues = pool.map(

@@ -26,7 +26,7 @@ _EVER: Final = "0001-01-01T00:00:00.000Z"
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What somebody looks for. `before`: where an earlier page ended, as that page says it."""
+    """A search. `before`: the `next` of the previous page."""
 
     text: str = ""
     status: str = ""
@@ -46,7 +46,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was found, newest first. `next`: where the next page begins; None if there is nothing older.
+    """A page of results, newest first. `next`: where the next page begins; None if nothing is older.
 
     `looked_at`: how many requests were read; `back_to`: when the oldest of them was accepted.
     """

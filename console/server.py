@@ -47,7 +47,7 @@ def no_mail(_: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is served: the stage, how it is now, a request with its history, and acts by name.
+    """The content of the server: the stage, its current state, a request with its history, and actions by name.
 
     `confirm`: what each act must repeat as `confirm`, so that nobody acts on another stage than they mean. `start`: the
     command that printed the address.
@@ -63,7 +63,7 @@ class Site:
 
 
 class _Refused(Exception):
-    """What was asked for can't be: the status, and why."""
+    """A refused call, with its status and the reason."""
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
         super().__init__(why)

@@ -37,7 +37,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the look has found: where it goes, and with what AWS may be read there."""
+    """The result of the checks: the target, and the clients that can read AWS there."""
 
     target: Target
     clients: Clients

@@ -19,7 +19,7 @@ DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "Unauthorize
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose credentials these are."""
+    """The owner of the credentials."""
 
     account: str
     arn: str
@@ -50,7 +50,7 @@ class DeployedStack:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules of `preflight.py` go by."""
+    """The facts that the rules of `preflight.py` check."""
 
     node: int
     has_ses: bool
@@ -61,7 +61,7 @@ class Facts:
 
 
 def caller(clients: Clients) -> Caller:
-    """Who calls. Raises what boto3 raises."""
+    """Return the owner of the credentials. Raises what boto3 raises."""
     identity = clients("sts").get_caller_identity()
     return Caller(identity["Account"], identity["Arn"])
 

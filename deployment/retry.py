@@ -50,7 +50,7 @@ def hindered(stack: DeployedStack, options: str) -> Problem | None:
 
 
 def _removal(stack: DeployedStack, named: str, options: str) -> list[str]:
-    """How to delete a stack whose first deployment failed. Its empty table stays, so delete it too."""
+    """Advise how to delete a stack whose first deployment failed, and its retained empty table."""
     tables = [f"--table-name {name} {options}" for name in stack.names(TABLE)]
     return [
         *(f'aws dynamodb scan --select COUNT {table}   # it must say "Count": 0' for table in tables),

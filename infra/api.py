@@ -171,7 +171,7 @@ class Api(Construct):
 
     @property
     def url(self) -> str:
-        """Where the API is called, without a slash at the end."""
+        """Return the API's URL, without a slash at the end."""
         return self._config.domain_url or self.gateway_url
 
     @property
@@ -182,7 +182,7 @@ class Api(Construct):
         return config.public_url or config.domain_url or own
 
     def let_in(self, path: str, methods: Sequence[str], function: lambda_.IFunction, why: str) -> None:
-        """Have a function answer calls that bring no key. `why`: how the function knows who calls."""
+        """Let a function answer calls without a key. `why`: how the function authenticates the caller."""
         resource = self.rest.root.resource_for_path(path)
         for name in methods:
             integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
@@ -231,7 +231,7 @@ class Api(Construct):
 
     @staticmethod
     def _explain(rest: apigateway.RestApi, config: Config) -> None:
-        """What the reviews want otherwise."""
+        """Accept the reviews' findings about the API, with reasons."""
         accept(rest, "AwsSolutions-APIG2", "The function validates every call, and says what is wrong field by field.")
         accept(rest, "AwsSolutions-APIG4", "Callers are our own bots; a key and its usage plan let them in.")
         accept(rest, "AwsSolutions-COG4", "Callers are bots, not people in a user pool.")

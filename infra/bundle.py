@@ -73,7 +73,7 @@ def dependencies(pinned: str, python_version: str, platform: str | None) -> Path
 
 
 def fingerprint(folder: str, python_version: str) -> str:
-    """What a bundle is made of, in one hash: it says whether there is something to deploy.
+    """Return one hash of a bundle's sources, which tells whether it has to be deployed.
 
     Not a hash of the bundle itself, whose byte code may differ from one patch release of Python to the next.
     """
@@ -88,7 +88,7 @@ def fingerprint(folder: str, python_version: str) -> str:
 
 
 def requirements(folder: str) -> str:
-    """What a function imports: the project's dependencies, and the group for its folder."""
+    """Return the packages of a function: the project's dependencies, and the group for its folder."""
     return locked("--no-dev", "--group", group(folder))
 
 
@@ -119,7 +119,7 @@ def compiler(python_version: str) -> str | None:
 
 
 def _needless(installed: Path, directory: str, names: list[str]) -> set[str]:
-    """What would differ on another machine, and what no function reads."""
+    """Return the files that would differ on another machine, and those that no function reads."""
     where = Path(directory).relative_to(installed).as_posix()
     if where == ".":
         # Scripts name the builder's interpreter. `slack` is the former name of `slack_sdk`.

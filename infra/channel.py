@@ -18,7 +18,7 @@ from infra.table import Table
 
 
 class ChannelConsumer(Construct):
-    """One channel's way from the topic to its provider. `environment` is what only this channel's sender needs."""
+    """The resources of one channel between the topic and its provider. `environment`: its own variables."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class ChannelConsumer(Construct):
         )
 
     def read(self, secret: secretsmanager.CfnSecret, *, output: str) -> None:
-        """Have the function read a secret, and an output say where somebody is to put its value."""
+        """Let the function read a secret, and add an output with the secret's ARN."""
         secret.apply_removal_policy(self._removal_policy)
         skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")
         may_read(self.function, secret)

@@ -192,5 +192,5 @@ class Dashboard(Construct):
 
 
 def _graph(title: str, metrics: Iterable[cloudwatch.IMetric], *, of: int) -> cloudwatch.GraphWidget:
-    """One of that many graphs in a row."""
+    """Return one graph of a row with that many graphs."""
     return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_WIDTH // of, height=5)

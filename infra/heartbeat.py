@@ -48,7 +48,7 @@ class Heartbeat(Construct):
             )
 
     def measured(self, metric: Metric, channel: Channel, statistic: str) -> cloudwatch.Metric:
-        """What a beat measures."""
+        """Return a metric that the heartbeat emits."""
         return cloudwatch.Metric(
             namespace=Stack.of(self).stack_name,
             metric_name=metric,

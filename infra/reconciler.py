@@ -102,7 +102,7 @@ class Reconciler(Construct):
     def measured(
         self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM, *, label: str | None = None, **dimensions: str
     ) -> cloudwatch.Metric:
-        """What it measures at every run: functions/reconciler/handler.py."""
+        """Return a metric that every run emits: functions/reconciler/handler.py."""
         return cloudwatch.Metric(
             namespace=Stack.of(self).stack_name,
             metric_name=name,

@@ -8,7 +8,7 @@ from infra.config import Config
 
 
 def verify(scope: Construct, config: Config) -> None:
-    """Have SES verify the domain, or else the sender's address.
+    """Let SES verify the domain, or else the sender's address.
 
     An identity belongs to the account, and other stages may send from it: it stays when the stack goes, unless the
     stack never came up. https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html

@@ -37,7 +37,7 @@ def consumer_of(destination: Destination) -> Callable[..., ChannelConsumer]:
 
 
 def update_in_order(*groups: Sequence[Updated]) -> None:
-    """Have CloudFormation update the functions of each group after those of the group before.
+    """Let CloudFormation update the functions of each group after those of the previous group.
 
     So whoever reads a new kind of message or item is there before whoever writes it, and an upgrade in the middle of
     traffic loses nothing and sends nothing twice: docs/deployment.md.

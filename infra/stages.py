@@ -61,12 +61,12 @@ def load(
 
 
 def file_of(stage: str, directory: Path = DIRECTORY) -> Path:
-    """Where the settings of that stage are."""
+    """Return the path of the stage's file."""
     return directory / f"{stage}.json"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a stage's file holds. Raises `InvalidConfig`."""
+    """Read a stage's file. Raises `InvalidConfig`."""
     try:
         held = json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
     except UnicodeDecodeError:

@@ -31,7 +31,7 @@ QUICK: Final = Config(connect_timeout=5, read_timeout=60, retries={"total_max_at
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What the CDK app has synthesized."""
+    """The synthesized output of the CDK app."""
 
     directory: Path
     stack_name: str
@@ -42,7 +42,7 @@ class Assembly:
         return self.directory / f"{self.stack_name}.template.json"
 
     def assets(self) -> Iterator[tuple[str, str, Path]]:
-        """Of every asset: its bucket, its key, and the file or the directory that it is."""
+        """Return the bucket, the key and the path of every asset."""
         manifest = json.loads((self.directory / f"{self.stack_name}.assets.json").read_text("utf-8"))
         for asset in manifest["files"].values():
             for destination in asset["destinations"].values():

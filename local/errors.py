@@ -6,4 +6,4 @@ class LocalFailure(Exception):
 
 
 class NotInTime(LocalFailure):
-    """What was waited for has not happened by its deadline."""
+    """The deadline of a wait has passed."""

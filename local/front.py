@@ -85,7 +85,7 @@ class Front:
 
     @property
     def url(self) -> str:
-        """What stands before `/take/` in links."""
+        """Return the part of a link before `/take/`."""
         return f"http://{HOST}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:

@@ -27,7 +27,7 @@ def kept(application: ASGIFramework) -> ASGIFramework:
 
 
 def hand_over() -> None:
-    """Have the events of deployed functions hold them."""
+    """Add the repeated headers to the events of deployed functions."""
 
     def build(*arguments: Any, **named: Any) -> dict[str, Any]:  # noqa: ANN401
         event: dict[str, Any] = _build(*arguments, **named)

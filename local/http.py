@@ -20,7 +20,7 @@ class NoAnswer(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """The answer to a call."""
 
     status: int
     headers: Mapping[str, str]

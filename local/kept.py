@@ -25,7 +25,7 @@ MANIFEST: Final = "manifest.json"
 
 
 def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[], None]) -> None:
-    """Have the directory hold what `synthesize` writes there for this context, without calling it where that is known.
+    """Fill the directory with the synthesized output for this context, from the cache if possible.
 
     The cache may be another user's, or a full disk's: then nothing is kept.
     """

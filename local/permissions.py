@@ -61,6 +61,6 @@ def _send_email(*request: Any) -> Any:  # noqa: ANN401
 
 
 def correct() -> None:
-    """Have this process's MiniStack ask for what AWS asks for."""
+    """Let this process's MiniStack check the same permissions as AWS."""
     iam_actions.extract_iam_action = _action
     app._enforce_ses_v2 = _send_email  # noqa: SLF001

@@ -63,7 +63,7 @@ def _posix() -> Iterator[list[str]]:
 
 
 def command_line(pid: int) -> str:
-    """What the process runs; nothing if it has ended."""
+    """Return the command line of the process, empty if it has ended."""
     path = Path(f"/proc/{pid}/cmdline")
     if Path("/proc/self/stat").exists():
         try:

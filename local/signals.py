@@ -65,7 +65,7 @@ def _waits(pid: int) -> bool:
 
 
 def ignore() -> None:
-    """What is left to do is short, and must not be interrupted."""
+    """Ignore signals while the rest is done, which is short and must not be interrupted."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
 

@@ -51,7 +51,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What a caller of the running stack needs."""
+    """The addresses and keys for a caller of the running stack."""
 
     name: str
     api_url: str
@@ -66,7 +66,7 @@ class Stack:
         return http.call(method, f"{self.api_url}{path}", body=body, headers={"x-api-key": self.api_key})
 
     def topics(self) -> list[str]:
-        """Those that the deployed functions know."""
+        """Return the topics of the deployed functions."""
         functions = self.cloud.session.client("lambda", endpoint_url=self.cloud.url).list_functions()["Functions"]
         told = (function.get("Environment", {}).get("Variables", {}).get("ROUTES") for function in functions)
         return list(json.loads(next(filter(None, told))))
@@ -84,7 +84,7 @@ class Stack:
         return secrets.get_secret_value(SecretId=self.outputs[output])["SecretString"]
 
     def document(self) -> dict[str, Any]:
-        """What scripts may know."""
+        """Return the content of `stack.json`, for scripts."""
         server = self.slack.server
         return {
             "api_url": self.api_url,

@@ -33,7 +33,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def published(directory: Path, document: Mapping[str, Any]) -> Iterator[None]:
-    """Have `stack.json` there, complete from its first moment on, until the context is left."""
+    """Keep a complete `stack.json` in the directory until the context is left."""
     path, draft = directory / "stack.json", directory / "stack.json.new"
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)  # It holds the keys.

@@ -66,7 +66,7 @@ class Webhooks:
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
 
     def address(self, channel: str) -> str:
-        """Where that channel is to post."""
+        """Return the URL for that channel's posts."""
         return f"http://{HOST}:{self._server.server_address[1]}/{self._secret}/{channel}"
 
     def take(self, address: str, body: bytes) -> HTTPStatus:

@@ -18,7 +18,7 @@ PLACES: Final = ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION")
 
 @cache
 def _directory() -> Path:
-    """One for each state of the sources."""
+    """Return the cache's directory for the current state of the sources."""
     about = f"{sys.version} {[os.environ.get(name) for name in PLACES]}"
     return ROOT / ".build" / "kept" / fingerprint(SOURCES, about)
 

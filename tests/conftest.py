@@ -46,7 +46,7 @@ STACK_SLOTS: Final = 2**16
 
 @pytest.fixture(scope="session", autouse=True)
 def recorded_calls() -> Iterator[set[Call]]:
-    """What the functions have called so far, in whatever tests have run."""
+    """The calls of the functions in all tests so far."""
     with record() as calls:
         yield calls
 
@@ -70,7 +70,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks at the recorded calls comes after all that makes some. xdist runs a name that comes twice once."""
+    """Run the tests that read the recorded calls last. xdist runs a name that comes twice once."""
     names = Counter(item.nodeid for item in items)
     if twice := [name for name, times in names.items() if times > 1]:
         raise pytest.UsageError(f"two tests of one name: {', '.join(twice)}")

@@ -97,7 +97,7 @@ ENVIRONMENTS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a deployer may choose, and how busy it is. `gathered`: by a batch window, whatever the rate."""
+    """The choices of a deployer, and the load. `gathered`: by a batch window, whatever the rate."""
 
     together: int
     rate: float
@@ -111,7 +111,7 @@ class Options:
 
     @property
     def batch(self) -> int:
-        """How many requests the producer is handed at once."""
+        """Return the number of requests in the producer's batch."""
         return self.gathered or self.together
 
 
@@ -119,7 +119,7 @@ Usage: TypeAlias = Callable[[Topic, Options], Used]
 
 
 def _seconds(spent: Spent, records: int, options: Options, apart: int, record_ms: float) -> float:
-    """How long an invocation lasts: it computes, and waits for its calls, of which some go side by side."""
+    """Return the duration of an invocation: computing, and waiting for its calls, some of them in parallel."""
     waits = Counter[str]()
     for call, count in spent.calls.items():
         waits[call] += max(1, -(-count // spent.invocations // apart))
@@ -163,7 +163,7 @@ def _lambda(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = 
 
 
 def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = False) -> dict[str, float]:
-    """What is used by as many requests as are together."""
+    """Return the usage of a batch of requests."""
     everything = sum(spent.values(), Spent())
     consumers = [it.invocations for function, it in spent.items() if function.endswith("_consumer")]
     used = {
@@ -182,7 +182,7 @@ def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = Fals
 
 
 def ours(topic: Topic, options: Options) -> Used:
-    """What one request of ours uses."""
+    """Return the usage of one request in our design."""
     spent = dict(happy_path.spent(topic, options.batch))
     # A sweep looks at a minute's requests, however few come within a second.
     swept = happy_path.spent(topic, SWEPT)["reconciler"]
@@ -201,7 +201,7 @@ def ours(topic: Topic, options: Options) -> Used:
 
 
 def commonly(topic: Topic, options: Options) -> Used:
-    """What one request of the naive design uses."""
+    """Return the usage of one request in the naive design."""
     spent = naive.spent(topic, options.batch)
     used = _of(spent, replace(options, tracing="all"), one_by_one=True)
     used["log_gb"] += sum(it.invocations for it in spent.values()) * PLATFORM_LOG_BYTES / 1e9
@@ -209,7 +209,7 @@ def commonly(topic: Topic, options: Options) -> Used:
 
 
 def floor(topic: Topic, options: Options) -> Used:
-    """What one request can't do without on these services."""
+    """Return the minimum usage of one request on these services."""
     waiting = {
         "accept": CALL_MS["dynamodb"],
         "publish": CALL_MS["sns"] / 100,

@@ -26,7 +26,7 @@ def architecture(template: Template | None = None) -> str:
 
 
 def statuses() -> str:
-    """What comes after what, and why."""
+    """Draw the changes of a request's status, with their reasons."""
     assert set(STEPS) == set(Status), "the steps are those of the enum"
     steps = [f"{before} --> {after}: {why}" for before, then in STEPS.items() for after, why in then.items()]
     return _fenced("stateDiagram-v2", [f"[*] --> {next(iter(Status))}", *steps])
@@ -45,7 +45,7 @@ class _Architecture:
         self._folders = self._functions.values()
 
     def nodes(self) -> Iterator[str]:
-        """What is not drawn as a box with its own name."""
+        """Draw the nodes that are not boxes with their own names."""
         yield "bot([bot])"
         for name in self._template.all("AWS::DynamoDB::GlobalTable"):
             yield f"{name}[(DynamoDB table and outbox)]"
@@ -58,7 +58,7 @@ class _Architecture:
                 yield f"{queue}[[{'SQS with a DLQ' if 'RedrivePolicy' in properties else 'SQS'}]]"
 
     def edges(self) -> Iterator[str]:
-        """Who hands on to whom."""
+        """Draw the edges between the nodes."""
         for permission in self._template.all("AWS::Lambda::Permission").values():
             if permission["Principal"] == "apigateway.amazonaws.com":
                 yield f"bot -->|API Gateway| {self._functions[target(permission['FunctionName'])]}"

@@ -58,7 +58,7 @@ def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
 
 
 def metered_on(stack: Cloud) -> AbstractContextManager[Mapping[str, Spent]]:
-    """What each function spends meanwhile on the table in memory."""
+    """Meter each function on the table in memory within the context."""
     return metered(lambda _: Table(TABLE, lambda key: stack.table.get_item(Key=key).get("Item")))
 
 

@@ -109,19 +109,19 @@ class Row:
 
     @property
     def reduced(self) -> float:
-        """Of an account that has nothing else."""
+        """Return the cost after the free tier, for an account that has nothing else."""
         return max(0, self.count - self.free) * self.price
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run of the reconciler does that finds nothing to do: calls to AWS, and custom metrics."""
+    """The AWS calls and custom metrics of a reconciler run that finds nothing to do."""
 
     calls: Mapping[str, int]
     metrics: int
 
     def units(self, prices: Mapping[str, float]) -> float:
-        """Of the calls that are in this list."""
+        """Return the request units of the calls in this list."""
         return sum(count * prices.get(call, 0) for call, count in self.calls.items())
 
 

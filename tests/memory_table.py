@@ -56,7 +56,7 @@ MOST_BYTES: Final = 400 * 1024
 
 
 class ConditionalCheckFailedException(ClientError):
-    """What the client raises. It has the item that stood in the way, in DynamoDB's notation."""
+    """The client's error. It contains the existing item, in DynamoDB's notation."""
 
 
 def _is(item: Item, name: str, value: Any) -> bool:  # noqa: ANN401
@@ -134,7 +134,7 @@ class MemoryTable:
             yield from partition.values()
 
     def hold(self, item: Item) -> None:
-        """Have an item, even one that none of our functions could write."""
+        """Store an item, even one that none of our functions could write."""
         self._write(_key(item), {name: dynamodb.plain(value) for name, value in _image(item).items()})
 
     def streamed(self, since: int) -> list[dict[str, Any]]:

@@ -237,7 +237,7 @@ class _Log(io.TextIOBase):
 
 @contextmanager
 def metered(tables: Tables = of_moto) -> Iterator[Mapping[str, Spent]]:
-    """What each function spends meanwhile. What the test itself calls does not count."""
+    """Meter each function within the context. The test's own calls do not count."""
     spent: defaultdict[str, Spent] = defaultdict(Spent)
     lock = Lock()
     make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001

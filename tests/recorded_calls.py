@@ -124,7 +124,7 @@ PERMISSIONS: Final[Mapping[str, Asks]] = {
 
 
 def asks(operation: str, arguments: Arguments) -> list[Permission]:
-    """What IAM is asked when a function calls this."""
+    """Return the permission that a call needs."""
     known = PERMISSIONS.get(operation)
     return known(arguments) if known else [Permission(f"unknown:{operation}", "unknown")]
 

@@ -48,7 +48,7 @@ def under_way(*, since: int = 0, number: int = 1) -> tuple[Attempt, ...]:
 
 
 def resend(table: Any, request_id: str, channel: str) -> str:  # noqa: ANN401
-    """Have the request sent once more, as an operator does. Returns the name of the new delivery."""
+    """Send the request once more, as an operator does. Returns the name of the new delivery."""
     name = f"{RESEND}{uuid.uuid4()}"
 
     def again(record: Record) -> tuple[Record, bool]:

@@ -23,7 +23,7 @@ class Time:
         self._errors: list[BaseException] = []
 
     def spawn(self, work: Callable[[], object]) -> None:
-        """Have it done from now on, beside what is under way."""
+        """Start a thread that runs it from now on."""
         turn = self._turn(self.now)
 
         def run() -> None:

@@ -107,12 +107,12 @@ class Config(Settings):
 
     @property
     def logs_kept_days(self) -> int:
-        """How long logs are kept: in a governed account for a year at least."""
+        """Return the days for which logs are kept: in a governed account at least a year."""
         return max(self.log_retention_days, 365) if self.governed else self.log_retention_days
 
     @property
     def domain_url(self) -> str | None:
-        """Where bots call the API and humans reach it, if it has a domain of its own. Without a slash at the end."""
+        """Return the API's URL with its custom domain, without a slash at the end, or None."""
         if self.domain_name is None:
             return None
         return f"https://{self.domain_name}/{self.base_path or ''}".rstrip("/")
@@ -149,7 +149,7 @@ class Config(Settings):
         return json.dumps(told, separators=(",", ":"))
 
     def places(self, channel: Channel) -> tuple[Place, ...]:
-        """Where on that channel routes say that they go, without the stage's default."""
+        """Return the targets that routes name on that channel, without the stage's default."""
         return tuple(dict.fromkeys(route.where[channel] for route in self.routes.values() if channel in route.where))
 
     @property
@@ -159,12 +159,12 @@ class Config(Settings):
 
     @property
     def can_snap_start(self) -> bool:
-        """Of which versions Lambda takes snapshots: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html."""
+        """Whether Lambda supports SnapStart for this version: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html."""
         return self.python_version != "3.11"
 
     @property
     def unsaid(self) -> list[str]:
-        """What nobody has said, and production needs."""
+        """Return a message for each setting that production needs and nobody has set."""
         if not self.production or self.local:
             return []
         lacking = {
@@ -181,7 +181,7 @@ class Config(Settings):
 
     @property
     def removal_policy(self) -> "RemovalPolicy":
-        """Of what can't be had again: production leaves it when the stack goes, unless the stack never came up."""
+        """Return the removal policy of data: production retains it, unless the stack's first deployment failed."""
         # Here, since the CDK's library starts Node: who only reads settings does without.
         from aws_cdk import RemovalPolicy  # noqa: PLC0415
 
@@ -201,7 +201,7 @@ class Config(Settings):
         return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
 
     def retry(self, channel: Destination) -> RetryPolicy:
-        """How that channel's deliveries are retried."""
+        """Return the retry policy of that channel."""
         limits = {item.name: getattr(self, f"retry_{item.name}") for item in fields(RetryPolicy)}
         return replace(RETRIES[channel], **{name: limit for name, limit in limits.items() if limit is not None})
 

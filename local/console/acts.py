@@ -46,7 +46,7 @@ class Acts:
         }
 
     def switches(self) -> dict[str, Any]:
-        """How everything that can be switched is at the moment."""
+        """Return the current position of every switch."""
         mapping = self._lambda.get_event_source_mapping(UUID=self._producer)
         running = list(self._stack.cloud.workers().values())
         return {

@@ -34,14 +34,14 @@ WEBHOOK: Final[Mapping[str, Fault]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """How to break one channel's provider: the possible faults, how to set one, and the present one."""
+    """The switch of one channel's provider: the possible faults, a function that sets one, and the current one."""
 
     faults: Mapping[str, Fault]
     fail: Callable[[Fault], None]
     current: Callable[[], Fault]
 
     def set(self, kind: str) -> None:
-        """Have that fault, or be fine again. Raises `KeyError`."""
+        """Set that fault, or none. Raises `KeyError`."""
         self.fail(self.faults[kind])
 
     @property

@@ -12,7 +12,7 @@ from tests.bundles.bundled import FOLDERS, HERE, synthesized
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """What `cdk deploy` would zip, by function."""
+    """The directories that `cdk deploy` would zip, by function."""
     directory = tmp_path_factory.mktemp("deployed")
     stack = synthesized(FOLDERS, directory)
     template = json.loads((directory / stack.template_file).read_text("utf-8"))

@@ -26,7 +26,7 @@ STACK = re.compile(r"Stack: assistance-[a-z]+, in us-east-1\n")
 
 @dataclass(frozen=True)
 class Said:
-    """What a command answered. `stderr` is without the line that names the stack; `output` is all of it."""
+    """The result of a command. `stderr` is without the line that names the stack; `output` is all of it."""
 
     exit_code: int
     stdout: str

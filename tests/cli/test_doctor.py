@@ -18,7 +18,7 @@ ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
 
 @pytest.fixture(autouse=True)
 def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the functions are told, and a stack that moto could not deploy."""
+    """The functions' settings, and a stack that moto could not deploy."""
     variables = dict(operator.cloud.environment)
     monkeypatch.setattr(Stack, "environment", lambda *_: variables)
     monkeypatch.setattr(Stack, "resources", lambda *_: {})
@@ -29,7 +29,7 @@ def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
 
 @pytest.fixture(autouse=True)
 def account(operator: Operator) -> dict[str, Any]:
-    """What SES says of the account, which moto doesn't know."""
+    """SES's answer about the account, which moto does not support."""
     state: dict[str, Any] = dict(ACCOUNT)
     operator.session.events.register(
         "before-call.sesv2.GetAccount", lambda **_: (SimpleNamespace(status_code=200), state)

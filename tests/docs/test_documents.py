@@ -43,7 +43,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def links(page: Path) -> Iterator[str]:
-    """Where it leads to, in this repository."""
+    """Yield the targets of a page's links in this repository."""
     for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", prose(page)):
         target = "".join(link)
         if not re.match(r"[a-z]+:", target):

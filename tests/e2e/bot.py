@@ -65,7 +65,7 @@ class Bot:
     def until(
         self, request_id: str, holds: Callable[[dict[str, Any]], bool], seconds: float = ARRIVAL_SECONDS
     ) -> dict[str, Any]:
-        """What is shown once that holds."""
+        """Wait until the condition holds, and return the request as shown then."""
 
         def look() -> dict[str, Any] | None:
             shown = self.show(request_id)
@@ -96,7 +96,7 @@ class Bot:
         assert answer.status == 200, answer
 
     def press(self, user: str, request_id: str, action_id: str | None = None) -> None:
-        """Have a user of Slack press the request's button, or the one with that `action_id` if they still see it."""
+        """Let a user of Slack press the request's button, or the one with that `action_id` if they still see it."""
         [(message, value)] = [
             (message, button["value"])
             for message in self.everything_on_slack()
@@ -108,12 +108,12 @@ class Bot:
         assert (answer.status, answer.json) == (200, {"status": 200})
 
     def whispers(self) -> list[dict[str, Any]]:
-        """What single users of Slack were told."""
+        """Return the messages that single users of Slack got."""
         whispers: list[dict[str, Any]] = http.call("GET", f"{self.stack['slack_control_url']}/whispers").json
         return whispers
 
     def messages(self, request_id: str = "") -> list[dict[str, Any]]:
-        """What was posted to Slack: all of it, or for one request."""
+        """Return the posts in Slack: all, or those of one request."""
         posted = self.everything_on_slack()
         return [message for message in posted if any(request_id in one for one in _requests_in(message))]
 
@@ -123,11 +123,11 @@ class Bot:
         return messages
 
     def posted(self) -> Counter[str]:
-        """How often each request was posted to Slack, by request id."""
+        """Return the number of posts in Slack by request id."""
         return Counter(one for message in self.messages() for one in _requests_in(message))
 
     def mails(self, request_id: str = "") -> list[dict[str, Any]]:
-        """What was mailed: all of it, or for one request."""
+        """Return the sent mails: all, or those of one request."""
         url = f"{self.stack['aws_endpoint_url']}/_ministack/ses/messages"
         accounts = http.signed("GET", url, self.stack["credentials"]).json["messages"]
         return [mail for mails in accounts.values() for mail in mails if request_id in mail["BodyText"]]
@@ -139,11 +139,11 @@ class Bot:
         return http.call(method, f"{origin}{path}", body=body, headers={"X-Console": token, **sent})
 
     def mailed(self) -> Counter[str]:
-        """How often each request was mailed, by request id."""
+        """Return the number of mails by request id."""
         return Counter(MAILED.findall(mail["BodyText"])[-1] for mail in self.mails())
 
     def stored(self, condition: str = "sk = :request") -> int:
-        """How many requests the table holds."""
+        """Return the number of requests in the table."""
         pages = self.dynamodb.get_paginator("scan").paginate(
             TableName=self.outputs["TableName"],
             ConsistentRead=True,
@@ -153,12 +153,12 @@ class Bot:
         return sum(page["Count"] for page in pages)
 
     def published(self) -> int:
-        """How many of them have been published."""
+        """Return the number of published requests."""
         return self.stored("sk = :request AND attribute_exists(published_at)")
 
     @contextmanager
     def visibility_timeout(self, seconds: int) -> Iterator[None]:
-        """What nobody has acknowledged is handed out again after this time."""
+        """Set the visibility timeout of the queues."""
         before = {}
         for channel in ("slack", "email"):
             url = self.outputs[f"{channel.capitalize()}QueueUrl"]

@@ -15,7 +15,7 @@ NAMES = ("chromium", "google-chrome", "chromium-browser")
 
 
 def executable() -> str | None:
-    """Where the browser is, if there is one."""
+    """Return the path of the browser, or None."""
     fetched = FETCHED / "chromium"
     return str(fetched) if fetched.exists() else next(filter(None, map(shutil.which, NAMES)), None)
 

@@ -57,11 +57,11 @@ class Runner:
 
     @property
     def output(self) -> str:
-        """What it has said."""
+        """Return the program's output."""
         return self._log.read_text("utf-8", "replace")
 
     def running(self) -> dict[str, Any]:
-        """What it publishes for scripts, once it does."""
+        """Wait for `stack.json`, and return its content."""
         path = self.directory / "stack.json"
 
         def document() -> dict[str, Any] | None:

@@ -128,7 +128,7 @@ def take_messages(browser: Browser, stack: dict[str, Any]) -> None:
 
 
 def take_posts(bot: Bot, page: Page) -> None:
-    """What Slack and Teams show."""
+    """Take the pictures of the messages in Slack and Teams."""
     for topic in ("sales", "support"):
         bot.until_status(asked(bot, topic, SAID), "delivered")
         pane(page, CHANNELS[topic].capitalize())

@@ -92,12 +92,12 @@ class Killer:
 
 
 def ended(bot: Bot, request_id: str) -> dict[str, Any]:
-    """What is shown of the request once it has ended."""
+    """Wait until the request has ended, and return it as shown then."""
     return bot.until(request_id, lambda shown: shown["status"] in {"delivered", "failed"}, END_SECONDS)
 
 
 def doubts(shown: dict[str, Any], channel: str) -> int:
-    """How many attempts on the channel may have reached the provider without our knowing."""
+    """Return the number of attempts in doubt on the channel."""
     timelines = [delivery["timeline"] for delivery in shown["deliveries"] if delivery["channel"] == channel]
     return sum(attempt.get("in_doubt", False) for timeline in timelines for attempt in timeline)
 

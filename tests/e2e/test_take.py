@@ -162,7 +162,7 @@ def test_one_of_twenty_simultaneous_takes_by_button_and_links_has_the_request(bo
 
 
 def in_one_batch(bot: Bot, channel: str, ids: list[str]) -> None:
-    """Have the deployed consumer take these together, as SQS would hand them over. MiniStack's batches end at ten."""
+    """Invoke the deployed consumer with these messages in one batch, as SQS would. MiniStack's batches end at ten."""
     queue = bot.outputs[f"{channel.capitalize()}QueueUrl"]
     found: dict[str, Any] = {}
 

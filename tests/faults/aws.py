@@ -40,7 +40,7 @@ class Mail:
 
 
 class Aws(Protocol):
-    """What the world asks AWS for."""
+    """The interface to AWS that the world uses."""
 
     def calling(self, make_api_call: Call) -> Call:
         """What answers a call. `make_api_call` is botocore's own way."""
@@ -55,10 +55,10 @@ class Aws(Protocol):
         """The stream's records from that number on."""
 
     def streamed(self) -> int:
-        """How many records the stream has."""
+        """Return the number of records in the stream."""
 
     def mails(self) -> list[Mail]:
-        """What SES has taken, in this order."""
+        """Return the mails that SES has accepted, in order."""
 
     def has_outbox(self) -> bool:
         """Whether an item is in the outbox."""

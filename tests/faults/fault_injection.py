@@ -34,7 +34,7 @@ class Crash(BaseException):
 
 
 class Kind(StrEnum):
-    """What happens to a call."""
+    """The kinds of faults."""
 
     CRASH_BEFORE = "the process dies before the call"
     CRASH_AFTER = "the process dies after the call, before it has the answer"
@@ -65,7 +65,7 @@ _THROTTLED = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to the call of that number, counted from 0. `late`: seconds until a late effect."""
+    """A fault of the call with that number, counted from 0. `late`: seconds until a late effect."""
 
     call: int
     kind: Kind

@@ -55,12 +55,12 @@ class Humans(System):
         return answer
 
     def taken(self, request_id: str) -> dict[str, Any] | None:
-        """Who handles the request, as its bot reads it."""
+        """Return the taker of the request, as its bot reads it."""
         taken: dict[str, Any] | None = self.show(request_id).get("taken")
         return taken
 
     def escalations(self, request_id: str) -> list[str]:
-        """How each escalation of the request stands."""
+        """Return the status of each escalation of the request."""
         return [each["status"] for each in self.show(request_id)["deliveries"] if each.get("escalation")]
 
     def press(self, user: str, request_id: str, action: str) -> bool:
@@ -94,7 +94,7 @@ class Humans(System):
         return is_done
 
     def press_for_sure(self, user: str, request_id: str, action: str = TAKE) -> None:
-        """As a human does it: once more after a warning."""
+        """Press a button, and once more after a warning, as a person does."""
         assert any(self.press(user, request_id, action) for _ in range(3)), "a warning at each press"
 
     def by_link(self, request_id: str, **form: str) -> str:
@@ -118,11 +118,11 @@ class Humans(System):
         raise AssertionError("a failure each time")
 
     def take_by_command(self, name: str, request_id: str) -> None:
-        """As an operator does it: `assistance take` once more, until it takes the request or says who has it."""
+        """Repeat `assistance take` as an operator does, until it takes the request or says who has it."""
         self._command(lambda: takes.take(requests(), request_id, name))
 
     def release_by_command(self, name: str, request_id: str) -> None:
-        """As an operator does it: `assistance release` once more, until it releases or says that nobody has it."""
+        """Repeat `assistance release` as an operator does, until it releases or says that nobody has it."""
         self._command(lambda: takes.release(requests(), request_id, name))
 
     def _command(self, command: Callable[[], object]) -> None:

@@ -256,7 +256,7 @@ def _holder(here: World, request_id: str) -> tuple[str, str] | None:
 
 
 def _told(here: World) -> list[str]:
-    """What humans did, as the bot was told."""
+    """Return the takes and releases in the bot's callbacks."""
     events = [id_.split("_")[1] for id_ in dict.fromkeys(call.id for call in here.bot.calls)]
     return [event for event in events if event in {*Handling}]
 
@@ -273,7 +273,7 @@ def _settle_and_reconcile(here: World, _: Topic) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What happens before, unbroken; then what is broken at each of its calls; the status at its end, unbroken.
+    """A path: the steps before the faults, the step whose calls are broken in turn, and the status without a fault.
 
     `staffed`: humans take requests.
     """

@@ -53,7 +53,7 @@ REQUEST: Final = ("", "")
 
 @dataclass
 class Accepted:
-    """What the bot knows of a request, and what was seen of it last."""
+    """The bot's knowledge of a request, and its status when last read."""
 
     id: str
     topic: str
@@ -134,11 +134,11 @@ class System:
         return self.bodies(*(f"{channel}{kind}" for channel in Channel for kind in ("-dlq", "-subscription-dlq")))
 
     def mails(self) -> Counter[str]:
-        """How often SES has taken each request."""
+        """Return the number of mails by request id."""
         return Counter(mail.request_id for mail in self.aws.mails())
 
     def posts(self) -> Counter[tuple[str, str | None]]:
-        """How often Slack has each request, by the decision to send it again."""
+        """Return the number of posts by request id and resend."""
         return Counter(held for message in self.slack.messages for held in _held(message))
 
     def reset(self) -> None:
@@ -187,7 +187,7 @@ class System:
     # --- what AWS does -------------------------------------------------------------------------------------------
 
     def invoke(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """One invocation, or one that overlaps another. None if it was killed; then the next starts cold."""
+        """Run one invocation, or one that overlaps another. Returns None if it was killed; the next starts cold."""
         self.cloud.context = Context()
         self.cloud.context.aws_request_id = f"invocation-{next(self.invocations)}"
         try:
@@ -212,7 +212,7 @@ class System:
         return answer
 
     def accept_for_sure(self, topic: str, description: str, key: str) -> str:
-        """As a bot does it: the same call again until it is answered 202."""
+        """Repeat the same call until it is answered 202, as a bot does."""
         for _ in range(3):
             answer = self.accept(topic, description, key)
             if answer and answer["statusCode"] == 202:

@@ -20,7 +20,7 @@ KINDS = (*CRASHES, *REPEATS, *ERRORS) if os.environ.get("SOAK") else (*CRASHES, 
 
 
 def attempts(here: World) -> list[object]:
-    """How often each delivery was attempted, and how it has ended."""
+    """Return the number of attempts and the outcome of each delivery."""
     return [
         [(each["channel"], each["status"], each["attempts"]) for each in here.show(request.id)["deliveries"]]
         for request in here.accepted.values()
@@ -31,7 +31,7 @@ def attempts(here: World) -> list[object]:
 def test_a_request_ends_correctly_whichever_single_call_breaks(
     here: World, count: Callable[[str], None], name: str, topic: Topic
 ) -> None:
-    """Whatever one call meets, nothing is lost, nothing is sent twice, and no status moves back."""
+    """For any fault of one call, nothing is lost or sent twice, and no status moves back."""
     calls, ends = len(unbroken(here, name, topic)), attempts(here)
     runs = Counter[Kind]()
     for kind in KINDS:

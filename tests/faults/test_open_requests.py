@@ -133,7 +133,7 @@ def test_the_fallback_of_a_bounced_mail_is_accounted_for(here: World, fate: str)
 
 
 def old_letters(here: World, number: int) -> None:
-    """Of requests that the fallback has delivered since."""
+    """Create dead letters of requests that the fallback has delivered since."""
     for one in range(number):
         published(here, Topic.SALES, f"old {one}")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -338,7 +338,7 @@ def test_a_request_just_published_after_an_outage_does_not_count_as_lost(here: W
 
 
 def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_later_one(here: World) -> None:
-    """What is redriven in vain again and again leaves a letter that outlasts its request."""
+    """Repeated redrives in vain leave a dead letter that outlasts its request."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(91 * 86_400)
@@ -357,7 +357,7 @@ def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_
 def test_a_sweep_with_many_lost_messages_and_dead_letters_ends_in_time(
     here: World, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
-    """One that is killed reports nothing, and holds its lease on."""
+    """A killed sweep reports nothing, and its lease stays."""
     accept_many(here, 400)
     here.advance(1_000)
     assert slow_look(here)[0].open == 400
@@ -379,7 +379,7 @@ def test_a_sweep_with_many_lost_messages_and_dead_letters_ends_in_time(
 
 @contextmanager
 def unlisted(request_id: str) -> Iterator[None]:
-    """As long as the index does not list this request."""
+    """Hide this request from the index within the context."""
     accepted = Items.accepted
 
     def lagging(items: Items, since: str, until: str) -> Iterator[Any]:

@@ -43,7 +43,7 @@ def test_an_archived_slack_channel_fails_no_request_that_was_posted_in_another_o
 
 
 def take_long(here: World, seconds: float) -> Callable[[], bool]:
-    """One invocation for a batch, which Lambda kills after its timeout. Each page of the history takes so long."""
+    """Return a function that consumes one batch within Lambda's timeout. Each history page takes that many seconds."""
 
     def consume() -> bool:
         began = here.now

@@ -67,7 +67,7 @@ picks = st.integers(0, 50)
 
 @dataclass(frozen=True)
 class Meanwhile:
-    """What else happens just before a call of an invocation: an overlap, as another process would make it."""
+    """An overlap: an action of another process just before a call of an invocation."""
 
     call: int
     does: str
@@ -86,7 +86,7 @@ overlaps = st.none() | st.builds(
 
 
 class StateMachine(RuleBasedStateMachine):
-    """What bots, operators, providers, AWS and misfortune do."""
+    """The actions of bots, operators, providers and AWS, and the faults."""
 
     world: ClassVar[World]
     steps: ClassVar[int] = 0
@@ -273,7 +273,7 @@ class StateMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.mails())
     @rule(name=st.sampled_from(["bounce", "complaint", "reject", "delivery"]), pick=picks)
     def ses_says(self, name: str, pick: int) -> None:
-        """Of any mail that it has ever taken, so also late and more than once."""
+        """Send an SES event about any accepted mail, so also late and more than once."""
         self.world.say_of_mail(name, pick % self.world.mails().total())
 
     @rule()
@@ -306,7 +306,7 @@ class StateMachine(RuleBasedStateMachine):
         self.world.check_accounted()
 
     def teardown(self) -> None:
-        """Whatever has happened: once the providers are well, everything ends."""
+        """Check that everything ends once the providers work again."""
         if hasattr(self, "keys"):
             self.world.heal()
             self.world.settle()

@@ -141,7 +141,7 @@ def test_a_redrive_does_not_wait_for_itself(here: World, deploy: Deploy) -> None
 
 
 def told(here: World) -> list[str]:
-    """What the bot has been told, without repetitions."""
+    """Return the statuses in the bot's callbacks, without repetitions."""
     return [json.loads(body)["data"]["status"] for body in dict.fromkeys(call.body for call in here.bot.calls)]
 
 

@@ -257,7 +257,7 @@ def world(*, moto: bool = False, injector: FaultInjector | None = None) -> Itera
 
 @contextmanager
 def _logging_into(log: io.StringIO) -> Iterator[None]:
-    """What the functions would write to their log: Powertools' logger, and warnings of libraries."""
+    """Collect the functions' logs: Powertools' logger, and warnings of libraries."""
     root = logging.StreamHandler(log)
     root.setLevel(logging.WARNING)
     logging.getLogger().addHandler(root)

@@ -36,7 +36,7 @@ ANYBODY: Final = "anybody@company.io"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What IAM is asked, and who has reason to."""
+    """A request to IAM, with the service that makes it."""
 
     action: str
     resource: str
@@ -77,7 +77,7 @@ class Deployed:
         return target(self.template.function(folder)[1]["Role"])
 
     def statements(self, role: str) -> list[Mapping[str, Any]]:
-        """What a role may do."""
+        """Return the policy statements of a role."""
         found: list[Mapping[str, Any]] = self.resolve(self.template.statements(role))
         return found
 
@@ -98,7 +98,7 @@ class Deployed:
 
     @cached_property
     def environments(self) -> dict[str, dict[str, str]]:
-        """What each function's variables hold, by folder."""
+        """Return the environment variables of each function, by folder."""
         functions = self.template.all("AWS::Lambda::Function").values()
         return {
             function["Handler"].partition(".")[0]: variables(self.resolve(function["Environment"]["Variables"]))
@@ -106,7 +106,7 @@ class Deployed:
         }
 
     def request(self, call: Call) -> Request:
-        """What IAM would be asked if the deployed function made that call."""
+        """Return the IAM request for a call of the deployed function."""
 
         def deployed(names: Iterable[str]) -> str:
             held = self.environments[call.function]

@@ -60,7 +60,7 @@ CONTEXTS: Mapping[str, Mapping[str, str]] = {**VARIANTS, **EXTRAS}
 
 @dataclass(frozen=True)
 class Template:
-    """What CloudFormation gets."""
+    """A template as CloudFormation gets it."""
 
     stack_name: str
     document: Mapping[str, Any]
@@ -111,7 +111,7 @@ class Template:
         return found
 
     def invoke_config(self, folder: str) -> Properties:
-        """How often Lambda repeats an asynchronous invocation of this folder's function."""
+        """Return the settings for retries of asynchronous invocations of this folder's function."""
         name, _ = self.function(folder)
         (config,) = (
             config
@@ -121,7 +121,7 @@ class Template:
         return config
 
     def statements(self, name: str) -> list[Properties]:
-        """What the role of this logical id may do."""
+        """Return the policy statements of the role with this logical id."""
         return [
             statement
             for policy in self.all("AWS::IAM::Policy").values()

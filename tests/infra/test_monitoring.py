@@ -44,7 +44,7 @@ def template(request: pytest.FixtureRequest) -> Template:
 
 
 class Documented(NamedTuple):
-    """What a provider's page says of its namespace, and the type of the resource that each dimension names."""
+    """The documented metrics of a namespace, and the resource type that each dimension names."""
 
     source: str
     metrics: frozenset[str]
@@ -130,7 +130,7 @@ def all_the_way(running: Cloud) -> None:
 
 @pytest.fixture(scope="module")
 def ours() -> set[Series]:
-    """What the real handlers emit in the life of a few requests."""
+    """The metrics that the real handlers emit for a few requests."""
     staging = synthesized("staging")
     namespaces = {
         function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
@@ -194,7 +194,7 @@ def test_every_watched_metric_is_emitted_by_our_code_or_documented_by_its_provid
 
 
 def named(template: Template, kind: str) -> set[str]:
-    """What a dimension may hold that names a resource of this type: its logical id, or the name it was given."""
+    """Return the valid dimension values for resources of this type: logical ids and given names."""
     resources = template.all(kind)
     given = {value for properties in resources.values() for key, value in properties.items() if key == "Name"}
     return {f"${{{name}}}" for name in resources} | {value for value in given if isinstance(value, str)}
@@ -519,7 +519,7 @@ def test_the_runbook_names_every_page_and_every_metric() -> None:
 
 
 def parsed(line: str) -> dict[str, Any]:
-    """What our command line understands by that line, without running it. Fails on whatever it would refuse."""
+    """Parse a command without running it. Fails if the command line would refuse it."""
     words = shlex.split(re.sub(r"[\[\]]", "", line), comments=True)[1:]
     command: Any = get_command(cli)
     context = command.make_context("assistance", words)

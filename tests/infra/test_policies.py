@@ -93,7 +93,7 @@ def made_by_aws(template: Template) -> Iterator[tuple[str, Request]]:
 
 
 def refused(template: Template, calls: set[Call]) -> list[str]:
-    """What the functions have called and their roles do not allow."""
+    """Return the functions' calls that their roles do not allow."""
     deployed = Deployed(template)
     return [
         f"{call.function}: {request.action} on {request.resource}"
@@ -233,7 +233,7 @@ def template(request: pytest.FixtureRequest) -> Template:
 
 @pytest.fixture(scope="module")
 def on_every_path(recorded_calls: set[Call]) -> set[Call]:
-    """What the functions call on every path that a request may take, each taken once."""
+    """Record the functions' calls on every path that a request may take."""
     with record() as calls, world() as here:
         for topic in Topic:
             for path in (path for path in PATHS.values() if topic in path.topics):

@@ -46,7 +46,7 @@ def test_every_runtime_folder_has_its_construct_file_and_vice_versa() -> None:
 
 
 def folders(template: Template) -> set[str]:
-    """Those whose functions are deployed."""
+    """Return the folders whose functions are deployed."""
     return {f["Handler"].partition(".")[0] for f in template.all("AWS::Lambda::Function").values()}
 
 

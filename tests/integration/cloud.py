@@ -118,7 +118,7 @@ class Cloud:
         return handler
 
     def fetch(self, path: str) -> dict[str, Any]:
-        """What API Gateway gets for a page."""
+        """Call a page's function as API Gateway does, and return its answer."""
         answer: dict[str, Any] = self.handler("api")(http_event("GET", path), self.context)
         answer["headers"] = {name: ", ".join(values) for name, values in answer["multiValueHeaders"].items()}
         return answer
@@ -161,7 +161,7 @@ class Cloud:
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
     def receive(self, channel: Destination, most: int = 10) -> list[dict[str, Any]]:
-        """Up to so many messages, in the form in which Lambda hands them to a consumer."""
+        """Receive up to that many messages, in the form in which Lambda passes them to a consumer."""
         messages: list[dict[str, Any]] = []
         while asked := min(10, most - len(messages)):
             more = self.sqs.receive_message(

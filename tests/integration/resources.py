@@ -118,7 +118,7 @@ def create_queue(name: str) -> str:
 
 
 def subscribe(topic: str, queue: str, filter_policy: dict[str, list[str]]) -> None:
-    """Have the queue get the topic's messages that pass the filter."""
+    """Subscribe the queue to the topic's messages that pass the filter."""
     backend = _of(sns_backends)
     subscription = backend.subscribe(topic, f"arn:aws:sqs:{_REGION}:{DEFAULT_ACCOUNT_ID}:{queue}", "sqs")
     for name, value in {"RawMessageDelivery": "true", "FilterPolicy": json.dumps(filter_policy)}.items():

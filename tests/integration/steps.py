@@ -48,7 +48,7 @@ def example(name: str, request_id: str, message_id: str) -> dict[str, Any]:
 
 
 def sns_event(message: str) -> dict[str, Any]:
-    """As SNS hands a message of the feedback topic to the function."""
+    """Return an event as SNS passes a message of the feedback topic to the function."""
     event = documented("sns")
     event["Records"][0]["Sns"] |= {"MessageId": "sns-1", "Message": message}
     return event

@@ -48,7 +48,7 @@ def item(stack: Cloud, answer: Json) -> Json:
 
 
 def said(stack: Cloud, answer: Json) -> Json:
-    """What the table holds of it beyond topic and description."""
+    """Return the stored members of the request beside topic and description."""
     return {name: value for name, value in item(stack, answer).items() if name in STORED}
 
 

@@ -103,7 +103,7 @@ def received(stack: Cloud) -> tuple[str, dict[str, Any]]:
 
 
 def answer(slack: SlackServer, example: dict[str, Any]) -> None:
-    """Have Slack answer the next call so."""
+    """Set Slack's answer to the next call."""
     slack.fail("garbled", body=json.dumps(example), times=1)
 
 

@@ -49,7 +49,7 @@ CAUSE = StandsInFor("email", "rejected")
 
 @dataclass
 class Queue:
-    """What the consumer asks SQS to do."""
+    """A fake queue that records the consumer's calls to SQS."""
 
     hidden: list[Any] = field(default_factory=list)
     dead: list[Any] = field(default_factory=list)

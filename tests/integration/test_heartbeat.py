@@ -22,7 +22,7 @@ Beat = Callable[[Channel], list[str] | None]
 
 @pytest.fixture
 def beat(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Beat]:
-    """What a beat of a channel finds, once it has measured just that."""
+    """Run a channel's heartbeat, check its metric, and return its findings."""
 
     def beats(channel: Channel) -> list[str] | None:
         routes.cache_clear()

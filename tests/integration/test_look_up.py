@@ -47,7 +47,7 @@ def in_doubt(stack: Cloud, slack: SlackServer, description: str, *, posted: bool
 
 
 def post_as(slack: SlackServer, bot: Bot, event_type: str, payload: Mapping[str, Any]) -> None:
-    """What anybody may post in the channel who is in it."""
+    """Post a message as another member of the channel could."""
     slack.workspace.install(f"xoxb-{bot.bot_id}", bot)
     arguments = {"channel": "C0ASSIST", "text": "-", "metadata": {"event_type": event_type, "event_payload": payload}}
     slack.workspace.call("chat.postMessage", f"xoxb-{bot.bot_id}", arguments)

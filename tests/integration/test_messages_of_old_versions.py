@@ -78,7 +78,7 @@ def sent(slack: SlackServer) -> int:
 
 
 def items_of(request_id: str) -> list[dict[str, Any]]:
-    """What the table held of that request in the end."""
+    """Return the final items of that request."""
     found = [dict(plain(item)) for path in CORPUS.glob("*/items/*.json") for item in read(path)["items"]]
     return [item for item in found if item[PARTITION_KEY] == request_id]
 

@@ -40,7 +40,7 @@ def deploy(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def posted(slack: SlackServer) -> Counter[str]:
-    """How many messages each Slack channel holds."""
+    """Return the number of messages in each Slack channel."""
     return Counter(message["channel"] for message in slack.messages)
 
 

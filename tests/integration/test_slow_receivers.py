@@ -57,7 +57,7 @@ def late_answer(time: Time, _: str) -> Answer:
 
 @dataclass
 class Message:
-    """What SQS keeps of a message."""
+    """A message in the simulated queue."""
 
     record: dict[str, Any]
     visible_at: float
@@ -176,7 +176,7 @@ class Deployed:
         return answer
 
     def outcomes(self) -> set[Outcome | None]:
-        """How the callbacks have ended that were put."""
+        """Return the outcomes of the callbacks."""
         return {delivery_of(self.stack.table, id_, "callback-1").final for id_ in self.ids}
 
     def run(self, until: float = 4 * DAY) -> None:
@@ -185,7 +185,7 @@ class Deployed:
         self.time.run()
 
     def arrive(self, urls: Sequence[str], every: float, first: float = 0) -> None:
-        """One after another, so many seconds apart."""
+        """Put callbacks into the queue one after another, that many seconds apart."""
 
         def arriving() -> None:
             self.time.elapse(first)

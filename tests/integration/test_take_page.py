@@ -95,7 +95,7 @@ def press(stack: Cloud, link: str, name: str = "", **fields: str) -> dict[str, A
 
 
 def says(answer: dict[str, Any]) -> str:
-    """What a reader of the page reads."""
+    """Return the visible text of the page."""
     main = answer["body"].partition("<main>")[2]
     return " ".join(html.unescape(re.sub("<[^>]*>", " ", main)).split())
 

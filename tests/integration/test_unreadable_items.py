@@ -166,7 +166,7 @@ Path = tuple[str | int, ...]
 
 
 def paths(item: Item) -> Iterator[Path]:
-    """Where something may be wrong: each attribute, and each member of a record."""
+    """Return the paths that a test damages: each attribute, and each member of a record."""
     for name in item:
         yield (name,)
     yield from (("record", *path) for path in members(item.get("record")))

@@ -120,7 +120,7 @@ class Noticed(NamedTuple):
 
 
 def noticed(mutant: Mutant) -> Noticed:
-    """Who notices this mutant first."""
+    """Return the first test or world that detects this mutant."""
     module = {"record": record, "takes": takes, "transitions": transitions}[mutant.module]
     with changed(module, mutant.source) as core:
         if test := _failing_test(core):
@@ -154,7 +154,7 @@ def _failing_test(core: ModuleType) -> str | None:
 
 
 def results() -> list[Noticed]:
-    """Who notices each mutant."""
+    """Return the test or world that detects each mutant."""
     every = [mutant for module in (record, transitions, takes) for mutant in mutants(module)]
     with ProcessPoolExecutor() as pool:
         return list(pool.map(noticed, every))

@@ -52,7 +52,7 @@ def _broken_by_erasure(before: Record, after: Record) -> str | None:
 
 
 def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
-    """What is wanted again is as good as new, and nobody waits for what nobody sends."""
+    """A delivery needed again has all its attempts, and nobody waits for a delivery that nobody sends."""
     is_lost = step.startswith("a sweep finds") and step.endswith("lost")
     wanted = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
     for delivery in after.deliveries:
@@ -154,7 +154,7 @@ def _of_request(record: Record) -> list[Delivery]:
 
 
 def _status(record: Record) -> Status:
-    """How far the request has come."""
+    """Compute the request's status."""
     reached = {delivery.destination for delivery in record.deliveries if _arrived(delivery)}
     mine = _of_request(record)
     if reached.issuperset(record.channels) or (mine[-1].name == FALLBACK and record.fallback in reached):
@@ -196,7 +196,7 @@ def broken(world: World, memory: Memory) -> str | None:
 
 
 def _broken_by_record(record: Record) -> str | None:
-    """What a record says of itself follows from its attempts."""
+    """The record's properties follow from its attempts."""
     if record.status is not _status(record):
         return f"the status is {record.status}, not {_status(record)}"
     if [delivery.name for delivery in record.pending] != _pending(record):
@@ -256,7 +256,7 @@ def _doubts(delivery: Delivery) -> list[Attempt]:
 
 
 def _broken_by_late_writes(record: Record, core: Memory) -> str | None:
-    """Whatever comes late or is not known changes nothing, in any state."""
+    """Late and unknown events change nothing, in any state."""
     for delivery in record.deliveries:
         name = delivery.name
         late = (

@@ -35,7 +35,7 @@ class Taken:
 
     @property
     def destination(self) -> Destination:
-        """Where the delivery goes."""
+        """Return the delivery's destination."""
         named = delivery_of(self.before.record, self.name).destination
         return next(destination for destination in DESTINATIONS if destination == named)
 

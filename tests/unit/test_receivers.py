@@ -39,7 +39,7 @@ class Instance:
         self.now += timedelta(seconds=seconds)
 
     def call(self, url: str, took: float = 0.1, *, answers: bool = True) -> str:
-        """What became of it: `answered`, `unanswered`, or the code with which it was put off."""
+        """Call a host. Returns `answered`, `unanswered`, or the code with which the call was postponed."""
 
         def post() -> str:
             self.wait(took)

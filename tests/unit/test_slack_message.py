@@ -50,7 +50,7 @@ def digests(outgoing: Sequence[Outgoing], **how: Any) -> Iterator[list[Outgoing]
 
 @dataclass(frozen=True)
 class By:
-    """Who has taken a request."""
+    """A take with its taker."""
 
     by: str
     at: int = 1_767_256_320_000

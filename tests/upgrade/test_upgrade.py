@@ -34,7 +34,7 @@ BY_FALLBACK: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """What has become of each request, by its description. `webhooks`: the ids of its callbacks.
+    """The result of each request, by its description. `webhooks`: the ids of its callbacks.
 
     `crossed`: when the last step began, how often each had arrived already.
     """

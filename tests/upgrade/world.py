@@ -157,7 +157,7 @@ class World(Cloud):
             super().redrive(channel)
 
     def arrivals(self, description: str) -> tuple[int, int]:
-        """How often it was posted on Slack, and sent by email."""
+        """Return the number of posts in Slack, and of mails."""
         posts = sum(description in json.dumps(message) for message in self.slack.messages)
         return posts, sum(description in mail for mail in emails())
 
