@@ -1,1 +1,1 @@
-"""The rules of a request's life: frozen values and pure functions. Nothing here does I/O or reads a clock."""
+"""The rules by which a request's state changes: frozen values and pure functions, without I/O and without a clock."""

@@ -1,8 +1,8 @@
 """The record of a request: frozen values that hold its history, and properties that derive its state.
 
-A record holds deliveries, and a delivery holds its attempts. Progress is not stored: the request's status, a
-delivery's doubts and the number of attempts used are derived here. `transitions.py` holds the only
-functions that change a record. Times are milliseconds since 1970.
+A record holds deliveries, and a delivery holds its attempts. Some state is not stored but computed here from these: the
+request's status, the attempts in doubt, and the number of attempts used. Only the functions in `transitions.py` and
+`takes.py` change a record. Times are milliseconds since 1970.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Status(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an attempt ended. `UNKNOWN`: it is under way, or its worker died before it recorded the end."""
+    """How an attempt ended. `UNKNOWN`: it is being made, or its Lambda process died before it wrote the outcome."""
 
     UNKNOWN = "unknown"
     RETRYING = "retrying"
@@ -32,26 +32,29 @@ class Kind(StrEnum):
     """Why a delivery exists."""
 
     OWN = "own"
-    """The route names its channel."""
+    """Because the request's route names the delivery's channel."""
     FALLBACK = "fallback"
-    """One of the route's channels has failed."""
+    """Because delivery on one of the route's channels has failed."""
     RESEND = "resend"
-    """An operator has asked for it."""
+    """Because an operator sends the request once more."""
     CALLBACK = "callback"
-    """The bot has asked for callbacks."""
+    """Because the bot wants to be told of the request's status and takes."""
     ESCALATION = "escalation"
-    """Nobody has taken the request in time."""
+    """Because nobody has taken the request in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a delivery.
+    """One attempt at a delivery, or an event that counts as the end of one (`found`).
 
-    `id` is never reused: a worker recognises its own attempt by it, even if the answer to its write was lost. `place`
-    is where the attempt posts on the channel, such as a Slack channel's id. `result` is the provider's id of the
-    message. `in_doubt`: the provider may have taken the message although the attempt did not succeed. `returned_at`:
-    when the provider reported that nobody received the message that it had taken; `error` then says why. `found`: this
-    is no attempt, but the message, found in a dead-letter queue or seen by a human.
+    `id` is never reused, so a Lambda process recognises its own attempt even if the answer to its write was lost. `at`:
+    when it started. `place`: where on the channel it posts, such as a Slack channel's id. `error`: the code of its
+    failure. `in_doubt`: True if the provider may have taken the message although the attempt did not succeed.
+    `ended_at`: when its outcome was recorded. `result`: the provider's id of the message. `returned_at`: when SES
+    reported that a mail which it had taken bounced, was rejected or drew a complaint; `error` is then the reason.
+    `confirmed_at`: when the recipient's mail server took the mail. `found`: True if no consumer made this attempt. It
+    then records that the reconciler found the message in a dead-letter queue (outcome `FAILED`), or that a human acted
+    on the message (`DELIVERED`).
     """
 
     id: str
@@ -68,23 +71,23 @@ class Attempt:
 
     @property
     def is_final(self) -> bool:
-        """Whether no further attempt follows by itself."""
+        """Whether no further attempt follows, unless an operator redrives the message."""
         return self.outcome is Outcome.DELIVERED or self.outcome is Outcome.FAILED
 
     @property
     def lasting(self) -> Outcome:
-        """The outcome that counts: a message that came back has failed."""
+        """The outcome that counts for the delivery: a mail that bounced has failed, although SES had taken it."""
         return self.outcome if self.returned_at is None else Outcome.FAILED
 
     @property
     def may_have_arrived(self) -> bool:
-        """Whether the provider may hold the message without our knowing."""
+        """Whether the provider may have taken the message although the attempt is not recorded as delivered."""
         return self.in_doubt or self.outcome is Outcome.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class StandsInFor:
-    """Why a fallback is sent: the channel that failed, and the code of the failure."""
+    """Why a fallback is sent: delivery on `channel` failed, with the error code `error`."""
 
     channel: str
     error: str
@@ -92,7 +95,7 @@ class StandsInFor:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The content of a callback: the request's status, and when it reached it."""
+    """The content of a callback: the request's final status, and since when the request has it."""
 
     status: Status
     at: int
@@ -100,9 +103,9 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A human handles the request. `by` is the name that other humans see, and `via` how that human took it.
+    """A human has taken the request. `by`: the name that other humans see. `via`: where it was taken (slack, email, …).
 
-    `id` is never reused: a repeated write is recognised by it.
+    `id` is never reused, so a write that the SDK repeats is recognised. `released_at`: None while the take is in force.
     """
 
     id: str
@@ -113,7 +116,7 @@ class Take:
 
 
 class Handling(StrEnum):
-    """A human's action on the request."""
+    """What a human did with the request."""
 
     TAKEN = "taken"
     RELEASED = "released"
@@ -121,7 +124,7 @@ class Handling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """The content of a callback: that a human took or released the request, when, and the request's status then."""
+    """The content of a callback: who took or released the request, when, and the request's status at that time."""
 
     how: Handling
     by: str
@@ -132,20 +135,23 @@ class Handled:
 
 @dataclass(frozen=True, slots=True)
 class Untaken:
-    """Why an escalation is sent: nobody took the request within so many minutes."""
+    """Why an escalation is sent: nobody took the request within this number of minutes."""
 
     minutes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One request at one destination, or one resend of it.
+    """The sending of one request to one destination, or one resend of it.
 
-    `name` is unique within the record, and every message of this delivery carries it. Nobody may claim the delivery
-    before `locked_until`: an attempt is under way, or its message may still arrive. `due_at` is the time of the next
-    attempt, `waiting_for` the code that put it off, and `put_off_at` when a budget was put off first. `alone`: the
-    provider refused it as part of a batch, so it goes in a message of its own. `wanted_since`: when it was wanted last,
-    so earlier attempts do not count; 0 if the request wanted it from the start, or if an earlier version has added it.
+    `name` is unique within the record, and the messages that ask for this delivery contain it. `cause`: why it is sent,
+    or what a callback reports; None for a request's own channel and for a resend. `locked_until`: no new attempt may
+    start before this time, because an attempt may still be running, or its message may still arrive. `due_at`: when
+    the next attempt is due. `waiting_for`: the code of the refusal because of which no attempt could be made. A budget
+    is the attempts that may be made before the consumer gives up; `put_off_at`: when such a refusal first delayed the
+    present budget. `alone`: True if the provider refused a message that held this and other requests, so this one goes
+    in a message of its own. `wanted_since`: when it was last put into the outbox as needed; attempts before that do
+    not count. 0 for a request's own channel, and for a delivery that an earlier version has added.
     """
 
     name: str
@@ -162,13 +168,16 @@ class Delivery:
 
     @property
     def final(self) -> Outcome | None:
-        """`DELIVERED`, `FAILED`, or None while it is on its way. Does not depend on the order of late writes."""
+        """`DELIVERED` if any attempt has delivered, else `FAILED` if any has failed for good, else None."""
         outcomes = {attempt.lasting for attempt in self.attempts}
         return next((final for final in (Outcome.DELIVERED, Outcome.FAILED) if final in outcomes), None)
 
     @property
     def attempts_used(self) -> int:
-        """How many attempts of the present budget are used. A redrive starts a new one, and so does a new want."""
+        """How many attempts of the present budget are used.
+
+        A redrive starts a new budget, and so does `wanted_since`.
+        """
         for used, attempt in enumerate(reversed(self.attempts)):
             if attempt.is_final or attempt.at < self.wanted_since:
                 return used
@@ -176,13 +185,13 @@ class Delivery:
 
     @property
     def put_off_since(self) -> int | None:
-        """When the present budget of attempts was put off first. None if it was not."""
+        """When a refusal first delayed the present budget of attempts. None if none has."""
         counts = self.put_off_at > self.final_at and self.put_off_at >= self.wanted_since
         return self.put_off_at if counts else None
 
     @property
     def doubts(self) -> tuple[Attempt, ...]:
-        """The attempts that may have arrived. An attempt known as delivered settles the doubts before it."""
+        """The attempts whose message may have arrived. Those before a delivered attempt are no longer in doubt."""
         found: list[Attempt] = []
         for attempt in self.attempts:
             if attempt.outcome is Outcome.DELIVERED:
@@ -193,18 +202,24 @@ class Delivery:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether an attempt has not ended: it is being made, or its worker died and nobody has claimed it since."""
+        """Whether the last attempt has no outcome: it is being made, or its Lambda process died.
+
+        False once another attempt has claimed the delivery, or the delivery is published again.
+        """
         last = self.attempts[-1] if self.attempts else None
         return last is not None and last.outcome is Outcome.UNKNOWN and last.ended_at is None
 
     @property
     def expected_at(self) -> int | None:
-        """When something should happen to it: the end of the claim, or the next attempt. None if nobody knows."""
+        """When the next event is expected: the end of the running attempt's claim, or else the next attempt.
+
+        None if no attempt is running or due.
+        """
         return self.locked_until if self.is_under_way else self.due_at
 
     @property
     def final_at(self) -> int:
-        """When it got its final status. 0 if it has none."""
+        """When the delivery got its final status. 0 if it has none."""
         ends = (each.returned_at or each.ended_at or each.at for each in self.attempts if each.lasting is self.final)
         return max(ends, default=0)
 
@@ -213,17 +228,20 @@ class Delivery:
         return next((attempt for attempt in self.attempts if attempt.result == result), None)
 
     def holds(self, attempt: str) -> bool:
-        """Whether that attempt has the claim."""
+        """Whether the attempt with that id holds the claim."""
         return self.is_under_way and self.attempts[-1].id == attempt
 
     def is_locked(self, now: int) -> bool:
-        """Whether nobody may claim it now."""
+        """Whether no attempt may claim the delivery now."""
         return self.locked_until > now
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An outbox entry: a delivery to publish. `since` distinguishes it from a later entry of the same delivery."""
+    """An outbox entry: the name of a delivery whose message must be published, and when the entry was added.
+
+    `since` distinguishes the entry from a later one of the same delivery.
+    """
 
     delivery: str
     since: int
@@ -231,13 +249,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The history of one request.
+    """The deliveries, takes and outbox entries of one request.
 
-    `topic`, `created_at`, `ttl` (in seconds since 1970), `channels`, `fallback` and `calls_back` keep the values from
-    when the API accepted the request: routes and retention may change later, and an id may come again. `escalate_at`:
-    when the request goes to its fallback unless a human has taken it; None once that was decided. `watched`: the
-    reconciler looks at it until it has ended. `erased_at`: when what the request said was erased; nobody sends it since
-    then. The store sets `version`.
+    `topic`, `created_at`, `ttl` (when it expires, in seconds since 1970), `channels`, `fallback` and `calls_back` (True
+    if the bot wants callbacks) keep the values from when the API accepted the request: routes and retention may change
+    later, and after the request has expired its id may be used again. `escalate_at`: when the request goes to its
+    fallback unless a human has taken it; None once the reconciler has decided that. `watched`: True if the reconciler
+    checks the request until it is finished. `erased_at`: when an operator erased the customer's texts; the request is
+    not sent after that. `version`: the number of writes, which the store counts.
     """
 
     topic: str
@@ -256,10 +275,11 @@ class Record:
 
     @property
     def status(self) -> Status:
-        """How far the request has come.
+        """The request's status.
 
-        It is delivered when each of its channels has it, or its fallback has. It has failed when a channel has failed
-        and nothing has delivered instead; it then reads `failed` until it is delivered, whatever a redrive delivers.
+        `delivered`: the request has arrived on each channel of its route, or its fallback was used and has arrived.
+        `failed`: delivery on a channel has failed and no other delivery has replaced it. The status stays `failed`,
+        also during a redrive, until the request is delivered.
         """
         if all(self.reached(channel) for channel in self.channels):
             return Status.DELIVERED
@@ -274,23 +294,23 @@ class Record:
 
     @property
     def of_request(self) -> tuple[Delivery, ...]:
-        """The deliveries on which the request's status depends: those of its channels, and its fallback."""
+        """The deliveries on which the request's status depends: those on its route's channels, and its fallback."""
         return tuple(delivery for delivery in self.deliveries if delivery.kind in {Kind.OWN, Kind.FALLBACK})
 
     @property
     def callbacks(self) -> tuple[Delivery, ...]:
-        """The callbacks: one for each end, take and release, in the order in which these happened."""
+        """The callbacks: one for each final status, take and release, in the order in which these happened."""
         return tuple(delivery for delivery in self.deliveries if delivery.kind is Kind.CALLBACK)
 
     @property
     def taken(self) -> Take | None:
-        """The take of the human who handles the request at present."""
+        """The take of the human who has the request now. None if nobody has it."""
         last = self.takes[-1] if self.takes else None
         return last if last and last.released_at is None else None
 
     @property
     def wants_escalation(self) -> bool:
-        """Whether the request was delivered, nobody has taken it, and the fallback's channel does not have it."""
+        """Whether the request is delivered, nobody has taken it, and it has not arrived on the fallback's channel."""
         return (
             self.erased_at is None
             and self.taken is None
@@ -300,17 +320,20 @@ class Record:
 
     @property
     def decides_at(self) -> int | None:
-        """When the reconciler decides whether to escalate. None if it has decided, or has nothing to decide now."""
+        """When the reconciler decides whether to escalate.
+
+        None if it has decided, if somebody has taken the request, or if the request is not delivered.
+        """
         return self.escalate_at if self.taken is None and self.status is Status.DELIVERED else None
 
     @property
     def wants_fallback(self) -> bool:
-        """Whether a channel of the request has failed, and nothing has been delivered there or on the fallback's."""
+        """Whether delivery on a channel failed, and the request arrived neither there nor on the fallback's channel."""
         return self.erased_at is None and not self.reached(self.fallback) and bool(self.unreached)
 
     @property
     def unreached(self) -> tuple[Delivery, ...]:
-        """The failed deliveries of the request's channels, without channels on which a resend has delivered it."""
+        """The failed deliveries on the request's own channels, except on channels where a resend has arrived."""
         return tuple(
             delivery
             for delivery in self.deliveries
@@ -319,7 +342,10 @@ class Record:
 
     @property
     def pending(self) -> tuple[Delivery, ...]:
-        """The deliveries of the request that are on their way: none once it is delivered."""
+        """The deliveries on which the request's status depends and that have no final status.
+
+        Empty if the request is delivered.
+        """
         if self.status is Status.DELIVERED:
             return ()
         return tuple(
@@ -330,18 +356,18 @@ class Record:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the request stays as it is unless somebody acts."""
+        """Whether the request has its final status. That changes only by a bounce or a person's action."""
         return not self.pending
 
     @property
     def unfinished(self) -> tuple[Delivery, ...]:
-        """The deliveries to a human that need a message: those of the request that are pending, and later ones."""
+        """All deliveries to humans that must still be made: the pending ones, resends, and a wanted escalation."""
         kinds = {Kind.RESEND, Kind.ESCALATION} if self.wants_escalation else {Kind.RESEND}
         return (*self.pending, *(each for each in self.deliveries if each.kind in kinds and each.final is None))
 
     @property
     def due_at(self) -> int | None:
-        """When the reconciler must check it, at the earliest. None if it need not."""
+        """When the reconciler must check the request next. None if it need not."""
         if not self.watched:
             return None
         times = [delivery.expected_at or self.created_at for delivery in self.unfinished]
@@ -349,18 +375,18 @@ class Record:
 
     @property
     def end(self) -> End | None:
-        """How the request has ended, and when it got there. None while it is on its way."""
+        """The request's final status, and since when the request has it. None if it has none yet."""
         times = [delivery.final_at for delivery in self.of_request if delivery.final]
         return End(self.status, max(times)) if self.has_ended else None
 
     def reached(self, channel: str | None) -> bool:
-        """Whether a human has the request on that channel, by its own delivery, as the fallback or by a resend."""
+        """Whether the request has arrived on that channel, by any delivery: own, fallback, escalation or resend."""
         return any(
             delivery.destination == channel and delivery.final is Outcome.DELIVERED for delivery in self.deliveries
         )
 
     def series_of(self, callback: Delivery) -> tuple[Delivery, ...]:
-        """The callbacks about the same kind of event: ends, or takes. The last one is about the latest event."""
+        """The callbacks about the same kind of event: final statuses, or takes and releases. The last is the latest."""
         of_takes = isinstance(callback.cause, Handled)
         return tuple(each for each in self.callbacks if isinstance(each.cause, Handled) is of_takes)
 

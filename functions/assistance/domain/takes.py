@@ -1,10 +1,10 @@
-"""Events after a request has ended: a human takes or releases it, nobody takes it in time, an operator erases it.
+"""Events that follow a delivery: a human takes or releases the request, nobody takes it in time, an operator erases it.
 
-    take ──▶ release          who handles the request
-    escalate                  nobody has taken it in time: it goes to the fallback's channel too
-    erase                     what it said is erased: nobody sends it any more
+    take ──▶ release          a human takes the request, and gives it back
+    escalate                  nobody has taken the request in time: it goes to the fallback's channel too
+    erase                     the customer's texts are erased: the request is not sent any more
 
-The rules are those of `transitions.py`.
+The functions follow the rules that the docstring of `transitions.py` states.
 """
 
 from dataclasses import replace
@@ -26,10 +26,10 @@ def take(
     delivery: str | None = None,
     result: str | None = None,
 ) -> tuple[Record, Take]:
-    """A human takes the request. Returns the take that counts: the first, unless it was released.
+    """A human takes the request. Returns the take that is in force: an earlier human's, unless it was released.
 
-    `delivery` names the delivery by whose message the human did that, and `result` is the provider's id of the message.
-    It has arrived, so it is not sent again.
+    `delivery` names the delivery whose message the human used, and `result` is the provider's id of the message. The
+    message has evidently arrived, so it is not sent again.
     """
     record = arrived(record, delivery, take_id, result, now)
     earlier = next((each for each in record.takes if each.id == take_id), None)
@@ -41,14 +41,14 @@ def take(
 
 
 def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Record:
-    """Undo that take, so that another human can take the request. A later take stays."""
+    """Undo the take with that id, so that another human can take the request. Another take stays in force."""
     taken = record.taken
     if taken is None or taken.id != take_id:
         return record
     record = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=now)))
     escalation = record.delivery(ESCALATION)
     if escalation and escalation in record.unfinished:
-        # Its message was dropped, because somebody had taken the request.
+        # A consumer may have dropped the escalation's message because somebody had taken the request. Publish it again.
         record = wanted(record, escalation, now)
     return _told(record, Handled(Handling.RELEASED, by, via, record.status, now))
 
@@ -56,7 +56,7 @@ def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Rec
 def escalate(record: Record, *, now: int) -> Record:
     """Decide once whether to escalate a request that nobody has taken in time.
 
-    It goes to its fallback, unless there is none or the fallback has it.
+    It goes to its fallback, unless its route has none, or it has already arrived on the fallback's channel.
     """
     at = record.decides_at
     if at is None or at > now:
@@ -69,9 +69,9 @@ def escalate(record: Record, *, now: int) -> Record:
 
 
 def erase(record: Record, *, now: int) -> Record | None:
-    """Erase the customer's texts: nobody sends the request from now on, and its history stays.
+    """Note that the customer's texts are erased: the request is not sent from now on. The record keeps its deliveries.
 
-    None while a message of it is on its way to a human, who would read it after all, or read nothing.
+    Returns None if a message of the request is on its way to a human, who might still read the texts, or an empty one.
     """
     if record.erased_at is not None:
         return record
@@ -82,14 +82,14 @@ def erase(record: Record, *, now: int) -> Record | None:
 
 
 def arrived(record: Record, name: str | None, take_id: str, result: str | None, now: int) -> Record:
-    """A human has seen the message of that delivery: the provider took it, whatever the attempts say."""
+    """A human has acted on the message of that delivery. So record it as delivered, if no attempt is."""
     delivery = record.delivery(name)
     if delivery is None:
         return record
     doubts = delivery.doubts
     if not doubts and any(attempt.outcome is Outcome.DELIVERED for attempt in delivery.attempts):
         return record
-    # A failure stays one: a fallback may stand in for it.
+    # A failed attempt in doubt stays failed, because a fallback may have been sent instead.
     open_doubts = [attempt.id for attempt in doubts if attempt.outcome is not Outcome.FAILED]
     if not open_doubts:
         proof = Attempt(take_id, now, found=True)

@@ -1,21 +1,22 @@
-"""Everything that changes a record: one pure function for each event.
+"""The functions that change a record: one pure function for each event.
 
-Each takes the record, what happened and the time, and returns the new record, with an answer where the caller needs
-one. A function that changes nothing returns the same object that it was given, so the store writes nothing. Applying a
+Each takes the record, the event's data and the time, and returns the new record, with an answer if the caller needs
+one. A function that changes nothing returns the very object that it was given, so the store writes nothing. Applying a
 function twice has the same effect as once, because the SDK repeats a write if the answer was lost.
 
     claim ──▶ sent            the provider took the message
-          ──▶ put_off         nothing was tried: the provider's rate limit, say
+          ──▶ put_off         the provider has not tried to send, because of its rate limit, say
           ──▶ retry_later     the attempt failed, and another follows
           ──▶ gave_up         the attempt failed for good; its message lies in the dead-letter queue
     dead_lettered             the reconciler found the message in a dead-letter queue
-    returned, confirmed       what SES reports of a mail later
+    returned                  SES reports that a mail bounced or was rejected
+    confirmed                 SES reports that the recipient's mail server took a mail
     resend                    an operator sends the request once more
-    publish, published        into the outbox, and out of it
-    queued                    the request itself was published late
-    watch                     the reconciler looks at it until it has ended
+    publish, published        a delivery enters the outbox; SNS has accepted its message, and it leaves the outbox
+    queued                    the reconciler has published the request late
+    watch                     the request is not finished soon, so the reconciler checks it until it is
 
-What a human does with a delivered request is in `takes.py`.
+`takes.py` has the events of a delivered request: take, release, escalate and erase.
 """
 
 from collections.abc import Collection, Iterable
@@ -39,12 +40,12 @@ from assistance.domain.record import (
 
 CALLBACK: Final = "callback"
 FALLBACK: Final = "fallback"
-# A message that nobody has received so long after its attempt was due lies in a dead-letter queue again, or is gone.
+# If no consumer has received a message this long after its attempt was due, it is in a dead-letter queue, or lost.
 _LATE_MS: Final = 900_000
 
 
 class Refused(StrEnum):
-    """Why a worker does not get the claim, and what it does with the message."""
+    """Why a consumer does not get the claim, and what it must do with the message."""
 
     DELIVERED = "delivered already: acknowledge the message"
     NOT_NEEDED = "another delivery has reached a human: acknowledge the message"
@@ -55,10 +56,12 @@ class Refused(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to make one attempt. The worker that holds it ends it by `sent`, `put_off`, `retry_later` or `gave_up`.
+    """The right to make one attempt. Its holder ends it by `sent`, `put_off`, `retry_later` or `gave_up`.
 
-    `number` counts the attempts of the present budget. `doubts` are the earlier attempts that may have arrived: look
-    these up before sending. `exhausted`: the last attempt of the budget died; give up without another.
+    `number`: the attempt's number in the present budget of attempts, counted from 1. `doubts`: the earlier attempts
+    whose messages may have arrived; the channel searches for these before it sends. `alone`: True if the request must
+    go in a message of its own. `exhausted`: True if the last attempt of the budget died, so that the holder must give
+    up without another.
     """
 
     number: int
@@ -77,7 +80,7 @@ def first(
     calls_back: bool,
     escalate_at: int | None = None,
 ) -> Record:
-    """The record of a request before its first attempt. Every worker computes the same one from the request."""
+    """The record of a request before its first attempt. Every function computes the same record from the request."""
     names = tuple(channels)
     return Record(
         topic=topic,
@@ -93,10 +96,10 @@ def first(
 
 
 def same_request(existing: Record, fresh: Record) -> Record | None:
-    """The record to work on: the existing one, unless it belongs to an earlier request with the same id.
+    """The record to change: the existing one, or `fresh` if the existing one belongs to an earlier request.
 
-    An id may come again once its request has expired, and DynamoDB may keep an expired record for days. The answer is
-    None if the worker's message, from which it computed `fresh`, belongs to the earlier request.
+    An id may be used again once its request has expired, and DynamoDB may keep an expired record for days. Returns
+    None if `fresh`, which the caller computed from a message, belongs to the earlier request.
     """
     if existing.created_at == fresh.created_at:
         return existing
@@ -106,15 +109,16 @@ def same_request(existing: Record, fresh: Record) -> Record | None:
 def claim(
     record: Record, name: str, attempt: str, *, now: int, until: int, limit: int, place: str | None = None
 ) -> tuple[Record, Claim | Refused]:
-    """Claim a delivery for one attempt, until that time at most; `limit` is how many attempts a budget has.
+    """Claim a delivery for the attempt with that id. The claim lasts until `until` at most.
 
-    This one write also decides between two channels: a fallback and a redrive never both send.
+    `limit`: how many attempts may be made before the consumer gives up. The same write also decides between two
+    channels: a fallback and a redrive never both send.
     """
     delivery = record.delivery(name)
     if delivery is None:
         return record, Refused.UNKNOWN
     if delivery.holds(attempt):
-        # The answer to our own write was lost, so the SDK repeats it.
+        # The answer to this attempt's own write was lost, so the SDK has repeated the write.
         return record, _claimed(delivery)
     if refused := _refusal(record, delivery, now):
         nobody_sends_it = refused in {Refused.NOT_NEEDED, Refused.ERASED}
@@ -127,13 +131,13 @@ def claim(
         attempts = (*_ended_by(delivery, now).attempts, Attempt(attempt, now, place=place))
     claimed = replace(delivery, attempts=attempts, locked_until=until, due_at=None, waiting_for=None)
     if claimed.wanted_since > now:
-        # An operator's clock is fast.
+        # An operator's command has written that time, with a clock that is fast.
         claimed = replace(claimed, wanted_since=now)
     return with_delivery(record, claimed), _claimed(claimed)
 
 
 def sent(record: Record, name: str, attempt: str, result: str | None, *, now: int) -> Record:
-    """The provider took the message. Record that even if another worker has the claim: nobody may send it again."""
+    """The provider took the message. Record that even if another attempt holds the claim, so that none sends again."""
     delivery = record.delivery(name)
     if delivery is None:
         return record
@@ -148,7 +152,7 @@ def sent(record: Record, name: str, attempt: str, result: str | None, *, now: in
 
 
 def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due: int, alone: bool = False) -> Record:
-    """The worker did not try to send, so the attempt is removed."""
+    """The provider has not tried to send the message, so the attempt is removed. `due`: when the next one is due."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -167,7 +171,10 @@ def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due
 def retry_later(
     record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, due: int, settles: int
 ) -> Record:
-    """The attempt failed, and another is due at `due`. A message in doubt has arrived by `settles`, or never will."""
+    """The attempt failed, and another is due at `due`.
+
+    `settles`: if the attempt is in doubt, its message has arrived by then, or never will.
+    """
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -176,7 +183,7 @@ def retry_later(
 
 
 def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, settles: int) -> Record:
-    """The attempt failed for good, and the message lies in the dead-letter queue by now."""
+    """The attempt failed for good, and the message is in the dead-letter queue. `settles`: as in `retry_later`."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -185,7 +192,7 @@ def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_
 
 
 def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int) -> Record:
-    """The message of a delivery that is on its way lies in a dead-letter queue. `letter` is that message's id."""
+    """The message of an unfinished delivery is in a dead-letter queue. `letter` is the message's id there."""
     delivery = record.delivery(name)
     if delivery is None or delivery.final or delivery.is_locked(now):
         return record
@@ -195,7 +202,10 @@ def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int
 
 
 def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Record, bool]:
-    """A message that the provider took came back. The second result is whether the record knows that message."""
+    """A message that the provider had taken was not delivered: a bounce, say. `result`: its id at the provider.
+
+    The second value is False if the record has no such message.
+    """
     found = _sent_as(record, result)
     if found is None:
         return record, False
@@ -207,7 +217,10 @@ def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Recor
 
 
 def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
-    """The recipient's mail server took the message then. The second result is whether the record knows that message."""
+    """The recipient's mail server took the mail at the time `at`. `result`: the mail's id at the provider.
+
+    The second value is False if the record has no such mail.
+    """
     found = _sent_as(record, result)
     if found is None:
         return record, False
@@ -220,7 +233,7 @@ def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
 def resend(record: Record, name: str, destination: str, *, now: int) -> Record | None:
     """An operator sends the request once more, as a new delivery.
 
-    None while it, or its redrive, is on its way, and once it is erased.
+    Returns None if the request is erased, or if a message of it is on its way to the destination (a redrive's, say).
     """
     if record.delivery(name):
         return record
@@ -233,14 +246,14 @@ def resend(record: Record, name: str, destination: str, *, now: int) -> Record |
 
 
 def publish(record: Record, name: str, *, now: int) -> Record:
-    """Put the delivery into the outbox: its message is new, or is in no queue any more."""
+    """Put the delivery into the outbox, because its message is new, or was lost from its queue."""
     others = tuple(entry for entry in record.outbox if entry.delivery != name)
     deliveries = tuple(_ended_by(each, now) if each.name == name else each for each in record.deliveries)
     return replace(record, deliveries=deliveries, outbox=(*others, Entry(name, now)))
 
 
 def is_expected(delivery: Delivery, now: int) -> bool:
-    """Whether a message of it may be on its way: an attempt is under way or due."""
+    """Whether a message of the delivery may be on its way: an attempt is being made, is due, or was due shortly ago."""
     at = delivery.expected_at or 0
     return at > 0 and at + _LATE_MS > now
 
@@ -256,7 +269,7 @@ def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
 
 
 def queued(record: Record, names: Collection[str], *, now: int) -> Record:
-    """The messages of these deliveries are in their queues from now on: an attempt may be expected."""
+    """The messages of these deliveries have reached their queues now, so attempts are due from now on."""
     deliveries = tuple(
         replace(each, due_at=max(now, each.due_at or 0))
         if each.name in names and each.final is None and not each.is_under_way
@@ -267,7 +280,7 @@ def queued(record: Record, names: Collection[str], *, now: int) -> Record:
 
 
 def watch(record: Record) -> Record:
-    """The request has not ended shortly after it was accepted: the reconciler looks at it until it has."""
+    """Make the reconciler check the request until it is finished, if it is not finished yet."""
     return replace(record, watched=True) if record.unfinished and not record.watched else record
 
 
@@ -277,7 +290,7 @@ def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
     if record.erased_at is not None and delivery.kind is not Kind.CALLBACK:
         return Refused.ERASED
     if delivery.kind is Kind.CALLBACK and delivery is not record.series_of(delivery)[-1]:
-        # The request has come to another end since, or another human has it.
+        # A later callback reports a newer status, or a newer take or release.
         return Refused.NOT_NEEDED
     if delivery.kind is Kind.ESCALATION and not record.wants_escalation:
         return Refused.NOT_NEEDED
@@ -292,7 +305,7 @@ def _goes_first(other: Delivery, delivery: Delivery, now: int) -> bool:
     """Whether `delivery`, a fallback, a redrive or an escalation, waits for `other`."""
     match other.kind, delivery.kind:
         case Kind.FALLBACK, Kind.OWN:
-            # A redrive waits for an unfinished fallback.
+            # A redrive waits for an unfinished fallback, and one that may still arrive.
             return bool(delivery.final) and (other.final is None or other.is_locked(now))
         case (Kind.FALLBACK, Kind.ESCALATION) | (Kind.ESCALATION, Kind.FALLBACK):
             return other.is_locked(now)
@@ -308,7 +321,7 @@ def _is_exhausted(delivery: Delivery, limit: int) -> bool:
 
 def _claimed(delivery: Delivery) -> Claim:
     before = replace(delivery, attempts=delivery.attempts[:-1])
-    # An attempt under way is in doubt only if it died and this claim merely ends it.
+    # The last attempt is in doubt only if `claim` has marked it as one that died, which this claim only gives up.
     return Claim(delivery.attempts_used, before.doubts, delivery.alone, exhausted=delivery.attempts[-1].in_doubt)
 
 
@@ -320,7 +333,7 @@ def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt
 
 
 def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: int) -> Record:
-    """Add the consequence of a failure: the fallback, or the request's end."""
+    """Add what follows from a failure: the fallback, or a callback about the final status."""
     destination = record.fallback
     own_failed = delivery.destination in record.channels and record.status is Status.FAILED
     fallback = record.delivery(FALLBACK)
@@ -329,8 +342,8 @@ def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: 
         record = with_delivery(record, fallback)
     is_fallback = delivery.kind is Kind.FALLBACK
     if fallback and not is_fallback and record.wants_fallback and not before.wants_fallback:
-        # For the first time, or again: its message was dropped when a human had the request. What itself came back
-        # waits for its redrive.
+        # Publish the fallback, for the first time, or again if a consumer has dropped its message as no longer needed.
+        # If it is the fallback itself that bounced, it is not published again: it waits for its redrive.
         failed = max(record.unreached, key=attrgetter("final_at"))
         cause = StandsInFor(failed.destination, _error_of(failed))
         record = wanted(record, replace(fallback, cause=cause), now)
@@ -342,7 +355,7 @@ def _error_of(failed: Delivery) -> str:
 
 
 def _ended(record: Record, now: int) -> Record:
-    """Add a callback, if the bot wants one and the request has ended otherwise than the bot was told last."""
+    """Add a callback, if the bot wants callbacks and the last one reported another final status, or none did."""
     if not record.calls_back or not record.has_ended:
         return record
     told = [each.cause for each in record.callbacks if not isinstance(each.cause, Handled)]
@@ -365,7 +378,7 @@ def _sent_as(record: Record, result: str) -> tuple[Delivery, Attempt] | None:
 
 
 def with_delivery(record: Record, delivery: Delivery) -> Record:
-    """The record with this delivery, in the place of the one of that name if there is one."""
+    """The record with this delivery, which replaces a delivery of the same name."""
     if record.delivery(delivery.name) is None:
         return replace(record, deliveries=(*record.deliveries, delivery))
     changed = tuple(delivery if each.name == delivery.name else each for each in record.deliveries)
@@ -377,12 +390,15 @@ def _with_attempt(delivery: Delivery, attempt: Attempt) -> Delivery:
 
 
 def wanted(record: Record, delivery: Delivery, now: int) -> Record:
-    """The record with this delivery in the outbox, needed for the first time, or again after it was cancelled."""
+    """The record with this delivery in the outbox. The delivery is new, or is needed again after it was cancelled.
+
+    Attempts that were made before do not count.
+    """
     return publish(with_delivery(record, replace(delivery, wanted_since=now)), delivery.name, now=now)
 
 
 def _marked_unneeded(record: Record, delivery: Delivery, now: int) -> Record:
-    """The record with this delivery cancelled: nobody sends it unless it is needed again."""
+    """The record with this delivery cancelled: it has no attempt running or due, unless it is needed again."""
     if delivery.is_locked(now):
         return record
     after = replace(_ended_by(delivery, now), due_at=None, waiting_for=None)
@@ -390,9 +406,9 @@ def _marked_unneeded(record: Record, delivery: Delivery, now: int) -> Record:
 
 
 def _ended_by(delivery: Delivery, now: int) -> Delivery:
-    """The delivery, without an attempt under way if that has died by now."""
+    """The delivery. If its last attempt has died, because its claim has expired, the attempt gets its `ended_at`."""
     if not delivery.is_under_way or delivery.is_locked(now):
         return delivery
-    # What it has sent has arrived by the end of its claim.
+    # If the attempt has sent a message, that has arrived by the end of the claim.
     died = replace(delivery.attempts[-1], ended_at=delivery.locked_until)
     return replace(delivery, attempts=(*delivery.attempts[:-1], died))

@@ -1,7 +1,8 @@
-"""One attempt at a delivery, which Powertools' idempotency stores in the request's record.
+"""One attempt at a delivery, which the idempotency utility of Powertools stores in the request's record.
 
-Powertools decides which worker sends. Each of its hooks is one transition and one write: the claim before the send, the
-end after it. So "sent" and "recorded as delivered" are one write and can't disagree.
+Powertools ensures that only one attempt sends at a time. It calls the methods of `Attempt`, each of which makes one
+transition and one write: the claim before the send, and the outcome after it. Powertools' note that the work is
+complete and the delivery's new status are the same write, so they can't disagree.
 """
 
 import uuid
@@ -30,7 +31,10 @@ _LATE_MS: Final = 60_000
 
 
 class Attempt(BasePersistenceLayer):
-    """One attempt at a delivery. After the claim, `claim` holds it, or `refused` says why there is none."""
+    """One attempt at a delivery. Once it has asked for the claim, `claim` holds it, or `refused` says why it has none.
+
+    `request` is the request to send.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,10 @@ class Attempt(BasePersistenceLayer):
         place: str | None,
         again: bool,
     ) -> None:
-        """`remaining_ms`: how long the attempt can last. `again`: the message was received before."""
+        """`remaining_ms`: how long the Lambda function may still run. `again`: SQS has delivered the message before.
+
+        `place`: where on the channel the attempt posts, such as a Slack channel's id; None if it has only one place.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
         self.claim: Claim | None = None
         self.refused: Refused | None = None
@@ -63,7 +70,7 @@ class Attempt(BasePersistenceLayer):
 
     @property
     def delivery(self) -> Delivery:
-        """The delivery, as it was claimed."""
+        """The delivery, as this attempt wrote it last. Raises `LookupError` if the attempt has written nothing."""
         found = self._stored.record.delivery(self._name) if self._stored else None
         if found is None:
             raise LookupError("nothing is claimed")
@@ -71,11 +78,14 @@ class Attempt(BasePersistenceLayer):
 
     @property
     def ttl(self) -> int | None:
-        """When DynamoDB deletes the request, in seconds since 1970. Known once its delivery is claimed."""
+        """When the request expires, in seconds since 1970. None until the delivery is claimed."""
         return self._stored.record.ttl if self._stored else None
 
     def _put_record(self, data_record: DataRecord) -> None:
-        """Claim the delivery, unless another attempt is under way or it is no longer needed."""
+        """Claim the delivery.
+
+        Raises `IdempotencyItemAlreadyExistsError` if the claim is refused: `self.refused` then says why.
+        """
         try:
             stored = self._known()
             self._stored, answer = self._change(self._claimed, stored)
@@ -90,25 +100,27 @@ class Attempt(BasePersistenceLayer):
         raise IdempotencyItemAlreadyExistsError(old_data_record=existing)
 
     def _known(self) -> Stored:
-        """The record: read from the table, unless this seems to be its first attempt. Then the message implies it."""
+        """The record. It is read from the table, or computed from the message if this seems to be the first attempt."""
         message = self._message
         if message.version == 1 or message.route is None or message.ttl is None:
             stored = self._requests.read(message.request.id)
             self.request = self._said()
             if ms_of(self.request.created_at) != stored.record.created_at:
-                # A later request has this id. The message is of the earlier one, and has no `ttl` that would show it.
+                # The id now belongs to a later request, and the message to an expired one. A message of version 1 has
+                # no `ttl`, so only this comparison shows that it has expired.
                 raise RequestGone
             return stored
         new = fresh(message.request, message.route, message.ttl)
         if new.ttl * 1_000 < self._now():
             raise RequestGone
-        # After a rollback, version 1 may have delivered the request of a late message. A write would not notice that.
+        # During a rollback, version 1 may have delivered the request of a late message. Version 1 writes other items,
+        # so a conditional write of the record would not notice that.
         if self._again or message.delivery or self._now() - new.created_at > _LATE_MS:
             return self._requests.read(message.request.id)
         return Stored(new, new, {})
 
     def _said(self) -> AssistanceRequest:
-        """The request. A callback's message of version 1 did not say where to call."""
+        """The request. For a callback of version 1 it is read: such a message does not contain the callback's URL."""
         if not self._message.ended_at:
             return self._message.request
         stored = self._requests.get(self._message.request.id)
@@ -124,7 +136,7 @@ class Attempt(BasePersistenceLayer):
         if delivery is not None and delivery.destination != self._destination:
             return before, Refused.UNKNOWN
         now = self._now()
-        # Longer than the attempt can last, because the message of its last call may still reach the provider.
+        # The claim outlasts the function by `doubt_delay`: a call to the provider at the very end may arrive later.
         until = now + self._remaining_ms + 1_000 * self._retry.doubt_delay
         after, answer = transitions.claim(
             record, self._name, self._id, now=now, until=until, limit=self._retry.attempts, place=self._place
@@ -132,7 +144,7 @@ class Attempt(BasePersistenceLayer):
         return (before if after is record else after), answer
 
     def save_success(self, data: Any, result: End) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
-        """Record how the attempt ended."""
+        """Write the attempt's outcome into the record."""
         self._stored, _ = self._change(partial(self._ended, result), self._stored)
 
     def _ended(self, end: End, record: Record) -> tuple[Record, None]:
@@ -160,10 +172,13 @@ class Attempt(BasePersistenceLayer):
         return epoch_ms(self._clock())
 
     def _update_record(self, data_record: DataRecord) -> None:
-        """Not used: `save_success` records how the attempt ended."""
+        """Not used: `save_success` writes the outcome."""
 
     def _delete_record(self, data_record: DataRecord) -> None:
-        """Leave the claim as it is: an attempt that raises has died. The engine returns how all others ended."""
+        """Leave the claim as it is. Powertools calls this if an attempt raised an error, so its outcome is unknown.
+
+        The engine returns every outcome that it knows, also failures, instead of raising it.
+        """
 
     def _get_record(self, idempotency_key: str) -> DataRecord:
         # Powertools never calls this, because a refused claim already says why.

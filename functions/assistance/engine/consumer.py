@@ -1,4 +1,4 @@
-"""The settings of every consumer, from its environment, and the deployed consumer that they make."""
+"""The settings that all consumers have, and the Lambda handler of a consumer."""
 
 from collections.abc import Callable
 from functools import cache
@@ -24,7 +24,7 @@ Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 
 class ConsumerSettings(Environment):
-    """Read once, at first use. Delays are in seconds."""
+    """A consumer's environment variables, read once, at first use. Delays are in seconds."""
 
     table_name: str
     queue_url: str
@@ -43,11 +43,11 @@ def consumer(
     place: Callable[[str], str | None] = lambda _: None,
     check: Check = heartbeat.nothing,
 ) -> Handler:
-    """The Lambda handler that delivers a channel's queue by `send`.
+    """The Lambda handler of a channel's consumer: it delivers the messages of the channel's queue by calling `send`.
 
-    `prepare` makes the clients and caches that `send` uses: several threads would wait for one another. `place` says
-    where on the channel requests of a topic are posted at present, if the channel has several places. `check` is the
-    heartbeat's check.
+    `prepare` creates the clients and caches that `send` uses, before the threads of a batch start: they would otherwise
+    wait for one another. `place` returns where on the channel the requests of a topic are posted at present, such as a
+    Slack channel's id; None if the channel has only one place. `check` is what the heartbeat runs.
     """
 
     @cache

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-# Dead letters are in flight while somebody reads them: for a second or two, or for this long if the reader is killed.
-# The alarms allow for that: infra/monitoring.py.
+# While somebody reads dead letters, SQS counts them as in flight and gives them to no other reader. That takes a second
+# or two, or this many seconds if the reader is killed. The alarms allow for that: infra/monitoring.py.
 LOOK_SECONDS: Final = 30
 _RECEIVE = 10
 _PARALLEL = 10
@@ -33,10 +33,11 @@ _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message in a dead-letter queue. `reason` is an error code; `sent_at` is in milliseconds since 1970.
+    """One message in a dead-letter queue.
 
-    `request_id` is None where the message does not even say that. `delivery` is None where it names none, as that of
-    the request's own channel. Until `held_until` nobody else receives it.
+    `request_id` is None if the message is too damaged to read the id. `delivery` is the delivery's name; None if the
+    message names none, because it is for the request's own channel. `reason` is an error code. `sent_at`: when the
+    message entered the dead-letter queue, in milliseconds since 1970. Nobody else receives it before `held_until`.
     """
 
     queue_url: str
@@ -53,18 +54,21 @@ class DeadLetter:
 def write(
     sqs: "SQSClient", queue_url: str, body: str, *, code: str, channel: Destination, source_message_id: str
 ) -> None:
-    """Put a message into a dead-letter queue, with the reason and the id of the original. Raises what boto3 raises."""
-    told = {"error_code": code, "channel": channel, "source_message_id": source_message_id}
+    """Put a message into a dead-letter queue, with the error code and the SQS id of the message that failed.
+
+    Raises what boto3 raises.
+    """
+    attributes = {"error_code": code, "channel": channel, "source_message_id": source_message_id}
     sqs.send_message(
         QueueUrl=queue_url,
         MessageBody=body,
-        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in told.items()},
+        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages a queue holds, approximately.
+    """How many messages a queue holds, approximately. `waiting` includes delayed messages.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html
     """
@@ -74,7 +78,7 @@ class Depth:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The number of all messages in the queue."""
         return self.waiting + self.in_flight
 
 
@@ -92,16 +96,17 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
     delayed = number(counts.get("ApproximateNumberOfMessagesDelayed", "0"))
     in_flight = number(counts.get("ApproximateNumberOfMessagesNotVisible"))
     if waiting is None or delayed is None or in_flight is None:
-        # Don't take the queue for empty: the reconciler would publish its messages again.
+        # Don't return zero: the reconciler would think that the queue is empty, and publish its messages again.
         raise UnreadableAnswer(reason="no number of messages")
     return Depth(waiting + delayed, in_flight)
 
 
 @contextmanager
 def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
-    """Hold up to `limit` dead letters of the queue. Those that the caller does not delete become visible again.
+    """Receive up to `limit` dead letters of the queue, and hide them from other readers until the `with` block ends.
 
-    If the process is killed, they stay invisible for `LOOK_SECONDS` at most. Without `bodies` many fit into memory.
+    Those that the caller has not deleted become visible again then. If the process is killed, they become visible after
+    `LOOK_SECONDS`. With `bodies=False` the messages' bodies are not kept, so that many dead letters fit into memory.
     Raises what boto3 raises.
     """
     letters: dict[str, DeadLetter] = {}
@@ -125,11 +130,12 @@ def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: boo
     with ThreadPoolExecutor(_PARALLEL) as pool:
         try:
             calls, seen = 1, -1
-            # Once no new ones come, these are all, even if the first ones have become visible again meanwhile.
+            # Stop after a round without a new message: then all have been read, even if SQS has handed out the first
+            # ones twice because they had become visible again.
             while seen < len(letters) < limit:
                 seen = len(letters)
                 more = all(list(pool.map(receive, range(calls))))
-                # A few calls are enough for a few dead letters.
+                # Start with one call and double the number, so that a short queue takes few calls.
                 calls = min(2 * calls, _PARALLEL, ceil((limit - len(letters)) / _RECEIVE)) if more else 1
             yield list(letters.values())
         finally:
@@ -152,7 +158,8 @@ def _release(sqs: "SQSClient", queue_url: str, letters: list[DeadLetter]) -> Non
 
 def _letter(queue_url: str, message: "MessageTypeDef", held_until: datetime, *, bodies: bool) -> DeadLetter:
     attributes = message.get("MessageAttributes", {})
-    # Ours, or SNS's: https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
+    # Consumers set `error_code`, and SNS sets `ErrorCode`:
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
     reasons = (attributes[name].get("StringValue", "") for name in ("error_code", "ErrorCode") if name in attributes)
     return DeadLetter(
         queue_url=queue_url,
@@ -161,7 +168,7 @@ def _letter(queue_url: str, message: "MessageTypeDef", held_until: datetime, *, 
         body=message["Body"] if bodies else "",
         request_id=request_id_in(message["Body"]),
         delivery=_delivery_in(message["Body"]),
-        # Others may have set the attribute: only text that looks like a code may reach a log or a reader.
+        # Other programs may have set the attribute: only a text that looks like an error code may be logged or shown.
         reason=next(filter(_CODE.fullmatch, reasons), UNKNOWN),
         sent_at=number(message.get("Attributes", {}).get("SentTimestamp")) or 0,
         held_until=held_until,
@@ -169,12 +176,12 @@ def _letter(queue_url: str, message: "MessageTypeDef", held_until: datetime, *, 
 
 
 def unwrapped(body: str) -> str:
-    """The body as a consumer receives it: a dead letter of a subscription may be in SNS's envelope."""
+    """The body as a consumer receives it: taken out of SNS's envelope, if SNS has moved the message to the queue."""
     return _enveloped(_parsed(body)) or body
 
 
 def request_id_in(body: str) -> str | None:
-    """The id of a message's request, even if the rest of the message is unreadable."""
+    """The id of a message's request, even if the rest of the message is unreadable. None if the id is unreadable."""
     document = _parsed(unwrapped(body))
     request = document.get("request") if isinstance(document, dict) else None
     id_ = request.get("id") if isinstance(request, dict) else None
@@ -184,14 +191,14 @@ def request_id_in(body: str) -> str | None:
 def _delivery_in(body: str) -> str | None:
     document = _parsed(unwrapped(body))
     named = document if isinstance(document, dict) else {}
-    # Version 1 named a resend by the operator's decision alone.
+    # A message of version 1 has no `delivery`. For a resend it has `force`, the resend's id.
     force = named.get("force")
     found = f"{RESEND}{force}" if isinstance(force, str) else named.get("delivery")
     return found if isinstance(found, str) else None
 
 
 def _enveloped(document: Any) -> str | None:  # noqa: ANN401
-    """The message in SNS's envelope, if any. A body with a `request` is no envelope: a consumer reads it as it is."""
+    """The message in SNS's envelope. None if the document is no envelope, as when it has a `request`."""
     inner = document.get("Message") if isinstance(document, dict) and "request" not in document else None
     return inner if isinstance(inner, str) else None
 

@@ -1,6 +1,6 @@
 """The delivery engine: everything that a consumer does, except the sending itself.
 
-handle ▶ process ▶ Attempt claims ▶ the channel sends ▶ `end_of` says how it ends ▶ Attempt records it
+handle ▶ process ▶ `Attempt` claims ▶ the channel sends ▶ `end_of` decides what follows ▶ `Attempt` records that
 """
 
 import math
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 class BringAgain(Exception):
-    """SQS must hand the message out once more. The batch's answer to SQS names it."""
+    """SQS must deliver the message again: the response to the batch lists the message as failed."""
 
 
 _LOGGED: Final = (BringAgain, IdempotencyAlreadyInProgressError, IdempotencyPersistenceLayerError)
@@ -66,9 +66,11 @@ _LOGGED: Final = (BringAgain, IdempotencyAlreadyInProgressError, IdempotencyPers
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Delivers one channel's messages: each at most once at a time, and never again once it is delivered.
+    """Delivers the messages of one channel's queue.
 
-    `place` says where on the channel requests of a topic are posted at present, where a channel has several places.
+    It makes at most one attempt at a delivery at a time, and none once the delivery has succeeded. `place` returns
+    where on the channel the requests of a topic are posted at present; None if the channel has only one place. `jitter`
+    returns a random number between two numbers. `pool` makes a thread pool with so many threads.
     """
 
     channel: Destination
@@ -84,10 +86,10 @@ class Consumer:
     pool: Callable[[int], Executor] = ThreadPoolExecutor
 
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Process a batch from SQS. Returns the partial response that names the records to be received again.
+        """Process a batch from SQS. Returns the partial batch response, which lists the records to be received again.
 
-        The records of a batch are attempted side by side, so one slow send holds up no other and the batch takes no
-        longer than its slowest send.
+        Each record of the batch has a thread, so no send waits for a slower one, and the batch takes no longer than its
+        slowest send.
         """
         tally = Tally()
         records = [SQSRecord(record) for record in event["Records"]]
@@ -116,18 +118,18 @@ class Consumer:
         return dict(answer)
 
     def _sending(self, records: int, pool: Executor) -> Callable[[], AbstractContextManager[Sending]]:
-        """Gives each record of a batch its function to send with, until the batch has ended."""
+        """Returns a context manager for each record of the batch. It yields the function by which the record sends."""
         send = self.send
         if isinstance(send, Together):
             return Gathering(records, send, pool).record
         return lambda: nullcontext(partial(single, send))
 
     def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Sending) -> None:
-        """Deliver one message. Returns when it may be acknowledged; raises when it must be received again."""
+        """Deliver one message. Returns if it may be acknowledged; raises if SQS must deliver it again."""
         channels = named_channels(record)
         if channels is not None and self.channel not in channels:
-            # SNS applies a new filter policy within 15 minutes, and sends everything until then. The message is in the
-            # queues of its own channels, or else the reconciler publishes it again.
+            # SNS needs up to 15 minutes to apply a new filter policy, and until then sends this queue every message.
+            # The message is also in the queues of its own channels. If it is not, the reconciler publishes it again.
             # https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
             request_id = dead_letters.request_id_in(record.body)
             logger.warning("not sent: it is for other channels", request_id=request_id, channel=self.channel)
@@ -136,7 +138,8 @@ class Consumer:
         try:
             message = _read(record.body, self.channel)
         except PermanentFailure as error:
-            # The reconciler will find it in the dead-letter queue, and mark its request if the id can be read.
+            # The reconciler will find the message in the dead-letter queue. If the request's id can be read, the
+            # reconciler marks the request as failed.
             logger.error("a message does not parse", message_id=record.message_id, error_code=error.code)
             self._dead_letter(record, error.code)
             tally.failed(self.channel, None)
@@ -144,7 +147,7 @@ class Consumer:
         about = {"request_id": message.request.id, "channel": self.channel}
         attempt = self._attempt(message, record, context)
 
-        def claimed(*, request_id: str) -> End:  # noqa: ARG001 # Powertools makes the idempotency key of it
+        def claimed(*, request_id: str) -> End:  # noqa: ARG001 # Powertools computes the idempotency key from it
             return self._send(attempt, message, record, tally, send)
 
         once = idempotent_function(
@@ -182,7 +185,7 @@ class Consumer:
         )
 
     def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> End:
-        """Send under the claim, and return how the attempt ended. A message given up is in the DLQ by then."""
+        """Send, and return the attempt's outcome. If it is `GaveUp`, the message is in the DLQ when this returns."""
         claim = attempt.claim
         if claim is None:
             raise LookupError("nothing is claimed")
@@ -201,7 +204,7 @@ class Consumer:
     def _outcome(self, attempt: Attempt, claim: Claim, send: Sending) -> Outcome:
         try:
             return send(self._outgoing(attempt, claim))
-        except Exception as error:  # noqa: BLE001 # Whatever it is, the attempt keeps its code and is followed by another.
+        except Exception as error:  # noqa: BLE001 # whatever the error is, record it, and let another attempt follow
             unforeseen.log(error, request_id=attempt.request.id, channel=self.channel)
             return UNEXPECTED
 
@@ -212,7 +215,7 @@ class Consumer:
         return replace(outgoing, doubts=claim.doubts, refused_together=claim.alone, ttl=attempt.ttl)
 
     def _conclude(self, end: End | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally) -> None:
-        """Count and log the recorded end. Raises `BringAgain` when another attempt follows."""
+        """Emit metrics and logs of the recorded outcome. Raises `BringAgain` if another attempt follows."""
         about = {"request_id": message.request.id, "channel": self.channel}
         where: dict[str, Any] = {"channel": self.channel, "topic": message.request.topic}
         match end:
@@ -235,7 +238,7 @@ class Consumer:
                 raise BringAgain(end.code)
 
     def _dead_letter(self, record: SQSRecord, code: str) -> None:
-        """Put the message, with the reason, into the DLQ. Only then may it be acknowledged."""
+        """Put the message into the DLQ, with the error code. The message may be acknowledged only after that."""
         sqs, url, message_id = self.sqs, self.dlq_url, record.message_id
         dead_letters.write(sqs, url, record.body, code=code, channel=self.channel, source_message_id=message_id)
 
@@ -248,17 +251,20 @@ class Consumer:
                 VisibilityTimeout=math.ceil(delay),
             )
         except AWS_ERRORS as error:
-            # The queue's own visibility timeout then is the delay.
+            # The message then becomes visible after the queue's own visibility timeout.
             logger.warning("the back-off could not be set", error_code=error_code(error))
 
 
 def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
-    """Whether the claim allows no attempt: the last one died, or the limit has been lowered since."""
+    """Whether no attempt is left: the last allowed one died, or `retry_attempts` has been lowered meanwhile."""
     return claim.exhausted or claim.number > policy.attempts
 
 
 def _read(body: str, destination: Destination) -> Message:
-    """The message for this destination. Raises `PermanentFailure` if a later version wrote it, or if it is damaged."""
+    """The message in this body. Raises `PermanentFailure` if a later version wrote it, or if it is damaged.
+
+    Also raises it if the message is a callback but the destination is a channel, or the other way round.
+    """
     try:
         message = Message.model_validate_json(body)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""How an attempt ends: a pure rule from the channel's answer to the end to record, and when the next attempt is due."""
+"""What follows from a channel's answer: a pure rule that returns what to record, and when the next attempt is due."""
 
 import math
 from collections.abc import Callable
@@ -13,21 +13,24 @@ from assistance.routing import RetryPolicy
 # Twelve hours is SQS's limit, counted from the receive:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
 MAX_DELAY_SECONDS: Final = 42_000
-# A provider that limits its rate for that long is down as far as this request goes (a day's quota, say): from then on
-# such attempts count, and lead to the fallback.
+# At first, attempts that a rate limit refuses do not count. If a provider has refused a request for this long (a daily
+# quota is used up, say), further ones count. So the consumer gives up in the end, and the fallback is used.
 PATIENCE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The provider took the message. `result` is its id for it."""
+    """The provider took the message. `result` is the provider's id of the message."""
 
     result: str
 
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """Nothing was tried. `delay` is in seconds."""
+    """The provider has not tried to deliver the message, so this was no attempt. Another follows after `delay` seconds.
+
+    `alone`: True if the request must then go in a message of its own, without the other requests of a batch.
+    """
 
     code: str
     delay: int
@@ -36,7 +39,7 @@ class PutOff:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """The attempt failed, and another follows after `delay` seconds."""
+    """The attempt failed, and another follows after `delay` seconds. `in_doubt`: the message may have arrived."""
 
     code: str
     delay: int
@@ -45,7 +48,10 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """No further attempt is made. The message goes to the dead-letter queue before this is recorded."""
+    """No further attempt follows. The message goes to the dead-letter queue before this is recorded.
+
+    `in_doubt`: the message may have arrived.
+    """
 
     code: str
     in_doubt: bool = False
@@ -53,21 +59,22 @@ class GaveUp:
 
 End: TypeAlias = Sent | PutOff | RetryLater | GaveUp
 Outcome: TypeAlias = str | DeliveryError
-"""A channel's answer: the provider's id of the message, or why there is none."""
+"""A channel's answer: the provider's id of the message, or the error."""
 
 NO_ATTEMPT: Final = (RateLimited, RefusedTogether)
-"""With these the provider has not tried to deliver the message."""
+"""After these errors it is certain that the provider has not tried to deliver the message."""
 EXHAUSTED: Final = PermanentFailure("attempts_exhausted")
 UNEXPECTED: Final = TransientFailure("unexpected_error", in_doubt=True)
-"""An unforeseen error may hide that the message was sent."""
+"""Stands for an unforeseen error. It is in doubt: the message may have been sent before the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The facts that decide the delay, besides the failure itself.
+    """What decides on the next attempt and its delay, besides the channel's answer.
 
-    `waited`: the time since it was first put off. `receives`: how often SQS has delivered the message. `together`: the
-    channel sends several requests in one message.
+    `waited`: the time since the delivery was first put off. `receives`: how often SQS has delivered the message.
+    `together`: True if the channel sends several requests in one message. `jitter` returns a random number between two
+    numbers.
     """
 
     claim: Claim
@@ -79,15 +86,16 @@ class Turn:
 
 
 def end_of(outcome: Outcome, turn: Turn) -> End:
-    """How the attempt ends."""
+    """What to record of the attempt."""
     if isinstance(outcome, str):
         return Sent(outcome)
     policy, claim = turn.policy, turn.claim
     counts = not isinstance(outcome, NO_ATTEMPT) or (isinstance(outcome, RateLimited) and turn.waited > PATIENCE)
     if isinstance(outcome, PermanentFailure) or (counts and claim.number >= policy.attempts):
         return GaveUp(outcome.code, outcome.in_doubt)
-    # Messages that were put off must not come back all at once, so each delay may be longer than the last. A channel
-    # that sends them together can take them all: longer delays would only let newer requests go first.
+    # Messages that were put off must not all come back at the same time, so the delay grows with each receive. If the
+    # channel sends several requests in one message, it can take them all at once. There the delay does not grow,
+    # because that would only let newer requests go first.
     waits = claim.number if counts else 1 if turn.together else turn.receives
     delay = (outcome.retry_after or 0) + turn.jitter(0, policy.ceiling(waits))
     if outcome.in_doubt or claim.doubts:

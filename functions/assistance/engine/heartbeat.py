@@ -1,6 +1,6 @@
-"""The heartbeat: every hour each consumer checks whether it could reach humans, with its own code and permissions.
+"""The heartbeat: every hour each consumer checks, with its own code and permissions, whether it could send.
 
-So a token that was revoked on a quiet weekend is found by the operator, not by the first customer.
+So if a token is revoked on a quiet weekend, the operator learns of it before the first customer does.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,22 +12,22 @@ from assistance.platform.observability import logger
 from assistance.routing import Channel, Destination, named, place, routes
 
 EVENT: Final = "heartbeat"
-"""The member that tells the schedule's event from a batch of SQS."""
+"""Only the schedule's event has this member: an event of SQS has `Records` instead."""
 
 REQUEST_ID: Final = "00000000-0000-0000-0000-000000000000"
-"""Heartbeat mails have this in place of a request's id: SES's answer to them is not about a request."""
+"""Heartbeat mails have this instead of a request's id, since SES's feedback on them is about no request."""
 
 Check: TypeAlias = Callable[[], Iterator[str]]
-"""Yields each defect. Raises a `DeliveryError` if the provider gave no usable answer."""
+"""Yields the code of each defect. Raises a `DeliveryError` if the provider gave no usable answer."""
 
 
 def nothing() -> Iterator[str]:
-    """The check of a channel that nothing can probe: its heartbeat proves only that its function runs."""
+    """The check of a channel that can't be tested without sending: its heartbeat only shows that the function runs."""
     return iter(())
 
 
 def beat(channel: Destination, check: Check) -> dict[str, Any]:
-    """Run the check and emit its metric: 1 if it found a defect, 0 if not.
+    """Run the check and emit the channel's `Unreachable` metric: 1 if it found a defect, 0 if not.
 
     If the provider stops answering before any defect is found, emit nothing.
     """
@@ -54,11 +54,14 @@ def _defects(check: Check) -> Iterator[str]:
 
 
 def topics(channel: Channel) -> list[str]:
-    """The topics whose route uses that channel, as its own or as its fallback."""
+    """The topics whose route names the channel, among its channels or as its fallback."""
     return [topic for topic, route in routes().items() if channel in named([route])]
 
 
 def places(channel: Channel, default: str) -> list[str]:
-    """The places of these topics on the channel, each once."""
+    """Where on the channel the requests of these topics are posted: each place once.
+
+    `default` is the place of a topic whose route names none.
+    """
     found = (place(topic, channel) for topic in topics(channel))
     return list(dict.fromkeys(each if isinstance(each, str) else default for each in found))

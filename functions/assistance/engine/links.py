@@ -1,4 +1,4 @@
-"""The link by which a human takes a request, in the message that a consumer sends."""
+"""The link by which a human takes a request. A consumer puts it into the message that it sends."""
 
 from assistance import take_link
 from assistance.models import Outgoing
@@ -9,9 +9,9 @@ UNAVAILABLE = "take_secret_unavailable"
 
 
 def take_url(outgoing: Outgoing, page: str, secret_arn: str) -> str | None:
-    """The URL at which a human takes the request of this delivery. None if the stage has no such page.
+    """The URL of the page on which a human takes the request. None if the stage has no such page (`page` is empty).
 
-    `page` is the beginning of all such links. Raises a `TransientFailure` if the secret can't be used.
+    `page` is the beginning of all such URLs. Raises a `TransientFailure` if the secret can't be used.
     """
     if not page or outgoing.delivery is None or outgoing.ttl is None:
         return None

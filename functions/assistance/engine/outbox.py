@@ -17,9 +17,11 @@ from assistance.store.schema import CHANNELS, FALLBACK_CHANNEL, PARTITION_KEY, R
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A message, and its channels. `since`: when it entered the outbox. `trace`: the header of the bot's call.
+    """A message of the outbox, with the destinations to which it is published.
 
-    `entry` is its entry in the record; without one, the item itself is the entry.
+    `since`: when the message entered the outbox. `key`: partition key and sort key of its item. `entry`: the outbox
+    entry in the record; None if the item holds a request, or a delivery of version 1. `trace`: the X-Ray trace header
+    of the bot's call.
     """
 
     message: Message
@@ -32,7 +34,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Outboxed:
-    """An item in the outbox: the messages to publish, and the record that holds them, if it is a record."""
+    """The messages to publish for one outbox item. `stored` is the record if the item holds one, else None."""
 
     publications: tuple[Publication, ...]
     stored: Stored | None = None
@@ -40,7 +42,7 @@ class Outboxed:
 
 @readable()
 def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed:
-    """The messages to publish for an item in the outbox. `request_item` reads a request's item, by its id.
+    """The messages to publish for an item in the outbox. `request_item` reads the request item with that request id.
 
     Raises `Unreadable`, and what `request_item` raises.
     """
@@ -50,7 +52,7 @@ def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed
     if sort_key == RECORD:
         stored = stored_in(item)
         said = request_item(str(item[PARTITION_KEY]))
-        # If the request has expired, nobody waits for its messages.
+        # If the request has expired, its messages are not published.
         entries = stored.record.outbox if said else ()
         return Outboxed(tuple(_entry(said or {}, item, stored, entry) for entry in entries), stored)
     end = legacy.end_of(item)
@@ -61,7 +63,7 @@ def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed
 def _request(item: Item) -> Publication:
     request, accepted = request_of(item), checked(Accepted, item)
     if FALLBACK_CHANNEL not in item or item.get("outbox_channels") != item.get(CHANNELS):
-        # Version 1 accepted it, or has put it into the outbox again after a rollback.
+        # Version 1 accepted this request, or put it into the outbox again during a rollback.
         entry = legacy.entry_of(item)
         message = Message(version=1, request=request, fallback=entry.fallback)
         channels: tuple[Destination, ...] = entry.outbox_channels
@@ -74,7 +76,7 @@ def _request(item: Item) -> Publication:
 def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:
     record, delivery = stored.record, stored.record.delivery(entry.delivery)
     if delivery is None or delivery.destination not in DESTINATIONS:
-        raise Unreadable("record: an entry of no delivery")
+        raise Unreadable("record: an outbox entry without its delivery")
     request = request_of(said)
     if delivery.kind is Kind.CALLBACK:
         request = request.for_its_bot()
@@ -86,7 +88,7 @@ def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:
 
 @readable()
 def message_for(request: AssistanceRequest, record: Record, delivery: str | None) -> Message:
-    """The message of that delivery; of the request's own channel, if it names none. Raises `Unreadable`."""
+    """The message of the delivery with this name; None stands for the request's own channel. Raises `Unreadable`."""
     route = RouteThen.model_validate({"channels": record.channels, "fallback": record.fallback})
     return Message(request=request, route=route, ttl=record.ttl, delivery=delivery)
 

@@ -1,6 +1,7 @@
-"""From the outbox to SNS: publish messages, then remove them from the outbox.
+"""Publishes the messages in the outbox to SNS, and then removes them from the outbox.
 
-A crash in between publishes a message twice, and consumers recognise the second one. The other order could lose it.
+After a crash in between, a message is published again, and consumers recognise the second copy. In the other order, a
+crash would lose the message.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +38,8 @@ _PARALLEL: Final = 10
 class Publisher:
     """Publishes the messages of the outbox to the topic.
 
-    `late`: a request itself has waited long in the outbox, so its record keeps when it was published.
+    `late`: True for the reconciler, which publishes requests long after they were accepted. So that nobody thinks that
+    their messages are lost, it notes in their records that attempts are due from now on.
     """
 
     sns: "SNSClient"
@@ -46,13 +48,13 @@ class Publisher:
     late: bool = False
 
     def read(self, item: Item) -> Outboxed:
-        """The messages to publish for an item in the outbox. Raises `Unreadable` or `TableUnavailable`."""
+        """The messages to publish for an item that is in the outbox. Raises `Unreadable` or `TableUnavailable`."""
         return outboxed(item, lambda request_id: self.requests.items.get(request_key(request_id)))
 
     def publish(self, items: Sequence[Outboxed]) -> set[Publication]:
         """Publish the messages of these items, and mark them as published. Returns those that could not be published.
 
-        A message that is published but can't be marked counts as published. The reconciler will publish it again.
+        A message that was published but could not be marked counts as published. The reconciler publishes it again.
         """
         wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
         with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -127,13 +129,13 @@ def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntr
 
 
 def _trace(batch: Sequence[Publication]) -> str | None:
-    """The trace of a whole batch: the call to SNS has one header, and its messages have none of their own."""
+    """The trace header for a batch. None if its messages have different ones: the call to SNS has only one header."""
     first, *others = {publication.trace for publication in batch}
     return None if others else first
 
 
 def batches(publications: Iterable[Publication]) -> Iterator[list[Publication]]:
-    """The messages in order, split only where SNS's limits on a batch require it."""
+    """The messages in their order, in batches as large as SNS allows."""
     batch: list[Publication] = []
     batch_bytes = 0
     for publication in publications:

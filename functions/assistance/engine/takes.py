@@ -1,4 +1,4 @@
-"""A human takes a request, or releases it: each is one conditional write, however the human asks."""
+"""A human takes or releases a request. Each is one conditional write, whether the human uses Slack or the take page."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,10 @@ class Human:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The record afterwards, the take that counts, and whether this call made it."""
+    """The result of `take`: the record after it, and the take that is in force.
+
+    `is_new`: True if this call made that take; False if a human, perhaps another one, had taken the request before.
+    """
 
     stored: Stored
     take: Take
@@ -36,9 +39,9 @@ def take(
     delivery: str | None = None,
     result: str | None = None,
 ) -> Taken:
-    """Take a request for that human, unless somebody has it. `take_id` is new for each press of a button.
+    """Take a request for that human, unless somebody has taken it. Each press of a button has a new `take_id`.
 
-    `delivery` and `result`: as for the domain's `take`. Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
+    `delivery` and `result`: as for `domain.takes.take`. Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
     """
     by, via, now = human.name, human.via, epoch_ms(utc_now())
     event = partial(takes.take, take_id=take_id, by=by, via=via, now=now, delivery=delivery, result=result)
@@ -47,7 +50,7 @@ def take(
 
 
 def release(requests: Requests, request_id: str, take_id: str, human: Human) -> Stored:
-    """Undo that take. Raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
+    """Undo the take with that id. Raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
     now = epoch_ms(utc_now())
 
     def event(record: Record) -> tuple[Record, None]:
@@ -57,7 +60,7 @@ def release(requests: Requests, request_id: str, take_id: str, human: Human) -> 
 
 
 def measure(taken: Taken) -> None:
-    """Emit how long the request waited for a human, if this call took it."""
+    """Emit how long the request waited until a human took it, if this take is new."""
     if taken.is_new:
         record, tally = taken.stored.record, Tally()
         tally.add(Metric.ACCEPTED_TO_TAKEN, taken.take.at - record.created_at, topic=record.topic)

@@ -1,10 +1,10 @@
 """Sends several requests of one batch in one message, on a channel that can do so.
 
-Each record of the batch has its own thread, which claims its delivery and records how it ended. Between the two, the
-threads meet here. Once every record has either claimed its delivery or ended without sending, the claimed requests are
-divided into messages. Each thread gets the outcome of its own request.
+Each record of the batch has its own thread, which claims its delivery, sends, and records the outcome. To send, the
+threads wait here for one another. Once every record has claimed its delivery or needs no send, the claimed requests are
+divided into messages, and these are sent. Each thread gets the outcome of its own request.
 
-The batch waits at most two seconds for a slow claim, then sends without it. That request goes later.
+The batch waits at most two seconds for a slow claim, and then sends without that request, which goes later.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,20 +23,23 @@ from assistance.platform import unforeseen
 _PATIENCE_SECONDS: Final = 2.0
 
 Send: TypeAlias = Callable[[Outgoing], str]
-"""A channel implements this: send, and return the provider's id of the message, or raise a `DeliveryError`."""
+"""A channel implements this: send one request, and return the provider's id of the message or raise `DeliveryError`."""
 Outcomes: TypeAlias = Mapping[Outgoing, Outcome]
 Sending: TypeAlias = Callable[[Outgoing], Outcome]
-"""The engine calls this for one request. It raises nothing."""
+"""The engine calls this to send one request. It returns errors, and raises none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """A channel implements this instead, if it can send several requests in one message."""
+    """A channel implements this instead of `Send` if it can send several requests in one message."""
 
     divide: Callable[[Sequence[Outgoing]], Iterable[Sequence[Outgoing]]]
-    """Group requests into messages. A request that is `alone` has its own."""
+    """Group requests into messages. A request with `alone` gets a message of its own."""
     send: Callable[[Sequence[Outgoing]], Outcomes]
-    """Send one message. Returns for each request what `Send` returns or raises; an exception holds for all of them."""
+    """Send one message. Returns, for each request, the provider's id of the message or an error.
+
+    An error that it raises is the outcome of all requests of the message.
+    """
 
 
 def single(send: Send, outgoing: Outgoing) -> Outcome:
@@ -45,7 +48,7 @@ def single(send: Send, outgoing: Outgoing) -> Outcome:
         return send(outgoing)
     except DeliveryError as error:
         return error
-    except Exception as error:  # noqa: BLE001 # whatever it is, the others of the batch go on
+    except Exception as error:  # noqa: BLE001 # whatever the error is, the other requests of the batch go on
         return _unforeseen(error, outgoing)
 
 
@@ -64,17 +67,20 @@ def _unforeseen(error: Exception, *message: Outgoing) -> Outcome:
 
 
 def threads(records: int) -> int:
-    """The most threads: one for each record, one for its message, and one that groups the records."""
+    """How many threads a batch needs at most: per record one, one for its message, and one that groups the records."""
     return 3 * records
 
 
 class Gathering:
-    """The requests of one batch that go out together."""
+    """Collects the requests of one batch, and sends them in as few messages as the channel allows."""
 
     def __init__(
         self, records: int, together: Together, pool: Executor, *, patience: float = _PATIENCE_SECONDS
     ) -> None:
-        """The requests wait for one another, so the pool needs a thread for each: `threads`."""
+        """`patience`: how many seconds to wait for a slow claim. `pool` must have as many threads as `threads` returns.
+
+        With fewer, records that wait for one another would keep the others from starting.
+        """
         self._together = together
         self._pool = pool
         self._patience = patience
@@ -86,7 +92,7 @@ class Gathering:
 
     @contextmanager
     def record(self) -> Iterator[Sending]:
-        """The function that one record sends with. The others wait until it sends, or ends without sending."""
+        """Yields the function by which one record sends. Other records wait until it is called or the block ends."""
         with ExitStack() as undecided:
             undecided.callback(self._decided)
             yield partial(self._send, undecided.close)
@@ -113,7 +119,7 @@ class Gathering:
         try:
             divided = [list(message) for message in self._together.divide(outgoing)]
         except Exception as error:  # noqa: BLE001 # as above
-            # One of them may have caused it. Alone, it holds up none of the others.
+            # One of the requests may have caused the error. Send each one alone, so that it does not affect the others.
             unforeseen.log(error, request_ids=[one.request.id for one in outgoing])
             return {one: self._pool.submit(self._alone, one) for one in outgoing}
         messages: dict[Outgoing, Future[Outcomes]] = {}

@@ -35,7 +35,7 @@ _OURS: Final = frozenset({PARTITION_KEY, SORT_KEY, CREATED_AT, TTL, VERSION, OUT
 def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
     """The item that replaces `before`, which is {} if there is no item yet.
 
-    Raises `Unreadable` if nobody could read the new item.
+    Raises `Unreadable` instead of returning an item that `record_of` would reject.
     """
     document = _adapter().dump_python(_checked(record), mode="json", exclude_defaults=True, exclude={VERSION})
     indexed: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def record_of(item: Item) -> Record:
     with readable():
         record = _adapter().validate_python({**document, VERSION: version})
     if not isinstance(version, int | Decimal) or version is True or record.version < 1:
-        # A write on the condition of this version would never succeed.
+        # Each later write is conditional on this version, and such a condition could never hold.
         raise Unreadable(f"{VERSION}: no count")
     return _checked(record)
 
@@ -112,7 +112,7 @@ def _times(record: Record) -> Iterator[int]:
 
 
 def _carried(kind: type, before: Any, after: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-    """The new document, plus the members of the previous one that this version does not know."""
+    """The new document, plus those members of the previous document that only a later version of this code knows."""
     if not isinstance(before, Mapping):
         return after
     known = {field.name for field in fields(kind)}

@@ -1,4 +1,4 @@
-"""The items of the table. Each is checked when it is read, because other writers could have stored anything."""
+"""The items of the table. Each item is checked when it is read, because other programs may have written it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +18,10 @@ Milliseconds = Annotated[int, Field(ge=0, le=MAX_SECONDS * 1_000)]
 
 
 class Accepted(Model):
-    """A request item, beside the request itself. A request that version 1 accepted has no `fallback_channel`."""
+    """What a request item holds besides the bot's request. If version 1 accepted it, it has no `fallback_channel`.
+
+    `caller` is the id of the bot's API key.
+    """
 
     channels: Channels
     fallback_channel: Channel | None = None
@@ -38,12 +41,12 @@ _Read = TypeVar("_Read", bound=BaseModel)
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Turn pydantic's error into `Unreadable`, which names the wrong attributes. Works as a decorator too."""
+    """Turn pydantic's error into `Unreadable`, which names the invalid attributes. Also works as a decorator."""
     try:
         yield
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
-        # Name the attribute, but not the place inside it: a map's keys may hold anything.
+        # Name the attribute, but not the place inside it: the keys of a map may hold a customer's text.
         wrong = {f"{next(iter(detail['loc']), 'item')}: {detail['type']}" for detail in details}
         raise Unreadable(", ".join(sorted(wrong))) from None
     except RecursionError:
@@ -57,7 +60,7 @@ def checked(model: type[_Read], item: Item) -> _Read:
 
 
 def key_of(item: Item) -> dict[str, str]:
-    """An item's key. The log of an unreadable item shows nothing else of it."""
+    """The key of an item. If an item is unreadable, the log shows its key and no other attribute."""
     return {name: str(item.get(name)) for name in (PARTITION_KEY, SORT_KEY)}
 
 

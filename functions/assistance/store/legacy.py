@@ -23,7 +23,7 @@ from assistance.store.mirror import CALLBACK_PREFIX, DELIVERY_PREFIX, timeline
 from assistance.store.schema import SORT_KEY
 
 REOPENED_PREFIX: Final = "REOPENED#"
-"""In the ledger's partition, an item for each request that is on its way again after it had ended."""
+"""The sort key of a version 1 item in the ledger's partition. It says that a finished request is being sent again."""
 
 
 def _result(value: object) -> object:
@@ -71,7 +71,10 @@ class _Ledger(Model):
 
 @dataclass(frozen=True, slots=True)
 class LegacyEnd:
-    """A callback about a delivery: when it entered the outbox, and its name, which tells the channel and the status."""
+    """Version 1's callback about a delivery that has its final status.
+
+    `since`: when the callback entered the outbox. `name`: the channel and the status, such as `slack#failed`.
+    """
 
     since: str
     name: str
@@ -86,7 +89,10 @@ class _Outboxed(Model):
 
 
 class LegacyEntry(Model):
-    """A request item in the outbox, for its channels or for its fallback."""
+    """The outbox entry in a request item of version 1: the request is to be published to `outbox_channels`.
+
+    These are the channels of its route, or the fallback's channel.
+    """
 
     outbox_channels: Channels
     outbox_since: Moment | None = None
@@ -94,30 +100,30 @@ class LegacyEntry(Model):
 
 
 def entry_of(item: Item) -> LegacyEntry:
-    """The outbox entry in a request item. Raises `Unreadable`."""
+    """The outbox entry in a request item; it keeps `fallback` only if it is for the fallback. Raises `Unreadable`."""
     entry = checked(LegacyEntry, item)
     for_fallback = entry.fallback and entry.fallback.channel in entry.outbox_channels
     return entry if for_fallback else entry.model_copy(update={"fallback": None})
 
 
 def end_of(item: Item) -> LegacyEnd:
-    """The callback that a delivery item in the outbox asks for. Raises `Unreadable`."""
+    """The callback that version 1 put into the outbox when this delivery got its final status. Raises `Unreadable`."""
     kept = checked(_Outboxed, item)
     if not (kept.delivered_at or kept.failed_at):
-        raise Unreadable("an end that is none")
+        raise Unreadable("a callback without a final status")
     has_failed = (kept.failed_at or "") > (kept.delivered_at or "")
     status = Outcome.FAILED if has_failed else Outcome.DELIVERED
     return LegacyEnd(kept.outbox_since, f"{kept.sk.removeprefix(DELIVERY_PREFIX)}#{status}")
 
 
 def fallback(topic: str) -> Channel | None:
-    """Today's fallback for the topic, for a request of version 1, which did not store its own."""
+    """The topic's fallback in the current routes. Used for requests that version 1 stored without their fallback."""
     route = routes().get(topic)
     return route.fallback if route else None
 
 
 def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
-    """The record `known`, with what version 1 has done since this version wrote it.
+    """The record `known`, plus the deliveries and attempts that version 1 has stored since this version wrote it.
 
     If this version has written no record, `known` is the record before any attempt. Raises `Unreadable`.
     """
@@ -145,21 +151,21 @@ def is_delivery(item: Item) -> bool:
 
 
 def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
-    """Whether version 1 has made more attempts than the record knows. Its timeline has an entry for each attempt."""
+    """Whether version 1's item has more attempts than the record. The item's timeline has an entry for each attempt."""
     if ours is None or not (ours.attempts or ours.waiting_for):
         return True
     return ours.kind is not Kind.RESEND and len(kept.timeline) > len(timeline(ours))
 
 
 def known_to(message: Message, destination: Destination, record: Record) -> tuple[Record, str]:
-    """The record, with the delivery that a message of version 1 asks for, and the name of that delivery."""
+    """The delivery that a message of version 1 asks for: the record with this delivery, and the delivery's name."""
     if message.ended_at:
         name = _end_name(message.ended_at, message.ended)
         if record.end is None:
-            # The request has not ended yet. The message of another channel will tell of its end.
+            # The request has no final status yet. A later version 1 message, of another channel, will report it.
             return record, name
         tried = record.delivery(name) or Delivery(name, CALLBACK, Kind.CALLBACK)
-        # An attempt of version 1 did not keep which end it told of.
+        # Version 1 did not store which status its callbacks had reported.
         return _with(record, replace(tried, cause=tried.cause or record.end)), name
     if message.force:
         delivery = Delivery(f"{RESEND}{message.force}", destination, Kind.RESEND)
@@ -172,7 +178,7 @@ def known_to(message: Message, destination: Destination, record: Record) -> tupl
 
 
 def _with_failure(record: Record, stands_in: Fallback) -> Record:
-    """The record with the failed attempt that led to this fallback, unless the items already hold one."""
+    """The record with the failed attempt that led to this fallback, unless that channel already has a final status."""
     own = record.delivery(str(stands_in.failed_channel))
     if own is None or own.final:
         return record
@@ -182,7 +188,7 @@ def _with_failure(record: Record, stands_in: Fallback) -> Record:
 
 
 def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
-    """Up to when version 1 has checked new requests, and the ids of those that it found open. Raises `Unreadable`."""
+    """Up to when version 1 has checked new requests, and the ids of the unfinished ones. Raises `Unreadable`."""
     until, watched = "", list[str]()
     for item in items:
         if (sort_key := str(item[SORT_KEY])).startswith(REOPENED_PREFIX):
@@ -229,7 +235,7 @@ def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
         waiting_for=kept.last_error if kept.status == "retrying" and not attempts else None,
         alone=kept.refused_together,
     )
-    # A resend that version 1 has delivered is not sent again.
+    # Add the resends that version 1 has delivered, so that this version does not send them again.
     done = [
         Delivery(f"{RESEND}{force}", own.destination, Kind.RESEND, attempts=attempts[-1:])
         for force in sorted(kept.forced)
@@ -239,7 +245,7 @@ def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
 
 
 def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
-    """The attempts in the timeline, completed by what the item's other attributes say."""
+    """The attempts in the timeline, completed from the item's other attributes."""
     failed_at = ms_of(kept.failed_at) if kept.failed_at else None
     delivered_at = ms_of(kept.delivered_at) if kept.delivered_at else None
     has_failed = failed_at is not None and failed_at > (delivered_at or 0)
@@ -258,6 +264,6 @@ def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
             attempt = replace(attempt, ended_at=failed_at)
         attempts.append(attempt)
     if has_failed and any(attempt.returned_at for attempt in attempts):
-        # Version 1 added an entry for the return, which here belongs to the attempt that was delivered.
+        # Version 1 added a timeline entry for a bounce. Drop that entry: here the delivered attempt has `returned_at`.
         attempts = [attempt for attempt in attempts if attempt.outcome is not Outcome.FAILED or attempt.in_doubt]
     return tuple(attempts)

@@ -1,6 +1,6 @@
-"""Makes the items that version 1 needs after a rollback: the deliveries of requests that version 1 has accepted.
+"""Makes the delivery items that version 1 needs after a rollback, for the requests that version 1 has accepted.
 
-Version 1 does not read records. Without these items it would send again what this version has sent.
+Version 1 does not read records. Without these items it would send again the requests that this version has sent.
 """
 
 import json
@@ -28,7 +28,7 @@ def items_of(request_id: str, before: Record, after: Record, olds: Mapping[str, 
     for delivery in after.deliveries:
         sort_key = _sort_key(delivery)
         if sort_key and delivery.destination in changed and (delivery.attempts or delivery.waiting_for):
-            # A delivery's end stays in the outbox until it is published to the callback.
+            # An old item may be in the outbox, because its callback is not published yet. Keep it there.
             entry = {name: value for name, value in olds.get(sort_key, {}).items() if name in _ENTRY}
             item = _item(delivery) | _resends(delivery, after)
             yield {**entry, PARTITION_KEY: request_id, SORT_KEY: sort_key, TTL: after.ttl, **item}
@@ -45,7 +45,8 @@ def _sort_key(delivery: Delivery) -> str | None:
         case Kind.OWN | Kind.FALLBACK:
             return f"{DELIVERY_PREFIX}{delivery.destination}"
         case Kind.CALLBACK if not end.isdecimal():
-            # Version 1 named an end by its time. This version counts them, and its messages are not for version 1.
+            # Version 1 named a callback by the time of the final status. This version numbers its callbacks, and
+            # version 1 does not handle the messages of numbered callbacks.
             return f"{CALLBACK_PREFIX}{end}"
     return None
 
@@ -82,7 +83,7 @@ def _entries(attempt: Attempt) -> Iterator[dict[str, Any]]:
 
 
 def _resends(delivery: Delivery, record: Record) -> dict[str, Any]:
-    """The operators' resends on this channel: those that were delivered, and those that may have been."""
+    """The ids of the resends on this channel: `forced` were delivered, `forced_in_doubt` may have arrived."""
     resends = [
         each for each in record.deliveries if each.kind is Kind.RESEND and each.destination == delivery.destination
     ]

@@ -35,8 +35,8 @@ from assistance.store.table import Items
 
 Answer = TypeVar("Answer")
 ERASED: Final = "(erased)"
-"""The description of a request whose own is erased: a message that is drawn again shows it."""
-# Each conflict means that another write has succeeded, and a record has only a handful of writers.
+"""Replaces the description of an erased request. A Slack message shows it if it is updated after the erasure."""
+# A write fails only if another writer has just succeeded. A record has a handful of writers, so 20 tries are enough.
 _TRIES: Final = 20
 
 
@@ -47,7 +47,7 @@ def request_key(request_id: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedCall:
-    """An accepted request, and whether this call merely repeated an earlier one."""
+    """An accepted request. `replayed`: True if an earlier call had already stored it."""
 
     request: AssistanceRequest
     replayed: bool
@@ -55,11 +55,11 @@ class AcceptedCall:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record, and the item that it was read from: {} if there is none yet.
+    """A record, and the item from which it was read: {} if the table has no item for the record yet.
 
-    `fresh` is the record as it was before the first attempt. It follows from the request, without a read.
-    `version_1`: the items of version 1 by sort key, if its API accepted the request, or if it has delivered it after a
-    rollback. `behind`: version 1 has changed these since the item was written.
+    `fresh` is the request's record as it was before the first attempt. It is computed from the request, without a read.
+    `version_1`: the request's items by sort key, if version 1 accepted the request, or delivered it after a rollback;
+    else None. `behind`: True if version 1 has changed its items since this version wrote `item`.
     """
 
     record: Record
@@ -70,12 +70,12 @@ class Stored:
 
 
 class RequestGone(Exception):
-    """The request has expired, or its id now belongs to a later one."""
+    """The request has expired, or its id now belongs to a later request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The requests in the table. Every method raises `TableUnavailable` when DynamoDB can't answer."""
+    """Reads and writes the requests in the table. Every method raises `TableUnavailable` if DynamoDB can't answer."""
 
     items: Items
     clock: Clock = utc_now
@@ -83,10 +83,10 @@ class Requests:
     def accept(
         self, request: AssistanceRequest, *, payload_hash: str, retention: timedelta, caller: str = ""
     ) -> AcceptedCall:
-        """Store a request, which is its outbox entry, in one conditional write.
+        """Store a request in one conditional write. The same item is the request's outbox entry.
 
-        `caller`, the id of the API key that may read it, stays in the table: no message carries it.
-        Raises `IdempotencyKeyReused` when the id is taken by a request with another payload, or `Unreadable`.
+        `caller`: the id of the API key that may read the request. It stays in the table: no message carries it.
+        Raises `IdempotencyKeyReused` if a request with the same id has another payload, or `Unreadable`.
         """
         route = routes()[request.topic]
         item: dict[str, Any] = {
@@ -116,7 +116,7 @@ class Requests:
             return AcceptedCall(request, replayed=False)
         if earlier.get("payload_hash") != payload_hash:
             raise IdempotencyKeyReused
-        # The SDK repeats our own write if its answer was lost.
+        # If both times are equal, the SDK has repeated this call's own write, whose answer was lost.
         return AcceptedCall(request_of(earlier), replayed=earlier.get(CREATED_AT) != request.created_at)
 
     def get(self, request_id: str) -> RequestRecord | None:
@@ -128,9 +128,9 @@ class Requests:
             raise Unreadable(f"{request_id}: {error}") from None
 
     def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
-        """These requests, in their order, from this version's items; None for a request that is gone.
+        """Requests and their histories, in the order of the ids; None for each request that has expired.
 
-        By one strongly consistent read for fifty. Raises `Unreadable`.
+        Makes one strongly consistent read for fifty requests, and ignores items of version 1. Raises `Unreadable`.
         """
         ids = list(request_ids)
         keys = [{PARTITION_KEY: each, SORT_KEY: sort} for each in dict.fromkeys(ids) for sort in (REQUEST, RECORD)]
@@ -138,7 +138,7 @@ class Requests:
         return [self.shown([item for item in items if item[PARTITION_KEY] == each]) for each in ids]
 
     def shown(self, items: list[Item]) -> RequestRecord | None:
-        """A request and its history, from all its items; None if it is gone. Raises `Unreadable`."""
+        """A request and its history, made from all its items; None if it has expired. Raises `Unreadable`."""
         item = next((item for item in items if item[SORT_KEY] == REQUEST), None)
         if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
             return None
@@ -162,10 +162,11 @@ class Requests:
     def change(
         self, request_id: str, event: Callable[[Record], tuple[Record, Answer]], known: Stored | None = None
     ) -> tuple[Stored, Answer]:
-        """Apply an event to a record and write it, unless it changes nothing. Returns what is stored, and the answer.
+        """Apply an event to a record, and write the record if the event changed it.
 
-        `known` is the record as the caller knows it: without it, it is read first. If somebody else has written the
-        record since, the event is applied to what that writer left. Raises `RequestGone` or `Unreadable`.
+        Returns the stored record and the event's answer. `known` is the record that the caller has read or computed;
+        if it is None, this method reads the record first. If another writer has changed the record meanwhile, the event
+        is applied again, to that writer's record. Raises `RequestGone` or `Unreadable`.
         """
         stored = known or self.read(request_id)
         for _ in range(_TRIES):
@@ -181,11 +182,11 @@ class Requests:
                     for each in mirror.items_of(request_id, stored.record, record, stored.version_1):
                         self.items.put(each)
                 return Stored(record, stored.fresh, item, stored.version_1), answer
-            stored = replace(_meanwhile(found, stored.fresh), version_1=stored.version_1)
+            stored = replace(_in_item(found, stored.fresh), version_1=stored.version_1)
         raise TableUnavailable("conflict")
 
     def forget_what_it_said(self, request_id: str, record: Record) -> None:
-        """Remove the customer's texts of an erased request, and the hash of the call, which is made from them."""
+        """Remove the customer's texts from an erased request's item, and the payload's hash, which depends on them."""
         said = ("customer", "conversation_url", "reference", "details", "payload_hash")
         self.items.erase(request_key(request_id), timestamp_of(record.created_at), said, ERASED)
 
@@ -199,7 +200,7 @@ def deployed(table_name: str) -> Requests:
 
 
 def fresh_of(item: Item) -> Record:
-    """The record of a request before its first attempt, from its request item. Raises `Unreadable`."""
+    """The record of a request before its first attempt, computed from its request item. Raises `Unreadable`."""
     request, accepted = request_of(item), checked(Accepted, item)
     route = accepted.route
     if FALLBACK_CHANNEL not in item:
@@ -208,7 +209,7 @@ def fresh_of(item: Item) -> Record:
 
 
 def fresh(request: AssistanceRequest, route: RouteThen, ttl: int) -> Record:
-    """The record of a request before its first attempt."""
+    """The record of a request before its first attempt. `ttl` is in seconds since 1970."""
     created_at = ms_of(request.created_at)
     return transitions.first(
         map(str, route.channels),
@@ -225,9 +226,10 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
     new = fresh_of(request_item)
     found = next((item for item in items if item[SORT_KEY] == RECORD), None)
     try:
-        stored = _meanwhile(found or {}, new)
+        stored = _in_item(found or {}, new)
     except RequestGone:
-        # A request is written before its record, and read after it.
+        # The record is of a later request than the request item. A race can't cause that: a request item is written
+        # before its record, and a query reads it after its record. So an item is damaged.
         raise Unreadable("record: of another request") from None
     if FALLBACK_CHANNEL in request_item and not any(map(legacy.is_delivery, items)):
         return stored
@@ -236,8 +238,11 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
     return replace(stored, record=record, version_1={str(item[SORT_KEY]): item for item in items}, behind=behind)
 
 
-def _meanwhile(item: Item, new: Record) -> Stored:
-    """The record in the item. Raises `RequestGone` if it belongs to a later request."""
+def _in_item(item: Item, new: Record) -> Stored:
+    """The record in the item. It is `new` if the item is {}, or of an earlier request with the same id.
+
+    Raises `RequestGone` if the item is of a later request with the same id.
+    """
     if not item:
         return Stored(new, new, {})
     existing = codec.record_of(item)
@@ -248,6 +253,6 @@ def _meanwhile(item: Item, new: Record) -> Stored:
 
 
 def stored_in(item: Item) -> Stored:
-    """The record in an item that was read without its request item. Raises `Unreadable`."""
+    """The record in an item, if the request item was not read. Raises `Unreadable`."""
     record = codec.record_of(item)
     return Stored(record, replace(record, deliveries=(), outbox=(), version=0), item)

@@ -1,4 +1,4 @@
-"""The names in the table: one place for what the functions write and the infrastructure indexes."""
+"""The names of the table's keys, attributes and indexes, for the functions and the infrastructure."""
 
 import zlib
 
@@ -7,63 +7,69 @@ SORT_KEY = "sk"
 TTL = "ttl"
 
 REQUEST = "REQUEST"
-"""The bot's request. Written once; afterwards only marked as published."""
+"""The sort key of the item with the bot's request. The API writes it once.
+
+Later writes only mark it as published, or erase the customer's texts.
+"""
 RECORD = "RECORD"
-"""The history of the request: `codec.py`."""
+"""The sort key of the item with the request's record. `codec.py` defines its format."""
 
 OUTBOX_INDEX = "outbox"
 OUTBOX_SHARD = "outbox"
-"""Only on items with a message to publish, so the index lists just these."""
+"""Only items with a message to publish have this attribute, so the index lists only these items."""
 
 DUE_INDEX = "due"
 DUE_SHARD = "due"
-"""Only on the records of requests that the reconciler watches until they end."""
+"""Only the records of requests that the reconciler watches have this attribute."""
 DUE_AT = "due_at"
-"""On these: when the reconciler must check it, in milliseconds since 1970."""
+"""On the record of a watched request: when the reconciler must check it, in milliseconds since 1970."""
 ESCALATE_AFTER = "escalate_after"
-"""On a request item: the minutes after which the fallback is used if nobody has taken it, if its route had any."""
+"""On a request item: the minutes after which the fallback is used if nobody has taken the request.
+
+Missing if the request's route had no such limit.
+"""
 
 LOOKED = "LOOKED"
-"""The partition and the item that say up to when the reconciler has checked new requests."""
+"""Partition key and sort key of the item that says up to when the reconciler has checked new requests."""
 LEDGER = "LEDGER"
-"""The same of version 1, which overwrites all of its item after a rollback."""
+"""Partition key and sort key of the same item of version 1. After a rollback, version 1 overwrites the whole item."""
 
 LEDGER_INDEX = "ledger"
 LEDGER_SHARD = "ledger"
-"""On every request item, so the index lists all requests in the order in which they were accepted."""
+"""Every request item has this attribute, so the index lists all requests in the order in which they were accepted."""
 
 CREATED_AT = "created_at"
 TOPIC = "topic"
 CHANNELS = "channels"
-"""On a request item: those of its route when it was accepted."""
+"""On a request item: the channels of its route when it was accepted."""
 FALLBACK_CHANNEL = "fallback_channel"
 """On a request item: the fallback of its route when it was accepted, if the route had one."""
 PUBLISHED_AT = "published_at"
 VERSION = "version"
 """On a record: each write adds one to it."""
 TRACE = "trace"
-"""On a request item whose call was traced."""
+"""On a request item: the X-Ray trace header of the bot's call, if X-Ray sampled the call."""
 
 INDEX_SHARDS = 24
-"""One partition of an index takes 1,000 writes a second, and a request is two in the outbox index, in and out. So these
-take 12,000 requests a second, more than API Gateway lets through: benchmarks/simulation.md. More may be had at any
-time; fewer would hide what lies in those that are gone.
+"""One partition of an index takes 1,000 writes a second, and each request is written to the outbox index and deleted
+from it. So 24 shards take 12,000 requests a second, more than API Gateway lets through: benchmarks/simulation.md. The
+number may be raised at any time. If it were lowered, nobody would read the entries in the shards that are left over.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
 
 
 DUE_SHARDS = 8
-"""The reconciler watches few of the accepted requests, and each sweep reads every shard."""
+"""Fewer than `INDEX_SHARDS`: the reconciler watches few of the accepted requests, and each sweep reads every shard."""
 
 
 def shard(request_id: str) -> int:
-    """The shard of a request in the indexes of the outbox and of accepted requests."""
+    """The shard of a request in the outbox index and in the index of accepted requests."""
     return zlib.crc32(request_id.encode()) % INDEX_SHARDS
 
 
 def due_shard(request_id: str, *, only_to_take: bool = False) -> int:
     """The shard of a request in the index of watched requests.
 
-    `only_to_take`: it waits for nothing but a human who takes it. Such requests have shards of their own, of which a
-    sweep reads only what is due.
+    `only_to_take`: True if the request is delivered, and only waits for a human to take it. Such requests have shards
+    of their own, from which a sweep reads only the requests whose time has come.
     """
     return zlib.crc32(request_id.encode()) % DUE_SHARDS + (DUE_SHARDS if only_to_take else 0)

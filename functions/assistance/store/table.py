@@ -1,7 +1,7 @@
-"""Every expression that DynamoDB evaluates, except the reconciler's lease.
+"""The reads and writes of the table. Only the reconciler's lease has DynamoDB expressions elsewhere.
 
 `add` puts an item whose key is free, and `replace` an item that has not changed since it was read. Both return the item
-that prevented the write, or raise `ItemTooLarge`. Every method raises `TableUnavailable` when DynamoDB can't answer.
+that prevented the write, or raise `ItemTooLarge`. Every method raises `TableUnavailable` if DynamoDB can't answer.
 """
 
 import heapq
@@ -47,14 +47,14 @@ LOOKED_KEY: Final = {PARTITION_KEY: LOOKED, SORT_KEY: LOOKED}
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The items of the one table."""
+    """Reads and writes the items of the application's only table."""
 
     table: "Table"
 
     def add(self, item: Item, *, expired_at: int = 0) -> Item | None:
-        """Put an item whose key is free, or was that of an item which had expired by then (in seconds since 1970).
+        """Put an item if its key is free, or if the item with its key expired before `expired_at`.
 
-        Returns None, or the item that has the key.
+        `expired_at` is in seconds since 1970. Returns None if the item was put, else the item that has the key.
         """
         return self._put(
             item,
@@ -64,16 +64,19 @@ class Items:
         )
 
     def replace(self, item: Item, version: int) -> Item | None:
-        """Replace an item of that version. Returns None, or the item that now has the key: {} if there is none."""
+        """Replace the item with this key if its version is `version`.
+
+        Returns None if it was replaced, else the item that now has the key: {} if no item has it.
+        """
         return self._put(item, "#name = :value", {"#name": VERSION}, {":value": version})
 
     def put(self, item: Item) -> None:
         """Put an item, even if another one has its key."""
-        with _answering():
+        with _unavailable_on_aws_errors():
             self.table.put_item(Item=item)
 
     def _put(self, item: Item, condition: str, names: dict[str, str], values: dict[str, Any]) -> Item | None:
-        with _answering():
+        with _unavailable_on_aws_errors():
             try:
                 self.table.put_item(
                     Item=item,
@@ -85,7 +88,7 @@ class Items:
             except self.table.meta.client.exceptions.ConditionalCheckFailedException as refused:
                 return plain(cast("Item", refused.response).get("Item", {}))
             except ClientError as error:
-                # An item has 400 KB at most, and nothing else of ours can be invalid:
+                # An item has 400 KB at most. Nothing else in our call can be invalid:
                 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
                 if error_code(error) == "ValidationException":
                     raise ItemTooLarge("too large for DynamoDB") from error
@@ -94,7 +97,7 @@ class Items:
 
     def of(self, request_id: str) -> list[Item]:
         """All items of a request, by one strongly consistent query."""
-        with _answering():
+        with _unavailable_on_aws_errors():
             return list(
                 self.table.query(
                     KeyConditionExpression=f"{PARTITION_KEY} = :value",
@@ -105,12 +108,13 @@ class Items:
 
     def get(self, key: dict[str, str]) -> Item | None:
         """One item, by a strongly consistent read."""
-        with _answering():
+        with _unavailable_on_aws_errors():
             return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
 
     def many(self, keys: Sequence[dict[str, str]], *, consistent: bool, whole: bool = False) -> list[Item]:
-        """The items with these keys. Those that DynamoDB leaves unprocessed are missing, unless `whole` asks for all.
+        """The items with these keys, except those that DynamoDB left unprocessed.
 
+        With `whole`, raises `TableUnavailable` if DynamoDB left any key unprocessed.
         https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
         """
         found: list[Item] = []
@@ -118,7 +122,7 @@ class Items:
         keys = list({tuple(key.items()): key for key in keys}.values())
         for start in range(0, len(keys), BATCH):
             wanted: Any = {"Keys": keys[start : start + BATCH], "ConsistentRead": consistent}
-            with _answering():
+            with _unavailable_on_aws_errors():
                 answer = self.table.meta.client.batch_get_item(RequestItems={self.table.name: wanted})
             found += answer["Responses"].get(self.table.name, [])
             if whole and answer.get("UnprocessedKeys"):
@@ -126,7 +130,10 @@ class Items:
         return found
 
     def mark_published(self, key: dict[str, str], channels: Sequence[str], now: str) -> None:
-        """Remove an item from the outbox, if it is there for these channels. Keeps when it was first published."""
+        """Remove an item from the outbox if it is there for these channels, and note `now` as its first publication.
+
+        An earlier time of publication is kept.
+        """
         self._update(
             Key=key,
             UpdateExpression=f"SET {PUBLISHED_AT} = if_not_exists({PUBLISHED_AT}, :now) "
@@ -136,7 +143,10 @@ class Items:
         )
 
     def erase(self, key: dict[str, str], created_at: str, said: Sequence[str], instead: str) -> None:
-        """Remove the customer's texts from a request's item, unless the id belongs to another request by now."""
+        """Remove the attributes `said` from a request's item, and replace its description by `instead`.
+
+        Does nothing if the item has another `created_at`: then the id belongs to a later request.
+        """
         names = {f"#{number}": name for number, name in enumerate(said)}
         self._update(
             Key=key,
@@ -148,23 +158,26 @@ class Items:
 
     def _update(self, **call: Any) -> None:  # noqa: ANN401
         """Update an item, unless its condition fails."""
-        with _answering(), suppress(self.table.meta.client.exceptions.ConditionalCheckFailedException):
+        with _unavailable_on_aws_errors(), suppress(self.table.meta.client.exceptions.ConditionalCheckFailedException):
             self.table.update_item(**call)
 
     def delete(self, partition_key: str, sort_keys: Sequence[str]) -> None:
         """Delete these items."""
-        with _answering():
+        with _unavailable_on_aws_errors():
             for sort_key in sort_keys:
                 self.table.delete_item(Key={PARTITION_KEY: partition_key, SORT_KEY: sort_key})
 
     def unpublished(self, before: str) -> Iterator[Item]:
-        """The keys of outbox items whose requests were created before that time, oldest first, page by page."""
+        """Yield the keys of outbox items whose requests were created before that time, oldest first.
+
+        Reads one page of each shard at a time.
+        """
         return self._listed(OUTBOX_INDEX, OUTBOX_SHARD, f" AND {CREATED_AT} < :before", {":before": before})
 
     def accepted(self, since: str, until: str, *, newest_first: bool = False) -> Iterator[Item]:
-        """The keys, times and topics of the requests created from `since` until `until`, page by page.
+        """Yield the keys, times and topics of the requests created from `since` until `until`, oldest first.
 
-        They come oldest first, or newest first.
+        With `newest_first`, the newest request comes first. Reads one page of each shard at a time.
         """
         between = f" AND {CREATED_AT} BETWEEN :since AND :until"
         return self._listed(
@@ -172,14 +185,17 @@ class Items:
         )
 
     def due(self) -> Iterator[Item]:
-        """The records of the requests that the reconciler watches, page by page. They may be a moment old."""
+        """Yield the records of all unfinished requests that the reconciler watches, reading a page at a time.
+
+        The index may be a moment behind the table.
+        """
         for number in range(DUE_SHARDS):
             yield from self._shard(DUE_INDEX, f"{DUE_SHARD} = :shard", {":shard": number})
 
     def undecided(self, until: int) -> Iterator[Item]:
-        """The records of requests that nobody has taken by that time, in milliseconds since 1970.
+        """Yield the records of delivered requests that nobody had taken when their time for it ended.
 
-        They may be a moment old.
+        That time ended by `until`, in milliseconds since 1970. The index may be a moment behind the table.
         """
         for number in range(DUE_SHARDS, 2 * DUE_SHARDS):
             condition = f"{DUE_SHARD} = :shard AND {DUE_AT} <= :until"
@@ -201,7 +217,7 @@ class Items:
     ) -> Iterator[Item]:
         start = dict(order)
         while True:
-            with _answering():
+            with _unavailable_on_aws_errors():
                 page = self.table.query(
                     IndexName=index, KeyConditionExpression=condition, ExpressionAttributeValues=values, **start
                 )
@@ -211,15 +227,16 @@ class Items:
             start["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def looked_at(self, until: str, damaged: Sequence[str]) -> None:
-        """Store up to when the reconciler has checked new requests, and the ids that it could not read."""
+        """Store up to when the reconciler has checked new requests, and the ids of the requests it could not read."""
         self.put({**LOOKED_KEY, "looked_until": until, "damaged": list(damaged)})
 
     def keep_version_1_away(self, looked_until: str, until: str) -> None:
-        """Keep version 1 from checking requests accepted before `until`.
+        """Write version 1's own item, so that after a rollback it checks no requests accepted before `until`.
 
-        `looked_until` is in its item too: the attribute is gone once version 1 has written there.
+        The item also gets `looked_until`. Version 1 replaces the whole item, so if the attribute is missing later,
+        version 1 has run.
         """
-        with _answering():
+        with _unavailable_on_aws_errors():
             self.table.update_item(
                 Key=LEDGER_KEY,
                 UpdateExpression="SET looked_until = :until, #until = :legacy, #open = :none",
@@ -228,12 +245,12 @@ class Items:
             )
 
     def ledger(self) -> list[Item]:
-        """The items in which version 1 notes what it has checked."""
+        """The items in which version 1 stores up to when it has checked requests, and which are unfinished."""
         return self.of(LEDGER)
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def _unavailable_on_aws_errors() -> Iterator[None]:
     try:
         yield
     except AWS_ERRORS as error:
