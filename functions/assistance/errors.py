@@ -74,6 +74,7 @@ class InvalidSettings(Exception):
     """The message names the wrong environment variables, without their values."""
 
 
-UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+UNREADABLE: Final = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 """The providers' SDKs raise these when an answer breaks their assumptions: its text fits the charset that it names, its
-JSON is shallow and has no numbers of thousands of digits, and it is an object with members of the right types."""
+JSON is shallow and has no numbers of thousands of digits, it is an object with members of the right types, and the
+length that it names fits a machine's word."""

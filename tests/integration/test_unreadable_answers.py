@@ -30,6 +30,7 @@ HEADERS = st.lists(
             "Content-Type: application/gzip",
             "Content-Type: text/html; charset=",
             "Content-Length: x",
+            "Content-Length: 99999999999999999999",
             "Transfer-Encoding: chunked",
             "Location: https://[x/y",
             "Retry-After: Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
@@ -91,6 +92,8 @@ def sockets_left_open() -> Iterator[None]:
 @example(JSON_HEAD + DEEP.encode())
 @example(JSON_HEAD + LONG_NUMBER.encode())
 @example(JSON_HEAD + b"\xff\xfe")
+@example(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}")
+@example(b"HTTP/1.1 429 Slow\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\n{}")
 @example(JSON_HEAD + b"[5]")
 @example(b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=rot13\r\n\r\n{}")
 @example(b"HTTP/1.1 201 OK\r\nContent-Type: application/gzip\r\n\r\n{}")
