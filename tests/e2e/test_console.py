@@ -247,7 +247,7 @@ def test_dead_letters_show_their_reason_and_can_be_redriven_discarded_and_opened
     found = letters(page, "to nobody")
     expect(found).to_have_count(2, timeout=ARRIVAL_MS)
     by_email = found.filter(has_text="Email: SES rejected the mail")
-    expect(by_email).to_contain_text("No human has it yet. Email and Slack failed, and a dead letter waits")
+    expect(by_email).to_contain_text("No human has it yet. Email and Slack failed, and dead letters wait")
     expect(by_email).to_contain_text(re.compile("dead .*expires in 13 d"))
     found.filter(has_text="Slack: the Slack channel is archived").get_by_role("button", name="Discard").click()
     dialog = page.get_by_role("dialog")
