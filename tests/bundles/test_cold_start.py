@@ -23,7 +23,7 @@ CALLS: Mapping[str, Mapping[str, int]] = {
 """What each has to call to do its work. A batch's threads may each read a secret that none of them knows yet."""
 
 
-def test_each_measured_cold_start_handles_its_events(local: Mapping[str, Path], tmp_path: Path) -> None:
+def test_the_cold_start_benchmark_runs_each_function_on_real_events(local: Mapping[str, Path], tmp_path: Path) -> None:
     samples, called = {}, {}
     with served(tmp_path) as there:
         programs = cold_start.programs(tmp_path, local, there)

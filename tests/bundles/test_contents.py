@@ -57,7 +57,7 @@ each = pytest.mark.parametrize("folder", FOLDERS)
 
 
 @each
-def test_a_bundle_contains_its_folder_the_shared_folder_and_exactly_the_listed_packages(
+def test_a_function_bundle_contains_its_own_folder_the_shared_folder_and_only_the_listed_packages(
     deployed: Mapping[str, Path], folder: str
 ) -> None:
     names = {path.name for path in deployed[folder].iterdir() if path.suffix != ".dist-info"} - {"__pycache__"}
@@ -89,7 +89,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 @each
-def test_a_bundle_contains_the_botocore_descriptions_of_used_services_only(
+def test_a_function_bundle_contains_the_botocore_models_of_only_the_aws_services_that_it_uses(
     deployed: Mapping[str, Path], folder: str
 ) -> None:
     data = {path.name for path in (deployed[folder] / "botocore/data").iterdir()}
@@ -97,7 +97,9 @@ def test_a_bundle_contains_the_botocore_descriptions_of_used_services_only(
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_a_shortened_service_description_makes_the_same_calls(deployed: Mapping[str, Path], service: str) -> None:
+def test_botocore_sends_the_same_http_requests_with_a_shortened_service_model(
+    deployed: Mapping[str, Path], service: str
+) -> None:
     ours, whole = (described(loader, service) for loader in (shortened(deployed["api"]), Loader()))
     assert ours == whole
     # What is left out are texts for people.
@@ -105,7 +107,9 @@ def test_a_shortened_service_description_makes_the_same_calls(deployed: Mapping[
 
 
 @pytest.mark.parametrize("name", sorted(ENDPOINTS))
-def test_shortened_endpoints_are_the_same_in_every_region(deployed: Mapping[str, Path], name: str) -> None:
+def test_a_shortened_endpoint_ruleset_resolves_to_the_same_endpoint_in_every_region(
+    deployed: Mapping[str, Path], name: str
+) -> None:
     ours, whole = (EndpointResolver(loader.load_data("endpoints")) for loader in (shortened(deployed["api"]), Loader()))
     for partition in whole.get_available_partitions():
         regions = whole.get_available_endpoints(name, partition, allow_non_regional=True)
@@ -141,7 +145,9 @@ def _shape(shape: Shape | None) -> object:
 
 
 @each
-def test_a_bundle_keeps_within_its_budget(deployed: Mapping[str, Path], folder: str, tmp_path: Path) -> None:
+def test_the_size_of_a_function_bundle_stays_below_its_limit(
+    deployed: Mapping[str, Path], folder: str, tmp_path: Path
+) -> None:
     files = [path for path in deployed[folder].rglob("*") if path.is_file()]
     archive = tmp_path / "bundle.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
@@ -153,7 +159,9 @@ def test_a_bundle_keeps_within_its_budget(deployed: Mapping[str, Path], folder: 
 
 
 @each
-def test_compiled_extensions_are_built_for_lambda(deployed: Mapping[str, Path], folder: str) -> None:
+def test_native_extension_modules_in_a_bundle_are_built_for_lambdas_platform(
+    deployed: Mapping[str, Path], folder: str
+) -> None:
     libraries = list(deployed[folder].rglob("*.so"))
     assert libraries
     for library in libraries:
@@ -163,7 +171,7 @@ def test_compiled_extensions_are_built_for_lambda(deployed: Mapping[str, Path], 
 
 
 @each
-def test_every_module_is_compiled_with_a_byte_code_that_ignores_file_times(
+def test_every_module_is_precompiled_to_bytecode_that_does_not_depend_on_file_modification_times(
     deployed: Mapping[str, Path], folder: str
 ) -> None:
     if not bundle.compiler(PYTHON_VERSION):
@@ -181,13 +189,17 @@ def test_every_module_is_compiled_with_a_byte_code_that_ignores_file_times(
 
 
 @each
-def test_a_bundle_contains_no_path_of_the_machine_that_built_it(deployed: Mapping[str, Path], folder: str) -> None:
+def test_a_function_bundle_contains_no_file_path_of_the_build_machine(
+    deployed: Mapping[str, Path], folder: str
+) -> None:
     places = [str(place).encode() for place in (ROOT, deployed[folder].parent, sys.prefix, sys.base_prefix)]
     for path in deployed[folder].rglob("*"):
         assert not path.is_file() or not any(place in path.read_bytes() for place in places), path
 
 
-def test_another_checkout_yields_the_same_assets_and_a_change_alters_only_the_affected_ones(tmp_path: Path) -> None:
+def test_assets_built_in_another_checkout_are_identical_and_a_source_change_alters_only_the_affected_assets(
+    tmp_path: Path,
+) -> None:
     """The hash is the asset's, so what has the same one is not deployed again."""
     bundle.build("api", tmp_path / "here", HERE)
     before = {folder: bundle.fingerprint(folder, HERE) for folder in FOLDERS}
@@ -219,7 +231,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
 
 
-def test_without_the_functions_python_a_bundle_is_not_compiled_and_the_cdk_warns(
+def test_a_bundle_is_not_precompiled_and_the_cdk_warns_if_lambdas_python_version_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = bundle.fingerprint("api", PYTHON_VERSION)

@@ -148,7 +148,7 @@ def test_the_api_stores_a_request_and_answers_202(run: Invoke, stack: Cloud) -> 
     assert (record.request.topic, record.request.description, record.in_outbox) == (Topic.SALES, TEXT, True)
 
 
-def test_the_producer_publishes_the_requests_in_the_stream(run: Invoke, stack: Cloud) -> None:
+def test_the_stream_producer_publishes_the_requests_in_a_dynamodb_stream_event(run: Invoke, stack: Cloud) -> None:
     request = accepted(stack, Topic.SALES)
     assert run("stream_producer", stream_event(stack)) == {"batchItemFailures": []}
     assert queued(stack, Channel.SLACK) == [TEXT]
@@ -167,7 +167,9 @@ def test_the_slack_consumer_posts_to_slack(run: Invoke, stack: Cloud, slack: Sla
 
 
 @pytest.mark.parametrize("channel", Channel)
-def test_every_channel_s_consumer_runs(run: Invoke, stack: Cloud, channel: Channel) -> None:
+def test_the_consumer_of_each_channel_moves_an_unreadable_message_to_the_dead_letter_queue(
+    run: Invoke, stack: Cloud, channel: Channel
+) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody="no json")
     event = documented("sqs")
     [record] = stack.receive(channel)
@@ -176,7 +178,7 @@ def test_every_channel_s_consumer_runs(run: Invoke, stack: Cloud, channel: Chann
     assert len(stack.dead_letters(channel)) == 1
 
 
-def test_the_callback_consumer_calls_the_bot(run: Invoke, stack: Cloud) -> None:
+def test_the_callback_consumer_calls_the_bots_callback_url(run: Invoke, stack: Cloud) -> None:
     with Receiver() as bot:
         request = accepted(stack, Topic.SALES, callback_url=bot.url)
         assert run("slack_consumer", queue_event(stack, Channel.SLACK, request)) == {"batchItemFailures": []}
@@ -187,7 +189,9 @@ def test_the_callback_consumer_calls_the_bot(run: Invoke, stack: Cloud) -> None:
     assert call.verified(SIGNING_SECRET)["data"]["status"] == "delivered"
 
 
-def test_the_email_consumer_sends_a_mail_and_the_email_feedback_records_its_bounce(run: Invoke, stack: Cloud) -> None:
+def test_the_email_consumer_sends_a_mail_and_the_email_feedback_function_records_the_mails_bounce(
+    run: Invoke, stack: Cloud
+) -> None:
     request = accepted(stack, Topic.PRICING)
     event = queue_event(stack, Channel.EMAIL, request)
     assert run("email_consumer", event) == {"batchItemFailures": []}
@@ -205,7 +209,9 @@ def test_the_email_consumer_sends_a_mail_and_the_email_feedback_records_its_boun
     assert len(stack.dead_letters(Channel.EMAIL)) == 1
 
 
-def test_the_reconciler_publishes_a_request_that_the_stream_missed(run: Invoke, stack: Cloud) -> None:
+def test_the_reconciler_publishes_a_request_that_was_missing_from_the_dynamodb_stream(
+    run: Invoke, stack: Cloud
+) -> None:
     accepted(stack, Topic.SALES, age=timedelta(hours=1))
     answer = run("reconciler", documented("scheduler"))
     assert (answer["outbox"]["published"], answer["ledger"]["open"]) == (1, 1)

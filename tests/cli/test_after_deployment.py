@@ -55,7 +55,7 @@ def end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
     ],
     ids=["ready", "letters of an earlier outage", "a role that may not look", "a topic that fails", "no token yet"],
 )
-def test_make_deploy_fails_if_the_stack_is_not_ready_or_a_topic_does_not_arrive(
+def test_make_deploy_fails_if_a_check_of_the_stack_fails_or_a_test_request_is_not_delivered(
     end: Any,  # noqa: ANN401
     findings: list[Finding],
     results: list[Result],

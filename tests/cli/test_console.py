@@ -67,7 +67,9 @@ def test_the_console_names_its_stage_and_omits_customer_text(operator: Operator,
     assert letters(told)[0]["description"] == "my secret"
 
 
-def test_the_console_refuses_every_act_without_write(operator: Operator, opened: Callable[..., Call]) -> None:
+def test_the_console_refuses_every_changing_action_unless_it_was_started_with_write_access(
+    operator: Operator, opened: Callable[..., Call]
+) -> None:
     request_id = operator.dead()
     call = opened()
     for act in ("redrive", "discard", "resend", "take", "release", "fault", "send", "kill"):
@@ -76,7 +78,7 @@ def test_the_console_refuses_every_act_without_write(operator: Operator, opened:
     assert len(letters(call)) == 1
 
 
-def test_an_act_needs_the_stages_name_and_is_logged_with_the_operator(
+def test_a_changing_action_needs_the_name_of_the_stage_and_is_logged_with_the_operators_name(
     operator: Operator, opened: Callable[..., Call], capsys: pytest.CaptureFixture[str]
 ) -> None:
     request_id = operator.dead(description="help me")
@@ -100,7 +102,7 @@ def test_an_act_needs_the_stages_name_and_is_logged_with_the_operator(
     assert all(each["operator"].startswith("arn:aws:") for each in audited)
 
 
-def test_the_console_shows_the_cost_of_its_calls_and_reads_no_list_for_a_single_request(
+def test_the_console_shows_the_cost_of_its_aws_calls_and_loads_no_request_list_for_the_view_of_one_request(
     operator: Operator, opened: Callable[..., Call]
 ) -> None:
     operator.cloud.post("sales", "help")
@@ -113,7 +115,7 @@ def test_the_console_shows_the_cost_of_its_calls_and_reads_no_list_for_a_single_
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Console": "guessed"}, {"Origin": "http://evil.example"}])
-def test_the_console_answers_nothing_without_the_token_or_to_another_page(
+def test_the_console_refuses_calls_without_the_token_and_calls_from_other_web_pages(
     opened: Callable[..., Call], headers: dict[str, str]
 ) -> None:
     call = opened(write=True)
@@ -123,5 +125,7 @@ def test_the_console_answers_nothing_without_the_token_or_to_another_page(
 
 
 @pytest.mark.parametrize("before", ["yesterday", "2026-13-01"])
-def test_a_page_with_an_invalid_start_gets_400(opened: Callable[..., Call], before: str) -> None:
+def test_a_call_for_a_page_of_the_request_list_with_an_invalid_start_position_gets_400(
+    opened: Callable[..., Call], before: str
+) -> None:
     assert opened()(f"state?before={before}").status == 400

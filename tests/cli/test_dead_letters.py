@@ -23,13 +23,13 @@ def ids(operator: Operator) -> list[str]:
     return [letter["id"] for letter in operator.json("dead-letters", "list")]
 
 
-def test_list_says_if_there_are_no_dead_letters(operator: Operator) -> None:
+def test_the_list_command_says_that_there_are_no_dead_letters(operator: Operator) -> None:
     result = operator.run("dead-letters", "list")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "There are no dead letters.\n")
     assert operator.json("dead-letters", "list") == []
 
 
-def test_listing_neither_deletes_nor_hides_dead_letters(operator: Operator) -> None:
+def test_the_list_command_neither_deletes_dead_letters_nor_leaves_them_invisible(operator: Operator) -> None:
     requests = [operator.dead(), operator.dead()]
     first, second = operator.json("dead-letters", "list"), operator.json("dead-letters", "list")
     assert first == second
@@ -46,7 +46,9 @@ def test_listing_neither_deletes_nor_hides_dead_letters(operator: Operator) -> N
     assert operator.json("dead-letters", "list", "--channel", "email") == []
 
 
-def test_list_reports_dead_letters_that_another_reader_holds(operator: Operator) -> None:
+def test_the_list_command_reports_the_number_of_dead_letters_that_another_reader_has_received(
+    operator: Operator,
+) -> None:
     operator.dead()
     with dead_letters.looking(operator.cloud.sqs, operator.cloud.dlqs[SLACK]):
         result = operator.run("dead-letters", "list")
@@ -103,7 +105,7 @@ def test_a_redrive_does_not_send_a_request_that_the_fallback_delivered(operator:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("call", ["SendMessageBatch", "DeleteMessageBatch", "ReceiveMessage"])
-def test_a_redrive_killed_at_any_moment_loses_nothing_and_sends_nothing_twice(
+def test_a_redrive_killed_at_any_moment_loses_no_message_and_causes_no_second_delivery(
     operator: Operator, moment: str, call: str
 ) -> None:
     requests = [operator.dead(description=f"number {number}") for number in range(3)]
@@ -116,7 +118,7 @@ def test_a_redrive_killed_at_any_moment_loses_nothing_and_sends_nothing_twice(
     assert ids(operator) == []
 
 
-def test_more_dead_letters_than_one_read_returns_are_redriven_once_each(
+def test_each_dead_letter_is_redriven_once_although_one_receive_call_does_not_return_all_of_them(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letter_queues, "MAX_HELD", 10)
@@ -134,7 +136,9 @@ def _request(number: int) -> dict[str, str]:
     return {"id": id_, "topic": "sales", "description": "help", "created_at": "2026-01-31T09:30:00.000Z"}
 
 
-def test_a_dead_letter_is_deleted_only_after_sqs_has_confirmed_the_sent_message(operator: Operator) -> None:
+def test_a_redriven_dead_letter_is_deleted_only_after_sqs_has_confirmed_the_message_in_the_source_queue(
+    operator: Operator,
+) -> None:
     request_id = operator.dead()
 
     def swallowed(**_: object) -> tuple[object, dict[str, object]]:
@@ -148,7 +152,7 @@ def test_a_dead_letter_is_deleted_only_after_sqs_has_confirmed_the_sent_message(
 
 
 @pytest.mark.parametrize("command", ["discard", "redrive"])
-def test_a_dead_letter_that_another_reader_may_hold_is_not_reported_as_deleted(
+def test_a_dead_letter_that_another_reader_may_have_received_is_not_reported_as_deleted(
     operator: Operator, command: str
 ) -> None:
     request_id = operator.dead()
@@ -168,7 +172,9 @@ def test_a_dead_letter_that_another_reader_may_hold_is_not_reported_as_deleted(
         assert len(ids(operator)) == 1
 
 
-def test_dead_letters_that_became_visible_again_are_received_again_before_use(operator: Operator) -> None:
+def test_dead_letters_whose_visibility_timeout_has_expired_are_received_again_before_they_are_redriven(
+    operator: Operator,
+) -> None:
     for number in range(11):
         body = json.dumps({"version": 1, "request": _request(number)})
         operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=body)
@@ -188,7 +194,7 @@ def test_dead_letters_that_became_visible_again_are_received_again_before_use(op
         assert "ReceiveMessage" in calls[first:second]
 
 
-def test_a_redrive_keeps_and_names_dead_letters_that_no_consumer_can_read(operator: Operator) -> None:
+def test_a_redrive_skips_and_names_dead_letters_that_no_consumer_can_read(operator: Operator) -> None:
     good = operator.dead()
     operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody="[red]no json")
     result = operator.run("dead-letters", "redrive", "--all", "--yes")
@@ -201,7 +207,7 @@ def test_a_redrive_keeps_and_names_dead_letters_that_no_consumer_can_read(operat
     assert operator.run("dead-letters", "show", left["id"]).exit_code == 0
 
 
-def test_a_redrive_without_ids_explains_what_to_give(operator: Operator) -> None:
+def test_a_redrive_command_without_ids_or_the_option_all_is_refused_with_an_explanation(operator: Operator) -> None:
     operator.dead()
     result = operator.run("dead-letters", "redrive")
     assert result.exit_code == 2
@@ -210,7 +216,7 @@ def test_a_redrive_without_ids_explains_what_to_give(operator: Operator) -> None
 
 
 @pytest.mark.parametrize("command", [("discard", "--all"), ("redrive", "--all")])
-def test_an_act_on_all_dead_letters_needs_confirmation(
+def test_redriving_or_discarding_all_dead_letters_needs_confirmation(
     operator: Operator, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.dead()
@@ -233,7 +239,7 @@ def test_discard_deletes_exactly_the_named_dead_letter(operator: Operator) -> No
     assert ids(operator) == [second]
 
 
-def test_an_unknown_id_stops_the_command_before_it_changes_anything(operator: Operator) -> None:
+def test_an_unknown_dead_letter_id_stops_the_command_before_it_changes_any_dead_letter(operator: Operator) -> None:
     request_id = operator.dead()
     (letter,) = ids(operator)
     for wrong in ("nonsense", letter[:7]):
@@ -244,7 +250,7 @@ def test_an_unknown_id_stops_the_command_before_it_changes_anything(operator: Op
     assert ids(operator) == [letter]
 
 
-def test_the_customers_text_is_shown_only_on_demand(operator: Operator) -> None:
+def test_the_customers_text_is_shown_only_with_an_explicit_option(operator: Operator) -> None:
     request_id = operator.dead(description="Jane \x1b]0;Doe")
     (letter,) = ids(operator)
     for arguments in (("dead-letters", "show", letter), ("status", request_id)):
@@ -259,7 +265,9 @@ def test_the_customers_text_is_shown_only_on_demand(operator: Operator) -> None:
     assert [each["id"] for each in document["dead_letters"]] == [letter]
 
 
-def test_the_json_output_and_exit_status_report_what_was_done(operator: Operator) -> None:
+def test_the_json_output_and_the_exit_status_report_which_dead_letters_were_redriven_or_discarded(
+    operator: Operator,
+) -> None:
     operator.dead()
     operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[Channel.SLACK], MessageBody="no json")
     result = operator.run("dead-letters", "redrive", "--all", "--yes", "--json")
@@ -269,7 +277,7 @@ def test_the_json_output_and_exit_status_report_what_was_done(operator: Operator
     assert operator.json("dead-letters", "discard", "--all", "--yes") == {"discarded": 0, "problems": []}
 
 
-def test_every_dead_letters_command_accepts_json() -> None:
+def test_every_dead_letters_command_accepts_the_option_json() -> None:
     groups = [group_app, *(group.typer_instance for group in app.registered_groups if group.typer_instance)]
     commands = [command.callback for group in groups for command in group.registered_commands]
     lacking = [it.__name__ for it in commands if it and "json" not in signature(it).parameters]
@@ -297,7 +305,9 @@ def many(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return requests
 
 
-def test_list_says_if_there_are_more_dead_letters(operator: Operator, many: list[str]) -> None:
+def test_the_list_command_says_that_the_queue_contains_more_dead_letters_than_it_lists(
+    operator: Operator, many: list[str]
+) -> None:
     result = operator.run("dead-letters", "list")
     assert "There are about 5 more" in result.stderr
     assert len(operator.json("dead-letters", "list")) == len(many) - 5
@@ -309,7 +319,7 @@ def test_one_of_many_dead_letters_can_be_redriven(operator: Operator, many: list
 
 
 @pytest.mark.parametrize("command", ["discard", "redrive"])
-def test_only_the_named_dead_letters_are_changed_however_many_there_are(
+def test_a_command_changes_only_the_named_dead_letters_even_if_the_queue_contains_many_others(
     operator: Operator, many: list[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setattr(dead_letter_queues, "MAX_READ", 100)
@@ -317,6 +327,8 @@ def test_only_the_named_dead_letters_are_changed_however_many_there_are(
     assert sorted(each["request_id"] for each in operator.json("dead-letters", "list")) == many[12:]
 
 
-def test_an_id_beyond_the_read_limit_is_reported_as_possibly_unread(operator: Operator, many: list[str]) -> None:
+def test_an_id_not_found_within_the_read_limit_is_reported_as_possibly_a_dead_letter_that_was_not_read(
+    operator: Operator, many: list[str]
+) -> None:
     result = operator.run("dead-letters", "redrive", many[-1], "--yes")
     assert "there are about 5 more than the command has read" in result.stderr

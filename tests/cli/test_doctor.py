@@ -43,7 +43,7 @@ def found(operator: Operator, stack: str = "assistance-dev") -> dict[str, tuple[
     return {finding["check"]: (finding["state"], finding["advice"]) for finding in json.loads(result.stdout)}
 
 
-def test_the_doctor_reports_ok_for_what_is_in_order(operator: Operator) -> None:
+def test_the_doctor_command_reports_ok_for_each_passed_check(operator: Operator) -> None:
     findings = found(operator)
     in_order = {"Slack token", "Slack channel", "Channels' subscriptions", "Alarms", "Dead letters"}
     assert {check for check, (state, advice) in findings.items() if state == "ok" and not advice} >= in_order
@@ -58,7 +58,7 @@ def test_the_doctor_reports_ok_for_what_is_in_order(operator: Operator) -> None:
         ("channel_not_found", "Slack channel", "slack_channel"),
     ],
 )
-def test_the_doctor_turns_slacks_errors_into_advice(
+def test_the_doctor_command_translates_slacks_error_codes_into_advice(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, code: str, check: str, advice: str
 ) -> None:
     if check == "Slack token":
@@ -76,7 +76,7 @@ def test_the_doctor_turns_slacks_errors_into_advice(
     assert (state, advice in said) == ("wrong", True)
 
 
-def test_the_doctor_finds_an_empty_secret_an_unknown_sender_and_a_dead_letter(
+def test_the_doctor_command_reports_an_empty_secret_an_unverified_sender_and_a_dead_letter(
     operator: Operator, deployed: dict[str, str]
 ) -> None:
     secrets = operator.session.client("secretsmanager")
@@ -109,7 +109,9 @@ def test_an_outage_of_slack_is_not_reported_as_a_bad_token(operator: Operator, f
 
 
 @pytest.mark.parametrize("token", ["xoxb-1111-SECRET1\nxoxb-2222-SECRET2", "xoxb\u20111111\u2011SECRET1"])
-def test_a_token_that_does_not_fit_a_header_is_reported_and_never_printed(operator: Operator, token: str) -> None:
+def test_a_slack_token_with_characters_not_allowed_in_an_http_header_is_reported_and_never_printed(
+    operator: Operator, token: str
+) -> None:
     operator.session.client("secretsmanager").put_secret_value(SecretId="slack-token", SecretString=token)
     result = operator.run("doctor", "--json")
     assert "SECRET1" not in result.output
@@ -149,7 +151,7 @@ def test_an_unusable_secret_is_reported_and_never_printed(
     assert "Dead letters" in findings, "the other checks are still made"
 
 
-def test_the_doctor_checks_every_secret_of_a_stack(operator: Operator, deployed: dict[str, str]) -> None:
+def test_the_doctor_command_checks_every_secret_of_the_stack(operator: Operator, deployed: dict[str, str]) -> None:
     # Routes say which secrets of Teams there are beside the default one.
     route = {"channels": ["teams"], "fallback": None, "where": {"teams": "elsewhere"}}
     deployed["ROUTES"] = json.dumps({"elsewhere": route})
@@ -162,7 +164,7 @@ def test_the_doctor_checks_every_secret_of_a_stack(operator: Operator, deployed:
     assert len(empties) == len(secrets)
 
 
-def test_an_api_key_that_does_not_fit_a_header_is_reported_and_never_printed(
+def test_an_api_key_with_characters_not_allowed_in_an_http_header_is_reported_and_never_printed(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.outputs |= {"ApiUrl": "http://127.0.0.1:1", "ApiKeyId": "key"}
@@ -174,7 +176,7 @@ def test_an_api_key_that_does_not_fit_a_header_is_reported_and_never_printed(
     assert "SECRET1" not in result.output
 
 
-def test_the_doctor_checks_only_deployed_channels_and_their_secrets(
+def test_the_doctor_command_checks_only_deployed_channels_and_the_secrets_of_those_channels(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs, secrets = dict(operator.outputs), operator.session.client("secretsmanager")
@@ -198,7 +200,7 @@ def test_the_doctor_checks_only_deployed_channels_and_their_secrets(
         ("EnforcementStatus", "PROBATION", "mailed"),
     ],
 )
-def test_the_doctor_distinguishes_an_ses_sandbox_from_production_access(
+def test_the_doctor_command_reports_an_ses_account_that_cannot_send_to_any_recipient_in_production(
     operator: Operator, account: dict[str, Any], field: str, value: object, advice: str
 ) -> None:
     assert found(operator)["SES account"] == ("ok", "")
@@ -238,7 +240,7 @@ def domain(operator: Operator, deployed: dict[str, str]) -> dict[str, Any]:
     return known
 
 
-def test_a_verified_domain_covers_its_subdomains_and_their_dkim_signatures(
+def test_a_sender_in_a_subdomain_of_a_verified_domain_passes_the_checks_of_sender_dkim_and_mail_from(
     operator: Operator,
     domain: dict[str, Any],
 ) -> None:
@@ -264,7 +266,7 @@ def test_a_verified_domain_covers_its_subdomains_and_their_dkim_signatures(
         ),
     ],
 )
-def test_a_domain_with_incomplete_dns_records_is_reported_with_what_to_publish(
+def test_a_sender_domain_with_missing_dns_records_is_reported_with_the_records_to_publish(
     operator: Operator, domain: dict[str, Any], wrong: dict[str, Any], check: str, advice: str
 ) -> None:
     domain |= wrong
@@ -273,7 +275,7 @@ def test_a_domain_with_incomplete_dns_records_is_reported_with_what_to_publish(
 
 
 @pytest.mark.parametrize(("stage", "state"), [("dev", "ok"), ("production", "wrong")])
-def test_a_single_sender_address_is_accepted_in_dev_and_not_in_production(
+def test_a_verified_sender_address_without_its_domain_is_accepted_in_dev_and_reported_in_production(
     operator: Operator, stage: str, state: str
 ) -> None:
     found_state, advice = found(operator, f"assistance-{stage}")["SES DKIM"]
@@ -288,7 +290,7 @@ def test_a_single_sender_address_is_accepted_in_dev_and_not_in_production(
         ({"Max24HourSend": -1.0, "MaxSendRate": 1.0, "SentLast24Hours": 160.0}, "ok"),
     ],
 )
-def test_a_quota_that_is_nearly_used_up_is_reported(
+def test_an_ses_sending_quota_that_is_nearly_used_up_is_reported(
     operator: Operator, account: dict[str, Any], quota: dict[str, float], state: str
 ) -> None:
     account["SendQuota"] = quota
@@ -318,7 +320,7 @@ def test_a_function_whose_reserved_concurrency_is_0_is_reported(
     assert found(operator)["Concurrency"][0] == "ok"
 
 
-def test_a_check_without_permission_reads_unknown_and_stops_no_other(
+def test_a_check_for_which_the_operator_lacks_permission_has_the_result_unknown_and_the_other_checks_run(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(*_: object) -> dict[str, str]:
@@ -331,7 +333,7 @@ def test_a_check_without_permission_reads_unknown_and_stops_no_other(
     assert findings["Dead letters"][0] == "ok"
 
 
-def test_the_doctor_checks_every_target_that_a_route_names(
+def test_the_doctor_command_checks_every_slack_channel_recipient_and_teams_secret_that_a_route_names(
     operator: Operator, deployed: dict[str, str], account: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account["ProductionAccessEnabled"] = False

@@ -31,7 +31,7 @@ def schedules(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Callable[[
         (["heartbeat", "email"], "HeartbeatE"),
     ],
 )
-def test_each_schedule_of_production_is_stopped_and_started_alone(
+def test_each_schedule_of_a_production_stack_can_be_disabled_and_enabled_without_changing_the_others(
     operator: Operator,
     schedules: Callable[[], dict[str, str]],
     part: list[str],
@@ -44,6 +44,6 @@ def test_each_schedule_of_production_is_stopped_and_started_alone(
 
 
 @pytest.mark.parametrize("part", [["heartbeat"], ["heartbeat", "callback"], ["stream", "slack"], ["consumer"]])
-def test_an_unknown_part_of_the_stack_is_an_error(operator: Operator, part: list[str]) -> None:
+def test_disabling_an_unknown_part_of_the_stack_is_an_error(operator: Operator, part: list[str]) -> None:
     result = operator.run("enable", *part)
     assert (result.exit_code, result.stderr.startswith("Error: name ")) == (1, True)

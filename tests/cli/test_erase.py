@@ -43,7 +43,7 @@ def held(operator: Operator) -> str:
     return json.dumps([operator.cloud.table.scan()["Items"], letters], default=str)
 
 
-def test_an_erasure_removes_the_texts_and_keeps_the_delivery_history(operator: Operator) -> None:
+def test_an_erasure_removes_the_customers_texts_and_keeps_the_delivery_history(operator: Operator) -> None:
     request_id = failed(operator)
     before = operator.cloud.show(request_id)
     assert all(secret in held(operator) for secret in SECRETS)
@@ -55,7 +55,9 @@ def test_an_erasure_removes_the_texts_and_keeps_the_delivery_history(operator: O
     assert after == {name: value for name, value in before.items() if name != "reference"}
 
 
-def test_an_erasure_names_the_failures_queue_that_may_still_contain_a_mails_text(operator: Operator) -> None:
+def test_the_erase_command_names_the_failures_queue_that_may_still_contain_the_text_of_a_mail(
+    operator: Operator,
+) -> None:
     request_id = failed(operator)
     assert "subject" in example("bounce", request_id, "mail")["mail"]["commonHeaders"]
     erased = operator.json("erase", request_id, "--yes")
@@ -75,7 +77,9 @@ def test_an_erased_request_is_neither_redriven_nor_resent(operator: Operator) ->
     assert (resent.exit_code, "somebody has erased" in resent.stderr, "operator" in resent.stderr) == (1, True, False)
 
 
-def test_an_erased_request_is_shown_without_its_texts_and_its_idempotency_key_stays_used(operator: Operator) -> None:
+def test_an_erased_request_is_shown_without_texts_and_its_idempotency_key_creates_no_new_request(
+    operator: Operator,
+) -> None:
     headers = {"Content_Type": "application/json", "Idempotency_Key": "chat-7"}
     answer = operator.cloud.call("POST", "/assistance-requests", json.dumps(SAID), **headers)
     request_id = answer["json"]["id"]
@@ -91,14 +95,14 @@ def test_an_erased_request_is_shown_without_its_texts_and_its_idempotency_key_st
     assert operator.posted("Call Anna") == 1
 
 
-def test_a_request_under_way_cannot_be_erased(operator: Operator) -> None:
+def test_a_request_without_a_final_status_cannot_be_erased(operator: Operator) -> None:
     request_id = accepted(operator)
     refused = operator.run("erase", request_id, "--yes")
     assert (refused.exit_code, "still on its way, so nothing was erased" in refused.stderr) == (1, True)
     assert operator.cloud.table.get_item(Key=request_key(request_id))["Item"]["description"] == "Call Anna"
 
 
-def test_an_erasure_needs_confirmation_and_may_be_repeated(operator: Operator) -> None:
+def test_the_erase_command_needs_confirmation_and_can_be_repeated(operator: Operator) -> None:
     request_id = failed(operator)
     assert operator.run("erase", request_id).exit_code == 1
     first = operator.json("erase", request_id, "--yes")

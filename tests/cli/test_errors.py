@@ -64,7 +64,7 @@ def one_line(*arguments: str) -> str:
         ("ExpiredToken", "log in again"),
     ],
 )
-def test_a_refusal_of_aws_is_one_line_with_advice(
+def test_an_error_response_of_aws_is_printed_as_one_line_with_advice(
     refusing: str, code: str, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", refusing)
@@ -72,7 +72,9 @@ def test_a_refusal_of_aws_is_one_line_with_advice(
     assert advice in one_line("--stack", "elsewhere", *LIST)
 
 
-def test_a_command_without_a_stack_does_nothing_and_lists_the_accounts_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_without_a_stack_name_does_nothing_and_lists_the_stacks_of_the_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("ASSISTANCE_STACK", raising=False)
     with mock_aws():
         cloudformation = boto3.client("cloudformation", "us-east-1")
@@ -85,7 +87,7 @@ def test_a_command_without_a_stack_does_nothing_and_lists_the_accounts_stacks(mo
     assert "In us-east-1 there are: assistance-staging." in said
 
 
-def test_the_option_stack_overrides_the_environments_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_option_stack_overrides_the_stack_name_in_the_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSISTANCE_STACK", "assistance-staging")
     with mock_aws():
         assert "no stack assistance-staging" in one_line("--region", "us-east-1", *LIST)
@@ -100,12 +102,14 @@ def test_help_shows_no_python_types(command: tuple[str, ...]) -> None:
     assert not re.search("<(bool|str|int|list|int range)", shown)
 
 
-def test_a_missing_answer_of_aws_is_one_line_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_aws_call_without_a_response_is_reported_as_one_line_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     assert "AWS_ENDPOINT_URL" in one_line("--stack", "assistance-dev", *LIST)
 
 
-def test_missing_credentials_or_region_are_one_line_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_or_a_missing_region_are_reported_as_one_line_with_advice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -117,7 +121,9 @@ def test_missing_credentials_or_region_are_one_line_with_advice(monkeypatch: pyt
     assert "profile" in one_line("--profile", "nobody", *LIST)
 
 
-def test_a_missing_local_stack_is_one_line_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_local_stack_is_reported_as_one_line_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stack, "LOCAL", tmp_path / "stack.json")
     assert "make run" in one_line("--local", *LIST)
     gone = {
@@ -135,14 +141,14 @@ def test_a_missing_local_stack_is_one_line_with_advice(tmp_path: Path, monkeypat
     [(), ("dead-letters",), *(("dead-letters", name) for name in ("list", "show", "redrive", "discard"))]
     + [(name,) for name in ("status", "resend", "ledger", "reconcile")],
 )
-def test_the_help_of_every_command_has_an_example(command: tuple[str, ...]) -> None:
+def test_the_help_text_of_every_command_contains_an_example(command: tuple[str, ...]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Example: assistance " in result.stdout
 
 
 @pytest.mark.parametrize("option", ["stack", "profile", "region"])
-def test_options_for_aws_cannot_be_combined_with_local(option: str) -> None:
+def test_the_options_region_and_profile_cannot_be_combined_with_the_option_local(option: str) -> None:
     result = CliRunner().invoke(app, ["--local", f"--{option}", "x", *LIST])
     assert result.exit_code == 2
     assert f"no --{option}" in " ".join(result.stderr.replace("│", " ").split())

@@ -25,7 +25,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda *arguments: CliRunner().invoke(app, ["init", *arguments])
 
 
-def test_the_written_stage_file_yields_the_given_settings(run: Run, tmp_path: Path) -> None:
+def test_the_stage_file_written_by_init_contains_the_given_settings(run: Run, tmp_path: Path) -> None:
     done = run("production", *GIVEN, "take=true", "retention_days=40")
     assert (done.exit_code, done.stdout) == (0, "stages/production.json\n")
     written = json.loads((tmp_path / "stages/production.json").read_text("utf-8"))
@@ -43,7 +43,7 @@ def test_the_written_stage_file_yields_the_given_settings(run: Run, tmp_path: Pa
         (["prod"], 2, "a stage is one of dev, staging, production"),
     ],
 )
-def test_settings_that_cannot_be_deployed_are_not_written(
+def test_init_does_not_write_settings_that_cannot_be_deployed(
     run: Run,
     tmp_path: Path,
     arguments: list[str],
@@ -56,7 +56,7 @@ def test_settings_that_cannot_be_deployed_are_not_written(
     assert not (tmp_path / "stages").exists()
 
 
-def test_an_existing_file_is_replaced_only_with_confirmation(run: Run, tmp_path: Path) -> None:
+def test_init_replaces_an_existing_stage_file_only_with_confirmation(run: Run, tmp_path: Path) -> None:
     assert run("dev", "take=true").exit_code == 0
     again = run("dev", "take=false")
     assert (again.exit_code, "stages/dev.json exists already" in again.stderr) == (1, True)
@@ -65,7 +65,7 @@ def test_an_existing_file_is_replaced_only_with_confirmation(run: Run, tmp_path:
     assert not settings({}, tmp_path / "stages").take
 
 
-def test_at_a_terminal_init_asks_for_missing_settings_and_proposes_those_of_the_credentials() -> None:
+def test_init_at_a_terminal_asks_for_missing_settings_and_proposes_the_account_and_region_of_the_credentials() -> None:
     proposals: list[tuple[str, str | None]] = []
 
     def ask(question: str, known: str | None) -> str:
@@ -78,7 +78,7 @@ def test_at_a_terminal_init_asks_for_missing_settings_and_proposes_those_of_the_
     assert {key for key, _ in proposals} == init.ASKED.keys() - {"operator_email"}
 
 
-def test_init_asks_again_after_a_wrong_answer_and_keeps_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_asks_again_only_for_the_setting_whose_answer_was_invalid(capsys: pytest.CaptureFixture[str]) -> None:
     answers = {"account": ["12", "123456789012"], "region": ["eu-central-1"], "operator_email": ["none", ""]}
 
     def ask(question: str, known: str | None) -> str:
@@ -90,7 +90,7 @@ def test_init_asks_again_after_a_wrong_answer_and_keeps_the_others(capsys: pytes
     assert "operator_email: this is not an email address" in said
 
 
-def test_init_proposes_the_region_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_proposes_the_region_in_the_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     with mock_aws():
         assert init.of_the_credentials() == {"account": "123456789012", "region": "eu-central-1"}

@@ -21,7 +21,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "sleep", lambda _: None)
 
 
-def test_list_selects_requests_by_status_and_age(operator: Operator) -> None:
+def test_the_list_command_selects_requests_by_status_and_age(operator: Operator) -> None:
     with time_machine.travel(utc_now() - timedelta(hours=3), tick=True):
         old = operator.cloud.post("pricing", "secret words")
     operator.slack.fail("error", error="is_archived")
@@ -45,20 +45,22 @@ def test_list_selects_requests_by_status_and_age(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("age", ["", "5", "m", "5x", "-5m", "5 m", "\N{ARABIC-INDIC DIGIT FIVE}m"])
-def test_an_invalid_age_is_refused(operator: Operator, age: str) -> None:
+def test_the_list_command_refuses_an_invalid_age(operator: Operator, age: str) -> None:
     result = operator.run("list", "--since", age)
     assert (result.exit_code, "90s, 5m, 2h" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["list", "ledger"])
 @pytest.mark.parametrize("age", ["36501d", f"{2**63}s", f"1{'0' * 5_000}m"])
-def test_an_age_beyond_the_calendar_is_refused(operator: Operator, command: str, age: str) -> None:
+def test_the_list_command_refuses_an_age_that_is_too_large_for_a_date(
+    operator: Operator, command: str, age: str
+) -> None:
     result = operator.run(command, "--since", age)
     assert (result.exit_code, "36500d" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_watch_prints_every_step_once_and_its_exit_status_is_the_outcome(
+def test_the_watch_command_prints_each_event_once_and_its_exit_status_tells_whether_the_request_was_delivered(
     operator: Operator,
     monkeypatch: pytest.MonkeyPatch,
     both: bool,  # noqa: FBT001
@@ -93,7 +95,9 @@ def test_watch_prints_every_step_once_and_its_exit_status_is_the_outcome(
     assert (result.exit_code, "it has failed" in result.stderr) == ((1, True) if both else (0, False))
 
 
-def test_watch_stops_waiting_after_the_given_time(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_command_stops_waiting_after_the_given_time(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request_id = operator.cloud.post("sales")
     clock = iter(range(0, 1_000, 4))
     monkeypatch.setattr(commands, "monotonic", lambda: next(clock))
@@ -101,7 +105,9 @@ def test_watch_stops_waiting_after_the_given_time(operator: Operator, monkeypatc
     assert (result.exit_code, "still accepted after 10 s" in result.stderr) == (1, True)
 
 
-def test_watch_follows_a_resend_until_it_has_ended(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_command_follows_a_resend_until_the_resend_is_delivered_or_failed(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request_id = operator.cloud.post("sales")
     operator.cloud.produce()
     operator.deliver()

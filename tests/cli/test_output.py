@@ -5,17 +5,19 @@ import json
 from tests.cli.steps import Operator
 
 
-def test_output_prints_one_value_alone_for_use_in_a_shell(operator: Operator) -> None:
+def test_the_output_command_prints_only_the_value_of_the_named_stack_output_for_use_in_a_shell(
+    operator: Operator,
+) -> None:
     assert operator.run("output", "TableName").stdout == "table\n"
     assert json.loads(operator.run("output", "TableName", "--json").stdout) == {"TableName": "table"}
 
 
-def test_output_without_a_name_prints_every_output(operator: Operator) -> None:
+def test_the_output_command_without_a_name_prints_every_stack_output(operator: Operator) -> None:
     printed = dict(line.split(" ", 1) for line in operator.run("output").stdout.splitlines())
     assert printed == operator.outputs
 
 
-def test_an_unknown_output_is_an_error_that_names_it(operator: Operator) -> None:
+def test_the_output_command_names_an_unknown_stack_output_in_its_error(operator: Operator) -> None:
     answer = operator.run("output", "NoSuchOutput")
     assert answer.exit_code != 0
     assert "NoSuchOutput" in str(answer.stderr or answer.exception)

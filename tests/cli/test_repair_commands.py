@@ -51,7 +51,7 @@ def kept_by_lambda(payload: object) -> dict[str, Any]:
     return {"version": "1.0", "requestContext": context, "requestPayload": payload, "responsePayload": {}}
 
 
-def test_a_retry_processes_a_bounce_that_the_feedback_function_failed_on(
+def test_the_retry_command_processes_a_bounce_event_that_the_email_feedback_function_could_not_process(
     operator: Operator, deployed: dict[str, str]
 ) -> None:
     failures, subscription = (deployed[id_] for id_ in FEEDBACK)
@@ -70,7 +70,7 @@ def test_a_retry_processes_a_bounce_that_the_feedback_function_failed_on(
 
 
 @pytest.mark.parametrize("body", ["{}", "no JSON", "[1]", kept_by_lambda(sns_event("no event of SES's"))])
-def test_an_invalid_feedback_failure_stays_until_it_is_discarded(
+def test_an_invalid_email_feedback_event_stays_in_the_failures_queue_until_the_operator_discards_it(
     operator: Operator, deployed: dict[str, str], body: object
 ) -> None:
     put(operator, deployed[FEEDBACK[0]], body)
@@ -83,7 +83,7 @@ def test_an_invalid_feedback_failure_stays_until_it_is_discarded(
 
 
 @pytest.mark.parametrize("down", [False, True])
-def test_a_retry_of_stream_failures_runs_a_sweep_before_it_deletes_them(
+def test_the_retry_command_runs_the_reconciler_before_it_deletes_failures_of_the_stream_producer(
     operator: Operator, deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, down: bool
 ) -> None:
     put(
@@ -108,7 +108,7 @@ def test_a_retry_of_stream_failures_runs_a_sweep_before_it_deletes_them(
         ({"kind": "drop"}, 1, "does not answer"),
     ],
 )
-def test_the_heartbeat_command_prints_the_consumers_findings(
+def test_the_heartbeat_command_prints_the_result_of_the_consumers_self_check(
     operator: Operator, fault: dict[str, Any], code: int, said: str
 ) -> None:
     operator.slack.fail(**fault)
@@ -134,7 +134,7 @@ def secret(operator: Operator, name: str, value: str | None = None) -> Any:  # n
         ("teams-sales", "TeamsSalesSecretArn", "https://a.example/SECRET1", "http://a.example/SECRET1"),
     ],
 )
-def test_a_secret_is_stored_only_if_its_function_can_use_it_and_never_printed(
+def test_a_secret_value_is_stored_only_if_the_function_that_reads_it_accepts_its_form_and_is_never_printed(
     operator: Operator, name: str, output: str, good: str, bad: str
 ) -> None:
     stored = secret(operator, output)
@@ -149,7 +149,7 @@ def test_a_secret_is_stored_only_if_its_function_can_use_it_and_never_printed(
     assert operator.json("secrets", "list") == {name: operator.outputs[output]}
 
 
-def test_a_new_key_is_stored_together_with_the_old_one(operator: Operator) -> None:
+def test_a_new_signing_key_is_stored_together_with_the_old_key(operator: Operator) -> None:
     stored = secret(operator, "TakeSecretArn", f"{'b' * 32} {'a' * 32}")
     secret(operator, "SlackTokenSecretArn")
     assert operator.run("secrets", "set", "take", "--keep-old", terminal="c" * 32).exit_code == 0
@@ -157,7 +157,7 @@ def test_a_new_key_is_stored_together_with_the_old_one(operator: Operator) -> No
     assert operator.run("secrets", "set", "slack-token", "--keep-old", terminal="xoxb-2").exit_code == 1
 
 
-def test_only_unreadable_items_can_be_deleted(operator: Operator) -> None:
+def test_the_items_delete_command_deletes_only_unreadable_items(operator: Operator) -> None:
     request_id = operator.cloud.post("sales", "secret words")
     refused = operator.run("items", "delete", request_id, "--yes")
     assert (refused.exit_code, "can be read" in refused.stderr) == (1, True)

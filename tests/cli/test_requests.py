@@ -56,7 +56,7 @@ def resent(operator: Operator, description: str) -> str:
     return request_id
 
 
-def test_each_resend_is_sent_once_and_is_a_separate_delivery(operator: Operator) -> None:
+def test_each_resend_sends_one_message_and_is_listed_as_a_separate_delivery(operator: Operator) -> None:
     request_id = delivered(operator, "again")
     acts: list[str] = []
     for decisions in (1, 2):
@@ -84,7 +84,7 @@ def test_each_resend_is_sent_once_and_is_a_separate_delivery(operator: Operator)
 
 
 @pytest.mark.parametrize("raced", [False, True])
-def test_a_request_under_way_cannot_be_resent(
+def test_a_request_without_a_final_status_cannot_be_resent(
     operator: Operator,
     monkeypatch: pytest.MonkeyPatch,
     raced: bool,  # noqa: FBT001
@@ -103,7 +103,7 @@ def test_a_request_under_way_cannot_be_resent(
     assert operator.posted("once") == 1
 
 
-def test_a_resend_can_use_a_channel_outside_the_requests_route(operator: Operator) -> None:
+def test_a_resend_can_use_a_channel_that_is_not_in_the_route_of_the_request(operator: Operator) -> None:
     request_id = delivered(operator, "by both")
     answer = operator.json("resend", request_id, "--channel", "email", "--yes")
     assert (answer["request_id"], answer["channel"]) == (request_id, "email")
@@ -113,7 +113,7 @@ def test_a_resend_can_use_a_channel_outside_the_requests_route(operator: Operato
     assert [(each["channel"], each["resend"]) for each in deliveries] == [("slack", None), ("email", answer["act"])]
 
 
-def test_a_resend_needs_confirmation(operator: Operator) -> None:
+def test_the_resend_command_needs_confirmation(operator: Operator) -> None:
     request_id = delivered(operator, "once")
     assert operator.run("resend", request_id, "--channel", "slack").exit_code == 1
     operator.cloud.produce()
@@ -122,7 +122,7 @@ def test_a_resend_needs_confirmation(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_dead_lettered_resend_is_redriven_and_sent_once(operator: Operator, killed: bool) -> None:  # noqa: FBT001
+def test_a_redrive_of_a_resends_dead_letter_sends_one_message(operator: Operator, killed: bool) -> None:  # noqa: FBT001
     request_id = resent(operator, "twice in all")
     operator.slack.fail("error", error="is_archived")
     operator.deliver()
@@ -137,7 +137,7 @@ def test_a_dead_lettered_resend_is_redriven_and_sent_once(operator: Operator, ki
     assert operator.cloud.status(request_id) == "delivered"
 
 
-def test_a_redrive_of_a_resend_in_doubt_checks_slacks_history_before_it_posts(
+def test_a_redrive_of_a_resend_with_unknown_outcome_searches_slacks_history_before_it_posts(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETRY_ATTEMPTS", "1")
@@ -151,7 +151,9 @@ def test_a_redrive_of_a_resend_in_doubt_checks_slacks_history_before_it_posts(
     assert operator.posted("twice in all") == 2
 
 
-def test_two_dead_letters_of_one_resend_are_sent_once(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redriving_two_dead_letters_of_one_resend_sends_one_message(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A consumer that dies between its letter and its write leaves another."""
     monkeypatch.setenv("RETRY_ATTEMPTS", "1")
     forget()
@@ -177,20 +179,24 @@ def test_a_resend_on_a_channel_that_is_not_deployed_is_refused(
 
 @pytest.mark.parametrize("command", [("status",), ("resend", "--channel", "slack", "--yes")])
 @pytest.mark.parametrize("wrong", ["nonsense", "019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f"])
-def test_an_unknown_request_id_is_a_one_line_error(operator: Operator, command: tuple[str, ...], wrong: str) -> None:
+def test_an_unknown_request_id_is_reported_as_a_one_line_error(
+    operator: Operator, command: tuple[str, ...], wrong: str
+) -> None:
     result = operator.run(*command, wrong)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert wrong in result.stderr
 
 
-def test_a_request_is_found_by_the_beginning_of_its_id(operator: Operator) -> None:
+def test_a_command_finds_a_request_by_the_beginning_of_the_request_id(operator: Operator) -> None:
     drawn, keyed = operator.cloud.post("sales", "one"), operator.cloud.post("sales", "two", Idempotency_Key="k")
     for request_id in (drawn, keyed):
         assert operator.json("status", request_id[:8].upper())["id"] == request_id
         assert operator.json("take", request_id[:13], "--as", "Anna")["by"] == "Anna"
 
 
-def test_an_ambiguous_beginning_lists_the_ids_and_chooses_none(operator: Operator) -> None:
+def test_a_command_with_an_ambiguous_beginning_of_an_id_lists_the_matching_ids_and_chooses_none(
+    operator: Operator,
+) -> None:
     requests = [operator.cloud.post("sales", f"number {number}") for number in range(2)]
     assert requests[0][:8] == requests[1][:8], "drawn within a minute"
     result = operator.run("release", requests[0][:8])
@@ -198,7 +204,9 @@ def test_an_ambiguous_beginning_lists_the_ids_and_chooses_none(operator: Operato
     assert all(request_id in result.stderr for request_id in requests)
 
 
-def test_an_unknown_beginning_is_refused_with_the_period_that_was_searched(operator: Operator) -> None:
+def test_a_command_with_an_unknown_beginning_of_an_id_is_refused_and_names_the_period_searched(
+    operator: Operator,
+) -> None:
     drawn, keyed = operator.cloud.post("sales"), operator.cloud.post("sales", Idempotency_Key="k")
     with time_machine.travel(utc_now() + timedelta(days=8), tick=True):
         assert operator.json("status", drawn[:8])["id"] == drawn
@@ -211,7 +219,7 @@ def test_an_unknown_beginning_is_refused_with_the_period_that_was_searched(opera
 TERMINAL = "\x1b]0;mine\x07\x9b31m\u202e\u2028\r"
 
 
-def test_stored_text_cannot_control_the_terminal(operator: Operator) -> None:
+def test_control_characters_in_stored_text_do_not_reach_the_terminal(operator: Operator) -> None:
     request_id = operator.dead(description=f"a{TERMINAL}b")
     at = "2026-01-31T09:30:00.000Z"
     failed = Attempt(f"attempt{TERMINAL}", ms_of(at), Outcome.FAILED, error=TERMINAL)
@@ -229,7 +237,7 @@ def test_stored_text_cannot_control_the_terminal(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("hostile", [5, "\x1b[2J\u202e", None])
-def test_an_unreadable_request_is_left_out_of_the_list_and_named_in_one_line(
+def test_the_list_command_omits_an_unreadable_request_and_names_it_in_one_line(
     operator: Operator, hostile: object
 ) -> None:
     sound, damaged = operator.cloud.post("sales"), operator.cloud.post("sales")
@@ -245,7 +253,9 @@ def test_an_unreadable_request_is_left_out_of_the_list_and_named_in_one_line(
 
 
 @pytest.mark.parametrize(("command", "exit_code"), [("list", 0), ("ledger", 0), ("status", 1)])
-def test_a_record_of_another_request_is_a_one_line_error(operator: Operator, command: str, exit_code: int) -> None:
+def test_a_delivery_record_of_an_earlier_request_with_the_same_id_is_reported_as_a_one_line_error(
+    operator: Operator, command: str, exit_code: int
+) -> None:
     sound, damaged = operator.cloud.post("sales"), delivered(operator, "damaged")
     item = item_of(operator.cloud.table, damaged)
     item["record"]["created_at"] += 1
@@ -255,7 +265,7 @@ def test_a_record_of_another_request_is_a_one_line_error(operator: Operator, com
     assert command != "list" or sound in shown.stdout
 
 
-def test_the_ledger_accounts_for_every_request_of_the_period(operator: Operator) -> None:
+def test_the_ledger_command_states_an_outcome_for_every_request_of_the_period(operator: Operator) -> None:
     with time_machine.travel(utc_now() - timedelta(days=2), tick=True):
         old = delivered(operator, "long ago")
     delivered(operator, "first")
@@ -281,7 +291,7 @@ def test_the_ledger_accounts_for_every_request_of_the_period(operator: Operator)
     assert old not in operator.json("ledger", "--since", "3d")["open"]
 
 
-def test_the_ledger_counts_a_resend_as_a_delivery_and_its_request_once(operator: Operator) -> None:
+def test_the_ledger_command_counts_a_resend_as_another_delivery_and_the_request_once(operator: Operator) -> None:
     resent(operator, "again")
     shown = operator.json("ledger")
     assert (shown["ended"], shown["open"]) == ({"sales/delivered": 1}, {})
@@ -290,14 +300,14 @@ def test_the_ledger_counts_a_resend_as_a_delivery_and_its_request_once(operator:
     assert operator.json("ledger")["deliveries"] == {"sales/slack/delivered": 2}
 
 
-def test_a_redriven_request_is_open_in_the_ledger(operator: Operator) -> None:
+def test_the_ledger_command_counts_a_redriven_request_as_open(operator: Operator) -> None:
     request_id = mailed(operator.cloud)
     assert operator.json("ledger")["open"] == {}
     feedback(operator.cloud, "bounce", request_id)
     assert list(operator.json("ledger")["open"]) == [request_id]
 
 
-def test_the_ledger_names_requests_that_it_cannot_account_for(
+def test_the_ledger_command_names_requests_that_are_missing_from_the_table_or_unreadable(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone, damaged, hostile = (operator.cloud.post("sales") for _ in range(3))
@@ -319,7 +329,9 @@ def _without(gone: str) -> Callable[[Items, str], list[Item]]:
     return lambda items, request_id: [] if request_id == gone else of(items, request_id)
 
 
-def test_the_ledger_ignores_the_record_of_an_earlier_request_with_the_same_id(operator: Operator) -> None:
+def test_the_ledger_command_ignores_the_delivery_record_of_an_earlier_request_with_the_same_id(
+    operator: Operator,
+) -> None:
     request_id = delivered(operator, "later")
     item = item_of(operator.cloud.table, request_id)
     item["record"]["created_at"] -= 1
@@ -327,7 +339,7 @@ def test_the_ledger_ignores_the_record_of_an_earlier_request_with_the_same_id(op
     assert list(operator.json("ledger")["open"]) == [request_id]
 
 
-def test_the_ledger_counts_more_requests_than_one_read_returns(
+def test_the_ledger_command_counts_all_requests_although_one_query_does_not_return_all_of_them(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "BATCH", 2)
@@ -342,7 +354,7 @@ def test_the_ledger_counts_more_requests_than_one_read_returns(
     assert len(shown["open"]) == 1
 
 
-def test_the_ledger_command_changes_nothing(operator: Operator) -> None:
+def test_the_ledger_command_only_reads(operator: Operator) -> None:
     request_id = operator.cloud.post("sales")
     with time_machine.travel(utc_now(), tick=False):
         assert operator.json("ledger") == operator.json("ledger")
@@ -350,14 +362,14 @@ def test_the_ledger_command_changes_nothing(operator: Operator) -> None:
     assert operator.cloud.status(request_id) == "accepted"
 
 
-def test_reconcile_reports_what_it_has_done(operator: Operator) -> None:
+def test_the_reconcile_command_reports_the_changes_that_it_made(operator: Operator) -> None:
     assert operator.json("reconcile")["dry_run"] is False
     dry, swept = operator.run("reconcile", "--dry-run").stdout, operator.run("reconcile").stdout
     assert ("would publish" in dry, "would publish again" in dry) == (True, True)
     assert ("outbox: published" in swept, "lost: published again" in swept, "would" in swept) == (True, True, False)
 
 
-def test_customer_data_is_shown_only_with_the_option_with_description(operator: Operator) -> None:
+def test_customer_data_is_shown_only_with_the_command_line_option_with_description(operator: Operator) -> None:
     call = {
         "topic": "sales",
         "description": "A quote, please",

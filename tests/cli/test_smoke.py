@@ -31,30 +31,30 @@ def results(answers: Mapping[str, Sequence[Mapping[str, Any] | Failure]], looks:
     return list(watch_each(list(answers), lambda topic: topic, read, lambda: next(more, False)))
 
 
-def test_smoke_watches_each_topic_until_its_request_is_delivered() -> None:
+def test_the_smoke_command_waits_until_the_test_request_of_each_topic_is_delivered() -> None:
     assert results({"sales": [UNDER_WAY, UNDER_WAY, DELIVERED], "pricing": [DELIVERED]}) == [
         Result("pricing", "pricing", ("slack",), None),
         Result("sales", "sales", ("slack",), None),
     ]
 
 
-def test_smoke_fails_on_a_fallback_delivery_and_names_the_failed_channel() -> None:
+def test_the_smoke_command_fails_if_the_fallback_delivered_and_names_the_channel_that_failed() -> None:
     [result] = results({"sales": [STOOD_IN_FOR]})
     assert (result.by, result.problem) == (("email",), "not delivered on its own channel, slack: not_in_channel")
 
 
-def test_smoke_fails_if_a_request_is_under_way_at_the_deadline() -> None:
+def test_the_smoke_command_fails_if_a_test_request_is_neither_delivered_nor_failed_at_the_deadline() -> None:
     [result] = results({"sales": [UNDER_WAY]})
     assert result.problem == "not delivered in time (status retrying), slack: timeout"
 
 
-def test_smoke_passes_although_one_answer_is_missing() -> None:
+def test_the_smoke_command_passes_although_one_status_call_gets_no_response() -> None:
     lost = Failure("no answer from the API (TimeoutError): ask again")
     assert [it.problem for it in results({"sales": [lost, DELIVERED]})] == [None]
     assert "no answer from the API" in str(results({"sales": [lost]})[0].problem)
 
 
-def test_smoke_reports_the_other_topics_although_the_api_refuses_one() -> None:
+def test_the_smoke_command_reports_the_other_topics_although_the_api_refuses_the_request_of_one_topic() -> None:
     def send(topic: str) -> str:
         if topic == "sales":
             raise Failure("the API answered 403: Forbidden")
@@ -64,6 +64,6 @@ def test_smoke_reports_the_other_topics_although_the_api_refuses_one() -> None:
     assert [(it.topic, it.problem) for it in found] == [("sales", "the API answered 403: Forbidden"), ("pricing", None)]
 
 
-def test_the_smoke_request_says_that_it_is_a_test() -> None:
+def test_the_text_of_a_smoke_test_request_says_that_it_is_a_test() -> None:
     assert "test" in BODY["description"]
     assert "nobody needs to answer" in BODY["description"]

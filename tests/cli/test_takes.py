@@ -14,7 +14,7 @@ def untaken(operator: Operator) -> list[str]:
     return [each["id"] for each in operator.json("list", "--untaken")]
 
 
-def test_take_assigns_a_request_and_a_second_take_names_who_has_it(operator: Operator) -> None:
+def test_the_take_command_assigns_a_request_to_a_person_and_a_second_take_names_that_person(operator: Operator) -> None:
     request_id = delivered(operator, "help")
     assert operator.run("take", request_id, "--as", "Anna").exit_code == 0
     second = operator.run("take", request_id, "--as", "Ben")
@@ -24,21 +24,21 @@ def test_take_assigns_a_request_and_a_second_take_names_who_has_it(operator: Ope
     assert "by Anna via operator" in operator.run("status", request_id).output
 
 
-def test_another_person_can_take_a_released_request(operator: Operator) -> None:
+def test_another_person_can_take_a_request_that_was_released(operator: Operator) -> None:
     request_id = delivered(operator, "help")
     operator.run("take", request_id, "--as", "Anna")
     assert operator.json("release", request_id) == {"released": "Anna"}
     assert operator.json("take", request_id, "--as", "Ben")["by"] == "Ben"
 
 
-def test_releasing_an_untaken_request_fails(operator: Operator) -> None:
+def test_releasing_a_request_that_nobody_has_taken_is_an_error(operator: Operator) -> None:
     request_id = delivered(operator, "help")
     result = operator.run("release", request_id)
     assert result.exit_code == 1
     assert "nobody has taken request" in result.output
 
 
-def test_untaken_requests_are_listed_until_somebody_takes_them(operator: Operator) -> None:
+def test_the_list_of_untaken_requests_contains_a_request_until_a_person_takes_it(operator: Operator) -> None:
     one, other = delivered(operator, "one"), delivered(operator, "other")
     assert set(untaken(operator)) == {one, other}
     operator.run("take", one, "--as", "Anna")

@@ -60,28 +60,28 @@ def test_every_link_has_an_existing_target(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", diagrams.PAGES, ids=lambda page: page.name)
-def test_every_diagram_is_up_to_date(page: Path) -> None:
+def test_every_generated_diagram_is_up_to_date(page: Path) -> None:
     assert page.read_text("utf-8") == diagrams.page(page), "run: make docs"
 
 
-def test_make_help_lists_every_target() -> None:
+def test_make_help_lists_every_make_target() -> None:
     shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     [phony] = re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert {line.split()[0] for line in shown.splitlines()} == set(phony.replace("\\", "").split())
 
 
-def test_the_configuration_page_explains_every_context_key() -> None:
+def test_the_configuration_page_explains_every_cdk_context_key() -> None:
     explained = re.findall(
         r"^\| `(\w+)` \|.*\|.*\|$", (ROOT / "docs/configuration.md").read_text("utf-8"), re.MULTILINE
     )
     assert set(explained) == set(Config.model_fields) - {"local"}
 
 
-def test_the_json_schema_contains_every_key_of_a_stage_file() -> None:
+def test_the_json_schema_of_stage_files_contains_every_key() -> None:
     assert json.loads((ROOT / "stages/schema.json").read_text("utf-8")) == stages.schema(), "run: make docs"
 
 
-def test_the_documents_have_fewer_lines_than_the_functions() -> None:
+def test_all_documents_together_have_fewer_lines_than_the_lambda_functions() -> None:
     docs = [path for path in TRACKED if path.parent == ROOT / "docs" and path.suffix == ".md"]
     functions = [path for path in TRACKED if (ROOT / "functions") in path.parents and path.suffix == ".py"]
     assert lines(docs) < lines(functions)
@@ -106,12 +106,12 @@ def test_the_glossary_is_short_and_each_of_its_words_is_used() -> None:
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
 )
-def test_pages_use_the_words_of_the_glossary_and_not_retired_ones(page: Path) -> None:
+def test_documents_use_the_words_of_the_glossary_and_none_of_the_replaced_words(page: Path) -> None:
     retired = RETIRED.findall(page.read_text("utf-8"))
     assert not retired, "see docs/glossary.md"
 
 
-def test_each_decision_is_short_dated_and_in_the_index_of_decisions() -> None:
+def test_each_decision_record_is_short_has_a_date_and_is_in_the_index_of_decisions() -> None:
     index = ROOT / "docs/decisions/README.md"
     decisions = [path for path in PAGES if path.parent == index.parent and path != index]
     assert {path.name for path in decisions} == set(links(index))
@@ -124,7 +124,7 @@ def test_each_decision_is_short_dated_and_in_the_index_of_decisions() -> None:
         assert len(written.splitlines()) <= MOST_LINES_OF_A_DECISION, path.name
 
 
-def test_every_message_in_troubleshooting_occurs_in_the_code() -> None:
+def test_every_error_message_on_the_troubleshooting_page_occurs_in_the_code() -> None:
     """In its heading `…` stands for what differs."""
     sources = [
         " ".join(re.sub(r"\"\s*f?\"", "", path.read_text("utf-8")).split())

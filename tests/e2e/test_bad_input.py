@@ -37,7 +37,7 @@ PARAGRAPH = re.compile(r'<p style="margin:0;[^"]*">(.*?)</p>', re.DOTALL)
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_every_answer_conforms_to_the_openapi_document(bot: Bot, label: str) -> None:
+def test_every_api_response_conforms_to_the_openapi_document(bot: Bot, label: str) -> None:
     @BOUNDED
     @given(case=OPERATIONS[label].as_strategy())
     def described(case: schemathesis.Case[Any]) -> None:
@@ -76,7 +76,7 @@ HUMAN_OPERATIONS = {found.ok().label: found.ok() for found in BY_HUMANS.get_all_
 
 
 @pytest.mark.parametrize("label", HUMAN_OPERATIONS)
-def test_the_routes_for_humans_refuse_any_unsigned_call_without_a_server_error(bot: Bot, label: str) -> None:
+def test_the_take_page_and_the_slack_button_route_refuse_unsigned_calls_with_a_4xx_status(bot: Bot, label: str) -> None:
     @BOUNDED
     @given(case=HUMAN_OPERATIONS[label].as_strategy())
     def refused(case: schemathesis.Case[Any]) -> None:
@@ -94,7 +94,7 @@ def post(bot: Bot, topic: str, description: str) -> str | None:
     return str(answer.json["id"]) if answer.status == 202 else None
 
 
-def test_a_body_that_is_not_utf_8_is_refused_and_a_byte_order_mark_is_ignored(bot: Bot) -> None:
+def test_a_request_body_that_is_not_utf_8_is_refused_and_a_byte_order_mark_is_ignored(bot: Bot) -> None:
     text = '{"topic": "sales", "description": "café"}'
     refused = bot.call("POST", "/assistance-requests", text.encode("latin-1"))
     assert (refused.status, refused.json["type"]) == (400, "urn:assistance:problem:not-utf-8")
@@ -116,7 +116,7 @@ def in_slack(message: dict[str, Any], request_id: str) -> str:
     return "".join(texts)
 
 
-def test_any_customer_text_arrives_as_plain_text(bot: Bot) -> None:
+def test_any_customer_text_is_shown_as_plain_text_in_slack_and_email(bot: Bot) -> None:
     accepted: dict[str, tuple[str, str]] = {}
 
     @settings(BOUNDED, max_examples=10, phases=[Phase.explicit, Phase.generate])

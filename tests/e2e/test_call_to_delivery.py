@@ -20,7 +20,7 @@ PROBLEM = "application/problem+json"
 VALID = {"topic": "sales", "description": "Hello"}
 
 
-def test_both_topics_arrive_and_their_status_only_moves_forward(bot: Bot) -> None:
+def test_requests_of_both_topics_are_delivered_and_their_status_never_moves_back(bot: Bot) -> None:
     ids = {topic: bot.post(topic, f"about {topic}") for topic in ("sales", "pricing")}
     for request_id in ids.values():
         seen: list[str] = []
@@ -35,7 +35,7 @@ def test_both_topics_arrive_and_their_status_only_moves_forward(bot: Bot) -> Non
     assert (bot.posted()[ids["pricing"]], bot.mailed()[ids["pricing"]]) == (0, 1)
 
 
-def test_the_bot_gets_one_callback_signed_with_the_stacks_key(bot: Bot) -> None:
+def test_the_bot_gets_one_callback_signed_with_the_signing_key_of_the_stack(bot: Bot) -> None:
     secret = bot.secrets.get_secret_value(SecretId=bot.outputs["CallbackSecretArn"])["SecretString"]
     with Receiver() as receiver:
         answer = bot.call("POST", "/assistance-requests", {**VALID, "callback_url": receiver.url})
@@ -81,7 +81,9 @@ def test_a_repeated_idempotency_key_creates_one_request_and_one_message(bot: Bot
     assert bot.posted()[request_id] == 1
 
 
-def test_a_call_with_two_keys_is_refused_and_one_that_repeats_its_key_is_accepted(bot: Bot) -> None:
+def test_a_call_with_two_different_idempotency_keys_is_refused_and_one_with_the_same_key_twice_is_accepted(
+    bot: Bot,
+) -> None:
     """As by API Gateway, which hands the function each value of a header."""
     url = urlsplit(bot.stack["api_url"])
 
@@ -98,7 +100,7 @@ def test_a_call_with_two_keys_is_refused_and_one_that_repeats_its_key_is_accepte
     assert (status("order 8", "order 9"), status("order 8", "order 8")) == (422, 202)
 
 
-def test_none_of_three_hundred_simultaneous_requests_is_lost_or_arrives_twice(bot: Bot) -> None:
+def test_each_of_three_hundred_simultaneous_requests_is_delivered_exactly_once(bot: Bot) -> None:
     topics = ["sales", "pricing"] * 150
     with ThreadPoolExecutor(24) as pool:
         ids = list(pool.map(bot.post, topics))
@@ -131,7 +133,7 @@ def test_a_slack_outage_delays_slack_messages_but_no_mails(bot: Bot) -> None:
     assert bot.posted()[sales] == 1
 
 
-def test_a_request_that_slack_refuses_for_good_is_dead_lettered_and_reads_failed_until_its_fallback(bot: Bot) -> None:
+def test_a_request_that_slack_permanently_refuses_has_status_failed_until_the_fallback_delivers_it(bot: Bot) -> None:
     bot.fault("error", error="is_archived")
     try:
         with bot.paused(bot.queue_name("email")):
@@ -148,7 +150,7 @@ def test_a_request_that_slack_refuses_for_good_is_dead_lettered_and_reads_failed
     assert (bot.posted()[request_id], bot.mailed()[request_id]) == (0, 1)
 
 
-def test_the_scheduled_reconciler_publishes_a_request_that_the_producer_missed(bot: Bot) -> None:
+def test_the_scheduled_reconciler_publishes_a_request_that_the_stream_producer_did_not_publish(bot: Bot) -> None:
     with bot.paused(":dynamodb:"):
         request_id = bot.post("sales", "unseen")
         bot.until_status(request_id, "delivered", seconds=150)

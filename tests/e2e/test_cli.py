@@ -24,7 +24,7 @@ def run(*arguments: str, typed: str | None = None) -> Result:
     return CliRunner().invoke(app, ["--local", *arguments], input=typed)
 
 
-def test_send_with_watch_follows_the_request_until_it_is_delivered(bot: Bot) -> None:
+def test_the_send_command_with_the_option_watch_waits_until_the_request_is_delivered(bot: Bot) -> None:
     result = run("send", "sales", "-", "--watch", "--json", typed="By hand\n")
     assert result.exit_code == 0, result.output
     steps = [json.loads(line) for line in result.stdout.splitlines()]
@@ -33,18 +33,18 @@ def test_send_with_watch_follows_the_request_until_it_is_delivered(bot: Bot) -> 
     assert (newest["topic"], newest["status"], bot.posted()[newest["id"]]) == ("sales", "delivered", 1)
 
 
-def test_a_send_repeated_with_its_key_creates_one_request() -> None:
+def test_the_send_command_run_twice_with_the_same_idempotency_key_creates_one_request() -> None:
     ids = {run("send", "pricing", "Twice", "--idempotency-key", "by-hand").stdout for _ in range(2)}
     assert len(ids) == 1
 
 
-def test_a_refusal_of_the_api_is_a_one_line_error() -> None:
+def test_the_send_command_prints_an_error_response_of_the_api_as_one_line() -> None:
     result = run("send", "sales", "")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 2)
     assert "/description" in result.stderr
 
 
-def test_env_prints_the_variables_that_call_the_api_and_verify_callbacks(bot: Bot) -> None:
+def test_the_env_command_prints_the_variables_needed_to_call_the_api_and_to_verify_callbacks(bot: Bot) -> None:
     printed = run("env").stdout
     shell = subprocess.run(
         ["bash", "-euc", f'{printed}\necho "$API_URL $API_KEY $CALLBACK_SECRET"'],
@@ -54,7 +54,9 @@ def test_env_prints_the_variables_that_call_the_api_and_verify_callbacks(bot: Bo
     assert shell.stdout.split() == [bot.stack["api_url"], bot.stack["api_key"], secret]
 
 
-def test_messages_of_a_stopped_consumer_are_delivered_after_its_start_and_its_log_shows_it(bot: Bot) -> None:
+def test_messages_wait_while_a_consumer_is_disabled_and_are_delivered_after_the_consumer_is_enabled_again(
+    bot: Bot,
+) -> None:
     assert json.loads(run("disable", "consumer", "slack", "--yes", "--json").stdout)["after"] == "disabled"
     try:
         request_id = bot.post("sales", "While it is stopped")
@@ -68,13 +70,13 @@ def test_messages_of_a_stopped_consumer_are_delivered_after_its_start_and_its_lo
     assert "While it is stopped" not in json.dumps(lines)
 
 
-def test_the_doctor_finds_a_fresh_stack_in_order_except_for_its_alarms() -> None:
+def test_the_doctor_command_reports_no_problem_of_a_new_local_stack_except_about_alarms() -> None:
     findings = json.loads(run("doctor", "--json").stdout)
     assert {it["check"] for it in findings if it["state"] != "ok"} <= {"Alarms", "Dead letters"}
     assert {"Slack channel", "SES account", "SES sender", "Reconciler's schedule"} <= {it["check"] for it in findings}
 
 
-def test_the_smoke_test_passes_on_a_working_stack_and_its_messages_say_that_they_are_tests(bot: Bot) -> None:
+def test_the_smoke_command_passes_on_a_working_stack_and_its_messages_say_that_they_are_tests(bot: Bot) -> None:
     result = run("smoke", "--json", "--timeout", "60")
     assert result.exit_code == 0, result.output
     by = {it["topic"]: it["by"] for it in json.loads(result.stdout)}
@@ -83,7 +85,7 @@ def test_the_smoke_test_passes_on_a_working_stack_and_its_messages_say_that_they
         assert bot.show(it["request_id"])["taken"]["by"] == "the smoke test", "no human need take it"
 
 
-def test_a_resend_arrives_once_more_and_is_accounted_for(bot: Bot) -> None:
+def test_a_resent_request_is_delivered_a_second_time_and_counted_by_the_ledger_command(bot: Bot) -> None:
     request_id = bot.post("sales", "Once more")
     bot.until_status(request_id, "delivered")
     assert run("resend", request_id, "--channel", "slack", "--yes").exit_code == 0

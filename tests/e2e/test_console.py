@@ -52,7 +52,7 @@ def page(browser: Browser, bot: Bot) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_guide_shows_outbox_fallback_redrive_and_take_without_scrolling(
+def test_the_consoles_guide_demonstrates_outbox_fallback_redrive_and_take_without_any_scrolling(
     browser: Browser, bot: Bot, size: str
 ) -> None:
     """Only what the guide points at is pressed. Everything is in sight, for nothing scrolls to what is pressed."""
@@ -105,7 +105,7 @@ def test_the_guide_shows_outbox_fallback_redrive_and_take_without_scrolling(
         fits(page)
 
 
-def test_a_request_is_shown_up_to_its_slack_message_and_customer_text_is_not_markup(page: Page) -> None:
+def test_the_console_shows_each_step_of_a_request_and_escapes_customer_text(page: Page) -> None:
     typed = '<img src=x onerror="document.title=1"> <!channel> &amp; <script>document.title=1</script>'
     request_id = send(page, "sales", typed)
     reads(page, request_id, "delivered")
@@ -118,7 +118,9 @@ def test_a_request_is_shown_up_to_its_slack_message_and_customer_text_is_not_mar
     expect(page).to_have_title("Assistance · local console")
 
 
-def test_the_console_sends_every_member_of_a_call_and_slack_shows_it(page: Page, bot: Bot) -> None:
+def test_the_consoles_form_sends_every_field_of_a_request_and_the_slack_message_shows_each_field(
+    page: Page, bot: Bot
+) -> None:
     page.get_by_text("Customer, conversation, key").click()
     page.get_by_role("button", name="Fill in an example").click()
     page.get_by_label("Details", exact=True).fill("Plan: Pro: yearly\nSeats: 40\n\nTrial: false\nZip: 01234")
@@ -135,7 +137,7 @@ def test_the_console_sends_every_member_of_a_call_and_slack_shows_it(page: Page,
     assert bot.show(request_id)["reference"] == "chat-17"
 
 
-def test_a_refusal_of_the_api_is_shown_at_the_field_that_it_names(page: Page) -> None:
+def test_the_consoles_form_shows_an_error_of_the_api_at_the_field_that_the_error_names(page: Page) -> None:
     page.get_by_label("Description").fill(" ")
     page.get_by_text("Customer, conversation, key").click()
     page.get_by_label("Callback URL").fill("ftp://nowhere")
@@ -150,7 +152,9 @@ def test_a_refusal_of_the_api_is_shown_at_the_field_that_it_names(page: Page) ->
     expect(page.locator("[aria-invalid]")).to_have_count(0)
 
 
-def test_the_fallback_mail_after_a_refusal_of_slack_is_shown_in_a_sandboxed_frame(page: Page, bot: Bot) -> None:
+def test_the_console_shows_the_fallback_mail_in_a_sandboxed_frame_after_slack_refused_the_request(
+    page: Page, bot: Bot
+) -> None:
     switch(page, "Slack", "refusing")
     request_id = send(page, "sales", "<b>by mail</b>")
     reads(page, request_id, "delivered")
@@ -171,7 +175,7 @@ def test_the_fallback_mail_after_a_refusal_of_slack_is_shown_in_a_sandboxed_fram
     expect(page.get_by_role("heading", name="[Sales] <b>by mail</b>")).to_be_visible()
 
 
-def test_a_mails_link_opens_a_separate_tab(page: Page, bot: Bot) -> None:
+def test_a_link_in_a_mail_shown_by_the_console_opens_a_separate_tab(page: Page, bot: Bot) -> None:
     request_id = bot.post("pricing", "Come in", {"conversation_url": "https://app.example.com/42"})
     bot.until_status(request_id, "delivered")
     page.context.route("https://app.example.com/**", lambda route: route.fulfill(body="the conversation"))
@@ -183,7 +187,9 @@ def test_a_mails_link_opens_a_separate_tab(page: Page, bot: Bot) -> None:
     assert other.value.evaluate("window.opener") is None
 
 
-def test_the_first_person_to_press_takes_the_request_and_a_second_one_is_told(page: Page, bot: Bot) -> None:
+def test_the_first_person_who_clicks_takes_the_request_and_a_second_person_sees_who_has_taken_it(
+    page: Page, bot: Bot
+) -> None:
     request_id = send(page, "sales", "Who takes it?")
     press(page, " ", "I'll take it", request_id)
     expect(page.locator("#pressed")).to_have_text("Say who presses it.")
@@ -202,7 +208,7 @@ def test_the_first_person_to_press_takes_the_request_and_a_second_one_is_told(pa
     expect(row(page, request_id).locator(".taken")).to_have_count(0)
 
 
-def test_a_failing_email_channel_is_retried_and_explained(page: Page) -> None:
+def test_the_console_explains_the_retries_of_a_failing_email_channel(page: Page) -> None:
     switch(page, "Email", "failing")
     request_id = send(page, "pricing", "in bad weather")
     reads(page, request_id, "retrying")
@@ -215,7 +221,7 @@ def test_a_failing_email_channel_is_retried_and_explained(page: Page) -> None:
     expect(view.locator(".reached")).to_contain_text("Reached", timeout=ARRIVAL_MS)
 
 
-def test_a_request_waits_in_the_outbox_while_the_producer_is_stopped(page: Page, bot: Bot) -> None:
+def test_a_request_waits_in_the_outbox_while_the_stream_producer_is_stopped(page: Page, bot: Bot) -> None:
     runs(page, "Reconciler", on=False)
     runs(page, "Producer", on=False)
     request_id = send(page, "sales", "patience")
@@ -229,7 +235,7 @@ def test_a_request_waits_in_the_outbox_while_the_producer_is_stopped(page: Page,
     reads(page, request_id, "delivered")
 
 
-def test_a_killed_worker_is_replaced_and_requests_are_delivered(page: Page, runner: Runner) -> None:
+def test_requests_are_delivered_after_a_lambda_process_was_killed(page: Page, runner: Runner) -> None:
     reads(page, send(page, "sales", "has a worker start"), "delivered")
     page.get_by_role("button", name="Kill a process of the slack_consumer").click()
     said = page.locator("#done")
@@ -239,7 +245,9 @@ def test_a_killed_worker_is_replaced_and_requests_are_delivered(page: Page, runn
     reads(page, send(page, "sales", "has another start"), "delivered")
 
 
-def test_dead_letters_show_their_reason_and_can_be_redriven_discarded_and_opened(page: Page) -> None:
+def test_the_console_shows_the_reason_of_a_dead_letter_and_can_redrive_discard_and_open_dead_letters(
+    page: Page,
+) -> None:
     for title in ("Slack", "Email"):
         switch(page, title, "refusing")
     request_id = send(page, "pricing", "to nobody")
@@ -269,7 +277,7 @@ def test_dead_letters_show_their_reason_and_can_be_redriven_discarded_and_opened
     expect(found).to_have_count(0, timeout=ARRIVAL_MS)
 
 
-def test_the_console_works_by_keyboard_and_shows_the_focus(page: Page) -> None:
+def test_the_console_can_be_used_with_the_keyboard_alone_and_shows_the_keyboard_focus(page: Page) -> None:
     keys = page.keyboard
     page.get_by_label("Description").focus()
     keys.press("ControlOrMeta+a")

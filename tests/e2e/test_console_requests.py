@@ -52,7 +52,7 @@ def dead(bot: Bot, description: str) -> Iterator[str]:
     yield request_id
 
 
-def test_a_request_view_has_a_url_that_survives_a_reload_and_a_call_to_copy(page: Page, bot: Bot) -> None:
+def test_the_view_of_a_request_has_a_reloadable_url_and_a_copyable_api_call(page: Page, bot: Bot) -> None:
     said = {"reference": "it's 17", "customer": {"name": "Anna"}, "details": {"Seats": 40}}
     request_id = bot.post("sales", "It's a 'quoted' \"text\"", said)
     bot.until_status(request_id, "delivered")
@@ -81,7 +81,7 @@ def test_a_request_view_has_a_url_that_survives_a_reload_and_a_call_to_copy(page
     expect(page.get_by_role("heading", name="No such request")).to_be_visible()
 
 
-def test_a_request_can_be_taken_released_and_resent_in_its_view(page: Page, bot: Bot) -> None:
+def test_a_request_can_be_taken_released_and_resent_in_the_consoles_view_of_the_request(page: Page, bot: Bot) -> None:
     request_id = bot.post("sales", "Once more")
     bot.until_status(request_id, "delivered")
     view = open_request(page, request_id)
@@ -97,7 +97,9 @@ def test_a_request_can_be_taken_released_and_resent_in_its_view(page: Page, bot:
     assert bot.until(request_id, lambda shown: len(shown["deliveries"]) > 1)
 
 
-def test_many_requests_are_searched_filtered_and_paged_newest_first(page: Page, bot: Bot) -> None:
+def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_is_ordered_newest_first(
+    page: Page, bot: Bot
+) -> None:
     ids = [bot.post("pricing" if number % 2 else "sales", f"many of {number}") for number in range(28)]
     page.get_by_role("searchbox").fill("MANY OF")
     rows = page.locator("#requests > li")
@@ -119,7 +121,7 @@ def test_many_requests_are_searched_filtered_and_paged_newest_first(page: Page, 
     expect(rows).to_have_count(1)
 
 
-def test_a_late_answer_does_not_undo_a_changed_filter(page: Page, bot: Bot) -> None:
+def test_a_response_that_arrives_after_the_filter_was_changed_does_not_reset_the_filter(page: Page, bot: Bot) -> None:
     bot.post("pricing", "of another topic")
     request_id = bot.post("sales", "of the chosen topic")
     expect(row(page, request_id)).to_be_visible()
@@ -145,7 +147,7 @@ def changed(route: Route, change: Any) -> None:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_console_shows_an_added_channel_everywhere_and_a_missing_one_nowhere(
+def test_every_view_of_the_console_shows_an_additional_channel_and_none_shows_a_channel_not_deployed(
     browser: Browser, bot: Bot, size: str
 ) -> None:
     """The server derives each from the stack's channels: so it tells of a stage without Slack and with a pager."""
@@ -200,7 +202,7 @@ def deployed(bot: Bot, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("deployed", [()], indirect=True, ids=["read only"])
-def test_the_console_of_a_deployed_stage_shows_requests_and_offers_no_faults(
+def test_the_console_of_a_deployed_stage_shows_requests_and_has_no_fault_injection_switches(
     browser: Browser, bot: Bot, deployed: str
 ) -> None:
     with dead(bot, "whom did it reach") as request_id, opened(browser, deployed) as page:
@@ -232,7 +234,7 @@ def test_the_console_of_a_deployed_stage_shows_requests_and_offers_no_faults(
 
 
 @pytest.mark.parametrize("deployed", [("--write", "--with-description")], indirect=True, ids=["writing"])
-def test_each_act_on_a_deployed_stage_is_confirmed_with_the_stages_name(
+def test_each_changing_action_on_a_deployed_stage_must_be_confirmed_by_typing_the_name_of_the_stage(
     browser: Browser, bot: Bot, deployed: str
 ) -> None:
     with dead(bot, "for the operator") as request_id, opened(browser, deployed) as page:
@@ -257,7 +259,7 @@ def test_each_act_on_a_deployed_stage_is_confirmed_with_the_stages_name(
 
 
 @pytest.mark.parametrize("deployed", [()], indirect=True, ids=["hidden"])
-def test_a_background_tab_makes_no_calls(browser: Browser, deployed: str) -> None:
+def test_the_console_makes_no_calls_while_its_browser_tab_is_in_the_background(browser: Browser, deployed: str) -> None:
     context = browser.new_context()
     context.clock.install()
     page = context.new_page()
@@ -287,7 +289,9 @@ def test_a_background_tab_makes_no_calls(browser: Browser, deployed: str) -> Non
         {"Host": "evil.example"},
     ],
 )
-def test_the_console_refuses_acts_of_foreign_pages_and_without_the_token(bot: Bot, headers: dict[str, str]) -> None:
+def test_the_console_refuses_actions_requested_by_other_web_pages_or_without_the_token(
+    bot: Bot, headers: dict[str, str]
+) -> None:
     assert bot.console("POST", "/api/producer", {"on": False}, **headers).status == 403
     [mapping] = [
         each
@@ -298,7 +302,7 @@ def test_the_console_refuses_acts_of_foreign_pages_and_without_the_token(bot: Bo
 
 
 @pytest.mark.parametrize("path", ["/", "/api/state", "/requests/00000000-0000-7000-8000-000000000000"])
-def test_the_console_refuses_other_host_names(bot: Bot, path: str) -> None:
+def test_the_console_refuses_requests_whose_host_header_has_another_host_name(bot: Bot, path: str) -> None:
     answer = bot.console("GET", path)
     assert answer.status == 200
     assert answer.headers["content-security-policy"].startswith(
@@ -307,14 +311,14 @@ def test_the_console_refuses_other_host_names(bot: Bot, path: str) -> None:
     assert bot.console("GET", path, Host="evil.example").status == 403
 
 
-def test_a_mails_page_is_sandboxed_by_its_own_content_security_policy(bot: Bot) -> None:
+def test_the_page_that_shows_a_mail_is_sandboxed_by_a_content_security_policy(bot: Bot) -> None:
     request_id = bot.post("pricing", "mail")
     bot.until_status(request_id, "delivered")
     alone = bot.console("GET", f"/mail/{bot.mails(request_id)[0]['MessageId']}")
     assert alone.headers["content-security-policy"].endswith("; sandbox allow-popups allow-popups-to-escape-sandbox")
 
 
-def test_the_page_shows_nothing_of_the_stack_without_the_token(bot: Bot, browser: Browser) -> None:
+def test_the_console_shows_no_data_of_the_stack_without_the_token(bot: Bot, browser: Browser) -> None:
     answer = bot.console("GET", "/api/state", X_Console="guessed")
     assert (answer.status, list(answer.json)) == (403, ["error"])
     page = browser.new_page()
@@ -327,7 +331,9 @@ def test_the_page_shows_nothing_of_the_stack_without_the_token(bot: Bot, browser
     page.close()
 
 
-def test_a_tab_reads_the_token_of_the_next_run_and_removes_it_from_its_url(bot: Bot, browser: Browser) -> None:
+def test_an_open_console_tab_accepts_the_token_of_a_new_run_and_removes_the_token_from_the_url(
+    bot: Bot, browser: Browser
+) -> None:
     address, _, token = bot.stack["console_url"].partition("#")
     page = browser.new_page()
     page.goto(f"{address}#token=of-the-run-before")
@@ -341,5 +347,5 @@ def test_a_tab_reads_the_token_of_the_next_run_and_removes_it_from_its_url(bot: 
 
 
 @pytest.mark.parametrize("body", [b"[" * 60_000, b'{"topic": "sales", "description": ' + b"[" * 60_000, b"\xff", b""])
-def test_an_act_with_unreadable_arguments_gets_400(bot: Bot, body: bytes) -> None:
+def test_an_action_with_unreadable_arguments_gets_400(bot: Bot, body: bytes) -> None:
     assert bot.console("POST", "/api/send", body).status == 400

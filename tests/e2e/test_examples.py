@@ -45,7 +45,7 @@ def test_the_curl_example_prints_the_request_that_it_created(bot: Bot, tmp_path:
     assert bot.show(shown["id"])["id"] == shown["id"]
 
 
-def test_the_landbot_example_is_accepted_with_filled_in_fields(bot: Bot) -> None:
+def test_the_api_accepts_the_landbot_example_with_the_fields_filled_in(bot: Bot) -> None:
     said = {"topic": "Sales", "description": "It is down,\nand more", "name": "Anna", "id": "42", "chat_uuid": "43"}
     body = re.sub(r"@\{(\w+)\}", lambda field: said.get(field[1], ""), EXAMPLES["json"])
     answer = bot.call("POST", "/assistance-requests", body.encode(), {"Idempotency-Key": "landbot-1"})
@@ -53,11 +53,11 @@ def test_the_landbot_example_is_accepted_with_filled_in_fields(bot: Bot) -> None
     assert bot.show(answer.json["id"])["reference"] == "42"
 
 
-def test_every_example_has_its_test() -> None:
+def test_every_example_file_has_a_test() -> None:
     assert EXAMPLES.keys() == {*PROGRAMS, "json"}
 
 
-def test_the_api_reference_is_served_without_a_key(bot: Bot) -> None:
+def test_the_api_reference_is_served_without_an_api_key(bot: Bot) -> None:
     for path, kind in (("/docs", "text/html"), ("/openapi.json", "application/json")):
         answer = bot.call("GET", path, None, {"x-api-key": ""})
         assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, kind)

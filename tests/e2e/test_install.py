@@ -38,7 +38,7 @@ def a_node(directory: Path, version: str) -> dict[str, str]:
     return {"PATH": f"{directory}:{os.environ['PATH']}"}
 
 
-def test_uv_is_installed_with_any_pip_settings_folder_and_shell_and_without_git(tmp_path: Path) -> None:
+def test_make_install_installs_uv_with_any_pip_settings_folder_and_shell_and_without_git(tmp_path: Path) -> None:
     directory = tmp_path / "my own copy"
     directory.mkdir()
     shutil.copy(ROOT / "Makefile", directory)
@@ -62,7 +62,9 @@ def test_uv_is_installed_with_any_pip_settings_folder_and_shell_and_without_git(
         ("v30.0.0", 0, ""),
     ],
 )
-def test_an_old_node_version_is_reported_with_what_to_do(tmp_path: Path, version: str, status: int, said: str) -> None:
+def test_an_unsupported_node_version_is_reported_with_instructions(
+    tmp_path: Path, version: str, status: int, said: str
+) -> None:
     made = make("node", environment=a_node(tmp_path, version))
     assert made.returncode == status
     assert made.stderr.startswith(said)
@@ -70,13 +72,13 @@ def test_an_old_node_version_is_reported_with_what_to_do(tmp_path: Path, version
 
 
 @pytest.mark.parametrize("target", NEED_NODE)
-def test_make_targets_that_need_node_check_its_version_first_and_pass_args_on(target: str) -> None:
+def test_make_targets_that_need_node_check_the_node_version_first_and_pass_on_the_variable_args(target: str) -> None:
     first, *_, last = make("--dry-run", target, "ARGS=-c stage=staging").stdout.splitlines()
     assert first.startswith("version=$(node --version")
     assert last.endswith(" -c stage=staging") is (target not in WITHOUT_ARGS)
 
 
-def test_make_deploy_and_the_workflow_end_with_the_doctor_and_a_smoke_test() -> None:
+def test_make_deploy_and_the_deployment_workflow_end_with_the_doctor_command_and_the_smoke_command() -> None:
     assert "-m cli.deployed .build/deployed.json" in make("--dry-run", "deploy").stdout.splitlines()[-1]
     workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
     assert "make deploy" in workflow.partition("  deploy:")[2]

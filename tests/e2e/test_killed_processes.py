@@ -102,7 +102,7 @@ def doubts(shown: dict[str, Any], channel: str) -> int:
     return sum(attempt.get("in_doubt", False) for timeline in timelines for attempt in timeline)
 
 
-def test_every_accepted_request_ends_and_none_is_posted_twice_while_processes_are_killed(
+def test_every_accepted_request_gets_a_final_status_and_at_most_one_slack_post_while_processes_are_killed(
     bot: Bot, runner: Runner
 ) -> None:
     before, posted = bot.stored(), Posted(bot)

@@ -25,7 +25,7 @@ class SlackBeyond:
         return self._bot.everything_on_slack()
 
 
-def test_a_small_load_is_measured_and_nothing_is_lost(bot: Bot, tmp_path: Path) -> None:
+def test_the_load_benchmark_measures_a_small_load_and_no_request_is_lost(bot: Bot, tmp_path: Path) -> None:
     document = bot.stack
     cloud = Cloud(document["aws_endpoint_url"], document["credentials"], cast(Any, None), tmp_path)
     slack: Any = SimpleNamespace(server=SlackBeyond(bot))

@@ -63,7 +63,7 @@ def derived(function: dict[str, Any]) -> Credentials:
 
 
 @as_another_user
-def test_guessable_keys_read_no_secret(bot: Bot, runner: Runner) -> None:
+def test_guessed_aws_access_keys_cannot_read_a_secret_from_the_emulator(bot: Bot, runner: Runner) -> None:
     bot.until_status(bot.post("sales", "has every function started"), "delivered")
     root = bot.stack["credentials"]["aws_access_key_id"]
     functions = bot.lambda_.list_functions()["Functions"]
@@ -84,7 +84,9 @@ def test_guessable_keys_read_no_secret(bot: Bot, runner: Runner) -> None:
 
 
 @as_another_user
-def test_calls_of_another_user_without_a_key_are_refused_and_change_nothing(bot: Bot, runner: Runner) -> None:
+def test_aws_calls_of_another_local_user_without_an_access_key_are_refused_and_change_nothing(
+    bot: Bot, runner: Runner
+) -> None:
     emulator, outputs = bot.stack["aws_endpoint_url"], bot.outputs
     root = bot.stack["credentials"]["aws_access_key_id"]
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -114,7 +116,9 @@ def test_calls_of_another_user_without_a_key_are_refused_and_change_nothing(bot:
 
 
 @as_another_user
-def test_calls_below_the_deployed_api_need_its_key_and_reach_no_other_service(bot: Bot, runner: Runner) -> None:
+def test_calls_to_the_url_of_the_deployed_api_need_the_api_key_and_cannot_reach_other_emulated_services(
+    bot: Bot, runner: Runner
+) -> None:
     api, form = bot.stack["api_url"], {"Content-Type": "application/x-www-form-urlencoded"}
     unknown = f"{bot.stack['aws_endpoint_url']}/restapis/unknown/dev/_user_request_"
     query = urlencode({"Action": "CreateQueue", "QueueName": "evil"})
@@ -136,7 +140,7 @@ def test_calls_below_the_deployed_api_need_its_key_and_reach_no_other_service(bo
 
 
 @as_another_user
-def test_the_local_slack_and_the_console_refuse_callers_without_their_secret(bot: Bot, runner: Runner) -> None:
+def test_the_local_slack_server_and_the_console_refuse_callers_without_the_secret(bot: Bot, runner: Runner) -> None:
     slack, channel = bot.stack["slack_api_url"], bot.stack["slack_channel"]
     console = bot.stack["console_url"].partition("/#")[0]
     origin = slack.removesuffix("/api/")
@@ -169,7 +173,7 @@ def test_the_local_slack_and_the_console_refuse_callers_without_their_secret(bot
 
 
 @as_another_user
-def test_another_user_finds_no_secret_in_files_and_processes(bot: Bot, runner: Runner) -> None:
+def test_another_local_user_cannot_read_any_secret_from_files_and_processes(bot: Bot, runner: Runner) -> None:
     pids = [runner.process.pid, *runner.descendants()]
     names = [".", *(path.name for path in runner.directory.iterdir())]
     assert {"stack.json", "ministack.log", "synth.log", "lock", "tmp", "cdk.out"} < set(names)
@@ -204,7 +208,11 @@ def test_command_lines_contain_no_secret_of_the_stack(bot: Bot, runner: Runner) 
         ("cloudformation", "list_stacks"),
     ],
 )
-def test_botocore_reads_the_refusal_of_a_wrong_key_like_one_of_aws(bot: Bot, service: Any, operation: str) -> None:  # noqa: ANN401
+def test_botocore_reports_the_emulators_refusal_of_a_wrong_access_key_as_access_denied(
+    bot: Bot,
+    service: Any,  # noqa: ANN401
+    operation: str,
+) -> None:
     client: Any = boto3.client(
         service,
         endpoint_url=bot.stack["aws_endpoint_url"],

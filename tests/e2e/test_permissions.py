@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from tests.e2e.bot import Bot
 
 
-def test_a_function_can_do_only_what_its_role_allows(bot: Bot) -> None:
+def test_a_local_lambda_function_can_make_only_the_aws_calls_that_its_role_allows(bot: Bot) -> None:
     sts = boto3.client(
         "sts", endpoint_url=bot.stack["aws_endpoint_url"], region_name=bot.stack["region"], **bot.stack["credentials"]
     )

@@ -60,19 +60,21 @@ def stops(runner: Runner, stop: Callable[[], None], *, exit_status: int) -> None
     silent(document["console_url"])
 
 
-def test_ctrl_c_at_a_terminal_stops_everything(runners: dict[str, Runner]) -> None:
+def test_ctrl_c_at_a_terminal_stops_every_process_of_the_local_stack(runners: dict[str, Runner]) -> None:
     runner = runners["terminal"]
     stops(runner, lambda: runner.type(CTRL_C), exit_status=0)
     assert not (runner.directory / "stack.json").exists()
 
 
-def test_sigint_stops_a_background_run_without_standard_input(runners: dict[str, Runner]) -> None:
+def test_sigint_stops_a_local_stack_that_runs_in_the_background_without_standard_input(
+    runners: dict[str, Runner],
+) -> None:
     runner = runners["background"]
     stops(runner, lambda: os.kill(runner.running()["pid"], signal.SIGINT), exit_status=0)
     assert not (runner.directory / "stack.json").exists()
 
 
-def test_a_second_run_in_the_same_directory_is_refused(runners: dict[str, Runner]) -> None:
+def test_a_second_local_stack_in_the_same_directory_is_refused(runners: dict[str, Runner]) -> None:
     runner = runners["killed"]
     document = runner.running()
     second = Runner(runner.directory, "demo")
@@ -81,13 +83,15 @@ def test_a_second_run_in_the_same_directory_is_refused(runners: dict[str, Runner
     assert runner.running() == document
 
 
-def test_a_killed_runner_leaves_no_orphan_process(runners: dict[str, Runner]) -> None:
+def test_no_process_of_the_local_stack_survives_after_its_main_process_is_killed(runners: dict[str, Runner]) -> None:
     runner = runners["killed"]
     stops(runner, runner.process.kill, exit_status=-signal.SIGKILL)
 
 
 @pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path, number: int, exit_status: int) -> None:
+def test_no_process_keeps_running_after_the_start_of_the_local_stack_is_interrupted(
+    tmp_path: Path, number: int, exit_status: int
+) -> None:
     runner = Runner(tmp_path)
     started = until("a process has begun", START_SECONDS, lambda: runner.descendants() or None)
     os.killpg(runner.process.pid, number)
@@ -95,7 +99,7 @@ def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path, number: int
     gone(started)
 
 
-def test_another_port_is_used_when_the_usual_one_is_taken(runners: dict[str, Runner]) -> None:
+def test_the_local_stack_uses_another_port_if_the_default_port_is_in_use(runners: dict[str, Runner]) -> None:
     runner = runners["demo"]
     runner.exit_status(START_SECONDS)
     urls = [word for word in runner.output.split() if word.startswith(f"http://{HOST}:")]
@@ -103,14 +107,14 @@ def test_another_port_is_used_when_the_usual_one_is_taken(runners: dict[str, Run
     assert USUAL_PORT not in {urlsplit(url).port for url in urls}
 
 
-def test_a_demo_shows_both_messages(runners: dict[str, Runner]) -> None:
+def test_make_demo_prints_the_slack_message_and_the_mail(runners: dict[str, Runner]) -> None:
     runner = runners["demo"]
     assert runner.exit_status(START_SECONDS) == 0, runner.output
     assert "── Slack, " in runner.output
     assert "── Email " in runner.output
 
 
-def test_a_demo_shows_the_customer_in_slack_and_who_has_taken_the_request(runners: dict[str, Runner]) -> None:
+def test_make_demo_prints_the_customers_data_in_slack_and_who_has_taken_the_request(runners: dict[str, Runner]) -> None:
     runner = runners["demo"]
     runner.exit_status(START_SECONDS)
     slack, _, rest = runner.output.partition("── Slack, ")[2].partition("── Email ")
@@ -120,14 +124,16 @@ def test_a_demo_shows_the_customer_in_slack_and_who_has_taken_the_request(runner
     assert " is taken by @anna." in rest
 
 
-def test_a_demo_shows_the_fallback_if_slack_refuses(runners: dict[str, Runner]) -> None:
+def test_make_demo_prints_the_fallback_mail_if_slack_refuses_the_request(runners: dict[str, Runner]) -> None:
     runner = runners["fallback demo"]
     assert runner.exit_status(START_SECONDS) == 0, runner.output
     assert "came by its fallback: slack failed." in runner.output
     assert "── Email (sales)" in runner.output
 
 
-def test_a_demo_fails_with_the_reason_if_both_channels_refuse(runners: dict[str, Runner]) -> None:
+def test_make_demo_fails_and_prints_the_reason_if_slack_and_email_both_refuse_the_request(
+    runners: dict[str, Runner],
+) -> None:
     runner = runners["failing demo"]
     assert runner.exit_status(START_SECONDS) == 1, runner.output
     assert "request can't be delivered" in runner.output
@@ -144,7 +150,7 @@ def test_a_demo_fails_with_the_reason_if_both_channels_refuse(runners: dict[str,
         ({}, {"PATH": "/nowhere"}, "The CDK needs Node.js"),
     ],
 )
-def test_a_configuration_that_cannot_run_is_refused_with_a_readable_error(
+def test_the_local_stack_refuses_an_invalid_configuration_with_a_readable_error(
     tmp_path: Path, context: dict[str, str], environment: dict[str, str], words: str
 ) -> None:
     runner = Runner(tmp_path, "demo", context=context, environment=environment)
@@ -154,7 +160,7 @@ def test_a_configuration_that_cannot_run_is_refused_with_a_readable_error(
     assert "Traceback" not in runner.output
 
 
-def test_a_closed_output_pipe_does_not_fail_the_run() -> None:
+def test_the_local_stack_prints_without_an_error_although_the_output_pipe_is_closed() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     program = "from local.__main__ import say; say('one'); say('two')"

@@ -66,7 +66,7 @@ def cards(bot: Bot, request_id: str) -> list[str]:
     return [card for card in found if request_id in card]
 
 
-def test_every_member_of_a_call_reaches_slack_email_and_teams(bot: Bot) -> None:
+def test_every_field_of_a_request_is_shown_in_slack_email_and_teams(bot: Bot) -> None:
     request_id = bot.post("sales", "Does *40* fit?", SAID)
     shown = bot.until_status(request_id, "delivered")
     assert (shown["reference"], "customer" in shown) == ("chat-17", False)
@@ -87,7 +87,7 @@ def test_every_member_of_a_call_reaches_slack_email_and_teams(bot: Bot) -> None:
         assert "tel:+49301234567" in arrived[where]
 
 
-def test_the_first_person_to_press_takes_the_request_and_a_second_one_and_the_bot_are_told(bot: Bot) -> None:
+def test_the_first_person_who_clicks_takes_the_request_and_the_bot_and_a_second_person_are_notified(bot: Bot) -> None:
     with Receiver() as receiver:
         request_id = bot.post("support", "Who helps?", {"callback_url": receiver.url, "reference": "chat-18"})
         bot.until_status(request_id, "delivered")
@@ -112,7 +112,9 @@ def callback_secret(bot: Bot) -> str:
     return secret
 
 
-def test_one_of_twenty_simultaneous_presses_takes_the_request_and_the_others_are_told(bot: Bot) -> None:
+def test_one_of_twenty_simultaneous_button_clicks_takes_the_request_and_the_others_show_who_has_taken_it(
+    bot: Bot,
+) -> None:
     request_id = bot.post("support", "Who is fastest?")
     bot.until_status(request_id, "delivered")
     with ThreadPoolExecutor(len(RACERS)) as pool:
@@ -128,7 +130,7 @@ def links(text: str) -> list[str]:
     return re.findall(r'http://127[^"]*/take/[^"]+', text)
 
 
-def test_one_of_twenty_simultaneous_takes_by_button_and_links_has_the_request(bot: Bot) -> None:
+def test_exactly_one_of_twenty_people_who_simultaneously_use_the_button_or_a_link_takes_the_request(bot: Bot) -> None:
     request_id = bot.post("sales", "Who is fastest, wherever they are?")
     bot.until_status(request_id, "delivered")
     [mail], [card] = bot.mails(request_id), cards(bot, request_id)
@@ -199,7 +201,7 @@ def all_values(messages: list[Json]) -> dict[str, str]:
     return {request_id: action for message in messages for request_id, action in values(message).items()}
 
 
-def test_digests_of_25_requests_show_each_taker(bot: Bot) -> None:
+def test_slack_digests_of_25_requests_show_who_has_taken_each_request(bot: Bot) -> None:
     """Several press at once, so that a drawing of a message is soon out of date. One holds about 20 requests."""
     with bot.paused(bot.queue_name("slack")):
         ids = [bot.post("support", f"number {number}") for number in range(25)]
@@ -218,7 +220,7 @@ def test_digests_of_25_requests_show_each_taker(bot: Bot) -> None:
     assert {each: bot.show(each)["taken"]["by"] for each in takers} == {each: f"@{by}" for each, by in takers.items()}
 
 
-def test_a_forged_press_is_refused(bot: Bot) -> None:
+def test_a_button_click_without_slacks_valid_signature_is_refused(bot: Bot) -> None:
     request_id = bot.post("support", "for everybody else")
     bot.until_status(request_id, "delivered")
     message = message_of(bot, request_id)
@@ -244,7 +246,9 @@ def test_a_forged_press_is_refused(bot: Bot) -> None:
     assert bot.show(request_id)["taken"]["by"] == "@mallory"
 
 
-def test_only_an_untaken_request_goes_to_the_fallback_after_a_minute(bot: Bot, waiting: dict[str, str]) -> None:
+def test_after_the_time_limit_of_a_minute_only_a_request_that_nobody_has_taken_is_sent_to_the_fallback(
+    bot: Bot, waiting: dict[str, str]
+) -> None:
     def escalated(shown: dict[str, Any]) -> bool:
         bot.console("POST", "/api/reconcile", {})  # It also runs once a minute.
         return len(shown["deliveries"]) > 1

@@ -54,7 +54,7 @@ def no_rule_is_broken(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", get_args(Scheme))
-def test_a_request_can_be_taken_by_keyboard_and_the_next_person_is_told(
+def test_a_request_can_be_taken_with_the_keyboard_and_the_next_person_sees_who_has_taken_it(
     browser: Browser, bot: Bot, scheme: Scheme
 ) -> None:
     request_id, link = mailed(bot)
@@ -81,7 +81,7 @@ def test_a_request_can_be_taken_by_keyboard_and_the_next_person_is_told(
     assert (taken["by"], taken["via"]) == ("Anna <b>K</b>", "email")
 
 
-def test_a_mails_link_opens_in_a_tab_beside_the_console(browser: Browser, bot: Bot) -> None:
+def test_the_take_link_of_a_mail_shown_by_the_console_opens_in_another_tab(browser: Browser, bot: Bot) -> None:
     request_id, link = mailed(bot)
     message_id = bot.mails(request_id)[0]["MessageId"]
     context = browser.new_context()
@@ -94,7 +94,7 @@ def test_a_mails_link_opens_in_a_tab_beside_the_console(browser: Browser, bot: B
     context.close()
 
 
-def test_a_page_of_another_site_cannot_take_a_request(browser: Browser, bot: Bot) -> None:
+def test_a_web_page_of_another_site_cannot_take_a_request(browser: Browser, bot: Bot) -> None:
     request_id, link = mailed(bot)
     context = browser.new_context()
     page = context.new_page()
@@ -106,7 +106,7 @@ def test_a_page_of_another_site_cannot_take_a_request(browser: Browser, bot: Bot
     assert "taken" not in bot.call("GET", f"/assistance-requests/{request_id}").json
 
 
-def test_a_changed_link_shows_no_request(bot: Bot) -> None:
+def test_a_take_link_with_changed_characters_shows_no_request(bot: Bot) -> None:
     _, link = mailed(bot)
     other = link[:-2] + ("AA" if not link.endswith("AA") else "BB")
     answer = http.call("GET", other)

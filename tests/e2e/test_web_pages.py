@@ -141,7 +141,7 @@ def left(bot: Bot) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", [EVIL, "127.0.0.1", "localhost"])
-def test_requests_of_a_foreign_web_page_are_refused_and_change_nothing(
+def test_http_requests_sent_by_a_foreign_web_page_are_refused_and_change_nothing(
     bot: Bot, runner: Runner, browser: Browser, site: int, name: str
 ) -> None:
     tried, before = attacks(bot, runner.ports()), left(bot)
@@ -158,7 +158,9 @@ def test_requests_of_a_foreign_web_page_are_refused_and_change_nothing(
     assert left(bot) == before
 
 
-def test_a_foreign_page_can_neither_frame_nor_open_the_console(bot: Bot, browser: Browser, site: int) -> None:
+def test_a_foreign_web_page_can_neither_show_the_console_in_a_frame_nor_navigate_to_the_console(
+    bot: Bot, browser: Browser, site: int
+) -> None:
     console = bot.stack["console_url"]
     page = browser.new_page()
     page.goto(f"http://{EVIL}:{site}/")
@@ -176,7 +178,7 @@ def rebound(page: Page, url: str, path: str) -> str:
     return str(page.evaluate("async (path) => (await fetch(path)).text()", path))
 
 
-def test_a_page_that_rebinds_its_name_to_this_machine_reads_nothing(bot: Bot, browser: Browser) -> None:
+def test_a_web_page_that_uses_dns_rebinding_to_this_machine_can_read_nothing(bot: Bot, browser: Browser) -> None:
     request_id = bot.post("pricing", "for the page to read")
     bot.until_status(request_id, "delivered")
     page = browser.new_page()
@@ -206,7 +208,7 @@ def test_a_page_that_rebinds_its_name_to_this_machine_reads_nothing(bot: Bot, br
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS"])
-def test_every_listener_is_bound_to_this_machine_and_refuses_foreign_pages(
+def test_every_listening_socket_is_bound_to_the_loopback_address_and_refuses_foreign_web_pages(
     bot: Bot, runner: Runner, method: str, headers: dict[str, str]
 ) -> None:
     ports = runner.ports()

@@ -64,16 +64,18 @@ def escalated(here: World) -> None:
 
 
 @pytest.mark.parametrize("before", [two_queued, two_in_doubt])
-def test_a_take_while_a_digest_is_sent_causes_no_second_post(here: World, before: Callable[[World], None]) -> None:
+def test_taking_a_request_while_its_slack_digest_is_being_sent_causes_no_second_post(
+    here: World, before: Callable[[World], None]
+) -> None:
     press_before_each_call(here, lambda: before(here), lambda: here.consume(Channel.SLACK))
 
 
-def test_a_request_taken_during_a_sweep_is_not_escalated(here: World) -> None:
+def test_a_request_taken_while_the_reconciler_runs_is_not_escalated_to_the_fallback(here: World) -> None:
     press_before_each_call(here, lambda: untaken(here), here.reconcile)
 
 
 @pytest.mark.parametrize("action", [TAKE, RELEASE])
-def test_a_take_while_an_escalation_is_sent_lets_it_be_sent_at_most_once(here: World, action: str) -> None:
+def test_an_escalation_is_sent_at_most_once_if_the_request_is_taken_during_the_send(here: World, action: str) -> None:
     def before() -> None:
         escalated(here)
         if action == RELEASE:

@@ -30,7 +30,7 @@ def sweeps(here: World, number: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER])
-def test_a_lost_request_raises_an_alarm_whichever_call_its_sweep_crashes_at(
+def test_a_lost_request_raises_an_alarm_whichever_call_the_reconciler_crashes_at(
     here: World, capsys: pytest.CaptureFixture[str], kind: Kind
 ) -> None:
     """An invocation that fails raises no alarm by itself."""
@@ -53,7 +53,7 @@ def test_a_lost_request_raises_an_alarm_whichever_call_its_sweep_crashes_at(
     assert not quiet, "it was published again, and no alarm"
 
 
-def test_lost_requests_raise_an_alarm_although_one_of_them_cannot_be_written(
+def test_lost_requests_raise_an_alarm_although_the_delivery_record_of_one_cannot_be_written(
     here: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost(here, 2)

@@ -45,7 +45,7 @@ def come_in(here: World, number: int) -> None:
 
 
 @pytest.mark.usefixtures("draws")
-def test_a_backlog_drains_while_twenty_come_in_each_second(here: World) -> None:
+def test_a_backlog_of_slack_messages_shrinks_while_twenty_requests_arrive_each_second(here: World) -> None:
     """At Slack's one post a second, and with two batches in process in that time."""
     here.slack.workspace.limit(1)
     come_in(here, BACKLOG)
@@ -63,7 +63,7 @@ def test_a_backlog_drains_while_twenty_come_in_each_second(here: World) -> None:
     assert not here.dead_letters()
 
 
-def test_a_lone_request_gets_its_own_post_and_a_hundred_at_once_share_a_few_posts(here: World) -> None:
+def test_a_single_request_is_posted_alone_and_a_hundred_waiting_requests_share_a_few_slack_digests(here: World) -> None:
     for _ in range(5):
         come_in(here, 1)
         here.consume(Channel.SLACK, BATCH)
@@ -77,7 +77,7 @@ def test_a_lone_request_gets_its_own_post_and_a_hundred_at_once_share_a_few_post
     assert len(here.slack.messages) == 100 / BATCH, "one of each batch"
 
 
-def test_only_the_offending_request_of_a_refused_digest_fails(here: World) -> None:
+def test_only_the_request_that_slack_refuses_fails_and_the_others_of_its_digest_are_delivered(here: World) -> None:
     good = [published(here, key=str(number)) for number in range(3)]
     bad = here.accept_for_sure(Topic.SALES, "poison", "poison")
     here.produce()
@@ -92,7 +92,7 @@ def test_only_the_offending_request_of_a_refused_digest_fails(here: World) -> No
     assert status(here, bad) == "delivered", "by the fallback"
 
 
-def test_posts_hold_fewer_requests_after_slack_refused_one_as_too_long(here: World) -> None:
+def test_digests_contain_fewer_requests_after_slack_refused_a_digest_as_too_long(here: World) -> None:
     """Slack documents no limit: what was measured may change."""
     here.slack.fail("error", error="msg_blocks_too_long", times=2)
     # The second has no dividers.
@@ -104,7 +104,7 @@ def test_posts_hold_fewer_requests_after_slack_refused_one_as_too_long(here: Wor
     assert first + second == BATCH
 
 
-def test_a_digest_refused_for_a_reason_that_concerns_all_is_not_retried(here: World) -> None:
+def test_a_digest_refused_for_a_reason_that_applies_to_every_request_is_not_split_and_retried(here: World) -> None:
     for number in range(3):
         published(here, key=str(number))
     here.slack.fail("error", error="is_archived")
@@ -115,7 +115,9 @@ def test_a_digest_refused_for_a_reason_that_concerns_all_is_not_retried(here: Wo
 
 
 @pytest.mark.parametrize("kind", [Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER, Kind.CRASH_BEFORE])
-def test_requests_in_doubt_share_one_look_up_and_each_is_posted_once(here: World, kind: Kind) -> None:
+def test_requests_with_unknown_outcome_share_one_search_of_slacks_history_and_each_is_posted_once(
+    here: World, kind: Kind
+) -> None:
     ids = [published(here, key=str(number)) for number in range(4)]
     break_at(here, "http.chat.postMessage", kind, lambda: here.consume(Channel.SLACK))
     here.advance(200)
@@ -129,7 +131,7 @@ def test_requests_in_doubt_share_one_look_up_and_each_is_posted_once(here: World
     assert [len(message["blocks"]) for message in here.slack.messages if "new Sales requests" in message["text"]] == [8]
 
 
-def test_a_rate_limit_postpones_every_request_of_a_digest_and_uses_up_no_attempt(here: World) -> None:
+def test_a_rate_limit_postpones_every_request_of_a_digest_and_does_not_count_as_an_attempt(here: World) -> None:
     ids = [published(here, key=str(number)) for number in range(3)]
     here.slack.fail("rate_limited", retry_after=7, times=1)
     here.consume(Channel.SLACK)
@@ -141,7 +143,7 @@ def test_a_rate_limit_postpones_every_request_of_a_digest_and_uses_up_no_attempt
 
 
 @pytest.mark.usefixtures("draws")
-def test_a_rate_limit_below_one_hour_fails_no_request_even_with_few_attempts(
+def test_a_rate_limit_shorter_than_one_hour_fails_no_request_even_if_few_attempts_are_allowed(
     here: World,
 ) -> None:
     """SQS counts each receive, and gives up by itself."""
@@ -159,7 +161,7 @@ def test_a_rate_limit_below_one_hour_fails_no_request_even_with_few_attempts(
     assert not here.dead_letters()
 
 
-def test_a_resend_is_posted_alone(here: World) -> None:
+def test_a_resend_is_posted_alone_and_never_in_a_digest(here: World) -> None:
     request_id = published(here)
     here.consume(Channel.SLACK)
     others = [published(here, key=str(number)) for number in range(2)]
@@ -170,7 +172,9 @@ def test_a_resend_is_posted_alone(here: World) -> None:
     assert texts == ["2 new Sales requests", *[f"Sales: {HUSH}"] * 2]
 
 
-def test_a_burst_of_fallbacks_shares_digests_and_each_request_says_why_it_was_sent_there(here: World) -> None:
+def test_many_fallback_messages_share_digests_and_each_entry_says_why_the_request_was_sent_to_slack(
+    here: World,
+) -> None:
     """Slack takes a post in ten minutes. One by one, most would be given up: a rate limit is waited out for an hour."""
     here.slack.workspace.limit(600)
     here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None

@@ -28,7 +28,7 @@ def attempts(here: World) -> list[object]:
 
 
 @pytest.mark.parametrize(("name", "topic"), EACH_PATH)
-def test_a_request_ends_correctly_whichever_single_call_breaks(
+def test_a_request_gets_the_correct_final_status_whichever_single_aws_or_provider_call_fails(
     here: World, count: Callable[[str], None], name: str, topic: Topic
 ) -> None:
     """For any fault of one call, nothing is lost or sent twice, and no status moves back."""

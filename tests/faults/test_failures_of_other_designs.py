@@ -49,7 +49,7 @@ def break_at(here: World, name: str, kind: Kind, step: Callable[[], object], *, 
     assert struck
 
 
-def test_an_outage_longer_than_any_retention_loses_no_request(here: World) -> None:
+def test_a_consumer_outage_longer_than_the_retention_of_the_queue_loses_no_request(here: World) -> None:
     """No consumer runs for longer than the queue keeps a message; the ledger then publishes it again."""
     request_id = published(here)
     here.reconcile()
@@ -62,7 +62,7 @@ def test_an_outage_longer_than_any_retention_loses_no_request(here: World) -> No
     assert status(here, request_id) == "delivered"
 
 
-def test_a_provider_outage_leads_to_the_fallback(here: World) -> None:
+def test_the_fallback_delivers_a_request_during_a_provider_outage(here: World) -> None:
     here.slack.fail("status", status=503)
     request_id = published(here)
     here.settle()
@@ -73,7 +73,7 @@ def test_a_provider_outage_leads_to_the_fallback(here: World) -> None:
     }
 
 
-def test_no_request_of_a_burst_is_lost_or_sent_twice(here: World) -> None:
+def test_each_of_many_simultaneous_requests_is_delivered_exactly_once(here: World) -> None:
     for number in range(BURST):
         assert here.accept(list(Topic)[number % 2], f"{HUSH} {number}", str(number))
     here.produce()
@@ -93,7 +93,7 @@ BURST = 3_000 if os.environ.get("SOAK") else 300
 @pytest.mark.parametrize(
     ("topic", "call"), [(Topic.SALES, "http.chat.postMessage"), (Topic.PRICING, "sesv2.SendEmail")]
 )
-def test_a_send_without_an_answer_is_retried(here: World, topic: Topic, call: str, kind: Kind) -> None:
+def test_a_send_without_a_response_is_retried(here: World, topic: Topic, call: str, kind: Kind) -> None:
     request_id = published(here, topic)
     channel = Channel.SLACK if topic is Topic.SALES else Channel.EMAIL
     break_at(here, call, kind, lambda: here.consume(channel))
@@ -104,7 +104,7 @@ def test_a_send_without_an_answer_is_retried(here: World, topic: Topic, call: st
 
 
 @pytest.mark.parametrize("key", ["key", None])
-def test_a_call_whose_write_the_sdk_repeats_is_not_marked_as_replayed(
+def test_an_api_call_whose_database_write_the_aws_sdk_retries_is_not_reported_as_an_idempotent_replay(
     here: World, capsys: pytest.CaptureFixture[str], key: str | None
 ) -> None:
     here.injector.plan(Fault(0, Kind.REPEATED))
@@ -117,7 +117,7 @@ def test_a_call_whose_write_the_sdk_repeats_is_not_marked_as_replayed(
     assert '"Accepted"' in capsys.readouterr().out
 
 
-def test_a_crash_between_slacks_answer_and_our_write_causes_no_second_post(here: World) -> None:
+def test_a_consumer_crash_between_slacks_response_and_the_database_write_causes_no_second_post(here: World) -> None:
     request_id = published(here)
     break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK))
     assert (status(here, request_id), len(here.slack.messages)) == ("sending", 1)
@@ -127,7 +127,7 @@ def test_a_crash_between_slacks_answer_and_our_write_causes_no_second_post(here:
     assert "http.conversations.history" in calls, "it was asked for, not sent again"
 
 
-def test_a_redrive_delivers_a_failed_request(here: World) -> None:
+def test_redriving_the_dead_letter_of_a_failed_request_delivers_the_request(here: World) -> None:
     refuse_everything(here)
     request_id = published(here)
     here.settle()
@@ -144,7 +144,7 @@ def refuse_everything(here: World) -> None:
     here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
 
 
-def test_a_redrive_right_after_a_slow_last_attempt_posts_once(here: World) -> None:
+def test_a_redrive_right_after_a_last_attempt_with_a_slow_post_causes_no_second_post(here: World) -> None:
     """The doubt about the last attempt outlives its failure: what is slow may land after the redrive."""
     request_id = published(here)
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
@@ -166,7 +166,7 @@ def test_a_redrive_right_after_a_slow_last_attempt_posts_once(here: World) -> No
     assert sum(here.posts().values()) == 1
 
 
-def test_a_queued_request_is_not_published_again(here: World) -> None:
+def test_a_request_whose_message_waits_in_a_queue_is_not_published_again(here: World) -> None:
     published(here)
     for _ in range(30):
         here.advance(60)
@@ -193,7 +193,7 @@ def test_a_hanging_mail_server_does_not_delay_slack(here: World) -> None:
     ("topic", "channel", "send"),
     [(Topic.SALES, Channel.SLACK, "http.chat.postMessage"), (Topic.PRICING, Channel.EMAIL, "sesv2.SendEmail")],
 )
-def test_a_request_does_not_read_delivered_before_the_provider_answers(
+def test_a_request_does_not_have_status_delivered_before_the_provider_has_responded(
     here: World, topic: Topic, channel: Channel, send: str
 ) -> None:
     request_id = published(here, topic)
@@ -209,13 +209,13 @@ def test_a_request_does_not_read_delivered_before_the_provider_answers(
         assert status(here, request_id) in {"published", "sending"}
 
 
-def test_a_request_whose_message_sns_could_not_deliver_reads_failed_within_two_sweeps(here: World) -> None:
+def test_a_request_whose_message_sns_could_not_deliver_is_failed_within_two_reconciler_runs(here: World) -> None:
     request_id = published(here)
     here.lose_to_subscription_dlq(Channel.SLACK)
     within_two_sweeps(here, request_id)
 
 
-def test_a_request_whose_message_no_consumer_can_parse_reads_failed_within_two_sweeps(here: World) -> None:
+def test_a_request_whose_message_no_consumer_can_parse_is_failed_within_two_reconciler_runs(here: World) -> None:
     request_id = published(here)
     [body] = here.bodies(Channel.SLACK)
     here.aws.purge(Channel.SLACK)
@@ -235,7 +235,7 @@ def within_two_sweeps(here: World, request_id: str) -> None:
     assert status(here, request_id) == "failed"
 
 
-def test_a_request_whose_consumer_was_killed_on_the_last_attempt_reads_failed(here: World) -> None:
+def test_a_request_whose_consumer_was_killed_during_the_last_attempt_gets_the_status_failed(here: World) -> None:
     request_id = published(here)
     for _ in range(ATTEMPTS):
         break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
@@ -247,7 +247,9 @@ def test_a_request_whose_consumer_was_killed_on_the_last_attempt_reads_failed(he
     assert len(here.dead_letters()) == 1
 
 
-def test_a_request_whose_message_sqs_dead_letters_reads_failed_within_two_sweeps(here: World) -> None:
+def test_a_request_whose_message_sqs_moves_to_the_dead_letter_queue_is_failed_within_two_reconciler_runs(
+    here: World,
+) -> None:
     """Every receive kills the consumer, so it never gets to say anything."""
     request_id = published(here)
     here.injector.outage = lambda name: Kind.CRASH_BEFORE if name.startswith("dynamodb.") else None
@@ -258,7 +260,7 @@ def test_a_request_whose_message_sqs_dead_letters_reads_failed_within_two_sweeps
     within_two_sweeps(here, request_id)
 
 
-def test_a_sweep_reads_no_dead_letters_while_no_request_is_open(here: World) -> None:
+def test_the_reconciler_reads_no_dead_letters_while_every_request_has_a_final_status(here: World) -> None:
     published(here)
     here.consume(Channel.SLACK)
     here.advance(60)
@@ -267,7 +269,7 @@ def test_a_sweep_reads_no_dead_letters_while_no_request_is_open(here: World) -> 
     assert [call for call in calls if call.startswith("sqs.")] == []
 
 
-def test_a_sweep_leaves_dead_letters_visible_and_in_their_queue(here: World) -> None:
+def test_the_reconciler_leaves_the_dead_letters_that_it_read_visible_and_in_their_queue(here: World) -> None:
     request_id = published(here)
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(60)
@@ -278,7 +280,7 @@ def test_a_sweep_leaves_dead_letters_visible_and_in_their_queue(here: World) -> 
     assert len(here.cloud.sqs.receive_message(QueueUrl=url)["Messages"]) == 1
 
 
-def test_a_dry_run_writes_nothing(here: World) -> None:
+def test_a_dry_run_of_the_reconciler_writes_nothing(here: World) -> None:
     here.accept_for_sure(Topic.SALES, HUSH, "unpublished")
     published(here, Topic.PRICING, "dead")
     here.lose_to_subscription_dlq(Channel.EMAIL)
@@ -299,7 +301,9 @@ def send_again(here: World, request_id: str, channel: Channel, decision: str) ->
     here.produce()
 
 
-def test_a_duplicate_of_the_first_message_does_not_send_a_waiting_resend(here: World) -> None:
+def test_a_late_duplicate_of_the_original_message_does_not_send_a_resend_that_waits_for_its_own_message(
+    here: World,
+) -> None:
     """A resend is carried out by its own message; a late duplicate of the first has nothing to do."""
     request_id = published(here)
     [body] = here.bodies(Channel.SLACK)
@@ -318,7 +322,7 @@ def send(here: World, channel: Channel, message: dict[str, Any]) -> None:
     here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[channel], MessageBody=json.dumps(message))
 
 
-def test_a_resend_gets_the_full_number_of_attempts(here: World) -> None:
+def test_a_resend_has_the_same_maximum_number_of_attempts_as_an_original_delivery(here: World) -> None:
     request_id = published(here)
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
     for _ in range(ATTEMPTS):
@@ -331,7 +335,7 @@ def test_a_resend_gets_the_full_number_of_attempts(here: World) -> None:
     assert here.posts()[request_id, "once more"] == 1
 
 
-def test_a_failed_resend_can_be_redriven(here: World) -> None:
+def test_the_dead_letter_of_a_failed_resend_can_be_redriven(here: World) -> None:
     request_id = published(here)
     here.consume(Channel.SLACK)
     here.slack.fail("error", error="is_archived", times=1)
@@ -344,7 +348,7 @@ def test_a_failed_resend_can_be_redriven(here: World) -> None:
 
 
 @pytest.mark.parametrize("late", [0, 20])
-def test_a_resend_stays_in_doubt_although_another_resend_succeeds(here: World, late: int) -> None:
+def test_the_unknown_outcome_of_a_resend_is_remembered_although_another_resend_succeeds(here: World, late: int) -> None:
     request_id = published(here)
     here.consume(Channel.SLACK)
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
@@ -365,7 +369,7 @@ def test_a_resend_stays_in_doubt_although_another_resend_succeeds(here: World, l
     assert here.posts() == {(request_id, None): 1, (request_id, "first"): 1, (request_id, "second"): 1}
 
 
-def test_a_resend_is_refused_while_the_original_delivery_is_under_way(here: World) -> None:
+def test_a_resend_is_refused_until_the_original_delivery_is_delivered_or_failed(here: World) -> None:
     request_id = published(here)
     assert not here.resend(request_id, Channel.SLACK, "too early")
     here.settle()

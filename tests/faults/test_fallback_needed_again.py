@@ -48,7 +48,9 @@ def marked_unneeded(here: World, request_id: str) -> None:
 
 
 @pytest.mark.parametrize("last", [DIED, REFUSED])
-def test_a_fallback_needed_again_gets_the_full_number_of_attempts(here: World, last: str) -> None:
+def test_a_fallback_delivery_that_is_started_a_second_time_has_the_full_number_of_attempts(
+    here: World, last: str
+) -> None:
     request_id = bounced(here)
     here.slack.fail("status", status=503, times=2)
     for _ in range(2):
@@ -67,7 +69,7 @@ def test_a_fallback_needed_again_gets_the_full_number_of_attempts(here: World, l
 
 
 @pytest.mark.parametrize("last", [DIED, REFUSED])
-def test_a_dropped_fallback_shows_no_next_attempt(here: World, last: str) -> None:
+def test_the_status_of_a_cancelled_fallback_delivery_shows_no_next_attempt(here: World, last: str) -> None:
     request_id = bounced(here)
     if last == DIED:
         slack_dies(here)
@@ -81,7 +83,10 @@ def test_a_dropped_fallback_shows_no_next_attempt(here: World, last: str) -> Non
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["counted", "not counted yet"])
-def test_a_fallback_that_was_just_republished_counts_neither_as_stuck_nor_as_lost(here: World, counted: bool) -> None:  # noqa: FBT001
+def test_the_reconciler_counts_a_fallback_just_published_again_neither_as_stuck_nor_as_lost(
+    here: World,
+    counted: bool,  # noqa: FBT001
+) -> None:
     request_id = bounced(here)
     slack_dies(here)
     marked_unneeded(here, request_id)
@@ -94,7 +99,10 @@ def test_a_fallback_that_was_just_republished_counts_neither_as_stuck_nor_as_los
 
 
 @pytest.mark.parametrize("died", [False, True])
-def test_a_lost_request_counts_as_lost_once_although_it_is_published_again(here: World, died: bool) -> None:  # noqa: FBT001
+def test_the_reconciler_counts_a_lost_request_once_although_it_publishes_the_request_again(
+    here: World,
+    died: bool,  # noqa: FBT001
+) -> None:
     """SQS takes up to a minute to count what is in a queue."""
     request_id = published(here, Topic.SALES, "key")
     if died:
@@ -112,7 +120,7 @@ def test_a_lost_request_counts_as_lost_once_although_it_is_published_again(here:
 
 
 @pytest.mark.parametrize("tried", [False, True])
-def test_the_age_of_a_fallback_needed_again_counts_from_the_failure_that_caused_it(here: World, tried: bool) -> None:  # noqa: FBT001
+def test_the_age_of_a_fallback_started_a_second_time_counts_from_the_second_failure(here: World, tried: bool) -> None:  # noqa: FBT001
     """Two alarms watch its age."""
     request_id = bounced(here)
     if tried:
@@ -126,7 +134,7 @@ def test_the_age_of_a_fallback_needed_again_counts_from_the_failure_that_caused_
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (60, {Channel.SLACK: 60})
 
 
-def test_the_age_of_a_fallback_counts_from_the_bounce_of_a_resent_mail(here: World) -> None:
+def test_the_age_of_a_fallback_caused_by_the_bounce_of_a_resent_mail_counts_from_the_bounce(here: World) -> None:
     here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     request_id = published(here, Topic.PRICING, "key")
     here.consume(Channel.EMAIL)
@@ -139,7 +147,7 @@ def test_the_age_of_a_fallback_counts_from_the_bounce_of_a_resent_mail(here: Wor
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (60, {Channel.SLACK: 60})
 
 
-def test_a_fallback_needed_again_says_which_channel_failed(here: World, deploy: Deploy) -> None:
+def test_the_message_of_a_fallback_started_a_second_time_says_which_channel_failed(here: World, deploy: Deploy) -> None:
     """Email fails, and a resend by it arrives, so the fallback is let go. Then Teams fails."""
     deploy(["email", "teams"], "slack")
     here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None

@@ -49,7 +49,7 @@ def pending(here: World) -> dict[str, int]:
     return dict(sweep(here)["oldest_pending_seconds"])
 
 
-def test_a_message_that_no_consumer_receives_ages(here: World) -> None:
+def test_the_reported_age_of_a_message_that_no_consumer_receives_grows(here: World) -> None:
     published(here, Topic.PRICING, "key")
     here.advance(3_000)
     assert pending(here) == {Channel.EMAIL: 3_000}
@@ -57,7 +57,7 @@ def test_a_message_that_no_consumer_receives_ages(here: World) -> None:
     assert not pending(here)
 
 
-def test_a_message_that_is_received_again_and_again_ages_too(here: World) -> None:
+def test_the_reported_age_of_a_message_that_is_received_repeatedly_grows(here: World) -> None:
     """SQS leaves what was received three times out of its own metric of the oldest message."""
     here.slack.fail("rate_limited", retry_after=60)
     published(here, Topic.SALES, "key")
@@ -69,7 +69,7 @@ def test_a_message_that_is_received_again_and_again_ages_too(here: World) -> Non
     assert pending(here) == {Channel.SLACK: 2_000}
 
 
-def test_the_age_of_a_fallback_counts_from_its_own_publication(here: World) -> None:
+def test_the_age_of_a_fallback_delivery_counts_from_the_publication_of_the_fallback(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.advance(3_000)
     here.slack.fail("error", error="is_archived")
@@ -80,7 +80,7 @@ def test_the_age_of_a_fallback_counts_from_its_own_publication(here: World) -> N
     assert pending(here) == {Channel.EMAIL: 60}
 
 
-def test_the_age_of_a_resend_counts_from_the_operators_decision(here: World) -> None:
+def test_the_age_of_a_resend_counts_from_the_time_of_the_operators_resend_command(here: World) -> None:
     """It would raise an alarm at once if it were as old as the request."""
     request_id = published(here, Topic.SALES, "key")
     here.settle()
@@ -93,7 +93,7 @@ def test_the_age_of_a_resend_counts_from_the_operators_decision(here: World) -> 
     assert found["oldest_pending_seconds"] == {Channel.SLACK: 60}
 
 
-def test_an_unreadable_request_counts_as_open_and_ages(here: World) -> None:
+def test_an_unreadable_request_counts_as_open_and_its_reported_age_grows(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.advance(60)
     sweep(here)
@@ -106,7 +106,9 @@ def test_an_unreadable_request_counts_as_open_and_ages(here: World) -> None:
 
 
 @pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
-def test_the_fallback_of_a_bounced_mail_is_accounted_for(here: World, fate: str) -> None:
+def test_the_reconciler_tracks_the_fallback_of_a_bounced_mail_until_it_has_a_final_status(
+    here: World, fate: str
+) -> None:
     """The mail counted as delivered long ago, and its own redrive waits for the fallback."""
     request_id = published(here, Topic.PRICING, "key")
     here.settle()
@@ -142,7 +144,7 @@ def old_letters(here: World, number: int) -> None:
     here.settle()
 
 
-def test_a_request_that_may_be_among_unread_dead_letters_is_not_published_again(
+def test_a_request_is_not_published_again_while_its_message_may_be_among_dead_letters_not_yet_read(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each time it would add a letter to those in front of it."""
@@ -157,7 +159,7 @@ def test_a_request_that_may_be_among_unread_dead_letters_is_not_published_again(
     assert sweep(here)["dead_lettered"] == [request_id]
 
 
-def test_a_request_that_may_be_among_dead_letters_in_use_is_not_published_again(here: World) -> None:
+def test_a_request_is_not_published_again_while_its_message_may_be_among_invisible_dead_letters(here: World) -> None:
     """An operator looks, or a sweep was killed while it looked."""
     request_id = published(here, Topic.SALES, "key")
     here.advance(1_000)
@@ -169,7 +171,7 @@ def test_a_request_that_may_be_among_dead_letters_in_use_is_not_published_again(
     assert sweep(here)["dead_lettered"] == [request_id]
 
 
-def test_a_later_sweep_reads_the_dead_letters_that_one_had_no_time_for(here: World) -> None:
+def test_the_next_reconciler_run_reads_the_dead_letters_for_which_the_previous_run_had_no_time(here: World) -> None:
     """The sweep ends in time, and takes nothing for lost that it has not looked for."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -179,7 +181,7 @@ def test_a_later_sweep_reads_the_dead_letters_that_one_had_no_time_for(here: Wor
     assert sweep(here)["dead_lettered"] == [request_id]
 
 
-def test_a_read_of_dead_letters_that_outlasts_their_invisibility_counts_as_incomplete(here: World) -> None:
+def test_reading_dead_letters_for_longer_than_their_visibility_timeout_counts_as_incomplete(here: World) -> None:
     """The letters that it began with come again before the others."""
     old_letters(here, 60)
     published(here, Topic.SALES, "new")
@@ -199,7 +201,7 @@ def test_a_read_of_dead_letters_that_outlasts_their_invisibility_counts_as_incom
 
 
 @pytest.mark.parametrize("ends", ["delivered", "failed", "redriven in vain", "its callback redriven in vain"])
-def test_the_sweep_checks_an_ended_request_twice_and_never_again(here: World, ends: str) -> None:
+def test_the_reconciler_checks_a_request_with_a_final_status_twice_and_then_never_again(here: World, ends: str) -> None:
     """Many of them would keep the reconciler from new ones."""
     here.calls_back = True
     if "callback" in ends:
@@ -240,7 +242,9 @@ def reused(here: World) -> str:
 
 
 @pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
-def test_items_of_an_earlier_request_with_the_same_id_hide_no_later_request(here: World, fate: str) -> None:
+def test_the_reconciler_finds_a_lost_request_although_items_of_an_earlier_request_have_the_same_id(
+    here: World, fate: str
+) -> None:
     request_id = reused(here)
     if fate == "dead-lettered":
         here.lose_to_subscription_dlq(Channel.SLACK)
@@ -286,7 +290,7 @@ def slow_look(here: World) -> tuple[Report, float]:
     return found, left()
 
 
-def test_twenty_thousand_open_requests_hide_no_dead_letter_and_fit_into_the_time(here: World) -> None:
+def test_the_reconciler_finds_a_dead_letter_in_time_among_twenty_thousand_open_requests(here: World) -> None:
     accept_many(here, OPEN)
     here.advance(60)
     for _ in range(10):
@@ -303,7 +307,7 @@ def test_twenty_thousand_open_requests_hide_no_dead_letter_and_fit_into_the_time
     assert left > TIMEOUT / 2
 
 
-def test_a_crashed_attempt_no_longer_counts_as_under_way_after_the_next_one_is_postponed(here: World) -> None:
+def test_a_crashed_attempt_no_longer_counts_as_running_after_the_next_attempt_was_postponed(here: World) -> None:
     """Its operator would look for a worker that hangs, while Slack limits the rate."""
     request_id = published(here, Topic.SALES, "key")
     break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK, 1))
@@ -320,7 +324,7 @@ def test_a_crashed_attempt_no_longer_counts_as_under_way_after_the_next_one_is_p
     assert here.posts() == {(request_id, None): 1}
 
 
-def test_a_request_just_published_after_an_outage_does_not_count_as_lost(here: World) -> None:
+def test_the_reconciler_does_not_count_a_request_just_published_after_an_outage_as_lost(here: World) -> None:
     """SNS takes its time to fill the queue, and SQS up to a minute to count what is in it."""
     here.accept_for_sure(Topic.SALES, "hush", "key")
     here.read_stream()
@@ -337,7 +341,7 @@ def test_a_request_just_published_after_an_outage_does_not_count_as_lost(here: W
         assert len(sweep(here)["lost"]) == 1
 
 
-def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_later_one(here: World) -> None:
+def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_later_request(here: World) -> None:
     """Repeated redrives in vain leave a dead letter that outlasts its request."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -354,7 +358,7 @@ def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_
 
 
 @pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
-def test_a_sweep_with_many_lost_messages_and_dead_letters_ends_in_time(
+def test_a_reconciler_run_with_many_lost_messages_and_dead_letters_ends_before_its_timeout(
     here: World, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
     """A killed sweep reports nothing, and its lease stays."""
@@ -389,7 +393,7 @@ def unlisted(request_id: str) -> Iterator[None]:
         yield
 
 
-def test_a_request_that_the_index_shows_minutes_late_is_watched(here: World) -> None:
+def test_the_reconciler_tracks_a_request_that_the_dynamodb_index_lists_minutes_late(here: World) -> None:
     """DynamoDB promises no time within which an index follows its table."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -404,7 +408,7 @@ def test_a_request_that_the_index_shows_minutes_late_is_watched(here: World) -> 
     assert here.show(request_id)["status"] == "failed"
 
 
-def test_the_next_sweep_makes_the_second_checks_that_one_had_no_time_for(
+def test_the_next_reconciler_run_makes_the_second_checks_for_which_the_previous_run_had_no_time(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept_many(here, 400)
@@ -440,7 +444,9 @@ def overdue(here: World) -> str:
     return request_id
 
 
-def test_a_dead_letter_that_an_operator_holds_during_a_sweep_does_not_count_as_lost(here: World) -> None:
+def test_a_dead_letter_that_an_operator_has_received_during_a_reconciler_run_does_not_count_as_lost(
+    here: World,
+) -> None:
     request_id = overdue(here)
     here.lose_to_subscription_dlq(Channel.SLACK)
     url = here.cloud.subscription_dlqs[Channel.SLACK]
@@ -454,7 +460,9 @@ def test_a_dead_letter_that_an_operator_holds_during_a_sweep_does_not_count_as_l
     assert sweep(here)["dead_lettered"] == [request_id]
 
 
-def test_a_message_that_sqs_dead_letters_during_a_sweep_does_not_count_as_lost(here: World) -> None:
+def test_a_message_that_sqs_moves_to_the_dead_letter_queue_during_a_reconciler_run_is_not_counted_as_lost(
+    here: World,
+) -> None:
     request_id = overdue(here)
 
     def move() -> None:
@@ -469,7 +477,9 @@ def test_a_message_that_sqs_dead_letters_during_a_sweep_does_not_count_as_lost(h
 
 
 @pytest.mark.parametrize("ahead", [60, 3_600])
-def test_a_sweep_with_a_fast_clock_hides_no_request_accepted_after_it(here: World, ahead: int) -> None:
+def test_a_reconciler_run_with_a_fast_clock_does_not_hide_requests_accepted_after_that_run(
+    here: World, ahead: int
+) -> None:
     published(here, Topic.PRICING, "before")
     now = here.now
     here.traveller.move_to(now + timedelta(seconds=ahead))

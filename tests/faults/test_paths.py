@@ -9,7 +9,7 @@ from tests.faults.paths import EACH_PATH, unbroken
 from tests.faults.world import world
 
 
-def test_every_path_makes_the_same_calls_in_memory_as_on_moto() -> None:
+def test_each_path_makes_the_same_aws_calls_with_the_in_memory_table_as_with_moto() -> None:
     """So the faults that are injected in memory are those that moto would show."""
     with world() as here:
         in_memory = {(name, topic): unbroken(here, name, topic) for name, topic in EACH_PATH}
@@ -19,7 +19,7 @@ def test_every_path_makes_the_same_calls_in_memory_as_on_moto() -> None:
 
 
 @pytest.mark.parametrize("topic", list(Topic))
-def test_a_delivery_at_the_first_attempt_takes_four_writes_and_no_read(topic: Topic) -> None:
+def test_a_delivery_that_succeeds_at_the_first_attempt_makes_four_database_writes_and_no_read(topic: Topic) -> None:
     """One when the request is accepted, one when it is published, and two when it is delivered."""
     with world() as here:
         calls = unbroken(here, "delivered at once", topic)

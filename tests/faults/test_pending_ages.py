@@ -9,7 +9,9 @@ from tests.faults.world import World
 
 
 @pytest.mark.parametrize("before", ["the stream reads it", "SNS is well again", "its mark is written"])
-def test_the_age_of_an_unpublished_resend_counts_from_the_operators_decision(here: World, before: str) -> None:
+def test_the_age_of_an_unpublished_resend_counts_from_the_time_of_the_operators_resend_command(
+    here: World, before: str
+) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.settle()
     here.advance(86_400)
@@ -26,7 +28,7 @@ def test_the_age_of_an_unpublished_resend_counts_from_the_operators_decision(her
     assert (found["open"], found["oldest_open_seconds"]) == (1, 5)
 
 
-def test_the_age_of_a_postponed_resend_keeps_growing(here: World) -> None:
+def test_the_reported_age_of_a_postponed_resend_keeps_growing(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.settle()
     here.advance(86_400)
@@ -40,7 +42,7 @@ def test_the_age_of_a_postponed_resend_keeps_growing(here: World) -> None:
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (300, {Channel.SLACK: 300})
 
 
-def test_the_age_on_a_channel_excludes_the_time_of_an_outage_of_sns(here: World) -> None:
+def test_the_reported_age_of_a_request_on_its_channel_excludes_the_time_of_an_sns_outage(here: World) -> None:
     """The alarm of that channel stays quiet. The request itself has been open all the time."""
     here.accept_for_sure(Topic.SALES, "hush", "key")
     here.read_stream()

@@ -13,7 +13,7 @@ from tests.faults.world import World
 OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
 
 
-def test_a_key_reused_after_its_request_expired_creates_a_new_request(here: World) -> None:
+def test_an_idempotency_key_reused_after_its_request_expired_creates_a_new_request(here: World) -> None:
     """DynamoDB forgets items one by one, within days of their `ttl`."""
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()
@@ -38,7 +38,7 @@ def failed_on_both(here: World) -> str:
 
 @pytest.mark.parametrize(("first", "second"), [(OWN, FALLBACK), (FALLBACK, OWN)])
 @pytest.mark.parametrize("call", range(4))
-def test_only_one_of_two_redriven_dead_letters_of_a_request_is_sent(
+def test_redriving_two_dead_letters_of_one_request_sends_one_message(
     here: World, first: Channel, second: Channel, call: int
 ) -> None:
     """The one is redriven while the other is being redriven, just before each of its calls."""
@@ -63,13 +63,13 @@ def redriven_on_slack(here: World) -> str:
     return request_id
 
 
-def test_a_resend_is_refused_while_a_redrive_waits_for_its_next_attempt(here: World) -> None:
+def test_a_resend_is_refused_while_a_redriven_message_waits_for_the_next_attempt(here: World) -> None:
     request_id = redriven_on_slack(here)
     assert not here.resend(request_id, Channel.SLACK, "once more")
 
 
 @pytest.mark.parametrize("call", range(4))
-def test_a_resend_is_refused_while_a_redriven_attempt_is_under_way(here: World, call: int) -> None:
+def test_a_resend_is_refused_while_an_attempt_with_a_redriven_message_is_running(here: World, call: int) -> None:
     """Just before each of its calls."""
     request_id = redriven_on_slack(here)
     here.advance(60)
@@ -80,14 +80,16 @@ def test_a_resend_is_refused_while_a_redriven_attempt_is_under_way(here: World, 
     assert here.posts() == {(request_id, None): 1}
 
 
-def test_a_resend_is_possible_again_after_an_unneeded_redrive_was_dropped(here: World) -> None:
+def test_a_resend_is_possible_after_a_redriven_message_was_dropped_because_the_request_was_already_delivered(
+    here: World,
+) -> None:
     request_id = redriven_on_slack(here)
     assert here.resend(request_id, Channel.EMAIL, "by mail")
     here.settle()
     assert here.resend(request_id, Channel.SLACK, "once more")
 
 
-def test_a_finished_resend_is_not_sent_again_while_another_resend_waits(here: World) -> None:
+def test_a_delivered_resend_is_not_sent_again_while_another_resend_waits(here: World) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()
     send_again(here, request_id, Channel.SLACK, "one")
@@ -101,7 +103,7 @@ def test_a_finished_resend_is_not_sent_again_while_another_resend_waits(here: Wo
     assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
 
 
-def test_a_bounce_is_recorded_although_a_resend_begins_at_the_same_time(here: World) -> None:
+def test_a_bounce_is_recorded_although_an_operator_starts_a_resend_at_the_same_time(here: World) -> None:
     request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
     here.settle()
     here.say_of_mail("bounce", 0)
@@ -122,7 +124,7 @@ def test_a_bounce_is_recorded_although_a_resend_begins_at_the_same_time(here: Wo
 
 
 @pytest.mark.parametrize("ends", ["delivered", "failed"])
-def test_a_resend_on_a_channel_outside_the_route_changes_no_other_delivery(here: World, ends: str) -> None:
+def test_a_resend_on_a_channel_that_is_not_in_the_route_changes_no_other_delivery(here: World, ends: str) -> None:
     here.slack.fail("status", status=503, times=1)
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.produce()
@@ -148,7 +150,7 @@ def posted_and_killed(here: World, request_id: str) -> None:
     here.heal()
 
 
-def test_a_resend_stays_in_doubt_after_a_rate_limit_and_a_second_resend(here: World) -> None:
+def test_the_unknown_outcome_of_a_resend_is_remembered_after_a_rate_limit_and_a_second_resend(here: World) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()
     posted_and_killed(here, request_id)
@@ -157,7 +159,9 @@ def test_a_resend_stays_in_doubt_after_a_rate_limit_and_a_second_resend(here: Wo
     assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
 
 
-def test_a_resend_stays_in_doubt_after_a_rate_limit_and_a_duplicate_of_the_first_message(here: World) -> None:
+def test_the_unknown_outcome_of_a_resend_is_remembered_after_a_rate_limit_and_a_duplicate_original_message(
+    here: World,
+) -> None:
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.produce()
     [own] = here.bodies(Channel.SLACK)
@@ -168,7 +172,7 @@ def test_a_resend_stays_in_doubt_after_a_rate_limit_and_a_duplicate_of_the_first
     assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1}
 
 
-def test_a_bounced_resend_on_the_fallbacks_channel_leads_to_the_fallback(here: World) -> None:
+def test_the_fallback_is_sent_after_a_resent_mail_bounced_although_email_is_the_fallback_channel(here: World) -> None:
     """It had delivered instead of the fallback, so the fallback was not published."""
     here.slack.fail("status", status=503)
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
@@ -185,7 +189,7 @@ def test_a_bounced_resend_on_the_fallbacks_channel_leads_to_the_fallback(here: W
 
 
 @pytest.mark.parametrize("hours", [0, 2])
-def test_the_time_that_a_redrive_waited_for_the_fallback_does_not_count_towards_a_rate_limit(
+def test_the_time_that_a_redriven_message_waited_for_the_fallback_does_not_count_as_rate_limited_time(
     here: World, hours: int
 ) -> None:
     request_id = published(here, Topic.SALES)

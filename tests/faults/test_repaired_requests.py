@@ -33,7 +33,7 @@ def accounted_for(here: World, fate: str, request_id: str) -> bool:
 
 
 @pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
-def test_a_repaired_request_is_accounted_for(here: World, fate: str) -> None:
+def test_the_reconciler_accounts_for_a_request_whose_damaged_items_were_repaired(here: World, fate: str) -> None:
     request_id = published(here, Topic.SALES, "key")
     kept = damage(request_key(request_id), "channels")
     for _ in range(20):
@@ -45,7 +45,9 @@ def test_a_repaired_request_is_accounted_for(here: World, fate: str) -> None:
 
 
 @pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
-def test_a_request_whose_damaged_record_was_deleted_is_accounted_for(here: World, fate: str) -> None:
+def test_the_reconciler_accounts_for_a_request_whose_damaged_delivery_record_was_deleted(
+    here: World, fate: str
+) -> None:
     request_id = published(here, Topic.SALES, "key")
     for seconds in (60, 1_000):
         here.advance(seconds)
@@ -58,7 +60,7 @@ def test_a_request_whose_damaged_record_was_deleted_is_accounted_for(here: World
     assert accounted_for(here, fate, request_id)
 
 
-def test_an_unreadable_item_raises_an_alarm_although_the_first_sweep_that_read_it_crashed(
+def test_an_unreadable_item_raises_an_alarm_although_the_first_reconciler_run_that_read_it_crashed(
     here: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(request_key(published(here, Topic.SALES, "key")), "channels")

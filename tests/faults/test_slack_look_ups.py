@@ -24,7 +24,7 @@ OLD = "C0ANNEX"
 
 @pytest.mark.parametrize("error", ["channel_is_limited_access", "access_denied", "internal_error"])
 @pytest.mark.parametrize("posted", [Kind.CRASH_AFTER, Kind.CRASH_BEFORE])
-def test_an_archived_slack_channel_fails_no_request_that_was_posted_in_another_one(
+def test_an_archived_slack_channel_fails_no_request_that_was_posted_in_another_slack_channel(
     here: World, error: str, posted: Kind
 ) -> None:
     with patch.dict(os.environ, {"SLACK_CHANNEL": OLD}):
@@ -81,7 +81,7 @@ def redriven(here: World) -> list[str]:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5])
-def test_requests_that_failed_in_an_outage_can_be_redriven_while_slack_is_slow(
+def test_requests_that_failed_in_a_slack_outage_are_delivered_by_a_redrive_while_slack_is_slow(
     here: World, deploy: Deploy, seconds: float
 ) -> None:
     deploy(["slack"], None)
@@ -97,7 +97,9 @@ def test_requests_that_failed_in_an_outage_can_be_redriven_while_slack_is_slow(
 
 
 @pytest.mark.parametrize("seconds", [0.1, 6])
-def test_an_endless_channel_history_uses_up_the_attempts_and_leads_to_the_fallback(here: World, seconds: float) -> None:
+def test_a_channel_history_too_long_to_search_uses_up_the_attempts_and_the_fallback_delivers(
+    here: World, seconds: float
+) -> None:
     request_id = published(here)
     break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
     page = {"ok": True, "messages": [], "has_more": True, "response_metadata": {"next_cursor": "next"}}

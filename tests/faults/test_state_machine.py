@@ -315,7 +315,7 @@ class StateMachine(RuleBasedStateMachine):
             self.world.check_accounted()
 
 
-def test_no_order_of_events_breaks_an_invariant(one_world: World, count: Callable[[str], None]) -> None:
+def test_no_order_of_events_violates_an_invariant_of_deliveries(one_world: World, count: Callable[[str], None]) -> None:
     StateMachine.world, StateMachine.steps = one_world, 0
     run_state_machine_as_test(StateMachine, settings=PROFILE)
     count(f"state machine: {StateMachine.steps} steps")

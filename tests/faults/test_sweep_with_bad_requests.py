@@ -42,7 +42,7 @@ def dead(here: World) -> None:
 
 @pytest.mark.parametrize(("fate", "found"), [(lost, "lost"), (dead, "dead_lettered")])
 @pytest.mark.parametrize("is_watched", [False, True], ids=["new", "watched"])
-def test_a_sweep_handles_the_other_requests_although_one_record_is_too_large_to_write(
+def test_the_reconciler_handles_the_other_requests_although_one_delivery_record_is_too_large_to_write(
     here: World, fate: Callable[[World], None], found: str, *, is_watched: bool
 ) -> None:
     full = retried(here, "full")
@@ -57,7 +57,9 @@ def test_a_sweep_handles_the_other_requests_although_one_record_is_too_large_to_
     assert swept["unreadable"] == 1
 
 
-def test_a_sweep_handles_the_other_requests_although_one_expires_while_it_is_republished(here: World) -> None:
+def test_the_reconciler_handles_the_other_requests_although_one_expires_while_being_published_again(
+    here: World,
+) -> None:
     published(here, Topic.SALES, "expires")
     here.advance(60)
     sweep(here)
@@ -80,7 +82,9 @@ def test_a_sweep_handles_the_other_requests_although_one_expires_while_it_is_rep
     assert len(expired) == 1
 
 
-def test_no_message_is_acknowledged_for_a_record_without_deliveries(here: World) -> None:
+def test_a_message_is_not_acknowledged_if_the_delivery_record_of_its_request_contains_no_deliveries(
+    here: World,
+) -> None:
     """It says of no channel that it has the request."""
     request_id = retried(here, "key")
     key = {PARTITION_KEY: request_id, SORT_KEY: RECORD}

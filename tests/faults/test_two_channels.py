@@ -22,7 +22,7 @@ def status(here: World, request_id: str) -> str:
 
 
 @pytest.mark.parametrize("other", ["queued", "retrying"])
-def test_a_request_that_failed_on_two_channels_reads_failed_until_both_have_delivered(
+def test_a_request_that_failed_on_two_channels_has_status_failed_until_both_channels_have_delivered(
     here: World, deploy: Deploy, other: str
 ) -> None:
     deploy(["slack", "email"], None)
@@ -41,7 +41,9 @@ def test_a_request_that_failed_on_two_channels_reads_failed_until_both_have_deli
     assert status(here, request_id) == "delivered"
 
 
-def test_a_request_lost_on_both_channels_is_published_to_both_at_once(here: World, deploy: Deploy) -> None:
+def test_a_request_whose_messages_to_two_channels_were_lost_is_published_again_in_one_message(
+    here: World, deploy: Deploy
+) -> None:
     deploy(["slack", "email"], None)
     request_id = accepted(here)
     for channel in (Channel.SLACK, Channel.EMAIL):
@@ -56,7 +58,7 @@ def test_a_request_lost_on_both_channels_is_published_to_both_at_once(here: Worl
     assert status(here, request_id) == "delivered"
 
 
-def test_the_sweep_checks_a_request_again_after_its_fallback_mail_bounced(here: World, deploy: Deploy) -> None:
+def test_the_reconciler_checks_a_request_again_after_the_fallback_mail_bounced(here: World, deploy: Deploy) -> None:
     deploy(["slack", "teams"], "email")
     here.slack.fail("error", error="is_archived")
     request_id = accepted(here)
@@ -73,7 +75,7 @@ def test_the_sweep_checks_a_request_again_after_its_fallback_mail_bounced(here: 
     assert (status(here, request_id), found["ledger"]["open"]) == ("failed", 1), "teams has it in its queue"
 
 
-def test_a_redrive_does_not_wait_for_a_dropped_fallback_that_the_route_no_longer_has(
+def test_a_redrive_does_not_wait_for_a_cancelled_fallback_that_was_removed_from_the_route(
     here: World, deploy: Deploy
 ) -> None:
     deploy(["email"], "slack")
@@ -119,7 +121,9 @@ def published_at_once_to_its_own_channel_and_the_fallback(here: World, deploy: D
     return request_id
 
 
-def test_a_message_on_its_own_channel_does_not_say_that_it_is_the_fallback(here: World, deploy: Deploy) -> None:
+def test_a_message_on_a_channel_of_the_route_does_not_say_that_it_was_sent_as_a_fallback(
+    here: World, deploy: Deploy
+) -> None:
     request_id = published_at_once_to_its_own_channel_and_the_fallback(here, deploy)
     here.consume(Channel.EMAIL)
     here.consume(Channel.SLACK)
@@ -128,7 +132,7 @@ def test_a_message_on_its_own_channel_does_not_say_that_it_is_the_fallback(here:
     assert "Sent here because" not in json.dumps(post["blocks"])
 
 
-def test_a_redrive_does_not_wait_for_itself(here: World, deploy: Deploy) -> None:
+def test_a_redriven_message_does_not_wait_for_the_redriven_delivery_itself(here: World, deploy: Deploy) -> None:
     request_id = published_at_once_to_its_own_channel_and_the_fallback(here, deploy)
     here.slack.fail("error", error="is_archived")
     here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
@@ -154,7 +158,7 @@ def run_on(here: World) -> None:
         here.reconcile()
 
 
-def test_the_bot_gets_a_callback_when_a_resend_has_already_delivered_on_the_fallbacks_channel(
+def test_the_bot_gets_a_callback_if_a_resend_has_already_delivered_the_request_on_the_fallback_channel(
     here: World, deploy: Deploy
 ) -> None:
     here.calls_back = True
@@ -167,7 +171,7 @@ def test_the_bot_gets_a_callback_when_a_resend_has_already_delivered_on_the_fall
     assert (status(here, request_id), told(here)) == ("delivered", ["delivered"])
 
 
-def test_a_request_keeps_the_route_that_it_was_accepted_with(here: World, deploy: Deploy) -> None:
+def test_a_route_change_does_not_affect_a_request_that_was_accepted_before(here: World, deploy: Deploy) -> None:
     here.calls_back = True
     deploy(["slack"], None)
     here.slack.fail("error", error="is_archived")
@@ -181,7 +185,9 @@ def test_a_request_keeps_the_route_that_it_was_accepted_with(here: World, deploy
     assert set(told(here)) == {"failed"}
 
 
-def test_a_requests_own_channel_is_not_its_fallback_after_a_route_change(here: World, deploy: Deploy) -> None:
+def test_a_channel_on_which_a_request_was_sent_does_not_become_its_fallback_after_a_route_change(
+    here: World, deploy: Deploy
+) -> None:
     here.calls_back = True
     deploy(["slack", "email"], None)
     here.slack.fail("error", error="is_archived")
@@ -192,7 +198,7 @@ def test_a_requests_own_channel_is_not_its_fallback_after_a_route_change(here: W
     assert (status(here, request_id), told(here)) == ("failed", ["failed"])
 
 
-def test_a_request_is_no_longer_open_after_its_fallback_has_delivered(here: World, deploy: Deploy) -> None:
+def test_a_request_that_the_fallback_has_delivered_is_no_longer_open(here: World, deploy: Deploy) -> None:
     deploy(["slack", "teams"], "email")
     here.slack.fail("error", error="is_archived")
     request_id = accepted(here)
@@ -218,7 +224,9 @@ def refused_everywhere(here: World, deploy: Deploy, channels: list[str], fallbac
     return request_id
 
 
-def test_a_redriven_fallback_is_not_sent_after_the_failed_channel_has_delivered(here: World, deploy: Deploy) -> None:
+def test_a_redriven_fallback_message_is_not_sent_after_the_channel_that_had_failed_has_delivered(
+    here: World, deploy: Deploy
+) -> None:
     request_id = refused_everywhere(here, deploy, ["slack", "teams"], "email")
     here.redrive()
     here.consume(Channel.SLACK)
@@ -226,7 +234,7 @@ def test_a_redriven_fallback_is_not_sent_after_the_failed_channel_has_delivered(
     assert (here.posts(), here.mails()) == ({(request_id, None): 1}, {})
 
 
-def test_a_bounced_mail_goes_to_the_fallback_although_the_fallback_had_failed_before(
+def test_a_request_whose_mail_bounced_is_sent_to_the_fallback_although_the_fallback_had_failed_before(
     here: World, deploy: Deploy
 ) -> None:
     request_id = refused_everywhere(here, deploy, ["email"], "slack")

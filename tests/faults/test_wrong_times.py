@@ -23,7 +23,7 @@ def resent(record: Record, *, now: int) -> tuple[Record, None]:
     return transitions.resend(record, "resend-act", Channel.SLACK, now=now) or record, None
 
 
-def test_the_next_sweep_publishes_a_resend_from_an_operator_whose_clock_is_fast(here: World) -> None:
+def test_the_next_reconciler_run_publishes_a_resend_dated_in_the_future_by_an_operators_fast_clock(here: World) -> None:
     request_id = published(here, Topic.SALES, "key")
     here.settle()
     requests().change(request_id, partial(resent, now=epoch_ms(here.now) + AN_HOUR))
@@ -37,7 +37,7 @@ def test_the_next_sweep_publishes_a_resend_from_an_operator_whose_clock_is_fast(
 
 
 @pytest.mark.parametrize("time", ["1969-12-31T23:59:59.000Z", "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"])
-def test_an_ses_event_with_an_impossible_time_is_malformed_and_leaves_the_request_readable(
+def test_an_ses_event_with_an_invalid_time_is_rejected_as_malformed_and_the_request_stays_readable(
     here: World, time: str
 ) -> None:
     request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
@@ -50,7 +50,7 @@ def test_an_ses_event_with_an_impossible_time_is_malformed_and_leaves_the_reques
 
 
 @pytest.mark.parametrize("at", [-1, 2**60])
-def test_a_record_that_could_not_be_read_back_is_not_written(here: World, at: int) -> None:
+def test_a_delivery_record_that_could_not_be_parsed_again_is_not_written(here: World, at: int) -> None:
     request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
     here.settle()
     with pytest.raises(Unreadable):

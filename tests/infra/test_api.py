@@ -42,7 +42,9 @@ def open_to_all(template: Template) -> set[str]:
     return {resources[target(it["ResourceId"])]["PathPart"] for it in methods if it["ApiKeyRequired"] is not True}
 
 
-def test_every_method_needs_a_key_except_the_reference_and_signed_calls(template: Template) -> None:
+def test_every_api_method_needs_an_api_key_except_the_api_reference_and_routes_with_signed_calls(
+    template: Template,
+) -> None:
     """And a plan limits what a key may do."""
     assert open_to_all(template) <= REFERENCE | SIGNED
     assert open_to_all(template) & SIGNED == (SIGNED if template is synthesized("local") else set())
@@ -57,16 +59,18 @@ def test_every_method_needs_a_key_except_the_reference_and_signed_calls(template
     assert (target(link["KeyId"]), target(link["UsagePlanId"])) == (key, plan)
 
 
-def test_the_api_function_gets_the_raw_bytes_of_a_body(template: Template) -> None:
+def test_the_api_function_receives_request_bodies_as_raw_bytes(template: Template) -> None:
     assert template.only("AWS::ApiGateway::RestApi")["BinaryMediaTypes"] == ["application/json"]
 
 
-def test_production_serves_its_reference_only_when_told_to(dev: Template, production: Template) -> None:
+def test_production_serves_the_api_reference_only_if_the_deployer_enables_it(
+    dev: Template, production: Template
+) -> None:
     assert open_to_all(dev) == REFERENCE == open_to_all(synthesized("everything")) - SIGNED
     assert not open_to_all(production)
 
 
-def test_the_reference_has_a_low_throttle_that_leaves_the_rate_to_bots(dev: Template) -> None:
+def test_the_throttle_of_the_api_reference_is_at_most_a_tenth_of_the_throttle_for_bots(dev: Template) -> None:
     limits = dev.only("AWS::ApiGateway::Stage")["MethodSettings"]
     of_all, *others = sorted(limits, key=lambda it: str(it["ResourcePath"]))
     assert of_all["ResourcePath"] == "/*"
@@ -83,7 +87,7 @@ def test_the_reference_has_a_low_throttle_that_leaves_the_rate_to_bots(dev: Temp
         (["slack", "email"], {"slack~1interactions", "take~1{token}"}),
     ],
 )
-def test_routes_without_a_key_have_a_low_throttle_that_leaves_the_rate_to_bots(
+def test_routes_without_an_api_key_have_a_throttle_of_at_most_a_tenth_of_the_throttle_for_bots(
     channels: list[str], paths: set[str]
 ) -> None:
     route = {"channels": channels, "fallback": None}
@@ -97,7 +101,9 @@ def test_routes_without_a_key_have_a_low_throttle_that_leaves_the_rate_to_bots(
     assert all(2 * it["ThrottlingRateLimit"] <= of_all["ThrottlingRateLimit"] for it in others)
 
 
-def test_the_gateways_own_answers_are_problem_documents_like_the_apis(template: Template) -> None:
+def test_error_responses_of_api_gateway_are_problem_documents_like_those_of_the_api_function(
+    template: Template,
+) -> None:
     responses = template.all("AWS::ApiGateway::GatewayResponse").values()
     for response in responses:
         assert response["ResponseParameters"]["gatewayresponse.header.Content-Type"] == f"'{problems.CONTENT_TYPE}'"
@@ -115,7 +121,7 @@ def test_the_gateways_own_answers_are_problem_documents_like_the_apis(template: 
     assert {"DEFAULT_4XX", "DEFAULT_5XX"} <= {response["ResponseType"] for response in responses}
 
 
-def test_the_gateway_keeps_5xx_statuses_for_the_alarm(template: Template) -> None:
+def test_api_gateway_does_not_turn_5xx_statuses_into_4xx_so_that_the_5xx_alarm_counts_them(template: Template) -> None:
     # Under 4XXError: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
     # Those whose default is 5xx:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
@@ -128,7 +134,7 @@ def test_the_gateway_keeps_5xx_statuses_for_the_alarm(template: Template) -> Non
     assert "4XXError" not in watched
 
 
-def test_a_custom_domain_is_the_bots_address_and_outlives_the_api() -> None:
+def test_bots_call_the_custom_domain_which_stays_the_same_if_the_api_is_replaced() -> None:
     template = synthesized("everything")
     outputs = template.document["Outputs"]
     url = "https://api.company.io/assistance"
@@ -154,7 +160,9 @@ def test_a_certificate_of_another_region_is_refused(monkeypatch: pytest.MonkeyPa
         pass
 
 
-def test_the_answer_to_an_exceeded_daily_quota_says_to_retry_after_an_hour_or_more(template: Template) -> None:
+def test_the_error_response_for_an_exceeded_daily_quota_has_a_retry_after_of_at_least_an_hour(
+    template: Template,
+) -> None:
     seconds = {
         response["ResponseType"]: int(response["ResponseParameters"][header].strip("'"))
         for response in template.all("AWS::ApiGateway::GatewayResponse").values()
@@ -164,16 +172,16 @@ def test_the_answer_to_an_exceeded_daily_quota_says_to_retry_after_an_hour_or_mo
     assert seconds["QUOTA_EXCEEDED"] >= 3_600
 
 
-def test_no_account_wide_setting_of_api_gateway_is_changed(template: Template) -> None:
+def test_the_stack_changes_no_account_wide_setting_of_api_gateway(template: Template) -> None:
     assert not template.all("AWS::ApiGateway::Account")
 
 
-def test_snapstart_is_on_only_if_the_deployer_wants_it(template: Template) -> None:
+def test_snapstart_is_on_only_if_the_deployer_enables_it(template: Template) -> None:
     assert not any("SnapStart" in function for function in template.all("AWS::Lambda::Function").values())
     assert not template.all("AWS::Lambda::Version")
 
 
-def test_the_gateway_calls_the_published_version_if_snapstart_is_on() -> None:
+def test_api_gateway_calls_the_published_function_version_if_snapstart_is_on() -> None:
     template = synthesized("everything")
     name, function = template.function("api")
     assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
@@ -195,6 +203,6 @@ def test_the_gateway_calls_the_published_version_if_snapstart_is_on() -> None:
     assert all(p["FunctionName"] == {"Ref": alias} for p in callers), "nobody may call what has no snapshot"
 
 
-def test_snapstart_needs_a_python_version_that_lambda_supports_for_it() -> None:
+def test_snapstart_is_refused_with_a_python_version_for_which_lambda_has_no_snapstart() -> None:
     with pytest.raises(InvalidConfig, match="snap_start needs python_version"):
         load({"snap_start": "true", "python_version": "3.11"})

@@ -39,14 +39,18 @@ def subscription_of(template: Template, channel: Channel) -> Properties:
     return subscription
 
 
-def test_the_subscription_accepts_exactly_the_messages_for_its_channel(template: Template, channel: Channel) -> None:
+def test_the_filter_policy_of_a_channels_sns_subscription_accepts_exactly_the_messages_for_that_channel(
+    template: Template, channel: Channel
+) -> None:
     subscription = subscription_of(template, channel)
     assert subscription["FilterPolicy"] == {"channels": [channel]}
     assert subscription.get("FilterPolicyScope", "MessageAttributes") == "MessageAttributes"
     assert subscription["RawMessageDelivery"] is True
 
 
-def test_undeliverable_sns_messages_go_to_a_dead_letter_queue(template: Template, channel: Channel) -> None:
+def test_messages_that_sns_cannot_deliver_to_a_queue_go_to_a_dead_letter_queue(
+    template: Template, channel: Channel
+) -> None:
     own = target(subscription_of(template, channel)["RedrivePolicy"]["deadLetterTargetArn"])
     others = {
         target(subscription_of(template, other)["RedrivePolicy"]["deadLetterTargetArn"])
@@ -70,7 +74,9 @@ def may_be_sent_to_by_sns(template: Template, queue: str) -> bool:
     )
 
 
-def test_the_queue_has_its_own_dead_letter_queue_with_a_longer_retention(template: Template, channel: Channel) -> None:
+def test_each_channels_queue_has_a_separate_dead_letter_queue_with_a_longer_retention(
+    template: Template, channel: Channel
+) -> None:
     queues = template.all("AWS::SQS::Queue")
     name = queue_of(template, channel)
     redrive = queues[name]["RedrivePolicy"]
@@ -80,7 +86,9 @@ def test_the_queue_has_its_own_dead_letter_queue_with_a_longer_retention(templat
     assert queues[dlq]["MessageRetentionPeriod"] == 14 * DAY > queues[name]["MessageRetentionPeriod"]
 
 
-def test_the_consumer_gets_the_urls_of_its_own_queues(template: Template, channel: Channel) -> None:
+def test_each_consumer_gets_the_urls_of_the_queue_and_the_dead_letter_queue_of_its_channel(
+    template: Template, channel: Channel
+) -> None:
     name = queue_of(template, channel)
     _, function = template.function(f"{channel}_consumer")
     variables = function["Environment"]["Variables"]
@@ -90,7 +98,7 @@ def test_the_consumer_gets_the_urls_of_its_own_queues(template: Template, channe
     )
 
 
-def test_the_visibility_timeout_is_six_function_timeouts_and_the_batching_window(
+def test_the_visibility_timeout_is_six_times_the_function_timeout_plus_the_batching_window(
     template: Template, channel: Channel
 ) -> None:
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -100,7 +108,9 @@ def test_the_visibility_timeout_is_six_function_timeouts_and_the_batching_window
     assert queue["VisibilityTimeout"] >= 6 * function["Timeout"] + window
 
 
-def test_a_batch_larger_than_one_receive_has_a_batching_window(template: Template, channel: Channel) -> None:
+def test_an_event_source_with_batches_larger_than_one_sqs_receive_call_has_a_batching_window(
+    template: Template, channel: Channel
+) -> None:
     # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
     source = template.event_source(f"{channel}_consumer")
     assert source["BatchSize"] <= 10 or source["MaximumBatchingWindowInSeconds"] >= 1
@@ -108,7 +118,7 @@ def test_a_batch_larger_than_one_receive_has_a_batching_window(template: Templat
     assert source["BatchSize"] * 48_000 < 6_000_000
 
 
-def test_only_failed_messages_return_and_each_channels_concurrency_is_limited(
+def test_consumers_report_failed_batch_items_separately_and_have_a_maximum_concurrency(
     template: Template, channel: Channel
 ) -> None:
     source = template.event_source(f"{channel}_consumer")
@@ -116,7 +126,7 @@ def test_only_failed_messages_return_and_each_channels_concurrency_is_limited(
     assert source["ScalingConfig"]["MaximumConcurrency"] >= 2
 
 
-def test_the_producer_gets_only_stream_records_that_enter_the_outbox_for_a_channel(
+def test_the_stream_filter_passes_only_records_of_items_with_an_outbox_entry_for_a_channel(
     template: Template, channel: Channel
 ) -> None:
     patterns = [f["Pattern"] for f in template.event_source("stream_producer")["FilterCriteria"]["Filters"]]
@@ -161,7 +171,7 @@ def leaf(condition: object, value: object) -> bool:
     return condition == value
 
 
-def test_each_channel_has_its_own_retry_limits(template: Template, channel: Channel) -> None:
+def test_each_consumer_gets_the_default_retry_limits_of_its_channel(template: Template, channel: Channel) -> None:
     variables = template.function(f"{channel}_consumer")[1]["Environment"]["Variables"]
     assert variables["RETRY_ATTEMPTS"] == str(RETRIES[channel].attempts)
     assert variables["RETRY_FIRST_DELAY"] == str(RETRIES[channel].first_delay)

@@ -22,7 +22,7 @@ def loaded(context: Mapping[str, object]) -> Config:
     return load(context)
 
 
-def test_every_setting_has_a_default_and_a_description() -> None:
+def test_every_cdk_context_setting_has_a_default_and_a_description() -> None:
     assert loaded({}) == Config()
     assert Config().python_version == PYTHON_VERSION
     assert all(field.description for field in Config.model_fields.values())
@@ -148,7 +148,7 @@ def test_an_invalid_setting_is_refused_by_name(context: Mapping[str, object], sa
     assert said in str(refused.value)
 
 
-def test_all_mistakes_are_named_together() -> None:
+def test_one_error_names_all_invalid_settings() -> None:
     with pytest.raises(InvalidConfig) as refused:
         loaded({"stage": "prod", "retention_days": "1"})
     assert "stage:" in str(refused.value)
@@ -163,13 +163,15 @@ def test_context_keys_of_other_tools_are_ignored() -> None:
 
 
 @pytest.mark.parametrize(("stage", "watched"), [("dev", False), ("staging", True), ("production", True)])
-def test_alarms_follow_the_stage_unless_the_deployer_sets_them(stage: str, *, watched: bool) -> None:
+def test_the_stage_determines_whether_alarms_exist_unless_the_deployer_sets_the_option_alarms(
+    stage: str, *, watched: bool
+) -> None:
     assert loaded({"stage": stage, **REAL}).watched is watched
     assert loaded({"stage": stage, **REAL, "alarms": "true"}).watched is True
     assert loaded({"stage": stage, **REAL, "alarms": "false"}).watched is False
 
 
-def test_routes_decide_which_channels_are_deployed_and_reach_the_functions_unchanged(
+def test_the_routes_setting_determines_the_deployed_channels_and_is_passed_unchanged_to_the_functions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given = {"support": {"channels": ["slack"], "fallback": None}}
@@ -204,7 +206,7 @@ def test_a_retry_limit_in_the_context_applies_to_every_channel() -> None:
         ({"routes": {"sales": {"channels": ["slack"]}}}, False),
     ],
 )
-def test_only_a_stage_that_sends_from_a_single_address_has_the_warning_about_it(
+def test_only_a_stage_that_sends_mail_from_an_address_without_a_domain_identity_has_a_warning(
     context: Mapping[str, object],
     single: bool,  # noqa: FBT001
 ) -> None:

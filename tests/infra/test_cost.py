@@ -13,12 +13,12 @@ def test_the_pages_show_the_computed_cost_of_an_idle_stage(path: Path) -> None:
     assert path.read_text("utf-8") == page(path), "run: make docs"
 
 
-def test_every_resource_type_has_a_known_cost_or_none(template: Template) -> None:
+def test_the_cost_table_states_a_price_or_no_cost_for_every_deployed_resource_type(template: Template) -> None:
     kinds = {resource["Type"] for resource in template.resources.values()}
     assert {kind for kind in kinds if not FREE.fullmatch(kind)} <= COSTS, "what does it cost at rest?"
 
 
-def test_no_resource_is_billed_by_the_hour(template: Template) -> None:
+def test_no_deployed_resource_type_is_billed_by_the_hour(template: Template) -> None:
     for source in template.all("AWS::Lambda::EventSourceMapping").values():
         assert "ProvisionedPollerConfig" not in source
     assert not template.all("AWS::Lambda::Version") or "ProvisionedConcurrencyConfig" not in str(template.document)
@@ -28,13 +28,13 @@ def test_no_resource_is_billed_by_the_hour(template: Template) -> None:
         assert not stage.get("CacheClusterEnabled")
 
 
-def test_the_cost_table_includes_every_call_of_an_idle_reconciler() -> None:
+def test_the_cost_table_includes_every_aws_call_of_a_reconciler_run_without_requests() -> None:
     calls = idle_run("production").calls
     assert calls["Query"]
     assert set(calls) <= {*READ_UNITS, *WRITE_UNITS, *SQS_REQUESTS}
 
 
-def test_no_stage_costs_more_than_documented_and_dev_costs_almost_nothing() -> None:
+def test_no_idle_stage_costs_more_than_documented_and_an_idle_dev_stage_costs_almost_nothing() -> None:
     cost = {variant: sum(row.full for row in rows(variant)) for variant in VARIANTS}
     # What the local stack has is what `take` and alarms add to dev, and production has no `take` of its own accord.
     assert cost["production"] == max(value for variant, value in cost.items() if variant != "local")

@@ -178,7 +178,7 @@ def ours() -> set[Series]:
     return set(emitted(log.getvalue()))
 
 
-def test_every_watched_metric_is_emitted_by_our_code_or_documented_by_its_provider(
+def test_every_metric_used_by_an_alarm_is_emitted_by_this_project_or_documented_by_aws(
     template: Template, ours: set[Series]
 ) -> None:
     emitted_by_us = {(series.name, series.dimensions) for series in ours}
@@ -200,7 +200,7 @@ def named(template: Template, kind: str) -> set[str]:
     return {f"${{{name}}}" for name in resources} | {value for value in given if isinstance(value, str)}
 
 
-def test_every_emitted_metric_is_watched(ours: set[Series]) -> None:
+def test_every_metric_that_this_project_emits_is_used_by_an_alarm_or_the_dashboard(ours: set[Series]) -> None:
     staging = synthesized("takes")
     assert {series.namespace for series in ours} == {staging.stack_name}
     assert {series.name for series in ours} >= set(Metric)
@@ -219,7 +219,7 @@ def test_the_dashboard_has_a_row_for_every_channel_with_its_topics(template: Tem
             assert names >= {Metric.DELIVERED, Metric.FAILED, Metric.ATTEMPTS, Metric.ACCEPTED_TO_DELIVERED}
 
 
-def test_the_dashboard_shows_the_deployers_topics_and_a_channel_without_a_route() -> None:
+def test_the_dashboard_shows_the_topics_of_the_routes_setting_and_a_channel_that_no_route_uses() -> None:
     shown = {tuple(parts[1:]) for _, parts in graphs(synthesized("every channel"))}
     for channel in Channel:
         assert (Metric.DELIVERED, "channel", str(channel), "topic", f"by-{channel}") in shown
@@ -245,7 +245,9 @@ def named_alarm(template: Template, name: str) -> Properties:
     return alarm
 
 
-def test_unhandled_dead_letters_page_days_before_the_first_can_expire(template: Template) -> None:
+def test_unhandled_dead_letters_notify_the_operator_days_before_the_first_dead_letter_can_expire(
+    template: Template,
+) -> None:
     queues = template.all("AWS::SQS::Queue")
     kept = {name: queues[name]["MessageRetentionPeriod"] for name in template.dead_letter_queues()}
     # What SQS moves keeps the time at which it was sent.
@@ -270,7 +272,9 @@ def test_unhandled_dead_letters_page_days_before_the_first_can_expire(template: 
 
 
 @pytest.mark.parametrize("variant", ["production", "takes"])
-def test_a_stopped_callback_consumer_pages_after_its_first_retry_delays(variant: str) -> None:
+def test_a_stopped_callback_consumer_notifies_the_operator_but_not_before_the_first_retry_delays_have_passed(
+    variant: str,
+) -> None:
     retry = RETRIES[CALLBACK]
     threshold = named_alarm(synthesized(variant), "CallbackOldestPendingAge")["Threshold"]
     # SQS leaves out what was received three times. Until then each delay may be lengthened by a Retry-After.
@@ -278,7 +282,9 @@ def test_a_stopped_callback_consumer_pages_after_its_first_retry_delays(variant:
     assert threshold <= 2 * 3_600 < retry.longest
 
 
-def test_a_disabled_stream_source_pages_and_one_late_sweep_does_not(template: Template) -> None:
+def test_a_disabled_stream_event_source_notifies_the_operator_and_one_late_reconciler_run_does_not(
+    template: Template,
+) -> None:
     alarm = named_alarm(template, "PublishedLate")
     assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 0)
     assert 1 < alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"]
@@ -287,7 +293,7 @@ def test_a_disabled_stream_source_pages_and_one_late_sweep_does_not(template: Te
     assert on(template, "PublishedLate") == {"RequestsPublishedLate"}
 
 
-def test_only_many_refused_calls_with_a_key_at_a_high_rate_page(template: Template) -> None:
+def test_only_many_refused_calls_with_an_api_key_at_a_high_rate_notify_the_operator(template: Template) -> None:
     rate, refusals = (named_alarm(template, name) for name in ("ApiRefusalRate", "ApiRefusals"))
     for alarm in (rate, refusals):
         # The function's own: API Gateway lets nobody through to it without a key.
@@ -299,7 +305,7 @@ def test_only_many_refused_calls_with_a_key_at_a_high_rate_page(template: Templa
     assert on(template, "ApiRefusalRate", "ApiRefusals") == {"RequestsNotAccepted"}
 
 
-def test_every_function_and_every_channel_is_watched(template: Template) -> None:
+def test_every_function_and_every_channel_has_alarms(template: Template) -> None:
     seen = {
         (alarm["MetricName"], target(dimension["Value"]))
         for alarm in alarms(template).values()
@@ -314,7 +320,7 @@ def test_every_function_and_every_channel_is_watched(template: Template) -> None
         assert waits in {(m.name, m.dimensions) for m in watched(template) if m.by in alarms(template)}
 
 
-def test_missing_data_raises_only_the_alarms_on_scheduled_functions(template: Template) -> None:
+def test_missing_metric_data_raises_only_the_alarms_on_scheduled_functions(template: Template) -> None:
     silence = {called(name) for name, alarm in alarms(template).items() if alarm["TreatMissingData"] == "breaching"}
     ways = {f"{channel.capitalize()}Unreachable" for channel in ROUTED}
     assert silence == {"ReconcilerSilent", "EmailFeedbackSilent", *ways}
@@ -345,7 +351,7 @@ def on(template: Template, *going_off: str) -> set[str]:
     return found
 
 
-def test_every_alarm_notifies_only_through_its_page(template: Template) -> None:
+def test_single_alarms_notify_nobody_and_only_the_composite_alarms_notify_the_operators(template: Template) -> None:
     for name, alarm in alarms(template).items():
         assert not alarm.get("AlarmActions"), name
         # A rate counts only if it is one of many.
@@ -353,7 +359,7 @@ def test_every_alarm_notifies_only_through_its_page(template: Template) -> None:
         assert len(on(template, *(both if called(name) in both else {called(name)}))) == 1
 
 
-def test_every_page_notifies_the_operators_when_it_begins_and_ends(template: Template) -> None:
+def test_every_composite_alarm_notifies_the_operators_when_it_begins_and_when_it_ends(template: Template) -> None:
     for page in pages(template).values():
         for actions in (page["AlarmActions"], page["OKActions"]):
             assert [target(action) for action in actions] == [operators_topic(template)]
@@ -378,18 +384,18 @@ def test_every_page_notifies_the_operators_when_it_begins_and_ends(template: Tem
         "SNS is down",
     ],
 )
-def test_one_outage_causes_one_page(template: Template, outage: list[str], page: str) -> None:
+def test_one_outage_causes_one_notification(template: Template, outage: list[str], page: str) -> None:
     assert on(template, *outage) == {page}
 
 
-def test_a_second_outage_pages_while_dead_letters_of_the_first_wait(template: Template) -> None:
+def test_a_second_outage_notifies_the_operators_while_dead_letters_of_the_first_outage_wait(template: Template) -> None:
     assert on(template, "SlackDeadLetters", "SlackDeliveriesFailed") == {"SlackNotDelivering"}
     assert on(template, "SlackDeliveriesFailed", "EmailDeliveriesFailed") == {
         "SlackNotDelivering", "EmailNotDelivering",
     }  # fmt: skip
 
 
-def test_an_outage_of_the_table_causes_one_page_per_stopped_part(template: Template) -> None:
+def test_an_outage_of_the_dynamodb_table_causes_one_notification_for_each_stopped_function(template: Template) -> None:
     # While it lasts the reconciler measures nothing.
     api, producer = ["ApiErrorRate", "ApiErrors", "ApiLatency"], ["StreamIteratorAge", "StreamProducerErrors"]
     assert on(template, *api, *producer, "ReconcilerSilent", "ReconcilerErrors") == {
@@ -417,18 +423,20 @@ LASTING = ("ApiErrorRate", "ApiRefusalRate", "ApiRefusals", "EmailDeliveriesFail
         ("EmailFeedbackFailures", "LettersWaiting"),
     ],
 )
-def test_a_lasting_alarm_suppresses_only_the_pages_that_it_explains(template: Template, alarm: str, page: str) -> None:
+def test_a_lasting_alarm_suppresses_only_notifications_about_the_same_cause(
+    template: Template, alarm: str, page: str
+) -> None:
     assert page in on(template, *LASTING, alarm)
     assert page not in on(template, *LASTING)
 
 
-def test_the_page_about_lost_requests_is_never_suppressed(template: Template) -> None:
+def test_the_notification_about_lost_requests_is_never_suppressed(template: Template) -> None:
     for other in {called(name) for name in alarms(template)} - {"LostRequests"}:
         assert "RequestsUnaccountedFor" in on(template, other, "LostRequests"), other
 
 
 @pytest.mark.parametrize(("channel", "other"), [("Slack", "Email"), ("Email", "Slack")])
-def test_the_page_about_dead_letters_is_suppressed_only_by_their_own_channel(
+def test_the_notification_about_dead_letters_is_suppressed_only_by_alarms_of_the_same_channel(
     template: Template, channel: str, other: str
 ) -> None:
     for failing in ("DeliveriesFailed", "OldestPendingAge"):
@@ -436,7 +444,7 @@ def test_the_page_about_dead_letters_is_suppressed_only_by_their_own_channel(
         assert "LettersWaiting" in on(template, f"{other}{failing}", f"{channel}DeadLetters")
 
 
-def test_the_subject_of_a_page_names_stage_and_problem(template: Template) -> None:
+def test_the_subject_of_a_notification_names_the_stage_and_the_problem(template: Template) -> None:
     stage = template.stack_name.removeprefix("assistance-")
     names = [page["AlarmName"] for page in pages(template).values()]
     assert len(set(names)) == len(names)
@@ -451,12 +459,12 @@ def operators_topic(template: Template) -> str:
     return str(template.document["Outputs"]["OperatorTopicArn"]["Value"]["Ref"])
 
 
-def test_the_operators_get_pages_by_mail(production: Template) -> None:
+def test_the_operators_get_notifications_by_mail(production: Template) -> None:
     (mail,) = (s for s in production.all("AWS::SNS::Subscription").values() if s["Protocol"] == "email")
     assert (target(mail["TopicArn"]), mail["Endpoint"]) == (operators_topic(production), REAL["operator_email"])
 
 
-def test_pages_also_go_to_the_operators_https_address(production: Template) -> None:
+def test_the_operators_get_notifications_at_their_https_address_too(production: Template) -> None:
     assert not [s for s in production.all("AWS::SNS::Subscription").values() if s["Protocol"] == "https"]
     assert load({"operator_url": "https://events.example.com/x/enqueue"}).operator_url
     for wrong in ("http://events.example.com/x", "events.example.com", "https://"):
@@ -464,7 +472,7 @@ def test_pages_also_go_to_the_operators_https_address(production: Template) -> N
             load({"operator_url": wrong})
 
 
-def test_cloudwatch_may_publish_to_the_operators(template: Template) -> None:
+def test_cloudwatch_may_publish_to_the_sns_topic_of_the_operators(template: Template) -> None:
     # A topic that has a policy has lost the default one, which allows it.
     statements = [
         statement
@@ -488,7 +496,7 @@ def links(template: Template) -> list[tuple[str, str]]:
     return [(page, section) for page, _, section in found]
 
 
-def test_every_alarm_has_a_runbook_section_and_every_section_an_alarm(template: Template) -> None:
+def test_every_alarm_has_a_runbook_section_and_every_runbook_section_has_an_alarm(template: Template) -> None:
     sections = [heading.lower() for heading in re.findall(r"^### (\w+)$", RUNBOOK, re.MULTILINE)]
     if "UntakenRequests" not in {metric.name for metric in watched(template)}:
         # Nobody takes requests on this stage.
@@ -496,7 +504,7 @@ def test_every_alarm_has_a_runbook_section_and_every_section_an_alarm(template: 
     assert sorted({section for _, section in links(template)}) == sorted(sections)
 
 
-def test_every_runbook_section_begins_with_the_impact_and_commands_to_paste() -> None:
+def test_every_runbook_section_begins_with_the_impact_and_with_commands_to_paste() -> None:
     sections = re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
     for name, text in sections:
         impact, urgency = r"\*Customer impact\*: .+\n", r"\*Can it wait\?\* .+\n\n"
@@ -511,7 +519,7 @@ def test_the_runbook_link_uses_the_deployers_address_or_the_repository() -> None
     assert (ROOT / page).is_file()
 
 
-def test_the_runbook_names_every_page_and_every_metric() -> None:
+def test_the_runbook_names_every_composite_alarm_and_every_metric() -> None:
     staging = synthesized("takes")
     for name in pages(staging):
         assert f"`{called(name)}`" in RUNBOOK
@@ -552,7 +560,7 @@ def test_the_command_line_accepts_every_command_in_the_runbook(line: str) -> Non
         assert what["name"] in synthesized("takes").document["Outputs"]
 
 
-def test_the_command_line_accepts_every_command_in_an_alarm(template: Template) -> None:
+def test_the_command_line_accepts_every_command_in_an_alarm_description(template: Template) -> None:
     both = (*alarms(template).values(), *pages(template).values())
     commands = [each for alarm in both for each in re.findall(r"'(assistance .*?)'", alarm["AlarmDescription"])]
     assert commands
@@ -560,7 +568,7 @@ def test_the_command_line_accepts_every_command_in_an_alarm(template: Template) 
         parsed(each)
 
 
-def test_every_command_in_an_alarm_names_its_own_stage(template: Template) -> None:
+def test_every_command_in_an_alarm_description_names_the_stack_of_the_alarm(template: Template) -> None:
     for alarm in (*alarms(template).values(), *pages(template).values()):
         commands = re.findall(r"'(assistance .*?)'", alarm["AlarmDescription"])
         assert all(each.startswith(f"assistance --stack {template.stack_name} ") for each in commands)

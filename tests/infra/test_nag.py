@@ -13,12 +13,12 @@ REDUNDANT = "W3005"
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
-def test_cdk_nag_finds_nothing_in_any_stage(variant: str) -> None:
+def test_cdk_nag_reports_no_violation_in_any_stage(variant: str) -> None:
     assert synthesis(variant).violations == []
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
-def test_cfn_lint_finds_nothing_in_any_stage(variant: str) -> None:
+def test_cfn_lint_reports_no_violation_in_any_stage(variant: str) -> None:
     document = json.dumps(synthesis(variant).document)
 
     def found() -> list[str]:

@@ -260,7 +260,7 @@ def on_every_path(recorded_calls: set[Call]) -> set[Call]:
     return calls
 
 
-def test_every_role_has_exactly_the_listed_permissions(template: Template) -> None:
+def test_every_iam_role_has_exactly_the_permissions_listed_in_this_test(template: Template) -> None:
     assert not [role for role in template.all("AWS::IAM::Role").values() if role.get("ManagedPolicyArns")]
     for policy in template.all("AWS::IAM::Policy").values():
         for statement in Deployed(template).resolve(policy["PolicyDocument"]["Statement"]):
@@ -273,7 +273,7 @@ def test_every_role_has_exactly_the_listed_permissions(template: Template) -> No
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
-def test_only_services_acting_for_this_accounts_resources_may_use_a_key(variant: str) -> None:
+def test_the_kms_key_can_be_used_only_by_aws_services_on_behalf_of_resources_of_this_account(variant: str) -> None:
     template = synthesized(variant)
     statements = Deployed(template).resolve(template.services_key()[1]["KeyPolicy"]["Statement"])
     (owner,) = (it for it in statements if "Condition" not in it)
@@ -289,7 +289,9 @@ def test_only_services_acting_for_this_accounts_resources_may_use_a_key(variant:
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
-def test_a_services_key_grant_has_the_same_conditions_as_its_publish_grant(variant: str) -> None:
+def test_the_kms_permission_of_an_aws_service_has_the_same_conditions_as_its_sns_publish_permission(
+    variant: str,
+) -> None:
     template = synthesized(variant)
     deployed = Deployed(template)
     key = deployed.resolve(template.services_key()[1]["KeyPolicy"]["Statement"])
@@ -313,25 +315,29 @@ def test_a_services_key_grant_has_the_same_conditions_as_its_publish_grant(varia
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
-def test_no_role_may_use_a_key(variant: str) -> None:
+def test_no_iam_role_may_use_a_kms_key(variant: str) -> None:
     """The queues, the table and the secrets need none, and the topic's is AWS's own: its policy lets publishers in."""
     policies = synthesized(variant).all("AWS::IAM::Policy").values()
     assert not [policy for policy in policies if '"kms:' in json.dumps(policy["PolicyDocument"])]
 
 
-def test_the_roles_allow_every_call_recorded_in_any_test(
+def test_the_iam_roles_allow_every_aws_call_recorded_in_any_test(
     template: Template, on_every_path: set[Call], recorded_calls: set[Call]
 ) -> None:
     assert on_every_path <= recorded_calls
     assert not (found := refused(template, recorded_calls | _by_the_engine(on_every_path))), "\n".join(found)
 
 
-def test_the_roles_allow_the_calls_that_aws_makes_for_a_function(template: Template) -> None:
+def test_the_iam_roles_allow_the_calls_that_the_lambda_service_makes_on_behalf_of_a_function(
+    template: Template,
+) -> None:
     deployed = Deployed(template)
     assert not [(role, it) for role, it in made_by_aws(template) if not deployed.allows(role, it)]
 
 
-def test_every_allowed_action_is_used_on_each_of_its_resources(template: Template, on_every_path: set[Call]) -> None:
+def test_every_permission_of_an_iam_role_is_used_on_each_of_its_resources(
+    template: Template, on_every_path: set[Call]
+) -> None:
     """A permission that nothing needs is one too many, be it the CDK's."""
     deployed = Deployed(template)
     used = {(role, it.action, it.resource) for role, it in made_by_aws(template)}

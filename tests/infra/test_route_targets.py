@@ -19,7 +19,9 @@ def variable(where: Mapping[str, object]) -> str:
     return load(given).routes_variable
 
 
-def test_a_consumer_gets_the_target_of_each_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_consumer_gets_the_slack_channel_recipients_or_teams_secret_of_each_topic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert variable(WHERE) == variable(WHERE | {"email": "a@company.io, b@company.io"})
     monkeypatch.setenv("ROUTES", variable(WHERE))
     routes.cache_clear()
@@ -31,12 +33,14 @@ def test_a_consumer_gets_the_target_of_each_topic(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_routes_without_targets_reach_the_functions_as_before(variant: str) -> None:
+def test_the_functions_get_no_targets_if_no_route_names_a_slack_channel_recipients_or_a_teams_secret(
+    variant: str,
+) -> None:
     _, api = synthesized(variant).function("api")
     assert "where" not in api["Environment"]["Variables"]["ROUTES"]
 
 
-def test_only_the_teams_consumer_can_read_a_named_teams_secret_which_has_no_value_yet() -> None:
+def test_a_teams_secret_named_in_a_route_is_created_empty_and_only_the_teams_consumer_can_read_it() -> None:
     template = synthesized("every channel")
     secret = target(template.document["Outputs"]["TeamsElsewhereSecretArn"]["Value"])
     assert secret != target(template.document["Outputs"]["TeamsSecretArn"]["Value"])

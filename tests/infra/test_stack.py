@@ -41,7 +41,7 @@ SHARED = {"__init__", "addresses", "app", "batches", "bundle", "by_humans", "cha
           "review", "routes", "sender", "sources", "stack", "stages", "table"}  # fmt: skip
 
 
-def test_every_runtime_folder_has_its_construct_file_and_vice_versa() -> None:
+def test_every_function_folder_has_a_construct_file_in_infra_and_vice_versa() -> None:
     assert {path.stem for path in ROOT.glob("infra/*.py")} - SHARED == EVERY
 
 
@@ -51,11 +51,11 @@ def folders(template: Template) -> set[str]:
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, "everything", "takes"])
-def test_the_functions_for_humans_are_deployed_only_if_takes_are_on(variant: str) -> None:
+def test_the_take_page_and_slack_button_functions_are_deployed_only_if_takes_are_on(variant: str) -> None:
     assert folders(synthesized(variant)) == FOLDERS | (BY_HUMANS if variant in TAKING else set())
 
 
-def test_every_function_is_deployed_with_the_same_defaults(template: Template) -> None:
+def test_every_lambda_function_has_the_common_settings(template: Template) -> None:
     functions = template.all("AWS::Lambda::Function").values()
     groups = template.all("AWS::Logs::LogGroup")
     for function in functions:
@@ -67,7 +67,7 @@ def test_every_function_is_deployed_with_the_same_defaults(template: Template) -
         assert "ReservedConcurrentExecutions" not in function, "a new account may have 10 in all"
 
 
-def test_every_function_has_its_own_role_and_log_group(template: Template) -> None:
+def test_every_function_has_a_separate_role_and_a_separate_log_group(template: Template) -> None:
     functions = template.all("AWS::Lambda::Function").values()
     assert len({target(function["Role"]) for function in functions}) == len(functions)
     assert len({target(function["LoggingConfig"]["LogGroup"]) for function in functions}) == len(functions)
@@ -84,7 +84,7 @@ def test_only_the_reconciler_may_query_the_outbox_index(template: Template) -> N
     assert "/index/*" not in str(template.document)
 
 
-def test_the_consumer_may_send_mail_only_from_the_sender(template: Template) -> None:
+def test_the_email_consumer_may_send_mail_only_from_the_configured_sender(template: Template) -> None:
     _, function = template.function("email_consumer")
     environment = function["Environment"]["Variables"]
     statements = [s for s in template.statements(target(function["Role"])) if "ses:" in str(s["Action"])]
@@ -105,7 +105,7 @@ def test_ses_events_reach_the_email_feedback_function(template: Template) -> Non
     assert set(destination["MatchingEventTypes"]) == {"bounce", "complaint", "delivery", "reject"}
 
 
-def test_every_queue_is_a_channels_queue_or_a_dead_letter_queue(template: Template) -> None:
+def test_every_sqs_queue_is_the_queue_of_a_channel_or_a_dead_letter_queue(template: Template) -> None:
     sources = [source["EventSourceArn"] for source in template.all("AWS::Lambda::EventSourceMapping").values()]
     queues = {target(source) for source in sources} & set(template.all("AWS::SQS::Queue"))
     assert queues | template.dead_letter_queues() == set(template.all("AWS::SQS::Queue"))
@@ -115,7 +115,9 @@ def test_every_queue_is_a_channels_queue_or_a_dead_letter_queue(template: Templa
     ("kind", "policy_kind", "attached"),
     [("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"), ("AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "Topics")],
 )
-def test_queues_and_topics_refuse_plain_http(template: Template, kind: str, policy_kind: str, attached: str) -> None:
+def test_queues_and_sns_topics_refuse_calls_without_tls(
+    template: Template, kind: str, policy_kind: str, attached: str
+) -> None:
     protected = {
         target(reference)
         for policy in template.all(policy_kind).values()
@@ -126,7 +128,9 @@ def test_queues_and_topics_refuse_plain_http(template: Template, kind: str, poli
     assert protected == set(template.all(kind))
 
 
-def test_the_producer_gives_up_single_records_within_a_limited_time(template: Template) -> None:
+def test_the_stream_event_source_gives_up_a_failing_record_after_a_limited_time_without_giving_up_its_batch(
+    template: Template,
+) -> None:
     source = template.event_source("stream_producer")
     assert source["StartingPosition"] == "TRIM_HORIZON"
     assert source["BisectBatchOnFunctionError"] is True
@@ -143,7 +147,7 @@ def test_the_producer_gives_up_single_records_within_a_limited_time(template: Te
     )
 
 
-def test_the_producers_batch_size_is_a_multiple_of_the_sns_batch_size(template: Template) -> None:
+def test_the_stream_producers_batch_size_is_a_multiple_of_the_sns_batch_size(template: Template) -> None:
     assert template.event_source("stream_producer")["BatchSize"] % MAX_BATCH_ENTRIES == 0
 
 
@@ -152,7 +156,7 @@ def test_the_outbox_index_has_enough_shards_for_the_throttle_of_api_gateway() ->
     assert INDEX_SHARDS * 1_000 >= 2 * 10_000 * 1.1
 
 
-def test_a_sweep_ends_before_the_next_begins_and_is_not_retried(template: Template) -> None:
+def test_a_reconciler_run_times_out_before_the_next_scheduled_run_and_is_not_retried(template: Template) -> None:
     name, function = template.function("reconciler")
     schedule = template.schedule("reconciler")
     (minutes,) = re.findall(r"rate\((\d+) minutes?\)", schedule["ScheduleExpression"])
@@ -163,7 +167,7 @@ def test_a_sweep_ends_before_the_next_begins_and_is_not_retried(template: Templa
         assert patience["MaximumEventAgeInSeconds"] <= 60 * int(minutes)
 
 
-def test_the_table_has_on_demand_billing_a_stream_expiry_backups_and_a_sparse_index(template: Template) -> None:
+def test_the_table_has_on_demand_billing_a_stream_a_ttl_backups_and_a_sparse_index(template: Template) -> None:
     table = template.only("AWS::DynamoDB::GlobalTable")
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["StreamSpecification"]["StreamViewType"] in {"NEW_IMAGE", "NEW_AND_OLD_IMAGES"}
@@ -199,13 +203,13 @@ def names(template: Template) -> set[tuple[str, str, str]]:
     }
 
 
-def test_the_new_slack_secret_has_no_value(template: Template) -> None:
+def test_the_slack_secret_is_created_without_a_value(template: Template) -> None:
     secrets = template.all("AWS::SecretsManager::Secret")
     token = secrets[target(template.document["Outputs"]["SlackTokenSecretArn"]["Value"])]
     assert not {"SecretString", "GenerateSecretString"} & set(token)
 
 
-def test_the_signing_key_of_callbacks_is_generated(template: Template) -> None:
+def test_the_signing_key_of_callbacks_is_generated_at_deployment(template: Template) -> None:
     secrets = template.all("AWS::SecretsManager::Secret")
     generated = secrets[target(template.document["Outputs"]["CallbackSecretArn"]["Value"])]["GenerateSecretString"]
     # Letters and digits, by fours: Base64.
@@ -215,25 +219,29 @@ def test_the_signing_key_of_callbacks_is_generated(template: Template) -> None:
 
 
 @pytest.mark.parametrize("folder", ["api", "callback_consumer"])
-def test_only_the_local_stage_may_call_loopback_addresses(template: Template, folder: str) -> None:
+def test_only_the_callback_consumer_of_the_local_stage_may_call_loopback_addresses(
+    template: Template, folder: str
+) -> None:
     variables = template.function(folder)[1]["Environment"]["Variables"]
     assert variables["CALLBACK_LOOPBACK"] == str(template == synthesized("local"))
 
 
-def test_a_dns_look_up_times_out_before_its_callback_and_a_callback_before_its_consumer(template: Template) -> None:
+def test_a_dns_query_times_out_before_its_callback_and_a_callback_times_out_before_its_consumer(
+    template: Template,
+) -> None:
     _, function = template.function("callback_consumer")
     resolver = dict(option.split(":") for option in function["Environment"]["Variables"]["RES_OPTIONS"].split())
     assert int(resolver["timeout"]) * int(resolver["attempts"]) < CONNECT_SECONDS < DEADLINE_SECONDS
     assert function["Timeout"] > DEADLINE_SECONDS
 
 
-def test_the_stacks_outputs_have_plain_names(template: Template) -> None:
+def test_the_stack_outputs_have_names_without_generated_suffixes(template: Template) -> None:
     outputs = template.document["Outputs"]
     assert {"ApiUrl", "ApiKeyId", "TableName", "TopicArn", "SlackTokenSecretArn"} <= set(outputs)
     assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in outputs)
 
 
-def test_an_upgrade_updates_consumers_before_publishers_and_those_before_the_api(template: Template) -> None:
+def test_an_upgrade_updates_consumers_before_publishers_and_publishers_before_the_api(template: Template) -> None:
     deployed = {template.function(folder)[0]: folder for folder in folders(template)}
     consumers = {folder for folder in deployed.values() if folder.endswith("_consumer")}
     last = {"api"} | (set(deployed.values()) & BY_HUMANS)
@@ -248,7 +256,7 @@ def test_an_upgrade_updates_consumers_before_publishers_and_those_before_the_api
 
 
 @pytest.mark.parametrize("variant", ["takes", "everything"])
-def test_take_links_are_not_traced(variant: str) -> None:
+def test_x_ray_does_not_trace_the_take_page_whose_urls_contain_take_links(variant: str) -> None:
     template = synthesized(variant)
     (stage,) = template.all("AWS::ApiGateway::Stage").values()
     assert stage["TracingEnabled"], "API Gateway traces the other calls"
@@ -263,7 +271,7 @@ def test_take_links_are_not_traced(variant: str) -> None:
     assert template.function("take_page")[1].get("TracingConfig", {}).get("Mode") != "Active"
 
 
-def test_only_functions_that_make_or_open_take_links_can_read_their_secret() -> None:
+def test_only_functions_that_sign_or_verify_take_links_can_read_the_signing_secret() -> None:
     template = synthesized("takes")
     (secret,) = (name for name in template.all("AWS::SecretsManager::Secret") if name.startswith("TakePage"))
     readers = {
@@ -282,7 +290,7 @@ def test_only_functions_that_make_or_open_take_links_can_read_their_secret() -> 
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_no_resource_gets_the_same_tag_from_stack_and_template(variant: str) -> None:
+def test_no_tag_of_a_resource_is_also_a_tag_of_the_stack(variant: str) -> None:
     """SES refuses an identity that has a tag twice: https://github.com/aws/aws-cdk/issues/35298."""
     found = synthesis(variant)
     artifacts = found.manifest["artifacts"].values()
@@ -312,7 +320,7 @@ def test_every_feature_flag_that_the_cdk_recommends_is_set() -> None:
     assert different == {"@aws-cdk/core:target-partitions"}, "GovCloud is one of ours too"
 
 
-def test_channels_with_different_retry_limits_get_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_consumer_gets_changed_retry_limits_of_its_channel(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: dict[Destination, RetryPolicy] = {
         channel: RetryPolicy(2 + number, 9 + number) for number, channel in enumerate(Channel)
     }

@@ -57,7 +57,7 @@ def kept(template: Template) -> set[str]:
 
 
 @pytest.mark.parametrize("stage", ["dev", "staging", "local"])
-def test_a_destroyed_stage_leaves_only_the_ses_identity_behind(stage: str) -> None:
+def test_destroying_a_dev_stage_removes_every_resource_except_the_ses_identity(stage: str) -> None:
     template = synthesized(stage)
     assert kept(template) == set(template.all("AWS::SES::EmailIdentity"))
     # CloudFormation deletes neither a bucket that holds something, nor what a custom resource has made.
@@ -72,7 +72,9 @@ KEPT = {
 
 
 @pytest.mark.parametrize("variant", ["production", "everything"])
-def test_production_retains_its_table_queues_secrets_logs_and_sender(variant: str) -> None:
+def test_destroying_production_retains_the_table_the_queues_the_secrets_the_logs_and_the_ses_identity(
+    variant: str,
+) -> None:
     template = synthesized(variant)
     expected = {name for kind in KEPT for name in template.all(kind)}
     assert expected <= kept(template)
@@ -81,14 +83,14 @@ def test_production_retains_its_table_queues_secrets_logs_and_sender(variant: st
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_only_production_refuses_to_be_destroyed(stage: str) -> None:
+def test_only_production_has_termination_protection(stage: str) -> None:
     assert synthesis(stage).termination_protection is (stage == "production")
     [replica] = synthesized(stage).only("AWS::DynamoDB::GlobalTable")["Replicas"]
     assert replica["DeletionProtectionEnabled"] is (stage == "production")
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
-def test_everything_at_rest_is_encrypted(variant: str) -> None:
+def test_every_resource_that_stores_data_is_encrypted(variant: str) -> None:
     template = synthesized(variant)
     assert all(queue["SqsManagedSseEnabled"] is True for queue in template.all("AWS::SQS::Queue").values())
     key, properties = template.services_key()
@@ -117,7 +119,7 @@ def test_the_ses_identity_stays_in_the_account_when_its_stack_is_deleted(variant
     assert sender["DeletionPolicy"] == "RetainExceptOnCreate", "a deployment that failed can be repeated"
 
 
-def test_a_sender_domain_has_its_dns_records_as_outputs_and_a_single_address_has_none() -> None:
+def test_the_stack_outputs_contain_the_dns_records_of_a_sender_domain_and_none_for_a_sender_address() -> None:
     outputs = synthesized("everything").document["Outputs"]
     records = [text_of(it["Value"]) for name, it in outputs.items() if name.startswith("EmailDns")]
     assert [record.split()[1] for record in records] == ["CNAME"] * 3 + ["MX", "TXT", "TXT"]
@@ -131,7 +133,7 @@ def test_a_sender_domain_has_its_dns_records_as_outputs_and_a_single_address_has
     assert not [name for name in synthesized("production").document["Outputs"] if name.startswith("EmailDns")]
 
 
-def test_a_governed_account_gets_alarm_actions_and_encrypted_logs_kept_for_a_year() -> None:
+def test_a_stage_for_an_account_under_control_tower_has_alarm_actions_and_encrypted_logs_kept_for_a_year() -> None:
     """https://docs.aws.amazon.com/controltower/latest/controlreference/cloudwatch-rules.html, controls PR.1 to PR.4."""
     template = synthesized("everything")
     alarms, groups = template.all("AWS::CloudWatch::Alarm"), template.all("AWS::Logs::LogGroup")
@@ -153,13 +155,13 @@ def test_a_governed_account_gets_alarm_actions_and_encrypted_logs_kept_for_a_yea
     assert template.resources[key]["DeletionPolicy"] == template.resources[next(iter(groups))]["DeletionPolicy"]
 
 
-def test_the_deployer_can_keep_logs_longer_than_a_year() -> None:
+def test_the_log_retention_can_be_set_to_more_than_a_year() -> None:
     governed = {"governed": "true"}
     kept = [load({**governed, **more}).logs_kept_days for more in ({}, {"log_retention_days": "731"})]
     assert kept == [365, 731]
 
 
-def test_the_stack_lists_the_alarms_that_should_roll_back_a_deployment() -> None:
+def test_a_stack_output_lists_the_alarms_that_should_roll_back_a_deployment() -> None:
     template = synthesized("everything")
     told = json.loads(text_of(template.document["Outputs"]["RollbackConfiguration"]["Value"]).replace("${", "{"))
     assert told["MonitoringTimeInMinutes"] == 15
@@ -172,7 +174,7 @@ def test_the_stack_lists_the_alarms_that_should_roll_back_a_deployment() -> None
     assert {trigger["Type"] for trigger in told["RollbackTriggers"]} == {"AWS::CloudWatch::CompositeAlarm"}
 
 
-def test_the_api_and_ses_require_current_tls(template: Template) -> None:
+def test_the_api_and_ses_refuse_outdated_tls_versions(template: Template) -> None:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies-list.html
     assert "TLS13_1_2" in template.only("AWS::ApiGateway::RestApi")["SecurityPolicy"]
     assert template.only("AWS::SES::ConfigurationSet")["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}
@@ -191,7 +193,7 @@ def test_old_and_new_api_keys_are_valid_together_during_a_key_change() -> None:
     assert target(both.document["Outputs"]["ApiKeyId"]["Value"]) != old, "the newest"
 
 
-def test_access_logs_contain_no_body_query_header_or_called_path() -> None:
+def test_access_logs_contain_no_request_body_query_string_header_or_path() -> None:
     stage = synthesized("everything").only("AWS::ApiGateway::Stage")
     logged = json.loads(stage["AccessLogSetting"]["Format"])
     assert {"$context.requestId", "$context.status", "$context.responseLatency", "$context.identity.apiKeyId"} <= set(
@@ -206,7 +208,7 @@ def test_access_logs_contain_no_body_query_header_or_called_path() -> None:
     assert synthesized("everything").all("AWS::Logs::LogGroup")[group]["RetentionInDays"] == 365
 
 
-def test_the_accounts_logging_role_outlives_the_stack() -> None:
+def test_the_account_wide_logging_role_of_api_gateway_is_retained_when_the_stack_is_deleted() -> None:
     template = synthesized("everything")
     (account,) = template.all("AWS::ApiGateway::Account")
     role = target(template.all("AWS::ApiGateway::Account")[account]["CloudWatchRoleArn"])
@@ -215,7 +217,7 @@ def test_the_accounts_logging_role_outlives_the_stack() -> None:
     assert account in template.resources[stage]["DependsOn"], "a stage can't log before the account may"
 
 
-def test_the_web_acl_inspects_no_customer_text_and_lets_a_throttled_bot_retry() -> None:
+def test_the_web_acl_inspects_no_request_bodies_and_answers_a_call_above_its_rate_limit_with_429() -> None:
     template = synthesized("everything")
     acl = template.only("AWS::WAFv2::WebACL")
     rate, *managed = acl["Rules"]
@@ -231,7 +233,7 @@ def test_the_web_acl_inspects_no_customer_text_and_lets_a_throttled_bot_retry() 
     assert all(part["VisibilityConfig"]["SampledRequestsEnabled"] is False for part in (acl, *acl["Rules"]))
 
 
-def test_a_quota_exists_only_if_the_deployer_sets_one() -> None:
+def test_the_api_has_a_daily_quota_only_if_the_deployer_sets_one() -> None:
     assert synthesized("everything").only("AWS::ApiGateway::UsagePlan")["Quota"] == {"Limit": 10_000, "Period": "DAY"}
     assert "Quota" not in synthesized("production").only("AWS::ApiGateway::UsagePlan")
 
@@ -244,7 +246,9 @@ def test_a_quota_exists_only_if_the_deployer_sets_one() -> None:
         ("nothing", set()),
     ],
 )
-def test_tracing_covers_the_api_and_optionally_the_delivery(variant: str, traced: set[str]) -> None:
+def test_x_ray_tracing_covers_the_api_and_optionally_the_publication_and_the_delivery(
+    variant: str, traced: set[str]
+) -> None:
     template = synthesized(variant)
     assert traced == {
         function["Handler"].split(".")[0]

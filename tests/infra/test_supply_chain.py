@@ -16,7 +16,7 @@ def files(package: dict[str, Any]) -> list[dict[str, Any]]:
     return [*package.get("wheels", []), *sdist]
 
 
-def test_every_python_package_is_locked_by_hash_and_from_pypi() -> None:
+def test_every_python_package_is_locked_by_hash_and_downloaded_from_pypi() -> None:
     for package in PACKAGES:
         assert package["source"] == {"registry": "https://pypi.org/simple"}
         assert files(package)
@@ -32,14 +32,14 @@ def test_no_package_is_built_during_its_installation() -> None:
     assert project["dependency-groups"]["build"] == project["build-system"]["requires"]
 
 
-def test_the_installing_uv_is_the_locked_version() -> None:
+def test_make_install_uses_the_locked_version_of_uv() -> None:
     [uv] = (package for package in PACKAGES if package["name"] == "uv")
     requirements = (ROOT / "uv-requirements.txt").read_text("utf-8")
     assert re.findall(r"^\S+==\S+", requirements, re.MULTILINE) == [f"uv=={uv['version']}"], "run `make lock`"
     assert set(re.findall(r"--hash=(\S+)", requirements)) == {file["hash"] for file in files(uv)}, "run `make lock`"
 
 
-def test_the_cdk_command_line_is_locked_by_hash_and_comes_from_the_public_registry() -> None:
+def test_the_cdk_command_line_is_locked_by_hash_and_downloaded_from_the_public_npm_registry() -> None:
     asked = json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"]
     locked = json.loads((ROOT / "package-lock.json").read_text("utf-8"))["packages"]
     assert locked.pop("")["devDependencies"] == asked

@@ -167,7 +167,7 @@ def test_the_message_of_each_channel_has_its_own_link(stack: Cloud, workflow: Re
     assert (taken["by"], taken["via"]) == (by, channel)
 
 
-def test_one_of_twenty_simultaneous_presses_takes_the_request_and_the_others_see_who_has_it(
+def test_one_of_twenty_simultaneous_takes_by_link_or_slack_button_succeeds_and_the_others_see_the_taker(
     stack: Cloud, slack: SlackServer, workflow: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAKE", "true")

@@ -86,7 +86,7 @@ def test_a_take_that_the_sdk_repeats_after_its_release_does_not_take_again() -> 
     assert take(record, "t1", by="Anna", via="slack", now=5_500)[1].by == "Ben"
 
 
-def test_another_person_can_take_a_released_request() -> None:
+def test_another_person_can_take_a_request_that_was_released() -> None:
     record = release(taken(delivered()), "t1", by="operator", via="operator", now=4_000)
     assert record.taken is None
     record, answer = take(record, "t2", by="Ben", via="email", now=5_000)
