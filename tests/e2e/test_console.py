@@ -269,7 +269,7 @@ def test_the_console_shows_the_reason_of_a_dead_letter_and_can_redrive_discard_a
     by_email.get_by_role("link", name="Open the request").click()
     expect(page).to_have_url(re.compile(f"/requests/{request_id}$"))
     view = page.locator("#request-view")
-    expect(view.locator(".reached")).to_contain_text("Not reached")
+    expect(view.locator(".reached")).to_contain_text("Reached nobody")
     for title in ("Slack", "Email"):
         switch(page, title, "fine")
     view.get_by_role("button", name="Redrive Email").click()
