@@ -35,7 +35,8 @@ settings.load_profile("timeless")
 
 WITH_MOTO: Final = {"cli", "integration"}
 WITH_STACKS_OF_THEIR_OWN: Final = {"test_install.py", "test_runner.py", "test_take.py"}
-LONGEST: Final = ("e2e", "with moto", "test_take.py", "faults", "infra", "test_runner.py")
+IN_A_BROWSER: Final = {"test_console.py", "test_console_requests.py", "test_take_page.py", "test_web_pages.py"}
+LONGEST: Final = ("e2e", "in a browser", "with moto", "test_take.py", "faults", "infra", "test_runner.py")
 """The scopes that take longest, in the order in which they begin."""
 POLICIES: Final = "test_policies.py"
 FAULT_POINTS: Final = "fault points"
@@ -78,7 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Scopes(LoadScopeScheduling):  # type: ignore[misc] # untyped
-    """Three processes share the tests of two cores: whoever tests local stacks mostly waits.
+    """Four processes share the tests of two cores: whoever tests local stacks mostly waits.
 
     What records calls and looks at them stays in one process, and so do the tests that share a stack. Those that take
     long begin first. The unit tests by file and the walks one by one come last, so that no process waits long for
@@ -90,6 +91,8 @@ class _Scopes(LoadScopeScheduling):  # type: ignore[misc] # untyped
         last = path.name == POLICIES and path.parent.name == "infra"
         if path.parent.name in WITH_MOTO or last:
             return "with moto"
+        if path.parent.name == "e2e" and path.name in IN_A_BROWSER:
+            return "in a browser"
         if path.parent.name == "unit" or path.name in WITH_STACKS_OF_THEIR_OWN:
             return path.name
         return nodeid if path.parent.name == "model" else path.parent.name
