@@ -18,7 +18,15 @@ from typing import Final
 
 
 class DeliveryError(Exception):
-    """A delivery did not happen. `code` is stable, fit for logs and the API, and never holds a customer's text.
+    """A delivery did not happen. `code` is stable, fit for logs and the API, and never holds a customer's text."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class TransientFailure(DeliveryError):
+    """Worth another attempt.
 
     `retry_after` is in seconds, where the provider gave one. `in_doubt` says that the provider may have accepted the
     message all the same: the answer was lost, not the request.
@@ -26,13 +34,8 @@ class DeliveryError(Exception):
 
     def __init__(self, code: str, *, retry_after: float | None = None, in_doubt: bool = False) -> None:
         super().__init__(code)
-        self.code = code
         self.retry_after = retry_after
         self.in_doubt = in_doubt
-
-
-class TransientFailure(DeliveryError):
-    """Worth another attempt."""
 
 
 class RateLimited(TransientFailure):

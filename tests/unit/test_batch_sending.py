@@ -7,14 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from assistance.engine.ends import UNEXPECTED, Outcome
+from assistance.engine.ends import UNEXPECTED, Cause, Failed, Outcome
 from assistance.engine.together import Gathering, Outcomes, Together, threads
-from assistance.errors import DeliveryError, PermanentFailure, RateLimited
+from assistance.errors import PermanentFailure, RateLimited
 from assistance.models import AssistanceRequest, Outgoing
 from assistance.routing import Topic
-
-BAD = PermanentFailure("bad")
-SLOW_DOWN = RateLimited("slow_down", retry_after=3)
 
 
 def outgoing(number: int) -> Outgoing:
@@ -40,7 +37,7 @@ class Channel:
         self.sent.append({number_of(one) for one in message})
         if self.raises:
             raise self.raises.pop()
-        return {one: f"ts {number_of(one)}" if number_of(one) else BAD for one in message}
+        return {one: f"ts {number_of(one)}" if number_of(one) else PermanentFailure("bad") for one in message}
 
     def together(self, size: int = 2) -> Together:
         return Together(lambda all_: [all_[at : at + size] for at in range(0, len(all_), size)], self.send)
@@ -83,7 +80,7 @@ def test_messages_that_end_without_sending_do_not_delay_the_batch() -> None:
 def test_each_message_of_a_batch_gets_its_own_outcome() -> None:
     channel = Channel()
     failed, *sent = run(channel.together(), *[sends] * 9)
-    assert failed.result() is BAD
+    assert failed.result() == Failed(Cause.PERMANENT, "bad")
     assert [each.result() for each in sent] == [f"ts {number}" for number in range(1, 9)]
     assert sorted(map(len, channel.sent)) == [1, 2, 2, 2, 2]
 
@@ -91,17 +88,15 @@ def test_each_message_of_a_batch_gets_its_own_outcome() -> None:
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (SLOW_DOWN, SLOW_DOWN),
+        (RateLimited("slow_down", retry_after=3), Failed(Cause.RATE_LIMITED, "slow_down", retry_after=3)),
         (RuntimeError("a bug"), UNEXPECTED),
     ],
 )
-def test_the_failure_of_a_digest_is_the_outcome_of_exactly_its_requests(
-    error: Exception, outcome: DeliveryError
-) -> None:
+def test_the_failure_of_a_digest_is_the_outcome_of_exactly_its_requests(error: Exception, outcome: Failed) -> None:
     ended = run(Channel(error).together(), *[sends] * 6)
     outcomes = [each.result() for each in ended]
     assert outcomes.count(outcome) == 2
-    assert all(isinstance(each, str) or each in (outcome, BAD) for each in outcomes)
+    assert all(isinstance(each, str) or each in (outcome, Failed(Cause.PERMANENT, "bad")) for each in outcomes)
 
 
 def test_the_batch_waits_a_limited_time_for_a_slow_message_which_is_sent_later() -> None:

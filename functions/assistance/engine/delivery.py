@@ -29,9 +29,10 @@ from assistance.engine import dead_letters
 from assistance.engine.attempt import Attempt
 from assistance.engine.ends import (
     EXHAUSTED,
-    NO_ATTEMPT,
     UNEXPECTED,
+    Cause,
     End,
+    Failed,
     GaveUp,
     Outcome,
     RetryLater,
@@ -54,6 +55,8 @@ from assistance.store.requests import Requests
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+
+_NOT_ATTEMPTED: Final = frozenset({Cause.RATE_LIMITED, Cause.REFUSED_TOGETHER})
 
 
 class BringAgain(Exception):
@@ -190,7 +193,7 @@ class Consumer:
         if claim is None:
             raise LookupError("nothing is claimed")
         outcome = EXHAUSTED if _is_exhausted(claim, self.retry) else self._outcome(attempt, claim, send)
-        if not (outcome is EXHAUSTED or isinstance(outcome, NO_ATTEMPT)):
+        if not (outcome is EXHAUSTED or (isinstance(outcome, Failed) and outcome.cause in _NOT_ATTEMPTED)):
             tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
         now = epoch_ms(self.clock())
         waited = timedelta(milliseconds=now - (attempt.delivery.put_off_since or now))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 from assistance.domain.transitions import Claim
@@ -16,6 +17,25 @@ MAX_DELAY_SECONDS: Final = 42_000
 # At first, attempts that a rate limit refuses do not count. If a provider has refused a request for this long (a daily
 # quota is used up, say), further ones count. So the consumer gives up in the end, and the fallback is used.
 PATIENCE: Final = timedelta(hours=1)
+
+
+class Cause(StrEnum):
+    """The consequence of a failure for the delivery."""
+
+    RATE_LIMITED = "rate limited"
+    REFUSED_TOGETHER = "refused in one message with others"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A channel's answer if it did not send. `retry_after` is in seconds, where the provider gave one."""
+
+    cause: Cause
+    code: str
+    in_doubt: bool = False
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +78,26 @@ class GaveUp:
 
 
 End: TypeAlias = Sent | PutOff | RetryLater | GaveUp
-Outcome: TypeAlias = str | DeliveryError
-"""A channel's answer: the provider's id of the message, or the error."""
+Outcome: TypeAlias = str | Failed
+"""A channel's answer: the provider's id of the message, or the failure."""
 
-NO_ATTEMPT: Final = (RateLimited, RefusedTogether)
-"""After these errors it is certain that the provider has not tried to deliver the message."""
-EXHAUSTED: Final = PermanentFailure("attempts_exhausted")
-UNEXPECTED: Final = TransientFailure("unexpected_error", in_doubt=True)
+
+def failed(error: DeliveryError) -> Failed:
+    """The failure that a channel has raised, as a value."""
+    match error:
+        case RefusedTogether():
+            return Failed(Cause.REFUSED_TOGETHER, error.code)
+        case RateLimited():
+            return Failed(Cause.RATE_LIMITED, error.code, retry_after=error.retry_after)
+        case TransientFailure():
+            return Failed(Cause.TRANSIENT, error.code, error.in_doubt, error.retry_after)
+        case PermanentFailure():
+            return Failed(Cause.PERMANENT, error.code)
+    return Failed(Cause.TRANSIENT, error.code, in_doubt=True)
+
+
+EXHAUSTED: Final = Failed(Cause.PERMANENT, "attempts_exhausted")
+UNEXPECTED: Final = Failed(Cause.TRANSIENT, "unexpected_error", in_doubt=True)
 """Stands for an unforeseen error. It is in doubt: the message may have been sent before the error."""
 
 
@@ -90,8 +123,8 @@ def end_of(outcome: Outcome, turn: Turn) -> End:
     if isinstance(outcome, str):
         return Sent(outcome)
     policy, claim = turn.policy, turn.claim
-    counts = not isinstance(outcome, NO_ATTEMPT) or (isinstance(outcome, RateLimited) and turn.waited > PATIENCE)
-    if isinstance(outcome, PermanentFailure) or (counts and claim.number >= policy.attempts):
+    counts = outcome.cause is Cause.TRANSIENT or (outcome.cause is Cause.RATE_LIMITED and turn.waited > PATIENCE)
+    if outcome.cause is Cause.PERMANENT or (counts and claim.number >= policy.attempts):
         return GaveUp(outcome.code, outcome.in_doubt)
     # Messages that were put off must not all come back at the same time, so the delay grows with each receive. If the
     # channel sends several requests in one message, it can take them all at once. There the delay does not grow,
@@ -103,4 +136,4 @@ def end_of(outcome: Outcome, turn: Turn) -> End:
     seconds = min(math.ceil(delay), MAX_DELAY_SECONDS)
     if counts:
         return RetryLater(outcome.code, seconds, outcome.in_doubt)
-    return PutOff(outcome.code, seconds, alone=isinstance(outcome, RefusedTogether))
+    return PutOff(outcome.code, seconds, alone=outcome.cause is Cause.REFUSED_TOGETHER)

@@ -15,7 +15,7 @@ from functools import partial
 from threading import Event, Lock
 from typing import Final, TypeAlias
 
-from assistance.engine.ends import UNEXPECTED, Outcome
+from assistance.engine.ends import UNEXPECTED, Outcome, failed
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
 from assistance.platform import unforeseen
@@ -24,7 +24,7 @@ _PATIENCE_SECONDS: Final = 2.0
 
 Send: TypeAlias = Callable[[Outgoing], str]
 """A channel implements this: send one request, and return the provider's id of the message or raise `DeliveryError`."""
-Outcomes: TypeAlias = Mapping[Outgoing, Outcome]
+Outcomes: TypeAlias = Mapping[Outgoing, str | DeliveryError]
 Sending: TypeAlias = Callable[[Outgoing], Outcome]
 """The engine calls this to send one request. It returns errors, and raises none."""
 
@@ -47,18 +47,19 @@ def single(send: Send, outgoing: Outgoing) -> Outcome:
     try:
         return send(outgoing)
     except DeliveryError as error:
-        return error
+        return failed(error)
     except Exception as error:  # noqa: BLE001 # whatever the error is, the other requests of the batch go on
         return _unforeseen(error, outgoing)
 
 
-def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]) -> Outcomes:
+def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]) -> Mapping[Outgoing, Outcome]:
     try:
-        return send(message)
+        outcomes = send(message)
     except DeliveryError as error:
-        return dict.fromkeys(message, error)
+        return dict.fromkeys(message, failed(error))
     except Exception as error:  # noqa: BLE001 # as above
         return dict.fromkeys(message, _unforeseen(error, *message))
+    return {one: failed(each) if isinstance(each, DeliveryError) else each for one, each in outcomes.items()}
 
 
 def _unforeseen(error: Exception, *message: Outgoing) -> Outcome:
@@ -87,7 +88,7 @@ class Gathering:
         self._undecided = records
         self._all_decided = Event()
         self._outgoing: list[Outgoing] = []
-        self._messages: Future[Mapping[Outgoing, Future[Outcomes]]] | None = None
+        self._messages: Future[Mapping[Outgoing, Future[Mapping[Outgoing, Outcome]]]] | None = None
         self._lock = Lock()
 
     @contextmanager
@@ -112,7 +113,7 @@ class Gathering:
         decided()
         return messages.result()[outgoing].result()[outgoing]
 
-    def _divide(self) -> Mapping[Outgoing, Future[Outcomes]]:
+    def _divide(self) -> Mapping[Outgoing, Future[Mapping[Outgoing, Outcome]]]:
         self._all_decided.wait(self._patience)
         with self._lock:
             outgoing, self._outgoing, self._messages = self._outgoing, [], None
@@ -122,12 +123,12 @@ class Gathering:
             # One of the requests may have caused the error. Send each one alone, so that it does not affect the others.
             unforeseen.log(error, request_ids=[one.request.id for one in outgoing])
             return {one: self._pool.submit(self._alone, one) for one in outgoing}
-        messages: dict[Outgoing, Future[Outcomes]] = {}
+        messages: dict[Outgoing, Future[Mapping[Outgoing, Outcome]]] = {}
         for message in divided:
             messages |= dict.fromkeys(message, self._pool.submit(_several, self._together.send, message))
         return messages
 
-    def _alone(self, outgoing: Outgoing) -> Outcomes:
+    def _alone(self, outgoing: Outgoing) -> Mapping[Outgoing, Outcome]:
         try:
             [message] = self._together.divide([outgoing])
         except Exception as error:  # noqa: BLE001 # as above
