@@ -1,7 +1,8 @@
 """Implements `assistance init`: writes the file with a stage's settings."""
 
 import os
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -40,27 +41,51 @@ def command(
     given: dict[str, str] = pairs(settings or [])
     if at_a_terminal():
         render.say("Enter takes what is in brackets, and else leaves the setting out.")
-        given = asked(given, prompt, of_the_credentials())
-    render.console().print(write(stage, given, DIRECTORY, force=force))
-    render.say(f"Commit the file, then deploy: make deploy ARGS='-c stage={stage}'")
+        given = asked(given, prompt, of_the_credentials(), stage)
+    where, lacking = write(stage, given, DIRECTORY, force=force)
+    render.console().print(where)
+    deploy = f"then deploy: make deploy ARGS='-c stage={stage}'"
+    if not lacking:
+        render.say(f"Commit the file, {deploy}")
+        return
+    render.say("\n".join(["Not set:", *(f"  {key}: {ASKED[key]}" for key in lacking)]))
+    if "region" in lacking:
+        render.say("'make deploy' needs the region, from the file or from AWS_REGION.")
+    render.say(f"Set what you need in {where}, commit it, {deploy}")
 
 
-def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str]) -> dict[str, Any]:
-    """Ask for the settings that were not given. An empty answer leaves a key out."""
-    answers = {key: _answer(key, ask, known.get(key)) for key in ASKED if key not in given}
-    return {**given, **{key: answer for key, answer in answers.items() if answer}}
+def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str], stage: str) -> dict[str, Any]:
+    """Ask for the settings that were not given. An empty answer leaves a key out. Raises `Failure`."""
+    # The default sender is at no domain of the deployer's.
+    sender = {"email_sender": f"assistance@{given['email_domain']}"} if given.get("email_domain") else {}
+    try:
+        _check(stage, {**sender, **given}, given, "The command", "Nothing was written")
+    except InvalidConfig as error:
+        raise Failure(str(error)) from None
+    answers = {**sender, **given}
+    for key in ASKED:
+        if key not in given and (answer := _answer(key, ask, {**sender, **known}.get(key), answers, stage)):
+            answers[key] = answer
+    return answers
 
 
-def _answer(key: str, ask: Ask, known: str | None) -> str:
+def _answer(key: str, ask: Ask, known: str | None, others: Mapping[str, Any], stage: str) -> str:
     """Ask until the answer can be deployed, so that one mistake does not cost the other answers."""
     while answer := ask(f"{key}: {ASKED[key]}", known).strip():
         try:
-            load({key: answer}, f"'{answer}'", "Try again, or leave it empty.")
+            _check(stage, {**others, key: answer}, [key], f"'{answer}'", "Try again, or leave it empty.")
         except InvalidConfig as error:
             render.say(str(error))
         else:
             break
     return answer
+
+
+def _check(stage: str, settings: Mapping[str, Any], keys: Iterable[str], what: str, advice: str) -> None:
+    """Raise `InvalidConfig` if these settings, among which others may be missing, can't be deployed."""
+    lacking = load({**settings, "stage": "dev"}, what, advice).lacking
+    if stage == "production" and (wrong := [f"  {lacking[key]}" for key in keys if key in lacking]):
+        raise InvalidConfig("\n".join([f"{what} can't be deployed:", *wrong, advice]))
 
 
 def prompt(question: str, known: str | None) -> str:
@@ -77,20 +102,23 @@ def pairs(settings: list[str]) -> dict[str, str]:
     return {key: value for key, _, value in parts}
 
 
-def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bool) -> str:
-    """Write the stage's file, and return where it is. Raises `Failure`."""
+def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bool) -> tuple[str, list[str]]:
+    """Write the stage's file. Return where it is, and the keys that nobody has set. Raises `Failure`."""
     path = file_of(stage, directory)
     if path.exists() and not force:
         raise Failure(f"{shown(path)} exists already: edit it, or pass --force to overwrite it")
     try:
-        config = load({**settings, "stage": stage}, shown(path), "Give each as KEY=VALUE. Nothing was written")
+        config = load({**settings, "stage": stage}, shown(path), "Nothing was written")
     except InvalidConfig as error:
-        raise Failure(str(error)) from None
+        lacking = [f"{key}=…" for key in ASKED if key not in settings and key in str(error)]
+        given = shlex.join(f"{key}={value}" for key, value in settings.items())
+        again = f". Complete 'assistance init {stage} {' '.join([given, *lacking]).strip()}'" if lacking else ""
+        raise Failure(f"{error}{again}") from None
     # As the deployment would read them: numbers as numbers, lists as lists.
     kept = config.model_dump(mode="json", include=set(settings) - {"stage"}, exclude_none=True)
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(dumps({SCHEMA: "./schema.json", **kept}, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    return shown(path)
+    return shown(path), [key for key in ASKED if key in config.lacking]
 
 
 def of_the_credentials() -> dict[str, str]:

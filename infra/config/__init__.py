@@ -52,8 +52,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _deployable(self) -> Self:
-        if self.unsaid:
-            raise ValueError("\n  ".join(self.unsaid))
+        if self.production and not self.local and self.lacking:
+            raise ValueError("\n  ".join(self.lacking.values()))
         if len(set(self.api_keys)) < len(self.api_keys):
             raise ValueError("api_keys names a key twice")
         if self.slack_api_url.startswith("http:") and not self.local:
@@ -163,10 +163,8 @@ class Config(Settings):
         return self.python_version != "3.11"
 
     @property
-    def unsaid(self) -> list[str]:
-        """Return a message for each setting that production needs and nobody has set."""
-        if not self.production or self.local:
-            return []
+    def lacking(self) -> Mapping[str, str]:
+        """Return a message for each setting that production would need and nobody has set."""
         lacking = {
             "account": not self.account,
             "region": not self.region,
@@ -174,10 +172,11 @@ class Config(Settings):
             "slack_channel": Channel.SLACK in self.deployed and not SLACK_ID.fullmatch(self.slack_channel),
             "runbook_url": not self.runbook_url.startswith(("https://", "http://")),
         }
-        unsaid = [f"production needs {key}: {NEEDED[key]}" for key, lacks in lacking.items() if lacks]
-        if examples := self.example_addresses:
-            unsaid.append(f"production needs real addresses: set {' and '.join(examples)} to other than example.com")
-        return unsaid
+        real = "production needs real addresses: set {} to other than example.com"
+        return {
+            **{key: f"production needs {key}: {NEEDED[key]}" for key, lacks in lacking.items() if lacks},
+            **{key: real.format(key) for key in self.example_addresses},
+        }
 
     @property
     def removal_policy(self) -> "RemovalPolicy":

@@ -17,6 +17,7 @@ from infra.config.values import (
     account_number,
     blank_is_none,
     from_json,
+    known_region,
     labels,
     traced,
     valid_https_url,
@@ -39,9 +40,9 @@ class Settings(BaseModel):
     account: Annotated[
         Annotated[str, StringConstraints(pattern=r"^\d{12}$")] | None, BeforeValidator(account_number)
     ] = Field(None, description="The number of the AWS account for this stage; make deploy refuses all others.")
-    region: Annotated[
-        Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)+-\d+$")] | None, BeforeValidator(blank_is_none)
-    ] = Field(None, description="The AWS region of this stage, whatever the credentials' default is.")
+    region: Annotated[str | None, AfterValidator(known_region), BeforeValidator(blank_is_none)] = Field(
+        None, description="The AWS region of this stage, whatever the credentials' default is."
+    )
     python_version: PythonVersion = Field(PYTHON_VERSION, description="Which Python the functions run on.")
     slack_channel: str = Field(
         "assistance",

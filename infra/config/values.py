@@ -1,10 +1,13 @@
 """The types of settings: each checks a value, and reads it from the text that `-c` gives."""
 
+import difflib
 import json
 import re
+from functools import cache
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
+from botocore.session import Session
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from assistance.routing import TOPIC_PATTERN
@@ -37,6 +40,21 @@ def valid_https_url(value: str | None) -> str | None:
 def blank_is_none(value: object) -> object:
     """Return None for an empty text."""
     return None if value == "" else value
+
+
+def known_region(value: str | None) -> str | None:
+    """Check a region against the SDK's own list, without asking AWS."""
+    if value is None or value in _regions():
+        return value
+    close = difflib.get_close_matches(value, _regions(), n=1)
+    raise ValueError(f"there is no AWS region '{value}'" + (f": did you mean '{close[0]}'?" if close else ""))
+
+
+@cache
+def _regions() -> list[str]:
+    session = Session()
+    partitions = session.get_available_partitions()
+    return [region for partition in partitions for region in session.get_available_regions("ec2", partition)]
 
 
 def integer(value: object) -> object:

@@ -11,11 +11,13 @@ from typer.testing import CliRunner, Result
 
 from cli import init
 from cli.app import app
+from cli.errors import Failure
 from infra.stages import load, settings
 from tests.unit.test_stage_files import PRODUCTION
 
 Run: TypeAlias = Callable[..., Result]
-GIVEN = [f"{key}={','.join(value) if isinstance(value, list) else value}" for key, value in PRODUCTION.items()]
+TEXTS = {key: ",".join(value) if isinstance(value, list) else value for key, value in PRODUCTION.items()}
+GIVEN = [f"{key}={text}" for key, text in TEXTS.items()]
 
 
 @pytest.fixture
@@ -72,22 +74,67 @@ def test_init_at_a_terminal_asks_for_missing_settings_and_proposes_the_account_a
         proposals.append((question.partition(":")[0], known))
         return known or ""
 
-    answers = init.asked({"operator_email": "ops@company.io"}, ask, {"account": "123456789012"})
+    answers = init.asked({"operator_email": "ops@company.io"}, ask, {"account": "123456789012"}, "dev")
     assert answers == {"operator_email": "ops@company.io", "account": "123456789012"}
     assert ("account", "123456789012") in proposals
     assert {key for key, _ in proposals} == init.ASKED.keys() - {"operator_email"}
 
 
-def test_init_asks_again_only_for_the_setting_whose_answer_was_invalid(capsys: pytest.CaptureFixture[str]) -> None:
-    answers = {"account": ["12", "123456789012"], "region": ["eu-central-1"], "operator_email": ["none", ""]}
+@pytest.mark.parametrize(
+    ("key", "wrong", "said"),
+    [
+        ("account", "12", "account: String should match pattern"),
+        ("region", "eu-centrl-1", "there is no AWS region 'eu-centrl-1': did you mean 'eu-central-1'?"),
+        ("operator_email", "none", "operator_email: this is not an email address"),
+        ("slack_channel", "sales", "production needs slack_channel: the id of the Slack channel, such as C0123456789"),
+        ("runbook_url", "docs/operations.md", "production needs runbook_url: the whole address (https://…)"),
+        ("email_recipients", "a@example.com", "set email_recipients to other than example.com"),
+        ("email_sender", "a@other.io", "email_sender must be at email_domain: a@other.io is not at company.io"),
+    ],
+)
+def test_init_asks_again_only_for_the_setting_whose_answer_was_invalid(
+    capsys: pytest.CaptureFixture[str], key: str, wrong: str, said: str
+) -> None:
+    questions: list[str] = []
 
-    def ask(question: str, known: str | None) -> str:
-        return answers.get(question.partition(":")[0], [known or ""]).pop(0)
+    def ask(question: str, _: str | None) -> str:
+        name = question.partition(":")[0]
+        questions.append(name)
+        return wrong if name == key and questions.count(name) == 1 else TEXTS[name]
 
-    assert init.asked({}, ask, {}) == {"account": "123456789012", "region": "eu-central-1"}
-    said = capsys.readouterr().err
-    assert "account: " in said
-    assert "operator_email: this is not an email address" in said
+    given = {"email_domain": "company.io"}
+    assert init.asked(given, ask, {}, "production") == {**given, **TEXTS}
+    assert questions == [name for name in init.ASKED for _ in range(1 + (name == key))]
+    heard = capsys.readouterr().err
+    assert said in heard
+    assert f"'{wrong}'" in heard
+
+
+def test_init_refuses_a_wrong_argument_before_it_asks_anything() -> None:
+    def ask(question: str, _: str | None) -> str:
+        raise AssertionError(question)
+
+    with pytest.raises(Failure, match="did you mean 'operator_email'"):
+        init.asked({"operator_mail": "a@b.io"}, ask, {}, "production")
+    with pytest.raises(Failure, match="production needs slack_channel"):
+        init.asked({"slack_channel": "sales"}, ask, {}, "production")
+
+
+def test_init_names_missing_production_settings_and_repeats_the_given_ones(run: Run) -> None:
+    said = " ".join(run("production", *GIVEN[1:]).stderr.split())
+    missing, *_ = GIVEN[0].partition("=")
+    assert f"production needs {missing}:" in said
+    assert f"assistance init production {' '.join(GIVEN[1:])} {missing}=…" in said
+
+
+def test_init_says_which_settings_a_written_file_still_lacks(run: Run) -> None:
+    done = run("staging")
+    assert (done.exit_code, done.stdout) == (0, "stages/staging.json\n")
+    for key in ("region", "operator_email", "email_sender", "email_recipients"):
+        assert f"  {key}: {init.ASKED[key]}" in done.stderr
+    assert "Set what you need in stages/staging.json, commit it, then deploy" in " ".join(done.stderr.split())
+    complete = run("production", *GIVEN)
+    assert complete.stderr == "Commit the file, then deploy: make deploy ARGS='-c stage=production'\n"
 
 
 def test_init_proposes_the_region_in_the_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,10 @@ def test_settings_are_read_from_command_line_strings_and_from_json() -> None:
         ({"throttle_rate": "0"}, "throttle_rate: Input should be greater than or equal to 1"),
         ({"reconcile_interval_minutes": "0"}, "reconcile_interval_minutes: Input should be greater than or equal to 1"),
         ({"retry_attempts": "20", "retry_first_delay": "43200", "retry_max_delay": "43200"}, "add up to 9.9 days"),
-        ({"stage": "production"}, "set email_sender and email_recipients to other than example.com"),
+        (
+            {"stage": "production"},
+            "set email_sender to other than example.com\n  production needs real addresses: set email_recipients to",
+        ),
         ({"stage": "production", **REAL, "email_sender": "bot@Example.com"}, "set email_sender to other than"),
         ({"stage": "production", **REAL, "operator_email": "ops@example.com"}, "set operator_email to other than"),
         ({"api_keys": "1,1"}, "api_keys names a key twice"),
