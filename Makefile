@@ -102,8 +102,8 @@ mutants: install ## Change functions/assistance in every small way, and list the
 	cd .build/mutants && $(MUTMUT) run --max-children 2
 	cd .build/mutants && $(MUTMUT) results
 
-domain-mutants: install ## Change functions/assistance/domain in every small way, and say who notices each change
-	$(RUN) -m tests.model.mutants
+domain-mutants: install ## Change functions/assistance/domain in every small way, and say who notices each change (ARGS: functions)
+	$(RUN) -m tests.model.mutants $(ARGS)
 
 bench: install ## Measure cold starts and invocations side by side, and write benchmarks/results.md
 	PYTHONPATH=functions $(RUN) -W ignore -m benchmarks

@@ -1,14 +1,14 @@
 """Changes the domain in every small way, one at a time, and lists which test detects the change.
 
 The unit tests of the domain go first, since they take milliseconds; then come the small worlds.
-`make domain-mutants` prints who notices each change.
+`make domain-mutants` prints who notices each change. With `ARGS="claim sent"` it changes these functions alone.
 """
 
 import ast
 import copy
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -40,8 +40,8 @@ class Mutant(NamedTuple):
         return f"{self.function}: {self.before} → {self.after}"
 
 
-def mutants(module: ModuleType) -> Iterator[Mutant]:
-    """Every change to the module."""
+def mutants(module: ModuleType, functions: Collection[str] = ()) -> Iterator[Mutant]:
+    """Every change to the module, or to these functions of it."""
     tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
     # A walk uses the real classes, whatever decorates a class or is a member's default.
     defaults = {
@@ -52,8 +52,10 @@ def mutants(module: ModuleType) -> Iterator[Mutant]:
         if not isinstance(member, ast.FunctionDef)
         for part in ast.walk(member)
     }
+    around = _functions_around(tree)
     for number, node in enumerate(ast.walk(tree)):
-        if id(node) in defaults:
+        function = around.get(id(node), "module")
+        if id(node) in defaults or (functions and function not in functions):
             continue
         for variant in range(len(list(_changes(node)))):
             mutated = copy.deepcopy(tree)
@@ -61,13 +63,13 @@ def mutants(module: ModuleType) -> Iterator[Mutant]:
             new = list(_changes(target))[variant]
             _put(mutated, target, new)
             name = module.__name__.rpartition(".")[2]
-            yield Mutant(name, _around(tree, node), _text(node), _text(new), ast.unparse(mutated))
+            yield Mutant(name, function, _text(node), _text(new), ast.unparse(mutated))
 
 
-def _around(tree: ast.AST, node: ast.AST) -> str:
-    return next(
-        (each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and node in ast.walk(each)), "module"
-    )
+def _functions_around(tree: ast.AST) -> dict[int, str]:
+    """The name of the function that each node belongs to, by the node's `id`."""
+    functions = (each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef))
+    return {id(part): function.name for function in functions for part in ast.walk(function)}
 
 
 def _text(node: ast.AST) -> str:
@@ -153,15 +155,22 @@ def _failing_test(core: ModuleType) -> str | None:
     return None
 
 
-def results() -> list[Noticed]:
-    """Return the test or world that detects each mutant."""
-    every = [mutant for module in (record, transitions, takes) for mutant in mutants(module)]
+def mutants_of(functions: Collection[str] = ()) -> list[Mutant]:
+    """Every change to the domain, or to these functions of it: a `ValueError` names those without any."""
+    every = [mutant for module in (record, transitions, takes) for mutant in mutants(module, functions)]
+    if unknown := set(functions) - {mutant.function for mutant in every}:
+        raise ValueError(f"nothing to change in: {', '.join(sorted(unknown))}")
+    return every
+
+
+def results(functions: Collection[str] = ()) -> list[Noticed]:
+    """Return the test or world that detects each mutant of the domain, or of these functions."""
     with ProcessPoolExecutor() as pool:
-        return list(pool.map(noticed, every))
+        return list(pool.map(noticed, mutants_of(functions)))
 
 
 if __name__ == "__main__":
-    found = results()
+    found = results(sys.argv[1:])
     for each in found:
         sys.stdout.write(f"{each.by or 'NOBODY'}: {each.mutant}\n")
     count = Counter("nobody" if each.by is None else "a walk" if each.is_world else "a unit test" for each in found)

@@ -25,28 +25,39 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
     was, now = before.status, after.status
     if RANK[now] < RANK[was] and step != "its return is recorded":
         return f"the status moved back from {was} to {now}"
-    overtaken = [callback.name for series in _series(before) for callback in series[:-1]]
-    if any(step.endswith(f"claims {name}") for name in overtaken):
-        return "a worker claims a callback although a later one exists"
-    latest = [series[-1].name for series in _series(before) if series]
-    if any(step.endswith(f"acknowledges {name}: NOT_NEEDED") for name in latest):
-        return "the bot is not told of the latest event"
     for delivery in before.deliveries:
         later = after.delivery(delivery.name)
         if later is None:
             return f"{delivery.name} is gone"
         if _final(delivery) and not _final(later):
             return f"{delivery.name} has no final status any more"
-    wrong = _broken_by_wants(before, after, step) or _broken_by_takes(before, after, step)
-    return wrong or _broken_by_callbacks(before, after) or _broken_by_erasure(before, after)
+    if before.watched and not after.watched:
+        return "the reconciler no longer looks at it"
+    wrong = (
+        _broken_by_calls(before, step) or _broken_by_wants(before, after, step) or _broken_by_takes(before, after, step)
+    )
+    return wrong or _broken_by_callbacks(before, after) or _broken_by_erasure(before, after, step)
 
 
-def _broken_by_erasure(before: Record, after: Record) -> str | None:
-    """An erased request stays erased, and gets no fallback."""
+def _broken_by_calls(before: Record, step: str) -> str | None:
+    """Of each series of callbacks, the bot gets the last one."""
+    overtaken = [callback.name for series in _series(before) for callback in series[:-1]]
+    if any(step.endswith(f"claims {name}") for name in overtaken):
+        return "a worker claims a callback although a later one exists"
+    latest = [series[-1].name for series in _series(before) if series]
+    if any(step.endswith(f"acknowledges {name}: NOT_NEEDED") for name in latest):
+        return "the bot is not told of the latest event"
+    return None
+
+
+def _broken_by_erasure(before: Record, after: Record, step: str) -> str | None:
+    """An erased request stays erased, gets no fallback, and is not escalated."""
     if before.erased_at is None:
         return None
     if after.erased_at is None:
         return "what was erased reads as if it were not"
+    if step == "a sweep escalates":
+        return "an erased request is escalated"
     is_new = after.delivery(FALLBACK) and not before.delivery(FALLBACK)
     return "an erased request has got a fallback" if is_new else None
 

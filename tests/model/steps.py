@@ -79,25 +79,30 @@ def _receiving(world: World, core: Memory) -> Iterator[Step]:
         if world.expired:
             yield f"the expired {name} is acknowledged", world._replace(queue=_without(world.queue, name))
             continue
-        if len(world.workers) > 1:
-            continue
-        attempt = "b" if any(worker.id == "a" for worker in world.workers) else "a"
-        how = {"now": NOW, "until": LOCKED, "limit": ATTEMPTS, "place": world.place}
-        record, answer = core.claim(world.record, name, attempt, **how)
-        rest = world._replace(queue=_without(world.queue, name), record=record)
-        if answer is core.Refused.BUSY:
-            continue
-        if isinstance(answer, core.Refused):
-            yield f"{attempt} acknowledges {name}: {answer.name}", rest
-            continue
-        if record.erased_at is not None and not name.startswith(CALLBACK):
-            raise Violation(f"{name} is sent although what the request said is erased")
-        again, same_answer = core.claim(record, name, attempt, **how)
-        if again is not record or same_answer != answer:
-            raise Violation("a claim that the SDK repeats gets another answer")
-        look_in = tuple(sorted({str(doubt.place) for doubt in answer.doubts}))
-        worker = Worker(name, attempt, "letter" if answer.exhausted else "send", answer.number, look_in)
-        yield f"{attempt} claims {name}", rest._replace(workers=_plus(world.workers, worker))
+        if len(world.workers) <= 1:
+            yield from _claiming(world, name, core)
+
+
+def _claiming(world: World, name: str, core: Memory) -> Iterator[Step]:
+    attempt = "b" if any(worker.id == "a" for worker in world.workers) else "a"
+    how = {"now": NOW, "until": LOCKED, "limit": ATTEMPTS, "place": world.place}
+    record, answer = core.claim(world.record, name, attempt, **how)
+    rest = world._replace(queue=_without(world.queue, name), record=record)
+    if answer is core.Refused.BUSY:
+        if record is not world.record:
+            raise Violation(f"a worker that has to wait for {name} changes the record")
+        return
+    if isinstance(answer, core.Refused):
+        yield f"{attempt} acknowledges {name}: {answer.name}", rest
+        return
+    if record.erased_at is not None and not name.startswith(CALLBACK):
+        raise Violation(f"{name} is sent although what the request said is erased")
+    again, same_answer = core.claim(record, name, attempt, **how)
+    if again is not record or same_answer != answer:
+        raise Violation("a claim that the SDK repeats gets another answer")
+    look_in = tuple(sorted({str(doubt.place) for doubt in answer.doubts}))
+    worker = Worker(name, attempt, "letter" if answer.exhausted else "send", answer.number, look_in)
+    yield f"{attempt} claims {name}", rest._replace(workers=_plus(world.workers, worker))
 
 
 def _goes_on(world: World, worker: Worker, step: str, **changes: Any) -> World:  # noqa: ANN401
@@ -218,6 +223,8 @@ def _people(world: World, core: Memory) -> Iterator[Step]:
     if world.erase and (record := core.erase(world.record, now=NOW)) is not None:
         if any(worker.step == "send" and not worker.delivery.startswith(CALLBACK) for worker in world.workers):
             raise Violation("a request is erased while a worker sends it")
+        if any(not name.startswith(CALLBACK) for name, _ in world.late):
+            raise Violation("a request is erased while a message of it may still arrive")
         if core.erase(record, now=NOW) is not record:
             raise Violation("an erasure that the SDK repeats changes the record again")
         yield "the operator erases what it said", world._replace(record=record, erase=world.erase - 1)

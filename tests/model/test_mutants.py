@@ -4,9 +4,18 @@ import os
 
 import pytest
 
-from tests.model.mutants import results
+from tests.model.mutants import mutants_of, results
 
 
-@pytest.mark.skipif("SOAK" not in os.environ, reason="takes a minute: make soak")
+def test_only_the_named_functions_are_changed() -> None:
+    assert {mutant.function for mutant in mutants_of(["publish", "final"])} == {"publish", "final"}
+
+
+def test_an_unknown_function_is_rejected() -> None:
+    with pytest.raises(ValueError, match="publishes"):
+        mutants_of(["publish", "publishes"])
+
+
+@pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes: make soak")
 def test_a_unit_test_or_the_walk_detects_every_change_to_the_domain() -> None:
     assert [each.mutant for each in results() if each.by is None] == []

@@ -309,6 +309,20 @@ def test_an_erasure_waits_for_a_redrive_that_is_under_way_or_due_though_the_oper
     assert erase(failed, now=fast)
 
 
+def test_an_erasure_waits_until_the_doubt_about_a_failed_attempt_has_settled() -> None:
+    record, _ = claim(accepted(fallback=None), SLACK, "a", now=1, until=5, limit=3)
+    record = gave_up(record, SLACK, "a", "timeout", now=4, in_doubt=True, settles=30)
+    assert erase(record, now=29) is None
+    assert erase(record, now=30)
+
+
+def test_an_erased_request_is_not_escalated() -> None:
+    erased = erase(delivered(), now=DUE - 1)
+    assert erased
+    assert erased.due_at is None
+    assert escalated(erased) is erased
+
+
 def test_a_bounce_after_an_erasure_adds_no_fallback() -> None:
     record = first(["email"], "slack", topic="pricing", created_at=0, ttl=90, calls_back=False)
     record, _ = claim(record, "email", "a", now=1, until=5, limit=3)

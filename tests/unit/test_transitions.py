@@ -94,7 +94,7 @@ def test_a_delivery_postponed_after_a_crashed_attempt_waits_for_the_next_attempt
 def test_an_attempt_in_doubt_locks_the_delivery_for_the_doubt_delay() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "timeout", now=5, in_doubt=True, due=6, settles=35)
-    assert claim(record, SLACK, "b", now=34, until=44, limit=3)[1] is Refused.BUSY
+    assert claim(record, SLACK, "b", now=34, until=44, limit=3) == (record, Refused.BUSY)
     _, answer = claimed(record, "b", now=35)
     assert answer.doubts == (Attempt("a", 0, Outcome.RETRYING, "C1", "timeout", in_doubt=True, ended_at=5),)
 
@@ -242,6 +242,12 @@ def test_the_publication_of_one_delivery_does_not_change_the_others() -> None:
     assert [delivery.due_at for delivery in record.deliveries] == [9, None]
 
 
+def test_the_publication_of_one_delivery_ends_no_attempt_of_another() -> None:
+    record = first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False)
+    record, _ = claimed(record, "a", now=0)
+    assert publish(record, EMAIL, now=10).deliveries == record.deliveries
+
+
 def test_a_late_publication_mark_keeps_the_time_of_an_attempt_that_came_first() -> None:
     record, _ = claimed(publish(accepted(), SLACK, now=5), "a", now=6)
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
@@ -281,6 +287,16 @@ def test_a_channel_does_not_wait_for_the_fallback_of_another() -> None:
     assert isinstance(claim(two_channels("teams"), EMAIL, "a", now=2, until=12, limit=3)[1], Claim)
 
 
+def test_a_redrive_waits_until_the_fallback_has_ended_and_its_doubt_has_settled() -> None:
+    record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
+    assert claim(record, SLACK, "a", now=2, until=12, limit=3) == (record, Refused.BUSY)
+    record = tried(record, "b", now=2)
+    assert claim(record, SLACK, "a", now=12, until=22, limit=3) == (record, Refused.BUSY)
+    record = gave_up(record, FALLBACK, "b", "timeout", now=11, in_doubt=True, settles=41)
+    assert claim(record, SLACK, "a", now=40, until=50, limit=3) == (record, Refused.BUSY)
+    assert claimed(record, "a", now=41)
+
+
 def test_a_redrive_does_not_wait_for_another_channel() -> None:
     assert claimed(two_channels(None), "a", now=2)
 
@@ -308,6 +324,17 @@ def test_the_fallback_is_published_if_the_resend_that_replaced_it_bounces() -> N
     record = dead_lettered(record, SLACK, "m", "lost", now=4)
     record, _ = returned(record, "mail-1", "bounce", now=5)
     assert (record.status, record.outbox) == (Status.FAILED, (Entry("fallback", 5),))
+
+
+def test_the_fallback_of_a_failure_without_a_code_names_no_code() -> None:
+    # Version 1 did not always keep the code.
+    record = resend(accepted(), "resend-1", EMAIL, now=1)
+    assert record
+    record = dead_lettered(sent(record, "resend-1", "a", "mail-1", now=2), SLACK, "m", "lost", now=3)
+    own, *others = record.deliveries
+    uncoded = replace(own, attempts=(replace(own.attempts[0], error=None),))
+    record, _ = returned(replace(record, deliveries=(uncoded, *others)), "mail-1", "bounce", now=4)
+    assert fallback_of(record).cause == StandsInFor(SLACK, "")
 
 
 def test_a_resend_that_fails_on_another_channel_makes_no_fallback() -> None:
@@ -352,6 +379,11 @@ def test_a_bounced_mail_does_not_fail_the_delivery_if_another_mail_of_it_arrived
     record = sent(sent(record, SLACK, "a", "mail-1", now=11), SLACK, "b", "mail-2", now=12)
     after, _ = returned(record, "mail-1", "bounce", now=13)
     assert (after.status, after.callbacks, after.outbox) == (Status.DELIVERED, record.callbacks, record.outbox)
+
+
+def test_a_watched_record_stays_watched_when_one_channel_has_delivered() -> None:
+    record = watch(first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False))
+    assert sent(record, SLACK, "a", "1.1", now=1).watched
 
 
 def test_a_record_is_watched_until_its_request_has_ended() -> None:
@@ -493,7 +525,10 @@ def test_a_dropped_fallback_expects_no_next_attempt() -> None:
         tried(bounced(), "b", now=10), FALLBACK, "b", "down", now=11, in_doubt=False, due=40, settles=0
     )
     limited = put_off(tried(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
-    for before in (waiting, limited, tried(bounced(), "b", now=10)):
+    doubtful = retry_later(
+        tried(bounced(), "b", now=10), FALLBACK, "b", "timeout", now=11, in_doubt=True, due=40, settles=99
+    )
+    for before in (waiting, limited, doubtful, tried(bounced(), "b", now=10)):
         record, answer = claim(marked_unneeded(before), FALLBACK, "c", now=55, until=65, limit=2)
         fallback = fallback_of(record)
         assert answer is Refused.NOT_NEEDED

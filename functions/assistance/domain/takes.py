@@ -47,7 +47,7 @@ def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Rec
         return record
     record = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=now)))
     escalation = record.delivery(ESCALATION)
-    if escalation and escalation in record.unfinished:
+    if escalation in record.unfinished:
         # A consumer may have dropped the escalation's message because somebody had taken the request. Publish it again.
         record = wanted(record, escalation, now)
     return _told(record, Handled(Handling.RELEASED, by, via, record.status, now))

@@ -398,9 +398,7 @@ def wanted(record: Record, delivery: Delivery, now: int) -> Record:
 
 
 def _marked_unneeded(record: Record, delivery: Delivery, now: int) -> Record:
-    """The record with this delivery cancelled: it has no attempt running or due, unless it is needed again."""
-    if delivery.is_locked(now):
-        return record
+    """The record with this delivery cancelled: it has no attempt due, unless it is needed again."""
     after = replace(_ended_by(delivery, now), due_at=None, waiting_for=None)
     return record if after == delivery else with_delivery(record, after)
 
