@@ -338,9 +338,10 @@ def test_the_documented_python_example_verifies_a_callback(
     monkeypatch.setenv("CALLBACK_SECRET", f"whsec_{SIGNING_SECRET}")
     names: dict[str, Any] = {}
     exec(example.split("```")[0], names)  # noqa: S102
-    assert names["ended"](call.body, call.headers)["status"] == "delivered"
+    kind, data = names["verified"](call.body, call.headers)
+    assert (kind, data["status"]) == ("assistance_request.delivered", "delivered")
     with pytest.raises(names["WebhookVerificationError"]):
-        names["ended"](call.body.replace(b"delivered", b"failed"), call.headers)
+        names["verified"](call.body.replace(b"delivered", b"failed"), call.headers)
 
 
 # What an answer means
