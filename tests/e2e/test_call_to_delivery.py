@@ -59,7 +59,7 @@ def test_the_bot_gets_one_callback_signed_with_the_signing_key_of_the_stack(bot:
         (("POST", "/assistance-requests", VALID, {"Content-Type": "text/plain"}), 415, "unsupported-media-type"),
     ],
 )
-def test_an_invalid_call_gets_a_problem_document_and_writes_nothing(
+def test_an_invalid_call_gets_a_problem_document_and_stores_nothing(
     bot: Bot, call: tuple[str, str, object, dict[str, str]], status: int, slug: str
 ) -> None:
     before = bot.stored()

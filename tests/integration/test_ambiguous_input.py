@@ -144,21 +144,21 @@ def assert_only(stack: Cloud, answer: dict[str, Any], status: int) -> None:
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_body_with_two_possible_meanings_is_refused(stack: Cloud, name: str) -> None:
+def test_a_request_body_that_parsers_could_interpret_differently_is_refused(stack: Cloud, name: str) -> None:
     body, status = BODIES[name]
     event = http_event("POST", "/assistance-requests", body, Content_Type="application/json")
     assert_only(stack, call(stack, event), status)
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_an_event_with_two_possible_meanings_is_refused(stack: Cloud, name: str) -> None:
+def test_an_api_gateway_event_with_contradictory_values_is_refused(stack: Cloud, name: str) -> None:
     members, status = EVENTS[name]
     event = http_event("POST", "/assistance-requests", VALID, Content_Type="application/json")
     assert_only(stack, call(stack, event | members), status)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_path_shows_the_request_that_it_names_or_returns_404(stack: Cloud, path: str) -> None:
+def test_a_status_call_returns_the_request_named_in_the_url_path_or_404(stack: Cloud, path: str) -> None:
     request_id, other = stack.post("sales"), stack.post("sales")
     event = http_event("GET", path.replace("{}", request_id)) | {"pathParameters": {"id": other}}
     answer = call(stack, event)
@@ -183,7 +183,7 @@ VALUES = st.sampled_from(['"pricing"', '"help"', "null", "NaN", '{"topic": 1}', 
     members=st.lists(st.tuples(MEMBERS, VALUES), max_size=2),
     encoded=st.booleans(),
 )
-def test_an_accepted_call_has_one_value_for_each_header_and_member(
+def test_an_accepted_call_has_exactly_one_value_for_each_header_and_json_field(
     stack: Cloud, headers: dict[str, str], many: dict[str, str], members: list[tuple[str, str]], *, encoded: bool
 ) -> None:
     body = VALID[:-1] + "".join(f', "{name}": {value}' for name, value in members) + "}"
@@ -231,7 +231,7 @@ MESSAGES: dict[str, tuple[str, str | None]] = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_message_is_delivered_or_dead_lettered_under_the_request_that_it_names(
+def test_a_message_is_delivered_or_dead_lettered_with_the_request_id_in_its_body(
     stack: Cloud, slack: SlackServer, name: str
 ) -> None:
     body, whose = MESSAGES[name]
@@ -258,7 +258,7 @@ BODIES_OF_MESSAGES = st.recursive(
 
 @given(body=BODIES_OF_MESSAGES)
 @example(body=message(f"urn:uuid:{FIRST}"))
-def test_the_consumer_and_the_reconciler_read_one_id_out_of_a_message(body: dict[str, Any]) -> None:
+def test_the_reconciler_reads_the_same_request_id_from_a_message_as_the_consumer_or_none(body: dict[str, Any]) -> None:
     read = dead_letters.request_id_in(json.dumps(body))
     try:
         consumed = Message.model_validate_json(json.dumps(body)).request.id
@@ -288,7 +288,9 @@ OTHER_ITEMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OTHER_ITEMS)
-def test_an_unusual_stream_record_is_reported_or_processed_and_delays_no_other(stack: Cloud, name: str) -> None:
+def test_an_unusual_stream_record_is_processed_or_reported_as_failed_and_delays_no_other_record(
+    stack: Cloud, name: str
+) -> None:
     request_id = stack.post("sales")
     [record] = stack.stream_records()
     image = record["dynamodb"]["NewImage"] | OTHER_ITEMS[name]
@@ -301,7 +303,7 @@ def test_an_unusual_stream_record_is_reported_or_processed_and_delays_no_other(s
 
 
 @given(value=st.fixed_dictionaries({"N": st.text()}) | st.fixed_dictionaries({"NS": st.lists(st.text())}))
-def test_any_number_in_dynamodbs_notation_is_read_or_refused(value: dict[str, Any]) -> None:
+def test_any_number_in_dynamodbs_notation_is_parsed_or_refused(value: dict[str, Any]) -> None:
     try:
         dynamodb.plain(value)
     except (TypeError, ValueError):
@@ -326,7 +328,7 @@ EVENTS_OF_SES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", ["bounce", "complaint", "reject", "delivery"])
-def test_a_forged_event_of_ses_changes_no_delivery(stack: Cloud, kind: str) -> None:
+def test_a_forged_ses_event_changes_no_delivery(stack: Cloud, kind: str) -> None:
     request_id = stack.post("pricing")
     stack.produce()
     stack.consume_until_quiet(Channel.EMAIL)
@@ -344,6 +346,6 @@ def test_a_forged_event_of_ses_changes_no_delivery(stack: Cloud, kind: str) -> N
 @pytest.mark.parametrize(
     "body", ["", "null", "[" * 10_000, '"\ud800"', '{"eventType": "Bounce", "eventType": "Delivery"}', "{}", "NaN"]
 )
-def test_input_that_is_no_event_of_ses_is_reported_as_malformed(stack: Cloud, body: str) -> None:
+def test_input_that_is_not_an_ses_event_is_reported_as_malformed(stack: Cloud, body: str) -> None:
     with pytest.raises(FeedbackError):
         bring(stack, body)

@@ -61,26 +61,26 @@ def assert_problem(answer: dict[str, Any], status: int, slug: str) -> None:
         (VALID, {**JSON, "idempotency_key": "x" * 256}, 422, "invalid-request"),
     ],
 )
-def test_an_invalid_call_gets_a_problem_document_and_writes_nothing(
+def test_an_invalid_call_gets_a_problem_document_and_stores_nothing(
     stack: Cloud, body: str | None, headers: dict[str, str], status: int, slug: str
 ) -> None:
     assert_problem(post(stack, body, **headers), status, slug)
     assert stored(stack) == 0
 
 
-def test_the_answer_to_broken_json_says_where_it_breaks(stack: Cloud) -> None:
+def test_the_error_for_malformed_json_states_the_position_of_the_mistake(stack: Cloud) -> None:
     answer = post(stack, '{"topic": "sales",\n "description": "It says "hello""}', **JSON)
     assert_problem(answer, 400, "not-json")
     assert "(line 2, column 27)" in answer["json"]["detail"]
 
 
-def test_the_answer_to_a_wrong_type_names_the_right_types(stack: Cloud) -> None:
+def test_the_error_for_a_value_of_a_wrong_type_names_the_allowed_types(stack: Cloud) -> None:
     answer = post(stack, json.dumps(json.loads(VALID) | {"details": {"a": {"b": 1}}}))
     detail = "Input should be a string, number or boolean"
     assert answer["json"]["errors"] == [{"pointer": "#/details/a", "detail": detail}]
 
 
-def test_the_answer_names_every_wrong_field(stack: Cloud) -> None:
+def test_the_error_for_an_invalid_call_names_every_invalid_field(stack: Cloud) -> None:
     answer = post(stack, '{"topic": "weather", "description": ""}')
     assert answer["json"]["errors"] == [
         {"pointer": "#/topic", "detail": "Input should be 'sales' or 'pricing'"},
@@ -88,7 +88,7 @@ def test_the_answer_names_every_wrong_field(stack: Cloud) -> None:
     ]
 
 
-def test_the_answer_to_an_accepted_call_links_to_its_status(stack: Cloud) -> None:
+def test_the_response_to_an_accepted_call_contains_a_link_to_the_status_of_the_request(stack: Cloud) -> None:
     answer = post(stack, json.dumps({"topic": " SALES ", "description": " help "}))
     assert answer["statusCode"] == 202
     body = answer["json"]
@@ -101,12 +101,14 @@ def test_the_answer_to_an_accepted_call_links_to_its_status(stack: Cloud) -> Non
     assert shown["json"] == {**body, "deliveries": []}
 
 
-def test_ids_without_an_idempotency_key_are_ordered_by_time(stack: Cloud) -> None:
+def test_request_ids_created_without_an_idempotency_key_are_ordered_by_time(stack: Cloud) -> None:
     ids = [stack.post("sales") for _ in range(20)]
     assert ids == sorted(ids)
 
 
-def test_a_repeated_idempotency_key_creates_one_request(stack: Cloud, clock: time_machine.Traveller) -> None:
+def test_two_calls_with_the_same_idempotency_key_create_one_request(
+    stack: Cloud, clock: time_machine.Traveller
+) -> None:
     first = post(stack, VALID, **JSON, idempotency_key="k1")
     clock.shift(0.001)
     again = post(stack, VALID, **JSON, idempotency_key="k1")
@@ -117,14 +119,16 @@ def test_a_repeated_idempotency_key_creates_one_request(stack: Cloud, clock: tim
     assert stored(stack) == 1
 
 
-def test_a_replay_after_the_delivery_gets_the_first_answer(stack: Cloud) -> None:
+def test_a_repeated_call_with_the_same_idempotency_key_gets_the_first_response_even_after_the_delivery(
+    stack: Cloud,
+) -> None:
     first = post(stack, VALID, **JSON, idempotency_key="k1")
     stack.produce()
     assert post(stack, VALID, **JSON, idempotency_key="k1")["json"] == first["json"]
     assert stack.produce() == []
 
 
-def test_an_idempotency_key_with_another_payload_is_refused(stack: Cloud) -> None:
+def test_a_reused_idempotency_key_with_a_different_payload_is_refused(stack: Cloud) -> None:
     post(stack, VALID, **JSON, idempotency_key="k1")
     other = post(stack, json.dumps({"topic": "pricing", "description": "help"}), **JSON, idempotency_key="k1")
     assert_problem(other, 422, "idempotency-key-reused")
@@ -132,11 +136,11 @@ def test_an_idempotency_key_with_another_payload_is_refused(stack: Cloud) -> Non
 
 
 @pytest.mark.parametrize("request_id", ["0199f3c2-5d1e-7000-8000-5d5c9b6f3a10", "no-uuid", "LEASE#reconciler"])
-def test_an_unknown_request_gets_404(stack: Cloud, request_id: str) -> None:
+def test_a_status_call_for_an_unknown_request_gets_404(stack: Cloud, request_id: str) -> None:
     assert_problem(stack.call("GET", f"/assistance-requests/{request_id}"), 404, "not-found")
 
 
-def test_only_the_api_key_that_sent_a_request_can_read_it(stack: Cloud) -> None:
+def test_a_request_can_be_read_only_with_the_api_key_that_created_it(stack: Cloud) -> None:
     path = f"/assistance-requests/{stack.post('sales', api_key_id='key-a')}"
     unknown = stack.call("GET", f"/assistance-requests/{uuid.uuid4()}", api_key_id="key-b")
     assert_problem(unknown, 404, "not-found")
@@ -148,7 +152,7 @@ def test_only_the_api_key_that_sent_a_request_can_read_it(stack: Cloud) -> None:
         stack.consume_until_quiet(Channel.SLACK)
 
 
-def test_every_api_key_can_read_a_request_that_was_stored_without_one(stack: Cloud) -> None:
+def test_a_request_stored_without_an_api_key_id_can_be_read_with_every_api_key(stack: Cloud) -> None:
     request_id = stack.post("sales", api_key_id="key-a")
     item = stack.table.get_item(Key=request_key(request_id))["Item"]
     stack.table.put_item(Item={name: value for name, value in item.items() if name != "caller"})
@@ -156,7 +160,7 @@ def test_every_api_key_can_read_a_request_that_was_stored_without_one(stack: Clo
         assert stack.call("GET", f"/assistance-requests/{request_id}", api_key_id=key)["statusCode"] == 200
 
 
-def test_an_idempotency_key_replays_only_the_request_of_its_own_api_key(
+def test_the_same_idempotency_key_used_with_two_api_keys_creates_two_requests(
     stack: Cloud, clock: time_machine.Traveller
 ) -> None:
     first, other = (stack.post("sales", Idempotency_Key="k1", api_key_id=key) for key in ("key-a", "key-b"))
@@ -167,7 +171,7 @@ def test_an_idempotency_key_replays_only_the_request_of_its_own_api_key(
     assert again["multiValueHeaders"]["Idempotent-Replayed"] == ["true"]
 
 
-def test_the_id_of_an_api_key_is_not_published_logged_or_shown(
+def test_the_id_of_an_api_key_is_in_no_message_log_or_response(
     stack: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     request_id = stack.post("sales", callback_url="https://bot.example.com/ended", api_key_id="key-a")
@@ -183,7 +187,9 @@ def test_the_id_of_an_api_key_is_not_published_logged_or_shown(
         assert "key-a" not in emitted
 
 
-def test_an_unavailable_table_yields_503_with_retry_after(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_while_the_dynamodb_table_is_unavailable_gets_503_with_retry_after(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TABLE_NAME", "not-there")
     for answer in (post(stack, VALID), stack.call("GET", f"/assistance-requests/{uuid.uuid4()}")):
         assert_problem(answer, 503, "unavailable")
@@ -195,7 +201,7 @@ def test_the_health_route_answers_200(stack: Cloud) -> None:
     assert stack.call("GET", "/health")["json"] == {"status": "ok"}
 
 
-def test_no_log_contains_customer_text(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_log_line_contains_customer_text(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     secret = "correct horse battery staple"
     for body in ({"topic": "sales", "description": secret}, {"topic": secret, "description": secret * 200}):
         post(stack, json.dumps(body))
@@ -222,11 +228,11 @@ def test_every_accepted_description_is_stored_unchanged(stack: Cloud, topic: Top
         lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["topic", "description"]) | st.text(), inner),
     )
 )
-def test_no_json_is_answered_with_a_server_error(stack: Cloud, body: object) -> None:
+def test_no_json_body_causes_a_5xx_status(stack: Cloud, body: object) -> None:
     assert post(stack, json.dumps(body))["statusCode"] in {202, 400, 422}
 
 
 @SAMPLED
 @given(body=st.text())
-def test_no_text_is_answered_with_a_server_error(stack: Cloud, body: str) -> None:
+def test_no_text_body_causes_a_5xx_status(stack: Cloud, body: str) -> None:
     assert post(stack, body)["statusCode"] in {400, 413, 422}

@@ -82,7 +82,7 @@ def answering(client: Any, answers: list[tuple[int, dict[str, str], bytes]]) -> 
 @example(200, {}, b"<html>down</html>")
 @example(400, {}, b'{"__type": ["a"]}')
 @example(400, {}, b'{"code": 5}')
-def test_each_aws_call_yields_a_result_or_an_error_with_a_code(
+def test_any_response_of_aws_yields_either_a_result_or_an_error_with_a_code(
     clients: dict[str, Any], service: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
     client, answers = clients[service]
@@ -125,7 +125,7 @@ def clients() -> dict[str, Any]:
         (403, b'{"code": "a sentence"}', "http_403", False),
     ],
 )
-def test_a_mail_is_tried_again_after_an_unreadable_answer_of_ses(
+def test_sending_a_mail_is_retried_after_an_unreadable_response_of_ses(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, error: str, *, in_doubt: bool
 ) -> None:
     client = answering(aws.ses(), [(status, {}, body), (200, {}, b'{"MessageId": "mail-1"}')])
@@ -143,17 +143,17 @@ def test_a_mail_is_tried_again_after_an_unreadable_answer_of_ses(
 @given(value=JSON | st.dictionaries(st.sampled_from(["S", "N", "BOOL", "NULL", "M", "L", "SS", "NS", "B"]), JSON))
 @example({"N": "1.2.3"})
 @example({"NS": [5, None, "x", ["x"]]})
-def test_any_value_is_valid_dynamodb_json_or_is_refused(value: object) -> None:
+def test_any_value_is_either_parsed_as_dynamodb_json_or_refused(value: object) -> None:
     with suppress(TypeError, ValueError):
         dynamodb.plain(value)
 
 
 @pytest.mark.parametrize("value", ["text", b"\x00", 1, {"text"}, {1}, {b"\x00"}, [b"\x00"], {"x": {b"\x00"}}])
-def test_a_value_that_was_read_is_written_back_unchanged(value: object) -> None:
+def test_a_value_parsed_from_dynamodb_json_is_written_back_unchanged(value: object) -> None:
     assert dynamodb.plain(dynamodb.noted(value)) == value
 
 
-def test_a_base64_value_of_a_stream_record_is_read_as_binary() -> None:
+def test_a_base64_value_in_a_stream_record_is_decoded_as_binary_data() -> None:
     assert dynamodb.plain({"M": {"one": {"B": "AAE="}, "some": {"BS": ["AAE="]}}}) == {
         "one": b"\x00\x01",
         "some": {b"\x00\x01"},
@@ -178,7 +178,9 @@ class Sns:
         {"Successful": [{"Id": "1"}, {"Id": "-1"}, {"Id": "x"}, {"Id": ""}], "Failed": [{"Id": "7", "Code": "x"}]},
     ],
 )
-def test_an_entry_missing_from_the_sns_answer_does_not_count_as_published(stack: Cloud, answer: dict[str, Any]) -> None:
+def test_an_outbox_entry_missing_from_the_sns_response_does_not_count_as_published(
+    stack: Cloud, answer: dict[str, Any]
+) -> None:
     request_id = stack.post("sales")
     [record] = stack.stream_records()
     sns: Any = Sns(answer)
@@ -195,7 +197,7 @@ def test_an_entry_missing_from_the_sns_answer_does_not_count_as_published(stack:
 @given(response=st.fixed_dictionaries({}, optional={"Error": JSON, "ResponseMetadata": JSON}))
 @example({"Error": {"Code": None}})
 @example({"Error": {"Code": ["a"]}, "ResponseMetadata": {"HTTPStatusCode": "503"}})
-def test_any_aws_error_has_a_code_and_a_meaning(response: Any) -> None:  # noqa: ANN401
+def test_any_aws_error_has_a_code_and_is_classified(response: Any) -> None:  # noqa: ANN401
     error = ClientError({}, "SendEmail")
     error.response = response
     failure = classify(error)

@@ -41,14 +41,16 @@ def took(spent: Spent) -> tuple[dict[str, int], float, float]:
 
 @each_topic
 @together
-def test_accepting_is_one_write_and_no_read(topic: Topic, together: int) -> None:
+def test_accepting_a_request_makes_one_database_write_and_no_read(topic: Topic, together: int) -> None:
     units = ITEM + OUTBOX + LEDGER
     assert took(spent(topic, together)["api"]) == ({"dynamodb.PutItem": together}, units * together, 0)
 
 
 @each_topic
 @together
-def test_publishing_takes_one_call_per_ten_requests_and_one_mark_per_request(topic: Topic, together: int) -> None:
+def test_publishing_makes_one_sns_call_per_ten_requests_and_one_database_write_per_request(
+    topic: Topic, together: int
+) -> None:
     producer = spent(topic, together)["stream_producer"]
     calls = {"sns.PublishBatch": -(-together // 10), "dynamodb.UpdateItem": together}
     assert took(producer) == (calls, (ITEM + OUTBOX) * together, 0)
@@ -57,7 +59,9 @@ def test_publishing_takes_one_call_per_ten_requests_and_one_mark_per_request(top
 
 @each_topic
 @together
-def test_a_delivery_takes_a_claim_a_send_and_a_result(topic: Topic, together: int) -> None:
+def test_a_delivery_makes_one_database_write_before_the_send_and_one_after_the_send(
+    topic: Topic, together: int
+) -> None:
     (channel,) = ROUTES[topic].channels
     sends = POSTS[together] if channel is Channel.SLACK else together
     calls = {"dynamodb.PutItem": 2 * together, SEND[channel]: sends}
@@ -66,7 +70,7 @@ def test_a_delivery_takes_a_claim_a_send_and_a_result(topic: Topic, together: in
 
 @each_topic
 @together
-def test_only_feedback_and_the_ledger_cost_anything_else(topic: Topic, together: int) -> None:
+def test_only_email_feedback_and_the_reconciler_make_further_paid_calls(topic: Topic, together: int) -> None:
     found = dict(spent(topic, together))
     for function in ("api", "stream_producer", *(f"{channel}_consumer" for channel in ROUTES[topic].channels)):
         del found[function]
@@ -81,7 +85,7 @@ def test_only_feedback_and_the_ledger_cost_anything_else(topic: Topic, together:
 
 
 @each_topic
-def test_a_long_description_costs_more_only_when_it_is_accepted_and_marked(topic: Topic) -> None:
+def test_a_long_description_costs_more_only_when_the_request_is_stored_and_marked_as_published(topic: Topic) -> None:
     found = spent(topic, 10, LONGEST)
     kilobytes = 12
     assert found["api"].writes == 10 * (kilobytes + OUTBOX + LEDGER)
@@ -90,25 +94,25 @@ def test_a_long_description_costs_more_only_when_it_is_accepted_and_marked(topic
     assert found[f"{channel}_consumer"].writes == 10 * 2 * ITEM
 
 
-def test_an_idle_sweep_makes_one_cheap_query_per_index_shard() -> None:
+def test_a_reconciler_run_without_open_requests_makes_one_query_of_minimum_cost_per_index_shard() -> None:
     shards = 2 * INDEX_SHARDS + DUE_SHARDS
     calls = {"dynamodb.GetItem": 1, "dynamodb.Query": shards + 1, "dynamodb.PutItem": 1, "dynamodb.DeleteItem": 1}
     # How far the last sweep looked, and that of version 1, is read consistently; the lease is taken and let go.
     assert took(idle()) == (calls, 2 * ITEM, 0.5 * shards + 2)
 
 
-def test_a_sweep_publishes_with_the_same_calls_as_the_producer() -> None:
+def test_the_reconciler_publishes_with_the_same_aws_calls_as_the_stream_producer() -> None:
     extra = sweep(25) - idle()
     assert extra.calls["sns.PublishBatch"] == 3
     # Each record keeps that it was published late, and is watched; one more notes how far the sweep has looked.
     assert (extra.calls["dynamodb.UpdateItem"], extra.calls["dynamodb.PutItem"]) == (25, 2 * 25 + 1)
 
 
-def test_a_status_call_is_one_query() -> None:
+def test_a_status_call_makes_one_query() -> None:
     assert took(polled()) == ({"dynamodb.Query": 1}, 0, 1)
 
 
-def test_a_sweep_queries_only_unpublished_entries(stack: Cloud) -> None:
+def test_the_reconciler_reads_only_unpublished_outbox_entries_from_the_outbox_index(stack: Cloud) -> None:
     """However much has been published, the outbox's queries answer nothing of it."""
     request_ids = [stack.post("sales") for _ in range(3)]
     stack.produce(stack.stream_records()[1:])
@@ -116,7 +120,7 @@ def test_a_sweep_queries_only_unpublished_entries(stack: Cloud) -> None:
     assert list(map(key_of, unpublished)) == [request_key(request_ids[0])]
 
 
-def test_calls_to_sns_and_marks_run_in_parallel(stack: Cloud) -> None:
+def test_sns_calls_and_the_writes_that_mark_requests_as_published_run_in_parallel(stack: Cloud) -> None:
     """Ten of each at once: none of them returns before all ten have been called."""
     for _ in range(100):
         stack.post("sales")
@@ -139,11 +143,11 @@ def test_item_sizes_are_counted_as_dynamodb_documents_them() -> None:
     assert size(item) == (2 + 2) + (1 + 3) + (1 + 1) + (1 + 3 + 2 + 1 + (3 + 1 + 2)) + (1 + 3) + (1 + 1)
 
 
-def test_the_cost_page_equals_the_counted_costs() -> None:
+def test_the_cost_page_shows_the_costs_of_the_counted_calls() -> None:
     assert cost.PAGE.read_text("utf-8") == cost.render(), "run: make cost"
 
 
-def test_our_design_costs_less_than_the_naive_one_and_more_than_the_minimum() -> None:
+def test_this_design_costs_less_than_the_simple_comparison_design_and_more_than_the_theoretical_minimum() -> None:
     for together in cost.NAIVE_BATCHES:
         options = cost.Options(together, rate=together)
         naive, ours, floor = (cost.mixed(usage, options) for usage in (cost.commonly, cost.ours, cost.floor))

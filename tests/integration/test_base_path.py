@@ -9,7 +9,7 @@ from tests.integration.cloud import Cloud, http_event
 
 
 @pytest.mark.parametrize("base", ["", "/v1", "/v1/nested", "/assistance-requests"])
-def test_every_route_answers_behind_a_base_path(stack: Cloud, base: str) -> None:
+def test_every_api_route_works_behind_a_base_path_of_a_custom_domain(stack: Cloud, base: str) -> None:
     def call(method: str, resource: str, path: str, body: str | None = None) -> tuple[int, dict[str, Any]]:
         event = http_event(method, path, body, Content_Type="application/json")
         # As in the event of aws-powertools/powertools-lambda-python#579.

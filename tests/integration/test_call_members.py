@@ -58,7 +58,7 @@ def errors(answer: Json) -> list[Json]:
     return found
 
 
-def test_every_member_of_a_call_reaches_the_channel(stack: Cloud) -> None:
+def test_every_field_of_a_request_is_in_the_message_to_the_channel(stack: Cloud) -> None:
     assert said(stack, say(stack, **SAID, details=DETAILS)) == STORED
     assert stack.produce() == []
     [record] = stack.receive(Channel.SLACK)
@@ -84,7 +84,7 @@ def test_every_member_of_a_call_reaches_the_channel(stack: Cloud) -> None:
         ),
     ],
 )
-def test_a_call_without_the_optional_members_is_stored_and_hashed_as_version_1_did(
+def test_a_call_without_optional_fields_is_stored_and_hashed_as_in_version_1(
     stack: Cloud, body: Json, hashed: str
 ) -> None:
     stored = item(stack, post(stack, json.dumps(body)))
@@ -92,7 +92,7 @@ def test_a_call_without_the_optional_members_is_stored_and_hashed_as_version_1_d
     assert not STORED.keys() & stored.keys()
 
 
-def test_a_message_without_optional_members_equals_the_one_of_version_1_byte_for_byte(stack: Cloud) -> None:
+def test_a_message_without_optional_fields_equals_the_message_of_version_1_byte_for_byte(stack: Cloud) -> None:
     stored = item(stack, say(stack))
     stack.produce()
     [record] = stack.receive(Channel.SLACK)
@@ -113,7 +113,7 @@ def test_a_message_without_optional_members_equals_the_one_of_version_1_byte_for
         {"details": {"Trial": True, "Seats": 12, "Plan": "Pro"}},
     ],
 )
-def test_a_repeated_key_with_any_other_member_is_refused(
+def test_a_reused_idempotency_key_is_refused_if_any_field_of_the_call_differs(
     stack: Cloud, clock: time_machine.Traveller, other: Json
 ) -> None:
     said = LEAST | SAID | {"details": DETAILS}
@@ -126,7 +126,7 @@ def test_a_repeated_key_with_any_other_member_is_refused(
     assert changed["json"]["type"] == "urn:assistance:problem:idempotency-key-reused"
 
 
-def test_the_bot_gets_back_only_the_reference_and_only_after_the_202(stack: Cloud) -> None:
+def test_responses_contain_no_field_of_the_call_except_the_reference_in_the_status(stack: Cloud) -> None:
     with Receiver() as bot:
         accepted = say(stack, **SAID, details=DETAILS, callback_url=bot.url)
         stack.produce()
@@ -146,7 +146,7 @@ def test_the_bot_gets_back_only_the_reference_and_only_after_the_202(stack: Clou
 
 
 @pytest.mark.parametrize("blank", ["", "  \n", "\u200b", None])
-def test_a_blank_member_counts_as_absent(stack: Cloud, blank: str | None) -> None:
+def test_a_blank_field_counts_as_absent(stack: Cloud, blank: str | None) -> None:
     members = dict.fromkeys(("customer", "conversation_url", "reference", "details", "callback_url"), blank)
     assert said(stack, say(stack, **members)) == {}
     customer, details = dict.fromkeys(SAID["customer"], blank), {"Plan": blank}
@@ -158,7 +158,7 @@ def test_a_blank_member_counts_as_absent(stack: Cloud, blank: str | None) -> Non
 @pytest.mark.parametrize(
     "customer", [{"email": "anna at example"}, {"phone": "call me"}, {"name": "<b>"}, {"email": "a\r\nBcc: b@c.de"}]
 )
-def test_a_call_with_a_malformed_address_or_number_is_accepted(stack: Cloud, customer: Json) -> None:
+def test_a_call_with_a_malformed_email_address_or_phone_number_is_accepted(stack: Cloud, customer: Json) -> None:
     assert said(stack, say(stack, customer=customer)) == {"customer": customer}
 
 
@@ -167,7 +167,7 @@ def test_a_call_with_a_malformed_conversation_url_is_accepted(stack: Cloud, url:
     assert said(stack, say(stack, conversation_url=url)) == {"conversation_url": url}
 
 
-def test_numbers_and_booleans_are_kept_as_json_writes_them(stack: Cloud) -> None:
+def test_numbers_and_booleans_in_text_fields_are_stored_in_json_notation(stack: Cloud) -> None:
     body = (
         '{"topic": "sales", "description": "help", "customer": {"name": true, "phone": 41446681800}, "reference": 42,'
         ' "details": {" Price ": 12.50, "Seats": -0, "Large": 1E400, "Trial": false}}'
@@ -199,7 +199,7 @@ def test_numbers_and_booleans_are_kept_as_json_writes_them(stack: Cloud) -> None
         ({"reference": []}, "#/reference"),
     ],
 )
-def test_the_answer_names_a_member_that_is_too_long_or_of_a_wrong_type(
+def test_the_error_names_a_field_that_is_too_long_or_has_a_wrong_type(
     stack: Cloud, members: Json, pointer: str
 ) -> None:
     [error] = errors(say(stack, **members))
@@ -207,7 +207,7 @@ def test_the_answer_names_a_member_that_is_too_long_or_of_a_wrong_type(
     assert stack.table.scan()["Items"] == []
 
 
-def test_every_member_is_accepted_at_its_maximum_length(stack: Cloud) -> None:
+def test_every_field_is_accepted_at_its_maximum_length(stack: Cloud) -> None:
     longest = {
         "customer": {"name": "é" * 200, "email": "é" * 320, "phone": "é" * 50},
         "conversation_url": "é" * 2_000,
@@ -221,7 +221,7 @@ def test_every_member_is_accepted_at_its_maximum_length(stack: Cloud) -> None:
     assert stack.consume(Channel.SLACK) == []
 
 
-def test_the_longest_description_is_accepted_with_json_escapes(stack: Cloud) -> None:
+def test_a_description_of_maximum_length_is_accepted_with_every_character_escaped_in_json(stack: Cloud) -> None:
     body = json.dumps(LEAST | {"description": "😀" * 4_000})
     assert len(body) > 48_000
     assert item(stack, post(stack, body))["description"] == "😀" * 4_000
@@ -238,13 +238,13 @@ def test_the_longest_description_is_accepted_with_json_escapes(stack: Cloud) -> 
         ('{"other": 1, "other": 2, "customer": {"other": 1, "other": 2}}', []),
     ],
 )
-def test_a_duplicate_known_member_is_refused(stack: Cloud, body: str, pointers: list[str]) -> None:
+def test_a_body_that_contains_a_known_json_field_twice_is_refused(stack: Cloud, body: str, pointers: list[str]) -> None:
     answer = post(stack, f"{json.dumps(LEAST)[:-1]}, {body[1:]}")
     found = errors(answer) if pointers else []
     assert found == [{"pointer": pointer, "detail": "must be there once"} for pointer in pointers]
 
 
-def test_the_202_names_unknown_members(stack: Cloud) -> None:
+def test_the_202_response_names_unknown_fields_that_were_ignored(stack: Cloud) -> None:
     call = {"priority": 1, "customer": {"name": "Anna", "company": "ACME"}, "Topic": "x"}
     first, again = (post(stack, json.dumps(LEAST | call), idempotency_key="key") for _ in range(2))
     assert first["json"]["ignored"] == ["priority", "Topic", "customer.company"]
@@ -252,7 +252,7 @@ def test_the_202_names_unknown_members(stack: Cloud) -> None:
     assert "ignored" not in stack.show(first["json"]["id"])
 
 
-def test_the_names_of_ignored_members_are_limited_in_number_and_length_and_printable(stack: Cloud) -> None:
+def test_the_202_response_names_a_limited_number_of_ignored_fields_with_short_printable_names(stack: Cloud) -> None:
     names = ["x" * 1_000, "a\x1b[31m", "\u202etopic", *map(str, range(1_000))]
     ignored = say(stack, **dict.fromkeys(names, 1))["json"]["ignored"]
     assert ignored[:4] == ["x" * 60, "a\ufffd[31m", "topic", "0"]
@@ -260,19 +260,19 @@ def test_the_names_of_ignored_members_are_limited_in_number_and_length_and_print
 
 
 @pytest.mark.parametrize("member", ["description", "reference", "conversation_url"])
-def test_a_lone_surrogate_becomes_a_replacement_character(stack: Cloud, member: str) -> None:
+def test_a_lone_surrogate_in_a_description_becomes_a_replacement_character(stack: Cloud, member: str) -> None:
     stored = item(stack, say(stack, **{member: "a\ud83d b \ude00"}))
     assert stored[member] == "a\ufffd b \ufffd"
 
 
-def test_a_lone_surrogate_in_a_name_or_an_inner_member_becomes_a_replacement_character(stack: Cloud) -> None:
+def test_a_lone_surrogate_in_a_field_name_or_a_nested_field_becomes_a_replacement_character(stack: Cloud) -> None:
     answer = say(stack, **{"customer": {"name": "\ud83d"}, "details": {"\udc00": "\ud800"}, "x\ud800": 1})
     details = [{"label": "\ufffd", "value": "\ufffd"}]
     assert said(stack, answer) == {"customer": {"name": "\ufffd"}, "details": details}
     assert answer["json"]["ignored"] == ["x\ufffd"]
 
 
-def test_a_byte_order_mark_is_ignored(stack: Cloud) -> None:
+def test_a_byte_order_mark_before_the_json_body_is_ignored(stack: Cloud) -> None:
     text = json.dumps(LEAST | {"description": "café"}, ensure_ascii=False)
     for body in (text, text.encode(), f"\ufeff{text}", f"\ufeff{text}".encode()):
         assert item(stack, post(stack, body))["description"] == "café"
@@ -291,7 +291,7 @@ def test_a_body_that_is_not_utf_8_is_refused_with_a_clear_message(stack: Cloud, 
 @settings(FUZZED, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(call=CALL)
 @example({"topic": "sales", "description": "help", "details": {"a": "\ud800"}})
-def test_any_optional_members_are_accepted_or_named_in_the_refusal(stack: Cloud, call: Json) -> None:
+def test_any_optional_fields_are_either_accepted_or_named_in_the_error(stack: Cloud, call: Json) -> None:
     body = json.dumps(call)
     answer = post(stack, body)
     if answer["statusCode"] == 400:
@@ -305,6 +305,6 @@ def test_any_optional_members_are_accepted_or_named_in_the_refusal(stack: Cloud,
 
 
 @pytest.mark.parametrize("description", ["4711", "true", "12.50"])
-def test_a_numeric_or_boolean_description_is_kept_as_json_writes_it(description: str) -> None:
+def test_a_numeric_or_boolean_description_is_stored_in_json_notation(description: str) -> None:
     call, _ = read(f'{{"topic": "sales", "description": {description}}}'.encode(), loopback=False)
     assert call.description == description

@@ -18,7 +18,7 @@ OVERDUE = timedelta(seconds=61)
 pytestmark = pytest.mark.moto
 
 
-def test_every_topic_arrives_on_its_channels_and_ends_delivered(stack: Cloud, slack: SlackServer) -> None:
+def test_a_request_of_each_topic_is_delivered_on_the_channels_of_the_topic(stack: Cloud, slack: SlackServer) -> None:
     for topic in Topic:
         request_id = stack.post(topic, f"about {topic}")
         assert stack.status(request_id) == "accepted"
@@ -49,7 +49,9 @@ def test_a_republished_request_is_posted_once(stack: Cloud, slack: SlackServer) 
     assert arrived(slack, "once") == 1
 
 
-def test_only_the_bad_record_of_a_batch_fails(stack: Cloud, slack: SlackServer) -> None:
+def test_only_the_unpublishable_stream_record_of_a_batch_is_reported_as_failed(
+    stack: Cloud, slack: SlackServer
+) -> None:
     ids = [stack.post("sales", f"number {number}") for number in range(3)]
     stack.produce()
     records = stack.receive(Channel.SLACK)
@@ -58,7 +60,7 @@ def test_only_the_bad_record_of_a_batch_fails(stack: Cloud, slack: SlackServer) 
     assert [letter["Body"] for letter in stack.dead_letters(Channel.SLACK)] == ["no json"]
 
 
-def test_a_damaged_stream_record_is_reported_and_delays_no_other(stack: Cloud) -> None:
+def test_a_damaged_stream_record_is_reported_as_failed_and_delays_no_other_record(stack: Cloud) -> None:
     request_id = stack.post("sales")
     records = stack.stream_records()
     damaged = {
@@ -69,7 +71,9 @@ def test_a_damaged_stream_record_is_reported_and_delays_no_other(stack: Cloud) -
     assert stack.status(request_id) == "published"
 
 
-def test_the_reconciler_publishes_a_request_that_the_producer_missed(stack: Cloud, slack: SlackServer) -> None:
+def test_the_reconciler_publishes_a_request_that_the_stream_producer_did_not_publish(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id = stack.post("sales", "unseen")
     assert published(stack.reconcile()) == 0, "within the grace period it is the stream's"
     assert published(stack.reconcile(later=OVERDUE)) == 1
@@ -79,7 +83,7 @@ def test_the_reconciler_publishes_a_request_that_the_producer_missed(stack: Clou
     assert arrived(slack, "unseen") == 1
 
 
-def test_a_sweep_publishes_oldest_first_and_leaves_the_rest_to_the_next_when_time_runs_out(stack: Cloud) -> None:
+def test_the_reconciler_publishes_the_oldest_requests_first_and_leaves_the_rest_to_its_next_run(stack: Cloud) -> None:
     ids = [stack.post("sales") for _ in range(3)]
     stack.context.remaining_ms = 1_000
     assert published(stack.reconcile(later=OVERDUE)) == 0
@@ -89,7 +93,7 @@ def test_a_sweep_publishes_oldest_first_and_leaves_the_rest_to_the_next_when_tim
     assert received == ids
 
 
-def test_a_dry_run_reports_the_state_of_every_request_and_changes_nothing(stack: Cloud) -> None:
+def test_a_dry_run_of_the_reconciler_reports_the_state_of_every_request_and_changes_nothing(stack: Cloud) -> None:
     unpublished, queued = stack.post("pricing"), stack.post("sales")
     stack.produce(stack.stream_records()[1:])
     before = stack.table.scan()["Items"]
@@ -100,7 +104,7 @@ def test_a_dry_run_reports_the_state_of_every_request_and_changes_nothing(stack:
     assert [stack.status(request_id) for request_id in (unpublished, queued)] == ["accepted", "published"]
 
 
-def test_two_sweeps_never_run_at_the_same_time(stack: Cloud) -> None:
+def test_two_reconciler_runs_never_overlap(stack: Cloud) -> None:
     stack.post("sales")
     with lease(stack.table, "another sweep", timedelta(seconds=50)) as ours:
         assert ours
@@ -108,7 +112,7 @@ def test_two_sweeps_never_run_at_the_same_time(stack: Cloud) -> None:
     assert published(stack.reconcile(later=OVERDUE)) == 1
 
 
-def test_a_slack_outage_dead_letters_the_message_with_its_reason_and_the_request_reads_failed(
+def test_a_message_goes_to_the_dead_letter_queue_and_its_request_has_status_failed_after_a_slack_outage(
     stack: Cloud, slack: SlackServer
 ) -> None:
     slack.fail("status", status=503)
@@ -125,7 +129,7 @@ def test_a_slack_outage_dead_letters_the_message_with_its_reason_and_the_request
     assert letter["MessageAttributes"]["error_code"]["StringValue"] == "http_503"
 
 
-def test_the_fallback_delivers_a_failed_request_and_says_why(stack: Cloud, slack: SlackServer) -> None:
+def test_the_fallback_delivers_a_failed_request_and_its_message_says_why(stack: Cloud, slack: SlackServer) -> None:
     request_id = fail_on_slack(stack, slack, "fall back")
     stack.produce()
     stack.consume_until_quiet(Channel.EMAIL)
@@ -149,7 +153,7 @@ def test_a_redrive_does_not_send_a_request_that_the_fallback_has_delivered(stack
     assert stack.show(request_id) == before, "and the redrive left no trace"
 
 
-def test_a_redrive_waits_until_the_fallback_has_ended(stack: Cloud, slack: SlackServer) -> None:
+def test_a_redriven_message_waits_until_the_fallback_has_delivered_or_failed(stack: Cloud, slack: SlackServer) -> None:
     request_id = fail_on_slack(stack, slack, "fall back")
     stack.redrive(Channel.SLACK)
     [record] = stack.receive(Channel.SLACK)
@@ -158,7 +162,9 @@ def test_a_redrive_waits_until_the_fallback_has_ended(stack: Cloud, slack: Slack
     assert stack.status(request_id) == "failed"
 
 
-def test_a_failed_fallback_has_no_further_fallback_and_can_be_redriven(stack: Cloud, slack: SlackServer) -> None:
+def test_a_failed_fallback_delivery_has_no_further_fallback_and_can_be_redriven(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id = fail_on_slack(stack, slack, "both down")
     [entry] = stack.stream_records()
     with patch.dict(os.environ, {"EMAIL_SENDER": "nobody@example.com"}):
@@ -175,7 +181,7 @@ def test_a_failed_fallback_has_no_further_fallback_and_can_be_redriven(stack: Cl
     assert arrived(slack, "both down") == 1
 
 
-def test_a_redrive_of_an_attempt_in_doubt_checks_slacks_history_before_it_posts(
+def test_a_redrive_after_an_attempt_with_unknown_outcome_searches_slacks_history_before_it_posts(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETRY_ATTEMPTS", "1")
@@ -192,7 +198,7 @@ def test_a_redrive_of_an_attempt_in_doubt_checks_slacks_history_before_it_posts(
     assert arrived(slack, "dropped") == 1
 
 
-def test_the_status_lists_each_attempt_with_its_outcome(stack: Cloud, slack: SlackServer) -> None:
+def test_a_status_call_lists_each_attempt_with_its_outcome(stack: Cloud, slack: SlackServer) -> None:
     slack.fail("drop", times=1)
     request_id = stack.post("sales")
     stack.produce()
@@ -202,7 +208,7 @@ def test_the_status_lists_each_attempt_with_its_outcome(stack: Cloud, slack: Sla
     assert outcomes == [("retrying", "connection_error", True), ("delivered", None, False)]
 
 
-def test_a_resend_is_sent_once_and_is_a_separate_delivery(stack: Cloud, slack: SlackServer) -> None:
+def test_a_resend_sends_one_message_and_is_listed_as_a_separate_delivery(stack: Cloud, slack: SlackServer) -> None:
     request_id = stack.post("sales", "once more")
     stack.produce()
     stack.consume_until_quiet(Channel.SLACK)
@@ -218,7 +224,9 @@ def test_a_resend_is_sent_once_and_is_a_separate_delivery(stack: Cloud, slack: S
     assert second["resend"]
 
 
-def test_a_failed_resend_leaves_the_original_delivery_delivered(stack: Cloud, slack: SlackServer) -> None:
+def test_the_original_delivery_keeps_the_status_delivered_after_a_resend_failed(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id = stack.post("sales")
     stack.produce()
     stack.consume_until_quiet(Channel.SLACK)
@@ -241,7 +249,7 @@ def test_a_permanent_failure_is_not_retried(stack: Cloud, slack: SlackServer) ->
     assert shown["deliveries"][0]["last_error"] == "is_archived"
 
 
-def test_a_rate_limit_uses_up_no_attempts(stack: Cloud, slack: SlackServer) -> None:
+def test_a_slack_rate_limit_does_not_count_as_an_attempt(stack: Cloud, slack: SlackServer) -> None:
     slack.fail("rate_limited", retry_after=0, times=20)
     request_id = stack.post("sales")
     stack.produce()
@@ -263,7 +271,7 @@ def test_a_post_that_slack_accepted_before_the_connection_broke_is_not_repeated(
     assert arrived(slack, "dropped") == 1
 
 
-def test_a_consumer_killed_on_its_last_attempt_leaves_a_dead_letter_and_a_failed_request(
+def test_a_request_whose_consumer_was_killed_on_the_last_attempt_is_failed_and_has_a_dead_letter(
     stack: Cloud, slack: SlackServer
 ) -> None:
     request_id = stack.post("sales")
@@ -276,7 +284,9 @@ def test_a_consumer_killed_on_its_last_attempt_leaves_a_dead_letter_and_a_failed
     assert not slack.messages
 
 
-def test_a_duplicate_message_waits_while_another_attempt_holds_the_claim(stack: Cloud, slack: SlackServer) -> None:
+def test_a_duplicate_message_waits_while_another_attempt_holds_the_lock_of_the_delivery(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id = stack.post("sales")
     stack.produce()
     [record] = stack.receive(Channel.SLACK)
@@ -286,7 +296,9 @@ def test_a_duplicate_message_waits_while_another_attempt_holds_the_claim(stack: 
     assert not stack.dead_letters(Channel.SLACK)
 
 
-def test_a_delivery_waits_until_its_secret_has_a_value(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delivery_waits_until_the_secret_of_its_channel_has_a_value(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SLACK_TOKEN_SECRET", "not-there")
     request_id = stack.post("sales")
     stack.produce()

@@ -75,7 +75,9 @@ def put_secret(value: str) -> None:
 # When, and what
 
 
-def test_the_bot_gets_one_callback_about_a_delivery_without_the_description(stack: Cloud, bot: Receiver) -> None:
+def test_the_bot_gets_one_callback_about_a_delivery_and_the_callback_does_not_contain_the_description(
+    stack: Cloud, bot: Receiver
+) -> None:
     request_id = stack.post("sales", "words of a customer's", bot.url)
     travel(stack)
     [call] = bot.calls
@@ -93,7 +95,7 @@ def test_the_bot_gets_one_callback_about_a_delivery_without_the_description(stac
     assert [delivery["channel"] for delivery in shown["deliveries"]] == ["slack"], "a callback is no delivery"
 
 
-def test_a_request_without_a_callback_url_causes_no_further_write_or_publication(stack: Cloud) -> None:
+def test_a_request_without_a_callback_url_causes_no_additional_database_write_or_publication(stack: Cloud) -> None:
     stack.post("sales")
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -121,7 +123,9 @@ def test_the_bot_gets_a_callback_about_each_take_and_release(stack: Cloud, bot: 
     assert len({call.id for call in bot.calls}) == 3
 
 
-def test_a_take_released_before_its_callback_is_reported_by_the_release_only(stack: Cloud, bot: Receiver) -> None:
+def test_the_bot_gets_only_the_release_callback_if_a_take_is_released_before_its_callback_was_sent(
+    stack: Cloud, bot: Receiver
+) -> None:
     request_id = stack.post("sales", callback_url=bot.url)
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -132,7 +136,7 @@ def test_a_take_released_before_its_callback_is_reported_by_the_release_only(sta
     assert types == {"assistance_request.delivered", "assistance_request.released"}
 
 
-def test_the_bot_gets_a_failure_callback_only_after_the_fallback_has_failed_too(
+def test_the_bot_gets_a_callback_about_a_failure_only_after_the_fallback_has_failed_too(
     stack: Cloud, slack: SlackServer, bot: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -176,7 +180,7 @@ def fallback(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("fallback")
-def test_two_final_statuses_in_one_millisecond_cause_two_callbacks(
+def test_two_status_changes_to_delivered_and_failed_in_the_same_millisecond_cause_two_callbacks(
     stack: Cloud, slack: SlackServer, bot: Receiver
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -188,7 +192,7 @@ def test_two_final_statuses_in_one_millisecond_cause_two_callbacks(
     assert told(bot) == ["delivered", "failed"]
 
 
-def test_the_bot_gets_another_callback_when_a_delivery_ends_in_the_same_way_again(
+def test_the_bot_gets_another_callback_when_a_redrive_delivers_a_mail_again_that_had_bounced(
     stack: Cloud, slack: SlackServer, bot: Receiver
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -201,7 +205,7 @@ def test_the_bot_gets_another_callback_when_a_delivery_ends_in_the_same_way_agai
     assert told(bot) == ["delivered", "failed", "delivered"]
 
 
-def test_a_late_callback_reports_the_status_that_it_was_created_for(
+def test_a_late_callback_reports_the_status_at_the_time_of_its_creation(
     stack: Cloud, slack: SlackServer, bot: Receiver
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -221,7 +225,7 @@ def test_a_late_callback_reports_the_status_that_it_was_created_for(
     assert len({call.id for call in bot.calls}) == 2
 
 
-def test_a_callback_is_dropped_after_the_request_has_reached_a_later_final_status(
+def test_an_unsent_callback_is_dropped_after_the_request_has_reached_a_later_final_status(
     stack: Cloud, slack: SlackServer, bot: Receiver
 ) -> None:
     slack.fail("error", error="is_archived")
@@ -239,7 +243,9 @@ def test_a_callback_is_dropped_after_the_request_has_reached_a_later_final_statu
     assert told(bot) == ["failed"]
 
 
-def test_the_reconciler_publishes_a_callback_that_the_stream_missed(stack: Cloud, bot: Receiver) -> None:
+def test_the_reconciler_publishes_a_callback_that_the_stream_producer_did_not_publish(
+    stack: Cloud, bot: Receiver
+) -> None:
     stack.post("sales", callback_url=bot.url)
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -266,7 +272,7 @@ def test_a_callback_published_twice_is_sent_once(stack: Cloud, bot: Receiver) ->
 # The engine
 
 
-def test_a_callback_is_retried_with_the_same_id_and_a_fresh_signature(stack: Cloud, bot: Receiver) -> None:
+def test_a_callback_is_retried_with_the_same_webhook_id_and_a_new_signature(stack: Cloud, bot: Receiver) -> None:
     bot.answers = [(500, {}), (302, {"Location": f"http://127.0.0.1:{bot.port}/elsewhere"})]
     request_id = stack.post("sales", callback_url=bot.url)
     travel(stack)
@@ -279,7 +285,7 @@ def test_a_callback_is_retried_with_the_same_id_and_a_fresh_signature(stack: Clo
 
 
 @pytest.mark.parametrize(("answer", "attempts"), [((410, {}), 1), ((404, {}), 3), (b"", 3), (b"nonsense\r\n\r\n", 3)])
-def test_a_failed_callback_is_dead_lettered_and_leaves_the_request_unchanged(
+def test_the_message_of_a_failed_callback_goes_to_the_dead_letter_queue_and_the_request_stays_unchanged(
     stack: Cloud,
     bot: Receiver,
     answer: tuple[int, dict[str, str]] | bytes,
@@ -302,7 +308,9 @@ def test_a_failed_callback_is_dead_lettered_and_leaves_the_request_unchanged(
     assert not stack.dead_letters(CALLBACK)
 
 
-def test_a_callback_is_signed_with_both_keys_of_its_secret(stack: Cloud, bot: Receiver) -> None:
+def test_a_callback_is_signed_with_both_keys_if_the_signing_secret_contains_two_keys(
+    stack: Cloud, bot: Receiver
+) -> None:
     another = "whsec_b3RoZXIgd29yZHMgdGhhdCBiZWxvbmcgaW4gbm8gbG9n"
     put_secret(f"{another} {SIGNING_SECRET}")
     stack.post("sales", callback_url=bot.url)
@@ -312,7 +320,7 @@ def test_a_callback_is_signed_with_both_keys_of_its_secret(stack: Cloud, bot: Re
 
 
 @pytest.mark.parametrize("secret", [" ", "no base 64", "c2hvcnQ=", f"{SIGNING_SECRET} whsec_"])
-def test_no_callback_is_sent_without_a_signing_key(stack: Cloud, bot: Receiver, secret: str) -> None:
+def test_no_callback_is_sent_while_the_signing_secret_has_no_key(stack: Cloud, bot: Receiver, secret: str) -> None:
     put_secret(secret)
     stack.post("sales", callback_url=bot.url)
     travel(stack)
@@ -361,7 +369,7 @@ def test_the_documented_python_example_verifies_a_callback(
         (503, {"retry-after": "²"}, TransientFailure, None),
     ],
 )
-def test_an_answer_is_classified_as_the_standard_webhooks_specification_says(
+def test_the_http_status_of_a_bots_response_is_classified_as_the_standard_webhooks_specification_says(
     status: int, headers: dict[str, str], kind: type[DeliveryError], retry_after: float | None
 ) -> None:
     failure = failures.classify(status, headers, utc_now())
@@ -419,7 +427,7 @@ class Net:
         return self.egress.post(url, b"{}", {"webhook-id": "1"})
 
 
-def test_the_connection_goes_to_a_checked_address_and_verifies_the_host_name(
+def test_a_callback_connects_to_the_checked_ip_address_and_verifies_the_certificate_of_the_host_name(
     authority: trustme.CA, server: Receiver
 ) -> None:
     net = Net(authority, server, PUBLIC)
@@ -442,7 +450,9 @@ def test_the_connection_goes_to_a_checked_address_and_verifies_the_host_name(
 @pytest.mark.parametrize(
     "private", ["127.0.0.1", "169.254.169.254", "192.88.99.1", "::1", "3fff::1", "::ffff:8.8.8.8", "fe80::1%lo"]
 )
-def test_a_host_with_one_private_address_is_not_called(authority: trustme.CA, server: Receiver, private: str) -> None:
+def test_a_callback_host_with_at_least_one_private_ip_address_is_not_called(
+    authority: trustme.CA, server: Receiver, private: str
+) -> None:
     for addresses in ([private], [*PUBLIC, private], []):
         net = Net(authority, server, addresses)
         with pytest.raises(PermanentFailure, match=r"^address_not_public$"):
@@ -458,7 +468,7 @@ def test_a_deployed_consumer_does_not_call_loopback_addresses(bot: Receiver) -> 
 
 
 @pytest.mark.parametrize("url", ["https://other.example.com/", "https://8.8.8.8/"])
-def test_a_server_with_a_certificate_for_another_name_gets_no_callback(
+def test_a_server_whose_certificate_has_another_host_name_gets_no_callback(
     authority: trustme.CA, server: Receiver, url: str
 ) -> None:
     with pytest.raises(TransientFailure, match=r"^tls_error$") as failed:
@@ -483,7 +493,7 @@ def test_a_server_with_an_untrusted_certificate_gets_no_callback(server: Receive
     ],
     ids=["a line without end", "no HTTP", "half an answer", "silence"],
 )
-def test_a_malformed_or_missing_answer_leaves_the_callback_in_doubt(
+def test_the_outcome_of_a_callback_is_unknown_after_a_malformed_or_missing_response(
     authority: trustme.CA, server: Receiver, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, code: str
 ) -> None:
     monkeypatch.setattr(egress, "DEADLINE_SECONDS", 0.3 if answer is None else 10)
@@ -499,7 +509,7 @@ def test_a_malformed_or_missing_answer_leaves_the_callback_in_doubt(
     ids=["no colon", "a space", "no name", "a control character", "not ASCII", "without end"],
 )
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
-def test_the_status_decides_even_if_header_lines_are_damaged(
+def test_the_http_status_determines_the_outcome_of_a_callback_even_if_response_headers_are_malformed(
     authority: trustme.CA, server: Receiver, before: bytes, line: bytes
 ) -> None:
     for status in (200, 410, 503):
@@ -507,13 +517,15 @@ def test_the_status_decides_even_if_header_lines_are_damaged(
         assert Net(authority, server, PUBLIC).post().status == status
 
 
-def test_only_the_head_of_an_answer_is_read(authority: trustme.CA, server: Receiver) -> None:
+def test_a_callback_reads_the_status_and_headers_of_the_response_and_not_its_body(
+    authority: trustme.CA, server: Receiver
+) -> None:
     head = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\nRetry-After: 1\r\n\r\n"
     server.answers = [head + b"x" * 100_000]
     assert Net(authority, server, PUBLIC).post() == Answer(200, {"content-length": "1000000000000", "retry-after": "1"})
 
 
-def test_a_host_name_that_does_not_resolve_is_a_transient_failure() -> None:
+def test_a_callback_is_retried_if_its_host_name_cannot_be_resolved() -> None:
     def nobody(*_: object) -> list[str]:
         raise socket.gaierror
 
@@ -525,7 +537,7 @@ def test_a_host_name_that_does_not_resolve_is_a_transient_failure() -> None:
 # The API
 
 
-def test_a_reused_key_with_another_callback_url_is_refused(stack: Cloud, bot: Receiver) -> None:
+def test_a_reused_idempotency_key_with_another_callback_url_is_refused(stack: Cloud, bot: Receiver) -> None:
     body = {"topic": "sales", "description": "help"}
     for callback, status in (({"callback_url": bot.url}, 202), ({"callback_url": bot.url}, 202), ({}, 422)):
         answer = stack.call(
@@ -544,7 +556,9 @@ def test_a_reused_key_with_another_callback_url_is_refused(stack: Cloud, bot: Re
         ("https://.ex.com/", "URL should name a host that can be found in the public DNS"),
     ],
 )
-def test_the_answer_names_the_forbidden_callback_url(stack: Cloud, url: str, detail: str) -> None:
+def test_the_error_for_a_forbidden_callback_url_names_the_field_callback_url(
+    stack: Cloud, url: str, detail: str
+) -> None:
     body = {"topic": "sales", "description": "help", "callback_url": url}
     answer = stack.call("POST", "/assistance-requests", json.dumps(body), Content_Type="application/json")
     assert answer["statusCode"] == 422

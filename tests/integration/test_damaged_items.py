@@ -85,7 +85,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_sweep_counts_a_damaged_item_and_continues(
+def test_the_reconciler_counts_a_damaged_item_and_continues(
     stack: Cloud, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missed, died = sound(stack)
@@ -100,7 +100,7 @@ def test_a_sweep_counts_a_damaged_item_and_continues(
 
 
 @pytest.mark.parametrize("kind", [a_name_too_long_for_a_message, an_end_by_a_channel_that_there_is_not])
-def test_the_producer_publishes_the_sound_records_beside_a_damaged_item(
+def test_the_stream_producer_publishes_the_valid_records_of_a_batch_with_a_damaged_item(
     stack: Cloud, kind: Callable[[str], list[Item]]
 ) -> None:
     stack.stream_records()
@@ -112,7 +112,7 @@ def test_the_producer_publishes_the_sound_records_beside_a_damaged_item(
 
 
 @pytest.mark.parametrize("value", [{"text"}, {1}, b"\x00", {b"\x00"}], ids=["SS", "NS", "B", "BS"])
-def test_a_delivery_keeps_unknown_attributes_of_any_type_on_its_record(
+def test_writing_a_delivery_record_keeps_unknown_attributes_of_any_type(
     stack: Cloud, slack: SlackServer, value: object
 ) -> None:
     request_id = stack.post("sales", "hush")
@@ -128,7 +128,7 @@ def test_a_delivery_keeps_unknown_attributes_of_any_type_on_its_record(
     assert stack.table.get_item(Key=record_key(request_id))["Item"]["added"] == value
 
 
-def test_a_sweep_handles_the_other_requests_although_a_copy_of_one_has_another_sort_key(stack: Cloud) -> None:
+def test_the_reconciler_handles_the_other_requests_although_a_copy_of_one_has_an_unknown_sort_key(stack: Cloud) -> None:
     request_id = stack.post("sales")
     kept = stack.table.get_item(Key=request_key(request_id))["Item"]
     stack.table.put_item(Item=kept | {SORT_KEY: "REQUEST#backup"})
@@ -138,7 +138,7 @@ def test_a_sweep_handles_the_other_requests_although_a_copy_of_one_has_another_s
     assert stack.status(died) == "failed"
 
 
-def test_a_request_is_delivered_although_a_delivery_of_an_unknown_channel_is_stored_beside_it(
+def test_a_request_is_delivered_although_its_delivery_record_contains_a_delivery_on_an_unknown_channel(
     stack: Cloud, slack: SlackServer
 ) -> None:
     request_id = stack.post("sales", "hush")

@@ -37,7 +37,9 @@ def looked(clients: Clients, **changes: Any) -> Facts:  # noqa: ANN401
     return gathered(clients, **asked)
 
 
-def test_an_empty_account_yields_empty_facts(aws: Clients) -> None:
+def test_the_preflight_check_finds_neither_bootstrap_nor_identity_nor_stack_in_an_empty_aws_account(
+    aws: Clients,
+) -> None:
     facts = looked(aws)
     assert facts == Facts(
         node_version(), has_ses=True, bootstrap=None, identity_exists=False, concurrency=900, stack=None
@@ -45,7 +47,9 @@ def test_an_empty_account_yields_empty_facts(aws: Clients) -> None:
     assert caller(aws).account == "123456789012"
 
 
-def test_the_facts_show_bootstrap_identity_and_stack_of_the_account(aws: Clients) -> None:
+def test_the_preflight_check_finds_the_bootstrap_version_the_ses_identity_and_the_stack_of_the_account(
+    aws: Clients,
+) -> None:
     aws("ssm").put_parameter(Name="/cdk-bootstrap/other/version", Value="28", Type="String")
     aws("sesv2").create_email_identity(EmailIdentity="help@company.io")
     aws("cloudformation").create_stack(StackName=STACK, TemplateBody=TEMPLATE, EnableTerminationProtection=True)
@@ -56,7 +60,7 @@ def test_the_facts_show_bootstrap_identity_and_stack_of_the_account(aws: Clients
     assert len(facts.stack.names("AWS::SQS::Queue")) == 1
 
 
-def test_no_identities_are_read_in_a_region_without_ses(aws: Clients) -> None:
+def test_the_preflight_check_reads_no_ses_identities_in_a_region_without_ses(aws: Clients) -> None:
     def without_ses(service: str) -> Any:  # noqa: ANN401
         assert service != "sesv2"
         return aws(service)
@@ -64,14 +68,14 @@ def test_no_identities_are_read_in_a_region_without_ses(aws: Clients) -> None:
     assert not looked(without_ses, has_ses=False).identity_exists
 
 
-def test_the_sdk_lists_the_regions_with_ses() -> None:
+def test_the_aws_sdk_lists_the_regions_that_have_ses() -> None:
     session = boto3.Session()
     assert ses_is_in(session, "eu-central-1")
     assert ses_is_in(session, "us-gov-west-1")
     assert not ses_is_in(session, "eu-south-2")
 
 
-def test_a_denied_read_is_an_error_and_not_a_missing_stack(aws: Clients) -> None:
+def test_the_preflight_check_reports_a_denied_aws_call_as_an_error_and_not_as_a_missing_stack(aws: Clients) -> None:
     cloudformation = boto3.client("cloudformation", region_name=REGION)
     with Stubber(cloudformation) as stubber:
         stubber.add_client_error("describe_stacks", "AccessDenied")
@@ -79,14 +83,14 @@ def test_a_denied_read_is_an_error_and_not_a_missing_stack(aws: Clients) -> None
             looked(lambda service: cloudformation if service == "cloudformation" else aws(service))
 
 
-def test_a_pipeline_reads_with_the_role_that_the_bootstrap_created(aws: Clients) -> None:
+def test_the_preflight_check_in_a_pipeline_assumes_the_role_created_by_cdk_bootstrap(aws: Clients) -> None:
     session = reader(boto3.Session(), "123456789012", REGION, "hnb659fds")
     assert (
         "assumed-role/cdk-hnb659fds-lookup-role-123456789012-eu-central-1/" in caller(clients_of(session, REGION)).arn
     )
 
 
-def test_the_preflight_check_uses_the_region_of_the_environment_like_the_cdk(
+def test_the_preflight_check_uses_the_region_in_the_environment_variables_like_the_cdk(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_REGION", REGION)

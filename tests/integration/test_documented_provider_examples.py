@@ -18,7 +18,7 @@ from tests.records import delivery_of, item_of
 REQUEST_ID = "01a20f8b-23ac-7f05-98ff-08db86bebb44"
 
 
-def test_every_fixture_names_its_source() -> None:
+def test_every_fixture_file_names_the_document_that_it_was_copied_from() -> None:
     rows = [row.split("|") for row in (FOLDER / "README.md").read_text("utf-8").splitlines() if row.startswith("| `")]
     assert all("https://" in source or "not documented" in source for _, _, source, _ in rows)
     named = {name for _, files, *_ in rows for name in re.findall(r"`([\w/]+(?:\.json|/))`", files)}
@@ -27,13 +27,13 @@ def test_every_fixture_names_its_source() -> None:
         assert {str(path.relative_to(FOLDER)), folder, path.name} & named, path
 
 
-def test_the_api_answers_a_proxy_event(stack: Cloud) -> None:
+def test_the_api_accepts_the_proxy_event_in_api_gateways_documentation(stack: Cloud) -> None:
     answer = stack.handler("api")(documented("api_gateway"), stack.context)
     assert (answer["statusCode"], json.loads(answer["body"])["type"]) == (404, "urn:assistance:problem:not-found")
     assert stack.status(stack.post("sales")) == "accepted"
 
 
-def test_the_producer_reports_foreign_stream_records_and_publishes_ours(stack: Cloud) -> None:
+def test_the_stream_producer_reports_documented_example_records_as_failed_and_publishes_a_request(stack: Cloud) -> None:
     event = documented("dynamodb_stream")
     assert stack.produce(event["Records"]) == ["111", "222"]
     request_id = stack.post("sales")
@@ -44,7 +44,7 @@ def test_the_producer_reports_foreign_stream_records_and_publishes_ours(stack: C
 
 
 @pytest.mark.parametrize("topic", ["sales", "pricing"])
-def test_the_consumers_dead_letter_foreign_messages_and_deliver_ours(stack: Cloud, topic: str) -> None:
+def test_the_consumers_dead_letter_documented_example_messages_and_deliver_a_request(stack: Cloud, topic: str) -> None:
     channel = {"sales": Channel.SLACK, "pricing": Channel.EMAIL}[topic]
     request_id = stack.post(topic)
     stack.produce()
@@ -57,7 +57,7 @@ def test_the_consumers_dead_letter_foreign_messages_and_deliver_ours(stack: Clou
     assert letter["MessageAttributes"]["error_code"]["StringValue"] == "malformed_message"
 
 
-def test_the_reconciler_handles_a_scheduler_event(stack: Cloud) -> None:
+def test_the_reconciler_accepts_the_event_in_eventbridge_schedulers_documentation(stack: Cloud) -> None:
     answer = stack.handler("reconciler")(documented("scheduler"), stack.context)
     assert answer["dry_run"] is False
 
@@ -74,7 +74,7 @@ def test_the_reconciler_handles_a_scheduler_event(stack: Cloud) -> None:
         ("rendering_failure", "delivered"),
     ],
 )
-def test_each_event_of_ses_sets_the_status_of_its_delivery(stack: Cloud, name: str, status: str) -> None:
+def test_each_documented_ses_event_sets_the_status_of_the_mails_delivery(stack: Cloud, name: str, status: str) -> None:
     request_id = mailed(stack)
     before = item_of(stack.table, request_id)
     feedback(stack, name, request_id)
@@ -84,7 +84,7 @@ def test_each_event_of_ses_sets_the_status_of_its_delivery(stack: Cloud, name: s
 
 
 @pytest.mark.parametrize("name", ["bounce", "complaint", "reject", "delivery"])
-def test_an_event_about_a_foreign_mail_raises_an_error(stack: Cloud, name: str) -> None:
+def test_an_ses_event_about_a_mail_that_this_stack_did_not_send_raises_an_error(stack: Cloud, name: str) -> None:
     with pytest.raises(MalformedEvent):
         bring(stack, json.dumps(documented(f"ses/{name}")))
 
@@ -107,7 +107,7 @@ def answer(slack: SlackServer, example: dict[str, Any]) -> None:
     slack.fail("garbled", body=json.dumps(example), times=1)
 
 
-def test_a_documented_success_of_slack_delivers_the_request(stack: Cloud, slack: SlackServer) -> None:
+def test_a_request_is_delivered_after_slacks_documented_success_response(stack: Cloud, slack: SlackServer) -> None:
     request_id, record = received(stack)
     answer(slack, documented("slack/post_message"))
     stack.consume(Channel.SLACK, [record])
@@ -116,7 +116,7 @@ def test_a_documented_success_of_slack_delivers_the_request(stack: Cloud, slack:
     assert attempt.result == documented("slack/post_message")["ts"]
 
 
-def test_a_documented_refusal_of_slack_fails_the_request(stack: Cloud, slack: SlackServer) -> None:
+def test_a_request_fails_after_a_documented_permanent_error_of_slack(stack: Cloud, slack: SlackServer) -> None:
     request_id, record = received(stack)
     answer(slack, documented("slack/post_message_error"))
     assert stack.consume(Channel.SLACK, [record]) == []
@@ -124,7 +124,7 @@ def test_a_documented_refusal_of_slack_fails_the_request(stack: Cloud, slack: Sl
     assert (delivery["status"], delivery["last_error"]) == ("failed", "too_many_attachments")
 
 
-def test_a_documented_rate_limit_of_slack_postpones_the_request(stack: Cloud, slack: SlackServer) -> None:
+def test_a_request_is_postponed_after_slacks_documented_rate_limit_response(stack: Cloud, slack: SlackServer) -> None:
     request_id, record = received(stack)
     answer(slack, documented("slack/ratelimited"))
     assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
@@ -133,7 +133,7 @@ def test_a_documented_rate_limit_of_slack_postpones_the_request(stack: Cloud, sl
 
 
 @pytest.mark.parametrize("found", [True, False])
-def test_a_documented_history_decides_whether_a_request_in_doubt_is_posted_again(
+def test_slacks_documented_history_response_decides_whether_a_request_with_unknown_outcome_is_posted_again(
     stack: Cloud, slack: SlackServer, *, found: bool
 ) -> None:
     slack.fail("drop", times=1)
@@ -149,7 +149,9 @@ def test_a_documented_history_decides_whether_a_request_in_doubt_is_posted_again
     assert len(slack.messages) == (1 if found else 2), "what is not in the history is posted"
 
 
-def test_a_documented_refusal_of_the_history_leads_to_a_second_post(stack: Cloud, slack: SlackServer) -> None:
+def test_a_request_with_unknown_outcome_is_posted_again_if_slack_refuses_to_return_the_history(
+    stack: Cloud, slack: SlackServer
+) -> None:
     slack.fail("drop", times=1)
     request_id, record = received(stack)
     stack.consume(Channel.SLACK, [record])
@@ -159,7 +161,7 @@ def test_a_documented_refusal_of_the_history_leads_to_a_second_post(stack: Cloud
     assert len(slack.messages) == 2, "as the README says: without the history it posts again"
 
 
-def test_the_local_slack_answers_in_the_documented_shapes(slack: SlackServer) -> None:
+def test_the_local_slack_server_responds_in_slacks_documented_format(slack: SlackServer) -> None:
     def call(method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
         return slack.workspace.call(method, "xoxb-local", {"channel": "C0ASSIST", **arguments})
 

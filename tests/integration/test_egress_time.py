@@ -70,7 +70,7 @@ def failed(**parts: Any) -> TransientFailure:  # noqa: ANN401
     return failure.value
 
 
-def test_a_host_that_accepts_no_connection_fails_before_the_deadline_and_not_in_doubt(
+def test_a_callback_to_a_host_that_accepts_no_connection_fails_before_the_deadline_as_not_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(egress, "DEADLINE_SECONDS", FOREVER)
@@ -78,7 +78,7 @@ def test_a_host_that_accepts_no_connection_fails_before_the_deadline_and_not_in_
     assert (failure.code, failure.in_doubt) == ("timeout", False)
 
 
-def test_a_callback_stops_waiting_for_an_endless_dns_look_up() -> None:
+def test_a_callback_stops_waiting_for_an_endless_dns_query() -> None:
     released, returned = threading.Event(), list[str]()
 
     def resolve(*_: object) -> list[str]:
@@ -92,7 +92,7 @@ def test_a_callback_stops_waiting_for_an_endless_dns_look_up() -> None:
     assert (failure.code, failure.in_doubt) == ("timeout", False)
 
 
-def test_a_slow_dns_look_up_of_one_host_delays_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_dns_query_for_one_callback_host_delays_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(egress, "CONNECT_SECONDS", 0.02)
     released = threading.Event()
 
@@ -114,7 +114,7 @@ def mute() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
-def test_an_endless_tls_handshake_fails_and_not_in_doubt(mute: int) -> None:
+def test_a_callback_with_an_endless_tls_handshake_fails_as_not_sent(mute: int) -> None:
     async def connect(_: str, __: int, **secure: Any) -> Any:  # noqa: ANN401
         return await asyncio.open_connection("127.0.0.1", mute, **secure)
 
@@ -122,7 +122,9 @@ def test_an_endless_tls_handshake_fails_and_not_in_doubt(mute: int) -> None:
     assert (failure.code, failure.in_doubt) == ("timeout", False)
 
 
-def test_a_silent_first_address_leaves_time_for_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_callback_has_time_for_the_hosts_second_ip_address_after_the_first_one_did_not_respond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(egress, "CONNECT_SECONDS", 1)
     monkeypatch.setattr(egress, "DEADLINE_SECONDS", FOREVER)
     bot = Says([b"HTTP/1.1 204 No Content\r\n\r\n"])
@@ -133,7 +135,7 @@ def test_a_silent_first_address_leaves_time_for_the_second(monkeypatch: pytest.M
     assert post(connect=connect).status == 204
 
 
-def test_many_silent_addresses_take_no_more_time_than_one() -> None:
+def test_a_callback_to_a_host_with_many_unresponsive_ip_addresses_takes_no_longer_than_with_one() -> None:
     tried = list[str]()
 
     async def connect(address: str, *_: object, **__: object) -> Any:  # noqa: ANN401
@@ -145,19 +147,21 @@ def test_many_silent_addresses_take_no_more_time_than_one() -> None:
     assert len(tried) <= 3
 
 
-def test_a_receiver_that_connects_in_time_has_the_whole_deadline_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_callback_receiver_that_accepts_the_connection_in_time_has_the_full_deadline_to_respond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(egress, "DEADLINE_SECONDS", FOREVER)
     bot = Says([b"HTTP/1.1 ", b"204 No Content\r\n\r\n"], pause=egress.CONNECT_SECONDS * 1.2)
     assert post(connect=bot.connect).status == 204
 
 
-def test_an_answer_that_arrives_byte_by_byte_ends_at_the_deadline_in_doubt() -> None:
+def test_a_callback_whose_response_arrives_byte_by_byte_ends_at_the_deadline_with_unknown_outcome() -> None:
     bot = Says([b"HTTP/1.1 200 OK\r\nx: ", b"y"], pause=0.01)
     failure = failed(connect=bot.connect)
     assert (failure.code, failure.in_doubt) == ("timeout", True)
 
 
-def test_an_endless_series_of_1xx_answers_is_cut_off_at_a_maximum_length() -> None:
+def test_an_endless_series_of_1xx_responses_to_a_callback_is_cut_off_at_a_maximum_length() -> None:
     bot = Says([b"HTTP/1.1 103 Early Hints\r\n\r\n"])
     failure = failed(connect=bot.connect)
     assert (failure.code, failure.in_doubt) == ("unexpected_answer", True)
@@ -173,7 +177,7 @@ def test_an_endless_series_of_1xx_answers_is_cut_off_at_a_maximum_length() -> No
         ("[2606:2800::1]", "2606:2800::1"),
     ],
 )
-def test_a_dns_look_up_ignores_the_search_domains_of_the_machine(
+def test_a_dns_query_for_a_callback_host_ignores_the_search_domains_of_the_machine(
     monkeypatch: pytest.MonkeyPatch, host: str, asked: str
 ) -> None:
     names = list[str]()
@@ -188,7 +192,7 @@ def test_a_dns_look_up_ignores_the_search_domains_of_the_machine(
     assert names == [asked]
 
 
-def test_tls_and_the_host_header_get_the_name_without_its_final_dot() -> None:
+def test_tls_and_the_host_header_of_a_callback_use_the_host_name_without_a_final_dot() -> None:
     bot, told = Says([b"HTTP/1.1 204 No Content\r\n\r\n"]), list[object]()
 
     async def connect(*_: object, **secure: object) -> Any:  # noqa: ANN401

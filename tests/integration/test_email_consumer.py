@@ -33,7 +33,7 @@ class Ses:
         ("Verträge", "=?utf-8?b?VmVydHLDpGdl?= <bot@example.com>"),
     ],
 )
-def test_a_mail_has_a_named_sender_and_the_customer_as_reply_to_address(
+def test_a_mail_has_a_sender_name_and_the_customers_address_as_reply_to(
     monkeypatch: pytest.MonkeyPatch, name: str, sender: str
 ) -> None:
     monkeypatch.setenv("EMAIL_SENDER_NAME", name)
@@ -49,7 +49,7 @@ def test_a_mail_has_a_named_sender_and_the_customer_as_reply_to_address(
 
 
 @pytest.mark.usefixtures("stack")
-def test_a_mail_without_a_valid_customer_address_has_no_reply_to_address(
+def test_a_mail_has_no_reply_to_address_if_the_customers_address_is_invalid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handler, ses = importlib.import_module("email_consumer.handler"), Ses()

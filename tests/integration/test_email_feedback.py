@@ -31,7 +31,7 @@ CODES = {"bounce": "bounce_permanent", "complaint": "complaint", "reject": "reje
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_a_bounced_mail_is_dead_lettered_and_the_fallback_delivers_the_request(
+def test_a_bounced_mail_causes_a_dead_letter_and_the_fallback_delivers_the_request(
     stack: Cloud, slack: SlackServer, name: str
 ) -> None:
     request_id = mailed(stack)
@@ -52,7 +52,9 @@ def test_a_bounced_mail_is_dead_lettered_and_the_fallback_delivers_the_request(
     assert f"Sent here because the email could not be delivered ({CODES[name]})" in json.dumps(posted)
 
 
-def test_a_repeated_bounce_changes_nothing_and_its_dead_letters_are_sent_once(stack: Cloud, slack: SlackServer) -> None:
+def test_a_repeated_bounce_event_changes_nothing_and_redriving_its_dead_letters_sends_one_mail(
+    stack: Cloud, slack: SlackServer
+) -> None:
     slack.fail("error", error="is_archived")
     request_id = mailed(stack)
     message_id = sent(stack, request_id)
@@ -75,7 +77,7 @@ def test_a_repeated_bounce_changes_nothing_and_its_dead_letters_are_sent_once(st
     assert not stack.dead_letters(Channel.EMAIL), "what is delivered since has no dead letter"
 
 
-def test_two_simultaneous_bounces_use_the_fallback_once(stack: Cloud, slack: SlackServer) -> None:
+def test_two_simultaneous_bounce_events_of_one_mail_use_the_fallback_once(stack: Cloud, slack: SlackServer) -> None:
     request_id = mailed(stack)
     message_id = sent(stack, request_id)
     others = iter([message_id])
@@ -96,7 +98,7 @@ def test_two_simultaneous_bounces_use_the_fallback_once(stack: Cloud, slack: Sla
     assert len(emails()) == 1, "and neither letter sends what the fallback has delivered"
 
 
-def test_a_bounce_is_retried_until_its_dead_letter_is_written(stack: Cloud) -> None:
+def test_a_bounce_event_is_retried_until_the_dead_letter_is_written(stack: Cloud) -> None:
     request_id = mailed(stack)
     url = stack.dlqs[Channel.EMAIL]
     stack.sqs.delete_queue(QueueUrl=url)
@@ -117,7 +119,9 @@ def automatic_reply(stack: Cloud, request_id: str, **report: str) -> None:
     bring(stack, json.dumps(event))
 
 
-def test_an_automatic_reply_does_not_fail_a_confirmed_mail(stack: Cloud, slack: SlackServer) -> None:
+def test_an_automatic_reply_does_not_change_the_status_of_a_mail_whose_delivery_ses_has_confirmed(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
     automatic_reply(stack, request_id)
@@ -130,14 +134,16 @@ def test_an_automatic_reply_does_not_fail_a_confirmed_mail(stack: Cloud, slack: 
 
 
 @pytest.mark.parametrize("report", [{"status": "4.4.7"}, {"diagnosticCode": "smtp; 421 4.4.1"}, {"action": "failed"}])
-def test_a_transient_bounce_with_a_report_fails_a_confirmed_mail(stack: Cloud, report: dict[str, str]) -> None:
+def test_a_transient_bounce_with_a_delivery_status_report_fails_a_mail_whose_delivery_ses_had_confirmed(
+    stack: Cloud, report: dict[str, str]
+) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
     automatic_reply(stack, request_id, **report)
     assert stack.status(request_id) == "failed"
 
 
-def test_a_bounce_without_a_report_fails_a_mail_whose_delivery_ses_has_not_confirmed(stack: Cloud) -> None:
+def test_a_bounce_without_a_delivery_status_report_sets_an_unconfirmed_mail_to_failed(stack: Cloud) -> None:
     request_id = mailed(stack)
     automatic_reply(stack, request_id)
     assert stack.status(request_id) == "failed"
@@ -161,7 +167,9 @@ def test_a_bounce_without_a_report_fails_a_mail_whose_delivery_ses_has_not_confi
         ("Transient", "ASubtypeOfTomorrow"),
     ],
 )
-def test_every_other_bounce_fails_a_confirmed_mail(stack: Cloud, kind: str, subtype: str) -> None:
+def test_every_other_bounce_type_sets_a_mail_to_failed_whose_delivery_ses_had_confirmed(
+    stack: Cloud, kind: str, subtype: str
+) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
     event = example("bounce", request_id, sent(stack, request_id))
@@ -170,7 +178,9 @@ def test_every_other_bounce_fails_a_confirmed_mail(stack: Cloud, kind: str, subt
     assert stack.status(request_id) == "failed"
 
 
-def test_a_delivery_event_sets_the_confirmation_time_and_never_moves_it_back(stack: Cloud) -> None:
+def test_an_ses_delivery_event_sets_the_confirmation_time_and_an_earlier_event_does_not_move_it_back(
+    stack: Cloud,
+) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
     earlier = example("delivery", request_id, sent(stack, request_id))
@@ -181,7 +191,9 @@ def test_a_delivery_event_sets_the_confirmation_time_and_never_moves_it_back(sta
 
 
 @pytest.mark.parametrize("order", [("delivery", "bounce"), ("bounce", "delivery")])
-def test_delivery_and_bounce_events_have_the_same_result_in_either_order(stack: Cloud, order: tuple[str, str]) -> None:
+def test_an_ses_delivery_event_and_a_bounce_event_have_the_same_result_in_either_order(
+    stack: Cloud, order: tuple[str, str]
+) -> None:
     request_id = mailed(stack)
     for name in order:
         feedback(stack, name, request_id)
@@ -190,7 +202,7 @@ def test_delivery_and_bounce_events_have_the_same_result_in_either_order(stack: 
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
-def test_an_event_about_another_mail_is_ignored(stack: Cloud, name: str) -> None:
+def test_an_ses_event_about_another_mail_of_the_same_request_is_ignored(stack: Cloud, name: str) -> None:
     request_id = mailed(stack)
     before = item_of(stack.table, request_id)
     feedback(stack, name, request_id, "an-earlier-mail")
@@ -199,7 +211,9 @@ def test_an_event_about_another_mail_is_ignored(stack: Cloud, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
-def test_an_event_that_arrives_before_our_own_write_is_retried(stack: Cloud, name: str) -> None:
+def test_an_ses_event_that_arrives_before_the_consumer_has_recorded_the_mail_is_retried(
+    stack: Cloud, name: str
+) -> None:
     request_id = mailed(stack)
     recorded, message_id = item_of(stack.table, request_id), sent(stack, request_id)
     put_delivery(stack.table, request_id, Channel.EMAIL, attempts=under_way())
@@ -212,12 +226,12 @@ def test_an_event_that_arrives_before_our_own_write_is_retried(stack: Cloud, nam
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
-def test_feedback_on_an_expired_request_is_ignored(stack: Cloud, name: str) -> None:
+def test_an_ses_event_about_an_expired_request_is_ignored(stack: Cloud, name: str) -> None:
     feedback(stack, name, ID, "a-mail")
     assert not stack.dead_letters(Channel.EMAIL)
 
 
-def test_a_redriven_mail_reads_delivered_and_can_bounce_again(stack: Cloud, slack: SlackServer) -> None:
+def test_a_redriven_mail_has_status_delivered_and_can_bounce_again(stack: Cloud, slack: SlackServer) -> None:
     request_id = mailed(stack)
     first = sent(stack, request_id)
     feedback(stack, "delivery", request_id)
@@ -246,7 +260,9 @@ def resend_by_email(stack: Cloud, request_id: str) -> None:
     assert stack.status(request_id) == "delivered"
 
 
-def test_a_second_bounce_uses_the_fallback_that_was_dropped_meanwhile(stack: Cloud, slack: SlackServer) -> None:
+def test_a_second_bounce_starts_the_fallback_that_had_been_cancelled_after_the_redrive(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id = mailed(stack)
     feedback(stack, "bounce", request_id)
     resend_by_email(stack, request_id)
@@ -263,7 +279,9 @@ def test_a_second_bounce_uses_the_fallback_that_was_dropped_meanwhile(stack: Clo
     assert len(emails()) == 3, "only the dead letter of the resend sends: the fallback has delivered the request"
 
 
-def test_a_dropped_fallback_in_doubt_is_looked_up_when_it_is_needed_again(stack: Cloud, slack: SlackServer) -> None:
+def test_a_cancelled_fallback_with_unknown_outcome_is_searched_in_slack_before_it_is_sent_again(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id = mailed(stack)
     feedback(stack, "bounce", request_id)
     stack.produce()
@@ -306,12 +324,12 @@ def test_a_bounced_fallback_mail_has_no_further_fallback(stack: Cloud, slack: Sl
         ),
     ],
 )
-def test_a_malformed_event_raises_an_error_and_reaches_the_failures_queue(stack: Cloud, message: str) -> None:
+def test_a_malformed_ses_event_raises_an_error_and_reaches_the_failures_queue(stack: Cloud, message: str) -> None:
     with pytest.raises(MalformedEvent):
         bring(stack, message)
 
 
-def test_an_event_that_changes_nothing_is_ignored(stack: Cloud) -> None:
+def test_an_ses_event_of_a_type_that_changes_no_status_is_ignored(stack: Cloud) -> None:
     request_id = mailed(stack)
     before = item_of(stack.table, request_id)
     feedback(stack, "delivery_delay", request_id)
@@ -319,7 +337,7 @@ def test_an_event_that_changes_nothing_is_ignored(stack: Cloud) -> None:
     assert item_of(stack.table, request_id) == before
 
 
-def test_a_mail_is_sent_with_tags_so_that_its_events_name_the_request(stack: Cloud) -> None:
+def test_a_mail_is_sent_with_tags_that_name_the_request_in_each_ses_event(stack: Cloud) -> None:
     calls: list[dict[str, Any]] = []
     email_consumer.ses().meta.events.register(
         "provide-client-params.sesv2.SendEmail", lambda params, **_: calls.append(params)

@@ -193,7 +193,7 @@ def by_email(running: Cloud) -> Engine:
     return engine
 
 
-def test_an_attempt_under_way_holds_a_claim_that_outlasts_it(engine: Engine) -> None:
+def test_a_running_attempt_holds_the_lock_of_the_delivery(engine: Engine) -> None:
     seen: list[Delivery] = []
     engine.during_send = lambda: seen.append(engine.delivery())
     assert engine.deliver()
@@ -227,7 +227,7 @@ def test_a_delivery_is_recorded_with_the_providers_message_id(engine: Engine) ->
         (RateLimited("down"), 5),
     ],
 )
-def test_a_transient_failure_records_the_next_attempt_and_whether_it_is_in_doubt(
+def test_a_transient_failure_records_when_the_next_attempt_is_due_and_whether_the_outcome_is_unknown(
     engine: Engine, answer: Exception, seconds: int
 ) -> None:
     engine.answer = answer
@@ -243,14 +243,14 @@ def test_a_transient_failure_records_the_next_attempt_and_whether_it_is_in_doubt
     assert not engine.queue.dead
 
 
-def test_an_unforeseen_error_ends_the_attempt_in_doubt(engine: Engine) -> None:
+def test_an_unforeseen_exception_ends_the_attempt_with_unknown_outcome(engine: Engine) -> None:
     engine.answer = RuntimeError("a bug")
     assert not engine.deliver()
     assert engine.attempts == [("retrying", "unexpected_error", True)]
     assert engine.delivery().locked_until == SETTLES
 
 
-def test_a_permanent_failure_is_dead_lettered_with_its_reason_and_uses_the_fallback(engine: Engine) -> None:
+def test_a_permanent_failure_causes_a_dead_letter_with_its_reason_and_starts_the_fallback(engine: Engine) -> None:
     engine.answer = PermanentFailure("is_archived")
     assert engine.deliver()
     [letter] = engine.queue.dead
@@ -280,7 +280,7 @@ def test_a_request_uses_its_fallback_once(engine: Engine) -> None:
     assert (engine.delivery("fallback"), engine.record.outbox) == before
 
 
-def test_a_delivery_fails_only_after_its_dead_letter_is_written(engine: Engine) -> None:
+def test_a_delivery_is_recorded_as_failed_only_after_its_dead_letter_was_written(engine: Engine) -> None:
     engine.queue.broken = True
     engine.answer = PermanentFailure("is_archived")
     with pytest.raises(ConnectTimeoutError):
@@ -294,7 +294,7 @@ def test_a_delivery_fails_only_after_its_dead_letter_is_written(engine: Engine) 
     assert engine.delivery().final is Outcome.FAILED
 
 
-def test_the_delivery_fails_after_its_last_attempt(engine: Engine) -> None:
+def test_a_delivery_is_recorded_as_failed_after_its_last_attempt(engine: Engine) -> None:
     engine.answer = TransientFailure("down", in_doubt=True)
     for number, delay in enumerate((30, 30, None)):
         assert engine.deliver(received=number + 1) is (delay is None)
@@ -305,14 +305,14 @@ def test_the_delivery_fails_after_its_last_attempt(engine: Engine) -> None:
     assert engine.codes == ["down"]
 
 
-def test_delays_grow_with_the_attempts(engine: Engine) -> None:
+def test_the_delay_before_the_next_attempt_grows_with_the_number_of_attempts(engine: Engine) -> None:
     engine.answer = TransientFailure("down")
     engine.deliver()
     engine.deliver(received=9)
     assert engine.delays == [5, 15]
 
 
-def test_an_attempt_stays_in_doubt_until_the_message_is_delivered(engine: Engine) -> None:
+def test_the_unknown_outcome_of_an_attempt_is_remembered_until_the_message_is_delivered(engine: Engine) -> None:
     answers: tuple[str | Exception, ...] = (
         TransientFailure("lost", in_doubt=True),
         TransientFailure("down"),
@@ -330,7 +330,9 @@ def test_an_attempt_stays_in_doubt_until_the_message_is_delivered(engine: Engine
 
 
 @pytest.mark.parametrize("answer", [PermanentFailure("is_archived"), TransientFailure("down")])
-def test_giving_up_keeps_the_doubts_of_earlier_attempts_and_adds_none(engine: Engine, answer: Exception) -> None:
+def test_a_failed_delivery_keeps_the_unknown_outcomes_of_earlier_attempts_and_adds_none(
+    engine: Engine, answer: Exception
+) -> None:
     engine.put(attempts=(Attempt("1", NOW - 2, ended_at=NOW - 2), Attempt("2", NOW - 1)), locked_until=NOW)
     engine.answer = answer
     assert engine.deliver(received=3)
@@ -339,7 +341,7 @@ def test_giving_up_keeps_the_doubts_of_earlier_attempts_and_adds_none(engine: En
     assert (delivery.final, len(delivery.doubts), delivery.locked_until) == (Outcome.FAILED, 2, SETTLES)
 
 
-def test_a_crashed_attempt_counts(engine: Engine) -> None:
+def test_a_crashed_attempt_counts_towards_the_attempt_limit(engine: Engine) -> None:
     engine.put(attempts=tuple(Attempt(str(number), NOW - 9) for number in range(3)), locked_until=NOW)
     assert engine.deliver(received=4)
     assert not engine.sent
@@ -365,7 +367,7 @@ CAME_BACK = replace(DONE, returned_at=NOW - 7, error="bounce_permanent")
         (CAME_BACK, 0, False),
     ],
 )
-def test_a_delivery_without_a_lock_is_attempted(
+def test_a_delivery_whose_lock_has_expired_is_attempted_again(
     engine: Engine, attempt: Attempt, locked_until: int, *, in_doubt: bool
 ) -> None:
     engine.put(attempts=(attempt,), locked_until=locked_until)
@@ -374,7 +376,9 @@ def test_a_delivery_without_a_lock_is_attempted(
 
 
 @pytest.mark.parametrize("attempt", [DIED, IN_DOUBT, replace(FAILED, in_doubt=True)])
-def test_a_message_waits_while_its_delivery_is_claimed_or_in_doubt(engine: Engine, attempt: Attempt) -> None:
+def test_a_message_waits_while_another_attempt_holds_the_lock_or_its_unknown_outcome_is_too_recent(
+    engine: Engine, attempt: Attempt
+) -> None:
     engine.put(attempts=(attempt,), locked_until=NOW + 1)
     before = engine.record
     assert not engine.deliver(received=2)
@@ -385,7 +389,7 @@ def test_a_message_waits_while_its_delivery_is_claimed_or_in_doubt(engine: Engin
 
 @pytest.mark.parametrize("received", [1, 2])
 @pytest.mark.parametrize("attempts", [(DONE,), (DONE, replace(RETRYING, id="late")), (DONE, replace(DIED, id="late"))])
-def test_a_delivered_request_is_acknowledged_and_not_sent(
+def test_the_message_of_a_delivered_request_is_acknowledged_and_not_sent(
     engine: Engine, attempts: tuple[Attempt, ...], received: int
 ) -> None:
     engine.put(attempts=attempts)
@@ -395,7 +399,7 @@ def test_a_delivered_request_is_acknowledged_and_not_sent(
     assert engine.record == before
 
 
-def test_a_resend_is_sent_once(engine: Engine) -> None:
+def test_a_resend_sends_one_message(engine: Engine) -> None:
     engine.deliver()
     for name in ("resend-first", "resend-second"):
         asked = partial(resent, name=name)
@@ -407,7 +411,7 @@ def test_a_resend_is_sent_once(engine: Engine) -> None:
     assert len(engine.delivery().attempts) == 1, "the original keeps its own history"
 
 
-def test_a_failed_resend_leaves_the_original_delivery_delivered(engine: Engine) -> None:
+def test_the_original_delivery_keeps_the_status_delivered_after_a_resend_failed(engine: Engine) -> None:
     engine.deliver()
     delivered = engine.delivery()
     engine.requests.change(engine.id, partial(resent, name="resend-first"))
@@ -422,7 +426,7 @@ def test_a_failed_resend_leaves_the_original_delivery_delivered(engine: Engine) 
     assert Message.model_validate_json(engine.queue.dead[0]["MessageBody"]).delivery == "resend-first"
 
 
-def test_a_resend_in_doubt_leaves_other_resends_certain(engine: Engine) -> None:
+def test_the_unknown_outcome_of_a_resend_does_not_affect_other_resends(engine: Engine) -> None:
     engine.deliver()
     for name in ("resend-first", "resend-second"):
         engine.requests.change(engine.id, partial(resent, name=name))
@@ -435,7 +439,7 @@ def test_a_resend_in_doubt_leaves_other_resends_certain(engine: Engine) -> None:
     assert [(each.resend, each.in_doubt) for each in engine.sent][2:] == [("second", False), ("first", True)]
 
 
-def test_an_attempt_whose_claim_has_expired_records_only_a_success(engine: Engine) -> None:
+def test_an_attempt_whose_lock_has_expired_records_only_a_success(engine: Engine) -> None:
     other = Attempt("other", NOW)
     engine.during_send = lambda: engine.put(attempts=(other,), locked_until=CLAIMED_UNTIL + 1)
     for answer in (TransientFailure("down"), RateLimited("slow_down"), PermanentFailure("is_archived")):
@@ -450,20 +454,20 @@ def test_an_attempt_whose_claim_has_expired_records_only_a_success(engine: Engin
     assert engine.delivery().final is Outcome.DELIVERED
 
 
-def test_a_failed_change_of_the_visibility_timeout_changes_nothing_else(engine: Engine) -> None:
+def test_an_error_while_changing_the_visibility_timeout_does_not_affect_the_attempt(engine: Engine) -> None:
     engine.queue.broken = True
     engine.answer = TransientFailure("down")
     assert not engine.deliver()
     assert engine.attempts == [("retrying", "down", False)]
 
 
-def test_a_fallback_message_says_why_it_is_sent(by_email: Engine) -> None:
+def test_a_fallback_message_says_which_channel_failed_and_why(by_email: Engine) -> None:
     assert by_email.deliver(delivery="fallback")
     expected = Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error="rejected")
     assert [outgoing.fallback for outgoing in by_email.sent] == [expected]
 
 
-def test_a_fallback_is_not_sent_if_the_failed_channel_has_delivered_after_all(by_email: Engine) -> None:
+def test_a_fallback_is_not_sent_if_the_channel_that_had_failed_has_delivered_meanwhile(by_email: Engine) -> None:
     by_email.put("email", attempts=(DONE,))
     assert by_email.deliver(delivery="fallback")
     assert not by_email.sent
@@ -471,14 +475,14 @@ def test_a_fallback_is_not_sent_if_the_failed_channel_has_delivered_after_all(by
 
 
 @pytest.mark.parametrize("until", [0, 1])
-def test_a_fallback_waits_while_a_redrive_is_under_way(by_email: Engine, until: int) -> None:
+def test_a_fallback_waits_while_an_attempt_with_a_redriven_message_is_running(by_email: Engine, until: int) -> None:
     by_email.put("email", attempts=(FAILED, Attempt("redrive", NOW - 1)), locked_until=NOW + until)
     assert by_email.deliver(delivery="fallback") is (until == 0)
     assert len(by_email.sent) == 1 - until
     assert by_email.delays == [5] * until
 
 
-def test_a_redrive_waits_for_a_fallback_and_is_not_sent_after_the_fallback_delivered(engine: Engine) -> None:
+def test_a_redriven_message_waits_for_the_fallback_and_is_not_sent_after_the_fallback_delivered(engine: Engine) -> None:
     engine.answer = PermanentFailure("is_archived")
     engine.deliver()
     failed = engine.delivery()
@@ -494,14 +498,14 @@ def test_a_redrive_waits_for_a_fallback_and_is_not_sent_after_the_fallback_deliv
 
 
 @pytest.mark.parametrize("received", [1, 2])
-def test_a_message_of_an_expired_request_is_acknowledged_and_not_sent(engine: Engine, received: int) -> None:
+def test_the_message_of_an_expired_request_is_acknowledged_and_not_sent(engine: Engine, received: int) -> None:
     engine.now = START + RETENTION
     assert engine.deliver(received=received)
     assert not engine.sent
     assert not engine.queue.dead
 
 
-def test_a_message_is_received_again_if_its_record_cannot_be_written(engine: Engine) -> None:
+def test_a_message_is_received_again_if_the_delivery_record_cannot_be_written(engine: Engine) -> None:
     lost = ConnectTimeoutError(endpoint_url="dynamodb")
     message = engine.message(received=2)
     with (
@@ -521,7 +525,7 @@ def test_the_batch_response_names_only_the_messages_to_receive_again(engine: Eng
     assert engine.codes == ["malformed_message"]
 
 
-def test_a_delivery_fails_if_its_rate_limit_does_not_end(engine: Engine) -> None:
+def test_a_delivery_fails_if_it_is_rate_limited_for_longer_than_the_maximum_time(engine: Engine) -> None:
     """A day's quota is said in the same words as a second's."""
     engine.answer = RateLimited("ThrottlingException")
     for _ in range(5):
@@ -536,7 +540,7 @@ def test_a_delivery_fails_if_its_rate_limit_does_not_end(engine: Engine) -> None
     assert len(engine.attempts) == 3
 
 
-def test_the_time_before_a_rate_limit_does_not_count_towards_its_maximum(engine: Engine) -> None:
+def test_the_time_before_a_rate_limit_does_not_count_towards_the_maximum_rate_limited_time(engine: Engine) -> None:
     engine.now = START + timedelta(days=1)
     engine.answer = RateLimited("slow_down", retry_after=1)
     for _ in range(5):
@@ -544,7 +548,7 @@ def test_the_time_before_a_rate_limit_does_not_count_towards_its_maximum(engine:
     assert engine.attempts == []
 
 
-def test_the_batch_response_lists_the_messages_although_none_was_delivered(engine: Engine) -> None:
+def test_the_batch_response_names_every_message_if_none_was_delivered(engine: Engine) -> None:
     engine.answer = TransientFailure("down")
     answer = engine.consumer.handle({"Records": [engine.message().raw_event]}, cast(LambdaContext, Context()))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message"}]}

@@ -57,7 +57,7 @@ def untaken(stack: Cloud, later: timedelta = HALF_AN_HOUR) -> list[str]:
     return found
 
 
-def test_an_untaken_request_goes_to_the_fallback_once(stack: Cloud, slack: SlackServer) -> None:
+def test_a_request_that_nobody_takes_in_time_is_sent_to_the_fallback_once(stack: Cloud, slack: SlackServer) -> None:
     request_id = stack.post("sales", "is anybody there")
     settle(stack)
     assert untaken(stack, timedelta(minutes=29)) == []
@@ -83,7 +83,7 @@ def test_a_request_taken_in_time_is_not_escalated(stack: Cloud) -> None:
     assert emails() == []
 
 
-def test_an_escalation_is_not_sent_if_the_request_is_taken_before(stack: Cloud) -> None:
+def test_an_escalation_is_not_sent_if_the_request_is_taken_before_the_send(stack: Cloud) -> None:
     request_id = stack.post("sales")
     settle(stack)
     stack.reconcile(HALF_AN_HOUR)
@@ -97,7 +97,7 @@ def test_an_escalation_is_not_sent_if_the_request_is_taken_before(stack: Cloud) 
     assert len(emails()) == 1
 
 
-def test_an_untaken_request_without_a_fallback_is_counted_once_and_not_sent(stack: Cloud) -> None:
+def test_a_request_without_a_fallback_that_nobody_takes_in_time_is_counted_once_and_not_sent(stack: Cloud) -> None:
     request_id = stack.post("alone")
     settle(stack)
     assert untaken(stack) == [request_id]
@@ -105,7 +105,7 @@ def test_an_untaken_request_without_a_fallback_is_counted_once_and_not_sent(stac
     assert len(stack.show(request_id)["deliveries"]) == 1
 
 
-def test_a_dry_run_counts_a_request_once_that_is_both_watched_and_due(stack: Cloud) -> None:
+def test_a_dry_run_counts_an_untaken_request_once_although_it_is_in_two_lists_of_the_reconciler(stack: Cloud) -> None:
     request_id = stack.post("sales")
     settle(stack)
     record = requests(stack).read(request_id).record
@@ -114,7 +114,9 @@ def test_a_dry_run_counts_a_request_once_that_is_both_watched_and_due(stack: Clo
     assert run.report.untaken == [request_id]
 
 
-def test_a_dry_run_escalates_and_logs_nothing(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_of_the_reconciler_escalates_no_request_and_logs_nothing(
+    stack: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
     request_id = stack.post("sales")
     settle(stack)
     capsys.readouterr()
@@ -124,7 +126,7 @@ def test_a_dry_run_escalates_and_logs_nothing(stack: Cloud, capsys: pytest.Captu
     assert emails() == []
 
 
-def test_an_escalation_that_the_fallback_refuses_leaves_the_request_delivered(stack: Cloud) -> None:
+def test_a_request_keeps_the_status_delivered_if_the_fallback_channel_refuses_its_escalation(stack: Cloud) -> None:
     request_id = stack.post("sales")
     settle(stack)
     stack.reconcile(HALF_AN_HOUR)
@@ -139,7 +141,7 @@ def test_an_escalation_that_the_fallback_refuses_leaves_the_request_delivered(st
     assert len(emails()) == 1
 
 
-def test_only_requests_of_a_route_with_a_time_limit_stay_listed_after_they_were_sent(stack: Cloud) -> None:
+def test_a_delivered_request_stays_in_the_due_index_only_if_its_route_has_a_time_limit_for_taking(stack: Cloud) -> None:
     sales, patient = stack.post("sales"), stack.post("patient")
     settle(stack)
     created = record_of(stack.table, sales).created_at

@@ -41,7 +41,7 @@ def route(monkeypatch: pytest.MonkeyPatch, channel: Channel, place: str | None =
     monkeypatch.setenv("ROUTES", json.dumps({"sales": {"channels": [channel], "fallback": None, **where}}))
 
 
-def test_the_heartbeat_of_a_working_channel_succeeds_and_sends_nothing_to_humans(
+def test_the_heartbeat_check_of_a_working_channel_succeeds_without_sending_a_message_to_people(
     beat: Beat, slack: SlackServer
 ) -> None:
     assert beat(Channel.SLACK) == []
@@ -51,17 +51,17 @@ def test_the_heartbeat_of_a_working_channel_succeeds_and_sends_nothing_to_humans
     assert "heartbeat" in mail
 
 
-def test_the_heartbeat_detects_a_revoked_slack_token(beat: Beat, slack: SlackServer) -> None:
+def test_the_heartbeat_check_detects_a_revoked_slack_token(beat: Beat, slack: SlackServer) -> None:
     slack.fail("error", error="token_revoked")
     assert beat(Channel.SLACK) == ["token_revoked"]
 
 
-def test_the_heartbeat_detects_a_secret_without_a_usable_token(beat: Beat) -> None:
+def test_the_heartbeat_check_detects_a_secret_without_a_usable_slack_token(beat: Beat) -> None:
     boto3.client("secretsmanager").put_secret_value(SecretId="slack-token", SecretString="\n")
     assert beat(Channel.SLACK) == ["slack_token_unavailable"]
 
 
-def test_the_heartbeat_checks_exactly_the_slack_channels_that_routes_use(
+def test_the_heartbeat_check_covers_exactly_the_slack_channels_that_routes_use(
     beat: Beat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     route(monkeypatch, Channel.SLACK, "C0GONE")
@@ -74,7 +74,7 @@ def test_the_heartbeat_checks_exactly_the_slack_channels_that_routes_use(
 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "rate_limited", "retry_after": 1}])
-def test_the_heartbeat_reports_nothing_while_a_provider_does_not_answer(
+def test_the_heartbeat_check_reports_no_defect_if_the_provider_does_not_respond(
     beat: Beat, slack: SlackServer, fault: dict[str, Any]
 ) -> None:
     slack.fail(**fault)
@@ -88,7 +88,7 @@ def test_the_heartbeat_reports_nothing_while_a_provider_does_not_answer(
         (PermanentFailure("token_revoked"), ["C0GONE: channel_not_found", "token_revoked"]),
     ],
 )
-def test_a_defect_found_before_the_provider_refuses_to_answer_is_reported(
+def test_the_heartbeat_check_reports_a_defect_found_before_the_provider_stopped_responding(
     failure: Exception, found: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def check() -> Iterator[str]:
@@ -111,7 +111,9 @@ def test_a_defect_found_before_the_provider_refuses_to_answer_is_reported(
         ("TooManyRequestsException", None),
     ],
 )
-def test_the_heartbeat_detects_an_ses_account_that_may_not_send(beat: Beat, code: str, found: list[str] | None) -> None:
+def test_the_heartbeat_check_detects_an_ses_account_that_may_not_send(
+    beat: Beat, code: str, found: list[str] | None
+) -> None:
     def refuse(_: str) -> None:
         raise ClientError({"Error": {"Code": code, "Message": ""}}, "SendEmail")
 
@@ -119,7 +121,7 @@ def test_the_heartbeat_detects_an_ses_account_that_may_not_send(beat: Beat, code
         assert beat(Channel.EMAIL) == found
 
 
-def test_the_heartbeat_detects_an_unusable_teams_secret_without_sending_a_card(
+def test_the_heartbeat_check_detects_an_unusable_teams_secret_without_sending_a_card(
     beat: Beat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     route(monkeypatch, Channel.TEAMS)
@@ -131,7 +133,7 @@ def test_the_heartbeat_detects_an_unusable_teams_secret_without_sending_a_card(
 
 
 @pytest.mark.parametrize("event", ["delivery", "bounce"])
-def test_feedback_on_the_heartbeat_mail_is_counted_and_changes_no_request(
+def test_an_ses_event_about_the_mail_of_a_heartbeat_check_is_counted_and_changes_no_request(
     stack: Cloud, event: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bring(stack, json.dumps(example(event, REQUEST_ID, "heartbeat")))

@@ -29,7 +29,7 @@ def sent(stack: Cloud, fields: dict[str, str], template: str = TEMPLATE) -> tupl
     return answer["statusCode"], answer["json"]
 
 
-def test_every_field_of_a_conversation_is_stored(stack: Cloud) -> None:
+def test_every_field_of_a_landbot_conversation_is_stored(stack: Cloud) -> None:
     status, accepted = sent(stack, FIELDS)
     assert (status, "ignored" in accepted) == (202, False)
     item = stack.table.get_item(Key=request_key(accepted["id"]))["Item"]
@@ -38,21 +38,21 @@ def test_every_field_of_a_conversation_is_stored(stack: Cloud) -> None:
     assert item["reference"] == "42"
 
 
-def test_a_conversation_with_empty_fields_is_accepted(stack: Cloud) -> None:
+def test_a_landbot_conversation_with_empty_fields_is_accepted(stack: Cloud) -> None:
     status, accepted = sent(stack, {"topic": "sales", "description": "help"})
     assert status == 202
     assert "customer" not in stack.table.get_item(Key=request_key(accepted["id"]))["Item"]
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "a\r\nb\tc", "\x00"])
-def test_an_unescaped_line_break_is_accepted_and_kept(stack: Cloud, text: str) -> None:
+def test_an_unescaped_line_break_in_the_json_body_is_accepted_and_kept(stack: Cloud, text: str) -> None:
     status, accepted = sent(stack, FIELDS | {"description": f"It is {text}."})
     assert status == 202
     assert stack.table.get_item(Key=request_key(accepted["id"]))["Item"]["description"] == f"It is {text}."
 
 
 @pytest.mark.parametrize("text", ['It says "hello"', "C:\\Users\\"])
-def test_an_unescaped_quote_gets_400_until_it_is_escaped_as_documented(stack: Cloud, text: str) -> None:
+def test_an_unescaped_quote_in_the_json_body_gets_400_and_an_escaped_quote_is_accepted(stack: Cloud, text: str) -> None:
     status, problem = sent(stack, FIELDS | {"description": text})
     assert (status, problem["type"]) == (400, "urn:assistance:problem:not-json")
     assert stack.table.scan()["Items"] == []
@@ -60,7 +60,7 @@ def test_an_unescaped_quote_gets_400_until_it_is_escaped_as_documented(stack: Cl
     assert sent(stack, FIELDS | {"description": escaped})[0] == 202
 
 
-def test_the_documented_body_for_a_second_call_after_a_400_has_no_customer_text(stack: Cloud) -> None:
+def test_the_body_documented_for_a_second_call_after_a_400_contains_no_customer_text(stack: Cloud) -> None:
     (second,) = re.findall(r"`(\{\"topic\".*?\})`", SECTION)
     assert not {"@{description}", "@{name}"} & set(re.findall(r"@\{\w+\}", second))
     assert sent(stack, FIELDS, second)[0] == 202

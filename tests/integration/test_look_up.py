@@ -62,7 +62,9 @@ def last_error(stack: Cloud, request_id: str) -> str:
 
 
 @pytest.mark.parametrize("event_type", ["assistance_request", "assistance_requests"])
-def test_the_look_up_ignores_messages_of_other_apps(stack: Cloud, slack: SlackServer, event_type: str) -> None:
+def test_the_search_of_slacks_history_ignores_messages_of_other_slack_apps(
+    stack: Cloud, slack: SlackServer, event_type: str
+) -> None:
     request_id, record = in_doubt(stack, slack, "not yet posted", posted=False)
     told = {"request_id": request_id}
     post_as(slack, OTHER, event_type, told if event_type == "assistance_request" else {"requests": [told]})
@@ -74,7 +76,7 @@ def test_the_look_up_ignores_messages_of_other_apps(stack: Cloud, slack: SlackSe
     ("event_type", "several"),
     [("assistance_request", True), ("assistance_requests", False), ("assistance_taken", False), ("", False)],
 )
-def test_the_look_up_ignores_our_messages_with_another_event_type(
+def test_the_search_of_slacks_history_ignores_the_apps_messages_with_another_event_type(
     stack: Cloud, slack: SlackServer, event_type: str, *, several: bool
 ) -> None:
     request_id, record = in_doubt(stack, slack, "not yet posted", posted=False)
@@ -84,14 +86,16 @@ def test_the_look_up_ignores_our_messages_with_another_event_type(
     assert arrived(slack, "not yet posted") == 1
 
 
-def test_the_look_up_finds_our_post_among_any_other_messages(stack: Cloud, slack: SlackServer) -> None:
+def test_the_search_of_slacks_history_finds_the_post_of_a_request_among_any_other_messages(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
     post_as(slack, OTHER, "assistance_request", {"request_id": request_id})
     assert stack.consume(Channel.SLACK, [record]) == []
     assert arrived(slack, "posted") == 1
 
 
-def test_the_look_up_asks_for_our_identity_once_and_only_if_a_message_names_the_request(
+def test_the_search_asks_slack_for_the_apps_identity_once_and_only_if_a_message_names_the_request(
     stack: Cloud, slack: SlackServer, asked: list[str]
 ) -> None:
     _, record = in_doubt(stack, slack, "not yet posted", posted=False)
@@ -115,7 +119,7 @@ def test_the_look_up_asks_for_our_identity_once_and_only_if_a_message_names_the_
         ({"kind": "garbled", "body": '{"ok": true, "bot_id": ["B0LOCAL"], "user_id": 5}'}, "unexpected_answer", 2),
     ],
 )
-def test_nothing_is_posted_while_slack_does_not_return_our_identity(
+def test_nothing_is_posted_while_slack_does_not_return_the_apps_identity(
     stack: Cloud, slack: SlackServer, fault: dict[str, Any], error: str, attempts: int
 ) -> None:
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
@@ -129,9 +133,7 @@ def test_nothing_is_posted_while_slack_does_not_return_our_identity(
     assert arrived(slack, "posted") == 1
 
 
-def test_the_delivery_fails_like_a_post_if_slack_refuses_to_return_our_identity(
-    stack: Cloud, slack: SlackServer
-) -> None:
+def test_a_delivery_fails_if_slack_refuses_to_return_the_apps_identity(stack: Cloud, slack: SlackServer) -> None:
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
     slack.fail("error", error="invalid_auth", method="auth.test")
     assert stack.consume(Channel.SLACK, [record]) == []
@@ -147,7 +149,9 @@ def warm(stack: Cloud, slack: SlackServer) -> None:
     assert stack.consume(Channel.SLACK, [record]) == []
 
 
-def test_a_new_token_of_the_same_app_finds_posts_made_with_the_old_one(stack: Cloud, slack: SlackServer) -> None:
+def test_a_search_with_a_new_token_of_the_same_slack_app_finds_posts_made_with_the_old_token(
+    stack: Cloud, slack: SlackServer
+) -> None:
     warm(stack, slack)
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
     slack.workspace.install("xoxb-new", OURS)
@@ -158,7 +162,9 @@ def test_a_new_token_of_the_same_app_finds_posts_made_with_the_old_one(stack: Cl
     assert arrived(slack, "posted") == 1
 
 
-def test_a_token_of_another_app_finds_the_posts_of_that_app(stack: Cloud, slack: SlackServer) -> None:
+def test_a_search_with_the_token_of_another_slack_app_finds_the_posts_of_that_app(
+    stack: Cloud, slack: SlackServer
+) -> None:
     warm(stack, slack)
     slack.workspace.install("xoxb-other", OTHER)
     slack.workspace.revoke(TOKEN)
@@ -172,7 +178,9 @@ def test_a_token_of_another_app_finds_the_posts_of_that_app(stack: Cloud, slack:
     assert arrived(slack, "by the new app") == 1
 
 
-def test_a_new_app_posts_a_request_again_that_the_former_app_posted(stack: Cloud, slack: SlackServer) -> None:
+def test_a_request_posted_by_a_former_slack_app_is_posted_again_after_the_app_was_replaced(
+    stack: Cloud, slack: SlackServer
+) -> None:
     """As docs/decisions/0069-own-messages.md says: nothing tells a former app of ours from somebody else's."""
     warm(stack, slack)
     _, record = in_doubt(stack, slack, "posted", posted=True)
@@ -184,7 +192,9 @@ def test_a_new_app_posts_a_request_again_that_the_former_app_posted(stack: Cloud
     assert [message["bot_id"] for message in slack.messages[-2:]] == [OURS.bot_id, OTHER.bot_id]
 
 
-def test_a_user_token_finds_the_posts_made_with_it(stack: Cloud, slack: SlackServer) -> None:
+def test_a_search_with_a_slack_user_token_finds_the_posts_made_with_that_token(
+    stack: Cloud, slack: SlackServer
+) -> None:
     """For it Slack says no `bot_id`: https://docs.slack.dev/reference/methods/auth.test."""
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
     who = documented("slack/auth_test") | {"user_id": OURS.user_id}
@@ -207,7 +217,9 @@ def test_a_user_token_finds_the_posts_made_with_it(stack: Cloud, slack: SlackSer
         {"event_type": "assistance_requests", "event_payload": {"requests": [None, 5, [], {"request_id": {}}]}},
     ],
 )  # fmt: skip
-def test_the_look_up_ignores_malformed_metadata(stack: Cloud, slack: SlackServer, metadata: object) -> None:
+def test_the_search_of_slacks_history_ignores_malformed_message_metadata(
+    stack: Cloud, slack: SlackServer, metadata: object
+) -> None:
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
     junk = {"type": "message", "channel": "C0ASSIST", "ts": "9999999999.000001", "bot_id": OURS.bot_id}
     slack.messages.append({**junk, "metadata": metadata})
@@ -219,7 +231,7 @@ def test_the_look_up_ignores_malformed_metadata(stack: Cloud, slack: SlackServer
 
 
 @pytest.mark.parametrize("ts", [None, 5, "", ["1.2"], {}])
-def test_a_history_page_with_our_post_but_without_its_ts_is_an_unexpected_answer(
+def test_a_history_page_that_contains_the_post_without_its_ts_is_an_unexpected_response(
     stack: Cloud, slack: SlackServer, ts: object
 ) -> None:
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
@@ -236,5 +248,5 @@ def test_a_history_page_with_our_post_but_without_its_ts_is_an_unexpected_answer
 @given(message=st.dictionaries(st.sampled_from(["metadata", "ts", "bot_id"]), JSON))
 @example({"metadata": {"event_type": "assistance_request", "event_payload": {"request_id": "1"}}})
 @example({"metadata": {"event_type": "assistance_requests", "event_payload": {"requests": [{}]}}})
-def test_any_slack_message_yields_a_list_of_request_payloads(message: dict[str, Any]) -> None:
+def test_extracting_request_ids_from_any_slack_message_raises_no_error(message: dict[str, Any]) -> None:
     assert isinstance(payloads(message), list)

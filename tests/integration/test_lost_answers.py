@@ -56,7 +56,7 @@ def lost_answer(number: int) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_claim_or_result_whose_answer_is_lost_sends_once_and_counts_once(
+def test_a_lost_database_response_before_or_after_the_send_causes_one_message_and_one_counted_attempt(
     stack: Cloud, slack: SlackServer, number: int
 ) -> None:
     request_id = stack.post("sales")
@@ -69,7 +69,9 @@ def test_a_claim_or_result_whose_answer_is_lost_sends_once_and_counts_once(
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_failed_attempt_whose_answer_is_lost_counts_once(stack: Cloud, slack: SlackServer, number: int) -> None:
+def test_a_failed_attempt_is_counted_once_if_the_database_response_to_its_write_is_lost(
+    stack: Cloud, slack: SlackServer, number: int
+) -> None:
     slack.fail("status", status=503, times=1)
     request_id = stack.post("sales")
     stack.produce()
@@ -79,13 +81,13 @@ def test_a_failed_attempt_whose_answer_is_lost_counts_once(stack: Cloud, slack: 
     assert (delivery["status"], delivery["attempts"]) == ("retrying", 1)
 
 
-def test_an_accepted_request_whose_answer_is_lost_is_stored_once(stack: Cloud) -> None:
+def test_an_accepted_request_is_stored_once_if_the_database_response_is_lost(stack: Cloud) -> None:
     with lost_answer(1):
         request_id = stack.post("sales", Idempotency_Key="key")
     assert [item["pk"] for item in stack.table.scan()["Items"]] == [request_id]
 
 
-def test_a_publication_whose_mark_is_lost_is_marked_once(stack: Cloud) -> None:
+def test_a_published_request_is_marked_once_if_the_database_response_is_lost(stack: Cloud) -> None:
     request_id = stack.post("sales")
     with lost_answer(1):
         assert stack.produce() == []
@@ -93,7 +95,9 @@ def test_a_publication_whose_mark_is_lost_is_marked_once(stack: Cloud) -> None:
     assert len(stack.receive(Channel.SLACK)) == 1
 
 
-def test_a_failure_whose_answer_is_lost_causes_one_fallback_and_one_callback(stack: Cloud, slack: SlackServer) -> None:
+def test_a_failed_delivery_causes_one_fallback_and_one_callback_if_the_database_response_is_lost(
+    stack: Cloud, slack: SlackServer
+) -> None:
     slack.fail("error", error="is_archived")
     with Receiver() as bot:
         request_id = stack.post("sales", callback_url=bot.url)
@@ -113,7 +117,7 @@ def test_a_failure_whose_answer_is_lost_causes_one_fallback_and_one_callback(sta
     assert len(stack.dead_letters(Channel.SLACK)) == 1
 
 
-def test_a_bounce_whose_answer_is_lost_causes_one_fallback(stack: Cloud, slack: SlackServer) -> None:
+def test_a_bounce_causes_one_fallback_if_the_database_response_is_lost(stack: Cloud, slack: SlackServer) -> None:
     request_id = mailed(stack)
     with lost_answer(1):
         feedback(stack, "bounce", request_id)
@@ -123,7 +127,7 @@ def test_a_bounce_whose_answer_is_lost_causes_one_fallback(stack: Cloud, slack: 
     assert len(slack.messages) == 1
 
 
-def test_a_resend_whose_answer_is_lost_is_sent_once(stack: Cloud, slack: SlackServer) -> None:
+def test_a_resend_sends_one_message_if_the_database_response_is_lost(stack: Cloud, slack: SlackServer) -> None:
     request_id = stack.post("sales")
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -134,14 +138,14 @@ def test_a_resend_whose_answer_is_lost_is_sent_once(stack: Cloud, slack: SlackSe
     assert len(slack.messages) == 2
 
 
-def test_a_lease_whose_answer_is_lost_is_held(stack: Cloud) -> None:
+def test_the_reconciler_holds_its_lease_if_the_database_response_is_lost(stack: Cloud) -> None:
     stack.post("sales")
     with lost_answer(1):
         answer = stack.reconcile(later=timedelta(minutes=2))
     assert answer["outbox"]["published"] == 1, "by this sweep, and not by the next but one"
 
 
-def test_a_take_or_release_whose_answer_is_lost_counts_once_and_causes_one_callback(
+def test_a_take_or_release_counts_once_and_causes_one_callback_if_the_database_response_is_lost(
     stack: Cloud, slack: SlackServer
 ) -> None:
     with Receiver() as bot:

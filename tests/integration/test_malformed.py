@@ -89,7 +89,7 @@ def damaged(record: dict[str, Any], image: object, number: str) -> dict[str, Any
 @example("sk", {"S": "LEASE"})
 @example("created_at", {"N": "NaN"})
 @example("created_at", {"N": "no number"})
-def test_a_stream_record_is_either_published_to_a_channel_or_reported(
+def test_any_stream_record_is_either_published_to_a_channel_or_reported_as_failed(
     stack: Cloud, name: str, value: dict[str, Any] | None
 ) -> None:
     request_id = stack.post("sales")
@@ -140,7 +140,9 @@ def test_a_stream_record_is_either_published_to_a_channel_or_reported(
 @example(message({"ended_at": "2026-01-31T09:30:00.000Z", "ended": "slack#delivered"}))  # Wrong queue
 @example("[" * 10_000)
 @example('"\\ud800"')
-def test_a_damaged_message_is_dead_lettered_and_delays_no_other(stack: Cloud, slack: SlackServer, body: str) -> None:
+def test_a_damaged_message_goes_to_the_dead_letter_queue_and_delays_no_other_message(
+    stack: Cloud, slack: SlackServer, body: str
+) -> None:
     request_id = stack.post("sales")
     stack.produce()
     [record] = stack.receive(Channel.SLACK)
@@ -155,7 +157,7 @@ def test_a_damaged_message_is_dead_lettered_and_delays_no_other(stack: Cloud, sl
 
 
 @pytest.mark.parametrize("body", GARBLED)
-def test_a_garbled_answer_to_a_post_leaves_a_doubt_that_a_look_up_settles(
+def test_a_malformed_response_to_a_post_makes_the_next_attempt_search_slacks_history(
     stack: Cloud, slack: SlackServer, body: str
 ) -> None:
     slack.fail("garbled", body=body, times=1)
@@ -181,7 +183,9 @@ def test_a_garbled_answer_to_a_post_leaves_a_doubt_that_a_look_up_settles(
         '{"ok": true, "messages": [], "response_metadata": ["next"]}',
     ],
 )
-def test_a_garbled_answer_to_a_look_up_is_retried(stack: Cloud, slack: SlackServer, body: str) -> None:
+def test_a_search_of_slacks_history_is_retried_after_a_malformed_response(
+    stack: Cloud, slack: SlackServer, body: str
+) -> None:
     slack.fail("drop", times=1)
     request_id = stack.post("sales")
     stack.produce()
@@ -195,7 +199,7 @@ def test_a_garbled_answer_to_a_look_up_is_retried(stack: Cloud, slack: SlackServ
     assert len(slack.messages) == 1
 
 
-def test_the_callback_consumer_dead_letters_a_message_without_a_status(stack: Cloud) -> None:
+def test_the_callback_consumer_moves_a_message_without_a_status_to_the_dead_letter_queue(stack: Cloud) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[CALLBACK], MessageBody=message())
     assert stack.consume(CALLBACK) == []
     [letter] = stack.dead_letters(CALLBACK)

@@ -100,7 +100,7 @@ def recorded(request_id: str, delivery: str) -> dict[str, Any]:
 
 
 @files("stream/*")
-def test_a_stream_record_of_an_old_version_is_published_to_its_channels(
+def test_a_stream_record_written_by_an_old_version_is_published_to_its_channels(
     stack: Cloud, slack: SlackServer, path: Path
 ) -> None:
     record = read(path)
@@ -131,7 +131,9 @@ def test_a_message_of_an_old_version_is_delivered_once(stack: Cloud, slack: Slac
 
 
 @files("callbacks/*")
-def test_a_callback_of_an_old_version_is_sent_under_one_id(stack: Cloud, path: Path) -> None:
+def test_a_callback_message_of_an_old_version_is_sent_with_the_same_webhook_id_each_time(
+    stack: Cloud, path: Path
+) -> None:
     old = read(path)
     with Receiver() as bot:
         for item in map(plain, old["items"]):
@@ -151,7 +153,7 @@ def test_a_callback_of_an_old_version_is_sent_under_one_id(stack: Cloud, path: P
 
 
 @files("items/*")
-def test_a_request_of_an_old_version_reads_as_before_and_is_sent_once(
+def test_a_request_stored_by_an_old_version_keeps_its_status_and_is_sent_once(
     stack: Cloud, slack: SlackServer, path: Path
 ) -> None:
     old = read(path)
@@ -175,7 +177,9 @@ def test_a_request_of_an_old_version_reads_as_before_and_is_sent_once(
 
 
 @files("ledger")
-def test_the_open_requests_of_an_old_versions_ledger_are_watched_until_they_end(stack: Cloud, path: Path) -> None:
+def test_the_reconciler_tracks_the_open_requests_listed_by_an_old_version_until_their_final_status(
+    stack: Cloud, path: Path
+) -> None:
     old = dict(plain(read(path)))
     stack.table.put_item(Item=old)
     for request_id in old["open"]:
@@ -199,7 +203,9 @@ def names(document: Any) -> set[str]:  # noqa: ANN401
     return set(document).union(*map(names, document.values())) if isinstance(document, dict) else set()
 
 
-def test_the_corpus_contains_every_attribute_of_current_messages_and_items(stack: Cloud, slack: SlackServer) -> None:
+def test_the_stored_examples_contain_every_attribute_of_current_messages_and_items(
+    stack: Cloud, slack: SlackServer
+) -> None:
     bodies = [old["body"] for version in VERSIONS for kind in ("messages", "callbacks") for old in kept(version, kind)]
     assert set(Message.model_fields) == {name for body in bodies for name in json.loads(body)}
     newest = VERSIONS[-1]
@@ -214,7 +220,7 @@ def test_the_corpus_contains_every_attribute_of_current_messages_and_items(stack
 
 
 @pytest.mark.parametrize("shape", [{}, {"request": {"id": "ID"}}, {"requests": [{"text": "x"}]}])
-def test_a_message_of_a_later_version_is_dead_lettered_whole_with_that_reason(
+def test_a_message_of_a_later_version_goes_unchanged_to_the_dead_letter_queue_with_later_version_as_reason(
     stack: Cloud, slack: SlackServer, shape: dict[str, Any]
 ) -> None:
     request_id = stack.post("sales")
@@ -241,7 +247,7 @@ def test_the_fallback_delivers_a_request_whose_message_is_of_a_later_version(sta
     assert (len(slack.messages), len(emails())) == (0, 1)
 
 
-def test_an_old_message_is_not_sent_for_a_later_request_under_the_same_id(stack: Cloud, slack: SlackServer) -> None:
+def test_an_old_message_is_not_sent_for_a_later_request_with_the_same_id(stack: Cloud, slack: SlackServer) -> None:
     """Redriven after its request was forgotten, it would take the later one's place."""
     request_id = stack.post("sales", Idempotency_Key="key")
     earlier = {"id": request_id, "topic": "sales", "description": "old", "created_at": "2026-01-25T00:22:01.086Z"}

@@ -34,7 +34,7 @@ def count(capsys: pytest.CaptureFixture[str]) -> Count:
     return sums
 
 
-def test_a_request_is_counted_once_at_every_step(
+def test_the_metrics_count_a_request_once_when_accepted_published_and_delivered(
     stack: Cloud, count: Count, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for topic in ("sales", "pricing"):
@@ -51,13 +51,15 @@ def test_a_request_is_counted_once_at_every_step(
     assert count() == {"Published slack sales": 1, "Published email pricing": 1}, "a duplicate delivers nothing"
 
 
-def test_a_replayed_call_is_counted_separately_from_a_new_request(stack: Cloud, count: Count) -> None:
+def test_the_metrics_count_a_replayed_call_separately_from_a_new_request(stack: Cloud, count: Count) -> None:
     for _ in range(3):
         stack.post("sales", Idempotency_Key="same")
     assert count() == {"Accepted sales": 1, "Replayed sales": 2, "Refused api": 0}
 
 
-def test_refused_requests_are_counted_and_status_calls_and_server_errors_are_not(stack: Cloud, count: Count) -> None:
+def test_the_metric_of_refused_requests_counts_neither_status_calls_nor_5xx_responses(
+    stack: Cloud, count: Count
+) -> None:
     stack.post("sales")
     for body in ("no JSON", '{"topic": "sales"}'):
         assert stack.call("POST", "/assistance-requests", body, Content_Type="application/json")["statusCode"] >= 400
@@ -74,7 +76,7 @@ def unavailable(operation: str) -> NoReturn:
     raise ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, operation)
 
 
-def test_a_sweep_counts_unpublished_requests(stack: Cloud, count: Count) -> None:
+def test_the_reconciler_emits_a_metric_with_the_number_of_unpublished_requests(stack: Cloud, count: Count) -> None:
     def swept(later: timedelta) -> float:
         stack.reconcile(later)
         [late] = [value for label, value in count().items() if label.startswith("PublishedLate ")]
@@ -88,7 +90,7 @@ def test_a_sweep_counts_unpublished_requests(stack: Cloud, count: Count) -> None
     assert swept(timedelta(0)) == 0
 
 
-def test_an_outage_counts_as_attempts_and_one_failure_and_its_fallback_as_a_delivery(
+def test_the_metrics_of_an_outage_are_the_attempts_one_failed_delivery_and_one_fallback_delivery(
     stack: Cloud, slack: SlackServer, count: Count
 ) -> None:
     slack.fail("status", status=503)
@@ -111,7 +113,9 @@ def test_a_rate_limited_post_is_not_counted_as_an_attempt(stack: Cloud, slack: S
     assert count() == {}
 
 
-def test_an_unreadable_message_counts_as_a_failure_of_its_channel(stack: Cloud, count: Count) -> None:
+def test_the_metrics_count_an_unreadable_message_as_a_failed_delivery_of_its_channel(
+    stack: Cloud, count: Count
+) -> None:
     stack.post("sales")
     stack.produce()
     (record,) = stack.receive(Channel.SLACK)
@@ -120,7 +124,9 @@ def test_an_unreadable_message_counts_as_a_failure_of_its_channel(stack: Cloud, 
     assert count() == {"Failed slack": 1}
 
 
-def test_ten_parallel_attempts_are_all_counted(stack: Cloud, count: Count, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metrics_count_each_of_ten_parallel_attempts(
+    stack: Cloud, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(BATCH):
         stack.post("sales")
     stack.produce()
@@ -150,7 +156,7 @@ def test_a_request_is_delivered_although_its_metric_cannot_be_written(
 
 
 @pytest.mark.parametrize("times", [1, 100, 250])
-def test_any_number_of_values_counted_at_once_keep_their_dimensions(
+def test_a_metric_emitted_with_any_number_of_values_keeps_its_dimensions(
     times: int, count: Count, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "assistance")
@@ -162,7 +168,7 @@ def test_any_number_of_values_counted_at_once_keep_their_dimensions(
     assert not recwarn.list
 
 
-def test_an_impossible_time_is_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_duration_since_an_invalid_time_emits_no_metric(capsys: pytest.CaptureFixture[str]) -> None:
     tally = Tally()
     for since in ("2026-01-31T09:30:00", "yesterday"):
         tally.took(Metric.ACCEPTED_TO_DELIVERED, since, utc_now(), channel="slack")
@@ -170,7 +176,9 @@ def test_an_impossible_time_is_not_counted(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == ""
 
 
-def test_a_bounce_counts_as_a_failure_but_not_as_a_failed_attempt_of_the_channel(stack: Cloud, count: Count) -> None:
+def test_the_metrics_count_a_bounce_as_a_failed_delivery_but_not_as_a_failed_attempt_of_the_channel(
+    stack: Cloud, count: Count
+) -> None:
     request_id = mailed(stack)
     count()
     feedback(stack, "bounce", request_id)

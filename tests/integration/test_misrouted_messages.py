@@ -41,7 +41,7 @@ def body_of_the_next_message(stack: Cloud) -> str:
     return str(record["body"])
 
 
-def test_each_message_is_sent_only_by_its_own_channel_while_sns_does_not_filter(
+def test_a_message_delivered_to_every_queue_without_sns_filtering_is_sent_only_by_its_own_channel(
     stack: Cloud, slack: SlackServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unfiltered()
@@ -61,14 +61,14 @@ def test_each_message_is_sent_only_by_its_own_channel_while_sns_does_not_filter(
 
 
 @pytest.mark.parametrize("body", ["not ours", '{"version": 9}'])
-def test_any_message_for_another_channel_is_acknowledged_and_logged(stack: Cloud, body: str) -> None:
+def test_a_consumer_acknowledges_and_logs_any_message_for_another_channel(stack: Cloud, body: str) -> None:
     with logging_everything() as log:
         assert bring(stack, Channel.EMAIL, body, NAMED) == []
     assert "it is for other channels" in log.getvalue()
     assert stack.dead_letters(Channel.EMAIL) == []
 
 
-def test_a_resend_of_version_1_is_not_sent_by_a_channel_that_its_message_does_not_name(
+def test_a_resend_message_of_version_1_is_not_sent_by_a_channel_that_the_message_does_not_name(
     stack: Cloud, slack: SlackServer
 ) -> None:
     request_id = stack.post("sales", "once")
@@ -82,7 +82,7 @@ def test_a_resend_of_version_1_is_not_sent_by_a_channel_that_its_message_does_no
 
 
 @pytest.mark.parametrize("attribute", [None, NAMED, "slack", "[1]", "{}", "[" * 9_999])
-def test_the_record_decides_about_a_message_without_a_readable_channel_attribute(
+def test_the_delivery_record_decides_whether_a_message_without_a_readable_channel_attribute_is_sent(
     stack: Cloud, slack: SlackServer, attribute: str | None
 ) -> None:
     request_id = stack.post("sales", "once")
@@ -94,7 +94,7 @@ def test_the_record_decides_about_a_message_without_a_readable_channel_attribute
     assert (arrived(slack, "once"), emails(), stack.status(request_id)) == (1, [], "delivered")
 
 
-def test_a_message_for_two_channels_is_sent_by_both(
+def test_a_message_for_two_channels_is_sent_by_both_consumers(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROUTES", json.dumps({"sales": {"channels": ["slack", "email"], "fallback": None}}))

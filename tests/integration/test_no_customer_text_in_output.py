@@ -365,7 +365,7 @@ def world(lines: io.StringIO, stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
-def test_no_log_metric_trace_or_error_contains_customer_text_or_a_secret(
+def test_no_log_metric_trace_or_error_contains_customer_text_or_secrets(
     world: World, lines: io.StringIO, capfd: pytest.CaptureFixture[str], path: Callable[[World, ExitStack], None]
 ) -> None:
     with ExitStack() as broken:
@@ -382,7 +382,7 @@ def test_no_log_metric_trace_or_error_contains_customer_text_or_a_secret(
     assert found == {}
 
 
-def test_the_canary_texts_reach_their_recipients(world: World) -> None:
+def test_the_marker_texts_searched_for_in_logs_do_reach_their_recipients(world: World) -> None:
     world.post()
     world.travel()
     for received in (json.dumps(world.slack.messages), "".join(emails()), repr(world.teams.calls)):
@@ -392,6 +392,6 @@ def test_the_canary_texts_reach_their_recipients(world: World) -> None:
     world.bot.calls[0].verified(SIGNING)
 
 
-def test_every_canary_is_used_in_this_file() -> None:
+def test_every_marker_text_is_used_in_this_file() -> None:
     source = Path(__file__).read_text("utf-8")
     assert [name for name in CANARIES | ECHOED if source.count(f'"{name}"') + source.count(f"'{name}'") < 2] == []

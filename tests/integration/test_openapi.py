@@ -46,7 +46,7 @@ def answers() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_the_committed_document_equals_the_generated_one() -> None:
+def test_the_committed_openapi_document_equals_the_generated_one() -> None:
     assert COMMITTED.read_text("utf-8") == openapi.text(), "docs/openapi.json is stale: run 'make docs'"
 
 
@@ -54,7 +54,7 @@ def test_the_document_is_valid_openapi() -> None:
     validate(json.loads(openapi.text()))
 
 
-def test_every_example_conforms_to_its_schema() -> None:
+def test_every_example_in_the_openapi_document_conforms_to_its_schema() -> None:
     for status, answer in answers():
         for content in answer["content"].values():
             examples = [value["value"] for value in content.get("examples", {}).values()] or [content["example"]]
@@ -63,7 +63,7 @@ def test_every_example_conforms_to_its_schema() -> None:
                 assert example.get("status") == int(status) or int(status) < 400
 
 
-def test_the_api_accepts_the_example_call_with_every_member(stack: Cloud) -> None:
+def test_the_api_accepts_the_openapi_example_that_contains_every_field(stack: Cloud) -> None:
     operation = DOCUMENT["paths"]["/assistance-requests"]["post"]
     example = operation["requestBody"]["content"]["application/json"]["example"]
     conforms(example, "Call")
@@ -73,7 +73,7 @@ def test_the_api_accepts_the_example_call_with_every_member(stack: Cloud) -> Non
     assert example.keys() | {"callback_url"} == closed()["Call"]["properties"].keys()
 
 
-def test_a_real_callback_conforms_to_its_documentation(stack: Cloud) -> None:
+def test_a_sent_callback_conforms_to_the_openapi_document(stack: Cloud) -> None:
     (operation,) = DOCUMENT["paths"]["/assistance-requests"]["post"]["callbacks"]["event"].values()
     documented = operation["post"]
     for example in documented["requestBody"]["content"]["application/json"]["examples"].values():
@@ -93,7 +93,7 @@ def test_a_real_callback_conforms_to_its_documentation(stack: Cloud) -> None:
         assert {parameter["name"] for parameter in documented["parameters"]} <= set(call.headers)
 
 
-def test_every_problem_of_the_api_and_its_gateway_is_documented() -> None:
+def test_the_openapi_document_contains_every_error_of_the_api_and_of_api_gateway() -> None:
     documented = set(DOCUMENT["components"]["schemas"]["ProblemDocument"]["properties"]["type"]["enum"])
     ours = [
         problems.not_json(),
@@ -114,7 +114,9 @@ def test_every_problem_of_the_api_and_its_gateway_is_documented() -> None:
     assert {TYPE_PREFIX + slug for _, _, slug, _, _ in _RESPONSES} <= documented
 
 
-def test_the_answer_for_a_request_with_every_kind_of_event_conforms(stack: Cloud, slack: SlackServer) -> None:
+def test_the_status_response_for_a_request_with_every_kind_of_event_conforms_to_the_openapi_document(
+    stack: Cloud, slack: SlackServer
+) -> None:
     slack.fail("drop", times=1)
     request_id = stack.post("sales")
     conforms(stack.show(request_id), "Details")
@@ -142,7 +144,9 @@ def test_the_answer_for_a_request_with_every_kind_of_event_conforms(stack: Cloud
         ("{", {}, "ProblemDocument"),
     ],
 )
-def test_each_answer_to_a_post_conforms(stack: Cloud, body: str, headers: dict[str, str], schema: str) -> None:
+def test_each_response_to_a_post_call_conforms_to_the_openapi_document(
+    stack: Cloud, body: str, headers: dict[str, str], schema: str
+) -> None:
     answer = stack.call("POST", "/assistance-requests", body, content_type="application/json", **headers)
     conforms(answer["json"], schema)
 
@@ -152,7 +156,7 @@ def test_importing_the_handler_does_not_load_the_openapi_document() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT / "functions", check=True)
 
 
-def test_the_served_reference_loads_nothing_from_other_hosts(stack: Cloud) -> None:
+def test_the_served_api_reference_loads_nothing_from_other_hosts(stack: Cloud) -> None:
     served = stack.fetch("/openapi.json")
     assert served["headers"]["Content-Type"] == "application/json"
     document = json.loads(served["body"])

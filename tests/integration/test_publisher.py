@@ -87,7 +87,7 @@ def delivered(table: Any) -> str:  # noqa: ANN401
     return one
 
 
-def test_entries_that_sns_accepts_are_marked_and_refused_entries_stay(table: Any) -> None:  # noqa: ANN401
+def test_outbox_entries_accepted_by_sns_are_removed_and_refused_entries_stay_in_the_outbox(table: Any) -> None:  # noqa: ANN401
     first, second, third = ids = [accepted(table) for _ in range(3)]
     sns = Topics(refused=(1,))
     assert publish(table, sns, ids) == {second}
@@ -99,13 +99,13 @@ def test_entries_that_sns_accepts_are_marked_and_refused_entries_stay(table: Any
     assert not is_unpublished(table, second)
 
 
-def test_entries_missing_from_the_sns_response_stay_in_the_outbox(table: Any) -> None:  # noqa: ANN401
+def test_outbox_entries_missing_from_the_sns_response_stay_in_the_outbox(table: Any) -> None:  # noqa: ANN401
     one = accepted(table)
     assert publish(table, Topics(lost=True), [one]) == {one}
     assert is_unpublished(table, one)
 
 
-def test_an_entry_that_is_published_but_cannot_be_marked_counts_as_published(table: Any) -> None:  # noqa: ANN401
+def test_an_outbox_entry_that_was_published_but_cannot_be_marked_counts_as_published(table: Any) -> None:  # noqa: ANN401
     one = accepted(table)
     resend(table, one, "email")
     with refusing(table):
@@ -115,7 +115,7 @@ def test_an_entry_that_is_published_but_cannot_be_marked_counts_as_published(tab
     assert record_of(table, one).outbox
 
 
-def test_a_message_carries_its_channels_and_topic_and_is_ascii(table: Any) -> None:  # noqa: ANN401
+def test_a_published_message_has_its_channels_and_topic_as_attributes_and_an_ascii_body(table: Any) -> None:  # noqa: ANN401
     sns = Topics()
     publish(table, sns, [accepted(table, "ça \ufffe")])
     [entry] = sns.batches[0]["PublishBatchRequestEntries"]
@@ -126,7 +126,7 @@ def test_a_message_carries_its_channels_and_topic_and_is_ascii(table: Any) -> No
     }
 
 
-def test_each_entry_of_a_record_is_published_to_its_destination_and_removed_separately(table: Any) -> None:  # noqa: ANN401
+def test_each_outbox_entry_of_a_delivery_record_is_published_and_removed_separately(table: Any) -> None:  # noqa: ANN401
     one = delivered(table)
     names = [resend(table, one, channel) for channel in ("slack", "email")]
     sns = Topics(refused=(0,))
@@ -140,7 +140,7 @@ def test_each_entry_of_a_record_is_published_to_its_destination_and_removed_sepa
     assert OUTBOX_SHARD not in item_of(table, one)
 
 
-def test_an_entry_that_re_enters_the_outbox_while_it_is_published_stays(table: Any) -> None:  # noqa: ANN401
+def test_an_outbox_entry_added_again_during_its_publication_stays_in_the_outbox(table: Any) -> None:  # noqa: ANN401
     one = delivered(table)
     name = resend(table, one, "slack")
     again = partial(transitions.publish, name=name, now=1)
@@ -154,7 +154,7 @@ def test_an_entry_that_re_enters_the_outbox_while_it_is_published_stays(table: A
     assert [entry.since for entry in record_of(table, one).outbox] == [1]
 
 
-def test_an_entry_of_an_expired_request_is_not_published(table: Any) -> None:  # noqa: ANN401
+def test_an_outbox_entry_of_an_expired_request_is_not_published(table: Any) -> None:  # noqa: ANN401
     one = delivered(table)
     resend(table, one, "slack")
     table.delete_item(Key=request_key(one))

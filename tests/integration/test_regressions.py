@@ -29,7 +29,7 @@ def to_dead_letters(stack: Cloud) -> None:
         stack.sqs.delete_message(QueueUrl=stack.queues[Channel.SLACK], ReceiptHandle=record["receiptHandle"])
 
 
-def test_a_sweep_does_not_fail_a_request_whose_dead_letter_is_redriven_meanwhile(
+def test_the_reconciler_does_not_set_a_request_to_failed_whose_dead_letter_is_being_redriven(
     stack: Cloud, slack: SlackServer
 ) -> None:
     request_id = stack.post("sales")
@@ -65,7 +65,7 @@ def test_a_bounce_is_recorded_before_its_dead_letter_can_be_redriven(stack: Clou
     assert seen == ["failed"]
 
 
-def test_a_post_in_doubt_is_not_repeated_after_the_slack_channel_changed(
+def test_a_post_with_unknown_outcome_is_not_repeated_after_the_configured_slack_channel_changed(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slack.workspace.channels |= {"C0NEW"}
@@ -80,7 +80,7 @@ def test_a_post_in_doubt_is_not_repeated_after_the_slack_channel_changed(
     assert len(slack.messages) == 1
 
 
-def test_the_look_up_reads_the_other_channels_although_the_bot_has_left_one(
+def test_the_search_for_a_post_reads_the_other_slack_channels_although_the_bot_has_left_one(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first attempt, in the old channel, is in doubt and posted nothing; the second has posted in the new one."""
@@ -100,7 +100,7 @@ def test_the_look_up_reads_the_other_channels_although_the_bot_has_left_one(
 
 
 @pytest.mark.parametrize("code", ["ekm_access_denied", "accesslimited", "invalid_arguments"])
-def test_nothing_is_posted_if_slack_refuses_the_look_up_for_an_unknown_reason(
+def test_nothing_is_posted_if_slack_refuses_to_return_the_history_for_an_unknown_reason(
     stack: Cloud, slack: SlackServer, code: str
 ) -> None:
     slack.fail("drop", times=1)
@@ -152,7 +152,9 @@ def test_a_status_does_not_depend_on_the_current_retention_setting(
     assert request["ttl"] == record["ttl"] == record_of(stack.table, request_id).ttl, "they expire together"
 
 
-def test_a_replayed_request_without_its_record_still_reaches_a_final_status(stack: Cloud, slack: SlackServer) -> None:
+def test_a_request_whose_delivery_record_is_missing_reaches_a_final_status_after_a_repeated_call(
+    stack: Cloud, slack: SlackServer
+) -> None:
     request_id = stack.post("sales", Idempotency_Key="key")
     stack.produce()
     stack.consume(Channel.SLACK)

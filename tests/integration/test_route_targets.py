@@ -44,7 +44,7 @@ def posted(slack: SlackServer) -> Counter[str]:
     return Counter(message["channel"] for message in slack.messages)
 
 
-def test_two_topics_of_one_batch_are_posted_to_their_own_slack_channels(
+def test_requests_of_two_topics_in_one_batch_are_posted_to_the_slack_channel_of_each_topic(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales={"slack": "C0SALES"}, pricing={"slack": "C0PRICES"})
@@ -64,7 +64,7 @@ def test_two_topics_of_one_batch_are_posted_to_their_own_slack_channels(
         assert attempt.place == "C0SALES"
 
 
-def test_a_topic_without_a_target_uses_the_default_of_the_stage(
+def test_a_topic_without_a_slack_channel_uses_the_default_slack_channel_of_the_stage(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales={"slack": "C0SALES"})
@@ -74,7 +74,9 @@ def test_a_topic_without_a_target_uses_the_default_of_the_stage(
     assert posted(slack) == {"C0ASSIST": 1}
 
 
-def test_a_rate_limit_of_one_slack_channel_delays_no_other(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
+def test_a_rate_limit_of_one_slack_channel_delays_no_other_slack_channel(
+    stack: Cloud, slack: SlackServer, deploy: Deploy
+) -> None:
     deploy(sales={"slack": "C0SALES"}, pricing={"slack": "C0PRICES"})
     ids = [stack.post(topic) for topic in ("sales", "pricing")]
     stack.produce()
@@ -87,7 +89,7 @@ def test_a_rate_limit_of_one_slack_channel_delays_no_other(stack: Cloud, slack: 
     assert posted(slack) == {"C0SALES": 1, "C0PRICES": 1}
 
 
-def test_a_request_in_doubt_is_looked_up_in_its_old_slack_channel_after_its_route_changed(
+def test_a_request_with_unknown_outcome_is_searched_in_the_old_slack_channel_after_a_route_change(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales={"slack": "C0SALES"})
@@ -103,7 +105,9 @@ def test_a_request_in_doubt_is_looked_up_in_its_old_slack_channel_after_its_rout
     assert posted(slack) == {"C0SALES": 1, "C0PRICES": 1}
 
 
-def test_a_redrive_uses_the_corrected_slack_channel(stack: Cloud, slack: SlackServer, deploy: Deploy) -> None:
+def test_a_redriven_message_is_posted_to_the_corrected_slack_channel(
+    stack: Cloud, slack: SlackServer, deploy: Deploy
+) -> None:
     deploy(pricing={"slack": "C0GONE"})
     request_id = stack.post("pricing")
     stack.produce()
@@ -116,7 +120,7 @@ def test_a_redrive_uses_the_corrected_slack_channel(stack: Cloud, slack: SlackSe
     assert posted(slack) == {"C0PRICES": 1}
 
 
-def test_the_recipients_of_a_topic_get_its_mails_and_its_fallback_mails(
+def test_the_recipients_of_a_topic_get_the_mails_and_fallback_mails_of_that_topic(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales={"email": ["sales@example.com", "boss@example.com"]})
@@ -137,7 +141,7 @@ def test_the_recipients_of_a_topic_get_its_mails_and_its_fallback_mails(
     assert recipients == {"sales": ["sales@example.com", "boss@example.com"], "all": ["sales@example.com"]}
 
 
-def test_each_topic_is_posted_to_the_teams_workflow_of_its_secret(
+def test_a_request_is_posted_to_the_teams_workflow_whose_url_is_in_the_secret_of_its_topic(
     stack: Cloud, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Receiver() as default, Receiver() as own:

@@ -54,7 +54,7 @@ def settle(stack: Cloud) -> None:
         stack.consume_until_quiet(channel)
 
 
-def test_a_topic_added_by_the_deployer_is_delivered_like_the_defaults(
+def test_a_topic_added_to_the_routes_setting_is_delivered_like_the_default_topics(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(support=(["slack", "email"], None))
@@ -66,7 +66,7 @@ def test_a_topic_added_by_the_deployer_is_delivered_like_the_defaults(
     assert refused(stack, "sales") == {"pointer": "#/topic", "detail": "Input should be 'support'"}
 
 
-def test_the_served_openapi_document_lists_the_deployers_topics(stack: Cloud, deploy: Deploy) -> None:
+def test_the_served_openapi_document_lists_the_topics_of_the_routes_setting(stack: Cloud, deploy: Deploy) -> None:
     deploy(support=(["slack"], None))
     start_cold()
     document = json.loads(stack.fetch("/openapi.json")["body"])
@@ -74,7 +74,7 @@ def test_the_served_openapi_document_lists_the_deployers_topics(stack: Cloud, de
     assert "sales" not in json.dumps(document)
 
 
-def test_a_failed_request_uses_the_fallback_of_the_deployers_route(
+def test_a_failed_request_uses_the_fallback_in_the_routes_setting(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(support=(["slack"], "email"))
@@ -87,7 +87,7 @@ def test_a_failed_request_uses_the_fallback_of_the_deployers_route(
     assert shown["fallback"]["channel"] == "email"
 
 
-def test_an_accepted_request_is_delivered_and_accounted_for_after_its_topic_was_removed(
+def test_a_request_accepted_before_its_topic_was_removed_is_delivered_and_counted_by_the_reconciler(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     unpublished, queued = stack.post("sales", "unpublished"), stack.post("sales", "queued")
@@ -101,7 +101,7 @@ def test_an_accepted_request_is_delivered_and_accounted_for_after_its_topic_was_
     assert stack.reconcile(2 * LATER)["ledger"]["open"] == 0
 
 
-def test_a_request_keeps_its_fallback_after_its_topic_was_removed(
+def test_an_accepted_request_keeps_its_fallback_after_its_topic_was_removed(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     request_id = stack.post("sales", "by mail then")
@@ -123,7 +123,7 @@ def test_a_request_keeps_its_fallback_after_its_topic_was_removed(
         ((["slack"], "email"), ([], "email")),
     ],
 )
-def test_a_request_keeps_its_fallback_after_its_route_changed(
+def test_an_accepted_request_keeps_its_fallback_after_a_route_change(
     stack: Cloud,
     slack: SlackServer,
     deploy: Deploy,
@@ -142,7 +142,7 @@ def test_a_request_keeps_its_fallback_after_its_route_changed(
     assert len(emails()) == 1
 
 
-def test_a_request_without_a_fallback_gets_none_after_its_route_changed(
+def test_a_request_accepted_without_a_fallback_gets_none_after_a_route_change(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
     deploy(sales=(["slack"], None))
@@ -158,7 +158,7 @@ def test_a_request_without_a_fallback_gets_none_after_its_route_changed(
 
 
 @pytest.mark.parametrize("now", [["slack"], ["slack", "email"]])
-def test_a_request_ends_when_its_own_channels_have_delivered_after_a_route_change(
+def test_a_request_is_delivered_when_the_channels_of_its_original_route_have_delivered(
     stack: Cloud, slack: SlackServer, deploy: Deploy, now: list[str]
 ) -> None:
     deploy(sales=(["slack", "email"], None))
@@ -173,7 +173,7 @@ def test_a_request_ends_when_its_own_channels_have_delivered_after_a_route_chang
     assert stack.status(request_id) == "delivered"
 
 
-def test_a_request_that_waits_for_a_removed_channel_stays_open_and_does_not_count_as_lost(
+def test_a_request_whose_message_waits_for_a_removed_channel_stays_open_and_does_not_count_as_lost(
     stack: Cloud, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.post("sales", "waits")

@@ -67,7 +67,7 @@ def test_a_delivery_waits_for_an_unusable_secret_and_the_log_describes_it_withou
     assert CANARY not in log.getvalue() + json.dumps(stack.show(request_id)) + json.dumps(letter)
 
 
-def test_a_corrected_secret_is_used_at_once(stack: Cloud, slack: SlackServer) -> None:
+def test_a_corrected_secret_value_is_used_by_the_next_attempt(stack: Cloud, slack: SlackServer) -> None:
     store(Channel.SLACK, "xoxb-local\nxoxb-local")
     request_id = stack.post("slack", "mended")
     stack.produce()

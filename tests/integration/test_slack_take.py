@@ -57,7 +57,7 @@ def press(team: SlackServer, user: str, request_id: str | None = None) -> int:
     return team.press(message["ts"], user, values[0])
 
 
-def test_the_first_person_to_press_takes_the_request_and_the_message_names_them(
+def test_the_first_person_who_clicks_takes_the_request_and_the_slack_message_names_that_person(
     stack: Cloud, team: SlackServer
 ) -> None:
     [request_id] = posted(stack, "help")
@@ -71,7 +71,7 @@ def test_the_first_person_to_press_takes_the_request_and_the_message_names_them(
 
 
 @pytest.mark.moto
-def test_a_press_costs_one_query_one_write_and_two_batch_reads(
+def test_a_button_click_makes_one_query_one_write_and_two_batch_reads(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/cost.md: the second batch finds out whether somebody else has pressed meanwhile."""
@@ -83,7 +83,7 @@ def test_a_press_costs_one_query_one_write_and_two_batch_reads(
     assert calls == ["Query", "PutItem", "BatchGetItem", "BatchGetItem"]
 
 
-def test_the_second_person_is_told_who_has_the_request(stack: Cloud, team: SlackServer) -> None:
+def test_the_second_person_who_clicks_is_shown_who_has_taken_the_request(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     message = json.loads(json.dumps(team.messages[-1]))
     press(team, "anna")
@@ -96,7 +96,7 @@ def test_the_second_person_is_told_who_has_the_request(stack: Cloud, team: Slack
     assert "Taken by @anna" in json.dumps(team.messages[-1])
 
 
-def test_only_a_second_press_of_the_taker_releases_the_request(stack: Cloud, team: SlackServer) -> None:
+def test_only_a_second_click_by_the_same_person_releases_the_request(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     press(team, "anna")
     press(team, "ben")
@@ -109,7 +109,7 @@ def test_only_a_second_press_of_the_taker_releases_the_request(stack: Cloud, tea
     assert stack.show(request_id)["taken"]["by"] == "@ben"
 
 
-def test_a_digest_shows_both_takers_of_two_simultaneous_presses(
+def test_a_slack_digest_shows_both_takers_after_two_simultaneous_button_clicks(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one who draws the message first draws it again, since the other has taken a request meanwhile."""
@@ -132,7 +132,7 @@ def test_a_digest_shows_both_takers_of_two_simultaneous_presses(
     assert [stack.show(each).get("taken", {}).get("by") for each in (ids[3], ids[7], ids[0])] == ["@anna", "@ben", None]
 
 
-def test_an_update_of_the_message_that_slack_applies_late_does_not_hide_a_newer_one(
+def test_a_message_update_that_slack_applies_late_does_not_hide_a_newer_update(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slack shows it late: after Ben has pressed, and the message was drawn for him."""
@@ -153,7 +153,9 @@ def test_an_update_of_the_message_that_slack_applies_late_does_not_hide_a_newer_
     assert ("Taken by @anna" in drawn, "Taken by @ben" in drawn) == (True, True)
 
 
-def test_a_digest_whose_requests_are_all_taken_is_still_within_slack_s_limits(stack: Cloud, team: SlackServer) -> None:
+def test_a_slack_digest_whose_requests_are_all_taken_stays_within_slacks_size_limits(
+    stack: Cloud, team: SlackServer
+) -> None:
     posted(stack, *("<&>" * 60 for _ in range(25)))
     for message in list(team.messages):
         for n, value in enumerate([button["value"] for button in buttons(message)]):
@@ -161,7 +163,7 @@ def test_a_digest_whose_requests_are_all_taken_is_still_within_slack_s_limits(st
     assert {action for message in team.messages for action in actions(message)} == {"release"}
 
 
-def test_an_updated_digest_still_says_why_each_request_was_sent_there(
+def test_an_updated_slack_digest_still_says_why_each_request_was_sent_to_slack(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     route = {"channels": ["email"], "fallback": "slack", "escalate_after": 30}
@@ -188,7 +190,7 @@ def test_an_updated_digest_still_says_why_each_request_was_sent_there(
         assert "Sent here because the email could not be delivered" in text
 
 
-def test_a_press_settles_the_doubt_about_every_request_of_the_message(
+def test_a_button_click_proves_that_every_request_of_the_clicked_message_was_delivered(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message that is drawn again has lost its metadata, so nobody could look up the others."""
@@ -211,7 +213,9 @@ def test_the_bot_gets_a_callback_that_names_the_taker(stack: Cloud, team: SlackS
     assert len(told) == 1
 
 
-def test_a_press_on_an_expired_request_gets_a_message_that_says_so(stack: Cloud, team: SlackServer) -> None:
+def test_clicking_the_button_of_an_expired_request_shows_that_the_request_has_expired(
+    stack: Cloud, team: SlackServer
+) -> None:
     [request_id] = posted(stack, "help")
     for sort in ("REQUEST", "RECORD"):
         stack.table.delete_item(Key={"pk": request_id, "sk": sort})
@@ -247,7 +251,7 @@ def test_only_calls_with_slacks_valid_signature_are_accepted(stack: Cloud, team:
     assert told(stack, body, good) == 200, "and what Slack has signed is taken"
 
 
-def test_another_app_s_calls_are_refused(stack: Cloud, team: SlackServer) -> None:
+def test_calls_of_another_slack_app_are_refused(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     message = team.messages[-1]
     changes: dict[str, Any]
@@ -270,7 +274,7 @@ def test_another_app_s_calls_are_refused(stack: Cloud, team: SlackServer) -> Non
     ],
 )
 @pytest.mark.parametrize("local", [True, False])
-def test_an_answer_is_sent_only_to_slacks_own_hosts(
+def test_the_reply_to_a_button_click_is_sent_only_to_slacks_hosts(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch, url: str, *, local: bool
 ) -> None:
     [request_id] = posted(stack, "help")
@@ -282,7 +286,7 @@ def test_an_answer_is_sent_only_to_slacks_own_hosts(
     assert "taken" not in stack.show(request_id)
 
 
-def test_a_press_of_an_unknown_button_is_acknowledged(stack: Cloud, team: SlackServer) -> None:
+def test_a_click_on_an_unknown_button_is_acknowledged(stack: Cloud, team: SlackServer) -> None:
     [request_id] = posted(stack, "help")
     opened = [{"type": "button", "action_id": "open_conversation", "action_ts": "1"}]
     foreign = [{"type": "button", "action_id": "take", "value": "no-id slack", "action_ts": "1"}]
@@ -294,11 +298,13 @@ def test_a_press_of_an_unknown_button_is_acknowledged(stack: Cloud, team: SlackS
 
 
 @pytest.mark.parametrize("body", ["payload=", "payload={", "a=b", "payload=[]", "%", "payload=1&payload=2"])
-def test_a_signed_body_that_can_t_be_read_is_refused(stack: Cloud, team: SlackServer, body: str) -> None:
+def test_a_correctly_signed_call_with_an_unreadable_body_is_refused(stack: Cloud, team: SlackServer, body: str) -> None:
     assert told(stack, body, signed(body, team.signing_secret)) == 400
 
 
-def test_a_press_logs_no_customer_text(stack: Cloud, team: SlackServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_handling_a_button_click_logs_no_customer_text(
+    stack: Cloud, team: SlackServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     posted(stack, "CANARY of a customer")
     press(team, "anna")
     assert "CANARY" not in capsys.readouterr().out
@@ -313,7 +319,7 @@ def test_a_request_is_taken_although_slack_does_not_update_the_message(stack: Cl
     assert stack.show(request_id)["taken"]["by"] == "@anna"
 
 
-def test_the_person_who_presses_is_told_that_the_table_does_not_answer(
+def test_a_person_who_clicks_while_the_dynamodb_table_is_unavailable_gets_an_error_message(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posted(stack, "help")
@@ -322,7 +328,9 @@ def test_the_person_who_presses_is_told_that_the_table_does_not_answer(
     assert press(team, "anna") == 503
 
 
-def test_two_apps_in_one_workspace_do_not_take_each_other_s_requests(stack: Cloud, team: SlackServer) -> None:
+def test_a_button_in_a_message_of_another_slack_app_in_the_same_workspace_takes_no_request(
+    stack: Cloud, team: SlackServer
+) -> None:
     posted(stack, "help")
     team.workspace.install("xoxb-other", Bot("U0OTHER", "B0OTHER", "A0OTHER"))
     block = {"type": "actions", "elements": list(buttons(team.messages[-1]))}

@@ -27,7 +27,7 @@ from tests.recorded_calls import meanwhile
 __all__ = ["team"]
 
 
-def test_a_press_before_the_look_up_of_the_next_attempt_causes_no_second_post(
+def test_a_button_click_before_the_next_attempt_searches_slacks_history_causes_no_second_post(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The press has the message drawn again, which then has no metadata any more."""
@@ -49,7 +49,7 @@ def test_a_press_before_the_look_up_of_the_next_attempt_causes_no_second_post(
     assert len(team.messages) == 1
 
 
-def test_a_request_missing_from_a_batch_read_is_not_shown_as_free(
+def test_a_request_missing_from_a_batch_read_is_not_shown_as_untaken(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = posted(stack, "one", "two")
@@ -72,7 +72,7 @@ def test_a_request_missing_from_a_batch_read_is_not_shown_as_free(
 
 
 @pytest.mark.parametrize("how", ["gone", "damaged"])
-def test_the_taker_of_one_digest_request_still_sees_that_another_is_taken(
+def test_a_request_of_a_digest_can_be_taken_although_another_request_of_the_digest_is_missing_or_damaged(
     stack: Cloud, team: SlackServer, how: str
 ) -> None:
     first, second, _ = posted(stack, "one", "two", "three")
@@ -88,7 +88,7 @@ def test_the_taker_of_one_digest_request_still_sees_that_another_is_taken(
     assert team.workspace.whispers[-1]["text"] == "You have this request."
 
 
-def test_the_taker_is_told_if_slack_does_not_update_the_message(
+def test_the_taker_gets_a_private_message_if_slack_does_not_update_the_shared_message(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [request_id] = posted(stack, "help")
@@ -107,7 +107,9 @@ def test_the_taker_is_told_if_slack_does_not_update_the_message(
 @pytest.mark.parametrize(
     ("content_type", "body"), [("text/plain; charset=klingon", b"ok"), ("text/html; charset=utf-8", b"\xff\xfe")]
 )
-def test_a_press_succeeds_although_the_sdk_cannot_read_slacks_answer(content_type: str, body: bytes) -> None:
+def test_a_button_click_succeeds_although_the_slack_sdk_cannot_parse_slacks_response(
+    content_type: str, body: bytes
+) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -125,7 +127,7 @@ def test_a_press_succeeds_although_the_sdk_cannot_read_slacks_answer(content_typ
         server.shutdown()
 
 
-def test_an_operator_who_releases_nothing_is_told_who_has_the_request(
+def test_an_operator_who_releases_a_request_taken_by_another_person_is_shown_that_person(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [request_id] = posted(stack, "help")

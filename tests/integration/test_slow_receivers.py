@@ -219,7 +219,7 @@ def several(hosts: Sequence[str], each: int) -> list[str]:
     ("receive", "takes"),
     [(no_connection, CONNECT_SECONDS), (no_answer, DEADLINE_SECONDS), (late_answer, DEADLINE_SECONDS)],
 )
-def test_twenty_good_hosts_wait_for_five_silent_ones_no_longer_than_for_one_callback_of_each(
+def test_callbacks_to_twenty_fast_hosts_wait_at_most_for_one_callback_to_each_of_five_unresponsive_hosts(
     deployed: Deployed, receive: Callable[[Time, str], Answer], takes: float, batch_size: int
 ) -> None:
     deployed.receive, deployed.batch_size = receive, batch_size
@@ -228,7 +228,9 @@ def test_twenty_good_hosts_wait_for_five_silent_ones_no_longer_than_for_one_call
     assert set(GOOD) <= deployed.told.keys()
 
 
-def test_prompt_hosts_get_half_of_the_time_beside_any_number_of_silent_hosts(deployed: Deployed) -> None:
+def test_fast_hosts_get_at_least_half_of_the_sending_time_with_any_number_of_unresponsive_hosts(
+    deployed: Deployed,
+) -> None:
     """Wildcard DNS: each callback has a host of its own."""
     deployed.receive, silent = no_answer, [f"https://any{number}.example.com/" for number in range(25)]
     good = several(["https://good.example.com/"], 30)
@@ -243,7 +245,7 @@ def test_prompt_hosts_get_half_of_the_time_beside_any_number_of_silent_hosts(dep
     assert {url for _, url, _ in deployed.calls} >= set(silent), "nobody is shut out for good"
 
 
-def test_postponed_callbacks_end_within_the_queues_retention_and_arrive_once_if_their_host_recovers(
+def test_postponed_callbacks_finish_within_the_queues_retention_and_arrive_once_if_the_host_recovers(
     deployed: Deployed,
 ) -> None:
     back, gone = several(DARK[:1], 4), several(DARK[1:], 2)

@@ -99,7 +99,7 @@ def recorded(requests: Requests) -> Iterator[list[dict[str, Any]]]:
 # Accepting
 
 
-def test_accepting_writes_the_request_and_its_outbox_entry_at_once(requests: Requests) -> None:
+def test_accepting_a_request_stores_the_request_and_its_outbox_entry_in_one_write(requests: Requests) -> None:
     one = request()
     with recorded(requests) as calls:
         assert not requests.accept(one, payload_hash="hash", retention=RETENTION).replayed
@@ -119,7 +119,7 @@ def test_accepting_writes_the_request_and_its_outbox_entry_at_once(requests: Req
     }
 
 
-def test_a_replay_returns_the_first_request(requests: Requests) -> None:
+def test_accepting_an_existing_request_id_again_returns_the_first_request(requests: Requests) -> None:
     one = accepted(requests)
     again = one.model_copy(update={"created_at": AT})
     replay = requests.accept(again, payload_hash="hash", retention=RETENTION)
@@ -128,7 +128,7 @@ def test_a_replay_returns_the_first_request(requests: Requests) -> None:
         requests.accept(again, payload_hash="another", retention=RETENTION)
 
 
-def test_an_id_reused_after_its_request_expired_is_a_new_request(requests: Requests) -> None:
+def test_a_request_id_reused_after_its_request_expired_creates_a_new_request(requests: Requests) -> None:
     one = accepted(requests)
     requests.change(one.id, claimed)
     after = later(requests)
@@ -147,7 +147,7 @@ def test_an_id_reused_after_its_request_expired_is_a_new_request(requests: Reque
     assert answer.number == 1
 
 
-def test_a_worker_for_an_earlier_request_with_the_same_id_writes_nothing(requests: Requests) -> None:
+def test_a_write_for_an_expired_request_does_not_change_a_later_request_with_the_same_id(requests: Requests) -> None:
     one = accepted(requests)
     old = requests.read(one.id)
     after = later(requests)
@@ -159,7 +159,7 @@ def test_a_worker_for_an_earlier_request_with_the_same_id_writes_nothing(request
     assert item_of(requests.items.table, one.id) == kept
 
 
-def test_an_expired_request_reads_as_absent_even_before_dynamodb_deletes_it(requests: Requests) -> None:
+def test_an_expired_request_counts_as_absent_even_before_dynamodb_deletes_it(requests: Requests) -> None:
     one = accepted(requests)
     requests.change(one.id, claimed)
     after = later(requests)
@@ -171,7 +171,7 @@ def test_an_expired_request_reads_as_absent_even_before_dynamodb_deletes_it(requ
         after.change(one.id, claimed)
 
 
-def test_a_record_without_its_request_reads_as_absent(requests: Requests) -> None:
+def test_a_delivery_record_without_its_request_item_counts_as_absent(requests: Requests) -> None:
     one = accepted(requests)
     requests.change(one.id, claimed)
     requests.items.table.delete_item(Key=request_key(one.id))
@@ -183,7 +183,7 @@ def test_a_record_without_its_request_reads_as_absent(requests: Requests) -> Non
 # Reading
 
 
-def test_the_table_reads_requests_to_show_or_publish_consistently(requests: Requests) -> None:
+def test_requests_are_read_with_strong_consistency_when_they_are_shown_or_published(requests: Requests) -> None:
     one = accepted(requests)
     with recorded(requests) as calls:
         requests.get(one.id)
@@ -194,7 +194,7 @@ def test_the_table_reads_requests_to_show_or_publish_consistently(requests: Requ
     assert batch["RequestItems"]["table"]["ConsistentRead"] is True
 
 
-def test_a_request_is_shown_with_its_record(requests: Requests) -> None:
+def test_reading_a_request_returns_the_request_and_its_delivery_record(requests: Requests) -> None:
     one = accepted(requests)
     shown = requests.get(one.id)
     assert shown
@@ -206,7 +206,7 @@ def test_a_request_is_shown_with_its_record(requests: Requests) -> None:
     assert (shown.published_at, shown.in_outbox, shown.status) == (AT, False, "sending")
 
 
-def test_a_request_is_shown_as_published_before_its_first_attempt(requests: Requests) -> None:
+def test_a_published_request_has_status_published_before_the_first_attempt(requests: Requests) -> None:
     one = accepted(requests)
     requests.change(one.id, claimed)
     # The consumer was quicker than the write that marks the request as published.
@@ -219,7 +219,7 @@ def test_a_request_is_shown_as_published_before_its_first_attempt(requests: Requ
 # Changing
 
 
-def test_a_first_claim_is_one_write_and_no_read(requests: Requests) -> None:
+def test_locking_a_delivery_for_its_first_attempt_makes_one_write_and_no_read(requests: Requests) -> None:
     one = accepted(requests)
     stored = requests.read(one.id)
     with recorded(requests) as calls:
@@ -240,9 +240,7 @@ def test_an_event_that_changes_nothing_writes_nothing(requests: Requests) -> Non
 
 
 @pytest.mark.parametrize("before", ["nothing", "a record"])
-def test_the_second_of_two_writers_applies_its_event_to_the_record_of_the_first(
-    requests: Requests, before: str
-) -> None:
+def test_the_second_of_two_simultaneous_writers_keeps_the_change_of_the_first(requests: Requests, before: str) -> None:
     one = accepted(requests)
     if before == "a record":
         requests.change(one.id, unchanged(transitions.watch))
@@ -257,7 +255,9 @@ def test_the_second_of_two_writers_applies_its_event_to_the_record_of_the_first(
     assert requests.read(one.id).record == after.record
 
 
-def test_a_sweep_with_a_stale_record_does_not_fail_a_request_delivered_meanwhile(requests: Requests) -> None:
+def test_the_reconciler_does_not_set_a_request_to_failed_that_was_delivered_after_the_reconciler_read_it(
+    requests: Requests,
+) -> None:
     one = accepted(requests)
     old, _ = requests.change(one.id, claimed)
     delivered, _ = requests.change(one.id, unchanged(transitions.sent, "slack", "attempt", "ts", now=MS))
@@ -266,7 +266,7 @@ def test_a_sweep_with_a_stale_record_does_not_fail_a_request_delivered_meanwhile
     assert after.record.status == delivered.record.status == "delivered"
 
 
-def test_a_write_that_always_conflicts_raises_table_unavailable(requests: Requests) -> None:
+def test_a_write_that_conflicts_at_every_retry_raises_table_unavailable(requests: Requests) -> None:
     one = accepted(requests)
 
     def overtaken(record: Record) -> tuple[Record, None]:
@@ -303,7 +303,7 @@ def escalated() -> Record:
     return replace(takes.escalate(transitions.sent(record, "slack", "a", "ts", now=MS), now=MS), version=1)
 
 
-def test_a_record_reads_as_it_was_written(requests: Requests) -> None:
+def test_a_delivery_record_read_from_the_table_equals_the_one_that_was_written(requests: Requests) -> None:
     kinds = {each.kind for record in (full(), escalated()) for each in record.deliveries}
     assert kinds == set(Kind)
     causes = {type(each.cause) for record in (full(), escalated()) for each in record.deliveries}
@@ -314,13 +314,13 @@ def test_a_record_reads_as_it_was_written(requests: Requests) -> None:
         assert codec.record_of(item_of(requests.items.table, id_)) == written
 
 
-def test_a_record_without_takes_has_no_attribute_for_them() -> None:
+def test_a_delivery_record_without_takes_has_no_attribute_for_takes() -> None:
     record, _ = claimed(fresh(request(), ROUTE, 7_000_000_000))
     document = codec.item_of("id", transitions.sent(record, "slack", "attempt", "ts", now=MS), {})["record"]
     assert document.keys() == {"topic", "created_at", "ttl", "channels", "fallback", "deliveries"}
 
 
-def test_a_change_keeps_attributes_that_a_later_version_has_added(requests: Requests) -> None:
+def test_changing_a_delivery_record_keeps_attributes_that_a_later_version_has_added(requests: Requests) -> None:
     """So that nothing is lost if an upgrade is rolled back."""
     one = accepted(requests)
     requests.change(one.id, claimed)
@@ -341,7 +341,9 @@ def test_a_change_keeps_attributes_that_a_later_version_has_added(requests: Requ
     assert after["record"]["takes"][0]["new"] == "of the take"
 
 
-def test_a_record_is_listed_in_an_index_only_while_it_is_due_or_unpublished(requests: Requests) -> None:
+def test_a_delivery_record_is_in_the_due_or_outbox_index_only_while_it_is_due_or_unpublished(
+    requests: Requests,
+) -> None:
     one = accepted(requests)
     indexes = {OUTBOX_SHARD, DUE_SHARD, DUE_AT}
 
@@ -359,7 +361,7 @@ def test_a_record_is_listed_in_an_index_only_while_it_is_due_or_unpublished(requ
 
 
 @pytest.mark.parametrize("time", [-1, 10**17])
-def test_a_record_with_an_invalid_time_is_unreadable(time: int) -> None:
+def test_a_delivery_record_with_an_invalid_time_is_unreadable(time: int) -> None:
     documents = [codec.item_of("id", full(), {}) for _ in range(3)]
     documents[0]["record"]["deliveries"][0]["attempts"][0]["at"] = time
     documents[1]["record"]["takes"][0]["released_at"] = time
@@ -372,7 +374,7 @@ def test_a_record_with_an_invalid_time_is_unreadable(time: int) -> None:
 # The outbox
 
 
-def test_a_published_entry_leaves_the_outbox(requests: Requests) -> None:
+def test_a_published_entry_is_removed_from_the_outbox(requests: Requests) -> None:
     one = accepted(requests)
     before = item(requests, one.id)
     requests.items.mark_published(request_key(one.id), ["email"], AT)
@@ -384,7 +386,7 @@ def test_a_published_entry_leaves_the_outbox(requests: Requests) -> None:
     assert requests.items.get(request_key("unknown")) is None
 
 
-def test_the_outbox_lists_older_entries_in_order_over_all_shards_and_pages(requests: Requests) -> None:
+def test_the_outbox_lists_entries_older_than_a_time_in_order_across_all_shards_and_pages(requests: Requests) -> None:
     times = [f"2025-01-01T00:00:{number:02}.000Z" for number in range(30)]
     ids = [accepted(requests, created_at).id for created_at in times]
     assert len({shard(one) for one in ids}) > 1
@@ -422,7 +424,7 @@ def test_the_outbox_lists_older_entries_in_order_over_all_shards_and_pages(reque
         lambda requests: requests.items.ledger(),
     ],
 )
-def test_a_table_that_does_not_answer_raises_its_own_error(
+def test_a_dynamodb_call_without_a_response_raises_table_unavailable(
     requests: Requests, ask: Callable[[Requests], object]
 ) -> None:
     with refusing(), pytest.raises(TableUnavailable, match=r"^ReadTimeoutError$"):

@@ -68,7 +68,7 @@ def item(pk: str = "one", sk: str = "RECORD", **more: object) -> dict[str, Any]:
     return {"pk": pk, "sk": sk, **more}
 
 
-def test_an_item_is_added_if_its_key_is_free(items: Items) -> None:
+def test_an_item_is_added_if_no_item_has_its_key(items: Items) -> None:
     assert items.add(item(version=1)) is None
     assert items.get({"pk": "one", "sk": "RECORD"}) == item(version=1)
     assert items.get({"pk": "one", "sk": "REQUEST"}) is None
@@ -147,7 +147,7 @@ def outboxed(pk: str, created_at: str, **more: object) -> dict[str, Any]:
     return item(pk, "REQUEST", outbox=0, ledger=0, created_at=created_at, topic="sales", **more)
 
 
-def test_an_item_leaves_the_outbox_for_the_channels_that_it_was_published_to(items: Items) -> None:
+def test_publishing_an_item_to_some_channels_keeps_its_outbox_entries_for_the_other_channels(items: Items) -> None:
     key = {"pk": "one", "sk": "REQUEST"}
     items.add(outboxed("one", "2026-03-01", outbox_channels=["slack"], outbox_since="2026-03-01"))
     items.mark_published(key, ["email"], "2026-03-02")
@@ -158,7 +158,7 @@ def test_an_item_leaves_the_outbox_for_the_channels_that_it_was_published_to(ite
     assert items.get(key) == published
 
 
-def test_a_second_publication_keeps_the_time_of_the_first(items: Items) -> None:
+def test_publishing_an_item_again_keeps_the_time_of_the_first_publication(items: Items) -> None:
     again = outboxed("one", "2026-03-01", outbox_channels=["email"], published_at="2026-03-01")
     items.add(again)
     items.mark_published({"pk": "one", "sk": "REQUEST"}, ["email"], "2026-03-02")
@@ -167,7 +167,7 @@ def test_a_second_publication_keeps_the_time_of_the_first(items: Items) -> None:
     )
 
 
-def test_requests_are_listed_newest_first_in_pages(items: Items) -> None:
+def test_the_request_list_returns_pages_with_the_newest_requests_first(items: Items) -> None:
     for number in range(250):
         items.add(outboxed(f"pk{number}", f"2026-03-01T{number:03}") | {"ledger": number % 2})
     found = items.accepted("2026-03-01T010", "2026-03-01T240", newest_first=True)
@@ -179,7 +179,7 @@ def test_a_deleted_item_is_not_marked_as_published(items: Items) -> None:
     assert items.of("one") == []
 
 
-def test_the_outbox_lists_keys_oldest_first_in_pages(items: Items) -> None:
+def test_the_outbox_index_lists_keys_in_pages_with_the_oldest_first(items: Items) -> None:
     for number in (3, 1, 4, 2, 5):
         items.add(outboxed(f"pk{number}", f"2026-03-0{number}"))
     assert list(items.unpublished("2026-03-05")) == [
@@ -187,7 +187,7 @@ def test_the_outbox_lists_keys_oldest_first_in_pages(items: Items) -> None:
     ]
 
 
-def test_the_ledger_lists_the_requests_accepted_in_a_period_with_their_topics(items: Items) -> None:
+def test_the_index_of_accepted_requests_lists_those_of_a_period_with_their_topics(items: Items) -> None:
     for number in (3, 1, 4, 2):
         items.add(outboxed(f"pk{number}", f"2026-03-0{number}"))
     assert list(items.accepted("2026-03-02", "2026-03-03")) == [
@@ -195,14 +195,14 @@ def test_the_ledger_lists_the_requests_accepted_in_a_period_with_their_topics(it
     ]
 
 
-def test_the_due_index_lists_exactly_the_due_records_and_whole(items: Items) -> None:
+def test_the_due_index_lists_exactly_the_due_delivery_records_with_all_their_attributes(items: Items) -> None:
     records = [item(str(number), due=number % INDEX_SHARDS, due_at=number, record={"n": number}) for number in range(5)]
     for record in (*records, item("done", record={})):
         items.add(record)
     assert sorted(items.due(), key=lambda found: found["pk"]) == records
 
 
-def test_an_item_above_dynamodbs_size_limit_is_refused_and_the_old_one_stays(items: Items) -> None:
+def test_an_item_above_dynamodbs_size_limit_is_refused_and_the_old_item_stays(items: Items) -> None:
     items.add(item("pk", version=1))
     for write in (items.replace, lambda large, _: items.add(large)):
         with pytest.raises(ItemTooLarge):
@@ -210,7 +210,7 @@ def test_an_item_above_dynamodbs_size_limit_is_refused_and_the_old_one_stays(ite
     assert items.of("pk") == [item("pk", version=1)]
 
 
-def test_the_time_up_to_which_the_reconciler_has_checked_is_stored_and_never_moves_back(items: Items) -> None:
+def test_the_stored_time_up_to_which_the_reconciler_has_checked_never_moves_back(items: Items) -> None:
     for since, until in (("2026-03-01", "2026-03-02"), ("2026-03-03", "2026-03-04")):
         items.looked_at(since, ["one"])
         items.keep_version_1_away(since, until)
@@ -232,7 +232,7 @@ def test_a_lease_has_one_holder_and_is_free_after_its_release(stored: Stored) ->
     assert held(stored, NOW, "two")
 
 
-def test_the_first_holder_does_not_release_an_expired_lease_that_another_has_taken(stored: Stored) -> None:
+def test_a_former_holder_does_not_release_its_expired_lease_that_another_holder_has_taken(stored: Stored) -> None:
     with (
         lease(stored.table, "one", MINUTE, clock=lambda: NOW),
         lease(stored.table, "two", MINUTE, clock=lambda: NOW + 2 * MINUTE) as ours,
@@ -272,7 +272,7 @@ def test_a_write_that_changes_nothing_is_not_in_the_stream() -> None:
     assert len(memory.stream) == 1
 
 
-def test_the_table_in_memory_refuses_unknown_expressions() -> None:
+def test_the_in_memory_table_refuses_dynamodb_expressions_that_it_does_not_implement() -> None:
     table = in_memory(MemoryTable())
     with pytest.raises(KeyError):
         table.put_item(Item=item(), ConditionExpression="version > :value", ExpressionAttributeValues={":value": 1})

@@ -100,7 +100,9 @@ def says(answer: dict[str, Any]) -> str:
     return " ".join(html.unescape(re.sub("<[^>]*>", " ", main)).split())
 
 
-def test_opening_the_mails_link_shows_the_request_and_only_the_button_takes_it(stack: Cloud) -> None:
+def test_opening_the_link_in_a_mail_only_shows_the_request_and_clicking_the_button_takes_the_request(
+    stack: Cloud,
+) -> None:
     request_id = delivered(stack, reference="T-42")
     for method in ("GET", "HEAD", "GET"):
         shown = visit(stack, mailed(), method)
@@ -117,7 +119,7 @@ def test_opening_the_mails_link_shows_the_request_and_only_the_button_takes_it(s
     }  # fmt: skip
 
 
-def test_the_second_person_sees_who_has_the_request_and_since_when(stack: Cloud) -> None:
+def test_the_second_person_sees_who_has_taken_the_request_and_when(stack: Cloud) -> None:
     request_id = delivered(stack)
     press(stack, mailed(), "Anna")
     for answer in (press(stack, mailed(), "Ben"), visit(stack, mailed())):
@@ -126,7 +128,7 @@ def test_the_second_person_sees_who_has_the_request_and_since_when(stack: Cloud)
     assert stack.show(request_id)["taken"]["by"] == "Anna"
 
 
-def test_a_form_submitted_again_shows_that_its_sender_has_the_request(stack: Cloud) -> None:
+def test_submitting_the_form_again_shows_that_the_same_person_has_the_request(stack: Cloud) -> None:
     delivered(stack)
     [id_] = re.findall('name="press" value="([^"]+)"', visit(stack, mailed())["body"])
     for _ in range(2):
@@ -134,7 +136,7 @@ def test_a_form_submitted_again_shows_that_its_sender_has_the_request(stack: Clo
     assert "Taken by Anna" in says(press(stack, mailed(), "Ben"))
 
 
-def test_only_the_taker_can_release_the_request_on_that_page(stack: Cloud) -> None:
+def test_only_the_person_who_took_the_request_can_release_it_on_the_take_page(stack: Cloud) -> None:
     request_id = delivered(stack, callback_url="http://127.0.0.1:9/told")
     taken = press(stack, mailed(), "Anna", press="a" * 32)
     [own] = re.findall('name="release" value="([^"]+)"', taken["body"])
@@ -157,7 +159,9 @@ def test_only_the_taker_can_release_the_request_on_that_page(stack: Cloud) -> No
 
 
 @pytest.mark.parametrize(("channel", "by"), [("email", "somebody by email"), ("teams", "somebody by Teams")])
-def test_the_message_of_each_channel_has_its_own_link(stack: Cloud, workflow: Receiver, channel: str, by: str) -> None:
+def test_the_message_of_each_channel_contains_a_different_take_link(
+    stack: Cloud, workflow: Receiver, channel: str, by: str
+) -> None:
     request_id = delivered(stack, "support")
     [card] = [link for call in workflow.calls for link in links_in(call.body.decode())]
     links = {"email": mailed(), "teams": card}
@@ -167,7 +171,7 @@ def test_the_message_of_each_channel_has_its_own_link(stack: Cloud, workflow: Re
     assert (taken["by"], taken["via"]) == (by, channel)
 
 
-def test_one_of_twenty_simultaneous_takes_by_link_or_slack_button_succeeds_and_the_others_see_the_taker(
+def test_one_of_twenty_simultaneous_takes_by_link_or_slack_button_succeeds_and_the_others_see_that_person(
     stack: Cloud, slack: SlackServer, workflow: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAKE", "true")
@@ -212,7 +216,9 @@ def test_one_of_twenty_simultaneous_takes_by_link_or_slack_button_succeeds_and_t
     assert sum(any(each in text for each in others) for text in told) == 19
 
 
-def test_a_take_by_link_settles_the_doubt_about_the_mail(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_take_with_the_link_in_a_mail_proves_that_the_mail_was_delivered(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The answer of SES was lost, so that the mail would be sent again."""
     handler = importlib.import_module("email_consumer.handler")
     send, lost = handler.ses().send_email, iter([True])
@@ -232,7 +238,7 @@ def test_a_take_by_link_settles_the_doubt_about_the_mail(stack: Cloud, monkeypat
     assert len(emails()) == 1
 
 
-def test_every_invalid_link_gets_the_same_answer(stack: Cloud) -> None:
+def test_every_invalid_take_link_gets_the_same_response(stack: Cloud) -> None:
     request_id = delivered(stack)
     link = mailed()
     expires = record_of(stack.table, request_id).ttl
@@ -253,12 +259,12 @@ def test_every_invalid_link_gets_the_same_answer(stack: Cloud) -> None:
     assert "taken" not in stack.show(request_id)
 
 
-def test_a_link_expires_together_with_its_request(stack: Cloud) -> None:
+def test_a_take_link_expires_together_with_its_request(stack: Cloud) -> None:
     request_id = delivered(stack)
     assert token(Link(request_id, "email", record_of(stack.table, request_id).ttl), [KEY.encode()]) == mailed()
 
 
-def test_a_link_cannot_take_another_request(stack: Cloud) -> None:
+def test_a_take_link_cannot_take_another_request(stack: Cloud) -> None:
     one = delivered(stack)
     link = mailed()
     other = delivered(stack)
@@ -266,7 +272,7 @@ def test_a_link_cannot_take_another_request(stack: Cloud) -> None:
     assert ("taken" in stack.show(one), "taken" in stack.show(other)) == (True, False)
 
 
-def test_the_page_of_a_deleted_request_says_that_it_is_gone(stack: Cloud) -> None:
+def test_the_take_page_of_a_deleted_request_says_that_the_request_no_longer_exists(stack: Cloud) -> None:
     request_id = delivered(stack)
     for sort in ("REQUEST", "RECORD"):
         stack.table.delete_item(Key={"pk": request_id, "sk": sort})
@@ -286,7 +292,7 @@ def test_the_page_of_a_deleted_request_says_that_it_is_gone(stack: Cloud) -> Non
         ({"Origin": "https://example.org"}, 403),
     ],
 )
-def test_a_form_sent_from_another_site_is_refused(stack: Cloud, headers: dict[str, str], status: int) -> None:
+def test_a_form_submitted_from_another_site_is_refused(stack: Cloud, headers: dict[str, str], status: int) -> None:
     request_id = delivered(stack)
     answer = visit(stack, mailed(), "POST", "name=Anna", Content_Type=FORM, **headers)
     assert answer["statusCode"] == status
@@ -310,7 +316,7 @@ def test_a_malformed_form_is_refused(stack: Cloud, body: str, content_type: str)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(name=st.text(max_size=100))
-def test_a_name_is_shown_as_text_of_one_line_and_at_most_sixty_characters(stack: Cloud, name: str) -> None:
+def test_a_takers_name_is_shown_as_plain_text_in_one_line_of_at_most_sixty_characters(stack: Cloud, name: str) -> None:
     request_id = delivered(stack)
     answer = press(stack, mailed(), name)
     by = stack.show(request_id)["taken"]["by"]
@@ -320,14 +326,14 @@ def test_a_name_is_shown_as_text_of_one_line_and_at_most_sixty_characters(stack:
     assert re.findall("<(script|img|a)", answer["body"]) == []
 
 
-def test_a_long_name_is_cut_and_its_markup_is_escaped(stack: Cloud) -> None:
+def test_a_takers_long_name_is_truncated_and_its_html_is_escaped(stack: Cloud) -> None:
     delivered(stack)
     answer = press(stack, mailed(), "<script>alert(1)</script>" + "x" * 100)
     assert "<script" not in answer["body"]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;xxx" in answer["body"]
 
 
-def test_the_headers_forbid_caching_framing_scripts_and_referrers(stack: Cloud) -> None:
+def test_the_http_headers_of_the_take_page_forbid_caching_framing_scripts_and_referrers(stack: Cloud) -> None:
     delivered(stack)
     for answer in (visit(stack, mailed()), press(stack, mailed()), visit(stack, "none")):
         headers = answer["headers"]
@@ -343,7 +349,7 @@ def test_the_headers_forbid_caching_framing_scripts_and_referrers(stack: Cloud) 
         assert headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-def test_no_log_contains_the_link_the_name_or_customer_text(stack: Cloud) -> None:
+def test_no_log_contains_the_take_link_the_takers_name_or_customer_text(stack: Cloud) -> None:
     with logging_everything() as log:
         delivered(stack)
         link = mailed()
@@ -357,7 +363,7 @@ def test_no_log_contains_the_link_the_name_or_customer_text(stack: Cloud) -> Non
 
 
 @pytest.mark.parametrize("channel", [Channel.EMAIL, Channel.TEAMS])
-def test_no_message_is_sent_until_the_secret_of_the_links_has_a_value(stack: Cloud, channel: Channel) -> None:
+def test_no_message_is_sent_until_the_signing_secret_of_take_links_has_a_value(stack: Cloud, channel: Channel) -> None:
     put_secret(" ")
     request_id = stack.post("support")
     stack.produce()
@@ -369,13 +375,13 @@ def test_no_message_is_sent_until_the_secret_of_the_links_has_a_value(stack: Clo
     assert delivery_of(stack.table, request_id, channel).attempts[-1].outcome == "delivered"
 
 
-def test_the_page_asks_to_try_again_while_the_secret_has_no_value(stack: Cloud) -> None:
+def test_the_take_page_asks_to_try_again_while_the_signing_secret_has_no_value(stack: Cloud) -> None:
     delivered(stack)
     put_secret(" ")
     assert visit(stack, mailed())["statusCode"] == 503
 
 
-def test_a_link_signed_with_the_old_key_works_while_the_secret_contains_it(stack: Cloud) -> None:
+def test_a_take_link_signed_with_the_old_key_works_while_the_secret_contains_that_key(stack: Cloud) -> None:
     delivered(stack)
     put_secret(f"{'n' * 44} {KEY}")
     assert visit(stack, mailed())["statusCode"] == 200
@@ -383,7 +389,7 @@ def test_a_link_signed_with_the_old_key_works_while_the_secret_contains_it(stack
     assert visit(stack, mailed())["statusCode"] == 404
 
 
-def test_the_person_who_presses_is_told_that_the_table_does_not_answer(
+def test_a_person_who_clicks_while_the_dynamodb_table_is_unavailable_gets_an_error_message(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivered(stack)
@@ -392,7 +398,7 @@ def test_the_person_who_presses_is_told_that_the_table_does_not_answer(
     assert press(stack, mailed())["statusCode"] == 503
 
 
-def test_messages_have_no_link_if_takes_are_off(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_contain_no_take_link_if_takes_are_off(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TAKE_PAGE")
     monkeypatch.delenv("TAKE_SECRET")
     forget()
@@ -400,7 +406,7 @@ def test_messages_have_no_link_if_takes_are_off(stack: Cloud, monkeypatch: pytes
     assert "/take/" not in emails()[-1]
 
 
-def test_a_release_frees_the_request_and_an_old_form_does_not_take_it_again(stack: Cloud) -> None:
+def test_submitting_an_old_form_does_not_take_a_request_again_that_was_released(stack: Cloud) -> None:
     request_id = delivered(stack)
     [id_] = re.findall('name="press" value="([^"]+)"', visit(stack, mailed())["body"])
     press(stack, mailed(), "Anna", press=id_)
@@ -429,7 +435,7 @@ HEADERS = st.dictionaries(
     | st.builds("name={}&press={}".format, st.text(), st.text()),
     headers=HEADERS,
 )
-def test_any_input_gets_a_page_and_no_server_error(
+def test_any_call_to_the_take_page_gets_an_html_page_and_no_5xx_status(
     stack: Cloud, link: str | None, method: str, body: str | bytes | None, headers: dict[str, str]
 ) -> None:
     good = token(Link("04fae1bb-0b7f-4f7c-9d1e-2f6f4a1f9a52", "email", 253_402_300_799), [KEY.encode()])

@@ -54,7 +54,9 @@ def delivery(stack: Cloud, request_id: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_a_request_reaches_teams_and_slack(stack: Cloud, slack: SlackServer, workflow: Receiver) -> None:
+def test_a_request_with_the_channels_teams_and_slack_is_delivered_on_both(
+    stack: Cloud, slack: SlackServer, workflow: Receiver
+) -> None:
     workflow.answers = [ACCEPTED]
     request_id = stack.post("support", "words of a customer's")
     settle(stack)
@@ -93,7 +95,7 @@ def test_the_fallback_delivers_a_request_that_teams_refuses(stack: Cloud, workfl
         (None, "timeout", True),
     ],
 )
-def test_a_transient_failure_is_retried_and_a_card_in_doubt_is_posted_again(
+def test_a_transient_teams_failure_is_retried_and_a_card_with_unknown_outcome_is_posted_again(
     stack: Cloud,
     workflow: Receiver,
     monkeypatch: pytest.MonkeyPatch,
@@ -113,7 +115,7 @@ def test_a_transient_failure_is_retried_and_a_card_in_doubt_is_posted_again(
     assert len(workflow.calls) == 2
 
 
-def test_a_rate_limit_does_not_count_as_an_attempt(stack: Cloud, workflow: Receiver) -> None:
+def test_a_teams_rate_limit_does_not_count_as_an_attempt(stack: Cloud, workflow: Receiver) -> None:
     workflow.answers = [*[(429, {"Retry-After": "0"})] * 5, ACCEPTED]
     request_id = stack.post("support")
     settle(stack)
@@ -125,7 +127,7 @@ def test_a_rate_limit_does_not_count_as_an_attempt(stack: Cloud, workflow: Recei
 @pytest.mark.parametrize(
     "value", [None, "hooks", "http://hooks.example.com/workflow", "https:///nobody", "https://[x/y"]
 )
-def test_a_delivery_waits_until_the_secret_contains_an_https_url(
+def test_a_delivery_waits_until_the_teams_secret_contains_an_https_url(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
     if value is None:
@@ -140,7 +142,7 @@ def test_a_delivery_waits_until_the_secret_contains_an_https_url(
     assert found["attempts"] == 3, "as often as any transient failure"
 
 
-def test_a_replaced_workflow_url_is_used_at_once(stack: Cloud, workflow: Receiver) -> None:
+def test_a_replaced_teams_workflow_url_is_used_by_the_next_attempt(stack: Cloud, workflow: Receiver) -> None:
     with Receiver() as new:
         first = stack.post("support", "warms the cache")
         settle(stack)
@@ -152,7 +154,7 @@ def test_a_replaced_workflow_url_is_used_at_once(stack: Cloud, workflow: Receive
         assert len(new.calls) == 1
 
 
-def test_a_server_with_the_wrong_certificate_gets_no_card(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teams_server_with_a_wrong_certificate_gets_no_card(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     server, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("localhost").configure_cert(server)

@@ -70,7 +70,7 @@ def read() -> None:
     aws.table("table").get_item(Key={"pk": "a", "sk": "b"})
 
 
-def test_the_certificates_are_read_once_for_all_clients_and_threads(
+def test_the_ca_certificates_are_read_once_for_all_clients_and_threads(
     serve: Serve, trusted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
@@ -91,14 +91,16 @@ def test_the_certificates_are_read_once_for_all_clients_and_threads(
     assert len(reads) == 1
 
 
-def test_a_python_without_certificates_trusts_those_of_botocore(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ca_certificates_of_botocore_are_used_if_python_finds_none(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     serve("localhost")
     monkeypatch.setattr(ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     assert tls.context().cert_store_stats()["x509_ca"]
     assert tls.context().verify_mode is ssl.CERT_REQUIRED
 
 
-def test_a_call_of_slack_without_tls_reads_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slack_call_without_tls_reads_no_ca_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     def unwanted() -> None:
         raise AssertionError("certificates are read")
 
@@ -122,7 +124,7 @@ def test_a_server_without_a_trusted_certificate_gets_no_call(
 
 
 @pytest.mark.parametrize("variable", OWN)
-def test_the_operators_own_certificates_replace_the_default_ones(
+def test_the_ca_certificates_configured_by_the_operator_replace_the_default_ones(
     serve: Serve, trusted: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, str(trusted))

@@ -29,7 +29,7 @@ def published(stack: Cloud) -> list[tuple[str | None, list[str]]]:
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_a_request_published_alone_continues_the_trace_of_its_call(
+def test_a_request_published_alone_continues_the_x_ray_trace_of_its_api_call(
     stack: Cloud,
     published: list[tuple[str | None, list[str]]],
     monkeypatch: pytest.MonkeyPatch,
@@ -44,7 +44,7 @@ def test_a_request_published_alone_continues_the_trace_of_its_call(
 
 
 @pytest.mark.parametrize("traced", [{0}, {3}, set(range(20))])
-def test_a_batch_of_requests_is_published_without_a_trace_and_without_extra_calls(
+def test_a_batch_of_requests_is_published_without_an_x_ray_trace_and_without_extra_aws_calls(
     stack: Cloud,
     published: list[tuple[str | None, list[str]]],
     monkeypatch: pytest.MonkeyPatch,
@@ -58,7 +58,7 @@ def test_a_batch_of_requests_is_published_without_a_trace_and_without_extra_call
     assert [(header, len(entries)) for header, entries in published] == [(None, 10)] * 2
 
 
-def test_a_request_without_a_trace_is_published_in_the_producers_own_trace(
+def test_a_request_stored_without_a_trace_id_is_published_in_the_stream_producers_x_ray_trace(
     stack: Cloud, published: list[tuple[str | None, list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.post("sales")
@@ -72,7 +72,7 @@ def test_a_request_without_a_trace_is_published_in_the_producers_own_trace(
     "header",
     ["", "Root=1-6925f5a0-" + "0" * 24, TRACE.format(1).replace("Sampled=1", "Sampled=0"), "Root=x;Parent=y;Sampled=1"],
 )
-def test_a_call_that_is_not_sampled_leaves_no_trace_in_the_table(
+def test_an_api_call_not_sampled_by_x_ray_stores_no_trace_id_in_the_table(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
@@ -84,5 +84,5 @@ def test_a_call_that_is_not_sampled_leaves_no_trace_in_the_table(
 
 
 @pytest.mark.parametrize("damaged", ["x\r\nX-Evil: 1", 5, None, TRACE.format(1) + "\n"])
-def test_a_damaged_trace_header_is_ignored(damaged: object) -> None:
+def test_a_malformed_x_ray_trace_header_is_ignored(damaged: object) -> None:
     assert tracing.valid(damaged) is None

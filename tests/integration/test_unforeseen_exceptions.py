@@ -70,7 +70,9 @@ def test_an_unforeseen_exception_fails_the_invocation_and_is_logged_without_its_
 
 
 @pytest.mark.parametrize("function", ["stream_producer", "reconciler", "slack_consumer"])
-def test_a_function_names_its_missing_setting(stack: Cloud, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+def test_the_error_of_a_function_with_a_missing_setting_names_the_setting(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
     forget()
     monkeypatch.delenv("TABLE_NAME")
     monkeypatch.setenv("AWS_SESSION_TOKEN", CANARY)
@@ -79,7 +81,7 @@ def test_a_function_names_its_missing_setting(stack: Cloud, monkeypatch: pytest.
     assert CANARY not in str(failed.value)
 
 
-def test_a_consumer_logs_an_unforeseen_exception_of_its_channel_and_retries_the_message(
+def test_a_consumer_logs_an_unforeseen_exception_of_the_send_function_and_retries_the_message(
     stack: Cloud, slack: SlackServer
 ) -> None:
     request_id = stack.post("sales", CANARY)
@@ -100,7 +102,7 @@ def test_a_consumer_logs_an_unforeseen_exception_of_its_channel_and_retries_the_
 @pytest.mark.parametrize(
     ("owner", "name"), [(slack_handler, "compose"), (slack_handler, "digests"), (delivery, "outgoing_of")]
 )
-def test_a_delivery_that_fails_by_unforeseen_exceptions_has_their_code_as_its_reason(
+def test_a_delivery_that_failed_by_unforeseen_exceptions_has_the_error_code_unforeseen_as_its_reason(
     stack: Cloud, owner: object, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, unforeseen)
@@ -117,7 +119,7 @@ def test_a_delivery_that_fails_by_unforeseen_exceptions_has_their_code_as_its_re
     assert letter["MessageAttributes"]["error_code"]["StringValue"] == "unexpected_error"
 
 
-def test_a_request_that_cannot_be_rendered_delays_no_other_of_its_batch(
+def test_a_request_whose_message_cannot_be_rendered_delays_no_other_request_of_its_batch(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails_on_one(outgoing: Sequence[Outgoing], at: datetime, **how: Any) -> Iterator[Sequence[Outgoing]]:  # noqa: ANN401
@@ -136,7 +138,7 @@ def test_a_request_that_cannot_be_rendered_delays_no_other_of_its_batch(
 
 
 @pytest.mark.parametrize("operation", ["PutItem", "SendMessage"])
-def test_a_consumer_logs_an_unforeseen_exception_of_its_own_and_retries_the_message(
+def test_a_consumer_logs_an_unforeseen_exception_outside_the_send_function_and_retries_the_message(
     stack: Cloud, slack: SlackServer, operation: str
 ) -> None:
     stack.post("sales")
@@ -168,7 +170,7 @@ def test_a_damaged_message_that_could_not_be_dead_lettered_is_logged_and_retried
     assert (line["message_id"], line["error_code"]) == (record["messageId"], code)
 
 
-def test_a_classified_failure_is_not_logged_as_unforeseen(stack: Cloud, slack: SlackServer) -> None:
+def test_a_known_provider_failure_is_not_logged_as_an_unforeseen_exception(stack: Cloud, slack: SlackServer) -> None:
     stack.post("sales")
     stack.produce()
     slack.fail("status", status=503)

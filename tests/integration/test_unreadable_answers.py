@@ -99,14 +99,18 @@ def sockets_left_open() -> Iterator[None]:
 @example(b"HTTP/1.1 201 OK\r\nContent-Type: application/gzip\r\n\r\n{}")
 @example(b"HTTP/1.1 302 Found\r\nLocation: https://[x/y\r\n\r\n")
 @example(b"HTTP/1.1 429 Slow\r\nRetry-After: Mon, 01 Jan 99999999999999999999 00:00:00 GMT\r\n\r\n{}")
-def test_any_answer_of_slack_yields_an_object_or_a_typed_failure(provider: Receiver, answer: bytes) -> None:
+def test_any_response_of_slack_yields_either_an_object_or_a_classified_failure(
+    provider: Receiver, answer: bytes
+) -> None:
     provider.answers = [answer]
     with typed():
         assert isinstance(web_api.call(WebClient.auth_test, f"{provider.url}/", f"xoxb-{CANARY}").data, dict)
 
 
 @pytest.mark.parametrize("body", [DEEP, LONG_NUMBER, "[5]", "\ufeff{}"])
-def test_an_unreadable_answer_of_slack_leaves_the_attempt_in_doubt(provider: Receiver, body: str) -> None:
+def test_the_outcome_of_an_attempt_is_unknown_after_an_unreadable_response_of_slack(
+    provider: Receiver, body: str
+) -> None:
     provider.answers = [JSON_HEAD + body.encode()]
     with pytest.raises(TransientFailure) as caught:
         web_api.call(WebClient.auth_test, f"{provider.url}/", "xoxb-1")
@@ -116,7 +120,9 @@ def test_an_unreadable_answer_of_slack_leaves_the_attempt_in_doubt(provider: Rec
 @FUZZED
 @given(answer=ANSWERS)
 @example(b"HTTP/1.1 429 Slow\r\nRetry-After: Mon, 01 Jan 99999999999999999999 00:00:00 GMT\r\n\r\n")
-def test_any_answer_of_a_teams_workflow_yields_a_status_or_a_typed_failure(provider: Receiver, answer: bytes) -> None:
+def test_any_response_of_a_teams_workflow_yields_either_a_status_or_a_classified_failure(
+    provider: Receiver, answer: bytes
+) -> None:
     provider.answers = [answer]
     url = teams_secret.read(f"{provider.url}&sig={CANARY}", loopback=True)
     with typed():
@@ -125,7 +131,9 @@ def test_any_answer_of_a_teams_workflow_yields_a_status_or_a_typed_failure(provi
 
 @FUZZED
 @given(answer=ANSWERS)
-def test_any_answer_of_a_bot_yields_a_status_or_a_typed_failure(provider: Receiver, answer: bytes) -> None:
+def test_any_response_of_a_bot_to_a_callback_yields_either_a_status_or_a_classified_failure(
+    provider: Receiver, answer: bytes
+) -> None:
     provider.answers = [answer]
     with typed():
         assert isinstance(EGRESS.post(provider.url, b"{}", {"webhook-signature": CANARY}).status, int)

@@ -260,7 +260,7 @@ def unreadable(log: str) -> int:
 
 
 @every_kind
-def test_any_item_is_either_read_or_reported_as_unreadable(kind: str) -> None:
+def test_any_table_item_is_either_parsed_or_reported_as_unreadable(kind: str) -> None:
     first, *others = KINDS[kind](str(uuid4()))
     said = next((item for item in others if item[SORT_KEY] == REQUEST), first)
     reader = Requests(Items(None))  # type: ignore[arg-type] # it is given its items
@@ -275,7 +275,9 @@ def test_any_item_is_either_read_or_reported_as_unreadable(kind: str) -> None:
 
 
 @every_kind
-def test_a_sweep_and_a_list_skip_unreadable_items(table: Table, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reconciler_and_the_list_command_skip_unreadable_items(
+    table: Table, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     missed, died = sound(table.cloud)
     table.damage(kind)
     capsys.readouterr()
@@ -295,7 +297,7 @@ def test_a_sweep_and_a_list_skip_unreadable_items(table: Table, kind: str, capsy
 
 
 @pytest.mark.parametrize("until", [5, "9999-12-31T23:59:59.999Z"], ids=["no time", "a time to come"])
-def test_a_ledger_with_an_impossible_time_is_started_anew(
+def test_the_reconciler_starts_anew_if_the_stored_time_of_its_last_check_is_invalid(
     stack: Cloud, capsys: pytest.CaptureFixture[str], until: object
 ) -> None:
     _, died = sound(stack)
@@ -309,7 +311,7 @@ def test_a_ledger_with_an_impossible_time_is_started_anew(
     assert kept["looked_until"] < stack.table.get_item(Key=LOOKED_KEY)["Item"]["looked_until"] < "9999"
 
 
-def test_a_damaged_lease_does_not_block_a_sweep(stack: Cloud) -> None:
+def test_a_damaged_lease_item_does_not_block_the_reconciler(stack: Cloud) -> None:
     for lease in damaged({**LEASE_KEY, "owner": "somebody"}, "expires_at"):
         stack.table.put_item(Item=lease)
         with lease_of_ours(stack.table, "us", timedelta(minutes=1)) as ours:
@@ -317,7 +319,7 @@ def test_a_damaged_lease_does_not_block_a_sweep(stack: Cloud) -> None:
 
 
 @every_kind
-def test_a_batch_delivers_every_readable_request(table: Table, kind: str) -> None:
+def test_a_consumer_delivers_every_readable_request_of_a_batch_with_unreadable_items(table: Table, kind: str) -> None:
     stack = table.cloud
     good = stack.post("sales")
     stack.produce()
@@ -346,7 +348,7 @@ def test_the_api_answers_500_without_details_for_an_unreadable_request(stack: Cl
 
 
 @pytest.mark.parametrize("name", ["status", "result", "ttl", "description"])
-def test_feedback_on_an_unreadable_request_is_retried(stack: Cloud, name: str) -> None:
+def test_an_ses_event_about_an_unreadable_request_is_retried(stack: Cloud, name: str) -> None:
     request_id = str(uuid4())
     items = delivery(request_id, Channel.EMAIL, Status.DELIVERED), request(request_id, topic="pricing")
     for item in items:
@@ -356,7 +358,7 @@ def test_feedback_on_an_unreadable_request_is_retried(stack: Cloud, name: str) -
     assert not stack.dead_letters(Channel.EMAIL)
 
 
-def test_a_callback_about_an_unreadable_request_delays_no_other(table: Table) -> None:
+def test_a_callback_about_an_unreadable_request_delays_no_other_callback(table: Table) -> None:
     table.damage("v1_ended")
     stack = table.cloud
     end = {"ended_at": timestamp(utc_now()), "ended": "slack#delivered"}

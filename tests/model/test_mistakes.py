@@ -50,7 +50,7 @@ SOONEST: Final[Mapping[str, str]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_the_walk_detects_each_planted_mistake(mistake: str) -> None:
+def test_the_model_checker_detects_each_deliberately_inserted_bug(mistake: str) -> None:
     worlds = sorted(SMALL, key=lambda name: name != SOONEST.get(mistake))
     with made(MISTAKES[mistake]) as core:
         assert any(walk(SMALL[name], core=core).wrong for name in worlds)

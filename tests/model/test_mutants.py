@@ -17,5 +17,5 @@ def test_an_unknown_function_is_rejected() -> None:
 
 
 @pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes: make soak")
-def test_a_unit_test_or_the_walk_detects_every_change_to_the_domain() -> None:
+def test_a_unit_test_or_the_model_checker_detects_each_mutation_of_the_domain_code() -> None:
     assert [each.mutant for each in results() if each.by is None] == []

@@ -27,19 +27,19 @@ def soaking(states: int) -> Iterator["subprocess.Popen[str]"]:
             run.kill()
 
 
-def test_a_walk_that_stores_hashes_finds_the_states_and_steps_of_the_exact_walk() -> None:
+def test_a_model_check_that_stores_only_hashes_finds_the_same_states_and_steps_as_an_exact_one() -> None:
     start = SMALL["a request that expires"]
     assert walk(start, key=digest_of) == walk(start)
 
 
-def test_a_walk_with_a_bounded_cache_finds_the_same_states_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_check_with_a_bounded_cache_finds_the_same_states_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     start = SMALL["a request that expires"]
     exact = walk(start)
     monkeypatch.setattr("tests.model.result_cache.MOST", 3)
     assert walk(start) == exact
 
 
-def test_a_walk_that_stores_hashes_prints_the_steps_to_a_mistake() -> None:
+def test_a_model_check_that_stores_only_hashes_prints_the_steps_that_lead_to_a_violation() -> None:
     start = SMALL["messages that come twice"]
     with made(MISTAKES["doubt does not settle before the next attempt"]) as core:
         found = walk(start, core=core, key=digest_of)
@@ -47,7 +47,7 @@ def test_a_walk_that_stores_hashes_prints_the_steps_to_a_mistake() -> None:
         assert found == walk(start, core=core)
 
 
-def test_the_soak_walks_every_huge_world_and_reports_where_it_stopped_early() -> None:
+def test_the_soak_command_checks_every_huge_model_and_reports_which_ones_it_did_not_finish() -> None:
     with soaking(states=200) as run:
         output, _ = run.communicate(timeout=120)
     assert run.returncode == 0, output
@@ -55,7 +55,7 @@ def test_the_soak_walks_every_huge_world_and_reports_where_it_stopped_early() ->
     assert {line.partition(":")[0] for line in results} == set(HUGE)
 
 
-def test_ctrl_c_ends_the_soak_without_a_traceback() -> None:
+def test_ctrl_c_ends_the_soak_command_without_a_traceback() -> None:
     with soaking(states=10_000_000) as run:
         assert run.stdout
         assert "states" in run.stdout.readline()

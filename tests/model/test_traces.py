@@ -56,11 +56,11 @@ def stories(replayed: Replay) -> Stories:
 
 
 @pytest.mark.parametrize("topic", TRACED)
-def test_the_real_handlers_follow_the_model(topic: str, stories: Stories) -> None:
+def test_the_lambda_handlers_behave_like_the_model(topic: str, stories: Stories) -> None:
     assert len(stories(topic)) == TRACES
 
 
-def test_the_traces_contain_every_kind_of_step(stories: Stories) -> None:
+def test_the_recorded_step_sequences_contain_every_kind_of_step(stories: Stories) -> None:
     taken = {kind_of(step)[0] for topic in TRACED for story in stories(topic) for step in story}
     assert taken == set(ACTS)
 
@@ -89,7 +89,9 @@ MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_traces_detect_each_planted_mistake(mistake: str, replayed: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaying_step_sequences_detects_each_deliberately_inserted_bug(
+    mistake: str, replayed: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(*MISTAKES[mistake])
     assert any(_disagree(replayed, topic, seed) for seed in range(TRACES) for topic in TRACED)
 

@@ -11,12 +11,16 @@ from tests.model.worlds import LARGE, SMALL
 
 
 @pytest.mark.parametrize("start", SMALL.values(), ids=SMALL)
-def test_every_promise_holds_in_a_small_world(start: World, record_property: Callable[[str, object], None]) -> None:
+def test_every_invariant_holds_in_every_state_of_a_small_model(
+    start: World, record_property: Callable[[str, object], None]
+) -> None:
     every_promise_holds(start, record_property)
 
 
 @pytest.mark.parametrize("start", LARGE.values(), ids=LARGE)
-def test_every_promise_holds_in_a_large_world(start: World, record_property: Callable[[str, object], None]) -> None:
+def test_every_invariant_holds_in_every_state_of_a_large_model(
+    start: World, record_property: Callable[[str, object], None]
+) -> None:
     every_promise_holds(start, record_property)
 
 

@@ -69,7 +69,7 @@ def run(together: Together, *records: Record, patience: float = 30) -> list[Futu
         return ended
 
 
-def test_messages_that_end_without_sending_do_not_delay_the_batch() -> None:
+def test_messages_that_need_no_send_do_not_delay_the_other_messages_of_the_batch() -> None:
     channel = Channel()
     ended = run(channel.together(size=10), ends_without, sends, dies, sends, ends_without, sends)
     assert channel.sent == [{1, 3, 5}]
@@ -77,7 +77,7 @@ def test_messages_that_end_without_sending_do_not_delay_the_batch() -> None:
     assert isinstance(ended[2].exception(), KeyboardInterrupt)
 
 
-def test_each_message_of_a_batch_gets_its_own_outcome() -> None:
+def test_each_message_of_a_batch_gets_a_separate_outcome() -> None:
     channel = Channel()
     failed, *sent = run(channel.together(), *[sends] * 9)
     assert failed.result() == Failed(Cause.PERMANENT, "bad")
@@ -92,14 +92,16 @@ def test_each_message_of_a_batch_gets_its_own_outcome() -> None:
         (RuntimeError("a bug"), UNEXPECTED),
     ],
 )
-def test_the_failure_of_a_digest_is_the_outcome_of_exactly_its_requests(error: Exception, outcome: Failed) -> None:
+def test_the_failure_of_a_slack_digest_is_the_outcome_of_exactly_the_requests_in_the_digest(
+    error: Exception, outcome: Failed
+) -> None:
     ended = run(Channel(error).together(), *[sends] * 6)
     outcomes = [each.result() for each in ended]
     assert outcomes.count(outcome) == 2
     assert all(isinstance(each, str) or each in (outcome, Failed(Cause.PERMANENT, "bad")) for each in outcomes)
 
 
-def test_the_batch_waits_a_limited_time_for_a_slow_message_which_is_sent_later() -> None:
+def test_a_batch_waits_a_limited_time_for_a_slow_message_and_sends_that_message_later() -> None:
     channel, others_have_gone = Channel(), Event()
 
     def late(gathering: Gathering, number: int) -> Outcome:

@@ -28,7 +28,7 @@ assert growth.svg(growth.charts(grown)).count('fill="none"') == len(grown)
 """
 
 
-def test_every_measured_invocation_succeeds() -> None:
+def test_every_invocation_measured_by_the_benchmark_succeeds() -> None:
     # In a process of its own: it has its own answers for AWS, and settings for them.
     command = [sys.executable, "-W", "ignore", "-c", EACH_ONCE]
     done = subprocess.run(
@@ -38,13 +38,13 @@ def test_every_measured_invocation_succeeds() -> None:
     assert done.stdout.split() == ["30", "0", "202", "200", "[]", "[]", "[]", "200", "200"]
 
 
-def test_the_load_page_shows_the_measured_values(tmp_path: Path) -> None:
+def test_the_generated_page_about_load_shows_the_measured_values(tmp_path: Path) -> None:
     load_page.write(tmp_path, json.loads((BENCHMARKS / "load.json").read_text("utf-8")))
     for name in ("load.md", "load.svg"):
         assert (tmp_path / name).read_text("utf-8") == (BENCHMARKS / name).read_text("utf-8")
 
 
-def test_a_measured_request_counts_for_the_channel_that_delivered_it() -> None:
+def test_the_load_benchmark_counts_a_request_for_the_channel_that_delivered_it() -> None:
     record = transitions.first(("slack",), "email", topic="sales", created_at=0, ttl=9, calls_back=False)
     assert outcome_of(record) == OPEN
     record, _ = transitions.claim(record, "slack", "first", now=1_000, until=2_000, limit=1)

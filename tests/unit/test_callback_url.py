@@ -61,23 +61,25 @@ DISGUISED = st.one_of(
 
 
 @given(SOMEWHERE_SPECIAL | DISGUISED)
-def test_no_address_of_a_special_network_is_public_in_any_notation(address: IPv4Address | IPv6Address) -> None:
+def test_no_ip_address_of_a_special_purpose_network_is_public_in_any_notation(
+    address: IPv4Address | IPv6Address,
+) -> None:
     assert not is_public(str(address))
 
 
 @given(st.ip_addresses())
-def test_a_public_address_is_in_no_special_network(address: IPv4Address | IPv6Address) -> None:
+def test_no_public_ip_address_is_in_a_special_purpose_network(address: IPv4Address | IPv6Address) -> None:
     if is_public(str(address)):
         assert not any(address in network for network in SPECIAL)
 
 
 @given(st.ip_addresses())
-def test_every_public_address_is_global_to_python_too(address: IPv4Address | IPv6Address) -> None:
+def test_python_regards_every_public_ip_address_as_global_too(address: IPv4Address | IPv6Address) -> None:
     assert address.is_global or not is_public(str(address))
 
 
 @pytest.mark.parametrize("network", SPECIAL, ids=str)
-def test_no_address_of_a_special_network_is_public_from_the_first_to_the_last(
+def test_neither_the_first_nor_the_last_ip_address_of_a_special_purpose_network_is_public(
     network: IPv4Network | IPv6Network,
 ) -> None:
     assert not is_public(str(network[0]))
@@ -85,7 +87,7 @@ def test_no_address_of_a_special_network_is_public_from_the_first_to_the_last(
 
 
 @pytest.mark.parametrize("address", NEIGHBOURS)
-def test_the_neighbours_of_special_networks_are_public(address: str) -> None:
+def test_the_ip_addresses_just_outside_special_purpose_networks_are_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -96,7 +98,7 @@ def edges() -> Mapping[str, bool]:
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
-def test_the_result_for_an_address_does_not_depend_on_the_python_version(version: str) -> None:
+def test_whether_an_ip_address_is_public_does_not_depend_on_the_python_version(version: str) -> None:
     python = compiler(version)
     if python is None:
         pytest.skip(f"no Python {version} is installed")
@@ -116,12 +118,12 @@ def test_the_result_for_an_address_does_not_depend_on_the_python_version(version
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "169.254.170.2", "fe80::1%eth0", "::1"])
-def test_cloud_metadata_addresses_are_not_public(address: str) -> None:
+def test_ip_addresses_of_cloud_metadata_services_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])
-def test_ordinary_addresses_are_public(address: str) -> None:
+def test_ordinary_ip_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -139,7 +141,7 @@ NOWHERE = [
 
 
 @pytest.mark.parametrize("name", NOWHERE)
-def test_a_name_that_no_resolver_can_find_is_refused(name: str) -> None:
+def test_a_host_name_that_no_dns_resolver_can_find_is_refused(name: str) -> None:
     assert not can_resolve(name)
 
 
@@ -150,12 +152,12 @@ def test_a_name_that_no_resolver_can_find_is_refused(name: str) -> None:
         "1.example.com", "xn--bcher-kva.xn--p1ai", "test.com", "a.-b.com", "alt.example.com", "home.arpa.com",
     ],
 )  # fmt: skip
-def test_a_name_that_a_resolver_may_find_is_accepted(name: str) -> None:
+def test_a_host_name_that_a_dns_resolver_may_find_is_accepted(name: str) -> None:
     assert can_resolve(name)
 
 
 @given(st.text(alphabet="ab-_.1é", max_size=300))
-def test_python_can_encode_every_name_that_can_resolve(name: str) -> None:
+def test_python_can_encode_every_accepted_host_name(name: str) -> None:
     if can_resolve(f"{name}.com"):
         assert f"{name}.com".encode("idna") == f"{name}.com".encode("ascii")
 
@@ -180,7 +182,7 @@ def call(url: str, *, loopback: bool = False) -> str | None:
         ("https://bot.example.com/a b\r\nx-evil: 1", "https://bot.example.com/a%20bx-evil:%201"),
     ],
 )
-def test_a_public_url_is_normalized_to_the_url_that_is_called(url: str, kept: str) -> None:
+def test_a_public_callback_url_is_normalized_to_the_url_that_is_called(url: str, kept: str) -> None:
     assert call(url) == kept
 
 
@@ -199,7 +201,7 @@ def test_a_public_url_is_normalized_to_the_url_that_is_called(url: str, kept: st
         "https://xn--a.com/", *(f"https://{name}/" for name in NOWHERE),
     ],
 )  # fmt: skip
-def test_every_other_url_is_refused_and_the_error_does_not_quote_it(url: str) -> None:
+def test_every_other_callback_url_is_refused_and_the_error_does_not_quote_the_url(url: str) -> None:
     with pytest.raises(ValidationError) as refused:
         call(url)
     (error,) = refused.value.errors(include_input=False, include_context=False, include_url=False)
@@ -207,7 +209,7 @@ def test_every_other_url_is_refused_and_the_error_does_not_quote_it(url: str) ->
     assert "secret" not in str(refused.value)
 
 
-def test_only_a_local_run_accepts_http_urls_and_only_of_this_machine() -> None:
+def test_only_the_local_stack_accepts_http_callback_urls_and_only_to_the_same_machine() -> None:
     assert call("http://127.0.0.1:8000/hook", loopback=True) == "http://127.0.0.1:8000/hook"
     for url in ("http://127.0.0.2/", "http://localhost:8000/", "http://10.0.0.1/", "http://bot.example.com/"):
         with pytest.raises(ValidationError):

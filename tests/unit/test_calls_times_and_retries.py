@@ -15,7 +15,7 @@ from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.routing import RetryPolicy, Topic
 
 
-def test_a_topic_is_read_in_any_letter_case_and_a_description_trimmed() -> None:
+def test_a_topic_is_accepted_in_any_letter_case_and_a_description_is_trimmed() -> None:
     call = Call.model_validate({"topic": " SaLeS\n", "description": "\x1c help \n"})
     assert (call.topic, call.description) == (Topic.SALES, "help")
 
@@ -48,31 +48,31 @@ REQUEST = {
         ("created_at", "٢٠٢٦-01-31T09:30:00.000Z"),
     ],
 )
-def test_a_request_with_an_id_topic_or_time_of_another_form_is_rejected(member: str, wrong: str) -> None:
+def test_a_stored_request_with_an_id_topic_or_time_in_an_invalid_format_is_rejected(member: str, wrong: str) -> None:
     assert AssistanceRequest.model_validate(REQUEST).id == REQUEST["id"]
     with pytest.raises(ValidationError):
         AssistanceRequest.model_validate(REQUEST | {member: wrong})
 
 
 @pytest.mark.parametrize("typed", [REQUEST["id"], REQUEST["id"].upper()])
-def test_an_id_is_accepted_in_either_letter_case(typed: str) -> None:
+def test_a_request_id_is_accepted_in_upper_and_lower_case(typed: str) -> None:
     assert ids.request_id(typed) == REQUEST["id"]
 
 
 @pytest.mark.parametrize("form", ["{{{}}}", "urn:uuid:{}", "{} ", "{}\n"])
-def test_an_id_in_any_other_form_is_rejected(form: str) -> None:
+def test_a_request_id_in_an_invalid_format_is_rejected(form: str) -> None:
     with pytest.raises(ValueError, match="no request's id"):
         ids.request_id(form.format(REQUEST["id"]))
 
 
-def test_times_are_utc_in_milliseconds() -> None:
+def test_times_are_formatted_in_utc_with_milliseconds() -> None:
     moment = datetime(2026, 1, 1, 1, 30, 0, 4_999, tzinfo=timezone(timedelta(hours=2)))
     assert timestamp(moment) == "2025-12-31T23:30:00.004Z"
     assert epoch_ms(datetime(1970, 1, 1, 0, 0, 1, 2_000, tzinfo=UTC)) == 1_002
     assert utc_now().tzinfo is UTC
 
 
-def test_the_sdk_retries_idempotent_calls_and_never_a_send() -> None:
+def test_the_aws_sdk_retries_idempotent_calls_and_never_sends_of_messages() -> None:
     def limits(client: Any) -> tuple[int, int, str, int]:  # noqa: ANN401
         config = client.meta.config
         return config.connect_timeout, config.read_timeout, config.retries["mode"], config.retries["total_max_attempts"]
@@ -86,13 +86,13 @@ def test_the_sdk_retries_idempotent_calls_and_never_a_send() -> None:
     assert services == ["sns", "sqs", "sesv2"]
 
 
-def test_an_aws_error_is_named_by_its_own_code() -> None:
+def test_the_error_code_of_an_aws_error_is_the_code_in_the_aws_response() -> None:
     throttled = ClientError(cast(Any, {"Error": {"Code": "ThrottlingException"}}), "PutItem")
     assert aws.error_code(throttled) == "ThrottlingException"
     assert aws.error_code(ReadTimeoutError(endpoint_url="sns")) == "ReadTimeoutError"
 
 
-def test_the_delays_follow_from_the_allowed_attempts() -> None:
+def test_the_retry_delays_are_computed_from_the_maximum_number_of_attempts() -> None:
     policy = RetryPolicy(attempts=4, first_delay=5, max_delay=40, doubt_delay=10)
     assert [policy.ceiling(attempt) for attempt in (1, 2, 3, 4)] == [5, 15, 40, 40]
     assert policy.longest == 10 + 15 + 40

@@ -63,12 +63,14 @@ def sent(name: str, at: int = MS) -> Event:
     return lambda record: transitions.sent(record, name, f"{name}-{at}", "1234.5", now=at + 250)
 
 
-def test_a_request_under_way_reads_as_not_yet_delivered(requests: Requests) -> None:
+def test_the_console_shows_a_queued_request_as_not_yet_delivered(requests: Requests) -> None:
     found = reached(shown(requests))
     assert (found.reached, found.words) == ("not yet", "the request waits in the outbox for Slack.")
 
 
-def test_the_history_of_a_fallback_delivery_says_what_to_do_about_the_failure(requests: Requests) -> None:
+def test_the_consoles_history_of_a_fallback_delivery_says_how_to_repair_the_channel_that_failed(
+    requests: Requests,
+) -> None:
     record = shown(
         requests,
         claimed("slack", place="C1"),
@@ -87,13 +89,13 @@ def test_the_history_of_a_fallback_delivery_says_what_to_do_about_the_failure(re
     assert (delivered.answered, delivered.note) == ("1234.5", "as the fallback, because Slack failed (is_archived)")
 
 
-def test_a_request_that_failed_on_every_channel_reads_as_not_delivered(requests: Requests) -> None:
+def test_the_console_shows_a_request_that_failed_on_every_channel_as_not_delivered(requests: Requests) -> None:
     record = shown(requests, claimed("slack"), gave_up("slack"), claimed("fallback"), gave_up("fallback"))
     found = reached(record)
     assert (found.reached, found.words) == ("no", "Slack and Email failed, and dead letters wait for a redrive.")
 
 
-def test_the_history_lists_takes_and_releases_in_order(requests: Requests) -> None:
+def test_the_consoles_history_lists_takes_and_releases_in_order(requests: Requests) -> None:
     record = shown(
         requests,
         claimed("slack"),
@@ -106,7 +108,7 @@ def test_the_history_lists_takes_and_releases_in_order(requests: Requests) -> No
     assert reached(record).words == "Slack took the message. @ben handles it."
 
 
-def test_every_documented_error_has_an_explanation_and_an_advice() -> None:
+def test_the_console_has_an_explanation_and_advice_for_every_documented_error() -> None:
     for channel in Channel:
         codes = [code for table in tables(channel) for code in table.kinds]
         assert codes
@@ -125,7 +127,7 @@ def ids(requests: Requests, query: Query, *, texts: bool = True) -> tuple[list[s
     return [record.request.id for record in page.records], page.next
 
 
-def test_paging_lists_every_request_exactly_once(requests: Requests) -> None:
+def test_the_pages_of_the_request_list_contain_every_request_exactly_once(requests: Requests) -> None:
     """Many requests share a millisecond, at the end of a page too."""
     made = [accepted(requests, seconds=number // 7) for number in range(2 * PAGE + 8)]
     pages, before = list[list[str]](), ""
@@ -141,7 +143,7 @@ def test_paging_lists_every_request_exactly_once(requests: Requests) -> None:
 
 
 @pytest.mark.parametrize("text", ["anna", "EXAMPLE.org", "40 seats", "chat-17", "Plan: Pro"])
-def test_a_search_finds_ids_references_texts_and_customers(requests: Requests, text: str) -> None:
+def test_a_search_covers_request_ids_references_descriptions_and_customers(requests: Requests, text: str) -> None:
     said: dict[str, Any] = {
         "customer": {"name": "Anna", "email": "a@example.org"},
         "details": [{"label": "Plan", "value": "Pro"}],
@@ -152,7 +154,7 @@ def test_a_search_finds_ids_references_texts_and_customers(requests: Requests, t
         assert ids(requests, Query.of({"q": query}))[0] == [wanted]
 
 
-def test_a_search_without_customer_texts_covers_only_ids_and_references(requests: Requests) -> None:
+def test_a_search_without_access_to_customer_texts_covers_only_request_ids_and_references(requests: Requests) -> None:
     wanted = accepted(requests, description="secret", reference="chat-17", customer={"name": "Anna"})
     assert ids(requests, Query.of({"q": "chat-17"}), texts=False)[0] == [wanted]
     for text in ("secret", "anna"):
@@ -169,7 +171,7 @@ def test_filters_select_requests_by_status_topic_and_channel(requests: Requests)
     assert ids(requests, Query(status="failed"))[0] == []
 
 
-def test_a_search_reads_a_limited_number_of_requests_and_says_where_to_continue(requests: Requests) -> None:
+def test_a_search_reads_a_limited_number_of_requests_and_returns_where_to_continue(requests: Requests) -> None:
     oldest = accepted(requests, seconds=LOOKED_AT + 10, reference="rare")
     for number in range(LOOKED_AT):
         accepted(requests, seconds=number)
@@ -179,6 +181,6 @@ def test_a_search_reads_a_limited_number_of_requests_and_says_where_to_continue(
     assert ids(requests, Query(text="rare", before=page.next))[0] == [oldest]
 
 
-def test_a_page_with_an_invalid_start_is_refused() -> None:
+def test_a_request_list_page_with_an_invalid_start_position_is_refused() -> None:
     with pytest.raises(ValueError, match="yesterday"):
         Query.of({"before": "yesterday"})

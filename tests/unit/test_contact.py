@@ -25,7 +25,7 @@ PRINTABLE = re.compile(r"[!-~]+")
         "a@xn--bcher-kva.de",
     ],
 )
-def test_a_valid_address_becomes_a_mailto_link(address: str) -> None:
+def test_a_valid_email_address_becomes_a_mailto_link(address: str) -> None:
     assert mailto(address) == address
 
 
@@ -39,7 +39,7 @@ def test_a_valid_address_becomes_a_mailto_link(address: str) -> None:
         "a@b@example.org",
     ],
 )  # fmt: skip
-def test_an_invalid_address_is_not_linked(typed: str) -> None:
+def test_an_invalid_email_address_is_not_linked(typed: str) -> None:
     assert mailto(typed) is None
 
 
@@ -55,7 +55,7 @@ def test_an_invalid_address_is_not_linked(typed: str) -> None:
         ("112", "112"),
     ],
 )
-def test_a_phone_link_omits_the_separators_that_people_type(typed: str, number: str) -> None:
+def test_a_phone_link_omits_the_separators_in_the_typed_number(typed: str, number: str) -> None:
     assert tel(typed) == number
 
 
@@ -63,7 +63,7 @@ def test_a_phone_link_omits_the_separators_that_people_type(typed: str, number: 
     "typed",
     ["", "call me", "12", "+", "+49 30 1234567 ext. 5", "1" * 16, "++49301234", "٠١٢٣٤٥", "030 12345\n", "*31#0301"],
 )
-def test_an_invalid_number_is_not_linked(typed: str) -> None:
+def test_an_invalid_phone_number_is_not_linked(typed: str) -> None:
     assert tel(typed) is None
 
 
@@ -98,7 +98,7 @@ def test_a_url_that_is_not_valid_https_is_not_linked(typed: str) -> None:
 
 @FUZZED
 @given(TYPED)
-def test_any_linked_text_is_harmless_ascii(typed: str) -> None:
+def test_any_generated_link_contains_only_harmless_ascii_characters(typed: str) -> None:
     for used in (mailto(typed), tel(typed), link(f"https://{typed}")):
         assert used is None or PRINTABLE.fullmatch(used)
     if (number := tel(typed)) is not None:

@@ -59,7 +59,7 @@ def look(queue: Queue, **about: Any) -> list[DeadLetter]:  # noqa: ANN401
         return letters
 
 
-def test_all_dead_letters_are_read_and_visible_again_at_once() -> None:
+def test_reading_dead_letters_returns_all_of_them_and_makes_them_visible_again_immediately() -> None:
     queue = Queue([message(number) for number in range(23)])
     letters = look(queue)
     assert {letter.message_id for letter in letters} == {f"message-{number}" for number in range(23)}
@@ -76,32 +76,32 @@ def test_all_dead_letters_are_read_and_visible_again_at_once() -> None:
     }
 
 
-def test_a_read_of_dead_letters_ends_at_its_limit() -> None:
+def test_reading_dead_letters_stops_at_the_given_limit() -> None:
     queue = Queue([message(number) for number in range(30)])
     assert len(look(queue, limit=20)) == 20
     assert len(queue.messages) == 10
 
 
-def test_thousands_of_dead_letters_are_read_in_parallel_and_without_their_bodies() -> None:
+def test_thousands_of_dead_letters_can_be_read_in_parallel_without_keeping_their_bodies() -> None:
     queue = Queue([message(number) for number in range(2_345)])
     letters = look(queue, limit=10_000, bodies=False)
     assert len(letters) == len(queue.released) == 2_345
     assert {(letter.body, letter.request_id) for letter in letters} == {("", ID)}
 
 
-def test_a_read_of_dead_letters_ends_although_sqs_returns_the_first_ones_again() -> None:
+def test_reading_dead_letters_stops_when_sqs_returns_the_first_ones_again() -> None:
     queue = Queue([message(number) for number in range(10)], again=True)
     assert len(look(queue)) == 10
 
 
-def test_an_error_while_reading_makes_the_dead_letters_visible_again() -> None:
+def test_an_error_while_reading_dead_letters_makes_those_already_read_visible_again() -> None:
     queue = Queue([message()])
     with pytest.raises(ValueError, match="failed"), looking(cast(Any, queue), "dlq"):
         raise ValueError("failed")
     assert [entry["ReceiptHandle"] for entry in queue.released] == ["handle-0"]
 
 
-def test_an_empty_queue_is_read_once() -> None:
+def test_an_empty_dead_letter_queue_is_read_with_one_receive_call() -> None:
     queue = Queue([])
     assert look(queue) == []
     assert len(queue.received) == 1
@@ -121,7 +121,7 @@ def test_an_empty_queue_is_read_once() -> None:
         ({}, "dead_lettered"),
     ],
 )
-def test_a_dead_letter_contains_its_reason_and_its_request(reasons: dict[str, str], reason: str) -> None:
+def test_a_dead_letter_contains_the_reason_of_the_failure_and_the_request(reasons: dict[str, str], reason: str) -> None:
     expected = DeadLetter(
         queue_url="dlq",
         message_id="message-0",
@@ -156,11 +156,13 @@ def test_a_dead_letter_contains_its_reason_and_its_request(reasons: dict[str, st
         ("{}", None),
     ],
 )
-def test_the_request_id_is_read_from_any_part_that_names_it(body: str, request_id: str | None) -> None:
+def test_the_request_id_of_a_dead_letter_is_found_in_any_attribute_or_body_that_contains_it(
+    body: str, request_id: str | None
+) -> None:
     assert request_id_in(body) == request_id
 
 
-def test_the_depth_of_a_queue_counts_waiting_delayed_and_in_flight_messages() -> None:
+def test_the_depth_of_a_queue_includes_waiting_delayed_and_in_flight_messages() -> None:
     asked = []
     delayed = {"Delayed": "3"}
 
@@ -178,7 +180,7 @@ def test_the_depth_of_a_queue_counts_waiting_delayed_and_in_flight_messages() ->
     assert asked[0]["QueueUrl"] == "dlq"
 
 
-def test_a_binary_attribute_is_not_used_as_the_reason() -> None:
+def test_a_binary_message_attribute_is_not_used_as_the_reason_of_a_dead_letter() -> None:
     attributes = {"error_code": {"DataType": "Binary", "BinaryValue": b"is_archived"}}
     [letter] = look(Queue([message() | {"MessageAttributes": attributes}]))
     assert letter.reason == "dead_lettered"

@@ -3,6 +3,6 @@
 from local.demo import WIDTH, framed
 
 
-def test_a_link_longer_than_a_line_is_printed_unbroken() -> None:
+def test_make_demo_prints_a_link_longer_than_the_line_width_without_a_line_break() -> None:
     link = "https://127.0.0.1:4566/take/" + "x" * 2 * WIDTH
     assert link in framed("Email", f"Take it here: {link} now.")

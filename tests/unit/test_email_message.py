@@ -34,7 +34,7 @@ def seen(page: str) -> str:
 
 
 @given(REQUESTS)
-def test_both_parts_of_a_mail_show_every_member_of_the_request(asked: AssistanceRequest) -> None:
+def test_the_text_part_and_the_html_part_of_a_mail_show_every_field_of_the_request(asked: AssistanceRequest) -> None:
     _, text, page = parts(Outgoing(asked))
     assert text.startswith(printable(asked.description))
     assert lines(printable(asked.description)) in page
@@ -66,7 +66,7 @@ def test_customer_text_cannot_inject_a_mail_header(asked: AssistanceRequest) -> 
     assert len(mail.keys()) == len(headers)
 
 
-def test_a_subject_shows_the_topic_and_the_beginning_of_the_description() -> None:
+def test_the_subject_of_a_mail_shows_the_topic_and_the_beginning_of_the_description() -> None:
     subject, _, _ = parts(Outgoing(request("Does the yearly plan's discount\napply to seats that are added in March?")))
     assert subject == "[Sales] Does the yearly plan's discount apply to seats that…"
     assert parts(Outgoing(request("a\r\nBcc: b@example.org")))[0] == "[Sales] a Bcc: b@example.org"
@@ -81,12 +81,14 @@ def test_a_subject_shows_the_topic_and_the_beginning_of_the_description() -> Non
         (None, []),
     ],
 )
-def test_a_reply_goes_to_the_customer_if_their_address_is_valid(email: str | None, answered: list[str]) -> None:
+def test_a_reply_to_a_mail_goes_to_the_customer_if_the_customers_address_is_valid(
+    email: str | None, answered: list[str]
+) -> None:
     assert message.reply_to(request(customer=Customer(email=email))) == answered
     assert message.reply_to(request()) == []
 
 
-def test_mails_about_one_request_share_a_references_header() -> None:
+def test_mails_about_the_same_request_have_the_same_references_header() -> None:
     def references(outgoing: Outgoing) -> str:
         [header] = message.compose(outgoing)["Simple"]["Headers"]
         return f"{header['Name']}: {header['Value']}"
@@ -96,14 +98,14 @@ def test_mails_about_one_request_share_a_references_header() -> None:
     assert references(Outgoing(request())) != references(Outgoing(request(id_=ID[:-1] + "1")))
 
 
-def test_line_breaks_and_spaces_are_kept_without_the_css_property_white_space() -> None:
+def test_line_breaks_and_spaces_stay_visible_in_a_mail_without_the_css_property_white_space() -> None:
     _, _, page = parts(Outgoing(request("We need\n40 seats\n  SSO <and>  SCIM\n\tand more")))
     shown = seen(page).splitlines()
     assert shown[shown.index("We need") :][:4] == ["We need", "40 seats", "  SSO <and>  SCIM", "    and more"]
     assert "white-space" not in page
 
 
-def test_a_mail_links_only_valid_addresses_numbers_and_urls() -> None:
+def test_a_mail_contains_links_only_for_valid_email_addresses_phone_numbers_and_urls() -> None:
     _, text, page = parts(Outgoing(request(customer=ANNA, conversation_url=URL, details=DETAILS, reference="chat-17")))
     assert re.findall('href="([^"]*)"', page) == [
         "mailto:anna@example.org", "tel:+49301234567", "https://app.example.com/42?a=1&amp;b=2",
@@ -125,7 +127,7 @@ def test_a_mail_shows_a_take_button_if_takes_are_on() -> None:
     assert 'href="https://api.example.com/take/1?x=1&amp;y=2"' in page
 
 
-def test_a_mail_says_why_it_was_sent() -> None:
+def test_a_fallback_mail_says_why_it_was_sent() -> None:
     outgoing = Outgoing(request(), fallback=fallback(Channel.EMAIL, Channel.SLACK), resend="by hand")
     for part in parts(outgoing)[1:]:
         assert "Sent here because the Slack message could not be posted (is_archived)." in html.unescape(part)

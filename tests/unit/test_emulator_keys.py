@@ -104,7 +104,7 @@ def status(scope: Scope, *chunks: bytes) -> int:
 
 
 @pytest.mark.parametrize("credentials", [ROOT, ROLE])
-def test_a_call_signed_with_an_issued_key_reaches_the_emulator_unchanged(credentials: Credentials) -> None:
+def test_an_aws_call_signed_with_an_issued_access_key_reaches_the_emulator_unchanged(credentials: Credentials) -> None:
     scope = called(signed(credentials, "/a%20path/?b=%2F&a=&a=1", b"a body in chunks"))
     answered, emulator = ask(scope, b"a body ", b"in ", b"chunks")
     assert answered[0]["status"] == 200
@@ -126,7 +126,7 @@ def test_a_call_signed_with_an_issued_key_reaches_the_emulator_unchanged(credent
         Credentials(ROLE.access_key, ROLE.secret_key),
     ],
 )
-def test_an_unknown_key_and_a_wrong_secret_are_refused(credentials: Credentials) -> None:
+def test_aws_calls_with_an_unknown_access_key_or_a_wrong_secret_are_refused(credentials: Credentials) -> None:
     assert status(called(signed(credentials))) == 403
 
 
@@ -168,12 +168,12 @@ def test_an_unreadable_authorization_header_is_refused(header: tuple[str, str]) 
     assert status(called(request)) == 403
 
 
-def test_a_call_without_any_credential_is_refused() -> None:
+def test_an_aws_call_without_credentials_is_refused() -> None:
     for path in ("/", "/bucket/key", "/_ministack/ses/messages", "/_ministack/ready", "/_local/ses/fault", "/health"):
         assert status(called(AWSRequest("GET", URL + path))) == 403
 
 
-def test_signed_query_strings_and_forms_are_refused() -> None:
+def test_aws_calls_signed_in_the_query_string_or_in_a_form_are_refused() -> None:
     request = AWSRequest("GET", URL + "/?Action=ListQueues")
     SigV4QueryAuth(ROOT, "sqs", "us-east-1").add_auth(request)
     assert status(called(request)) == 403
@@ -193,14 +193,14 @@ def test_signed_query_strings_and_forms_are_refused() -> None:
         {"query_string": b"Action=DeleteQueue"},
     ],
 )
-def test_a_signature_is_valid_for_its_own_call_only(changed: Scope) -> None:
+def test_a_signature_is_valid_only_for_the_call_that_was_signed(changed: Scope) -> None:
     request = signed(ROOT, "/?Action=ListQueues", b"body")
     assert status(called(request), b"body") == 200
     assert status(called(request), b"another body") == 403
     assert status(called(request, **changed), b"body") == 403
 
 
-def test_a_role_cannot_act_as_root_by_naming_two_keys() -> None:
+def test_a_call_of_a_role_that_names_two_access_keys_is_refused() -> None:
     role, root = (called(signed(each)) for each in (ROLE, Credentials("test", "test")))
     both = {**role, "headers": [*(pair for pair in root["headers"] if pair[0] == b"authorization"), *role["headers"]]}
     assert status(both) == 403
@@ -232,23 +232,23 @@ def test_the_deployed_api_accepts_unsigned_calls(path: str) -> None:
         "/_aws/execute-api/id/dev/",
     ],
 )
-def test_paths_that_only_look_like_the_deployed_api_are_refused(path: str) -> None:
+def test_unsigned_calls_to_paths_that_resemble_the_deployed_api_are_refused(path: str) -> None:
     assert status(called(AWSRequest("POST", URL + "/"), path=path)) == 403
 
 
-def test_websockets_are_closed_and_lifespan_events_are_forwarded() -> None:
+def test_websocket_connections_are_closed_and_asgi_lifespan_events_are_forwarded() -> None:
     answered, emulator = ask({**called(signed(ROOT)), "type": "websocket"})
     assert [event["type"] for event in answered] == ["websocket.close"]
     assert emulator.calls == []
     assert ask({"type": "lifespan"})[1].calls == [({"type": "lifespan"}, b"")]
 
 
-def test_a_call_that_breaks_off_in_its_body_never_reaches_the_emulator() -> None:
+def test_a_call_with_an_incomplete_body_never_reaches_the_emulator() -> None:
     answered, emulator = ask(called(signed(ROOT, body=b"half")), b"ha", gone=True)
     assert (answered, emulator.calls) == ([], [])
 
 
-def test_a_functions_keys_cannot_be_derived_from_its_name(
+def test_the_aws_access_key_of_a_function_cannot_be_derived_from_the_function_name(
     monkeypatch: pytest.MonkeyPatch, sessions: dict[str, Any]
 ) -> None:
     before: Callable[..., dict[str, str]] = lambda_runtime.execution_credentials

@@ -39,14 +39,16 @@ def event(name: str) -> dict[str, Any]:
 @example(LONG_NUMBER)
 @example("\ud800")
 @example('{"eventType": "\\ud800"}')
-def test_any_text_is_either_an_ses_event_or_malformed(text: str) -> None:
+def test_any_text_is_either_parsed_as_an_ses_event_or_reported_as_malformed(text: str) -> None:
     with suppress(MalformedEvent):
         parse(text)
 
 
 @FUZZED
 @given(name=EVENTS, member=st.sampled_from(["eventType", "mail", "bounce", "delivery"]), value=JSON)
-def test_an_event_with_any_changed_member_is_either_read_or_malformed(name: str, member: str, value: object) -> None:
+def test_an_ses_event_with_any_changed_field_is_either_parsed_or_reported_as_malformed(
+    name: str, member: str, value: object
+) -> None:
     with suppress(MalformedEvent):
         parse(json.dumps(event(name) | {member: value}))
 
@@ -56,7 +58,7 @@ def test_an_event_with_any_changed_member_is_either_read_or_malformed(name: str,
 @example("0001-01-01T00:00:00+14:00")
 @example("9999-12-31T23:59:59-14:00")
 @example(1e300)
-def test_an_event_with_any_time_is_either_storable_or_malformed(value: object) -> None:
+def test_an_ses_event_with_any_time_is_either_storable_or_reported_as_malformed(value: object) -> None:
     delivery = event("delivery")
     delivery["delivery"]["timestamp"] = value
     with suppress(MalformedEvent):
@@ -66,7 +68,7 @@ def test_an_event_with_any_time_is_either_storable_or_malformed(value: object) -
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
-def test_a_malformed_event_is_described_without_its_text(name: str) -> None:
+def test_the_error_about_a_malformed_ses_event_does_not_quote_the_event(name: str) -> None:
     damaged = event(name) | {name: {"canary@example.com": "canary@example.com"}}
     with pytest.raises(MalformedEvent) as caught:
         parse(json.dumps(damaged))
@@ -76,7 +78,7 @@ def test_a_malformed_event_is_described_without_its_text(name: str) -> None:
 @FUZZED
 @given(header=st.text() | JSON)
 @example(f"Root=1-{'0' * 8}-{'0' * 24};Parent={'0' * 16};Sampled=1\n")
-def test_any_trace_header_is_either_valid_or_ignored(header: object) -> None:
+def test_any_x_ray_trace_header_is_either_valid_or_ignored(header: object) -> None:
     found = tracing.valid(header)
     assert found is None or found == header
 
@@ -84,7 +86,7 @@ def test_any_trace_header_is_either_valid_or_ignored(header: object) -> None:
 @FUZZED
 @given(value=st.text(st.characters(codec="utf-8", exclude_characters="\x00")))
 @example("Root;=;Parent==;Sampled=1=1")
-def test_any_trace_in_the_environment_is_either_valid_or_ignored(value: str) -> None:
+def test_any_x_ray_trace_id_in_the_environment_variables_is_either_valid_or_ignored(value: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("_X_AMZN_TRACE_ID", value)
         found = tracing.current()
@@ -97,7 +99,7 @@ def test_any_trace_in_the_environment_is_either_valid_or_ignored(value: str) -> 
 @example(LONG_NUMBER)
 @example('{"Message": "' + LONG_NUMBER + '"}')
 @example('{"request": {"id": 5}}')
-def test_any_dead_letter_yields_a_request_id_or_none(body: str) -> None:
+def test_reading_the_request_id_of_any_dead_letter_returns_an_id_or_none(body: str) -> None:
     assert isinstance(request_id_in(body), str | None)
 
 
@@ -105,12 +107,14 @@ def test_any_dead_letter_yields_a_request_id_or_none(body: str) -> None:
 @given(attributes=st.dictionaries(st.just("ApproximateReceiveCount"), st.from_regex(r"[+-]?[0-9]{1,30}") | JSON))
 @example({"ApproximateReceiveCount": "9" * 5_000})
 @example({"ApproximateReceiveCount": "-5"})
-def test_any_attributes_yield_a_receive_count(attributes: dict[str, Any]) -> None:
+def test_reading_the_receive_count_from_any_sqs_attributes_returns_a_number(attributes: dict[str, Any]) -> None:
     assert receive_count(SQSRecord({"attributes": attributes})) >= 1
 
 
 @pytest.mark.parametrize("attributes", [{}, {"ApproximateReceiveCount": "x"}])
-def test_an_unreadable_receive_count_counts_as_the_first_receive(attributes: dict[str, Any]) -> None:
+def test_a_message_with_an_unreadable_receive_count_counts_as_received_for_the_first_time(
+    attributes: dict[str, Any],
+) -> None:
     assert receive_count(SQSRecord({"attributes": attributes})) == 1
 
 
@@ -150,7 +154,7 @@ def test_a_queue_with_an_unreadable_depth_does_not_count_as_empty(count: str | N
         {"Attributes": {"SentTimestamp": "yesterday"}},
     ],
 )
-def test_a_foreign_dead_letter_is_shown_without_its_unreadable_parts(odd: dict[str, Any]) -> None:
+def test_a_dead_letter_in_an_unknown_format_is_shown_without_its_unreadable_parts(odd: dict[str, Any]) -> None:
     sqs: Any = Sqs(message={"MessageId": "1", "ReceiptHandle": "handle", "Body": "[]", **odd})
     with looking(sqs, "queue") as letters:
         [letter] = letters

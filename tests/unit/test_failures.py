@@ -29,14 +29,14 @@ def answer(status: int, error: str, **headers: str) -> SlackApiError:
 
 
 @pytest.mark.parametrize("code", ["channel_not_found", "invalid_auth", "is_archived", "msg_too_long", "missing_scope"])
-def test_slack_errors_that_never_pass_are_permanent(code: str) -> None:
+def test_slack_errors_that_a_retry_cannot_fix_are_permanent_failures(code: str) -> None:
     failure = slack.classify(answer(200, code))
     assert isinstance(failure, PermanentFailure)
     assert failure.code == code
 
 
 @pytest.mark.parametrize("code", ["fatal_error", "internal_error", "service_unavailable", "never_heard_of"])
-def test_slack_errors_that_may_pass_are_transient(code: str) -> None:
+def test_temporary_slack_errors_are_transient_failures(code: str) -> None:
     failure = slack.classify(answer(200, code))
     assert isinstance(failure, TransientFailure)
     assert failure.code == code
@@ -46,7 +46,7 @@ def test_slack_errors_that_may_pass_are_transient(code: str) -> None:
     ("code", "in_doubt"),
     [("fatal_error", True), ("internal_error", True), ("never_heard_of", True), ("service_unavailable", False)],
 )
-def test_slack_errors_after_which_the_message_may_be_posted_leave_the_attempt_in_doubt(
+def test_the_outcome_is_unknown_after_slack_errors_that_do_not_exclude_that_the_message_was_posted(
     code: str, *, in_doubt: bool
 ) -> None:
     failure = slack.classify(answer(200, code))
@@ -57,13 +57,13 @@ def test_slack_errors_after_which_the_message_may_be_posted_leave_the_attempt_in
 @pytest.mark.parametrize(
     ("header", "seconds"), [("17", 17), ("0", 1), ("86400", MAX_RETRY_AFTER), ("inf", 30), ("nan", 30), ("soon", 30)]
 )
-def test_a_rate_limit_says_when_to_retry(header: str, seconds: float) -> None:
+def test_the_failure_for_a_rate_limit_response_states_when_to_retry(header: str, seconds: float) -> None:
     failure = slack.classify(answer(429, "ratelimited", **{"Retry-After": header}))
     assert isinstance(failure, RateLimited)
     assert failure.retry_after == seconds
 
 
-def test_an_answer_that_is_not_from_slack_leaves_the_attempt_in_doubt_and_is_not_quoted() -> None:
+def test_the_outcome_is_unknown_after_a_response_that_slack_did_not_send_and_the_response_is_not_quoted() -> None:
     failure = slack.classify(answer(502, "Received a response in a non-JSON format: <html>…"))
     assert isinstance(failure, TransientFailure)
     assert (failure.code, failure.in_doubt) == ("http_502", True)
@@ -88,7 +88,7 @@ def client_error(code: str, status: int = 400) -> ClientError:
         (ConnectTimeoutError(endpoint_url="ses"), TransientFailure, False),
     ],
 )
-def test_ses_errors_are_classified_as_permanent_transient_or_in_doubt(
+def test_ses_errors_are_classified_as_permanent_or_transient_or_with_unknown_outcome(
     error: Exception, kind: type[DeliveryError], *, in_doubt: bool
 ) -> None:
     failure = email.classify(error)
@@ -96,12 +96,12 @@ def test_ses_errors_are_classified_as_permanent_transient_or_in_doubt(
     assert getattr(failure, "in_doubt", False) is in_doubt
 
 
-def test_every_error_in_the_sdks_model_of_send_email_is_classified() -> None:
+def test_every_error_of_send_email_in_the_aws_sdks_service_model_is_classified() -> None:
     model = boto3.client("sesv2").meta.service_model.operation_model("SendEmail")
     assert {shape.name for shape in model.error_shapes} <= set(email.SEND_EMAIL)
 
 
-def test_classify_follows_the_documented_tables() -> None:
+def test_the_function_classify_follows_the_tables_on_the_failures_page() -> None:
     kinds: dict[Kind, type[DeliveryError]] = {
         Kind.PERMANENT: PermanentFailure,
         Kind.RATE_LIMITED: RateLimited,
@@ -115,5 +115,5 @@ def test_classify_follows_the_documented_tables() -> None:
         assert getattr(failure, "in_doubt", False) is (kind is Kind.IN_DOUBT)
 
 
-def test_the_failures_page_is_generated_from_the_tables() -> None:
+def test_the_failures_page_is_generated_from_the_classification_tables() -> None:
     assert PAGE.read_text("utf-8") == render(), "run: make docs"

@@ -36,14 +36,14 @@ def tried(delivery: Delivery, *statuses: Status) -> Delivery:
     return replace(delivery, attempts=attempts)
 
 
-def test_the_status_follows_the_progress_of_the_delivery() -> None:
+def test_the_status_of_a_request_reflects_the_progress_of_its_delivery() -> None:
     assert shown(SLACK, published=False).status is Status.ACCEPTED
     assert shown(SLACK).status is Status.PUBLISHED
     for status in OUTCOMES:
         assert shown(tried(SLACK, status)).status is status
 
 
-def test_a_delivery_that_waits_after_a_crashed_attempt_does_not_read_sending() -> None:
+def test_a_delivery_that_waits_after_a_crashed_attempt_does_not_have_status_sending() -> None:
     died = Attempt("a", MS, ended_at=MS + 10_000)
     waits = replace(SLACK, attempts=(died,), due_at=MS + 60_000, waiting_for="ratelimited")
     delivery = shown(waits).deliveries[0]
@@ -51,21 +51,21 @@ def test_a_delivery_that_waits_after_a_crashed_attempt_does_not_read_sending() -
     assert [entry.outcome for entry in delivery.timeline] == ["unknown"]
 
 
-def test_a_late_publication_mark_does_not_move_the_status_back() -> None:
+def test_marking_a_request_as_published_late_does_not_move_its_status_back() -> None:
     for status in OUTCOMES:
         done = tried(SLACK, status)
         assert shown(done, published=False).status is shown(done).status
 
 
 @pytest.mark.parametrize("own", OUTCOMES)
-def test_a_request_delivered_by_its_fallback_reads_delivered(own: Status) -> None:
+def test_a_request_delivered_by_its_fallback_has_status_delivered(own: Status) -> None:
     request = shown(tried(SLACK, own), tried(EMAIL, Status.DELIVERED))
     assert request.status is Status.DELIVERED
     assert request.pending == ()
     assert request.fallback == Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
 
 
-def test_a_request_whose_fallback_is_under_way_has_not_ended() -> None:
+def test_a_request_whose_fallback_is_not_finished_has_no_final_status() -> None:
     failed = tried(SLACK, Status.FAILED)
     waiting = shown(failed, EMAIL)
     assert (waiting.pending, waiting.record.end) == ((Channel.EMAIL,), None)
@@ -77,13 +77,13 @@ def test_a_request_whose_fallback_is_under_way_has_not_ended() -> None:
 
 
 @pytest.mark.parametrize("again", [Status.SENDING, Status.RETRYING])
-def test_an_attempt_under_way_does_not_undo_a_final_status(again: Status) -> None:
+def test_a_running_attempt_does_not_replace_a_final_status(again: Status) -> None:
     for final in (Status.FAILED, Status.DELIVERED):
         assert shown(tried(SLACK, final, again)).status is final
     assert shown(tried(SLACK, Status.FAILED, again, Status.DELIVERED)).status is Status.DELIVERED
 
 
-def test_a_crashed_attempt_is_shown_as_unknown_and_in_doubt_after_another_begins() -> None:
+def test_a_crashed_attempt_is_shown_with_unknown_outcome_after_the_next_attempt_begins() -> None:
     [delivery] = shown(tried(SLACK, Status.SENDING, Status.SENDING)).deliveries
     assert [(each.outcome, each.in_doubt) for each in delivery.timeline] == [("unknown", True), ("sending", False)]
     assert (delivery.status, delivery.attempts) == (Status.SENDING, 2)
@@ -96,7 +96,7 @@ def test_a_delivery_shows_when_its_next_attempt_is_due_and_why_it_waits() -> Non
     assert delivery.next_attempt_at == "2026-01-01T00:00:05.000Z"
 
 
-def test_a_bounced_delivery_shows_its_delivery_its_bounce_and_its_confirmation() -> None:
+def test_the_history_of_a_bounced_mail_shows_the_times_of_the_send_the_bounce_and_the_ses_confirmation() -> None:
     attempt = Attempt(
         "1", MS, Outcome.DELIVERED, error="bounce_permanent", ended_at=MS, returned_at=MS + 1_000, confirmed_at=MS + 500
     )
@@ -132,7 +132,7 @@ def test_a_callback_is_not_shown_as_a_delivery() -> None:
     assert request.status is Status.DELIVERED
 
 
-def test_only_the_caller_may_see_a_request() -> None:
+def test_only_the_api_key_that_created_a_request_may_read_it() -> None:
     assert shown(SLACK, caller="bot").is_for("bot")
     assert not shown(SLACK, caller="bot").is_for("other")
     assert shown(SLACK).is_for("anybody"), "an early version stored no caller"

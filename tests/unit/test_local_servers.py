@@ -14,7 +14,7 @@ CHANNEL = "C0TEST"
 DEEP = b"[" * 60_000
 
 
-def test_the_local_slacks_control_refuses_callers_without_its_secret() -> None:
+def test_the_control_interface_of_the_local_slack_server_refuses_callers_without_the_secret() -> None:
     with SlackServer(token="xoxb-test", channels=(CHANNEL,)) as slack:
         slack.workspace.call("chat.postMessage", "xoxb-test", {"channel": CHANNEL, "text": "a customer's words"})
         for control in (
@@ -32,7 +32,7 @@ def test_the_local_slacks_control_refuses_callers_without_its_secret() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind != "none"])
-def test_calls_without_the_token_use_up_no_fault_of_the_local_slack(kind: str) -> None:
+def test_calls_without_the_token_do_not_consume_an_injected_fault_of_the_local_slack_server(kind: str) -> None:
     with SlackServer(token="xoxb-test", channels=(CHANNEL,)) as slack:
         slack.fail(kind, times=1)
         for headers, error in (({}, "not_authed"), ({"Authorization": "Bearer xoxb-guessed"}, "invalid_auth")):
@@ -41,7 +41,7 @@ def test_calls_without_the_token_use_up_no_fault_of_the_local_slack(kind: str) -
         assert slack.workspace.fault == {"kind": kind, "times": 1}
 
 
-def test_every_run_has_its_own_secrets() -> None:
+def test_every_run_of_the_local_stack_has_different_secrets() -> None:
     assert new_token() != new_token()
     with SlackServer(token="xoxb-test", channels=()) as one, SlackServer(token="xoxb-test", channels=()) as other:
         assert one.control_url.removeprefix(one.origin) != other.control_url.removeprefix(other.origin)
@@ -49,7 +49,7 @@ def test_every_run_has_its_own_secrets() -> None:
         assert first.address("teams").split("/")[3] != second.address("teams").split("/")[3]
 
 
-def test_a_webhook_accepts_only_calls_to_its_secret_address() -> None:
+def test_a_local_webhook_accepts_only_calls_to_its_secret_url() -> None:
     with Webhooks() as webhooks:
         address = webhooks.address("teams")
         origin = "/".join(address.split("/")[:3])
@@ -59,7 +59,7 @@ def test_a_webhook_accepts_only_calls_to_its_secret_address() -> None:
         assert [(post.channel, post.body) for post in webhooks.received] == [("teams", {"text": "real"})]
 
 
-def test_a_webhook_with_an_injected_fault_refuses_calls_and_keeps_none_of_them() -> None:
+def test_a_local_webhook_with_an_injected_fault_refuses_calls_and_stores_none_of_them() -> None:
     with Webhooks() as webhooks:
         for fault, status in (("failing", 503), ("rate_limited", 429), ("refusing", 410), ("none", 202)):
             webhooks.faults["pager"] = fault
@@ -68,7 +68,7 @@ def test_a_webhook_with_an_injected_fault_refuses_calls_and_keeps_none_of_them()
         assert [post.body["text"] for post in webhooks.received if post.channel == "pager"] == ["none"]
 
 
-def test_json_that_is_nested_too_deeply_gets_400() -> None:
+def test_a_call_to_a_local_server_with_too_deeply_nested_json_gets_400() -> None:
     with SlackServer(token="xoxb-test", channels=()) as slack, Webhooks() as webhooks:
         assert http.call("PUT", f"{slack.control_url}/fault", body=DEEP).status == 400
         assert http.call("POST", webhooks.address("teams"), body=DEEP).status == 400
@@ -98,7 +98,7 @@ def sent(site: str | None = None, origin: str | None = None, mode: str | None = 
         ("GET", "/take", sent(), 404),
     ],
 )
-def test_the_local_domain_forwards_only_links_to_the_api(
+def test_the_local_proxy_for_the_custom_domain_forwards_only_take_links_to_the_api(
     method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     with Receiver() as api, Front() as front:
@@ -111,7 +111,7 @@ def test_the_local_domain_forwards_only_links_to_the_api(
             assert answer.headers["x-robots-tag"] == "noindex"
 
 
-def test_the_local_domain_refuses_a_foreign_host_and_answers_before_the_api_exists() -> None:
+def test_the_local_proxy_for_the_custom_domain_refuses_another_host_header_and_works_without_the_api() -> None:
     with Front() as front:
         assert http.call("GET", f"{front.url}/take/token", headers={"Host": "evil.example"}).status == 403
         assert http.call("GET", f"{front.url}/take/token").status == 404

@@ -22,7 +22,7 @@ def publication(description: str) -> Publication:
 
 
 @given(st.lists(DESCRIPTIONS | LONGEST, max_size=25))
-def test_batches_keep_order_and_sns_limits(descriptions: list[str]) -> None:
+def test_sns_batches_keep_the_order_of_messages_and_the_limits_of_sns(descriptions: list[str]) -> None:
     entries = [publication(description) for description in descriptions]
     made = list(batches(entries))
     assert [entry for batch in made for entry in batch] == entries
@@ -39,17 +39,17 @@ OVERHEAD = len(publication("").message.model_dump_json(exclude_none=True)) + 256
     ("characters", "sizes"),
     [(1, [10, 10, 1]), (MAX_BATCH_BYTES // 2 - OVERHEAD, [2, 2, 1]), (MAX_BATCH_BYTES // 2 - OVERHEAD + 1, [1, 1, 1])],
 )
-def test_batches_are_as_large_as_sns_allows(characters: int, sizes: list[int]) -> None:
+def test_sns_batches_are_as_large_as_sns_allows(characters: int, sizes: list[int]) -> None:
     entries = [publication("x" * characters) for _ in range(sum(sizes))]
     assert [len(batch) for batch in batches(entries)] == sizes
 
 
-def test_control_characters_become_a_visible_mark_and_line_breaks_become_newlines() -> None:
+def test_control_characters_become_a_visible_placeholder_and_line_breaks_become_newlines() -> None:
     assert printable("a\r\nb\rc\td\u2028e\u2029f") == "a\nb\nc\td\ne\nf"
     assert printable("\x00\x1f\x7f\x85\ufff9\ufffe\uffff") == "\ufffd" * 7
 
 
-def test_characters_that_reorder_text_are_removed() -> None:
+def test_bidirectional_control_characters_are_removed() -> None:
     assert printable("invoice \u202egnp.exe") == "invoice gnp.exe"
     assert printable("".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)])) + "x") == "x"
     assert printable("\u202e") == "\ufffd"
@@ -69,24 +69,24 @@ UNSEEN = [
 ]
 
 
-def test_a_text_without_visible_characters_becomes_a_visible_mark() -> None:
+def test_a_text_without_visible_characters_becomes_a_visible_placeholder() -> None:
     assert printable("\u202e \u202c") == "\ufffd"
     assert {printable(character) for character in UNSEEN if character.strip()} == {"\ufffd"}
     assert printable("") == ""
 
 
-def test_invisible_tag_characters_become_visible() -> None:
+def test_invisible_unicode_tag_characters_become_visible() -> None:
     assert printable("hi" + "".join(chr(0xE0000 + ord(letter)) for letter in "pay")) == "hi" + "\ufffd" * 3
 
 
-def test_repeated_variation_selectors_become_visible() -> None:
+def test_repeated_unicode_variation_selectors_become_visible() -> None:
     """A byte can be written as one of 256 variation selectors: text of any length would hide behind one letter."""
     hidden = "".join(chr(0xE0100 + byte - 16) for byte in b"pay here")
     assert printable("\U0001f642" + hidden) == "\U0001f642" + hidden[0] + "\ufffd" * 7
     assert printable("x\ufe0f\ufe0e") == "x\ufe0f\ufffd"
 
 
-def test_deprecated_unicode_controls_become_visible() -> None:
+def test_deprecated_unicode_control_characters_become_visible() -> None:
     assert printable("".join(map(chr, range(0x206A, 0x2070)))) == "\ufffd" * 6
 
 
@@ -105,7 +105,7 @@ def test_ordinary_text_of_any_language_stays_unchanged(honest: str) -> None:
     assert printable(honest) == honest
 
 
-def test_a_message_says_why_the_request_was_sent_there() -> None:
+def test_a_fallback_message_says_why_the_request_was_sent_to_that_channel() -> None:
     one, instead = request("help"), fallback(Channel.EMAIL, Channel.SLACK)
     assert explain(Outgoing(one)) == []
     assert explain(Outgoing(one, fallback=instead, resend="by hand")) == [
@@ -115,6 +115,6 @@ def test_a_message_says_why_the_request_was_sent_there() -> None:
 
 
 @pytest.mark.parametrize(("minutes", "within"), [(1, "1 minute"), (30, "30 minutes")])
-def test_an_escalation_says_how_long_the_time_to_take_the_request_was(minutes: int, within: str) -> None:
+def test_an_escalation_message_says_for_how_long_nobody_had_taken_the_request(minutes: int, within: str) -> None:
     told = explain(Outgoing(request("help"), untaken=Untaken(minutes=minutes)))
     assert told == [f"Sent here because nobody is handling it, and the time to take it ({within}) is over."]

@@ -27,7 +27,7 @@ PAGE = f"http://{HERE}"
         ([HERE], [], ["same-origin"]),
     ],
 )
-def test_programs_on_this_machine_and_its_own_pages_are_accepted(
+def test_http_requests_of_local_programs_and_of_the_servers_own_pages_are_accepted(
     hosts: list[str], origins: list[str], sites: list[str]
 ) -> None:
     assert admits(PORT, hosts, origins, sites)
@@ -59,7 +59,7 @@ def test_programs_on_this_machine_and_its_own_pages_are_accepted(
         [HERE, "evil.example"],
     ],
 )
-def test_requests_with_another_host_name_are_refused(hosts: list[str]) -> None:
+def test_http_requests_with_another_host_name_are_refused(hosts: list[str]) -> None:
     assert not admits(PORT, hosts, [], [])
 
 
@@ -80,14 +80,14 @@ def test_requests_with_another_host_name_are_refused(hosts: list[str]) -> None:
         [PAGE, "http://evil.example"],
     ],
 )
-def test_requests_from_pages_of_another_origin_are_refused(origins: list[str]) -> None:
+def test_http_requests_from_pages_of_another_origin_are_refused(origins: list[str]) -> None:
     assert not admits(PORT, [HERE], origins, [])
 
 
 @pytest.mark.parametrize(
     "sites", [[""], ["cross-site"], ["same-site"], ["None"], ["unheard-of"], ["none", "none"], ["none", "cross-site"]]
 )
-def test_requests_that_a_page_of_another_site_made_are_refused(sites: list[str]) -> None:
+def test_http_requests_with_the_fetch_metadata_of_another_site_are_refused(sites: list[str]) -> None:
     assert not admits(PORT, [HERE], [], sites)
 
 
@@ -116,7 +116,9 @@ def answer(port: int, method: str, *headers: tuple[str, str]) -> HTTPResponse:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "UNHEARD-OF"])
-def test_a_server_refuses_every_method_and_then_closes_the_connection(port: int, method: str) -> None:
+def test_a_local_server_refuses_a_foreign_request_with_any_method_and_closes_the_connection(
+    port: int, method: str
+) -> None:
     refused = answer(port, method, ("Host", "evil.example"))
     assert (refused.status, refused.headers["Connection"]) == (403, "close")
 
@@ -130,12 +132,14 @@ def test_a_server_refuses_every_method_and_then_closes_the_connection(port: int,
         [("Host", "{here}"), ("Sec-Fetch-Site", "same-origin"), ("sec-fetch-site", "cross-site")],
     ],
 )
-def test_a_server_refuses_missing_and_duplicate_headers(port: int, headers: list[tuple[str, str]]) -> None:
+def test_a_local_server_refuses_http_requests_with_missing_or_duplicate_host_headers(
+    port: int, headers: list[tuple[str, str]]
+) -> None:
     sent = [(name, value.format(here=f"127.0.0.1:{port}")) for name, value in headers]
     assert answer(port, "GET", *sent).status == 403
 
 
-def test_a_server_refuses_a_request_without_headers_and_says_which_ones_it_accepts(port: int) -> None:
+def test_a_local_server_refuses_http_requests_without_headers_and_says_which_hosts_it_accepts(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"GET /\r\n\r\n")  # HTTP/0.9
         page = connection.makefile("rb").read()

@@ -28,12 +28,12 @@ def none(facts: Facts, **changes: object) -> bool:
     return not problems(CONFIG.model_copy(update=changes), facts, TARGET)
 
 
-def test_a_first_deployment_and_an_update_pass_the_check() -> None:
+def test_a_first_deployment_and_an_update_pass_the_preflight_check() -> None:
     assert none(FACTS)
     assert none(replace(FACTS, stack=UP, identity_exists=True))
 
 
-def test_credentials_of_another_account_are_refused_with_both_accounts_named() -> None:
+def test_the_preflight_check_refuses_credentials_of_another_aws_account_and_names_both_accounts() -> None:
     other = Caller("999999999999", "arn:aws:iam::999999999999:user/anna")
     problem = wrong_account(CONFIG, other)
     assert problem
@@ -45,7 +45,7 @@ def test_credentials_of_another_account_are_refused_with_both_accounts_named() -
 
 
 @pytest.mark.parametrize(("version", "said"), [(0, "There is no Node.js"), (20, "Node.js 20 is too old")])
-def test_an_old_node_version_prevents_the_deployment(version: int, said: str) -> None:
+def test_an_unsupported_node_version_prevents_the_deployment(version: int, said: str) -> None:
     assert one(replace(FACTS, node=version)).what.startswith(said)
     assert none(replace(FACTS, node=22))
 
@@ -66,13 +66,15 @@ def test_a_region_without_snapstart_prevents_a_deployment_with_snapstart() -> No
 @pytest.mark.parametrize(
     ("version", "said"), [(None, "is not prepared"), (5, "prepared by version 5, which is too old")]
 )
-def test_an_account_without_bootstrap_is_refused_with_the_command_to_run(version: int | None, said: str) -> None:
+def test_the_preflight_check_refuses_an_account_without_cdk_bootstrap_and_names_the_command_to_run(
+    version: int | None, said: str
+) -> None:
     problem = one(replace(FACTS, bootstrap=version))
     assert said in problem.what
     assert "make bootstrap ARGS=aws://123456789012/eu-central-1" in problem.do
 
 
-def test_a_sender_identity_that_exists_outside_the_stack_is_not_created_again() -> None:
+def test_the_preflight_check_refuses_to_create_an_ses_identity_that_exists_outside_the_stack() -> None:
     taken = replace(FACTS, identity_exists=True)
     assert "create_email_identity to false" in one(taken).do
     others = replace(UP, resources=(replace(IDENTITY, name="other@company.io"),))
@@ -82,7 +84,7 @@ def test_a_sender_identity_that_exists_outside_the_stack_is_not_created_again() 
     assert identity_of(CONFIG.model_copy(update={"create_email_identity": False})) is None
 
 
-def test_a_small_concurrency_quota_stops_production_and_warns_in_other_stages() -> None:
+def test_a_small_lambda_concurrency_quota_prevents_deploying_production_and_causes_a_warning_elsewhere() -> None:
     small = replace(FACTS, concurrency=9)
     assert one(small).fatal
     assert not one(small, stage="staging").fatal
@@ -121,22 +123,24 @@ def test_a_failed_first_deployment_prints_how_to_delete_the_stack() -> None:
         ("UPDATE_ROLLBACK_IN_PROGRESS", "aws cloudformation describe-stacks"),
     ],
 )
-def test_a_stack_that_cannot_be_updated_is_refused_with_the_way_to_repair_it(status: str, command: str) -> None:
+def test_a_stack_in_a_status_that_cannot_be_updated_is_refused_with_repair_instructions(
+    status: str, command: str
+) -> None:
     problem = one(replace(FACTS, stack=replace(UP, status=status)))
     assert status in problem.what
     assert f"{command} --stack-name assistance-production --region eu-central-1" in problem.do
 
 
 @pytest.mark.parametrize("status", ["REVIEW_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE", "CREATE_COMPLETE"])
-def test_a_stack_that_can_be_updated_passes_the_check(status: str) -> None:
+def test_a_stack_in_a_status_that_can_be_updated_passes_the_preflight_check(status: str) -> None:
     assert none(replace(FACTS, stack=replace(UP, status=status)))
 
 
-def test_the_advice_never_deletes_the_table_of_a_stack_that_was_once_deployed() -> None:
+def test_the_advice_never_contains_deleting_the_table_of_a_stack_that_was_deployed_before() -> None:
     table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_FAILED")
     assert "dynamodb" not in one(replace(FACTS, stack=replace(UP, status="DELETE_FAILED", resources=(table,)))).do
 
 
-def test_all_violated_rules_are_reported_together() -> None:
+def test_the_preflight_check_reports_all_violated_rules_together() -> None:
     wrong = replace(FACTS, node=20, bootstrap=None, has_ses=False, concurrency=1)
     assert len(problems(CONFIG, wrong, TARGET)) == 4

@@ -71,7 +71,7 @@ def instance() -> Instance:
     return Instance()
 
 
-def test_a_silent_host_is_not_called_for_twice_as_long_each_time(instance: Instance) -> None:
+def test_the_pause_before_an_unresponsive_callback_host_is_called_again_doubles_each_time(instance: Instance) -> None:
     rests = list[float]()
     for _ in range(1_100):
         assert instance.call(DARK, CONNECT_SECONDS, answers=False) == "unanswered"
@@ -99,17 +99,17 @@ def ten_at_once(instance: Instance, urls: Sequence[str], seconds: float) -> None
     call(*urls)
 
 
-def test_parallel_unanswered_calls_count_once(instance: Instance) -> None:
+def test_parallel_calls_to_an_unresponsive_host_count_as_one_failure(instance: Instance) -> None:
     ten_at_once(instance, [DARK] * 10, CONNECT_SECONDS)
     assert instance.put_off_for(DARK) == pytest.approx(2 * CONNECT_SECONDS)
 
 
-def test_parallel_calls_to_slow_hosts_use_up_the_time_of_one_call(instance: Instance) -> None:
+def test_parallel_calls_to_slow_hosts_use_as_much_of_the_time_budget_as_one_call(instance: Instance) -> None:
     ten_at_once(instance, [f"https://{number}.example.com/" for number in range(10)], DEADLINE_SECONDS)
     assert instance.call("https://new.example.com/") == "answered"
 
 
-def test_the_whole_time_of_a_call_counts_although_it_contains_a_shorter_one(instance: Instance) -> None:
+def test_the_full_duration_of_a_call_counts_although_a_shorter_call_runs_within_it(instance: Instance) -> None:
     def post(url: str) -> str:
         instance.wait(DEADLINE_SECONDS / 2)
         code = instance.call(url, CONNECT_SECONDS)
@@ -136,7 +136,7 @@ def test_one_callback_probes_whether_a_host_has_recovered_while_the_others_wait(
     assert instance.put_off_for(DARK) == pytest.approx(2 * CONNECT_SECONDS), "what was before is forgotten"
 
 
-def test_a_probing_callback_that_crashes_blocks_its_host_no_longer_than_the_deadline(
+def test_a_probe_callback_that_crashes_blocks_its_host_no_longer_than_the_deadline(
     instance: Instance,
 ) -> None:
     class Killed(BaseException):
@@ -160,19 +160,19 @@ def test_a_slow_host_is_not_called_for_as_long_as_its_answer_took(instance: Inst
         instance.wait(5)
 
 
-def test_a_host_that_refuses_at_once_is_called_again_without_a_pause(instance: Instance) -> None:
+def test_a_host_that_immediately_refuses_connections_is_called_again_without_a_pause(instance: Instance) -> None:
     for _ in range(20):
         assert instance.call("https://refuses.example.com/", 0.1, answers=False) == "unanswered"
     assert instance.call("https://refuses.example.com/") == "answered"
 
 
-def test_a_host_that_refuses_at_once_does_not_count_as_prompt(instance: Instance) -> None:
+def test_a_host_that_immediately_refuses_connections_does_not_count_as_fast(instance: Instance) -> None:
     assert instance.call("https://refuses.example.com/", 0.1, answers=False) == "unanswered"
     instance.use_up_the_share()
     assert instance.call("https://refuses.example.com/") == "slow_receivers_put_off"
 
 
-def test_hosts_are_distinguished_only_by_name_and_port(instance: Instance) -> None:
+def test_pauses_of_callback_hosts_apply_by_host_name_and_port(instance: Instance) -> None:
     instance.call("https://dark.example.com/a?b=c", CONNECT_SECONDS, answers=False)
     for same in ("https://DARK.example.com/", "https://dark.example.com./x", "https://dark.example.com:443/?d"):
         assert instance.call(same) == "receiver_put_off"
@@ -181,7 +181,7 @@ def test_hosts_are_distinguished_only_by_name_and_port(instance: Instance) -> No
     assert instance.call("http://127.0.0.1:8001/") == "answered"
 
 
-def test_a_prompt_path_is_called_while_another_path_of_its_host_is_paused(instance: Instance) -> None:
+def test_a_fast_url_path_is_called_while_another_path_of_the_same_host_is_paused(instance: Instance) -> None:
     prompt, silent = "https://bots.example.com/prompt", "https://bots.example.com/silent"
     assert instance.call(prompt) == "answered"
     rests = list[float]()
@@ -196,7 +196,7 @@ def test_a_prompt_path_is_called_while_another_path_of_its_host_is_paused(instan
     assert rests == sorted(set(rests)), "that the others are prompt does not count for it"
 
 
-def test_a_prompt_path_does_not_let_many_silent_paths_of_its_host_be_called_more_often(
+def test_unresponsive_url_paths_are_not_called_more_often_because_another_path_of_the_host_is_fast(
     instance: Instance,
 ) -> None:
     prompt = "https://bots.example.com/prompt"
@@ -210,7 +210,9 @@ def test_a_prompt_path_does_not_let_many_silent_paths_of_its_host_be_called_more
     assert called < 10
 
 
-def test_a_silent_path_is_paused_although_its_host_refuses_another(instance: Instance) -> None:
+def test_an_unresponsive_url_path_is_paused_although_the_host_immediately_refuses_calls_to_another_path(
+    instance: Instance,
+) -> None:
     refuses, silent = "https://bots.example.com/refuses", "https://bots.example.com/silent"
     assert instance.call(refuses) == "answered"
     assert instance.call(silent, DEADLINE_SECONDS, answers=False) == "unanswered"
@@ -218,7 +220,9 @@ def test_a_silent_path_is_paused_although_its_host_refuses_another(instance: Ins
     assert instance.call(silent) == "receiver_put_off"
 
 
-def test_a_silent_path_is_paused_after_another_silent_path_of_its_host(instance: Instance) -> None:
+def test_an_unresponsive_url_path_is_paused_after_another_unresponsive_path_of_the_same_host(
+    instance: Instance,
+) -> None:
     paths = ["https://bots.example.com/1", "https://bots.example.com/2"]
     assert instance.call(paths[0], CONNECT_SECONDS, answers=False) == "unanswered"
     instance.wait(instance.put_off_for(paths[0]))
@@ -226,19 +230,19 @@ def test_a_silent_path_is_paused_after_another_silent_path_of_its_host(instance:
     assert instance.put_off_for(paths[0]) == pytest.approx(4 * CONNECT_SECONDS)
 
 
-def test_the_other_paths_of_a_host_are_paused_after_a_prompt_path_becomes_silent(instance: Instance) -> None:
+def test_the_other_url_paths_of_a_host_are_paused_after_its_fast_path_becomes_unresponsive(instance: Instance) -> None:
     assert instance.call("https://bots.example.com/1") == "answered"
     assert instance.call("https://bots.example.com/1", CONNECT_SECONDS, answers=False) == "unanswered"
     assert instance.call("https://bots.example.com/2") == "receiver_put_off"
 
 
-def test_new_paths_of_a_prompt_host_are_called_like_known_ones(instance: Instance) -> None:
+def test_new_url_paths_of_a_fast_host_are_called_like_known_paths(instance: Instance) -> None:
     assert instance.call("https://bots.example.com/1") == "answered"
     instance.use_up_the_share()
     assert instance.call("https://bots.example.com/2") == "answered"
 
 
-def test_a_silent_path_of_a_prompt_host_counts_as_slow(instance: Instance) -> None:
+def test_an_unresponsive_url_path_of_a_fast_host_counts_as_slow(instance: Instance) -> None:
     assert instance.call("https://bots.example.com/silent", CONNECT_SECONDS, answers=False) == "unanswered"
     instance.wait(MAX_REST_SECONDS)
     assert instance.call("https://bots.example.com/prompt") == "answered"
@@ -246,7 +250,9 @@ def test_a_silent_path_of_a_prompt_host_counts_as_slow(instance: Instance) -> No
     assert instance.call("https://bots.example.com/silent") == "slow_receivers_put_off"
 
 
-def test_many_silent_hosts_are_postponed_together_and_prompt_ones_are_not(instance: Instance) -> None:
+def test_callbacks_to_many_unresponsive_hosts_are_postponed_and_callbacks_to_fast_hosts_are_not(
+    instance: Instance,
+) -> None:
     assert instance.call(PROMPT) == "answered"
     instance.use_up_the_share()
     assert instance.call(PROMPT) == "answered"
@@ -257,7 +263,7 @@ def test_many_silent_hosts_are_postponed_together_and_prompt_ones_are_not(instan
     assert instance.call(new) == "answered"
 
 
-def test_hosts_known_to_be_silent_leave_time_for_new_hosts(instance: Instance) -> None:
+def test_callbacks_to_new_hosts_are_sent_although_many_hosts_are_known_to_be_unresponsive(instance: Instance) -> None:
     silent = [f"https://{number}.example.com/" for number in range(40)]
     for host in silent:
         while instance.call(host, CONNECT_SECONDS, answers=False) != "unanswered":
@@ -267,7 +273,7 @@ def test_hosts_known_to_be_silent_leave_time_for_new_hosts(instance: Instance) -
     assert instance.call("https://new.example.com/") == "answered"
 
 
-def test_a_host_that_becomes_silent_no_longer_counts_as_prompt(instance: Instance) -> None:
+def test_a_host_that_becomes_unresponsive_no_longer_counts_as_fast(instance: Instance) -> None:
     assert instance.call(PROMPT) == "answered"
     instance.use_up_the_share()
     assert instance.call(PROMPT, DEADLINE_SECONDS, answers=False) == "unanswered"
@@ -278,7 +284,7 @@ def test_a_host_that_becomes_silent_no_longer_counts_as_prompt(instance: Instanc
     assert instance.call(PROMPT) == "slow_receivers_put_off"
 
 
-def test_the_number_of_remembered_hosts_is_limited(instance: Instance) -> None:
+def test_the_number_of_hosts_kept_in_memory_is_limited(instance: Instance) -> None:
     instance.call(DARK, CONNECT_SECONDS, answers=False)
     for number in range(2 * MAX_KNOWN):
         assert instance.call(f"https://{number}.example.com/", 0) == "answered"
@@ -311,7 +317,7 @@ BATCHES = st.lists(
 
 
 @given(BATCHES)
-def test_hosts_that_are_not_prompt_use_a_bounded_share_of_any_period(
+def test_slow_hosts_use_a_limited_share_of_the_time_in_any_period(
     batches: list[tuple[float, list[Call]]],
 ) -> None:
     """Whoever they are and however many: each batch calls up to ten, side by side, and takes as long as the slowest."""

@@ -13,7 +13,7 @@ def tried(*attempts: Attempt, **about: int) -> Delivery:
     return replace(SLACK, attempts=attempts, **about)  # type: ignore[arg-type]
 
 
-def test_a_delivery_is_expected_at_the_end_of_its_claim_or_at_its_next_attempt() -> None:
+def test_a_delivery_is_expected_at_the_expiry_of_its_lock_or_at_its_next_attempt() -> None:
     assert tried(Attempt("a", 1), locked_until=10, due_at=20).expected_at == 10
     assert tried(Attempt("a", 1, Outcome.RETRYING), locked_until=10, due_at=20).expected_at == 20
     assert SLACK.expected_at is None
@@ -29,19 +29,19 @@ FINAL_AT: Final[list[tuple[list[Attempt], int]]] = [
 ]
 
 
-def test_the_final_time_of_a_delivery_is_the_end_of_its_deciding_attempt() -> None:
+def test_the_final_time_of_a_delivery_is_the_end_of_the_attempt_that_set_its_final_status() -> None:
     for attempts, at in FINAL_AT:
         assert tried(*attempts).final_at == at
 
 
-def test_the_final_time_of_a_request_is_that_of_its_last_delivery() -> None:
+def test_the_final_time_of_a_request_is_the_final_time_of_its_last_delivery() -> None:
     slack = tried(Attempt("a", 1, Outcome.FAILED, ended_at=2))
     email = Delivery("fallback", "email", Kind.FALLBACK, attempts=(Attempt("b", 3, Outcome.DELIVERED, ended_at=4),))
     assert replace(RECORD, deliveries=(slack, email)).end == End(Status.DELIVERED, 4)
     assert RECORD.end is None
 
 
-def test_a_watched_record_is_due_when_its_first_delivery_is_due() -> None:
+def test_a_record_tracked_by_the_reconciler_is_due_when_its_earliest_delivery_is_due() -> None:
     assert RECORD.due_at == 1_000
     later = replace(SLACK, name="email", due_at=7_000)
     assert replace(RECORD, deliveries=(replace(SLACK, due_at=9_000), later)).due_at == 7_000
@@ -49,6 +49,6 @@ def test_a_watched_record_is_due_when_its_first_delivery_is_due() -> None:
     assert replace(RECORD, deliveries=(tried(Attempt("a", 1, Outcome.DELIVERED)),)).due_at is None
 
 
-def test_a_resend_on_another_channel_does_not_count_as_the_fallbacks_delivery() -> None:
+def test_a_resend_on_a_channel_other_than_the_fallback_does_not_count_as_delivered_by_the_fallback() -> None:
     resend = Delivery("resend-1", "email", Kind.RESEND, attempts=(Attempt("a", 1, Outcome.DELIVERED),))
     assert replace(RECORD, deliveries=(SLACK, resend)).status is Status.ACCEPTED

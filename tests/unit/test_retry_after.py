@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
         "Sun, 01 Mar 2026 14:01:00 +0200",
     ],
 )
-def test_every_date_format_of_the_standard_is_read(value: str) -> None:
+def test_every_http_date_format_of_the_standard_is_parsed(value: str) -> None:
     assert retry_after(value, NOW) == 60
 
 
@@ -39,7 +39,7 @@ def test_every_date_format_of_the_standard_is_read(value: str) -> None:
         ("Mon, 01 Jan 0001 00:00:00 +2359", 1),
     ],
 )
-def test_an_extreme_value_is_limited_to_the_bounds(value: str, seconds: float) -> None:
+def test_a_retry_after_value_outside_the_bounds_is_set_to_the_nearest_bound(value: str, seconds: float) -> None:
     assert retry_after(value, NOW) == seconds
 
 
@@ -60,7 +60,7 @@ def test_an_extreme_value_is_limited_to_the_bounds(value: str, seconds: float) -
         "Sun, 31 Feb 2026 12:01:00 GMT",
     ],
 )
-def test_an_unreadable_value_counts_as_absent(value: str) -> None:
+def test_an_unreadable_retry_after_value_counts_as_absent(value: str) -> None:
     assert retry_after(value, NOW) is None
 
 
@@ -71,14 +71,14 @@ def test_an_unreadable_value_counts_as_absent(value: str) -> None:
     | st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,25} [0-9:]{1,9} (GMT|[+-][0-9]{1,9})")
 )
 @example("Mon, 01 Jan 99999999999999999999 00:00:00 GMT")
-def test_any_text_is_either_a_bounded_number_of_seconds_or_counts_as_absent(value: str) -> None:
+def test_any_retry_after_text_is_parsed_as_a_bounded_number_of_seconds_or_counts_as_absent(value: str) -> None:
     seconds = retry_after(value, NOW)
     assert seconds is None or 1 <= seconds <= MAX_RETRY_AFTER
 
 
 @FUZZED
 @given(st.integers(0, 4_000_000_000))
-def test_any_date_in_the_standard_format_is_read(epoch: int) -> None:
+def test_any_date_in_the_standard_http_format_is_parsed(epoch: int) -> None:
     moment = datetime.fromtimestamp(epoch, UTC)
     seconds = (moment - NOW).total_seconds()
     assert retry_after(format_datetime(moment, usegmt=True), NOW) == min(max(seconds, 1), MAX_RETRY_AFTER)

@@ -28,12 +28,12 @@ def test_every_channel_has_exactly_one_consumer_and_one_construct() -> None:
     ),
     attempt=st.integers(1, 10_000),
 )
-def test_delays_grow_threefold_up_to_the_cap(policy: RetryPolicy, attempt: int) -> None:
+def test_retry_delays_triple_up_to_a_maximum(policy: RetryPolicy, attempt: int) -> None:
     now, then = policy.ceiling(attempt), policy.ceiling(attempt + 1)
     assert now <= then <= policy.max_delay
     assert then in {3 * now, policy.max_delay} or now == policy.first_delay * 3**10
 
 
-def test_the_default_gives_up_after_about_ten_minutes() -> None:
+def test_the_default_retry_policy_gives_up_after_about_ten_minutes() -> None:
     policy = RetryPolicy()
     assert 500 < sum(policy.ceiling(attempt) for attempt in range(1, policy.attempts)) < 700

@@ -16,7 +16,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_only_the_owner_can_read_the_directory_and_its_files(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_directory_of_the_local_stack_and_its_files(tmp_path: Path) -> None:
     directory = tmp_path / "new" / ".local"
     with locked(directory), published(directory, {}):
         new_log(directory / "ministack.log").close()
@@ -28,7 +28,7 @@ def test_only_the_owner_can_read_the_directory_and_its_files(tmp_path: Path) -> 
     assert mode(tmp_path / "afterwards") != 0o600, "the process has its former umask again"
 
 
-def test_files_of_an_earlier_run_are_made_private(tmp_path: Path) -> None:
+def test_files_of_an_earlier_run_become_readable_by_the_owner_only(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     for name in ("lock", "ministack.log"):
         (tmp_path / name).write_text("old", "ascii")
@@ -39,7 +39,7 @@ def test_files_of_an_earlier_run_are_made_private(tmp_path: Path) -> None:
         assert {mode(tmp_path), mode(tmp_path / "lock"), mode(tmp_path / "ministack.log")} == {0o700, 0o600}
 
 
-def test_a_log_does_not_follow_a_symbolic_link_of_another_user(tmp_path: Path) -> None:
+def test_a_log_file_is_not_opened_through_a_symbolic_link_of_another_user(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("kept", "ascii")
     (tmp_path / "ministack.log").symlink_to(precious)

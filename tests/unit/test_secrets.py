@@ -58,7 +58,7 @@ UNUSABLE = [
 ]
 
 
-def test_a_valid_secret_is_read_without_surrounding_white_space() -> None:
+def test_surrounding_white_space_of_a_valid_secret_is_removed() -> None:
     assert slack.read(" xoxb-1-A\n") == "xoxb-1-A"
     assert slack.read("xoxe.xoxb-1-Mi0yL_a+b/c==") == "xoxe.xoxb-1-Mi0yL_a+b/c=="
     assert teams.read(" https://hooks.example.com/x?sig=a%2Fb\n").query == "sig=a%2Fb"
@@ -67,7 +67,7 @@ def test_a_valid_secret_is_read_without_surrounding_white_space() -> None:
 
 
 @pytest.mark.parametrize(("reader", "value", "defect"), UNUSABLE)
-def test_an_unusable_secret_is_described_without_its_value(reader: str, value: str, defect: str) -> None:
+def test_the_error_about_an_unusable_secret_does_not_contain_its_value(reader: str, value: str, defect: str) -> None:
     with pytest.raises(UnusableSecret) as caught:
         READERS[reader](value)
     assert defect in str(caught.value)
@@ -81,6 +81,6 @@ def test_an_unusable_secret_is_described_without_its_value(reader: str, value: s
 @example(value="https://[x/y")
 @example(value="https://\u2100/")
 @example(value="\ud800")
-def test_any_text_is_either_a_valid_or_an_unusable_secret(reader: str, value: str) -> None:
+def test_any_text_is_either_accepted_as_a_secret_or_reported_as_unusable(reader: str, value: str) -> None:
     with suppress(UnusableSecret):
         READERS[reader](value)

@@ -30,7 +30,7 @@ IN_A_SCRIPT = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
     ("prefix", "number"),
     [((), signal.SIGINT), ((), signal.SIGTERM), (IN_A_SCRIPT, signal.SIGTERM)],
 )
-def test_a_signal_sent_only_to_make_ends_the_program_that_make_runs(
+def test_a_signal_sent_only_to_make_also_stops_the_program_started_by_make(
     tmp_path: Path, prefix: tuple[str, ...], number: int
 ) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)

@@ -37,7 +37,7 @@ def burst(at: float) -> float:
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_no_simulated_request_appears_or_vanishes(name: str) -> None:
+def test_the_simulation_neither_loses_nor_duplicates_requests(name: str) -> None:
     pipeline = Pipeline(DESIGNS[name], burst)
     report = pipeline.run(400)
     assert report.arrived == 60 * 4 + 30 * 40 + 61 * 4
@@ -46,13 +46,13 @@ def test_no_simulated_request_appears_or_vanishes(name: str) -> None:
     assert report.delivered.total() > 0
 
 
-def test_no_simulated_provider_gets_more_than_its_rate() -> None:
+def test_no_simulated_provider_gets_more_calls_than_its_rate_limit_allows() -> None:
     report = Pipeline(DESIGN, burst).run(200)
     assert report.counts["posts"] <= 200 * SLACK.rate + SLACK.burst
     assert report.delivered[Channel.EMAIL] <= 200 * EMAIL.rate + EMAIL.burst
 
 
-def test_simulated_digests_drain_a_backlog_that_single_messages_leave() -> None:
+def test_digests_reduce_a_simulated_backlog_that_single_messages_cannot_reduce() -> None:
     alone = Pipeline(DESIGNS["each alone"], burst)
     digests = Pipeline(DESIGNS["waiting in place"], burst)
     for pipeline in (alone, digests):
@@ -61,19 +61,19 @@ def test_simulated_digests_drain_a_backlog_that_single_messages_leave() -> None:
     assert alone.channels[Channel.SLACK].waiting > 100
 
 
-def test_the_simulation_gives_the_same_result_each_time() -> None:
+def test_the_simulation_is_deterministic() -> None:
     assert Pipeline(DESIGN, burst).run(100).counts == Pipeline(DESIGN, burst).run(100).counts
 
 
 @pytest.mark.parametrize("characters", [150, 300])
-def test_a_simulated_post_holds_as_many_requests_as_a_real_digest(characters: int) -> None:
+def test_a_simulated_digest_contains_as_many_requests_as_a_real_digest(characters: int) -> None:
     said = {"customer": ANNA, "conversation_url": "https://app.example.com/conversations/42"}
     asked = [Outgoing(request("x" * characters, str(UUID(int=n)), **said), delivery="slack") for n in range(60)]
     first, *_ = digests(asked, datetime(2026, 1, 1, tzinfo=UTC), take=True)
     assert len(first) == quotas.together(characters)
 
 
-def test_the_simulation_page_is_written_from_a_simulated_hour(tmp_path: Path) -> None:
+def test_the_generated_page_about_the_simulation_shows_the_results_of_a_simulated_hour(tmp_path: Path) -> None:
     load = json.loads((simulation.HERE / "load.json").read_text("utf-8"))
     work = simulation.work_of(load)
     days, slack = simulation.days(work, rates=(1,), hours=1), simulation.slack_study(work, hours=1.05, most=1)
@@ -86,5 +86,5 @@ def test_the_simulation_page_is_written_from_a_simulated_hour(tmp_path: Path) ->
     assert (tmp_path / "simulation.svg").stat().st_size
 
 
-def test_the_simulated_throttle_equals_the_deployed_one() -> None:
+def test_the_simulated_api_throttle_equals_the_deployed_api_throttle() -> None:
     assert Config().throttle_rate == quotas.THROTTLE_RATE

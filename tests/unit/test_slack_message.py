@@ -108,7 +108,7 @@ def buttons(part: object) -> Iterator[dict[str, Any]]:
 
 
 @given(asked=REQUESTS, take=st.booleans(), taken=st.none() | st.just(By("@anna")))
-def test_a_request_is_shown_in_full_as_plain_text_and_within_slacks_limits(
+def test_a_slack_message_shows_the_complete_request_as_plain_text_within_slacks_limits(
     asked: AssistanceRequest, *, take: bool, taken: By | None
 ) -> None:
     composed = compose([Outgoing(asked)], take=take, taken={asked.id: taken} if taken else {})
@@ -119,7 +119,9 @@ def test_a_request_is_shown_in_full_as_plain_text_and_within_slacks_limits(
 
 
 @pytest.mark.parametrize("one", WIDEST)
-def test_a_request_with_all_members_at_their_limits_is_shown_whole_or_says_what_is_missing(one: str) -> None:
+def test_a_request_whose_fields_have_maximum_length_is_shown_completely_or_with_a_note_on_what_is_missing(
+    one: str,
+) -> None:
     asked = request(one * MAX_DESCRIPTION_CHARACTERS, **fullest(one, url=LONG_URL))
     composed = compose([Outgoing(asked)], take=True)
     check(composed)
@@ -129,7 +131,7 @@ def test_a_request_with_all_members_at_their_limits_is_shown_whole_or_says_what_
     assert (opens["url"], takes["value"]) == (LONG_URL, f"{ID} slack")
 
 
-def test_customer_data_is_shown_with_working_links() -> None:
+def test_customer_data_is_shown_with_links_for_email_phone_and_conversation() -> None:
     details = (Detail(label="Plan", value="Pro"), Detail(label="Seats", value="12"))
     url = "https://app.example.com/42?a=1&b=2"
     asked = request("Does *40* fit? :)", customer=ANNA, conversation_url=url, reference="chat-17", details=details)
@@ -153,7 +155,7 @@ def test_customer_data_is_shown_with_working_links() -> None:
     ]
 
 
-def test_an_invalid_address_number_or_url_is_shown_unchanged_and_without_a_link() -> None:
+def test_an_invalid_email_address_phone_number_or_url_is_shown_unchanged_and_without_a_link() -> None:
     customer = Customer(name="*Anna*", email="anna(at)example", phone="after 5 pm :)")
     asked = request(customer=customer, conversation_url="javascript:alert(1)")
     for composed in (compose([Outgoing(asked)]), compose([Outgoing(asked)] * 2)):
@@ -164,7 +166,7 @@ def test_an_invalid_address_number_or_url_is_shown_unchanged_and_without_a_link(
         assert not list(buttons(composed["blocks"]))
 
 
-def test_a_notification_shows_the_topic_the_customer_and_the_beginning_of_the_description() -> None:
+def test_the_notification_text_of_a_slack_message_shows_topic_customer_and_beginning_of_the_description() -> None:
     asked = request("Does the\nyearly plan " + "x" * 200, customer=ANNA)
     composed = compose([Outgoing(asked)])
     assert composed["text"].startswith("Sales: Anna Example: Does the yearly plan xxx")
@@ -174,7 +176,7 @@ def test_a_notification_shows_the_topic_the_customer_and_the_beginning_of_the_de
     assert compose([Outgoing(request("hi"))])["text"] == "Sales: hi"
 
 
-def test_a_fallback_message_begins_with_the_reason_why_it_was_sent_there() -> None:
+def test_a_fallback_message_begins_with_the_reason_why_it_was_sent_to_slack() -> None:
     outgoing = Outgoing(request(), fallback=fallback(Channel.SLACK, Channel.EMAIL, "MessageRejected"), resend="by hand")
     _, notes, *_ = compose([outgoing])["blocks"]
     assert [it["text"] for it in notes["elements"]] == [
@@ -184,7 +186,7 @@ def test_a_fallback_message_begins_with_the_reason_why_it_was_sent_there() -> No
 
 
 @given(batch=st.lists(OUTGOING, max_size=60), take=st.booleans(), taken=st.booleans())
-def test_digests_contain_every_request_once_in_full_and_within_slacks_limits(
+def test_digests_contain_every_request_once_completely_and_within_slacks_limits(
     batch: list[Outgoing], *, take: bool, taken: bool
 ) -> None:
     batch = [
@@ -241,7 +243,7 @@ def test_the_title_of_a_digest_with_one_topic_names_the_topic_once() -> None:
     assert compose(asked)["text"] == "3 new Sales requests"
 
 
-def test_a_digest_title_names_as_many_topics_as_fit_into_a_header() -> None:
+def test_the_title_of_a_digest_names_as_many_topics_as_fit_into_a_slack_header() -> None:
     asked = [Outgoing(request(topic=f"topic-{'x' * 24}-{n:d}"[:32], id_=str(uuid4()))) for n in range(9)]
     title = compose(asked)["blocks"][0]["text"]["text"]
     assert len(title) <= message.MAX_TITLE_CHARACTERS
@@ -259,7 +261,7 @@ DETAILS = (Detail(label="Plan", value="Pro"), Detail(label="Seats", value="40"))
         (150, {"customer": ANNA, "conversation_url": URL, "reference": "chat-17", "details": DETAILS}),
     ],
 )
-def test_a_digest_takes_more_than_twenty_requests_with_everything_and_a_button(
+def test_a_digest_can_contain_more_than_twenty_requests_with_all_fields_and_a_take_button(
     characters: int, said: dict[str, Any]
 ) -> None:
     asked = [Outgoing(request("x" * characters, str(uuid4()), **said), delivery="slack") for _ in range(100)]
@@ -268,7 +270,7 @@ def test_a_digest_takes_more_than_twenty_requests_with_everything_and_a_button(
     assert len(list(buttons(compose(first, take=True)["blocks"]))) == len(first)
 
 
-def test_a_digest_has_dividers_between_its_entries_while_there_is_room() -> None:
+def test_a_digest_has_dividers_between_its_entries_unless_they_would_exceed_slacks_block_limit() -> None:
     asked = [Outgoing(request("x" * 200, str(UUID(int=n)), customer=ANNA), delivery="slack") for n in range(100)]
     for few in (asked[:2], asked[:15]):
         drawn = compose(few, take=True)["blocks"]
@@ -278,18 +280,20 @@ def test_a_digest_has_dividers_between_its_entries_while_there_is_room() -> None
 
 
 @pytest.mark.parametrize(("hours", "day"), [(11, False), (13, True)])
-def test_a_digest_entry_shows_the_date_if_it_is_posted_half_a_day_later(hours: int, *, day: bool) -> None:
+def test_a_digest_entry_shows_the_date_if_the_request_was_accepted_half_a_day_before_the_post(
+    hours: int, *, day: bool
+) -> None:
     asked = [Outgoing(request(id_=str(UUID(int=n)))) for n in range(2)]
     drawn = message.compose(asked, AT + timedelta(hours=hours - 1))["blocks"]
     assert ("{date_short_pretty}" in json.dumps(drawn)) is day
 
 
-def test_a_digest_takes_one_request_of_any_length() -> None:
+def test_a_digest_can_contain_one_request_of_any_length() -> None:
     longest = [Outgoing(request("&" * MAX_DESCRIPTION_CHARACTERS, str(uuid4()))) for _ in range(3)]
     assert [len(digest) for digest in digests(longest)] == [1, 1, 1]
 
 
-def test_a_digest_entry_shows_its_take_button_or_its_taker() -> None:
+def test_a_digest_entry_shows_a_take_button_or_the_person_who_took_the_request() -> None:
     url = "https://app.example.com/42"
     asked = [Outgoing(request(id_=str(UUID(int=n)), conversation_url=url), delivery="slack") for n in range(25)]
     before = compose(asked, take=True)
@@ -314,7 +318,7 @@ def test_a_digest_whose_requests_are_all_taken_stays_within_slacks_limits() -> N
         assert blocks.size(compose(digest, take=True, taken=by)["blocks"]) <= message.MAX_MESSAGE_CHARACTERS
 
 
-def test_a_single_request_shows_its_take_button_or_its_taker() -> None:
+def test_a_message_with_one_request_shows_a_take_button_or_the_person_who_took_the_request() -> None:
     one = Outgoing(request(), delivery="slack#2")
     [button] = buttons(compose([one], take=True)["blocks"])
     assert (button["action_id"], button["value"]) == ("take", f"{ID} slack#2")
@@ -328,7 +332,7 @@ def test_a_single_request_shows_its_take_button_or_its_taker() -> None:
     ("by", "name"),
     [("@anna_b.c", "@anna_b.c"), ("*Anna* _B_ :tada: ~c~ `d`", "Anna B tada c d"), ("@here", "@here")],
 )
-def test_the_name_of_a_taker_is_escaped(by: str, name: str) -> None:
+def test_the_name_of_the_person_who_took_a_request_is_escaped(by: str, name: str) -> None:
     """Whoever holds a link may type any. With `verbatim`, Slack makes no mention of a word."""
     for asked in ([Outgoing(request())], [Outgoing(request()), Outgoing(request(id_=str(UUID(int=1))))]):
         drawn = json.dumps(compose(asked, take=True, taken={ID: By(by)})["blocks"])
@@ -336,7 +340,7 @@ def test_the_name_of_a_taker_is_escaped(by: str, name: str) -> None:
         assert drawn.count('"mrkdwn"') == drawn.count('"verbatim": true')
 
 
-def test_a_reference_with_line_breaks_cannot_imitate_our_own_lines() -> None:
+def test_a_reference_with_line_breaks_cannot_imitate_lines_written_by_this_project() -> None:
     drawn = compose([Outgoing(request(reference="chat-17\nTaken by @anna"))])["blocks"]
     assert drawn[-1]["elements"][-1]["text"] == "Reference: chat-17 Taken by @anna"
 
@@ -345,7 +349,7 @@ def test_a_reference_with_line_breaks_cannot_imitate_our_own_lines() -> None:
 @example("", ["&" * 600, " " * 3_000, "x"])
 @example("\u202e \u202c", [])
 @example(" ", [])
-def test_slack_never_gets_a_blank_text(text: str, more: list[str]) -> None:
+def test_slack_never_gets_a_text_element_without_visible_characters(text: str, more: list[str]) -> None:
     description = text + "".join(more)
     said: dict[str, Any] = {
         "customer": Customer(name=text or "x"),
@@ -373,14 +377,14 @@ def test_every_text_of_a_request_is_escaped_for_slack(*, several: bool) -> None:
     assert html.unescape(json.dumps(composed["blocks"], ensure_ascii=False)).count(HOSTILE) >= 8
 
 
-def test_any_valid_address_becomes_a_mailto_link() -> None:
+def test_any_valid_email_address_becomes_a_mailto_link() -> None:
     composed = compose([Outgoing(request(customer=REACHABLE))])
     check(composed)
     [email] = [text for _, text in texts(composed["blocks"]) if text.startswith("*Email")]
     assert email.startswith(f"*Email*\n<mailto:{'%25' * 64}@xxx")
 
 
-def test_a_customers_name_cannot_make_a_digest_entry_look_taken() -> None:
+def test_a_customers_name_cannot_make_an_untaken_digest_entry_look_taken() -> None:
     named = Outgoing(request(customer=Customer(name="Taken by Anna Keller, today")), delivery="slack")
     drawn = compose([named, Outgoing(request(id_=str(UUID(int=1))), delivery="slack")], take=True)["blocks"]
     for block in drawn:

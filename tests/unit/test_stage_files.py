@@ -26,35 +26,37 @@ def refused(context: dict[str, Any], directory: Path) -> str:
     return str(said.value)
 
 
-def test_a_stage_uses_its_file_and_the_context_overrides_it(stages: Path) -> None:
+def test_the_settings_of_a_stage_come_from_its_file_and_cdk_context_overrides_them(stages: Path) -> None:
     config = settings({"stage": "production", "slack_channel": "C0OTHER", "@aws-cdk/core:x": True}, stages)
     assert (config.take, config.operator_email) == (True, "ops@company.io")
     assert config.slack_channel == "C0OTHER"
 
 
-def test_a_context_key_left_out_keeps_the_files_value(stages: Path) -> None:
+def test_a_setting_missing_from_the_cdk_context_keeps_the_value_in_the_stage_file(stages: Path) -> None:
     assert settings({"stage": "production"}, stages) == load({"stage": "production", **PRODUCTION, "take": True})
 
 
 @pytest.mark.parametrize("stage", ["dev", "staging"])
-def test_other_stages_need_no_file(tmp_path: Path, stage: str) -> None:
+def test_stages_other_than_production_need_no_stage_file(tmp_path: Path, stage: str) -> None:
     assert settings({"stage": stage}, tmp_path) == load({"stage": stage})
     assert settings({}, tmp_path) == Config()
 
 
-def test_production_without_its_file_is_refused_with_the_command_that_creates_it(tmp_path: Path) -> None:
+def test_production_without_a_stage_file_is_refused_with_the_command_that_creates_the_file(tmp_path: Path) -> None:
     said = refused({"stage": "production", **PRODUCTION}, tmp_path)
     assert "There is no" in said
     assert "production.json" in said
     assert "'assistance init production' writes it" in said
 
 
-def test_the_local_stack_needs_no_file_and_reads_none(stages: Path) -> None:
+def test_the_local_stack_reads_no_stage_file(stages: Path) -> None:
     assert not settings({"stage": "production", "local": "true"}, stages).take
 
 
 @pytest.mark.parametrize("missing", PRODUCTION)
-def test_each_missing_production_key_is_named_with_its_file(stages: Path, missing: str) -> None:
+def test_the_error_about_a_missing_production_setting_names_the_setting_and_the_stage_file(
+    stages: Path, missing: str
+) -> None:
     path = file_of("production", stages)
     path.write_text(json.dumps({name: value for name, value in PRODUCTION.items() if name != missing}))
     said = refused({"stage": "production"}, stages)
@@ -69,7 +71,7 @@ def test_production_refuses_placeholder_values(stages: Path, key: str, value: st
     assert f"production needs {key}:" in refused({"stage": "production", key: value}, stages)
 
 
-def test_all_missing_production_keys_are_named_together(stages: Path) -> None:
+def test_one_error_names_all_missing_production_settings(stages: Path) -> None:
     file_of("production", stages).write_text("{}")
     said = refused({"stage": "production"}, stages)
     assert all(key in said for key in PRODUCTION)
@@ -93,7 +95,7 @@ def test_production_without_slack_needs_no_slack_channel(stages: Path) -> None:
         ('{"account": "12"}', "production.json can't be deployed:\n  account: String should match pattern"),
     ],
 )
-def test_an_invalid_stage_file_is_refused_with_its_mistake(stages: Path, held: str, said: str) -> None:
+def test_the_error_about_an_invalid_stage_file_describes_the_mistake(stages: Path, held: str, said: str) -> None:
     file_of("production", stages).write_text(held)
     assert said in refused({"stage": "production"}, stages)
 

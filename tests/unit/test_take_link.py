@@ -32,7 +32,7 @@ def refused(text: str, *keys: bytes, now: int = NOW) -> bool:
 
 
 @given(links)
-def test_a_token_yields_the_signed_link_and_fits_into_a_url(link: Link) -> None:
+def test_a_take_token_contains_the_signed_link_data_and_only_characters_allowed_in_urls(link: Link) -> None:
     text = token(link, [KEY])
     assert opened(text, [KEY], NOW) == link
     assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -40,7 +40,7 @@ def test_a_token_yields_the_signed_link_and_fits_into_a_url(link: Link) -> None:
 
 
 @given(links, st.data())
-def test_a_token_with_any_character_changed_is_refused(link: Link, data: st.DataObject) -> None:
+def test_a_take_token_with_any_character_changed_is_refused(link: Link, data: st.DataObject) -> None:
     text = token(link, [KEY])
     at = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.characters(codec="utf-8"))
@@ -49,7 +49,7 @@ def test_a_token_with_any_character_changed_is_refused(link: Link, data: st.Data
 
 
 @given(links, links)
-def test_a_signature_of_another_link_is_refused(link: Link, other: Link) -> None:
+def test_a_take_token_with_the_signature_of_another_token_is_refused(link: Link, other: Link) -> None:
     assume(link != other)
     head, tail = (base64.urlsafe_b64decode(token(each, [KEY]) + "==") for each in (link, other))
     mixed = base64.urlsafe_b64encode(head[:-32] + tail[-32:]).rstrip(b"=").decode()
@@ -57,7 +57,7 @@ def test_a_signature_of_another_link_is_refused(link: Link, other: Link) -> None
 
 
 @given(links, st.integers(1, 60))
-def test_a_shortened_or_lengthened_token_is_refused(link: Link, characters: int) -> None:
+def test_a_shortened_or_lengthened_take_token_is_refused(link: Link, characters: int) -> None:
     text = token(link, [KEY])
     assert refused(text[:-characters])
     assert refused(text[characters:])
@@ -66,40 +66,40 @@ def test_a_shortened_or_lengthened_token_is_refused(link: Link, characters: int)
 
 
 @given(st.text(max_size=2_000))
-def test_any_unsigned_text_is_refused(text: str) -> None:
+def test_any_text_without_a_valid_signature_is_refused_as_a_take_token(text: str) -> None:
     assert refused(text)
 
 
 @given(st.binary(max_size=200))
-def test_any_unsigned_bytes_are_refused(content: bytes) -> None:
+def test_any_bytes_without_a_valid_signature_are_refused_as_a_take_token(content: bytes) -> None:
     assert refused(base64.urlsafe_b64encode(content).rstrip(b"=").decode())
 
 
-def test_a_token_is_valid_until_it_expires() -> None:
+def test_a_take_token_is_valid_until_its_expiry_time() -> None:
     text = token(LINK, [KEY])
     assert opened(text, [KEY], LINK.expires) == LINK
     assert refused(text, now=LINK.expires + 1)
 
 
-def test_a_token_is_valid_only_with_a_key_of_the_secret_including_old_ones() -> None:
+def test_a_take_token_is_valid_only_if_signed_with_a_current_or_old_key_in_the_secret() -> None:
     text = token(LINK, [OTHER])
     assert refused(text, KEY)
     assert opened(text, [KEY, OTHER], NOW) == LINK
     assert token(LINK, [KEY, OTHER]) == token(LINK, [KEY]), "the first key signs"
 
 
-def test_a_secret_holds_keys_separated_by_white_space() -> None:
+def test_the_signing_secret_contains_keys_separated_by_white_space() -> None:
     new, old = "n" * 44, "o" * 44
     assert read(f" {new}\n{old}\n") == [new.encode(), old.encode()]
 
 
 @pytest.mark.parametrize("text", ["", " \n", "short", f"{'n' * 44} short", "é" * 44])
-def test_a_secret_without_keys_is_unusable_and_the_error_does_not_quote_it(text: str) -> None:
+def test_a_signing_secret_without_keys_is_unusable_and_the_error_does_not_quote_the_secret(text: str) -> None:
     with pytest.raises(UnusableSecret) as refusal:
         read(text)
     assert text.strip() not in str(refusal.value) or not text.strip()
 
 
-def test_two_requests_have_different_tokens() -> None:
+def test_the_take_tokens_of_two_requests_are_different() -> None:
     other = Link(str(uuid.UUID(int=1)), LINK.delivery, LINK.expires)
     assert token(LINK, [KEY]) != token(other, [KEY])

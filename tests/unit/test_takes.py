@@ -64,20 +64,20 @@ def by_slack(record: Record, result: str | None = "1.1") -> Record:
     return take(record, "t1", by="Anna", via="slack", delivery=SLACK, result=result, now=3_000)[0]
 
 
-def test_the_first_person_takes_the_request_and_a_second_one_gets_the_first_take() -> None:
+def test_the_first_person_takes_the_request_and_a_second_person_gets_the_name_of_the_first() -> None:
     record, answer = take(delivered(), "t1", by="Anna", via="slack", now=3_000)
     assert answer == record.taken == Take("t1", "Anna", "slack", 3_000)
     assert take(record, "t2", by="Ben", via="email", now=4_000) == (record, answer)
 
 
-def test_a_take_that_the_sdk_repeats_changes_nothing() -> None:
+def test_a_take_that_the_aws_sdk_writes_twice_changes_nothing_the_second_time() -> None:
     record, answer = take(delivered(calls_back=True), "t1", by="Anna", via="slack", now=3_000)
     again, same = take(record, "t1", by="Anna", via="slack", now=3_500)
     assert again is record
     assert same == answer
 
 
-def test_a_take_that_the_sdk_repeats_after_its_release_does_not_take_again() -> None:
+def test_a_take_that_the_aws_sdk_writes_again_after_the_release_does_not_take_the_request_again() -> None:
     record = release(taken(delivered()), "t1", by="Anna", via="slack", now=4_000)
     again, answer = take(record, "t1", by="Anna", via="slack", now=4_500)
     assert again is record
@@ -93,14 +93,14 @@ def test_another_person_can_take_a_request_that_was_released() -> None:
     assert (answer.by, [each.by for each in record.takes]) == ("Ben", ["Anna", "Ben"])
 
 
-def test_a_release_that_the_sdk_repeats_does_not_undo_a_later_take() -> None:
+def test_a_release_that_the_aws_sdk_writes_twice_does_not_undo_a_later_take() -> None:
     record = release(taken(delivered(calls_back=True)), "t1", by="Anna", via="slack", now=4_000)
     assert release(record, "t1", by="Anna", via="slack", now=4_500) is record
     record = taken(record, "t2", "Ben")
     assert release(record, "t1", by="Anna", via="slack", now=5_000) is record
 
 
-def test_a_take_from_a_message_settles_the_doubt_about_its_delivery() -> None:
+def test_a_take_from_a_message_proves_that_an_attempt_with_unknown_outcome_delivered_the_message() -> None:
     record, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3, place="C1")
     record = retry_later(record, SLACK, "a", "timeout", now=1_400, in_doubt=True, due=2_000, settles=9_000)
     record = by_slack(record)
@@ -110,7 +110,7 @@ def test_a_take_from_a_message_settles_the_doubt_about_its_delivery() -> None:
     assert claim(record, SLACK, "b", now=9_000, until=9_500, limit=3) == (record, Refused.DELIVERED)
 
 
-def test_a_take_from_a_message_settles_an_attempt_that_is_under_way() -> None:
+def test_a_take_from_a_message_proves_that_the_attempt_still_running_delivered_the_message() -> None:
     record, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3)
     record = by_slack(record)
     assert record.status is Status.DELIVERED
@@ -118,14 +118,14 @@ def test_a_take_from_a_message_settles_an_attempt_that_is_under_way() -> None:
     assert retry_later(record, SLACK, "a", "timeout", now=4_000, in_doubt=True, due=0, settles=0) is record
 
 
-def test_a_take_from_the_message_of_a_failed_delivery_makes_it_delivered() -> None:
+def test_a_take_from_the_message_of_a_failed_delivery_changes_the_delivery_to_delivered() -> None:
     record = by_slack(dead_lettered(accepted(), SLACK, "m", "lost", now=2_000))
     assert record.status is Status.DELIVERED
     [_, proof] = record.deliveries[0].attempts
     assert proof == Attempt("t1", 3_000, Outcome.DELIVERED, ended_at=3_000, result="1.1", found=True)
 
 
-def test_a_take_from_the_fallback_message_keeps_the_failure_of_the_channel() -> None:
+def test_a_take_from_the_fallback_message_keeps_the_failed_status_of_the_original_channel() -> None:
     record, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3)
     record = by_slack(gave_up(record, SLACK, "a", "timeout", now=1_400, in_doubt=True, settles=2_000))
     failed, proof = record.deliveries[0].attempts
@@ -134,26 +134,26 @@ def test_a_take_from_the_fallback_message_keeps_the_failure_of_the_channel() -> 
     assert claim(record, "fallback", "b", now=3_000, until=3_500, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_a_second_persons_take_settles_the_doubt_too() -> None:
+def test_a_take_by_a_second_person_also_proves_that_the_message_was_delivered() -> None:
     record, _ = claim(taken(accepted()), SLACK, "a", now=1_000, until=1_500, limit=3)
     record, answer = take(record, "t2", by="Ben", via="slack", delivery=SLACK, result="1.1", now=3_000)
     assert (answer.by, record.status) == ("Anna", Status.DELIVERED)
 
 
-def test_a_take_from_a_delivered_message_adds_no_attempt() -> None:
+def test_a_take_from_the_message_of_a_delivered_request_adds_no_attempt() -> None:
     record = delivered()
     assert by_slack(record).deliveries == record.deliveries
     assert by_slack(record, None).deliveries == record.deliveries
 
 
-def test_a_take_by_one_recipient_keeps_the_bounce_of_the_mail() -> None:
+def test_a_take_by_one_recipient_of_a_mail_keeps_the_bounce_of_another_recipient() -> None:
     record = sent(first([EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False), EMAIL, "a", "m", now=1)
     record, _ = returned(record, "m", "bounce", now=2)
     after, _ = take(record, "t1", by="Anna", via="email", delivery=EMAIL, now=3)
     assert after.deliveries == record.deliveries
 
 
-def test_a_take_settles_the_doubt_about_a_redrive_of_a_bounced_mail() -> None:
+def test_a_take_proves_that_the_redriven_mail_with_unknown_outcome_was_delivered_after_a_bounce() -> None:
     record, _ = returned(replace(mailed(), fallback=None), "m", "bounce", now=2)
     record, _ = claim(record, EMAIL, "b", now=3, until=20, limit=3)
     record = retry_later(record, EMAIL, "b", "timeout", now=4, in_doubt=True, due=5, settles=30)
@@ -162,12 +162,12 @@ def test_a_take_settles_the_doubt_about_a_redrive_of_a_bounced_mail() -> None:
     assert record.deliveries[0].final is Outcome.DELIVERED
 
 
-def test_a_take_from_the_message_of_an_unknown_delivery_counts() -> None:
+def test_a_take_from_a_message_whose_delivery_is_not_in_the_record_counts() -> None:
     record, answer = take(delivered(), "t1", by="Anna", via="slack", delivery="resend-9", result="1.1", now=3_000)
     assert record.taken == answer
 
 
-def test_takes_and_releases_create_callbacks() -> None:
+def test_takes_and_releases_create_callbacks_to_the_bot() -> None:
     record = release(taken(delivered(calls_back=True)), "t1", by="operator", via="operator", now=4_000)
     assert [each.cause for each in record.callbacks] == [
         End(Status.DELIVERED, 2_000),
@@ -178,7 +178,7 @@ def test_takes_and_releases_create_callbacks() -> None:
     assert release(taken(delivered()), "t1", by="operator", via="operator", now=4_000).outbox == ()
 
 
-def test_a_callback_is_not_needed_once_a_later_one_of_its_series_exists() -> None:
+def test_a_callback_about_a_take_is_not_sent_if_a_callback_about_a_later_release_exists() -> None:
     record = release(taken(delivered(calls_back=True)), "t1", by="Anna", via="slack", now=4_000)
     answers = [claim(record, each.name, "b", now=5_000, until=6_000, limit=3)[1] for each in record.callbacks]
     assert [type(answer) for answer in answers] == [Claim, Refused, Claim]
@@ -191,7 +191,7 @@ def test_a_take_does_not_cause_a_second_callback_about_the_same_final_status() -
     assert len(again.callbacks) == len(record.callbacks)
 
 
-def test_an_untaken_request_goes_to_the_fallback_once() -> None:
+def test_a_request_that_nobody_takes_in_time_is_sent_to_the_fallback_once() -> None:
     record = delivered()
     assert (record.due_at, escalate(record, now=DUE - 1)) == (DUE, record)
     record = escalated(record)
@@ -215,13 +215,13 @@ def test_a_request_that_no_channel_has_delivered_is_not_escalated() -> None:
     assert escalated(failed) is failed
 
 
-def test_a_released_request_is_escalated_when_its_time_is_over() -> None:
+def test_a_released_request_is_escalated_after_its_time_limit_for_taking() -> None:
     record = release(taken(delivered()), "t1", by="Anna", via="slack", now=4_000)
     assert record.due_at == DUE
     assert escalated(record).delivery(ESCALATION)
 
 
-def test_a_take_stops_an_unsent_escalation_and_a_release_publishes_it_again() -> None:
+def test_a_take_cancels_an_unsent_escalation_and_a_release_publishes_the_escalation_again() -> None:
     record = replace(escalated(delivered()), outbox=())
     record = taken(record)
     assert claim(record, ESCALATION, "b", now=DUE, until=DUE + 9, limit=3) == (record, Refused.NOT_NEEDED)
@@ -237,7 +237,7 @@ def test_a_release_after_the_escalation_was_sent_publishes_nothing() -> None:
     assert release(taken(record), "t1", by="Anna", via="slack", now=DUE + 1).outbox == ()
 
 
-def test_an_untaken_request_without_a_fallback_is_handled_once_and_not_sent() -> None:
+def test_an_untaken_request_without_a_fallback_is_reported_once_and_not_escalated() -> None:
     record = delivered(fallback=None)
     after = escalated(record)
     assert (after.deliveries, after.outbox, after.due_at) == (record.deliveries, (), None)
@@ -250,13 +250,13 @@ def test_a_request_delivered_by_its_fallback_is_not_escalated() -> None:
     assert escalated(record).delivery(ESCALATION) is None
 
 
-def test_a_delivered_request_without_a_time_limit_is_not_watched() -> None:
+def test_the_reconciler_does_not_track_a_delivered_request_without_a_time_limit_for_taking() -> None:
     record = sent(accepted(escalate_at=None), SLACK, "a", "1.1", now=2_000)
     assert (record.watched, record.due_at) == (False, None)
     assert escalated(record) is record
 
 
-def test_the_fallback_is_not_sent_after_the_escalation_has_reached_its_channel() -> None:
+def test_the_fallback_is_not_sent_after_an_escalation_was_delivered_on_the_fallback_channel() -> None:
     record = mailed()
     record = sent(escalate(record, now=9), ESCALATION, "b", "1.1", now=10)
     record, _ = returned(record, "m", "bounce", now=11)
@@ -264,21 +264,21 @@ def test_the_fallback_is_not_sent_after_the_escalation_has_reached_its_channel()
     assert claim(record, "fallback", "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_the_escalation_is_not_sent_if_the_request_failed_and_the_fallback_is_sent() -> None:
+def test_an_escalation_is_not_sent_if_the_request_failed_and_the_fallback_is_being_sent() -> None:
     record = mailed()
     record, _ = returned(escalate(record, now=9), "m", "bounce", now=11)
     assert claim(record, ESCALATION, "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)
     assert isinstance(claim(record, "fallback", "c", now=12, until=20, limit=3)[1], Claim)
 
 
-def test_the_fallback_waits_while_an_escalation_is_under_way() -> None:
+def test_the_fallback_waits_while_an_attempt_to_send_an_escalation_is_running() -> None:
     record = mailed()
     record, _ = claim(escalate(record, now=9), ESCALATION, "b", now=10, until=50, limit=3)
     record, _ = returned(record, "m", "bounce", now=11)
     assert claim(record, "fallback", "c", now=12, until=20, limit=3) == (record, Refused.BUSY)
 
 
-def test_the_escalation_waits_while_a_fallback_is_under_way() -> None:
+def test_an_escalation_waits_while_an_attempt_to_send_the_fallback_is_running() -> None:
     record, _ = returned(mailed(), "m", "bounce", now=2)
     record, _ = claim(record, "fallback", "b", now=3, until=50, limit=3)
     record = escalate(sent(record, EMAIL, "c", "n", now=4), now=9)
@@ -286,7 +286,7 @@ def test_the_escalation_waits_while_a_fallback_is_under_way() -> None:
     assert isinstance(claim(record, ESCALATION, "d", now=50, until=60, limit=3)[1], Claim)
 
 
-def test_an_escalation_stopped_by_a_take_shows_no_next_attempt() -> None:
+def test_an_escalation_cancelled_by_a_take_shows_no_next_attempt() -> None:
     record = escalate(delivered(), now=DUE)
     record, _ = claim(record, ESCALATION, "e1", now=DUE, until=DUE + 9, limit=6)
     record = retry_later(record, ESCALATION, "e1", "503", now=DUE + 1, in_doubt=False, due=DUE + 5_000, settles=DUE + 9)
@@ -297,7 +297,7 @@ def test_an_escalation_stopped_by_a_take_shows_no_next_attempt() -> None:
     assert stopped.deliveries[-1].next_attempt_at is None
 
 
-def test_an_erasure_waits_for_a_redrive_that_is_under_way_or_due_though_the_operators_clock_is_fast() -> None:
+def test_a_request_with_an_unfinished_redrive_is_not_erased_although_the_operators_clock_is_fast() -> None:
     fast = 120_000
     failed = dead_lettered(
         first(["slack"], None, topic="sales", created_at=0, ttl=90, calls_back=False), "slack", "m", "lost", now=1
@@ -335,7 +335,7 @@ def test_a_bounce_after_an_erasure_adds_no_fallback() -> None:
     assert RequestRecord(REQUEST, after, published_at=None).fallback is None
 
 
-def test_an_erasure_does_not_wait_for_a_callback() -> None:
+def test_a_request_with_an_unfinished_callback_can_be_erased() -> None:
     called = first(["slack"], None, topic="sales", created_at=0, ttl=90, calls_back=True)
     ended = dead_lettered(called, "slack", "m", "lost", now=1)
     [callback] = ended.callbacks

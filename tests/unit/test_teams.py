@@ -58,7 +58,7 @@ def rendered(markdown: str) -> str:
     return re.sub(r"\\(.)", r"\1", markdown)
 
 
-def test_a_card_shows_topic_reference_and_why_it_was_sent() -> None:
+def test_a_teams_card_shows_the_topic_the_reference_and_the_reason_of_a_fallback() -> None:
     instead = fallback(Channel.TEAMS, Channel.SLACK)
     asked = REQUEST.model_copy(update={"reference": "chat-17"})
     title, *notes, description, small = texts(Outgoing(asked, fallback=instead, resend="act"))
@@ -71,7 +71,7 @@ def test_a_card_shows_topic_reference_and_why_it_was_sent() -> None:
 
 
 @given(st.text(min_size=1))
-def test_a_card_shows_a_customers_text_unchanged(text: str) -> None:
+def test_a_teams_card_shows_the_customers_text_unchanged(text: str) -> None:
     for typed in (text, f"{text} **bold** [a](https://evil.example) <at>all</at>\n- item"):
         description = texts(Outgoing(request(typed)))[1]
         assert len(description) <= len(typed)
@@ -87,12 +87,12 @@ def test_a_card_shows_a_customers_text_unchanged(text: str) -> None:
 @pytest.mark.parametrize(
     "hostile", ["**bold**", "[pay](https://evil.example)", "- a", "1. a", "12) a", "&lt;", "a_b_c", "\\*"]
 )
-def test_markdown_in_facts_is_escaped(hostile: str) -> None:
+def test_markdown_in_the_fact_set_of_a_teams_card_is_escaped(hostile: str) -> None:
     asked = request(customer=Customer(name=hostile, email=hostile, phone=hostile))
     assert shown(Outgoing(asked)) == [("Name", hostile), ("Email", hostile), ("Phone", hostile)]
 
 
-def test_customer_data_is_shown_with_working_links() -> None:
+def test_customer_data_is_shown_with_links_for_email_phone_and_conversation() -> None:
     asked = request(
         customer=ANNA, conversation_url="https://app.example.com/42", details=(Detail(label="Plan", value="Pro"),)
     )
@@ -109,7 +109,7 @@ def test_customer_data_is_shown_with_working_links() -> None:
     assert card(Outgoing(asked), "https://api.example.com/take?x=1")["actions"] == [opens, takes]
 
 
-def test_an_invalid_address_number_or_url_is_shown_unchanged_and_without_a_link() -> None:
+def test_an_invalid_email_address_phone_number_or_url_is_shown_unchanged_and_without_a_link() -> None:
     customer = Customer(name="Anna", email="anna(at)example", phone="after 5 pm")
     outgoing = Outgoing(request(customer=customer, conversation_url="javascript:alert(1)"))
     assert [value for _, value in shown(outgoing)] == ["Anna", "anna(at)example", "after 5 pm", "javascript:alert(1)"]
@@ -118,7 +118,7 @@ def test_an_invalid_address_number_or_url_is_shown_unchanged_and_without_a_link(
 
 
 @given(REQUESTS)
-def test_any_request_fits_into_a_card_with_its_whole_description(asked: AssistanceRequest) -> None:
+def test_any_request_fits_into_a_teams_card_with_its_complete_description(asked: AssistanceRequest) -> None:
     body = compose(Outgoing(asked), take_url="https://api.example.com/" + "t" * 300)
     assert len(body) < MAX_BYTES
     assert len(body.decode().encode("utf-16-le")) < MAX_BYTES
@@ -126,7 +126,9 @@ def test_any_request_fits_into_a_card_with_its_whole_description(asked: Assistan
 
 
 @pytest.mark.parametrize("one", WIDEST)
-def test_a_request_with_all_members_at_their_limits_is_shown_whole_or_says_what_is_missing(one: str) -> None:
+def test_a_request_whose_fields_have_maximum_length_is_shown_completely_or_with_a_note_on_what_is_missing(
+    one: str,
+) -> None:
     longest = request(one * MAX_DESCRIPTION_CHARACTERS, **fullest(one, url=LONG_URL))
     assert len(compose(Outgoing(longest))) < MAX_BYTES
     assert printable(longest.description) in texts(Outgoing(longest))
@@ -151,7 +153,7 @@ def test_a_request_with_all_members_at_their_limits_is_shown_whole_or_says_what_
         (599, {}, TransientFailure, None, True),
     ],
 )
-def test_an_answer_of_teams_is_classified_by_its_status(
+def test_a_response_of_teams_is_classified_by_its_http_status(
     status: int, headers: dict[str, str], kind: type[DeliveryError], retry_after: float | None, *, in_doubt: bool | None
 ) -> None:
     failure = classify(status, headers, NOW)
@@ -161,13 +163,13 @@ def test_an_answer_of_teams_is_classified_by_its_status(
         assert (failure.retry_after, failure.in_doubt) == (retry_after, in_doubt)
 
 
-def test_accepted_statuses_are_no_failures_and_listed_statuses_are_failures() -> None:
+def test_success_statuses_are_no_failures_and_the_listed_error_statuses_are_failures() -> None:
     assert [classify(status, {}, NOW) for status in (200, 202, 204)] == [None] * 3
     assert all(classify(int(code.removeprefix("http_")), {}, NOW) for code in ANSWERS)
 
 
 @pytest.mark.parametrize("said", ["{{DATE(2026-01-01T00:00:00Z, SHORT)}}", "{{{TIME(2026-01-01T00:00:00Z)}}}"])
-def test_a_card_does_not_format_dates_typed_by_a_customer(said: str) -> None:
+def test_a_teams_card_does_not_reformat_dates_in_the_customers_text(said: str) -> None:
     """https://learn.microsoft.com/adaptive-cards/authoring-cards/text-features#datetime-function-rules."""
     asked = request(description=said, customer=Customer(name=said))
     by_customers = json.dumps([block for block in card(Outgoing(asked))["body"] if block["type"] != "TextBlock"])

@@ -38,14 +38,16 @@ def template(synthesis: Synthesis, **context: str) -> str:
     return path.read_text("utf-8")
 
 
-def test_a_template_is_synthesized_once_per_context_and_gets_current_addresses(synthesis: Synthesis) -> None:
+def test_a_template_is_synthesized_once_per_cdk_context_and_gets_the_current_urls_of_the_local_servers(
+    synthesis: Synthesis,
+) -> None:
     first = '{"url": "http://127.0.0.1:4/take/1"}'
     assert [template(synthesis, stage="dev"), template(synthesis, stage="dev")] == [first, first]
     assert template(synthesis, stage="prod") == first.replace('1"', '2"')
     assert "front.invalid" in next((synthesis.directory.parent / "kept").glob("*/template.json")).read_text("utf-8")
 
 
-def test_a_changed_source_is_synthesized_again(
+def test_a_template_is_synthesized_again_after_a_source_file_changed(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "ROOT", tmp_path)
@@ -55,7 +57,7 @@ def test_a_changed_source_is_synthesized_again(
     assert synthesis.times == 2
 
 
-def test_stages_outside_the_repository_are_synthesized_each_time(
+def test_a_template_that_uses_a_stage_file_outside_the_repository_is_synthesized_each_time(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(kept.STAGES, str(tmp_path))

@@ -37,14 +37,14 @@ def claimed(record: Record, attempt: str, now: int, *, limit: int = 3) -> tuple[
     return after, answer
 
 
-def test_a_claim_is_refused_until_its_lock_ends() -> None:
+def test_a_second_attempt_is_refused_until_the_lock_of_the_first_attempt_expires() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     assert claim(record, SLACK, "b", now=9, until=19, limit=3) == (record, Refused.BUSY)
     _, answer = claimed(record, "b", now=10)
     assert [doubt.id for doubt in answer.doubts] == ["a"]
 
 
-def test_a_postponed_attempt_does_not_count_towards_the_limit() -> None:
+def test_a_postponed_attempt_does_not_count_towards_the_attempt_limit() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = put_off(record, SLACK, "a", "ratelimited", now=0, due=30)
     delivery = record.deliveries[0]
@@ -54,7 +54,7 @@ def test_a_postponed_attempt_does_not_count_towards_the_limit() -> None:
     assert (record.deliveries[0].due_at, record.status) == (None, Status.SENDING)
 
 
-def test_the_waiting_time_counts_from_the_first_postponement_and_restarts_with_a_redrive() -> None:
+def test_the_rate_limited_time_counts_from_the_first_postponement_and_restarts_with_a_redrive() -> None:
     record = accepted()
     for now in (10, 20):
         record, _ = claimed(record, f"{now}", now=now)
@@ -70,7 +70,7 @@ def test_the_waiting_time_counts_from_the_first_postponement_and_restarts_with_a
     assert record.deliveries[0].put_off_since == 60
 
 
-def test_a_delivery_refused_in_a_digest_is_sent_alone_from_then_on() -> None:
+def test_a_delivery_whose_digest_slack_refused_is_sent_alone_until_it_is_delivered() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = put_off(record, SLACK, "a", "refused_together", now=0, due=30, alone=True)
     record, answer = claimed(record, "b", now=1)
@@ -80,7 +80,7 @@ def test_a_delivery_refused_in_a_digest_is_sent_alone_from_then_on() -> None:
     assert not sent(record, SLACK, "c", "1.1", now=3).deliveries[0].alone
 
 
-def test_a_delivery_postponed_after_a_crashed_attempt_waits_for_the_next_attempt() -> None:
+def test_a_delivery_postponed_after_a_crashed_attempt_counts_as_waiting_for_the_next_attempt() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record, _ = claimed(record, "b", now=10)
     record = put_off(record, SLACK, "b", "ratelimited", now=1, due=30)
@@ -91,7 +91,7 @@ def test_a_delivery_postponed_after_a_crashed_attempt_waits_for_the_next_attempt
     assert answer.doubts == (Attempt("a", 0, place="C1", ended_at=10),)
 
 
-def test_an_attempt_in_doubt_locks_the_delivery_for_the_doubt_delay() -> None:
+def test_an_attempt_with_unknown_outcome_locks_the_delivery_for_the_configured_delay() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "timeout", now=5, in_doubt=True, due=6, settles=35)
     assert claim(record, SLACK, "b", now=34, until=44, limit=3) == (record, Refused.BUSY)
@@ -99,7 +99,7 @@ def test_an_attempt_in_doubt_locks_the_delivery_for_the_doubt_delay() -> None:
     assert answer.doubts == (Attempt("a", 0, Outcome.RETRYING, "C1", "timeout", in_doubt=True, ended_at=5),)
 
 
-def test_a_failure_without_doubt_allows_the_next_attempt_at_once() -> None:
+def test_an_attempt_that_certainly_failed_allows_the_next_attempt_immediately() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "down", now=5, in_doubt=False, due=6, settles=35)
     _, answer = claimed(record, "b", now=5)
@@ -113,7 +113,7 @@ def test_a_redrive_has_the_full_number_of_attempts() -> None:
     assert claimed(record, "b", now=2)[1].number == 1
 
 
-def test_a_claim_after_the_last_attempt_crashed_only_ends_that_attempt() -> None:
+def test_an_attempt_after_the_last_allowed_attempt_crashed_only_records_the_failure() -> None:
     record, _ = claimed(accepted(), "a", now=0, limit=1)
     record, answer = claimed(record, "b", now=10, limit=1)
     assert answer == Claim(number=1, doubts=(), alone=False, exhausted=True)
@@ -123,7 +123,7 @@ def test_a_claim_after_the_last_attempt_crashed_only_ends_that_attempt() -> None
     assert [(each.outcome, each.in_doubt) for each in delivery.attempts] == [(Outcome.FAILED, True)]
 
 
-def test_a_failure_adds_the_fallback_stored_with_the_request() -> None:
+def test_a_failure_starts_the_fallback_that_is_stored_with_the_request() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=7, in_doubt=False, settles=37)
     assert [(entry.delivery, entry.since) for entry in record.outbox] == [("fallback", 7)]
@@ -133,7 +133,7 @@ def test_a_failure_adds_the_fallback_stored_with_the_request() -> None:
     assert fallback.cause == StandsInFor(SLACK, "refused")
 
 
-def test_a_channel_of_the_request_cannot_be_its_fallback() -> None:
+def test_a_channel_on_which_the_request_is_already_sent_cannot_be_its_fallback() -> None:
     assert first([SLACK, EMAIL], EMAIL, topic="sales", created_at=0, ttl=90, calls_back=False).fallback is None
 
 
@@ -147,7 +147,7 @@ def test_a_new_request_replaces_an_older_record_with_the_same_id() -> None:
     assert kept.version == 7
 
 
-def test_a_resend_waits_until_the_original_has_ended() -> None:
+def test_a_resend_is_refused_until_the_original_delivery_has_a_final_status() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     assert resend(record, "resend-1", SLACK, now=1) is None
     record = sent(record, SLACK, "a", "1.1", now=1)
@@ -165,7 +165,7 @@ def test_a_resend_can_use_any_channel() -> None:
     assert [(each.name, each.destination) for each in record.deliveries] == [(SLACK, SLACK), ("resend-1", EMAIL)]
 
 
-def test_feedback_finds_the_delivery_that_sent_the_mail() -> None:
+def test_an_ses_event_applies_to_the_delivery_that_sent_the_mail() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = sent(record, SLACK, "a", "mail-1", now=1)
     assert confirmed(record, "mail-2", at=5) == (record, False)
@@ -184,7 +184,7 @@ def test_feedback_finds_the_delivery_that_sent_the_mail() -> None:
     assert (again is record, known) == (True, True)
 
 
-def test_feedback_changes_only_the_attempt_that_sent_the_mail() -> None:
+def test_an_ses_event_changes_only_the_attempt_that_sent_the_mail() -> None:
     attempts = (
         Attempt("a", 1, Outcome.DELIVERED, result="mail-1"),
         Attempt("b", 2, Outcome.DELIVERED, result="mail-2"),
@@ -194,7 +194,7 @@ def test_feedback_changes_only_the_attempt_that_sent_the_mail() -> None:
     assert [each.confirmed_at for each in record.deliveries[0].attempts] == [None, 5]
 
 
-def test_a_dead_letter_changes_nothing_while_an_attempt_is_under_way() -> None:
+def test_a_dead_letter_does_not_change_a_delivery_while_an_attempt_is_running() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     assert dead_lettered(record, SLACK, "m", "lost", now=9) is record
     found = dead_lettered(record, SLACK, "m", "lost", now=10)
@@ -202,7 +202,7 @@ def test_a_dead_letter_changes_nothing_while_an_attempt_is_under_way() -> None:
     assert found.deliveries[0].attempts[-1] == Attempt("m", 10, Outcome.FAILED, error="lost", ended_at=10, found=True)
 
 
-def test_a_final_delivery_has_no_next_attempt() -> None:
+def test_a_delivery_with_a_final_status_has_no_next_attempt() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     waits = retry_later(record, SLACK, "a", "down", now=1, in_doubt=False, due=9, settles=31)
     assert waits.deliveries[0].due_at == 9
@@ -218,14 +218,14 @@ def test_a_final_delivery_has_no_next_attempt() -> None:
         assert (delivery.due_at, delivery.waiting_for, delivery.locked_until) == (None, None, 0)
 
 
-def test_an_attempt_that_was_sent_keeps_its_place_and_has_neither_error_nor_doubt() -> None:
+def test_a_delivered_attempt_keeps_the_slack_channel_of_its_post_and_has_no_error_and_no_unknown_outcome() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "timeout", now=1, in_doubt=True, due=9, settles=31)
     record = sent(record, SLACK, "a", "1.1", now=2)
     assert record.deliveries[0].attempts == (Attempt("a", 0, Outcome.DELIVERED, "C1", ended_at=2, result="1.1"),)
 
 
-def test_a_message_is_expected_from_its_publication_on() -> None:
+def test_a_delivery_is_expected_from_the_time_when_its_message_was_published() -> None:
     record = publish(accepted(), SLACK, now=5)
     assert record.outbox == (Entry(SLACK, 5),)
     assert published(record, [Entry(SLACK, 4)], now=9) is record
@@ -248,14 +248,14 @@ def test_the_publication_of_one_delivery_ends_no_attempt_of_another() -> None:
     assert publish(record, EMAIL, now=10).deliveries == record.deliveries
 
 
-def test_a_late_publication_mark_keeps_the_time_of_an_attempt_that_came_first() -> None:
+def test_marking_a_delivery_as_published_late_keeps_the_time_of_an_earlier_attempt() -> None:
     record, _ = claimed(publish(accepted(), SLACK, now=5), "a", now=6)
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
     record = sent(record, SLACK, "a", "1.1", now=7)
     assert published(record, [Entry(SLACK, 5)], now=9).deliveries[0].due_at is None
 
 
-def test_the_final_status_of_a_resend_causes_a_callback_unless_the_bot_knows_it() -> None:
+def test_the_final_status_of_a_resend_causes_a_callback_unless_the_bot_already_knows_the_status() -> None:
     record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
     record, _ = claimed(record, "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
@@ -269,7 +269,7 @@ def test_the_final_status_of_a_resend_causes_a_callback_unless_the_bot_knows_it(
         assert len(again.callbacks) == told
 
 
-def test_a_fallback_does_not_wait_for_another_channels_attempt() -> None:
+def test_a_fallback_does_not_wait_for_an_attempt_on_a_channel_other_than_the_failed_one() -> None:
     record = first([SLACK, EMAIL], "teams", topic="sales", created_at=0, ttl=90, calls_back=False)
     record, _ = claim(record, EMAIL, "a", now=0, until=50, limit=3)
     record, _ = claimed(record, "b", now=0)
@@ -283,7 +283,7 @@ def two_channels(fallback: str | None) -> Record:
     return dead_lettered(record, SLACK, "m", "lost", now=1)
 
 
-def test_a_channel_does_not_wait_for_the_fallback_of_another() -> None:
+def test_a_delivery_does_not_wait_for_the_fallback_of_another_channel() -> None:
     assert isinstance(claim(two_channels("teams"), EMAIL, "a", now=2, until=12, limit=3)[1], Claim)
 
 
@@ -297,11 +297,11 @@ def test_a_redrive_waits_until_the_fallback_has_ended_and_its_doubt_has_settled(
     assert claimed(record, "a", now=41)
 
 
-def test_a_redrive_does_not_wait_for_another_channel() -> None:
+def test_a_redrive_does_not_wait_for_a_delivery_on_another_channel() -> None:
     assert claimed(two_channels(None), "a", now=2)
 
 
-def test_a_redrive_is_not_sent_if_a_resend_has_reached_that_channel() -> None:
+def test_a_redrive_is_not_sent_if_a_resend_was_delivered_on_the_same_channel() -> None:
     record = resend(two_channels(None), "resend-1", SLACK, now=2)
     assert record
     record = sent(record, "resend-1", "a", "1.1", now=3)
@@ -309,7 +309,7 @@ def test_a_redrive_is_not_sent_if_a_resend_has_reached_that_channel() -> None:
     assert claim(record, SLACK, "b", now=4, until=14, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_a_fallback_is_not_published_if_a_resend_has_reached_its_channel() -> None:
+def test_a_fallback_is_not_published_if_a_resend_was_delivered_on_the_fallback_channel() -> None:
     record = resend(accepted(), "resend-1", EMAIL, now=1)
     assert record
     record = sent(published(record, record.outbox, now=2), "resend-1", "a", "mail-1", now=3)
@@ -317,7 +317,7 @@ def test_a_fallback_is_not_published_if_a_resend_has_reached_its_channel() -> No
     assert (record.status, record.outbox) == (Status.DELIVERED, ())
 
 
-def test_the_fallback_is_published_if_the_resend_that_replaced_it_bounces() -> None:
+def test_the_fallback_is_published_if_the_resend_that_made_it_unnecessary_bounces() -> None:
     record = resend(accepted(), "resend-1", EMAIL, now=1)
     assert record
     record = sent(published(record, record.outbox, now=2), "resend-1", "a", "mail-1", now=3)
@@ -337,7 +337,7 @@ def test_the_fallback_of_a_failure_without_a_code_names_no_code() -> None:
     assert fallback_of(record).cause == StandsInFor(SLACK, "")
 
 
-def test_a_resend_that_fails_on_another_channel_makes_no_fallback() -> None:
+def test_a_failed_resend_on_a_channel_that_is_not_in_the_route_starts_no_fallback() -> None:
     # Version 1 may have left a failed request without its fallback, if the routes had none then.
     record = replace(dead_lettered(replace(accepted(), fallback=None), SLACK, "m", "lost", now=1), fallback=EMAIL)
     again = resend(record, "resend-1", "teams", now=2)
@@ -350,21 +350,21 @@ def test_a_resend_that_fails_on_another_channel_makes_no_fallback() -> None:
         assert failed.delivery("fallback") is None
 
 
-def test_a_bounce_publishes_a_fallback_again_that_had_failed_before() -> None:
+def test_a_bounce_publishes_the_fallback_again_although_the_fallback_had_failed_before() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     record = dead_lettered(published(record, record.outbox, now=2), "fallback", "n", "lost", now=3)
     record, _ = returned(sent(record, SLACK, "a", "mail-1", now=4), "mail-1", "bounce", now=5)
     assert (record.status, record.outbox) == (Status.FAILED, (Entry("fallback", 5),))
 
 
-def test_two_channels_that_fail_publish_one_fallback() -> None:
+def test_the_failures_of_two_channels_publish_one_fallback() -> None:
     record = first([SLACK, EMAIL], "teams", topic="sales", created_at=0, ttl=90, calls_back=False)
     record = dead_lettered(record, SLACK, "m", "lost", now=1)
     record = dead_lettered(record, EMAIL, "n", "lost", now=2)
     assert record.outbox == (Entry("fallback", 1),)
 
 
-def test_an_ended_attempt_stays_unchanged_if_the_attempt_limit_is_lowered() -> None:
+def test_a_finished_attempt_stays_unchanged_if_the_attempt_limit_is_lowered() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "down", now=1, in_doubt=False, due=2, settles=31)
     after, answer = claimed(record, "b", now=2, limit=1)
@@ -372,7 +372,7 @@ def test_an_ended_attempt_stays_unchanged_if_the_attempt_limit_is_lowered() -> N
     assert after.deliveries[0].attempts[0] == record.deliveries[0].attempts[0]
 
 
-def test_a_bounced_mail_does_not_fail_the_delivery_if_another_mail_of_it_arrived() -> None:
+def test_a_bounced_mail_does_not_fail_the_delivery_if_another_mail_of_the_same_delivery_arrived() -> None:
     record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
     record, _ = claimed(record, "a", now=0)
     record, _ = claimed(record, "b", now=10)
@@ -386,7 +386,7 @@ def test_a_watched_record_stays_watched_when_one_channel_has_delivered() -> None
     assert sent(record, SLACK, "a", "1.1", now=1).watched
 
 
-def test_a_record_is_watched_until_its_request_has_ended() -> None:
+def test_the_reconciler_tracks_a_request_until_its_final_status() -> None:
     record = watch(accepted())
     assert record.watched
     assert watch(record) is record
@@ -395,12 +395,12 @@ def test_a_record_is_watched_until_its_request_has_ended() -> None:
     assert watch(record) is record
 
 
-def test_an_unknown_delivery_is_refused() -> None:
+def test_an_attempt_for_an_unknown_delivery_is_refused() -> None:
     record = accepted()
     assert claim(record, "resend-9", "a", now=0, until=10, limit=3) == (record, Refused.UNKNOWN)
 
 
-def test_a_second_channels_delivery_causes_no_second_callback() -> None:
+def test_the_delivery_on_a_second_channel_causes_no_second_callback() -> None:
     record = first([SLACK, "teams"], EMAIL, topic="sales", created_at=0, ttl=90, calls_back=True)
     record, _ = claimed(record, "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
@@ -412,7 +412,7 @@ def test_a_second_channels_delivery_causes_no_second_callback() -> None:
     assert [each.cause for each in record.callbacks][1:] == [End(Status.FAILED, 4)]
 
 
-def test_an_event_of_an_unknown_delivery_changes_nothing() -> None:
+def test_the_result_of_an_unknown_delivery_changes_nothing() -> None:
     record, name = accepted(), "resend-9"
     for after in (
         sent(record, name, "a", "1.1", now=0),
@@ -424,7 +424,7 @@ def test_an_event_of_an_unknown_delivery_changes_nothing() -> None:
         assert after is record
 
 
-def test_a_later_claim_ends_a_crashed_attempt_if_the_attempt_limit_was_lowered() -> None:
+def test_a_later_attempt_records_a_crashed_attempt_as_failed_if_the_attempt_limit_was_lowered() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record, _ = claimed(record, "b", now=20)
     record = put_off(record, SLACK, "b", "ratelimited", now=1, due=30)
@@ -444,7 +444,7 @@ def test_a_failure_without_a_fallback_publishes_nothing() -> None:
     assert two_failed_on_slack(None).outbox == ()
 
 
-def test_a_redrive_is_not_needed_after_a_resend_reached_its_channel_although_another_channel_failed() -> None:
+def test_a_redrive_is_not_sent_after_a_resend_on_the_same_channel_although_another_channel_failed() -> None:
     record = dead_lettered(two_failed_on_slack(None), "teams", "n", "lost", now=2)
     resent = resend(record, "resend-1", SLACK, now=3)
     assert resent
@@ -452,7 +452,7 @@ def test_a_redrive_is_not_needed_after_a_resend_reached_its_channel_although_ano
     assert claim(record, SLACK, "b", now=5, until=9, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_a_fallback_is_no_longer_pending_after_the_failed_channel_has_delivered() -> None:
+def test_a_fallback_is_no_longer_pending_after_the_channel_that_had_failed_has_delivered() -> None:
     record = two_failed_on_slack(EMAIL)
     assert [each.name for each in record.pending] == ["teams", "fallback"]
     record = sent(record, SLACK, "a", "1.1", now=2)
@@ -460,7 +460,7 @@ def test_a_fallback_is_no_longer_pending_after_the_failed_channel_has_delivered(
     assert claim(record, "fallback", "b", now=3, until=9, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_a_bounced_fallback_is_not_published_again() -> None:
+def test_a_fallback_mail_that_bounced_is_not_published_again() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     record = sent(published(record, record.outbox, now=2), "fallback", "a", "mail-1", now=3)
     record, _ = returned(record, "mail-1", "bounce", now=4)
@@ -492,7 +492,7 @@ def fallback_of(record: Record) -> Delivery:
     return found
 
 
-def test_a_fallback_needed_again_has_the_full_number_of_attempts_and_keeps_its_doubts() -> None:
+def test_a_fallback_started_a_second_time_has_all_attempts_again_and_remembers_unknown_outcomes() -> None:
     record = tried(tried(bounced(), "b", now=10), "c", now=30)
     record, known = returned(marked_unneeded(record), "mail-2", "complaint", now=60)
     fallback = fallback_of(record)
@@ -504,14 +504,14 @@ def test_a_fallback_needed_again_has_the_full_number_of_attempts_and_keeps_its_d
     assert [each.ended_at for each in fallback_of(record).attempts] == [20, 40, None]
 
 
-def test_an_attempt_under_way_continues_while_its_fallback_is_needed_again() -> None:
+def test_a_running_fallback_attempt_continues_when_the_fallback_is_started_a_second_time() -> None:
     record, _ = returned(marked_unneeded(tried(bounced(), "b", now=45)), "mail-2", "bounce", now=54)
     assert (fallback_of(record).is_under_way, fallback_of(record).attempts_used) == (True, 0)
     record = retry_later(record, FALLBACK, "b", "down", now=54, in_doubt=False, due=60, settles=0)
     assert (fallback_of(record).due_at, fallback_of(record).attempts_used) == (60, 0)
 
 
-def test_a_dropped_fallback_forgets_its_earlier_rate_limit() -> None:
+def test_a_cancelled_fallback_forgets_its_earlier_rate_limit() -> None:
     record = put_off(tried(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
     assert fallback_of(record).put_off_since == 11
     record, _ = returned(marked_unneeded(record), "mail-2", "bounce", now=60)
@@ -520,7 +520,7 @@ def test_a_dropped_fallback_forgets_its_earlier_rate_limit() -> None:
     assert fallback_of(record).put_off_since == 60
 
 
-def test_a_dropped_fallback_expects_no_next_attempt() -> None:
+def test_a_cancelled_fallback_has_no_next_attempt() -> None:
     waiting = retry_later(
         tried(bounced(), "b", now=10), FALLBACK, "b", "down", now=11, in_doubt=False, due=40, settles=0
     )
@@ -537,20 +537,20 @@ def test_a_dropped_fallback_expects_no_next_attempt() -> None:
         assert claim(record, FALLBACK, "d", now=56, until=66, limit=2)[0] is record
 
 
-def test_an_unneeded_fallback_that_is_being_sent_is_not_dropped() -> None:
+def test_an_unneeded_fallback_is_not_cancelled_while_an_attempt_to_send_it_is_running() -> None:
     record = marked_unneeded(tried(bounced(), "b", now=50))
     assert claim(record, FALLBACK, "c", now=59, until=69, limit=2)[0] is record
     assert sent(record, FALLBACK, "b", "1.1", now=59).delivery(FALLBACK) != record.delivery(FALLBACK)
 
 
-def test_a_fallback_needed_again_replaces_the_channel_that_failed_last() -> None:
+def test_a_fallback_started_a_second_time_names_the_channel_that_failed_most_recently() -> None:
     again = resend(two_failed_on_slack(EMAIL), "resend-1", SLACK, now=2)
     assert again
     record = dead_lettered(sent(again, "resend-1", "r", "1.1", now=3), "teams", "n", "webhook_gone", now=4)
     assert fallback_of(record).cause == StandsInFor("teams", "webhook_gone")
 
 
-def test_a_fallback_that_a_resend_had_replaced_replaces_the_channel_that_failed_last() -> None:
+def test_a_fallback_started_after_a_bounced_resend_names_the_channel_that_failed_most_recently() -> None:
     again = resend(two_failed_on_slack(None), "resend-1", EMAIL, now=2)
     assert again
     record = sent(replace(again, fallback=EMAIL), "resend-1", "r", "mail-1", now=3)
@@ -559,7 +559,7 @@ def test_a_fallback_that_a_resend_had_replaced_replaces_the_channel_that_failed_
     assert fallback_of(record).cause == StandsInFor("teams", "webhook_gone")
 
 
-def test_a_delivery_republished_after_a_crashed_attempt_is_not_under_way() -> None:
+def test_a_delivery_published_again_after_a_crashed_attempt_does_not_count_as_being_sent() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     assert publish(record, SLACK, now=9).deliveries == record.deliveries
     record = publish(record, SLACK, now=10)
@@ -569,7 +569,7 @@ def test_a_delivery_republished_after_a_crashed_attempt_is_not_under_way() -> No
     assert published(record, record.outbox, now=12).deliveries[0].expected_at == 12
 
 
-def test_a_request_published_late_is_expected_from_its_publication_on() -> None:
+def test_a_request_published_late_is_expected_from_the_time_of_the_publication() -> None:
     record = queued(accepted(), SLACK, now=9_000)
     assert record.deliveries[0].expected_at == 9_000
     assert queued(record, SLACK, now=9_000) is record
@@ -579,7 +579,7 @@ def test_a_request_published_late_is_expected_from_its_publication_on() -> None:
     assert queued(record, SLACK, now=9_000) is record
 
 
-def test_a_resend_is_refused_until_a_redrive_has_had_time_to_run() -> None:
+def test_a_resend_is_refused_until_a_redriven_message_has_had_time_to_be_processed() -> None:
     record = dead_lettered(replace(accepted(), fallback=None), SLACK, "m", "lost", now=1)
     assert resend(record, "resend-1", SLACK, now=2)
     record, _ = claimed(record, "a", now=2)
@@ -590,7 +590,7 @@ def test_a_resend_is_refused_until_a_redrive_has_had_time_to_run() -> None:
         assert resend(redriven, "resend-1", SLACK, now=900_012)
 
 
-def test_the_attempts_of_a_resend_count_although_the_operators_clock_was_fast() -> None:
+def test_the_attempts_of_a_resend_count_towards_its_limit_although_the_operators_clock_was_fast() -> None:
     record = sent(claimed(accepted(), "a", now=0)[0], SLACK, "a", "1.1", now=1)
     again = resend(record, "resend-1", SLACK, now=3_600)
     assert again

@@ -16,7 +16,7 @@ CORPUS = sorted(Path(ARCHIVE).parent.glob("items/*.json"))
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_an_item_mirrored_for_version_1_reads_like_the_one_that_version_1_wrote(path: Path) -> None:
+def test_a_delivery_item_copied_for_version_1_has_the_same_content_as_one_written_by_version_1(path: Path) -> None:
     items = [plain(item) for item in json.loads(path.read_text("utf-8"))["items"]]
     (request,) = (item for item in items if item[SORT_KEY] == REQUEST)
     record = legacy.record_of(request, items, fresh_of(request))
@@ -28,7 +28,7 @@ def test_an_item_mirrored_for_version_1_reads_like_the_one_that_version_1_wrote(
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_importing_items_of_version_1_leaves_an_up_to_date_record_unchanged(path: Path) -> None:
+def test_importing_items_of_version_1_does_not_change_an_up_to_date_delivery_record(path: Path) -> None:
     items = [plain(item) for item in json.loads(path.read_text("utf-8"))["items"]]
     (request,) = (item for item in items if item[SORT_KEY] == REQUEST)
     record = legacy.record_of(request, items, fresh_of(request))

@@ -40,7 +40,7 @@ def upgrade_again(here: World) -> list[str]:
 
 
 @pytest.mark.parametrize("traffic", [False, True])
-def test_a_request_accepted_just_before_a_rollback_is_accounted_for_after_the_next_upgrade(
+def test_a_request_accepted_just_before_a_rollback_is_checked_by_the_reconciler_after_the_next_upgrade(
     here: World, *, traffic: bool
 ) -> None:
     request_id = here.accept("sales", "[one]")
@@ -55,7 +55,7 @@ def test_a_request_accepted_just_before_a_rollback_is_accounted_for_after_the_ne
     assert (here.status(request_id), here.arrivals("[one]")) == ("delivered", (0, 1))
 
 
-def test_a_message_that_version_1_lost_after_a_rollback_is_found_after_the_next_upgrade(here: World) -> None:
+def test_a_message_lost_by_version_1_after_a_rollback_is_detected_after_the_next_upgrade(here: World) -> None:
     here.updated = OLD
     here.travel(2)
     here.sweep()
@@ -84,7 +84,7 @@ def rolled_back(here: World) -> None:
     here.travel(2)
 
 
-def test_version_1_does_not_republish_a_request_accepted_after_quiet_hours(here: World) -> None:
+def test_version_1_does_not_publish_a_request_again_that_was_accepted_after_hours_without_requests(here: World) -> None:
     hours_without_requests(here, 3)
     request_id = here.accept("sales", "[one]")
     here.bring_stream()
@@ -94,7 +94,7 @@ def test_version_1_does_not_republish_a_request_accepted_after_quiet_hours(here:
     assert (here.status(request_id), here.arrivals("[one]")) == ("delivered", (0, 1))
 
 
-def test_version_1_sends_no_request_again_although_the_reconciler_failed_for_hours(here: World) -> None:
+def test_version_1_sends_no_request_a_second_time_although_the_reconciler_had_failed_for_hours(here: World) -> None:
     here.later(timedelta(hours=2))
     here.accept("sales", "[one]")
     here.travel(1)

@@ -106,14 +106,14 @@ def test_each_request_is_sent_as_often_as_version_1_would_have_sent_it(path: str
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_bot_is_called_back_under_one_id(path: str) -> None:
+def test_each_bot_gets_its_callbacks_with_the_same_webhook_id_before_and_after_the_upgrade(path: str) -> None:
     found = journey(path)
     told = {name: [*webhooks.values()] for name, webhooks in found.webhooks.items() if webhooks}
     assert told == {name: [state.told] for name, state in found.expected.items() if state.told}
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_dead_letter_and_no_open_request_remains_after_the_upgrade(path: str) -> None:
+def test_no_dead_letter_and_no_request_without_a_final_status_remains_after_the_upgrade(path: str) -> None:
     found = journey(path)
     assert found.dead_letters == []
     assert found.open == 0
