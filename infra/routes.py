@@ -63,3 +63,5 @@ def _check_place(channel: Channel, place: Place) -> None:
             raise ValueError(
                 "'where' wants the name of a Teams secret: up to 20 letters a to z, digits after the first"
             )
+        case _:
+            raise ValueError(f"'where' can't name {channel}: that channel has one target only")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from assistance.routing import Channel
 from tests.recorded_calls import Call, record
 
 os.environ.update(
@@ -123,3 +124,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401
     """Called by xdist, if it has a say."""
     return _Scopes(config, log)
+
+
+@pytest.fixture
+def added_channel(monkeypatch: pytest.MonkeyPatch) -> Channel:
+    """A channel that a developer has added to `Channel`, and nowhere else."""
+    channel = str.__new__(Channel, "pigeon")
+    channel._name_, channel._value_ = "PIGEON", "pigeon"
+    monkeypatch.setitem(Channel._member_map_, channel.name, channel)
+    monkeypatch.setitem(Channel._value2member_map_, channel.value, channel)
+    monkeypatch.setattr(Channel, "_member_names_", [*Channel._member_names_, channel.name])
+    return channel

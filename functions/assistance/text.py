@@ -82,7 +82,7 @@ def explain(outgoing: Outgoing) -> list[str]:
     sentences = []
     if outgoing.fallback:
         channel, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)
-        failed = _FAILED.get(channel, f"delivery by {channel} failed")
+        failed = _FAILED.get(channel, f"the {channel.capitalize()} message could not be sent")
         sentences.append(f"Sent here because {failed} ({error}).")
     if outgoing.untaken:
         minutes = outgoing.untaken.minutes

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from assistance.routing import Channel, place, routes
+from assistance.routing import Channel, Route, place, routes
+from infra.routes import sound
 from infra.stages import load
 from tests.infra.template import REAL, VARIANTS, synthesized, target
 
@@ -20,16 +21,22 @@ def variable(where: Mapping[str, object]) -> str:
 
 
 def test_each_consumer_gets_the_slack_channel_recipients_or_teams_secret_of_each_topic(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, added_channel: Channel
 ) -> None:
     assert variable(WHERE) == variable(WHERE | {"email": "a@company.io, b@company.io"})
     monkeypatch.setenv("ROUTES", variable(WHERE))
     routes.cache_clear()
-    found = {channel: place("sales", channel) for channel in Channel}
-    gone = place("gone", Channel.SLACK)
+    found = {channel: place("sales", channel) for channel in map(Channel, WHERE)}
+    others = place("gone", Channel.SLACK), place("sales", added_channel)
     routes.cache_clear()
     assert found == WHERE | {"email": ("a@company.io", "b@company.io")}
-    assert gone is None
+    assert others == (None, None)
+
+
+def test_a_target_on_a_channel_without_named_targets_is_refused(added_channel: Channel) -> None:
+    assert sound(Route((added_channel,)))
+    with pytest.raises(ValueError, match="'where' can't name pigeon: that channel has one target only"):
+        sound(Route((added_channel,), where={added_channel: "urgent"}))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

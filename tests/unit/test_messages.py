@@ -114,6 +114,11 @@ def test_a_fallback_message_says_why_the_request_was_sent_to_that_channel() -> N
     ]
 
 
+def test_a_message_names_a_failed_channel_that_has_no_wording_of_its_own(added_channel: Channel) -> None:
+    outgoing = Outgoing(request("help"), fallback=fallback(Channel.EMAIL, added_channel))
+    assert explain(outgoing) == ["Sent here because the Pigeon message could not be sent (is_archived)."]
+
+
 @pytest.mark.parametrize(("minutes", "within"), [(1, "1 minute"), (30, "30 minutes")])
 def test_an_escalation_message_says_for_how_long_nobody_had_taken_the_request(minutes: int, within: str) -> None:
     told = explain(Outgoing(request("help"), untaken=Untaken(minutes=minutes)))
