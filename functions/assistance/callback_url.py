@@ -1,7 +1,7 @@
-"""Checks callback URLs: they must lead to a public address, by https.
+"""Checks callback URLs: they must use https and lead to a public address.
 
-The API refuses what can be told from the URL alone; what its host's name stands for is looked at before each call.
-pydantic reads a URL as browsers do, so `https://0x7f.1` is the address that it looks like to nobody else.
+The API checks only the URL itself. Before each call, the callback consumer also checks the addresses to which the host
+name resolves. pydantic reads a URL as browsers do: so `https://0x7f.1` is recognised as 127.0.0.1.
 """
 
 from typing import Annotated, Final
@@ -13,11 +13,11 @@ from assistance.platform.public import can_resolve, is_public
 
 MAX_CHARACTERS: Final = 2_048
 LOOPBACK: Final = "callback_loopback"
-"""The member of a validation's context that allows http://127.0.0.1 too. Only `make run` sets it."""
+"""A key in pydantic's validation context. If it is true, http://127.0.0.1 is allowed too. Only `make run` sets it."""
 
 
 def is_loopback(url: Url) -> bool:
-    """Whether it is one of those that are for local runs alone."""
+    """Whether the URL begins with http://127.0.0.1, which is allowed only in local runs."""
     return (url.scheme, url.host) == ("http", "127.0.0.1")
 
 

@@ -1,14 +1,14 @@
-"""What can go wrong with a delivery, split by what the caller does next.
+"""The errors, divided by what the caller must do next.
 
-DeliveryError
+DeliveryError            a request or callback was not delivered
 ├── TransientFailure     try again later
-│   ├── RateLimited      the provider turned it away unseen, or we hold it back: this is no attempt
-│   └── RefusedTogether  the provider refused it in one message with others: this is no attempt, try it alone
-└── PermanentFailure     trying again is pointless: dead-letter it
+│   ├── RateLimited      the provider's or our own rate limit allows no send now: this is no attempt
+│   └── RefusedTogether  the provider refused a message with several requests: this is no attempt, try each one alone
+└── PermanentFailure     trying again is pointless: put the message into the dead-letter queue
 
 UnusableSecret           a secret's value is malformed: an operator must store another one
-Unreadable               an item of the table is not what it should be: pass it over, and say so
-└── ItemTooLarge         it would be larger than DynamoDB takes
+Unreadable               an item of the table is damaged: skip it, and log or show that
+└── ItemTooLarge         an item would be larger than DynamoDB allows
 TableUnavailable         DynamoDB can't answer now: the caller may retry
 IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
 InvalidSettings          a function's environment is wrong: deploy it again
@@ -18,7 +18,10 @@ from typing import Final
 
 
 class DeliveryError(Exception):
-    """A delivery did not happen. `code` is stable, fit for logs and the API, and never holds a customer's text."""
+    """A delivery failed. Logs and the API show `code`.
+
+    A code keeps its meaning in later versions, and never holds a customer's text.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -26,10 +29,10 @@ class DeliveryError(Exception):
 
 
 class TransientFailure(DeliveryError):
-    """Worth another attempt.
+    """The delivery failed, but another attempt may succeed.
 
-    `retry_after` is in seconds, where the provider gave one. `in_doubt` says that the provider may have accepted the
-    message all the same: the answer was lost, not the request.
+    `retry_after`: the delay in seconds for which the provider asks, or None. `in_doubt`: True if the provider may have
+    accepted the message although its answer is missing.
     """
 
     def __init__(self, code: str, *, retry_after: float | None = None, in_doubt: bool = False) -> None:
@@ -39,11 +42,11 @@ class TransientFailure(DeliveryError):
 
 
 class RateLimited(TransientFailure):
-    """No more may be sent for now: the provider says so, or our own limit does."""
+    """Nothing may be sent for now, because of the provider's rate limit or our own."""
 
 
 class RefusedTogether(TransientFailure):
-    """The provider will never take a message that holds these requests. It may be one alone that it refuses."""
+    """The provider will never take one message with these requests. Perhaps only one of them is the cause."""
 
 
 class PermanentFailure(DeliveryError):
@@ -51,22 +54,22 @@ class PermanentFailure(DeliveryError):
 
 
 class UnusableSecret(Exception):
-    """The text names the defect of the secret, and never quotes its value.
+    """A secret's value can't be used. The error's text names the defect, and never quotes the value.
 
-    Don't raise it while handling an error that quotes the value: a traceback would show that error too.
+    Don't raise this while you handle an error that quotes the value, because a traceback would show that error too.
     """
 
 
 class Unreadable(Exception):
-    """An item of the table can't be read. Says which of its attributes are wrong, and never what they hold."""
+    """An item of the table can't be read. The text names its invalid attributes, and never quotes their values."""
 
 
 class ItemTooLarge(Unreadable):
-    """An item can't be written as it would be: pass it over, and say so."""
+    """An item can't be written, because it would be larger than DynamoDB allows."""
 
 
 class TableUnavailable(Exception):
-    """The table can't take the read or the write now."""
+    """DynamoDB can't read or write now. The caller may retry."""
 
 
 class IdempotencyKeyReused(Exception):
@@ -74,10 +77,10 @@ class IdempotencyKeyReused(Exception):
 
 
 class InvalidSettings(Exception):
-    """The message names the wrong environment variables, without their values."""
+    """A function's environment variables are invalid. The text names them, without their values."""
 
 
 UNREADABLE: Final = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
-"""The providers' SDKs raise these when an answer breaks their assumptions: its text fits the charset that it names, its
-JSON is shallow and has no numbers of thousands of digits, it is an object with members of the right types, and the
-length that it names fits a machine's word."""
+"""The providers' SDKs raise these errors if they can't parse an answer: because its text does not fit the charset that
+it names, because its JSON is nested too deeply, has a number of thousands of digits or is not an object with members of
+the right types, or because the length that it names does not fit into a machine word."""

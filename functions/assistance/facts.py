@@ -1,4 +1,4 @@
-"""The facts of a request that every channel shows besides its description."""
+"""The facts of a request: labelled texts, such as the customer's name, that channels show besides the description."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ from assistance.models import AssistanceRequest
 from assistance.text import printable
 
 _SHORTER: Final = (250, 120, 60)
-"""To how many characters each text is shortened in turn, where a message has no room for all of them."""
+"""If the facts do not fit into a message, each text is shortened to 250 characters, then to 120, then to 60."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A label, a text as it came, and where a reader gets by following it. None of them is empty."""
+    """A labelled text, and the URL to which the text links, or None. Neither label nor text is empty."""
 
     label: str
     text: str
@@ -23,17 +23,20 @@ class Fact:
 
 
 def about(request: AssistanceRequest) -> tuple[Fact, ...]:
-    """The customer, and what else the bot says, in its order."""
+    """The customer's name and contact details, then the bot's other details in the order in which it sent them."""
     return (*contacts(request), *details(request))
 
 
 def conversation(request: AssistanceRequest) -> str | None:
-    """Where a human can join the conversation."""
+    """The URL at which a human can join the customer's conversation. None if there is none that can be trusted."""
     return contact.link(request.conversation_url) if request.conversation_url else None
 
 
 def shorter(request: AssistanceRequest) -> Iterator[tuple[Fact, ...]]:
-    """All about the request, then less and less: each text says how much is missing, and the last how many are."""
+    """Yields all facts of the request, then ever shorter versions of them.
+
+    A shortened text says how many characters are missing. The last version says how many details are left out.
+    """
     everything = about(request)
     yield everything
     for limit in _SHORTER:
@@ -44,7 +47,7 @@ def shorter(request: AssistanceRequest) -> Iterator[tuple[Fact, ...]]:
 
 
 def contacts(request: AssistanceRequest) -> list[Fact]:
-    """Who the customer is, and how to reach them."""
+    """The customer's name and contact details, and the conversation's URL if no link can be made of it."""
     customer, found = request.customer, []
     if customer and customer.name:
         found.append(Fact("Name", _shown(customer.name)))
@@ -61,18 +64,18 @@ def contacts(request: AssistanceRequest) -> list[Fact]:
 
 
 def details(request: AssistanceRequest) -> list[Fact]:
-    """The other details that the bot has sent."""
+    """The details that the bot has sent."""
     return [Fact(_shown(it.label), _shown(it.value)) for it in request.details]
 
 
 def _shown(text: str) -> str:
-    """The text, or a dash where there is none: no channel takes an empty one."""
+    """The text, made safe to show. A dash if it is empty, since no channel accepts an empty text."""
     return printable(text).strip() or "-"
 
 
 def _shortened(fact: Fact, limit: int) -> Fact:
     missing = len(fact.text) - limit
-    # A text that leads somewhere stays whole: it is short, and readers copy it.
+    # A text with a link is not shortened: it is short, and readers may copy it.
     return (
         fact if fact.href or missing <= 0 else replace(fact, text=f"{fact.text[:limit]}… ({missing} more characters)")
     )

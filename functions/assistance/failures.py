@@ -1,4 +1,4 @@
-"""The kinds of providers' errors, and how a channel turns an error into a failure."""
+"""The kinds of errors that providers return, and how a channel turns them into a `DeliveryError`."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,26 +9,27 @@ from typing import Final, NamedTuple
 from assistance.errors import PermanentFailure, RateLimited, TransientFailure
 
 MAX_RETRY_AFTER: Final = 1_800
-"""In seconds. A longer one might, by a hundred attempts, outlast the queue, which then forgets the message."""
+"""The longest delay, in seconds, that a provider can ask for. With a longer one, a hundred attempts could take longer
+than SQS keeps a message."""
 
 
 class Kind(StrEnum):
-    """The consequence of an error for a delivery. `docs/failures.md` lists every documented error with its kind."""
+    """What follows from an error for a delivery. `docs/failures.md` lists every documented error with its kind."""
 
     PERMANENT = "permanent"
-    """Trying again is pointless: dead-lettered with the reason, and the fallback is used."""
+    """Trying again is pointless. The message goes to the dead-letter queue with its code, and the fallback is used."""
     TRANSIENT = "transient"
-    """Worth another attempt, and the provider has surely not taken the message."""
+    """Another attempt follows. The provider has certainly not taken the message."""
     IN_DOUBT = "transient, in doubt"
-    """Worth another attempt, but the provider may have taken the message."""
+    """Another attempt follows, but the provider may have taken the message."""
     RATE_LIMITED = "rate limited"
-    """Turned away unseen: another attempt follows, and for an hour this one does not count."""
+    """The provider has not read the message. Another attempt follows. In the first hour such attempts don't count."""
 
 
 def failure(
     kind: Kind, code: str, *, retry_after: float | None = None, in_doubt: bool = False
 ) -> PermanentFailure | TransientFailure:
-    """The failure of that kind. `in_doubt`: one that is worth another attempt is in doubt even if its kind is not."""
+    """The `DeliveryError` for that kind. `in_doubt`: True if a transient failure is in doubt whatever its kind says."""
     match kind:
         case Kind.PERMANENT:
             return PermanentFailure(code)
@@ -39,7 +40,10 @@ def failure(
 
 
 class Table(NamedTuple):
-    """A provider's errors, by code, as it documents them: a channel's `TABLES` make its part of `docs/failures.md`."""
+    """A provider's documented errors, by code. `make docs` writes a channel's `TABLES` into `docs/failures.md`.
+
+    `source`: the page that documents them. `kinds`: what follows from each code. `notes`: remarks on some codes.
+    """
 
     title: str
     source: str
@@ -47,8 +51,9 @@ class Table(NamedTuple):
     notes: Mapping[str, str]
 
 
-# The standard's form, the two older ones that it tells clients to accept, and that of mails, which some servers send.
-# https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats. email.utils raises an OverflowError for some dates.
+# HTTP's date format, the two obsolete ones that clients must accept, and the format of dates in mails, which some
+# servers send: https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats. `email.utils` is not used, since it
+# raises an OverflowError for some dates.
 _DATES: Final = (
     "%a, %d %b %Y %H:%M:%S GMT",
     "%A, %d-%b-%y %H:%M:%S GMT",
@@ -58,7 +63,7 @@ _DATES: Final = (
 
 
 def retry_after(value: str, now: datetime) -> float | None:
-    """The seconds that a Retry-After header asks for. None if it is unreadable: then it counts as absent.
+    """The delay in seconds for which a Retry-After header asks. None if it is unreadable, as if it were missing.
 
     https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
     """

@@ -1,4 +1,4 @@
-"""A request and its record, as the API shows them to people and bots."""
+"""A request and its record, in the form in which the API, the command line and the console show them."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from assistance.routing import Channel
 class Attempt:
     """One entry of a delivery's timeline.
 
-    `outcome` is `sending`, `delivered`, `retrying`, `failed`, or `unknown` for one that ended without a word.
-    `in_doubt` says that the provider may have taken the message although the attempt did not succeed.
+    `outcome` is `sending`, `delivered`, `retrying`, `failed`, or `unknown` for an attempt that died before it recorded
+    its outcome. `in_doubt`: True if the provider may have taken the message although the attempt did not succeed.
     """
 
     at: str
@@ -31,9 +31,9 @@ class Delivery:
     status: Status
     attempts: int
     resend: str | None = None
-    """The operator's decision, if this is a resend."""
+    """The id of the operator's resend. None if this delivery is no resend."""
     escalation: bool = False
-    """Whether it was sent because nobody had taken the request in time."""
+    """True if it is sent because nobody had taken the request in time."""
     last_error: str | None = None
     first_attempt_at: str | None = None
     last_attempt_at: str | None = None
@@ -42,58 +42,59 @@ class Delivery:
     confirmed_at: str | None = None
     failed_at: str | None = None
     claimed_until: str | None = None
-    """While an attempt is under way, or has died: when its claim ends."""
+    """When the claim of the running attempt ends. None if no attempt is running; one that died counts as running."""
     timeline: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request with all that has become of it.
+    """A request with its record: its deliveries, attempts and takes.
 
-    `caller` is the id of the API key that sent it; a request that an early version stored has none.
+    `published_at`: when it was first published; None if it is not published yet. `caller`: the id of the API key with
+    which it was sent; None if an early version stored the request.
     """
 
     request: AssistanceRequest
     record: Record
     published_at: str | None
     unpublished: bool = False
-    """Whether the request itself is in the outbox."""
+    """True if the request itself still has to be published: its item is in the outbox."""
     caller: str | None = None
 
     def is_for(self, caller: str) -> bool:
-        """Whether the API may show it to the API key with that id."""
+        """Whether the API may show the request to a caller whose API key has that id."""
         return self.caller in {None, caller}
 
     @property
     def status(self) -> Status:
-        """How far the request has come."""
+        """The request's status."""
         status = Status(self.record.status)
         return Status.PUBLISHED if status is Status.ACCEPTED and self.published_at else status
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The channels of its route when it was accepted."""
+        """The channels of the request's route when it was accepted."""
         return tuple(map(Channel, self.record.channels))
 
     @property
     def in_outbox(self) -> bool:
-        """Whether something of it is to be published to a human."""
+        """Whether a message of the request, other than a callback, still has to be published."""
         callbacks = {callback.name for callback in self.record.callbacks}
         return self.unpublished or any(entry.delivery not in callbacks for entry in self.record.outbox)
 
     @property
     def pending(self) -> tuple[Channel, ...]:
-        """The channels on which the request is still on its way: none once it has ended."""
+        """The channels on which the request still has to be delivered: none once it has a final status."""
         return tuple(Channel(delivery.destination) for delivery in self.record.pending)
 
     @property
     def fallback(self) -> Fallback | None:
-        """The fallback, if one is used, and the reason."""
+        """The fallback's channel and why it is used. None if it is not used."""
         return next(filter(None, map(fallback_of, self.record.deliveries)), None)
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """The deliveries to a human that have been tried, or put off."""
+        """The deliveries to humans that have an attempt, or that a rate limit has delayed."""
         unfinished = self.record.unfinished
         return tuple(
             _shown(delivery, dropped=delivery.kind is Kind.ESCALATION and delivery not in unfinished)
@@ -102,13 +103,17 @@ class RequestRecord:
         )
 
     def delivery(self, channel: Channel) -> Delivery | None:
-        """The delivery on that channel for which the status waits, once it has been attempted."""
+        """The delivery on that channel that counts for the status: no resend or escalation. None before an attempt."""
         own = (each for each in self.deliveries if not (each.resend or each.escalation))
         return next((each for each in own if each.channel is channel), None)
 
 
 def published_at(marked: str | None, record: Record) -> str | None:
-    """When the request was published first. SNS is told before the table: a consumer may be quicker than the mark."""
+    """When the request was first published. `marked`: the time in the table, or None.
+
+    The producer publishes first and marks the item after that, so a consumer's first attempt may be earlier than the
+    mark. Then the attempt's time is returned.
+    """
     if marked is None:
         return None
     attempts = (attempt for delivery in record.deliveries for attempt in delivery.attempts)
@@ -116,11 +121,11 @@ def published_at(marked: str | None, record: Record) -> str | None:
 
 
 RESEND = "resend-"
-"""With this begins the name of a resend; what follows is the operator's decision."""
+"""The name of a resend begins with this. The rest of the name is the id that the operator's command has drawn."""
 
 
 def fallback_of(delivery: domain.Delivery) -> Fallback | None:
-    """Why a delivery stands in for another, if it does."""
+    """Why a delivery is used as the fallback. None if it is no fallback."""
     if not isinstance(delivery.cause, StandsInFor):
         return None
     channel, failed = Channel(delivery.destination), Channel(delivery.cause.channel)
@@ -128,17 +133,17 @@ def fallback_of(delivery: domain.Delivery) -> Fallback | None:
 
 
 def resend_of(delivery: domain.Delivery) -> str | None:
-    """The operator's decision to send the request once more, if that is what the delivery carries out."""
+    """The id of the operator's resend. None if the delivery is no resend."""
     return delivery.name.removeprefix(RESEND) if delivery.kind is Kind.RESEND else None
 
 
 def untaken_of(delivery: domain.Delivery) -> Untaken | None:
-    """How long nobody has taken the request, if it is delivered for that."""
+    """After how many minutes without a take an escalation is sent. None if the delivery is no escalation."""
     return delivery.cause if isinstance(delivery.cause, Untaken) else None
 
 
 def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoing:
-    """The content that the delivery sends, as far as the record knows it."""
+    """What the channel needs to send this delivery. The engine adds `doubts`, `refused_together` and `ttl`."""
     cause = delivery.cause
     return Outgoing(
         request,
@@ -151,7 +156,7 @@ def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoi
 
 
 def _shown(delivery: domain.Delivery, *, dropped: bool = False) -> Delivery:
-    """`dropped`: nobody tries it any more, because a human has taken the request."""
+    """The delivery as it is shown. `dropped`: True if no attempt follows, because a human has taken the request."""
     attempts, final, ended_at = delivery.attempts, delivery.final, timestamp_of(delivery.final_at)
     taken = [attempt for attempt in attempts if attempt.outcome is Outcome.DELIVERED]
     errors = [attempt.error for attempt in attempts if attempt.error]

@@ -1,4 +1,4 @@
-"""How a request's id is written: as a UUID in its canonical form. No other item of the table has such a key."""
+"""A request's id: a UUID in its canonical form. The table's items that belong to no request have other keys."""
 
 import re
 from typing import Annotated, Final, TypeAlias
@@ -16,9 +16,9 @@ def is_request_id(value: object) -> bool:
 
 
 def request_id(typed: str) -> str:
-    """The id that somebody typed or put into a path, in either letter case: https://www.rfc-editor.org/rfc/rfc9562#section-4.
+    """The canonical form of an id that somebody typed or put into a URL's path, in upper or lower case.
 
-    Raises `ValueError` if the text is no id.
+    Raises `ValueError` if the text is not an id. https://www.rfc-editor.org/rfc/rfc9562#section-4
     """
     written = typed.lower()
     if not is_request_id(written):

@@ -1,4 +1,4 @@
-"""An accepted request, and the messages that carry it to a channel: checked as they are read."""
+"""An accepted request, and the messages that carry it to a destination. pydantic checks them when they are read."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,13 +13,13 @@ from assistance.routing import MAX_MINUTES, TOPIC_PATTERN, Channel
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
 PERSONAL = frozenset({"description", "customer", "conversation_url", "details"})
-"""The members of a request that may hold personal data: for the channels, and for nobody who has not asked."""
-# Year 9999: later is no time.
+"""The members of a request that may hold personal data. Only channels and those who ask for them get them."""
+# The end of the year 9999. Python has no later times.
 MAX_SECONDS = 253_402_300_799
 
 
 class Status(StrEnum):
-    """Of a request and of a delivery, in the order in which they are reached."""
+    """The status of a request or of a delivery, in the order of progress."""
 
     ACCEPTED = "accepted"
     PUBLISHED = "published"
@@ -40,7 +40,7 @@ Moment = Annotated[
     StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"),
     AfterValidator(_moment),
 ]
-"""A time exactly as `clock.timestamp` writes it: sorting such texts sorts by time."""
+"""A time exactly as `clock.timestamp` writes it, so that the order of such texts is the order of their times."""
 
 
 Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
@@ -48,15 +48,15 @@ Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
 
 
 class Model(BaseModel):
-    """A document, as far as it is read: other members are no concern of this version's."""
+    """A document that is read. Members without a field are ignored: a later version may have added them."""
 
-    # A validation error must not carry a customer's text into a log. No function uses all models: each is built at its
-    # first use.
+    # A validation error must not carry a customer's text into a log. `defer_build`: no function uses all models, so
+    # pydantic builds each one at its first use.
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Customer(Model):
-    """Who asks: each member as it came, trimmed. Nobody has checked whether it is an address or a number."""
+    """The customer. Each member is as the bot sent it, trimmed: it may not be a valid address or telephone number."""
 
     name: str | None = None
     email: str | None = None
@@ -64,16 +64,17 @@ class Customer(Model):
 
 
 class Detail(Model):
-    """Something else that the bot says: a label, and a text, number or boolean as JSON writes it."""
+    """Further information from the bot: a label, and a text, or a number or boolean as JSON writes it."""
 
     label: str
     value: str
 
 
 class AssistanceRequest(Model):
-    """An accepted call. Its topic may have been removed from the routes since.
+    """An accepted request. Its topic may have been removed from the routes since.
 
-    `conversation_url`: where a human can join. `reference`: the bot's own id of it. Any text may stand in either.
+    `conversation_url`: where a human can join the customer's conversation. `reference`: the id that the bot uses for
+    the request or the conversation. Neither is checked, so both may hold any text.
     """
 
     id: RequestId
@@ -84,21 +85,21 @@ class AssistanceRequest(Model):
     customer: Customer | None = None
     conversation_url: str | None = None
     reference: str | None = None
-    # An absent member is left out: an earlier version's message and item had none.
+    # Without details, the member is left out, as in the messages and items of earlier versions.
     details: Annotated[tuple[Detail, ...], Field(exclude_if=lambda details: not details)] = ()
 
     @property
     def said(self) -> dict[str, Any]:
-        """The optional members that tell a human more, as far as they are present, as JSON holds them."""
+        """The optional members that are shown to humans, as JSON values. Absent members are left out."""
         names = {"customer", "conversation_url", "reference", "details"}
         return self.model_dump(mode="json", include=names, exclude_none=True)
 
     def for_its_bot(self) -> Self:
-        """The request with no more in it than a callback tells and needs."""
+        """The request without the customer's texts, which a callback does not need."""
         return self.model_copy(update={"description": "", "customer": None, "conversation_url": None, "details": ()})
 
     def summary(self, status: Status) -> dict[str, Any]:
-        """The answer to the caller, without the customer's texts."""
+        """What the API and callbacks say of the request, without the customer's texts."""
         return {
             "id": self.id,
             "topic": self.topic,
@@ -108,12 +109,12 @@ class AssistanceRequest(Model):
         }
 
     def told(self, status: Status) -> dict[str, Any]:
-        """The same with the bot's own id, for a bot that recognises the request by nothing else."""
+        """As `summary`, plus the bot's `reference` if there is one: some bots know the request by nothing else."""
         return self.summary(status) | ({} if self.reference is None else {"reference": self.reference})
 
 
 class Fallback(Model):
-    """That a request goes to `channel` instead of the one that failed, and the code of the failure."""
+    """A request goes to `channel` because delivery on `failed_channel` failed with the code `error`."""
 
     channel: Channel
     failed_channel: Channel
@@ -126,7 +127,7 @@ _Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 class RouteThen(Model):
-    """A request's route when it was accepted."""
+    """A request's route, as it was when the API accepted the request."""
 
     channels: Channels
     fallback: Channel | None = None
@@ -136,12 +137,13 @@ class RouteThen(Model):
 class Message(Model):
     """The message that travels from the outbox through SNS and SQS to a consumer.
 
-    `version` rises when an older consumer could not read the message, or would deliver it twice; unknown members are
-    ignored, so new optional ones need no new version. `delivery` names the delivery in the request's record; without
-    it, it is that of the request's own channel. `ttl`: when the request is forgotten, in seconds since 1970.
+    `version` must rise if an older consumer could not read the message, or would deliver it twice. A new optional
+    member needs no new version, since consumers ignore unknown members. `delivery`: the delivery's name in the
+    request's record; None stands for the delivery on the channel whose consumer reads the message. `ttl`: when the
+    request expires, in seconds since 1970.
 
-    Version 1 had neither route nor delivery, but `fallback`, `force` (an operator's decision to send what is already
-    delivered once more), and for a callback `ended_at` and `ended`: when which delivery ended, and how.
+    Version 1 had neither `route` nor `delivery`. It had `fallback`, `force` (the id of an operator's resend), and for
+    a callback `ended_at` (when a delivery got its final status) and `ended` (its channel and that status).
     """
 
     version: Literal[1, 2] = 2
@@ -167,13 +169,12 @@ class Message(Model):
 class Outgoing:
     """A request for a channel to send.
 
-    `doubts` are the earlier attempts that may have reached the provider: where the provider can be asked, ask.
-    `fallback` says why the request comes on this channel, if it is not its own. `resend` names the operator's decision
-    to send it once more: an earlier message without it is another message. `untaken` says after how
-    many minutes it comes here because nobody has taken it. `event` is what a callback tells.
-    `refused_together`: the provider has refused a message that held this request among others, so that it must go
-    alone. `delivery` is the name of the delivery in the request's record. `ttl`: when the request is forgotten, in
-    seconds since 1970.
+    `doubts`: the earlier attempts whose messages may have arrived; a channel that can search for them does so first.
+    `fallback`: why the request goes to this channel, if it is a fallback. `resend`: the id of the operator's resend, if
+    it is one; a message without this id is not the message of the resend. `untaken`: for an escalation, after how many
+    minutes without a take it is sent. `event`: what a callback reports. `refused_together`: True if the provider has
+    refused a message that held this and other requests, so that this one must go alone. `delivery`: the delivery's name
+    in the request's record. `ttl`: when the request expires, in seconds since 1970.
     """
 
     request: AssistanceRequest
@@ -193,5 +194,5 @@ class Outgoing:
 
     @property
     def alone(self) -> bool:
-        """Whether it goes in a message of its own: that it has to, or that an operator has asked for it."""
+        """Whether the request must go in a message of its own: for a resend, or after a refusal with other requests."""
         return self.refused_together or bool(self.resend)

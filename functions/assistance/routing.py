@@ -1,8 +1,8 @@
 """Which channels a topic goes to: the one table from which everything else is derived.
 
 The API's accepted topics, the SNS filter policies, the queues, the consumers, their grants and their alarms all follow
-from `Channel` and the routes: those that the deployer gives as context, or else `ROUTES`. A new channel is a member
-here, and a folder and an infra file called `<channel>_consumer`: docs/add-a-channel.md.
+from `Channel` and the routes. The routes are those that the deployer gives as CDK context, or else `ROUTES`. A new
+channel needs a member of `Channel`, and a folder and an infra file called `<channel>_consumer`: docs/add-a-channel.md.
 """
 
 import json
@@ -14,14 +14,14 @@ from functools import cache
 from typing import Final, TypeAlias
 
 TOPIC_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,31}$"
-"""The form of a topic's name. No channel needs to escape it."""
+"""The form of a topic's name. It allows no character that a channel would have to escape."""
 
 MAX_MINUTES: Final = 10_080
-"""A week: no route waits longer for a human."""
+"""The highest value of a route's `escalate_after`: a week."""
 
 
 class Topic(StrEnum):
-    """What a customer may ask about, unless the deployer's routes say otherwise. Elsewhere a topic is a string."""
+    """The topics of the default routes. The deployer may choose others, so elsewhere a topic is a string."""
 
     SALES = "sales"
     PRICING = "pricing"
@@ -36,7 +36,7 @@ class Channel(StrEnum):
 
 
 class Callback(StrEnum):
-    """The way back to the bot. No route names it, and what becomes of it says nothing about the request."""
+    """The destination of a callback: the bot. No route names it, and the request's status does not depend on it."""
 
     CALLBACK = "callback"
 
@@ -51,10 +51,11 @@ Place: TypeAlias = str | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The channels a topic is delivered on, and the one to use when delivery on those has failed for good.
+    """The channels to which a topic's requests go, and the channel that is used if delivery on one fails for good.
 
-    `where` says where on each of them. A channel that is not in it posts at the stage's default. `escalate_after`: the
-    fallback is also used if nobody has taken the request so many minutes after it was accepted.
+    `where`: the place on each channel, such as a Slack channel's id; a channel that it does not name posts at the
+    stage's default place. `escalate_after`: the fallback is also used if nobody has taken the request this many minutes
+    after it was accepted.
     """
 
     channels: tuple[Channel, ...]
@@ -67,18 +68,18 @@ ROUTES: Mapping[str, Route] = {
     Topic.SALES: Route(channels=(Channel.SLACK,), fallback=Channel.EMAIL),
     Topic.PRICING: Route(channels=(Channel.EMAIL,), fallback=Channel.SLACK),
 }
-"""The routes of a deployment that is given none."""
+"""The routes of a deployment for which the deployer has given none."""
 
 
 @cache
 def routes() -> Mapping[str, Route]:
-    """Today's routes, by topic: for what is accepted now. What was accepted earlier may be of a topic without one."""
+    """The current routes by topic, for requests that are accepted now. An earlier request's topic may be missing."""
     given = os.environ.get("ROUTES")
     return ROUTES if given is None else read(given)
 
 
 def read(given: str) -> Mapping[str, Route]:
-    """The routes, as functions are told them."""
+    """The routes in the JSON text that the functions have in their environment variable `ROUTES`."""
     return {topic: _route(**route) for topic, route in json.loads(given).items()}
 
 
@@ -95,41 +96,41 @@ def _route(
 
 
 def place(topic: str, channel: Channel) -> Place | None:
-    """The place on the channel where requests of that topic go today. None for the stage's default."""
+    """The place on the channel to which requests of that topic go now. None stands for the stage's default place."""
     route = routes().get(topic)
     return route.where.get(channel) if route else None
 
 
 def topics() -> str:
-    """Today's topics, in words."""
+    """The current topics, as in `'pricing', 'sales' or 'support'`."""
     *others, last = (f"'{topic}'" for topic in routes())
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def named(by: Iterable[Route]) -> tuple[Channel, ...]:
-    """The channels that these routes name."""
+    """The channels that these routes name, as channels or as fallbacks."""
     names = {channel for route in by for channel in (*route.channels, route.fallback)}
     return tuple(channel for channel in Channel if channel in names)
 
 
 MAX_RECEIVES: Final = 1_000
-"""How often SQS hands a message out before its own redrive: as often as it can.
+"""SQS's `maxReceiveCount`, its highest value: how often SQS hands a message out before it moves the message to the DLQ.
 
-The consumer counts attempts itself and dead-letters with the reason. SQS's count also rises when a channel limits its
-rate, up to 900 times an hour, when a duplicate meets an attempt under way, and when Lambda is throttled; none of these
-may cost a request its delivery, however few attempts it has.
+The consumer counts attempts itself, and puts a message into the DLQ with the reason. SQS's count also rises when a
+channel limits its rate (up to 900 times an hour), when a duplicate arrives during an attempt, and when Lambda is
+throttled. None of these may end a request's delivery, even if its policy allows few attempts.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
 """
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how patiently a delivery is attempted. Delays are in seconds.
+    """How many attempts at a delivery are made, and how long the delays between them are, in seconds.
 
-    The delay before attempt n + 1 is drawn from 0 to `first_delay` times 3 to the n - 1, at most `max_delay`: with the
-    defaults a channel that stays down is given up after five delays of together at most ten minutes. After an attempt
-    in doubt it is at least `doubt_delay`, so that a provider which was merely slow has taken the message by the time
-    it is asked for it. What a provider's Retry-After asks for is added.
+    The delay before attempt n + 1 is random, between 0 and `first_delay` · 3ⁿ⁻¹, and `max_delay` at most. With the
+    defaults, the consumer gives up on a channel that stays down after five delays, which take at most ten minutes
+    altogether. After an attempt in doubt the delay is at least `doubt_delay`: if the provider was only slow, it has the
+    message by then, and a search finds it. A provider's Retry-After is added to the delay.
     """
 
     attempts: int = 6
@@ -139,23 +140,23 @@ class RetryPolicy:
 
     @property
     def longest(self) -> int:
-        """The longest that all delays together can be."""
+        """The longest possible sum of all delays."""
         return self.first(self.attempts)
 
     def first(self, delays: int) -> int:
-        """The longest that the first so many delays together can be."""
+        """The longest possible sum of the first delays. `delays`: how many of them."""
         last = min(delays, self.attempts - 1)
         return sum(max(self.ceiling(attempt), self.doubt_delay) for attempt in range(1, last + 1))
 
     def ceiling(self, attempt: int) -> int:
-        """The longest delay after that failed attempt, counted from 1."""
+        """The longest delay after the failed attempt with this number, counted from 1."""
         growth: int = 3 ** min(attempt - 1, 10)
         return min(self.max_delay, self.first_delay * growth)
 
 
 RETRIES: Mapping[Destination, RetryPolicy] = {
     **{channel: RetryPolicy() for channel in Channel},
-    # A bot may be down for half a day: nobody waits for it, and no fallback does.
+    # A bot may be down for half a day. Longer delays do no harm: no human and no fallback waits for a callback.
     CALLBACK: RetryPolicy(attempts=12, max_delay=21_600),
 }
-"""The limits of each destination. What the deployer chooses as context overrides them for all."""
+"""The retry policy of each destination. The deployer's CDK context overrides it for all destinations."""

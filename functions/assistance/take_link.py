@@ -1,8 +1,10 @@
-"""The token of a link by which a human takes a request: what it is for, until when, and a signature over both.
+"""The token in a link by which a human takes a request.
 
-    request's id (16 bytes) │ expiry (8 bytes) │ delivery's name │ HMAC-SHA256 (32 bytes)      in URL-safe Base64
+It consists of the request's id, the link's expiry, the delivery's name and a signature over these, in URL-safe Base64:
 
-Whoever holds the link may use it, as often as they like: only the first take of a request counts.
+    request's id (16 bytes) │ expiry (8 bytes) │ delivery's name │ HMAC-SHA256 (32 bytes)
+
+Everybody who has the link may use it, any number of times: only the first take of a request counts.
 """
 
 import base64
@@ -17,22 +19,25 @@ from typing import Final
 from assistance.errors import UnusableSecret
 
 MAX_CHARACTERS: Final = 800
-"""More than any token has: a delivery's name has 128 characters at most."""
+"""More than any token has, since a delivery's name has 128 characters at most."""
 _ID: Final = 16
 _HEAD: Final = _ID + 8
 _MAC: Final = hashlib.sha256().digest_size
-# A signature of the same key over anything else is none of these.
+# This prefix is signed too, so that a signature that the same key has made for another purpose is not valid here.
 _PURPOSE: Final = b"assistance take link 1\n"
 _KEY: Final = re.compile(r"[!-~]{32,}")
 
 
 class BadLink(Exception):
-    """The token is not one that we have signed, or it has expired."""
+    """The token's signature is invalid, or the token has expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The content of a link: the request, the delivery whose message held it, and its expiry in seconds since 1970."""
+    """The content of a token. `delivery` is the name of the delivery whose message contains the link.
+
+    `expires` is in seconds since 1970.
+    """
 
     request_id: str
     delivery: str
@@ -40,7 +45,7 @@ class Link:
 
 
 def read(text: str) -> list[bytes]:
-    """The keys of the secret: one, or the new one and the old one while they change. Raises `UnusableSecret`."""
+    """The keys in the secret: one, or during a change of keys the new one and the old one. Raises `UnusableSecret`."""
     keys = text.split()
     if not keys:
         raise UnusableSecret("the secret is empty")
@@ -56,13 +61,13 @@ def token(link: Link, keys: Sequence[bytes]) -> str:
 
 
 def opened(token: str, keys: Sequence[bytes], now: int) -> Link:
-    """The link in a token that one of the keys has signed. `now` is in seconds since 1970. Raises `BadLink`."""
+    """The content of a token. `now` is in seconds since 1970. Raises `BadLink` if none of the keys has signed it."""
     try:
         content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except ValueError:
         raise BadLink from None
     signed, signature = content[:-_MAC], content[-_MAC:]
-    # Base64 has several texts for the same bytes. Only one is ours.
+    # Several Base64 texts decode to the same bytes. Accept only the one that `token` makes.
     if len(token) > MAX_CHARACTERS or len(signed) <= _HEAD or _encoded(content) != token:
         raise BadLink
     if not any(hmac.compare_digest(_signature(signed, key), signature) for key in keys):

@@ -1,4 +1,4 @@
-"""Customers' text is untrusted wherever it is shown."""
+"""Makes customers' texts safe to show: they may contain invisible characters, and ones that reorder text."""
 
 import re
 from collections.abc import Mapping
@@ -7,24 +7,27 @@ from typing import Final
 from assistance.models import Outgoing
 from assistance.routing import Channel
 
-# Some channels break a line at line and paragraph separators, and others don't show these at all.
+# Some channels break a line at Unicode's line and paragraph separators, and others ignore these.
 _LINE_ENDS: Final = re.compile("\r\n|[\r\u2028\u2029]")
-# Embeddings, overrides and isolates show text in another order than it is typed in: `invoice \u202egnp.exe` reads
-# `invoice exe.png`. Text of either direction reads correctly without them, by its letters and marks such as U+200F.
+# Unicode's embeddings, overrides and isolates change the order in which text is shown: `invoice \u202egnp.exe` looks
+# like `invoice exe.png`. Left-to-right and right-to-left texts are shown correctly without them, because of their
+# letters and marks such as U+200F.
 # https://www.unicode.org/reports/tr9/#Explicit_Directional_Embeddings
-# Soft hyphens, word joiners, invisible operators and byte order marks split words that readers see whole.
+# Soft hyphens, word joiners, invisible operators and byte order marks split words invisibly.
 _REMOVED: Final = re.compile("[\u00ad\u202a-\u202e\u2060-\u2069\ufeff]")
-# Readers see nothing of these. Honest text has some of them between its letters. Unicode's Default_Ignorable_Code_Point
-# below U+10000, and the blank of Braille: https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
+# Invisible characters: those of Unicode's Default_Ignorable_Code_Point below U+10000, and the Braille blank. Ordinary
+# text contains some of them between its letters.
+# https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
 INVISIBLE: Final = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u2069"
     r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
 )
 _SEEN: Final = re.compile(rf"[^\s{INVISIBLE}\U000e0100-\U000e01ef]")
-# Control characters but tab and newline, deprecated format characters, interlinear annotations, tags, noncharacters,
-# formats of shorthand and music, and variation selectors after another one. Tags are invisible text, except in a flag
-# such as Scotland's: https://www.unicode.org/reports/tr51/#valid-emoji-tag-sequences. A character has one selector;
-# several hide text: https://www.unicode.org/Public/UCD/latest/ucd/StandardizedVariants.txt
+# Control characters except tab and newline, deprecated format characters, interlinear annotations, tags, noncharacters,
+# format characters of shorthand and music, and a variation selector that follows another one. Tags are invisible text,
+# except in a flag such as Scotland's: https://www.unicode.org/reports/tr51/#valid-emoji-tag-sequences. A character can
+# have one variation selector; a series of them can hide text:
+# https://www.unicode.org/Public/UCD/latest/ucd/StandardizedVariants.txt
 _UNPRINTABLE: Final = re.compile(
     "(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)"
     "|[\x00-\x08\x0b-\x1f\x7f-\x9f\u206a-\u206f\ufff0-\ufffb\ufffe\uffff]"
@@ -45,14 +48,14 @@ def is_blank(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """The text as every channel and terminal can show it: in the order in which it was typed, and with nothing hidden.
+    """The text in a form that every channel and terminal shows in the order in which it was typed, with nothing hidden.
 
-    Line ends become newlines, controls that reorder text and invisible parts of words are removed, and other controls
-    become U+FFFD, as does a text that would show nothing. Joiners (U+200C, U+200D) and marks of direction (U+200E,
-    U+200F, U+061C) stay: honest text needs them.
+    Line ends become newlines. Characters that reorder text or split words invisibly are removed. Other control
+    characters become U+FFFD, and so does a text of which a reader would see nothing. Joiners (U+200C, U+200D) and
+    directional marks (U+200E, U+200F, U+061C) stay, because ordinary text needs them.
     """
     shown = _clean(text)
-    # No channel takes a blank text. White space alone hides nothing.
+    # No channel accepts a blank text. A text of white space alone hides nothing, so it stays.
     return shown if _SEEN.search(shown) or not text.strip() else "\ufffd"
 
 
@@ -67,18 +70,18 @@ def heading(topic: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text on one line: whatever it holds looks like no line of ours."""
+    """The text on one line, so that no part of it can look like a line of the project's own text."""
     return " ".join(printable(text).split())
 
 
 def preview(text: str, characters: int) -> str:
-    """The start of the text on one line, with an ellipsis where it goes on."""
+    """The start of the text on one line, of at most `characters` characters; with an ellipsis if it is cut."""
     line = one_line(text)
     return line if len(line) <= characters else f"{line[: characters - 1].rstrip()}…"
 
 
 def explain(outgoing: Outgoing) -> list[str]:
-    """Sentences that tell the reader why the request comes on this channel, or comes again."""
+    """Sentences that tell the reader why the request was sent to this channel, or was sent again."""
     sentences = []
     if outgoing.fallback:
         channel, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)
@@ -87,7 +90,7 @@ def explain(outgoing: Outgoing) -> list[str]:
     if outgoing.untaken:
         minutes = outgoing.untaken.minutes
         over = f"the time to take it ({minutes} minute{'s' * (minutes > 1)}) is over"
-        # It may have been taken and released before.
+        # Don't say that nobody has taken it: somebody may have taken and released it.
         sentences.append(f"Sent here because nobody is handling it, and {over}.")
     if outgoing.resend:
         sentences.append("Sent again: an operator has asked for it.")

@@ -1,4 +1,4 @@
-"""One error, like botocore's others, for every answer that botocore can't parse."""
+"""One error for every answer of AWS that botocore can't parse. Like botocore's other errors it is a `BotoCoreError`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,16 +12,16 @@ from assistance.errors import UNREADABLE
 
 
 class UnreadableAnswer(BotoCoreError):
-    """AWS, or a proxy before it, has sent an answer that AWS does not document. AWS may have done what we asked for."""
+    """AWS, or a proxy before it, has sent an answer that can't be parsed. AWS may have carried out the call."""
 
     fmt = "the answer can't be read: {reason}"
 
 
 class Parsers(ResponseParserFactory):
-    """botocore's parsers raise anything if an answer breaks their assumptions. These raise only `UnreadableAnswer`."""
+    """Wraps botocore's parsers so that for any broken answer they raise `UnreadableAnswer` instead of other errors."""
 
     def create_parser(self, protocol_name: str) -> Any:  # noqa: ANN401
-        """The parser of a protocol. botocore uses only its `parse`."""
+        """The parser for a protocol. It has only the method `parse`, since botocore calls no other."""
         return SimpleNamespace(parse=partial(_parsed, super().create_parser(protocol_name).parse))
 
 

@@ -1,6 +1,6 @@
-"""AWS clients with limits that fit inside a function's own time-out.
+"""AWS clients whose time-outs and retries fit into a function's own time-out.
 
-Standard retry mode: https://docs.aws.amazon.com/boto3/latest/guide/retries.html
+On the standard retry mode: https://docs.aws.amazon.com/boto3/latest/guide/retries.html
 """
 
 import os
@@ -27,16 +27,18 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 AWS_ERRORS: Final = (ClientError, BotoCoreError)
-"""Everything a call to AWS raises: an error that it answered, or none that came back."""
+"""All errors that a call to AWS raises: `ClientError` if AWS answered with an error, else `BotoCoreError`."""
 
-# botocore takes a status for the code where there is none.
+# An AWS error code begins with a letter. If an answer has no code, botocore puts the HTTP status there instead.
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9._:-]{0,127}")
-# Otherwise botocore makes one out of two dozen parts for every call, in a seventh of the time that a call takes it.
+# A fixed user agent. Otherwise botocore composes one of two dozen parts for each call, which takes a seventh of the CPU
+# time that it needs for a call.
 _USER_AGENT: Final = f"Botocore/{botocore.__version__} assistance"
-# Validation takes a tenth of a call's time, so it is on in tests, and off on Lambda.
+# Validation of parameters takes a tenth of a call's CPU time, so it is on in tests, and off on Lambda.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 _VALIDATED: Final = "AWS_LAMBDA_FUNCTION_NAME" not in os.environ
-# More connections than a batch has records: https://docs.aws.amazon.com/botocore/latest/reference/config.html
+# `max_pool_connections` is larger than the number of records in a batch:
+# https://docs.aws.amazon.com/botocore/latest/reference/config.html
 QUICK = Config(
     connect_timeout=1,
     read_timeout=2,
@@ -45,7 +47,7 @@ QUICK = Config(
     user_agent=_USER_AGENT,
     parameter_validation=_VALIDATED,
 )
-# A send that timed out may have happened: the SDK must not repeat it on its own.
+# If a send times out, the provider may have sent the mail. So the SDK must not repeat it by itself.
 _ONCE = Config(
     connect_timeout=2,
     read_timeout=10,
@@ -64,7 +66,7 @@ def _session() -> Session:
     session = get_session()
     session.register_component("response_parser_factory", Parsers())
     if not (session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")):
-        # If the environment names other certificates, botocore's own connections read them.
+        # If the environment names a file of CA certificates, keep botocore's own connections, which read that file.
         session.register("creating-client-class", tls.share)
     return session
 
@@ -74,7 +76,7 @@ def _client(service: str, config: Config) -> Any:  # noqa: ANN401
 
 
 class _WhenUsed:
-    """Stands for a client until its first use. Sessions make one client at a time.
+    """Stands for a client, and makes it at its first use. A lock ensures that the session makes one client at a time.
 
     https://docs.aws.amazon.com/boto3/latest/guide/session.html#multithreading-or-multiprocessing-with-sessions
     """
@@ -89,42 +91,42 @@ class _WhenUsed:
 
 
 def when_used(make: Callable[[], Client]) -> Client:
-    """A client that is made at its first use, for what most invocations never call."""
+    """A client that is made only at its first use, for services that most invocations do not call."""
     return cast(Client, _WhenUsed(make))
 
 
 def table(name: str) -> "Table":
-    """The one table."""
+    """The application's table."""
     client: DynamoDBClient = _client("dynamodb", QUICK)
     return dynamodb.table(client, name)
 
 
 def sns() -> "SNSClient":
-    """The broker. Publishing twice is harmless, so it may retry."""
+    """The client of SNS. It may retry, since publishing a message twice does no harm."""
     client: SNSClient = _client("sns", QUICK)
     return tracing.propagate(client)
 
 
 def sqs() -> "SQSClient":
-    """The queues."""
+    """The client of SQS."""
     client: SQSClient = _client("sqs", QUICK)
     return client
 
 
 def secrets() -> "SecretsManagerClient":
-    """The secrets."""
+    """The client of Secrets Manager."""
     client: SecretsManagerClient = _client("secretsmanager", QUICK)
     return client
 
 
 def ses() -> "SESV2Client":
-    """Email, each call tried once only."""
+    """The client of SES. It never retries a call."""
     client: SESV2Client = _client("sesv2", _ONCE)
     return client
 
 
 def error_code(error: Exception) -> str:
-    """AWS's own code, the answer's status if AWS gave no code, or the kind of failure if there was no answer."""
+    """AWS's error code; `http_` and the status if AWS gave no code; the exception's type if there was no answer."""
     match error:
         case ClientError(response={"Error": {"Code": str(code)}}) if _CODE.fullmatch(code):
             return code
@@ -136,7 +138,7 @@ def error_code(error: Exception) -> str:
 
 
 def status(error: ClientError) -> int:
-    """The HTTP status of an answer that is an error; 0 if it has none."""
+    """The HTTP status of AWS's error; 0 if it has none."""
     match error.response:
         case {"ResponseMetadata": {"HTTPStatusCode": int(found)}}:
             return found

@@ -1,4 +1,4 @@
-"""A call as API Gateway hands it to a function that answers humans.
+"""The body and headers of an HTTP call in API Gateway's event, for the take page and for Slack's buttons.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html#apigateway-example-event
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def body_of(event: dict[str, Any]) -> str | None:
-    """The body; None if it is no text."""
+    """The body as text; None if it can't be decoded."""
     body = event.get("body") or ""
     if not event.get("isBase64Encoded"):
         return str(body)
@@ -20,7 +20,7 @@ def body_of(event: dict[str, Any]) -> str | None:
 
 
 def headers_of(event: dict[str, Any]) -> dict[str, list[str]]:
-    """Each header's values, by its name in lower case."""
+    """The values of each header, by the header's name in lower case."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name, values in (event.get("multiValueHeaders") or {}).items():
         found[name.lower()] += dict.fromkeys(values)

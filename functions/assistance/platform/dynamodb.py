@@ -1,7 +1,7 @@
-"""DynamoDB's notation and plain values, and the table that translates between them.
+"""Translates between DynamoDB's notation, such as `{"S": "text"}`, and plain Python values.
 
-What is used of boto3's table resource, over botocore's own client: to load boto3 and to make its resource takes a third
-of the time that botocore and its client take.
+`table` offers the part of boto3's table resource that the project uses, on top of botocore's client. Loading boto3 and
+making its resource would add a third to the time that loading botocore and making its client takes.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def noted(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911
-    """A plain value in DynamoDB's notation."""
+    """A plain value, converted to DynamoDB's notation. Raises `TypeError` for a type that DynamoDB can't store."""
     match value:
         case str():
             return {"S": value}
@@ -45,13 +45,13 @@ def noted(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
-    """A value out of DynamoDB's notation. Raises `TypeError` or `ValueError` if it is not in it."""
+    """A value in DynamoDB's notation, converted to a plain one. Raises `TypeError` or `ValueError` if it is invalid."""
     match value:
-        # Nothing of ours is binary, but what a record holds beside what is ours is kept as it is.
+        # This version stores nothing binary, but a record may hold attributes of a later version, which are kept.
         case {"S": str(kept)} | {"BOOL": bool(kept)} | {"B": bytes(kept)}:
             return kept
         case {"B": str(text)}:
-            # In a stream record.
+            # Stream records hold binary values in Base64.
             return b64decode(text)
         case {"BS": list(parts)}:
             return {plain({"B": part}) for part in parts}
@@ -78,7 +78,7 @@ def _number(text: str) -> Decimal:
 
 
 def table(client: "DynamoDBClient", name: str) -> "Table":
-    """A table of plain values: the operations on it, and on the client, which from now on takes and gives them too."""
+    """The operations on a table, with plain values. From now on the client itself also accepts and returns these."""
     client.meta.events.register("provide-client-params.dynamodb", _to_notation, unique_id="to-notation")
     client.meta.events.register("after-call.dynamodb", _to_plain, unique_id="to-plain")
     operations = ("put_item", "get_item", "update_item", "delete_item", "query")
@@ -98,7 +98,7 @@ def _to_plain(parsed: dict[str, Any], model: "OperationModel", **_: object) -> N
 
 
 def _translated(value: Any, shape: Any, translate: Any) -> Any:  # noqa: ANN401
-    """A copy of a call or an answer in which each attribute value is translated. What is no value stays as it is."""
+    """A copy of a call's parameters or answer in which each attribute value is translated, and nothing else changed."""
     if shape is None:
         return value
     if shape.name == "AttributeValue":

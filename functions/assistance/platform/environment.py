@@ -1,6 +1,6 @@
-"""A function's settings, read from its environment and validated.
+"""A function's settings, read from its environment variables and validated.
 
-pydantic alone: to load pydantic-settings took a seventh of the time in which the API started.
+This uses pydantic without pydantic-settings, since loading that took a seventh of the API function's start-up time.
 """
 
 import os
@@ -13,14 +13,20 @@ from assistance.platform import startup
 
 
 class Environment(BaseModel):
-    """Fields are the variables of their names, in capitals. What is not a plain value is a field of type `Json`."""
+    """Each field holds the environment variable with its name in capitals.
+
+    A field of type `Json` holds a variable whose value is a JSON document.
+    """
 
     # A validation error would quote the environment, which holds the function's credentials.
     model_config = ConfigDict(frozen=True, defer_build=True, hide_input_in_errors=True)
 
     @classmethod
     def read(cls) -> Self:
-        """The variables, validated. It is read once all is imported, at the first event. Raises `InvalidSettings`."""
+        """The validated variables. Raises `InvalidSettings`.
+
+        Call it at the first event: it also ends the start-up, as all modules are imported by then.
+        """
         startup.done()
         try:
             return cls.model_validate({name.lower(): value for name, value in os.environ.items()})

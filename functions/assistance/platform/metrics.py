@@ -1,7 +1,7 @@
-"""Metrics in CloudWatch's embedded format: lines in the log, which cost no call.
+"""Metrics in CloudWatch's embedded metric format: they are written as log lines, without a call to CloudWatch.
 
-Dimensions are topics and channels, so that nothing personal can be one. Every pair of a name and dimension values is a
-metric that is paid for while it has data: add sparingly.
+Dimensions are only topics and channels, so that no personal data get into them. AWS charges for each combination of a
+metric's name and dimension values that has data, so add metrics sparingly.
 """
 
 from collections import defaultdict
@@ -17,36 +17,36 @@ from assistance.routing import Destination
 
 
 class Metric(StrEnum):
-    """The metrics of the domain. The reconciler has some of its own."""
+    """The metrics of requests and deliveries. The reconciler defines further ones."""
 
     ACCEPTED = "Accepted"
-    """Requests, by topic."""
+    """The number of accepted requests, by topic."""
     REPLAYED = "Replayed"
-    """Calls that repeated an earlier one, by topic."""
+    """The number of calls that repeated an earlier call, by topic."""
     REFUSED = "Refused"
-    """1 for each call of a bot's that was refused with a 4xx, and 0 for each other one: the average is their rate."""
+    """1 for each request of a bot that the API refused with a 4xx, else 0: the average is the rate of refusals."""
     PUBLISHED = "Published"
-    """Messages that SNS has taken, by channel and topic."""
+    """The number of messages that SNS has accepted, by channel and topic."""
     ATTEMPTS = "Attempts"
-    """Attempts at a delivery, by channel and topic."""
+    """The number of attempts at a delivery, by channel and topic."""
     DELIVERED = "Delivered"
-    """Deliveries, by channel and topic."""
+    """The number of successful deliveries, by channel and topic."""
     FAILED = "Failed"
-    """Deliveries given up, by channel and topic; by channel alone without those that bounced."""
+    """The number of failed deliveries, by channel and topic. The value by channel alone leaves out bounces."""
     ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"
-    """How long it took from acceptance to a human's channel, or until the bot was told, by channel and topic."""
+    """The time from a request's acceptance to its delivery, or to the bot's callback, by channel and topic."""
     ACCEPTED_TO_TAKEN = "AcceptedToTaken"
-    """How long it took from acceptance until a human took the request, by topic."""
+    """The time from a request's acceptance until a human took it, by topic."""
     MISROUTED = "Misrouted"
-    """Messages in a channel's queue that SNS has for other channels, by channel. They are not sent."""
+    """The number of messages that came into a channel's queue but are for other channels, by channel. None is sent."""
 
     OLDEST_PENDING_AGE = "OldestPendingAge"
-    """How long the oldest request waits that was published to a channel, by channel: 0 if none does."""
+    """The age of the oldest request that was published to a channel and is not delivered there; 0 if there is none."""
 
     UNREACHABLE = "Unreachable"
-    """Whether the heartbeat found the way to humans broken (1) or not (0), by channel."""
+    """1 if the heartbeat found that the channel can't send, 0 if it can, by channel."""
     MAIL_FEEDBACK = "MailFeedback"
-    """What SES said of the heartbeat's mails, by channel."""
+    """The number of SES's reports about the heartbeat's mails, by channel."""
 
 
 _UNITS: Final = defaultdict(
@@ -60,43 +60,46 @@ _UNITS: Final = defaultdict(
 
 
 class Tally:
-    """The counts of one invocation. Threads may add to it side by side. No method raises.
+    """The metrics of one invocation. Several threads may add to it at the same time. No method raises.
 
-    Powertools' own `Metrics` is one set for the whole process, not made for threads, and has one set of dimensions.
+    Powertools' own `Metrics` is shared by the whole process, is not safe for threads, and has one set of dimensions.
     """
 
     def __init__(self) -> None:
         self._values: list[tuple[Metric, float, frozenset[tuple[str, str]]]] = []
 
     def add(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
-        """Count something. Appending to a list is atomic."""
+        """Add a value to a metric. This is safe for threads, since appending to a list is atomic."""
         self._values.append((metric, value, frozenset(dimensions.items())))
 
     def failed(self, channel: Destination, topic: str | None) -> None:
-        """Count a delivery that was given up: by channel as well, for the alarm. What does not parse has no topic."""
+        """Count a failed delivery by channel (for the alarm), and by channel and topic.
+
+        `topic` is None if the message could not be parsed.
+        """
         self.add(Metric.FAILED, channel=channel)
         if topic:
             self.add(Metric.FAILED, channel=channel, topic=topic)
 
     def took(self, metric: Metric, since: str, now: datetime, **dimensions: str) -> None:
-        """Count the time since then, unless that is no time to reckon with."""
+        """Add the time from `since` to `now`, unless `since` is no valid time."""
         with suppress(TypeError, ValueError):
             self.add(metric, max((now - datetime.fromisoformat(since)) / timedelta(milliseconds=1), 0), **dimensions)
 
     def emit(self) -> None:
-        """Write what was counted, each set of dimensions in lines of its own. A metric may be lost, a request never."""
+        """Write the metrics, in separate lines for each set of dimensions. Raises nothing, even if metrics are lost."""
         try:
             by_dimensions: defaultdict[frozenset[tuple[str, str]], list[tuple[Metric, float]]] = defaultdict(list)
             for metric, value, dimensions in self._values:
                 by_dimensions[dimensions].append((metric, value))
             for dimensions, values in by_dimensions.items():
-                # Powertools itself writes a line after a hundred values of a metric, so it needs the dimensions first.
-                # The service is empty: it would be a dimension too.
+                # Set the dimensions first, since Powertools writes a line as soon as a metric has a hundred values. The
+                # service is empty, since Powertools would make a dimension of it.
                 metrics = EphemeralMetrics(service="", default_dimensions=dict(sorted(dimensions)))
                 for metric, value in values:
                     metrics.add_metric(metric, _UNITS[metric], value)
                 if metrics.metric_set:
                     metrics.flush_metrics()
         except Exception as error:  # noqa: BLE001
-            # Whatever it is: the counted work is done, and must not be repeated for a lost metric.
+            # Raise no error: the invocation has done its work, which must not be repeated because of a lost metric.
             logger.error("metrics were lost", error_type=type(error).__name__)

@@ -1,9 +1,10 @@
-"""Logging for every function: one structured logger, which is never given a description or a secret.
+"""The logger of all functions. It writes JSON lines, and no function gives it a description or a secret.
 
-Handlers log ids, topics, channels, statuses and error codes. Events are not logged, whatever
-POWERTOOLS_LOGGER_LOG_EVENT says: they hold customers' text.
-Libraries log no more than warnings, whatever the level of the root logger is: at
-DEBUG botocore logs each call with its body. Lambda reads levels only beside times of RFC 3339.
+Handlers log ids, topics, channels, statuses and error codes. They do not log events, even if
+POWERTOOLS_LOGGER_LOG_EVENT is set, since events hold customers' texts.
+
+The root logger's level is WARNING, so that libraries log no details: at DEBUG, botocore logs each call with its body.
+Lambda filters log lines by their level only if their times are in RFC 3339:
 https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
 """
 

@@ -1,7 +1,7 @@
 """Which IP addresses are public, and which host names a public DNS server may know.
 
-The lists are our own, so that every version of Python gives the same answer: `ipaddress` takes IANA's changes only in
-new patch releases.
+The lists are part of this module, so that every version of Python gives the same answer: `ipaddress` gets IANA's
+changes only with new patch releases of Python.
 """
 
 import re
@@ -11,12 +11,12 @@ from typing import Final
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 """https://www.iana.org/assignments/ipv6-address-space
 
-This leaves out mapped addresses, NAT64's, local ones and multicast.
+This block has no IPv4-mapped addresses, no NAT64, local or multicast addresses.
 """
 
 # Every block of https://www.iana.org/assignments/iana-ipv4-special-registry and, within global unicast, of
-# https://www.iana.org/assignments/iana-ipv6-special-registry. The registries call some of them globally reachable:
-# anycast addresses of protocols and of sinks for DNS queries, where no bot lives.
+# https://www.iana.org/assignments/iana-ipv6-special-registry. The registries call some of these blocks globally
+# reachable. They hold anycast addresses for protocols and for unwanted DNS queries, and no bot has such an address.
 _SPECIAL: Final = tuple(
     map(
         ip_network,
@@ -32,13 +32,15 @@ _SPECIAL: Final = tuple(
 )  # fmt: skip
 
 MAX_NAME: Final = 253
-"""The longest name in characters: its 255 octets also hold a length for each label, https://www.rfc-editor.org/rfc/rfc1035#section-3.1."""
-# RFC 1123 allows no underscore, but names with one exist, and glibc's resolver accepts it anywhere. It rejects a name
-# that begins with a hyphen: https://sourceware.org/git/?p=glibc.git;a=blob;f=resolv/res-name-checking.c
+"""The length of the longest host name. In DNS it takes 255 octets, since each label has a length octet before it:
+https://www.rfc-editor.org/rfc/rfc1035#section-3.1."""
+# RFC 1123 allows no underscore, but host names with underscores exist, and glibc's resolver accepts them. The resolver
+# rejects a name that begins with a hyphen:
+# https://sourceware.org/git/?p=glibc.git;a=blob;f=resolv/res-name-checking.c
 _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
-# Alphabetic, or encoded by IDNA: https://www.rfc-editor.org/rfc/rfc1123#page-13.
+# A top-level domain has only letters, or is encoded by IDNA: https://www.rfc-editor.org/rfc/rfc1123#page-13.
 _TOP_LEVEL: Final = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}")
-# The public DNS holds no name below these: https://www.iana.org/assignments/special-use-domain-names and, for
+# The public DNS has no names under these domains: https://www.iana.org/assignments/special-use-domain-names and, for
 # "internal", https://www.icann.org/en/public-comment/proceeding/proposed-top-level-domain-string-for-private-use-24-01-2024
 _NOWHERE: Final = frozenset({"alt", "example", "internal", "invalid", "local", "localhost", "onion", "test"})
 _AT_HOME: Final = ("home", "arpa")
@@ -53,7 +55,7 @@ def is_public(address: str) -> bool:
 
 
 def can_resolve(name: str) -> bool:
-    """Whether a public DNS server may have an address for this name, in lower case and encoded by IDNA."""
+    """Whether a public DNS server may have an address for this host name. The name is in lower case and in Punycode."""
     name = name.removesuffix(".")
     labels = name.split(".")
     if len(labels) < 2 or len(name) > MAX_NAME or name.startswith("-"):  # noqa: PLR2004

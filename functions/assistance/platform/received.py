@@ -15,19 +15,20 @@ _NUMBER: Final = re.compile(r"[0-9]{1,13}")
 
 
 def number(value: object) -> int | None:
-    """The number, as SQS writes numbers, or None."""
+    """The number in a text from SQS. None if the value is no such text."""
     return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
 
 
 def receive_count(record: "SQSRecord") -> int:
-    """How often SQS has handed the message out. An unreadable count reads as the first time."""
+    """How often SQS has delivered the message. 1 if the count can't be read."""
     return max(_attribute(record, "ApproximateReceiveCount") or 1, 1)
 
 
 def named_channels(record: "SQSRecord") -> frozenset[str] | None:
-    """The channels in the attribute by which SNS filters; None if a message has none that can be read.
+    """The channels in the message attribute by which SNS filters. None if the attribute is missing or unreadable.
 
-    SNS hands its attributes on where a subscription is raw. What operators and version 1 put into a queue has none.
+    A subscription with raw delivery passes SNS's attributes on to SQS. A message that an operator or version 1 has put
+    into a queue has none.
     https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
     """
     attributes = record.get("messageAttributes")

@@ -1,4 +1,7 @@
-"""Secrets that a channel needs: read once in five minutes. By itself, so that the others do not import it."""
+"""Reads the secrets that a channel needs, at most once in five minutes.
+
+It is a module of its own so that functions without a secret do not load Powertools' `parameters`.
+"""
 
 from collections.abc import Callable
 from functools import cache
@@ -17,21 +20,21 @@ Value = TypeVar("Value")
 
 @cache
 def secrets() -> SecretsProvider:
-    """Powertools' cache over Secrets Manager."""
+    """Powertools' client of Secrets Manager, which caches the values."""
     return SecretsProvider(boto3_client=aws.secrets())
 
 
 def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: bool = False) -> Value:
-    """Read a secret with `read`. Its text is cached for five minutes; `fresh` fetches it anew.
+    """Get a secret's text, cached for five minutes, and return what `read` makes of it. `fresh` ignores the cache.
 
-    Raises a `TransientFailure` with the code `unavailable`: the stack creates the secret before an operator stores a
-    value in it, and the operator may store a value that `read` can't use.
+    Raises a `TransientFailure` with the code `unavailable` if the secret has no value (the stack creates it before an
+    operator stores one), or if `read` can't use the value.
     """
     try:
         return read(_stored(arn, unavailable, fresh=fresh))
     except UnusableSecret as error:
         if not fresh:
-            # An operator may have stored a good value since.
+            # The value may come from the cache, and an operator may have stored a usable one since.
             return secret(arn, read, unavailable=unavailable, fresh=True)
         logger.error("a secret can't be used: put another value into it", secret=arn, defect=str(error))
         raise TransientFailure(unavailable) from error
@@ -47,7 +50,7 @@ def _stored(arn: str, unavailable: str, *, fresh: bool) -> str:
 
 
 def text(value: object) -> str:
-    """The stored value, if it is text. Raises `UnusableSecret` for bytes."""
+    """The secret's value. Raises `UnusableSecret` if it is not text."""
     if not isinstance(value, str):
         raise UnusableSecret("the secret is binary: store it as text")
     return value

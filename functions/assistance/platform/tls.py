@@ -1,6 +1,7 @@
-"""The certificates that are trusted: read once, for all clients and all threads.
+"""The trusted CA certificates: read once, for all clients and all threads.
 
-botocore reads its file for each new connection, which takes 25 ms of a CPU, and a batch opens one for each record.
+botocore reads its file of certificates for each new connection. That takes 25 ms of CPU time, and a batch opens a
+connection for each record.
 """
 
 import ssl
@@ -15,7 +16,7 @@ _reading = Lock()
 
 
 def context() -> ssl.SSLContext:
-    """The context of every connection. It checks certificates and host names."""
+    """The TLS context that all connections share. It checks certificates and host names."""
     with _reading:
         return _context()
 
@@ -24,13 +25,16 @@ def context() -> ssl.SSLContext:
 def _context() -> ssl.SSLContext:
     made = ssl.create_default_context()
     if not made.cert_store_stats()["x509_ca"]:
-        # A Python that brings no certificates, as some do on a laptop.
+        # This Python finds no CA certificates, as some installations on laptops do.
         made.load_verify_locations(DEFAULT_CA_BUNDLE)
     return made
 
 
 class _Session(URLLib3Session):
-    """botocore's connections, on the shared context. These two methods are botocore's own: its version is locked."""
+    """botocore's HTTP session, but with the shared TLS context.
+
+    Both methods override private ones of botocore. A new version may change these, so botocore's version is locked.
+    """
 
     def _get_ssl_context(self) -> ssl.SSLContext:
         return context()
@@ -39,14 +43,14 @@ class _Session(URLLib3Session):
         conn.cert_reqs, conn.ca_certs = "CERT_REQUIRED", None
 
 
-class _OnTheContext:
-    """A base class of every client: gives the client's connections the shared context."""
+class _UsesSharedContext:
+    """A base class that botocore adds to every client: gives the client's connections the shared TLS context."""
 
     def __init__(self, **parts: Any) -> None:  # noqa: ANN401
         super().__init__(**parts)
         config, endpoint = parts["client_config"], parts["endpoint"]
         endpoint.http_session = _Session(
-            # The stubs forget that it may be two: connecting, and reading.
+            # The type stubs allow only one number, but botocore also takes a pair: for connecting, and for reading.
             timeout=cast(int, (config.connect_timeout, config.read_timeout)),
             max_pool_connections=config.max_pool_connections,
             proxies=get_environ_proxies(endpoint.host),
@@ -54,8 +58,8 @@ class _OnTheContext:
 
 
 def share(**event: Any) -> None:  # noqa: ANN401
-    """Have a client's connections use the context. For botocore's event `creating-client-class`.
+    """Make the connections of new clients use the shared context. Handles botocore's event `creating-client-class`.
 
     https://docs.aws.amazon.com/boto3/latest/guide/events.html
     """
-    event["base_classes"].insert(0, _OnTheContext)
+    event["base_classes"].insert(0, _UsesSharedContext)

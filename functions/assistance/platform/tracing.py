@@ -1,7 +1,7 @@
 """One X-Ray trace from the bot's call to the delivery, without a tracing library.
 
-Lambda's own tracing records each function, and SNS and SQS pass on the header that a publisher sends. Only the table's
-stream loses it, so the outbox entry keeps it. It holds ids, never what a customer said.
+Lambda itself traces each function, and SNS and SQS pass on the trace header that a publisher sends. Only the table's
+stream does not, so the request's item keeps the header. The header holds ids, and no customer's text.
 https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sns.html
 https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
 """
@@ -22,12 +22,12 @@ _continued: ContextVar[str | None] = ContextVar("continued", default=None)
 
 
 def valid(header: object) -> str | None:
-    """The header of a sampled trace, or None."""
+    """The header, if it is a valid trace header of a sampled call; else None."""
     return header if isinstance(header, str) and _SAMPLED.fullmatch(header) else None
 
 
 def current() -> str | None:
-    """The header of the trace that this invocation is part of, if it is sampled.
+    """The trace header of this invocation. None if X-Ray does not sample it.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """
@@ -37,7 +37,7 @@ def current() -> str | None:
 
 @contextmanager
 def continuing(header: str | None) -> Iterator[None]:
-    """Meanwhile this thread publishes as part of that trace, or without a header of this invocation's own."""
+    """Inside the `with` block, this thread publishes with that trace header; with none of ours if `header` is None."""
     token = _continued.set(header)
     try:
         yield
@@ -46,12 +46,12 @@ def continuing(header: str | None) -> Iterator[None]:
 
 
 def propagate(sns: "SNSClient") -> "SNSClient":
-    """Have the client send the header of the trace that is continued."""
+    """Make the client send the trace header that `continuing` has set."""
 
     def add(params: dict[str, Any], **_: object) -> None:
         if header := _continued.get():
             params["headers"]["X-Amzn-Trace-Id"] = header
 
-    # Ahead of botocore's own, which leaves a header alone that is there.
+    # Run before botocore's own handler, which does not replace an existing header.
     sns.meta.events.register_first("before-call.sns.PublishBatch", add)
     return sns

@@ -1,6 +1,7 @@
-"""Logs unforeseen exceptions by their type and place. Their messages may quote a customer's text or a secret.
+"""Logs unforeseen exceptions by their type and place, without their messages.
 
-Lambda logs the message of each exception that a handler raises, so handlers raise `Unforeseen` instead:
+The message of an exception may quote a customer's text or a secret. Lambda logs the message of each exception that a
+handler raises, so handlers raise `Unforeseen` instead:
 https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
 """
 
@@ -14,7 +15,7 @@ from assistance.platform.observability import logger
 
 
 class Unforeseen(Exception):
-    """Fails an invocation in place of an unforeseen exception, and names only the type of that exception."""
+    """A handler raises this instead of an unforeseen exception. Its text is only the type of that exception."""
 
 
 def log(error: BaseException, **about: object) -> None:
@@ -26,13 +27,16 @@ def log(error: BaseException, **about: object) -> None:
 
 @contextmanager
 def without_messages(*harmless: type[Exception]) -> Iterator[None]:
-    """Log an unforeseen exception and raise `Unforeseen` instead of it. Let the types with harmless messages pass."""
+    """Log an unforeseen exception and raise `Unforeseen` instead of it.
+
+    `harmless`: the types of exceptions whose messages may be logged; these are raised as they are.
+    """
     try:
         yield
     except InvalidSettings:
         raise
     except harmless:
         raise
-    except Exception as error:  # noqa: BLE001 # None can be named.
+    except Exception as error:  # noqa: BLE001 # the types of unforeseen exceptions are not known
         log(error)
         raise Unforeseen(type(error).__name__) from None

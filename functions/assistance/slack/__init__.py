@@ -1,1 +1,1 @@
-"""How Slack shows requests: for the function that posts them, and for the one that draws them again."""
+"""The Slack messages that show requests. One function posts them, and another updates them when a human takes one."""

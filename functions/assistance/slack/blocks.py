@@ -1,4 +1,4 @@
-"""Slack's blocks: texts that show what was typed, as it was typed, and the limits that Slack sets.
+"""Slack's blocks, within Slack's limits. They show customers' texts as these were typed, without markup.
 
 The limits of each block are under https://docs.slack.dev/reference/block-kit/blocks, such as …/blocks/section-block,
 and the kinds of text at https://docs.slack.dev/reference/block-kit/composition-objects/text-object.
@@ -21,29 +21,30 @@ MAX_FIELDS: Final = 10
 MAX_HEADER_CHARACTERS: Final = 150
 TAKE: Final = "take"
 RELEASE: Final = "release"
-"""The `action_id`s by which Slack tells of a press."""
+"""`TAKE` and `RELEASE` are the `action_id`s by which Slack reports which button was pressed."""
 DIVIDER: Final[Block] = {"type": "divider"}
-# Nothing in Slack's markup is made of these: no emphasis, emoji, mention, channel or URL.
+# Texts of only these characters contain no Slack markup: no emphasis, emoji, mention, channel or URL.
 _NO_MARKUP: Final = re.compile(r"[^\W_](?:[^\W_]|[ ,'\u2019-])*")
 _MARKUP: Final = re.compile(r"[*~`:]|(?<![^\W_])_|_(?![^\W_])")
 _BLOCK_CHARACTERS: Final = 125
 
 
 class Shown(NamedTuple):
-    """A request in a message, and the delivery that the message made."""
+    """A request that a message shows, and the name of the delivery that sent the message."""
 
     request_id: str
     delivery: str
 
 
 def size(blocks: Iterable[Block]) -> int:
-    """About how much the blocks take of what all blocks of a message may have together.
+    """Approximately how many characters the blocks use of Slack's limit on all blocks of a message.
 
-    Slack refuses more as `msg_blocks_too_long`, and documents neither the limit nor how it counts. One of its engineers
-    speaks of the characters of the texts and of a buffer for each block; measured are 13,172 to 13,297 characters, of
-    which a divider takes 125: https://github.com/slackapi/bolt-js/issues/2509. Others measured about 13,200, of which a
-    header takes about 100, and 12,000 Chinese characters are no more than as many Latin ones. What a button or a field
-    takes besides its texts, nobody has measured.
+    If they use more, Slack refuses the message as `msg_blocks_too_long`. It documents neither the limit nor how it
+    counts. According to one of its engineers, it counts the characters of the texts, and some more for each block.
+    Measurements found a limit of 13,172 to 13,297 characters, of which a divider uses 125:
+    https://github.com/slackapi/bolt-js/issues/2509. Others found about 13,200, of which a header uses about 100, and
+    that a Chinese character counts as one, like a Latin one. Nobody has measured what a button or a field uses besides
+    its texts.
     """
     return sum(_BLOCK_CHARACTERS + _characters(block) for block in blocks)
 
@@ -60,7 +61,7 @@ def _characters(part: Any) -> int:  # noqa: ANN401
 
 
 def escape(text: str) -> str:
-    """Escape the three characters that Slack gives a meaning in every kind of text, so that `<!channel>` pings nobody.
+    """Escape the three characters that have a meaning in all of Slack's texts, so that `<!channel>` notifies nobody.
 
     https://docs.slack.dev/messaging/formatting-message-text#escaping
     """
@@ -68,58 +69,61 @@ def escape(text: str) -> str:
 
 
 def split(text: str, limit: int = MAX_TEXT_CHARACTERS) -> list[str]:
-    """The text, escaped, in pieces no longer than the limit: no escape is cut in two, nothing visible is lost."""
+    """The escaped text, in pieces of at most `limit` characters. No escape sequence is cut, no visible text lost."""
     pieces = [""]
     for character in text:
         escaped = escape(character)
         if len(pieces[-1]) + len(escaped) > limit:
             pieces.append("")
         pieces[-1] += escaped
-    # Slack refuses an empty text, and does not document whether it takes a blank one.
+    # Slack refuses an empty text, and does not document whether it accepts a blank one.
     return [piece for piece in pieces if not is_blank(piece)] or ["\ufffd"]
 
 
 def plain(escaped: str) -> Block:
-    """A text that Slack shows as it is: `*40*` does not turn bold, and without `emoji` no `:)` becomes a picture."""
+    """A text that Slack shows as it is: `*40*` does not become bold, and `:)` does not become an emoji."""
     return {"type": "plain_text", "text": escaped, "emoji": False}
 
 
 def marked(mrkdwn: str) -> Block:
-    """A text with markup of ours, such as links and times. Beside it stands no text but one with `no_markup`.
+    """A text with markup that we write, such as links and times. Any other text in it must satisfy `no_markup`.
 
-    Without `verbatim` Slack also makes links and mentions out of words, such as the name @here.
+    `verbatim` keeps Slack from turning words into links and mentions, such as a customer's name @here.
     """
     return {"type": "mrkdwn", "text": mrkdwn, "verbatim": True}
 
 
 def no_markup(text: str) -> bool:
-    """Whether Slack shows the text as it is beside markup of ours."""
+    """Whether the text contains nothing that Slack would read as markup."""
     return _NO_MARKUP.fullmatch(text) is not None
 
 
 def name(text: str) -> str:
-    """A colleague's name in a text that is `marked`: what Slack would take for emphasis or an emoji is left out."""
+    """A colleague's name, for a `marked` text: without the characters that Slack reads as emphasis or emoji."""
     return escape(_MARKUP.sub("", text))
 
 
 def link(url: str, text: str) -> str:
-    """A link in a text that is `marked`. Neither a URL of ours nor one that we trust has a `|` or a `>`."""
+    """A link, for a `marked` text. Our URLs, and those that `contact.link` accepts, contain no `|` and no `>`."""
     return f"<{escape(url)}|{escape(text)}>"
 
 
 def moment(at: datetime, *, day: bool = True) -> str:
-    """A time in the zone of whoever reads it: https://docs.slack.dev/messaging/formatting-message-text#date-formatting."""
+    """A time in each reader's time zone. `day`: whether to show the date too.
+
+    https://docs.slack.dev/messaging/formatting-message-text#date-formatting
+    """
     shown, old_clients = ("{date_short_pretty}, {time}", "%Y-%m-%d %H:%M") if day else ("{time}", "%H:%M")
     return f"<!date^{int(at.timestamp())}^{shown}|{at.astimezone(UTC):{old_clients}} UTC>"
 
 
 def header(title: str) -> Block:
-    """The title, in large letters."""
+    """A title in large letters."""
     return {"type": "header", "text": plain(escape(title))}
 
 
 def context(*texts: Block) -> Block:
-    """Small print."""
+    """Texts in small letters."""
     return {"type": "context", "elements": list(texts)}
 
 
@@ -129,9 +133,9 @@ def actions(*buttons: Block) -> Block:
 
 
 def fields(facts: Iterable[Fact]) -> list[Block]:
-    """A text for each fact, with its label in bold where that can't be mistaken for anything that was typed.
+    """A text for each fact. The label is in bold if neither the label nor the text contains markup.
 
-    One that is longer than a field continues in the next.
+    A text that is too long for one field is continued in the next.
     """
     found = []
     for fact in facts:
@@ -145,7 +149,7 @@ def fields(facts: Iterable[Fact]) -> list[Block]:
 
 
 def in_sections(texts: Sequence[Block]) -> list[Block]:
-    """The texts as fields, in as few sections as hold them."""
+    """The texts as fields, in as few section blocks as possible."""
     starts = range(0, len(texts), MAX_FIELDS)
     return [{"type": "section", "fields": list(texts[start : start + MAX_FIELDS])} for start in starts]
 
@@ -153,30 +157,30 @@ def in_sections(texts: Sequence[Block]) -> list[Block]:
 def opens(url: str) -> Block:
     """The button that opens the customer's conversation.
 
-    Slack also tells the app that it was pressed, if the app has an interactivity URL, and wants that acknowledged:
-    https://docs.slack.dev/reference/block-kit/block-elements/button-element. A URL may have 3,000 characters.
+    If the app has an interactivity URL, Slack also calls that URL when the button is pressed, and expects an answer:
+    https://docs.slack.dev/reference/block-kit/block-elements/button-element. Its URL may have 3,000 characters.
     """
     return {"type": "button", "text": plain("Open conversation"), "action_id": "open_conversation", "url": url}
 
 
 def takes(request_id: str, delivery: str) -> Block:
-    """The button by which a human takes the request. Its value says which, and by which message."""
+    """The button by which a human takes the request. Its value holds the request's id and the delivery's name."""
     return _button("I'll take it", TAKE, request_id, delivery)
 
 
 def releases(request_id: str, delivery: str) -> Block:
-    """The button by which whoever took the request releases it."""
+    """The button by which the human who has taken the request releases it."""
     return _button("Release", RELEASE, request_id, delivery)
 
 
 def pressed(value: str) -> Shown | None:
-    """The request in the value of such a button; None if it holds something else."""
+    """The request and delivery in the value of a `takes` or `releases` button. None if the value has another form."""
     request_id, _, delivery = value.partition(" ")
     return Shown(request_id, delivery) if is_request_id(request_id) and delivery else None
 
 
 def requests_in(blocks: Iterable[Any]) -> Iterator[Shown]:
-    """The requests of a message, by its buttons."""
+    """The requests that a message shows, read from its buttons."""
     for block in blocks:
         match block:
             case {"accessory": element}:
@@ -194,6 +198,6 @@ def requests_in(blocks: Iterable[Any]) -> Iterator[Shown]:
 
 
 def _button(text: str, action: str, request_id: str, delivery: str) -> Block:
-    # Many buttons share a message's limit: what Slack takes for granted is left out.
+    # Leave out members that have Slack's default value: a digest has many buttons, and a message's size is limited.
     label = {"type": "plain_text", "text": text}
     return {"type": "button", "text": label, "action_id": action, "value": f"{request_id} {delivery}"}

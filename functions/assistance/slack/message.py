@@ -1,6 +1,6 @@
-"""Assistance requests as Slack messages: one as a message of its own, several as a digest with an entry each.
+"""Slack messages that show assistance requests: one request, or a digest, which has an entry for each request.
 
-What a message shows follows from the requests and from who has taken them, so that it can be drawn again later.
+A message depends only on its requests and on who has taken them, so that it can be composed again and updated later.
 """
 
 from collections import Counter
@@ -18,17 +18,17 @@ from assistance.slack import blocks
 from assistance.slack.blocks import Block, escape, marked, moment, plain
 from assistance.text import explain, heading, one_line, preview, printable
 
-# https://docs.slack.dev/reference/block-kit/blocks: 50 of them in a message.
+# A message may have 50 blocks: https://docs.slack.dev/reference/block-kit/blocks.
 MAX_BLOCKS: Final = 50
 MAX_MESSAGE_CHARACTERS: Final = 13_300
-"""For all blocks together, by `blocks.size`: below 13,422, the least that Slack was seen to refuse."""
+"""The limit on all blocks together, as `blocks.size` counts: below 13,422, the least that Slack was seen to refuse."""
 MAX_TITLE_CHARACTERS: Final = 75
-"""Of a digest's title, which takes room from the entries."""
+"""The longest title of a digest. The title leaves less room for the entries."""
 PREVIEW_CHARACTERS: Final = 120
 SAME_DAY: Final = timedelta(hours=12)
-"""A time of so long before needs no day."""
+"""If the request was accepted at most this long before the message is posted, its time is shown without the date."""
 MAX_NAME_CHARACTERS: Final = 30
-"""Of the name of the human who has taken a request."""
+"""How much is shown of the name of the human who has taken a request."""
 METADATA_EVENT: Final = "assistance_request"
 DIGEST_EVENT: Final = "assistance_requests"
 
@@ -41,11 +41,11 @@ NOBODY: Final[By] = {}
 def digests(
     outgoing: Sequence[Outgoing], at: datetime, *, take: bool = False, room: int = MAX_MESSAGE_CHARACTERS
 ) -> Iterator[list[Outgoing]]:
-    """Divide requests into few messages within Slack's limits, the oldest first. `at` and `room`: as for `compose`.
+    """Divide requests into few messages within Slack's limits, oldest first. `at`, `take`, `room`: as for `compose`.
 
-    What is in doubt goes apart: it is looked up first.
+    Requests in doubt get messages of their own, since the consumer searches Slack for them before it sends.
     """
-    look = _Look(at, has_topics=_has_topics(outgoing))
+    look = _EntryStyle(at, has_topics=_has_topics(outgoing))
     title = blocks.size([blocks.header("x" * MAX_TITLE_CHARACTERS)])
     for in_doubt in (False, True):
         digest: list[Outgoing] = []
@@ -94,10 +94,11 @@ def compose(
     taken: By = NOBODY,
     room: int = MAX_MESSAGE_CHARACTERS,
 ) -> dict[str, Any]:
-    """The arguments of `chat.postMessage` for these requests: text, blocks, and the metadata by which to find them.
+    """The arguments of `chat.postMessage` for these requests: text, blocks, and metadata for the search for them.
 
-    `at`: when they are posted. `take`: whether a request has a button by which a human takes it. `taken`: who has, in
-    the place of the button. `room`: what a message may hold.
+    `at`: when they are posted. `take`: True if humans can take requests, so that each has a button for it. `taken`: the
+    takes of requests; these show who has taken them, and a button to release them. `room`: the limit on the blocks'
+    size, in the characters that `blocks.size` counts.
     """
     shown = sorted(outgoing, key=_age)
     if len(shown) == 1:
@@ -106,11 +107,11 @@ def compose(
         metadata: dict[str, Any] = {"event_type": METADATA_EVENT, "event_payload": payload(one)}
     else:
         text, drawn = _title(shown), _digest(shown, at, take=take, taken=taken, room=room)
-        # A payload holds strings, numbers, objects and lists of objects.
+        # Slack allows only strings, numbers, objects and lists of objects in a payload.
         metadata = {"event_type": DIGEST_EVENT, "event_payload": {"requests": [payload(one) for one in shown]}}
     return {
         "text": escape(text),
-        # https://docs.slack.dev/reference/methods/chat.postMessage: a notification shows `text` without markup too.
+        # Notifications show `text`, also without markup: https://docs.slack.dev/reference/methods/chat.postMessage.
         "mrkdwn": False,
         "blocks": drawn,
         "metadata": metadata,
@@ -125,7 +126,7 @@ def _notification(request: AssistanceRequest) -> str:
 
 
 def _title(shown: Sequence[Outgoing]) -> str:
-    """Return the number of requests of each topic; topics that do not fit into the header are counted as others."""
+    """How many requests there are of each topic. Topics that do not fit into the title are counted as others."""
     counts = Counter(heading(one.request.topic) for one in shown).most_common()
     if len(counts) == 1 and len(escape(title := f"{len(shown)} new {counts[0][0]} requests")) <= MAX_TITLE_CHARACTERS:
         return title
@@ -139,7 +140,10 @@ def _title(shown: Sequence[Outgoing]) -> str:
 
 
 def _message(outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Block]:
-    """One request. Its facts are shortened if Slack would refuse them all, and say so; its description never is."""
+    """The blocks of a message with one request.
+
+    If it would be too large for Slack, its facts are shortened, and say that they are. Its description never is.
+    """
     drawn: list[Block] = []
     for told in facts.shorter(outgoing.request):
         drawn = _with(told, outgoing, take=take, taken=taken)
@@ -155,7 +159,7 @@ def _fits(drawn: Sequence[Block], room: int) -> bool:
 def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Block]:
     request, notes = outgoing.request, explain(outgoing)
     url = facts.conversation(request)
-    buttons = ([blocks.opens(url)] if url else []) + ([_press(outgoing, taken)] if take or taken else [])
+    buttons = ([blocks.opens(url)] if url else []) + ([_take_button(outgoing, taken)] if take or taken else [])
     small = [marked(moment(_accepted(request))), plain(request.id)]
     if request.reference:
         small.append(plain(escape(f"Reference: {one_line(request.reference)}")))
@@ -164,7 +168,7 @@ def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Take |
         *([blocks.context(*(plain(escape(note)) for note in notes))] if notes else []),
         *_description(request, expand=True),
         *blocks.in_sections(blocks.fields(told)),
-        *([{"type": "section", "text": marked(_by(taken))}] if taken else []),
+        *([{"type": "section", "text": marked(_taken_by(taken))}] if taken else []),
         *([blocks.actions(*buttons)] if buttons else []),
         blocks.context(*small),
     ]
@@ -177,15 +181,16 @@ def _description(request: AssistanceRequest, **style: bool) -> list[Block]:
 
 
 def _has_topics(shown: Sequence[Outgoing]) -> bool:
-    """Whether there are several: the title names a single one."""
+    """Whether the requests have several topics, so that each entry names its own. A single topic is in the title."""
     return len({one.request.topic for one in shown}) > 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """How the entries of a digest look: what would be too much is left out.
+class _EntryStyle:
+    """How the entries of a digest are shown. If a digest is too large for Slack, some of this is turned off.
 
-    `taken_ids`: whether those that somebody has taken still show their id, instead of which they show who has.
+    `at`: when the message is posted. `has_topics`: True if each entry names its topic. `dividers`: True if there are
+    lines between the entries. `taken_ids`: True if an entry shows the request's id even after a human has taken it.
     """
 
     at: datetime
@@ -195,8 +200,8 @@ class _Look:
 
 
 def _digest(shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: By, room: int) -> list[Block]:
-    """A title and an entry for each request, with dividers between them if there is room."""
-    look, drawn = _Look(at, has_topics=_has_topics(shown)), []
+    """A title and an entry for each request, with dividers between the entries if there is room."""
+    look, drawn = _EntryStyle(at, has_topics=_has_topics(shown)), []
     for each in (look, replace(look, dividers=False), replace(look, dividers=False, taken_ids=False)):
         drawn = [blocks.header(_title(shown))]
         for one in shown:
@@ -207,16 +212,17 @@ def _digest(shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: By, r
     return drawn
 
 
-def _entry(outgoing: Outgoing, look: _Look, *, take: bool, taken: Take | None) -> list[Block]:
-    """One block, unless it has too much to say. What we say of it is the first field: no customer can feign it.
+def _entry(outgoing: Outgoing, look: _EntryStyle, *, take: bool, taken: Take | None) -> list[Block]:
+    """The blocks of one request in a digest: one block, if everything fits into it.
 
-    A block has room for one button. If that is for taking the request, a link opens the conversation.
+    The first field is ours (`_about`), so that a customer's text can't pretend to be it. A block can have one button.
+    If that is for taking the request, the conversation gets a link instead of a button.
     """
     request, url = outgoing.request, facts.conversation(outgoing.request)
     drawn, texts, more = _description(request), [marked(_about(request, look, taken))], []
     texts += [plain(escape(note)) for note in explain(outgoing)]
     if take or taken:
-        drawn[-1]["accessory"] = _press(outgoing, taken)
+        drawn[-1]["accessory"] = _take_button(outgoing, taken)
     if url and (take or taken):
         link = blocks.link(url, "Open conversation")
         if len(link) <= blocks.MAX_FIELD_CHARACTERS:
@@ -234,34 +240,34 @@ def _entry(outgoing: Outgoing, look: _Look, *, take: bool, taken: Take | None) -
     return [*drawn, *blocks.in_sections(texts[blocks.MAX_FIELDS :]), *more]
 
 
-def _about(request: AssistanceRequest, look: _Look, taken: Take | None) -> str:
-    """The topic, the time or who has taken it, the customer and the id."""
-    # A name has its label: one that reads "Taken by Anna" must not look like a line of ours.
+def _about(request: AssistanceRequest, look: _EntryStyle, taken: Take | None) -> str:
+    """The first field of an entry: the topic, when it was accepted or who has taken it, the customer, and the id."""
+    # A customer's name gets the label "From", since a name such as "Taken by Anna" must not look like our own text.
     customer = [
         blocks.link(it.href, it.text) if it.href else f"From {it.text}"
         for it in facts.contacts(request)
         if _fits_in_a_line(it)
     ]
     accepted = _accepted(request)
-    # Slack shows when the message was posted.
-    when = _by(taken) if taken else moment(accepted, day=look.at - accepted > SAME_DAY)
+    # The date is shown only for older requests: Slack itself shows when the message was posted.
+    when = _taken_by(taken) if taken else moment(accepted, day=look.at - accepted > SAME_DAY)
     first = [*([escape(heading(request.topic))] if look.has_topics else []), when]
     last = [request.id] if look.taken_ids or not taken else []
     return "\n".join(" · ".join(line) for line in (first, customer, last) if line)
 
 
 def _fits_in_a_line(fact: Fact) -> bool:
-    """Whether readers see what it is without a label, and Slack shows it as it is."""
+    """Whether the fact needs no label to be understood, and contains no markup."""
     return fact.href is not None or (fact.label == "Name" and blocks.no_markup(fact.text))
 
 
-def _press(outgoing: Outgoing, taken: Take | None) -> Block:
+def _take_button(outgoing: Outgoing, taken: Take | None) -> Block:
     """The button by which a human takes the request, or releases it."""
     button = blocks.releases if taken else blocks.takes
     return button(outgoing.request.id, outgoing.delivery or Channel.SLACK)
 
 
-def _by(taken: Take) -> str:
+def _taken_by(taken: Take) -> str:
     at = datetime.fromtimestamp(taken.at / 1_000, UTC)
     return f"Taken by {blocks.name(preview(taken.by, MAX_NAME_CHARACTERS))}, {moment(at, day=False)}"
 
