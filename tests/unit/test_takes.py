@@ -23,6 +23,7 @@ from assistance.domain.transitions import (
     dead_lettered,
     first,
     gave_up,
+    resend,
     retry_later,
     returned,
     sent,
@@ -321,6 +322,36 @@ def test_an_erased_request_is_not_escalated() -> None:
     assert erased
     assert erased.due_at is None
     assert escalated(erased) is erased
+
+
+def test_an_erased_request_is_neither_sent_nor_resent_and_its_callback_is() -> None:
+    ended = dead_lettered(accepted(fallback=None, calls_back=True), SLACK, "m", "lost", now=1)
+    erased = erase(ended, now=2)
+    assert erased
+    assert erase(erased, now=3) is erased
+    assert claim(erased, SLACK, "a", now=3, until=9, limit=3) == (erased, Refused.ERASED)
+    assert resend(erased, "resend-1", SLACK, now=3) is None
+    assert isinstance(claim(erased, "callback-1", "a", now=3, until=9, limit=3)[1], Claim)
+
+
+def test_a_request_on_its_way_is_not_erased() -> None:
+    assert erase(accepted(), now=10_000_000) is None
+
+
+def test_a_release_after_an_erasure_does_not_publish_the_escalation_again() -> None:
+    erased = erase(taken(replace(escalated(delivered()), outbox=())), now=DUE)
+    assert erased
+    assert release(erased, "t1", by="Anna", via="slack", now=DUE + 1).outbox == ()
+
+
+def test_a_bounce_after_an_erasure_does_not_publish_the_fallback_again() -> None:
+    record = resend(accepted(), "resend-1", EMAIL, now=1)
+    assert record
+    record = dead_lettered(sent(record, "resend-1", "a", "mail-1", now=2), SLACK, "m", "lost", now=3)
+    erased = erase(replace(record, outbox=()), now=10_000_000)
+    assert erased
+    after, _ = returned(erased, "mail-1", "bounce", now=10_000_001)
+    assert (after.status, after.pending, after.outbox) == (Status.FAILED, (), ())
 
 
 def test_a_bounce_after_an_erasure_adds_no_fallback() -> None:
