@@ -16,6 +16,6 @@ def test_an_unknown_function_is_rejected() -> None:
         mutants_of(["publish", "publishes"])
 
 
-@pytest.mark.skipif("SOAK" not in os.environ, reason="takes minutes: make soak")
+@pytest.mark.skipif("SOAK" not in os.environ, reason="takes a minute: make soak")
 def test_a_unit_test_or_the_model_checker_detects_each_mutation_of_the_domain_code() -> None:
     assert [each.mutant for each in results() if each.by is None] == []
