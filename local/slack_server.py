@@ -66,14 +66,15 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, {"ok": True})
 
     def do_POST(self) -> None:
+        if self.path == f"{self.control}/press":
+            self._press()
+            return
         try:
             arguments = self._arguments()
         except ValueError:
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
-        if self.path == f"{self.control}/press":
-            self._press(arguments)
-        elif self.path.startswith(_RESPONSES):
+        if self.path.startswith(_RESPONSES):
             self._respond(arguments)
         else:
             self._call(arguments)
@@ -110,7 +111,15 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
         else:
             self._answer(HTTPStatus.OK, answer)
 
-    def _press(self, arguments: Json) -> None:
+    def _press(self) -> None:
+        """Read the body as JSON, whatever its Content-Type: curl names another by itself."""
+        try:
+            arguments = parsed(self._body())
+        except ValueError:
+            arguments = None
+        if not isinstance(arguments, dict):
+            self._answer(HTTPStatus.BAD_REQUEST, {"error": "the body is not a JSON object"})
+            return
         try:
             [press] = self.presses
             button = arguments.get("value"), arguments.get("action_id")
