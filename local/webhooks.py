@@ -30,6 +30,8 @@ FAULTS: Final[Mapping[str, HTTPStatus]] = MappingProxyType(
 )
 """What a channel's receiver answers while that fault is switched on. It keeps a post only if it accepts it."""
 
+_SHOWN_BY_A_CARD: Final = frozenset({"text", "title", "value"})
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -78,12 +80,8 @@ class Webhooks:
         fault = self.faults.get(channel, "none")
         if fault == "slow":
             self._released.wait(SLOW_SECONDS)
-        try:
-            post = Post(channel, place, parsed(body), time())
-        except ValueError:
-            return HTTPStatus.BAD_REQUEST
         if FAULTS[fault] is HTTPStatus.ACCEPTED:
-            self.received.append(post)
+            self.received.append(Post(channel, place, _json_or_text(body), time()))
         return FAULTS[fault]
 
     def texts(self, holding: str) -> Iterator[tuple[str, list[str]]]:
@@ -103,12 +101,34 @@ class Webhooks:
 
 
 def said(body: Any) -> Iterator[str]:  # noqa: ANN401
-    """Every text that a post holds, in order."""
-    if isinstance(body, dict):
-        if isinstance(body.get("text"), str):
-            yield body["text"]
-        for part in body.values():
-            yield from said(part)
-    elif isinstance(body, list):
-        for part in body:
-            yield from said(part)
+    """Yield every text of a post in order. Of an adaptive card, only the texts that it shows."""
+    found = card(body)
+    return _texts(body, None) if found is None else _texts(found, _SHOWN_BY_A_CARD)
+
+
+def card(body: Any) -> Any:  # noqa: ANN401
+    """Return the card in the envelope that a Teams workflow takes, if there is one."""
+    match body:
+        case {"attachments": [{"content": {"body": [*_], "actions": [*_]} as found}]}:
+            return found
+    return None
+
+
+def _texts(part: Any, names: frozenset[str] | None) -> Iterator[str]:  # noqa: ANN401
+    """Yield the texts under these names, or all."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, list):
+        for each in part:
+            yield from _texts(each, names)
+    elif isinstance(part, dict):
+        for name, each in part.items():
+            if not isinstance(each, str) or names is None or name in names:
+                yield from _texts(each, names)
+
+
+def _json_or_text(body: bytes) -> Any:  # noqa: ANN401
+    try:
+        return parsed(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")

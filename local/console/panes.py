@@ -6,7 +6,7 @@ from typing import Any, Final
 from assistance.routing import Channel
 from console.history import title
 from local.stack import Stack
-from local.webhooks import Post, said
+from local.webhooks import Post, card, said
 
 SHOWN: Final = 30
 
@@ -55,15 +55,7 @@ def _post(number: int, post: Post) -> dict[str, Any]:
         "id": number,
         "at": post.at,
         "place": post.place,
-        "card": _card(post.body),
+        "card": card(post.body),
         "texts": list(said(post.body)),
         "body": post.body,
     }
-
-
-def _card(body: Any) -> Any:  # noqa: ANN401
-    """The card in the envelope that a Teams workflow takes, if there is one."""
-    match body:
-        case {"attachments": [{"content": {"body": [*_], "actions": [*_]} as card}]}:
-            return card
-    return None

@@ -2,13 +2,16 @@
 
 import pytest
 
+from assistance.models import Outgoing
 from local import http
 from local.front import Front
 from local.slack import new_token
 from local.slack_server import SlackServer
 from local.slack_workspace import FAULTS
 from local.webhooks import Webhooks
+from teams_consumer.message import compose
 from tests.receiver import Receiver
+from tests.sample_requests import ID, request
 
 CHANNEL = "C0TEST"
 DEEP = b"[" * 60_000
@@ -59,6 +62,29 @@ def test_a_local_webhook_accepts_only_calls_to_its_secret_url() -> None:
         assert [(post.channel, post.body) for post in webhooks.received] == [("teams", {"text": "real"})]
 
 
+@pytest.mark.parametrize(
+    ("body", "texts"),
+    [
+        (b'{"title": "Help", "priority": 5, "parts": [{"message": "one"}, "two"]}', ["Help", "one", "two"]),
+        ("Grüße, no JSON".encode(), ["Grüße, no JSON"]),
+        (b"\xff{", ["\ufffd{"]),
+        (DEEP, [DEEP.decode()]),
+    ],
+)
+def test_a_local_webhook_shows_every_text_of_a_json_post_and_other_posts_whole(body: bytes, texts: list[str]) -> None:
+    with Webhooks() as webhooks:
+        assert http.call("POST", webhooks.address("ntfy"), body=body).status == 202
+        assert list(webhooks.texts("")) == [("ntfy", texts)]
+
+
+def test_a_local_webhook_shows_only_the_visible_texts_of_an_adaptive_card() -> None:
+    with Webhooks() as webhooks:
+        assert http.call("POST", webhooks.address("teams"), body=compose(Outgoing(request("help")))).status == 202
+        [(_, texts)] = webhooks.texts(ID)
+        assert "help" in texts
+        assert not {"AdaptiveCard", "TextBlock"} & set(texts)
+
+
 def test_a_local_webhook_with_an_injected_fault_refuses_calls_and_stores_none_of_them() -> None:
     with Webhooks() as webhooks:
         for fault, status in (("failing", 503), ("rate_limited", 429), ("refusing", 410), ("none", 202)):
@@ -69,10 +95,21 @@ def test_a_local_webhook_with_an_injected_fault_refuses_calls_and_stores_none_of
 
 
 def test_a_call_to_a_local_server_with_too_deeply_nested_json_gets_400() -> None:
-    with SlackServer(token="xoxb-test", channels=()) as slack, Webhooks() as webhooks:
+    with SlackServer(token="xoxb-test", channels=()) as slack:
         assert http.call("PUT", f"{slack.control_url}/fault", body=DEEP).status == 400
-        assert http.call("POST", webhooks.address("teams"), body=DEEP).status == 400
         assert http.call("POST", f"{slack.url}auth.test", body=DEEP).status == 400
+
+
+def test_the_press_of_a_button_is_read_as_json_whatever_its_content_type_and_other_bodies_get_an_error() -> None:
+    with SlackServer(token="xoxb-test", channels=()) as slack:
+        press, form = f"{slack.control_url}/press", {"Content-Type": "application/x-www-form-urlencoded"}
+        for body, error in (
+            (b'{"ts": "1.2", "user": "anna"}', "no_interactivity_url"),
+            (b"ts=1.2&user=anna", "the body is not a JSON object"),
+            (b"[]", "the body is not a JSON object"),
+        ):
+            answer = http.call("POST", press, body=body, headers=form)
+            assert (answer.status, answer.json) == (400, {"error": error})
 
 
 def sent(site: str | None = None, origin: str | None = None, mode: str | None = None) -> dict[str, str]:
