@@ -18,13 +18,13 @@ PLACES: Final = ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION")
 
 @cache
 def _directory() -> Path:
-    """Return the cache's directory for the current state of the sources."""
+    """The directory of the cache for the current content of the sources."""
     about = f"{sys.version} {[os.environ.get(name) for name in PLACES]}"
     return ROOT / ".build" / "kept" / fingerprint(SOURCES, about)
 
 
 def kept(name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """The JSON that `make` returns. It is called once, however many processes and runs ask for that name."""
+    """The JSON that `make` returns. `make` is called once, even if several processes or runs ask for the same name."""
     directory = _directory()
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.json"

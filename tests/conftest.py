@@ -48,7 +48,7 @@ STACK_SLOTS: Final = 2**16
 
 @pytest.fixture(scope="session", autouse=True)
 def recorded_calls() -> Iterator[set[Call]]:
-    """The calls of the functions in all tests so far."""
+    """The AWS calls that functions have made in all tests so far."""
     with record() as calls:
         yield calls
 
@@ -72,7 +72,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that read the recorded calls last. xdist runs a name that comes twice once."""
+    """Run the tests that check the recorded calls last. xdist runs a test once if two have the same name."""
     names = Counter(item.nodeid for item in items)
     if twice := [name for name, times in names.items() if times > 1]:
         raise pytest.UsageError(f"two tests of one name: {', '.join(twice)}")
@@ -80,11 +80,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Scopes(LoadScopeScheduling):  # type: ignore[misc] # untyped
-    """Four processes share the tests of two cores: whoever tests local stacks mostly waits.
+    """Four processes share the tests on two cores, because tests of local stacks mostly wait.
 
-    What records calls and looks at them stays in one process, and so do the tests that share a stack. Those that take
-    long begin first. The unit tests by file and the walks one by one come last, so that no process waits long for
-    another at the end.
+    Tests that record AWS calls and the tests that check the recording run in the same process, and so do tests that
+    share a local stack. Tests that take long start first. The unit tests, one file at a time, and the model checks, one
+    at a time, start last, so that no process waits long for another at the end.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -106,7 +106,7 @@ class _Scopes(LoadScopeScheduling):  # type: ignore[misc] # untyped
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Here, because xdist's own process reads no other conftest.py."""
+    """Defined here, because xdist's main process reads no other conftest.py."""
     passed = terminalreporter.getreports("passed")
     for count in (FAULT_POINTS, STATES):
         lines = sorted(
@@ -122,7 +122,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401
-    """Called by xdist, if it has a say."""
+    """Called by xdist, which uses the returned scheduler."""
     return _Scopes(config, log)
 
 

@@ -28,7 +28,7 @@ Used: TypeAlias = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """In dollars, at the list price of us-east-1, beyond every free tier and below every volume discount."""
+    """A price in dollars: the list price of us-east-1 without free tiers and volume discounts."""
 
     service: str
     what: str
@@ -38,7 +38,10 @@ class Price:
 
 @cache
 def prices() -> Mapping[str, Price]:
-    """By name. What the table of the costs at rest prices too is taken from there."""
+    """The price of each billed unit, by a short name.
+
+    Prices of units that an idle stage uses too come from `idle_cost`.
+    """
     known = {row.what: row.price for row in idle_cost.rows("production")}
     lambda_, logs = "https://aws.amazon.com/lambda/pricing/", "https://aws.amazon.com/cloudwatch/pricing/"
     api, table = "https://aws.amazon.com/api-gateway/pricing/", "https://aws.amazon.com/dynamodb/pricing/on-demand/"
@@ -119,7 +122,7 @@ Usage: TypeAlias = Callable[[Topic, Options], Used]
 
 
 def _seconds(spent: Spent, records: int, options: Options, apart: int, record_ms: float) -> float:
-    """Return the duration of an invocation: computing, and waiting for its calls, some of them in parallel."""
+    """Return the duration of an invocation: the time for computing and for its calls, some of which run in parallel."""
     waits = Counter[str]()
     for call, count in spent.calls.items():
         waits[call] += max(1, -(-count // spent.invocations // apart))
@@ -182,7 +185,7 @@ def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = Fals
 
 
 def ours(topic: Topic, options: Options) -> Used:
-    """Return the usage of one request in our design."""
+    """Return the usage of one request in this project's design."""
     spent = dict(happy_path.spent(topic, options.batch))
     # A sweep looks at a minute's requests, however few come within a second.
     swept = happy_path.spent(topic, SWEPT)["reconciler"]
@@ -201,7 +204,7 @@ def ours(topic: Topic, options: Options) -> Used:
 
 
 def commonly(topic: Topic, options: Options) -> Used:
-    """Return the usage of one request in the naive design."""
+    """Return the usage of one request in the simple comparison design."""
     spent = naive.spent(topic, options.batch)
     used = _of(spent, replace(options, tracing="all"), one_by_one=True)
     used["log_gb"] += sum(it.invocations for it in spent.values()) * PLATFORM_LOG_BYTES / 1e9
@@ -209,7 +212,7 @@ def commonly(topic: Topic, options: Options) -> Used:
 
 
 def floor(topic: Topic, options: Options) -> Used:
-    """Return the minimum usage of one request on these services."""
+    """Return the least possible usage of one request on these services."""
     waiting = {
         "accept": CALL_MS["dynamodb"],
         "publish": CALL_MS["sns"] / 100,
@@ -227,12 +230,12 @@ def floor(topic: Topic, options: Options) -> Used:
 
 
 def dollars(used: Used) -> Mapping[str, float]:
-    """By service, for a million requests."""
+    """The dollars for a million requests, by service."""
     return _sum(*({prices()[name].service: 1e6 * count * prices()[name].dollars} for name, count in used.items()))
 
 
 def mixed(usage: Usage, options: Options) -> Mapping[str, float]:
-    """The same, half of them on each topic."""
+    """The dollars for a million requests, by service, if half of them have each topic."""
     total = _sum(*(dollars(usage(topic, options)) for topic in Topic))
     return {service: amount / len(Topic) for service, amount in total.items()}
 
@@ -353,7 +356,7 @@ def _optional() -> float:
 
 
 def render() -> str:
-    """The whole page."""
+    """The whole page, as Markdown."""
     priced = [
         [price.service, price.what, f"{price.dollars * 1e6:,.10g}", f"<{price.source}>"] for price in prices().values()
     ]

@@ -1,6 +1,6 @@
-"""Draws the diagrams: the architecture from the template, and the changes of a request's status from the tests.
+"""Draws the diagrams: the architecture from the template, and the status transitions that the tests allow.
 
-`make docs` writes them into their pages.
+`make docs` writes them into the pages.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,13 +20,13 @@ WRITES: Final = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
 
 
 def architecture(template: Template | None = None) -> str:
-    """Everything that a request passes through, and what passes it on."""
+    """Draw every resource that a request passes through, and every resource that invokes or forwards it."""
     drawn = _Architecture(template or synthesized("production"))
     return _fenced("flowchart LR", [*drawn.nodes(), *dict.fromkeys(drawn.edges())])
 
 
 def statuses() -> str:
-    """Draw the changes of a request's status, with their reasons."""
+    """Draw the transitions of a request's status with the reason for each."""
     assert set(STEPS) == set(Status), "the steps are those of the enum"
     steps = [f"{before} --> {after}: {why}" for before, then in STEPS.items() for after, why in then.items()]
     return _fenced("stateDiagram-v2", [f"[*] --> {next(iter(Status))}", *steps])
@@ -112,7 +112,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {
 
 
 def page(path: Path) -> str:
-    """That page with today's diagram."""
+    """The content of that page with the current diagram."""
     before, start, rest = path.read_text("utf-8").partition(START)
     _, end, after = rest.partition(END)
     assert start, f"{path} has no place for its diagram"

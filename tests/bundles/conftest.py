@@ -26,7 +26,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """The same, with wheels for this machine and its Python."""
+    """The bundles of all functions with wheels for this machine and its Python version, by function."""
     directory = tmp_path_factory.mktemp("local")
     for folder in FOLDERS:
         bundle.build(folder, directory / folder, HERE, platform=None)
@@ -35,5 +35,5 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 
 @pytest.fixture(scope="session")
 def client() -> Path:
-    """AWS's runtime client, and what it needs."""
+    """The directory of AWS's Lambda runtime client and the packages that it needs."""
     return bundle.dependencies(bundle.locked("--only-group", "runtime"), HERE, None)

@@ -26,7 +26,7 @@ PYTHON = Path(sys.executable).resolve()
 
 
 class RuntimeApi(ThreadingHTTPServer):
-    """Hands out one event, and keeps what the runtime says about it: the path's end, and the body."""
+    """Hands out one event, and stores each of the runtime's reports: the end of the URL path, and the body."""
 
     daemon_threads = True
 
@@ -76,15 +76,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep quiet."""
+        """Log nothing."""
 
 
 def invoke(
     bundle: Path, client: Path, handler: str, event: object, environment: Mapping[str, str]
 ) -> tuple[Any, set[str]]:
-    """Start a bundle cold and let it handle one event. Its answer, and the packages that it has imported.
+    """Start a bundle cold and let it handle one event. Returns its response, and the packages that it has imported.
 
-    Nothing but the standard library, the bundle and the client can be imported.
+    Only the standard library, the bundle and the runtime client can be imported.
     """
     with RuntimeApi(event) as api, TemporaryDirectory() as directory:
         threading.Thread(target=api.serve_forever, daemon=True).start()

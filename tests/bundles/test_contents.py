@@ -123,7 +123,7 @@ def shortened(folder: Path) -> Loader:
 
 
 def described(loader: Loader, service: str) -> dict[str, object]:
-    """Every operation with its HTTP call, its shapes to their ends, and the rules that lead to its endpoint."""
+    """Every operation of a service: its HTTP call, its input and output shapes, and the rules for its endpoint."""
     model = ServiceModel(loader.load_service_model(service, "service-2"))
     operations = {name: model.operation_model(name) for name in model.operation_names}
     return {
@@ -200,7 +200,7 @@ def test_a_function_bundle_contains_no_file_path_of_the_build_machine(
 def test_assets_built_in_another_checkout_are_identical_and_a_source_change_alters_only_the_affected_assets(
     tmp_path: Path,
 ) -> None:
-    """The hash is the asset's, so what has the same one is not deployed again."""
+    """CloudFormation does not deploy an asset again whose hash is the same."""
     bundle.build("api", tmp_path / "here", HERE)
     before = {folder: bundle.fingerprint(folder, HERE) for folder in FOLDERS}
     checkout = tmp_path / "elsewhere"

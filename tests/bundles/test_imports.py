@@ -1,4 +1,4 @@
-"""Tests what each function imports before its first event against a budget, since imports decide the start time."""
+"""Tests the number of modules that each function imports before its first event, since imports take start time."""
 
 import json
 import subprocess

@@ -1,4 +1,7 @@
-"""Tests each bundle under AWS's own runtime client with an event as AWS sends it. AWS is moto's server, over HTTP."""
+"""Tests each bundle under AWS's Lambda runtime client with an event as AWS sends it.
+
+Moto's HTTP server replaces AWS.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping

@@ -17,7 +17,7 @@ from tests.integration.cloud import Cloud
 
 
 class Killed(BaseException):
-    """The operator's process ends here."""
+    """Raised where the test kills the operator's process."""
 
 
 MISSPELT = 2
@@ -26,7 +26,7 @@ STACK = re.compile(r"Stack: assistance-[a-z]+, in us-east-1\n")
 
 @dataclass(frozen=True)
 class Said:
-    """The result of a command. `stderr` is without the line that names the stack; `output` is all of it."""
+    """The result of a command. `stderr` lacks the line that names the stack; `output` has every line."""
 
     exit_code: int
     stdout: str
@@ -37,7 +37,7 @@ class Said:
 
 @dataclass
 class Operator:
-    """Somebody at the command line, and what has happened before."""
+    """A person at the command line, and a system with requests."""
 
     cloud: Cloud
     slack: SlackServer
@@ -46,7 +46,7 @@ class Operator:
     gone: Event = field(default_factory=Event)
 
     def run(self, *arguments: str, terminal: str | None = None) -> Said:
-        """Run a command. Every one that finds its stack names it on stderr, ahead of all else."""
+        """Run a command. Each command that finds its stack begins stderr with the name of the stack."""
         result = CliRunner().invoke(app, arguments, input=terminal)
         if result.exit_code == MISSPELT:
             return Said(result.exit_code, result.stdout, result.stderr, result.output)
@@ -60,7 +60,7 @@ class Operator:
         return json.loads(result.stdout)
 
     def killed(self, moment: str, *arguments: str) -> None:
-        """Run, and be killed at that moment, such as `before-call.sqs.SendMessageBatch`: nothing is called after it."""
+        """Run a command and kill it before the given boto3 event, such as `before-call.sqs.SendMessageBatch`."""
 
         def kill(**_: object) -> None:
             self.gone.set()
@@ -74,7 +74,7 @@ class Operator:
         self.later()
 
     def later(self) -> None:
-        """So much later that every message is visible again."""
+        """Let the time pass after which every message is visible again."""
         for queue in sqs_backends["123456789012"]["us-east-1"].queues.values():
             for message in queue._messages:  # noqa: SLF001
                 message.change_visibility(0)
@@ -86,13 +86,16 @@ class Operator:
                 self.cloud.consume(channel, [record])
 
     def die(self, channel: Channel, dlq: str) -> None:
-        """Move what is in the channel's queue to a dead-letter queue, as SQS and SNS do."""
+        """Move the messages in the channel's queue to a dead-letter queue, as SQS and SNS do."""
         for record in self.cloud.receive(channel):
             self.cloud.sqs.send_message(QueueUrl=dlq, MessageBody=record["body"])
             self.cloud.sqs.delete_message(QueueUrl=self.cloud.queues[channel], ReceiptHandle=record["receiptHandle"])
 
     def dead(self, topic: str = "sales", description: str = "help") -> str:
-        """A request whose message has died without a word; its id."""
+        """Create a request whose message is in the dead-letter queue without an error code.
+
+        Returns the request's id.
+        """
         request_id = self.cloud.post(topic, description)
         self.cloud.produce()
         self.die(Channel.SLACK, self.cloud.dlqs[Channel.SLACK])

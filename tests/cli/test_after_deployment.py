@@ -19,7 +19,7 @@ SENT = Result("sales", "id", ("slack",), None)
 
 @pytest.fixture
 def end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
-    """The exit status for these findings and results, and whether a test was sent."""
+    """Returns a function: the exit status for these findings and results, and whether a test request was sent."""
     path = tmp_path / "deployed.json"
     path.write_text(json.dumps({"assistance-staging": {"TopicArn": ARN}}))
 

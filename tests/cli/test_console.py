@@ -41,7 +41,7 @@ def opened(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
 
 
 def letters(call: Call, number: int = 1) -> list[dict[str, Any]]:
-    """The dead letters, once they have been looked at."""
+    """The dead letters that the console shows, once it shows this number of them."""
 
     def found() -> list[dict[str, Any]] | None:
         seen: list[dict[str, Any]] = call("state").json["dead_letters"]["letters"]

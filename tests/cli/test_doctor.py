@@ -18,7 +18,7 @@ ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
 
 @pytest.fixture(autouse=True)
 def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The functions' settings, and a stack that moto could not deploy."""
+    """Settings of the functions and a description of the stack, since moto can't deploy the stack."""
     variables = dict(operator.cloud.environment)
     monkeypatch.setattr(Stack, "environment", lambda *_: variables)
     monkeypatch.setattr(Stack, "resources", lambda *_: {})
@@ -29,7 +29,7 @@ def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
 
 @pytest.fixture(autouse=True)
 def account(operator: Operator) -> dict[str, Any]:
-    """SES's answer about the account, which moto does not support."""
+    """SES's response about the account, since moto does not support that call."""
     state: dict[str, Any] = dict(ACCOUNT)
     operator.session.events.register(
         "before-call.sesv2.GetAccount", lambda **_: (SimpleNamespace(status_code=200), state)
@@ -38,7 +38,7 @@ def account(operator: Operator) -> dict[str, Any]:
 
 
 def found(operator: Operator, stack: str = "assistance-dev") -> dict[str, tuple[str, str]]:
-    """State and advice by check."""
+    """The state and the advice of each check, by the name of the check."""
     result = operator.run("--stack", stack, "doctor", "--json")
     return {finding["check"]: (finding["state"], finding["advice"]) for finding in json.loads(result.stdout)}
 
@@ -227,7 +227,7 @@ GENUINE = {
 
 @pytest.fixture
 def domain(operator: Operator, deployed: dict[str, str]) -> dict[str, Any]:
-    """The identity of the sender's domain, which moto doesn't know."""
+    """The SES identity of the sender's domain, since moto does not support it."""
     deployed["EMAIL_SENDER"] = "bot@mail.company.io"
     known: dict[str, Any] = json.loads(json.dumps(GENUINE))
 

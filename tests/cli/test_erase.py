@@ -26,7 +26,7 @@ def accepted(operator: Operator) -> str:
 
 
 def failed(operator: Operator) -> str:
-    """A request that failed on its channel, whose message is a dead letter, and which its fallback delivered."""
+    """Create a request whose Slack delivery failed with a dead letter, and which the fallback delivered."""
     operator.slack.fail("error", error="is_archived")
     request_id = accepted(operator)
     operator.cloud.produce()
@@ -38,7 +38,7 @@ def failed(operator: Operator) -> str:
 
 
 def held(operator: Operator) -> str:
-    """All that the table and the dead-letter queues hold."""
+    """Everything in the table and in the dead-letter queues."""
     letters = [each["Body"] for each in operator.cloud.dead_letters(Channel.SLACK)]
     return json.dumps([operator.cloud.table.scan()["Items"], letters], default=str)
 

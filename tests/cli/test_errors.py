@@ -23,7 +23,7 @@ TEMPLATE: Final = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """Answers every call as CloudFormation answers one that it refuses, in its Query protocol."""
+    """A server that answers every call with an error in the format of CloudFormation's Query protocol."""
 
     code: str
 
@@ -36,7 +36,7 @@ class Refusing(BaseHTTPRequestHandler):
         self.wfile.write(body.encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture

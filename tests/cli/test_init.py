@@ -1,4 +1,4 @@
-"""Tests `assistance init`: it writes a stage file that can be deployed, or nothing."""
+"""Tests `assistance init`: it writes a stage file that can be deployed, or writes no file."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Tests `assistance list` and `watch`. `send` is tested in tests/e2e, where there is an API to call."""
+"""Tests `assistance list` and `watch`. The tests of `send` are in tests/e2e, because it needs a running API."""
 
 import io
 import json
@@ -65,7 +65,7 @@ def test_the_watch_command_prints_each_event_once_and_its_exit_status_tells_whet
     monkeypatch: pytest.MonkeyPatch,
     both: bool,  # noqa: FBT001
 ) -> None:
-    """`both`: the fallback fails, too."""
+    """`both`: the fallback fails too."""
     request_id = operator.cloud.post("sales")
     operator.slack.fail("error", error="is_archived")
     if both:

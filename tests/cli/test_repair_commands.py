@@ -20,7 +20,7 @@ STREAM = "StreamProducerFailures1A2B3C4D"
 
 @pytest.fixture(autouse=True)
 def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The real functions, called without Lambda in between, and the queues of what they fail on."""
+    """The real functions, called directly, and the URLs of the queues for their failed events."""
     queues = {id_: create_queue(id_) for id_ in (*FEEDBACK, STREAM)}
 
     def invoke(_: Stack, folder: str, event: Any) -> Any:  # noqa: ANN401

@@ -31,7 +31,7 @@ _A_MINUTE = timedelta(minutes=1)
 
 @pytest.fixture(autouse=True)
 def reconciler(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real one, called without Lambda in between."""
+    """Calls the real reconciler directly when the command invokes the function."""
 
     def invoke(_: Stack, *, dry_run: bool) -> dict[str, Any]:
         with redirect_stdout(io.StringIO()):
@@ -49,7 +49,7 @@ def delivered(operator: Operator, description: str) -> str:
 
 
 def resent(operator: Operator, description: str) -> str:
-    """A delivered request whose resend is in the channel's queue."""
+    """Create a delivered request with a resend whose message is in the channel's queue."""
     request_id = delivered(operator, description)
     assert operator.run("resend", request_id, "--channel", "slack", "--yes").exit_code == 0
     operator.cloud.produce()
@@ -89,7 +89,7 @@ def test_a_request_without_a_final_status_cannot_be_resent(
     monkeypatch: pytest.MonkeyPatch,
     raced: bool,  # noqa: FBT001
 ) -> None:
-    """`raced`: it was not, when the operator was asked for confirmation."""
+    """`raced`: the request was final when the operator was asked for confirmation, and no longer is."""
     request_id = operator.cloud.post("sales", "once")
     if raced:
         monkeypatch.setattr(RequestRecord, "pending", ())
@@ -154,7 +154,7 @@ def test_a_redrive_of_a_resend_with_unknown_outcome_searches_slacks_history_befo
 def test_redriving_two_dead_letters_of_one_resend_sends_one_message(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A consumer that dies between its letter and its write leaves another."""
+    """A consumer that is killed after it wrote the dead letter, and before it recorded that, writes a second one."""
     monkeypatch.setenv("RETRY_ATTEMPTS", "1")
     forget()
     resent(operator, "twice in all")
@@ -324,7 +324,7 @@ def test_the_ledger_command_names_requests_that_are_missing_from_the_table_or_un
 
 
 def _without(gone: str) -> Callable[[Items, str], list[Item]]:
-    """Reads a table that no longer holds that request, although its index still lists it."""
+    """Reads a table that does not contain this request any more, although the index still lists it."""
     of = Items.of
     return lambda items, request_id: [] if request_id == gone else of(items, request_id)
 

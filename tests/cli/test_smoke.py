@@ -19,7 +19,7 @@ STOOD_IN_FOR = {
 
 
 def results(answers: Mapping[str, Sequence[Mapping[str, Any] | Failure]], looks: int = 3) -> list[Result]:
-    """The results for these answers by topic, the last of which stays, if the test may look so many times more."""
+    """The smoke test's results if the status calls of each topic return these answers. The last answer repeats."""
     left, more = {topic: list(each) for topic, each in answers.items()}, iter([True] * (looks - 1))
 
     def read(topic: str) -> Mapping[str, Any]:

@@ -32,7 +32,7 @@ SOURCES = ("functions/", "deployment/", "infra/", "local/", "cli/", "console/", 
 
 
 def prose(page: Path) -> str:
-    """The page without its code."""
+    """The text of the page without its code."""
     return re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
 
 
@@ -125,7 +125,7 @@ def test_each_decision_record_is_short_has_a_date_and_is_in_the_index_of_decisio
 
 
 def test_every_error_message_on_the_troubleshooting_page_occurs_in_the_code() -> None:
-    """In its heading `…` stands for what differs."""
+    """In a heading of the page, `…` stands for the variable part of the message."""
     sources = [
         " ".join(re.sub(r"\"\s*f?\"", "", path.read_text("utf-8")).split())
         for path in TRACKED

@@ -24,7 +24,7 @@ MAILED = re.compile(r"^Request (\S{36}), ", re.MULTILINE)
 
 
 class Bot:
-    """A caller of the API that `stack.json` describes."""
+    """A client of the API that `stack.json` describes."""
 
     def __init__(self, stack: Mapping[str, Any]) -> None:
         self.stack = stack
@@ -39,7 +39,7 @@ class Bot:
     def call(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> http.Answer:
-        """Call with the key, unless the headers have another."""
+        """Call the API with the API key, unless `headers` contain another key."""
         return http.call(
             method,
             self.stack["api_url"] + path,
@@ -50,7 +50,7 @@ class Bot:
     def post(
         self, topic: str, description: str = "Hello", said: Mapping[str, Any] | None = None, **headers: str
     ) -> str:
-        """The id of the request that is accepted. `said`: further members of the call."""
+        """Send a request that must be accepted, and return its id. `said`: further fields of the call."""
         body = {"topic": topic, "description": description, **(said or {})}
         answer = self.call("POST", "/assistance-requests", body, {k.replace("_", "-"): v for k, v in headers.items()})
         assert answer.status == 202, answer
@@ -78,7 +78,7 @@ class Bot:
 
     @contextmanager
     def paused(self, source: str) -> Iterator[None]:
-        """Nothing is taken from that source (a part of its ARN) in the meantime."""
+        """Disable that event source (given by a part of its ARN) within the context."""
         mappings = self.lambda_.list_event_source_mappings()["EventSourceMappings"]
         [uuid] = [mapping["UUID"] for mapping in mappings if source in mapping["EventSourceArn"]]
         self.lambda_.update_event_source_mapping(UUID=uuid, Enabled=False)
@@ -91,12 +91,12 @@ class Bot:
         return self.outputs[f"{channel.capitalize()}QueueUrl"].rpartition("/")[2]
 
     def fault(self, kind: str, **details: object) -> None:
-        """Switch a fault of Slack's on; 'none' ends it."""
+        """Make the local Slack respond with this fault to each call; 'none' ends the fault."""
         answer = http.call("PUT", f"{self.stack['slack_control_url']}/fault", body={"kind": kind, **details})
         assert answer.status == 200, answer
 
     def press(self, user: str, request_id: str, action_id: str | None = None) -> None:
-        """Let a user of Slack press the request's button, or the one with that `action_id` if they still see it."""
+        """Click the request's button as a Slack user, or the button with that `action_id` if the user still sees it."""
         [(message, value)] = [
             (message, button["value"])
             for message in self.everything_on_slack()
@@ -108,17 +108,17 @@ class Bot:
         assert (answer.status, answer.json) == (200, {"status": 200})
 
     def whispers(self) -> list[dict[str, Any]]:
-        """Return the messages that single users of Slack got."""
+        """Return the ephemeral messages, which only one Slack user sees."""
         whispers: list[dict[str, Any]] = http.call("GET", f"{self.stack['slack_control_url']}/whispers").json
         return whispers
 
     def messages(self, request_id: str = "") -> list[dict[str, Any]]:
-        """Return the posts in Slack: all, or those of one request."""
+        """Return the posts in Slack: all posts, or those of one request."""
         posted = self.everything_on_slack()
         return [message for message in posted if any(request_id in one for one in _requests_in(message))]
 
     def everything_on_slack(self) -> list[dict[str, Any]]:
-        """Every message in the local Slack, whatever app posted it."""
+        """Every message in the local Slack, whichever app posted it."""
         messages: list[dict[str, Any]] = http.call("GET", f"{self.stack['slack_control_url']}/messages").json
         return messages
 
@@ -133,7 +133,7 @@ class Bot:
         return [mail for mails in accounts.values() for mail in mails if request_id in mail["BodyText"]]
 
     def console(self, method: str, path: str, body: object = None, **headers: str) -> http.Answer:
-        """Call the console as its page does; `headers` replace the page's own."""
+        """Call the console as its web page does; `headers` replace the headers of the page."""
         origin, _, token = self.stack["console_url"].partition("/#token=")
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         return http.call(method, f"{origin}{path}", body=body, headers={"X-Console": token, **sent})
@@ -172,7 +172,10 @@ class Bot:
                 self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": usual})
 
     def until_queues_are_empty(self, seconds: float = ARRIVAL_SECONDS) -> None:
-        """Wait until no message is under way, nor hidden between two attempts."""
+        """Wait until every queue is empty.
+
+        Messages in flight and messages that are hidden until their next attempt count too.
+        """
 
         def empty() -> bool | None:
             for name in ("SlackQueueUrl", "EmailQueueUrl"):
@@ -187,7 +190,7 @@ class Bot:
         until("the queues are empty", seconds, empty)
 
     def dead_letter(self, channel: str, request_id: str) -> str | None:
-        """The error code with which the request lies in the channel's DLQ, or None."""
+        """The error code of the request's dead letter on that channel, or None if there is none."""
         letters = self.sqs.receive_message(
             QueueUrl=self.outputs[f"{channel.capitalize()}DlqUrl"],
             MaxNumberOfMessages=10,

@@ -1,4 +1,4 @@
-"""Starts Chromium: the machine's own, or the one that `make browser` fetches."""
+"""Starts Chromium: the one installed on the machine, or the one that `make browser` downloads."""
 
 import os
 import shutil
@@ -15,16 +15,16 @@ NAMES = ("chromium", "google-chrome", "chromium-browser")
 
 
 def executable() -> str | None:
-    """Return the path of the browser, or None."""
+    """Return the path of the browser, or None if there is none."""
     fetched = FETCHED / "chromium"
     return str(fetched) if fetched.exists() else next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
 def running(*arguments: str) -> Iterator[Browser]:
-    """The browser, headless, with these arguments on its command line.
+    """The browser without a window, started with these command-line arguments.
 
-    Without one the test is skipped, or fails where `BROWSER` says that it is required.
+    If no browser is installed the test is skipped. If the environment variable `BROWSER` requires one, the test fails.
     """
     path = executable()
     if path is None:

@@ -21,7 +21,7 @@ HASTY = {
 
 @contextmanager
 def running(directory: Path, **context: str) -> Iterator[Runner]:
-    """A stack in that directory, hasty and with that context besides."""
+    """A local stack in that directory, with short delays and the given additional CDK context."""
     started = Runner(directory, context={**HASTY, **context})
     try:
         yield started
@@ -30,7 +30,7 @@ def running(directory: Path, **context: str) -> Iterator[Runner]:
 
 
 def bot_of(runner: Runner) -> Bot:
-    """A bot of that stack, once that runs."""
+    """A bot that calls that stack, after the stack has started."""
     document = runner.running()
     # Its own two requests are on their way until then.
     runner.said("Ctrl-C stops it.")

@@ -36,7 +36,7 @@ def opened(
     scheme: Scheme = "light",
     motion: Motion = "no-preference",
 ) -> Iterator[Page]:
-    """The console, which must neither fail nor violate its own policy."""
+    """The console's page. The test fails if the page has script errors or violates its content security policy."""
     context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion=motion)
     context.set_default_timeout(ARRIVAL_MS)
     page = context.new_page()
@@ -54,7 +54,7 @@ def opened(
 
 @contextmanager
 def console_of(stack: Mapping[str, Any], *options: str) -> Iterator[str]:
-    """The address of `assistance console`, for a running stack that it takes for one of AWS's."""
+    """The URL of `assistance console` for the running local stack, which the console regards as a deployed one."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ASSISTANCE_"))}
     environment |= {name.upper(): value for name, value in stack["credentials"].items()}
     environment |= {"AWS_ENDPOINT_URL": stack["aws_endpoint_url"], "AWS_REGION": stack["region"]}
@@ -69,7 +69,7 @@ def console_of(stack: Mapping[str, Any], *options: str) -> Iterator[str]:
 
 
 def mend(bot: Bot) -> None:
-    """Let every channel be fine, and everything run."""
+    """End every fault, and start everything that was stopped."""
     for channel in ("slack", "email"):
         bot.console("POST", "/api/fault", {"channel": channel, "kind": "fine"})
     for name in ("producer", "reconciler"):
@@ -87,14 +87,14 @@ def runs(page: Page, name: str, *, on: bool) -> None:
 
 
 def panel(page: Page, name: str) -> None:
-    """Bring a panel to the front, where only one has room."""
+    """Show a panel of the console, if the window is too small to show all panels at once."""
     tab = page.locator("#panels").get_by_role("button", name=re.compile(f"^{name}"))
     if tab.is_visible():
         tab.click()
 
 
 def pane(page: Page, name: str) -> None:
-    """Bring a channel's pane, or the dead letters, to the front."""
+    """Show the tab of a channel, or the tab of the dead letters."""
     panel(page, "Dead letters" if name == "Dead letters" else "Received")
     tab = page.locator("#tabs").get_by_role("button", name=re.compile(f"^{name}"))
     if tab.is_visible():
@@ -102,7 +102,7 @@ def pane(page: Page, name: str) -> None:
 
 
 def send(page: Page, topic: str, description: str) -> str:
-    """The id of the request that was accepted."""
+    """Send a request with the console's form, and return the id of the accepted request."""
     panel(page, "Send")
     page.get_by_role("radio", name=re.compile(topic)).check()
     page.get_by_label("Description").fill(description)
@@ -119,7 +119,7 @@ def accepted(page: Page, before: str = "") -> str:
 
 
 def row(page: Page, request_id: str) -> Locator:
-    """The request in the list."""
+    """The row of the request in the console's list."""
     return page.locator(f"#requests a[href='/requests/{request_id}']")
 
 
@@ -128,7 +128,7 @@ def reads(page: Page, request_id: str, status: str) -> None:
 
 
 def open_request(page: Page, request_id: str) -> Locator:
-    """The request's own view."""
+    """Open the console's view of the request."""
     panel(page, "Requests")
     row(page, request_id).click()
     view = page.locator("#request-view")
@@ -137,7 +137,7 @@ def open_request(page: Page, request_id: str) -> Locator:
 
 
 def message(page: Page, request_id: str) -> Locator:
-    """The request's message in Slack, once it is there."""
+    """The Slack message of the request in the console, after it has arrived."""
     found = page.locator("#slack > li").filter(has_text=request_id)
     found.wait_for(state="attached")
     return found
@@ -151,7 +151,7 @@ def press(page: Page, user: str, button: str, request_id: str) -> None:
 
 
 def letters(page: Page, description: str) -> Locator:
-    """The dead letters of requests with that description."""
+    """The dead letters in the console of requests with that description."""
     return page.locator("#letters > li").filter(has_text=description)
 
 
@@ -161,7 +161,7 @@ def breaks_no_rule(page: Page) -> None:
 
 
 def fits(page: Page) -> None:
-    """Nothing has to be scrolled for but what scrolls within its own panel."""
+    """Check that the page itself need not be scrolled. Panels may scroll."""
     size = page.viewport_size
     assert size
     scrolled = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight, scrollY]")

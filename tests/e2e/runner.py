@@ -1,4 +1,4 @@
-"""Starts `python -m local` as a user would, and lists what is left of it afterwards."""
+"""Starts `python -m local` as a user would, and lists the processes and sockets that remain afterwards."""
 
 import json
 import os
@@ -29,7 +29,7 @@ IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@" <&-', "sh")
 
 
 class Runner:
-    """One run. `prefix` is the command that starts it."""
+    """One run of the local stack. `prefix`: the command that starts it, if it is not started directly."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Runner:
         return self._log.read_text("utf-8", "replace")
 
     def running(self) -> dict[str, Any]:
-        """Wait for `stack.json`, and return its content."""
+        """Wait until `stack.json` exists, and return its content."""
         path = self.directory / "stack.json"
 
         def document() -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ class Runner:
         return until("stack.json is there", START_SECONDS, document)
 
     def said(self, words: str) -> None:
-        """Wait until it has said this."""
+        """Wait until the program has printed this text."""
 
         def heard() -> bool | None:
             assert self.process.poll() is None, self.output
@@ -80,11 +80,11 @@ class Runner:
         until(f"the runner says '{words}'", START_SECONDS, heard)
 
     def exit_status(self, seconds: float = STOP_SECONDS) -> int:
-        """Its exit status, once it has ended."""
+        """Wait until the program has ended, and return its exit status."""
         return until("the runner ends", seconds, self.process.poll)
 
     def descendants(self) -> set[int]:
-        """The processes that it has started, and those that these have."""
+        """All child processes of the program, and their child processes."""
         return descendants(self.process.pid)
 
     def ports(self) -> set[tuple[str, int]]:
@@ -93,17 +93,17 @@ class Runner:
         return {(one.laddr.ip, one.laddr.port) for one in connections if one.laddr and one.status == psutil.CONN_LISTEN}
 
     def workers(self, function: str) -> list[int]:
-        """The processes that run this function of the stack (the first words of its name) at the moment."""
+        """The processes that currently run this function of the stack (given by the first words of its name)."""
         return [pid for pid in self.descendants() if f"/ministack-lambda-{function}" in command_line(pid)]
 
     def type(self, keys: bytes) -> None:
-        """Type at its terminal."""
+        """Type these keys at the program's terminal."""
         assert self.process.stdin
         self.process.stdin.write(keys)
         self.process.stdin.flush()
 
     def close(self) -> None:
-        """End it, if a test has not."""
+        """Stop the program, unless the test has done so."""
         self.process.terminate()
         self.exit_status()
         if self.process.stdin:
@@ -111,7 +111,7 @@ class Runner:
 
 
 def _connections(pid: int) -> list[Any]:
-    """Of a process; none if it has ended meanwhile, as a worker may."""
+    """The network connections of a process; an empty list if the process has ended meanwhile."""
     try:
         return list(psutil.Process(pid).net_connections("tcp"))
     except psutil.NoSuchProcess:
@@ -119,7 +119,7 @@ def _connections(pid: int) -> list[Any]:
 
 
 def answers(url: str) -> bool:
-    """Whether anything listens there."""
+    """Whether a server listens at the URL."""
     parts = urlsplit(url)
     try:
         socket.create_connection((parts.hostname or "", parts.port or 80), timeout=5).close()
@@ -135,9 +135,9 @@ def gone(started: set[int]) -> None:
 
 
 def silent(url: str) -> None:
-    """Wait until nothing listens there.
+    """Wait until no server listens at the URL.
 
-    A killed process reads as a zombie once its first thread has ended; its other threads, which may end later, still
-    hold its sockets: https://man7.org/linux/man-pages/man2/exit_group.2.html.
+    A killed process counts as a zombie as soon as its first thread has ended. Its other threads may end later and hold
+    its sockets until then: https://man7.org/linux/man-pages/man2/exit_group.2.html.
     """
     until(f"nothing listens on {url}", STOP_SECONDS, lambda: None if answers(url) else True)

@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/images: the console after some use, and a message on each channel."""
+"""Takes the screenshots in docs/images: the console with several requests, and a message on each channel."""
 
 import json
 import tempfile
@@ -52,7 +52,7 @@ OTHERS: Final[list[dict[str, Any]]] = [
 
 
 def main() -> None:
-    """Play, and take them."""
+    """Start a local stack, send requests, and take the screenshots."""
     IMAGES.mkdir(exist_ok=True)
     with browsers.running() as browser:
         with tempfile.TemporaryDirectory() as directory:
@@ -76,7 +76,10 @@ def main() -> None:
 
 
 def take(browser: Browser, console_url: str) -> str:
-    """A delivery that is taken, a fallback, dead letters, a retry, and a request in the outbox. The fallback's id."""
+    """Create a taken request, a fallback, dead letters, a retry and a request in the outbox.
+
+    Returns the fallback's id.
+    """
     with opened(browser, console_url, motion="reduce") as page:
         taken = send(page, "sales", "A customer asks for a quote for 40 seats.")
         press(page, "ben", "I'll take it", taken)
@@ -111,7 +114,7 @@ def take(browser: Browser, console_url: str) -> str:
 
 
 def pictured(page: Page, name: str) -> None:
-    """Take it in the light and in the dark."""
+    """Take the screenshot in the light and in the dark colour scheme."""
     page.evaluate("document.activeElement.blur()")
     for suffix, scheme in SCHEMES.items():
         page.emulate_media(color_scheme=scheme)
@@ -120,7 +123,7 @@ def pictured(page: Page, name: str) -> None:
 
 
 def take_messages(browser: Browser, stack: dict[str, Any]) -> None:
-    """A request on each channel, and three that Slack gets together."""
+    """Send a request on each channel, and three that Slack shows in one digest, and take their screenshots."""
     with opened(browser, stack["console_url"], TALL, motion="reduce") as page:
         page.get_by_role("button", name="Close the guide").click()
         take_posts(Bot(stack), page)
@@ -128,7 +131,7 @@ def take_messages(browser: Browser, stack: dict[str, Any]) -> None:
 
 
 def take_posts(bot: Bot, page: Page) -> None:
-    """Take the pictures of the messages in Slack and Teams."""
+    """Take the screenshots of the messages in Slack and Teams."""
     for topic in ("sales", "support"):
         bot.until_status(asked(bot, topic, SAID), "delivered")
         pane(page, CHANNELS[topic].capitalize())
@@ -151,7 +154,7 @@ def take_posts(bot: Bot, page: Page) -> None:
 
 
 def take_mails(bot: Bot, browser: Browser) -> None:
-    """A mail, as programs show it, and the page behind its link."""
+    """Take the screenshots of a mail, as mail programs show it, and of the take page behind its link."""
     mailed = asked(bot, "pricing", SAID)
     bot.until_status(mailed, "delivered")
     [mail] = bot.mails(mailed)
@@ -171,7 +174,7 @@ def take_mails(bot: Bot, browser: Browser) -> None:
 
 
 def asked(bot: Bot, topic: str, said: dict[str, Any]) -> str:
-    """The id of a request that a bot has made."""
+    """Send a request as a bot does, and return its id."""
     return str(bot.call("POST", "/assistance-requests", {"topic": topic, **said}).json["id"])
 
 

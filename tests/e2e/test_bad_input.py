@@ -88,7 +88,7 @@ def test_the_take_page_and_the_slack_button_route_refuse_unsigned_calls_with_a_4
 
 
 def post(bot: Bot, topic: str, description: str) -> str | None:
-    """The id of the request, if it is accepted."""
+    """The id of the request if the API accepts it, else None."""
     answer = bot.call("POST", "/assistance-requests", {"topic": topic, "description": description})
     assert answer.status in {202, 400, 413, 422}, answer
     return str(answer.json["id"]) if answer.status == 202 else None
@@ -103,7 +103,7 @@ def test_a_request_body_that_is_not_utf_8_is_refused_and_a_byte_order_mark_is_ig
 
 
 def in_slack(message: dict[str, Any], request_id: str) -> str:
-    """The description in a message of its own, or in a digest, where a field beside it names the request."""
+    """The description in a Slack message about this request alone, or in its entry of a digest."""
     texts: list[str] = []
     for block in message["blocks"]:
         if block["type"] == "divider":

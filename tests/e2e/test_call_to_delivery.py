@@ -1,4 +1,4 @@
-"""Tests the running stack over HTTP, from a bot's call to Slack and the inbox."""
+"""Tests the running stack over HTTP, from a bot's call to the messages in Slack and in the mailbox."""
 
 import json
 from collections import Counter
@@ -84,7 +84,7 @@ def test_a_repeated_idempotency_key_creates_one_request_and_one_message(bot: Bot
 def test_a_call_with_two_different_idempotency_keys_is_refused_and_one_with_the_same_key_twice_is_accepted(
     bot: Bot,
 ) -> None:
-    """As by API Gateway, which hands the function each value of a header."""
+    """API Gateway does the same: it passes each value of a repeated header to the function."""
     url = urlsplit(bot.stack["api_url"])
 
     def status(*keys: str) -> int:

@@ -55,13 +55,13 @@ def page(browser: Browser, bot: Bot) -> Iterator[Page]:
 def test_the_consoles_guide_demonstrates_outbox_fallback_redrive_and_take_without_any_scrolling(
     browser: Browser, bot: Bot, size: str
 ) -> None:
-    """Only what the guide points at is pressed. Everything is in sight, for nothing scrolls to what is pressed."""
+    """The test clicks only what the guide points at. All of it is visible: clicking scrolls nothing."""
     with opened(browser, bot.stack["console_url"], SIZES[size], motion="reduce") as page:
         assert page.get_by_role("switch", name="Slow motion").is_checked()
         step, pointed = page.locator("#guide-step"), page.locator(".pointed")
 
         def follow(number: int, last: str) -> None:
-            """Press what is pointed at, until the last of it, which is done by its own means."""
+            """Click each element that the guide points at, up to the last one, which the caller handles."""
             expect(step).to_have_text(f"Step {number} of 9", timeout=ARRIVAL_MS)
             target = page.locator(f"{last}.pointed")
             for _ in range(4):

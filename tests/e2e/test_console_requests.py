@@ -42,7 +42,7 @@ def page(browser: Browser, bot: Bot) -> Iterator[Page]:
 
 @contextmanager
 def dead(bot: Bot, description: str) -> Iterator[str]:
-    """A request that the fallback has delivered, with a dead letter on Slack."""
+    """Create a request with a dead letter on Slack that the fallback has delivered. Returns the request's id."""
     bot.console("POST", "/api/fault", {"channel": "slack", "kind": "refusing"})
     try:
         request_id = bot.post("sales", description)
@@ -150,7 +150,10 @@ def changed(route: Route, change: Any) -> None:  # noqa: ANN401
 def test_every_view_of_the_console_shows_an_additional_channel_and_none_shows_a_channel_not_deployed(
     browser: Browser, bot: Bot, size: str
 ) -> None:
-    """The server derives each from the stack's channels: so it tells of a stage without Slack and with a pager."""
+    """The console derives each view from the channels of the stack.
+
+    This stack has no Slack, and an additional channel.
+    """
     pager = {"name": "pager", "title": "Pager", "human": True}
 
     def stage(document: Any) -> None:  # noqa: ANN401
@@ -196,7 +199,7 @@ def test_every_view_of_the_console_shows_an_additional_channel_and_none_shows_a_
 
 @pytest.fixture
 def deployed(bot: Bot, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of `assistance console` for the running stack, which it takes for one of AWS's."""
+    """The URL of `assistance console` for the running local stack, which the console regards as a deployed one."""
     with console_of(bot.stack, *request.param) as address:
         yield address
 

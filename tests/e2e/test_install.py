@@ -31,7 +31,7 @@ def make(
 
 
 def a_node(directory: Path, version: str) -> dict[str, str]:
-    """An environment whose `node` says that it is of that version."""
+    """An environment in which `node` reports this version."""
     program = directory / "node"
     program.write_text(f"#!/bin/sh\necho {version}\n")
     program.chmod(0o755)

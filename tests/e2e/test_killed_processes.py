@@ -1,4 +1,4 @@
-"""Tests that requests survive while the functions' processes are killed again and again."""
+"""Tests that no request is lost while the processes of the functions are killed again and again."""
 
 import os
 import signal
@@ -22,14 +22,14 @@ END_SECONDS = 240
 
 
 class Posted:
-    """Requests that are posted until they are accepted, and how often that took another call."""
+    """Sends requests until each is accepted, and counts the repeated calls."""
 
     def __init__(self, bot: Bot) -> None:
         self.accepted = self.repeated = 0
         self._bot = bot
 
     def post(self, number: int) -> str:
-        """The id of the request, whose calls may be killed before or after it is stored."""
+        """The id of the accepted request. The processes may be killed before or after it is stored."""
         body = {"topic": ("sales", "pricing")[number % 2], "description": f"number {number}"}
 
         def accepted() -> str | None:
@@ -50,7 +50,7 @@ class Posted:
 
 @dataclass
 class Killer:
-    """Kills workers in the midst of their work: each time that a function has got on by a step, one that runs it."""
+    """Kills Lambda processes during their work: each time that a function has made progress, one of its processes."""
 
     bot: Bot
     runner: Runner
@@ -66,7 +66,7 @@ class Killer:
         }
 
     def kill(self) -> None:
-        """Kill until each was killed often enough, or all that was posted has arrived."""
+        """Kill processes until each function was killed often enough, or all sent requests have arrived."""
         start = self.progress()
         seen = dict(start)
 
@@ -92,12 +92,12 @@ class Killer:
 
 
 def ended(bot: Bot, request_id: str) -> dict[str, Any]:
-    """Wait until the request has ended, and return it as shown then."""
+    """Wait until the request has a final status, and return the API's status response."""
     return bot.until(request_id, lambda shown: shown["status"] in {"delivered", "failed"}, END_SECONDS)
 
 
 def doubts(shown: dict[str, Any], channel: str) -> int:
-    """Return the number of attempts in doubt on the channel."""
+    """Return the number of attempts on the channel whose outcome is unknown."""
     timelines = [delivery["timeline"] for delivery in shown["deliveries"] if delivery["channel"] == channel]
     return sum(attempt.get("in_doubt", False) for timeline in timelines for attempt in timeline)
 

@@ -1,4 +1,4 @@
-"""`make load`, small: every phase once against the running stack, a few calls each."""
+"""Tests `make load` with a small load: each of its phases makes a few calls to the running stack."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from tests.e2e.bot import Bot
 
 
 class SlackBeyond:
-    """The stand-in for Slack, which runs in another process."""
+    """The local Slack server, which runs in another process."""
 
     def __init__(self, bot: Bot) -> None:
         self.fail = bot.fault

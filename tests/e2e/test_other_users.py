@@ -1,6 +1,6 @@
-"""Another user of the developer's machine attacks the running stack, and fails.
+"""Tests that another user of the developer's machine cannot attack the running stack.
 
-That user can connect to every port, list every process with its command line, and read what file modes let them read.
+That user can connect to every port, list every process with its command line, and read every file whose mode allows it.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ as_another_user = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be
 
 
 def tried(runner: Runner, calls: Sequence[Call], files: Sequence[str] = ()) -> dict[str, Any]:
-    """Let another user, in the runner's directory, make these calls and read these files. Returns the results."""
+    """Let another user make these calls and read these files, in the runner's directory. Returns the results."""
     done = subprocess.run(
         [sys.executable, "-P", str(PROGRAM)],
         input=json.dumps({"user": NOBODY, "calls": calls, "files": files}),
@@ -47,7 +47,7 @@ def tried(runner: Runner, calls: Sequence[Call], files: Sequence[str] = ()) -> d
 
 
 def signed(bot: Bot, credentials: Credentials, *, in_query: bool = False) -> Call:
-    """A signed call that reads Slack's token."""
+    """A signed AWS call that reads Slack's token from the emulator."""
     headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "secretsmanager.GetSecretValue"}
     body = json.dumps({"SecretId": bot.outputs["SlackTokenSecretArn"]})
     request = AWSRequest("POST", f"{bot.stack['aws_endpoint_url']}/", headers=headers, data=body.encode())
@@ -56,7 +56,7 @@ def signed(bot: Bot, credentials: Credentials, *, in_query: bool = False) -> Cal
 
 
 def derived(function: dict[str, Any]) -> Credentials:
-    """The keys that MiniStack by default derives from names that other users can see."""
+    """The access keys that MiniStack by default derives from names that other users can see."""
     digest = hashlib.sha256(f"{function['FunctionArn']}:{function['Role']}".encode()).hexdigest()
     secret, token = (hashlib.sha256(f"{part}:{digest}".encode()).hexdigest() for part in ("secret", "token"))
     return Credentials(f"ASIA{digest[:16].upper()}", secret, token)

@@ -1,4 +1,4 @@
-"""Tests `python -m local` as a program: it stops in every way, leaves nothing behind, and reports errors."""
+"""Tests `python -m local`: each way to stop it works and leaves no process behind, and errors are reported."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ CTRL_C = b"\x03"
 
 @pytest.fixture(scope="module")
 def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runner]]:
-    """Several runs side by side, for each takes a while to start; the usual port is taken."""
+    """Several runs at the same time, since each takes a while to start. The default port is in use."""
     directory = tmp_path_factory.mktemp("runners")
     with ExitStack() as stack:
         with suppress(OSError):  # Taken already.
@@ -48,7 +48,7 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
 
 
 def stops(runner: Runner, stop: Callable[[], None], *, exit_status: int) -> None:
-    """Assert that this stops the runner, and that it leaves no process and no listener."""
+    """Assert that the function `stop` stops the runner, and that no process and no listening socket remains."""
     document = runner.running()
     runner.said("Ctrl-C stops it.")
     started = runner.descendants()

@@ -1,4 +1,4 @@
-"""Tests on the running stack that a call with every member reaches people, and that one of them takes it."""
+"""Tests on the running stack that a call with all fields reaches people, and that one person takes the request."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
 
 @pytest.fixture(scope="module", autouse=True)
 def waiting(bot: Bot) -> dict[str, str]:
-    """Two requests that go elsewhere after a minute, unless somebody takes them. Meanwhile the other tests run."""
+    """Two requests with a time limit of one minute for taking. Other tests run during that minute."""
     ids = {whose: bot.post("pricing", f"for {whose}") for whose in ("anna", "nobody")}
     for request_id in ids.values():
         bot.until_status(request_id, "delivered")
@@ -49,7 +49,7 @@ def waiting(bot: Bot) -> dict[str, str]:
 
 
 def message_of(bot: Bot, request_id: str) -> Json:
-    """The message whose button is for that request. One that was drawn again has lost its metadata."""
+    """The Slack message with the button for that request. An updated message has no metadata any more."""
     [message] = [each for each in bot.everything_on_slack() if request_id in values(each)]
     return message
 
@@ -126,7 +126,7 @@ def test_one_of_twenty_simultaneous_button_clicks_takes_the_request_and_the_othe
 
 
 def links(text: str) -> list[str]:
-    """The links by which a mail or a card takes its request."""
+    """The take links in a mail or a card."""
     return re.findall(r'http://127[^"]*/take/[^"]+', text)
 
 
@@ -164,7 +164,10 @@ def test_exactly_one_of_twenty_people_who_simultaneously_use_the_button_or_a_lin
 
 
 def in_one_batch(bot: Bot, channel: str, ids: list[str]) -> None:
-    """Invoke the deployed consumer with these messages in one batch, as SQS would. MiniStack's batches end at ten."""
+    """Invoke the deployed consumer with these messages in one batch, as SQS does.
+
+    MiniStack's batches have at most ten.
+    """
     queue = bot.outputs[f"{channel.capitalize()}QueueUrl"]
     found: dict[str, Any] = {}
 
@@ -193,7 +196,7 @@ def in_one_batch(bot: Bot, channel: str, ids: list[str]) -> None:
 
 
 def digests(bot: Bot, ids: list[str]) -> list[Json]:
-    """The messages that hold these requests."""
+    """The Slack messages that contain these requests."""
     return list({message["ts"]: message for message in (message_of(bot, each) for each in ids)}.values())
 
 
@@ -202,7 +205,7 @@ def all_values(messages: list[Json]) -> dict[str, str]:
 
 
 def test_slack_digests_of_25_requests_show_who_has_taken_each_request(bot: Bot) -> None:
-    """Several press at once, so that a drawing of a message is soon out of date. One holds about 20 requests."""
+    """Several people click at once, so an update of the message is soon out of date. A digest has about 20 requests."""
     with bot.paused(bot.queue_name("slack")):
         ids = [bot.post("support", f"number {number}") for number in range(25)]
         in_one_batch(bot, "slack", ids)

@@ -23,7 +23,7 @@ def browser() -> Iterator[Browser]:
 
 
 def mailed(bot: Bot) -> tuple[str, str]:
-    """A request's id, and the link in its mail."""
+    """A request's id, and the take link in its mail."""
     asked = bot.call("POST", "/assistance-requests", {"topic": "pricing", "description": "CANARY"})
     request_id = str(asked.json["id"])
     bot.until_status(request_id, "delivered")
@@ -32,7 +32,7 @@ def mailed(bot: Bot) -> tuple[str, str]:
 
 
 def opened(browser: Browser, link: str, scheme: Scheme = "light") -> Iterator[Page]:
-    """The link's page, which must not violate its own policy."""
+    """The take page behind the link. The test fails if the page violates its content security policy."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 700})
     page, problems = context.new_page(), list[str]()
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)

@@ -1,7 +1,8 @@
-"""A web page in the developer's browser attacks the running stack, and fails.
+"""Tests that a web page in the developer's browser cannot attack the running stack.
 
 The test gives the page everything that it would have to guess: ports, keys, tokens and paths. A browser lets a page
-send simple requests anywhere, and read the answers of servers to which its own name resolves (DNS rebinding).
+send simple requests anywhere, and read the responses of servers to which the host name of the page resolves (DNS
+rebinding).
 """
 
 import base64
@@ -81,14 +82,17 @@ def site() -> Iterator[int]:
 
 
 def in_the_query(bot: Bot, service: str, **arguments: str) -> str:
-    """A query that names the root's key: so the call is a simple request. MiniStack alone would check no signature."""
+    """A query string that names the access key of the root user, so that the call is a simple request.
+
+    MiniStack itself does not check signatures.
+    """
     scope = f"{bot.stack['credentials']['aws_access_key_id']}/20261127/us-east-1/{service}/aws4_request"
     names = {"Algorithm": "AWS4-HMAC-SHA256", "Credential": scope, "SignedHeaders": "host", "Signature": "0"}
     return urlencode({**arguments, **{f"X-Amz-{name}": value for name, value in names.items()}})
 
 
 def attacks(bot: Bot, ports: set[tuple[str, int]]) -> list[Attack]:
-    """Attacks that run code as the developer, read secrets, or post, break and act through every listener."""
+    """Requests that try to run code as the developer, read secrets, post, and inject faults through every open port."""
     emulator, token = bot.stack["aws_endpoint_url"], slack_token(bot)
     with zipfile.ZipFile(code := io.BytesIO(), "w") as archive:
         archive.writestr("index.py", HANDLER)
@@ -173,7 +177,7 @@ def test_a_foreign_web_page_can_neither_show_the_console_in_a_frame_nor_navigate
 
 
 def rebound(page: Page, url: str, path: str) -> str:
-    """The text that a page reads after its own name was made to resolve to the server at that URL."""
+    """The text that a page reads after its host name was made to resolve to the server at that URL."""
     page.goto(f"http://{EVIL}:{urlsplit(url).port}/")
     return str(page.evaluate("async (path) => (await fetch(path)).text()", path))
 
