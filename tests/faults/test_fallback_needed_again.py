@@ -148,7 +148,7 @@ def test_the_age_of_a_fallback_caused_by_the_bounce_of_a_resent_mail_counts_from
 
 
 def test_the_message_of_a_fallback_started_a_second_time_says_which_channel_failed(here: World, deploy: Deploy) -> None:
-    """Email fails, and a resend by it arrives, so the fallback is let go. Then Teams fails."""
+    """Email fails, and a resend by it arrives, so the fallback is cancelled. Then Teams fails."""
     deploy(["email", "teams"], "slack")
     here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     request_id = accepted(here)

@@ -97,7 +97,7 @@ def test_a_long_description_costs_more_only_when_the_request_is_stored_and_marke
 def test_a_reconciler_run_without_open_requests_makes_one_query_of_minimum_cost_per_index_shard() -> None:
     shards = 2 * INDEX_SHARDS + DUE_SHARDS
     calls = {"dynamodb.GetItem": 1, "dynamodb.Query": shards + 1, "dynamodb.PutItem": 1, "dynamodb.DeleteItem": 1}
-    # How far the last sweep looked, and that of version 1, is read consistently; the lease is taken and let go.
+    # How far the last sweep looked, and that of version 1, is read consistently; the lease is taken and released.
     assert took(idle()) == (calls, 2 * ITEM, 0.5 * shards + 2)
 
 

@@ -111,7 +111,7 @@ MISTAKES: Final = {
         transitions, "own_failed and fallback is None and record.erased_at is None:", "own_failed and fallback is None:"
     ),
     "a request is erased while it is on its way": Mistake(takes, "if record.unfinished or any(", "if any("),
-    "what was let go reads as being sent": Mistake(
+    "what was cancelled reads as being sent": Mistake(
         transitions, "(_marked_unneeded(record, delivery, now) if nobody_sends_it else record)", "record"
     ),
     "what an erasure stops reads as being sent": Mistake(
