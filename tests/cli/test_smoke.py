@@ -19,7 +19,10 @@ STOOD_IN_FOR = {
 
 
 def results(answers: Mapping[str, Sequence[Mapping[str, Any] | Failure]], looks: int = 3) -> list[Result]:
-    """The smoke test's results if the status calls of each topic return these answers. The last answer repeats."""
+    """The results if each topic's status calls return these answers, of which the last repeats.
+
+    `looks`: how often each topic's status is read at most.
+    """
     left, more = {topic: list(each) for topic, each in answers.items()}, iter([True] * (looks - 1))
 
     def read(topic: str) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
-"""AWS for the fault tests: in memory, which is fast, or moto.
+"""AWS for the fault tests: an implementation in memory, which is fast, or moto.
 
-Both answer the functions' calls, and both show the world what lies in the queues, in the table and in the mailbox.
+Both answer the functions' calls, and both show the tests the content of the queues, the table and the mailbox.
 """
 
 import itertools
@@ -33,26 +33,26 @@ Call = Callable[[Any, str, dict[str, Any]], Any]
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that SES has taken."""
+    """A mail that SES has accepted."""
 
     id: str
     request_id: str
 
 
 class Aws(Protocol):
-    """The interface to AWS that the world uses."""
+    """The interface to AWS that the simulated system uses."""
 
     def calling(self, make_api_call: Call) -> Call:
-        """What answers a call. `make_api_call` is botocore's own way."""
+        """The function that answers AWS calls. `make_api_call` is botocore's original one."""
 
     def bodies(self, name: str) -> list[str]:
-        """The messages in a queue, in flight or not."""
+        """The bodies of the messages in a queue, including those in flight."""
 
     def purge(self, name: str, before: float = float("inf")) -> None:
-        """Drop what was sent to a queue before that time, in seconds since 1970."""
+        """Delete messages that were sent to a queue before that time, in seconds since 1970."""
 
     def stream(self, since: int) -> list[dict[str, Any]]:
-        """The stream's records from that number on."""
+        """The stream records with that sequence number and later ones."""
 
     def streamed(self) -> int:
         """Return the number of records in the stream."""
@@ -61,15 +61,15 @@ class Aws(Protocol):
         """Return the mails that SES has accepted, in order."""
 
     def has_outbox(self) -> bool:
-        """Whether an item is in the outbox."""
+        """Whether any item has an outbox entry."""
 
     def reset(self) -> None:
-        """Forget everything that happened."""
+        """Delete all items, messages, mails and stream records."""
 
 
 @dataclass(slots=True)
 class Memory:
-    """AWS in memory. What no call of the functions needs is not there."""
+    """AWS in memory. It has only the operations that the functions call."""
 
     table: MemoryTable = field(default_factory=MemoryTable)
     sqs: Queues = field(
@@ -153,7 +153,7 @@ class Memory:
 
 
 class Moto:
-    """AWS as moto has it, in this process."""
+    """AWS as moto implements it, in this process."""
 
     def calling(self, make_api_call: Call) -> Call:
         return make_api_call

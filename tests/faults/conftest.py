@@ -29,7 +29,7 @@ def here(one_world: World) -> World:
 
 @pytest.fixture
 def deploy(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
-    """Deploy a topic of that route."""
+    """Returns a function that deploys a topic with the given channels and fallback."""
 
     def deploy(channels: list[str], fallback: str | None) -> None:
         monkeypatch.setenv("ROUTES", json.dumps({"support": {"channels": channels, "fallback": fallback}}))
@@ -44,5 +44,5 @@ def deploy(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
 
 @pytest.fixture
 def count(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Say something at the end of the test run."""
+    """Returns a function that adds a line to the summary at the end of the test run."""
     return functools.partial(record_property, FAULT_POINTS)

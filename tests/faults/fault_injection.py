@@ -1,8 +1,8 @@
-"""Breaks any single call that an invocation makes: it kills the process, loses the answer, or refuses the call.
+"""Breaks any single call that an invocation makes: it kills the process, loses the response, or refuses the call.
 
-Nothing here lists the calls. botocore hands each AWS call to `BaseClient._make_api_call`, urllib each HTTP call to
-`OpenerDirector.open`, and a callback goes out by `Egress.post`; all are wrapped, so a call that is added to a function
-tomorrow is broken tomorrow.
+This module does not list the calls. botocore passes each AWS call to `BaseClient._make_api_call`, urllib each HTTP call
+to `OpenerDirector.open`, and callbacks are sent by `Egress.post`. All three are wrapped, so calls that are added to a
+function later are broken too.
 """
 
 import urllib.request
@@ -30,7 +30,7 @@ NO_SUCCESS = (*AWS_ERRORS, OSError, HTTPException, DeliveryError)
 
 
 class Crash(BaseException):
-    """The process has been killed. Nothing may catch it, and whatever runs on in `finally` reaches nobody."""
+    """The process was killed. No code may catch this, and calls made in `finally` blocks have no effect."""
 
 
 class Kind(StrEnum):
@@ -74,9 +74,10 @@ class Fault:
 
 @dataclass(slots=True)
 class FaultInjector:
-    """Counts the calls that invocations make, and breaks the one that it is told to.
+    """Counts the calls that invocations make, and breaks the one with the planned number.
 
-    `outage` is asked about every call by its name, and may answer with what happens to it: a provider that is down.
+    `outage` is called with the name of every call. It returns the fault of this call, or None: so it simulates a
+    provider that is down.
     """
 
     fault: Fault | None = None
@@ -91,7 +92,7 @@ class FaultInjector:
     """How often a call has been broken."""
 
     def plan(self, fault: Fault | None, meanwhile: tuple[int, Callable[[], object]] | None = None) -> None:
-        """Count from 0 again, and break that call."""
+        """Restart the count of calls at 0, and break the call of this fault."""
         self.fault, self.meanwhile = fault, meanwhile
         self.calls.clear()
 
@@ -102,12 +103,12 @@ class FaultInjector:
 
     @property
     def struck_at(self) -> str:
-        """The name of the call that is broken."""
+        """The name of the broken call."""
         return self.calls[self.fault.call] if self.fault else ""
 
     @contextmanager
     def invocation(self) -> Iterator[None]:
-        """Calls made in here are a function's. Raises `Crash`, also where the function swallowed it."""
+        """Calls within the context count as a function's. Raises `Crash` even if the function caught it."""
         self.running, self.dead = True, False
         try:
             yield
@@ -117,7 +118,7 @@ class FaultInjector:
             self.running = False
 
     def around(self, name: str, call: Call, errors: Callable[[Kind], Exception]) -> Any:  # noqa: ANN401
-        """Make the call, or what is left of it."""
+        """Make the call, as far as the planned fault allows it."""
         if not self.running:
             return call()
         if self.dead:
@@ -145,7 +146,7 @@ class FaultInjector:
         raise errors(kind)
 
     def _overlap(self, step: Callable[[], object]) -> None:
-        """Let the others run unbroken while this invocation waits for its call."""
+        """Let other processes act without faults while this invocation waits for its call."""
         fault, calls = self.fault, list(self.calls)
         self.plan(None)
         self.running = False
@@ -193,7 +194,7 @@ def _callback_errors(kind: Kind) -> Exception:
 
 @contextmanager
 def injected_faults(injector: FaultInjector, answering: Aws) -> Iterator[None]:
-    """Every AWS and HTTP call of this process goes through the injector. AWS's are answered by `answering`."""
+    """Pass every AWS and HTTP call of this process to the injector. `answering` answers AWS calls."""
     open_url = urllib.request.OpenerDirector.open
     answer = answering.calling(BaseClient._make_api_call)  # type: ignore[attr-defined] # noqa: SLF001
 

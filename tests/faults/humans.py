@@ -1,6 +1,6 @@
-"""People who take requests: by Slack's buttons, by links, and at the operator's command line.
+"""People who take requests: with Slack's buttons, with take links, and with the operator's command line.
 
-Whoever meets a warning, or no answer, does the same once more.
+A person who gets a warning or no response tries the same once more.
 """
 
 import json
@@ -38,7 +38,7 @@ STAFFED: Final[Mapping[str, str]] = {
 
 @dataclass
 class Humans(System):
-    """The system with the humans whom it tells of requests."""
+    """The simulated system with the people who receive its messages."""
 
     untaken: Counter[str] = field(default_factory=Counter)
     """How often a sweep has said that nobody has taken a request in time."""
@@ -55,7 +55,7 @@ class Humans(System):
         return answer
 
     def taken(self, request_id: str) -> dict[str, Any] | None:
-        """Return the taker of the request, as its bot reads it."""
+        """Return the name of the person who took the request, as the API shows it."""
         taken: dict[str, Any] | None = self.show(request_id).get("taken")
         return taken
 
@@ -64,9 +64,9 @@ class Humans(System):
         return [each["status"] for each in self.show(request_id)["deliveries"] if each.get("escalation")]
 
     def press(self, user: str, request_id: str, action: str) -> bool:
-        """Press the button of a request in the last message that holds it. Whether Slack shows no warning.
+        """Click the request's button in the last message that contains it. Returns whether Slack shows no warning.
 
-        The user's screen may be old, so its button may be another than that of the message by now.
+        The user's screen may be outdated, so it may show another button than the message has by now.
         """
         message, value = self._button(request_id)
         # Slack gives no two presses the same time.
@@ -94,11 +94,14 @@ class Humans(System):
         return is_done
 
     def press_for_sure(self, user: str, request_id: str, action: str = TAKE) -> None:
-        """Press a button, and once more after a warning, as a person does."""
+        """Click a button, and click again after a warning, as a person does."""
         assert any(self.press(user, request_id, action) for _ in range(3)), "a warning at each press"
 
     def by_link(self, request_id: str, **form: str) -> str:
-        """Open the link in the request's mail, or send its page's form, once more after a failure. What it says."""
+        """Open the link in the request's mail, or submit the form of its page, and retry once after a failure.
+
+        Returns the text of the page.
+        """
         link = token(Link(request_id, "email", requests().read(request_id).record.ttl), [LINK_KEY.encode()])
         body = urlencode(form) if form else None
         headers = {"Content_Type": "application/x-www-form-urlencoded"}
@@ -118,11 +121,11 @@ class Humans(System):
         raise AssertionError("a failure each time")
 
     def take_by_command(self, name: str, request_id: str) -> None:
-        """Repeat `assistance take` as an operator does, until it takes the request or says who has it."""
+        """Repeat `assistance take`, as an operator does, until it takes the request or names the taker."""
         self._command(lambda: takes.take(requests(), request_id, name))
 
     def release_by_command(self, name: str, request_id: str) -> None:
-        """Repeat `assistance release` as an operator does, until it releases or says that nobody has it."""
+        """Repeat `assistance release`, as an operator does, until it releases or says that nobody has the request."""
         self._command(lambda: takes.release(requests(), request_id, name))
 
     def _command(self, command: Callable[[], object]) -> None:
@@ -141,7 +144,7 @@ class Humans(System):
         assert any(self.invoke(run) for _ in range(3))
 
     def _button(self, request_id: str) -> tuple[Json, str]:
-        """The last message with a button of that request, and the button's value."""
+        """The last Slack message with a button of that request, and the value of the button."""
         return [
             (message, str(button["value"]))
             for message in self.slack.messages

@@ -25,7 +25,7 @@ def _accept_and_settle(here: World, topic: Topic) -> None:
 
 
 def _accept_two_and_settle(here: World, topic: Topic) -> None:
-    """They wait in the queue together, and go out in one message."""
+    """Two requests wait in the queue together, and are sent in one digest."""
     here.accept_for_sure(topic, DESCRIPTION, "key")
     here.accept_for_sure(topic, DESCRIPTION, "other key")
     here.settle()
@@ -70,7 +70,7 @@ def _redriven_in_vain(here: World, topic: Topic) -> None:
 
 
 def _come_back(here: World, _: Topic) -> None:
-    """Long after it was counted as delivered."""
+    """The mail bounces long after it was counted as delivered."""
     here.accept_for_sure(Topic.PRICING, DESCRIPTION, "key")
     here.settle()
     here.advance(60)
@@ -129,7 +129,7 @@ def _escalated(here: World, topic: Topic) -> None:
 
 
 def _one_in_doubt(here: World, topic: Topic) -> None:
-    """The consumer dies before it has recorded that both of a message were sent."""
+    """The consumer is killed after it sent a digest of two requests, before it has recorded that."""
     here.accept_for_sure(topic, DESCRIPTION, "key")
     here.accept_for_sure(topic, DESCRIPTION, "other key")
     here.produce()
@@ -147,7 +147,7 @@ def _press(here: World, user: str, request_id: str, action: str = TAKE) -> None:
 
 
 def _deliver_and_take(here: World, topic: Topic) -> None:
-    """Ben presses too: his screen still shows the button."""
+    """Anna takes the request. Ben clicks too, because his screen still shows the button."""
     _accept(here, topic)
     here.turn()
     if not here.slack.messages:
@@ -161,7 +161,7 @@ def _deliver_and_take(here: World, topic: Topic) -> None:
 
 
 def _take_release_and_take(here: World, _: Topic) -> None:
-    """Ben cannot release what Anna has."""
+    """Ben cannot release the request that Anna has taken."""
     [request_id] = here.accepted
     _press(here, "anna", request_id)
     _press(here, "ben", request_id, RELEASE)
@@ -175,7 +175,10 @@ def _take_release_and_take(here: World, _: Topic) -> None:
 
 
 def _take_by_link_release_and_take(here: World, _: Topic) -> None:
-    """Ben, who has the same link, cannot release what Anna has. Her browser sends its form again."""
+    """Ben, who has the same link, cannot release the request that Anna has taken.
+
+    Anna's browser submits its form again.
+    """
     [request_id] = here.accepted
     anna, ben = "a" * 32, "b" * 32
     assert "Nobody has this request" in here.by_link(request_id)
@@ -200,7 +203,7 @@ def _mail_in_doubt(here: World, topic: Topic) -> None:
 
 
 def _take_by_link(here: World, _: Topic) -> None:
-    """The mail has arrived, so it is not sent again."""
+    """The take proves that the mail has arrived, so the mail is not sent again."""
     [request_id] = here.accepted
     here.by_link(request_id, name="Anna", press="a" * 32)
     here.settle()
@@ -214,7 +217,7 @@ def _called_back_and_settled(here: World, topic: Topic) -> None:
 
 
 def _press_the_other(here: World, _: Topic) -> None:
-    """Nobody presses again if Slack shows a warning, until all has come to rest."""
+    """If Slack shows a warning, the person clicks again only after all processing has finished."""
     in_doubt, sent = sorted(here.accepted.values(), key=lambda request: request.status, reverse=True)
     assert (in_doubt.status, sent.status) == ("sending", "delivered")
     here.press("anna", sent.id, TAKE)
@@ -227,7 +230,7 @@ def _press_the_other(here: World, _: Topic) -> None:
 
 
 def _escalate(here: World, _: Topic) -> None:
-    """A sweep that dies leaves the rest to the next one."""
+    """If a reconciler run is killed, the next run escalates the remaining requests."""
     [request_id] = here.accepted
     here.reconcile()
     here.settle()
@@ -256,7 +259,7 @@ def _holder(here: World, request_id: str) -> tuple[str, str] | None:
 
 
 def _told(here: World) -> list[str]:
-    """Return the takes and releases in the bot's callbacks."""
+    """Return the takes and releases that the bot's callbacks report."""
     events = [id_.split("_")[1] for id_ in dict.fromkeys(call.id for call in here.bot.calls)]
     return [event for event in events if event in {*Handling}]
 
@@ -273,9 +276,9 @@ def _settle_and_reconcile(here: World, _: Topic) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A path: the steps before the faults, the step whose calls are broken in turn, and the status without a fault.
+    """A path: its steps before the faults, the step whose calls are broken in turn, and the status without a fault.
 
-    `staffed`: humans take requests.
+    `staffed`: people take requests.
     """
 
     before: Step
@@ -320,7 +323,7 @@ EACH_PATH = [(name, topic) for name, path in PATHS.items() for topic in path.top
 
 
 def run(here: World, path: Path, topic: Topic, fault: Fault | None) -> None:
-    """Go all the way in an empty world, with that call broken."""
+    """Take all steps of the path in an empty system, with that call broken."""
     here.deploy(STAFFED if path.staffed else {})
     here.reset()
     path.before(here, topic)
@@ -333,7 +336,7 @@ def run(here: World, path: Path, topic: Topic, fault: Fault | None) -> None:
 
 
 def unbroken(here: World, name: str, topic: Topic) -> list[str]:
-    """Go all the way. Returns the calls."""
+    """Take all steps of the path without a fault. Returns the calls that the functions made."""
     path = PATHS[name]
     run(here, path, topic, None)
     assert {request.status for request in here.accepted.values()} == {path.ends}

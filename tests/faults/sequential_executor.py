@@ -7,9 +7,9 @@ from typing import Any
 
 
 class InTurn(Executor):
-    """Does its work in the thread that waits for it: one after another, always in the same order.
+    """Runs each task in the thread that waits for its result: one task after another, always in the same order.
 
-    A record that waits for the others of its batch does their work meanwhile.
+    A task that waits for the other tasks of its batch runs those tasks meanwhile.
     """
 
     def __init__(self, _: int) -> None:

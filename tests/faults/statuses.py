@@ -1,4 +1,4 @@
-"""The changes of status that the tests allow, and the reason for each."""
+"""The status transitions that the tests allow, and the reason for each."""
 
 from typing import Final
 
@@ -20,7 +20,10 @@ STEPS: Final[dict[str, dict[str, str]]] = {
 
 
 def _from(status: str) -> set[str]:
-    """All that may be read next: who polls seldom misses steps. A bounce is told apart by who looks."""
+    """Every status that may be read after this one. A bot that polls may miss statuses in between.
+
+    The caller checks separately whether a bounce caused the transition.
+    """
     reached, new = {status}, {status}
     while new:
         reached |= (new := {after for each in new - {Status.DELIVERED} for after in STEPS[each]} - reached)

@@ -1,6 +1,6 @@
-"""The deployed system on a simulated clock, with everything that AWS does between the functions.
+"""The deployed system on a simulated clock, with all work that AWS does between the functions.
 
-The handlers are the real ones, Slack is a server on this machine that they reach over HTTP, AWS is in memory, or moto.
+The functions' handlers are the real ones. Slack is a local server that they reach over HTTP. AWS is in memory, or moto.
 """
 
 import functools
@@ -53,7 +53,7 @@ REQUEST: Final = ("", "")
 
 @dataclass
 class Accepted:
-    """The bot's knowledge of a request, and its status when last read."""
+    """What the bot knows of an accepted request, and the request's status when the bot last read it."""
 
     id: str
     topic: str
@@ -72,7 +72,7 @@ class Accepted:
 
 @dataclass
 class System:
-    """The system and what drives it."""
+    """The system, and the actions of AWS, bots and operators that drive it."""
 
     cloud: Cloud
     aws: Aws
@@ -105,7 +105,7 @@ class System:
         return datetime.now(UTC)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: what was slow lands, what is too old leaves its queue."""
+        """Let time pass. Slow calls take effect, and expired messages disappear from their queues."""
         until = self.now + timedelta(seconds=seconds)
         for due, call in sorted((entry for entry in self.late if entry[0] <= until), key=lambda entry: entry[0]):
             self.traveller.move_to(max(due, self.now))
@@ -138,11 +138,11 @@ class System:
         return Counter(mail.request_id for mail in self.aws.mails())
 
     def posts(self) -> Counter[tuple[str, str | None]]:
-        """Return the number of posts by request id and resend."""
+        """Return the number of posts for each request and resend."""
         return Counter(held for message in self.slack.messages for held in _held(message))
 
     def reset(self) -> None:
-        """An empty system, at the beginning of time."""
+        """Start with an empty system at the initial time."""
         self.aws.reset()
         self.slack.messages.clear()
         self.bot.clear()
@@ -167,7 +167,7 @@ class System:
         self.cold()
 
     def deploy(self, environment: Mapping[str, str]) -> None:
-        """Deploy that, unless it is deployed already."""
+        """Deploy with these environment variables, unless they are deployed already."""
         if environment == self.deployed:
             return
         for name in self.deployed:
@@ -179,7 +179,7 @@ class System:
 
     @staticmethod
     def cold() -> None:
-        """The next invocation finds no token and no key in memory, nor who it is on Slack and what Slack refused."""
+        """Make the next invocation start cold: without a cached token, signing key, Slack identity or Slack refusal."""
         importlib.import_module("assistance.platform.secret").secrets().store.clear()
         importlib.import_module("slack_consumer.handler").refused.clear()
         ids.cache_clear()
@@ -187,7 +187,10 @@ class System:
     # --- what AWS does -------------------------------------------------------------------------------------------
 
     def invoke(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """Run one invocation, or one that overlaps another. Returns None if it was killed; the next starts cold."""
+        """Run one invocation, or one that overlaps another.
+
+        Returns None if it was killed; the next one then starts cold.
+        """
         self.cloud.context = Context()
         self.cloud.context.aws_request_id = f"invocation-{next(self.invocations)}"
         try:
@@ -198,7 +201,7 @@ class System:
             return None
 
     def accept(self, topic: str, description: str, key: str) -> dict[str, Any] | None:
-        """A bot's call; its answer, None if there was none."""
+        """A bot's call. Returns the API's response, or None if there was none."""
         callback = {"callback_url": self.bot.url} if self.calls_back else {}
         body = json.dumps({"topic": topic, "description": description, **callback})
         answer: dict[str, Any] | None = self.invoke(
@@ -212,7 +215,7 @@ class System:
         return answer
 
     def accept_for_sure(self, topic: str, description: str, key: str) -> str:
-        """Repeat the same call until it is answered 202, as a bot does."""
+        """Repeat the same call until the response is 202, as a bot does. Returns the request's id."""
         for _ in range(3):
             answer = self.accept(topic, description, key)
             if answer and answer["statusCode"] == 202:
@@ -221,13 +224,13 @@ class System:
         raise AssertionError("never accepted")
 
     def read_stream(self) -> None:
-        """Take what is new in the stream and passes the event source's filter."""
+        """Add the new stream records that pass the event source's filter to the records to be delivered."""
         records = self.aws.stream(self.seen)
         self.seen += len(records)
         self.stream += [record for record in records if OUTBOX_SHARD in record["dynamodb"].get("NewImage", {})]
 
     def produce(self, records: list[dict[str, Any]] | None = None) -> None:
-        """Deliver stream records; those that failed, or all if the producer was killed, come again."""
+        """Invoke the producer. Records that it reports as failed come again, and all of them if it was killed."""
         if records is None:
             self.read_stream()
             records, self.stream = self.stream, []
@@ -238,7 +241,7 @@ class System:
             self.stream += [record for record in batch if record["dynamodb"]["SequenceNumber"] in again]
 
     def consume(self, channel: Destination, most: int = 10) -> bool:
-        """Hand the consumer what its queue has to give. Whether there was anything."""
+        """Invoke the consumer with the messages that its queue hands out. Returns whether there were any."""
         if not self.bodies(channel):
             return False
         records = self.cloud.receive(channel, most)
@@ -264,7 +267,10 @@ class System:
         return True
 
     def reconcile(self, *, dry_run: bool = False) -> dict[str, Any] | None:
-        """The scheduler's call, made again by nobody: its answer, None if it died."""
+        """Invoke the reconciler as the scheduler does, without a retry.
+
+        Returns its result, or None if it was killed.
+        """
         handler = self.cloud.handler("reconciler")
 
         def call() -> Any:  # noqa: ANN401
@@ -278,13 +284,13 @@ class System:
         return answer
 
     def say_of_mail(self, name: str, number: int) -> None:
-        """SES has an event about that mail of the mailbox, which comes in its time."""
+        """Let SES create an event about that mail of the mailbox, to be delivered later."""
         mail = self.aws.mails()[number]
         self.feedback.append((0, json.dumps(example(name, mail.request_id, mail.id))))
         self.said[mail.request_id] += name != "delivery"
 
     def bring_feedback(self) -> None:
-        """Hand SES's events to their function; Lambda tries each three times.
+        """Invoke the email feedback function with SES's events. Lambda tries each event three times.
 
         https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
         """
@@ -308,12 +314,12 @@ class System:
                 self.failures.append(event)
 
     def told_of_mails(self) -> list[str]:
-        """The ids of the requests that SES's events are about which nobody has dealt with yet."""
+        """The ids of the requests whose SES events have not been processed yet."""
         events = [*(event for _, event in self.feedback), *self.failures]
         return [json.loads(event)["mail"]["tags"]["request_id"][0] for event in events]
 
     def redrive(self) -> None:
-        """Move every dead letter back into its channel's queue, as an operator does."""
+        """Move every dead letter back into the queue of its channel, as an operator does."""
         for channel in DESTINATIONS:
             for name in (f"{channel}-dlq", f"{channel}-subscription-dlq"):
                 for body in self.bodies(name):
@@ -321,7 +327,7 @@ class System:
                 self.aws.purge(name)
 
     def resend(self, request_id: str, channel: Channel, decision: str) -> bool:
-        """Send the request once more, as the command line does it. Whether it can be: its original has ended."""
+        """Resend the request as the command line does. Returns whether the resend was allowed."""
         name = f"{RESEND}{decision}"
 
         def again(record: Record) -> tuple[Record, bool]:
@@ -334,13 +340,13 @@ class System:
         return added
 
     def lose_to_subscription_dlq(self, destination: Destination) -> None:
-        """SNS could not deliver to the queue: its messages lie in the subscription's dead-letter queue."""
+        """Move the queue's messages to the SNS subscription's dead-letter queue, as if SNS could not deliver them."""
         for body in self.bodies(destination):
             self.cloud.sqs.send_message(QueueUrl=self.cloud.subscription_dlqs[destination], MessageBody=body)
         self.aws.purge(destination)
 
     def heal(self) -> None:
-        """Every provider is well again."""
+        """End the outage of every provider."""
         self.slack.fail("none")
         self.injector.outage = lambda _: None
 
@@ -352,7 +358,7 @@ class System:
 
 
 def _held(message: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """The requests that a message of Slack's holds, each with the decision to send it again."""
+    """The requests in a Slack message, each with the id of the resend that posted it, if there was one."""
     if message["metadata"]:
         told = message["metadata"]["event_payload"]
         yield from ((each["request_id"], each.get("force")) for each in told.get("requests", [told]))
@@ -363,7 +369,7 @@ def _held(message: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def delivery_in(body: str) -> str:
-    """The name of the delivery that a message is of."""
+    """The name of the delivery that a queue message is for."""
     try:
         return str(json.loads(body).get("delivery"))
     except ValueError:
@@ -371,6 +377,6 @@ def delivery_in(body: str) -> str:
 
 
 def requests() -> Requests:
-    """The deployed table."""
+    """The requests in the deployed table."""
     deployed: Requests = importlib.import_module("reconciler.handler").requests()
     return deployed

@@ -1,4 +1,4 @@
-"""Tests takes just before each call of a consumer or of a sweep."""
+"""Tests takes that happen just before one of the calls of a consumer or of the reconciler."""
 
 from collections.abc import Callable
 from itertools import count
@@ -14,7 +14,10 @@ from tests.faults.world import World
 def press_before_each_call(
     here: World, before: Callable[[], object], step: Callable[[], object], action: str = TAKE
 ) -> None:
-    """Anna presses the first request's button before the first call of the step, then before the second, and so on."""
+    """Take the step once for each of its calls, in a new system each time.
+
+    Anna clicks the first request's button just before that call.
+    """
     here.deploy(STAFFED)
     for number in count():
         here.reset()

@@ -1,4 +1,4 @@
-"""Tests that a sweep's alarms reach the operator although the sweep crashes."""
+"""Tests that the reconciler's alarms reach the operator although the reconciler crashes."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.logged_metrics import emitted
 
 
 def counted(capsys: pytest.CaptureFixture[str], name: str) -> float:
-    """The largest value of a metric of the reconciler since the last look, which is what its alarm watches."""
+    """The largest value of a metric of the reconciler since the last call. The metric's alarm uses the maximum."""
     found = {series.name: max(values) for series, values in emitted(capsys.readouterr().out).items()}
     return found.get(name, 0)
 
@@ -33,7 +33,7 @@ def sweeps(here: World, number: int) -> None:
 def test_a_lost_request_raises_an_alarm_whichever_call_the_reconciler_crashes_at(
     here: World, capsys: pytest.CaptureFixture[str], kind: Kind
 ) -> None:
-    """An invocation that fails raises no alarm by itself."""
+    """A single failed invocation of the reconciler raises no alarm."""
     quiet, number, struck = list[str](), 0, True
     while struck:
         here.reset()

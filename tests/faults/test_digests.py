@@ -1,4 +1,4 @@
-"""Tests digests: above Slack's rate several requests share a message, each with its own claim and outcome."""
+"""Tests digests: if requests exceed Slack's rate, several share a message. Each has its own lock and outcome."""
 
 import json
 import os
@@ -27,7 +27,7 @@ BACKLOG = 40
 
 @pytest.fixture
 def draws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Back-offs are drawn, as they are when deployed."""
+    """Make the retry delays random, as they are when deployed."""
     drawn = random.Random(1).uniform  # noqa: S311
     monkeypatch.setattr("assistance.engine.consumer.Consumer", partial(Consumer, pool=InTurn, jitter=drawn))
     forget()
@@ -46,7 +46,7 @@ def come_in(here: World, number: int) -> None:
 
 @pytest.mark.usefixtures("draws")
 def test_a_backlog_of_slack_messages_shrinks_while_twenty_requests_arrive_each_second(here: World) -> None:
-    """At Slack's one post a second, and with two batches in process in that time."""
+    """With Slack's limit of one post a second, and two batches that run in parallel."""
     here.slack.workspace.limit(1)
     come_in(here, BACKLOG)
     for second in count(1):
@@ -93,7 +93,7 @@ def test_only_the_request_that_slack_refuses_fails_and_the_others_of_its_digest_
 
 
 def test_digests_contain_fewer_requests_after_slack_refused_a_digest_as_too_long(here: World) -> None:
-    """Slack documents no limit: what was measured may change."""
+    """Slack documents no limit, so the limit that was measured may change."""
     here.slack.fail("error", error="msg_blocks_too_long", times=2)
     # The second has no dividers.
     for _ in range(3):
@@ -146,7 +146,7 @@ def test_a_rate_limit_postpones_every_request_of_a_digest_and_does_not_count_as_
 def test_a_rate_limit_shorter_than_one_hour_fails_no_request_even_if_few_attempts_are_allowed(
     here: World,
 ) -> None:
-    """SQS counts each receive, and gives up by itself."""
+    """SQS counts each receive, and moves a message to the dead-letter queue after too many."""
     queue = here.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]
     with patch.dict(os.environ, {"RETRY_ATTEMPTS": "1"}), patch.object(queue, "most", MAX_RECEIVES):
         forget()
@@ -175,7 +175,10 @@ def test_a_resend_is_posted_alone_and_never_in_a_digest(here: World) -> None:
 def test_many_fallback_messages_share_digests_and_each_entry_says_why_the_request_was_sent_to_slack(
     here: World,
 ) -> None:
-    """Slack takes a post in ten minutes. One by one, most would be given up: a rate limit is waited out for an hour."""
+    """Here Slack accepts one post in ten minutes.
+
+    Posted one by one, most requests would fail after an hour of rate limits.
+    """
     here.slack.workspace.limit(600)
     here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     queue = here.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""Tests each path with each of its calls broken in turn: the request must still end in the right state.
+"""Tests each path with each of its calls broken in turn: the request must still reach the correct final status.
 
-`make test` kills the process at each call, and has the SDK repeat each call whose answer is lost; `make soak` also has
-each call refused, time out, and lose its answer.
+`make test` kills the process at each call, and loses the response of each call that the SDK then repeats. `make soak`
+also refuses each call, lets it time out, and loses its response.
 """
 
 import itertools
@@ -20,7 +20,7 @@ KINDS = (*CRASHES, *REPEATS, *ERRORS) if os.environ.get("SOAK") else (*CRASHES, 
 
 
 def attempts(here: World) -> list[object]:
-    """Return the number of attempts and the outcome of each delivery."""
+    """Return the number of attempts, and the outcome of each delivery."""
     return [
         [(each["channel"], each["status"], each["attempts"]) for each in here.show(request.id)["deliveries"]]
         for request in here.accepted.values()
@@ -31,7 +31,7 @@ def attempts(here: World) -> list[object]:
 def test_a_request_gets_the_correct_final_status_whichever_single_aws_or_provider_call_fails(
     here: World, count: Callable[[str], None], name: str, topic: Topic
 ) -> None:
-    """For any fault of one call, nothing is lost or sent twice, and no status moves back."""
+    """For any fault of one call, no request is lost or sent twice, and no status moves back."""
     calls, ends = len(unbroken(here, name, topic)), attempts(here)
     runs = Counter[Kind]()
     for kind in KINDS:

@@ -18,7 +18,7 @@ HUSH = "words that belong in no log"
 
 @contextmanager
 def recorded(here: World) -> Iterator[list[str]]:
-    """The calls that invocations make in the meantime."""
+    """The names of the calls that invocations make within the context."""
     here.injector.plan(None)
     yield here.injector.calls
 
@@ -34,7 +34,7 @@ def status(here: World, request_id: str) -> str:
 
 
 def break_at(here: World, name: str, kind: Kind, step: Callable[[], object], *, late: int = 0) -> None:
-    """Take the step, with its first call of that name broken."""
+    """Take the step with a fault in its first call of that name."""
     struck: list[str] = []
 
     def outage(call: str) -> Kind | None:
@@ -50,7 +50,7 @@ def break_at(here: World, name: str, kind: Kind, step: Callable[[], object], *, 
 
 
 def test_a_consumer_outage_longer_than_the_retention_of_the_queue_loses_no_request(here: World) -> None:
-    """No consumer runs for longer than the queue keeps a message; the ledger then publishes it again."""
+    """No consumer runs for longer than the queue keeps a message. The reconciler then publishes the request again."""
     request_id = published(here)
     here.reconcile()
     here.advance(QUEUE_RETENTION + 1)
@@ -145,7 +145,10 @@ def refuse_everything(here: World) -> None:
 
 
 def test_a_redrive_right_after_a_last_attempt_with_a_slow_post_causes_no_second_post(here: World) -> None:
-    """The doubt about the last attempt outlives its failure: what is slow may land after the redrive."""
+    """The outcome of the last attempt stays unknown after the failure.
+
+    Slack may still apply the slow post after the redrive.
+    """
     request_id = published(here)
     here.slack.fail("status", status=503, times=ATTEMPTS - 1)
     for _ in range(ATTEMPTS - 1):
@@ -227,7 +230,7 @@ def test_a_request_whose_message_no_consumer_can_parse_is_failed_within_two_reco
 
 
 def within_two_sweeps(here: World, request_id: str) -> None:
-    """The sweeps are a minute apart, and the first may come at once. Nothing else runs."""
+    """Check that two reconciler runs, a minute apart, set the request to failed. No other function runs."""
     here.reconcile()
     here.advance(60)
     here.reconcile()
@@ -250,7 +253,7 @@ def test_a_request_whose_consumer_was_killed_during_the_last_attempt_gets_the_st
 def test_a_request_whose_message_sqs_moves_to_the_dead_letter_queue_is_failed_within_two_reconciler_runs(
     here: World,
 ) -> None:
-    """Every receive kills the consumer, so it never gets to say anything."""
+    """The consumer is killed at every receive, so it never records or reports anything."""
     request_id = published(here)
     here.injector.outage = lambda name: Kind.CRASH_BEFORE if name.startswith("dynamodb.") else None
     while here.consume(Channel.SLACK):
@@ -296,7 +299,7 @@ def test_a_dry_run_of_the_reconciler_writes_nothing(here: World) -> None:
 
 
 def send_again(here: World, request_id: str, channel: Channel, decision: str) -> None:
-    """An operator's resend, in the channel's queue by now."""
+    """Resend a request as an operator does, and publish the resend to the queue of its channel."""
     assert here.resend(request_id, channel, decision)
     here.produce()
 
@@ -304,7 +307,7 @@ def send_again(here: World, request_id: str, channel: Channel, decision: str) ->
 def test_a_late_duplicate_of_the_original_message_does_not_send_a_resend_that_waits_for_its_own_message(
     here: World,
 ) -> None:
-    """A resend is carried out by its own message; a late duplicate of the first has nothing to do."""
+    """Only the resend's own message sends the resend."""
     request_id = published(here)
     [body] = here.bodies(Channel.SLACK)
     here.consume(Channel.SLACK)

@@ -1,4 +1,4 @@
-"""Tests a fallback that was dropped as not needed, and is needed again after a bounce: it behaves like a new one."""
+"""Tests a fallback that was cancelled because it was not needed, and that a bounce starts a second time."""
 
 import json
 from unittest.mock import patch
@@ -18,7 +18,7 @@ DIED, REFUSED = "died", "503"
 
 
 def bounced(here: World) -> str:
-    """The mail has come back, so Slack has the fallback in its queue."""
+    """Create a request whose mail bounced and whose fallback message is in Slack's queue."""
     request_id = published(here, Topic.PRICING, "key")
     here.consume(Channel.EMAIL)
     bounces_again(here, 0)
@@ -36,7 +36,7 @@ def slack_dies(here: World) -> None:
 
 
 def marked_unneeded(here: World, request_id: str) -> None:
-    """A resend by email arrives before the next attempt at the fallback. A day passes."""
+    """Deliver a resend by email before the fallback's next attempt, which cancels the fallback. A day passes."""
     send_again(here, request_id, Channel.EMAIL, "once more")
     here.consume(Channel.EMAIL)
     here.advance(200)
@@ -103,7 +103,7 @@ def test_the_reconciler_counts_a_lost_request_once_although_it_publishes_the_req
     here: World,
     died: bool,  # noqa: FBT001
 ) -> None:
-    """SQS takes up to a minute to count what is in a queue."""
+    """The number of messages that SQS reports for a queue may be up to a minute old."""
     request_id = published(here, Topic.SALES, "key")
     if died:
         slack_dies(here)
@@ -121,7 +121,7 @@ def test_the_reconciler_counts_a_lost_request_once_although_it_publishes_the_req
 
 @pytest.mark.parametrize("tried", [False, True])
 def test_the_age_of_a_fallback_started_a_second_time_counts_from_the_second_failure(here: World, tried: bool) -> None:  # noqa: FBT001
-    """Two alarms watch its age."""
+    """Two alarms use the age of a fallback."""
     request_id = bounced(here)
     if tried:
         here.slack.fail("status", status=503, times=1)
@@ -148,7 +148,7 @@ def test_the_age_of_a_fallback_caused_by_the_bounce_of_a_resent_mail_counts_from
 
 
 def test_the_message_of_a_fallback_started_a_second_time_says_which_channel_failed(here: World, deploy: Deploy) -> None:
-    """Email fails, and a resend by it arrives, so the fallback is cancelled. Then Teams fails."""
+    """Email fails, and a resend by email is delivered, so the fallback is cancelled. Then Teams fails."""
     deploy(["email", "teams"], "slack")
     here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     request_id = accepted(here)

@@ -1,4 +1,4 @@
-"""Tests that the reconciler watches each request until it has ended, also while a channel is down."""
+"""Tests that the reconciler tracks each request until its final status, even during the outage of a channel."""
 
 import json
 from collections import Counter
@@ -58,7 +58,7 @@ def test_the_reported_age_of_a_message_that_no_consumer_receives_grows(here: Wor
 
 
 def test_the_reported_age_of_a_message_that_is_received_repeatedly_grows(here: World) -> None:
-    """SQS leaves what was received three times out of its own metric of the oldest message."""
+    """SQS excludes messages that were received three times from its metric of the oldest message's age."""
     here.slack.fail("rate_limited", retry_after=60)
     published(here, Topic.SALES, "key")
     received = 0
@@ -81,7 +81,7 @@ def test_the_age_of_a_fallback_delivery_counts_from_the_publication_of_the_fallb
 
 
 def test_the_age_of_a_resend_counts_from_the_time_of_the_operators_resend_command(here: World) -> None:
-    """It would raise an alarm at once if it were as old as the request."""
+    """If the age counted from the acceptance of the request, a resend would immediately raise an alarm."""
     request_id = published(here, Topic.SALES, "key")
     here.settle()
     here.advance(86_400)
@@ -109,7 +109,7 @@ def test_an_unreadable_request_counts_as_open_and_its_reported_age_grows(here: W
 def test_the_reconciler_tracks_the_fallback_of_a_bounced_mail_until_it_has_a_final_status(
     here: World, fate: str
 ) -> None:
-    """The mail counted as delivered long ago, and its own redrive waits for the fallback."""
+    """The mail counted as delivered long ago, and a redrive of it waits for the fallback."""
     request_id = published(here, Topic.PRICING, "key")
     here.settle()
     here.advance(60)
@@ -147,7 +147,7 @@ def old_letters(here: World, number: int) -> None:
 def test_a_request_is_not_published_again_while_its_message_may_be_among_dead_letters_not_yet_read(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each time it would add a letter to those in front of it."""
+    """Each publication would add another dead letter behind the unread ones."""
     monkeypatch.setattr("reconciler.dead_letters.MOST_LETTERS", 10)
     old_letters(here, 10)
     request_id = published(here, Topic.SALES, "new")
@@ -160,7 +160,7 @@ def test_a_request_is_not_published_again_while_its_message_may_be_among_dead_le
 
 
 def test_a_request_is_not_published_again_while_its_message_may_be_among_invisible_dead_letters(here: World) -> None:
-    """An operator looks, or a sweep was killed while it looked."""
+    """Dead letters are invisible while an operator reads them, or after a reconciler run was killed while reading."""
     request_id = published(here, Topic.SALES, "key")
     here.advance(1_000)
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -172,7 +172,7 @@ def test_a_request_is_not_published_again_while_its_message_may_be_among_invisib
 
 
 def test_the_next_reconciler_run_reads_the_dead_letters_for_which_the_previous_run_had_no_time(here: World) -> None:
-    """The sweep ends in time, and takes nothing for lost that it has not looked for."""
+    """The run ends before its timeout, and counts no request as lost whose dead letter it may not have read."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(1_000)
@@ -182,7 +182,7 @@ def test_the_next_reconciler_run_reads_the_dead_letters_for_which_the_previous_r
 
 
 def test_reading_dead_letters_for_longer_than_their_visibility_timeout_counts_as_incomplete(here: World) -> None:
-    """The letters that it began with come again before the others."""
+    """The dead letters that were read first come again before the unread ones."""
     old_letters(here, 60)
     published(here, Topic.SALES, "new")
     here.lose_to_subscription_dlq(Channel.SLACK)
@@ -202,7 +202,7 @@ def test_reading_dead_letters_for_longer_than_their_visibility_timeout_counts_as
 
 @pytest.mark.parametrize("ends", ["delivered", "failed", "redriven in vain", "its callback redriven in vain"])
 def test_the_reconciler_checks_a_request_with_a_final_status_twice_and_then_never_again(here: World, ends: str) -> None:
-    """Many of them would keep the reconciler from new ones."""
+    """Checks of many requests with a final status would take the time for checks of new ones."""
     here.calls_back = True
     if "callback" in ends:
         here.bot.answers = [(410, {})] * 2
@@ -232,7 +232,7 @@ IDLE = {"dynamodb.PutItem": 1, "dynamodb.GetItem": 1, "dynamodb.Query": 1 + 3 * 
 
 
 def reused(here: World) -> str:
-    """A request under the id of one that is forgotten but for its delivery."""
+    """Create a request with the id of an earlier, delivered one, of which only the delivery record is left."""
     request_id = published(here, Topic.SALES, "key")
     here.settle()
     here.advance(91 * 86_400)
@@ -261,7 +261,7 @@ A_CALL = 0.002
 
 
 def accept_many(here: World, number: int) -> None:
-    """Accepted and published, but of the messages nothing is seen here: their queue is full of them."""
+    """Store many requests as accepted and published, without their messages. The queue reports that many messages."""
     for one in range(number):
         here.traveller.shift(0.01)
         request = AssistanceRequest(
@@ -278,7 +278,7 @@ def accept_many(here: World, number: int) -> None:
 
 
 def slow_look(here: World) -> tuple[Report, float]:
-    """A look whose calls take their time, and how many seconds were left in the end."""
+    """Run the reconciler with slow calls. Returns its report, and the seconds left before its timeout."""
     began = here.now
 
     def left() -> float:
@@ -308,7 +308,7 @@ def test_the_reconciler_finds_a_dead_letter_in_time_among_twenty_thousand_open_r
 
 
 def test_a_crashed_attempt_no_longer_counts_as_running_after_the_next_attempt_was_postponed(here: World) -> None:
-    """Its operator would look for a worker that hangs, while Slack limits the rate."""
+    """Otherwise the operator would look for a hanging Lambda process, while in fact Slack limits the rate."""
     request_id = published(here, Topic.SALES, "key")
     break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK, 1))
     here.advance(1_000)
@@ -325,7 +325,7 @@ def test_a_crashed_attempt_no_longer_counts_as_running_after_the_next_attempt_wa
 
 
 def test_the_reconciler_does_not_count_a_request_just_published_after_an_outage_as_lost(here: World) -> None:
-    """SNS takes its time to fill the queue, and SQS up to a minute to count what is in it."""
+    """SNS needs time to deliver to the queue, and the number of messages that SQS reports may be a minute old."""
     here.accept_for_sure(Topic.SALES, "hush", "key")
     here.read_stream()
     here.stream.clear()
@@ -342,7 +342,7 @@ def test_the_reconciler_does_not_count_a_request_just_published_after_an_outage_
 
 
 def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_later_request(here: World) -> None:
-    """Repeated redrives in vain leave a dead letter that outlasts its request."""
+    """A dead letter that was redriven repeatedly may be kept for longer than its request."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(91 * 86_400)
@@ -361,7 +361,7 @@ def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_
 def test_a_reconciler_run_with_many_lost_messages_and_dead_letters_ends_before_its_timeout(
     here: World, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
-    """A killed sweep reports nothing, and its lease stays."""
+    """A killed run reports nothing, and keeps its lease."""
     accept_many(here, 400)
     here.advance(1_000)
     assert slow_look(here)[0].open == 400
@@ -394,7 +394,7 @@ def unlisted(request_id: str) -> Iterator[None]:
 
 
 def test_the_reconciler_tracks_a_request_that_the_dynamodb_index_lists_minutes_late(here: World) -> None:
-    """DynamoDB promises no time within which an index follows its table."""
+    """DynamoDB does not guarantee how soon an index contains a change of its table."""
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
     with unlisted(request_id):
@@ -424,7 +424,7 @@ def test_the_next_reconciler_run_makes_the_second_checks_for_which_the_previous_
 
 
 def before_call(here: World, call: str, last: int, step: Callable[[], object]) -> dict[str, Any]:
-    """A sweep, with that step just before one of its calls of that name, counted from the last."""
+    """Run the reconciler, and take the step just before its call of that name with the index `last`, such as -1."""
     with recorded(here) as calls:
         here.reconcile(dry_run=True)
     numbers = [number for number, name in enumerate(calls, 1) if name == call]
@@ -435,7 +435,7 @@ def before_call(here: World, call: str, last: int, step: Callable[[], object]) -
 
 
 def overdue(here: World) -> str:
-    """A request that both looks have seen."""
+    """Create a request that the reconciler has checked for the second time."""
     request_id = published(here, Topic.SALES, "key")
     for seconds in (60, 1_000):
         here.advance(seconds)

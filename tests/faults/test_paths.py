@@ -1,4 +1,4 @@
-"""Tests that each path without a fault makes the same calls in memory and on moto."""
+"""Tests that each path without a fault makes the same AWS calls in memory and on moto."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from tests.faults.world import world
 
 
 def test_each_path_makes_the_same_aws_calls_with_the_in_memory_table_as_with_moto() -> None:
-    """So the faults that are injected in memory are those that moto would show."""
+    """This shows that faults injected in memory cover the calls that the functions make on moto."""
     with world() as here:
         in_memory = {(name, topic): unbroken(here, name, topic) for name, topic in EACH_PATH}
     with world(moto=True) as here:
@@ -20,7 +20,7 @@ def test_each_path_makes_the_same_aws_calls_with_the_in_memory_table_as_with_mot
 
 @pytest.mark.parametrize("topic", list(Topic))
 def test_a_delivery_that_succeeds_at_the_first_attempt_makes_four_database_writes_and_no_read(topic: Topic) -> None:
-    """One when the request is accepted, one when it is published, and two when it is delivered."""
+    """One write accepts the request, one marks it as published, and two belong to the attempt."""
     with world() as here:
         calls = unbroken(here, "delivered at once", topic)
     table = Counter(call for call in calls if call.startswith("dynamodb."))

@@ -1,4 +1,4 @@
-"""Tests the ages that alarms watch: nothing that has just begun counts as old."""
+"""Tests the ages that alarms use: a delivery that has just begun never counts as old."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_the_reported_age_of_a_postponed_resend_keeps_growing(here: World) -> No
 
 
 def test_the_reported_age_of_a_request_on_its_channel_excludes_the_time_of_an_sns_outage(here: World) -> None:
-    """The alarm of that channel stays quiet. The request itself has been open all the time."""
+    """The alarm on the channel must not be raised. The request itself has been open during the whole outage."""
     here.accept_for_sure(Topic.SALES, "hush", "key")
     here.read_stream()
     here.stream.clear()

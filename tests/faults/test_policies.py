@@ -1,4 +1,4 @@
-"""Tests that the roles allow the calls that follow a fault, which are recorded in a process of their own."""
+"""Tests that the IAM roles allow the calls that follow a fault. xdist runs these tests in a separate process."""
 
 from tests.infra.template import synthesized
 from tests.infra.test_policies import refused

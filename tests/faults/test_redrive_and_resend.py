@@ -1,4 +1,4 @@
-"""Tests redrives and resends that meet attempts under way, bounces and duplicate messages."""
+"""Tests redrives and resends that coincide with running attempts, bounces and duplicate messages."""
 
 from unittest.mock import patch
 
@@ -14,7 +14,7 @@ OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
 
 
 def test_an_idempotency_key_reused_after_its_request_expired_creates_a_new_request(here: World) -> None:
-    """DynamoDB forgets items one by one, within days of their `ttl`."""
+    """DynamoDB deletes expired items one by one, within days after their `ttl`."""
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.settle()
     here.advance(91 * 86_400)
@@ -41,7 +41,7 @@ def failed_on_both(here: World) -> str:
 def test_redriving_two_dead_letters_of_one_request_sends_one_message(
     here: World, first: Channel, second: Channel, call: int
 ) -> None:
-    """The one is redriven while the other is being redriven, just before each of its calls."""
+    """The second dead letter is redriven just before each call of the first one's delivery."""
     request_id = failed_on_both(here)
     here.redrive()
     here.injector.plan(None, (call, lambda: here.consume(second)))
@@ -53,7 +53,7 @@ def test_redriving_two_dead_letters_of_one_request_sends_one_message(
 
 
 def redriven_on_slack(here: World) -> str:
-    """Slack answers 503 once, so the next attempt is due in a moment."""
+    """Redrive a failed request. Slack then responds 503 once, so that the next attempt is due soon."""
     request_id = failed_on_both(here)
     here.redrive()
     here.aws.purge(Channel.EMAIL)
@@ -70,7 +70,7 @@ def test_a_resend_is_refused_while_a_redriven_message_waits_for_the_next_attempt
 
 @pytest.mark.parametrize("call", range(4))
 def test_a_resend_is_refused_while_an_attempt_with_a_redriven_message_is_running(here: World, call: int) -> None:
-    """Just before each of its calls."""
+    """The resend is tried just before one of the calls of the attempt."""
     request_id = redriven_on_slack(here)
     here.advance(60)
     here.injector.plan(None, (call, lambda: here.resend(request_id, Channel.SLACK, "once more")))
@@ -141,7 +141,7 @@ def test_a_resend_on_a_channel_that_is_not_in_the_route_changes_no_other_deliver
 
 
 def posted_and_killed(here: World, request_id: str) -> None:
-    """The resend is posted, its consumer dies, and the look-up of the next attempt is turned away."""
+    """Post a resend whose consumer is then killed. Slack rate limits the next attempt's search for the post."""
     send_again(here, request_id, Channel.SLACK, "one")
     break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK, 1))
     here.advance(200)
@@ -173,7 +173,7 @@ def test_the_unknown_outcome_of_a_resend_is_remembered_after_a_rate_limit_and_a_
 
 
 def test_the_fallback_is_sent_after_a_resent_mail_bounced_although_email_is_the_fallback_channel(here: World) -> None:
-    """It had delivered instead of the fallback, so the fallback was not published."""
+    """The resend by email had made the fallback unnecessary, so the fallback was not published."""
     here.slack.fail("status", status=503)
     request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
     here.produce()

@@ -1,4 +1,4 @@
-"""Tests that an unreadable request is accounted for after an operator has repaired it."""
+"""Tests that the reconciler accounts for an unreadable request after an operator has repaired it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from tests.logged_metrics import emitted
 
 
 def damage(key: dict[str, str], name: str) -> Mapping[str, Any]:
-    """Damage an attribute of an item. Returns the item as it was."""
+    """Damage an attribute of an item. Returns the item before that."""
     kept = requests().items.get(key)
     assert kept
     requests().items.put({**kept, name: "damaged"})
@@ -24,7 +24,7 @@ def damage(key: dict[str, str], name: str) -> Mapping[str, Any]:
 
 
 def accounted_for(here: World, fate: str, request_id: str) -> bool:
-    """Whether the next sweeps find it where its message is: among the dead letters, or nowhere."""
+    """Whether the next reconciler runs report the request as dead-lettered, or as lost, according to `fate`."""
     if fate == "dead_lettered":
         here.lose_to_subscription_dlq(Channel.SLACK)
     here.aws.purge(Channel.SLACK)

@@ -1,4 +1,4 @@
-"""Tests look-ups in Slack's history: one that fails or is slow prevents no other request's delivery."""
+"""Tests searches of Slack's history: one that fails or is slow prevents no other request's delivery."""
 
 import json
 import os
@@ -43,7 +43,10 @@ def test_an_archived_slack_channel_fails_no_request_that_was_posted_in_another_s
 
 
 def take_long(here: World, seconds: float) -> Callable[[], bool]:
-    """Return a function that consumes one batch within Lambda's timeout. Each history page takes that many seconds."""
+    """Return a function that consumes one batch within Lambda's timeout.
+
+    Each page of Slack's history takes so many seconds.
+    """
 
     def consume() -> bool:
         began = here.now
@@ -64,7 +67,7 @@ def take_long(here: World, seconds: float) -> Callable[[], bool]:
 
 
 def redriven(here: World) -> list[str]:
-    """Requests that failed in doubt, a quarter of an hour apart, and were redriven together."""
+    """Create requests whose last attempt had an unknown outcome, 15 minutes apart, and redrive them together."""
     here.slack.fail("status", status=503)
     ids = []
     for number in range(BATCH):

@@ -1,10 +1,10 @@
-"""Tests random orders of all events, with the invariants checked after each step.
+"""Tests random orders of all events, and checks the invariants after each step.
 
-Everything is drawn by Hypothesis, so the steps that it prints for a failure are a whole script: paste them into a test
+Hypothesis draws everything, so the steps that it prints for a failure are a complete script: paste them into a test
 that takes the fixture `one_world`, beneath `StateMachine.world = one_world`. Or run the test again with the
-`@reproduce_failure` line that it prints. `make soak` keeps a failure in `.hypothesis` too.
+`@reproduce_failure` line that it prints. `make soak` also stores a failure in `.hypothesis`.
 
-`make soak` runs tens of thousands of steps, other ones each time.
+`make soak` runs tens of thousands of steps, different ones each time.
 """
 
 import json
@@ -67,7 +67,7 @@ picks = st.integers(0, 50)
 
 @dataclass(frozen=True)
 class Meanwhile:
-    """An overlap: an action of another process just before a call of an invocation."""
+    """An overlap: another process acts just before a call of an invocation."""
 
     call: int
     does: str
@@ -159,7 +159,7 @@ class StateMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.accepted)
     @rule(pick=picks, kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.CRASH_BEFORE]))
     def look_in_vain(self, pick: int, kind: Kind) -> None:
-        """GET is answered 200 or 503, whatever the table does."""
+        """Read a status while a call to the table fails: the response must be 503, or missing."""
         path = f"/assistance-requests/{self._pick(pick)}"
         self.world.injector.plan(Fault(0, kind))
         answer = self.world.invoke(lambda: self.world.cloud.call("GET", path))
@@ -203,7 +203,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0, 31, 200]))
     def run_on(self, seconds: int) -> None:
-        """Everything works for a while, so that histories become long."""
+        """Let all functions run for a while without faults, so that histories become long."""
         self.world.turn()
         self.world.advance(seconds)
         self.world.reconcile()
@@ -239,7 +239,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(call=st.sampled_from(["sesv2.SendEmail", "callback.post"]), kind=st.sampled_from(OUTAGES))
     def a_server_fails(self, call: str, kind: Kind) -> None:
-        """SES or the bot's own."""
+        """A call to SES or to the bot's callback server fails."""
         self.world.injector.outage = lambda name: kind if name == call else None
 
     @rule(
@@ -258,7 +258,10 @@ class StateMachine(RuleBasedStateMachine):
         turns: int,
         redrive: bool,  # noqa: FBT001
     ) -> None:
-        """For so long that a request is given up on one channel, or on both; perhaps an operator redrives it then."""
+        """Providers are down for so long that a request fails on one or both channels.
+
+        An operator may then redrive it.
+        """
         self.accept(topic, None)
         self.slack_fails(slack, 100)
         self.a_server_fails("sesv2.SendEmail", ses)
@@ -290,7 +293,7 @@ class StateMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.accepted)
     @rule(pick=picks, channel=st.sampled_from(named(ROUTES.values())))
     def resend(self, pick: int, channel: Channel) -> None:
-        """On any deployed channel, be it one that the request was never on. Refused while its own is on its way."""
+        """Resend on any deployed channel, even one outside the request's route. Refused until the original is final."""
         request_id = self._pick(pick)
         self.world.resend(request_id, channel, f"decision {len(self.world.accepted[request_id].resends)}")
 
@@ -306,7 +309,7 @@ class StateMachine(RuleBasedStateMachine):
         self.world.check_accounted()
 
     def teardown(self) -> None:
-        """Check that everything ends once the providers work again."""
+        """Check that every request reaches a final status after the providers work again."""
         if hasattr(self, "keys"):
             self.world.heal()
             self.world.settle()
@@ -323,7 +326,7 @@ def test_no_order_of_events_violates_an_invariant_of_deliveries(one_world: World
 
 @pytest.fixture(autouse=True)
 def _fresh(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Begin with an empty world, and a topic more."""
+    """Start with an empty system and an additional topic."""
     deployed = {**ROUTES, BOTH: Route((Channel.SLACK, Channel.EMAIL), None)}
     monkeypatch.setenv("ROUTES", json.dumps({topic: asdict(route) for topic, route in deployed.items()}))
     forget()

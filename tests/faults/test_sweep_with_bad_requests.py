@@ -1,4 +1,4 @@
-"""Tests that one request that cannot be handled does not stop a sweep from handling the others."""
+"""Tests that a request that the reconciler cannot handle does not stop it from handling the others."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,7 +17,7 @@ RETENTION = timedelta(days=90)
 
 
 def filled(here: World, request_id: str) -> None:
-    """Let the request's record be as large as an item can be. Every change makes it larger."""
+    """Make the request's delivery record as large as an item can be. Every change of the record makes it larger."""
     key = {PARTITION_KEY: request_id, SORT_KEY: RECORD}
     item: dict[str, Any] = here.cloud.table.get_item(Key=key)["Item"]
     here.cloud.table.put_item(Item=item | {"filling": "x" * (MOST_BYTES - size(item) - len("filling"))})
@@ -85,7 +85,7 @@ def test_the_reconciler_handles_the_other_requests_although_one_expires_while_be
 def test_a_message_is_not_acknowledged_if_the_delivery_record_of_its_request_contains_no_deliveries(
     here: World,
 ) -> None:
-    """It says of no channel that it has the request."""
+    """Such a record does not tell on which channel the request is to be delivered."""
     request_id = retried(here, "key")
     key = {PARTITION_KEY: request_id, SORT_KEY: RECORD}
     item: dict[str, Any] = here.cloud.table.get_item(Key=key)["Item"]

@@ -1,4 +1,4 @@
-"""Tests topics with two channels, of which each may fail, be redriven or lose its message."""
+"""Tests topics with two channels. Each channel may fail, be redriven, or lose its message."""
 
 import json
 
@@ -145,7 +145,7 @@ def test_a_redriven_message_does_not_wait_for_the_redriven_delivery_itself(here:
 
 
 def told(here: World) -> list[str]:
-    """Return the statuses in the bot's callbacks, without repetitions."""
+    """Return the statuses in the bot's callbacks, each callback once."""
     return [json.loads(body)["data"]["status"] for body in dict.fromkeys(call.body for call in here.bot.calls)]
 
 
@@ -212,7 +212,7 @@ def test_a_request_that_the_fallback_has_delivered_is_no_longer_open(here: World
 
 
 def refused_everywhere(here: World, deploy: Deploy, channels: list[str], fallback: str) -> str:
-    """The first channel and the fallback have failed for good. Slack and email are well again."""
+    """Create a request whose first channel and fallback have failed permanently. Then Slack and email work again."""
     deploy(channels, fallback)
     here.slack.fail("error", error="is_archived")
     here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None

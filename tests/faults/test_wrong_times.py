@@ -1,4 +1,4 @@
-"""Tests wrong times: an operator's fast clock, and SES events with impossible times."""
+"""Tests wrong times: an operator's fast clock, and SES events with invalid times."""
 
 import json
 from functools import partial

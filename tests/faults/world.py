@@ -35,12 +35,12 @@ FINAL: Final = {"delivered", "failed"}
 
 
 class World(Humans):
-    """The system under the eyes of its bots and its operators."""
+    """The simulated system with the checks that its bots and operators make."""
 
     # --- at any time ---------------------------------------------------------------------------------------------
 
     def observe(self) -> None:
-        """Read every request as its bot would, and check what holds at any time."""
+        """Read the status of every request as its bot does, and check the invariants that hold at any time."""
         looked_at = (
             self.aws.streamed(),
             len(self.dead_letters()),
@@ -110,7 +110,7 @@ class World(Humans):
             assert sent, ("delivered without being sent", request.id)
 
     def check_accounted(self) -> None:
-        """Each request has ended, or the reconciler watches it, or has yet to look at it for the first time."""
+        """Check that each request is final, tracked by the reconciler, or not yet seen by the reconciler."""
         kept = requests().items.get(LOOKED_KEY) or {}
         looked_until = str(kept.get("looked_until", ""))
         for request in self.accepted.values():
@@ -121,7 +121,7 @@ class World(Humans):
     # --- in the end ----------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Everything that AWS does without being asked, once."""
+        """Let AWS invoke the functions until none has anything to do, at most 20 times, as it does by itself."""
         for _ in range(20):
             self.produce()
             self.bring_feedback()
@@ -136,7 +136,7 @@ class World(Humans):
 
     @staticmethod
     def ended(request: Accepted) -> bool:
-        """Whether the request has ended on every channel that it goes to, and each of its resends has."""
+        """Whether the request is final on every channel of its route, and each of its resends is final."""
         done = {what for what, status in request.statuses.items() if status in FINAL and what != REQUEST}
         if not request.resends <= {resend for _, resend in done}:
             return False
@@ -148,7 +148,7 @@ class World(Humans):
         return wanted <= {channel for channel, resend in done if not resend}
 
     def quiet(self) -> bool:
-        """Whether nothing more will happen by itself."""
+        """Whether no function has any work left."""
         self.observe()
         return not (
             self.stream
@@ -160,7 +160,7 @@ class World(Humans):
         )
 
     def settle(self) -> None:
-        """Run until nothing more happens, then check that every request has ended."""
+        """Run until no function has any work left, then check that every request has a final status."""
         for _ in range(60):
             self.turn()
             if self.quiet():
@@ -177,7 +177,7 @@ class World(Humans):
             self._called_back(request)
 
     def _called_back(self, request: Accepted) -> None:
-        """The bot knows how it has ended, or a dead letter tells that it could not be told."""
+        """Check that the bot got every callback, or that a callback that could not be sent is a dead letter."""
         told = {call.id: json.loads(call.body) for call in self.bot.calls if call.id.startswith(request.id)}
         for id_, body in told.items():
             event = id_.split("_")[1]
@@ -197,7 +197,7 @@ class World(Humans):
 
 
 def _reason(delivery: dict[str, Any]) -> str:
-    """What tells it from the request's own delivery on the same channel."""
+    """The part that distinguishes a delivery from the request's original delivery on the same channel."""
     return delivery.get("resend") or ("escalation" if delivery.get("escalation") else "")
 
 
@@ -216,7 +216,7 @@ def _longest(_: float, longest: float) -> float:
 
 @contextmanager
 def world(*, moto: bool = False, injector: FaultInjector | None = None) -> Iterator[World]:
-    """One world. Consumers and publisher work on one record at a time, so that a call's number means something."""
+    """One simulated system. Consumers and publisher handle one record at a time, so that calls have a fixed order."""
     injector, log, aws = injector or FaultInjector(), io.StringIO(), Moto() if moto else Memory()
     with ExitStack() as stack:
         slack = stack.enter_context(SlackServer(token="xoxb-local", channels=("C0ASSIST",)))
