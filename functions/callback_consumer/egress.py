@@ -1,8 +1,8 @@
-"""One POST to where a caller has asked for it, so that it reaches nothing that the caller could not reach.
+"""One POST to the URL that a bot has named. It can't reach anything that is not public anyway.
 
-All addresses of the host must be public, and the connection goes to one that was looked at: what DNS says a moment
-later changes nothing. TLS holds the server to the host's name all the same. No redirect is followed, and of an answer
-nothing is read but its head, all within a deadline.
+All addresses to which the host's name resolves must be public, and the connection goes to one of these addresses, so a
+later change in DNS has no effect. TLS still checks the server's certificate against the host's name. No redirect is
+followed, only the status and headers of the answer are read, and all of that has a deadline.
 https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
 """
 
@@ -24,13 +24,13 @@ from assistance.errors import PermanentFailure, TransientFailure
 from assistance.platform.public import is_public
 from assistance.platform.tls import context
 
-# With what the table takes, less than the shortest time-out that a consumer may have: infra/config.
+# Together with the calls to the table, this is less than the shortest time-out that a consumer may have: infra/config.
 DEADLINE_SECONDS: Final = 10
-# The part of these seconds for the look-up, the connection and TLS. TCP repeats a lost SYN after one second, and again
+# How many of these seconds DNS, the connection and TLS may take. TCP repeats a lost SYN after one second, and again
 # after two more: https://www.rfc-editor.org/rfc/rfc6298#section-2.
 CONNECT_SECONDS: Final = 3
 MAX_HEAD_BYTES: Final = 16_384
-# A status line that is complete.
+# A complete status line.
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})( [^\n]*)?\r?\n")
 
 _Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -38,9 +38,9 @@ Connect: TypeAlias = Callable[..., Awaitable[_Connection]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """All addresses of the host.
+    """All addresses to which the host's name resolves.
 
-    The final dot keeps glibc from looking for the name in the machine's own search domains as well.
+    The final dot keeps glibc from also trying the name within the machine's own search domains.
     https://man7.org/linux/man-pages/man5/resolv.conf.5.html
     """
     found = socket.getaddrinfo(host if _is_address(host) else f"{host}.", port, type=socket.SOCK_STREAM)
@@ -57,7 +57,7 @@ def _is_address(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The head of an answer. Names of headers are in lower case."""
+    """The status and headers of an answer. `headers` has names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -65,7 +65,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """The way out. `loopback`: http to this machine will do as well."""
+    """Makes the calls. `loopback`: True if http://127.0.0.1 is allowed too. The other fields are for tests."""
 
     loopback: bool = False
     resolve: Callable[[str, int], Sequence[str]] = resolve
@@ -73,9 +73,9 @@ class Egress:
     tls: ssl.SSLContext = field(default_factory=context)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Post it, and return what was answered. Raises a `DeliveryError` where there was no answer."""
+        """Post the body, and return the answer. Raises a `DeliveryError` if there was none."""
         to = Url(url)
-        # Certificates hold names without the final dot: https://www.rfc-editor.org/rfc/rfc6066#section-3
+        # The names in certificates have no final dot: https://www.rfc-editor.org/rfc/rfc6066#section-3
         host, port = str(to.host).strip("[]").removesuffix("."), int(to.port or 0)
         local = self.loopback and is_loopback(to)
         secure: dict[str, Any] = {} if local else {"ssl": self.tls, "server_hostname": host}
@@ -101,9 +101,9 @@ class Egress:
         return asyncio.run(_exchange(connect, request, body))
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
-        """Resolve the host in its own thread: Python can't cancel a look-up, so the caller must not wait for its end.
+        """Resolve the host's name in a thread of its own, so that the deadline can end the wait for it.
 
-        RES_OPTIONS in infra/callback_consumer.py limits how long a look-up goes on.
+        Python can't cancel a DNS query. RES_OPTIONS in infra/callback_consumer.py limits how long a query takes.
         """
         thread = ThreadPoolExecutor(1)
         try:
@@ -114,7 +114,7 @@ class Egress:
             thread.shutdown(wait=False)
 
     async def _connected(self, addresses: Sequence[tuple[str, int]], secure: Mapping[str, Any]) -> _Connection:
-        """Connect to the first address that accepts. A silent address leaves time for the next."""
+        """Connect to the first address that accepts. If one does not answer, enough time is left for the next."""
         for number, address in enumerate(addresses, 1):
             last = number == len(addresses)
             try:
@@ -127,7 +127,10 @@ class Egress:
 
 
 async def _exchange(connect: Callable[[], Awaitable[_Connection]], request: h11.Request, body: bytes) -> Answer:
-    """Send the request and read the answer's head. Until the connection is made, nothing has been sent."""
+    """Send the request, and read the status and headers of the answer.
+
+    An error before the connection is made is not in doubt, since nothing has been sent.
+    """
     sent = False
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -141,7 +144,7 @@ async def _exchange(connect: Callable[[], Awaitable[_Connection]], request: h11.
                 await writer.drain()
                 return await _head(http, reader)
             finally:
-                # `close()` would wait for the other side.
+                # `close()` would wait for the server.
                 writer.transport.abort()
                 await asyncio.sleep(0)
     except TimeoutError as error:
@@ -160,7 +163,7 @@ async def _head(http: h11.Connection, reader: asyncio.StreamReader) -> Answer:
         try:
             event = http.next_event()
         except h11.RemoteProtocolError:
-            # Damaged header lines, or too many, change nothing: the status says whether the bot has taken the call.
+            # If header lines are malformed or too many, the status alone says whether the bot has accepted the call.
             if status := _STATUS.match(head):
                 return Answer(int(status[1]), {})
             raise

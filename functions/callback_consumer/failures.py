@@ -1,4 +1,4 @@
-"""Turns a receiver's answer into a failure of the callback.
+"""Turns the answer of a callback's receiver into a `DeliveryError`.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure
 """
@@ -12,7 +12,7 @@ from assistance.failures import retry_after
 
 
 def classify(status: int, headers: Mapping[str, str], now: datetime) -> DeliveryError | None:
-    """The failure that an answer stands for: None if it is none. A redirect is a failure like others."""
+    """The `DeliveryError` for an answer. None if the receiver has accepted the callback. A redirect is a failure."""
     code = f"http_{status}"
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return None

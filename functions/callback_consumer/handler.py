@@ -1,4 +1,4 @@
-"""Tells a bot how its request has ended and who handles it, if the bot has asked for that."""
+"""Sends callbacks: tells a bot its request's final status, and who takes or releases it, if the bot asked for that."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -19,31 +19,31 @@ from callback_consumer.settings import settings
 
 @cache
 def egress() -> Egress:
-    """The way out."""
+    """Makes the HTTP calls."""
     return Egress(loopback=settings().callback_loopback)
 
 
 @cache
 def receivers() -> Receivers:
-    """The behaviour of receivers, remembered from one invocation of this instance to the next."""
+    """How fast receivers have answered. It is kept from one invocation of this Lambda process to the next."""
     return Receivers()
 
 
 def prepare() -> None:
-    """Make all of that before several threads do."""
+    """Create these objects before several threads would do so at the same time."""
     secrets()
     egress()
     receivers()
 
 
 def headers_for(id_: str, body: str) -> dict[str, str]:
-    """The headers of the specification. The secret holds one signing key, or several while they change."""
+    """The headers of Standard Webhooks. The secret holds one signing key, or several during a change of keys."""
     keys = secret(settings().callback_secret, signing_keys.read, unavailable="callback_secret_unavailable")
     return sign(id_, body, keys, utc_now())
 
 
 def tell(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, dict[str, str]], Answer]) -> str:
-    """Tell the bot what has become of the request. Returns the webhook's id."""
+    """Send the bot the callback about the request's event. Returns the webhook's id."""
     url, event = outgoing.request.callback_url, outgoing.event
     if url is None or event is None:
         raise PermanentFailure("malformed_message")
@@ -55,7 +55,7 @@ def tell(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, d
 
 
 def send(outgoing: Outgoing) -> str:
-    """The same, as it is deployed."""
+    """`tell` with the deployed function's objects."""
     return tell(outgoing, receivers(), egress().post)
 
 

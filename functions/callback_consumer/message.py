@@ -1,4 +1,7 @@
-"""An event of a request, as a webhook: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
+"""The webhook that reports an event of a request, as in the specification Standard Webhooks.
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
 
 import json
 from collections.abc import Sequence
@@ -13,12 +16,12 @@ from assistance.platform.clock import timestamp_of
 
 
 def webhook_id(request: AssistanceRequest, event: End | Handled) -> str:
-    """The same for every attempt at telling of this event, and for no other event."""
+    """The webhook's id. It is the same for every attempt to report this event, and different for each event."""
     return f"{request.id}_{_name(event)}_{event.at}"
 
 
 def compose(request: AssistanceRequest, event: End | Handled) -> str:
-    """The body: what the bot was told when the request was accepted, with what has become of it since."""
+    """The body: the request as the API answered when it accepted it, with its present status and the event."""
     at, data = timestamp_of(event.at), request.told(Status(event.status))
     if isinstance(event, Handled):
         data[_name(event)] = {"at": at, "by": event.by, "via": event.via}
@@ -30,7 +33,7 @@ def _name(event: End | Handled) -> str:
 
 
 def sign(id_: str, body: str, keys: Sequence[bytes], now: datetime) -> dict[str, str]:
-    """The specification's headers, with a signature by each of the keys."""
+    """The headers that Standard Webhooks requires, with a signature by each of the keys."""
     return {
         "webhook-id": id_,
         "webhook-timestamp": str(floor(now.timestamp())),

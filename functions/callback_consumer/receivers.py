@@ -1,16 +1,19 @@
-"""Which receivers may be called now, so that slow ones do not keep the callbacks of all others waiting.
+"""Decides which receivers of callbacks may be called now, so that slow receivers do not delay the callbacks to others.
 
-A batch takes as long as its slowest callback, and only a few batches are under way at once. So every instance of the
-function remembers how long those took that it has called, each path of each host, and keeps three rules:
+A batch takes as long as its slowest callback, and only a few batches run at the same time. So each Lambda process of
+this function remembers, for each host and each of its paths, how long the last call took. It follows three rules:
 
-1. Paths that were prompt the last time are always called.
-2. A path that took longer than `PROMPT_SECONDS` is left alone for as long as it took. If it did not answer it is left
-   alone for twice as long, and for twice as long again each further time; then one callback tries it. So are all
-   paths of its host that are not known to be prompt: many bots have one host, and a bot may have many paths.
-3. All that is not known to be prompt may together hold up batches for `BURST_SECONDS` at once, and for `SHARE` of the
-   time in the long run. Half of the burst is kept for what is not known to be silent.
+1. A path whose last call was prompt (it got an answer within `PROMPT_SECONDS`) is always called.
+2. A path whose last call took longer gets no calls for as long as that call took. If the call got no answer, the pause
+   is twice as long, and doubles with each further call without an answer. After the pause, one callback tries the path.
+   All other paths of the host that are not known to be prompt get the same pause: many bots may share a host, and one
+   bot may use many paths.
+3. Receivers that are not known to be prompt may together delay batches for `BURST_SECONDS` at a time, and for the
+   share `SHARE` of the time in the long run. Half of the burst is reserved for receivers that have not failed to
+   answer.
 
-A callback that is put off has not been sent. Instances share nothing: each of them calls a dark host once for itself.
+A callback to a receiver that may not be called is put off, without being sent. Processes share nothing: each of them
+makes a call of its own to a host that does not answer.
 """
 
 from collections.abc import Callable
@@ -37,9 +40,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Known:
-    """Facts from the last call of a path or of a host. Times are in seconds since 1970.
+    """What is known from the last call to a path or a host. Times are in seconds since 1970.
 
-    `unanswered` counts calls in a row; calls side by side count once.
+    `prompt`: True if it was answered within `PROMPT_SECONDS`. `unanswered`: how many calls in a row got no answer;
+    calls at the same time count once. `judged_at`: when the last slow call ended. `rests_until`: it gets no calls
+    before then.
     """
 
     prompt: bool = False
@@ -48,7 +53,7 @@ class _Known:
     rests_until: float = -inf
 
     def after(self, started: float, ended: float, *, answered: bool) -> "_Known | None":
-        """The facts after another call. None if it failed quickly: it holds up nobody, but does not answer either."""
+        """What is known after another call. None if the call failed quickly: then nothing is known of the receiver."""
         took = ended - started
         if took <= PROMPT_SECONDS:
             return _Known(prompt=True) if answered else None
@@ -59,17 +64,17 @@ class _Known:
 
 
 class Receivers:
-    """Remembers how the receivers behaved that this instance has called lately."""
+    """Remembers how fast the receivers answered that this Lambda process has called lately."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
         self._lock = Lock()
         self._known: dict[str, _Known] = {}
-        """By host, and by host and path. Those that were called last stand last."""
+        """Keys are hosts, and hosts with paths. The most recently called ones are at the end."""
         self._slow = _SlowTime(self._now())
 
     def call(self, url: str, post: Callable[[], T]) -> T:
-        """Post, and remember how long it took. Raises `RateLimited` instead if the receiver is to wait."""
+        """Call `post`, and remember how long it took. Raises `RateLimited` if the receiver may not be called now."""
         to = Url(url)
         host = f"{str(to.host).removesuffix('.')}:{to.port}"
         path = f"{host}{to.path}"
@@ -103,7 +108,7 @@ class Receivers:
             if seconds:
                 raise RateLimited("slow_receivers_put_off", retry_after=seconds)
         for known in silent:
-            # The others wait for what this one finds out.
+            # Other callbacks wait until this one shows whether the receiver answers again.
             known.rests_until = now + DEADLINE_SECONDS
 
     def _remember(self, host: str, path: str, started: float, ended: float, *, answered: bool) -> None:
@@ -111,7 +116,7 @@ class Receivers:
             self._slow.spend(started, ended)
         before, after = self._judge(path, started, ended, answered=answered)
         if not (before.prompt and after and after.prompt):
-            # A path that is always prompt says nothing about the others of its host.
+            # A path that was prompt before and is prompt now shows nothing about the other paths of its host.
             self._judge(host, started, ended, answered=answered)
         while len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
@@ -126,21 +131,24 @@ class Receivers:
 
 @dataclass(slots=True)
 class _SlowTime:
-    """The seconds that slow receivers may still hold up batches for. Calls side by side hold up one batch once."""
+    """For how many seconds slow receivers may still delay batches. The time of simultaneous calls counts once.
+
+    `at`: when `left` was last computed. `left`: these seconds. All times are in seconds since 1970.
+    """
 
     at: float
     left: float = BURST_SECONDS
     since: float = -inf
     until: float = -inf
-    """The last stretch of time that has been counted."""
+    """`since` and `until` are the beginning and the end of the last period that has been counted."""
 
     def seconds_until(self, reserve: float, now: float) -> float:
-        """How long it takes until so much is left: 0 if it is."""
+        """How many seconds it takes until `reserve` seconds are left. 0 if they are left now."""
         self._refill(now)
         return max(0.0, (reserve - self.left) / SHARE)
 
     def spend(self, started: float, ended: float) -> None:
-        """Take what this call has added to the time that batches were held up."""
+        """Subtract the time by which this call has delayed batches, except time that is already counted."""
         self._refill(ended)
         if started >= self.until:
             self.left -= ended - started

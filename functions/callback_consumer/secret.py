@@ -1,4 +1,4 @@
-"""The callbacks' secret holds one signing key, or several during a key change."""
+"""The secret with the callbacks' signing keys: one, or several during a change of keys."""
 
 import base64
 from typing import Final
@@ -10,7 +10,7 @@ KEY_BYTES: Final = range(24, 65)
 
 
 def read(text: str) -> list[bytes]:
-    """The keys. Raises `UnusableSecret`."""
+    """The keys in the secret. Raises `UnusableSecret`."""
     keys = [_decoded(part.removeprefix("whsec_")) for part in text.split()]
     if not keys:
         raise UnusableSecret("the secret is empty")
@@ -20,7 +20,7 @@ def read(text: str) -> list[bytes]:
 
 
 def _decoded(key: str) -> bytes:
-    """The decoded bytes; empty if the text is no Base64."""
+    """The decoded bytes; empty if the text is not Base64."""
     try:
         return base64.b64decode(key, validate=True)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The settings of the callback consumer, from its environment."""
+"""The settings of the callback consumer, from its environment variables."""
 
 from functools import cache
 
@@ -6,7 +6,11 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use. `callback_secret` is the secret's ARN; `callback_loopback`: `make run` sets it."""
+    """Read once, at first use.
+
+    `callback_secret`: the ARN of the secret with the signing keys. `callback_loopback`: True if bots at http://127.0.0.1
+    may be called, which only `make run` sets.
+    """
 
     table_name: str
     callback_secret: str

@@ -1,7 +1,4 @@
-"""Turns an error of SES into a failure of the delivery.
-
-An error that is not listed here is taken for transient.
-"""
+"""Turns an error of SES into a `DeliveryError`. An error that is not listed here counts as transient."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -54,17 +51,17 @@ NOTES: Final[Mapping[str, str]] = {
     "AccessDeniedException": "a policy may still be taking effect",
     "AccountSuspendedException": "SES says: permanently restricted",
     "ExpiredTokenException": "the SDK renews the function's credentials",
-    "InternalFailure": "the answer is a 500: SES may have gone on",
-    "InternalServiceErrorException": "the answer is a 500: SES may have gone on",
+    "InternalFailure": "the answer is a 500: SES may have sent the mail",
+    "InternalServiceErrorException": "the answer is a 500: SES may have sent the mail",
     "LimitExceededException": "a quota",
-    "MessageRejected": "also an identity that is not verified, and in the sandbox a recipient that is not",
-    "NotFoundException": "the configuration set is gone",
+    "MessageRejected": "also if the sender is not verified, or in the sandbox a recipient",
+    "NotFoundException": "the configuration set does not exist any more",
     "RequestExpired": "a clock is wrong, or the call was on its way for too long",
     "RequestTimeoutException": "SES did not get the whole call",
-    "SendingPausedException": "whoever paused sending may resume it",
-    "ServiceUnavailable": "the answer is a 503: SES may have gone on",
-    "ThrottlingException": "also a day's quota: see above",
-    "TooManyRequestsException": "also a day's quota: see above",
+    "SendingPausedException": "sending was paused, and may be resumed",
+    "ServiceUnavailable": "the answer is a 503: SES may have sent the mail",
+    "ThrottlingException": "also if the daily quota is used up: see above",
+    "TooManyRequestsException": "also if the daily quota is used up: see above",
 }
 
 TABLES: Final = (
@@ -75,13 +72,13 @@ DOCUMENTED: Final = {**COMMON, **SEND_EMAIL}
 
 
 def classify(error: Exception) -> DeliveryError:
-    """The failure that an error of the call to SES stands for."""
+    """The `DeliveryError` for an error of a call to SES."""
     code = error_code(error)
     return failure(DOCUMENTED.get(code, Kind.TRANSIENT), code, in_doubt=_leaves_doubt(error))
 
 
 def _leaves_doubt(error: Exception) -> bool:
-    """Whether the mail may be on its way all the same: not if SES refused it, nor if the call never reached SES."""
+    """Whether SES may have sent the mail in spite of the error: not if it refused the mail or never got the call."""
     if isinstance(error, ClientError):
         return status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR
     return not isinstance(error, ConnectTimeoutError | EndpointConnectionError)

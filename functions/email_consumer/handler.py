@@ -23,35 +23,39 @@ if TYPE_CHECKING:
 
 @cache
 def ses() -> "SESV2Client":
-    """One client for all sends."""
+    """The client of SES, shared by all sends."""
     return aws.ses()
 
 
 def prepare() -> None:
-    """Make what sends need before several threads do."""
+    """Create the clients that sends need, before several threads would do so at the same time."""
     ses()
     if settings().take_page:
         secrets()
 
 
 def recipients(topic: str) -> list[str]:
-    """The addresses that get the requests of that topic at present."""
+    """The addresses to which requests of that topic are sent at present."""
     own = routing.place(topic, Channel.EMAIL)
     return list(own if isinstance(own, tuple) else settings().email_recipients)
 
 
 def send(outgoing: Outgoing) -> str:
-    """Send the request. SES can't be asked what it has sent, so in doubt it is sent again. Returns SES's message id."""
+    """Send the request as a mail, and return SES's message id.
+
+    If an earlier attempt is in doubt, the mail is sent again, since SES can't be asked what it has sent.
+    """
     url = take_url(outgoing, settings().take_page, settings().take_secret)
     try:
         answer = ses().send_email(
-            # Encoded where it is not ASCII: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
+            # `formataddr` encodes what is not ASCII: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
             FromEmailAddress=formataddr((settings().email_sender_name, settings().email_sender)),
             Destination={"ToAddresses": recipients(outgoing.request.topic)},
             ReplyToAddresses=reply_to(outgoing.request),
             Content=compose(outgoing, take_url=url),
-            # With these SES's events say which request they are about: see email_feedback. A tag's value may hold
-            # letters, digits, _ and -: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageTag.html
+            # SES's events about this mail contain the tag, so that email_feedback finds the request. A tag's value may
+            # have letters, digits, _ and -:
+            # https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageTag.html
             ConfigurationSetName=settings().email_configuration_set,
             EmailTags=[{"Name": "request_id", "Value": outgoing.request.id}],
         )

@@ -1,7 +1,8 @@
-"""The heartbeat of email: a mail to SES's simulator, which answers in place of a mail server.
+"""The heartbeat of email: a mail to SES's mailbox simulator, which answers like a recipient's mail server.
 
-SES refuses it for what it would refuse every mail for: an identity that is not verified, an account that may not send.
-The simulator's answer comes back by the same way as bounces do, and `email_feedback` counts it. No human gets it.
+If SES would refuse every mail, because the sender is not verified or the account may not send, it refuses this one too.
+SES publishes an event about the simulator's answer, like about a bounce, and `email_feedback` counts it. No human gets
+the mail.
 https://docs.aws.amazon.com/ses/latest/dg/send-an-email-from-console.html#send-email-simulator
 """
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
 SIMULATOR: Final = "success@simulator.amazonses.com"
 _TEXT: Final = "The heartbeat of a deployment checks whether mail can be sent. It is not for humans."
-# A delivery waits for these to pass, so they are transient; until then no mail is sent.
+# For a delivery these errors are transient, because they may pass. For the heartbeat they are defects: no mail is sent.
 _PAUSED: Final = frozenset({"AccessDeniedException", "SendingPausedException"})
 
 
 def broken(ses: "SESV2Client") -> Iterator[str]:
-    """Yield why SES sends no mail. Raises a `DeliveryError` if it does not say."""
+    """Yield the code because of which SES sends no mail at present. Raises a `DeliveryError` for all other errors."""
     try:
         ses.send_email(
             FromEmailAddress=settings().email_sender,

@@ -1,4 +1,4 @@
-"""An assistance request as an email."""
+"""The email that shows an assistance request."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sesv2.type_defs import EmailContentTypeDef
 
 SUBJECT_CHARACTERS: Final = 60
-"""More is cut off in most lists of mails."""
+"""Most mail programs cut a longer subject in their list of mails."""
 
 
 def compose(outgoing: Outgoing, *, take_url: str | None = None) -> "EmailContentTypeDef":
-    """The content of a message to SES: subject, text and HTML. `take_url`: where a human takes the request.
+    """The content of the mail for SES: subject, plain text and HTML. SES builds the MIME parts itself.
 
-    SES builds the MIME parts itself. The subject is on one line, and so is every header.
+    `take_url`: the page on which a human takes the request. The subject and every header are on one line, so that a
+    customer's text can't add a header.
     """
     request = outgoing.request
     url, told = facts.conversation(request), facts.about(request)
@@ -39,30 +40,31 @@ def compose(outgoing: Outgoing, *, take_url: str | None = None) -> "EmailContent
 
 
 def subject(request: AssistanceRequest) -> str:
-    """The topic, and how the description begins."""
+    """The topic and the beginning of the description."""
     topic = f"[{heading(request.topic)}] "
     return topic + preview(request.description, SUBJECT_CHARACTERS - len(topic))
 
 
 def thread(request: AssistanceRequest) -> str:
-    """A reference that only mails about this request have, so that similar requests are separate conversations.
+    """The value of the `References` header: it is the same in all mails about this request, and in no others.
 
-    Gmail puts mails of one subject together unless they refer to different ones:
-    https://workspaceupdates.googleblog.com/2019/03/threading-changes-in-gmail-conversation-view.html. `Message-ID` does
-    not help: SES writes its own, https://docs.aws.amazon.com/ses/latest/dg/header-fields.html. The domain is one that
-    nobody has, since there is no such mail: https://www.rfc-editor.org/rfc/rfc2606#section-2.
+    Gmail shows mails with the same subject as one conversation, unless their `References` differ:
+    https://workspaceupdates.googleblog.com/2019/03/threading-changes-in-gmail-conversation-view.html. A `Message-ID`
+    would not help, since SES replaces it: https://docs.aws.amazon.com/ses/latest/dg/header-fields.html. There is no
+    mail with the id in this header, so its domain is one that nobody can own:
+    https://www.rfc-editor.org/rfc/rfc2606#section-2.
     """
     return f"<{request.id}@assistance.invalid>"
 
 
 def reply_to(request: AssistanceRequest) -> list[str]:
-    """Whom an answer to the mail reaches: the customer, if their address is valid."""
+    """The address to which a reply to the mail goes: the customer's, if it is valid. Else none."""
     address = contact.mailto(request.customer.email) if request.customer and request.customer.email else None
     return [address] if address else []
 
 
 def _text(description: str, told: tuple[Fact, ...], buttons: list[tuple[str, str]], notes: list[str]) -> str:
-    """The plain text: all that the page says, the description first."""
+    """The plain text of the mail. It says the same as the HTML, and begins with the description."""
     about = [f"{one_line(fact.label)}: {one_line(fact.text)}" for fact in told]
     links = [f"{name}: {url}" for name, url in buttons]
     paragraphs = (lines for lines in ([description], about, links, ["--", *notes]) if lines)

@@ -1,8 +1,8 @@
-"""The HTML of a mail, as mail programs need it.
+"""The HTML of a mail, in a form that common mail programs can show.
 
-Outlook shows it by Word's engine, which knows tables, inline styles and `<br>`, but no `white-space`, `max-width` or
-padding of links: https://www.campaignmonitor.com/css/. The style sheet is for programs that know it: in the dark,
-Apple's and others follow `color-scheme`.
+Outlook uses Word's engine, which supports tables, inline styles and `<br>`, but not `white-space`, `max-width` or
+padding of links: https://www.campaignmonitor.com/css/. The style sheet is for the dark mode of programs that support
+`color-scheme`, such as Apple's.
 """
 
 import html
@@ -28,7 +28,10 @@ _BREAKS: Final = "word-break:break-word;overflow-wrap:anywhere"
 def page(
     title: str, description: str, facts: Sequence[Fact], buttons: Iterable[tuple[str, str]], notes: Iterable[str]
 ) -> str:
-    """The title, the description as it was typed, the facts, a button for each name and URL, and the small print."""
+    """The HTML: the title, the description as it was typed, the facts, the buttons, and the notes in small print.
+
+    `buttons` has the text and the URL of each button.
+    """
     rows = "".join(map(_row, facts))
     about = f'<table {_TABLE} width="100%" style="margin-top:16px">{rows}</table>' if rows else ""
     return (
@@ -52,7 +55,7 @@ def page(
 
 
 def lines(text: str) -> str:
-    """The text, escaped: its lines and its spaces stay where a mail program folds white space."""
+    """The text as HTML: escaped, with the line breaks and runs of spaces that mail programs otherwise collapse."""
     escaped = html.escape(text, quote=False).replace("\t", "    ").replace("\n", "<br>")
     return re.sub("(?<= ) |(?:^|(?<=<br>)) ", "&nbsp;", escaped)
 
@@ -69,7 +72,7 @@ def _row(fact: Fact) -> str:
 
 
 def _button(name: str, url: str) -> str:
-    """A cell that is coloured: Outlook pads no link."""
+    """A button: a table cell with a colour and a padding around a link, since Outlook ignores the padding of links."""
     style = "font-size:15px;line-height:20px;font-weight:bold;color:#ffffff;text-decoration:none"
     return (
         f'<table {_TABLE} style="margin-top:16px"><tr><td bgcolor="#0b57d0" '

@@ -1,4 +1,4 @@
-"""The settings of the email consumer, from its environment."""
+"""The settings of the email consumer, from its environment variables."""
 
 from functools import cache
 
@@ -8,11 +8,11 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use. `email_recipients` is a JSON list of addresses.
+    """Read once, at first use.
 
-    `email_sender_name` is what mail programs show instead of the sender's address, unless it is empty.
-    Links by which humans take requests begin with `take_page`, unless there are none. `take_secret` is the ARN of the
-    secret that signs these.
+    `email_sender_name`: the name that mail programs show instead of the sender's address; empty for none.
+    `email_recipients`: a JSON list of the default recipients' addresses. `take_page`: the beginning of the links by
+    which humans take requests; empty if mails have none. `take_secret`: the ARN of the secret that signs these links.
     """
 
     email_sender: str

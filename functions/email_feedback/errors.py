@@ -1,17 +1,17 @@
-"""Why an event was not dealt with. Lambda brings it twice more, and then puts it into the failures queue."""
+"""Errors about events of SES. Lambda retries an event twice, and then puts it into the queue for failed events."""
 
 
 class FeedbackError(Exception):
-    """The message never holds an address or a customer's text."""
+    """An event could not be handled. The text never contains an address or a customer's text."""
 
 
 class NotYetRecorded(FeedbackError):
-    """SES was quicker than our own record of the send: the event will make sense later."""
+    """The mail of the event is not recorded yet, since SES was faster than our write. A retry will find it."""
 
 
 class DlqUnavailable(FeedbackError):
-    """The dead-letter queue can't take the message now, so the delivery must not read `failed` yet."""
+    """The dead-letter queue can't take the request's message now. A retry will put it there."""
 
 
 class MalformedEvent(FeedbackError):
-    """Trying again is pointless: somebody must look at the event."""
+    """The event can't be parsed. A retry is pointless: an operator must inspect the event."""

@@ -1,4 +1,4 @@
-"""The events that SES publishes, as far as they are used.
+"""The events that SES publishes about mails, with the members that this function uses.
 
 https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 """
@@ -25,18 +25,18 @@ from email_feedback.errors import MalformedEvent
 
 REQUEST_ID_TAG: Final = "request_id"
 
-# SES publishes this once, when it is given the topic: it is no event.
+# SES publishes this text once, when it starts to use the SNS topic. It is not an event.
 VALIDATION: Final = "Successfully validated SNS topic for Amazon SES event publishing."
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC, where a record may hold it, and the calendar may not have it."""
+    """The same moment in UTC. Raises `ValueError` if UTC's calendar or a record can't hold it."""
     try:
         utc = moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("out of the calendar") from None
     if not 0 <= epoch_ms(utc) <= MAX_SECONDS * 1_000:
-        raise ValueError("no time of ours")
+        raise ValueError("out of a record's range")
     return utc
 
 
@@ -46,25 +46,29 @@ class _Model(BaseModel):
 
 
 class Tags(_Model):
-    """The tags of a mail. SES makes each a list."""
+    """The tags of a mail. SES turns each tag's value into a list."""
 
     request_id: Annotated[tuple[RequestId], Field(alias=REQUEST_ID_TAG)]
 
 
 class Mail(_Model):
-    """The mail that an event is about. `message_id` is what `SendEmail` answered."""
+    """The mail that an event is about. `message_id` is the id that SES's `SendEmail` returned."""
 
     message_id: Annotated[str, StringConstraints(min_length=1)]
     tags: Tags
 
     @property
     def request_id(self) -> str:
-        """The request that the mail was sent for."""
+        """The id of the request for which the mail was sent."""
         return self.tags.request_id[0]
 
 
 class BouncedRecipient(_Model):
-    """One recipient. A mail server's report (a DSN) says what it did, and why; an automatic reply holds no report."""
+    """A recipient of a mail that bounced.
+
+    If a mail server has sent a delivery status notification (DSN), these members say what it did, and why. An automatic
+    reply has no DSN.
+    """
 
     action: str | None = None
     status: str | None = None
@@ -72,7 +76,7 @@ class BouncedRecipient(_Model):
 
 
 class BounceDetail(_Model):
-    """Why it came back."""
+    """Why a mail bounced."""
 
     bounce_type: Literal["Undetermined", "Permanent", "Transient"]
     bounce_sub_type: str = ""
@@ -80,7 +84,7 @@ class BounceDetail(_Model):
 
 
 class Bounce(_Model):
-    """A mail server has refused the mail, at once or for too long."""
+    """A mail server has refused the mail, immediately or again and again until SES gave up."""
 
     event_type: Literal["Bounce"]
     mail: Mail
@@ -88,12 +92,12 @@ class Bounce(_Model):
 
     @property
     def code(self) -> str:
-        """The error code of the delivery."""
+        """The error code that the delivery gets."""
         return f"bounce_{self.bounce.bounce_type.lower()}"
 
     @property
     def may_be_automatic_reply(self) -> bool:
-        """Whether this can be an out-of-office reply: SES reports one as `Transient` and `General`.
+        """Whether this may be an out-of-office reply, which SES reports as a bounce of type `Transient` and `General`.
 
         https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types
         """
@@ -103,7 +107,7 @@ class Bounce(_Model):
 
 
 class Complaint(_Model):
-    """The recipient has marked the mail as spam, or is on the list of those who once did."""
+    """The recipient has marked the mail as spam, or is on SES's list of recipients who have done so before."""
 
     event_type: Literal["Complaint"]
     mail: Mail
@@ -111,7 +115,7 @@ class Complaint(_Model):
 
 
 class Reject(_Model):
-    """SES has taken the mail, found a virus in it, and not sent it."""
+    """SES had accepted the mail, but found a virus in it, and did not send it."""
 
     event_type: Literal["Reject"]
     mail: Mail
@@ -119,7 +123,7 @@ class Reject(_Model):
 
 
 class DeliveryDetail(_Model):
-    """When the recipient's mail server took it."""
+    """When the recipient's mail server took the mail."""
 
     timestamp: Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
@@ -135,22 +139,22 @@ class Delivery(_Model):
 class Other(_Model):
     """An event that changes nothing.
 
-    The event destination asks for none of these. A delivery that is delayed ends in one of the events above; a
-    rendering failure takes a template, and no mail of ours has one.
+    The deployed event destination does not select these types. A delayed delivery is followed by one of the events
+    above. A rendering failure can only happen with a template, which this project's mails don't use.
     """
 
     event_type: Literal["Send", "DeliveryDelay", "Rendering Failure", "Open", "Click", "Subscription"]
 
 
 Event = Bounce | Complaint | Reject | Delivery | Other
-# A union's errors hide their input by the union's own settings; those of its models do not count.
+# `hide_input_in_errors` must be set for the union too: for errors of a union, pydantic ignores its models' settings.
 _EVENT: Final[TypeAdapter[Event]] = TypeAdapter(
     Annotated[Event, Field(discriminator="event_type")], config=ConfigDict(hide_input_in_errors=True)
 )
 
 
 def parse(text: str) -> Event:
-    """The event that SES has published. Raises `MalformedEvent`."""
+    """The event in a text that SES has published. Raises `MalformedEvent`."""
     try:
         return _EVENT.validate_json(text)
     except ValidationError as error:

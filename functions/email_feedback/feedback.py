@@ -1,8 +1,8 @@
-"""Handles SES's reports about mails that it has taken.
+"""Handles SES's events about mails that it has accepted.
 
-Only the event that names the message id of one of the request's mails counts. A bounce, a complaint or a reject is
-recorded first, with the fallback that follows from it; then the request's message goes into the dead-letter queue. SNS
-brings the event again until both are done, and to record it twice changes nothing.
+An event counts only if it names the message id of a mail that is recorded for the request. A bounce, a complaint or a
+reject is recorded first, with the fallback that follows from it. Then the request's message goes into the dead-letter
+queue. If either fails, Lambda retries the event. Recording an event twice changes nothing.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """Takes SES's events, each as often as it comes and in any order."""
+    """Handles SES's events, which may come more than once and in any order."""
 
     requests: Requests
     sqs: "SQSClient"
     dlq_url: str
 
     def take(self, event: Event, *, source_message_id: str) -> None:
-        """Act on an event. Raises `NotYetRecorded`, `DlqUnavailable` or `TableUnavailable`: bring it again later.
+        """Act on an event. Raises `NotYetRecorded`, `DlqUnavailable` or `TableUnavailable` if it must be retried later.
 
-        Raises `Unreadable` too, which is for somebody to look at.
+        Raises `Unreadable` if an item is damaged, which an operator must repair.
         """
         if isinstance(event, Other):
             logger.info("an event that changes nothing", event_type=event.event_type)
@@ -73,12 +73,16 @@ class Feedback:
         self._dead_letter(event, stored, delivery, source_message_id)
         logger.error("failed after SES had taken it", extra=about | {"error_code": event.code})
         tally = Tally()
-        # Not by channel alone, for the alarm: the channel delivers, an address does not. Its letter has an alarm.
+        # Don't count it by channel alone, which raises the alarm on the channel: only one address fails, not the
+        # channel. The dead letter raises an alarm of its own.
         tally.add(Metric.FAILED, channel=Channel.EMAIL, topic=stored.record.topic)
         tally.emit()
 
     def _is_final(self, stored: Stored, about: dict[str, Any]) -> bool:
-        """Log that no mail of the request has that id. Raises `NotYetRecorded` if that may still be recorded."""
+        """Log that no mail of the request has the event's message id, and return False.
+
+        Raises `NotYetRecorded` if such a mail may still be recorded.
+        """
         mails = [each for each in stored.record.deliveries if each.destination == Channel.EMAIL]
         if not all(mail.final for mail in mails) or any(mail.is_under_way for mail in mails):
             raise NotYetRecorded(about["request_id"])
@@ -111,7 +115,10 @@ class Feedback:
 
 
 def _returned(record: Record, *, event: Bounce | Complaint | Reject, now: int) -> tuple[Record, bool]:
-    """The record after the event, and whether it knows the mail. An automatic reply fails no mail that arrived."""
+    """The record after the event, and whether it has a mail with the event's message id.
+
+    A bounce that may be an automatic reply changes nothing if the recipient's mail server has taken the mail.
+    """
     result = event.mail.message_id
     if isinstance(event, Bounce) and event.may_be_automatic_reply:
         attempts = (delivery.sent_as(result) for delivery in record.deliveries)

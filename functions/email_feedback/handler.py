@@ -1,4 +1,4 @@
-"""Takes what SES publishes about the mails that were sent: bounces, complaints, rejects and deliveries."""
+"""Handles the events that SES publishes about mails: bounces, complaints, rejects and deliveries."""
 
 from functools import cache
 from typing import Any
@@ -21,12 +21,12 @@ from email_feedback.settings import settings
 
 @cache
 def feedback() -> Feedback:
-    """The deployed feedback."""
+    """Handles events, with the deployed table and dead-letter queue."""
     return Feedback(deployed(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url)
 
 
 def heard() -> None:
-    """Count that SES answered the heartbeat's mail, so that what it says of others arrives too."""
+    """Count an event about the heartbeat's mail. It shows that SES's events about other mails arrive too."""
     tally = Tally()
     tally.add(Metric.MAIL_FEEDBACK, channel=Channel.EMAIL)
     tally.emit()
@@ -35,7 +35,7 @@ def heard() -> None:
 @logger.inject_lambda_context(log_event=False)
 @without_messages(FeedbackError, TableUnavailable, Unreadable)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
-    """Take what SNS brings: one event, https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html."""
+    """Handle an SNS message with one event of SES: https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html."""
     for record in event["Records"]:
         notification = record["Sns"]
         if notification["Message"] == VALIDATION:

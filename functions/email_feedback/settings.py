@@ -1,4 +1,4 @@
-"""The settings of the email feedback, from its environment."""
+"""The settings of the function that handles SES's events, from its environment variables."""
 
 from functools import cache
 

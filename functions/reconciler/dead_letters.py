@@ -1,4 +1,7 @@
-"""A request whose message lies in a dead-letter queue reads `failed`, whoever moved the message there."""
+"""Finds requests whose messages are in a dead-letter queue, and gives them the status `failed`.
+
+That is done whether a consumer or SQS itself has moved the message there.
+"""
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -19,12 +22,12 @@ from reconciler.settings import ChannelQueues
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-# The most dead letters that a sweep reads of one queue.
+# How many dead letters a sweep reads at most from one queue.
 MOST_LETTERS: Final = 10_000
-# The time to receive one and make it visible again, with 512 MB of memory: 2.8 were measured.
+# The time to receive a dead letter and make it visible again, with 512 MB of memory. Measured: 2.8 ms.
 MS_PER_LETTER: Final = 3
 TIME_TO_PLACE_MS: Final = 6_000
-# The most by which our clock and that of SQS may differ.
+# By how much our clock and SQS's may differ.
 _CLOCKS_MS: Final = 60_000
 
 
@@ -37,9 +40,9 @@ class DeadLetters:
     queues: Mapping[Channel, ChannelQueues]
 
     def find(self, waiting: MutableMapping[str, Open]) -> None:
-        """Mark the requests as failed whose messages lie in a dead-letter queue. `waiting`: the open requests, by id.
+        """Mark the unfinished requests whose messages are in a dead-letter queue as failed.
 
-        Updates `waiting` with the result.
+        `waiting`: the unfinished requests, by id. The changed ones are replaced in it.
         """
         run = self.run
         wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
@@ -51,10 +54,10 @@ class DeadLetters:
             for letter in letters:
                 found = waiting.get(letter.request_id or "")
                 if found is None or 0 < letter.sent_at < found.record.created_at - _CLOCKS_MS:
-                    # The request is not open; or the dead letter is of an earlier request with the same id.
+                    # The request is finished, or the dead letter belongs to an earlier request with the same id.
                     continue
                 if run.remaining_ms() < TIME_TO_PLACE_MS:
-                    # The next sweep goes on with what still is open.
+                    # The next sweep continues with the requests that are still unfinished.
                     run.unread.add(channel)
                     run.report.complete = False
                     break
@@ -72,22 +75,22 @@ class DeadLetters:
         return Open(found.id, record)
 
     def _letters(self, channel: Channel) -> tuple[list[DeadLetter], bool]:
-        """The channel's dead letters, and whether these are all.
+        """The channel's dead letters, and whether these are all of them.
 
-        They are visible again by now, because acting on them may fail.
+        They are visible to other readers again when this returns.
         """
         found, complete = list[DeadLetter](), True
         for url in self.queues[channel].dlqs:
             try:
                 depth = dead_letters.depth(self.sqs, url)
-                # Another reader holds some of them, or was killed while it did: those can't be received.
+                # Dead letters in flight can't be received: another reader holds them, or was killed while it did.
                 complete = complete and not depth.in_flight
                 began = self.run.remaining_ms()
                 limit = min(MOST_LETTERS, (began - TIME_TO_PLACE_MS) // MS_PER_LETTER)
                 if depth.total and limit > 0:
                     with dead_letters.looking(self.sqs, url, limit=limit, bodies=False) as letters:
                         found += letters
-                        # Those that are held for too long become visible, and come again before the others.
+                        # After `LOOK_SECONDS` the first ones become visible, and SQS returns them instead of others.
                         in_time = began - self.run.remaining_ms() < dead_letters.LOOK_SECONDS * 1_000
                         complete = complete and in_time and len(letters) < limit
                 elif depth.total:
@@ -99,7 +102,10 @@ class DeadLetters:
 
 
 def _meant(record: Record, channel: str, letter: DeadLetter) -> list[str]:
-    """The deliveries to which a dead letter may belong: the one that it names, or else the request's own."""
+    """The names of the deliveries to which a dead letter may belong.
+
+    That is the delivery that it names. If it names none, it is the request's own or its fallback on that channel.
+    """
     here = [delivery for delivery in record.unfinished if delivery.destination == channel]
     if letter.delivery:
         return [delivery.name for delivery in here if delivery.name == letter.delivery]

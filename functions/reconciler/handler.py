@@ -1,6 +1,6 @@
-"""Every minute: publish the requests that the stream has missed, and check every request that has not ended.
+"""Once a minute: publish the requests that the stream has missed, and check every unfinished request.
 
-An event of `{"dry_run": true}` changes nothing and answers with what it would do.
+For an event of `{"dry_run": true}`, it changes nothing and returns what it would do.
 """
 
 from collections.abc import Callable
@@ -40,19 +40,19 @@ def requests() -> Requests:
 
 @cache
 def outbox() -> Outbox:
-    """The outbox of the deployed table."""
+    """Publishes the outbox entries of the deployed table."""
     publisher = Publisher(aws.when_used(aws.sns), settings().topic_arn, requests(), late=True)
     return Outbox(publisher, timedelta(seconds=settings().grace_seconds))
 
 
 @cache
 def sqs() -> "SQSClient":
-    """One client for all sweeps."""
+    """The client of SQS, shared by all sweeps."""
     return aws.when_used(aws.sqs)
 
 
 def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
-    """Look at the new requests, at the open ones and at the dead letters. Raises `TableUnavailable`."""
+    """Check the new requests, the other unfinished ones and the dead letters. Raises `TableUnavailable`."""
     run, queues = Run(requests(), remaining_ms, dry_run, sweep.left), settings().queues
     open_requests = OpenRequests(run, sqs(), queues, timedelta(seconds=settings().overdue_seconds))
     watched = list(open_requests.watched())
@@ -67,7 +67,7 @@ def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Rep
 
 
 def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
-    """Sweep the outbox, then look at what is open. Returns both results."""
+    """Publish what waits in the outbox, then check the unfinished requests. Returns the results of both."""
     sweep = outbox().sweep(context.get_remaining_time_in_millis, dry_run=dry_run)
     report = look(sweep, context.get_remaining_time_in_millis, dry_run=dry_run)
     if not dry_run:
@@ -78,8 +78,8 @@ def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
 
 
 def measure(sweep: Sweep, report: Report) -> None:
-    """Emit what infra/monitoring.py watches, in CloudWatch's embedded metric format."""
-    # The process-wide `Metrics` keeps what it is told not to write, and writes it after a hundred runs.
+    """Emit the metrics that infra/monitoring.py uses, in CloudWatch's embedded metric format."""
+    # Don't use Powertools' `Metrics`, which the whole process shares: it would keep values from one run to the next.
     metrics = EphemeralMetrics()
     metrics.add_metric("OldestUnpublishedAge", MetricUnit.Seconds, sweep.oldest_seconds)
     metrics.add_metric("PublishedLate", MetricUnit.Count, sweep.published)
@@ -101,7 +101,7 @@ def measure(sweep: Sweep, report: Report) -> None:
 @logger.inject_lambda_context(log_event=False)
 @without_messages(TableUnavailable)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Reconcile once, unless a sweep is under way."""
+    """Run one sweep, unless another one is running."""
     if event.get("dry_run"):
         return reconcile(context, dry_run=True)
     duration = timedelta(milliseconds=context.get_remaining_time_in_millis())

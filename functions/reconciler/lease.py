@@ -1,4 +1,4 @@
-"""The lease that keeps two sweeps apart."""
+"""The lease that ensures that only one sweep runs at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,16 +19,17 @@ LEASE_KEY = {PARTITION_KEY: "LEASE#reconciler", SORT_KEY: "LEASE"}
 
 @contextmanager
 def lease(table: "Table", owner: str, duration: timedelta, *, clock: Clock = utc_now) -> Iterator[bool]:
-    """Hold the sweep's lease, if nobody else does: yields whether it is ours. It lasts `duration` at most.
+    """Hold the lease, if no other sweep holds it. Yields whether this sweep holds it. It expires after `duration`.
 
-    What lasts for longer than two of them is nobody's, or can't be read. Raises `TableUnavailable`.
+    A stored lease that expires later than in twice that time, or can't be read, is invalid and gets replaced. Raises
+    `TableUnavailable`.
     """
     now = clock()
     try:
         table.put_item(
             Item={**LEASE_KEY, "owner": owner, "expires_at": epoch_ms(now + duration)},
             ConditionExpression=f"attribute_not_exists({PARTITION_KEY}) OR NOT attribute_type(expires_at, :number) "
-            # Ours already, if the answer to our own write was lost and the SDK repeats it.
+            # The owner is this sweep if the answer to its own write was lost, and the SDK has repeated the write.
             "OR NOT expires_at BETWEEN :now AND :longest OR #owner = :owner",
             ExpressionAttributeNames={"#owner": "owner"},
             ExpressionAttributeValues={
@@ -60,5 +61,5 @@ def _release(table: "Table", owner: str) -> None:
     except table.meta.client.exceptions.ConditionalCheckFailedException:
         logger.warning("the lease had already passed to another sweep")
     except AWS_ERRORS as error:
-        # It ends by itself.
+        # The lease expires by itself.
         logger.warning("the lease was not released", error_code=error_code(error))

@@ -1,4 +1,4 @@
-"""The requests that were accepted since the last sweep. Those that have not ended yet are watched from now on."""
+"""Checks the requests that were accepted since the last sweep. Unfinished ones are watched from now on."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -25,24 +25,25 @@ from assistance.store.table import LOOKED_KEY
 from reconciler.report import Open
 from reconciler.run import Run
 
-# An index lags behind its table, usually by less than a second. This is half a sweep's interval, so that two sweeps
-# find a request whose message was dead-lettered at once.
+# A request is first checked this long after it was accepted, since an index lags behind its table, usually by less than
+# a second. It is half the interval of sweeps, so that a request whose message went to a dead-letter queue immediately
+# is found within two sweeps.
 SETTLING: Final = timedelta(seconds=30)
-# "In some unlikely failure scenarios, longer propagation delays might occur", and DynamoDB names no bound. A second
-# look, this long after the first one, finds the requests that the index did not list in time.
+# "In some unlikely failure scenarios, longer propagation delays might occur", and DynamoDB documents no limit. A second
+# check, this long after the first one, finds the requests that the index did not list in time.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html
 SECOND_LOOK: Final = timedelta(minutes=15)
-# No request is older, and the second look, which begins `SECOND_LOOK` earlier, still begins in 1970.
+# No request is older than this. Second checks, which begin `SECOND_LOOK` earlier, then begin in 1970 and not before.
 _FIRST: Final = timestamp(datetime.fromtimestamp(0, UTC) + SECOND_LOOK)
 TIME_TO_FINISH_MS: Final = 10_000
 _A_MINUTE: Final = timedelta(minutes=1)
 _CHUNK: Final = 100
-# They fit into an item.
+# So many ids fit into an item.
 _MOST_DAMAGED: Final = 1_000
 _PARALLEL: Final = 10
-# After a rollback, version 1 would find no delivery of the requests that this version has accepted, and publish them
-# again. So this version sets the time up to which version 1 believes to have looked, to so many hours ahead. At least
-# half of them always remain, in case sweeps fail for three hours.
+# After a rollback, version 1 would find no deliveries of the requests that this version has accepted, and publish them
+# again. So this version stores in version 1's item that requests are checked until this many hours in the future. It
+# renews that when half of the time is left, so sweeps may fail for three hours.
 _LEGACY_AHEAD: Final = timedelta(hours=6)
 
 
@@ -60,11 +61,12 @@ class _Looked(Model):
 
 
 class _Last(NamedTuple):
-    """Where the last sweep ended.
+    """What the last sweep has stored.
 
-    It has looked at the requests accepted before `until`. Version 1 will look at none before `legacy_until`. `damaged`
-    are the requests that it could not read. If version 1 has written since, `legacy_until` is empty, and `left_open`
-    are the requests that version 1 found open.
+    `until`: it has checked the requests that were accepted before this time. `legacy_until`: version 1 will check no
+    requests that were accepted before this time; empty if version 1 has written since. `left_open`: the ids of the
+    unfinished requests that version 1 has found, if it has written since. `damaged`: the ids of the requests that could
+    not be read.
     """
 
     until: str = ""
@@ -74,28 +76,29 @@ class _Last(NamedTuple):
 
 
 _Look: TypeAlias = tuple[str, _Listed]
-"""A request, and the time from which `SETTLING` counts: its acceptance, or for a second look `SECOND_LOOK` after it."""
+"""A scheduled check of a request. It is due `SETTLING` after the time in it, which is the time of the request's
+acceptance, or for the second check `SECOND_LOOK` later."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewRequests:
-    """Looks at each request twice: shortly after it was accepted, and `SECOND_LOOK` later."""
+    """Checks each request twice: shortly after it was accepted, and `SECOND_LOOK` later."""
 
     run: Run
 
     def take_in(self) -> list[Open]:
-        """Look at the requests accepted since the last time, and watch those that have not ended. Returns these."""
+        """Check the requests accepted since the last sweep, and watch the unfinished ones. Returns these."""
         run, report, items = self.run, self.run.report, self.run.requests.items
         last = self._last()
         until, any_new = timestamp(run.clock() - SETTLING), bool(last.left_open)
         # The clock of the last sweep may have been ahead.
         since = max(min(last.until, _earlier(until, _A_MINUTE)), _FIRST)
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            # Somebody may have mended an unreadable request, or deleted its record.
+            # Also check the unreadable requests again: an operator may have repaired one, or deleted its record.
             found = list(pool.map(self._watch, {*last.left_open, *last.damaged, *report.damaged}))
             for chunk in _chunks(self._looks(since, until)) if until > since else ():
                 if run.remaining_ms() < TIME_TO_FINISH_MS:
-                    # The next sweep begins with the first that was left out.
+                    # The next sweep begins with the first request that was not checked.
                     (until, _), *_ = chunk
                     report.complete = False
                     report.behind_seconds = max((run.now() - ms_of(until)) // 1_000, 0)
@@ -131,11 +134,11 @@ class NewRequests:
         return _Last(until, legacy_until, tuple(left_open), own.damaged)
 
     def _looks(self, since: str, until: str) -> Iterator[_Look]:
-        """The looks that have come due, in this order. Nobody looks at a request twice in one sweep."""
+        """The checks that became due between `since` and `until`, earliest first. No request is in it twice."""
         accepted, second_since = self.run.requests.items.accepted, _earlier(since, SECOND_LOOK)
         second_until = min(since, _earlier(until, SECOND_LOOK))
         if second_until == since and next(accepted(second_since, _earlier(until)), None) is None:
-            # Most sweeps find nothing. One query of each shard tells that.
+            # Most sweeps find nothing, and one query of each shard shows that.
             return iter(())
         first = self._readable(accepted(since, _earlier(until)))
         second = self._readable(accepted(second_since, _earlier(second_until)))
@@ -154,14 +157,17 @@ class NewRequests:
                 logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
 
     def _to_watch(self, chunk: Sequence[_Listed]) -> list[str]:
-        """The requests without a record, and those that have not ended and are not watched yet. Reads cheaply."""
+        """The ids of the requests that have no record, or are unfinished and not watched yet.
+
+        Reads are eventually consistent, which costs half as much: `_watch` reads consistently.
+        """
         keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
         known = set[tuple[str, int]]()
         for item in self.run.requests.items.many(keys, consistent=False):
             try:
                 record = codec.record_of(item)
             except Unreadable:
-                # It is counted when it is watched.
+                # `_watch` counts it.
                 continue
             if record.watched or (not record.unfinished and record.has_ended):
                 known.add((item[PARTITION_KEY], record.created_at))
@@ -194,7 +200,7 @@ def _due(look: _Look) -> str:
 
 
 def _chunks(looks: Iterator[_Look]) -> Iterator[list[_Look]]:
-    """Looks in chunks. Those of one moment stay together, so that a chunk can be resumed after."""
+    """The checks in chunks. Checks of the same time are in the same chunk, so that a sweep can end after any chunk."""
     chunk: list[_Look] = []
     for _, together in groupby(looks, key=_due):
         if len(chunk) >= _CHUNK:

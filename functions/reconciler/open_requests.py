@@ -1,8 +1,9 @@
-"""Finds out where the requests are that have not ended, and publishes again those that are lost.
+"""Finds out where the unfinished requests are, and publishes lost requests again.
 
-Most end before the first sweep that looks at them: `new_requests.py`. The reconciler watches the others: an index lists
-their records until they end. Each sweep finds where each of them is: in the outbox, in its channel's queue, being sent,
-waiting for its next attempt, or nowhere. A request that is nowhere is lost, and the sweep publishes it again.
+Most requests are finished before a sweep checks them for the first time: `new_requests.py`. The reconciler watches the
+others: an index lists their records until they are finished. Each sweep finds out where the message of each delivery
+is: in the outbox, in its channel's queue, being sent, waiting for its next attempt, or in none of these places. In the
+last case it is lost, and the sweep publishes it again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,10 @@ TIME_TO_REPORT_MS: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class OpenRequests:
-    """Looks at what is open. `overdue`: how long after it was due an attempt counts as lost, if its queue is empty."""
+    """Checks the unfinished requests.
+
+    `overdue`: an attempt that is late by more than this counts as lost, if its queue is empty.
+    """
 
     run: Run
     sqs: "SQSClient"
@@ -39,13 +43,13 @@ class OpenRequests:
     overdue: timedelta
 
     def watched(self) -> Iterator[Open]:
-        """The requests that are watched and have not ended."""
+        """The watched requests that are unfinished and have not expired."""
         for found in self.run.records(self.run.requests.items.due()):
             if found.record.ttl > self.run.now() // 1_000:
                 yield found
 
     def place(self, found: Open) -> None:
-        """Say where a request is, and publish again what is lost, as long as there is time."""
+        """Find out where a request's messages are, and publish lost ones again, as long as there is time."""
         run, report = self.run, self.run.report
         report.open += 1
         for delivery in found.record.unfinished:
@@ -68,21 +72,24 @@ class OpenRequests:
         try:
             self._publish_again(found, overdue)
         except RequestGone:
-            # It has expired since the index was read.
+            # The request has expired since the index was read.
             return
         except Unreadable as error:
             report.unreadable += 1
             logger.error("a request can't be read or written", request_id=found.id, wrong=str(error))
 
     def _publish_again(self, found: Open, names: list[str]) -> None:
-        """Read the request afresh, since the index may be old or the outbox may hold it. Publish what is lost."""
+        """Read the request from the table, and publish the deliveries that are lost.
+
+        The index may be outdated, and the request itself may still be in the outbox.
+        """
         run = self.run
         request = run.requests.get(found.id)
         if request is None:
             return
         now = request.record
         if now != found.record and now.version == found.record.version and not run.dry_run:
-            # Version 1 has gone on with it after a rollback: the record takes over what it did.
+            # Version 1 has made attempts after a rollback. This write takes them over into the record.
             run.requests.change(found.id, _as_it_is)
         lost = list[str]()
         for delivery in (each for each in now.unfinished if each.name in names):
@@ -95,7 +102,8 @@ class OpenRequests:
         if lost:
             run.report.lost.append(found.id)
         if lost and not run.dry_run:
-            # Counted before it is done: a sweep that dies counts nothing at its end, and the next finds nothing.
+            # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next
+            # sweep finds nothing lost.
             measure_lost(run.report)
             run.requests.change(found.id, partial(self._published_again, lost))
 
@@ -126,18 +134,19 @@ class OpenRequests:
         return expected + self.overdue / timedelta(milliseconds=1) < self.run.now()
 
     def _is_empty(self, channel: str) -> bool:
-        """Whether the channel's queue is empty, and all of its dead letters have been read."""
+        """Whether the channel's queue is empty, and this sweep has read all of the channel's dead letters."""
         if channel in self.run.unread:
             return False
         queues = next((queues for name, queues in self.queues.items() if name == channel), None)
         if queues is None:
-            # Publishing it again would reach nobody. It stays open, and its age raises an alarm.
+            # Nobody would receive the message if it were published again. The request stays unfinished, and its age
+            # raises an alarm.
             logger.error("a channel that requests wait for is not deployed", channel=channel)
             return False
         try:
             if dead_letters.depth(self.sqs, queues.queue).total:
                 return False
-            # SQS may have moved a message there since they were read, or another reader may have held some.
+            # SQS may have moved a message there after this sweep read them, or another reader may have held some.
             there = sum(dead_letters.depth(self.sqs, url).total for url in queues.dlqs)
             return there <= self.run.letters[channel]
         except AWS_ERRORS as error:
@@ -153,14 +162,17 @@ def _as_it_is(record: Record) -> tuple[Record, None]:
 
 
 def _pending_since(record: Record, delivery: Delivery) -> int:
-    """When the wait for its channel began: when it was first tried or put off, or else when it was published."""
+    """Since when the delivery waits for its channel: since its first attempt or delay, else since its publication."""
     tried = [attempt.at for attempt in delivery.attempts if attempt.at >= delivery.wanted_since]
     put_off = [delivery.put_off_since] if delivery.put_off_since else []
     return min([*tried, *put_off], default=delivery.due_at or delivery.wanted_since or record.created_at)
 
 
 def _open_since(record: Record, delivery: Delivery) -> int:
-    """When somebody's wait for it began. If the request had ended before, when it was on its way again."""
+    """Since when a human waits for the delivery: since the request's acceptance.
+
+    If the request had been finished before (a resend, an escalation, or after a bounce), since it was needed again.
+    """
     had_ended = delivery.kind in {Kind.RESEND, Kind.ESCALATION} or any(
         attempt.returned_at for other in record.deliveries for attempt in other.attempts
     )

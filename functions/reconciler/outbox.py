@@ -1,4 +1,4 @@
-"""Publishes the outbox entries that the stream producer has not, oldest first, as long as there is time."""
+"""Publishes the outbox entries that the stream producer has not published, oldest first, as long as there is time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -15,15 +15,16 @@ from assistance.store.items import Item, key_of
 from assistance.store.schema import OUTBOX_SHARD
 from assistance.store.table import BATCH
 
-# One chunk, with every call retried to its limit, and the release of the lease.
+# The longest time for one chunk, if every call is retried as often as possible, plus the release of the lease.
 TIME_FOR_A_CHUNK_MS: Final = 20_000
 
 
 @dataclass(slots=True)
 class Sweep:
-    """Counts of what a sweep has done, or a dry run would do. `oldest_seconds`: the age of the oldest entry it has met.
+    """What a sweep has published, or a dry run would publish.
 
-    `unreadable` counts the entries that could not be read. `left` has the ids of the requests whose entries it left.
+    `published` and `failed` count messages, `unreadable` counts items. `oldest_seconds`: the age of the oldest entry
+    that it has found. `left`: the ids of the requests of which something is still in the outbox.
     """
 
     published: int = 0
@@ -33,22 +34,22 @@ class Sweep:
     left: set[str] = field(default_factory=set)
 
     def document(self) -> dict[str, int]:
-        """The sweep as JSON has it."""
+        """The counts, for JSON."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "left"}
 
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """Sweeps the outbox."""
+    """Sweeps the outbox. `grace`: how long an entry is left to the stream producer before a sweep publishes it."""
 
     publisher: Publisher
     grace: timedelta
     clock: Clock = utc_now
 
     def sweep(self, remaining_ms: Callable[[], int], *, dry_run: bool = False) -> Sweep:
-        """Publish what has been unpublished for longer than the grace period. Raises `TableUnavailable`.
+        """Publish the entries that are older than the grace period. Raises `TableUnavailable`.
 
-        Stops in time. The next sweep goes on with the rest.
+        Stops before the function's time is over. The next sweep publishes the rest.
         """
         sweep = Sweep()
         now = self.clock()
@@ -56,7 +57,7 @@ class Outbox:
         items = self.publisher.requests.items
         overdue = map(key_of, items.unpublished(timestamp(before)))
         while remaining_ms() > TIME_FOR_A_CHUNK_MS and (keys := list(islice(overdue, BATCH))):
-            # The index lags behind its table: what it lists may have been published since.
+            # The index lags behind its table, so it may list items that have been published since.
             found = [item for item in items.many(keys, consistent=True) if OUTBOX_SHARD in item]
             chunk = list(self._readable(found, timestamp(before), timestamp(now), sweep))
             wanted = {each for item in chunk for each in item.publications}
@@ -70,7 +71,10 @@ class Outbox:
         return sweep
 
     def _readable(self, items: list[Item], before: str, now: str, sweep: Sweep) -> Iterator[Outboxed]:
-        """The items' entries from before `before`, and those from after `now`, which a fast clock has written."""
+        """Yield the items with entries that were written before `before`, or after `now` by a clock that is fast.
+
+        Counts and logs the items that can't be read.
+        """
         for item in items:
             try:
                 found = self.publisher.read(item)

@@ -11,7 +11,7 @@ from assistance.domain.record import Record
 
 
 class Place(StrEnum):
-    """The place of a delivery that has not ended."""
+    """Where the message of an unfinished delivery is."""
 
     UNPUBLISHED = "unpublished"
     QUEUED = "queued"
@@ -23,7 +23,7 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A watched request, as the index lists it."""
+    """An unfinished request: its id, and its record as it was read from the index or the table."""
 
     id: str
     record: Record
@@ -31,12 +31,15 @@ class Open:
 
 @dataclass(slots=True)
 class Report:
-    """The findings of one look. Ages are in seconds; `places` counts by `topic/channel/place`.
+    """What one sweep has found. Ages are in seconds, and lists contain ids of requests.
 
-    `oldest_pending_seconds`: by channel, how long the oldest request waits that was published to it. `behind_seconds`:
-    how old the oldest request is that has not been looked at. `untaken`: those that nobody had taken in time, each in
-    one look only. `unreadable` counts the items that could not be read; `damaged` has the ids of requests among them,
-    which the next sweep looks at once more.
+    `open`: the number of unfinished requests. `oldest_pending_seconds`: by channel, how long the oldest request that
+    was published to the channel has waited. `behind_seconds`: the age of the oldest request that was not checked,
+    because the time was over. `places`: the number of deliveries by `topic/channel/place`. `dead_lettered`: the
+    requests that were marked as failed. `lost`: those that were published again. `stuck`: those whose attempt has died.
+    `untaken`: those that nobody has taken in time; each is in one report only. `complete`: False if the sweep could not
+    check everything. `unreadable`: the number of items that could not be read. `damaged`: the requests among these,
+    which the next sweep checks again.
     """
 
     open: int = 0
@@ -53,18 +56,18 @@ class Report:
     damaged: set[str] = field(default_factory=set)
 
     def unread(self, request_id: str) -> None:
-        """Count a request that can't be read, once."""
+        """Count a request that can't be read. A request is counted only once."""
         if request_id not in self.damaged:
             self.unreadable += 1
             self.damaged.add(request_id)
 
     def document(self) -> dict[str, Any]:
-        """The report as JSON has it."""
+        """The report, for JSON."""
         return {item.name: getattr(self, item.name) for item in fields(self)} | {"damaged": sorted(self.damaged)}
 
 
 def measure_lost(report: Report) -> None:
-    """Emit how many lost requests the sweep has found so far. The alarm watches the largest value."""
+    """Emit how many lost requests the sweep has found so far. The alarm uses the maximum of these values."""
     metrics = EphemeralMetrics()
     metrics.add_metric("LostRequests", MetricUnit.Count, len(report.lost))
     metrics.flush_metrics()

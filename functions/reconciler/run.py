@@ -17,11 +17,12 @@ from reconciler.report import Open, Report
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: what it has found so far, and how much time it has left. A dry run writes nothing.
+    """One run: what it has found so far, and how much time is left. A dry run writes nothing.
 
-    `unpublished`: the ids of the requests whose messages are still in the outbox. `unread`: the channels whose dead
-    letters it could not all read. A message may lie among these, so it is not lost. `letters` counts the dead letters
-    that it has read, by channel, and `empty` keeps which channels have an empty queue.
+    `remaining_ms` returns how long the function may still run. `unpublished`: the ids of the requests whose messages
+    are still in the outbox. `unread`: the channels of which the run could not read all dead letters; a message may be
+    among these, so it does not count as lost. `letters`: how many dead letters it has read, by channel. `empty`: by
+    channel, whether its queue is empty, for the channels that it has checked.
     """
 
     requests: Requests
@@ -35,11 +36,11 @@ class Run:
     empty: dict[str, bool] = field(default_factory=dict)
 
     def now(self) -> int:
-        """Milliseconds since 1970."""
+        """The time now, in milliseconds since 1970."""
         return epoch_ms(self.clock())
 
     def records(self, items: Iterable[Item]) -> Iterator[Open]:
-        """The requests of these records. Counts and logs each record that can't be read."""
+        """The requests of these record items. Counts and logs each record that can't be read."""
         for item in items:
             try:
                 yield Open(str(item[PARTITION_KEY]), codec.record_of(item))
@@ -48,9 +49,10 @@ class Run:
                 logger.error("a record can't be read", key=key_of(item), wrong=str(error))
 
     def change(self, found: Open, event: Callable[[Record], Record]) -> tuple[Record, bool]:
-        """Apply an event to a request, and write it unless the run is dry. Returns the record, and whether it changed.
+        """Apply an event to a request, and write its record, except in a dry run.
 
-        A request that is gone, or that can't be read or written, stays as it was found.
+        Returns the record, and whether the event has changed it. If the request has expired, or can't be read or
+        written, it returns the record as it was found.
         """
 
         def changed(record: Record) -> tuple[Record, bool]:

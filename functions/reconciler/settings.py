@@ -1,4 +1,4 @@
-"""The settings of the reconciler, from its environment."""
+"""The settings of the reconciler, from its environment variables."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ from assistance.routing import Channel
 
 
 class ChannelQueues(BaseModel):
-    """A channel's queues, by URL."""
+    """The URLs of a channel's queue and of its dead-letter queues."""
 
     queue: str
     dlqs: tuple[str, ...]
@@ -18,9 +18,9 @@ class ChannelQueues(BaseModel):
 class Settings(Environment):
     """Read once, at first use.
 
-    `grace_seconds`: how long the stream has before the reconciler steps in. `overdue_seconds`: how long after it was
-    due an attempt counts as lost. `queues` is a JSON object by channel. `take`: humans take requests, so
-    that some may be left untaken.
+    `grace_seconds`: how old an outbox entry must be before the reconciler publishes it. `overdue_seconds`: an attempt
+    that is late by more than this may count as lost. `queues`: a JSON object with the queues of each channel. `take`:
+    True if humans take requests, so that the reconciler must escalate those that nobody has taken in time.
     """
 
     table_name: str

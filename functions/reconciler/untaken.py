@@ -1,6 +1,7 @@
-"""The requests that nobody has taken in time: each goes to its fallback, once.
+"""Sends each request that nobody has taken in time to its fallback, once.
 
-An index lists those that a channel has delivered, by when it is to be decided: a sweep reads only what is due.
+An index lists the delivered requests by the time at which that is to be decided, so a sweep reads only those whose time
+has come.
 """
 
 from collections.abc import Iterable
@@ -18,12 +19,15 @@ TIME_TO_REPORT_MS: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Untaken:
-    """Escalates what is due."""
+    """Escalates requests."""
 
     run: Run
 
     def escalate(self, waiting: Iterable[Open]) -> None:
-        """Escalate what the index lists, and those of the watched requests that are due. Stops in time."""
+        """Escalate the requests whose time has come, from the index and from the unfinished ones (`waiting`).
+
+        Stops before the function's time is over.
+        """
         run, now, seen = self.run, self.run.now(), set[str]()
         for found in (*waiting, *run.records(run.requests.items.undecided(now))):
             if found.id in seen or found.record.decides_at is None or found.record.decides_at > now:
@@ -32,7 +36,7 @@ class Untaken:
             if run.remaining_ms() < TIME_TO_REPORT_MS:
                 run.report.complete = False
                 return
-            # The index may be old: somebody may have taken it since.
+            # The index may be outdated. `change` reads the record, and somebody may have taken the request since.
             _, is_untaken = run.change(found, partial(takes.escalate, now=now))
             if is_untaken:
                 run.report.untaken.append(found.id)

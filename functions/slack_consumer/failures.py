@@ -1,7 +1,7 @@
-"""Turns an error of Slack into a failure of the delivery.
+"""Turns an error of Slack's Web API into a `DeliveryError`.
 
-A code that is not listed here is taken for transient and in doubt: nobody has said that nothing was posted.
-Limits: https://docs.slack.dev/apis/web-api/rate-limits.
+An error code that is not listed here counts as transient and in doubt, since the message may have been posted.
+On rate limits: https://docs.slack.dev/apis/web-api/rate-limits.
 """
 
 import re
@@ -16,7 +16,7 @@ from assistance.failures import Kind, Table, failure, retry_after
 from assistance.platform.clock import utc_now
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
-"""With these a consumer reads the token afresh, and tries once more if it has been replaced."""
+"""After these errors, the consumer reads the token from the secret again, and calls once more if it has changed."""
 
 TOO_LONG: Final = "msg_blocks_too_long"
 FOR_WHAT_IT_HOLDS: Final = frozenset(
@@ -34,9 +34,10 @@ FOR_WHAT_IT_HOLDS: Final = frozenset(
         "slack_connect_lists_sharing_blocked",
     }
 )
-"""Refused for what the message holds: where that is several requests, perhaps for one of them, or for being several."""
+"""Slack refused the message because of its content. If the message shows several requests, one of them or their number
+may be the cause."""
 
-# The errors of both methods.
+# The errors that both methods have in common.
 _COMMON: Final[Mapping[str, Kind]] = {
     "access_denied": Kind.PERMANENT,
     "accesslimited": Kind.PERMANENT,
@@ -125,18 +126,18 @@ HISTORY: Final[Mapping[str, Kind]] = {
 }
 
 NOTES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(AUTHENTICATION, "after the token has been read afresh"),
+    **dict.fromkeys(AUTHENTICATION, "also with a token that was just read from the secret"),
     "accesslimited": "an administrator's rule about networks",
     "channel_not_found": "also a private channel that the bot is not in",
-    "fatal_error": "Slack says that part of it may have succeeded, so the next attempt looks first",
-    "internal_error": "Slack says that part of it may have succeeded, so the next attempt looks first",
-    "invalid_cursor": "the next look-up begins anew",
+    "fatal_error": "Slack may have posted the message, so the next attempt searches for it first",
+    "internal_error": "Slack may have posted the message, so the next attempt searches for it first",
+    "invalid_cursor": "the next search begins at the first page",
     "message_limit_exceeded": "a workspace's quota. It counts as an attempt, so that it leads to the fallback",
-    "msg_too_long": "in earlier editions of the page",
+    "msg_too_long": "Slack's page listed it earlier",
     "not_in_channel": "invite the bot to the channel",
-    "org_login_required": "a migration ends by itself",
+    "org_login_required": "a migration is going on, and ends by itself",
     "request_timeout": "Slack did not get the whole call",
-    "team_added_to_org": "a migration ends by itself",
+    "team_added_to_org": "a migration is going on, and ends by itself",
 }
 
 TABLES: Final = (
@@ -150,21 +151,21 @@ _DEFAULT_RETRY_AFTER = 30.0
 
 
 def code_of(error: SlackApiError) -> str | None:
-    """The error that Slack names, if it names one: what has come back need not be Slack's own JSON."""
+    """Slack's error code; None if the answer has none, as when a proxy has sent it."""
     data = error.response.data
     code = data.get("error") if isinstance(data, dict) else None
     return code if isinstance(code, str) else None
 
 
 def classify(error: SlackApiError) -> DeliveryError:
-    """The failure that an answer of Slack's stands for."""
+    """The `DeliveryError` for an error that Slack answered."""
     status = int(error.response.status_code)
     code = code_of(error)
     kind = DOCUMENTED.get(code or "", Kind.IN_DOUBT)
     if status == HTTPStatus.TOO_MANY_REQUESTS or kind is Kind.RATE_LIMITED:
         return RateLimited("ratelimited", retry_after=_retry_after(error))
     if code is None or not _CODE.fullmatch(code):
-        # Not Slack's own JSON: a proxy's page, a cut-off answer. Whoever wrote it may have passed the message on.
+        # This is not Slack's JSON, but a proxy's page, or an incomplete answer. Slack may have got the message.
         return TransientFailure(f"http_{status}", in_doubt=True)
     return failure(kind, code, in_doubt=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
 

@@ -1,4 +1,4 @@
-"""Delivers requests to a Slack channel: each in a message of its own, or several in one when there are many."""
+"""Delivers requests to Slack channels: each in a message of its own, or several in one if many arrive at once."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -23,16 +23,19 @@ from slack_consumer.settings import settings
 from slack_consumer.slack import call
 
 refused: Final[list[int]] = []
-"""How large the messages were that Slack has refused as too long."""
+"""The sizes of the messages that Slack has refused as too long since this process started."""
 
 
 def room() -> int:
-    """The room in a message. Slack documents no limit: after a refusal, this process tries less."""
+    """The largest size of a message's blocks, as `blocks.size` counts.
+
+    Slack documents no limit. If it refuses a message, this process from then on uses at most four fifths of that size.
+    """
     return min((MAX_MESSAGE_CHARACTERS, *(4 * each // 5 for each in refused)))
 
 
 def post(outgoing: Sequence[Outgoing]) -> str:
-    """Post the requests, all of one place, in one message. Returns its `ts`."""
+    """Post the requests, which all go to the same Slack channel, in one message. Returns the message's id (`ts`)."""
     channel, message = place(outgoing[0].request.topic), compose(outgoing, utc_now(), take=settings().take, room=room())
     try:
         answer = call(partial(WebClient.chat_postMessage, channel=channel, **message))
@@ -48,7 +51,7 @@ def post(outgoing: Sequence[Outgoing]) -> str:
 
 
 def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
-    """Post the requests in one message, but for those that earlier attempts turn out to have posted."""
+    """Post the requests in one message, except those that earlier attempts have posted."""
     found, failures = posted(outgoing) if outgoing[0].in_doubt else Posted({}, {})
     known: dict[Outgoing, str | DeliveryError] = {**failures, **found}
     missing = [one for one in outgoing if one not in known]
@@ -62,13 +65,13 @@ def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
 
 
 def place(topic: str) -> str:
-    """The Slack channel that requests of that topic are posted in at present."""
+    """The Slack channel in which requests of that topic are posted at present."""
     own = routing.place(topic, Channel.SLACK)
     return own if isinstance(own, str) else settings().slack_channel
 
 
 def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Divide requests into few messages, each for one Slack channel."""
+    """Divide requests into as few messages as possible, each for one Slack channel."""
     of_place: dict[str, list[Outgoing]] = {}
     for one in outgoing:
         of_place.setdefault(place(one.request.topic), []).append(one)

@@ -19,7 +19,7 @@ _ID: Final = re.compile(r"[CDG][A-Z0-9]{2,}")
 
 
 def broken() -> Iterator[str]:
-    """Yield what would keep a message from being posted. Raises a `DeliveryError` if Slack does not say."""
+    """Yield what would prevent a message from being posted. Raises a `DeliveryError` if Slack does not tell that."""
     try:
         answer = with_token(partial(web_api.call, WebClient.auth_test, settings().slack_api_url))
     except TransientFailure as failure:
@@ -36,7 +36,11 @@ def broken() -> Iterator[str]:
 
 
 def _refusal(channel: str, *, anywhere: bool) -> str | None:
-    """Why nothing can be posted there; None if it can. Without the scope for history, nobody can tell."""
+    """The error code because of which nothing can be posted in that channel. None if posting works.
+
+    None also if the token lacks the history scope, since then this can't be checked. `anywhere`: True if the bot may
+    also post in channels of which it is no member.
+    """
     try:
         call(partial(WebClient.conversations_history, channel=channel, limit=1))
     except PermanentFailure as failure:

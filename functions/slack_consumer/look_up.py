@@ -1,4 +1,4 @@
-"""Looks into a channel's history for the messages of attempts in doubt."""
+"""Searches the history of a Slack channel for the messages of attempts in doubt."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -19,41 +19,45 @@ from slack_consumer.slack import call, ours
 
 PAGE: Final = 200
 CANT_LOOK: Final = frozenset({"channel_not_found", "missing_scope", "not_in_channel"})
-"""With these nothing can be looked up, and the requests are sent again. They need a channel's id, not its name, the
-history scope, and a bot that is a member: https://docs.slack.dev/reference/methods/conversations.history"""
+"""After these errors no search is possible, so the requests are sent again. A search needs the channel's id (not its
+name), the history scope, and that the bot is a member: https://docs.slack.dev/reference/methods/conversations.history"""
 LOOK_UP: Final = timedelta(seconds=10)
-"""For all stretches: Lambda kills a batch that takes longer than `consumer_timeout_seconds`, and it has yet to post."""
+"""The time for a whole search. The batch must still post after it, before `consumer_timeout_seconds` are over."""
 UNFINISHED: Final = "look_up_unfinished"
-# Our clock and Slack's may differ, and what an attempt has sent may still arrive after it has ended.
+# Margins before and after an attempt: our clock and Slack's may differ, and a message may arrive after its attempt.
 _BEFORE_SECONDS: Final = 60
 _AFTER_SECONDS: Final = 600
 
 
 class Window(NamedTuple):
-    """A stretch of a channel's history, in seconds since 1970."""
+    """A part of a Slack channel's history. `place` is the channel, and the times are in seconds since 1970."""
 
     place: str
     oldest: float
     latest: float
 
     def holds(self, one: Outgoing) -> bool:
-        """Whether an attempt of this request may have posted in it."""
+        """Whether an attempt of this request in doubt may have posted its message in this window."""
         own = map(_window, one.doubts)
         return any(it.place == self.place and self.oldest <= it.oldest <= self.latest for it in own)
 
 
 class Posted(NamedTuple):
-    """The `ts` of the message of each request that was found, and why others could not be looked up."""
+    """The result of a search. `found`: the `ts` of the message, for each request whose message was found.
+
+    `failures`: the error, for each request whose windows could not all be read.
+    """
 
     found: Mapping[Outgoing, str]
     failures: Mapping[Outgoing, DeliveryError]
 
 
 def posted(outgoing: Sequence[Outgoing]) -> Posted:
-    """Find the messages that earlier attempts have posted. Messages read before a failure count.
+    """Search for the messages that earlier attempts have posted. Messages that are read before an error count as found.
 
-    A failure is one of its place: it stops no request that was never tried there. What there is no time for is put off.
-    Only the first stretch had all the time: if it is not over by then, that is a failure, which uses up attempts.
+    An error concerns one Slack channel, so it affects only requests that were attempted there. If the time is over
+    before all windows are read, the requests in the other windows are put off, which uses up no attempt. But if even
+    the first window could not be read to its end, that uses up an attempt: it had all the time.
     """
     until, late = utc_now() + LOOK_UP, TransientFailure(UNFINISHED)
     found: dict[Outgoing, str] = {}
@@ -73,7 +77,10 @@ def posted(outgoing: Sequence[Outgoing]) -> Posted:
 def _read(
     window: Window, missing: Sequence[Outgoing], found: dict[Outgoing, str], until: datetime, late: TransientFailure
 ) -> DeliveryError | None:
-    """Add to `found` what the stretch shows of the missing. Returns why it can't be read: `late` if no time is left."""
+    """Add the messages of `missing` that are in the window to `found`.
+
+    Returns the error because of which the window can't be read, or None. `late` is the error if the time is over.
+    """
     try:
         for message in _messages(window, until, late):
             found |= _in(message, missing)
@@ -82,19 +89,19 @@ def _read(
     except PermanentFailure as error:
         if error.code not in CANT_LOOK:
             return error
-        # Another attempt may have posted in a channel that can be read.
+        # This is no failure: the requests are sent again. Other windows may be in channels that can be read.
         ids = [one.request.id for one in missing if one not in found]
         logger.warning("can't look up what was posted", request_ids=ids, error_code=error.code)
     except TransientFailure as error:
-        # The look-up itself posts nothing.
+        # Not in doubt: a search posts nothing.
         return type(error)(error.code, retry_after=error.retry_after)
     return None
 
 
 def windows(outgoing: Sequence[Outgoing]) -> list[Window]:
-    """The stretches to read: from the first attempt in doubt until the last has settled, where each has posted.
+    """The windows to read: for each attempt in doubt, the time in which its message may have arrived, and its channel.
 
-    Stretches that overlap are read once. One that lies apart widens none of the others.
+    Windows of one channel that overlap are merged. Others stay separate, so that no more is read than necessary.
     """
     merged: list[Window] = []
     for window in sorted(_window(doubt) for one in outgoing for doubt in one.doubts):
@@ -138,7 +145,7 @@ def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterat
 
 
 def _in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
-    """The requests that this message has posted. Only our own app's word counts: anybody in the channel may post."""
+    """The requests that this message shows, with its `ts`. Only our app's messages count: others may imitate them."""
     told, buttons = payloads(message), _requests_in(message)
     named = [one for one in outgoing if payload(one) in told or (one.request.id, one.delivery) in buttons]
     if not named:
@@ -152,13 +159,13 @@ def _in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Outgoing,
 
 
 def _requests_in(message: dict[str, Any]) -> set[Shown]:
-    """The requests by a message's buttons: a message that was drawn again for a take may have lost its metadata."""
+    """The requests that a message's buttons name. A message that was updated for a take may have lost its metadata."""
     blocks = message.get("blocks")
     return set(requests_in(blocks)) if isinstance(blocks, list) else set()
 
 
 def _next_cursor(page: dict[str, Any]) -> str | None:
-    """https://docs.slack.dev/apis/web-api/pagination."""
+    """The cursor of the next page; None after the last page. https://docs.slack.dev/apis/web-api/pagination."""
     match page.get("response_metadata"):
         case None | {"next_cursor": None}:
             return None

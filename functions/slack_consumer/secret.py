@@ -11,7 +11,7 @@ _NO_TOKEN: Final = re.compile(r"[^A-Za-z0-9._~+/=-]")
 
 
 def read(text: str) -> str:
-    """The token. Raises `UnusableSecret`."""
+    """The token in the secret. Raises `UnusableSecret` if the text can't be a token."""
     token = text.strip()
     if not token:
         raise UnusableSecret("the secret is empty")

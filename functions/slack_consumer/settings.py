@@ -1,4 +1,4 @@
-"""The settings of the Slack consumer, from its environment."""
+"""The settings of the Slack consumer, from its environment variables."""
 
 from functools import cache
 
@@ -6,9 +6,10 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use. `slack_token_secret` is the secret's ARN; `slack_channel` a channel's id or name.
+    """Read once, at first use.
 
-    `take`: whether a message has buttons by which humans take its requests.
+    `slack_token_secret`: the ARN of the secret with the token. `slack_channel`: the id or name of the default Slack
+    channel. `take`: True if messages have buttons by which humans take requests.
     """
 
     slack_token_secret: str

@@ -1,4 +1,4 @@
-"""Calls Slack with the token in this deployment's secret."""
+"""Calls Slack's Web API with the token in this deployment's secret."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
@@ -18,13 +18,16 @@ UNAVAILABLE: Final = "slack_token_unavailable"
 
 
 def token(*, fresh: bool = False) -> str:
-    """The bot token, cached for five minutes unless a fresh one is wanted."""
+    """The bot's token, cached for five minutes. `fresh` reads it from the secret again."""
     arn = settings().slack_token_secret
     return secret(arn, tokens.read, unavailable=UNAVAILABLE, fresh=fresh)
 
 
 def with_token(use: Callable[[str], Value]) -> Value:
-    """Call `use` with the token; if Slack refuses it, once more with a replaced one. Raises a `DeliveryError`."""
+    """Call `use` with the token. If Slack refuses the token, and it has been replaced, call `use` with the new one.
+
+    Raises a `DeliveryError`.
+    """
     first = token()
     try:
         return use(first)
@@ -35,15 +38,15 @@ def with_token(use: Callable[[str], Value]) -> Value:
 
 
 def call(method: web_api.Method) -> dict[str, Any]:
-    """Call a method of Slack's and return the answer. Raises a `DeliveryError`."""
+    """Call a method of Slack's Web API, and return the answer. Raises a `DeliveryError`."""
     return with_token(partial(web_api.call, method, settings().slack_api_url)).data
 
 
 def ours(message: Mapping[str, Any]) -> bool:
-    """Whether this deployment's app has posted the message. Raises a `DeliveryError` if Slack does not say who we are.
+    """Whether this deployment's app has posted the message. Raises a `DeliveryError` if Slack does not tell our ids.
 
-    Slack itself writes both ids into a message, by the token that posts it: a name and a picture can be feigned, these
-    can't. https://docs.slack.dev/reference/methods/chat.postMessage
+    Slack itself writes `bot_id` and `user` into a message, according to the token that posts it. Another app can
+    imitate a name and a picture, but not these. https://docs.slack.dev/reference/methods/chat.postMessage
     """
     own = with_token(ids)
     return any(isinstance(message.get(name), str) and message[name] in own for name in ("bot_id", "user"))
@@ -51,10 +54,10 @@ def ours(message: Mapping[str, Any]) -> bool:
 
 @lru_cache(maxsize=1)
 def ids(bot_token: str) -> frozenset[str]:
-    """The ids that Slack gives to who posts with this token: asked once for a token, and again for another.
+    """The ids that Slack writes into messages that are posted with this token. Slack is asked once for each token.
 
-    https://docs.slack.dev/reference/methods/auth.test: it takes no scope. A bot's token has a `bot_id` and the
-    `user_id` of its bot user, a user's token only the latter.
+    A bot's token has a `bot_id` and the `user_id` of its bot user, a user's token only a `user_id`. The call needs no
+    scope: https://docs.slack.dev/reference/methods/auth.test
     """
     who = web_api.call(WebClient.auth_test, settings().slack_api_url, bot_token).data
     own = frozenset(who[name] for name in ("bot_id", "user_id") if isinstance(who.get(name), str) and who[name])

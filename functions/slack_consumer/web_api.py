@@ -1,4 +1,4 @@
-"""Calls Slack's Web API by its SDK, once for each call: the result is an object or a `DeliveryError`."""
+"""Calls Slack's Web API through Slack's SDK, without retries. The result is Slack's answer or a `DeliveryError`."""
 
 import logging
 import socket
@@ -18,21 +18,24 @@ from slack_consumer.failures import classify
 TIMEOUT_SECONDS: Final = 8
 Method: TypeAlias = Callable[[WebClient], SlackResponse]
 
-# The SDK would log bodies that it can't parse. We log failures ourselves.
+# The SDK would log answers that it can't parse. This project logs failures without their texts.
 _silent = logging.getLogger("slack_sdk.silent")
 _silent.disabled = True
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Slack's answer. Names of headers are in lower case."""
+    """Slack's answer. `headers` has names in lower case."""
 
     data: dict[str, Any]
     headers: Mapping[str, str]
 
 
 def call(method: Method, api_url: str, token: str) -> Answer:
-    """Call the method, once: the SDK's own retry after a lost connection could post twice. Raises a `DeliveryError`."""
+    """Call the method once. Raises a `DeliveryError`.
+
+    The SDK's own retry is off, since after a lost connection it could post a message twice.
+    """
     trusted = tls.context() if api_url.startswith("https:") else None
     client = WebClient(token, api_url, TIMEOUT_SECONDS, trusted, retry_handlers=[], logger=_silent)
     try:
@@ -51,5 +54,5 @@ def call(method: Method, api_url: str, token: str) -> Answer:
 
 
 def _never_reached(error: Exception) -> bool:
-    """Whether there was nobody to take the message. urllib keeps the cause in `reason`."""
+    """Whether the call certainly did not reach Slack. urllib keeps the cause of an error in `reason`."""
     return isinstance(getattr(error, "reason", error), ConnectionRefusedError | socket.gaierror)

@@ -1,6 +1,6 @@
-"""Answers a press by its `response_url`: draws the message again, and tells whoever pressed what nobody else sees.
+"""Answers a button press through its `response_url`: updates the message, or tells only the user who pressed something.
 
-A `response_url` may be used five times within half an hour, and needs no token:
+Slack sends a `response_url` with each press. It may be used five times within half an hour, and needs no token:
 https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
 """
 
@@ -18,16 +18,20 @@ from assistance.platform import tls
 from assistance.platform.observability import logger
 
 HOSTS: Final = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
-# Slack gives up on an answer to a press after three seconds.
+# Slack waits three seconds for the answer to a button press.
 TIMEOUT_SECONDS: Final = 2
 
-# The SDK would log what it sends. We log failures ourselves.
+# The SDK would log what it sends. This project logs failures without their texts.
 _silent = logging.getLogger("slack_sdk.silent")
 _silent.disabled = True
 
 
 def is_slacks(url: str, response_origin: str) -> bool:
-    """Whether the URL leads to Slack, or on one machine to the local Slack of that origin."""
+    """Whether the URL leads to Slack.
+
+    `response_origin`: if it is not empty, the URL must instead begin with this origin, that of `make run`'s local
+    Slack.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -39,7 +43,7 @@ def is_slacks(url: str, response_origin: str) -> bool:
 
 
 def send(url: str, body: Mapping[str, Any]) -> bool:
-    """Send Slack an answer. Returns whether Slack took it: a press counts even if Slack does not show it."""
+    """Send Slack an answer. Returns whether Slack accepted it; raises nothing, as the press is already acted on."""
     try:
         client = WebhookClient(url, timeout=TIMEOUT_SECONDS, ssl=tls.context(), retry_handlers=[], logger=_silent)
         answer = client.send_dict(dict(body))
@@ -52,5 +56,5 @@ def send(url: str, body: Mapping[str, Any]) -> bool:
 
 
 def privately(text: str) -> dict[str, Any]:
-    """An answer that only whoever pressed sees."""
+    """An answer that only the user who pressed the button sees."""
     return {"response_type": "ephemeral", "replace_original": False, "text": text}

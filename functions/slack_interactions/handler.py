@@ -1,4 +1,4 @@
-"""Answers Slack when somebody presses a button of a message that we posted."""
+"""Handles Slack's calls about button presses in messages that this deployment has posted."""
 
 from functools import cache
 from http import HTTPStatus
@@ -19,12 +19,12 @@ from slack_interactions.taking import Taking
 
 @cache
 def taking() -> Taking:
-    """The deployed table, and Slack."""
+    """Acts on presses, with the deployed table and Slack."""
     return Taking(deployed(settings().table_name), answers.send)
 
 
 def answer(event: dict[str, Any]) -> HTTPStatus:
-    """The status of the answer to a call. Slack shows whoever pressed a warning for any but 200."""
+    """Act on a call. Returns the HTTP status of the answer: if it is not 200, Slack shows the user a warning."""
     body, headers = body_of(event), headers_of(event)
     secrets = secret(settings().slack_signing_secret, signature.read, unavailable="slack_signing_secret_unavailable")
     if body is None or not signature.is_signed(body, headers, secrets):
@@ -43,7 +43,7 @@ def answer(event: dict[str, Any]) -> HTTPStatus:
 @logger.inject_lambda_context(log_event=False)
 @without_messages()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
-    """API Gateway's proxy integration."""
+    """Answer a call that comes through API Gateway's proxy integration."""
     try:
         status = answer(event)
     except press.Malformed as error:

@@ -1,4 +1,4 @@
-"""A press of one of our buttons, read from the call by which Slack tells of it.
+"""A press of one of our buttons, read from the call by which Slack reports it.
 
 https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
 """
@@ -15,18 +15,18 @@ from assistance.slack.blocks import RELEASE, TAKE, Shown, pressed, requests_in
 
 
 class Malformed(Exception):
-    """Slack has signed the call, yet we can't read it. The message names the parts."""
+    """Slack has signed the call, but it can't be parsed. The text names the parts that are wrong."""
 
 
 class Foreign(Exception):
-    """The call tells of another app, or of another app's message."""
+    """The call is about another Slack app, or about a message of another app."""
 
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
 class _User(Model):
-    """`username` is what people mention; Slack documents `name` as the same."""
+    """The user who pressed. `username` is the name by which others mention them; Slack says that `name` is the same."""
 
     id: _Text
     username: _Text | None = None
@@ -57,10 +57,10 @@ class _Payload(Model):
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """Somebody pressed a button: to take a request, or else to release it.
+    """A user has pressed a button: to take a request, or to release it if `is_take` is False.
 
-    `shown` holds every request of the message, and `ts` is the message's id. `id` is the press's: it begins with the
-    user's. `by` is the name of the user.
+    `on`: the request of that button. `shown`: all requests that the message shows. `by`: the user's name. `ts`: the
+    message's id. `id`: the press's id, which begins with the user's id.
     """
 
     is_take: bool
@@ -74,14 +74,14 @@ class Press:
 
 
 def read(body: str, app_id: str) -> Press | None:
-    """The press that the call tells of; None if it tells of anything else, such as a link that somebody opened.
+    """The press that the call reports. None if it reports anything else, such as a press of a link button.
 
-    `app_id`: our app's, if it is known. Raises `Malformed` or `Foreign`.
+    `app_id`: the id of this deployment's Slack app; empty if it is not known. Raises `Malformed` or `Foreign`.
     """
     payload = _payload(body)
     if payload.type != "block_actions" or payload.message is None or payload.user is None:
         return None
-    # Slack says which app it calls, and which app has posted the message.
+    # Slack says in the call which app it calls, and which app has posted the message.
     if payload.message.app_id not in {None, payload.api_app_id} or (app_id and payload.api_app_id != app_id):
         raise Foreign
     for action in payload.actions:

@@ -1,4 +1,4 @@
-"""The settings of Slack's interactions, from its environment."""
+"""The settings of the function that handles button presses in Slack, from its environment variables."""
 
 from functools import cache
 
@@ -8,8 +8,9 @@ from assistance.platform.environment import Environment
 class Settings(Environment):
     """Read once, at first use.
 
-    `slack_signing_secret` is the secret's ARN, and `slack_app_id` the app's id, if the deployer has named it.
-    `response_origin` is set on one machine only: the local Slack's scheme, host and port.
+    `slack_signing_secret`: the ARN of the secret with Slack's signing secret. `slack_app_id`: the Slack app's id; empty
+    if the deployer has not given it. `response_origin`: scheme, host and port of the local Slack, which only `make run`
+    sets.
     """
 
     table_name: str

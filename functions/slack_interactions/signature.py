@@ -1,4 +1,4 @@
-"""Whether Slack itself made a call: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
+"""Checks that a call comes from Slack: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,13 +8,13 @@ from slack_sdk.signature import SignatureVerifier
 
 from assistance.errors import UnusableSecret
 
-# Slack shows 32 hexadecimal digits, and documents no form.
+# Slack's signing secrets have 32 hexadecimal digits, but Slack does not document their form.
 _SECRET: Final = re.compile(r"[!-~]{16,}")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}")
 
 
 def read(text: str) -> list[str]:
-    """The signing secrets: one, or the new one and the old one while Slack changes over. Raises `UnusableSecret`."""
+    """The signing secrets: one, or during a change both the new one and the old one. Raises `UnusableSecret`."""
     secrets = text.split()
     if not secrets:
         raise UnusableSecret("the secret is empty")
@@ -24,12 +24,12 @@ def read(text: str) -> list[str]:
 
 
 def is_signed(body: str, headers: Mapping[str, Sequence[str]], secrets: Iterable[str]) -> bool:
-    """Whether one of the secrets has signed the body within five minutes. `headers` has names in lower case."""
+    """Whether the body was signed with one of the secrets within five minutes. `headers` has names in lower case."""
     timestamps, signatures = headers.get("x-slack-request-timestamp", ()), headers.get("x-slack-signature", ())
     if len(timestamps) != 1 or len(signatures) != 1:
         return False
     [timestamp], [signature] = timestamps, signatures
-    # For other texts the SDK raises errors that it does not document.
+    # For other values the SDK raises errors that it does not document.
     if not _SECONDS.fullmatch(timestamp) or not signature.isascii():
         return False
     return any(SignatureVerifier(secret).is_valid(body, timestamp, signature) for secret in secrets)

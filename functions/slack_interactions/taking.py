@@ -1,4 +1,4 @@
-"""Acts on a press: one write takes or releases the request, and the message is drawn again from the table."""
+"""Acts on a button press: one write takes or releases the request, then the message is updated from the table."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,19 +23,23 @@ from slack_interactions.answers import privately
 from slack_interactions.press import Press
 
 REDRAWS: Final = 4
-"""One less than a `response_url` may be used, so that whoever pressed can be told something."""
+"""How often the message is updated at most. Slack allows five uses of a `response_url`; the last one is kept for a text
+to the user."""
 Answer = Callable[[str, Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """Acts on presses. `answer` sends an answer to a `response_url`, and returns whether Slack took it."""
+    """Acts on presses. `answer` sends an answer to a `response_url`, and returns whether Slack accepted it."""
 
     requests: Requests
     answer: Answer
 
     def act(self, press: Press) -> None:
-        """Take or release the request, and show it. Raises `TableUnavailable` or `Unreadable`: nothing was done."""
+        """Take or release the request, and update the message.
+
+        If this raises `TableUnavailable` or `Unreadable`, the request was neither taken nor released.
+        """
         try:
             text = self._take(press) if press.is_take else self._release(press)
         except RequestGone:
@@ -43,13 +47,13 @@ class Taking:
             return
         drawn = self._redraw(press)
         if not drawn and text is None:
-            # The message still looks as before.
+            # The message was not updated, so tell the user the result.
             text = "You have this request." if press.is_take else "You no longer have this request."
         if text:
             self.answer(press.response_url, privately(text))
 
     def _take(self, press: Press) -> str | None:
-        """Take the request for whoever pressed. Returns what to tell them if somebody has it."""
+        """Take the request for the user who pressed. If somebody has it already, returns a text that says who."""
         on, human = press.on, _human(press)
         taken = take(self.requests, on.request_id, press.id, human, delivery=on.delivery, result=press.ts)
         measure(taken)
@@ -59,7 +63,7 @@ class Taking:
         return "You have this request." if _theirs(taken.take, press) else f"{_name(taken.take)} has this request."
 
     def _release(self, press: Press) -> str | None:
-        """Release the request if whoever pressed has it. Returns what to tell them otherwise."""
+        """Release the request if the user who pressed has it. If not, returns a text that says why not."""
         request_id = press.on.request_id
         taken = self.requests.read(request_id).record.taken
         if taken is None:
@@ -71,10 +75,11 @@ class Taking:
         return None
 
     def _redraw(self, press: Press) -> bool:
-        """Draw the message as the table has it, and again if somebody else has pressed a button meanwhile.
+        """Update the message according to the table, and again if somebody else has pressed a button meanwhile.
 
-        Whoever draws last has then seen every press before that. An answer that got lost may still be shown, in the
-        place of a newer one: it counts as drawn. Returns whether Slack says that it shows the message so.
+        So of several simultaneous calls, the one that updates the message last has seen all presses before. An update
+        whose answer got lost counts as made, since Slack may still show it, in place of a newer one. Returns whether
+        Slack has confirmed the last update.
         """
         drawn: list[Take | None] | None = None
         is_shown = False
@@ -95,9 +100,10 @@ class Taking:
         return is_shown
 
     def _shown(self, press: Press) -> dict[Shown, RequestRecord]:
-        """The requests in the message. All of them have arrived by it, and each that is in doubt is recorded as sent.
+        """The requests that the message shows, and their records.
 
-        For a message that is drawn again may lose its metadata, and then nobody can look them up.
+        The message has evidently arrived, so each delivery in it that is in doubt is recorded as delivered. This must
+        be done before the update, which may remove the message's metadata: then a search would not find the requests.
         """
         shown = {}
         for on, each in zip(press.shown, self.requests.several([on.request_id for on in press.shown]), strict=True):
@@ -124,7 +130,7 @@ def _human(press: Press) -> Human:
 
 
 def _theirs(taken: Take, press: Press) -> bool:
-    """Whether whoever pressed has taken it: the id of a press begins with the user's."""
+    """Whether the take was made by the user who pressed. A take's id is that of the press: the user's id is first."""
     return taken.via == Channel.SLACK and taken.id.startswith(f"{press.user_id}.")
 
 

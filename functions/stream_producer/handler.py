@@ -1,4 +1,4 @@
-"""Publishes new outbox entries as the table's stream reports them."""
+"""Publishes new outbox entries, which the table's stream reports."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -25,15 +25,15 @@ _PARALLEL: Final = 10
 
 @cache
 def publisher() -> Publisher:
-    """The publisher to the deployed topic."""
+    """Publishes to the deployed SNS topic."""
     return Publisher(aws.sns(), settings().topic_arn, deployed(settings().table_name))
 
 
 def read(record: dict[str, Any]) -> Outboxed | None:
-    """The item in the outbox that a stream record tells of: None if it can't be read.
+    """The outbox item in a stream record. None if it can't be read: then Lambda retries the record.
 
-    The event source's filter lets only items with an outbox attribute through, so a record that holds no entry is
-    damaged, and is reported rather than passed over.
+    The event source's filter lets only items with an outbox attribute through. So if there is no readable entry, the
+    item is damaged, and that is logged as an error.
     """
     sequence_number = record["dynamodb"]["SequenceNumber"]
     try:
@@ -48,7 +48,10 @@ def read(record: dict[str, Any]) -> Outboxed | None:
 @logger.inject_lambda_context(log_event=False)
 @without_messages()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":  # noqa: ARG001
-    """Publish a batch of stream records; name those that could not be, for Lambda to retry from there."""
+    """Publish a batch of stream records. Returns the records that could not be published.
+
+    Lambda retries from the first of these on.
+    """
     numbers = [record["dynamodb"]["SequenceNumber"] for record in event["Records"]]
     with ThreadPoolExecutor(_PARALLEL) as pool:
         items = list(pool.map(read, event["Records"]))

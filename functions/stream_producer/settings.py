@@ -1,4 +1,4 @@
-"""The settings of the stream producer, from its environment."""
+"""The settings of the stream producer, from its environment variables."""
 
 from functools import cache
 

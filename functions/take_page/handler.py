@@ -1,4 +1,7 @@
-"""Serves the page behind the link in a mail or a card: GET shows a request, and POST takes or releases it."""
+"""Serves the take page, to which the link in a mail or a Teams card leads.
+
+GET shows a request, and POST takes or releases it.
+"""
 
 import uuid
 from functools import cache
@@ -32,17 +35,17 @@ class BadForm(Exception):
 
 
 class Foreign(Exception):
-    """A browser says that another site has sent the form."""
+    """According to the browser's headers, another site's page has sent the form."""
 
 
 @cache
 def taking() -> Taking:
-    """The deployed table."""
+    """Acts on calls, with the deployed table."""
     return Taking(deployed(settings().table_name))
 
 
 def answer(event: dict[str, Any]) -> Shown:
-    """Do what the call asks for. Only a POST changes anything."""
+    """Show, take or release the request. Only a POST changes anything."""
     link = _link(event)
     if event["httpMethod"] == "POST":
         _refuse_foreign(headers_of(event))
@@ -60,7 +63,8 @@ def _link(event: dict[str, Any]) -> Link:
 def _refuse_foreign(headers: dict[str, list[str]]) -> None:
     """Raise `Foreign` if the form comes from another site's page.
 
-    A page without a referrer has the origin `null`: https://fetch.spec.whatwg.org/#append-a-request-origin-header.
+    The take page forbids referrers, so browsers send `null` as the origin of its form:
+    https://fetch.spec.whatwg.org/#append-a-request-origin-header.
     """
     page_url = urlsplit(settings().take_page)
     own = {f"{page_url.scheme}://{page_url.netloc}", "null"}
@@ -84,12 +88,12 @@ def _form(event: dict[str, Any]) -> Form:
 @logger.inject_lambda_context(log_event=False)
 @without_messages()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
-    """API Gateway's proxy integration."""
+    """Answer a call that comes through API Gateway's proxy integration."""
     status = HTTPStatus.OK
     try:
         body = page.show(answer(event), uuid.uuid4().hex)
     except BadLink:
-        # The same for each reason: whoever tries tokens learns nothing.
+        # The answer is the same for every reason, so that nobody who tries tokens learns anything.
         status = HTTPStatus.NOT_FOUND
     except RequestGone:
         status = HTTPStatus.GONE

@@ -1,4 +1,4 @@
-"""The pages, as HTML without script, and the headers that they are sent with."""
+"""The HTML of the take page, which needs no JavaScript, and the headers with which it is sent."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ HEADERS: Final = {
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
     "Cache-Control": "no-store",
-    # The address of the page lets its reader take the request: no other site is told of it.
+    # Everybody who knows the page's URL can take the request, so browsers must not tell it to other sites.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
@@ -58,13 +58,16 @@ _SAYS: Final = {
 
 
 def failed(status: HTTPStatus) -> str:
-    """A page that says what is wrong, and nothing about any request."""
+    """A page about an error. It says nothing about any request."""
     title, text = _SAYS[status]
     return _page(title, f"<p>{text}</p>")
 
 
 def show(shown: Shown, press: str) -> str:
-    """A page about the request: who has it, or else a button that takes it. `press` is the id of its next press."""
+    """A page about the request: it says who has taken it, or shows a button that takes it.
+
+    `press` is a new random id. The button's form sends it along, so that sending the form twice counts as one press.
+    """
     title = f"{heading(shown.request.topic)} request"
     return _page(title, f"{_state(shown, press)}{_about(shown.request)}")
 
@@ -85,7 +88,7 @@ def _state(shown: Shown, press: str) -> str:
 
 
 def _form(press: str) -> str:
-    # Without an action it goes to the page's own address, whatever stands in front of the API.
+    # A form without an action is sent to the page's own URL, so this works behind any custom domain or proxy.
     return (
         '<form method="post"><label for="name">Your name, for the others (optional)</label>'
         f'<input id="name" name="name" maxlength="{MAX_NAME}" autocomplete="name">'

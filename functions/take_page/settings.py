@@ -1,4 +1,4 @@
-"""The settings of the take page, from its environment."""
+"""The settings of the take page, from its environment variables."""
 
 from functools import cache
 
@@ -6,7 +6,10 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use. `take_secret` is the ARN of the secret that signs links, and `take_page` their start."""
+    """Read once, at first use.
+
+    `take_secret`: the ARN of the secret that signs links. `take_page`: the beginning of these links.
+    """
 
     table_name: str
     take_secret: str

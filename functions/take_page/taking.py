@@ -1,4 +1,4 @@
-"""Shows a request to the holder of a link, and takes or releases it with one write."""
+"""Shows a request to a human who has a link, and takes or releases the request with one write."""
 
 import re
 import uuid
@@ -17,14 +17,18 @@ from assistance.text import is_blank, printable
 
 MAX_NAME: Final = 60
 _LINK: Final = "link."
-"""The id of each take by a link begins with this."""
+"""The id of each take that was made on the take page begins with this."""
 _PRESS: Final = re.compile(r"[0-9a-f]{32}")
 _CHANNEL: Final = {Channel.EMAIL: "email", Channel.TEAMS: "Teams"}
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A request, and who has it. `yours`: the press by which this very human has taken it, which releases it too."""
+    """A request, and the take that is in force, or None.
+
+    `yours`: the id of the press by which the human who sees the page has just taken the request; with it, they can
+    release the request. Empty for everybody else.
+    """
 
     request: AssistanceRequest
     taken: Take | None
@@ -33,10 +37,11 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form that a human sends: a name, and the id that the page gave to this press of its button.
+    """The form that a human sends.
 
-    `release` holds the id of the press by which this human has taken the request. It is in no other page, so that
-    another holder of the link can't release what this one has.
+    `name`: the human's name. `press`: the id that the page has given to this press of its button. `release`: to release
+    the request, the id of the press by which this human has taken it. Only the page after that press contains the id,
+    so nobody else who has the link can release the request.
     """
 
     name: str = ""
@@ -45,28 +50,31 @@ class Form:
 
     @property
     def pressed(self) -> str:
-        """The same if a browser sends the form again, so that whoever has the request is not told of somebody else."""
+        """The id of the press. It is the same if a browser sends the form again.
+
+        Otherwise the human who has taken the request would be told that somebody else has it.
+        """
         return self.press if _PRESS.fullmatch(self.press) else uuid.uuid4().hex
 
     def human(self, channel: Channel) -> Human:
-        """Who takes the request: by name, as far as there is one."""
+        """The human who takes the request, with the name in the form, or "somebody by email" if it is blank."""
         name = " ".join(printable(self.name).split())[:MAX_NAME].rstrip()
         return Human(f"somebody by {_CHANNEL[channel]}" if is_blank(name) else name, channel)
 
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """Acts for the holder of a link. Every method raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
+    """Acts for a human who has a link. Every method raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
 
     requests: Requests
 
     def show(self, link: Link) -> Shown:
-        """The request, and who has it. Changes nothing: scanners of mails follow links too."""
+        """The request, and who has taken it. Changes nothing, since programs that scan mails follow links too."""
         found = self._found(link)
         return Shown(found.request, found.record.taken)
 
     def take(self, link: Link, form: Form) -> Shown:
-        """Take the request, unless somebody has it. The human has seen the message, so it has arrived."""
+        """Take the request, unless somebody has taken it. The message with the link is recorded as delivered."""
         found, pressed = self._found(link), form.pressed
         human, take_id = form.human(self._channel(found, link)), f"{_LINK}{pressed}"
         taken = take(self.requests, link.request_id, take_id, human, delivery=link.delivery)
@@ -77,7 +85,7 @@ class Taking:
         return Shown(found.request, taken.stored.record.taken, pressed if is_yours else "")
 
     def release(self, link: Link, form: Form) -> Shown:
-        """Release the request, if whoever sends the form has it."""
+        """Release the request, if the human who sends the form has taken it."""
         found = self._found(link)
         human = form.human(self._channel(found, link))
         stored = release(self.requests, link.request_id, f"{_LINK}{form.release}", human)

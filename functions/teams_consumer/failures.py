@@ -1,7 +1,8 @@
-"""Turns the answer of a Teams workflow into a failure of the delivery.
+"""Turns the answer of a Teams workflow into a `DeliveryError`.
 
-Microsoft says of the trigger that it answers 202 once it has taken the call, of no other answer what it means here. So
-these are statuses as HTTP means them. One that is not listed is transient, and leaves doubt from 500 on.
+Microsoft documents that the workflow's trigger answers 202 if it has accepted the call, but no other answers. So other
+statuses have their general meaning in HTTP. A status that is not listed here counts as transient, and from 500 on as in
+doubt.
 https://www.rfc-editor.org/rfc/rfc9110#name-status-codes
 """
 
@@ -32,17 +33,17 @@ ANSWERS: Final[Mapping[str, Kind]] = {
 NOTES: Final[Mapping[str, str]] = {
     "http_400": "the workflow is turned off, or does not take a card",
     "http_401": "the URL's signature is wrong, or the trigger asks its callers to sign in: let anyone call it",
-    "http_403": "the workflow's owner, or a policy, does not let the call in",
-    "http_404": "the workflow is gone",
-    "http_410": "the workflow is gone",
-    "http_413": "larger than the trigger takes, which no request of ours is",
-    "http_429": "`Retry-After` counts up to half an hour; the back-off is added",
+    "http_403": "the workflow's owner, or a policy, forbids the call",
+    "http_404": "the workflow does not exist any more",
+    "http_410": "the workflow does not exist any more",
+    "http_413": "the card is larger than the trigger accepts, which no card of this project is",
+    "http_429": "a `Retry-After` counts up to half an hour; the back-off is added",
 }
 TABLES: Final = (Table("Teams, the workflow's trigger", SOURCE, ANSWERS, NOTES),)
 
 
 def classify(status: int, headers: Mapping[str, str], now: datetime) -> DeliveryError | None:
-    """The failure that an answer stands for: None if it is none. A redirect is not followed, and is one."""
+    """The `DeliveryError` for an answer. None if the workflow has accepted the call. A redirect counts as a failure."""
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return None
     code = f"http_{status}"

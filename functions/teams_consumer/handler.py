@@ -1,7 +1,8 @@
-"""Delivers requests to a Teams channel, by a workflow that posts what it is called with.
+"""Delivers requests to a Teams channel, through a Power Automate workflow that posts the card with which it is called.
 
-Its answer, 202, says that the workflow has taken the call, not that the card is posted: what it does then is in its run
-history. It can't be asked what it has posted, so what is in doubt is posted again: at least once.
+The workflow's answer, 202, says that it has accepted the call, not that it has posted the card: that is in its run
+history. The workflow can't be asked what it has posted. So after an attempt in doubt the card is sent again, and a
+request may be posted twice.
 """
 
 import ssl
@@ -32,32 +33,35 @@ RUN: Final = "x-ms-workflow-run-id"
 
 
 def place(topic: str) -> str:
-    """The ARN of the secret with the workflow's URL, for requests of that topic."""
+    """The ARN of the secret with the URL of the workflow for requests of that topic."""
     name = routing.place(topic, Channel.TEAMS)
     return settings().teams_secrets[name] if isinstance(name, str) else settings().teams_secret
 
 
 def workflow(topic: str, *, fresh: bool = False) -> SplitResult:
-    """The workflow's URL, which holds a signature: cached for five minutes unless a fresh one is wanted."""
+    """The workflow's URL, which is secret as it contains a signature. It is cached for five minutes.
+
+    `fresh` reads it from the secret again.
+    """
     read = partial(address.read, loopback=settings().teams_loopback)
     return secret(place(topic), read, unavailable="teams_secret_unavailable", fresh=fresh)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The head of an answer. Names of headers are in lower case."""
+    """The status and headers of an answer. `headers` has names in lower case."""
 
     status: int
     headers: Mapping[str, str]
 
     @property
     def failure(self) -> DeliveryError | None:
-        """The failure, if the workflow has not taken the call."""
+        """The `DeliveryError`, if the workflow has not accepted the call; else None."""
         return classify(self.status, self.headers, utc_now())
 
 
 def post(url: SplitResult, body: bytes) -> Answer:
-    """Call the workflow, once. No redirect is followed. Raises a `DeliveryError` where there was no answer."""
+    """Call the workflow once, and follow no redirect. Raises a `DeliveryError` if there was no answer."""
     host, sent = url.hostname or "", False
     connection = (
         HTTPSConnection(host, url.port, timeout=TIMEOUT_SECONDS, context=tls.context())
@@ -81,7 +85,10 @@ def post(url: SplitResult, body: bytes) -> Answer:
 
 
 def send(outgoing: Outgoing) -> str:
-    """Call the workflow, again if its URL has been replaced meanwhile. Returns the id of the workflow's run."""
+    """Call the workflow, and return the id of its run.
+
+    If the call fails for good, and an operator has replaced the URL in the secret, call the new URL.
+    """
     topic, url = outgoing.request.topic, workflow(outgoing.request.topic)
     body = compose(outgoing, take_url=take_url(outgoing, settings().take_page, settings().take_secret))
     answer = post(url, body)
@@ -93,7 +100,7 @@ def send(outgoing: Outgoing) -> str:
 
 
 def broken() -> Iterator[str]:
-    """Yield the topics whose secret can't be used. Whether the workflow runs, only a card would show."""
+    """Yield the topics whose secret can't be used. To check whether the workflow runs, a card would have to be sent."""
     for topic in topics(Channel.TEAMS):
         try:
             workflow(topic)

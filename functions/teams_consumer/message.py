@@ -1,4 +1,4 @@
-"""An assistance request as an Adaptive Card, in the envelope that the workflow's trigger takes.
+"""The Adaptive Card that shows an assistance request, in the JSON document that the workflow's trigger expects.
 
 https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook
 """
@@ -17,27 +17,30 @@ from assistance.text import explain, heading, one_line, printable
 Json: TypeAlias = dict[str, Any]
 
 MAX_BYTES: Final = 28_000
-"""Of a message, about: https://learn.microsoft.com/connectors/teams/#known-issues-and-limitations-with-actions. The
-longest description is 16 KB in UTF-8, or in UTF-16, so that none is ever cut. With JSON's escapes it could be 48 KB."""
+"""The approximate limit on a message: https://learn.microsoft.com/connectors/teams/#known-issues-and-limitations-with-actions.
+The longest description takes 16 KB in UTF-8 and in UTF-16, so it always fits. With JSON's escapes it could take 48 KB,
+so the message is written without them."""
 CONTENT_TYPE: Final = "application/vnd.microsoft.card.adaptive"
-# What Teams shows: https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-reference
+# The version of Adaptive Cards that Teams supports:
+# https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-reference
 VERSION: Final = "1.4"
 
-# What CommonMark gives a meaning: https://learn.microsoft.com/adaptive-cards/create/textfeatures. A backslash takes it:
-# https://spec.commonmark.org/0.31.2/#backslash-escapes. A number with a dot, or a sign, begins a list.
+# The characters that have a meaning in Markdown: https://learn.microsoft.com/adaptive-cards/create/textfeatures. A
+# backslash escapes them: https://spec.commonmark.org/0.31.2/#backslash-escapes. At the start of a text, a number with a
+# dot or a bracket, a plus or a minus begins a list.
 _MARKDOWN: Final = re.compile(r"(^\d{1,9}(?=[.)](?: |$)))|[\\`*_\[\]<>&~#!|{]|^[-+](?= |$)")
 
 
 def compose(outgoing: Outgoing, *, take_url: str | None = None) -> bytes:
-    """The body of the call. `take_url`: where a human takes the request.
+    """The body of the call to the workflow. `take_url`: the page on which a human takes the request.
 
-    The facts are shortened if Teams would refuse them all, and say so; the description never is.
+    If the card would be too large for Teams, its facts are shortened, and say that they are. The description never is.
     """
     body = b""
     for told in facts.shorter(outgoing.request):
         text = json.dumps(_message(outgoing, told, take_url), ensure_ascii=False, separators=(",", ":"))
         body = text.encode()
-        # Microsoft does not say in which encoding it counts here; for bots it is UTF-16:
+        # Microsoft does not say in which encoding it counts the size here. For bots it counts in UTF-16:
         # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages
         if max(len(body), len(text.encode("utf-16-le"))) < MAX_BYTES:
             break
@@ -68,33 +71,43 @@ def _message(outgoing: Outgoing, told: Sequence[Fact], take_url: str | None) -> 
 
 
 def _text(text: str, **style: object) -> Json:
-    """Text as it is. A TextBlock would make links, lists and emphasis out of what a customer typed, a TextRun does not.
+    """A text that Teams shows as it was typed.
 
-    https://learn.microsoft.com/adaptive-cards/create/textfeatures. A mention takes an entity beside the text,
-    and there is none. Cards format `{{DATE(…)}}`: between two runs, the braces stay as they are.
+    A TextBlock would turn a customer's characters into links, lists and emphasis; a TextRun does not:
+    https://learn.microsoft.com/adaptive-cards/create/textfeatures. It can't mention anybody either, since a mention
+    needs an entity beside the text. Cards replace `{{DATE(…)}}` by a date, so the two braces go into different runs.
     """
     runs = re.split(r"(?<=\{)(?=\{)", text)
     return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": run, **style} for run in runs]}
 
 
 def _fact(fact: Fact) -> Json:
-    """Teams reads Markdown in both: https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-format."""
+    """A line of a FactSet. Teams reads Markdown in its title and value, so both are escaped.
+
+    https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-format
+    """
     value = _escaped(fact.text)
     return {"title": _escaped(fact.label), "value": f"[{value}]({_target(fact.href)})" if fact.href else value}
 
 
 def _escaped(text: str) -> str:
-    """The text on one line, where nothing begins a list."""
+    """The text on one line, with a backslash before each character that has a meaning in Markdown."""
     return _MARKDOWN.sub(lambda it: f"{it[1]}\\" if it[1] else f"\\{it[0]}", " ".join(text.split()))
 
 
 def _target(href: str) -> str:
-    """A link's target, which a parenthesis would end: https://spec.commonmark.org/0.31.2/#link-destination."""
+    """The target of a Markdown link. Parentheses are encoded, since one could end the target.
+
+    https://spec.commonmark.org/0.31.2/#link-destination
+    """
     return href.replace("(", "%28").replace(")", "%29")
 
 
 def _moment(request: AssistanceRequest) -> Json:
-    """When it was accepted, in the zone of whoever reads it: https://learn.microsoft.com/adaptive-cards/create/textfeatures."""
+    """When the request was accepted, which Teams shows in each reader's time zone.
+
+    https://learn.microsoft.com/adaptive-cards/create/textfeatures
+    """
     at = f"{datetime.fromisoformat(request.created_at).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return {
         "type": "TextBlock",

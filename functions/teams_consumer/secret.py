@@ -1,4 +1,4 @@
-"""The secret of Teams holds the URL of a workflow."""
+"""The secret with the URL of a Teams workflow."""
 
 import re
 from typing import Final
@@ -11,7 +11,7 @@ _NO_URL: Final = re.compile(r"[^!-~]")
 
 
 def read(text: str, *, loopback: bool = False) -> SplitResult:
-    """The URL. `loopback` also allows http to this machine. Raises `UnusableSecret`."""
+    """The URL in the secret. `loopback` also allows http://127.0.0.1. Raises `UnusableSecret`."""
     address = text.strip()
     if not address:
         raise UnusableSecret("the secret is empty")
@@ -26,7 +26,7 @@ def read(text: str, *, loopback: bool = False) -> SplitResult:
 
 
 def _split(address: str) -> SplitResult | None:
-    """The parts of the URL; None if its port or host is malformed. The error would quote the URL."""
+    """The parts of the URL. None if its port or host is malformed: the exception is dropped, for it quotes the URL."""
     try:
         url = urlsplit(address)
         _ = url.port, (url.hostname or "").encode("idna")

@@ -1,4 +1,4 @@
-"""The settings of the Teams consumer, from its environment."""
+"""The settings of the Teams consumer, from its environment variables."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,11 +9,12 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use. `teams_loopback`: `make run` sets it.
+    """Read once, at first use.
 
-    `teams_secret` is the secret's ARN; `teams_secrets` has, by name, the ARNs of those that routes ask for.
-    Links by which humans take requests begin with `take_page`, unless there are none. `take_secret` is the ARN of the
-    secret that signs these.
+    `teams_secret`: the ARN of the secret with the default workflow's URL. `teams_secrets`: the ARNs of further such
+    secrets, by the names that routes use. `teams_loopback`: True if workflows at http://127.0.0.1 are allowed, which
+    only `make run` sets. `take_page`: the beginning of the links by which humans take requests; empty if cards have
+    none. `take_secret`: the ARN of the secret that signs these links.
     """
 
     teams_secret: str
