@@ -368,66 +368,71 @@ def render() -> str:
 
 <!-- Written from what requests are seen to spend: make cost -->
 
-Calls are counted on the real handlers (`tests/integration/test_aws_call_counts.py` pins the counts), and units follow
-from the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond every free tier.
-[deployment.md](deployment.md#what-a-stage-costs-at-rest) says what a stage costs without traffic.
+Tests count the calls of the real handlers (`tests/integration/test_aws_call_counts.py` pins the counts), and the
+DynamoDB units follow from the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond
+every free tier. [deployment.md](deployment.md#what-a-stage-costs-at-rest) says what a stage costs without traffic.
 
 ## What a request takes
 
-The table is for a request of {len(DESCRIPTION)} characters, delivered at the first attempt. 1, 10 or 100 requests are
-accepted within a second and handed on together, in batches of {sizes}; requests that reach Slack
-together share a post. Two sweeps look at each request, with all others of its minute; the reconciler's rows are what
-these sweeps spend beyond idle ones. The first write takes a unit for the item and one for each index. To mark a request
-as published takes a unit for the item and one to leave the outbox.
+The table is for a request of {len(DESCRIPTION)} characters, delivered at the first attempt. The API accepts 1, 10 or
+100 requests within a second, and the consumers get them in batches of {sizes}; requests of the same
+batch share a Slack post. Two sweeps of the reconciler read each request, together with all others of its minute; the
+reconciler's rows show what these sweeps spend more than sweeps without requests. The first write takes a unit for the
+item and one for each index. To mark a request as published takes a unit for the item and one to remove it from the
+outbox's index.
 
 {_counts()}
-- With the longest description, 4,000 letters of three bytes, a request takes {_longest()} write units: the item is
-  written twice.
+- With the longest description, 4,000 characters of three bytes, a request of sales or pricing takes {_longest()} write
+  units, because the stack writes the item twice.
 - A sweep that finds nothing takes {_idle()}: a query for each
   shard of each index, the place where the last sweep stopped, and the lease. In the half hour after a request, each
-  sweep takes {INDEX_SHARDS} queries more for the second look: $0.07 a month at most.
-- A `GET` takes {_poll()}, untraced.
-- Somebody who takes a request causes 1 Query, 1 PutItem and 2 BatchGetItem by the button in Slack; 3 Query and
-  1 PutItem by a link, its page included. A sweep reads a record once more for each escalation that is due.
+  sweep takes {INDEX_SHARDS} queries more to check new requests a second time: $0.07 a month at most.
+- A `GET` by a bot takes {_poll()}, without tracing.
+- When a person takes a request by the button in Slack, this takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link,
+  3 Query and 1 PutItem, the page included. A sweep reads a record once more for each escalation that is due.
 
 ## What a million requests cost
 
-Half of the requests are on each topic, unless the row says otherwise. They come at 1, 10 or 100 a second, and those of
-a second are handed on together.
+Half of the requests are on each topic, unless the row says otherwise. They come at 1, 10 or 100 a second, and the
+producer gets all requests of one second at once. *Ours* is this project.
 
 {_bill()}
-- **Naive** is the same pipeline as it is commonly built, and the tests run it too (`tests/naive.py`): Powertools'
+- **Naive** is the same pipeline as many projects build it, and the tests run it too (`tests/naive.py`): Powertools'
   idempotency with a table of its own, around accepting and delivering; an index on the status that holds whole items; a
-  publish and an update for each record, one after another; the token read for each send. It has no key, ledger,
-  feedback or metrics. All of it is traced, and Lambda logs START, END and REPORT, as by default. At 100 a second it
-  costs the same as at 10, but for fewer traces.
-- **Floor** is the least that any design on these services costs: an HTTP API, one unit to accept and two to deliver at
-  most once, no index, full batches, the smallest memory, no time but waiting, no log and no trace.
+  publish and an update for each record, one after another; and for each send a read of Slack's token. It has no KMS
+  key, no ledger, no reports of bounces and no metrics. X-Ray traces every function, and Lambda logs START, END and
+  REPORT, as it does by default. At 100 requests a second it costs the same as at 10, except that X-Ray samples
+  fewer traces.
+- **Floor** is the least that any design on these services costs: an HTTP API, one write unit to accept and two to
+  deliver at most once, no index, full batches, the smallest memory, no computing time, no log and no trace.
 
-Ours costs more than the floor for these: the REST API with its keys, three units for the outbox and one for the
-ledger, SES's reports about its mails, logs, and traces.
+Ours costs more than the floor because of the REST API with its API keys, three write units for the outbox and one for
+the ledger, SES's reports about its mails, logs, and traces.
 
 ## What the options change
 
 {_options()}
 SnapStart's snapshot costs ${_money(snapshots)} a month for each function of 512 MB. `alarms=false` saves
-${_money(_optional())} a month. A batch window gathers only the requests that come within it, and each waits for it.
+${_money(_optional())} a month. A batch window gathers only the requests that come within that time, and each of them
+waits until it is over.
 
 ## What is assumed
 
-Nothing was measured on AWS. Durations are assumed, the same for both designs.
+Nothing was measured on AWS. We assume these durations, the same for our design and the naive one.
 
 - A call takes: {waits}.
-- An invocation computes for {INVOCATION_CPU_MS:g} ms, and for each record {RECORD_CPU_MS["stream_producer"]:g} ms if it
-  publishes and {CONSUMED_CPU_MS:g} ms if it delivers, as [measured](../benchmarks/results.md#warm) on a whole
-  CPU. A function has one with {WHOLE_CPU_MB:,} MB; with half the memory it computes twice as long, and waits as long.
-- {COLD:.0%} of the invocations are cold, at {COLD_MS} ms, or {RESTORE_MS} ms with SnapStart, all of it billed.
-- X-Ray samples one invocation a second of each function that is traced, and {SAMPLED_SHARE:.0%} of the rest. Each is a
-  trace.
+- An invocation computes for {INVOCATION_CPU_MS:g} ms, and in addition {RECORD_CPU_MS["stream_producer"]:g} ms for each
+  record that it publishes and {CONSUMED_CPU_MS:g} ms for each that it delivers, as
+  [measured](../benchmarks/results.md#warm) on a whole CPU. A function has a whole CPU at {WHOLE_CPU_MB:,} MB of memory.
+  With half that memory, it computes for twice as long, and waits for the answers to its calls for the same time.
+- {COLD:.0%} of the invocations are cold starts. A cold start takes {COLD_MS} ms more, or {RESTORE_MS} ms with
+  SnapStart, all of it billed.
+- X-Ray samples one invocation a second of each function that is traced, and {SAMPLED_SHARE:.0%} of the
+  other invocations. Each sampled invocation is a trace.
 - For an invocation that succeeds, Lambda adds nothing to our own log lines, and {PLATFORM_LOG_BYTES} bytes to those of
   the naive design. A line of the access log has {ACCESS_LOG_BYTES} bytes.
-- In five minutes a topic uses its key {KEY_REQUESTS} times, and each of {ENVIRONMENTS} environments reads Slack's token
-  once.
+- In five minutes an SNS topic calls KMS {KEY_REQUESTS} times, and each of {ENVIRONMENTS} Lambda execution environments
+  reads Slack's token once.
 - Not counted: data sent to the internet, failures and retries, the table's data and its backups, calls to a bot's
   `callback_url`.
 
