@@ -45,8 +45,8 @@ def of_the_dead_letters(
         *found,
         alarms.add_for_dead_letters(
             "StreamFailures", producer.failures,
-            "The producer failed on stream records for good; the reconciler publishes them. Read both logs, then "
-            "purge the queue.",
+            "The producer failed on stream records for good; the reconciler publishes them. Read both logs, mend the "
+            "cause, then run 'assistance failures retry stream'.",
         ),
         *(_of_the_feedback(alarms, feedback) if feedback else ()),
     ]  # fmt: skip
@@ -90,11 +90,13 @@ def _of_the_feedback(alarms: AlarmFactory, feedback: EmailFeedback) -> Alarms:
     return [
         alarms.add_for_dead_letters(
             "EmailFeedbackFailures", feedback.failures,
-            "EmailFeedback failed on an event from SES. Mend the cause, then invoke it with requestPayload.",
+            "EmailFeedback failed on an event from SES. Mend the cause, then run "
+            "'assistance failures retry email_feedback'.",
         ),
         alarms.add_for_dead_letters(
             "EmailFeedbackSubscriptionDeadLetters", feedback.subscription_dlq,
-            "SNS could not hand an event from SES to Lambda. Mend it, then invoke the function with the event.",
+            "SNS could not hand an event from SES to Lambda. Mend the cause, then run "
+            "'assistance failures retry email_feedback'.",
             section="EmailFeedbackFailures",
         ),
     ]  # fmt: skip

@@ -574,6 +574,21 @@ def test_every_command_in_an_alarm_description_names_the_stack_of_the_alarm(temp
         assert all(each.startswith(f"assistance --stack {template.stack_name} ") for each in commands)
 
 
+@pytest.mark.parametrize(
+    ("name", "failed"),
+    [
+        ("StreamFailures", "stream"),
+        ("EmailFeedbackFailures", "email_feedback"),
+        ("EmailFeedbackSubscriptionDeadLetters", "email_feedback"),
+    ],
+)
+def test_an_alarm_on_failed_events_names_the_command_that_retries_them(name: str, failed: str) -> None:
+    template = synthesized("production")
+    says, command = named_alarm(template, name)["AlarmDescription"], f"failures retry {failed}"
+    assert f"'assistance --stack {template.stack_name} {command}'" in says
+    assert f"assistance --stack assistance-production {command}\n" in RUNBOOK
+
+
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
 def test_a_stage_without_alarms_has_no_metrics_and_no_cloudwatch_resources(variant: str) -> None:
     template = synthesized(variant)
