@@ -183,7 +183,7 @@ deploy: $(CDK) install ## Look, then deploy to the account of the current creden
 	@[ ! -s .build/deployed.json ] || $(RUN) -m cli.deployed .build/deployed.json $(ARGS)
 
 bootstrap: $(CDK) install ## Prepare an account and region for the CDK, once: make bootstrap ARGS=aws://ACCOUNT/REGION
-	$(CDK) bootstrap $(ARGS)
+	@PYTHONPATH=functions $(RUN) -m deployment.bootstrap $(ARGS)
 
 cdk-app: install ## What cdk.json calls: write the template
 	@$(RUN) infra/app.py

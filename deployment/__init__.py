@@ -1,1 +1,1 @@
-"""`make deploy`: check first, list what would be removed, and only then let the CDK deploy."""
+"""`make deploy` and `make bootstrap`: check first, and only then let the CDK change an account."""
