@@ -1,4 +1,4 @@
-"""Counts what each function spends on requests that are delivered without a fault."""
+"""Counts the paid AWS usage of each function for requests that are delivered without a fault."""
 
 import os
 from collections import defaultdict
@@ -36,7 +36,7 @@ LONGEST = "€" * 4_000
 
 @contextmanager
 def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
-    """The system, warm: a request of each topic has been delivered and forgotten."""
+    """The system with warm functions: a request of each topic has been delivered, and then removed."""
     with (
         SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
         cloud_without_dynamodb(slack.url) as stack,
@@ -58,12 +58,12 @@ def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
 
 
 def metered_on(stack: Cloud) -> AbstractContextManager[Mapping[str, Spent]]:
-    """Meter each function on the table in memory within the context."""
+    """Meter each function, with the table in memory, within the context."""
     return metered(lambda _: Table(TABLE, lambda key: stack.table.get_item(Key=key).get("Item")))
 
 
 def deliver(stack: Cloud, topic: Topic, request_ids: list[str]) -> None:
-    """Everything between the 202 and the confirmation."""
+    """Make all calls between the 202 and the confirmation by SES."""
     assert stack.produce() == []
     for channel in ROUTES[topic].channels:
         while records := stack.receive(channel, QUEUES[channel].size):
@@ -75,7 +75,7 @@ def deliver(stack: Cloud, topic: Topic, request_ids: list[str]) -> None:
 
 @cache
 def spent(topic: Topic, together: int, description: str = DESCRIPTION) -> Mapping[str, Spent]:
-    """By all of so many requests, by function."""
+    """The usage of each function for that many requests at once."""
     with running() as (stack, slack, clock):
         before = len(slack.messages)
         with metered_on(stack) as found:
@@ -104,7 +104,7 @@ def spent(topic: Topic, together: int, description: str = DESCRIPTION) -> Mappin
 
 @cache
 def idle() -> Spent:
-    """By a sweep that finds nothing: not in the outbox, and nothing new in the ledger."""
+    """The usage of a reconciler run that finds no unpublished entry and no new request."""
     with running() as (stack, _, clock):
         clock.shift(LATER)
         with metered_on(stack) as found:
@@ -114,7 +114,7 @@ def idle() -> Spent:
 
 @cache
 def sweep(together: int) -> Spent:
-    """By a sweep that finds so many requests which the stream has not had published."""
+    """The usage of a reconciler run that finds that many requests which the stream producer did not publish."""
     with running() as (stack, _, clock):
         for _ in range(together):
             stack.post(Topic.SALES, DESCRIPTION)
@@ -126,7 +126,7 @@ def sweep(together: int) -> Spent:
 
 @cache
 def polled() -> Spent:
-    """By a call that asks for a delivered request."""
+    """The usage of a status call for a delivered request."""
     with running() as (stack, _, _):
         request_id = stack.post(Topic.SALES, DESCRIPTION)
         deliver(stack, Topic.SALES, [request_id])

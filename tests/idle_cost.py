@@ -1,6 +1,6 @@
 """Computes the cost of a stage without traffic, from its template and from a run of its reconciler.
 
-`make docs` writes the README's table, and the one of docs/deployment.md that says how it comes about.
+`make docs` writes the table in the README, and the detailed one in docs/deployment.md.
 """
 
 import io
@@ -66,14 +66,14 @@ COSTS: Final = frozenset(
 
 
 class Source(NamedTuple):
-    """The provider's price page, and which of its figures a stored copy shows: see docs/deployment.md."""
+    """The provider's price page, and the figures of it that a stored copy shows: see docs/deployment.md."""
 
     page: str
     seen: str
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The address of the price page."""
         return f"https://aws.amazon.com/{self.page}/"
 
 
@@ -92,7 +92,10 @@ XRAY: Final = Source("xray/pricing", "price, free tier")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """So many of something a month, at a list price in dollars; `free`: how many every account gets for nothing."""
+    """A number of units per month, at a list price in dollars.
+
+    `free`: the units per month that are free in every account.
+    """
 
     what: str
     count: float
@@ -104,12 +107,12 @@ class Row:
 
     @property
     def full(self) -> float:
-        """At the list price."""
+        """The cost in dollars a month at the list price."""
         return self.count * self.price
 
     @property
     def reduced(self) -> float:
-        """Return the cost after the free tier, for an account that has nothing else."""
+        """Return the cost after the free tier, for an account without any other usage."""
         return max(0, self.count - self.free) * self.price
 
 
@@ -127,7 +130,7 @@ class Run:
 
 @cache
 def idle_run(variant: str) -> Run:
-    """Run the reconciler of that stage over an empty table."""
+    """Run the reconciler of that stage with an empty table."""
     calls: Counter[str] = Counter()
     original = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -149,7 +152,7 @@ def idle_run(variant: str) -> Run:
 
 
 def rows(variant: str) -> Iterator[Row]:
-    """Everything that costs something in that stage. The prices are those of us-east-1."""
+    """Everything in that stage that costs money. The prices are those of us-east-1."""
     template, run = synthesized(variant), idle_run(variant)
     alarms = template.all("AWS::CloudWatch::Alarm").values()
     watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", ())) or 1 for alarm in alarms)
@@ -203,7 +206,7 @@ def _interval(template: Template) -> int:
 
 
 def short() -> str:
-    """The README's table."""
+    """The table in the README."""
     stages = [list(rows(stage)) for stage in STAGES]
     full = [f"**{_money(sum(row.full for row in priced))}**" for priced in stages]
     reduced = [_money(sum(row.reduced for row in priced)) for priced in stages]
@@ -212,7 +215,7 @@ def short() -> str:
 
 
 def details() -> str:
-    """The table of docs/deployment.md."""
+    """The table in docs/deployment.md."""
     lines = []
     for of_dev, row in zip(*map(rows, STAGES), strict=True):
         if row.count or of_dev.count:
@@ -241,7 +244,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {ROOT / "README.md": short, ROO
 
 
 def page(path: Path) -> str:
-    """That page with today's table."""
+    """The content of that page with the current table."""
     before, _, rest = path.read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
     return before + START + PAGES[path]() + END + after

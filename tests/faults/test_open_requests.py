@@ -435,7 +435,7 @@ def before_call(here: World, call: str, last: int, step: Callable[[], object]) -
 
 
 def overdue(here: World) -> str:
-    """Create a request that the reconciler has checked for the second time."""
+    """Create a request whose message is so old that the next reconciler run checks whether it is lost."""
     request_id = published(here, Topic.SALES, "key")
     for seconds in (60, 1_000):
         here.advance(seconds)

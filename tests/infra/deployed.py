@@ -36,7 +36,7 @@ ANYBODY: Final = "anybody@company.io"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to IAM, with the service that makes it."""
+    """A request to IAM."""
 
     action: str
     resource: str
@@ -45,17 +45,17 @@ class Request:
 
 
 class Untraceable(AssertionError):
-    """A function calls a resource that its environment, as deployed, does not name."""
+    """A function calls a resource that is not named in the function's environment variables."""
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A stack, under made-up physical names."""
+    """A deployed stack, with invented physical names."""
 
     template: Template
 
     def resolve(self, value: Any) -> Any:  # noqa: ANN401
-        """The value without intrinsic functions."""
+        """The value with its intrinsic functions replaced by their results."""
         match value:
             case {"Ref": name}:
                 return _PSEUDO.get(name) or self._attribute(name, "Ref")
@@ -73,7 +73,7 @@ class Deployed:
         return _ATTRIBUTES[self.template.resources[name]["Type"], attribute].format(name)
 
     def role(self, folder: str) -> str:
-        """The role of this folder's function."""
+        """The role of the function in this folder."""
         return target(self.template.function(folder)[1]["Role"])
 
     def statements(self, role: str) -> list[Mapping[str, Any]]:
@@ -82,7 +82,7 @@ class Deployed:
         return found
 
     def allows(self, role: str, request: Request) -> bool:
-        """Whether IAM would let a role do that."""
+        """Whether IAM allows the role to make this request."""
         policy = parse_policy_document({"Version": "2012-10-17", "Statement": self.statements(role)})
         context = EvalContext(
             principal_arn=self._attribute(role, "Arn"),

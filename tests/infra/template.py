@@ -60,7 +60,7 @@ CONTEXTS: Mapping[str, Mapping[str, str]] = {**VARIANTS, **EXTRAS}
 
 @dataclass(frozen=True)
 class Template:
-    """A template as CloudFormation gets it."""
+    """A template as it is passed to CloudFormation."""
 
     stack_name: str
     document: Mapping[str, Any]
@@ -80,7 +80,7 @@ class Template:
         return properties
 
     def function(self, folder: str) -> tuple[str, Properties]:
-        """The function that runs this folder."""
+        """The function whose code is in this folder."""
         (found,) = (
             (name, function)
             for name, function in self.all("AWS::Lambda::Function").items()
@@ -89,7 +89,7 @@ class Template:
         return found
 
     def event_source(self, folder: str) -> Properties:
-        """The event source that feeds this folder's function."""
+        """The event source of this folder's function."""
         name, _ = self.function(folder)
         (source,) = (
             source
@@ -99,12 +99,12 @@ class Template:
         return source
 
     def services_key(self) -> tuple[str, Properties]:
-        """The key that services publish under. The logs of a governed account have another."""
+        """The KMS key that AWS services use to publish. With encrypted logs a stage has a second key."""
         [key] = ((name, it) for name, it in self.all("AWS::KMS::Key").items() if name.startswith("ServicesKey"))
         return key
 
     def schedule(self, folder: str) -> Properties:
-        """The schedule that invokes this function."""
+        """The schedule that invokes this folder's function."""
         name, _ = self.function(folder)
         schedules = self.all("AWS::Scheduler::Schedule").values()
         [found] = (schedule for schedule in schedules if target(schedule["Target"]["Arn"]) == name)
@@ -130,7 +130,7 @@ class Template:
         ]
 
     def dead_letter_queues(self) -> set[str]:
-        """Every queue that something gives up into."""
+        """Every queue that receives messages or events after all their retries failed."""
         queues = {
             target(queue["RedrivePolicy"]["deadLetterTargetArn"])
             for kind in ("AWS::SQS::Queue", "AWS::SNS::Subscription")
@@ -148,7 +148,7 @@ class Template:
 
 @contextmanager
 def built(context: Mapping[str, str]) -> Iterator[tuple[App, AssistanceStack]]:
-    """The app with its stack, without bundles."""
+    """The app with its stack, without building the function bundles."""
     with TemporaryDirectory() as directory:
         app = new_app({**context, "aws:cdk:bundling-stacks": []}, directory)
         config = load(app.node.get_all_context())
@@ -158,7 +158,7 @@ def built(context: Mapping[str, str]) -> Iterator[tuple[App, AssistanceStack]]:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """All that the tests want to know of a variant, for it takes seconds to build."""
+    """Everything that the tests read of a variant, since synthesizing it takes seconds."""
 
     stack_name: str
     document: Mapping[str, Any]
@@ -195,7 +195,7 @@ def synthesized(variant: str) -> Template:
 
 
 def changed(context: Mapping[str, str]) -> Template:
-    """The template as the code is at the moment, which a test may have patched."""
+    """The template that the current code synthesizes, which a test may have patched."""
     with built(context) as (app, stack):
         directory = Path(app.synth().directory)
         return Template(stack.stack_name, json.loads((directory / stack.template_file).read_text("utf-8")))
@@ -209,7 +209,7 @@ def target(reference: Properties) -> str:
 
 
 def text_of(value: Any) -> str:  # noqa: ANN401
-    """A value of the template, with `${logical id}` for what CloudFormation fills in."""
+    """A value of the template as text, with `${logical id}` for each part that CloudFormation inserts."""
     if isinstance(value, str):
         return value
     if "Fn::Join" in value:
@@ -219,7 +219,7 @@ def text_of(value: Any) -> str:  # noqa: ANN401
 
 
 def graphs(template: Template) -> Iterator[tuple[str, list[str]]]:
-    """Every metric that a dashboard shows: the graph's title, and namespace, name and dimensions."""
+    """Every metric on a dashboard: the title of its graph, and its namespace, name and dimensions."""
     for dashboard in template.all("AWS::CloudWatch::Dashboard").values():
         for widget in json.loads(text_of(dashboard["DashboardBody"]))["widgets"]:
             if widget["type"] == "metric":
@@ -228,5 +228,5 @@ def graphs(template: Template) -> Iterator[tuple[str, list[str]]]:
 
 
 def as_list(value: object) -> list[Any]:
-    """IAM and CloudFormation write one of something without a list."""
+    """The value as a list: IAM and CloudFormation write a single value without a list."""
     return value if isinstance(value, list) else [value]

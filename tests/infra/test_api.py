@@ -1,4 +1,4 @@
-"""Tests the HTTP API at API Gateway."""
+"""Tests the API Gateway resources of the HTTP API."""
 
 import json
 from http import HTTPStatus
@@ -45,7 +45,7 @@ def open_to_all(template: Template) -> set[str]:
 def test_every_api_method_needs_an_api_key_except_the_api_reference_and_routes_with_signed_calls(
     template: Template,
 ) -> None:
-    """And a plan limits what a key may do."""
+    """A usage plan also limits the rate of calls with an API key."""
     assert open_to_all(template) <= REFERENCE | SIGNED
     assert open_to_all(template) & SIGNED == (SIGNED if template is synthesized("local") else set())
     (stage,) = template.all("AWS::ApiGateway::Stage")

@@ -1,4 +1,4 @@
-"""Tests that the README shows the cost of an idle stage, and that nothing else in the template costs anything."""
+"""Tests that the README shows the cost of an idle stage, and that the cost table covers every deployed resource."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tests the alarms: they watch existing metrics, each outage causes one page, and each has a runbook section."""
+"""Tests the alarms: they use existing metrics, each outage causes one notification, and each has a runbook section."""
 
 import json
 import re
@@ -39,12 +39,12 @@ RUNBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
 
 @pytest.fixture(scope="module", params=WATCHED)
 def template(request: pytest.FixtureRequest) -> Template:
-    """A stage that somebody looks at."""
+    """A stage with alarms."""
     return synthesized(request.param)
 
 
 class Documented(NamedTuple):
-    """The documented metrics of a namespace, and the resource type that each dimension names."""
+    """The metrics that AWS documents for a namespace, and the resource type that each dimension names."""
 
     source: str
     metrics: frozenset[str]
@@ -95,7 +95,7 @@ PROVIDERS = {
 
 
 class Watched(NamedTuple):
-    """A metric, and the alarm or the graph that looks at it. A dimension's value may be `${a logical id}`."""
+    """A metric that an alarm or a dashboard graph uses. A dimension's value may be `${a logical id}`."""
 
     by: str
     namespace: str
@@ -104,7 +104,7 @@ class Watched(NamedTuple):
 
 
 def called(logical_id: str) -> str:
-    """The name of an alarm or a page, without what the CDK adds to make a logical id of it."""
+    """The name of an alarm, without the parts that the CDK adds to its logical id."""
     return re.sub(r"^Monitoring(.*).{8}$", r"\1", logical_id)
 
 
@@ -121,7 +121,7 @@ def watched(template: Template) -> Iterator[Watched]:
 
 
 def all_the_way(running: Cloud) -> None:
-    """From the outbox to the channels, by the fallback if need be, and back to the bot."""
+    """Deliver requests from the outbox to the channels, to the fallback if needed, and call the bot back."""
     for _ in DESTINATIONS:
         running.produce()
         for channel in DESTINATIONS:
@@ -130,7 +130,7 @@ def all_the_way(running: Cloud) -> None:
 
 @pytest.fixture(scope="module")
 def ours() -> set[Series]:
-    """The metrics that the real handlers emit for a few requests."""
+    """The metrics that the real handlers emit while they process a few requests."""
     staging = synthesized("staging")
     namespaces = {
         function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
@@ -338,7 +338,7 @@ def rule_of(page: Properties) -> str:
 
 
 def on(template: Template, *going_off: str) -> set[str]:
-    """The pages that are on while the alarms of these names are."""
+    """The composite alarms that are raised while the alarms with these names are raised."""
     names = [name for name in alarms(template) if called(name) in going_off]
     assert len(names) == len(going_off)
     found = set()
@@ -490,7 +490,7 @@ def test_cloudwatch_may_publish_to_the_sns_topic_of_the_operators(template: Temp
 
 
 def links(template: Template) -> list[tuple[str, str]]:
-    """The page and the section that each alarm links to."""
+    """The page and the section to which each alarm links."""
     both = (*alarms(template).values(), *pages(template).values())
     found = [alarm["AlarmDescription"].rsplit(" ", 1)[1].partition("#") for alarm in both]
     return [(page, section) for page, _, section in found]

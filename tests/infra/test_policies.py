@@ -64,7 +64,10 @@ def _by_version_1(template: Template, roles: Mapping[str, str]) -> Iterator[tupl
 
 
 def made_by_aws(template: Template) -> Iterator[tuple[str, Request]]:
-    """Each role, and what is done with it that is in no code of ours: by a service, or by version 1 in an upgrade."""
+    """For each role, the calls that no code of this project makes.
+
+    Calls by an AWS service, or by version 1 in an upgrade.
+    """
     deployed = Deployed(template)
     roles = {name: target(it["Role"]) for name, it in template.all("AWS::Lambda::Function").items()}
     yield from _by_version_1(template, roles)
@@ -104,7 +107,7 @@ def refused(template: Template, calls: set[Call]) -> list[str]:
 
 
 def _resent_past_its_fallback(here: World, topic: Topic) -> None:
-    """The fallback finds that the request has been delivered, and drops its message."""
+    """A resend delivers a request before its fallback, so the fallback's consumer drops its message."""
     (channel,) = ROUTES[topic].channels
     PATHS["by the fallback"].before(here, topic)
     request_id = here.accept_for_sure(topic, DESCRIPTION, "key")
@@ -119,7 +122,7 @@ def _resent_past_its_fallback(here: World, topic: Topic) -> None:
 
 
 def _died_without_a_word(here: World, topic: Topic) -> None:
-    """The reconciler reads the dead-letter queue that SQS itself has moved the message to."""
+    """SQS moves a message to the dead-letter queue, which the reconciler then reads."""
     here.accept_for_sure(topic, DESCRIPTION, "key")
     here.produce()
     (channel,) = ROUTES[topic].channels
@@ -132,7 +135,7 @@ def _died_without_a_word(here: World, topic: Topic) -> None:
 
 
 def _lost(here: World, topic: Topic) -> None:
-    """The reconciler asks the channel's queue whether it is empty."""
+    """A message is lost, so the reconciler asks whether the queue of the channel is empty."""
     here.accept_for_sure(topic, DESCRIPTION, "key")
     here.produce()
     here.advance(QUEUE_RETENTION + 1)
@@ -141,7 +144,7 @@ def _lost(here: World, topic: Topic) -> None:
 
 
 def _fallback_by_the_sweep(here: World, topic: Topic) -> None:
-    """The reconciler publishes what a record has in the outbox, and reads the request for it."""
+    """The reconciler publishes a fallback from the outbox of a record, and reads the request for it."""
     (channel,) = ROUTES[topic].channels
     PATHS["by the fallback"].before(here, topic)
     here.accept_for_sure(topic, DESCRIPTION, "key")
@@ -155,7 +158,10 @@ def _fallback_by_the_sweep(here: World, topic: Topic) -> None:
 
 
 def _by_other_channels(here: World) -> None:
-    """A channel that no route names by itself fails for want of its secret. What the engine calls it calls for all."""
+    """A channel without a route fails because its secret has no value.
+
+    The calls of the delivery engine are the same for every channel.
+    """
     request_id = here.accept_for_sure(Topic.SALES, DESCRIPTION, "key")
     here.settle()
     for channel in set(Channel) - {*named(ROUTES.values())}:
@@ -173,7 +179,7 @@ def _by_other_channels(here: World) -> None:
 
 
 def _taken(here: World) -> None:
-    """A human takes a request in Slack, and another one by the link in a mail."""
+    """A person takes a request in Slack, and another one with the link in a mail."""
     secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
     mine = {
         "TAKE": "true", "TAKE_PAGE": "https://api.example.com/take/", "TAKE_SECRET": f"{secret}take-a1b2c3",
@@ -201,7 +207,10 @@ def _told(here: World, body: str, headers: Mapping[str, str]) -> int:
 
 
 def _by_the_engine(calls: set[Call]) -> set[Call]:
-    """What the consumers of the default routes have in common, and the reconciler does with their queues: for all."""
+    """The calls that all consumers of the default routes make, and the reconciler's calls to their queues.
+
+    They are returned for every channel.
+    """
     routed = named(ROUTES.values())
 
     def own(channel: Channel) -> set[Call]:
@@ -218,7 +227,10 @@ def _by_the_engine(calls: set[Call]) -> set[Call]:
 
 
 def _is_there(call: Call, deployed: Deployed) -> bool:
-    """Whether that is deployed at all: a channel that no route names is not, nor links where humans take nothing."""
+    """Whether the template has the function of this call, and the resource that is called.
+
+    There is no channel without a route, and there are no take links if takes are off.
+    """
     held = deployed.environments.get(call.function)
     if held is not None and "TAKE_SECRET" in call.variables - held.keys():
         return False
@@ -316,7 +328,7 @@ def test_the_kms_permission_of_an_aws_service_has_the_same_conditions_as_its_sns
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
 def test_no_iam_role_may_use_a_kms_key(variant: str) -> None:
-    """The queues, the table and the secrets need none, and the topic's is AWS's own: its policy lets publishers in."""
+    """Queues, table and secrets use AWS's keys. The key policy of the topic's key admits the services that publish."""
     policies = synthesized(variant).all("AWS::IAM::Policy").values()
     assert not [policy for policy in policies if '"kms:' in json.dumps(policy["PolicyDocument"])]
 
@@ -338,7 +350,7 @@ def test_the_iam_roles_allow_the_calls_that_the_lambda_service_makes_on_behalf_o
 def test_every_permission_of_an_iam_role_is_used_on_each_of_its_resources(
     template: Template, on_every_path: set[Call]
 ) -> None:
-    """A permission that nothing needs is one too many, be it the CDK's."""
+    """A permission that no call needs is removed, even if the CDK added it."""
     deployed = Deployed(template)
     used = {(role, it.action, it.resource) for role, it in made_by_aws(template)}
     seen = on_every_path | _by_the_engine(on_every_path)

@@ -1,4 +1,4 @@
-"""Tests the list of what a deployment would remove from a stack."""
+"""Tests the list of the resources that a deployment would remove from a stack."""
 
 from deployment.removals import removed
 from tests.infra.template import Template, synthesized

@@ -1,4 +1,4 @@
-"""Tests the targets of routes: settings of the functions, and a secret for each named Teams workflow."""
+"""Tests where a route sends on each channel: settings of the functions, and a secret for each named Teams workflow."""
 
 import json
 from collections.abc import Mapping

@@ -152,7 +152,7 @@ def test_the_stream_producers_batch_size_is_a_multiple_of_the_sns_batch_size(tem
 
 
 def test_the_outbox_index_has_enough_shards_for_the_throttle_of_api_gateway() -> None:
-    """An entry is written and removed, each of a partition's 1,000 writes a second; hashes don't spread evenly."""
+    """Each entry is written and removed. A partition takes 1,000 writes a second, and hashes don't spread evenly."""
     assert INDEX_SHARDS * 1_000 >= 2 * 10_000 * 1.1
 
 
@@ -193,7 +193,10 @@ def test_two_stages_can_share_an_account(staging: Template, production: Template
 
 
 def names(template: Template) -> set[tuple[str, str, str]]:
-    """The physical names that the template chooses. An inline policy's is its role's alone."""
+    """The physical names that the template sets.
+
+    The name of an inline policy is unique within its role, so it is left out.
+    """
     return {
         (resource["Type"], key, value)
         for resource in template.resources.values()
@@ -308,7 +311,7 @@ NOT_WANTED = {"@aws-cdk/aws-kms:applyImportedAliasPermissionsToPrincipal"}
 
 
 def test_every_feature_flag_that_the_cdk_recommends_is_set() -> None:
-    """A flag that is set after the first deployment may replace a resource."""
+    """Setting a flag after the first deployment may replace a resource."""
     [library] = (Path(aws_cdk.__file__).parent / "_jsii").glob("*.tgz")
     with tarfile.open(library) as archive:
         flags = archive.extractfile("package/recommended-feature-flags.json")

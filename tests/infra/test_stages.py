@@ -1,4 +1,4 @@
-"""Tests what each stage protects, what it leaves behind when deleted, and what a deployer can add."""
+"""Tests what each stage protects, what remains after its deletion, and what a deployer can add."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The deployed system with moto for AWS: real handlers, called with the events that AWS would send."""
+"""The deployed system with moto for AWS: the real handlers, called with the events that AWS would send."""
 
 import base64
 import importlib
@@ -48,7 +48,10 @@ BY_HUMANS = ("slack_interactions", "take_page")
 
 
 def forget() -> None:
-    """Make every function start cold: drop its settings, its clients and its handler. Its calls are recorded."""
+    """Make every function start cold.
+
+    Drop its settings, its clients and its handler. Calls of the new handler are recorded.
+    """
     routes.cache_clear()
     secrets.cache_clear()
     ids.cache_clear()
@@ -62,7 +65,10 @@ def forget() -> None:
 def http_event(
     method: str, path: str, body: str | bytes | None = None, *, api_key_id: str = "bot", **headers: str
 ) -> dict[str, Any]:
-    """An HTTP call as API Gateway hands it over, bytes in Base64. In the names of headers `_` stands for `-`."""
+    """An HTTP call as API Gateway passes it to a function, with a body of bytes in Base64.
+
+    In the names of headers `_` stands for `-`.
+    """
     resource = "/assistance-requests/{id}" if path.count("/") > 1 else path
     if path.startswith("/take/"):
         resource = "/take/{token}"
@@ -84,7 +90,7 @@ def http_event(
 
 
 class Context:
-    """The Lambda context, as far as it is used."""
+    """The part of the Lambda context that the functions use."""
 
     function_name = "function"
     memory_limit_in_mb = 128
@@ -100,7 +106,7 @@ class Context:
 
 @dataclass
 class Cloud:
-    """The resources, and what AWS does between the functions."""
+    """The AWS resources, and the work that AWS does between the functions."""
 
     environment: dict[str, str]
     queues: dict[Destination, str]
@@ -118,7 +124,7 @@ class Cloud:
         return handler
 
     def fetch(self, path: str) -> dict[str, Any]:
-        """Call a page's function as API Gateway does, and return its answer."""
+        """Call the function of a web page as API Gateway does, and return its response."""
         answer: dict[str, Any] = self.handler("api")(http_event("GET", path), self.context)
         answer["headers"] = {name: ", ".join(values) for name, values in answer["multiValueHeaders"].items()}
         return answer
@@ -126,14 +132,14 @@ class Cloud:
     def call(
         self, method: str, path: str, body: str | bytes | None = None, *, api_key_id: str = "bot", **headers: str
     ) -> dict[str, Any]:
-        """An HTTP call through API Gateway. The body of the answer is parsed."""
+        """Make an HTTP call through API Gateway. The body of the returned response is parsed."""
         event = http_event(method, path, body, api_key_id=api_key_id, **headers)
         answer: dict[str, Any] = self.handler("api")(event, self.context)
         answer["json"] = json.loads(answer["body"])
         return answer
 
     def post(self, topic: str, description: str = "help", callback_url: str | None = None, **headers: str) -> str:
-        """Accept a request; its id."""
+        """Make a call that must be accepted, and return the id of the request."""
         callback = {"callback_url": callback_url} if callback_url else {}
         body = json.dumps({"topic": topic, "description": description, **callback})
         answer = self.call("POST", "/assistance-requests", body, Content_Type="application/json", **headers)
@@ -155,7 +161,7 @@ class Cloud:
         return [record for record in new if OUTBOX_SHARD in record["dynamodb"].get("NewImage", {})]
 
     def produce(self, records: list[dict[str, Any]] | None = None) -> list[str]:
-        """Invoke the producer; the sequence numbers that it reports as failed."""
+        """Invoke the producer. Returns the sequence numbers that it reports as failed."""
         records = self.stream_records() if records is None else records
         answer = self.handler("stream_producer")({"Records": records}, self.context)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
@@ -192,7 +198,10 @@ class Cloud:
         ]
 
     def consume(self, channel: Destination, records: list[dict[str, Any]] | None = None) -> list[str]:
-        """Invoke a consumer as the event source does, deleting what it does not report. The reported message ids."""
+        """Invoke a consumer, and delete the messages that it does not report.
+
+        Returns the ids of those that it reports.
+        """
         records = self.receive(channel) if records is None else records
         if not records:
             return []
@@ -206,7 +215,7 @@ class Cloud:
         return failed
 
     def consume_until_quiet(self, channel: Destination) -> None:
-        """Consume until the queue has nothing more to hand out (back-off is zero in these tests)."""
+        """Consume until the queue hands out no message any more. The retry delays are zero in these tests."""
         for _ in range(1_000):
             records = self.receive(channel)
             if not records:
@@ -224,13 +233,13 @@ class Cloud:
         return messages
 
     def redrive(self, channel: Destination) -> None:
-        """Move the dead letters back, as an operator does."""
+        """Move the dead letters back to the queue, as an operator does."""
         for message in self.dead_letters(channel):
             self.sqs.send_message(QueueUrl=self.queues[channel], MessageBody=message["Body"])
             self.sqs.delete_message(QueueUrl=self.dlqs[channel], ReceiptHandle=message["ReceiptHandle"])
 
     def reconcile(self, later: timedelta = timedelta(0), *, dry_run: bool = False) -> dict[str, Any]:
-        """Invoke the reconciler as if that much time had passed; its answer."""
+        """Invoke the reconciler as if that much time had passed. Returns its result."""
         deployed = importlib.import_module("reconciler.handler")
 
         def clock() -> datetime:
@@ -247,7 +256,7 @@ class Cloud:
 
 @contextmanager
 def _at_once() -> Iterator[None]:
-    """No queue is polled for long: all that will be in it is in it. moto would poll in real time."""
+    """Disable long polling, which moto would do in real time: the queues already have all their messages."""
     make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
 
     def answer(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -260,14 +269,14 @@ def _at_once() -> Iterator[None]:
 
 @contextmanager
 def cloud(slack_api_url: str) -> Iterator[Cloud]:
-    """A fresh system. The environment that the functions read is in `environment`."""
+    """A new system. `environment` contains the environment variables of the functions."""
     with mock_aws(), _at_once():
         yield _cloud(slack_api_url, create_table())
 
 
 @contextmanager
 def cloud_without_dynamodb(slack_api_url: str) -> Iterator[Cloud]:
-    """The same with a table in memory, which takes a tenth of the time."""
+    """A new system with the table in memory, which takes a tenth of the time."""
     memory = MemoryTable()
     with mock_aws(), _at_once(), answering(memory):
         yield replace(_cloud(slack_api_url, held(memory)), streamed=memory.streamed)

@@ -1,4 +1,4 @@
-"""Fixtures: a fresh system in moto for every test."""
+"""Fixtures: a new system in moto for every test."""
 
 from collections.abc import Iterator
 
@@ -18,14 +18,20 @@ def slack() -> Iterator[SlackServer]:
 
 @pytest.fixture
 def clock() -> Iterator[time_machine.Traveller]:
-    """Time that stands until the test shifts it. A repeated call is told from the SDK's retry by its millisecond."""
+    """Time that stands still until the test shifts it.
+
+    The functions distinguish a repeated call from the SDK's retry by the millisecond of the call.
+    """
     with time_machine.travel(utc_now(), tick=False) as traveller:
         yield traveller
 
 
 @pytest.fixture
 def stack(slack: SlackServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    """The table is in memory, which `test_table_contract.py` holds against moto's; or in moto, by the marker."""
+    """A new system. Its table is in memory, or in moto if the test has the marker.
+
+    `test_table_contract.py` checks that both tables behave the same.
+    """
     kind = cloud if request.node.get_closest_marker("moto") else cloud_without_dynamodb
     with kind(slack.url) as running:
         for name, value in running.environment.items():

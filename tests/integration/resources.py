@@ -1,7 +1,7 @@
-"""Creates the AWS resources of a fresh system in moto.
+"""Creates the AWS resources of a new system in moto.
 
-moto's own functions create them, except the table: a call through botocore takes a hundred times as long, and every
-test begins with two dozen of them.
+It calls moto's own functions, except for the table: a call through botocore takes a hundred times as long, and every
+test starts with about 24 calls.
 """
 
 import json
@@ -81,7 +81,7 @@ TABLE: Final[dict[str, Any]] = {
 
 @cache
 def _session() -> boto3.Session:
-    """One session for the tests' own clients: otherwise moto would make a new one for every test."""
+    """A shared session for the clients of the tests. Otherwise moto would create one for every test."""
     return boto3.Session()
 
 
@@ -100,19 +100,19 @@ def create_table() -> Any:  # noqa: ANN401
 
 
 def streamed(since: int) -> list[dict[str, Any]]:
-    """The records of the table's stream from that number on."""
+    """The records of the table's stream with that number and later ones."""
     shard = _of(dynamodb_backends).tables["table"].stream_shard
     return [json.loads(dynamo_json_dump(record.to_json())) for record in shard.items[since:]]
 
 
 def create_topic(name: str) -> str:
-    """A topic; its ARN."""
+    """Create a topic. Returns its ARN."""
     arn: str = _of(sns_backends).create_topic(name).arn
     return arn
 
 
 def create_queue(name: str) -> str:
-    """A queue; its URL."""
+    """Create a queue. Returns its URL."""
     _of(sqs_backends).create_queue(name)
     return f"https://sqs.{_REGION}.amazonaws.com/{DEFAULT_ACCOUNT_ID}/{name}"
 
@@ -126,7 +126,7 @@ def subscribe(topic: str, queue: str, filter_policy: dict[str, list[str]]) -> No
 
 
 def create_secret(name: str, value: str | None = None) -> str:
-    """A secret; its ARN."""
+    """Create a secret. Returns its ARN."""
     backend = _of(secretsmanager_backends)
     backend.create_secret(
         name,
@@ -144,10 +144,10 @@ def create_secret(name: str, value: str | None = None) -> str:
 
 
 def create_email_identity(address: str) -> None:
-    """An address that may send."""
+    """Create an address from which SES may send."""
     _of(sesv2_backends).create_email_identity(address, None, None, None)
 
 
 def _of(backends: Any) -> Any:  # noqa: ANN401
-    """The tests' account and region of a service."""
+    """The part of moto's backends for the account and region of the tests."""
     return backends[DEFAULT_ACCOUNT_ID][_REGION]

@@ -1,4 +1,4 @@
-"""Helpers that many tests use: steps of a request, and queries of its state."""
+"""Helpers that many tests use: steps of a request, and queries of its status."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.records import record_of
 
 
 def emails() -> list[str]:
-    """The text of every mail that SES took."""
+    """The text of every mail that SES has accepted."""
     sent = sesv2_backends["123456789012"]["us-east-1"].core_backend.sent_messages
     return [message.body for message in sent]
 
@@ -30,7 +30,7 @@ def published(answer: dict[str, Any]) -> int:
 
 
 def fail_on_slack(stack: Cloud, slack: SlackServer, description: str) -> str:
-    """A request whose own channel has given up."""
+    """Create a request whose delivery on Slack has failed."""
     slack.fail("status", status=503)
     request_id = stack.post("sales", description)
     stack.produce()
@@ -63,7 +63,7 @@ def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = 
 
 
 def sent(stack: Cloud, request_id: str) -> str:
-    """SES's id of the mail that was sent last for a request."""
+    """SES's id of the last mail that was sent for a request."""
     by_email = [each for each in record_of(stack.table, request_id).deliveries if each.destination == Channel.EMAIL]
     return [attempt.result for each in by_email for attempt in each.attempts if attempt.result][-1]
 
@@ -77,7 +77,7 @@ def mailed(stack: Cloud) -> str:
 
 
 def raising(fail: Callable[[str], Any], *operations: str) -> Any:  # noqa: ANN401
-    """Call `fail` in place of these operations of AWS."""
+    """Call `fail` instead of these AWS operations."""
     call_aws = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
 
     def answer(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401

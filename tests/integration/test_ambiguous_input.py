@@ -1,4 +1,4 @@
-"""Tests ambiguous calls and messages: no two parsers read two different requests in one input."""
+"""Tests ambiguous calls and messages: no two parsers read different requests from the same input."""
 
 import base64
 import json
@@ -133,7 +133,7 @@ def requests(stack: Cloud) -> list[dict[str, Any]]:
 
 
 def assert_only(stack: Cloud, answer: dict[str, Any], status: int) -> None:
-    """The answer has the status. The table holds exactly this request if it was accepted, and none otherwise."""
+    """Check the status of the response, and that the table contains only this request, or nothing if it was refused."""
     assert answer["statusCode"] == status, answer
     found = [(item["pk"], item["topic"], item["description"]) for item in requests(stack)]
     if status == 202:

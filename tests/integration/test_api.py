@@ -1,4 +1,4 @@
-"""Tests the API: every call is answered, and an invalid one says what is wrong and writes nothing."""
+"""Tests the API: every call gets a response, and the error for an invalid one describes every mistake."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""Tests arbitrary answers of AWS or a proxy: each call yields a result, or an error that has a code."""
+"""Tests arbitrary responses of AWS or a proxy: each call yields a result, or an error that has a code."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ CALLS: dict[str, tuple[Any, str, dict[str, Any]]] = {
 
 
 class Body:
-    """The body of an answer, as urllib3 hands it over."""
+    """The body of a response, as urllib3 returns it."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -60,7 +60,7 @@ class Body:
 
 
 def answering(client: Any, answers: list[tuple[int, dict[str, str], bytes]]) -> Any:  # noqa: ANN401
-    """Give the client these answers; repeat the last one for ever."""
+    """Make the client receive these responses. The last one repeats forever."""
 
     def answer(request: Any, **_: object) -> AWSResponse:  # noqa: ANN401
         status, headers, body = answers[-1] if len(answers) == 1 else answers.pop(0)
@@ -162,7 +162,7 @@ def test_a_base64_value_in_a_stream_record_is_decoded_as_binary_data() -> None:
 
 @dataclass
 class Sns:
-    """A topic that always gives the same answer."""
+    """An SNS client that always returns the same response."""
 
     answer: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Tests the number of AWS calls of each step, and the cost page that follows from it."""
+"""Tests the number of AWS calls of each step, and the cost page that is computed from it."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -35,7 +35,7 @@ together = pytest.mark.parametrize("together", BATCHES)
 
 
 def took(spent: Spent) -> tuple[dict[str, int], float, float]:
-    """Calls, write units, read units."""
+    """The calls, the write units and the read units."""
     return dict(spent.calls), spent.writes, spent.reads
 
 
@@ -113,7 +113,7 @@ def test_a_status_call_makes_one_query() -> None:
 
 
 def test_the_reconciler_reads_only_unpublished_outbox_entries_from_the_outbox_index(stack: Cloud) -> None:
-    """However much has been published, the outbox's queries answer nothing of it."""
+    """The queries of the outbox index return no published request, however many there are."""
     request_ids = [stack.post("sales") for _ in range(3)]
     stack.produce(stack.stream_records()[1:])
     unpublished = Items(stack.table).unpublished(timestamp(utc_now() + timedelta(minutes=1)))
@@ -121,7 +121,7 @@ def test_the_reconciler_reads_only_unpublished_outbox_entries_from_the_outbox_in
 
 
 def test_sns_calls_and_the_writes_that_mark_requests_as_published_run_in_parallel(stack: Cloud) -> None:
-    """Ten of each at once: none of them returns before all ten have been called."""
+    """Ten SNS calls and ten writes: none of the ten returns before all ten have begun."""
     for _ in range(100):
         stack.post("sales")
     records = stack.stream_records()

@@ -1,4 +1,4 @@
-"""Tests the members of a call: each reaches people unchanged, and no form of customer data causes a refusal."""
+"""Tests the fields of a call: each reaches people unchanged, and no format of customer data is refused."""
 
 import json
 from typing import Any
@@ -33,7 +33,7 @@ STORED = SAID | {
 
 
 def post(stack: Cloud, body: str | bytes, **headers: str) -> Json:
-    """A call whose body API Gateway hands over as text, or as bytes in Base64."""
+    """Make a call whose body API Gateway passes as text, or as bytes in Base64."""
     return stack.call("POST", "/assistance-requests", body, content_type="application/json", **headers)
 
 
@@ -48,7 +48,7 @@ def item(stack: Cloud, answer: Json) -> Json:
 
 
 def said(stack: Cloud, answer: Json) -> Json:
-    """Return the stored members of the request beside topic and description."""
+    """Return the stored fields of the request, except topic and description."""
     return {name: value for name, value in item(stack, answer).items() if name in STORED}
 
 

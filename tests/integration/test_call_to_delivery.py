@@ -1,4 +1,4 @@
-"""Tests the whole system in moto, from a bot's call to Slack and the inbox."""
+"""Tests the whole system in moto, from a bot's call to the messages in Slack and in the mailbox."""
 
 import json
 import os

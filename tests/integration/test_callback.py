@@ -1,4 +1,4 @@
-"""Tests callbacks: when they are sent, what they contain, their signature, their retries and their targets."""
+"""Tests callbacks: when they are sent, their content, their signature, their retries and their destinations."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def bot() -> Iterator[Receiver]:
 
 
 def travel(stack: Cloud) -> None:
-    """Everything that happens by itself."""
+    """Invoke every function that AWS invokes by itself."""
     for _ in range(4):
         stack.produce()
         for destination in stack.queues:
@@ -171,7 +171,7 @@ def test_the_bot_gets_another_callback_with_a_new_id_after_a_redrive(
 
 @pytest.fixture(params=[Channel.SLACK, None])
 def fallback(request: pytest.FixtureRequest) -> Iterator[None]:
-    """That of pricing, as a deployer may have it."""
+    """Routes in which the topic pricing has Slack as its fallback, or no fallback."""
     chosen = {**ROUTES, Topic.PRICING: Route((Channel.EMAIL,), request.param)}
     with patch.object(routing, "ROUTES", chosen):
         routes.cache_clear()
@@ -403,7 +403,7 @@ def server(authority: trustme.CA) -> Iterator[Receiver]:
 
 
 class Net:
-    """The net's edge: a name stands for these addresses, and what goes to one of them arrives at the receiver."""
+    """Replaces the network: a name resolves to these addresses, and connections to them reach the test's receiver."""
 
     def __init__(self, authority: trustme.CA, server: Receiver, addresses: list[str]) -> None:
         self.addresses, self.asked, self.called = addresses, list[tuple[str, int]](), list[tuple[str, int]]()

@@ -1,4 +1,4 @@
-"""Items that no function of ours has written, and that parse: none keeps a sweep or the producer from the others."""
+"""Tests damaged items that still parse: none prevents the reconciler or the producer from handling the others."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,10 @@ RESEND = "resend-" + "x" * 200
 
 
 def recorded(request_id: str, change: Callable[[Record], Record], **damage: Any) -> list[Item]:  # noqa: ANN401
-    """A published request with a record, which is changed, and written with these attributes."""
+    """The items of a published request.
+
+    `change` changes its record, and the arguments replace attributes of the record's item.
+    """
     said = request(request_id, published_at=timestamp(utc_now()), fallback_channel="email")
     names = ("topic", "description", "created_at", "callback_url")
     one = AssistanceRequest(id=request_id, **{name: said[name] for name in names})

@@ -1,4 +1,4 @@
-"""What the look before a deployment asks AWS, and how it understands the answers. AWS is moto."""
+"""Tests what the preflight check before a deployment asks AWS, and how it reads the responses. AWS is moto."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ TEMPLATE = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Prope
 
 @pytest.fixture
 def aws() -> Iterator[Clients]:
-    """moto, with a stand-in for the one call that it does not know."""
+    """moto, with a fake for the one call that moto does not support."""
     with mock_aws():
         session = boto3.Session()
         lambda_ = session.client("lambda", region_name=REGION)

@@ -1,4 +1,4 @@
-"""Each function over what its provider documents, unchanged and then with our own values in it."""
+"""Tests each function with the examples in its provider's documentation: unchanged, and with this system's ids."""
 
 import json
 import re
@@ -95,7 +95,7 @@ def test_a_notification_that_is_not_an_ses_event_raises_an_error(stack: Cloud) -
 
 
 def received(stack: Cloud) -> tuple[str, dict[str, Any]]:
-    """A request, and the message that asks for its delivery on Slack."""
+    """Create a request. Returns its id and its message in Slack's queue."""
     request_id = stack.post("sales")
     stack.produce()
     [record] = stack.receive(Channel.SLACK)
@@ -103,7 +103,7 @@ def received(stack: Cloud) -> tuple[str, dict[str, Any]]:
 
 
 def answer(slack: SlackServer, example: dict[str, Any]) -> None:
-    """Set Slack's answer to the next call."""
+    """Set Slack's response to the next call."""
     slack.fail("garbled", body=json.dumps(example), times=1)
 
 

@@ -1,4 +1,4 @@
-"""Neither a receiver nor its name server can hold up a callback beyond its time limits."""
+"""Tests that neither a receiver nor its name server can delay a callback beyond its time limits."""
 
 import asyncio
 import socket
@@ -27,7 +27,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Says:
-    """A receiver that answers each read with the next of these pieces, and repeats the last one for ever."""
+    """A receiver that sends the next of these pieces at each read, and repeats the last one forever."""
 
     pieces: list[bytes]
     pause: float = 0

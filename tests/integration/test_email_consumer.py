@@ -12,13 +12,13 @@ from tests.sample_requests import ANNA, ID, request
 
 
 class Ses:
-    """Takes every mail."""
+    """A fake SES client that accepts every mail."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
     def send_email(self, **call: Any) -> dict[str, str]:  # noqa: ANN401
-        """Keep the call."""
+        """Store the arguments of the call."""
         self.calls.append(call)
         return {"MessageId": "mail-1"}
 

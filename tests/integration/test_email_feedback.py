@@ -1,4 +1,4 @@
-"""What SES says after it has taken a mail: it may come late, twice, in any order, and about another mail."""
+"""Tests SES events about sent mails: they may come late, twice, in any order, and about another mail."""
 
 import json
 from typing import Any
@@ -112,7 +112,10 @@ def test_a_bounce_event_is_retried_until_the_dead_letter_is_written(stack: Cloud
 
 
 def automatic_reply(stack: Cloud, request_id: str, **report: str) -> None:
-    """Bring SES's event for an out-of-office note: a bounce whose recipient has no report, unless one is given."""
+    """Deliver SES's event for an out-of-office reply.
+
+    A bounce without a delivery status report, unless one is given.
+    """
     event = example("bounce", request_id, sent(stack, request_id))
     recipient = {"emailAddress": "recipient@example.com"} | report
     event["bounce"] |= {"bounceType": "Transient", "bounceSubType": "General", "bouncedRecipients": [recipient]}

@@ -1,4 +1,4 @@
-"""The delivery engine against a table: each attempt leaves a record, by which the next attempt is decided."""
+"""Tests the delivery engine with a table: the stored record of each attempt decides about the next attempt."""
 
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -68,7 +68,10 @@ class Queue:
 
 @dataclass
 class Engine:
-    """A consumer of Slack's, what it is told by Slack, and what it did."""
+    """A consumer of Slack messages, and a log of what it did.
+
+    `answer`: what its send function returns, or raises if it is an exception.
+    """
 
     table: Any
     now: datetime = START
@@ -129,7 +132,7 @@ class Engine:
         )
 
     def deliver(self, **about: Any) -> bool:  # noqa: ANN401
-        """Hand a message to the consumer. Whether it acknowledged it."""
+        """Pass a message to the consumer. Returns whether the consumer acknowledged the message."""
         context = cast(LambdaContext, Context(30_000))
         try:
             self.consumer.process(self.message(**about), context, Tally(), lambda one: single(self.send, one))
@@ -147,7 +150,7 @@ class Engine:
         return found
 
     def put(self, name: str = "slack", **changes: Any) -> None:  # noqa: ANN401
-        """Store the record with that delivery as it might have become."""
+        """Store a record in which that delivery has these values."""
         put_delivery(self.table, self.id, name, **changes)
 
     @property
@@ -156,12 +159,12 @@ class Engine:
 
     @property
     def delays(self) -> list[int]:
-        """For how long the message was hidden, each time."""
+        """The visibility timeouts that the consumer has set, in order."""
         return [call["VisibilityTimeout"] for call in self.queue.hidden]
 
     @property
     def codes(self) -> list[str]:
-        """The reasons of the dead letters."""
+        """The error codes of the dead letters."""
         return [letter["MessageAttributes"]["error_code"]["StringValue"] for letter in self.queue.dead]
 
 
@@ -180,7 +183,7 @@ def engine(running: Cloud) -> Engine:
 
 @pytest.fixture
 def by_email(running: Cloud) -> Engine:
-    """A request whose own channel, email, has failed: Slack is its fallback."""
+    """A request whose delivery by email has failed, with Slack as its fallback."""
     engine = Engine(running.table, topic=Topic.PRICING)
     engine.accept()
     failed = Attempt("first", NOW - 1, Outcome.FAILED, error="rejected", ended_at=NOW - 1)
@@ -526,7 +529,7 @@ def test_the_batch_response_names_only_the_messages_to_receive_again(engine: Eng
 
 
 def test_a_delivery_fails_if_it_is_rate_limited_for_longer_than_the_maximum_time(engine: Engine) -> None:
-    """A day's quota is said in the same words as a second's."""
+    """SES reports an exceeded daily quota with the same error as an exceeded rate per second."""
     engine.answer = RateLimited("ThrottlingException")
     for _ in range(5):
         assert not engine.deliver()

@@ -1,4 +1,4 @@
-"""A request that nobody takes in time goes to its fallback, once; one that somebody has taken goes nowhere."""
+"""Tests escalation: a request that nobody takes in time is sent to its fallback once, a taken one never."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ ANNA = Human("Anna", "slack")
 
 @pytest.fixture(autouse=True)
 def escalating(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Requests about sales go to Slack, and by email after 30 minutes."""
+    """Routes: requests about sales go to Slack, and by email if nobody has taken them after 30 minutes."""
     route = {"channels": ["slack"], "fallback": "email", "escalate_after": 30}
     alone = {"channels": ["slack"], "fallback": None, "escalate_after": 30}
     patient = {"channels": ["slack"], "fallback": "email"}

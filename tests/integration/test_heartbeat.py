@@ -1,4 +1,4 @@
-"""What the hourly check of each channel finds while nobody asks, and that it reaches no human."""
+"""Tests the hourly heartbeat check of each channel: it finds defects without requests, and sends people no message."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ Beat = Callable[[Channel], list[str] | None]
 
 @pytest.fixture
 def beat(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Beat]:
-    """Run a channel's heartbeat, check its metric, and return its findings."""
+    """Run the heartbeat check of a channel, check its metric, and return its findings."""
 
     def beats(channel: Channel) -> list[str] | None:
         routes.cache_clear()

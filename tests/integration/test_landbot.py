@@ -1,4 +1,4 @@
-"""The body that docs/calling.md shows for Landbot, with whatever a conversation has put into its fields."""
+"""Tests the body that docs/calling.md shows for Landbot, with any text in the fields of a conversation."""
 
 import json
 import re
@@ -23,7 +23,7 @@ FIELDS = {
 
 
 def sent(stack: Cloud, fields: dict[str, str], template: str = TEMPLATE) -> tuple[int, dict[str, str]]:
-    """The answer to the body that a template makes of these fields: the text as it is, and nothing for the others."""
+    """Make the call whose body is the template with these fields inserted unescaped; other fields are empty."""
     body = re.sub(r"@\{(\w+)\}", lambda field: fields.get(field[1], ""), template)
     answer = stack.call("POST", "/assistance-requests", body.encode(), content_type="application/json")
     return answer["statusCode"], answer["json"]

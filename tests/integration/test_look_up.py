@@ -1,4 +1,4 @@
-"""Tests the look-up in Slack's history: only posts of our own app count."""
+"""Tests the search of Slack's history for an earlier post: only posts of the same Slack app count."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ TOKEN = "xoxb-local"
 
 @pytest.fixture
 def asked(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The methods that were called, in order."""
+    """The Slack methods that were called, in order."""
     methods, answer = list[str](), slack.workspace.call
 
     def call(method: str, token: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def asked(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def in_doubt(stack: Cloud, slack: SlackServer, description: str, *, posted: bool) -> tuple[str, dict[str, Any]]:
-    """A request whose first attempt was not answered, and its message."""
+    """A request whose first attempt got no response from Slack, and the request's queue message."""
     slack.fail("drop" if posted else "status", times=1)
     request_id = stack.post("sales", description)
     stack.produce()
@@ -47,7 +47,7 @@ def in_doubt(stack: Cloud, slack: SlackServer, description: str, *, posted: bool
 
 
 def post_as(slack: SlackServer, bot: Bot, event_type: str, payload: Mapping[str, Any]) -> None:
-    """Post a message as another member of the channel could."""
+    """Post a message as another member of the Slack channel could."""
     slack.workspace.install(f"xoxb-{bot.bot_id}", bot)
     arguments = {"channel": "C0ASSIST", "text": "-", "metadata": {"event_type": event_type, "event_payload": payload}}
     slack.workspace.call("chat.postMessage", f"xoxb-{bot.bot_id}", arguments)
@@ -144,7 +144,7 @@ def test_a_delivery_fails_if_slack_refuses_to_return_the_apps_identity(stack: Cl
 
 
 def warm(stack: Cloud, slack: SlackServer) -> None:
-    """The consumer has looked something up, and so knows who it is."""
+    """Make the consumer search Slack's history once, so that it knows the app's identity."""
     _, record = in_doubt(stack, slack, "warming up", posted=True)
     assert stack.consume(Channel.SLACK, [record]) == []
 
@@ -181,7 +181,7 @@ def test_a_search_with_the_token_of_another_slack_app_finds_the_posts_of_that_ap
 def test_a_request_posted_by_a_former_slack_app_is_posted_again_after_the_app_was_replaced(
     stack: Cloud, slack: SlackServer
 ) -> None:
-    """As docs/decisions/0069-own-messages.md says: nothing tells a former app of ours from somebody else's."""
+    """docs/decisions/0069-own-messages.md: nothing distinguishes a former app of this project from another app."""
     warm(stack, slack)
     _, record = in_doubt(stack, slack, "posted", posted=True)
     slack.workspace.install("xoxb-other", OTHER)
@@ -195,7 +195,7 @@ def test_a_request_posted_by_a_former_slack_app_is_posted_again_after_the_app_wa
 def test_a_search_with_a_slack_user_token_finds_the_posts_made_with_that_token(
     stack: Cloud, slack: SlackServer
 ) -> None:
-    """For it Slack says no `bot_id`: https://docs.slack.dev/reference/methods/auth.test."""
+    """Slack returns no `bot_id` for such a token: https://docs.slack.dev/reference/methods/auth.test."""
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
     who = documented("slack/auth_test") | {"user_id": OURS.user_id}
     del who["bot_id"]

@@ -1,4 +1,4 @@
-"""Tests writes whose answer is lost and that the SDK repeats: each counts once."""
+"""Tests database writes whose response is lost, so that the SDK repeats them: each counts once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.moto
 
 
 class Empty:
-    """The body of an answer that says nothing."""
+    """The empty body of a response."""
 
     def stream(self, *_: object, **__: object) -> Iterator[bytes]:
         yield b"{}"
@@ -36,7 +36,7 @@ class Empty:
 
 @contextmanager
 def lost_answer(number: int) -> Iterator[list[str]]:
-    """DynamoDB takes each write; the answer to the one of that number is a 500, so that botocore repeats the call."""
+    """Replace the response to DynamoDB's write with that number by a 500, so that botocore repeats the write."""
     real, writes = BotocoreStubber.__call__, list[str]()
 
     def lossy(self: Any, event_name: str, request: Any, **rest: Any) -> Any:  # noqa: ANN401

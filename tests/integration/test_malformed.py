@@ -1,4 +1,4 @@
-"""Tests damaged records, messages and answers: nothing is lost, and none delays another."""
+"""Tests damaged records, messages and responses: nothing is lost, and none delays another."""
 
 import json
 from typing import Any
@@ -41,7 +41,7 @@ REQUEST = {
 
 
 def message(members: dict[str, Any] | None = None, **request: object) -> str:
-    """A valid message, except for these members of it or of its request."""
+    """A valid message, except for these fields of the message or of its request."""
     return json.dumps({"request": REQUEST | request, **(members or {})})
 
 

@@ -32,7 +32,7 @@ def files(kind: str) -> pytest.MarkDecorator:
 
 
 def read(path: Path) -> Any:  # noqa: ANN401
-    """A file of the corpus, as if its requests had not expired since."""
+    """A file of the stored examples, with times as if its requests had not expired yet."""
     return unexpired(json.loads(path.read_text("utf-8")))
 
 
@@ -54,7 +54,7 @@ def unexpired(document: Any) -> Any:  # noqa: ANN401
 
 
 def accepted(request: dict[str, Any]) -> dict[str, Any]:
-    """The item of a request that version 1 accepted, from a message about it."""
+    """The item of a request that version 1 accepted, made from a message about the request."""
     return {
         PARTITION_KEY: request["id"],
         SORT_KEY: REQUEST,
@@ -84,12 +84,12 @@ def items_of(request_id: str) -> list[dict[str, Any]]:
 
 
 def said(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The request item of a record's."""
+    """The request item that belongs to a record item."""
     return next(each for each in items_of(item[PARTITION_KEY]) if each[SORT_KEY] == REQUEST)
 
 
 def recorded(request_id: str, delivery: str) -> dict[str, Any]:
-    """The record, before that delivery was attempted."""
+    """The record as it was before that delivery was attempted."""
     records = [item for item in items_of(request_id) if item[SORT_KEY] == RECORD]
     waits = [
         item
@@ -197,7 +197,7 @@ def kept(version: str, kind: str) -> Iterator[Any]:
 
 
 def names(document: Any) -> set[str]:  # noqa: ANN401
-    """The names of all members, at any depth."""
+    """The names of all JSON fields, at any depth."""
     if isinstance(document, list):
         return set().union(*map(names, document))
     return set(document).union(*map(names, document.values())) if isinstance(document, dict) else set()
@@ -248,7 +248,7 @@ def test_the_fallback_delivers_a_request_whose_message_is_of_a_later_version(sta
 
 
 def test_an_old_message_is_not_sent_for_a_later_request_with_the_same_id(stack: Cloud, slack: SlackServer) -> None:
-    """Redriven after its request was forgotten, it would take the later one's place."""
+    """The message would be redriven after its request was deleted, and count as the message of the later request."""
     request_id = stack.post("sales", Idempotency_Key="key")
     earlier = {"id": request_id, "topic": "sales", "description": "old", "created_at": "2026-01-25T00:22:01.086Z"}
     bring(stack, Channel.SLACK, json.dumps({"version": 1, "request": earlier}))

@@ -22,7 +22,7 @@ BATCH = 10
 
 @pytest.fixture
 def count(capsys: pytest.CaptureFixture[str]) -> Count:
-    """The sums of what has been counted since the last look, without the times."""
+    """Returns a function: the sums of the metrics that were emitted since its last call, without the durations."""
 
     def sums() -> dict[str, float]:
         found = emitted(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""Tests messages that SNS puts into a wrong queue while a filter policy is new: that channel does not send them."""
+"""Tests messages that SNS delivers to a wrong queue while a filter policy is new: its consumer does not send them."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ NAMED = '["slack"]'
 
 
 def unfiltered() -> None:
-    """SNS applies a new filter policy within 15 minutes. Until then it filters nothing."""
+    """SNS applies a new filter policy within 15 minutes. Until then the subscription gets every message."""
     sns = client("sns")
     for subscription in sns.list_subscriptions()["Subscriptions"]:
         sns.set_subscription_attributes(
@@ -28,7 +28,7 @@ def unfiltered() -> None:
 
 
 def bring(stack: Cloud, destination: Channel, body: str, attribute: str | None) -> list[str]:
-    """Hand a message to a consumer; the ids of messages to be received again."""
+    """Pass a message to a consumer. Returns the ids of messages to be received again."""
     told: Any = {"channels": {"DataType": "String.Array", "StringValue": attribute}} if attribute else {}
     stack.sqs.send_message(QueueUrl=stack.queues[destination], MessageBody=body, MessageAttributes=told)
     return stack.consume(destination)

@@ -1,4 +1,7 @@
-"""What callers say, and every secret, is planted once; nothing that is emitted on any path holds it."""
+"""Tests that no output contains customer data or secrets.
+
+Each field of a call and each secret has a unique marker text, and the output on all paths is searched for these texts.
+"""
 
 import base64
 import io
@@ -79,14 +82,14 @@ def spellings(canary: str) -> set[str]:
 
 
 class World:
-    """The system, and all that is emitted of it."""
+    """The system, and everything that its functions log, emit or raise."""
 
     def __init__(self, stack: Cloud, slack: SlackServer, bot: Receiver, teams: Receiver) -> None:
         self.stack, self.slack, self.bot, self.teams = stack, slack, bot, teams
         self.emitted: list[str] = []
 
     def invoke(self, function: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """Lambda logs an exception's type, its message and its frames, and not what has caused it."""
+        """Lambda logs an exception's type, its message and its frames, and not the exception's causes."""
         try:
             answer = call()
         except Exception as error:  # noqa: BLE001
@@ -129,7 +132,7 @@ class World:
             self.invoke("api", lambda: self.stack.handler("api")(http_event("GET", path), self.stack.context))
 
     def travel(self) -> None:
-        """Everything that happens by itself, several times."""
+        """Invoke every function that AWS invokes by itself, several times."""
         for _ in range(4):
             self.invoke("stream_producer", self.stack.produce)
             for destination in self.stack.queues:
@@ -147,7 +150,7 @@ class World:
 
 
 def failing(kind: str, status: int, *operations: str) -> Any:  # noqa: ANN401
-    """AWS answers these operations with an error that holds a canary."""
+    """Make AWS answer these operations with an error that contains a marker text."""
 
     def fail(operation: str) -> Any:  # noqa: ANN401
         text = CANARIES["ses_error" if operation == "SendEmail" else "table_error"]
@@ -321,7 +324,7 @@ def plant(**values: str) -> None:
 
 @pytest.fixture(params=LEVELS)
 def lines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Lambda's own handler on the root logger, whose level is set before the function is imported."""
+    """Installs Lambda's log handler on the root logger, with its level set before the function is imported."""
     for name, value in LEVELS[request.param].items():
         monkeypatch.setenv(name, value)
     root, written = logging.getLogger(), io.StringIO()

@@ -1,4 +1,4 @@
-"""Tests that the OpenAPI document describes what the API does."""
+"""Tests that the OpenAPI document describes the API as it is."""
 
 import json
 import re
@@ -27,7 +27,7 @@ DOCUMENT = openapi.document()
 
 
 def closed() -> dict[str, Any]:
-    """The schemas, with every member refused that they do not name."""
+    """The schemas, changed so that they refuse fields that they do not name."""
     schemas: dict[str, Any] = openapi.document()["components"]["schemas"]
     return {name: {**schema, "additionalProperties": False} for name, schema in schemas.items()}
 

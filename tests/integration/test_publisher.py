@@ -1,4 +1,4 @@
-"""Tests the publisher: exactly the entries that SNS accepts leave the outbox."""
+"""Tests the publisher: exactly the outbox entries that SNS accepts are removed from the outbox."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def table() -> Iterator[Any]:
 
 @dataclass
 class Topics:
-    """SNS, which refuses some entries."""
+    """A fake SNS client that refuses some entries."""
 
     refused: tuple[int, ...] = ()
     lost: bool = False
@@ -55,7 +55,7 @@ def accepted(table: Any, description: str = "help") -> str:  # noqa: ANN401
 
 
 def publish(table: Any, sns: Topics, ids: list[str], sort_key: str = "REQUEST") -> set[str]:  # noqa: ANN401
-    """Publish these items. The ids of the requests of which something could not be published."""
+    """Publish these items. Returns the ids of the requests with an entry that could not be published."""
     publisher = Publisher(cast(Any, sns), "topic", Requests(Items(table)))
     items = [table.get_item(Key={"pk": id_, "sk": sort_key})["Item"] for id_ in ids]
     return {each.message.request.id for each in publisher.publish([publisher.read(item) for item in items])}
@@ -67,7 +67,7 @@ def is_unpublished(table: Any, request_id: str) -> bool:  # noqa: ANN401
 
 @contextmanager
 def refusing(table: Any) -> Iterator[None]:  # noqa: ANN401
-    """DynamoDB takes no write."""
+    """Make DynamoDB refuse every write."""
 
     def refuse(**_: object) -> None:
         raise ReadTimeoutError(endpoint_url="dynamodb")
@@ -81,7 +81,7 @@ def refusing(table: Any) -> Iterator[None]:  # noqa: ANN401
 
 
 def delivered(table: Any) -> str:  # noqa: ANN401
-    """A request that may be sent once more."""
+    """A delivered request, which can be resent."""
     one = accepted(table)
     put_delivery(table, one, "slack", attempts=(Attempt("attempt", 1, Outcome.DELIVERED, ended_at=1),))
     return one

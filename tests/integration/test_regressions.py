@@ -1,4 +1,4 @@
-"""Histories that the product once got wrong: each must hold whatever the routes, the settings and the sweeps do."""
+"""Tests sequences of events that once led to a wrong result, with different routes, settings and reconciler runs."""
 
 from datetime import timedelta
 from functools import partial
@@ -23,7 +23,7 @@ SETTLED = timedelta(minutes=2)
 
 
 def to_dead_letters(stack: Cloud) -> None:
-    """Lose what is in Slack's queue to its dead-letter queue."""
+    """Move the messages in Slack's queue to its dead-letter queue."""
     for record in stack.receive(Channel.SLACK):
         stack.sqs.send_message(QueueUrl=stack.dlqs[Channel.SLACK], MessageBody=record["body"])
         stack.sqs.delete_message(QueueUrl=stack.queues[Channel.SLACK], ReceiptHandle=record["receiptHandle"])
@@ -83,7 +83,10 @@ def test_a_post_with_unknown_outcome_is_not_repeated_after_the_configured_slack_
 def test_the_search_for_a_post_reads_the_other_slack_channels_although_the_bot_has_left_one(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first attempt, in the old channel, is in doubt and posted nothing; the second has posted in the new one."""
+    """The first attempt, in the old channel, has an unknown outcome and posted nothing.
+
+    The second posted in the new channel.
+    """
     slack.workspace.channels |= {"C0NEW"}
     slack.fail("status", status=503, times=1)
     request_id = stack.post("sales")

@@ -1,4 +1,4 @@
-"""Tests the targets of a route on each channel, which may change while requests are under way."""
+"""Tests where a route sends on each channel. A deployment may change this while requests are being delivered."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ CHANNELS: dict[str, Where] = {
 
 @pytest.fixture
 def deploy(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
-    """Deploy the routes with these places, by topic."""
+    """Returns a function that deploys routes with these Slack channels, recipients or secrets, by topic."""
     slack.workspace.channels |= {"C0SALES", "C0PRICES"}
 
     def deploy(**where: Where) -> None:

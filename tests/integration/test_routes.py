@@ -1,4 +1,4 @@
-"""Tests topics and routes of the deployer, which may change while requests are under way."""
+"""Tests topics and routes set by the deployer. A deployment may change them while requests are being delivered."""
 
 import importlib
 import json
@@ -20,7 +20,7 @@ Deploy: TypeAlias = Callable[..., None]
 
 @pytest.fixture
 def deploy(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
-    """Deploy these routes."""
+    """Returns a function that deploys these routes."""
 
     def deploy(**chosen: tuple[list[str], str | None]) -> None:
         given = {topic: {"channels": channels, "fallback": fallback} for topic, (channels, fallback) in chosen.items()}
@@ -35,7 +35,7 @@ def deploy(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
 
 
 def start_cold() -> None:
-    """Import the document anew: a function reads its routes once."""
+    """Import the module of the OpenAPI document again, since a function reads its routes once."""
     for module in (openapi, reference):
         importlib.reload(module)
 

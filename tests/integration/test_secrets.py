@@ -1,4 +1,4 @@
-"""Tests unusable secrets: deliveries wait, and the log names the defect and never the value."""
+"""Tests unusable secrets: deliveries wait, and the log describes the defect without the secret's value."""
 
 import json
 from collections.abc import Iterator

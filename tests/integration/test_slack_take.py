@@ -1,4 +1,4 @@
-"""Tests taking requests by a button in Slack: the first person has it, everybody sees who, and forgeries fail."""
+"""Tests the take button in Slack: the first person takes the request, everybody sees who, and forged clicks fail."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ PATH = "/slack/interactions"
 
 @pytest.fixture
 def team(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> SlackServer:
-    """Slack, with buttons on each message and our function behind them."""
+    """Slack with a button on each message. Clicks call the function."""
     monkeypatch.setenv("TAKE", "true")
     monkeypatch.setenv("SLACK_APP_ID", OURS.app_id)
     monkeypatch.setenv("RESPONSE_ORIGIN", slack.origin)
@@ -39,7 +39,7 @@ def told(stack: Cloud, body: str, headers: dict[str, str]) -> int:
 
 
 def posted(stack: Cloud, *descriptions: str, callback_url: str | None = None) -> list[str]:
-    """The ids of requests that lie in one message of Slack's."""
+    """The ids of requests that are in the same Slack message."""
     ids = [stack.post("sales", description, callback_url) for description in descriptions]
     stack.produce()
     stack.consume(Channel.SLACK, stack.receive(Channel.SLACK, 25))
@@ -51,7 +51,7 @@ def actions(message: Json) -> list[str]:
 
 
 def press(team: SlackServer, user: str, request_id: str | None = None) -> int:
-    """Press the button of that request, or else the first one, of the newest message."""
+    """Click the button of that request, or else the first button, in the newest message."""
     message = team.messages[-1]
     values = [button["value"] for button in buttons(message) if request_id is None or request_id in button["value"]]
     return team.press(message["ts"], user, values[0])
@@ -74,7 +74,7 @@ def test_the_first_person_who_clicks_takes_the_request_and_the_slack_message_nam
 def test_a_button_click_makes_one_query_one_write_and_two_batch_reads(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docs/cost.md: the second batch finds out whether somebody else has pressed meanwhile."""
+    """docs/cost.md: the second batch read finds out whether another person has clicked meanwhile."""
     [request_id] = posted(stack, "help")
     calls: list[str] = []
     client = handler.taking().requests.items.table.meta.client
@@ -112,7 +112,7 @@ def test_only_a_second_click_by_the_same_person_releases_the_request(stack: Clou
 def test_a_slack_digest_shows_both_takers_after_two_simultaneous_button_clicks(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one who draws the message first draws it again, since the other has taken a request meanwhile."""
+    """The function that updates the message first updates it again, because another request was taken meanwhile."""
     ids = posted(stack, *(f"number {n}" for n in range(12)))
     assert len(team.messages) == 1
     assert actions(team.messages[0]) == ["take"] * 12
@@ -135,7 +135,7 @@ def test_a_slack_digest_shows_both_takers_after_two_simultaneous_button_clicks(
 def test_a_message_update_that_slack_applies_late_does_not_hide_a_newer_update(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slack shows it late: after Ben has pressed, and the message was drawn for him."""
+    """Slack applies Anna's update after Ben has clicked and the message was updated for him."""
     ids = posted(stack, *(f"number {n}" for n in range(2)))
     acting, others = handler.taking(), iter(["ben"])
     answer = acting.answer
@@ -193,7 +193,7 @@ def test_an_updated_slack_digest_still_says_why_each_request_was_sent_to_slack(
 def test_a_button_click_proves_that_every_request_of_the_clicked_message_was_delivered(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A message that is drawn again has lost its metadata, so nobody could look up the others."""
+    """An updated message has no metadata, so a later search could not find the other requests of the message."""
     monkeypatch.setenv("RETRY_DOUBT_DELAY", "0")
     team.fail("drop", method="chat.postMessage", times=1)
     first, second = posted(stack, "one", "two")

@@ -1,4 +1,4 @@
-"""Tests presses of Slack's buttons while a call to Slack or DynamoDB fails: they count and are shown."""
+"""Tests button clicks while a call to Slack or DynamoDB fails: the take counts and is shown."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ __all__ = ["team"]
 def test_a_button_click_before_the_next_attempt_searches_slacks_history_causes_no_second_post(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The press has the message drawn again, which then has no metadata any more."""
+    """The click makes the function update the message, which then has no metadata any more."""
     team.fail("drop", method="chat.postMessage", times=1)
     [request_id] = posted(stack, "help")
     assert (len(team.messages), stack.status(request_id)) == (1, "retrying")

@@ -1,6 +1,7 @@
-"""Tests that slow receivers delay other bots' callbacks by a bounded time, and lose none of their own.
+"""Tests that slow receivers delay other bots' callbacks by a limited time, and that none of their callbacks is lost.
 
-The consumer, its retries and its items are the real ones, on moto. The queue is a list, receivers take simulated time.
+The consumer, its retries and its items are the real ones, on moto. The queue is a list, and receivers use simulated
+time.
 """
 
 from collections import Counter
@@ -66,7 +67,7 @@ class Message:
 
 @dataclass
 class Queue:
-    """SQS, as far as the consumer and its event source use it."""
+    """SQS, with the operations that the consumer and its event source use."""
 
     time: Time
     messages: dict[str, Message] = field(default_factory=dict)
@@ -99,7 +100,7 @@ class Queue:
 
 @dataclass
 class Deployed:
-    """The queue, the instances of the consumer, and everybody whom they call."""
+    """The queue, the Lambda instances of the consumer, and the receivers that they call."""
 
     template: list[dict[str, Any]]
     record: dict[str, Any]
@@ -124,7 +125,7 @@ class Deployed:
         self.queue = Queue(self.time)
 
     def put(self, urls: Iterable[str]) -> None:
-        """A request for each URL has just ended."""
+        """Add a callback to the queue for each URL, as if its request had just finished."""
         for url in urls:
             id_, handle = str(uuid7()), f"message {next(self.numbers)}"
             self.ids.append(id_)
@@ -140,7 +141,7 @@ class Deployed:
         return self.began + timedelta(seconds=self.time.now)
 
     def instance(self, number: int, until: float) -> None:
-        """Handle one batch after another, as long as there are any."""
+        """Let a Lambda instance handle one batch after another, as long as the queue has messages."""
         receivers = Receivers(clock=self.clock)
 
         def send(outgoing: Outgoing) -> str:
@@ -185,7 +186,7 @@ class Deployed:
         self.time.run()
 
     def arrive(self, urls: Sequence[str], every: float, first: float = 0) -> None:
-        """Put callbacks into the queue one after another, that many seconds apart."""
+        """Put callbacks into the queue one after another, at intervals of `every` seconds."""
 
         def arriving() -> None:
             self.time.elapse(first)
@@ -199,7 +200,7 @@ class Deployed:
 
 @pytest.fixture
 def deployed(stack: Cloud) -> Deployed:
-    """One request has ended, of which others are copies."""
+    """One finished request. The other requests are copies of it."""
     request_id = stack.post("sales", callback_url=TEMPLATE_URL)
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -210,7 +211,7 @@ def deployed(stack: Cloud) -> Deployed:
 
 
 def several(hosts: Sequence[str], each: int) -> list[str]:
-    """Callbacks of these hosts, in turn."""
+    """Callback URLs of these hosts, alternating."""
     return [f"{host}{number}" for number in range(each) for host in hosts]
 
 
@@ -231,7 +232,7 @@ def test_callbacks_to_twenty_fast_hosts_wait_at_most_for_one_callback_to_each_of
 def test_fast_hosts_get_at_least_half_of_the_sending_time_with_any_number_of_unresponsive_hosts(
     deployed: Deployed,
 ) -> None:
-    """Wildcard DNS: each callback has a host of its own."""
+    """As with wildcard DNS, each callback has a different host."""
     deployed.receive, silent = no_answer, [f"https://any{number}.example.com/" for number in range(25)]
     good = several(["https://good.example.com/"], 30)
     deployed.arrive(good, every=2)
