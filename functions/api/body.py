@@ -1,6 +1,7 @@
-"""The body of a bot's call: read with every latitude in form, and checked.
+"""Reads and checks the body of a bot's call, and tolerates as much as possible.
 
-A customer is never turned away for form: what is no address is shown as it came, and what is blank counts as absent.
+No customer is turned away because of how they wrote something: an invalid email address is shown as it was typed, and a
+blank text counts as missing.
 """
 
 import json
@@ -23,8 +24,9 @@ from assistance.text import is_blank, printable
 MAX_DETAILS: Final = 20
 MAX_LABEL_CHARACTERS: Final = 60
 MAX_IGNORED: Final = 20
-"""An answer names at most so many ignored members, and at most `MAX_LABEL_CHARACTERS` of each name."""
-# Half of a pair of UTF-16: no text, and no UTF-8 can hold it. https://www.rfc-editor.org/rfc/rfc8259#section-8.2
+"""An answer names at most this many ignored members, and shows at most `MAX_LABEL_CHARACTERS` of each name."""
+# One half of a UTF-16 surrogate pair. JSON can contain it, but UTF-8 can't:
+# https://www.rfc-editor.org/rfc/rfc8259#section-8.2
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _NO_OBJECT: Final = "Input should be an object"
 _IN_WORDS: Final = {
@@ -32,26 +34,29 @@ _IN_WORDS: Final = {
     "dict_type": _NO_OBJECT,
     "string_type": "Input should be a string, number or boolean",
 }
-"""Instead of pydantic's words, which are for Python's types."""
+"""These texts replace pydantic's own, which name Python's types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A number or a boolean, as JSON writes it: `12.50` would be 12.5 as a float."""
+    """A number or a boolean, with its text in the JSON document: as a float, `12.50` would become 12.5."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object's members in their order, and the names that it has twice."""
+    """A JSON object: its members in their order, and the names that occur more than once."""
 
     members: Mapping[str, Any]
     repeated: tuple[str, ...]
 
 
 def _text(value: object) -> object:
-    """A text as it is shown; None if it is blank: no-code bots send variables so that nobody has filled."""
+    """The value as a text, trimmed. None if it is blank, since no-code bots send blanks for variables without a value.
+
+    A value of another type is returned unchanged.
+    """
     if isinstance(value, bool):
         value = Literal(str(value).lower())
     if isinstance(value, Literal):
@@ -63,9 +68,9 @@ def _text(value: object) -> object:
 
 def _required(value: object) -> object:
     if isinstance(value, bool | Literal):
-        # A template without quotes sends what the customer typed as a number.
+        # If a bot's template has no quotes around a variable, a customer who types digits makes it a number.
         value = _text(value)
-    # Python's strip, which unlike pydantic's takes the control characters that separate as white space.
+    # Python's `strip`, unlike pydantic's, also removes the control characters that are separators.
     return value.strip() if isinstance(value, str) else value
 
 
@@ -83,7 +88,7 @@ def _members(value: object) -> object:
 
 
 def _details(value: object) -> object:
-    """The entries that have both a label and a value."""
+    """The entries in which neither label nor value is blank."""
     value = _members(value)
     if value is None:
         return {}
@@ -105,7 +110,7 @@ _AS_IT_CAME: Final = "Shown as it came. Counts as absent if it is blank."
 
 
 class Customer(Model):
-    """Who asks. What is no address or number is shown as it came."""
+    """The customer who asks for a human. An invalid address or telephone number is shown as it came."""
 
     name: Annotated[str | None, Field(max_length=200, description=_AS_IT_CAME), _SHOWN] = None
     email: Annotated[str | None, Field(max_length=320, description=_AS_IT_CAME), _SHOWN] = None
@@ -118,7 +123,7 @@ Details: TypeAlias = dict[
 
 
 class Call(Model):
-    """What a bot asks for: the body of `POST /assistance-requests`."""
+    """The body of `POST /assistance-requests`, by which a bot asks for a human's help."""
 
     topic: Annotated[str, BeforeValidator(_topic)] = Field(description="In any letter case.")
     description: Annotated[
@@ -126,7 +131,7 @@ class Call(Model):
     ] = Field(description="White space at its ends does not count. At least one character is visible.")
     callback_url: Annotated[CallbackUrl | None, _SHOWN] = Field(
         None,
-        description="Where to say how it has ended and who took it: https, port 443, a public host, no user name.",
+        description="Gets the final status, takes and releases. Needs https, port 443, a public host, no user name.",
         examples=["https://bot.example.com/ended?conversation=42"],
         json_schema_extra={"format": "uri"},
     )
@@ -135,31 +140,34 @@ class Call(Model):
         None, description=f"Where a human can join the conversation. {_AS_IT_CAME}"
     )
     reference: Annotated[str | None, Field(max_length=200), _SHOWN] = Field(
-        None, description="The bot's own id, which `GET` and the callback repeat."
+        None, description="The bot's own id for the request. `GET` and callbacks repeat it."
     )
     details: Annotated[Details, BeforeValidator(_details)] = Field(
         default_factory=dict,
-        description=f"What else a human should know: label and value. {_AS_IT_CAME}",
+        description=f"What else a human should know: labels and their values. {_AS_IT_CAME}",
         json_schema_extra={"maxProperties": MAX_DETAILS, "propertyNames": {"maxLength": MAX_LABEL_CHARACTERS}},
     )
 
     @property
     def said(self) -> dict[str, Any]:
-        """The members that tell a human more than the description, as a request has them: those that say something."""
+        """The optional members that are shown to humans, as in an `AssistanceRequest`. Empty ones are left out."""
         members = self.model_dump(include={"customer", "conversation_url", "reference"}, exclude_none=True)
         members["details"] = [{"label": label.strip(), "value": value} for label, value in self.details.items()]
         return {name: value for name, value in members.items() if value}
 
 
 def read(body: bytes, *, loopback: bool) -> tuple[Call, tuple[str, ...]]:
-    """The call in a body, and the names of the members that we don't know. Raises a `Problem` if it is not valid."""
+    """The call in a body, and the names of its unknown members. Raises a `Problem` if the body is not valid.
+
+    `loopback`: True if callback URLs may begin with http://127.0.0.1.
+    """
     parsed = _parsed(body)
     given = parsed.members if isinstance(parsed, Object) else parsed
     try:
         call = Call.model_validate(given, context={LOOPBACK: loopback})
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
-        # `from None`: the chain would carry the input into a traceback.
+        # `from None`: otherwise a traceback would show pydantic's error, which holds the customer's texts.
         raise problems.invalid([_wrong(detail) for detail in details]) from None
     if repeated := list(_repeated(parsed)):
         raise problems.invalid([{"pointer": pointer(*name), "detail": "must be there once"} for name in repeated])
@@ -170,12 +178,12 @@ def read(body: bytes, *, loopback: bool) -> tuple[Call, tuple[str, ...]]:
 
 def _parsed(body: bytes) -> Any:  # noqa: ANN401
     try:
-        # RFC 8259 lets a parser skip a byte order mark, section 8.1.
+        # RFC 8259, section 8.1, allows a parser to ignore a byte order mark.
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise problems.not_utf_8() from None
     try:
-        # Not strict: a template may put a customer's line break into a text as it is.
+        # `strict=False` allows line breaks within strings: a bot's template may insert a customer's text unescaped.
         return json.loads(
             text,
             strict=False,
@@ -191,35 +199,36 @@ def _parsed(body: bytes) -> Any:  # noqa: ANN401
 
 
 def _object(members: list[tuple[str, Any]]) -> Object:
-    whole = [(_whole(name), _whole(value)) for name, value in members]
-    names = Counter(name for name, _ in whole)
-    return Object(dict(whole), tuple(name for name, count in names.items() if count > 1))
+    encodable = [(_encodable(name), _encodable(value)) for name, value in members]
+    names = Counter(name for name, _ in encodable)
+    return Object(dict(encodable), tuple(name for name, count in names.items() if count > 1))
 
 
-def _whole(value: Any) -> Any:  # noqa: ANN401
+def _encodable(value: Any) -> Any:  # noqa: ANN401
+    """The value; in a text, half surrogate pairs are replaced, since UTF-8 can't encode them."""
     return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def _no_json(_: str) -> None:
-    """`NaN` and the like are not JSON: https://www.rfc-editor.org/rfc/rfc8259#section-6."""
+    """Reject `NaN` and `Infinity`, which are not JSON: https://www.rfc-editor.org/rfc/rfc8259#section-6."""
     raise ValueError
 
 
 def _wrong(error: ErrorDetails) -> dict[str, str]:
-    # pydantic marks what is wrong with a name.
+    # pydantic adds "[key]" to the path if a member's name is wrong, not its value.
     path = [part for part in error["loc"] if part != "[key]"]
     detail = _IN_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
     return {"pointer": pointer(*path), "detail": detail}
 
 
 def pointer(*path: int | str) -> str:
-    """A JSON Pointer as a URI fragment: https://www.rfc-editor.org/rfc/rfc6901#section-6."""
+    """The path as a JSON Pointer in a URI fragment: https://www.rfc-editor.org/rfc/rfc6901#section-6."""
     escaped = (quote(str(part).replace("~", "~0").replace("/", "~1"), safe="~") for part in path)
     return "#" + "".join(f"/{part}" for part in escaped)
 
 
 def _repeated(call: Object) -> Iterator[tuple[str, ...]]:
-    """The members that are there twice: one parser would take the first, another the last."""
+    """The paths of members that occur more than once. They are refused, since parsers disagree on which one counts."""
     yield from ((name,) for name in call.repeated if name in Call.model_fields)
     match call.members.get("customer"):
         case Object() as customer:
@@ -230,7 +239,7 @@ def _repeated(call: Object) -> Iterator[tuple[str, ...]]:
 
 
 def _ignored(call: Object) -> Iterator[str]:
-    """The names of the members that we don't know, as a text that any terminal can show."""
+    """The names of the unknown members, made safe to show in a terminal."""
     customer = call.members.get("customer")
     inner = customer.members if isinstance(customer, Object) else {}
     names = [

@@ -1,4 +1,4 @@
-"""A bot's HTTP call: from an API Gateway event to a valid `Call` and the id of the request it makes."""
+"""Turns an API Gateway event into a valid `Call` and the id of the request that it creates."""
 
 import binascii
 import hashlib
@@ -14,7 +14,7 @@ from api import problems
 from api.body import Call, read
 from api.settings import settings
 
-# The longest description takes 48 KB if each of its characters is escaped as a pair of UTF-16.
+# The longest description takes 48 KB if each of its characters is escaped as a UTF-16 surrogate pair.
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_IDEMPOTENCY_KEY_CHARACTERS: Final = 255
 _NAMESPACE: Final = uuid.UUID("6f1c4b1e-53f0-5d2f-9b62-5c9d3f0c7a11")
@@ -22,9 +22,10 @@ _NAMESPACE: Final = uuid.UUID("6f1c4b1e-53f0-5d2f-9b62-5c9d3f0c7a11")
 
 @dataclass(frozen=True, slots=True)
 class ParsedCall:
-    """A valid call, the id that its request gets, and the hash by which a replay is told from a reused key.
+    """A valid call, and the id that its request gets.
 
-    `ignored` names the members of the call that nobody knows.
+    `payload_hash`: if a later call has the same Idempotency-Key, an equal hash shows that it repeats this call, and
+    another hash that the key was reused. `ignored`: the names of the call's unknown members.
     """
 
     call: Call
@@ -38,18 +39,18 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
     types = _values(event, "content-type")
     if {value.split(";")[0].strip().lower() for value in types} != {"application/json"}:
         raise problems.unsupported_media_type()
-    # A setting that is missing is no mistake of the caller's.
+    # Read the settings outside of any handling of the caller's errors: a missing setting is not the caller's mistake.
     call, ignored = read(_body(event), loopback=settings().callback_loopback)
-    # Without the optional members as before there were any: what was accepted then may be repeated now.
+    # Without optional members, the hash is the same as before these existed, so that a bot can repeat an old call.
     optional = [member for member in (call.callback_url, call.said) if member]
     payload = json.dumps([call.topic, call.description, *optional]).encode()
     return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest(), ignored)
 
 
 def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
-    """The distinct values of a header, from both forms in which API Gateway passes headers.
+    """The distinct values of a header, from both members in which API Gateway's event has headers.
 
-    The caller must reject several values: a proxy may use the first, and API Gateway's `headers` holds the last.
+    If there are several values, the call must be rejected: a proxy may use the first one, and `headers` has the last.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
     single: dict[str, str] = event.get("headers") or {}
@@ -59,7 +60,7 @@ def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
 
 
 def caller(event: APIGatewayProxyEvent) -> str:
-    """The id (not the value) of the call's API key; empty if API Gateway required no key."""
+    """The id (not the value) of the API key of the call; empty if API Gateway required no key."""
     return event.request_context.identity.api_key_id or ""
 
 

@@ -1,4 +1,4 @@
-"""The HTTP API: accept an assistance request, show one, and say that the service is up."""
+"""The HTTP API: accept an assistance request, show one, and answer health checks."""
 
 import json
 import re
@@ -25,9 +25,9 @@ from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.store.requests import Requests, deployed
 
-# Whatever POWERTOOLS_DEV says: it would print each event, and answer with tracebacks.
+# `debug=False` overrides POWERTOOLS_DEV, which would print each event and answer with tracebacks.
 app = APIGatewayRestResolver(debug=False)
-# https://docs.aws.amazon.com/apigateway/latest/api/API_CreateBasePathMapping.html
+# A part of a custom domain's base path: https://docs.aws.amazon.com/apigateway/latest/api/API_CreateBasePathMapping.html
 _IN_BASE_PATH: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9$_.+!*'()-]+")
 _CLIENT_ERROR: Final = 4
 _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
@@ -35,13 +35,13 @@ _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosn
 
 @cache
 def requests() -> Requests:
-    """The deployed table."""
+    """Reads and writes the requests in the deployed table."""
     return deployed(settings().table_name)
 
 
 @app.post("/assistance-requests")
 def accept() -> Response[str]:
-    """Accept a request: one conditional write, then 202."""
+    """Accept a request: store it with one conditional write, then answer 202."""
     parsed = parse(app.current_event)
     request = AssistanceRequest(
         id=parsed.request_id,
@@ -61,7 +61,7 @@ def accept() -> Response[str]:
     tally = Tally()
     tally.add(Metric.REPLAYED if accepted.replayed else Metric.ACCEPTED, topic=request.topic)
     tally.emit()
-    # Relative to the address that was called: it holds whatever stage or base path comes before ours.
+    # The URL is relative to the one that was called, so it is right with any API Gateway stage or base path before it.
     headers = {"Location": f"assistance-requests/{request.id}"}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -71,7 +71,7 @@ def accept() -> Response[str]:
 
 @app.get("/assistance-requests/<request_id>")
 def show(request_id: str) -> Response[str]:
-    """A request's status, with its deliveries. Answers 404 to any API key but the sender's."""
+    """Answer with a request's status and deliveries, or with 404 if another API key has sent the request."""
     record = requests().get(_canonical(request_id))
     if record is None or not record.is_for(caller(app.current_event)):
         raise problems.not_found("assistance request")
@@ -80,22 +80,22 @@ def show(request_id: str) -> Response[str]:
 
 @app.get("/health")
 def health() -> Response[str]:
-    """Whether the API answers. Says nothing about the channels."""
+    """Answer that the API works. This says nothing about the channels."""
     return _json(HTTPStatus.OK, {"status": "ok"})
 
 
 @app.get("/openapi.json")
 def openapi_document() -> Response[str]:
-    """The API's OpenAPI document."""
-    from api import reference  # noqa: PLC0415 # A bot's call does not wait for it.
+    """Answer with the API's OpenAPI document."""
+    from api import reference  # noqa: PLC0415 # imported here, so that a bot's call does not wait for the import
 
     return Response(HTTPStatus.OK, "application/json", reference.document(), headers=_UNCACHED)
 
 
 @app.get("/docs")
 def docs() -> Response[str]:
-    """The same document, for people."""
-    from api import reference  # noqa: PLC0415 # As above.
+    """Answer with an HTML page that shows the OpenAPI document to people."""
+    from api import reference  # noqa: PLC0415 # as above
 
     headers = {**_UNCACHED, "Content-Security-Policy": reference.SECURITY_POLICY}
     return Response(HTTPStatus.OK, "text/html; charset=utf-8", reference.page(), headers=headers)
@@ -103,39 +103,39 @@ def docs() -> Response[str]:
 
 @app.not_found
 def no_such_route(_: Exception) -> Response[str]:
-    """API Gateway lets no other route through; here for whoever calls the function directly."""
+    """Answer 404. API Gateway lets no unknown route through, so only a direct call of the function gets this."""
     return problems.not_found("resource").response()
 
 
 @app.exception_handler(Problem)
 def problem(error: Problem) -> Response[str]:
-    """The caller made a mistake."""
+    """Answer a call that has a mistake."""
     return error.response()
 
 
 @app.exception_handler(IdempotencyKeyReused)
 def reused(_: IdempotencyKeyReused) -> Response[str]:
-    """The caller reused a key."""
+    """Answer a call that reuses an Idempotency-Key for another body."""
     return problems.idempotency_key_reused().response()
 
 
 @app.exception_handler(TableUnavailable)
 def unavailable(error: TableUnavailable) -> Response[str]:
-    """The table can't answer; the caller may repeat the call."""
+    """Answer 503 if DynamoDB can't answer. The caller may repeat the call."""
     logger.error("the table is unavailable", error_code=str(error))
     return problems.unavailable().response()
 
 
 @app.exception_handler(Unreadable)
 def unreadable(error: Unreadable) -> Response[str]:
-    """Somebody has to look at the item: to repeat the call helps nobody."""
+    """Answer 500 if the request's item is damaged. An operator must repair it: repeating the call does not help."""
     logger.error("a request can't be read", wrong=str(error))
     return problems.internal_error().response()
 
 
 @app.exception_handler(Exception)
 def bug(error: Exception) -> Response[str]:
-    """A bug: the caller gets a plain 500, the log its type and its place."""
+    """Answer 500 after an unforeseen exception. Only its type and place are logged, and the answer has neither."""
     unforeseen.log(error)
     return problems.internal_error().response()
 
@@ -165,7 +165,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:
-    """The members without those that say nothing."""
+    """The members, without those that are None or False."""
     return {name: value for name, value in members.items() if value is not None and value is not False}
 
 
@@ -174,7 +174,7 @@ def _json(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | No
 
 
 def _without_base_path(event: dict[str, Any]) -> str:
-    """The path as the resource names it. Behind a custom domain, `path` begins with the domain's base path.
+    """The path without a custom domain's base path, with which the event's `path` begins if a bot calls such a domain.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html
     """
@@ -186,7 +186,7 @@ def _without_base_path(event: dict[str, Any]) -> str:
 
 @logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """API Gateway's proxy integration."""
+    """Answer a call that comes through API Gateway's proxy integration."""
     answer = app.resolve(event | {"path": _without_base_path(event)}, context)
     if event["httpMethod"] == "POST":
         tally = Tally()

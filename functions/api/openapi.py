@@ -1,6 +1,7 @@
-"""The API's OpenAPI document, made of the types and routes that it runs on. Imported only when it is asked for.
+"""The API's OpenAPI document, made from the models and routes that the API uses.
 
-`make docs` writes `docs/openapi.json` from it: https://spec.openapis.org/oas/v3.1.1.html.
+The API imports this module only if somebody asks for the document. `make docs` writes it to `docs/openapi.json`.
+https://spec.openapis.org/oas/v3.1.1.html
 """
 
 import json
@@ -33,13 +34,13 @@ Json = dict[str, Any]
 
 
 class Links(BaseModel):
-    """Where to go on from here, relative to the API's address."""
+    """Links to follow, relative to the API's address."""
 
     self: Annotated[str, Field(json_schema_extra={"format": "uri-reference"})]
 
 
 class Summary(BaseModel):
-    """An accepted request."""
+    """A request, without the customer's texts."""
 
     id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
     topic: str
@@ -49,7 +50,7 @@ class Summary(BaseModel):
 
 
 class Handling(BaseModel):
-    """A human has taken the request, or released it: when, the name that other humans see, and where."""
+    """A human has taken or released the request: when, under which name other humans know them, and by which means."""
 
     at: str
     by: str
@@ -57,21 +58,22 @@ class Handling(BaseModel):
 
 
 class Accepted(Summary):
-    """An accepted request. `ignored` names the members of the call that nobody knows."""
+    """An accepted request. `ignored`: the names of the call's members that the API does not know."""
 
     ignored: list[str] | None = None
 
 
-class Told(Summary):
-    """A request, with the bot's own id of it."""
+class WithReference(Summary):
+    """A request, with the id that the bot has given it (`reference`), if it has."""
 
     reference: str | None = None
 
 
-class Details(Told):
-    """A request with what has become of it.
+class Details(WithReference):
+    """A request with its deliveries.
 
-    `fallback` is there once its own channel has failed for good, and `taken` while a human handles it.
+    `fallback` is present once delivery on a channel of the request has failed for good, and `taken` while a human has
+    the request.
     """
 
     published_at: str | None = None
@@ -80,15 +82,15 @@ class Details(Told):
     deliveries: list[Delivery]
 
 
-class Occurred(Told):
-    """The request at the time of a callback, with the human who took or released it, if the callback says that."""
+class Occurred(WithReference):
+    """The request at the time of a callback, with the human who took or released it if the callback reports that."""
 
     taken: Handling | None = None
     released: Handling | None = None
 
 
 class Event(BaseModel):
-    """What a callback says: what has become of the request, and when."""
+    """The body of a callback: what has happened to the request, and when."""
 
     type: Literal[
         "assistance_request.delivered",
@@ -119,12 +121,12 @@ class ProblemDocument(BaseModel):
 
 
 class Health(BaseModel):
-    """The API answers."""
+    """The API works."""
 
     status: Literal["ok"]
 
 
-# What API Gateway answers by itself: infra/api.py.
+# The errors that API Gateway answers by itself, without calling the function: infra/api.py.
 _BAD_REQUEST: Final = Problem(HTTPStatus.BAD_REQUEST, "bad-request", "The request can't be handled.")
 _FORBIDDEN: Final = Problem(HTTPStatus.FORBIDDEN, "forbidden", "Send a valid key in x-api-key.")
 _TOO_MANY: Final = Problem(
@@ -175,7 +177,7 @@ _DELIVERED: Final[Json] = {
 
 
 class _Schemas(GenerateJsonSchema):
-    """The API leaves out what says nothing, so nothing is ever null; names need no titles."""
+    """Makes schemas without `null`, since the API leaves out empty members, and without titles, since names suffice."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002
         return False
@@ -188,7 +190,7 @@ class _Schemas(GenerateJsonSchema):
 
 
 def document() -> Json:
-    """The document."""
+    """The OpenAPI document."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -221,8 +223,8 @@ def document() -> Json:
 
 def _accept() -> Json:
     headers = {
-        "Location": _header("Where the request is shown, relative to the address that was called.", required=True),
-        "Idempotent-Replayed": _header("'true' if this key was accepted before: nothing new was stored."),
+        "Location": _header("The URL that shows the request, relative to the URL that was called.", required=True),
+        "Idempotent-Replayed": _header("'true' if a call with this key was accepted before: nothing new was stored."),
     }
     accepted = _answer("Accepted: it will be delivered, or fail visibly.", "Accepted", _ACCEPTED, headers)
     accepted["links"] = {"show": {"operationId": "show", "parameters": {"id": "$response.body#/id"}}}
@@ -258,11 +260,11 @@ def _accept() -> Json:
 
 
 def _call_back() -> Json:
-    """https://spec.openapis.org/oas/v3.1.1.html#callback-object."""
+    """The callback: https://spec.openapis.org/oas/v3.1.1.html#callback-object."""
     signed = {
-        "webhook-id": "The same for every attempt at telling of this event.",
+        "webhook-id": "The same for every attempt to report this event.",
         "webhook-timestamp": "When it was sent, in seconds since 1970.",
-        "webhook-signature": "By each key, separated by spaces: https://www.standardwebhooks.com.",
+        "webhook-signature": "A signature by each key, separated by spaces: https://www.standardwebhooks.com.",
     }
     examples = {
         "delivered": {"type": "assistance_request.delivered", "timestamp": _NOW, "data": _TOLD},
@@ -271,14 +273,14 @@ def _call_back() -> Json:
     named = {name: {"value": example} for name, example in examples.items()}
     return {
         "operationId": "event",
-        "summary": "The request has ended, or a human has taken or released it.",
+        "summary": "The request has its final status, or a human has taken or released it.",
         "security": [],
         "parameters": [{"name": name, "in": "header", **_header(says, required=True)} for name, says in signed.items()],
         "requestBody": {"required": True, "content": {_JSON: {"schema": _ref("Event"), "examples": named}}},
         "responses": {
-            "2XX": {"description": "Taken: it does not come again, unless by mishap."},
-            "410": {"description": "It does not come again."},
-            "default": {"description": "It comes again, not before `Retry-After` has passed."},
+            "2XX": {"description": "Accepted: the callback is not sent again, except if this answer gets lost."},
+            "410": {"description": "Refused for good: the callback is not sent again."},
+            "default": {"description": "The callback is sent again, not before `Retry-After` has passed."},
         },
     }
 
@@ -287,7 +289,7 @@ def _show() -> Json:
     identifier = {"type": "string", "format": "uuid"}
     return {
         "operationId": "show",
-        "summary": "How far a request has come.",
+        "summary": "Show a request's status and deliveries.",
         "parameters": [{"name": "id", "in": "path", "required": True, "schema": identifier, "example": _ID}],
         "responses": {"200": _answer("The request.", "Details", _DELIVERED), **_problems(_OF_A_GET)},
     }
@@ -308,7 +310,7 @@ def _answer(description: str, schema: str, example: Json, headers: Json | None =
 
 
 def _problems(own: Sequence[Problem]) -> Json:
-    """The answers by status, with an example for every type of problem that has it."""
+    """The error answers by status, with an example for every type of problem that has the status."""
     answers: Json = {}
     for problem in sorted((*own, *_ANYWHERE), key=lambda problem: problem.status):
         title = problem.title or problem.status.phrase
@@ -356,7 +358,7 @@ def _schemas() -> Json:
 
 
 def text() -> str:
-    """The document as it is committed."""
+    """The text of `docs/openapi.json`."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 

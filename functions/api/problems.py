@@ -1,6 +1,6 @@
 """Every error that the API answers, as RFC 9457 `application/problem+json`.
 
-`type` is stable and what a client should branch on; `title` and `detail` are for people.
+Clients should branch on `type`, which stays the same in later versions. `title` and `detail` are for people.
 https://www.rfc-editor.org/rfc/rfc9457
 """
 
@@ -18,7 +18,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 
 @dataclass(slots=True)
 class Problem(Exception):
-    """An answer other than success. `errors` has one entry per wrong field."""
+    """An error answer. `slug` is the last part of its `type`. `errors` has an entry for each wrong field."""
 
     status: HTTPStatus
     slug: str
@@ -41,7 +41,7 @@ class Problem(Exception):
 
 
 def not_json(where: str = "") -> Problem:
-    """400: the body is not JSON. `where` says at which place, such as `line 1, column 17`."""
+    """400: the body is not JSON. `where`: the place of the error, such as `line 1, column 17`."""
     place = f" ({where})" if where else ""
     detail = f"The body is not JSON{place}. Send a JSON object encoded in UTF-8."
     return Problem(HTTPStatus.BAD_REQUEST, "not-json", detail)
@@ -53,12 +53,12 @@ def not_utf_8() -> Problem:
 
 
 def not_found(what: str) -> Problem:
-    """404."""
+    """404: `what` does not exist."""
     return Problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no such {what}.")
 
 
 def content_too_large(limit: int) -> Problem:
-    """413."""
+    """413: the body has more than `limit` bytes."""
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "content-too-large",
@@ -68,7 +68,7 @@ def content_too_large(limit: int) -> Problem:
 
 
 def unsupported_media_type() -> Problem:
-    """415."""
+    """415: the `Content-Type` is not JSON."""
     return Problem(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "unsupported-media-type",
@@ -77,7 +77,7 @@ def unsupported_media_type() -> Problem:
 
 
 def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
-    """422: the call is understood but not acceptable, field by field."""
+    """422: some fields or headers of the call are not valid. `errors` has an entry for each of them."""
     return Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid-request",
@@ -88,7 +88,10 @@ def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
 
 
 def idempotency_key_reused() -> Problem:
-    """422: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/, section 2.7."""
+    """422: the Idempotency-Key was used before with another body.
+
+    https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/, section 2.7
+    """
     return Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "idempotency-key-reused",
@@ -98,7 +101,7 @@ def idempotency_key_reused() -> Problem:
 
 
 def unavailable() -> Problem:
-    """503: nothing was written, or the answer was lost; with an Idempotency-Key the call is safe to repeat."""
+    """503: the table gave no answer, but may hold the request. With an Idempotency-Key the call can be repeated."""
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "unavailable",
@@ -108,5 +111,5 @@ def unavailable() -> Problem:
 
 
 def internal_error() -> Problem:
-    """500: a bug of ours. Says nothing about its cause."""
+    """500: a bug of the API, or a damaged item. The answer says nothing about the cause."""
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "Something went wrong on our side.")

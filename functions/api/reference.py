@@ -1,6 +1,7 @@
-"""The API's reference for people: its OpenAPI document, and Swagger UI around it.
+"""The API's reference for people: Swagger UI, which shows the OpenAPI document.
 
-Imported only when it is asked for: no bot's call pays for it. Swagger UI's files are those that Powertools carries.
+The API imports this module only if somebody asks for it, so that bots' calls stay fast. Swagger UI's files are part of
+Powertools.
 https://docs.powertools.aws.dev/lambda/python/latest/core/event_handler/api_gateway/#enabling-swaggerui
 """
 
@@ -32,13 +33,13 @@ _PAGE: Final = """<!doctype html>
 
 @cache
 def document() -> str:
-    """The OpenAPI document, which is about the address that it was fetched from."""
+    """The OpenAPI document, with the address from which it was fetched as its server."""
     return json.dumps({**openapi.document(), "servers": [{"url": "."}]}, ensure_ascii=False)
 
 
 @cache
 def page() -> str:
-    """Swagger UI, in one piece: it loads nothing from anywhere else."""
+    """Swagger UI as one HTML page that contains its script and style sheet. It loads only the OpenAPI document."""
     files = resources.files(_FILES)
     style, script = (files.joinpath(f"swagger-ui{end}").read_text("utf-8") for end in (".min.css", "-bundle.min.js"))
     return _PAGE.format(style=style, script=script)

@@ -1,4 +1,4 @@
-"""The settings of the API, from its environment."""
+"""The settings of the API, from its environment variables."""
 
 from functools import cache
 
@@ -10,8 +10,8 @@ from assistance.platform.environment import Environment
 class Settings(Environment):
     """Read once, at first use.
 
-    `retention_days`: how long a request is kept. `callback_loopback`: bots at http://127.0.0.1 may be called back,
-    which only `make run` says.
+    `retention_days`: how long a request is kept. `callback_loopback`: True if callback URLs at http://127.0.0.1 are
+    allowed, which only `make run` sets.
     """
 
     table_name: str
