@@ -1,4 +1,4 @@
-"""Reads the metrics that the functions log, as CloudWatch reads them.
+"""Reads the metrics that the functions log, in the format that CloudWatch reads.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 
 class Series(NamedTuple):
-    """A metric, as CloudWatch tells one from another."""
+    """A metric with its namespace and dimensions, by which CloudWatch identifies it."""
 
     namespace: str
     name: str
@@ -18,7 +18,7 @@ class Series(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Its name and the values of its dimensions, such as `Delivered slack sales`."""
+        """The metric's name and the values of its dimensions, such as `Delivered slack sales`."""
         return " ".join([self.name, *(value for _, value in sorted(self.dimensions))])
 
 

@@ -1,4 +1,4 @@
-"""Collects everything that code logs, and everything that a traceback would show."""
+"""Collects everything that the code logs, and everything that a traceback shows."""
 
 import io
 import logging

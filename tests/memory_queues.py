@@ -31,7 +31,7 @@ class Held:
     handle: str = ""
 
     def received(self, now: int, visibility: int) -> dict[str, Any]:
-        """Hand it out."""
+        """Mark the message as received, and return it."""
         self.receives += 1
         self.first_received_at = self.first_received_at or now
         self.visible_at = now + 1_000 * visibility
@@ -53,7 +53,7 @@ class Held:
 
 @dataclass
 class Queue:
-    """A queue. `dead_letters` takes what was received `most` times."""
+    """A queue. A message that was received `most` times goes to the queue `dead_letters`."""
 
     visibility: int = 30
     dead_letters: "Queue | None" = None
@@ -84,12 +84,12 @@ class Queue:
         return found
 
     def of(self, handle: str) -> Held | None:
-        """The message that was handed out with that handle last."""
+        """The message with that receipt handle, unless it was received again since."""
         return next((message for message in self.messages if message.handle == handle), None)
 
 
 class Queues:
-    """SQS, and an SNS topic whose subscriptions take what names their queue."""
+    """SQS queues, and an SNS topic whose subscriptions accept the messages that name their queue."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.queues = {name: Queue() for name in names}
@@ -138,7 +138,7 @@ class Queues:
         return {"Attributes": {name: str(counts[name]) for name in call["AttributeNames"]}}
 
     def publish_batch(self, call: Call) -> dict[str, Any]:
-        """To each queue that the message's attribute names, as the subscriptions' filter policies have it."""
+        """Put each message into every queue that its attribute names, as the subscriptions' filter policies do."""
         for entry in call["PublishBatchRequestEntries"]:
             for name in json.loads(entry["MessageAttributes"]["channels"]["StringValue"]):
                 self.queues[name].put(entry["Message"], entry["MessageAttributes"])
@@ -146,7 +146,7 @@ class Queues:
 
 
 def refuse(code: str, operation: str) -> NoReturn:
-    """Answer with that error."""
+    """Raise the client's exception for that error code."""
     raise ClientError({"Error": {"Code": code, "Message": "refused"}}, operation)
 
 

@@ -1,7 +1,7 @@
-"""The table in memory: the calls of `store/table.py` and of the reconciler's lease, answered as DynamoDB answers them.
+"""A DynamoDB table in memory that answers the calls of `store/table.py` and of the reconciler's lease.
 
-It knows the expressions of these two files by their text, and raises on any other. The tests in
-`integration/test_table_contract.py` hold it against moto.
+It knows the expressions in these two files by their text, and raises an error on any other. The tests in
+`integration/test_table_contract.py` compare it with moto.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +56,7 @@ MOST_BYTES: Final = 400 * 1024
 
 
 class ConditionalCheckFailedException(ClientError):
-    """The client's error. It contains the existing item, in DynamoDB's notation."""
+    """The client's exception. It contains the existing item, in DynamoDB's notation."""
 
 
 def _is(item: Item, name: str, value: Any) -> bool:  # noqa: ANN401
@@ -114,22 +114,22 @@ QUERIES: Final[Mapping[str, tuple[str, Callable[[Any, Values], bool]]]] = {
 
 
 class MemoryTable:
-    """A table. Each operation takes the arguments of a call, and answers it."""
+    """A table. Each method takes the arguments of a DynamoDB call, and returns the response."""
 
     def __init__(self, name: str = "table", *, page: int = 5_000) -> None:
-        """`page`: how many items a query answers at most."""
+        """`page`: the maximum number of items in a query's response."""
         self.name = name
         self.stream: list[dict[str, Any]] = []
         self._items: dict[str, dict[str, Item]] = {}
         self._page = page
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all items and stream records."""
         self._items.clear()
         self.stream.clear()
 
     def items(self) -> Iterator[Item]:
-        """Every item, not to be changed."""
+        """Every item. Callers must not change them."""
         for partition in self._items.values():
             yield from partition.values()
 
@@ -138,7 +138,7 @@ class MemoryTable:
         self._write(_key(item), {name: dynamodb.plain(value) for name, value in _image(item).items()})
 
     def streamed(self, since: int) -> list[dict[str, Any]]:
-        """The stream's records from that number on."""
+        """The stream records with that number and later ones."""
         return self.stream[since:]
 
     def put_item(self, call: Values) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class MemoryTable:
         return self._items.get(key[0], {}).get(key[1], {})
 
     def _check(self, key: Key, operation: str, call: Values) -> Item:
-        """Raises if the condition does not hold. Returns the values of the call's expressions."""
+        """Raise if the condition of the call does not hold. Returns the values in the call's expressions."""
         values: Item = _stored(call.get("ExpressionAttributeValues", {}))
         item = self._item(key)
         if "ConditionExpression" in call and not CONDITIONS[_named(call["ConditionExpression"], call)](item, values):
@@ -224,7 +224,7 @@ class MemoryTable:
 
 
 def table(memory: MemoryTable) -> Any:  # noqa: ANN401
-    """The table as the functions call it: `platform/dynamodb.py`."""
+    """The table with the interface that the functions use: `platform/dynamodb.py`."""
 
     def operation(answer: Callable[[Values], Any]) -> Callable[..., Any]:
         return lambda **call: answer(call)
@@ -237,7 +237,7 @@ def table(memory: MemoryTable) -> Any:  # noqa: ANN401
 
 
 def held(memory: MemoryTable) -> Any:  # noqa: ANN401
-    """The table for tests as well, which list it, and put items into it that none of our functions could write."""
+    """The table with an interface for tests, which can list it and store items that no function could write."""
 
     def put(**call: Any) -> None:  # noqa: ANN401
         memory.put_item(call) if "ConditionExpression" in call else memory.hold(call["Item"])
@@ -250,7 +250,7 @@ def held(memory: MemoryTable) -> Any:  # noqa: ANN401
 
 @contextmanager
 def answering(memory: MemoryTable) -> Iterator[None]:
-    """Every call of this process to DynamoDB is answered by the table in memory."""
+    """Within the context, the table in memory answers every DynamoDB call of this process."""
     make_api_call, one_at_a_time = BaseClient._make_api_call, Lock()  # type: ignore[attr-defined] # noqa: SLF001
 
     def answer(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -267,7 +267,7 @@ def answering(memory: MemoryTable) -> Iterator[None]:
 
 
 def answered(client: Any, operation: str, answer: Callable[[Values], Any], arguments: Values) -> Any:  # noqa: ANN401
-    """The answer to a call, or the error as the client knows it."""
+    """The response to a call, or the exception that the client raises."""
     try:
         return answer(arguments)
     except ClientError as error:
@@ -280,24 +280,24 @@ def _key(item: Mapping[str, Any]) -> Key:
 
 
 def _named(expression: str, arguments: Mapping[str, Any]) -> str:
-    """The expression with the names of its attributes instead of their placeholders."""
+    """The expression with attribute names instead of their placeholders."""
     for placeholder, name in (arguments.get("ExpressionAttributeNames") or {}).items():
         expression = expression.replace(placeholder, name)
     return expression
 
 
 def _image(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The item in DynamoDB's notation, which has more types than our functions write."""
+    """The item in DynamoDB's notation, with a type for each type of value that the functions write."""
     return {name: _SERIALIZER.serialize(value) for name, value in item.items()}
 
 
 def _stored(item: Mapping[str, Any]) -> Item:
-    """What a function writes, as it is read later: numbers are decimals, and tuples are lists."""
+    """The item as a later read returns it: numbers are decimals, and tuples are lists."""
     return {name: dynamodb.plain(dynamodb.noted(value)) for name, value in item.items()}
 
 
 def _copied(value: Any) -> Any:  # noqa: ANN401
-    """A copy, so that the reader may change what is read."""
+    """A deep copy, so that changes by the reader do not change the stored item."""
     if isinstance(value, dict):
         return {name: _copied(part) for name, part in value.items()}
     return [_copied(part) for part in value] if isinstance(value, list) else value

@@ -1,6 +1,6 @@
-"""Counts what AWS charges for while the functions run: calls, DynamoDB's request units and logged bytes.
+"""Counts what AWS bills while the functions run: calls, DynamoDB's request units and bytes of logs.
 
-The units follow from the sizes of the real items before and after each write, for moto's own figures are constants.
+The units are computed from the sizes of the real items before and after each write, since moto returns constants.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.ThroughputConsiderations
@@ -35,7 +35,7 @@ SNS_BYTES: Final = 65_536
 
 @dataclass(slots=True)
 class Spent:
-    """By one function, or together."""
+    """The usage of one function, or of several together."""
 
     invocations: int = 0
     calls: Counter[str] = field(default_factory=Counter)
@@ -70,7 +70,7 @@ class Spent:
 
 
 def size(item: Item) -> int:
-    """An item's size in bytes, names included."""
+    """The size of an item in bytes, including attribute names."""
     return sum(len(name.encode()) + _value_size(value) for name, value in item.items())
 
 
@@ -93,7 +93,7 @@ def _value_size(value: Any) -> int:  # noqa: ANN401
 
 
 def _plain(item: Item) -> dict[str, Any]:
-    """The item out of DynamoDB's own notation, if it is in that: boto3's resource converts, its client does not."""
+    """The item without DynamoDB's type notation: boto3's resource passes it without, its client with it."""
     typed = all(isinstance(value, dict) and len(value) == 1 and next(iter(value)).isupper() for value in item.values())
     return {name: dynamodb.plain(value) for name, value in item.items()} if typed else dict(item)
 
@@ -103,10 +103,13 @@ def _units(*sizes: int) -> int:
 
 
 class Table:
-    """A table that is written to: its keys, its indexes and its items."""
+    """A table that is written to: its key schema, its indexes and its items."""
 
     def __init__(self, description: Item, item: Callable[[Item], Item | None]) -> None:
-        """`description`: what `CreateTable` says. `item`: the item of a key, neither called nor counted."""
+        """`description`.
+
+        The arguments of `CreateTable`. `item`: returns the item with a key, without a metered call.
+        """
         self._description = description
         self._item = item
 
@@ -118,7 +121,7 @@ class Table:
         return {part["AttributeName"]: item[part["AttributeName"]] for part in self._description["KeySchema"]}
 
     def index_writes(self, before: Item | None, after: Item | None) -> int:
-        """What the indexes take of a write: nothing if their entry stays as it is."""
+        """The write units that a write costs in the indexes: none if the item's index entry does not change."""
         return sum(self._entry_writes(index, before, after) for index in self._description["GlobalSecondaryIndexes"])
 
     def _entry_writes(self, index: Item, before: Item | None, after: Item | None) -> int:
@@ -143,7 +146,7 @@ class Table:
 
 
 def of_moto(name: str) -> Table:
-    """A table of moto's."""
+    """A table in moto."""
     backend = get_backend("dynamodb")["123456789012"]["us-east-1"]
 
     def item(key: Item) -> Item | None:
@@ -157,7 +160,7 @@ Tables: TypeAlias = Callable[[str], Table]
 
 
 class _Write:
-    """One item that is about to be written: its size before and after is what counts."""
+    """The write of one item. Its cost depends on the item's size before and after."""
 
     def __init__(self, table: Table, operation: str, arguments: Item, factor: int = 1) -> None:
         self._table = table
@@ -183,7 +186,10 @@ def _writes(tables: Tables, operation: str, arguments: Item) -> list[_Write]:
 
 
 def _reads(tables: Tables, operation: str, arguments: Item, answer: Item) -> float:
-    """Needs queries that project and filter nothing, for what they have read is what they answer."""
+    """The read units of a call.
+
+    Its query must not project or filter, so that it returns everything that it has read.
+    """
     if operation == "Query":
         assert not arguments.keys() & {"ProjectionExpression", "FilterExpression"}
         return _read([sum(size(_plain(item)) for item in answer["Items"])], arguments)
@@ -211,7 +217,7 @@ _only_metered: list[str] = []
 
 @contextmanager
 def as_only_metered(function: str) -> Iterator[None]:
-    """What is called in here is that function's, and nobody's whose permissions are of interest."""
+    """Count calls within the context as this function's, without recording them for the tests of permissions."""
     _only_metered.append(function)
     try:
         yield
@@ -224,7 +230,7 @@ def _spender() -> str | None:
 
 
 class _Log(io.TextIOBase):
-    """Counts what is written, and keeps nothing."""
+    """Counts the bytes written, and does not store them."""
 
     def __init__(self, spent: Mapping[str, Spent]) -> None:
         self._spent = spent
@@ -237,7 +243,7 @@ class _Log(io.TextIOBase):
 
 @contextmanager
 def metered(tables: Tables = of_moto) -> Iterator[Mapping[str, Spent]]:
-    """Meter each function within the context. The test's own calls do not count."""
+    """Meter each function within the context. Calls that the test makes itself do not count."""
     spent: defaultdict[str, Spent] = defaultdict(Spent)
     lock = Lock()
     make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001

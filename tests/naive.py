@@ -1,7 +1,7 @@
-"""A common design on the same services, as a comparison for costs. It is never deployed.
+"""A simple, common design on the same AWS services, to compare costs. It is never deployed.
 
-Powertools keeps its idempotency records in a table of their own. The status is an attribute, with an index on it that
-holds whole items, for the sweep. Record by record is published and marked. The token is read for each send.
+Powertools stores its idempotency records in a separate table. The status is an attribute, with an index that contains
+whole items, for the reconciler. Records are published and marked one by one. The token is read before each send.
 """
 
 import json
@@ -41,7 +41,7 @@ _STATUS_INDEX: Final[Any] = {
 
 
 class Naive:
-    """Its resources and its handlers."""
+    """The resources and handlers of that design."""
 
     def __init__(self) -> None:
         create = boto3.client("dynamodb").create_table
@@ -120,7 +120,7 @@ class Naive:
 
 @cache
 def spent(topic: Topic, together: int) -> Mapping[str, Spent]:
-    """By all of so many requests, by function."""
+    """The usage of each function for that many requests."""
     (channel,) = ROUTES[topic].channels
     with mock_aws(), time_machine.travel(MOMENT, tick=False):
         naive = Naive()

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A call, as it came."""
+    """A call as the server received it."""
 
     path: str
     headers: dict[str, str]
@@ -27,9 +27,11 @@ class Received:
 
 
 class Receiver:
-    """Answers what `answers` holds next, and 204 once that is used up: a status with headers, or raw bytes.
+    """Responds to each call with the next of `answers`, and with 204 after the last.
 
-    A raw answer of None is none: the connection stays open and silent until the receiver stops.
+    A status with headers, or raw bytes.
+
+    For the raw answer None it sends nothing: the connection stays open until the receiver stops.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:

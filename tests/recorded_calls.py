@@ -1,8 +1,8 @@
-"""Records which AWS calls the functions make while the tests run, each as the permissions that it needs.
+"""Records which AWS calls the functions make during the tests, each as the permissions that it needs.
 
-`record()` wraps botocore's one way to AWS for as long as it lasts, `as_function` a handler: what is called in between
-is that function's call. A function knows its resources from its environment, so a call is recorded by the name of the
-variable that holds the resource, not by the name that the resource has in the tests.
+`record()` wraps the method through which botocore makes every call, and `as_function` wraps a handler: calls made while
+the handler runs count as that function's. A function gets the names of its resources from environment variables, so a
+call is recorded with the name of the variable, not with the name that the resource has in the tests.
 """
 
 import functools
@@ -23,7 +23,7 @@ Variables: TypeAlias = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What IAM is asked. `resource` is an ARN in which `{}` stands for the name that a variable holds."""
+    """A permission that IAM checks. `resource`: an ARN in which `{}` stands for the value of a variable."""
 
     action: str
     resource: str
@@ -34,7 +34,7 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A permission that a function has needed, with its names traced to where the function has them from."""
+    """A permission that a function has needed, with the environment variables that contain the names in it."""
 
     function: str
     action: str
@@ -130,7 +130,7 @@ def asks(operation: str, arguments: Arguments) -> list[Permission]:
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """What an environment holds: each variable, and each place in one that is a JSON document."""
+    """The values in an environment: each variable, and each value inside a variable that is a JSON document."""
     found = dict(environment)
     for name, value in environment.items():
         if value[:1] in {"{", "["}:
@@ -147,7 +147,10 @@ def _places(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
 
 
 class _Recorder:
-    """Two functions run at once only in `meanwhile`; the calls of one may come from several threads."""
+    """Two functions run at the same time only in `meanwhile`.
+
+    The calls of one function may come from several threads.
+    """
 
     def __init__(self) -> None:
         self.running: str | None = None
@@ -188,7 +191,7 @@ def running() -> str | None:
 
 
 def as_function(function: str, handler: Handler) -> Handler:
-    """The handler, its calls recorded as this function's."""
+    """The handler, wrapped so that its calls are recorded as this function's."""
 
     @functools.wraps(handler)
     def invoked(event: Any, context: Any) -> Any:  # noqa: ANN401
@@ -210,7 +213,7 @@ def note(operation: str, arguments: Arguments) -> None:
 
 @contextmanager
 def meanwhile() -> Iterator[None]:
-    """What happens while a function waits for a call's answer is not that function's doing."""
+    """Calls within the context are not recorded as those of the function that waits for its call's response."""
     before, _recorder.running = _recorder.running, None
     try:
         yield
@@ -220,7 +223,7 @@ def meanwhile() -> Iterator[None]:
 
 @contextmanager
 def record() -> Iterator[set[Call]]:
-    """What the functions call in here; recordings may lie within one another."""
+    """The calls that functions make within the context. Recordings may be nested."""
     calls: set[Call] = set()
     make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
 

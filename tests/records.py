@@ -1,4 +1,4 @@
-"""Reads and writes a request's record as the functions do, for tests that start from a given state."""
+"""Reads and writes a request's delivery record as the functions do, for tests that start from a given state."""
 
 import uuid
 from dataclasses import replace
@@ -22,7 +22,7 @@ def requests(table: Any) -> Requests:  # noqa: ANN401
 
 
 def record_of(table: Any, request_id: str) -> Record:  # noqa: ANN401
-    """The request's record: the one that follows from the request, if none is stored."""
+    """The request's record. If none is stored, it is derived from the request."""
     return requests(table).read(request_id).record
 
 
@@ -33,7 +33,7 @@ def delivery_of(table: Any, request_id: str, name: str) -> Delivery:  # noqa: AN
 
 
 def put_delivery(table: Any, request_id: str, name: str, **changes: Any) -> None:  # noqa: ANN401
-    """Store the record with that delivery as it might have become."""
+    """Store the record, with these values in that delivery."""
 
     def changed(record: Record) -> tuple[Record, None]:
         deliveries = tuple(replace(each, **changes) if each.name == name else each for each in record.deliveries)
@@ -43,12 +43,12 @@ def put_delivery(table: Any, request_id: str, name: str, **changes: Any) -> None
 
 
 def under_way(*, since: int = 0, number: int = 1) -> tuple[Attempt, ...]:
-    """So many attempts, of which none has said how it ended."""
+    """That many attempts that have started and have no outcome yet."""
     return tuple(Attempt(f"attempt-{each}", since) for each in range(number))
 
 
 def resend(table: Any, request_id: str, channel: str) -> str:  # noqa: ANN401
-    """Send the request once more, as an operator does. Returns the name of the new delivery."""
+    """Resend the request as an operator does. Returns the name of the new delivery."""
     name = f"{RESEND}{uuid.uuid4()}"
 
     def again(record: Record) -> tuple[Record, bool]:
@@ -61,7 +61,7 @@ def resend(table: Any, request_id: str, channel: str) -> str:  # noqa: ANN401
 
 
 def item_of(table: Any, request_id: str) -> dict[str, Any]:  # noqa: ANN401
-    """The item that keeps the record."""
+    """The item that contains the record."""
     found: dict[str, Any] = table.get_item(Key={"pk": request_id, "sk": "RECORD"})["Item"]
     assert codec.record_of(found)
     return found

@@ -1,4 +1,4 @@
-"""Sample requests: with every member, and with every member at its limit."""
+"""Sample requests: with every field, and with every field at its maximum length."""
 
 from typing import Any, Final
 
@@ -26,13 +26,13 @@ DOUBTS: Final = (Attempt("attempt", 0, in_doubt=True),)
 
 
 def request(description: str = "help", id_: str = ID, **said: Any) -> AssistanceRequest:  # noqa: ANN401
-    """A request of the topic sales, with what else its bot says."""
+    """A request with the topic sales and all optional fields."""
     members = {"topic": Topic.SALES, "created_at": "2026-01-01T00:00:00.000Z"} | said
     return AssistanceRequest(id=id_, description=description, **members)
 
 
 def fullest(one: str, *, url: str | None = None) -> dict[str, Any]:
-    """Every member at its limit, and made of that one character; the URL may be one that is used."""
+    """Every field at its maximum length, filled with that character. The URL may be a valid one."""
     return {
         "customer": Customer(name=one * 200, email=one * 320, phone=one * 50),
         "conversation_url": url or one * 2_000,
@@ -73,7 +73,7 @@ REQUESTS: Final = st.builds(
 
 
 def fallback(channel: Channel, failed: Channel, error: str = "is_archived") -> Fallback:
-    """That one channel stands in for the other."""
+    """The cause of a fallback: that channel is used instead of the other one, which failed."""
     return Fallback(channel=channel, failed_channel=failed, error=error)
 
 

@@ -1,7 +1,7 @@
 """Simulated time, which passes only while every running thread waits.
 
-One thread runs at a time, until it lets time elapse or ends. Then the thread runs whose time comes next. Nobody really
-waits: days take moments, and always take the same course.
+One thread runs at a time, until it lets time pass or ends. Then the thread runs that waits for the earliest time.
+Nobody really waits: simulated days take moments, and the order is always the same.
 """
 
 import heapq
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Time:
-    """The seconds since the beginning, and everybody who waits for one to come."""
+    """The seconds since the beginning, and the threads that wait for a later time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -23,7 +23,7 @@ class Time:
         self._errors: list[BaseException] = []
 
     def spawn(self, work: Callable[[], object]) -> None:
-        """Start a thread that runs it from now on."""
+        """Start a thread at the current simulated time."""
         turn = self._turn(self.now)
 
         def run() -> None:
@@ -37,20 +37,20 @@ class Time:
         threading.Thread(target=run, daemon=True).start()
 
     def elapse(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Let that many seconds pass."""
         turn = self._turn(self.now + seconds)
         self._next()
         turn.wait()
 
     def run(self) -> None:
-        """Let time pass until nothing is left to do. Raises the first error of whoever was at work."""
+        """Let time pass until no thread is left. Raises the first error of a thread."""
         self._next()
         self._over.wait()
         if self._errors:
             raise self._errors[0]
 
     def threads(self, _: int) -> Executor:
-        """A pool whose threads are among those that take turns."""
+        """An executor whose threads take part in the simulated time."""
         return _Pool(self)
 
     def _turn(self, at: float) -> threading.Event:
@@ -66,7 +66,7 @@ class Time:
         turn.set()
 
     def wait_for(self, future: Future[Any]) -> None:
-        """Let others run until this is done."""
+        """Let other threads run until this future is done."""
         if future.done():
             return
         turn = threading.Event()

@@ -1,4 +1,4 @@
-"""Tests the table's items: who may change them, and what two simultaneous writers do."""
+"""Tests the table's items: which writes change them, and the result of two simultaneous writers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +46,7 @@ def requests(table: Any) -> Requests:  # noqa: ANN401
 
 
 def later(requests: Requests, by: timedelta = RETENTION) -> Requests:
-    """The same table, so much later."""
+    """The same table, with a clock that is that much ahead."""
     return replace(requests, clock=lambda: NOW + by)
 
 
@@ -70,13 +70,13 @@ def claimed(record: Record, attempt: str = "attempt") -> tuple[Record, Claim | R
 
 
 def unchanged(event: Callable[..., Record], *facts: Any, **more: Any) -> Callable[[Record], tuple[Record, None]]:  # noqa: ANN401
-    """An event without an answer."""
+    """A function that applies the event to a record, and returns the new record and no answer."""
     return lambda record: (event(record, *facts, **more), None)
 
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """DynamoDB answers nothing."""
+    """Make every DynamoDB call fail without a response."""
     lost = ReadTimeoutError(endpoint_url="dynamodb")
     with patch("botocore.client.BaseClient._make_api_call", side_effect=lost):
         yield
@@ -84,7 +84,7 @@ def refusing() -> Iterator[None]:
 
 @contextmanager
 def recorded(requests: Requests) -> Iterator[list[dict[str, Any]]]:
-    """The parameters of the calls made meanwhile."""
+    """The parameters of the DynamoDB calls within the context."""
     calls: list[dict[str, Any]] = []
 
     def record(params: dict[str, Any], **_: object) -> None:
@@ -298,7 +298,7 @@ def full() -> Record:
 
 
 def escalated() -> Record:
-    """A record of a request that goes to its fallback because nobody has taken it."""
+    """The record of a request that is sent to its fallback because nobody has taken it in time."""
     record = replace(fresh(request(), ROUTE, 7_000_000_000), escalate_at=MS)
     return replace(takes.escalate(transitions.sent(record, "slack", "a", "ts", now=MS), now=MS), version=1)
 
@@ -321,7 +321,7 @@ def test_a_delivery_record_without_takes_has_no_attribute_for_takes() -> None:
 
 
 def test_changing_a_delivery_record_keeps_attributes_that_a_later_version_has_added(requests: Requests) -> None:
-    """So that nothing is lost if an upgrade is rolled back."""
+    """Otherwise a rollback would lose data."""
     one = accepted(requests)
     requests.change(one.id, claimed)
     kept = item_of(requests.items.table, one.id)

@@ -1,4 +1,4 @@
-"""Tests that the table in memory and moto's behave the same."""
+"""Tests that the table in memory and moto's table behave the same."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ MINUTE: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A table, and the new images of its stream so far."""
+    """A table, and the new images in its stream so far."""
 
     table: Any
     stream: Any
@@ -264,7 +264,10 @@ def test_the_stream_contains_each_change_and_no_refused_write(stored: Stored) ->
 
 
 def test_a_write_that_changes_nothing_is_not_in_the_stream() -> None:
-    """moto's stream has it. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html."""
+    """moto's stream contains such a write.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html.
+    """
     memory = MemoryTable()
     items = Items(in_memory(memory))
     items.add(item(version=1))

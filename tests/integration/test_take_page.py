@@ -1,4 +1,7 @@
-"""Tests taking a request by the link in a mail or a card: one reader has it, and nobody without a link."""
+"""Tests taking a request with the link in a mail or a card.
+
+The first person takes it, and nobody can without a link.
+"""
 
 import html
 import importlib
@@ -63,7 +66,7 @@ def put_secret(value: str) -> None:
 
 
 def delivered(stack: Cloud, topic: str = "sales", **said: Any) -> str:  # noqa: ANN401
-    """A request that has reached its channels."""
+    """A request that was delivered on its channels."""
     body = json.dumps({"topic": topic, "description": "CANARY of a customer", **said})
     answer = stack.call("POST", "/assistance-requests", body, Content_Type="application/json")
     request_id = str(answer["json"]["id"])
@@ -74,12 +77,12 @@ def delivered(stack: Cloud, topic: str = "sales", **said: Any) -> str:  # noqa: 
 
 
 def links_in(text: str) -> set[str]:
-    """The tokens of the links in a message."""
+    """The tokens of the take links in a message."""
     return set(re.findall(re.escape(PAGE) + r"([A-Za-z0-9_-]+)", text))
 
 
 def mailed() -> str:
-    """The token in the newest mail."""
+    """The token of the take link in the newest mail."""
     [found] = links_in(emails()[-1])
     return found
 
@@ -219,7 +222,7 @@ def test_one_of_twenty_simultaneous_takes_by_link_or_slack_button_succeeds_and_t
 def test_a_take_with_the_link_in_a_mail_proves_that_the_mail_was_delivered(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer of SES was lost, so that the mail would be sent again."""
+    """SES's response was lost, so the mail would otherwise be sent again."""
     handler = importlib.import_module("email_consumer.handler")
     send, lost = handler.ses().send_email, iter([True])
 

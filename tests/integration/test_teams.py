@@ -1,4 +1,4 @@
-"""Tests the channel Teams against a server that answers like a workflow."""
+"""Tests the channel Teams with a server that responds like a Teams workflow."""
 
 import importlib
 import json

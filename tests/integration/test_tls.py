@@ -32,7 +32,7 @@ def trusted(authority: trustme.CA, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Starts a server by that name, which stands for all of AWS, and forgets what was read before."""
+    """Start a TLS server with that host name in place of AWS, and drop certificates that were read before."""
     started: list[Receiver] = []
     for variable in OWN:
         monkeypatch.delenv(variable, raising=False)
@@ -57,7 +57,7 @@ def forget() -> None:
 
 
 def noting(names: list[str], method: Callable[..., None]) -> Callable[..., None]:
-    """The method, which from now on leaves its name."""
+    """A wrapper of the method that adds the method's name to `names` at each call."""
 
     def noted(*given: object, **named: object) -> None:
         names.append(method.__name__)

@@ -1,4 +1,4 @@
-"""Tests tracing: a sampled call that is published alone is one trace from the bot to the queue."""
+"""Tests tracing: a sampled call whose request is published alone is one X-Ray trace from the bot to the queue."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ GIVEN = TRACE + ";Lineage=1:a87bd80c:0"
 
 @pytest.fixture
 def published(stack: Cloud) -> list[tuple[str | None, list[str]]]:
-    """The trace header of each call that publishes, and the descriptions that it carries."""
+    """The trace header of each call that publishes, and the descriptions of the requests in it."""
     calls: list[tuple[str | None, list[str]]] = []
 
     def look(request: Any, **_: object) -> None:  # noqa: ANN401

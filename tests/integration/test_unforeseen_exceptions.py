@@ -1,4 +1,4 @@
-"""Tests unforeseen exceptions: they fail only their own work, and the log has their type and place, not their text."""
+"""Tests unforeseen exceptions: other messages are processed, and the log has type and place, but not the text."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tests arbitrary HTTP answers of providers: consumers understand them or raise a typed failure."""
+"""Tests arbitrary HTTP responses of providers: consumers parse them or raise a classified failure."""
 
 import gc
 import json
@@ -67,7 +67,7 @@ def provider() -> Iterator[Receiver]:
 
 @contextmanager
 def typed() -> Iterator[None]:
-    """Let only typed failures pass, and find no secret in them."""
+    """Let only classified failures pass, and check that they contain no secret."""
     try:
         yield
     except DeliveryError as error:
@@ -79,7 +79,7 @@ def typed() -> Iterator[None]:
 
 @pytest.fixture
 def sockets_left_open() -> Iterator[None]:
-    """urllib leaves its socket to the garbage collector if it can't parse the target of a redirect."""
+    """Allow an unclosed socket: urllib does not close it if the target of a redirect can't be parsed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield

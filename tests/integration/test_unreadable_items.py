@@ -1,4 +1,4 @@
-"""Whatever an item of the table holds: who can't read it says so, passes it over and goes on to the next."""
+"""Tests arbitrary items in the table: a function that can't parse an item reports it and processes the next one."""
 
 import json
 from collections.abc import Iterator
@@ -110,7 +110,7 @@ def v1_tried(request_id: str) -> list[Item]:
 
 
 def v1_ended(request_id: str) -> list[Item]:
-    """In the outbox for the callback."""
+    """A delivered request of version 1 with an outbox entry for its callback."""
     at = timestamp(utc_now())
     entry = {"outbox": 7, "outbox_channels": ["callback"], "outbox_since": at, "created_at": at, "topic": "sales"}
     return [delivery(request_id, Channel.SLACK, Status.DELIVERED) | entry, request(request_id, published_at=at)]
@@ -130,7 +130,7 @@ def reopened(request_id: str) -> list[Item]:
 
 
 def accepted(request_id: str) -> list[Item]:
-    """Published, and in its queue."""
+    """A published request whose message is in its queue."""
     return [request(request_id, published_at=timestamp(utc_now()), fallback_channel="email")]
 
 
@@ -139,7 +139,7 @@ def unpublished(request_id: str) -> list[Item]:
 
 
 def recorded(request_id: str) -> list[Item]:
-    """A record that is watched and in the outbox, with a delivery of each kind."""
+    """A record that the reconciler tracks, with outbox entries and a delivery of each kind."""
     said = request(request_id, published_at=timestamp(utc_now()), fallback_channel="email")
     names = ("topic", "description", "created_at", "callback_url")
     one = AssistanceRequest(id=request_id, **{name: said[name] for name in names})
@@ -182,7 +182,7 @@ def members(document: Any) -> Iterator[Path]:  # noqa: ANN401
 
 
 def damaged(item: Item, *path: Any) -> Iterator[Item]:  # noqa: ANN401
-    """The item with each value at that place."""
+    """Copies of the item, each with a different wrong value at that place."""
     for value in VALUES:
         copy = deepcopy(item)
         part: Any = copy
@@ -197,9 +197,9 @@ def damaged(item: Item, *path: Any) -> Iterator[Item]:  # noqa: ANN401
 
 
 def taken(item: Item) -> bool:
-    """Whether DynamoDB takes it: keys are of the type that the table or the index says, and not empty. Moto takes more.
+    """Whether DynamoDB accepts the item: keys have the type that the table or index declares, and are not empty.
 
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+    Moto accepts more. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
     """
     keys = {
         PARTITION_KEY: str,
@@ -217,7 +217,7 @@ def taken(item: Item) -> bool:
 
 @dataclass
 class Table:
-    """The table, with items that were damaged one attribute at a time, and what is sound among them."""
+    """The table with valid items, and with items of which one attribute each is damaged."""
 
     cloud: Cloud
     ids: list[str] = field(default_factory=list)
@@ -228,7 +228,7 @@ class Table:
             self.cloud.table.put_item(Item=item)
 
     def damage(self, kind: str) -> None:
-        """Items of that kind, each with one attribute that is not what it should be."""
+        """Add items of that kind, each with one damaged attribute."""
         for path in paths(KINDS[kind](str(uuid4()))[0]):
             for number in SOME:
                 self.ids.append(request_id := str(uuid4()))
@@ -243,7 +243,7 @@ def table(stack: Cloud) -> Table:
 
 
 def sound(stack: Cloud) -> tuple[str, str]:
-    """A request that the stream has missed, and one whose message has died."""
+    """A request that the stream producer did not publish, and one whose message is in the dead-letter queue."""
     died = stack.post("sales")
     stack.produce()
     for record in stack.receive(Channel.SLACK):

@@ -1,4 +1,4 @@
-"""The functions that change a record, as one module: a walk calls these, or copies with a mistake."""
+"""The functions that change a record, as one module. The model checker calls them, or copies with a bug."""
 
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +10,7 @@ _TAKES: Final = ("take", "release", "escalate", "erase")
 
 
 def core_of(transitions_: ModuleType = transitions, takes_: ModuleType = takes) -> ModuleType:
-    """All of them, from these two modules."""
+    """All functions of these two modules."""
     if transitions_ is not transitions:
         takes_ = _based_on(transitions_)
     core = ModuleType("core")
@@ -19,7 +19,7 @@ def core_of(transitions_: ModuleType = transitions, takes_: ModuleType = takes) 
 
 
 def _based_on(transitions_: ModuleType) -> ModuleType:
-    """The module of takes, which calls those transitions."""
+    """A copy of the module of takes that calls these transitions."""
     copied = ModuleType(takes.__name__)
     exec(compile(Path(str(takes.__file__)).read_text("utf-8"), str(takes.__file__), "exec"), vars(copied))  # noqa: S102 # our own
     same = {name for name, value in vars(takes).items() if value is vars(transitions).get(name, vars(copied))}

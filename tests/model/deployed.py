@@ -54,7 +54,7 @@ ENVIRONMENT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Consuming:
-    """A consumer's invocation, the message that it has received, where it posts, and the id of its attempt."""
+    """A running invocation of a consumer: its message, where it posts, and the id of its attempt."""
 
     invocation: Invocation
     destination: Destination
@@ -64,7 +64,7 @@ class Consuming:
 
 
 class Deployed(Stage):
-    """The invocations that are under way for the request."""
+    """One request, and the invocations that are running for it."""
 
     def __init__(self, here: Here, aws: Memory, gates: Gates, topic: str, *, calls_back: bool) -> None:
         super().__init__(here, aws, topic, calls_back=calls_back)
@@ -80,7 +80,7 @@ class Deployed(Stage):
         self._producer: Invocation | None = None
 
     def end(self) -> None:
-        """Kill every invocation that is under way."""
+        """Kill every running invocation."""
         consuming = (each.invocation for each in self.workers.values())
         returning = (invocation for _, invocation in self.returning)
         for each in (*consuming, *returning, *filter(None, [self._producer])):
@@ -95,12 +95,12 @@ class Deployed(Stage):
         self._marking(producer, dies_before=dies_before)
 
     def publish(self, *, lost: bool = False) -> None:
-        """The producer gets the newest stream record of the request's record, and publishes what its outbox holds."""
+        """The producer gets the newest stream record of the request's record, and publishes its outbox entries."""
         self.published = self.record.outbox
         self._producer = self._publishing(RECORD, lost=lost)
 
     def mark(self, *, dies_before: bool = False) -> None:
-        """The producer takes what it has published out of the record's outbox."""
+        """The producer removes the entries that it has published from the record's outbox."""
         assert self._producer
         self._marking(self._producer, dies_before=dies_before)
         self._producer, self.published = None, ()
@@ -124,7 +124,7 @@ class Deployed(Stage):
     # --- consuming -----------------------------------------------------------------------------------------------
 
     def receive(self, destination: Destination, name: str, worker: str, remaining_ms: int) -> None:
-        """A consumer gets a message, and claims the delivery unless it is refused."""
+        """A consumer receives a message, and locks the delivery unless that is refused."""
         # Each is a new instance: an hour may pass during a call of a trace, and its receiver would count as slow.
         importlib.import_module("callback_consumer.handler").receivers.cache_clear()
         message, cloud = self.waiting(destination)[name][0], self.here.cloud
@@ -153,13 +153,13 @@ class Deployed(Stage):
         self._conclude(worker)
 
     def look_up(self, worker: str) -> None:
-        """The consumer looks for earlier posts, if it is about to."""
+        """The consumer searches Slack's history for earlier posts, if that is its next call."""
         self._settle_in(self.workers[worker].place)
         while self.workers[worker].invocation.gate == LOOK_UP:
             self.workers[worker].invocation.go_on()
 
     def _conclude(self, worker: str) -> None:
-        """Once the invocation has ended, SQS deletes the message or brings it again."""
+        """After the invocation has ended, SQS deletes the message or delivers it again."""
         consuming = self.workers[worker]
         invocation, message = consuming.invocation, consuming.message
         if invocation.gate:
@@ -181,7 +181,7 @@ class Deployed(Stage):
     # --- providers and people ------------------------------------------------------------------------------------
 
     def refusal(self, destination: Destination, *, for_good: bool) -> Then:
-        """The provider refuses the message, and there is no doubt about that."""
+        """The provider refuses the message, so that it is certainly not sent."""
         if destination == Channel.SLACK and for_good:
             self.here.slack.fail("error", error="is_archived", method="chat.postMessage", times=1)
             return passes
@@ -190,14 +190,14 @@ class Deployed(Stage):
         return fails(Kind.TIMEOUT_BEFORE if destination == Channel.EMAIL else Kind.REFUSED)
 
     def rate_limit(self, destination: Destination) -> Then:
-        """The provider asks for patience."""
+        """The provider responds with a rate limit."""
         if destination == Channel.SLACK:
             self.here.slack.fail("rate_limited", method="chat.postMessage", times=1)
             return passes
         return fails(Kind.REFUSED) if destination == Channel.EMAIL else _limits_the_rate
 
     def is_slow(self, name: str) -> Then:
-        """The provider takes the message later, when nobody waits for its answer."""
+        """The provider will accept the message later, when nobody waits for its response any more."""
 
         def then(call: Call, errors: Errors) -> None:
             self._late.append((name, call))
@@ -213,12 +213,12 @@ class Deployed(Stage):
 
     @staticmethod
     def _settle_in(place: str) -> None:
-        """The settings of the function that goes on: an instance keeps those that it was deployed with."""
+        """The settings of the invocation that continues: an instance keeps the settings that it was deployed with."""
         os.environ["SLACK_CHANNEL"] = SLACK[place]
         slack_settings.cache_clear()
 
     def come_back(self, delivery: str, number: int) -> None:
-        """SES's event that the mail of that attempt came back reaches its function, which records it."""
+        """The email feedback function gets SES's bounce event about that attempt's mail, and records the bounce."""
         mail = self._mail(delivery, number)
         event = sns_event(json.dumps(example("bounce", self.id, mail)))
         invocation = Invocation(self._gates, partial(self.here.cloud.handler("email_feedback"), event, Context()))
@@ -231,7 +231,7 @@ class Deployed(Stage):
             self._check_ended(invocation)
 
     def dead_letter_the_return(self, delivery: str, number: int, then: Then = passes) -> None:
-        """The feedback function writes the dead letter, or `then` happens instead."""
+        """The email feedback function writes the dead letter, or `then` happens instead."""
         mail = self._mail(delivery, number)
         found = next(each for each in self.returning if each[0] == mail)
         self.returning.remove(found)
@@ -250,7 +250,7 @@ def _limits_the_rate(call: Call, errors: Errors) -> None:
 
 @contextmanager
 def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterator[tuple[Here, Memory, Gates]]:
-    """The functions, deployed with these topics."""
+    """The functions, deployed with these routes."""
     gates = Gates()
     given = {topic: {"channels": channels, "fallback": fallback} for topic, (channels, fallback) in routes.items()}
     with ExitStack() as stack:

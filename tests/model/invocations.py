@@ -1,7 +1,7 @@
-"""Invocations that stop before each call that matters, so that a trace decides when the call is made and what of it.
+"""Invocations that stop before each call, so that a trace decides when the call is made and with what result.
 
-Each runs in a thread of its own, but only one thread runs at any time: the trace's, or that of the invocation that it
-lets go on until its next gate.
+Each runs in a thread of its own, but only one thread runs at any time: the thread of the trace, or that of the
+invocation that the trace lets run until its next call.
 """
 
 from collections.abc import Callable
@@ -48,13 +48,16 @@ def fails(kind: Kind) -> Then:
 
 
 def loses_the_answer(call: Call, errors: Errors) -> Any:  # noqa: ANN401
-    """The call is made, and nobody hears of it."""
+    """The call is made, and its response is lost."""
     call()
     raise errors(Kind.TIMEOUT_AFTER)
 
 
 class Invocation:
-    """One invocation, from its first gate to its end. `gate` is the call before which it waits: None once it ended."""
+    """One invocation, from its first call to its end.
+
+    `gate`: the call before which it waits, or None once it has ended.
+    """
 
     def __init__(self, gates: "Gates", call: Callable[[], Any]) -> None:
         self.gate: str | None = None
@@ -71,7 +74,10 @@ class Invocation:
         return isinstance(self.error, Crash)
 
     def go_on(self, then: Then = passes) -> None:
-        """Let it make the call that it waits for, as `then` says, and run until the next gate or its end."""
+        """Let the invocation make the call before which it waits. It then runs until its next call or its end.
+
+        `then` decides what happens to the call.
+        """
         assert self.gate, "it has ended"
         self._run(lambda: self._orders.put(then))
 
@@ -93,7 +99,7 @@ class Invocation:
         self._arrivals.put(None)
 
     def meets(self, name: str, call: Call, errors: Errors) -> Any:  # noqa: ANN401
-        """Wait before the call, and then do what the trace says."""
+        """Wait before the call, and then make it as the trace says."""
         if self._dead:
             raise Crash
         if name not in GATES:
@@ -115,7 +121,7 @@ class Invocation:
 
 
 class Gates(FaultInjector):
-    """Stands where every call passes, as the injector does. Calls outside of invocations are just made."""
+    """Intercepts every call, in place of the fault injector. Calls outside of invocations are made at once."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Mistakes that somebody could make in the domain. The walk must detect each of them."""
+"""Bugs that a developer could introduce into the domain code. The model checker must detect each of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from tests.model.core import core_of
 
 
 class Mistake(NamedTuple):
-    """A piece of the domain's source, and the wrong code that replaces it."""
+    """A piece of the domain's source code, and the wrong code that replaces it."""
 
     module: ModuleType
     right: str
@@ -157,7 +157,7 @@ MISTAKES: Final = {
 
 @contextmanager
 def made(mistake: Mistake) -> Iterator[ModuleType]:
-    """Make this mistake in the domain while the context is entered. Use the value instead of `transitions`."""
+    """Introduce this bug into the domain code within the context. Use the yielded module instead of `transitions`."""
     module, right, wrong = mistake
     source = Path(str(module.__file__)).read_text("utf-8")
     assert source.count(right) == 1, f"this stands {source.count(right)} times in {module.__name__}: {right}"
@@ -167,7 +167,7 @@ def made(mistake: Mistake) -> Iterator[ModuleType]:
 
 @contextmanager
 def changed(module: ModuleType, source: str) -> Iterator[ModuleType]:
-    """Give the module that source while the context is entered. Use the value instead of `transitions`."""
+    """Give the module this source code within the context. Use the yielded module instead of `transitions`."""
     wrong_module = ModuleType(module.__name__)
     exec(compile(source, str(module.__file__), "exec"), vars(wrong_module))  # noqa: S102 # our own
     if module is record:
@@ -181,7 +181,10 @@ def changed(module: ModuleType, source: str) -> Iterator[ModuleType]:
 
 @contextmanager
 def _properties_of(wrong_module: ModuleType) -> Iterator[None]:
-    """Give the real classes the wrong properties: with classes of their own, values would compare unequal."""
+    """Give the real classes the wrong properties.
+
+    Instances of copied classes would not equal those of the real ones.
+    """
     right: dict[tuple[object, str], object] = {}
     for name, wrong_class in vars(wrong_module).items():
         real = getattr(record, name, None)
@@ -205,6 +208,6 @@ def _properties_of(wrong_module: ModuleType) -> Iterator[None]:
 
 
 def _of_record(function: Callable[..., Any]) -> FunctionType:
-    """The function, as if the real module had defined it."""
+    """The function with the real module's globals."""
     code: CodeType = function.__code__
     return FunctionType(code, vars(record))

@@ -1,7 +1,7 @@
-"""Changes the domain in every small way, one at a time, and lists which test detects the change.
+"""Changes the domain code in every small way, one change at a time, and finds the test that detects each change.
 
-The unit tests of the domain go first, since they take milliseconds; then come the small worlds.
-`make domain-mutants` prints who notices each change. With `ARGS="claim sent"` it changes these functions alone.
+The unit tests of the domain run first, since they take milliseconds, and then the model checker on small worlds. `make
+domain-mutants` prints which test detects each change. With `ARGS="claim sent"` it changes only these functions.
 """
 
 import ast
@@ -114,7 +114,7 @@ def _put(tree: ast.AST, target: ast.AST, new: ast.AST) -> None:
 
 
 class Noticed(NamedTuple):
-    """Who notices a mutant: the name of a unit test or of a world, or nobody."""
+    """What detects a mutant: the name of a unit test or of a world of the model checker, or None."""
 
     mutant: str
     by: str | None

@@ -20,7 +20,7 @@ _PLACES: Final = {place: name for name, place in SLACK.items()}
 
 
 class Seen(NamedTuple):
-    """The parts of a state that a trace compares after each step."""
+    """The parts of a state that a test compares after each step."""
 
     deliveries: tuple[Delivery, ...]
     outbox: tuple[Entry, ...]
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
     """The messages that people have received, each as often as they have."""
 
     def differences(self, real: "Seen") -> list[str]:
-        """The parts that differ, of both."""
+        """The parts in which the two states differ."""
         pairs = zip(self._fields, self, real, strict=True)
         return [
             f"{name}:\n  model: {_other(mine, its)}\n  real:  {_other(its, mine)}"
@@ -47,14 +47,14 @@ class Seen(NamedTuple):
 
 
 def _other(these: object, those: object) -> object:
-    """The parts that only the first has; all of its parts if they differ by their order or their number."""
+    """The parts that only the first has, or all of its parts if the two differ by their order or their number."""
     if isinstance(these, tuple) and isinstance(those, tuple):
         return [each for each in these if each not in those] or these
     return these
 
 
 def of_model(world: World) -> Seen:
-    """The model's state."""
+    """The state of the model."""
     posts = (post_of(world.record, name, place) for name, place in world.posts)
     return Seen(
         deliveries=_deliveries(world.record, expired=world.expired),
@@ -78,7 +78,7 @@ def gate_of(worker: Worker) -> str:
 
 
 def post_of(record: Record, name: str, place: str) -> str:
-    """A message as its provider knows it: SES can't tell a resend of a mail from the mail."""
+    """A message as its provider knows it: SES can't distinguish a resend of a mail from the mail."""
     delivery = record.delivery(name)
     assert delivery
     if delivery.destination == CAN_BE_ASKED:
@@ -87,7 +87,7 @@ def post_of(record: Record, name: str, place: str) -> str:
 
 
 def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
-    """The state of AWS, of the invocations and of the providers. `model` tells which claims have a worker."""
+    """The state of AWS, of the invocations and of the providers. `model`: tells which locks a running worker holds."""
     stored = real.stored
     names = {consuming.attempt: worker for worker, consuming in real.workers.items()}
     renamed = tuple(_renamed(each, real.now, names) for each in stored.record.deliveries)
@@ -122,7 +122,10 @@ def _names(real: Deployed, queues: Iterable[str]) -> tuple[str, ...]:
 
 
 def _posts(real: Deployed, record: Record) -> Counter[str]:
-    """All that has arrived, by the names of the deliveries where the provider knows more than the destination."""
+    """All messages that have arrived.
+
+    Each has the name of its delivery, if the provider knows more than the destination.
+    """
     ends = {
         f"{real.id}_{each.cause.status}_{each.cause.at}": each.name
         for each in record.deliveries
@@ -139,9 +142,9 @@ def _posts(real: Deployed, record: Record) -> Counter[str]:
 
 
 def _deliveries(record: Record, *, expired: bool) -> tuple[Delivery, ...]:
-    """The deliveries without what the model and the real system call by different names.
+    """The deliveries without the parts that have different names in the model and in the real system.
 
-    No lock outlasts the request, but in the model each of them ends by itself.
+    No lock lasts longer than the request, but in the model each lock ends separately.
     """
     return tuple(
         replace(
@@ -159,7 +162,10 @@ def _attempt(delivery: Delivery, attempt: Attempt) -> Attempt:
 
 
 def _outbox(record: Record, published: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """The outbox. Of its times only this counts: whether a producer has published the entry, or an older one."""
+    """The outbox.
+
+    The only part of its times that is kept: whether a producer has published the entry, or an older one.
+    """
     older = {entry.delivery for entry in published if entry not in record.outbox}
     entries = (Entry(entry.delivery, int(entry.delivery in older)) for entry in record.outbox)
     return tuple(sorted(entries, key=attrgetter("delivery")))

@@ -1,6 +1,7 @@
-"""The promises that every state of the world and every step must keep.
+"""The invariants that every state of the model and every step must keep.
 
-They read the attempts and what people have received, not the properties of a record, which they check.
+They are computed from the attempts and from the messages that people have received, not from the properties of a
+record, which they check.
 """
 
 from assistance.domain.record import (
@@ -21,7 +22,7 @@ from tests.model.world import ATTEMPTS, CAN_BE_ASKED, RANK, World
 
 
 def broken_by_step(before: Record, after: Record, step: str) -> str | None:
-    """The promise that this step breaks, or None."""
+    """The invariant that this step violates, or None."""
     was, now = before.status, after.status
     if RANK[now] < RANK[was] and step != "its return is recorded":
         return f"the status moved back from {was} to {now}"
@@ -40,7 +41,7 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
 
 
 def _broken_by_calls(before: Record, step: str) -> str | None:
-    """Of each series of callbacks, the bot gets the last one."""
+    """The bot gets the last callback of each series of callbacks."""
     overtaken = [callback.name for series in _series(before) for callback in series[:-1]]
     if any(step.endswith(f"claims {name}") for name in overtaken):
         return "a worker claims a callback although a later one exists"
@@ -63,7 +64,10 @@ def _broken_by_erasure(before: Record, after: Record, step: str) -> str | None:
 
 
 def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
-    """A delivery needed again has all its attempts, and nobody waits for a delivery that nobody sends."""
+    """A delivery that is started a second time has all its attempts again.
+
+    Nothing waits for a delivery that nobody sends.
+    """
     is_lost = step.startswith("a sweep finds") and step.endswith("lost")
     wanted = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
     for delivery in after.deliveries:
@@ -88,7 +92,7 @@ def _is_unreached(record: Record, channel: str) -> bool:
 
 
 def _broken_by_takes(before: Record, after: Record, step: str) -> str | None:
-    """A request is taken by the first human, and is not escalated once it is taken."""
+    """The first person takes a request, and a taken request is not escalated."""
     had, has = _holder(before), _holder(after)
     if [take.id for take in after.takes[: len(before.takes)]] != [take.id for take in before.takes]:
         return "a take is gone"
@@ -108,7 +112,7 @@ def _holder(record: Record) -> str | None:
 
 
 def _series(record: Record) -> tuple[list[Delivery], list[Delivery]]:
-    """The callbacks that tell of ends, and those that tell of takes."""
+    """The callbacks about final statuses, and those about takes."""
     callbacks = [delivery for delivery in record.deliveries if delivery.kind is Kind.CALLBACK]
     return (
         [callback for callback in callbacks if isinstance(callback.cause, End)],
@@ -117,7 +121,7 @@ def _series(record: Record) -> tuple[list[Delivery], list[Delivery]]:
 
 
 def _broken_by_callbacks(before: Record, after: Record) -> str | None:
-    """The bot is told of each end that differs from the last one told, and of nothing else."""
+    """The bot gets a callback about each final status that differs from the last reported one, and no other."""
     told, tells = (_told(record) for record in (before, after))
     if not after.calls_back:
         return "the bot is told although it did not ask" if tells else None
@@ -182,7 +186,7 @@ def _last(delivery: Delivery) -> Outcome | None:
 
 
 def _pending(record: Record) -> list[str]:
-    """The deliveries of the request that are on their way: no fallback, once a resend has reached what failed."""
+    """The unfinished deliveries of the request, without a fallback that a resend has made unnecessary."""
     if _status(record) is Status.DELIVERED:
         return []
     is_needed = record.erased_at is None and any(_is_unreached(record, channel) for channel in record.channels)
@@ -195,7 +199,7 @@ def _has_ended(record: Record) -> bool:
 
 
 def broken(world: World, memory: Memory) -> str | None:
-    """The promise that this state breaks, or None."""
+    """The invariant that this state violates, or None."""
     posted = tuple(name for name, _ in world.posts)
     wrong = memory.once(_broken_by_record)(world.record)
     wrong = wrong or memory.once(_broken_by_late_writes)(world.record, memory)
@@ -207,7 +211,7 @@ def broken(world: World, memory: Memory) -> str | None:
 
 
 def _broken_by_record(record: Record) -> str | None:
-    """The record's properties follow from its attempts."""
+    """The record's properties agree with its attempts."""
     if record.status is not _status(record):
         return f"the status is {record.status}, not {_status(record)}"
     if [delivery.name for delivery in record.pending] != _pending(record):
@@ -232,7 +236,7 @@ def _wants_escalation(record: Record) -> bool:
 
 
 def _broken_by_proofs(record: Record, seen: tuple[str, ...]) -> str | None:
-    """A human has acted on the message of these deliveries, so nobody sends them again unless they come back."""
+    """A person has used the button or link of these messages, so they are not sent again unless they bounce."""
     for name in seen:
         delivery = record.delivery(name)
         if delivery and not _arrived(delivery) and all(each.returned_at is None for each in delivery.attempts):
@@ -241,7 +245,7 @@ def _broken_by_proofs(record: Record, seen: tuple[str, ...]) -> str | None:
 
 
 def _broken_by_fallback(record: Record) -> str | None:
-    """There is a fallback if a channel of the request has failed, and only then. An erased request gets none."""
+    """There is a fallback exactly if a channel of the request has failed. An erased request gets none."""
     failed = any(_has_failed(delivery) for delivery in _of_request(record) if delivery.name != FALLBACK)
     if record.delivery(FALLBACK) and not (failed and record.fallback):
         return "there is a fallback although no channel has failed"
@@ -260,7 +264,7 @@ def _broken_by_attempts(delivery: Delivery) -> str | None:
 
 
 def _doubts(delivery: Delivery) -> list[Attempt]:
-    """The attempts after the last known as delivered that may have arrived."""
+    """The attempts after the last delivered one whose messages may have arrived."""
     known = [number for number, each in enumerate(delivery.attempts, 1) if each.outcome is Outcome.DELIVERED]
     later = delivery.attempts[max(known, default=0) :]
     return [each for each in later if each.in_doubt or each.outcome is Outcome.UNKNOWN]

@@ -1,7 +1,7 @@
-"""Draws traces from the model, takes each of their steps on the real handlers too, and compares the states.
+"""Draws random sequences of steps from the model, takes each step with the real handlers too, and compares the states.
 
-The model lets more happen than time does: locks end in any order, and a sweep comes at any moment. A trace has only
-what the real times allow. It takes a sweep as a whole, which in the model is several steps.
+The model allows more than real time does: locks end in any order, and the reconciler runs at any moment. A sequence has
+only steps that the real times allow. It takes a run of the reconciler as one step, which in the model is several steps.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,11 +29,11 @@ _SINGLE: Final = ", to send it alone"
 
 
 class Disagreement(AssertionError):
-    """After a step the model and the real system differ. The message tells the trace."""
+    """The model and the real system differ after a step. The message contains the sequence of steps."""
 
 
 def replay(start: World, real: Deployed, memory: Memory, draw: Random, most: int = 50) -> list[str]:
-    """Draw a trace of that many steps at most, on both. Returns it. Raises `Disagreement`."""
+    """Draw a sequence of at most `most` steps, and take it in both. Returns it. Raises `Disagreement`."""
     world, story = canonical(start, memory), list[str]()
     try:
         while len(story) < most and (possible := list(_possible(world, real, memory, draw))):
@@ -53,7 +53,7 @@ def replay(start: World, real: Deployed, memory: Memory, draw: Random, most: int
 
 
 def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Iterator[Step]:
-    """All that may happen next, as far as time allows it; sometimes also steps that change nothing."""
+    """All steps that real time allows next, and sometimes also steps that change nothing."""
     # When the doubt of these settles is known by now.
     is_ending = any(worker.step in {"failed", "give up"} for worker in world.workers)
     for step, after in steps(world, memory):
@@ -75,7 +75,7 @@ def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Ite
 
 
 def _comes_in_turn(step: str, locks: Mapping[str, int], *, is_ending: bool) -> bool:
-    """Whether time allows it, and it is no part of another step. Locks end one after the other."""
+    """Whether real time allows the step, and it is no part of another step. Locks end one after the other."""
     if step.startswith(_SWEEPS) or step.endswith(_SINGLE):
         return False
     ends = next((ends for name, ends in locks.items() if step.startswith(f"the lock on {name} ends")), None)
@@ -83,12 +83,12 @@ def _comes_in_turn(step: str, locks: Mapping[str, int], *, is_ending: bool) -> b
 
 
 def _swept(world: World, memory: Memory) -> World:
-    """The world after a sweep, which takes one step after the other until there is none."""
+    """The world after a run of the reconciler, which takes one step after the other until none is left."""
     return _while(world, memory, lambda step: step.startswith(_SWEEPS))
 
 
 def _published(world: World, memory: Memory) -> World:
-    """The world after all that is in the outbox was published."""
+    """The world after all outbox entries were published."""
     return _while(world, memory, lambda step: step.startswith(_PUBLISHES))
 
 

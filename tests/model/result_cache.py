@@ -1,4 +1,4 @@
-"""Caches the results of a walk's functions, since millions of worlds share some thousands of records."""
+"""Caches the results of the domain functions, since millions of worlds share a few thousand records."""
 
 from collections.abc import Callable
 from types import FunctionType, ModuleType
@@ -30,7 +30,7 @@ class Memory:
         return found
 
     def one(self, record: Record) -> Record:
-        """The object that stands for all records equal to this one."""
+        """The one object that represents all records equal to this one."""
         return self._records.setdefault(record, record)
 
     def once(self, function: Callable[..., Result]) -> Callable[..., Result]:

@@ -1,4 +1,4 @@
-"""Runs `make soak`: walks the huge worlds, one per process, and reports its progress."""
+"""Runs `make soak`: checks the huge worlds, one per process, and reports the progress."""
 
 import multiprocessing
 import os
@@ -24,7 +24,7 @@ _found, _waiting = (multiprocessing.RawArray("q", len(NAMES)) for _ in range(2))
 
 
 def walked(number: int) -> tuple[int, Walk]:
-    """Walk that world, in a process of its own."""
+    """Check that world, in a separate process."""
 
     def tell(found: int, waiting: int) -> None:
         _found[number], _waiting[number] = found, waiting
@@ -33,7 +33,7 @@ def walked(number: int) -> tuple[int, Walk]:
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process: the parent ends the others."""
+    """Ctrl-C reaches every process, but only the parent handles it and ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -51,7 +51,7 @@ def _report(began: float, done: Sequence[int]) -> None:
 
 
 def _results(walks: "IMapIterator[tuple[int, Walk]]") -> bool:
-    """Print each result as it comes. Returns whether every promise holds."""
+    """Print each result as it comes. Returns whether every invariant holds."""
     began, done, holds = time.monotonic(), list[int](), True
     _report(began, done)
     while len(done) < len(NAMES):
@@ -70,7 +70,7 @@ def _results(walks: "IMapIterator[tuple[int, Walk]]") -> bool:
 
 
 def main() -> int:
-    """Walk every huge world."""
+    """Check every huge world."""
     # Forked: the arrays are shared.
     context = multiprocessing.get_context("fork")
     with context.Pool(initializer=_ignore_interrupts, maxtasksperchild=1) as pool:

@@ -1,4 +1,4 @@
-"""One request, stored and queued in AWS in memory, on a clock that a trace moves."""
+"""One request, stored and queued in AWS in memory, with a clock that the test moves."""
 
 import importlib
 import json
@@ -22,10 +22,10 @@ OVERDUE_MS: Final = 1_000
 
 
 class Stage:
-    """The request as it is stored and queued, and the time."""
+    """The stored request, its queue messages, and the time."""
 
     def __init__(self, here: Here, aws: Memory, topic: str, *, calls_back: bool) -> None:
-        """Forget all else, and accept a request of that topic."""
+        """Delete everything else, and accept a request with that topic."""
         self.here = here
         self._aws = aws
         self._in_flight = set[str]()
@@ -48,12 +48,12 @@ class Stage:
         self.here.traveller.move_to(START + timedelta(milliseconds=self._passed_ms))
 
     def expire(self) -> None:
-        """The request's time is over. DynamoDB has not deleted it."""
+        """Let the request expire. DynamoDB has not deleted it yet."""
         self.pass_by(RETENTION // timedelta(milliseconds=1))
 
     @property
     def stored(self) -> RequestRecord:
-        """The request as it is stored, expired or not: read again if anything was written since."""
+        """The stored request, expired or not. It is read again if an item was written since."""
         if self._read_at != self._aws.streamed():
             at_first = replace(requests(), clock=lambda: START)
             self._read_at, self._read = self._aws.streamed(), at_first.get(self.id)
@@ -66,7 +66,7 @@ class Stage:
 
     @property
     def locks(self) -> dict[str, int]:
-        """When each lock ends, by delivery."""
+        """The time when each lock ends, by delivery."""
         return {each.name: each.locked_until for each in self.record.deliveries if each.is_locked(self.now)}
 
     def locks_hold(self, ms: int) -> bool:
@@ -75,12 +75,12 @@ class Stage:
 
     @property
     def until_overdue(self) -> int:
-        """How many milliseconds later a sweep takes for lost what it ever will as things are."""
+        """The milliseconds until the reconciler counts every message as lost that it can, if nothing else happens."""
         waiting = (each.expected_at or 0 for each in self.record.unfinished if not each.is_locked(self.now))
         return max((self.now, *waiting)) - self.now + OVERDUE_MS + TICK_MS
 
     def sweep(self, *, publishes: bool) -> None:
-        """The reconciler is called after such a time, which is longer than its grace if it publishes too."""
+        """Call the reconciler after that time. If it publishes too, the time exceeds its grace period."""
         reconciler = importlib.import_module("reconciler.handler")
         outbox = replace(reconciler.outbox(), grace=timedelta(seconds=1) if publishes else timedelta(days=100))
         self.pass_by(self.until_overdue)
@@ -103,7 +103,7 @@ class Stage:
         return self._aws.sqs.queues[queue].messages
 
     def repeat(self, destination: Destination, name: str) -> None:
-        """SQS delivers a message once more than it was sent."""
+        """SQS delivers a message one more time than it was sent."""
         self._put(destination, self.waiting(destination)[name][0].body)
 
     def lose(self, destination: Destination, name: str) -> None:

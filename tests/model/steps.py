@@ -1,4 +1,4 @@
-"""All steps that are possible in a world. Each calls the function that changes the record on AWS."""
+"""All steps that are possible in a world. Each calls the same function as on AWS to change the record."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,11 +13,11 @@ Step = tuple[str, World]
 
 
 class Violation(Exception):
-    """A transition breaks a promise."""
+    """A transition violates an invariant."""
 
 
 def steps(world: World, core: Memory) -> Iterator[Step]:
-    """All that may happen next, each with its name and the world afterwards."""
+    """All possible next steps, each with its name and the world after it."""
     yield from _publishing(world, core)
     yield from _receiving(world, core)
     for worker in world.workers:
@@ -106,7 +106,7 @@ def _claiming(world: World, name: str, core: Memory) -> Iterator[Step]:
 
 
 def _goes_on(world: World, worker: Worker, step: str, **changes: Any) -> World:  # noqa: ANN401
-    """The world with the worker at its next step."""
+    """The world after the worker has gone on to that step."""
     return world._replace(workers=_plus(world.workers, worker._replace(step=step, **changes)))
 
 
@@ -341,7 +341,7 @@ def _unfinished(record: Record) -> tuple[Delivery, ...]:
 
 
 def _is_lost(world: World, delivery: Delivery) -> bool:
-    """Whether a sweep takes its message for lost: nothing is expected of it any more, and its queue is empty."""
+    """Whether the reconciler counts the delivery's message as lost: its due time is over, and its queue is empty."""
     waits = (entry.delivery for entry in (*world.record.outbox, *world.marking))
     if world.unpublished or delivery.locked_until or delivery.name in (*world.dead_letters, *waits):
         return False
@@ -350,7 +350,7 @@ def _is_lost(world: World, delivery: Delivery) -> bool:
 
 
 def _back(rest: World, worker: Worker, *, excused: bool = False) -> World:
-    """The worker died silently: its message comes again, and its claim stays until the lock ends."""
+    """The worker was killed: its message comes again, and its lock stays until it expires."""
     back = rest._replace(queue=_plus(rest.queue, worker.delivery))
     if worker.step in {"record", "failed"} or excused:
         back = back._replace(sure=False)

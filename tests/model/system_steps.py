@@ -1,4 +1,4 @@
-"""Maps each step of the model to an action in the real system."""
+"""Maps each step of the model to an action of the real system."""
 
 import re
 from collections import Counter
@@ -25,7 +25,7 @@ _IN_DOUBT: Final = fails(Kind.TIMEOUT_AFTER)
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A step to take: the worlds before and after it, and the delivery that it names. `draw` chooses durations."""
+    """A step to take: the worlds before and after it, and the delivery in its name. `draw` chooses durations."""
 
     real: Deployed
     before: World
@@ -41,14 +41,14 @@ class Taken:
 
     @property
     def worker(self) -> str:
-        """The worker whose step it is."""
+        """The worker that takes the step."""
         before, after = set(self.before.workers), set(self.after.workers)
         [worker] = before - after or after - before
         return worker.id
 
     @property
     def mail(self) -> tuple[str, int]:
-        """The mail that came back: its delivery, and which of the attempts has sent it."""
+        """The mail that bounced: its delivery, and the number of the attempt that sent it."""
         [report] = Counter(self.before.reports) - Counter(self.after.reports)
         results = [each.result for each in delivery_of(self.before.record, report.delivery).attempts]
         return report.delivery, results.index(report.result)
@@ -58,7 +58,7 @@ class Taken:
         self.real.receive(self.destination, self.name, worker, remaining_ms=self.draw.randrange(1_000, 900_000))
 
     def send(self, *thens: Then) -> None:
-        """The worker looks for earlier posts if it has to, and makes its next calls."""
+        """The worker searches for earlier posts if it has to, and makes its next calls."""
         worker = self.worker
         self.real.look_up(worker)
         for then in thens:
@@ -135,7 +135,7 @@ _PATTERNS: Final = {
 
 
 def kind_of(step: str) -> tuple[str, str]:
-    """Which of the acts the step is, and the delivery that its name names first."""
+    """The kind of the step, and the delivery that its name contains first."""
     acts = [(kind, found) for kind, pattern in _PATTERNS.items() if (found := pattern.fullmatch(step))]
     assert len(acts) == 1, f"the step has {len(acts)} acts: {step}"
     [(kind, found)] = acts

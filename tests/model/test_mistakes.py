@@ -1,4 +1,4 @@
-"""Tests that the walk detects each planted mistake."""
+"""Tests that the model checker detects each deliberately inserted bug."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Tests `make soak`: it walks the huge worlds, reports its progress, and stops on Ctrl-C."""
+"""Tests `make soak`: it checks the huge worlds, reports its progress, and stops on Ctrl-C."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from tests.model.worlds import HUGE, SMALL
 
 @contextmanager
 def soaking(states: int) -> Iterator["subprocess.Popen[str]"]:
-    """The soak, as a process, with so many states of each world."""
+    """A process that runs the soak with that many states of each world."""
     command = [sys.executable, "-m", "tests.model.soak"]
     environment = {**os.environ, "PYTHONPATH": "functions", "SOAK_STATES": str(states)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:

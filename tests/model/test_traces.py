@@ -1,4 +1,4 @@
-"""Tests that model and real handlers agree: their states are equal after each step of random traces."""
+"""Tests that the model and the real handlers agree: their states are equal after each step of random sequences."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ Stories: TypeAlias = Callable[[str], list[list[str]]]
 
 @pytest.fixture(scope="module")
 def replayed() -> Iterator[Replay]:
-    """Replay a trace of that topic, the one that this seed draws."""
+    """Returns a function that replays the sequence of steps that this seed draws for that topic."""
     routes = {topic: (start.record.channels, start.record.fallback) for topic, start in TRACED.items()}
     memory = Memory(core_of())
     with deployment(routes) as deployed:
@@ -51,7 +51,7 @@ def replayed() -> Iterator[Replay]:
 
 @pytest.fixture(scope="module")
 def stories(replayed: Replay) -> Stories:
-    """Replay all traces of that topic."""
+    """Returns a function that replays all sequences for that topic."""
     return cache(lambda topic: [replayed(topic, seed) for seed in range(TRACES)])
 
 

@@ -1,4 +1,4 @@
-"""Tests every promise in every state that a request can reach, and that each state leads to a final one."""
+"""Tests every invariant in every state that a request can reach, and that each state can lead to a finished one."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,7 @@
-"""The walk visits every state of a world, breadth first: so it finds a shortest sequence of steps to a mistake."""
+"""The model checker.
+
+It visits every state of a world, breadth first, so it finds a shortest sequence to a violation.
+"""
 
 import gc
 from array import array
@@ -19,7 +22,7 @@ _TOLD_EVERY: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The result of a walk. `story` lists the steps that break a promise; it is empty if every promise holds."""
+    """The result of a check. `story`: the steps that lead to a violation, empty if every invariant holds."""
 
     states: int
     steps: int
@@ -28,7 +31,7 @@ class Walk:
 
     @property
     def wrong(self) -> str | None:
-        """The broken promise, if there is one."""
+        """The violated invariant, if there is one."""
         return self.story[-1] if self.story else None
 
     def __str__(self) -> str:
@@ -49,9 +52,9 @@ def walk(
     key: Callable[[World], Hashable] = key_of,
     tell: Tell = lambda *_: None,
 ) -> Walk:
-    """Visit every state that this world can reach, `most` states at most.
+    """Visit every state that this world can reach, but `most` states at most.
 
-    Check that every state keeps every promise, and that a finished state can be reached from every state. States with
+    Check that every state keeps every invariant, and that a finished state can be reached from every state. States with
     the same `key` count as one.
     """
     # The walk keeps everything that it finds, so there is no garbage to collect.
@@ -128,7 +131,7 @@ def _walk(start: World, memory: Memory, found: _Found, most: int, tell: Tell) ->
 def _first_that_reaches_none(
     count: int, sources: "array[int]", targets: "array[int]", goals: "array[int]"
 ) -> int | None:
-    """The first state that can't reach a goal, found by walking backwards from all goals."""
+    """The first state from which no goal can be reached. It is found by going backwards from all goals."""
     starts = array("I", bytes(4 * (count + 1)))
     for target in targets:
         starts[target + 1] += 1

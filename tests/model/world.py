@@ -1,9 +1,9 @@
-"""The world around a record: queues that repeat, workers that die, a provider that loses answers, people who act.
+"""The world around a record: queues that repeat messages, workers that die, providers that lose responses, people.
 
 The model checker calls the real functions that change a record. It reduces times to the comparisons that these make: a
-lock is on or off, an outbox entry is older or younger than another, and so is an attempt than the time since when its
-delivery is wanted. A lock ends only when its worker is gone and no message of that worker can still arrive, as
-`docs/reliability.md` derives from the time-outs.
+lock is held or not, an outbox entry is older or younger than another one, and an attempt is older or younger than the
+time when its delivery was last started. A lock ends only when its worker is gone and no message of that worker can
+still arrive, as `docs/reliability.md` derives from the timeouts.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ RANK: Final = {Status.ACCEPTED: 0, Status.SENDING: 1, Status.RETRYING: 1, Status
 
 
 class Worker(NamedTuple):
-    """A consumer that has received a message and holds the claim. `step` names its next action."""
+    """A consumer that has received a message and holds the lock of its delivery. `step`: its next action."""
 
     delivery: str
     id: str
@@ -34,7 +34,7 @@ class Worker(NamedTuple):
 
 
 class Report(NamedTuple):
-    """SES's event that a mail came back. `step` names the feedback function's next action."""
+    """SES's event that a mail bounced. `step`: the next action of the email feedback function."""
 
     delivery: str
     result: str
@@ -42,7 +42,7 @@ class Report(NamedTuple):
 
 
 class World(NamedTuple):
-    """One state. The last members are budgets: how often each kind of trouble may still happen."""
+    """One state. The last fields are budgets: how often each kind of fault may still happen."""
 
     record: Record
     unpublished: bool = True
@@ -89,7 +89,7 @@ class World(NamedTuple):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """Whether nothing more can happen without a person or a fault."""
         return not (
             self.unpublished
             or self.queue
@@ -102,18 +102,21 @@ class World(NamedTuple):
 
 
 def unfinished(record: Record) -> tuple[str, ...]:
-    """The deliveries that need a message: to a human, and of each series of callbacks the last."""
+    """The deliveries that need a message: those to people, and the last callback of each series."""
     last = [callback for callback in record.callbacks if callback is record.series_of(callback)[-1]]
     return tuple(delivery.name for delivery in (*record.unfinished, *last) if delivery.final is None)
 
 
 def has_ended(record: Record) -> bool:
-    """Whether all that was to be sent has a final status."""
+    """Whether every delivery that needs a message has a final status."""
     return record.has_ended and not unfinished(record)
 
 
 def canonical(world: World, memory: Memory) -> World:
-    """The world without the parts that no transition reads: times, codes, and ids of attempts without a worker."""
+    """The world without the parts that no transition reads.
+
+    Times, error codes, and ids of attempts without a worker.
+    """
     live = tuple((worker.delivery, worker.id) for worker in world.workers)
     record, marking = memory.once(_canonical)(world.record, live, world.marking, memory)
     return world._replace(record=record, marking=marking)
@@ -141,9 +144,9 @@ def key_of(world: World) -> tuple[object, ...]:
 
 
 def digest_of(world: World) -> int:
-    """A key of 64 bits, for walks that would not fit into memory. Two worlds may share one, though none is likely to.
+    """A 64-bit key for worlds that would not fit into memory. Two worlds may share one, though that is very unlikely.
 
-    Among ten million worlds any two do once in 370,000 walks, if the bits are as good as random.
+    If the bits are as good as random, two of ten million worlds have the same key in one of 370,000 checks.
     """
     return hash(key_of(world))
 

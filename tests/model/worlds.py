@@ -1,4 +1,4 @@
-"""The worlds to walk: each is a request, and how often each kind of trouble may happen to it."""
+"""The worlds that the model checker visits. Each is a request, and how often each kind of fault may happen to it."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from tests.model.world import World
 def world(
     *channels: str, fallback: str | None, calls_back: bool = False, escalates: bool = False, **troubles: int
 ) -> World:
-    """A request for these channels that has just been accepted. `escalates`: the time to take it is over at once."""
+    """A request for these channels that was just accepted. `escalates`: the time to take it is already over."""
     escalate_at = 0 if escalates else None
     how = {"topic": "sales", "created_at": 0, "ttl": 0, "calls_back": calls_back, "escalate_at": escalate_at}
     record = first(channels, fallback, **how)  # type: ignore[arg-type]
