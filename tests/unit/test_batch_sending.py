@@ -1,4 +1,4 @@
-"""Tests that the messages of a batch are sent independently of each other, and each gets its own outcome."""
+"""Tests that the messages of a batch are sent independently of each other, and each gets a separate outcome."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -27,7 +27,7 @@ def number_of(outgoing: Outgoing) -> int:
 
 
 class Channel:
-    """A channel that sends all it is given in pairs; what it has sent."""
+    """A channel that sends several messages together. `sent`: the numbers of the messages in each call of `send`."""
 
     def __init__(self, *raises: Exception) -> None:
         self.sent: list[set[int]] = []

@@ -1,4 +1,4 @@
-"""Tests that `make bench`, `make growth` and `make load` measure what they name."""
+"""Tests that `make bench`, `make growth` and `make load` measure what they claim to measure."""
 
 import json
 import subprocess

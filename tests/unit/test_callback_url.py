@@ -1,4 +1,4 @@
-"""Tests which callback URLs are accepted: only public addresses, in any notation, and names that can resolve."""
+"""Tests which callback URLs are accepted: public IP addresses in any notation, and host names that can resolve."""
 
 import json
 import subprocess
@@ -92,7 +92,7 @@ def test_the_ip_addresses_just_outside_special_purpose_networks_are_public(addre
 
 
 def edges() -> Mapping[str, bool]:
-    """Whether the first and last addresses of each network, and the addresses next to them, are public."""
+    """The first and last IP address of each network, and the adjacent ones, each with whether it is public."""
     addresses = [str(address) for network in SPECIAL for address in (network[0], network[-1])]
     return {address: is_public(address) for address in [*addresses, *NEIGHBOURS]}
 

@@ -1,4 +1,4 @@
-"""Tests the form of calls, the notation of times, and how long and how often AWS is called."""
+"""Tests the format of calls and times, and the timeouts and retries of AWS calls."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, cast

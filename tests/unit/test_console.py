@@ -1,4 +1,4 @@
-"""Tests the console's texts about a request, and its search: no network, the table in memory."""
+"""Tests the console's texts about a request, and its search, without a network and with the table in memory."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ def requests() -> Requests:
 
 
 def accepted(requests: Requests, seconds: float = 0, **about: Any) -> str:  # noqa: ANN401
-    """The id of a request that was accepted so long ago."""
+    """Accept a request that many seconds ago, and return its id."""
     created_at = timestamp(NOW - timedelta(seconds=seconds))
     members = {"id": str(uuid4()), "topic": "sales", "description": "help", "created_at": created_at, **about}
     request = AssistanceRequest.model_validate(members)
@@ -128,7 +128,7 @@ def ids(requests: Requests, query: Query, *, texts: bool = True) -> tuple[list[s
 
 
 def test_the_pages_of_the_request_list_contain_every_request_exactly_once(requests: Requests) -> None:
-    """Many requests share a millisecond, at the end of a page too."""
+    """Many requests were accepted in the same millisecond, also at the end of a page."""
     made = [accepted(requests, seconds=number // 7) for number in range(2 * PAGE + 8)]
     pages, before = list[list[str]](), ""
     while True:

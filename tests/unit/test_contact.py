@@ -1,4 +1,4 @@
-"""Tests which addresses, numbers and URLs of a customer become links: only valid ones."""
+"""Tests which email addresses, phone numbers and URLs of a customer become links: only valid ones."""
 
 import html
 import re

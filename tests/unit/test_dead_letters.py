@@ -17,7 +17,7 @@ BODY = json.dumps({"request": {"id": ID}})
 
 @dataclass
 class Queue:
-    """SQS, handing out no message twice."""
+    """A fake SQS queue that hands out each message once."""
 
     messages: list[dict[str, Any]]
     again: bool = False

@@ -1,4 +1,4 @@
-"""Tests the content of a mail, in each of its parts, and its recipient for replies."""
+"""Tests the content of both parts of a mail, and who gets a reply to it."""
 
 import html
 import re
@@ -21,13 +21,13 @@ DETAILS = (Detail(label="Plan", value="Pro & more"), Detail(label="Seats", value
 
 
 def parts(outgoing: Outgoing, take_url: str | None = None) -> tuple[str, str, str]:
-    """Subject, text and HTML."""
+    """The subject, the text and the HTML of a mail."""
     simple = message.compose(outgoing, take_url=take_url)["Simple"]
     return simple["Subject"]["Data"], simple["Body"]["Text"]["Data"], simple["Body"]["Html"]["Data"]
 
 
 def seen(page: str) -> str:
-    """What Outlook shows. Word ignores `white-space`: white space collapses, and only elements break lines."""
+    """The text that Outlook shows. It ignores `white-space`: white space collapses, and only elements break lines."""
     body = re.sub(r"<style>.*?</style>|<title>.*?</title>", "", page, flags=re.DOTALL)
     text = re.sub(r"<(br|/p|/h2|/tr|/td|/table)\b[^>]*>", "\n", re.sub(r"\s+", " ", body))
     return html.unescape(re.sub(r"<[^>]+>", "", text)).replace("\xa0", " ")

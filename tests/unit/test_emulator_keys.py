@@ -1,4 +1,4 @@
-"""Tests that the emulator accepts only calls signed with a key that this run issued."""
+"""Tests that the local AWS emulator accepts only calls signed with an access key that this run issued."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -32,7 +32,7 @@ FUNCTION = {
 
 @pytest.fixture(autouse=True)
 def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The keys that the emulator has issued to roles."""
+    """The access keys that the emulator has issued to roles."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ROOT.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ROOT.secret_key)
     session = {"Arn": ROLE_ARN, "SecretAccessKey": ROLE.secret_key, "SessionToken": ROLE.token}
@@ -42,7 +42,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 class Emulator:
-    """The application behind the check. `calls` holds the calls that passed, with their bodies."""
+    """The application behind the signature check. `calls`: the calls that passed the check, with their bodies."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Scope, bytes]] = []
@@ -55,7 +55,7 @@ class Emulator:
 
 
 def ask(scope: Scope, *chunks: bytes, gone: bool = False) -> tuple[list[Event], Emulator]:
-    """The answer, and the emulator with the calls that passed."""
+    """Make a call. Returns the response, and the emulator with the calls that passed."""
     emulator = Emulator()
     answered: list[Event] = []
     bodies: Iterator[Event] = iter(
@@ -77,7 +77,7 @@ def ask(scope: Scope, *chunks: bytes, gone: bool = False) -> tuple[list[Event], 
 
 
 def called(request: AWSRequest, **changed: object) -> Scope:
-    """The scope of this request, as Hypercorn makes it."""
+    """The ASGI scope of this request, as the server Hypercorn makes it."""
     parts = urlsplit(request.prepare().url)
     headers = {"Host": f"127.0.0.1:{PORT}", **request.headers}
     return {

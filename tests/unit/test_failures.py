@@ -1,4 +1,4 @@
-"""Tests which errors of providers are permanent, transient or in doubt."""
+"""Tests which errors of providers are permanent, which are transient, and after which the outcome is unknown."""
 
 from typing import Any
 

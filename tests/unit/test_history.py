@@ -1,4 +1,4 @@
-"""Tests the status that people and bots see: it follows from the record, and only moves forward."""
+"""Tests the status that people and bots see: it is computed from the record, and never moves back."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,7 @@ def shown(*deliveries: Delivery, published: bool = True, **about: Any) -> Reques
 
 
 def tried(delivery: Delivery, *statuses: Status) -> Delivery:
-    """One attempt a second, each with that outcome."""
+    """The delivery with one attempt per second, each with the given outcome."""
     attempts = tuple(Attempt(f"{n}", MS + 1_000 * n, OUTCOMES[status]) for n, status in enumerate(statuses))
     return replace(delivery, attempts=attempts)
 

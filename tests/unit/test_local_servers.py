@@ -1,4 +1,4 @@
-"""Tests that the local Slack and webhooks refuse callers without their secrets."""
+"""Tests that the local Slack server and the local webhooks refuse callers without their secrets."""
 
 import pytest
 
@@ -113,7 +113,7 @@ def test_the_press_of_a_button_is_read_as_json_whatever_its_content_type_and_oth
 
 
 def sent(site: str | None = None, origin: str | None = None, mode: str | None = None) -> dict[str, str]:
-    """The headers by which a browser says who calls."""
+    """The headers with which a browser describes the page that makes a request."""
     named = {"Sec-Fetch-Site": site, "Origin": origin, "Sec-Fetch-Mode": mode}
     return {name: value for name, value in named.items() if value is not None}
 

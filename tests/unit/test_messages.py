@@ -1,4 +1,4 @@
-"""Tests that customers' text is shown whole and as text, and that messages fit into SNS's batches."""
+"""Tests that customers' text is shown completely and as plain text, and that messages fit into SNS's batches."""
 
 import json
 
@@ -80,7 +80,7 @@ def test_invisible_unicode_tag_characters_become_visible() -> None:
 
 
 def test_repeated_unicode_variation_selectors_become_visible() -> None:
-    """A byte can be written as one of 256 variation selectors: text of any length would hide behind one letter."""
+    """Each of 256 variation selectors can encode a byte, so a text of any length could hide behind one letter."""
     hidden = "".join(chr(0xE0100 + byte - 16) for byte in b"pay here")
     assert printable("\U0001f642" + hidden) == "\U0001f642" + hidden[0] + "\ufffd" * 7
     assert printable("x\ufe0f\ufe0e") == "x\ufe0f\ufffd"

@@ -1,4 +1,4 @@
-"""Tests the rules that a deployment must meet, and the advice for each."""
+"""Tests the rules of the preflight check before a deployment, and the advice for each violation."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ UP = DeployedStack("assistance-production", "UPDATE_COMPLETE", protected=True, r
 
 
 def one(facts: Facts, target: Target = TARGET, **changes: object) -> Problem:
-    """The only problem that there is."""
+    """The only problem that the check reports."""
     (problem,) = problems(CONFIG.model_copy(update=changes), facts, target)
     return problem
 

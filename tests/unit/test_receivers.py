@@ -1,4 +1,4 @@
-"""Tests that slow receivers use a bounded share of an instance's time, and that prompt ones are always called."""
+"""Tests that slow callback receivers use a limited share of a function's time, and fast ones are always called."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +23,7 @@ ROUNDING = 1e-3
 
 @dataclass
 class Instance:
-    """An instance of the function, whose time passes only while a receiver takes it."""
+    """A Lambda instance of the function. Its time passes only while a receiver takes time."""
 
     now: datetime = START
     receivers: Receivers = field(init=False)
@@ -60,7 +60,7 @@ class Instance:
         return put_off.value.retry_after or 0
 
     def use_up_the_share(self) -> None:
-        """Call one dark host after another, until none is called any more."""
+        """Call one unresponsive host after another, until no slow host is called any more."""
         began = self.seconds
         while self.call(f"https://{self.seconds}.example.net/", DEADLINE_SECONDS, answers=False) == "unanswered":
             assert self.seconds - began <= 2 * BURST_SECONDS + DEADLINE_SECONDS
@@ -83,7 +83,7 @@ def test_the_pause_before_an_unresponsive_callback_host_is_called_again_doubles_
 
 
 def ten_at_once(instance: Instance, urls: Sequence[str], seconds: float) -> None:
-    """None of them answers."""
+    """Call these URLs in parallel. None of them responds."""
 
     def call(*rest: str) -> None:
         def post() -> None:
@@ -320,7 +320,7 @@ BATCHES = st.lists(
 def test_slow_hosts_use_a_limited_share_of_the_time_in_any_period(
     batches: list[tuple[float, list[Call]]],
 ) -> None:
-    """Whoever they are and however many: each batch calls up to ten, side by side, and takes as long as the slowest."""
+    """Each batch calls up to ten of any number of hosts in parallel, and takes as long as the slowest call."""
     instance, held = Instance(), list[tuple[float, float]]()
     for pause, calls in batches:
         instance.wait(pause)
@@ -333,7 +333,7 @@ def test_slow_hosts_use_a_limited_share_of_the_time_in_any_period(
 
 
 def _side_by_side(instance: Instance, calls: list[Call]) -> None:
-    """All begin now. The shortest ends first, so each is called within the one that takes longer."""
+    """Start all calls now. The shortest ends first, so it is made within the call that takes longer."""
     began = instance.now
 
     def call(rest: list[Call]) -> None:

@@ -1,4 +1,4 @@
-"""Tests rules of a record that the walk cannot check, since it knows no times and no provider ids."""
+"""Tests rules of a record that the model checker cannot check, since the model has no times and no provider ids."""
 
 from dataclasses import replace
 from typing import Final

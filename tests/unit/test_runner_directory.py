@@ -1,4 +1,4 @@
-"""Tests the directory of the local runner: other users can neither read it nor write to it."""
+"""Tests the directory of the local stack: other users can neither read it nor write to it."""
 
 import os
 import stat

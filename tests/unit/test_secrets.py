@@ -1,4 +1,4 @@
-"""Tests that any stored secret is read, or its defect is named without its value."""
+"""Tests that any stored secret is accepted, or its defect is described without its value."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Tests that the runner stops when its `make` gets a signal, whichever process gets it."""
+"""Tests that the local stack stops when its `make` gets a signal, whichever of the processes gets it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Tests the simulation: no request appears or vanishes, and the rates are kept."""
+"""Tests the simulation: it neither loses nor duplicates requests, and keeps the providers' rate limits."""
 
 import json
 from dataclasses import replace

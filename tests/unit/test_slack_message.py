@@ -1,4 +1,4 @@
-"""Tests Slack's messages: all customer text is shown as typed and within Slack's limits."""
+"""Tests Slack messages: all customer text is shown as typed and within Slack's limits."""
 
 import html
 import json
@@ -50,7 +50,7 @@ def digests(outgoing: Sequence[Outgoing], **how: Any) -> Iterator[list[Outgoing]
 
 @dataclass(frozen=True)
 class By:
-    """A take with its taker."""
+    """A take, of which only the name of the person is used."""
 
     by: str
     at: int = 1_767_256_320_000
@@ -69,12 +69,12 @@ def texts(part: object) -> Iterator[tuple[str, str]]:
 
 
 def shown(drawn: Sequence[dict[str, Any]]) -> str:
-    """All that a human reads."""
+    """All text that a person reads."""
     return "\n".join(html.unescape(re.sub(r"<[^|<>]*\|([^<>]*)>", r"\1", text)) for _, text in texts(list(drawn)))
 
 
 def described(drawn: Sequence[dict[str, Any]]) -> str:
-    """The description: the sections that have a text which is plain."""
+    """The description: the text of the sections with plain text."""
     return html.unescape(
         "".join(
             it["text"]["text"] for it in drawn if it["type"] == "section" and it.get("text", {}).get("emoji") is False
@@ -83,7 +83,7 @@ def described(drawn: Sequence[dict[str, Any]]) -> str:
 
 
 def check(composed: dict[str, Any]) -> None:
-    """Slack takes it, and nothing in it is markup but ours."""
+    """Check that Slack accepts the message, and that it contains no markup from customer text."""
     check_blocks(composed["blocks"])
     assert "<" not in composed["text"]
     for kind, text in texts(composed["blocks"]):
@@ -214,7 +214,7 @@ def test_digests_contain_every_request_once_completely_and_within_slacks_limits(
 
 
 def divided(drawn: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The entries of a digest."""
+    """The entries of a digest, split at its dividers."""
     entries: list[list[dict[str, Any]]] = [[]]
     for block in (each for each in drawn if each["type"] != "divider"):
         before = entries[-1][-1] if entries[-1] else {}
@@ -333,7 +333,7 @@ def test_a_message_with_one_request_shows_a_take_button_or_the_person_who_took_t
     [("@anna_b.c", "@anna_b.c"), ("*Anna* _B_ :tada: ~c~ `d`", "Anna B tada c d"), ("@here", "@here")],
 )
 def test_the_name_of_the_person_who_took_a_request_is_escaped(by: str, name: str) -> None:
-    """Whoever holds a link may type any. With `verbatim`, Slack makes no mention of a word."""
+    """A person with a take link may type any name. With `verbatim` Slack turns no word into a mention."""
     for asked in ([Outgoing(request())], [Outgoing(request()), Outgoing(request(id_=str(UUID(int=1))))]):
         drawn = json.dumps(compose(asked, take=True, taken={ID: By(by)})["blocks"])
         assert f"Taken by {name}, <!date" in drawn

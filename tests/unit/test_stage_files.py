@@ -1,4 +1,4 @@
-"""Tests the settings in stage files, and the error messages for invalid and missing ones."""
+"""Tests the settings in stage files, and the error messages for invalid and missing settings."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ PRODUCTION: dict[str, Any] = json.loads((ROOT / "tests/infra/stages/production.j
 
 @pytest.fixture
 def stages(tmp_path: Path) -> Path:
-    """A folder with a sound file for production."""
+    """A folder with a valid stage file for production."""
     file_of("production", tmp_path).write_text(json.dumps({"$schema": "./schema.json", **PRODUCTION, "take": True}))
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Tests the token of a take link: only what we have signed is valid, until it expires."""
+"""Tests the token of a take link: only a token that this system has signed is valid, until it expires."""
 
 import base64
 import uuid

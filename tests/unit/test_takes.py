@@ -1,4 +1,4 @@
-"""Tests rules of takes, releases and escalations that the walk cannot check: names, times and callbacks."""
+"""Tests rules of takes, releases and escalations that the model checker cannot check: names, times and callbacks."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def delivered(*, fallback: str | None = EMAIL, calls_back: bool = False) -> Reco
 
 
 def mailed() -> Record:
-    """A request that a mail has delivered, which Slack stands in for, and which is to be escalated at 9."""
+    """A request that a mail has delivered. Slack is its fallback, and it is to be escalated at the time 9."""
     record = first([EMAIL], SLACK, topic="sales", created_at=0, ttl=90, calls_back=False, escalate_at=9)
     return sent(record, EMAIL, "a", "m", now=1)
 

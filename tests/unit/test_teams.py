@@ -1,4 +1,4 @@
-"""Tests the cards for Teams, and the classification of its answers."""
+"""Tests the Teams cards, and the classification of responses of Teams."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def card(outgoing: Outgoing, take_url: str | None = None) -> dict[str, Any]:
 
 
 def texts(outgoing: Outgoing) -> list[str]:
-    """The texts that nothing makes links or emphasis of. Beside them only the time is no text of this kind."""
+    """The texts outside of the facts, which Teams shows without links and emphasis. Only the time is formatted."""
     blocks = [it for it in card(outgoing)["body"] if it["type"] != "FactSet"]
     [moment] = [block["text"] for block in blocks if block["type"] != "RichTextBlock"]
     assert re.fullmatch(r"\{\{DATE\([-0-9T:]+Z, SHORT\)\}\}, \{\{TIME\([-0-9T:]+Z\)\}\}", moment)
@@ -45,7 +45,7 @@ def texts(outgoing: Outgoing) -> list[str]:
 
 
 def shown(outgoing: Outgoing) -> list[tuple[str, str]]:
-    """The facts as CommonMark shows them: its inline rules, for what our escapes leave to them."""
+    """The card's facts as CommonMark shows them: its inline rules, applied to the escaped text."""
     sets = [it["facts"] for it in card(outgoing)["body"] if it["type"] == "FactSet"]
     return [(rendered(it["title"]), rendered(it["value"])) for facts in sets for it in facts]
 

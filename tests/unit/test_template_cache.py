@@ -1,4 +1,4 @@
-"""Tests the cache of the local stack's templates."""
+"""Tests the cache of the local stack's CloudFormation templates."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from local import kept
 
 
 class Synthesis:
-    """Writes an assembly, and counts how often."""
+    """A fake synthesis that writes a template, and counts how often it was called."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -31,7 +31,7 @@ def synthesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Synthesis:
 
 
 def template(synthesis: Synthesis, **context: str) -> str:
-    """The template of this context, with the address of this run."""
+    """The template for this context, with the URL of the current run."""
     kept.assembly(synthesis.directory, context, synthesis)
     path = synthesis.directory / "template.json"
     kept.address(path, {"http://front.invalid": "http://127.0.0.1:4"})

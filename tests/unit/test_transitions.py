@@ -1,4 +1,4 @@
-"""Tests rules of transitions that the walk cannot check: times, attempt limits and fixed facts."""
+"""Tests rules of transitions that the model checker cannot check: times, attempt limits and stored values."""
 
 from dataclasses import replace
 
@@ -278,7 +278,7 @@ def test_a_fallback_does_not_wait_for_an_attempt_on_a_channel_other_than_the_fai
 
 
 def two_channels(fallback: str | None) -> Record:
-    """The first has failed, and the second is on its way."""
+    """A record whose delivery on the first channel has failed, and whose delivery on the second is unfinished."""
     record = first([SLACK, EMAIL], fallback, topic="sales", created_at=0, ttl=90, calls_back=False)
     return dead_lettered(record, SLACK, "m", "lost", now=1)
 
@@ -468,7 +468,7 @@ def test_a_fallback_mail_that_bounced_is_not_published_again() -> None:
 
 
 def marked_unneeded(record: Record) -> Record:
-    """Its mail has come back, and so the fallback was tried; now a resend by Slack has arrived."""
+    """The mail has bounced, so an attempt at the fallback was made. Now a resend on Slack was delivered."""
     again = resend(record, "resend-1", SLACK, now=50)
     assert again
     return sent(published(again, again.outbox, now=51), "resend-1", "r", "mail-2", now=52)

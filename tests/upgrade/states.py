@@ -1,4 +1,4 @@
-"""Each state in which version 1 may leave a request, and how the request ends from there."""
+"""Each state in which version 1 may leave a request, and the result that the request must reach from there."""
 
 import json
 import uuid
@@ -15,9 +15,9 @@ POST: Final = "http.chat.postMessage"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`arrives`: how often on Slack, and how often by email. `told`: how often the bot is called back.
+    """A state. `arrives`: how many messages arrive on Slack, and how many by email. `told`: the number of callbacks.
 
-    `afterwards` happens once all functions are updated. `may_wait`: after a rollback it does not end until
+    `afterwards`: called once all functions are updated. `may_wait`: after a rollback the request is unfinished until
     then.
     """
 
@@ -29,7 +29,7 @@ class State:
 
 
 def message(world: World, request_id: str, **members: str) -> str:
-    """The message of version 1 that brings a request to its channel."""
+    """The message of version 1 in the queue of the request's channel."""
     item = world.table.get_item(Key={"pk": request_id, "sk": "REQUEST"})["Item"]
     said = {name: item[name] for name in ("topic", "description", "created_at")}
     return json.dumps({"version": 1, "request": {"id": request_id, **said}, **members})
@@ -61,7 +61,7 @@ def killed(kind: Kind) -> Callable[[World, str], str]:
 
 
 def after(topic: str, fault: str, **details: object) -> Callable[[World, str], str]:
-    """After one attempt that Slack answered so."""
+    """Returns a function: accept a request, and make one attempt to which Slack responds with this fault."""
 
     def reach(world: World, description: str) -> str:
         request_id = queued(world, description, topic)
@@ -157,7 +157,7 @@ def reopened(world: World, description: str) -> str:
 
 
 def twice(world: World, request_id: str) -> None:
-    """SQS delivers a message once more."""
+    """SQS delivers a message twice."""
     world.bring(Channel.SLACK, message(world, request_id))
 
 

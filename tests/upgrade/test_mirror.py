@@ -1,4 +1,4 @@
-"""Tests that items that this version writes for version 1 read like those that version 1 wrote."""
+"""Tests that the items written for version 1 have the same content as those that version 1 wrote itself."""
 
 import json
 from pathlib import Path

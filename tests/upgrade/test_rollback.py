@@ -1,4 +1,4 @@
-"""Tests a rollback to version 1 and the next upgrade: each request is accounted for, and none is sent twice."""
+"""Tests a rollback to version 1 and the next upgrade: no request is lost, and none is sent twice."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,7 +14,7 @@ A_DAY = timedelta(days=1)
 
 @pytest.fixture
 def here() -> Iterator[World]:
-    """Version 1 was upgraded, and both versions have looked at a request."""
+    """Version 1 was upgraded, and the reconcilers of both versions have checked a request."""
     with world() as upgraded:
         looked_at(upgraded, "[before]")
         upgraded.updated = NEW
@@ -23,14 +23,14 @@ def here() -> Iterator[World]:
 
 
 def looked_at(here: World, description: str) -> None:
-    """A request is accepted, delivered, and seen by the reconciler."""
+    """Accept a request, deliver it, and let the reconciler check it."""
     here.accept("sales", description)
     here.travel(2)
     here.sweep()
 
 
 def upgrade_again(here: World) -> list[str]:
-    """Upgrade and let the reconciler run a few times. Returns the ids of the requests that it has found lost."""
+    """Upgrade and run the reconciler a few times. Returns the ids of the requests that it counts as lost."""
     here.updated, lost = NEW, list[str]()
     for _ in range(4):
         here.later(OVERDUE)
@@ -75,7 +75,7 @@ def hours_without_requests(here: World, number: int) -> None:
 
 
 def rolled_back(here: World) -> None:
-    """Version 1 has time to find what it takes for lost, and to publish it again."""
+    """Roll back, and let version 1 run until it has published all requests again that it counts as lost."""
     here.updated = OLD
     for _ in range(3):
         here.travel(2)
@@ -103,7 +103,7 @@ def test_version_1_sends_no_request_a_second_time_although_the_reconciler_had_fa
 
 
 def test_a_redrive_does_not_send_a_request_again_that_version_1_delivered_after_a_rollback(here: World) -> None:
-    """The reconciler had failed for so long that version 1 saw the dead letter, and used the fallback."""
+    """The reconciler had failed for so long that version 1 found the dead letter, and used the fallback."""
     here.later(timedelta(hours=7))
     request_id = here.accept("sales", "[one]")
     here.bring_stream()

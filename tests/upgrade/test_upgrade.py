@@ -36,7 +36,7 @@ BY_FALLBACK: Final = {
 class Journey:
     """The result of each request, by its description. `webhooks`: the ids of its callbacks.
 
-    `crossed`: when the last step began, how often each had arrived already.
+    `crossed`: how many messages about each request had arrived when the last step began.
     """
 
     expected: Mapping[str, State]

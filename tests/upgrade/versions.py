@@ -1,6 +1,6 @@
-"""Two versions of the functions in one process: the current ones, and those of version 1 out of their archive.
+"""Two versions of the functions in one process: the current one, and version 1 from an archive.
 
-Both have the same package names, so only the modules of one version are in `sys.modules` at a time.
+Both have the same package names, so `sys.modules` contains only the modules of one version at a time.
 """
 
 import importlib
@@ -35,7 +35,7 @@ class Versions:
 
     @contextmanager
     def using(self, version: Version) -> Iterator[None]:
-        """Import that version's modules in here."""
+        """Put the modules of that version into `sys.modules` within the context."""
         before = self.used
         self._swap(version)
         try:

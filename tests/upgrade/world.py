@@ -1,4 +1,4 @@
-"""A system in the middle of an upgrade: each function is of version 1 or of the current one."""
+"""A system during an upgrade: each function is of version 1 or of the current version."""
 
 import json
 import os
@@ -49,7 +49,10 @@ A_MINUTE: Final = timedelta(minutes=1)
 
 @dataclass
 class World(Cloud):
-    """`updated`: the functions that are of the current version. `records`: what the stream has yet to bring."""
+    """`updated`.
+
+    The functions that have the current version. `records`: the stream records that are not delivered yet.
+    """
 
     aws: Moto = field(kw_only=True)
     slack: SlackServer = field(kw_only=True)
@@ -82,9 +85,9 @@ class World(Cloud):
         return self.post(topic, description, self.bot.url if calls_back else None)
 
     def bring_stream(self, request_id: str | None = None, *, lost: bool = False) -> None:
-        """Hand what the stream has to the producer: of one request, or of all. What is `lost` the stream never brings.
+        """Pass the stream's records to the producer: those of one request, or all. `lost`: drop them instead.
 
-        What the producer reports comes again.
+        Records that the producer reports as failed come again.
         """
         self.records += self.stream_records()
         mine = [each for each in self.records if request_id in {None, each["dynamodb"]["Keys"]["pk"]["S"]}]
@@ -94,12 +97,12 @@ class World(Cloud):
         ]
 
     def attempt(self, destination: Destination, request_id: str) -> list[str]:
-        """Consume the messages of one request. Those of the others stay where they are."""
+        """Consume the messages of one request. Messages of other requests stay in the queue."""
         mine = self.taken(destination, request_id)
         return self.consume(destination, mine) if mine else []
 
     def taken(self, destination: Destination, request_id: str) -> list[dict[str, Any]]:
-        """The messages of one request, received. Those of the others are visible again."""
+        """Receive the messages of one request. Messages of other requests become visible again."""
         records = self.receive(destination, 100)
         mine = [each for each in records if request_id in each["body"]]
         for each in records:
@@ -110,7 +113,7 @@ class World(Cloud):
         return mine
 
     def killed(self, destination: Destination, request_id: str, call: str, kind: Kind) -> None:
-        """Consume, and die at that call."""
+        """Consume, and kill the consumer at that call."""
         self.injector.outage = lambda name: kind if name == call else None
         try:
             with self.injector.invocation():
@@ -123,13 +126,13 @@ class World(Cloud):
         raise AssertionError("nothing was called by that name")
 
     def bounce(self, request_id: str) -> None:
-        """SES says that the mail, which it took last, has bounced."""
+        """SES reports that the last mail about the request bounced."""
         item = self.table.get_item(Key={"pk": request_id, "sk": "DELIVERY#email"})["Item"]
         message = json.dumps(example("bounce", request_id, json.loads(item["result"])))
         self.handler("email_feedback")(sns_event(message), self.context)
 
     def lose(self, destination: Destination, request_id: str) -> None:
-        """Its messages are in no queue any more."""
+        """Delete the messages of the request from the queue of that destination."""
         for each in self.taken(destination, request_id):
             self.sqs.delete_message(QueueUrl=self.queues[destination], ReceiptHandle=each["receiptHandle"])
 
@@ -137,7 +140,7 @@ class World(Cloud):
         self.sqs.send_message(QueueUrl=self.queues[destination], MessageBody=body)
 
     def travel(self, rounds: int) -> None:
-        """Everything goes its way for so many minutes."""
+        """Let the producer and the consumers run once a minute, for that many minutes."""
         for _ in range(rounds):
             self.bring_stream()
             for destination in USED:
