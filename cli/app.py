@@ -1,6 +1,6 @@
 """`assistance`: the operator's command line.
 
-Exit status: 0 done; 1 not, or not fully, done, and stderr says why; 2 a mistake in the command.
+Exit status: 0 the command succeeded; 1 it failed or did only a part, and stderr says why; 2 its arguments are invalid.
 """
 
 from functools import partial
@@ -53,12 +53,12 @@ def main_(
     if local:
         for option in typed:
             raise typer.BadParameter(
-                f"it means the stack of 'make run': pass no {option} with it", param_hint="--local"
+                f"it means the stack that 'make run' started: pass no {option} with it", param_hint="--local"
             )
         hints.remember("--local")
         context.obj = stacks.local
         return
-    # Another terminal may have another environment: suggested commands name the stack.
+    # Commands that we suggest must also work in a terminal without ASSISTANCE_STACK, so they contain the options.
     chosen = ({"--stack": stack} if stack else {}) | typed
     hints.remember(*(part for pair in chosen.items() for part in pair))
     context.obj = partial(stacks.deployed, stack, profile=profile, region=region)

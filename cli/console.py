@@ -1,4 +1,4 @@
-"""`assistance console`: the page of `make run`, for a deployed stage."""
+"""`assistance console`: serves the console, the web page that `make run` also has, for a deployed stage."""
 
 import threading
 from collections.abc import Mapping
@@ -23,30 +23,30 @@ def console(
     write: Annotated[
         bool,
         typer.Option(
-            "--write", help="Also allow redrive, resend, take, release and discard: each asks for the stage's name."
+            "--write", help="Also allow redrive, resend, take, release and discard. Each asks for the stack's name."
         ),
     ] = False,
     with_description: WithDescription = False,
     port: Annotated[
-        int, typer.Option(min=1, max=65_535, help="The port on 127.0.0.1; another one if it is in use.")
+        int, typer.Option(min=1, max=65_535, help="The port on 127.0.0.1. If it is in use, another one is chosen.")
     ] = USUAL_PORT,
 ) -> None:
-    """Serve a page on 127.0.0.1 that shows this stage: requests, their history, dead letters. Ctrl-C ends it.
+    """Serve a web page on 127.0.0.1 with this stack's requests, their history and the dead letters. Ctrl-C stops it.
 
-    It reads with your credentials every ten seconds while its tab is visible, and shows what its calls cost.
+    While its tab is visible, the page reads every ten seconds with your credentials. It shows what these reads cost.
     """
     stack = stack_of(context)
     with serving(site(stack, write=write, with_description=with_description), port) as address:
-        render.say(f"The console of {stack.name}{'' if write else ', which only reads'}. Ctrl-C ends it.")
+        render.say(f"The console of {stack.name}{'' if write else ' (it can only read)'}. Press Ctrl-C to stop it.")
         render.console().print(address, soft_wrap=True)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            render.say("Ended.")
+            render.say("The console has stopped.")
 
 
 def site(stack: Stack, *, write: bool, with_description: bool) -> Site:
-    """The parts of a stack that the page shows, and the actions that it offers."""
+    """What the web page shows of a stack, and the actions that it offers: none without `write`."""
     meter = Meter(stack.session)
     reader = Reader(stack, texts=with_description)
 

@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 _BATCH: Final = 10
 MAX_HELD: Final = 1_000
-"""Maximum number of dead letters that are received, and so hidden from others, while they are processed."""
+"""Maximum number of dead letters that are received at once. Other readers can't see these while we process them."""
 MAX_READ: Final = 10_000
-"""Maximum number of dead letters that are read per queue, to list them or to find a named one."""
+"""Maximum number of dead letters that are read per queue to list them, or to find one by its id."""
 _TIME_FOR_A_BATCH: Final = timedelta(seconds=5)
-"""Time that one batch needs. After its visibility timeout another reader may receive a dead letter, and our receipt
-handle no longer deletes it."""
+"""Time to reserve for one batch before the visibility timeout of its messages ends. After that, another reader may
+receive a dead letter, and then our receipt handle no longer deletes it."""
 ID_PREFIX_LENGTH: Final = 8
-"""Number of leading characters of a message id that are enough to name it."""
+"""Minimum number of leading characters with which an operator may name a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedDeadLetter:
-    """A dead letter and the queue that holds it. `message` is None if no consumer can read it."""
+    """A dead letter and the queue that holds it. `message` is the parsed body, or None if the body is invalid."""
 
     queue: DeadLetterQueue
     dead_letter: DeadLetter
@@ -68,7 +68,8 @@ class Outcome:
 class Found:
     """The dead letters that were read.
 
-    `hidden`: approximate number that another reader held at that moment; `beyond`: approximate number not read.
+    `hidden`: approximate number that another reader held at that moment, so that we could not receive them. `beyond`:
+    approximate number beyond `MAX_READ`.
     """
 
     letters: list[QueuedDeadLetter]
@@ -87,7 +88,7 @@ def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
     def look(queue: DeadLetterQueue) -> tuple[list[QueuedDeadLetter], int, int]:
         with dead_letters.looking(sqs, queue.url, limit=MAX_READ) as letters:
             depth, found = dead_letters.depth(sqs, queue.url), len(letters)
-            # Approximate: a few that seem to wait are among those that have been read.
+            # SQS's count lags, so it may include a few dead letters that we have read.
             beyond = depth.waiting if found >= MAX_READ else 0
             return [_read(queue, letter) for letter in letters], max(0, depth.in_flight - found), beyond
 
@@ -107,20 +108,21 @@ def named(found: Found, ids: Sequence[str]) -> list[QueuedDeadLetter]:
         of_request = [letter for letter in found.letters if letter.dead_letter.request_id == wanted]
         by_id = [letter for letter in found.letters if len(wanted) >= ID_PREFIX_LENGTH and letter.id.startswith(wanted)]
         if len(by_id) > 1:
-            raise Failure(f"{wanted} is the beginning of {len(by_id)} messages' ids: give more of it")
+            raise Failure(f"the ids of {len(by_id)} messages begin with {wanted}: pass more characters")
         if not of_request and not by_id:
             more = " (another reader holds some of them: try again in half a minute)" if found.hidden else ""
             more += f" (there are about {found.beyond} more than the command has read)" if found.beyond else ""
             shows = hints.command("dead-letters", "list")
-            raise Failure(f"no dead letter has the id {wanted}: '{shows}' shows them all{more}")
+            raise Failure(f"no dead letter has the id {wanted}: '{shows}' lists all dead letters{more}")
         chosen |= {letter.id: letter for letter in of_request or by_id}
     return list(chosen.values())
 
 
 def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, act: Act) -> Iterator[Outcome]:
-    """Apply `act` to the dead letters with these ids, or to all, ten at a time.
+    """Apply `act`, ten at a time, to the dead letters with these ids; if `ids` is None, to all of the queue.
 
-    A message that is dead-lettered again meanwhile is a new dead letter and is skipped. Raises what boto3 raises.
+    A message that returns to the queue meanwhile, because it failed again, is a new dead letter and is skipped. Raises
+    what boto3 raises.
     """
     sqs, seen = stack.sqs(), set[str]()
     budget = dead_letters.depth(sqs, queue.url).total if ids is None else len(ids)
@@ -133,7 +135,7 @@ def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, ac
             before = len(seen)
             for batch in (fresh[start : start + _BATCH] for start in range(0, len(fresh), _BATCH)):
                 if utc_now() + _TIME_FOR_A_BATCH > min(each.held_until for each in batch):
-                    # The next loop receives the rest again.
+                    # The visibility timeout ends too soon: the outer loop receives the remaining dead letters again.
                     break
                 seen |= {each.message_id for each in batch}
                 yield from act([_read(queue, each) for each in batch])
@@ -142,12 +144,12 @@ def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, ac
 
 
 def redriving(stack: Stack) -> Act:
-    """Return an act that sends dead letters to their channel's queue and then deletes them, so that none gets lost."""
+    """Return a function that sends dead letters to their channel's queue, and only then deletes them."""
     return partial(_redrive, stack, stack.sqs())
 
 
 def discarding(stack: Stack) -> Act:
-    """Return an act that deletes dead letters."""
+    """Return a function that deletes dead letters."""
     return partial(_delete, stack.sqs())
 
 
@@ -176,7 +178,7 @@ def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[QueuedDeadLetter]
     return outcomes + [
         Outcome(
             done.dead_letter,
-            done.problem and f"sent, but perhaps not deleted ({done.problem}): list again",
+            done.problem and f"sent, but perhaps not deleted ({done.problem}): list the dead letters again",
         )
         for done in _delete(sqs, sent)
     ]
@@ -201,7 +203,7 @@ def _delete(sqs: "SQSClient", letters: Sequence[QueuedDeadLetter]) -> list[Outco
 
 
 def _refused(answer: Any, entries: int) -> dict[int, str]:  # noqa: ANN401
-    """Return the entries that SQS did not confirm: their number in the batch, and an error code."""
+    """Return the entries that SQS did not confirm: an error code by the entry's index in the batch."""
     taken = {entry["Id"] for entry in answer.get("Successful", [])}
     codes = {entry["Id"]: entry["Code"] for entry in answer.get("Failed", [])}
     return {index: codes.get(str(index), "no answer") for index in range(entries) if str(index) not in taken}

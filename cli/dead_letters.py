@@ -16,13 +16,15 @@ from cli.stack import Stack
 app = typer.Typer(
     cls=Operations,
     no_args_is_help=True,
-    help="Messages that could not be delivered: list, show, redrive, discard them.",
+    help="Messages that a channel could not deliver: list, show, redrive (send to their queue again) or discard them.",
     epilog="Example: assistance --local dead-letters list",
 )
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID", help="A request's id, or a message's (its first 8 characters are enough)."),
+    typer.Argument(
+        metavar="ID", help="The id of a request, or of a message (at least its first 8 characters), as 'list' shows it."
+    ),
 ]
 if TYPE_CHECKING:
     Destination: TypeAlias = str
@@ -30,14 +32,15 @@ else:
     # Typer takes the choices from an enum.
     Destination = StrEnum("Destination", {destination.name: destination.value for destination in DESTINATIONS})
 OneChannel = Annotated[Destination | None, typer.Option("--channel", help="Only dead letters of this channel.")]
-All = Annotated[bool, typer.Option("--all", help="All dead letters, or all of the --channel.")]
+All = Annotated[bool, typer.Option("--all", help="All dead letters; with --channel, all of that channel.")]
 
 
 @app.command("list", epilog="Example: assistance --local dead-letters list --channel slack")
 def list_(context: typer.Context, channel: OneChannel = None, json: Json = False) -> None:
-    """List the dead letters of all channels, oldest first, and which channels delivered their requests anyway.
+    """List the dead letters of all channels, oldest first, and which channels have delivered their requests anyway.
 
-    It removes nothing.
+    Kind 'delivery': the channel's consumer gave up. Kind 'subscription': SNS could not pass the message to the
+    channel's queue. Delivered instead by 'no channel': nobody has received the request. The command removes nothing.
     """
     stack = stack_of(context)
     found = dead_letter_queues.find(stack, stack.dlqs(channel))
@@ -54,11 +57,11 @@ def list_(context: typer.Context, channel: OneChannel = None, json: Json = False
 @app.command(epilog="Example: assistance --local dead-letters show 2f9d41c0")
 def show(
     context: typer.Context,
-    id_: Annotated[str, typer.Argument(metavar="ID", help="A request's id, or a message's.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a request, or of a message.")],
     with_description: WithDescription = False,
     json: Json = False,
 ) -> None:
-    """Show a dead letter, its reason, and its request's attempts."""
+    """Show a dead letter, the reason why the delivery failed, and the attempts to deliver its request."""
     stack = stack_of(context)
     chosen = dead_letter_queues.named(dead_letter_queues.find(stack, stack.dlqs()), [id_])
     request_id = chosen[0].dead_letter.request_id
@@ -72,7 +75,7 @@ def show(
     if record:
         render.request(record, with_description=with_description)
     else:
-        render.say("The table does not hold its request.")
+        render.say("The table does not hold the request of this dead letter: it has expired, or its id can't be read.")
 
 
 @app.command(epilog="Example: assistance --local dead-letters redrive --all --channel slack")
@@ -85,9 +88,10 @@ def redrive(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Send dead letters to their channel once more: those named, or --all.
+    """Send dead letters to their channel's queue again: those named by ID, or --all.
 
-    A request that was delivered meanwhile, also by its fallback, is not sent again. Unreadable dead letters stay.
+    If a channel or the fallback has delivered the request meanwhile, the consumer does not send it again. Unreadable
+    dead letters stay.
     """
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)
@@ -106,9 +110,9 @@ def discard(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Delete dead letters for good: those named, or --all.
+    """Delete dead letters for good: those named by ID, or --all.
 
-    Their requests will not be delivered any more unless you resend them.
+    After that, only 'assistance resend' can still deliver their requests by that channel.
     """
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)
@@ -121,9 +125,7 @@ def discard(
 
 def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: bool) -> list[QueuedDeadLetter]:
     if bool(ids) == all_:
-        raise typer.BadParameter(
-            "Name the dead letters by id ('dead-letters list' shows them), or pass --all: one of both."
-        )
+        raise typer.BadParameter("Either name dead letters by ID, as 'dead-letters list' shows them, or pass --all.")
     found = dead_letter_queues.find(stack, stack.dlqs(channel))
     if ids:
         return dead_letter_queues.named(found, ids)
@@ -143,7 +145,7 @@ def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, 
         task = progress.add_task("Working", total=len(chosen))
         for queue in dict.fromkeys(letter.queue for letter in chosen):
             here = frozenset(letter.id for letter in chosen if letter.queue == queue)
-            # Of a longer queue all are taken, for no more than that can be looked at beforehand.
+            # In a longer queue, not every dead letter has been read: `None` processes all of the queue.
             ids = None if all_ and len(here) >= dead_letter_queues.MAX_HELD else here
             for outcome in dead_letter_queues.process(stack, queue, ids, act):
                 met.add(outcome.dead_letter.id)
@@ -152,7 +154,7 @@ def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, 
                     problems.append(f"{outcome.dead_letter.id}: {outcome.problem}")
                 else:
                     succeeded += 1
-    problems += [f"{each.id}: no longer there, or somebody else is reading it" for each in chosen if each.id not in met]
+    problems += [f"{each.id}: no longer there, or another reader holds it" for each in chosen if each.id not in met]
     if json:
         render.print_json({done: succeeded, "problems": problems})
     else:
@@ -174,8 +176,9 @@ def _many(chosen: list[QueuedDeadLetter]) -> str:
 
 def _tell_of_hidden(found: Found) -> None:
     if found.beyond:
-        render.say(f"There are about {found.beyond} more: redrive or discard some of these first.")
+        render.say(f"There are about {found.beyond} more dead letters: redrive or discard some of these first.")
     if found.hidden:
         render.say(
-            f"Hidden, because somebody else is reading them: about {found.hidden}. Run this again in half a minute."
+            f"Another reader holds about {found.hidden} more dead letters, so they can't be read now. "
+            "Run the command again in half a minute."
         )

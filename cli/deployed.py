@@ -1,6 +1,7 @@
-"""The end of `make deploy`: runs `assistance doctor`, then `assistance smoke`, on each deployed stack.
+"""The last step of `make deploy`: runs `assistance doctor`, then `assistance smoke`, on each deployed stack.
 
-It reads the file that `cdk deploy --outputs-file` writes. Exit status 1 if a check or a topic does not pass.
+It reads the stacks' names from the file that `cdk deploy --outputs-file` writes. Exit status 1 if a check or the test
+of a topic fails.
 """
 
 import argparse
@@ -19,29 +20,31 @@ from cli.findings import Finding, State
 
 SECONDS: Final = 240
 _LEFT_OVER: Final = "Dead letters"
-"""What an earlier outage left says nothing about this deployment."""
+"""A check that does not count here: dead letters of an earlier outage say nothing about this deployment."""
 
 
 def region(outputs: Mapping[str, str]) -> str:
-    """Return the stack's region, from the ARN of its topic."""
+    """Return the stack's region, from the ARN of its SNS topic."""
     return outputs["TopicArn"].split(":")[3]
 
 
 def hinders(findings: Sequence[Finding]) -> list[str]:
-    """The checks that failed, so that a test would only say the same. What could not be looked at is tested."""
+    """The checks that failed, so that test requests would fail too. Checks that could not run don't count."""
     return [finding.check for finding in findings if finding.state is State.WRONG and finding.check != _LEFT_OVER]
 
 
 def verified(found: stack.Stack, pause: Callable[[], bool]) -> bool:
-    """Check and test the stack, and say how it went."""
+    """Check the stack, then test it, and print the results. Returns whether all went well."""
     render.say(f"Stack: {found.title}")
     findings = []
     for finding in examine(found):
         findings.append(finding)
         render.finding(finding)
     if missing := hinders(findings):
-        render.say(f"{found.name} is deployed, but not ready: {', '.join(missing)}. No test request was sent.")
-        render.say(f"Mend that, then run: {hints.command('smoke')}")
+        render.say(
+            f"{found.name} is deployed, but these checks failed: {', '.join(missing)}. No test request was sent."
+        )
+        render.say(f"Correct what they name, then run: {hints.command('smoke')}")
         return False
     render.say("Sending a request for each topic, whose text says that it is a test:")
     results = list(smoke.run(found, pause))
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make deploy")
     parser.add_argument("outputs", type=Path)
     parser.add_argument("--profile")
-    # The rest is for the CDK.
+    # `make deploy` passes all its arguments; the CDK uses the others.
     options, _ = parser.parse_known_args(arguments)
     deployed: Mapping[str, Mapping[str, str]] = json.loads(options.outputs.read_text("utf-8"))
     passed = True

@@ -1,4 +1,4 @@
-"""Implements `assistance doctor`: checks what a deployment leaves to people, with advice."""
+"""Implements `assistance doctor`: checks the parts that people set up by hand, and advises how to correct them."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -30,23 +30,23 @@ _CHANNEL_ADVICE: Final = {
 }
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
 _NO_ANSWER: Final = "Slack gave no usable answer: check the network, and run this again"
-_HOLDS: Final = {
+_DESCRIBED_IN: Final = {
     CALLBACK: "docs/deployment.md#change-the-secret-of-the-callbacks",
     "slack-signing": "docs/deployment.md#after-the-first-deployment",
     "take": "docs/operations.md#change-the-secret-of-the-links",
 }
-"""By name: the page that says what a secret holds."""
+"""The section of the documentation that describes a secret's value, by the secret's name."""
 
 
 def examine(stack: Stack) -> Iterator[Finding]:
-    """Check everything, one after the other. What can't be looked at is `unknown`, and stops nothing."""
+    """Run all checks, one after the other. If AWS does not answer one, its finding is `unknown`, and the next runs."""
     for name, channel, check in _CHECKS:
         if channel and channel not in stack.channels():
             continue
         try:
             yield from check(stack)
         except AWS_ERRORS as error:
-            yield Finding(name, State.UNKNOWN, "could not look", explained(error))
+            yield Finding(name, State.UNKNOWN, "the check could not run", explained(error))
 
 
 def _slack(stack: Stack) -> Iterator[Finding]:
@@ -76,7 +76,7 @@ def _slack(stack: Stack) -> Iterator[Finding]:
 
 
 def _places(settings: Mapping[str, str], channel: Channel) -> list[Place]:
-    """Return the targets that the deployed routes name on the channel."""
+    """Return the Slack channels, or the lists of mail addresses, that the deployed routes name for this channel."""
     routes = read_routes(settings.get("ROUTES", "{}")).values()
     return list(dict.fromkeys(route.where[channel] for route in routes if channel in route.where))
 
@@ -102,17 +102,20 @@ def _email_sender(stack: Stack) -> Iterator[Finding]:
 
 
 def _secrets(stack: Stack) -> Iterator[Finding]:
-    """Whether the functions can use the other secrets: of the channels, of the callback, and of taking requests."""
+    """Check whether the functions can use the secrets: of the channels, of the callback, and for taking requests.
+
+    `_slack` checks Slack's token.
+    """
     for name, arn in secrets.names(stack).items():
         if name == secrets.SLACK_TOKEN:
             continue
         try:
             secrets.stored(stack, arn, secrets.reader(stack, name))
         except UnusableSecret as error:
-            page = _HOLDS.get(name, "docs/add-a-channel.md")
+            page = _DESCRIBED_IN.get(name, "docs/add-a-channel.md")
             yield Finding(f"Secret {name}", State.WRONG, str(error), f"{_store(name)}; {page} describes its value")
         else:
-            yield Finding(f"Secret {name}", State.OK, "there")
+            yield Finding(f"Secret {name}", State.OK, "has a usable value")
 
 
 def _store(name: str) -> str:
@@ -126,18 +129,18 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
     advice = "deploy the stack again"
     yield judged("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
     if "OperatorTopicArn" not in stack.outputs:
-        yield Finding("Alarms", State.OK, "this stage has none: its setting 'alarms' is false")
+        yield Finding("Alarms", State.OK, "this stage has no alarms: its setting 'alarms' is false")
         return
     if stack.endpoint_url is not None:
-        yield Finding("Alarms", State.OK, "none goes off on this machine")
+        yield Finding("Alarms", State.OK, "not checked: alarms of a local stack notify nobody")
         return
     operators = _subscribed(stack, "OperatorTopicArn")
     pending = [it["Endpoint"] for it in operators if it["SubscriptionArn"] == "PendingConfirmation"]
     if not operators:
-        yield Finding("Alarms", State.WRONG, "nobody gets them", "set operator_email, and deploy")
+        yield Finding("Alarms", State.WRONG, "they notify nobody", "set operator_email, and deploy")
     else:
-        found = f"not confirmed: {', '.join(pending)}" if pending else "confirmed"
-        yield judged("Alarms", not pending, found, "follow the link that SNS mailed there")
+        found = f"not confirmed: {', '.join(pending)}" if pending else "subscription confirmed"
+        yield judged("Alarms", not pending, found, "open the link in the mail that SNS sent to this address")
 
 
 def _subscribed(stack: Stack, output: str) -> list[Any]:
@@ -149,9 +152,9 @@ def _schedule(stack: Stack) -> Iterator[Finding]:
     for runs, name in sorted(schedules(stack).items()):
         destination = runs.removeprefix("heartbeat")
         part, check = (
-            (["heartbeat", destination], f"Heartbeat of {destination}")
+            (["heartbeat", destination], f"Heartbeat (hourly check) of {destination}")
             if destination != runs
-            else ([runs], "Reconciler's schedule")
+            else ([runs], "Schedule of the reconciler")
         )
         state = stack.client("scheduler").get_schedule(Name=name)["State"]
         advice = f"start it: '{hints.command('enable', *part)}'"
@@ -170,7 +173,9 @@ def _event_sources(stack: Stack) -> Iterator[Finding]:
 
 
 def _concurrency(stack: Stack) -> Iterator[Finding]:
-    """The stack reserves nothing: a reserve of 0, by which Lambda turns every invocation away, is somebody's switch.
+    """Find functions that somebody has stopped by reserving a concurrency of 0, with which Lambda refuses every call.
+
+    The templates reserve no concurrency.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
     """
@@ -179,10 +184,11 @@ def _concurrency(stack: Stack) -> Iterator[Finding]:
     off = [n for n in names if client.get_function_concurrency(FunctionName=n).get("ReservedConcurrentExecutions") == 0]
     for name in off:
         advice = f"let it run: aws lambda delete-function-concurrency --function-name {name}"
-        yield Finding("Concurrency", State.WRONG, f"{name} may not run", advice)
+        yield Finding("Concurrency", State.WRONG, f"{name} can't run: its reserved concurrency is 0", advice)
     if not off:
         limit = client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
-        yield Finding("Concurrency", State.OK, f"{limit} at once in this account, for all its functions together")
+        found = f"all functions of this account together may run {limit} times at once"
+        yield Finding("Concurrency", State.OK, found)
 
 
 def _dead_letters(stack: Stack) -> Iterator[Finding]:
@@ -190,14 +196,14 @@ def _dead_letters(stack: Stack) -> Iterator[Finding]:
     yield judged("Dead letters", not letters, str(letters or "none"), f"see '{hints.command('dead-letters', 'list')}'")
 
 
-# Those of a channel are left out where it is not deployed.
+# The channel whose check it is, or None: a check of a channel that is not deployed is left out.
 _CHECKS: Final[tuple[tuple[str, Channel | None, Callable[[Stack], Iterator[Finding]]], ...]] = (
     ("Slack", Channel.SLACK, _slack),
     ("SES account", Channel.EMAIL, mail.account),
     ("SES sender", Channel.EMAIL, _email_sender),
     ("Secrets", None, _secrets),
     ("Subscriptions", None, _subscriptions),
-    ("Reconciler's schedule", None, _schedule),
+    ("Schedules", None, _schedule),
     ("Event sources", None, _event_sources),
     ("Concurrency", None, _concurrency),
     ("Dead letters", None, _dead_letters),

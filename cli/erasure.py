@@ -12,18 +12,21 @@ from cli.errors import Failure
 from cli.stack import Stack
 
 _REACH: Final = (
-    "the messages in Slack and Teams and the mails: delete them there, by the ids above where there are any",
-    "the table's backups: point-in-time recovery keeps 35 days at most, and a restored table has to be erased again",
-    "the table's stream, which forgets after 24 hours",
-    "SES's events that failed, which repeat a mail's subject: 14 days at most in the queues of EmailFeedbackFailures",
-    "the bot's own records, and those of a chat platform",
+    "the messages in Slack and Teams, and the mails: delete them there, by the ids above if any are listed",
+    "the table's backups: point-in-time recovery keeps 35 days at most; after a restore, erase the request again",
+    "the table's stream: DynamoDB deletes its records after 24 hours",
+    "failed events from SES, with the mails' subjects: the queues of EmailFeedbackFailures keep them 14 days at most",
+    "the records of the bot and of its chat platform",
 )
-"""Places that no command of ours can erase. Logs, metrics and traces never contain these texts."""
+"""Places with a request's texts that this command can't erase. Logs, metrics and traces never contain the texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that a provider accepted, with the provider's id of it."""
+    """A message that a provider accepted. `message`: the id that the provider gave it; `place`: where it was posted.
+
+    Either is None if it is unknown.
+    """
 
     channel: str
     place: str | None
@@ -33,7 +36,11 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """The result of an erasure, and the messages sent before it. `problems`: dead letters that may still be stored."""
+    """The result of an erasure, and the messages sent before it.
+
+    `dead_letters`: how many were deleted. `problems`: one line for each that may still be stored. `out_of_reach`:
+    places that may still hold the texts.
+    """
 
     request_id: str
     erased_at: str
@@ -48,9 +55,10 @@ class Erased:
 
 
 def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
-    """Erase the texts of a request. The record comes first, so that nobody sends them. A repeated run continues.
+    """Erase the texts of a request, first marking its record as erased, so that nothing is sent any more.
 
-    Raises `Failure`, `Unreadable`, `TableUnavailable` and what boto3 raises.
+    If a run fails halfway, the next run completes it. Raises `Failure`, `Unreadable`, `TableUnavailable` and what boto3
+    raises.
     """
     now = epoch_ms(utc_now())
 
@@ -61,11 +69,11 @@ def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
     try:
         stored, done = requests.change(request_id, event)
     except RequestGone:
-        raise Failure(f"the request {request_id} has expired: DynamoDB deletes it by itself") from None
+        raise Failure(f"request {request_id} has expired: DynamoDB deletes it automatically") from None
     if not done:
         raise Failure(
             f"request {request_id} is still on its way, so nothing was erased: "
-            f"'{hints.command('watch', request_id)}' follows it; erase it when it has ended"
+            f"'{hints.command('watch', request_id)}' follows it; erase it once it is delivered or has failed"
         )
     requests.forget_what_it_said(request_id, stored.record)
     deleted, problems = _discard_dead_letters(stack, request_id)
@@ -76,7 +84,7 @@ def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
 def _discard_dead_letters(stack: Stack, request_id: str) -> tuple[int, list[str]]:
     found = dead_letter_queues.find(stack, stack.dlqs())
     mine = [letter for letter in found.letters if letter.dead_letter.request_id == request_id]
-    problems = [f"about {found.hidden} dead letters are held by another reader"] if found.hidden else []
+    problems = [f"another reader holds about {found.hidden} dead letters"] if found.hidden else []
     problems += [f"about {found.beyond} more dead letters were not read"] if found.beyond else []
     deleted, discard = 0, dead_letter_queues.discarding(stack)
     for queue in dict.fromkeys(letter.queue for letter in mine):
@@ -85,7 +93,7 @@ def _discard_dead_letters(stack: Stack, request_id: str) -> tuple[int, list[str]
         problems += [f"{each.dead_letter.id}: {each.problem}" for each in outcomes if each.problem]
         done = {each.dead_letter.id for each in outcomes if not each.problem}
         problems += [
-            f"{id_}: no longer there, or held by another reader" for id_ in ids - {e.dead_letter.id for e in outcomes}
+            f"{id_}: no longer there, or another reader holds it" for id_ in ids - {e.dead_letter.id for e in outcomes}
         ]
         deleted += len(done)
     return deleted, problems

@@ -1,4 +1,4 @@
-"""Error messages of the command line: one line that says what went wrong and what to do."""
+"""Error messages of the command line: each is one line that says what went wrong and what to do."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,17 +11,18 @@ from assistance.platform.aws import error_code
 
 
 class Failure(Exception):
-    """The command can't do its work; the message says why, and what to do."""
+    """The command failed. The exception's text says why, and what the operator can do."""
 
 
-_LOCAL: Final = " (for the stack of 'make run': assistance --local …)"
+_LOCAL: Final = " (for the stack that 'make run' started: assistance --local …)"
 _NO_CREDENTIALS: Final = "no AWS credentials: set AWS_PROFILE, pass --profile, or log in with 'aws sso login'"
 _REFUSED: Final = "AWS does not accept these credentials ({code}): log in again, or choose another --profile"
 _DENIED: Final = "these credentials lack the permission for {operation} ({code}): choose another --profile"
 _ANSWERED: Final = "AWS answered {operation} with {code}: try again"
 _UNREACHABLE: Final = "no answer from AWS ({code}): check the network, --region, and AWS_ENDPOINT_URL if it is set"
 
-# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html and its like.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html, and the same page of other
+# services.
 _CODES: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(("AccessDenied", "AccessDeniedException", "AuthorizationError"), _DENIED),
@@ -39,7 +40,7 @@ _CODES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _KINDS: Final[tuple[tuple[type[BotoCoreError], str], ...]] = (
-    (aws.ProfileNotFound, "there is no such AWS profile: 'aws configure list-profiles' shows those there are"),
+    (aws.ProfileNotFound, "there is no such AWS profile: 'aws configure list-profiles' lists the profiles"),
     (aws.NoCredentialsError, _NO_CREDENTIALS),
     (aws.PartialCredentialsError, _NO_CREDENTIALS),
     (aws.NoRegionError, "no AWS region: set AWS_REGION, or pass --region"),
@@ -55,7 +56,7 @@ _INCOMPLETE: Final = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.N
 def explained(error: BotoCoreError | ClientError, *, hint: str = _LOCAL) -> str:
     """Describe in one line what went wrong with a call to AWS, and what to do.
 
-    `hint` follows a missing credential or region.
+    `hint` is appended if a credential or the region is missing.
     """
     code = error_code(error)
     if isinstance(error, ClientError):

@@ -1,4 +1,7 @@
-"""Failed events of the stream's producer and of the email feedback: list, retry or discard them."""
+"""Implements `assistance failures`: lists, retries or discards events that a Lambda function failed to process.
+
+They are events of the table's stream for the stream producer, and events of SES for the email feedback.
+"""
 
 import json
 import re
@@ -19,7 +22,7 @@ _TIME_FOR_ONE: Final = timedelta(seconds=5)
 
 
 class Of(StrEnum):
-    """The function whose failed events are meant."""
+    """Whose failed events: those of the stream producer, or those of the email feedback."""
 
     STREAM = "stream"
     EMAIL_FEEDBACK = "email_feedback"
@@ -27,14 +30,14 @@ class Of(StrEnum):
 
 _QUEUES: Final = {
     Of.STREAM: re.compile(r"StreamProducerFailures[0-9A-F]{8}"),
-    # What the function has failed on, and what SNS could not hand to it.
+    # The first holds events that the function failed to process, the second those that SNS could not pass to it.
     Of.EMAIL_FEEDBACK: re.compile(r"EmailFeedback(Failures|SubscriptionDlq)[0-9A-F]{8}"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A message that says what failed. It holds no request; that of the feedback may name recipients."""
+    """A message about a failed event. It contains no request; a message of the email feedback may name recipients."""
 
     dead_letter: DeadLetter
 
@@ -48,7 +51,7 @@ class Failed:
 
     @property
     def reason(self) -> str:
-        """Why Lambda gave up: its own word, else SNS's code.
+        """Why the event failed: the condition that Lambda's message names, else the error code that SNS gives.
 
         https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
         https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
@@ -59,7 +62,10 @@ class Failed:
 
     @property
     def event(self) -> dict[str, Any] | None:
-        """The event that the email feedback has not taken: Lambda's copy of it, or SNS's message as Lambda gets it."""
+        """The event that the email feedback did not process, or None if the message contains no event.
+
+        It is Lambda's copy of the event, or SNS's message in the form in which Lambda passes it to a function.
+        """
         document = self._document
         payload = document.get("requestPayload")
         if isinstance(payload, dict):
@@ -70,22 +76,22 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """The result for one message: it is deleted unless there is a problem."""
+    """The result for one message. `problem` is None if the message was deleted, else it says why it was kept."""
 
     failed: Failed
     problem: str | None = None
 
 
 def queues(stack: Stack, of: Of) -> list[str]:
-    """The URLs of the queues. Raises `Failure` if the stack has none."""
+    """The URLs of the queues with these failed events. Raises `Failure` if the stack has none."""
     found = [url for id_, url in stack.resources("AWS::SQS::Queue").items() if _QUEUES[of].fullmatch(id_)]
     if not found:
-        raise Failure(f"the stack {stack.name} keeps no failures of {of}")
+        raise Failure(f"the stack {stack.name} has no queue for failed events of {of}")
     return found
 
 
 def find(stack: Stack, of: Of) -> list[Failed]:
-    """The messages, oldest first. They stay."""
+    """Read the messages, oldest first. They stay in their queues."""
     found: list[DeadLetter] = []
     for url in queues(stack, of):
         with dead_letters.looking(stack.sqs(), url) as letters:
@@ -94,17 +100,21 @@ def find(stack: Stack, of: Of) -> list[Failed]:
 
 
 def retried(stack: Stack, of: Of) -> Iterator[Processed]:
-    """Do what had failed, then delete the messages. What fails again stays."""
+    """Process the failed events again, and delete the messages of those that succeed."""
     if of is Of.EMAIL_FEEDBACK:
         return _processed(stack, of, lambda failed: _again(stack, failed))
-    # Of the stream they name places alone. The requests are in the outbox: a sweep publishes what is due.
+    # Messages of the stream contain no events, only positions in the stream. The requests are still in the outbox, and
+    # a sweep of the reconciler publishes those that are due.
     ids = {failed.dead_letter.message_id for failed in find(stack, of)}
     answer = stack.reconcile(dry_run=False) if ids else {}
     if answer.get("under_way"):
-        raise Failure("a sweep is under way just now: try again in a minute")
+        raise Failure("another sweep of the reconciler is running: try again in a minute")
     if ids and (answer["outbox"]["failed"] or answer["outbox"]["unreadable"]):
-        raise Failure("a sweep could not publish everything: see OldestUnpublishedAge and UnreadableItems, then retry")
-    later = "it came while this ran: run this again"
+        raise Failure(
+            "the reconciler could not publish everything: see OldestUnpublishedAge and UnreadableItems in "
+            "docs/operations.md, then retry"
+        )
+    later = "it arrived after this command had started: run the command again"
     return _processed(stack, of, lambda failed: None if failed.dead_letter.message_id in ids else later)
 
 
@@ -115,7 +125,7 @@ def discarded(stack: Stack, of: Of) -> Iterator[Processed]:
 
 def _again(stack: Stack, failed: Failed) -> str | None:
     if failed.event is None:
-        return "it holds no event: discard it"
+        return "the message contains no event: discard it"
     try:
         stack.invoke("email_feedback", failed.event)
     except Failure as error:
@@ -129,7 +139,7 @@ def _processed(stack: Stack, of: Of, act: Callable[[Failed], str | None]) -> Ite
         with dead_letters.looking(sqs, url) as letters:
             for failed in map(Failed, letters):
                 if utc_now() + _TIME_FOR_ONE > failed.dead_letter.held_until:
-                    yield Processed(failed, "not looked at yet: run this again")
+                    yield Processed(failed, "not processed yet: run the command again")
                     continue
                 problem = act(failed)
                 if problem is None:

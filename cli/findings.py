@@ -14,7 +14,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The finding of a check, and advice if something is wrong."""
+    """The result of one check: what it checked, what it found, and advice if something is wrong."""
 
     check: str
     state: State
@@ -23,5 +23,5 @@ class Finding:
 
 
 def judged(check: str, holds: bool, found: str, advice: str) -> Finding:  # noqa: FBT001
-    """A finding that is right or wrong. Only a wrong one has advice."""
+    """Make a finding: `OK` if the condition `holds`, else `WRONG` with the advice."""
     return Finding(check, State.OK if holds else State.WRONG, found, "" if holds else advice)

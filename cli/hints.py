@@ -1,4 +1,4 @@
-"""Builds commands that an operator can paste: with the stack, region and profile of the current run."""
+"""Builds commands that an operator can paste, with the same stack, region and profile as the current command."""
 
 import shlex
 from contextvars import ContextVar
@@ -8,10 +8,10 @@ _OPTIONS: Final[ContextVar[tuple[str, ...]]] = ContextVar("options", default=())
 
 
 def remember(*options: str) -> None:
-    """Keep the options by which this run chose its stack."""
+    """Remember the options by which the current command chose its stack, such as `--stack` and its value."""
     _OPTIONS.set(options)
 
 
 def command(*words: str) -> str:
-    """A command of ours that speaks of the same stack."""
+    """The command line of `assistance` with these words, for the same stack."""
     return shlex.join(["assistance", *_OPTIONS.get(), *words])

@@ -40,7 +40,7 @@ def command(
         raise typer.BadParameter(f"a stage is one of {', '.join(STAGES)}", param_hint="STAGE")
     given: dict[str, str] = pairs(settings or [])
     if at_a_terminal():
-        render.say("Enter takes what is in brackets, and else leaves the setting out.")
+        render.say("Press Enter to accept the value in brackets. Without brackets, Enter leaves the setting out.")
         given = asked(given, prompt, of_the_credentials(), stage)
     where, lacking = write(stage, given, DIRECTORY, force=force)
     render.console().print(where)
@@ -56,7 +56,7 @@ def command(
 
 def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str], stage: str) -> dict[str, Any]:
     """Ask for the settings that were not given. An empty answer leaves a key out. Raises `Failure`."""
-    # The default sender is at no domain of the deployer's.
+    # The default sender is not in the deployer's domain, so propose one that is.
     sender = {"email_sender": f"assistance@{given['email_domain']}"} if given.get("email_domain") else {}
     try:
         _check(stage, {**sender, **given}, given, "The command", "Nothing was written")
@@ -70,7 +70,7 @@ def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str], stage: s
 
 
 def _answer(key: str, ask: Ask, known: str | None, others: Mapping[str, Any], stage: str) -> str:
-    """Ask until the answer can be deployed, so that one mistake does not cost the other answers."""
+    """Ask again until the answer is valid or empty, so that a mistake does not lose the other answers."""
     while answer := ask(f"{key}: {ASKED[key]}", known).strip():
         try:
             _check(stage, {**others, key: answer}, [key], f"'{answer}'", "Try again, or leave it empty.")
@@ -89,12 +89,12 @@ def _check(stage: str, settings: Mapping[str, Any], keys: Iterable[str], what: s
 
 
 def prompt(question: str, known: str | None) -> str:
-    """Ask on the terminal. Nothing is an answer too."""
+    """Ask on the terminal, with `known` as the default. The answer may be empty."""
     return str(typer.prompt(question, default=known or "", show_default=bool(known), err=True))
 
 
 def pairs(settings: list[str]) -> dict[str, str]:
-    """`KEY=VALUE`, one by one. Raises `Failure`."""
+    """Parse settings, each written as `KEY=VALUE`. Raises `Failure`."""
     parts = [setting.partition("=") for setting in settings]
     for setting, (key, equals, _) in zip(settings, parts, strict=True):
         if not (key and equals):
@@ -103,7 +103,7 @@ def pairs(settings: list[str]) -> dict[str, str]:
 
 
 def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bool) -> tuple[str, list[str]]:
-    """Write the stage's file. Return where it is, and the keys that nobody has set. Raises `Failure`."""
+    """Write the stage's file. Returns its path, and the keys that it lacks. Raises `Failure`."""
     path = file_of(stage, directory)
     if path.exists() and not force:
         raise Failure(f"{shown(path)} exists already: edit it, or pass --force to overwrite it")
@@ -114,7 +114,7 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
         given = shlex.join(f"{key}={value}" for key, value in settings.items())
         again = f". Complete 'assistance init {stage} {' '.join([given, *lacking]).strip()}'" if lacking else ""
         raise Failure(f"{error}{again}") from None
-    # As the deployment would read them: numbers as numbers, lists as lists.
+    # The parsed values: numbers as JSON numbers, lists as JSON lists.
     kept = config.model_dump(mode="json", include=set(settings) - {"stage"}, exclude_none=True)
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(dumps({SCHEMA: "./schema.json", **kept}, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -122,7 +122,7 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
 
 
 def of_the_credentials() -> dict[str, str]:
-    """The account and the region of the present credentials, if there are any: as proposals."""
+    """The account and the region of the current credentials, to propose as answers; empty without credentials."""
     session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     known = {"region": session.region_name} if session.region_name else {}
     try:

@@ -1,4 +1,4 @@
-"""Counts the requests of a period: each is ended, open, unreadable or missing."""
+"""Counts the requests of a period, each as ended (every delivery has a final status), open, unreadable or missing."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ class Listed(Model):
 
 
 Found: TypeAlias = Record | Unreadable | None
-"""The record of a request, why nobody can read it, or None if the table no longer holds the request."""
+"""The record of a request; or the exception that says why it is unreadable; or None if the table no longer holds it."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Balance:
     unreadable: list[str] = field(default_factory=list)
 
     def count(self, request: Listed, found: Found) -> None:
-        """Add a request."""
+        """Count a request. `found` is what the table holds of it."""
         self.accepted[request.topic] += 1
         if found is None:
             self.unaccounted.append(request.id)
@@ -65,12 +65,12 @@ class Balance:
             self._count_record(request, found)
 
     def count_unreadable(self, why: Unreadable) -> None:
-        """Add a request that nobody can read even in the index."""
+        """Count a request that is unreadable even in the index."""
         self.accepted["unreadable"] += 1
         self.unreadable.append(str(why))
 
     def document(self) -> dict[str, Any]:
-        """The balance as JSON has it."""
+        """The counts, for `--json`."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def _count_record(self, request: Listed, record: Record) -> None:
@@ -85,7 +85,9 @@ class Balance:
 
 
 def counted(requests: Requests, since: datetime, until: datetime, tell: Callable[[str], None]) -> Balance:
-    """Count the requests accepted in that period, oldest first. `tell` is called with how far it has come.
+    """Count the requests accepted in that period, oldest first.
+
+    `tell` is called, for a progress bar, with the time at which the last counted request was accepted.
 
     A request that has just been accepted may be missing: the index follows its table, usually within a second.
     """
@@ -116,14 +118,17 @@ def _readable(items: Sequence[Item], balance: Balance) -> Iterator[Listed]:
 
 
 def _records(requests: Requests, listed: Sequence[Listed]) -> dict[str, Record]:
-    """The records of these requests, by cheap reads, which may be a moment old. Some may be missing."""
+    """Read the records of these requests with eventually consistent reads, which cost half.
+
+    Records may be missing: the newest, and those that are unreadable or belong to an earlier request with the same id.
+    """
     accepted_at = {each.id: ms_of(each.created_at) for each in listed}
     found: dict[str, Record] = {}
     for item in requests.items.many([{PARTITION_KEY: id_, SORT_KEY: RECORD} for id_ in accepted_at], consistent=False):
         try:
             record = codec.record_of(item)
         except Unreadable:
-            # Reading the whole request says what is wrong.
+            # `_read` then reads the complete request, and its exception says what is wrong.
             continue
         # An older record belongs to an earlier request with the same id.
         if record.created_at == accepted_at[item[PARTITION_KEY]]:

@@ -1,7 +1,8 @@
 """Implements `assistance logs`: reads the log lines of one or all functions, ordered by time.
 
-By FilterLogEvents, which reads what was logged a second ago, and for which AWS lists no price. Logs Insights would
-charge for each gigabyte it scans, and is the tool for questions over weeks: https://aws.amazon.com/cloudwatch/pricing/
+It calls FilterLogEvents, which returns lines a second after they were logged, and for which AWS lists no price. To
+search weeks of logs, use Logs Insights, which costs money per gigabyte scanned:
+https://aws.amazon.com/cloudwatch/pricing/
 """
 
 import json
@@ -32,7 +33,7 @@ _KNOWN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something that a function has logged. `said` is what it is about: ids, codes, counts."""
+    """A line that a function has logged. `said` has the fields that it logged with the message: ids, codes, counts."""
 
     at: str
     function: str
@@ -42,22 +43,23 @@ class Line:
 
     @property
     def severe(self) -> bool:
-        """Whether it tells of something that went wrong."""
+        """Whether its level is WARNING or higher."""
         return self.level in _SEVERE
 
 
 def read(
     stack: Stack, folders: list[str], *, since: datetime, containing: str | None, only_severe: bool, limit: int
 ) -> tuple[list[Line], bool]:
-    """The newest lines of these functions since then, oldest first, and whether there are more than `limit`.
+    """Read the newest `limit` lines since that time, oldest first; the second value is True if there are more lines.
 
-    `containing`: only those that hold this text, such as a request's id. Raises what boto3 raises.
+    `folders`: the functions to read, by their folders. `containing`: read only lines with this text, such as a
+    request's id; None reads all. Raises what boto3 raises.
     """
     names = stack.functions()
 
     def lines(folder: str) -> list[Line]:
         found = _lines(stack, folder, names[folder], since, containing)
-        # One more than are shown says that there are more.
+        # Keep one line more than is shown, to know whether there are more.
         return list(deque((line for line in found if line.severe or not only_severe), maxlen=limit + 1))
 
     with ThreadPoolExecutor(len(folders)) as pool:
@@ -94,12 +96,13 @@ def _line(folder: str, at: int, text: str) -> Iterator[Line]:
         level = "ERROR" if any(sign in text for sign in _TIMED_OUT) else "INFO"
         yield Line(timestamp_of(at), folder, level, text, {})
     elif str(document.get("type", "")).startswith("platform."):
-        # Lambda's own: https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
+        # Lambda wrote this line, not the function:
+        # https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
         record = document.get("record")
         status = str(record.get("status", "success") if isinstance(record, dict) else "success")
         if status != "success":
             yield Line(timestamp_of(at), folder, "ERROR", str(document["type"]), {"status": status})
     elif "_aws" not in document:
-        # With it, it is a metric: docs/operations.md#what-is-counted.
+        # A document with `_aws` is a metric and no log line: docs/operations.md#what-is-counted.
         said = {name: value for name, value in document.items() if name not in _KNOWN}
         yield Line(timestamp_of(at), folder, str(document.get("level", "INFO")), str(document.get("message", "")), said)

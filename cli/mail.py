@@ -18,7 +18,7 @@ Document = Mapping[str, Any]
 
 
 def account(stack: Stack) -> Iterator[Finding]:
-    """Whether the account may send, to whom, and how much of its quota is left."""
+    """Check whether the account may send mails, whether to any address, and how much of its quota is used."""
     # https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetAccount.html
     found = stack.client("sesv2").get_account()
     free, state = found["ProductionAccessEnabled"], found.get("EnforcementStatus", "HEALTHY")
@@ -28,9 +28,9 @@ def account(stack: Stack) -> Iterator[Finding]:
     elif state != "HEALTHY":
         yield Finding("SES account", State.WRONG, f"SES reviews the account: {state}", reason)
     else:
-        # For trying, the sandbox does: each recipient is then looked at too.
+        # In a stage for tests, the sandbox is no problem: `_email_sender` then also checks each recipient.
         advice = f"request production access: {SANDBOX}"
-        found_in = "out of the sandbox" if free else "in the sandbox: each recipient must be verified"
+        found_in = "may send to any address" if free else "in the sandbox: each recipient must be verified"
         yield judged("SES account", free or not _for_customers(stack), found_in, advice)
     yield _quota(found.get("SendQuota", {}))
 
@@ -43,34 +43,36 @@ def _quota(quota: Document) -> Finding:
     day, second, sent = (quota.get(name, 0) for name in ("Max24HourSend", "MaxSendRate", "SentLast24Hours"))
     if not quota or day < 0:
         return Finding("SES quota", State.OK, "no limit")
-    found = f"{sent:,.0f} of {day:,.0f} recipients in 24 hours, {second:,.0f} a second at most"
-    advice = "ask for more, for the whole account: https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html"
+    found = f"{sent:,.0f} of {day:,.0f} recipients used in 24 hours; at most {second:,.0f} a second"
+    advice = (
+        "request a higher quota for the account: https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html"
+    )
     return judged("SES quota", sent < _NEARLY_ALL * day, found, advice)
 
 
 def sender(stack: Stack, address: str) -> Iterator[Finding]:
-    """Whether SES has verified the sender, and whether receivers can tell that its mails are genuine."""
+    """Check whether SES has verified the sender, and whether receiving servers can tell that its mails are genuine."""
     identities = _identities(stack, address)
     yield verified("SES sender", address, identities)
     at = {name: it for name, it in identities.items() if name != address}
     if at:
-        # The nearest domain that SES knows. An address has no MAIL FROM of its own unless somebody gave it one.
+        # Check the nearest domain that SES knows: an identity for one address has by default no MAIL FROM domain.
         name, identity = next(iter(at.items()))
         yield _signature(name, identity.get("DkimAttributes", {}))
         yield _return_path(name, identity.get("MailFromAttributes", {}))
     elif identities:
-        found = "none: SES knows the address alone, not its domain"
-        alone = f"verify the domain, or mails will be taken for forged: {_VERIFY}"
-        yield judged("SES DKIM", not _for_customers(stack), found, alone)
+        found = "not set up, because only the address is verified and not its domain"
+        advice = f"verify the domain, or receiving servers will take the mails for forged: {_VERIFY}"
+        yield judged("SES DKIM", not _for_customers(stack), found, advice)
 
 
 def recipient(stack: Stack, address: str) -> Finding:
-    """Whether SES has verified a recipient, as it must in the sandbox."""
+    """Check whether SES has verified a recipient: in the sandbox, it sends only to verified addresses."""
     return verified("SES recipient", address, _identities(stack, address))
 
 
 def verified(check: str, address: str, identities: Mapping[str, Document]) -> Finding:
-    """An address counts if it is verified itself, or its domain is."""
+    """Check whether SES has verified an address: the address itself, its domain or a parent domain suffices."""
     holds = any(it["VerifiedForSendingStatus"] for it in identities.values())
     advice = (
         "publish the DNS records of SES DKIM below; SES looks for them for 72 hours"

@@ -29,10 +29,10 @@ _UNITS: Final = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": time
 
 
 class Operations(TyperGroup):
-    """A group of commands whose expected errors are one line each, and exit status 1."""
+    """A group of commands that prints an expected error as one line and exits with status 1."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
-        """The command of that name."""
+        """The command with that name."""
         command = super().get_command(ctx, cmd_name)
         if command:
             _show_values(command.get_params(ctx))
@@ -45,7 +45,7 @@ class Operations(TyperGroup):
         return params
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
-        """Run the command that was asked for."""
+        """Run the command that the operator typed."""
         try:
             return super().invoke(ctx)
         except Failure as error:
@@ -56,16 +56,16 @@ class Operations(TyperGroup):
             cause = error.__cause__
             line = explained(cause) if isinstance(cause, AWS_ERRORS) else f"the table can't answer ({error})"
         except Unreadable as error:
-            line = f"the table holds what can't be read ({error}): see UnreadableItems in docs/operations.md"
+            line = f"an item of the table can't be read ({error}): see UnreadableItems in docs/operations.md"
         render.say(f"Error: {line}.")
         raise typer.Exit(1)
 
 
 def _show_values(params: Iterable[Any]) -> None:
-    """Let --help show how an operator writes an option's value, instead of Python's types."""
+    """Let --help show what an operator may type as an option's value, instead of the value's Python type."""
     for param in params:
         written = "|".join(param.type_descriptor.choices or (param.name.upper(),))
-        # The column is empty for an argument: its name stands beside it.
+        # An argument's column stays empty, because --help shows the argument's name beside it.
         bare = param.param_type_name == "argument" or param.is_flag
         param.display_type = partial(_shown, "" if bare else written)
 
@@ -75,7 +75,7 @@ def _shown(value: str, _: object) -> str:
 
 
 def stack_of(context: typer.Context) -> Stack:
-    """The stack that the command line names. Says which one it is, on stderr: stdout is for the result alone."""
+    """The stack that the command line names. Prints the stack's name on stderr, because stdout is for the result."""
     find: StackFinder = context.obj
     stack = find()
     render.say(f"Stack: {stack.title}")
@@ -83,26 +83,26 @@ def stack_of(context: typer.Context) -> Stack:
 
 
 def at_a_terminal() -> bool:
-    """Whether there is somebody to ask."""
+    """Whether standard input is a terminal, so that the command can ask a person."""
     return sys.stdin.isatty()
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask, unless told not to. Raises `Failure` when there is nobody to ask."""
+    """Ask the operator for confirmation, unless `yes`. Raises `Failure` if standard input is no terminal."""
     if yes:
         return
     if not at_a_terminal():
-        raise Failure("this asks for confirmation, and there is no terminal to ask on: pass --yes if you mean it")
+        raise Failure("this command asks for confirmation, but there is no terminal: pass --yes to confirm")
     typer.confirm(question, abort=True, err=True)
 
 
 def duration(text: str) -> timedelta:
-    """`90s`, `5m`, `2h`, `7d`; 36,500 days at most. Raises `typer.BadParameter`."""
+    """Parse an age such as `90s`, `5m`, `2h` or `7d`, at most 36,500 days. Raises `typer.BadParameter`."""
     number, unit = text[:-1], text[-1:]
     if not (number.isdecimal() and number.isascii() and unit in _UNITS):
-        raise typer.BadParameter(f"{text!r} is no age: write it like 90s, 5m, 2h or 7d.")
-    # Python reads no number of more than 4,300 digits.
+        raise typer.BadParameter(f"{text!r} is not an age: write it like 90s, 5m, 2h or 7d.")
+    # `int` refuses more than 4,300 digits; 20 are enough to see that a number is too large.
     count = int(number.lstrip("0")[:20] or 0)
     if count > _LONGEST / _UNITS[unit]:
-        raise typer.BadParameter(f"That is too long ago: {_LONGEST.days}d at most.")
+        raise typer.BadParameter(f"The age is too large: at most {_LONGEST.days}d.")
     return count * _UNITS[unit]

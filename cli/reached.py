@@ -1,4 +1,4 @@
-"""Finds out which channels have delivered the request of a dead letter anyway."""
+"""Finds out which channels have delivered a request although one of its messages is a dead letter."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
@@ -9,12 +9,15 @@ from assistance.routing import Channel
 from assistance.store.requests import Requests
 
 Reached: TypeAlias = Mapping[str, list[str]]
-"""The channels on which a human has the request, by its id. An id that is missing is gone or can't be read."""
+"""The channels that have delivered a request to a human, by the request's id.
+
+An id is missing if the request has expired or can't be read.
+"""
 _AT_ONCE: Final = 50
 
 
 def by(requests: Requests, request_ids: Iterable[str | None]) -> Reached:
-    """By which channels each of these requests has reached a human."""
+    """Read which channels have delivered each of these requests to a human."""
     ids = list(dict.fromkeys(filter(None, request_ids)))
     chunks = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
     found = [record for chunk in chunks for record in _records(requests, chunk) if record]
@@ -25,5 +28,5 @@ def _records(requests: Requests, ids: Sequence[str]) -> list[RequestRecord | Non
     try:
         return requests.several(ids)
     except Unreadable:
-        # One of them: the others are shown all the same.
+        # One of the requests can't be read: read each one separately, to get the others.
         return [] if len(ids) == 1 else [record for each in ids for record in _records(requests, [each])]

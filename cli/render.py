@@ -1,6 +1,6 @@
-"""Renders results: as tables on a terminal, as JSON documents for `--json`.
+"""Prints results: as tables, or as JSON documents for `--json`.
 
-The texts of customers are left out unless asked for, for they may hold personal data.
+Customers' texts may hold personal data, so they are printed only with `--with-description`.
 """
 
 import shutil
@@ -35,32 +35,32 @@ _STYLES: Final = {Status.DELIVERED: "green", Status.FAILED: "red", Status.RETRYI
 
 
 class _Console(Console):
-    """Prints no text that a terminal would act on, whoever wrote it. rich leaves escape sequences as they are."""
+    """A console that removes escape sequences from every text, because a bot may have sent them. rich keeps them."""
 
     def print(self, *objects: Any, **how: Any) -> None:  # noqa: ANN401
         super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **how)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Plain text is never taken for markup. Colours only on a terminal."""
+    """A console that prints `[…]` literally instead of as rich's markup, and uses colours only on a terminal."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    # A narrow terminal wraps lines: better than columns too narrow for ids to be copied from.
+    # In a narrow terminal, lines wrap: in narrow columns instead, nobody could copy an id.
     width = max(shutil.get_terminal_size().columns, _MIN_WIDTH) if terminal and not stderr else None
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width if terminal else _PIPE_WIDTH)
 
 
 def say(text: str) -> None:
-    """Something for the operator to read, apart from the result."""
+    """Print a note for the operator on stderr, because stdout is for the result."""
     console(stderr=True).print(text, soft_wrap=True)
 
 
 def print_json(document: object) -> None:
-    """The result as JSON, for scripts."""
+    """Print the result as JSON, for scripts."""
     sys.stdout.write(dumps(document, indent=2) + "\n")
 
 
 def audit(message: str, **members: str) -> None:
-    """A deliberate act, for whoever keeps what operators have done: JSON on stderr, in words on a terminal."""
+    """Print on stderr, for an audit log, what an operator changes: as a line of JSON, or as text on a terminal."""
     at = timestamp(utc_now())
     if sys.stderr.isatty():
         say(f"{at}  {message}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in members.items()))
@@ -69,7 +69,7 @@ def audit(message: str, **members: str) -> None:
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A table, unless it has no rows."""
+    """Print a table; nothing if it has no rows."""
     grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         grid.add_column(name, overflow="fold", no_wrap=name in {"id", "request"})
@@ -82,7 +82,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 
 def age(milliseconds: int) -> str:
-    """Return the time since then: `42 s`, `7 min`, `3 h`, `2 d`."""
+    """Return the time since that moment (Unix time in milliseconds): `42 s`, `7 min`, `3 h`, `2 d`."""
     seconds = max(0, int(datetime.now(UTC).timestamp() - milliseconds / 1000))
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= length:
@@ -91,8 +91,8 @@ def age(milliseconds: int) -> str:
 
 
 def dead_letters(found: Iterable[QueuedDeadLetter], reached: Reached) -> None:
-    """A table of dead letters. The last column says by which channels a human has the request all the same."""
-    columns = ("id", "request", "topic", "channel", "kind", "reason", "age", "reached by")
+    """Print a table of dead letters. The last column names the channels that have delivered the request anyway."""
+    columns = ("id", "request", "topic", "channel", "kind", "reason", "age", "delivered instead by")
     table(
         "Dead letters",
         columns,
@@ -105,7 +105,7 @@ def dead_letters(found: Iterable[QueuedDeadLetter], reached: Reached) -> None:
                 each.queue.kind,
                 each.dead_letter.reason,
                 age(each.dead_letter.sent_at),
-                ", ".join(reached.get(each.dead_letter.request_id or "", ["unknown"])) or "nobody",
+                ", ".join(reached.get(each.dead_letter.request_id or "", ["unknown"])) or "no channel",
             )
             for each in found
         ),
@@ -113,7 +113,7 @@ def dead_letters(found: Iterable[QueuedDeadLetter], reached: Reached) -> None:
 
 
 def dead_letter_document(letter: QueuedDeadLetter, reached: Reached | None = None) -> dict[str, Any]:
-    """A dead letter for `--json`. `reached_by` is null where nobody knows."""
+    """A dead letter for `--json`. `reached_by` is null if the request has expired or can't be read."""
     told = {} if reached is None else {"reached_by": reached.get(letter.dead_letter.request_id or "")}
     return told | {
         "id": letter.id,
@@ -129,7 +129,7 @@ def dead_letter_document(letter: QueuedDeadLetter, reached: Reached | None = Non
 
 
 def request(record: RequestRecord, *, with_description: bool) -> None:
-    """A request and what became of it, oldest first."""
+    """Print a request, its deliveries, and its timeline, oldest event first."""
     facts = request_document(record, with_description=with_description)
     for name in ("id", "topic", "status", "created_at", "published_at"):
         console().print(f"{name.replace('_', ' '):14}{facts[name] or 'not yet'}")
@@ -138,7 +138,7 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
     if record.request.reference:
         console().print(f"{'reference':14}{_line(record.request.reference)}")
     if record.record.erased_at is not None:
-        console().print(f"{'erased':14}{timestamp_of(record.record.erased_at)}: what it said is gone")
+        console().print(f"{'erased':14}{timestamp_of(record.record.erased_at)}: its texts are deleted")
     if taken := record.record.taken:
         console().print(f"{'taken':14}by {taken.by} via {taken.via}, {timestamp_of(taken.at)}", markup=False)
     if with_description:
@@ -162,16 +162,16 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
 
 
 def erased(found: Erased) -> None:
-    """Print what was erased, and where else it may be stored."""
+    """Print what was erased, the messages sent before, and the places that may still hold the texts."""
     console().print(
-        f"Erased at {found.erased_at}: what request {found.request_id} said, {found.dead_letters} dead letters."
+        f"Erased at {found.erased_at}: the texts of request {found.request_id}, and {found.dead_letters} dead letters."
     )
     table(
         "Sent before",
         ("at", "channel", "place", "message"),
         ((s.at, s.channel, s.place, s.message) for s in found.sent),
     )
-    console().print("Not within reach:")
+    console().print("This command can't erase the texts in these places:")
     for place in found.out_of_reach:
         console().print(f"  - {place}", soft_wrap=True)
 
@@ -185,12 +185,12 @@ def _said(request: AssistanceRequest) -> Iterator[tuple[str, str]]:
 
 
 def _line(text: str) -> str:
-    # No text of a bot's begins a line of ours.
+    # On one line, so that a text from a bot can't imitate another line of the output.
     return " ".join(text.split())
 
 
 def requests(found: Iterable[RequestRecord]) -> None:
-    """A table of requests."""
+    """Print a table of requests."""
     table(
         "Requests",
         ("request", "topic", "status", "age", "channels", "last error"),
@@ -209,7 +209,7 @@ def requests(found: Iterable[RequestRecord]) -> None:
 
 
 def step(step: Step, *, json: bool) -> None:
-    """A step of a request: a line, or one of JSON."""
+    """Print one event of a request's history as a line of text, or as a line of JSON."""
     if json:
         sys.stdout.write(dumps(asdict(step)) + "\n")
         sys.stdout.flush()
@@ -220,7 +220,7 @@ def step(step: Step, *, json: bool) -> None:
 
 
 def log_line(line: Line) -> None:
-    """A line of a function's log: time, function, level, message, and what it is about."""
+    """Print a line of a function's log: time, function, level, message, and the message's fields."""
     said = "  ".join(f"{name}={value}" for name, value in line.said.items())
     style = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}.get(line.level)
     console().print(
@@ -229,7 +229,7 @@ def log_line(line: Line) -> None:
 
 
 def finding(finding: Finding) -> None:
-    """Print the finding of a check, and its advice."""
+    """Print the result of a check, and its advice."""
     mark, style = _MARKS[finding.state]
     console().print(f"{mark} {finding.check}: {finding.found}", style=style, soft_wrap=True)
     if finding.advice:
@@ -254,7 +254,7 @@ def _named(delivery: Delivery) -> str:
 
 
 def request_document(record: RequestRecord, *, with_description: bool) -> dict[str, Any]:
-    """A request and what became of it for `--json`."""
+    """A request and its deliveries, for `--json`."""
     document: dict[str, Any] = {
         **record.request.model_dump(mode="json", exclude=None if with_description else set(PERSONAL)),
         "status": record.status,
@@ -267,45 +267,45 @@ def request_document(record: RequestRecord, *, with_description: bool) -> dict[s
 
 
 def balance(found: Balance) -> None:
-    """The balance of a period, and the names of what it can't account for."""
-    say(f"Accepted since {found.since}:")
+    """Print the counts of a period, and which requests can't be read or are missing."""
+    say(f"Requests that the API accepted since {found.since}:")
     rows = (
         ("accepted", found.accepted.total()),
-        ("ended", found.ended.total()),
-        ("open", len(found.open)),
-        ("unreadable", len(found.unreadable)),
-        ("unaccounted for", len(found.unaccounted)),
+        ("  finished (delivered or failed)", found.ended.total()),
+        ("  open (a delivery is not finished)", len(found.open)),
+        ("  unreadable (damaged in the table)", len(found.unreadable)),
+        ("  missing (no longer in the table)", len(found.unaccounted)),
     )
     table("Ledger", ("", "requests"), rows)
-    counts("Accepted", ("topic",), found.accepted)
-    counts("Ended", ("topic", "status"), found.ended)
+    counts("Accepted requests by topic", ("topic",), found.accepted)
+    counts("Finished requests", ("topic", "status"), found.ended)
     counts("Deliveries", ("topic", "channel", "status"), found.deliveries, of="deliveries")
     for why in found.unreadable:
-        say(f"Can't be read: {why}.")
+        say(f"Unreadable: {why}.")
     for request_id in found.unaccounted:
-        say(f"Unaccounted for: {request_id}, which the index lists but the table no longer holds.")
+        say(f"Missing: {request_id}. The index lists this request, but the table no longer holds it.")
 
 
 def sweep(answer: dict[str, Any]) -> None:
     """Print what a sweep of the reconciler has done, or would do."""
     outbox, report, dry = answer["outbox"], answer["ledger"], answer["dry_run"]
     rows = (
-        ("outbox: would publish" if dry else "outbox: published", outbox["published"]),
-        ("outbox: could not publish", outbox["failed"]),
-        ("outbox: could not read", outbox["unreadable"]),
-        ("outbox: oldest, in seconds", outbox["oldest_seconds"]),
+        (f"outbox entries {'it would publish' if dry else 'published'}", outbox["published"]),
+        ("outbox entries it could not publish", outbox["failed"]),
+        ("outbox entries it could not read", outbox["unreadable"]),
+        ("age of the oldest overdue outbox entry, in seconds", outbox["oldest_seconds"]),
         ("open requests", report["open"]),
-        ("oldest open request, in seconds", report["oldest_open_seconds"]),
-        (f"dead letters: {'would ' if dry else ''}read 'failed' from now on", len(report["dead_lettered"])),
-        ("lost: would publish again" if dry else "lost: published again", len(report["lost"])),
-        ("sending for too long", len(report["stuck"])),
-        ("requests that can't be read", report["unreadable"]),
-        ("all looked at", "yes" if report["complete"] else "no, the next sweep goes on"),
+        ("age of the oldest open request, in seconds", report["oldest_open_seconds"]),
+        (f"dead letters {'it would record' if dry else 'recorded'} as failed deliveries", len(report["dead_lettered"])),
+        (f"lost requests {'it would publish' if dry else 'published'} again", len(report["lost"])),
+        ("deliveries with an attempt that takes too long", len(report["stuck"])),
+        ("requests it could not read", report["unreadable"]),
+        ("inspected all open requests", "yes" if report["complete"] else "no, the next sweep continues"),
     )
-    table("Dry run" if dry else "Sweep", ("", ""), rows)
-    counts("Where the open ones are", ("topic", "channel", "place"), report["places"])
+    table("The reconciler's dry run: nothing was changed" if dry else "The reconciler's sweep", ("", ""), rows)
+    counts("Open deliveries", ("topic", "channel", "place"), report["places"], of="deliveries")
 
 
 def counts(title: str, names: tuple[str, ...], values: Mapping[str, int], of: str = "requests") -> None:
-    """A table of counts whose keys are `a/b/c`."""
+    """Print a table of counts. A key such as `sales/slack/queued` fills one column with each of its parts."""
     table(title, (*names, of), ((*key.split("/"), count) for key, count in sorted(values.items())))

@@ -30,15 +30,15 @@ _SIDE_BY_SIDE: Final = 10
 
 
 def send(stack: Stack, body: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Call the API as a bot does; what it accepted. Raises `Failure`."""
+    """Call the API as a bot does, and return the request that it accepted. Raises `Failure`."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-    repeat = f"repeat it with --idempotency-key {key}, and it is accepted once"
+    repeat = f"repeat the command with --idempotency-key {key}; the API then accepts the request only once"
     return _called(stack, "/assistance-requests", headers, json.dumps(body).encode(), repeat)
 
 
 def fetched(stack: Stack, request_id: str) -> dict[str, Any]:
     """Fetch a request from the API. Raises `Failure`."""
-    return _called(stack, f"/assistance-requests/{request_id}", {}, None, "ask again")
+    return _called(stack, f"/assistance-requests/{request_id}", {}, None, "try again")
 
 
 def _called(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | None, repeat: str) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _detail(error: HTTPError) -> str:
 
 
 def named(requests: Requests, typed: str) -> RequestRecord:
-    """The request with that id, or with the one id that begins so. Raises `Failure` and `Unreadable`."""
+    """The request with that id, or with the only id that begins with it. Raises `Failure` and `Unreadable`."""
     try:
         canonical = ids.request_id(typed)
     except ValueError:
@@ -81,9 +81,9 @@ def named(requests: Requests, typed: str) -> RequestRecord:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that became of a request. `channel` is none for what concerns all of it.
+    """An event in a request's history. `what` is a status. `channel` is None for an event of the request as a whole.
 
-    `resend` is the operator's decision if it became of a resend.
+    `resend` is the id of the operator's resend whose delivery it concerns, or None.
     """
 
     at: str
@@ -95,9 +95,9 @@ class Step:
 
 
 def watched(read: Callable[[], RequestRecord], pause: Callable[[], bool]) -> Iterator[Step]:
-    """Every step of a request and its resends, as it becomes known, until these have ended.
+    """Yield each event of a request and its resends once, until every delivery has a final status.
 
-    `pause` says whether to look again.
+    `pause` waits before the next read, and returns False to stop.
     """
     seen: set[Step] = set()
     while True:
@@ -123,7 +123,7 @@ def _steps(record: RequestRecord) -> set[Step]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The requests that were asked for, and why of others nothing can be told."""
+    """The requests that match. `unreadable` has a line for each request that could not be read, which says why."""
 
     records: list[RequestRecord]
     unreadable: list[str]
@@ -138,9 +138,10 @@ def listed(
     limit: int,
     untaken: bool = False,
 ) -> Listed:
-    """The newest requests of that time that have one of these statuses, newest first; all of them if it names none.
+    """The newest requests that were accepted in that period, newest first, at most `limit`.
 
-    `untaken`: only those that nobody has taken.
+    `statuses`: only requests with one of these statuses; empty means any status. `untaken`: only requests that nobody
+    has taken.
 
     A request that has just been accepted may be missing: the index follows its table, usually within a second.
     """
@@ -159,7 +160,7 @@ def listed(
 
         def matching() -> Iterator[RequestRecord]:
             newest_first = (str(item[PARTITION_KEY]) for item in found)
-            # No more is read than it takes to find as many as are wanted.
+            # Read in chunks, and stop once `limit` requests match.
             while chunk := list(islice(newest_first, max(limit, _SIDE_BY_SIDE))):
                 for record in pool.map(read, chunk):
                     if record is None or (statuses and record.status not in statuses):
@@ -171,7 +172,7 @@ def listed(
 
 
 def resend(requests: Requests, request_id: str, channel: Channel, act: str) -> None:
-    """Put a resend into the outbox: a delivery of its own, which bears the act's id. Raises `Failure`."""
+    """Add a resend to the request's outbox: a separate delivery, named after the id `act`. Raises `Failure`."""
 
     def again(record: Record) -> tuple[Record, bool]:
         if record.erased_at is not None:
@@ -182,19 +183,19 @@ def resend(requests: Requests, request_id: str, channel: Channel, act: str) -> N
     try:
         _, added = requests.change(request_id, again)
     except RequestGone:
-        raise Failure(f"the request {request_id} has expired: nothing was resent") from None
+        raise Failure(f"request {request_id} has expired: nothing was resent") from None
     if not added:
         raise still_on_its_way(request_id, channel)
 
 
 def erased(request_id: str) -> Failure:
-    """Why a request is not resent whose text is gone."""
+    """The error if a request can't be resent because its text is erased."""
     return Failure(f"somebody has erased request {request_id}: there is nothing to resend")
 
 
 def still_on_its_way(request_id: str, channel: Channel) -> Failure:
-    """Why a request is not resent by that channel, and what to do."""
+    """The error if a request can't be resent by a channel because a delivery by that channel is not finished."""
     return Failure(
         f"request {request_id} is still on its way by {channel}, so nothing was resent: "
-        f"'{hints.command('watch', request_id)}' follows it; resend it when it has ended"
+        f"'{hints.command('watch', request_id)}' follows it; resend it once it is delivered or has failed"
     )

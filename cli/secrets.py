@@ -1,6 +1,6 @@
 """The secrets of a stack: their names for operators, checks of their values, and storing new ones.
 
-A name comes from the output that has the ARN: `SlackTokenSecretArn` is `slack-token`.
+A secret's name comes from the name of the stack's output with its ARN: `SlackTokenSecretArn` becomes `slack-token`.
 """
 
 import re
@@ -28,7 +28,7 @@ _OWN: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
     {SLACK_TOKEN: tokens.read, "slack-signing": signature.read, "take": take_link.read}
 )
 SEVERAL: Final = frozenset({"callback", "slack-signing", "take"})
-"""The secrets that may hold several keys, separated by spaces, while they change."""
+"""The secrets that may hold several keys, separated by spaces, so that the old key stays valid during a change."""
 Value = TypeVar("Value")
 
 
@@ -39,14 +39,14 @@ def names(stack: Stack) -> dict[str, str]:
 
 
 def reader(stack: Stack, name: str) -> Callable[[str], object]:
-    """The `read` of the function that uses the secret. It raises `UnusableSecret`."""
+    """The parser that the Lambda function applies to this secret. It raises `UnusableSecret`."""
     if name in _OWN:
         return _OWN[name]
     destination = name.partition("-")[0]
     module = f"{destination}_consumer.secret"
-    # A channel's secret on the local stack holds a local address, which a deployed consumer would refuse.
+    # On the local stack, a channel's secret holds an address of this machine, which the parser refuses.
     local = stack.endpoint_url is not None and destination in stack.channels()
-    # A consumer without a module takes any text.
+    # A consumer without a module `secret` accepts any text.
     read: Callable[[str], object] = str if local or not find_spec(module) else import_module(module).read
     return read
 
@@ -65,7 +65,10 @@ def stored(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
 
 
 def checked(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
-    """The text to store: the value, with the present first key behind it if that is to stay. Raises `Failure`."""
+    """Check a new value, and return the text to store: with `keep_old`, the value and then the current first key.
+
+    Raises `Failure`.
+    """
     arn = names(stack).get(name)
     if arn is None:
         raise Failure(f"the stack {stack.name} has no secret {name}: it has {', '.join(names(stack))}")
@@ -83,5 +86,5 @@ def checked(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
 
 
 def store(stack: Stack, name: str, value: str) -> None:
-    """Store a value that is checked. Raises what boto3 raises."""
+    """Store a value that `checked` has returned. Raises what boto3 raises."""
     stack.client("secretsmanager").put_secret_value(SecretId=names(stack)[name], SecretString=value)

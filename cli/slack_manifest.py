@@ -1,4 +1,4 @@
-"""The manifest from which Slack creates the app that a stack needs.
+"""The manifest with which Slack creates the app that a stack uses to post messages.
 
 https://docs.slack.dev/reference/app-manifest
 """
@@ -7,11 +7,11 @@ from typing import Any, Final
 
 MAX_NAME: Final = 35
 SCOPES: Final = ("chat:write", "channels:history", "groups:history")
-"""To post, and to look up in public and in private channels what was posted."""
+"""To post messages, and to search public and private channels for a message that was posted."""
 
 
 def manifest(name: str, interactions_url: str | None) -> dict[str, Any]:
-    """The manifest. `interactions_url`: where Slack tells of pressed buttons, if messages have any."""
+    """The manifest. `interactions_url`: the URL that Slack calls when a user clicks a button; None without buttons."""
     interactivity = {"is_enabled": True, "request_url": interactions_url} if interactions_url else {"is_enabled": False}
     return {
         "display_information": {"name": name, "description": "Posts customers' requests, and shows who handles them."},
@@ -21,7 +21,7 @@ def manifest(name: str, interactions_url: str | None) -> dict[str, Any]:
             "interactivity": interactivity,
             "org_deploy_enabled": False,
             "socket_mode_enabled": False,
-            # A rotating token would expire after twelve hours, and nothing here renews it.
+            # With rotation, the token would expire after twelve hours, and this application does not renew tokens.
             "token_rotation_enabled": False,
         },
     }

@@ -1,4 +1,4 @@
-"""Implements `assistance smoke`: sends one test request per topic, and watches it to its end."""
+"""Implements `assistance smoke`: sends one test request per topic, and waits until each is delivered or has failed."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,10 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one topic's test. `problem` is None if the request was delivered on its own channels."""
+    """The result of one topic's test. `by`: the channels that delivered the request.
+
+    `problem` is None if the topic's own channels delivered it; a delivery by the fallback is a problem.
+    """
 
     topic: str
     request_id: str | None
@@ -39,8 +42,8 @@ def watch_each(
 ) -> Iterator[Result]:
     """Send one request per topic, then yield each result as it becomes known.
 
-    `send` returns a request's id, `read` what the API says of it; both may raise `Failure`. `pause` says whether to
-    look again.
+    `send` returns a request's id, `read` the API's answer about it; both may raise `Failure`. `pause` waits before the
+    next read, and returns False when the time is over.
     """
     waiting: dict[str, str] = {}
     for topic in topics:
@@ -54,7 +57,7 @@ def watch_each(
             try:
                 document = read(request_id)
             except Failure as error:
-                # One answer that is missing proves nothing: the next may come.
+                # One failed read proves nothing: the next may succeed.
                 document = {"status": f"unknown: {error}", "deliveries": ()}
             if document["status"] in _ENDED or not more:
                 del waiting[topic]
@@ -76,7 +79,7 @@ def _result(topic: str, request_id: str, document: Document) -> Result:
 
 
 def run(stack: Stack, pause: Callable[[], bool]) -> Iterator[Result]:
-    """Test each topic of the deployed routes. A human who takes requests is told that this one is taken."""
+    """Test each topic of the deployed routes. If humans take requests, the smoke test takes its own."""
     topics = list(read_routes(stack.environment("api")["ROUTES"]))
     takes_requests = stack.environment("reconciler").get("TAKE") == "true"
 
@@ -90,7 +93,7 @@ def run(stack: Stack, pause: Callable[[], bool]) -> Iterator[Result]:
 
 
 def _take(stack: Stack, request_id: str) -> None:
-    """Take it, so that it does not go to the fallback for want of a human. Somebody may have been faster."""
+    """Take the test request, so that it is not escalated to the fallback. A human may have taken it already."""
     try:
         takes.take(stack.requests(), request_id, TESTER)
     except Failure:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 _HEADER: Final = re.compile(r"[!-~]+")
 LOCAL: Final = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
-_CHOOSE: Final = "pass --stack assistance-<stage> or set ASSISTANCE_STACK; for the stack of 'make run', pass --local"
-# A logical id: the folder's name in capitals, and what the CDK adds.
+_CHOOSE: Final = (
+    "pass --stack assistance-<stage> or set ASSISTANCE_STACK; for the stack that 'make run' started, pass --local"
+)
+# The logical id of a function in the template: the name of its folder in CamelCase, then the CDK's suffix.
 _FUNCTION: Final = re.compile(r"([A-Z]\w*?)Function(?:[0-9A-F]{8})?$")
 _BETWEEN: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _PATIENT: Final = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-# Longer than any function's own timeout. Never repeated: the first run may still be under way.
+# Longer than the timeout of each Lambda function. The call is never repeated: the first run may not have ended yet.
 _INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 1})
 
 
@@ -36,7 +38,8 @@ _INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "st
 class DeadLetterQueue:
     """A dead-letter queue of a channel or of the callback.
 
-    `kind` is `delivery` for what a consumer gave up, and `subscription` for what SNS could not put into the queue.
+    `kind` is `delivery` for messages that a consumer gave up, and `subscription` for messages that SNS could not put
+    into the consumer's queue.
     """
 
     channel: str
@@ -46,7 +49,10 @@ class DeadLetterQueue:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A deployed stack, by its CloudFormation outputs."""
+    """A deployed stack: its name, its CloudFormation outputs, and how to call AWS for it.
+
+    `endpoint_url` is the address of the local emulator, or None for AWS.
+    """
 
     name: str
     session: "Session"
@@ -54,16 +60,16 @@ class Stack:
     outputs: Mapping[str, str]
 
     def sqs(self) -> "SQSClient":
-        """The queues."""
+        """A client for SQS."""
         return self.session.client("sqs", endpoint_url=self.endpoint_url, config=_PATIENT)
 
     def requests(self) -> Requests:
-        """The requests in the table."""
+        """The requests in the stack's table."""
         resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=_PATIENT)
         return Requests(Items(resource.Table(self.output("TableName"))))
 
     def queue_url(self, channel: str) -> str:
-        """The channel's queue."""
+        """The URL of the channel's queue."""
         return self.output(f"{channel.capitalize()}QueueUrl")
 
     def channels(self) -> list[Channel]:
@@ -71,7 +77,7 @@ class Stack:
         return [channel for channel in Channel if f"{channel.capitalize()}QueueUrl" in self.outputs]
 
     def dlqs(self, channel: str | None = None) -> list[DeadLetterQueue]:
-        """The dead-letter queues of that channel, or of all."""
+        """The dead-letter queues of that channel, or of all channels and the callback."""
         return [
             DeadLetterQueue(each, kind, self.output(f"{each.capitalize()}{output}"))
             for each in ([channel] if channel else [*self.channels(), CALLBACK])
@@ -79,19 +85,22 @@ class Stack:
         ]
 
     def output(self, name: str) -> str:
-        """An output of the stack."""
+        """The value of the stack's output with that name. Raises `Failure`."""
         try:
             return self.outputs[name]
         except KeyError:
-            raise Failure(f"the stack {self.name} has no output {name}: it is another program's, or outdated") from None
+            raise Failure(
+                f"the stack {self.name} has no output {name}: it belongs to another program, or needs a new deployment"
+            ) from None
 
     @property
     def title(self) -> str:
         """The stack's name and region, for operators."""
-        return f"{self.name}, {'of make run' if self.endpoint_url else f'in {self.session.region_name}'}"
+        where = "started by make run" if self.endpoint_url else f"in {self.session.region_name}"
+        return f"{self.name} ({where})"
 
     def operator_or_unknown(self) -> str:
-        """The ARN of whose credentials these are; no command fails because STS does not answer.
+        """The ARN of the user or role whose credentials are in use; `unknown` if STS does not answer.
 
         https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
         """
@@ -143,7 +152,10 @@ class Stack:
         return variables
 
     def api_key(self) -> str:
-        """The newest key of the API. Raises `Failure` if no header can hold it: Python's own error would quote it."""
+        """The newest key of the API.
+
+        Raises `Failure` if the key can't be a header's value, because Python's own exception would contain the key.
+        """
         found = self.client("apigateway").get_api_key(apiKey=self.output("ApiKeyId"), includeValue=True)
         key = str(found["value"])
         if not _HEADER.fullmatch(key):
@@ -151,18 +163,24 @@ class Stack:
         return key
 
     def for_a_bot(self) -> dict[str, str]:
-        """Return what a bot needs, by the documented names. The first signing key is the current one."""
+        """Return the environment variables that the examples for bots read: the API's URL and key, and a signing key.
+
+        If the callback's secret holds several keys, the first one signs.
+        """
         secret = self.client("secretsmanager").get_secret_value(SecretId=self.output("CallbackSecretArn"))
         key = str(secret["SecretString"]).split()[0]
         return {"API_URL": self.output("ApiUrl"), "API_KEY": self.api_key(), "CALLBACK_SECRET": key}
 
     def client(self, service: Any) -> Any:  # noqa: ANN401
-        """A client of that service, where the stack is."""
+        """A client for that AWS service, in the stack's region and with its credentials."""
         return self.session.client(service, endpoint_url=self.endpoint_url, config=_PATIENT)
 
 
 def deployed(name: str | None, *, profile: str | None, region: str | None) -> Stack:
-    """The stack of that name, found by the ordinary AWS configuration. Raises `Failure` and what boto3 raises."""
+    """The stack of that name in AWS. Raises `Failure` and what boto3 raises.
+
+    boto3 takes the credentials, and whatever is None here, from the usual environment variables and profiles.
+    """
     session = boto3.Session(profile_name=profile, region_name=region)
     if name is None:
         raise Failure(f"no stack is chosen: {_CHOOSE}{_those_in(session)}")
@@ -170,18 +188,18 @@ def deployed(name: str | None, *, profile: str | None, region: str | None) -> St
 
 
 def local() -> Stack:
-    """The stack that `make run` has running on this machine. Raises `Failure` and what boto3 raises."""
+    """The stack that `make run` started on this machine. Raises `Failure` and what boto3 raises."""
     try:
         document = json.loads(LOCAL.read_text("utf-8"))
     except FileNotFoundError:
         raise Failure("no local stack runs: start one with 'make run'") from None
-    # The emulator's own: no real ones are sent.
+    # The credentials that the emulator accepts, so that the operator's real ones are never sent to it.
     session = boto3.Session(**document["credentials"], region_name=document["region"])
     try:
         found = _found(document["stack_name"], session, document["aws_endpoint_url"])
     except EndpointConnectionError as error:
         raise Failure("the local stack does not answer: start it again with 'make run'") from error
-    # The template's is an address of AWS's.
+    # The output in the template is an address at amazonaws.com, which the emulator does not serve.
     return replace(found, outputs={**found.outputs, "ApiUrl": document["api_url"]})
 
 
@@ -190,7 +208,7 @@ def _found(name: str, session: "Session", endpoint_url: str | None) -> Stack:
         cloudformation = session.client("cloudformation", endpoint_url=endpoint_url, config=_PATIENT)
         stacks = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
-        # Its answer to a name that no stack bears:
+        # CloudFormation answers with ValidationError if no stack has the name:
         # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
         if error_code(error) != "ValidationError":
             raise
@@ -202,7 +220,7 @@ def _found(name: str, session: "Session", endpoint_url: str | None) -> Stack:
 
 
 def _those_in(session: "Session") -> str:
-    """The names of this application's stacks there, by their tag; nothing if AWS does not say."""
+    """A sentence that names this application's stacks in the region; empty if there are none or AWS does not answer."""
     try:
         pages = session.client("cloudformation", config=_PATIENT).get_paginator("describe_stacks").paginate()
         names = [
@@ -212,6 +230,6 @@ def _those_in(session: "Session") -> str:
             if {"Key": "application", "Value": "assistance"} in stack.get("Tags", [])
         ]
     except AWS_ERRORS:
-        # Whoever has no credentials may yet choose the local stack.
+        # The error message must still appear without credentials: the operator may want the local stack.
         return ""
     return f". In {session.region_name} there are: {', '.join(sorted(names))}" if names else ""

@@ -7,10 +7,12 @@ from typing import Any, Final
 from cli.errors import Failure
 from cli.stack import Stack
 
-# https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html: a state under way ends by itself.
+# https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html
+# `Enabling`, `Disabling` and `Creating` pass without another call.
 _ON: Final = frozenset({"Enabled", "Enabling", "Creating"})
 _OFF: Final = frozenset({"Disabled", "Disabling"})
-# UpdateSchedule resets what it is not told: https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
+# UpdateSchedule resets every setting that the call leaves out, so pass on the current values:
+# https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
 _KEPT: Final = (
     "Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target",
     "Description", "KmsKeyArn", "StartDate", "EndDate",
@@ -27,14 +29,15 @@ class Part(StrEnum):
 
     @property
     def of_a_channel(self) -> bool:
-        """Whether each channel has its own."""
+        """Whether each channel has such a part, so that the command must name a channel."""
         return self in {Part.CONSUMER, Part.HEARTBEAT}
 
 
 def switch(stack: Stack, part: Part, destination: str | None, *, on: bool, wait: Callable[[], bool]) -> tuple[str, str]:
-    """Switch a part on or off, unless it is; its state before and after.
+    """Start or stop a part, unless it is in that state already. Returns its state before and after.
 
-    `wait` pauses, and says whether to look again. Raises `Failure` and what boto3 raises.
+    `destination`: the channel or `callback` whose part it is, or None. `wait` waits before the next read, and returns
+    False when the time is over. Raises `Failure` and what boto3 raises.
     """
     if part in {Part.RECONCILER, Part.HEARTBEAT}:
         return _schedule(stack, f"{part}{destination or ''}", on=on)
@@ -61,9 +64,10 @@ def _event_source(stack: Stack, folder: str, *, on: bool, wait: Callable[[], boo
 
 
 def schedules(stack: Stack) -> dict[str, str]:
-    """The names of the stack's schedules, by what they run: `reconciler`, `heartbeatslack` and so on.
+    """The names of the stack's schedules, by the part that they run: `reconciler`, `heartbeatslack` and so on.
 
-    A logical id ends with eight digits of a hash: infra/reconciler.py, infra/heartbeat.py.
+    The part comes from the logical id in infra/reconciler.py or infra/heartbeat.py, without the CDK's hash of eight
+    characters.
     """
     found = stack.resources("AWS::Scheduler::Schedule")
     return {id_[:-8].lower().removesuffix("schedule"): name for id_, name in found.items()}

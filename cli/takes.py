@@ -13,7 +13,7 @@ VIA: Final = "operator"
 
 
 def take(requests: Requests, request_id: str, name: str) -> Taken:
-    """Take a request in that human's name. Raises `Failure` if somebody else has it."""
+    """Take a request in that person's name. Raises `Failure` if somebody else has taken it."""
     try:
         taken = takes.take(requests, request_id, uuid.uuid4().hex, Human(name, VIA))
     except RequestGone:
@@ -21,14 +21,14 @@ def take(requests: Requests, request_id: str, name: str) -> Taken:
     if not taken.is_new:
         held = taken.take
         raise Failure(
-            f"{held.by} has taken request {request_id} already, by {held.via}: "
-            f"'{hints.command('release', request_id)}' lets another take it"
+            f"{held.by} has taken request {request_id} already, via {held.via}: "
+            f"after '{hints.command('release', request_id)}' somebody else can take it"
         )
     return taken
 
 
 def release(requests: Requests, request_id: str, operator: str) -> str:
-    """Undo the present take of a request; whose it was. Raises `Failure` if nobody has it."""
+    """Release a request, and return the name of the person who had it. Raises `Failure` if nobody has taken it."""
     try:
         held = requests.read(request_id).record.taken
         if held is None:
@@ -42,4 +42,4 @@ def release(requests: Requests, request_id: str, operator: str) -> str:
 
 
 def _gone(request_id: str) -> Failure:
-    return Failure(f"the request {request_id} has expired: nothing was changed")
+    return Failure(f"request {request_id} has expired: nothing was changed")

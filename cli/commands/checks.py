@@ -24,13 +24,13 @@ from cli.operations import Json, duration, stack_of
 app = typer.Typer()
 
 _POLL_SECONDS: Final = 0.5
-# Longer than a cold start and the reconciler's first sweep together, should the stream be off.
+# Longer than a cold start plus the reconciler's first sweep, which publishes the request if the stream does not.
 _SMOKE_SECONDS: Final = 240
 
 
 @app.command(epilog="Example: assistance --local doctor")
 def doctor(context: typer.Context, json: Json = False) -> None:
-    """Check the parts that people set up: tokens, scopes, senders, subscriptions, and that nothing is switched off."""
+    """Check what people set up by hand (tokens, scopes, mail sender, subscriptions), and that every part is running."""
     findings = []
     for finding in examine(stack_of(context)):
         findings.append(finding)
@@ -51,9 +51,9 @@ def smoke(
     ] = _SMOKE_SECONDS,
     json: Json = False,
 ) -> None:
-    """Send a request per topic that says it is a test, and wait until each is delivered (exit status 0) or not (1).
+    """Send one test request per topic, and wait. Exit status 0 if all are delivered, else 1.
 
-    Each must arrive on its own channels: a delivery by the fallback does not pass.
+    The request's text says that it is a test. A delivery by the fallback counts as a failure.
     """
     stack, deadline = stack_of(context), monotonic() + seconds
 
@@ -72,7 +72,7 @@ def smoke(
     if bad:
         raise Failure(
             f"{len(bad)} of {len(results)} topics did not pass: '{hints.command('doctor')}' says what is missing, "
-            f"'{hints.command('status', 'REQUEST_ID')}' shows a request; mend that, and run this again"
+            f"'{hints.command('status', 'REQUEST_ID')}' shows a request; correct the cause, then run the command again"
         )
 
 
@@ -85,9 +85,9 @@ def ledger(
     ] = "1d",  # type: ignore[assignment] # typer parses it
     json: Json = False,
 ) -> None:
-    """Count the requests of a period by topic and status, and show what a sweep would repair.
+    """Count the requests of a period by topic and status, and show what the reconciler's next sweep would repair.
 
-    It changes nothing, and reads every request of the period.
+    The command changes nothing. It reads every request of the period.
     """
     stack = stack_of(context)
     balance, answer = _balance(stack.requests(), since), stack.reconcile(dry_run=True)
@@ -117,7 +117,7 @@ def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the planned changes, and change nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Start a sweep of the reconciler now."""
+    """Run the reconciler now: it publishes requests that wait too long, and checks that no open request is lost."""
     answer = stack_of(context).reconcile(dry_run=dry_run)
     if json:
         render.print_json(answer)
@@ -129,9 +129,9 @@ def reconcile(
 
 @app.command(epilog='Example: eval "$(assistance --local env)"')
 def env(context: typer.Context, json: Json = False) -> None:
-    """Print shell exports of what a bot needs to call this stack: the URL, the key and the callbacks' secret.
+    """Print what a bot needs to call this stack, as shell exports: the API's URL and key, and the callback's secret.
 
-    The output contains the secrets in plain text: pass it to eval, and never into a log.
+    The output contains the key and the secret in plain text: pass it to eval, and keep it out of logs.
     """
     values = stack_of(context).for_a_bot()
     if json:
@@ -149,7 +149,7 @@ def output(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Print an output of the stack for use in an AWS command: a queue's URL, a secret's or a topic's ARN."""
+    """Print an output of the stack for use in an AWS command, such as a queue's URL or a secret's ARN."""
     stack = stack_of(context)
     found = {name: stack.output(name)} if name else dict(sorted(stack.outputs.items()))
     if json:
@@ -171,4 +171,4 @@ def slack_manifest(
     url = stack_of(context).outputs.get("SlackInteractionsUrl")
     render.print_json(slack_manifests.manifest(name, url))
     if url is None:
-        render.console(stderr=True).print("Without buttons: this stack is deployed without take=true.")
+        render.console(stderr=True).print("The app has no buttons, because this stack is deployed without take=true.")

@@ -17,11 +17,12 @@ def take(
     context: typer.Context,
     request_id: RequestId,
     name: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="The person who handles it: others and the bot see this name.")
+        str,
+        typer.Option("--as", metavar="NAME", help="The person who takes the request. Others and the bot see the name."),
     ],
     json: Json = False,
 ) -> None:
-    """Take a request in a person's name, unless somebody has taken it."""
+    """Take a request in a person's name. Fails if somebody has taken it already."""
     table = stack_of(context).requests()
     taken = takes.take(table, requests.named(table, request_id).request.id, name)
     if json:
@@ -35,7 +36,7 @@ def release(
     context: typer.Context,
     request_id: RequestId,
     name: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="The person who releases it: the bot gets this name.")
+        str, typer.Option("--as", metavar="NAME", help="The person who releases the request. The bot gets this name.")
     ] = "an operator",
     json: Json = False,
 ) -> None:
@@ -52,8 +53,9 @@ def release(
 def erase(context: typer.Context, request_id: RequestId, yes: Yes = False, json: Json = False) -> None:
     """Erase the texts of a request for good, from the table and the dead letters. Asks first.
 
-    The description, the customer, the conversation, the reference and the details go; the statuses, times, attempts and
-    takes stay. It says what it can't reach. A request must have ended: one on its way would be read after all.
+    It erases the description, the customer, the conversation, the reference and the details, and keeps statuses, times,
+    attempts and takes. It lists the places that it can't erase. The request must be delivered or have failed: a message
+    on its way would still contain the texts.
     """
     stack = stack_of(context)
     table = stack.requests()
@@ -70,4 +72,6 @@ def erase(context: typer.Context, request_id: RequestId, yes: Yes = False, json:
     else:
         render.erased(erased)
     if erased.problems:
-        raise Failure(f"not all dead letters are deleted ({'; '.join(erased.problems)}): run this again in a minute")
+        raise Failure(
+            f"not all dead letters are deleted ({'; '.join(erased.problems)}): run the command again in a minute"
+        )

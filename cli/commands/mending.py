@@ -20,23 +20,30 @@ from cli.operations import Json, Operations, WithDescription, Yes, at_a_terminal
 
 app = typer.Typer()
 secrets = typer.Typer(
-    cls=Operations, no_args_is_help=True, help="Tokens and keys of the functions: list and store them."
+    cls=Operations, no_args_is_help=True, help="Tokens and keys that the Lambda functions use: list or store them."
 )
 failures = typer.Typer(
     cls=Operations,
     no_args_is_help=True,
-    help="Events that the stream's producer or the email feedback could not process: list, retry, discard them.",
+    help="Events that the stream producer or the email feedback could not process: list, retry or discard them.",
 )
 items = typer.Typer(
-    cls=Operations, no_args_is_help=True, help="Items of the table that no function can read: show and delete them."
+    cls=Operations, no_args_is_help=True, help="Damaged items of the table, which no function can read: show or delete."
 )
 app.add_typer(secrets, name="secrets")
 app.add_typer(failures, name="failures")
 app.add_typer(items, name="items")
 
-OneOf = Annotated[Of, typer.Argument(metavar="WHOSE", help="stream or email_feedback.")]
-ItemKey = Annotated[str, typer.Argument(metavar="KEY", help="The partition key: of a request, its id.")]
-_OURS: Final = frozenset({LEDGER, LOOKED})
+OneOf = Annotated[
+    Of,
+    typer.Argument(
+        metavar="SOURCE",
+        help="stream: events of the table's stream that the stream producer could not process. "
+        "email_feedback: events of SES about sent mails that the email feedback could not process.",
+    ),
+]
+ItemKey = Annotated[str, typer.Argument(metavar="KEY", help="The item's partition key. For a request, this is its id.")]
+_RECONCILERS: Final = frozenset({LEDGER, LOOKED})
 
 
 @app.command(epilog="Example: assistance --local heartbeat slack")
@@ -45,7 +52,7 @@ def heartbeat(
     channel: Annotated[Channel, typer.Argument(metavar="CHANNEL", help="slack, email or teams.")],
     json: Json = False,
 ) -> None:
-    """Let a channel's consumer check its provider and settings now, as it does every hour. Nobody gets a message."""
+    """Let a channel's consumer check its provider and its settings now, as it does every hour. It sends no message."""
     stack = stack_of(context)
     if channel not in stack.channels():
         raise Failure(f"the stack {stack.name} has no channel {channel}: it has {', '.join(stack.channels())}")
@@ -53,11 +60,13 @@ def heartbeat(
     if json:
         render.print_json({"channel": channel, "broken": broken})
     if broken is None:
-        raise Failure(f"{channel} does not answer: '{hints.command('logs', f'{channel}_consumer')}' says why")
+        raise Failure(
+            f"the provider of {channel} does not answer: '{hints.command('logs', f'{channel}_consumer')}' says why"
+        )
     if broken:
-        raise Failure(f"{channel} is broken ({', '.join(broken)}): docs/failures.md says what each code means")
+        raise Failure(f"{channel} can't deliver ({', '.join(broken)}): docs/failures.md explains each code")
     if not json:
-        render.console().print(f"{channel}: nothing is broken.")
+        render.console().print(f"{channel}: the check found no problem.")
 
 
 @secrets.command("list", epilog="Example: assistance --local secrets list")
@@ -73,16 +82,21 @@ def list_secrets(context: typer.Context, json: Json = False) -> None:
 @secrets.command("set", epilog="Example: assistance --local secrets set slack-token < token.txt")
 def set_secret(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As 'secrets list' shows it, such as slack-token.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The secret's name from 'secrets list', such as slack-token.")
+    ],
     *,
     keep_old: Annotated[
-        bool, typer.Option("--keep-old", help="Keep the current key valid, too: for callback, slack-signing and take.")
+        bool,
+        typer.Option(
+            "--keep-old", help="Also keep the current key valid. Only for the secrets callback, slack-signing and take."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Store a secret, read from standard input or from a prompt, if its function can use it.
+    """Read a secret's new value from standard input or a prompt, check its format, and store it.
 
-    Functions use it within five minutes, or at once if the current value is unusable.
+    Running functions use the new value within five minutes, or at once if they can't use the current value.
     """
     stack = stack_of(context)
     typed = typer.prompt("Value (not shown)", hide_input=True, err=True) if at_a_terminal() else sys.stdin.read()
@@ -93,14 +107,14 @@ def set_secret(
         render.print_json({"secret": name, "used_within_seconds": MAX_AGE_SECONDS})
     else:
         render.console().print(
-            f"Stored. Functions use it within {MAX_AGE_SECONDS // 60} minutes, "
-            "or at once if they can't use the one they have."
+            f"Stored. Running functions use the new value within {MAX_AGE_SECONDS // 60} minutes, "
+            "or at once if they can't use the previous one."
         )
 
 
 @failures.command("list", epilog="Example: assistance --local failures list email_feedback")
 def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None:
-    """List the failed events, oldest first. Their content is not shown, since it may name recipients."""
+    """List the failed events of SOURCE, oldest first. Their content may name recipients, so it is not shown."""
     found = failures_.find(stack_of(context), of)
     if json:
         render.print_json(
@@ -115,16 +129,17 @@ def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None
         )
         return
     rows = ((each.dead_letter.message_id[:8], each.reason, render.age(each.dead_letter.sent_at)) for each in found)
-    render.table(f"Failures of {of}", ("id", "reason", "age"), rows)
+    render.table(f"Failed events of {of}", ("id", "reason", "age"), rows)
     if not found:
-        render.say("There are none.")
+        render.say(f"There are no failed events of {of}.")
 
 
 @failures.command(epilog="Example: assistance --local failures retry email_feedback")
 def retry(context: typer.Context, of: OneOf, json: Json = False) -> None:
-    """Process the failed events again, and delete those that succeed.
+    """Process the failed events of SOURCE again, and delete those that succeed.
 
-    stream: a sweep of the reconciler publishes the requests. email_feedback: the function gets each event again.
+    stream: the reconciler publishes the requests from the outbox. email_feedback: the Lambda function is called again
+    with each event.
     """
     stack = stack_of(context)
     render.audit("retry failures", of=of, operator=stack.operator_or_unknown())
@@ -133,12 +148,13 @@ def retry(context: typer.Context, of: OneOf, json: Json = False) -> None:
 
 @failures.command(epilog="Example: assistance --local failures discard email_feedback")
 def discard(context: typer.Context, of: OneOf, yes: Yes = False, json: Json = False) -> None:
-    """Delete the failed events for good. Asks first.
+    """Delete the failed events of SOURCE for good. Asks first.
 
-    The stream's requests are still in the outbox. Bounces in events of the email feedback are lost.
+    stream: no request is lost, because the requests are still in the outbox. email_feedback: the bounces and delivery
+    reports in the events are lost.
     """
     stack = stack_of(context)
-    confirm(f"Delete what {of} of {stack.title} failed on?", yes=yes)
+    confirm(f"Delete the failed events of {of} in the stack {stack.title} for good?", yes=yes)
     render.audit("discard failures", of=of, operator=stack.operator_or_unknown())
     _tell(list(failures_.discarded(stack, of)), "discarded", json=json)
 
@@ -157,7 +173,7 @@ def _tell(dealt: list[failures_.Processed], done: str, *, json: bool) -> None:
 
 @items.command(epilog="Example: assistance --local items show 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
 def show(context: typer.Context, key: ItemKey, with_description: WithDescription = False, json: Json = False) -> None:
-    """Show the items with that key: each attribute and its type, and values only with --with-description."""
+    """Show the items with that key: the name and type of each attribute; with --with-description, also its value."""
     found = stack_of(context).requests().items.of(key)
     rows = [
         (str(item[SORT_KEY]), name, type(value).__name__, str(value) if with_description else None)
@@ -179,29 +195,34 @@ def delete(
     key: ItemKey,
     *,
     only: Annotated[
-        str | None, typer.Option(metavar="ITEM", help="Only this item, such as RECORD. Its messages may be sent again.")
+        str | None,
+        typer.Option(
+            metavar="ITEM", help="Delete only this item, such as RECORD; the request's messages may then be sent again."
+        ),
     ] = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Delete the items with that key, for good, if no function can read them. Asks first.
+    """Delete the items with that key for good. Asks first.
 
-    It never deletes a readable request.
+    The command refuses to delete a request that the functions can read.
     """
     stack = stack_of(context)
     requests = stack.requests()
     found = [str(item[SORT_KEY]) for item in requests.items.of(key) if only in (None, item[SORT_KEY])]
-    if key in _OURS:
-        raise Failure(f"{key} is the reconciler's: it mends that by itself")
+    if key in _RECONCILERS:
+        raise Failure(f"the items of {key} belong to the reconciler, which repairs them itself")
     if not found:
         raise Failure(f"there is no such item with the key {key}")
     try:
         if requests.get(key) is not None:
-            raise Failure(f"request {key} can be read, so nothing was deleted: 'erase' removes what it said")
+            raise Failure(f"request {key} can be read, so nothing was deleted: 'assistance erase' removes its texts")
     except Unreadable as error:
-        render.say(f"It can't be read: {error}.")
+        render.say(f"The request can't be read: {error}.")
     if only == REQUEST:
-        raise Failure("without its request a record stays open for ever: delete all of them, without --only")
+        raise Failure(
+            "without the REQUEST item, the RECORD item would stay open for ever: delete all items, without --only"
+        )
     confirm(f"Delete {', '.join(found)} of {key} in {stack.title} for good?", yes=yes)
     render.audit("delete items", key=key, items=", ".join(found), operator=stack.operator_or_unknown())
     requests.items.delete(key, found)

@@ -1,4 +1,4 @@
-"""`assistance send`, `status`, `watch`, `list` and `resend`: requests and how far they have come."""
+"""`assistance send`, `status`, `watch`, `list` and `resend`: sends requests, and shows how far their delivery is."""
 
 import sys
 import uuid
@@ -40,7 +40,7 @@ def send(
     topic: Annotated[
         str,
         typer.Argument(
-            metavar="TOPIC", help="The request's topic. For an unknown one, the API lists the valid topics."
+            metavar="TOPIC", help="The request's topic. If the topic is unknown, the error lists the valid topics."
         ),
     ],
     description: Annotated[
@@ -49,12 +49,18 @@ def send(
     *,
     key: Annotated[
         str | None,
-        typer.Option("--idempotency-key", metavar="KEY", help="To repeat a call, pass the key of the first call."),
+        typer.Option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="To repeat a call whose answer got lost, pass the key that its error message names.",
+        ),
     ] = None,
-    watch_: Annotated[bool, typer.Option("--watch", help="Then follow it, as 'assistance watch' does.")] = False,
+    watch_: Annotated[
+        bool, typer.Option("--watch", help="Then follow the request as 'assistance watch' does.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Send a request as a bot does, through the API and with its key."""
+    """Send a request as a bot does, through the API and with the API key."""
     stack = stack_of(context)
     text = sys.stdin.read() if description == "-" else description
     accepted = requests.send(stack, {"topic": topic, "description": text}, key or str(uuid.uuid4()))
@@ -75,9 +81,9 @@ def watch(
     ] = _PATIENCE_SECONDS,
     json: Json = False,
 ) -> None:
-    """Follow a request, a line for every step, until it is delivered (exit status 0) or has failed (1).
+    """Follow a request: print a line for each event until it is delivered (exit status 0) or has failed (1).
 
-    If a resend is under way, it follows that, too.
+    If a resend of the request is not finished, the command waits for the resend, too.
     """
     _follow(stack_of(context), request_id, seconds, json=json)
 
@@ -99,8 +105,8 @@ def _follow(stack: Stack, request_id: str, seconds: float, *, json: bool) -> Non
     for step in requests.watched(read, pause):
         render.step(step, json=json)
     if record.status is not Status.DELIVERED:
-        last = "it has failed" if record.status is Status.FAILED else f"still {record.status} after {seconds:.0f} s"
-        raise Failure(f"{last}: '{hints.command('status', request_id)}' shows everything")
+        last = "has failed" if record.status is Status.FAILED else f"is still {record.status} after {seconds:.0f} s"
+        raise Failure(f"the request {last}: '{hints.command('status', request_id)}' shows all its attempts")
 
 
 @app.command("list", epilog="Example: assistance --local list --status failed --status retrying --since 1d")
@@ -111,10 +117,14 @@ def list_(
         list[Status] | None, typer.Option("--status", help="Only requests with this status; may be repeated.")
     ] = None,
     since: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="AGE", help="Accepted within the last: 90s, 5m, 2h, 7d.")
+        timedelta,
+        typer.Option(parser=duration, metavar="AGE", help="Only requests accepted within this time: 90s, 5m, 2h, 7d."),
     ] = "1h",  # type: ignore[assignment] # typer parses it
     older: Annotated[
-        timedelta, typer.Option("--older-than", parser=duration, metavar="AGE", help="Accepted at least this long ago.")
+        timedelta,
+        typer.Option(
+            "--older-than", parser=duration, metavar="AGE", help="Only requests accepted at least this long ago."
+        ),
     ] = "0s",  # type: ignore[assignment] # as above
     untaken: Annotated[bool, typer.Option("--untaken", help="Only requests that nobody has taken.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="NUMBER", help="Maximum number of requests.")] = 50,
@@ -136,11 +146,11 @@ def list_(
     elif found:
         render.requests(found)
     else:
-        render.say("No such requests. --since looks further back.")
+        render.say("No request matches. A longer --since includes older requests.")
     for why in answer.unreadable:
-        render.say(f"Left out, because it can't be read: {why}.")
+        render.say(f"Left out a request that can't be read: {why}.")
     if len(found) == limit:
-        render.say(f"There may be more: these are the newest {limit}; see --limit.")
+        render.say(f"These are the newest {limit} requests; there may be more: see --limit.")
 
 
 @app.command(epilog="Example: assistance --local resend 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f --channel slack")
@@ -152,10 +162,10 @@ def resend(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Send a request once more, although it has been delivered. 'status' shows the resend as a separate delivery.
+    """Send a request by a channel once more, even if it has been delivered. The message says that it is a repeat.
 
-    Each run sends it exactly once, even if the queue delivers the message twice. The message says that it is a repeat.
-    Refused while that channel's delivery is still under way.
+    Each run of this command sends one message, even if the queue hands it to the consumer twice. 'status' shows the
+    resend as a separate delivery. The command refuses while another delivery by that channel is not finished.
     """
     stack = stack_of(context)
     if channel not in stack.channels():
@@ -171,11 +181,11 @@ def resend(
     request_id = record.request.id
     confirm(f"Send request {request_id} ({record.request.topic}) by {channel}? Until now: {so_far}.", yes=yes)
     act = str(uuid.uuid4())
-    # Before it is sent: an act whose answer is lost is on record too.
+    # Print the audit line first, so that it exists even if the answer from AWS gets lost.
     render.audit("resend", act=act, request_id=request_id, channel=channel, operator=stack.operator_or_unknown())
     requests.resend(table, request_id, channel, act)
     if json:
         render.print_json({"act": act, "request_id": request_id, "channel": channel})
         return
     follow = hints.command("watch", request_id)
-    render.console().print(f"Resend {act} is in the outbox for {channel}: '{follow}' follows it.", soft_wrap=True)
+    render.console().print(f"Resend {act} by {channel} is in the outbox: '{follow}' follows it.", soft_wrap=True)

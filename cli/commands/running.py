@@ -21,10 +21,19 @@ app = typer.Typer()
 # Lambda takes up to a minute to start or stop polling a source.
 _PATIENCE_SECONDS: Final = 90
 _POLL_SECONDS: Final = 1
-OnePart = Annotated[Part, typer.Argument(metavar="PART", help="stream, reconciler, consumer or heartbeat.")]
+OnePart = Annotated[
+    Part,
+    typer.Argument(
+        metavar="PART",
+        help="stream: publishing from the table's stream. reconciler: its schedule. consumer: a channel's deliveries. "
+        "heartbeat: a channel's hourly check.",
+    ),
+]
 OneDestination = Annotated[
     Destination | None,
-    typer.Argument(metavar="NAME", help="Whose consumer or heartbeat: slack, email, teams, callback."),
+    typer.Argument(
+        metavar="NAME", help="For consumer and heartbeat, the channel: slack, email, teams; for consumer also callback."
+    ),
 ]
 
 
@@ -34,12 +43,14 @@ def logs(
     function: Annotated[
         str | None,
         typer.Argument(
-            metavar="FUNCTION", help="The function's folder, such as slack_consumer. Without it, all functions."
+            metavar="FUNCTION",
+            help="A function's folder in functions/, such as slack_consumer. Default: all functions.",
         ),
     ] = None,
     *,
     since: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="AGE", help="Logged within the last: 90s, 5m, 2h, 7d.")
+        timedelta,
+        typer.Option(parser=duration, metavar="AGE", help="Only lines logged within this time: 90s, 5m, 2h, 7d."),
     ] = "1h",  # type: ignore[assignment] # typer parses it
     request: Annotated[
         str | None, typer.Option(metavar="REQUEST_ID", help="Only lines about this request, of all functions.")
@@ -52,7 +63,7 @@ def logs(
 ) -> None:
     """Show the functions' logs, oldest first. They never contain descriptions or secrets.
 
-    It uses FilterLogEvents of CloudWatch Logs, for which AWS lists no price. A long period takes a while.
+    The command calls FilterLogEvents of CloudWatch Logs, for which AWS lists no price. A long period takes a while.
     """
     stack = stack_of(context)
     known = sorted(stack.functions())
@@ -68,14 +79,14 @@ def logs(
     for line in () if json else found:
         render.log_line(line)
     if not found:
-        render.say("Nothing was logged. --since looks further back.")
+        render.say("No line matches. A longer --since includes older lines.")
     if more:
-        render.say(f"There is more: these are the newest {limit}; see --limit.")
+        render.say(f"There are more lines: these are the newest {limit}; see --limit.")
 
 
 @app.command(epilog="Example: assistance --local enable consumer slack")
 def enable(context: typer.Context, part: OnePart, name: OneDestination = None, json: Json = False) -> None:
-    """Start what 'disable' stopped: the stream, the reconciler's schedule, a channel's consumer or its heartbeat."""
+    """Start a part that 'disable' stopped: the stream, the reconciler, a channel's consumer or its hourly check."""
     _switch(context, part, name, on=True, yes=True, json=json)
 
 
@@ -83,10 +94,10 @@ def enable(context: typer.Context, part: OnePart, name: OneDestination = None, j
 def disable(
     context: typer.Context, part: OnePart, name: OneDestination = None, yes: Yes = False, json: Json = False
 ) -> None:
-    """Stop the table's stream, the reconciler's schedule, a channel's consumer or its heartbeat. Asks first.
+    """Stop a part: the stream, the reconciler, a channel's consumer or its hourly check. Asks first.
 
-    The outbox keeps unpublished requests, and a queue keeps messages for four days. Only 'enable' starts it again: a
-    deployment does not.
+    Meanwhile the outbox keeps unpublished requests, and a queue keeps its messages for four days. Only 'enable' starts
+    the part again; a deployment does not.
     """
     _switch(context, part, name, on=False, yes=yes, json=json)
 
@@ -98,7 +109,7 @@ def _switch(context: typer.Context, part: Part, name: str | None, *, on: bool, y
         raise Failure(
             f"name a channel after '{part}': this stack has {', '.join(destinations)}"
             if part.of_a_channel
-            else f"name nothing after '{part}': there is one"
+            else f"pass no NAME with '{part}', because the stack has only one"
         )
     what = f"{part} {name}" if name else str(part)
     verb = "enable" if on else "disable"
@@ -109,9 +120,9 @@ def _switch(context: typer.Context, part: Part, name: str | None, *, on: bool, y
     if json:
         render.print_json({"part": what, "before": before, "after": after})
     else:
-        render.console().print(f"{what}: it was {before}, and is {after}.")
+        render.console().print(f"{what}: was {before}, is now {after}.")
     if after != f"{verb}d":
-        raise Failure(f"{what} is still {after} after {_PATIENCE_SECONDS} s: run this again")
+        raise Failure(f"{what} is still {after} after {_PATIENCE_SECONDS} s: run the command again")
 
 
 def _wait(deadline: float) -> bool:

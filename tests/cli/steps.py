@@ -21,7 +21,7 @@ class Killed(BaseException):
 
 
 MISSPELT = 2
-STACK = re.compile(r"Stack: assistance-[a-z]+, in us-east-1\n")
+STACK = re.compile(r"Stack: assistance-[a-z]+ \(in us-east-1\)\n")
 
 
 @dataclass(frozen=True)

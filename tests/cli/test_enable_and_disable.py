@@ -46,4 +46,5 @@ def test_each_schedule_of_a_production_stack_can_be_disabled_and_enabled_without
 @pytest.mark.parametrize("part", [["heartbeat"], ["heartbeat", "callback"], ["stream", "slack"], ["consumer"]])
 def test_disabling_an_unknown_part_of_the_stack_is_an_error(operator: Operator, part: list[str]) -> None:
     result = operator.run("enable", *part)
-    assert (result.exit_code, result.stderr.startswith("Error: name ")) == (1, True)
+    error = "pass no NAME with" if part[0] == "stream" else "name a channel after"
+    assert (result.exit_code, result.stderr.startswith(f"Error: {error} ")) == (1, True)

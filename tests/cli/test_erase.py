@@ -107,4 +107,4 @@ def test_the_erase_command_needs_confirmation_and_can_be_repeated(operator: Oper
     assert operator.run("erase", request_id).exit_code == 1
     first = operator.json("erase", request_id, "--yes")
     assert operator.json("erase", request_id, "--yes") == first | {"dead_letters": 0}
-    assert "what it said is gone" in operator.run("status", request_id).stdout
+    assert "its texts are deleted" in operator.run("status", request_id).stdout

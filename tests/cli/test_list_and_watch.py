@@ -92,7 +92,7 @@ def test_the_watch_command_prints_each_event_once_and_its_exit_status_tells_whet
         (end, "email"),
     ]
     assert "published" in {step["what"] for step in steps}
-    assert (result.exit_code, "it has failed" in result.stderr) == ((1, True) if both else (0, False))
+    assert (result.exit_code, "the request has failed" in result.stderr) == ((1, True) if both else (0, False))
 
 
 def test_the_watch_command_stops_waiting_after_the_given_time(

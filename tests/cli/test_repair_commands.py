@@ -103,7 +103,7 @@ def test_the_retry_command_runs_the_reconciler_before_it_deletes_failures_of_the
 @pytest.mark.parametrize(
     ("fault", "code", "said"),
     [
-        ({"kind": "none"}, 0, "nothing is broken"),
+        ({"kind": "none"}, 0, "found no problem"),
         ({"kind": "error", "error": "invalid_auth"}, 1, "invalid_auth"),
         ({"kind": "drop"}, 1, "does not answer"),
     ],

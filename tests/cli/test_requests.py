@@ -247,7 +247,7 @@ def test_the_list_command_omits_an_unreadable_request_and_names_it_in_one_line(
     assert listed.exit_code == 0
     assert sound in listed.stdout
     assert damaged not in listed.stdout
-    assert listed.stderr.startswith(f"Left out, because it can't be read: {damaged}: topic: string_")
+    assert listed.stderr.startswith(f"Left out a request that can't be read: {damaged}: topic: string_")
     assert (shown.exit_code, shown.stdout, shown.stderr.count("\n")) == (1, "", 1)
     assert damaged in shown.stderr
 
@@ -286,7 +286,7 @@ def test_the_ledger_command_states_an_outcome_for_every_request_of_the_period(op
     assert len(shown["open"]) == 2
     assert (shown["unaccounted"], shown["unreadable"]) == ([], [])
     assert shown["dry_run"]["dry_run"] is True
-    assert "unaccounted for   0" in operator.run("ledger").stdout
+    assert "missing (no longer in the table)    0" in operator.run("ledger").stdout
     assert operator.json("ledger", "--since", "3d")["accepted"] == {"sales": 4, "pricing": 1}
     assert old not in operator.json("ledger", "--since", "3d")["open"]
 
@@ -365,8 +365,8 @@ def test_the_ledger_command_only_reads(operator: Operator) -> None:
 def test_the_reconcile_command_reports_the_changes_that_it_made(operator: Operator) -> None:
     assert operator.json("reconcile")["dry_run"] is False
     dry, swept = operator.run("reconcile", "--dry-run").stdout, operator.run("reconcile").stdout
-    assert ("would publish" in dry, "would publish again" in dry) == (True, True)
-    assert ("outbox: published" in swept, "lost: published again" in swept, "would" in swept) == (True, True, False)
+    assert ("entries it would publish" in dry, "requests it would publish again" in dry) == (True, True)
+    assert ("entries published" in swept, "requests published again" in swept, "would" in swept) == (True, True, False)
 
 
 def test_customer_data_is_shown_only_with_the_command_line_option_with_description(operator: Operator) -> None:

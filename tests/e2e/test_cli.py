@@ -73,7 +73,9 @@ def test_messages_wait_while_a_consumer_is_disabled_and_are_delivered_after_the_
 def test_the_doctor_command_reports_no_problem_of_a_new_local_stack_except_about_alarms() -> None:
     findings = json.loads(run("doctor", "--json").stdout)
     assert {it["check"] for it in findings if it["state"] != "ok"} <= {"Alarms", "Dead letters"}
-    assert {"Slack channel", "SES account", "SES sender", "Reconciler's schedule"} <= {it["check"] for it in findings}
+    assert {"Slack channel", "SES account", "SES sender", "Schedule of the reconciler"} <= {
+        it["check"] for it in findings
+    }
 
 
 def test_the_smoke_command_passes_on_a_working_stack_and_its_messages_say_that_they_are_tests(bot: Bot) -> None:
