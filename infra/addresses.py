@@ -1,7 +1,7 @@
-"""Email addresses and domains as SES takes them: ASCII, the domain in Punycode.
+"""Checks that email addresses and domains are as SES accepts them: in ASCII, with the domain in Punycode.
 
-https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_Destination.html. Non-ASCII domains are refused, not
-converted: converters disagree on some letters, and the mail would reach somebody else.
+https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_Destination.html. Domains that are not ASCII are refused
+instead of converted, because converters disagree on some letters, and a mail could go to another domain.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ _PUNYCODE = "SES takes ASCII only, so write the domain in Punycode (xn--…)"
 
 
 def address(value: str) -> str:
-    """The address. Raises a `ValueError` if SES would refuse it."""
+    """Return the address unchanged. Raises `ValueError` if SES would refuse it."""
     if contact.mailto(value):
         return value
     local, _, _ = value.rpartition("@")
@@ -22,7 +22,7 @@ def address(value: str) -> str:
 
 
 def addresses(values: Iterable[str]) -> None:
-    """Raise a `ValueError` that names the first one that SES would refuse."""
+    """Check addresses. Raises `ValueError`, with the first address that SES would refuse."""
     for value in values:
         try:
             address(value)
@@ -31,7 +31,7 @@ def addresses(values: Iterable[str]) -> None:
 
 
 def domain(value: str | None) -> str | None:
-    """The domain, in lower case. Raises a `ValueError` if no address can be at it."""
+    """Return the domain in lower case. Raises `ValueError` if no email address can have this domain."""
     if value is None or contact.mailto(f"a@{value}"):
         return value and value.lower()
     raise ValueError("this is not a domain like your.org" if value.isascii() else _PUNYCODE)

@@ -18,10 +18,11 @@ from infra.python_function import PythonFunction
 from infra.review import accept, skip_checkov
 from infra.table import Table
 
-# What API Gateway answers by itself, in the words of functions/api/problems.py. A default stands for several statuses,
-# and its template can't name the one at hand: $context.status is for access logs. RFC 9457 lets it be left out.
+# The errors that API Gateway answers without calling the function, in the format of functions/api/problems.py.
+# A DEFAULT response covers several statuses, and its template can't contain the actual one, because $context.status
+# exists only in access logs. So the member `status` is left out, as RFC 9457 allows.
 # A 5xx keeps API Gateway's own status: "API Gateway counts modified gateway response status codes as 4XXError errors",
-# and the alarm on 5xx would not see it.
+# so the alarm on 5xx would miss it.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
@@ -39,18 +40,18 @@ _RESPONSES: Final = (
     (apigateway.ResponseType.DEFAULT_4_XX, None, "bad-request", "Bad Request", "The request can't be handled."),
     (apigateway.ResponseType.DEFAULT_5_XX, None, "internal-error", "Internal Server Error", "Something went wrong."),
 )
-# A quota is one of a day. Who asks for it to end does so once an hour.
+# A quota lasts a day, so a bot that has used it up is asked to try again once an hour.
 _RETRY_AFTER: Final = {"THROTTLED": 1, "QUOTA_EXCEEDED": 3_600, "INTEGRATION_FAILURE": 2, "INTEGRATION_TIMEOUT": 2}
-"""Seconds, by response."""
+"""The header Retry-After in seconds, by type of response."""
 
 _REFERENCE: Final = ("openapi.json", "docs")
-"""What is served without a key: it says how to call, and holds nothing of a customer's."""
+"""Paths that are served without a key: they describe the API, and contain no customer's data."""
 
 _BY_SLACK: Final = ("slack/interactions/POST",)
 _BY_LINK: Final = ("take/{token}/GET", "take/{token}/POST")
-"""What is called without a key, by a signature: see `let_in`."""
+"""Methods without a key: their function checks a signature instead. See `let_in`."""
 
-# Never a body, a query, a header or the path as it was called. What $context offers:
+# The log contains no body, query string, header or actual path, which may hold secrets. The variables of $context:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 _LOGGED: Final = {
     "requestId": "$context.requestId",
@@ -69,7 +70,7 @@ _LOGGED: Final = {
 
 
 def _limits(config: Config) -> dict[str, apigateway.MethodDeploymentOptions]:
-    """Anybody may call these methods, so they must not take the calls of who has a key."""
+    """Rate limits for the methods without a key, so that anonymous calls can't use up the limit for bots with a key."""
     limits = {f"/{path}/GET": (2, 5) for path in _REFERENCE if config.serve_reference}
     signed = [
         *(_BY_SLACK if config.take and Channel.SLACK in config.deployed else ()),
@@ -83,7 +84,7 @@ def _limits(config: Config) -> dict[str, apigateway.MethodDeploymentOptions]:
 
 
 class Api(Construct):
-    """The routes, their function, and the key that lets a bot in."""
+    """The REST API with its methods, the function behind it, and the API keys for bots."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table) -> None:
         super().__init__(scope, construct_id)
@@ -94,7 +95,8 @@ class Api(Construct):
             folder="api",
             config=config,
             traced_with={"api", "all"},
-            # Three tries at the table, of 1 s to connect and 2 s to read at most, and the back-off between them.
+            # Time for three attempts at DynamoDB, each of at most 1 s to connect and 2 s to read, and the delays
+            # between.
             timeout=Duration.seconds(15),
             environment={
                 "TABLE_NAME": table.table_name,
@@ -113,7 +115,7 @@ class Api(Construct):
             rest_api_name=Stack.of(self).stack_name,
             cloud_watch_role=False,
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            # The function gets the bytes of a body in Base64. As text, API Gateway would replace what is not UTF-8.
+            # Pass bodies to the function as bytes in Base64. In a text body, API Gateway would replace invalid UTF-8.
             # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-payload-encodings-workflow.html
             binary_media_types=["application/json"],
             deploy_options=apigateway.StageOptions(
@@ -128,7 +130,7 @@ class Api(Construct):
             default_method_options=apigateway.MethodOptions(api_key_required=True),
             default_integration=apigateway.LambdaIntegration(self._called(config), allow_test_invoke=False),
         )
-        # A regional API's default lets TLS 1.0 in. BASIC: without checks on how a call got here beyond that.
+        # The default of a regional API accepts TLS 1.0. BASIC: no check of how a call reached the endpoint.
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies.html
         resource = cast("apigateway.CfnRestApi", rest.node.default_child)
         resource.security_policy, resource.endpoint_access_mode = "SecurityPolicy_TLS13_1_2_2021_06", "BASIC"
@@ -140,7 +142,7 @@ class Api(Construct):
         rest.root.add_resource("health").add_method("GET")
         for path in _REFERENCE if config.serve_reference else ():
             method = rest.root.add_resource(path).add_method("GET", api_key_required=False)
-            skip_checkov(method, "CKV_AWS_59", "It is the API's own description, and holds nothing of a customer's.")
+            skip_checkov(method, "CKV_AWS_59", "It describes the API, and contains no customer's data.")
         self._answer_problems(rest)
 
         plan = rest.add_usage_plan(
@@ -150,7 +152,7 @@ class Api(Construct):
             if config.quota_per_day
             else None,
         )
-        # The first key's id is older than the labels.
+        # Deployed stacks have the construct id `Key` for the key with the label 1; another id would replace the key.
         keys = [rest.add_api_key("Key" if label == "1" else f"Key{label}") for label in config.api_keys]
         for key in keys:
             plan.add_api_key(key)
@@ -159,24 +161,28 @@ class Api(Construct):
             Firewall(self, "Firewall", config=config, stage=rest.deployment_stage)
         self._explain(rest, config)
 
-        # The construct's own output, under a generated name.
+        # Remove the output that the CDK adds under a generated name; `ApiUrl` replaces it.
         rest.node.try_remove_child("Endpoint")
         CfnOutput(self, "ApiUrl", value=self.url).override_logical_id("ApiUrl")
         CfnOutput(self, "ApiKeyId", value=keys[-1].key_id).override_logical_id("ApiKeyId")
 
     @property
     def gateway_url(self) -> str:
-        """API Gateway's own address of it, without a slash at the end."""
+        """The API's URL at API Gateway (execute-api), without a slash at the end."""
         return self.rest.url_for_path("/").rstrip("/")
 
     @property
     def url(self) -> str:
-        """Return the API's URL, without a slash at the end."""
+        """The API's URL for bots, without a slash at the end: with the custom domain if there is one."""
         return self._config.domain_url or self.gateway_url
 
     @property
     def public_url(self) -> str:
-        """Where humans reach it. It names no deployed stage, so that what holds it can be updated before the routes."""
+        """The API's URL for links in messages, without a slash at the end.
+
+        It refers to no API Gateway stage resource. So CloudFormation can update the functions with this URL before the
+        API.
+        """
         stack, config = Stack.of(self), self._config
         own = f"https://{self.rest.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{config.stage}"
         return config.public_url or config.domain_url or own
@@ -190,9 +196,10 @@ class Api(Construct):
             skip_checkov(method, "CKV_AWS_59", why)
 
     def _called(self, config: Config) -> lambda_.IFunction:
-        """The function, or its newest version: a snapshot is taken of a published version, and of no other.
+        """The function, or with SnapStart an alias of its newest version: only published versions have a snapshot.
 
-        Ids stay unique: they are made of what the system draws, not of a generator that a snapshot would hold.
+        Ids stay unique with snapshots, because their random bits come from the operating system and not from a
+        generator whose state a snapshot would copy.
         https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html
         """
         if not config.snap_start:
@@ -206,7 +213,9 @@ class Api(Construct):
         return group
 
     def _account(self) -> Construct:
-        """The account's setting, and its role, which stay when the stack goes: other APIs may have come to need them.
+        """Create the account's setting for API Gateway's logs, and its role.
+
+        Both are kept if the stack is deleted, because other APIs of the account may use them.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
         """
@@ -225,25 +234,25 @@ class Api(Construct):
             role,
             "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
             "AmazonAPIGatewayPushToCloudWatchLogs]",
-            "The role is the account's, for all its APIs; this is the policy that AWS names for it.",
+            "The role serves all APIs of the account; AWS prescribes this policy for it.",
         )
         return account
 
     @staticmethod
     def _explain(rest: apigateway.RestApi, config: Config) -> None:
-        """Accept the reviews' findings about the API, with reasons."""
+        """Accept findings of cdk-nag and checkov about the API, with reasons."""
         accept(rest, "AwsSolutions-APIG2", "The function validates every call, and says what is wrong field by field.")
-        accept(rest, "AwsSolutions-APIG4", "Callers are our own bots; a key and its usage plan let them in.")
+        accept(rest, "AwsSolutions-APIG4", "Callers are our own bots, which send an API key of a usage plan.")
         accept(rest, "AwsSolutions-COG4", "Callers are bots, not people in a user pool.")
         stage = rest.deployment_stage
-        accept(stage, "AwsSolutions-APIG6", "Execution logs can hold bodies, so descriptions; and see access_logs.")
+        accept(stage, "AwsSolutions-APIG6", "Execution logs can contain bodies with customers' texts. See access_logs.")
         skip_checkov(stage, "CKV_AWS_120", "Answers can't be cached: a status changes at any time.")
         if config.access_logs == "off":
-            reason = "API Gateway's logging role is one for the whole account, so the deployer opts in: access_logs."
+            reason = "API Gateway has one logging role per account, so the deployer decides, with access_logs."
             accept(stage, "AwsSolutions-APIG1", reason)
             skip_checkov(stage, "CKV_AWS_76", reason)
         if not config.waf:
-            accept(stage, "AwsSolutions-APIG3", "A web ACL costs $5 a month and more; the deployer opts in: waf.")
+            accept(stage, "AwsSolutions-APIG3", "A web ACL costs $5 a month and more: the deployer decides, with waf.")
 
     @staticmethod
     def _answer_problems(rest: apigateway.RestApi) -> None:

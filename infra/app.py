@@ -1,4 +1,4 @@
-"""The CDK app: the only reader of context and account."""
+"""The CDK app. Only this module reads the CDK's context and the AWS account."""
 
 import json
 import os
@@ -19,7 +19,10 @@ from infra.stages import InvalidConfig, settings  # noqa: E402
 
 
 def new_app(context: Mapping[str, Any] | None = None, directory: str | None = None) -> App:
-    """An app with cdk.json's context, so that its feature flags hold without the CDK CLI too. The CLI's goes first."""
+    """An app with the context of cdk.json, whose feature flags must also apply when the CDK CLI does not run the app.
+
+    Values from the CLI and from `context` override those of cdk.json.
+    """
     defaults = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
     return App(context={**defaults, **(context or {})}, outdir=directory)
 
@@ -27,21 +30,21 @@ def new_app(context: Mapping[str, Any] | None = None, directory: str | None = No
 def build(app: App, config: Config) -> AssistanceStack:
     """Add the stack of this configuration to the app."""
     if config.local:
-        # No account, so no bootstrap stack either.
+        # The local emulator has no bootstrap stack whose version could be checked.
         environment = Environment(account="000000000000", region="us-east-1")
         synthesizer = DefaultStackSynthesizer(generate_bootstrap_version_rule=False)
     else:
         account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
         if config.account and account not in {None, "", config.account}:
             raise InvalidConfig(
-                f"{config.stage} is in the AWS account {config.account}, but these credentials are of {account}: "
-                "use others, such as by AWS_PROFILE."
+                f"{config.stage} belongs to the AWS account {config.account}, but these credentials are for {account}: "
+                "use other credentials, for example with AWS_PROFILE."
             )
         environment = Environment(account=config.account or account, region=config.region or region)
         synthesizer = DefaultStackSynthesizer()
     if config.certificate_arn and environment.region not in {None, config.certificate_arn.split(":")[3]}:
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html
-        raise InvalidConfig(f"certificate_arn must be of a certificate in {environment.region}, where the API is")
+        raise InvalidConfig(f"certificate_arn must name a certificate in {environment.region}, the region of the API")
     stack = AssistanceStack(
         app,
         f"assistance-{config.stage}",
@@ -57,15 +60,16 @@ def build(app: App, config: Config) -> AssistanceStack:
         keys = " and ".join(config.example_addresses)
         Annotations.of(stack).add_warning_v2("assistance:example-addresses", f"No mail will arrive: set {keys}.")
     if config.production and config.single_address:
-        said = "Receivers may take mails for forged: set email_domain, see docs/deployment.md."
+        said = "Receiving servers may take the mails for forged: set email_domain, see docs/deployment.md."
         Annotations.of(stack).add_warning_v2("assistance:single-address", said)
     if config.operator_email and not config.watched:
-        Annotations.of(stack).add_warning_v2("assistance:no-alarms", "Nobody gets alarms, for there are none: alarms.")
+        said = "operator_email has no effect, because this stage has no alarms: set alarms=true."
+        Annotations.of(stack).add_warning_v2("assistance:no-alarms", said)
     return stack
 
 
 def main() -> None:
-    """Synthesize, or say in one message what is wrong."""
+    """Synthesize the template, or exit with a message that says what is wrong."""
     app = new_app()
     try:
         build(app, settings(app.node.get_all_context()))

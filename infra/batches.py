@@ -9,31 +9,34 @@ from assistance.routing import DESTINATIONS, Channel, Destination
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """At most so many records, gathered for at most so many seconds.
+    """An event source's batches: at most `size` records, which Lambda collects for at most `window` seconds.
 
-    Of a queue more than ten take a window: https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+    For a queue, a size above ten needs a window of at least a second:
+    https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
     """
 
     size: int
     window: int = 0
 
 
+# AWS recommends a visibility timeout of six function timeouts:
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 VISIBILITY_TIMEOUTS: Final = 6
 
 
 def visibility_timeout(function_timeout: int, batches: Batches) -> int:
-    """For how many seconds SQS hides a message from others while a consumer has it."""
+    """The queue's visibility timeout in seconds: how long SQS hides a message that a consumer has received."""
     return VISIBILITY_TIMEOUTS * function_timeout + batches.window
 
 
-# A multiple of ten, so that calls to SNS are full.
+# A multiple of ten, because one call to SNS can publish ten messages.
 STREAM: Final = Batches(size=100)
 PARALLELIZATION_FACTOR: Final = 5
-"""Batches of one shard in process at once. A new table's four shards then keep up with 1,000 requests a second."""
+"""How many batches of one shard Lambda processes at once. With a new table's four shards, that is enough for 1,000
+requests a second."""
 
 QUEUES: Final[Mapping[Destination, Batches]] = {
     **dict.fromkeys(DESTINATIONS, Batches(size=10)),
-    # About what one message to Slack holds, so that most batches are one post.
+    # About as many requests as fit into one message to Slack, so that most batches need one call.
     Channel.SLACK: Batches(size=25, window=1),
 }

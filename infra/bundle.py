@@ -1,6 +1,6 @@
-"""Builds a function's zip: its folder, `assistance/`, the packages that both import, and their byte code.
+"""Builds the bundle of a Lambda function: its folder, `assistance/`, the packages that both import, and byte code.
 
-No Docker: uv fetches the wheels for the function's platform, as uv.lock pins them.
+It needs no Docker: uv downloads the wheels for Lambda's platform, in the versions that uv.lock pins.
 """
 
 import gzip
@@ -25,17 +25,17 @@ DEPENDENCIES: Final = ROOT / ".build" / "dependencies"
 NO_BYTE_CODE: Final = shutil.ignore_patterns("__pycache__")
 
 SERVICES: Final = frozenset({"dynamodb", "secretsmanager", "sesv2", "sns", "sqs"})
-"""What the functions call. Of the other services botocore brings 25 MB of descriptions."""
+"""The AWS services that the functions call. botocore's descriptions of the other services, 25 MB, are left out."""
 ENDPOINTS: Final = frozenset({"dynamodb", "email", "secretsmanager", "sns", "sqs"})
-"""The same by their names in botocore's endpoints, where SES's is `email`."""
+"""The same services by their names in botocore's `endpoints.json`, where SES is called `email`."""
 
 
 class BundlingFailed(Exception):
-    """The bundle could not be made; the message says what to do."""
+    """The bundle could not be built. The exception's text says what to do."""
 
 
 def build(folder: str, output: Path, python_version: str, *, platform: str | None = PLATFORM) -> None:
-    """Fill the directory with a function's bundle, for Lambda or (`None`) for this machine."""
+    """Write a function's bundle to the directory `output`. `platform`: Lambda's, or None for this machine."""
     installed = dependencies(requirements(folder), python_version, platform)
     shutil.copytree(installed, output, dirs_exist_ok=True, ignore=partial(_needless, installed))
     _shorten(output / "botocore/data")
@@ -46,9 +46,10 @@ def build(folder: str, output: Path, python_version: str, *, platform: str | Non
 
 
 def dependencies(pinned: str, python_version: str, platform: str | None) -> Path:
-    """These wheels, installed and compiled once for all functions that import the same.
+    """The directory with these packages, installed and compiled once for all functions with the same requirements.
 
-    botocore is among them, although the runtime has one: what was tested is what runs.
+    `pinned`: the requirements with hashes. They include botocore, although Lambda's runtime has one, so that the tested
+    version runs.
     https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
     """
     made_of = (pinned, python_version, str(platform), compiler(python_version) or "", Path(__file__).read_text("utf-8"))
@@ -56,7 +57,8 @@ def dependencies(pinned: str, python_version: str, platform: str | None) -> Path
     if directory.exists():
         return directory
     DEPENDENCIES.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole: this may be stopped, or run twice at once.
+    # Install into a temporary directory and rename it when complete, because this process may be stopped, or another
+    # one may install the same packages at the same time.
     with TemporaryDirectory(dir=DEPENDENCIES) as parent:
         unfinished = Path(parent) / "installed"
         _uv(
@@ -73,9 +75,9 @@ def dependencies(pinned: str, python_version: str, platform: str | None) -> Path
 
 
 def fingerprint(folder: str, python_version: str) -> str:
-    """Return one hash of a bundle's sources, which tells whether it has to be deployed.
+    """Return one hash of all sources of a bundle. The CDK deploys the bundle again if the hash has changed.
 
-    Not a hash of the bundle itself, whose byte code may differ from one patch release of Python to the next.
+    The bundle itself can't be hashed, because its byte code may differ between patch releases of Python.
     """
     compiled = "compiled" if compiler(python_version) else "not compiled"
     about = hashlib.sha256("\n".join((python_version, PLATFORM, compiled, requirements(folder))).encode())
@@ -88,19 +90,19 @@ def fingerprint(folder: str, python_version: str) -> str:
 
 
 def requirements(folder: str) -> str:
-    """Return the packages of a function: the project's dependencies, and the group for its folder."""
+    """Return a function's pinned packages: the project's dependencies and the dependency group of its folder."""
     return locked("--no-dev", "--group", group(folder))
 
 
 def group(folder: str) -> str:
-    """The function's own dependency group, or that of consumers which need nothing of their own."""
+    """The dependency group named after the function's folder, or `consumer` if there is none."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     name = folder.replace("_", "-")
     return name if name in project["dependency-groups"] else "consumer"
 
 
 def locked(*selection: str) -> str:
-    """That part of uv.lock, as requirements with their hashes."""
+    """Export a part of uv.lock as requirements with hashes. `selection`: options of `uv export`."""
     return _uv(
         "export", "--quiet", "--frozen", *selection, "--no-emit-project",
         "--no-header", "--no-annotate", "--format", "requirements-txt",
@@ -109,7 +111,7 @@ def locked(*selection: str) -> str:
 
 @cache
 def compiler(python_version: str) -> str | None:
-    """An interpreter of the functions' Python, if this machine has one: another's byte code would be ignored."""
+    """The path of a CPython of that version on this machine, or None. Lambda ignores byte code of another version."""
     if sys.implementation.name == "cpython" and python_version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     try:
@@ -119,13 +121,13 @@ def compiler(python_version: str) -> str | None:
 
 
 def _needless(installed: Path, directory: str, names: list[str]) -> set[str]:
-    """Return the files that would differ on another machine, and those that no function reads."""
+    """Return the names in a directory to leave out: files that differ between machines, or that no function reads."""
     where = Path(directory).relative_to(installed).as_posix()
     if where == ".":
-        # Scripts name the builder's interpreter. `slack` is the former name of `slack_sdk`.
+        # Scripts in `bin` contain the path of this machine's Python. `slack` is the former name of `slack_sdk`.
         return {"bin", ".lock", "slack"}
     if where.endswith(".dist-info"):
-        # It holds the scripts' hashes.
+        # `RECORD` contains the hashes of these scripts.
         return {"RECORD"}
     if where == "boto3":
         return {"examples"}
@@ -137,10 +139,10 @@ def _needless(installed: Path, directory: str, names: list[str]) -> set[str]:
 
 
 def _shorten(data: Path) -> None:
-    """Leave of botocore's data what a client reads: the rest takes a quarter of the time that a client takes.
+    """Remove from botocore's data what no client needs. Loading these parts took a quarter of a client's start.
 
-    Nothing reads the documentation of each shape, and endpoints are wanted of our services only. Unpacked, since a zip
-    packs them again.
+    These parts are the documentation of each shape, and the endpoints of services that we don't call. The remaining
+    files are stored decompressed, because the bundle's zip compresses them anyway.
     """
     for packed in data.rglob("*.json.gz"):
         packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
@@ -158,7 +160,7 @@ def _shorten(data: Path) -> None:
 
 
 def _undocumented(description: Any) -> Any:  # noqa: ANN401
-    # A member that is called so is an object, never a text.
+    # `documentation` may also be the name of an AWS member, but then its value is an object and not a string.
     if isinstance(description, dict):
         return {
             name: _undocumented(part)
@@ -169,7 +171,9 @@ def _undocumented(description: Any) -> Any:  # noqa: ANN401
 
 
 def _compile(python_version: str, root: Path, *paths: Path) -> None:
-    """Compile for where Lambda unpacks it. A zip's times are not the files', so byte code must not go by them.
+    """Compile the Python files, with the paths that they have in Lambda.
+
+    Byte code is checked by a hash and not by the source's time, because files in a zip have other times.
 
     https://docs.python.org/3/reference/import.html#pyc-invalidation
     """
@@ -177,7 +181,7 @@ def _compile(python_version: str, root: Path, *paths: Path) -> None:
         _run(
             interpreter, "-m", "compileall", "-q", "-s", str(root), "-p", "/var/task",
             "--invalidation-mode", "unchecked-hash", *map(str, paths),
-            # The order of a set is in the byte code.
+            # Byte code contains sets in an order that depends on the hash seed.
             environment={"PYTHONHASHSEED": "0"},
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Settings that the functions for people share: a timeout for somebody who waits, and a secret."""
+"""What the take page and Slack's buttons have in common: a Lambda function that a person waits for, with a secret."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ def answering(
     secret: secretsmanager.CfnSecret,
     output: str,
 ) -> PythonFunction:
-    """The function in that folder, which may read the secret. `output` names the output that says where that is."""
+    """Create the function of that folder, and let it read the secret. `output`: the name of the output with its ARN."""
     function = PythonFunction(
         scope,
         "Function",
@@ -30,13 +30,13 @@ def answering(
         config=config,
         # Slack gives up after three seconds: https://docs.slack.dev/interactivity/handling-user-interaction.
         timeout=Duration.seconds(10),
-        # It gets a share of a CPU by its memory, and has to start within those three seconds.
+        # Lambda allots CPU in proportion to memory. The function must start and answer within those three seconds.
         memory_size=1_024,
-        # A trace would show the address of a page, and so its token.
+        # A trace would contain the URL of a take page, and so its secret token.
         traced_with=frozenset(),
         environment=dict(environment),
     )
-    skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")
+    skip_checkov(secret, "CKV_AWS_149", "It is encrypted with AWS's managed key, which no other account can use.")
     may_read(function, secret)
     CfnOutput(scope, "SecretArn", value=secret.attr_id).override_logical_id(output)
     return function

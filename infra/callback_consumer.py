@@ -1,4 +1,4 @@
-"""The callback consumer's own resource: the secret that it signs with."""
+"""The resource that only the callback consumer has: the secret with the keys that sign callbacks."""
 
 import string
 
@@ -20,17 +20,17 @@ class CallbackConsumer(ChannelConsumer):
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
-        # A sibling: the construct does not exist before its environment does.
+        # The secret belongs to `scope`, because this construct's environment needs it before the construct exists.
         secret = secretsmanager.CfnSecret(
             scope,
             f"{construct_id}Secret",
             description="Keys that callbacks are signed with, separated by spaces",
-            # Said twice, for MiniStack knows only the second.
+            # Both exclusions mean the same; MiniStack supports only the second.
             generate_secret_string=secretsmanager.CfnSecret.GenerateSecretStringProperty(
                 password_length=44, exclude_punctuation=True, exclude_characters=string.punctuation
             ),
         )
-        accept(secret, "AwsSolutions-SMG4", "Its receivers must be told first: docs/deployment.md says how.")
+        accept(secret, "AwsSolutions-SMG4", "The bots must get a new key before it is used: see docs/deployment.md.")
         super().__init__(
             scope,
             construct_id,
@@ -41,7 +41,7 @@ class CallbackConsumer(ChannelConsumer):
             environment={
                 "CALLBACK_SECRET": secret.attr_id,
                 "CALLBACK_LOOPBACK": str(config.local),
-                # A look-up must end before CONNECT_SECONDS of functions/callback_consumer/egress.py.
+                # A DNS look-up must end before CONNECT_SECONDS of functions/callback_consumer/egress.py.
                 # https://man7.org/linux/man-pages/man5/resolv.conf.5.html
                 "RES_OPTIONS": "timeout:1 attempts:2",
             },

@@ -18,7 +18,7 @@ from infra.table import Table
 
 
 class ChannelConsumer(Construct):
-    """The resources of one channel between the topic and its provider. `environment`: its own variables."""
+    """The resources of one channel, from the SNS topic to the consumer. `environment`: variables only for this one."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class ChannelConsumer(Construct):
             },
         )
         table.grant_items(self.function, "dynamodb:PutItem", "dynamodb:Query")
-        # An upgrade replaces the permissions before the code. Version 1 records by this what it has sent until then.
+        # An upgrade changes the permissions before the code. Until then, version 1 records deliveries with UpdateItem.
         table.grant_items(self.function, "dynamodb:UpdateItem")
         self.dlq.grant(self.function, "sqs:SendMessage")
-        # Lambda's own three, and one for the back-off. The CDK's SqsEventSource would grant more.
+        # Three actions that Lambda needs to read the queue, and one to delay a retry. SqsEventSource would grant more.
         # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
         self.queue.grant(self.function, "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
         self.queue.grant(self.function, "sqs:ChangeMessageVisibility")
@@ -99,6 +99,6 @@ class ChannelConsumer(Construct):
     def read(self, secret: secretsmanager.CfnSecret, *, output: str) -> None:
         """Let the function read a secret, and add an output with the secret's ARN."""
         secret.apply_removal_policy(self._removal_policy)
-        skip_checkov(secret, "CKV_AWS_149", "The key that AWS manages for it lets in nobody outside this account.")
+        skip_checkov(secret, "CKV_AWS_149", "It is encrypted with AWS's managed key, which no other account can use.")
         may_read(self.function, secret)
         CfnOutput(self, output, value=secret.attr_id).override_logical_id(output)

@@ -1,4 +1,4 @@
-"""The dashboard: the metrics of requests from the bot to the person, with a row for each channel."""
+"""The dashboard with the metrics of the API, of publishing, of each channel and of the reconciler."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -29,13 +29,16 @@ _P99: Final = cloudwatch.Stats.percentile(99)
 
 
 def topics_of(channel: Destination, routes: Mapping[str, Route]) -> tuple[str, ...]:
-    """The topics whose requests can come by that channel: all by the callback, and by a channel that is drained."""
+    """The topics whose requests this channel may deliver.
+
+    For the callback these are all topics; also for a channel that no route uses any more but whose queue is not empty.
+    """
     topics = tuple(topic for topic, route in routes.items() if channel in (*route.channels, route.fallback, CALLBACK))
     return topics or tuple(routes)
 
 
 class Dashboard(Construct):
-    """Alarms on top, then the rows in the order in which a request travels."""
+    """The dashboard: the alarms first, then a row for each part that a request passes, in that order."""
 
     def __init__(
         self,
@@ -150,7 +153,7 @@ class Dashboard(Construct):
             _graph(f"{channel}: deliveries", outcomes, of=4),
             _graph(f"{channel}: accepted to delivered, ms", times, of=4),
             _graph(f"{channel}: messages", queue, of=4),
-            _graph(f"{channel}: waits longest, s", [oldest], of=4),
+            _graph(f"{channel}: oldest waiting request, s", [oldest], of=4),
         ]
 
     def _taken(self, reconciler: Reconciler) -> list[cloudwatch.IWidget]:
@@ -166,7 +169,7 @@ class Dashboard(Construct):
     def _accounted_for(reconciler: Reconciler) -> list[cloudwatch.IWidget]:
         names = ("OpenRequests", "LostRequests", "StuckDeliveries", "UnreadableItems")
         return [
-            _graph("Not ended", [reconciler.measured(name, label=name) for name in names], of=3),
+            _graph("Unfinished requests", [reconciler.measured(name, label=name) for name in names], of=3),
             _graph(
                 "Oldest open request, s",
                 [reconciler.measured(name, label=name) for name in ("OldestOpenAge", "LedgerBehind")],
@@ -192,5 +195,5 @@ class Dashboard(Construct):
 
 
 def _graph(title: str, metrics: Iterable[cloudwatch.IMetric], *, of: int) -> cloudwatch.GraphWidget:
-    """Return one graph of a row with that many graphs."""
+    """Return a graph for a row that has `of` graphs."""
     return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_WIDTH // of, height=5)

@@ -1,4 +1,4 @@
-"""A dead-letter queue with our defaults."""
+"""Dead-letter queues with this project's defaults: for queues, event sources and asynchronous invocations."""
 
 import jsii
 from aws_cdk import Duration
@@ -10,13 +10,13 @@ from infra.config import Config
 from infra.review import accept, skip_checkov
 
 RETENTION_DAYS = 14
-SSE_SQS = "SQS encrypts it with its own key, which costs nothing; checkov looks for a key of KMS."
+SSE_SQS = "SQS encrypts it with a key of its own, at no charge; checkov expects a KMS key."
 
 
 class DeadLetterQueue(sqs.Queue):
-    """Keeps what was given up on as long as SQS can, 14 days: longer than the queue that it came from.
+    """Keeps messages for 14 days, the longest that SQS allows. A queue with these messages keeps them a shorter time.
 
-    SQS counts from when a message was first sent, not from when it was moved here:
+    The 14 days begin when a message was first sent, not when it was moved here:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
     """
 
@@ -29,30 +29,31 @@ class DeadLetterQueue(sqs.Queue):
             enforce_ssl=True,
             removal_policy=config.removal_policy,
         )
-        accept(self, "AwsSolutions-SQS3", "This is a dead-letter queue, also where SNS or Lambda fills it.")
+        accept(self, "AwsSolutions-SQS3", "This is a dead-letter queue itself, also if SNS or Lambda fills it.")
         skip_checkov(self, "CKV_AWS_27", SSE_SQS)
 
 
-# Lambda sends there with the function's role, which takes sqs:SendMessage and nothing else. The CDK's own SqsDlq and
-# SqsDestination would grant more: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+# Lambda sends failed records and events with the function's role, which needs only sqs:SendMessage. The CDK's own
+# SqsDlq and SqsDestination would grant more:
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 
 
 @jsii.implements(lambda_.IEventSourceDlq)
 class FailedRecords:
-    """A dead-letter queue for what an event source gives up on."""
+    """A dead-letter queue for records that an event source mapping could not pass to a function."""
 
     def __init__(self, queue: DeadLetterQueue) -> None:
         self._queue = queue
 
     def bind(self, _target: lambda_.IEventSourceMapping, handler: lambda_.IFunction) -> lambda_.DlqDestinationConfig:
-        """Let the function's role send there."""
+        """Let the function's role send to the queue."""
         self._queue.grant(handler, "sqs:SendMessage")
         return lambda_.DlqDestinationConfig(destination=self._queue.queue_arn)
 
 
 @jsii.implements(lambda_.IDestination)
 class FailedEvents:
-    """A dead-letter queue for the events that a function has failed on."""
+    """A dead-letter queue for events of asynchronous invocations that a function could not process."""
 
     def __init__(self, queue: DeadLetterQueue) -> None:
         self._queue = queue
@@ -64,6 +65,6 @@ class FailedEvents:
         *_: object,
         **__: object,
     ) -> lambda_.DestinationConfig:
-        """Let the function's role send there."""
+        """Let the function's role send to the queue."""
         self._queue.grant(fn, "sqs:SendMessage")
         return lambda_.DestinationConfig(destination=self._queue.queue_arn)

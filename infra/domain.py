@@ -1,4 +1,4 @@
-"""An optional custom domain of the API, so that its address outlives the API."""
+"""An optional custom domain of the API, so that the API's URL stays the same if the API is replaced."""
 
 from typing import cast
 
@@ -12,9 +12,10 @@ from infra.config import Config
 
 
 class Domain(Construct):
-    """The domain name, and the mapping that leads to the API.
+    """The domain name, and the base path mapping from the domain to the API.
 
-    Neither is part of the API: if CloudFormation replaces that, it updates the mapping without interruption.
+    Both are resources outside of the API. If CloudFormation replaces the API, it updates the mapping without
+    interruption.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-apigateway-basepathmapping.html
     """
 
@@ -29,7 +30,7 @@ class Domain(Construct):
             security_policy=apigateway.SecurityPolicy.TLS_1_2,
         )
         apigateway.BasePathMapping(self, "Mapping", domain_name=name, rest_api=api.rest, base_path=config.base_path)
-        # What an alias record in Route 53 takes, or a CNAME elsewhere:
+        # The target for an alias record in Route 53, or for a CNAME at another DNS provider:
         # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-regional-api-custom-domain-create.html
         CfnOutput(self, "Target", value=name.domain_name_alias_domain_name).override_logical_id("DomainTarget")
         zone = name.domain_name_alias_hosted_zone_id

@@ -1,4 +1,4 @@
-"""The email consumer's own resource: an identity to send from."""
+"""The resource that only the email consumer has: the SES identity of the sender."""
 
 import json
 
@@ -16,7 +16,7 @@ from infra.table import Table
 
 
 class EmailConsumer(ChannelConsumer):
-    """The consumer, and the identity that it sends from: see `create_email_identity` in `config.py`."""
+    """The consumer and, if `create_email_identity` is true, the SES identity that it sends from."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         super().__init__(
@@ -34,8 +34,9 @@ class EmailConsumer(ChannelConsumer):
         )
         if config.create_email_identity:
             sender.verify(self, config)
-        # Limited by sender, not by identity: a sender may be verified by its address or its domain, and in the sandbox
-        # SES checks the recipients' identities too (https://github.com/aws/aws-sdk-js/issues/3641).
+        # The permission is limited by the sender's address and not by an identity's ARN: the sender may be verified by
+        # its address or its domain, and in the sandbox SES also checks the permission for the recipients' identities
+        # (https://github.com/aws/aws-sdk-js/issues/3641).
         # https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html
         self.function.add_to_role_policy(
             iam.PolicyStatement(
@@ -47,5 +48,5 @@ class EmailConsumer(ChannelConsumer):
         accept(
             self,
             f"AwsSolutions-IAM5[Resource::{arn(self, 'ses:identity/*')}]",
-            "Limited by the sender's address instead, as said above.",
+            "A condition limits the permission by the sender's address instead.",
         )

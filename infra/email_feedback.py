@@ -1,4 +1,4 @@
-"""SES's events about sent mails, and the function that processes them."""
+"""The resources for SES's events about sent mails, such as bounces, and the function that processes them."""
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
@@ -19,10 +19,10 @@ TIMEOUT = Duration.seconds(30)
 
 
 class EmailFeedback(Construct):
-    """SES → topic → function, for every mail that the consumer sends.
+    """SES → SNS topic → function, for every mail that the consumer sends.
 
-    `subscription_dlq` holds what SNS could not hand to Lambda, `failures` what the function could not make sense of
-    in three attempts: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-configuring.html.
+    `subscription_dlq` keeps events that SNS could not pass to Lambda, `failures` events that the function could not
+    process in three attempts: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-configuring.html.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class EmailFeedback(Construct):
             folder="email_feedback",
             config=config,
             timeout=TIMEOUT,
-            # SES's call, in no bot's trace: docs/cost.md says what that would cost.
+            # SES causes these invocations, so they belong to no trace of a bot's call. docs/cost.md has their price.
             traced_with=frozenset(),
             environment={
                 "TABLE_NAME": table.table_name,
@@ -57,7 +57,8 @@ class EmailFeedback(Construct):
         consumer.dlq.grant(function, "sqs:SendMessage")
         topic = sns.Topic(self, "Topic", enforce_ssl=True, master_key=key)
         topic.add_subscription(subscriptions.LambdaSubscription(function, dead_letter_queue=self.subscription_dlq))
-        # A mail holds a customer's words. To a server without TLS it is not sent but bounces: the fallback has it then.
+        # Mails contain a customer's text, so SES must send them with TLS. If a server has no TLS, the mail bounces, and
+        # the fallback delivers the request.
         configuration_set = ses.ConfigurationSet(
             self, "ConfigurationSet", tls_policy=ses.ConfigurationSetTlsPolicy.REQUIRE
         )
@@ -73,11 +74,11 @@ class EmailFeedback(Construct):
         )
         name = configuration_set.configuration_set_name
         arn = Stack.of(self).format_arn(service="ses", resource="configuration-set", resource_name=name)
-        # By the conditions that the CDK gives the topic's policy:
+        # The same conditions as in the topic's policy, which the CDK creates:
         # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
         key.grant(on_behalf_of(self, "ses.amazonaws.com", arn), "kms:Decrypt", "kms:GenerateDataKey*")
         consumer.function.add_environment("EMAIL_CONFIGURATION_SET", name)
-        # SES checks the configuration set beside the identity, which grants for itself alone:
+        # SES checks the permission for the configuration set separately from the one for the identity:
         # https://github.com/aws/aws-cdk/issues/34402
         consumer.function.add_to_role_policy(iam.PolicyStatement(actions=["ses:SendEmail"], resources=[arn]))
         CfnOutput(self, "TopicArn", value=topic.topic_arn).override_logical_id("EmailFeedbackTopicArn")

@@ -1,4 +1,4 @@
-"""The key of the topics to which AWS's services publish."""
+"""The KMS keys of the SNS topics."""
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
@@ -9,18 +9,18 @@ from infra.config import Config
 
 
 def aws_managed_sns_key(scope: Construct) -> kms.IKey:
-    """The key that AWS manages for SNS, at no charge.
+    """The KMS key that AWS manages for SNS, at no charge.
 
-    Its policy lets in whoever may publish in this account, so our functions, but no service principal:
+    Its policy lets roles of this account that may publish use it, such as our functions', but no AWS service:
     https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
     """
     return kms.Alias.from_alias_name(scope, "SnsKey", "alias/aws/sns")
 
 
 def on_behalf_of(scope: Construct, service: str, source: str) -> iam.ServicePrincipal:
-    """A service that publishes, as long as it does so for a resource of this account with that ARN.
+    """An AWS service as a principal, on the condition that it acts for a resource of this account with that ARN.
 
-    So it can't be made to by somebody else's resource:
+    The condition prevents that somebody's resource in another account makes the service publish here:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
     """
     account = {"aws:SourceAccount": Stack.of(scope).account}
@@ -28,10 +28,10 @@ def on_behalf_of(scope: Construct, service: str, source: str) -> iam.ServicePrin
 
 
 class ServicesKey(kms.Key):
-    """Encrypts alarms and SES's events on their way through SNS. Nothing is kept under it once they have arrived.
+    """Encrypts alarms and SES's events while they pass through SNS. After that, nothing encrypted with it remains.
 
-    Each topic's construct lets the service that publishes to it use the key, under the conditions under which it may
-    publish. The statement for the account has no condition, or nobody could change the key:
+    The construct of each topic lets the publishing service use the key, under the same conditions as in the topic's
+    policy. The statement for the account has no condition, because otherwise nobody could change the key:
     https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
     """
 
@@ -41,7 +41,7 @@ class ServicesKey(kms.Key):
             construct_id,
             description="Alarms and SES's events on their way through SNS",
             enable_key_rotation=True,
-            # Not billed while it waits: https://aws.amazon.com/kms/pricing/
+            # A key that waits for its deletion costs nothing: https://aws.amazon.com/kms/pricing/
             pending_window=Duration.days(30 if config.production else 7),
             removal_policy=RemovalPolicy.DESTROY,
         )

@@ -11,26 +11,27 @@ from infra.config import Config
 from infra.review import skip_checkov
 
 _WINDOW_SECONDS = 60
-# Calls that the usage plan refuses count here too, so a bot that is throttled and repeats must still have room.
+# The limit is twice the throttle, because calls that the usage plan refuses count too, and a throttled bot repeats
+# them.
 _ROOM = 2
 
 
 class Firewall(Construct):
-    """Refuses addresses of ill repute, and who calls far beyond the throttle.
+    """Refuses IP addresses on AWS's reputation list, and addresses that call far more often than the throttle allows.
 
-    No rule looks into the body: it is free text, in which a customer may paste what looks like an attack to ask about
-    it, and it is escaped wherever it is shown. So AWS's core rule set and its known bad inputs are left out, which
-    would refuse such a call, any body over 8 KB, and attacks on software that isn't here. WAF sees no more than the
-    first 16 KB of a body anyway; the API takes 64 KiB.
+    No rule inspects the body. The body is free text, in which a customer may quote an attack to ask about it, and all
+    programs escape it before they show it. So AWS's core rule set and its rule set for known bad inputs are left out.
+    They would refuse such a call, any body over 8 KB, and attacks on software that this project does not use. WAF
+    inspects only the first 16 KB of a body anyway, and the API accepts 64 KiB.
     https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
     https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-setting-body-inspection-limit.html
 
-    Neither logs nor sampled requests: both would show the headers, and so the API key.
+    WAF's logs and sampled requests are off, because both would contain the headers with the API key.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, stage: apigateway.Stage) -> None:
         super().__init__(scope, construct_id)
-        # Takes precedence over the API's own responses, and can't change the media type:
+        # This response replaces the API's own for 429. Its media type can't be application/problem+json:
         # https://docs.aws.amazon.com/waf/latest/developerguide/customizing-the-response-for-blocked-requests.html
         acl = wafv2.CfnWebACL(
             self,
@@ -61,7 +62,7 @@ class Firewall(Construct):
         wafv2.CfnWebACLAssociation(self, "Association", resource_arn=stage.stage_arn, web_acl_arn=acl.attr_arn)
 
     def _rate(self, priority: int, limit: int) -> wafv2.CfnWebACL.RuleProperty:
-        """429 and not WAF's 403, which would tell a bot that its key is wrong."""
+        """A rule that limits calls per address. It answers 429, because WAF's default 403 would mean a wrong key."""
         return wafv2.CfnWebACL.RuleProperty(
             name="Rate",
             priority=priority,

@@ -1,6 +1,7 @@
 """Options that governed accounts require of every stack: see docs/deployment.md.
 
-Control Tower's proactive controls look at a template before CloudFormation creates anything, Config at what is there:
+Control Tower's proactive controls check a template before CloudFormation creates anything; AWS Config checks resources
+that exist:
 https://docs.aws.amazon.com/controltower/latest/controlreference/cloudwatch-rules.html
 """
 
@@ -17,11 +18,11 @@ from constructs import Construct
 from infra.config import Config
 from infra.encryption import on_behalf_of
 
-_NOBODY: Final = "AlarmTopicArn"
+_OUTPUT: Final = "AlarmTopicArn"
 
 
 class Governed(Construct):
-    """Give each log group a key, and each alarm an action. Make it after everything else."""
+    """Gives each log group of the stack a KMS key, and each alarm an action. Create it after all other constructs."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, key: kms.IKey) -> None:
         super().__init__(scope, construct_id)
@@ -31,17 +32,17 @@ class Governed(Construct):
         for group in (it for it in found if isinstance(it, logs.CfnLogGroup)):
             group.kms_key_id = logs_key.key_arn
         if alarms := [it for it in found if isinstance(it, cloudwatch.CfnAlarm)]:
-            # The pages notify the operators, and each alarm by itself would do so ten times an outage. So nobody is
-            # subscribed here, unless an account collects the alarms of all its stacks.
+            # The composite alarms notify the operators. The alarms of one outage would do so about ten times. So this
+            # topic has no subscribers, unless a deployer adds one to collect all alarms.
             topic = sns.Topic(self, "Alarms", enforce_ssl=True, master_key=key)
             source = self._arn("cloudwatch", "alarm")
             topic.grant_publish(on_behalf_of(self, "cloudwatch.amazonaws.com", source))
             for alarm in alarms:
                 alarm.alarm_actions = [topic.topic_arn]
-            CfnOutput(self, _NOBODY, value=topic.topic_arn).override_logical_id(_NOBODY)
+            CfnOutput(self, _OUTPUT, value=topic.topic_arn).override_logical_id(_OUTPUT)
 
     def _logs_key(self, config: Config) -> kms.Key:
-        """A key that stays as long as the logs under it, and that CloudWatch Logs may use for those of this account.
+        """A key for log groups, kept as long as they are. CloudWatch Logs may use it for log groups of this account.
 
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
         """

@@ -1,4 +1,4 @@
-"""The schedules of the consumers' hourly checks: assistance/engine/heartbeat.py."""
+"""The schedules of the heartbeats, the hourly checks of the channels' providers: assistance/engine/heartbeat.py."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -19,13 +19,13 @@ INTERVAL = Duration.hours(1)
 
 
 class Heartbeat(Construct):
-    """A schedule for each channel. The consumer's own role has the token and may send, so no other function need."""
+    """A schedule for each channel that invokes its consumer, whose role may already read the token and send."""
 
     def __init__(self, scope: Construct, construct_id: str, *, consumers: Mapping[Channel, ChannelConsumer]) -> None:
         super().__init__(scope, construct_id)
         for channel, consumer in consumers.items():
             function = consumer.function
-            # The next beat does what a repetition would, and two mails within an hour tell no more than one.
+            # A failed check is not repeated: the next one follows in an hour.
             function.configure_async_invoke(retry_attempts=0, max_event_age=INTERVAL)
             earlier = {child.node.id for child in Stack.of(self).node.children}
             scheduler.Schedule(
@@ -44,11 +44,11 @@ class Heartbeat(Construct):
             accept(
                 role,
                 f"AwsSolutions-IAM5[Resource::<{name}.Arn>:*]",
-                "The CDK lets the schedule invoke the versions of this one function too; there are none.",
+                "The CDK also lets the schedule invoke versions of this function, but it has none.",
             )
 
     def measured(self, metric: Metric, channel: Channel, statistic: str) -> cloudwatch.Metric:
-        """Return a metric that the heartbeat emits."""
+        """Return a metric that the channel's hourly check emits."""
         return cloudwatch.Metric(
             namespace=Stack.of(self).stack_name,
             metric_name=metric,

@@ -1,8 +1,8 @@
-"""The pages: one for each outage, with the alarms of infra/alarms that belong to it.
+"""The pages: composite alarms that notify the operators, one for each kind of outage.
 
-The alarms notify nobody themselves. Each is part of one page, a composite alarm, which notifies the operators once
-however many of its alarms go off. An alarm that merely follows from another one does not count while that one is on.
-`docs/operations.md` has a section for each.
+The alarms of infra/alarms notify nobody. Each belongs to one page, which notifies the operators once, however many of
+its alarms go off. An alarm that only follows from another alarm does not count while the other one is on.
+`docs/operations.md` has a section for each alarm.
 """
 
 import re
@@ -35,7 +35,7 @@ _ROLLED_BACK_FOR: Final = frozenset({"RequestsNotAccepted", "RequestsNotPublishe
 
 
 class Monitoring(Construct):
-    """The alarms, the pages that they add up to, and the topic that the pages notify."""
+    """The alarms, the pages that combine them, and the SNS topic that the pages notify."""
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class Monitoring(Construct):
 
         unpublished, *others = requests.of_the_outbox(alarms, topic, producer, reconciler)
         self._page(
-            "RequestsNotPublished", "Accepted requests stay behind.", [unpublished, *others],
+            "RequestsNotPublished", "Accepted requests are not published to the channels.", [unpublished, *others],
             section="OldestUnpublishedAge",
         )  # fmt: skip
         self._page(
-            "RequestsPublishedLate", "Requests are a minute late or more.",
+            "RequestsPublishedLate", "Requests are published a minute late or more.",
             requests.of_the_stream(alarms, reconciler),
             section="PublishedLate",
         )  # fmt: skip
@@ -84,19 +84,20 @@ class Monitoring(Construct):
                 others += channels.of_the_heartbeat(alarms, channel, heartbeat)
             if feedback and channel is Channel.EMAIL:
                 others += alarms.add_for_function("EmailFeedback", feedback.function)
-            says = f"Requests do not get through by {channel}."
+            says = f"Requests are not delivered by {channel}."
             name = f"{channel.capitalize()}NotDelivering"
             title = None if channel == CALLBACK else f"{channel.capitalize()} is not delivering"
             self._page(name, says, [failed, oldest, *others], section="NotDelivering", title=title)
             if isinstance(channel, Channel):
-                # The callback keeps no request open.
+                # Only channels, because a callback that waits does not keep a request open.
                 late.append(oldest)
             explains[channel] = [failed, oldest]
 
         self._page(
             "RequestsUnaccountedFor", "Requests are lost, stuck or unreadable, or the reconciler does not check them.",
             requests.of_the_ledger(alarms, reconciler),
-            # A request that is open for too long, or stuck, waits in the outbox or for a channel: an alarm there is on.
+            # If requests wait in the outbox or for a channel, an alarm of that part is on already, and requests that
+            # are open or stuck for too long are its consequence.
             after={"OldestOpenAge": late, "StuckDeliveries": late},
         )  # fmt: skip
         if config.take:
@@ -120,13 +121,14 @@ class Monitoring(Construct):
             section="Expire",
         )  # fmt: skip
         if config.rollback_minutes is not None:
-            # These follow from the functions. A channel's page may follow from its provider, which no rollback mends.
+            # Only pages that a faulty deployment can cause. A channel's page may be caused by its provider, and then a
+            # rollback does not help.
             watched = [page for page in self.pages if page.node.id in _ROLLED_BACK_FOR]
             self._say_when_to_roll_back(config.rollback_minutes, watched)
         CfnOutput(self, "TopicArn", value=self._operators.topic_arn).override_logical_id("OperatorTopicArn")
 
     def _say_when_to_roll_back(self, minutes: int, pages: Sequence[cloudwatch.CompositeAlarm]) -> None:
-        """Print the rollback configuration to pass to CloudFormation. It is no part of a template.
+        """Add an output with the rollback configuration, which is an argument of a deployment, not part of a template.
 
         https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-rollback-triggers.html
         """
@@ -137,9 +139,9 @@ class Monitoring(Construct):
 
     def _operators_topic(self, config: Config, key: kms.IKey) -> sns.Topic:
         topic = sns.Topic(self, "Operators", enforce_ssl=True, master_key=key)
-        # The topic's own policy takes the place of the default one, by which CloudWatch may publish:
+        # `enforce_ssl` gives the topic a policy, which replaces the default policy that lets CloudWatch publish:
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
-        # The grant covers the topic's key:
+        # This grant also lets CloudWatch use the topic's key:
         # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
         alarms = Stack.of(self).format_arn(
             service="cloudwatch", resource="alarm", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
@@ -148,7 +150,7 @@ class Monitoring(Construct):
         if config.operator_email:
             topic.add_subscription(subscriptions.EmailSubscription(config.operator_email))
         if config.operator_url:
-            # SNS decrypts what it delivers, so the subscriber needs nothing of the topic's key.
+            # SNS decrypts messages before it delivers them, so the subscriber needs no access to the topic's key.
             topic.add_subscription(subscriptions.UrlSubscription(config.operator_url))
         return topic
 
@@ -163,9 +165,10 @@ class Monitoring(Construct):
         section: str | None = None,
         title: str | None = None,
     ) -> None:
-        """Notify the operators once while any of the alarms is on.
+        """Create a page: a composite alarm that is on while any of these alarms is on.
 
-        `after`: alarms that do not count while another one is on. `along`: alarms that count only while another is on.
+        `says`: its description. `after`: by an alarm's name, other alarms; while one of them is on, the alarm does not
+        count. `along`: by an alarm's name, another alarm; the alarm counts only while the other one is on too.
         """
         rule = cloudwatch.AlarmRule
         on = cloudwatch.AlarmState.ALARM
@@ -178,7 +181,8 @@ class Monitoring(Construct):
         page = cloudwatch.CompositeAlarm(
             self,
             name,
-            # The subject of the mail. All else is named by CloudFormation: docs/decisions/0087-names-of-pages.md.
+            # The name is the subject of the mail. Other resources get names from CloudFormation:
+            # docs/decisions/0087-names-of-pages.md.
             composite_alarm_name=f"assistance {self._config.stage}: {title or _spelt_out(name)}",
             alarm_rule=rule.any_of(*terms),
             alarm_description=self._alarms.described(f"{says} See which of its alarms are on.", section or name),
@@ -189,5 +193,5 @@ class Monitoring(Construct):
 
 
 def _spelt_out(name: str) -> str:
-    """`RequestsNotTaken` as a human writes it: `requests not taken`."""
+    """Convert a CamelCase name to words: `RequestsNotTaken` to `requests not taken`."""
     return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()

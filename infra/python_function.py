@@ -1,4 +1,4 @@
-"""The defaults of every Lambda function."""
+"""The construct of all Lambda functions, with their common settings."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -19,14 +19,14 @@ from infra.review import accept, skip_checkov
 
 @jsii.implements(ILocalBundling)
 class Bundle:
-    """Builds a bundle when the CDK asks for it, which it does before it would turn to Docker."""
+    """Builds a function's bundle on this machine. The CDK calls it before it would start Docker."""
 
     def __init__(self, folder: str, python_version: str) -> None:
         self._folder = folder
         self._python_version = python_version
 
     def try_bundle(self, output_dir: str, *_: object, **__: object) -> bool:
-        """Fill the directory."""
+        """Write the bundle to the directory. True means that the CDK needs no Docker."""
         bundle.build(self._folder, Path(output_dir), self._python_version)
         return True
 
@@ -39,7 +39,7 @@ def _code(scope: Construct, folder: str, python_version: str) -> lambda_.Code:
     if not bundle.compiler(python_version):
         Annotations.of(scope).add_warning_v2(
             "assistance:no-byte-code",
-            f"There is no Python {python_version} here to compile '{folder}' with: it will start more slowly.",
+            f"This machine has no Python {python_version} to compile '{folder}': the function will start more slowly.",
         )
     return lambda_.Code.from_asset(
         str(FUNCTIONS),
@@ -47,7 +47,7 @@ def _code(scope: Construct, folder: str, python_version: str) -> lambda_.Code:
         asset_hash_type=AssetHashType.CUSTOM,
         asset_hash=bundle.fingerprint(folder, python_version),
         bundling=BundlingOptions(
-            # Never used: the local bundling does not give up.
+            # A required argument that is never used, because `try_bundle` always returns True.
             image=DockerImage.from_registry("scratch"),
             local=Bundle(folder, python_version),
         ),
@@ -55,7 +55,10 @@ def _code(scope: Construct, folder: str, python_version: str) -> lambda_.Code:
 
 
 class PythonFunction(lambda_.Function):
-    """A function whose code is `functions/<folder>` and `functions/assistance`."""
+    """A function whose code is `functions/<folder>` and `functions/assistance`.
+
+    `traced_with`: the values of the setting `tracing` with which X-Ray traces this function.
+    """
 
     def __init__(
         self,
@@ -70,10 +73,10 @@ class PythonFunction(lambda_.Function):
         traced_with: Collection[str] = ("all",),
         snap_start: bool = False,
     ) -> None:
-        # The construct does not exist yet, so the group and the role are its siblings.
+        # The log group and the role belong to `scope`, because the function needs them before it exists itself.
         group = logs.LogGroup(scope, f"{construct_id}Logs", removal_policy=config.removal_policy)
         cast("logs.CfnLogGroup", group.node.default_child).retention_in_days = config.logs_kept_days
-        # Its own log group and no other: AWS's managed policy would let it write, and re-create, any group.
+        # The role may write only to this log group. AWS's managed policy would let it create and write any log group.
         role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         group.grant_write(role)
         super().__init__(
@@ -92,7 +95,7 @@ class PythonFunction(lambda_.Function):
             memory_size=memory_size,
             role=role,
             log_group=group,
-            # Of its own, Lambda logs only what fails: START and REPORT of each invocation cost as much as our logs.
+            # Of Lambda's own log lines, keep only warnings and errors: START and REPORT cost as much as our lines.
             # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
             logging_format=lambda_.LoggingFormat.JSON,
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
@@ -100,23 +103,25 @@ class PythonFunction(lambda_.Function):
             environment={
                 "POWERTOOLS_SERVICE_NAME": folder,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
-                # It looks for them in the metadata of every package, and there are none.
+                # pydantic would search the metadata of every package for plugins, and there are none.
                 # https://docs.pydantic.dev/latest/concepts/plugins/#disabling-plugins
                 "PYDANTIC_DISABLE_PLUGINS": "__all__",
-                # Two stages of one account keep their figures apart.
+                # A namespace for each stack keeps the metrics of an account's stages separate.
                 "POWERTOOLS_METRICS_NAMESPACE": Stack.of(scope).stack_name,
-                # A metric costs $0.30 a month while it has data, also one that nobody looks at.
+                # A metric with data costs $0.30 a month, so a stage without alarms and dashboard emits none.
                 **({} if config.watched else {"POWERTOOLS_METRICS_DISABLED": "true"}),
                 **environment,
             },
         )
-        accept(self, "AwsSolutions-L1", "The deployer chooses: python_version. The default is what the tests run on.")
+        accept(self, "AwsSolutions-L1", "The setting python_version chooses it. The tests run on the default version.")
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
-        accept(role, "AwsSolutions-IAM5[Resource::*]", "X-Ray's two actions for sending segments know no resources.")
-        skip_checkov(self, "CKV_AWS_115", "A new account may have a concurrency of 10 in all: nothing is reserved.")
-        skip_checkov(self, "CKV_AWS_116", "What is given up is kept: by its queue, its event source or the table.")
-        skip_checkov(self, "CKV_AWS_117", "It calls public endpoints only; a VPC would need a NAT.")
+        accept(role, "AwsSolutions-IAM5[Resource::*]", "X-Ray's two actions for sending segments accept no resource.")
+        skip_checkov(self, "CKV_AWS_115", "None is reserved, because a new account may have a concurrency of only 10.")
+        skip_checkov(self, "CKV_AWS_116", "Failed events stay in a queue, in the event source's queue or in the table.")
+        skip_checkov(self, "CKV_AWS_117", "It calls only public endpoints; a VPC would need a NAT gateway.")
         skip_checkov(
-            self, "CKV_AWS_173", "Its environment holds names, no secret; Lambda encrypts it with its own key."
+            self, "CKV_AWS_173", "Its environment contains no secret; Lambda encrypts it with a key of its own."
         )
-        skip_checkov(group, "CKV_AWS_158", "CloudWatch Logs encrypts with its own key, and no description is logged.")
+        skip_checkov(
+            group, "CKV_AWS_158", "CloudWatch Logs encrypts it with a key of its own; no description is logged."
+        )

@@ -1,4 +1,4 @@
-"""The reconciler and its schedule."""
+"""The reconciler function and its schedule."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -17,14 +17,15 @@ from infra.python_function import PythonFunction
 from infra.review import accept
 from infra.table import Table
 
-# Shorter than the shortest interval, a minute.
+# Shorter than a minute, the shortest interval between two runs.
 TIMEOUT = Duration.seconds(50)
 
 
 class Reconciler(Construct):
-    """Sweeps the outbox, and sees to the requests that have not ended.
+    """The function that publishes overdue outbox entries and checks unfinished requests, and its schedule.
 
-    Its timeout is shorter than the interval, and a lease in the table keeps two sweeps apart.
+    Two sweeps never run at the same time: the timeout is shorter than the interval, and a sweep holds a lease in the
+    table.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Reconciler(Construct):
             folder="reconciler",
             config=config,
             timeout=TIMEOUT,
-            # A trace a minute, of nothing that a bot has called for.
+            # Not traced: there would be a trace every minute, and none would belong to a bot's call.
             traced_with=frozenset(),
             environment={
                 "TABLE_NAME": table.table_name,
@@ -80,7 +81,8 @@ class Reconciler(Construct):
             for dlq in (consumer.dlq, consumer.subscription_dlq):
                 dlq.grant(function, "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility")
         self._interval = interval = Duration.minutes(config.reconcile_interval_minutes)
-        # The scheduler invokes asynchronously. Both it and Lambda would repeat for hours what the next run does anyway:
+        # The scheduler invokes the function asynchronously. Without these settings, it and Lambda would repeat a failed
+        # invocation for hours, although the next run does the same:
         # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html
         # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
         function.configure_async_invoke(retry_attempts=0, max_event_age=interval)
@@ -96,13 +98,13 @@ class Reconciler(Construct):
         accept(
             role,
             f"AwsSolutions-IAM5[Resource::<{name}.Arn>:*]",
-            "The CDK lets the schedule invoke the versions of this one function too; there are none.",
+            "The CDK also lets the schedule invoke versions of this function, but it has none.",
         )
 
     def measured(
         self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM, *, label: str | None = None, **dimensions: str
     ) -> cloudwatch.Metric:
-        """Return a metric that every run emits: functions/reconciler/handler.py."""
+        """Return a metric that each sweep emits, by default without a channel: see functions/reconciler/handler.py."""
         return cloudwatch.Metric(
             namespace=Stack.of(self).stack_name,
             metric_name=name,

@@ -1,6 +1,6 @@
-"""Accepts a finding of cdk-nag or checkov, with the reason beside the resource.
+"""Accepts findings of the security linters cdk-nag and checkov, with a reason next to the resource.
 
-cdk-nag is part of the tests, checkov is run by `make checkov`.
+cdk-nag runs in the tests, checkov with `make checkov`.
 """
 
 from typing import cast
@@ -10,12 +10,12 @@ from constructs import IConstruct
 
 
 def accept(construct: IConstruct, rule: str, reason: str) -> None:
-    """Accept what cdk-nag finds in this construct and in what it holds."""
+    """Accept a finding of cdk-nag in this construct and in its children."""
     Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=reason))
 
 
 def arn(construct: IConstruct, service_to_resource: str) -> str:
-    """An ARN as cdk-nag writes it: what is known only on deployment stands as `<AWS::…>`."""
+    """An ARN as cdk-nag writes it in its findings: values known only on deployment are written `<AWS::…>`."""
     stack, (service, _, rest) = Stack.of(construct), service_to_resource.partition(":")
     where = {"Partition": stack.partition, "Region": stack.region, "AccountId": stack.account}
     known = {name: f"<AWS::{name}>" if Token.is_unresolved(value) else value for name, value in where.items()}
@@ -23,7 +23,7 @@ def arn(construct: IConstruct, service_to_resource: str) -> str:
 
 
 def skip_checkov(construct: IConstruct, rule: str, reason: str) -> None:
-    """Accept what checkov finds in the resource of this construct.
+    """Accept a finding of checkov in the CloudFormation resource of this construct.
 
     https://www.checkov.io/2.Basics/Suppressing%20and%20Skipping%20Policies.html
     """

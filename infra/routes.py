@@ -1,4 +1,4 @@
-"""Parses and checks the routes of a deployer at synthesis."""
+"""Parses and checks the setting `routes` at synthesis."""
 
 import re
 from collections.abc import Mapping
@@ -8,24 +8,24 @@ from assistance.routing import MAX_MINUTES, Channel, Place, Route, named
 from infra.addresses import addresses
 
 MAX_RECIPIENTS: Final = 50
-"""Of a mail: https://docs.aws.amazon.com/ses/latest/dg/quotas.html."""
-# A name would post too, but then nothing can be looked up when in doubt.
+"""Maximum recipients of one mail: https://docs.aws.amazon.com/ses/latest/dg/quotas.html."""
+# The consumer can post to a channel's name, too, but it needs the id to search the channel for a message.
 SLACK_ID: Final = re.compile(r"[CG][A-Z0-9]{2,}")
-# It becomes a part of logical ids, which are alphanumeric.
+# The name becomes part of a CloudFormation logical id, which must be alphanumeric.
 _SECRET_NAME: Final = re.compile(r"[a-z][a-z0-9]{0,19}")
 
 
 def split(value: object) -> object:
-    """The parts of a list that is separated by commas, as `-c` gives one."""
+    """Split a comma-separated string, as `cdk -c key=a,b` passes a list; return any other value unchanged."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def members(value: object) -> object:
-    """A route as the context has it. Raises a `ValueError` for a member that no route has."""
+    """Check a route's members, and split its mail addresses. Raises `ValueError` for an unknown member."""
     if not isinstance(value, Mapping):
         return value
     for name in set(value) - {"channels", "fallback", "where", "escalate_after"}:
-        raise ValueError(f"a route has 'channels', 'fallback', 'where' and 'escalate_after', and no '{name}'")
+        raise ValueError(f"a route has 'channels', 'fallback', 'where' and 'escalate_after', but no '{name}'")
     where = value.get("where")
     if isinstance(where, Mapping) and "email" in where:
         return {**value, "where": {**where, "email": split(where["email"])}}
@@ -33,16 +33,16 @@ def members(value: object) -> object:
 
 
 def sound(route: Route) -> Route:
-    """The route. Raises a `ValueError` if it can't be deployed."""
+    """Return the route unchanged. Raises `ValueError` if it can't be deployed."""
     if not route.channels:
-        raise ValueError("a topic needs a channel at least")
+        raise ValueError("a topic needs at least one channel")
     if len({*route.channels, route.fallback}) <= len(route.channels):
         raise ValueError("a route names a channel twice")
     if route.escalate_after is not None and not 1 <= route.escalate_after <= MAX_MINUTES:
         raise ValueError(f"escalate_after is a number of minutes from 1 to {MAX_MINUTES:,}")
     for channel, place in route.where.items():
         if channel not in named([route]):
-            raise ValueError(f"'where' names {channel}, and the route does not")
+            raise ValueError(f"'where' names {channel}, which is no channel of the route")
         _check_place(channel, place)
     return route
 
@@ -52,16 +52,17 @@ def _check_place(channel: Channel, place: Place) -> None:
         case Channel.SLACK, str() if SLACK_ID.fullmatch(place):
             pass
         case Channel.SLACK, _:
-            raise ValueError("'where' wants the id of a Slack channel: C0123456789")
+            raise ValueError("in 'where', 'slack' must be the id of a Slack channel, such as C0123456789")
         case Channel.EMAIL, tuple() if 0 < len(place) <= MAX_RECIPIENTS:
             addresses(place)
         case Channel.EMAIL, _:
-            raise ValueError(f"'where' wants 1 to {MAX_RECIPIENTS} email addresses")
+            raise ValueError(f"in 'where', 'email' must be 1 to {MAX_RECIPIENTS} email addresses")
         case Channel.TEAMS, str() if _SECRET_NAME.fullmatch(place):
             pass
         case Channel.TEAMS, _:
             raise ValueError(
-                "'where' wants the name of a Teams secret: up to 20 letters a to z, digits after the first"
+                "in 'where', 'teams' must be the name of a secret: a lower-case letter, then up to 19 lower-case "
+                "letters or digits"
             )
         case _:
             raise ValueError(f"'where' can't name {channel}: that channel has one target only")

@@ -1,4 +1,4 @@
-"""The sender of mails: the identity that SES verifies, and the DNS records of a domain."""
+"""The SES identity of the mails' sender, and outputs with the DNS records for a domain."""
 
 from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_ses as ses
@@ -8,14 +8,16 @@ from infra.config import Config
 
 
 def verify(scope: Construct, config: Config) -> None:
-    """Let SES verify the domain, or else the sender's address.
+    """Create the SES identity: for `email_domain`, or without one for the sender's address.
 
-    An identity belongs to the account, and other stages may send from it: it stays when the stack goes, unless the
-    stack never came up. https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+    If the stack is deleted, the identity is kept, because other stages of the account may send from it. Only if the
+    stack's first deployment fails, it is deleted:
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
     """
     domain, mail_from = config.email_domain, f"bounces.{config.email_domain}"
-    # The return path of a domain of one's own makes SPF count for DMARC. It must be a subdomain that nothing else uses:
-    # https://docs.aws.amazon.com/ses/latest/dg/mail-from.html. Easy DKIM with 2,048 bits is the construct's default.
+    # With a MAIL FROM domain under the sender's own domain, SPF counts for DMARC. It must be a subdomain that nothing
+    # else uses: https://docs.aws.amazon.com/ses/latest/dg/mail-from.html. The construct's default is Easy DKIM with
+    # 2,048 bits.
     identity = (
         ses.EmailIdentity(scope, "Sender", identity=ses.Identity.domain(domain), mail_from_domain=mail_from)
         if domain
@@ -24,13 +26,14 @@ def verify(scope: Construct, config: Config) -> None:
     identity.apply_removal_policy(RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
     if not domain:
         return
-    # The local cloud makes no keys.
+    # The local emulator creates no DKIM keys.
     keys = [] if config.local else identity.dkim_records
     records = {
         **{f"Dkim{n}": f"{it.name} CNAME {it.value}" for n, it in enumerate(keys, 1)},
         "MailFrom": f"{mail_from} MX 10 feedback-smtp.{Stack.of(scope).region}.amazonses.com",
         "Spf": f'{mail_from} TXT "v=spf1 include:amazonses.com ~all"',
-        # Where the domain has one already, that holds: https://docs.aws.amazon.com/ses/latest/dg/send-email-authentication-dmarc.html
+        # Only for a domain that has no DMARC record yet:
+        # https://docs.aws.amazon.com/ses/latest/dg/send-email-authentication-dmarc.html
         "Dmarc": f'_dmarc.{domain} TXT "v=DMARC1; p=none"',
     }
     for name, record in records.items():

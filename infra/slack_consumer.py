@@ -1,4 +1,4 @@
-"""The Slack consumer's own resource: the secret for its bot token."""
+"""The resource that only the Slack consumer has: the secret for the bot token."""
 
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
@@ -15,7 +15,7 @@ class SlackConsumer(ChannelConsumer):
     """The consumer, and a secret that has no value until somebody puts the bot token into it."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
-        # A sibling: the construct does not exist before its environment does.
+        # The secret belongs to `scope`, because this construct's environment needs it before the construct exists.
         secret = secretsmanager.CfnSecret(scope, f"{construct_id}Token", description="Slack bot token (xoxb-…)")
         accept(secret, "AwsSolutions-SMG4", "Slack issues the token; Secrets Manager has no way to rotate it.")
         super().__init__(

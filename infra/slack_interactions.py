@@ -1,4 +1,4 @@
-"""The function that Slack calls when somebody presses a button, and Slack's signing secret."""
+"""The function that Slack calls when a user clicks a button, and the secret that verifies Slack's signature."""
 
 from urllib.parse import urlsplit
 

@@ -9,7 +9,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 def fingerprint(sources: Iterable[str], about: str) -> str:
-    """Return one hash of these files and folders of the repository, and of `about`."""
+    """Return one hash of these files and folders, given relative to the repository, and of the text `about`."""
     found = hashlib.sha256(about.encode())
     for source in sources:
         for path in sorted((ROOT / source).rglob("*")) or [ROOT / source]:

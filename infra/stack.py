@@ -1,4 +1,4 @@
-"""The whole stack, composed in the order in which a request passes through it."""
+"""The CloudFormation stack, created in the order in which a request passes through its parts."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ Updated: TypeAlias = StreamProducer | Reconciler | EmailFeedback | ChannelConsum
 
 
 def consumer_of(destination: Destination) -> Callable[..., ChannelConsumer]:
-    """The construct of that name: `infra/teams_consumer.py` has `TeamsConsumer`."""
+    """The construct class of a destination, found by name: for `teams` `TeamsConsumer` in `infra/teams_consumer.py`."""
     module = importlib.import_module(f"infra.{destination}_consumer")
     construct: Callable[..., ChannelConsumer] = getattr(module, f"{destination.capitalize()}Consumer")
     return construct
@@ -39,8 +39,8 @@ def consumer_of(destination: Destination) -> Callable[..., ChannelConsumer]:
 def update_in_order(*groups: Sequence[Updated]) -> None:
     """Let CloudFormation update the functions of each group after those of the previous group.
 
-    So whoever reads a new kind of message or item is there before whoever writes it, and an upgrade in the middle of
-    traffic loses nothing and sends nothing twice: docs/deployment.md.
+    With this order, a function that reads a new format of messages or items is updated before the functions that write
+    it. So an upgrade during operation loses nothing and sends nothing twice: docs/deployment.md.
     """
     for earlier, later in pairwise(groups):
         for one, other in product(earlier, later):

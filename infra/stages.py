@@ -14,16 +14,16 @@ from infra.config import Config
 DIRECTORY: Final = Path(os.environ.get("ASSISTANCE_STAGES") or Path(__file__).resolve().parent.parent / "stages")
 STAGES: Final[tuple[str, ...]] = get_args(Config.model_fields["stage"].annotation)
 SCHEMA: Final = "$schema"
-"""By which editors know what a file may hold: `schema.json` beside it."""
+"""The member of a stage's file that tells editors its JSON Schema: `schema.json` in the same folder."""
 _KEYS: Final = Config.model_fields.keys() - {"local"}
 
 
 class InvalidConfig(Exception):
-    """The settings can't be deployed; the message says which, and why."""
+    """The settings are invalid. The exception's text says which, and why."""
 
 
 def settings(context: Mapping[str, Any], directory: Path = DIRECTORY) -> Config:
-    """The settings of the stage that the context names. Raises `InvalidConfig`."""
+    """The settings of the stage that the context names, from its file and the context. Raises `InvalidConfig`."""
     stage = context.get("stage", "dev")
     if stage not in STAGES or str(context.get("local", "")).lower() == "true":
         return load(context)
@@ -32,8 +32,8 @@ def settings(context: Mapping[str, Any], directory: Path = DIRECTORY) -> Config:
         return load({**read(path), **context}, shown(path), f"Set it in {shown(path)}, or with -c key=value.")
     if stage == "production":
         raise InvalidConfig(
-            f"There is no {shown(path)}. Production needs a file with its settings, so that a key forgotten on the "
-            "command line changes nothing: 'assistance init production' writes it."
+            f"There is no {shown(path)}. Production needs a file with its settings, so that no setting changes because "
+            "somebody forgets it on the command line. 'assistance init production' writes the file."
         )
     return load(context)
 
@@ -41,9 +41,10 @@ def settings(context: Mapping[str, Any], directory: Path = DIRECTORY) -> Config:
 def load(
     context: Mapping[str, Any], what: str = "The context", advice: str = "Set it with -c key=value or in cdk.json."
 ) -> Config:
-    """The settings in this context. Raises `InvalidConfig`.
+    """Parse and check the settings in this context. Raises `InvalidConfig`.
 
-    Other tools keep keys of their own there. The CDK's have a colon or a hyphen.
+    `what` and `advice` are the first and the last line of the error. Keys with a colon or a hyphen belong to the CDK
+    and other tools, and are ignored unless they resemble a setting.
     """
     for name in context.keys() - Config.model_fields.keys():
         if ":" not in name and (_similar(name) or "-" not in name):
@@ -78,11 +79,13 @@ def read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidConfig(f"{shown(path)}: {error}.") from None
     if not isinstance(held, dict):
-        raise InvalidConfig(f'{shown(path)} holds no settings: it is an object, such as {{"take": true}}.')
+        raise InvalidConfig(f'{shown(path)} must contain a JSON object, such as {{"take": true}}.')
     for name in held.keys() - _KEYS - {SCHEMA}:
         raise _unknown(name, f"key in {shown(path)}")
     if held.get("stage", path.stem) != path.stem:
-        raise InvalidConfig(f"{shown(path)} says that its stage is {held['stage']!r}: its name says the stage.")
+        raise InvalidConfig(
+            f"{shown(path)} contains the stage {held['stage']!r}, but the file's name must be the stage's name."
+        )
     return {name: value for name, value in held.items() if name != SCHEMA}
 
 
@@ -98,7 +101,7 @@ def schema() -> dict[str, Any]:
 
 
 def shown(path: Path) -> str:
-    """The path as the reader would type it."""
+    """The path for messages: relative to the current folder if it is inside that folder."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
@@ -106,7 +109,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     held = dict(pairs)
     if len(held) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"it says '{next(name for name in names if names.count(name) > 1)}' twice")
+        raise ValueError(f"it contains '{next(name for name in names if names.count(name) > 1)}' twice")
     return held
 
 
@@ -116,7 +119,7 @@ def _similar(name: str) -> list[str]:
 
 def _unknown(name: str, kind: str) -> InvalidConfig:
     close = _similar(name)
-    meant = f"did you mean '{close[0]}'?" if close else "docs/configuration.md lists those there are."
+    meant = f"did you mean '{close[0]}'?" if close else "docs/configuration.md lists all keys."
     return InvalidConfig(f"Unknown {kind} '{name}': {meant}")
 
 

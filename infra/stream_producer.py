@@ -1,4 +1,4 @@
-"""The producer function, between the table's stream and the topic."""
+"""The stream producer: the function that publishes from the table's stream to the SNS topic."""
 
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_lambda as lambda_
@@ -15,7 +15,10 @@ from infra.table import Table
 
 
 class StreamProducer(Construct):
-    """Publishes each new outbox entry. What the stream gives up on is still in the outbox, for the reconciler."""
+    """The function and its event source, the table's stream.
+
+    Entries that it fails to publish stay in the outbox, and the reconciler publishes them.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         super().__init__(scope, construct_id)

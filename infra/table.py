@@ -25,7 +25,7 @@ from infra.config import Config
 
 
 class Table(dynamodb.TableV2):
-    """On demand, with the stream that feeds the producer and the indexes that the reconciler reads."""
+    """The table with on-demand capacity, the stream for the stream producer, and the indexes for the reconciler."""
 
     def __init__(self, scope: Construct, construct_id: str, config: Config) -> None:
         super().__init__(
@@ -40,7 +40,7 @@ class Table(dynamodb.TableV2):
                 point_in_time_recovery_enabled=True
             ),
             deletion_protection=config.production,
-            # Not config.removal_policy: a first deployment that fails would try to delete a table that is protected.
+            # Not config.removal_policy, with which a failed first deployment would try to delete the protected table.
             removal_policy=RemovalPolicy.RETAIN if config.production else RemovalPolicy.DESTROY,
             global_secondary_indexes=[
                 dynamodb.GlobalSecondaryIndexPropsV2(
@@ -64,14 +64,14 @@ class Table(dynamodb.TableV2):
                 ),
             ],
         )
-        # Fixed: a table whose logical id changes is replaced, by an empty one.
+        # A fixed logical id, because CloudFormation would replace a table whose logical id changes by an empty one.
         cast("CfnElement", self.node.default_child).override_logical_id("Table")
 
     def grant_items(self, grantee: iam.IGrantable, *actions: str) -> None:
-        """Allow these actions on the items, and nothing on the indexes, which `grant` would include."""
+        """Allow these actions on the table, but not on its indexes, which the CDK's `grant` would include."""
         iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.table_arn])
 
     def grant_index_queries(self, grantee: iam.IGrantable) -> None:
-        """Allow listing what the indexes hold."""
+        """Allow queries of the indexes."""
         arns = [f"{self.table_arn}/index/{name}" for name in (OUTBOX_INDEX, LEDGER_INDEX, DUE_INDEX)]
         iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Query"], resource_arns=arns)

@@ -1,4 +1,4 @@
-"""The page by which the reader of a mail or a card takes a request, and the secret that signs its links."""
+"""The take page, on which a reader of a mail or a Teams card takes a request, and the secret that signs its links."""
 
 import string
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from infra.table import Table
 
 
 class TakePage(Construct):
-    """Browser → API → function → table. `consumers` are those that send links: they and the page read the secret."""
+    """Browser → API → function → table. `consumers`: the consumers that send links, so they need the secret too."""
 
     def __init__(
         self,
@@ -34,12 +34,14 @@ class TakePage(Construct):
             self,
             "Secret",
             description="Keys that links to take requests are signed with, separated by spaces",
-            # Said twice, for MiniStack knows only the second.
+            # Both exclusions mean the same; MiniStack supports only the second.
             generate_secret_string=secretsmanager.CfnSecret.GenerateSecretStringProperty(
                 password_length=44, exclude_punctuation=True, exclude_characters=string.punctuation
             ),
         )
-        accept(secret, "AwsSolutions-SMG4", "Links of the last weeks would stop working: docs/operations.md says how.")
+        accept(
+            secret, "AwsSolutions-SMG4", "Rotation would invalidate links of the last weeks: see docs/operations.md."
+        )
         secret.apply_removal_policy(config.removal_policy)
         told = {"TAKE_PAGE": f"{api.public_url}/take/", "TAKE_SECRET": secret.attr_id}
         self.function = answering(
@@ -55,12 +57,14 @@ class TakePage(Construct):
             may_read(consumer.function, secret)
             for name, value in told.items():
                 consumer.function.add_environment(name, value)
-        api.let_in("take/{token}", ["GET", "POST"], self.function, "Whoever calls it holds a link that we have signed.")
+        api.let_in("take/{token}", ["GET", "POST"], self.function, "Callers need a link with our signature.")
         if config.tracing != "off" and not config.local:
             self._trace_no_link(config)
 
     def _trace_no_link(self, config: Config) -> None:
-        """API Gateway's traces show the path as it was called, which here holds the token. MiniStack has no such rules.
+        """Exclude the take page from X-Ray, because API Gateway's traces contain the path, and this path has the token.
+
+        MiniStack does not support sampling rules.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-configuring-xray-sampling-rules.html
         """

@@ -1,4 +1,4 @@
-"""The Teams consumer's own resource: the secret for its workflow's URL."""
+"""The resources that only the Teams consumer has: the secrets for the URLs of Teams workflows."""
 
 from aws_cdk import Stack
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -13,13 +13,13 @@ from infra.table import Table
 
 
 class TeamsConsumer(ChannelConsumer):
-    """The consumer, and secrets that have no value until somebody puts a workflow's URL into each.
+    """The consumer, and secrets that have no value until somebody stores a workflow's URL in each.
 
-    One is the stage's default. Routes may ask for others, by name.
+    One secret is the stage's default. Routes may name others in `where`.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
-        # A sibling: the construct does not exist before its environment does.
+        # The secrets belong to `scope`, because this construct's environment needs them before the construct exists.
         names = ["", *map(str, config.places(Channel.TEAMS))]
         secrets = {name: _secret(scope, f"{construct_id}Secret{name.capitalize()}") for name in names}
         arns = {name: secret.attr_id for name, secret in secrets.items() if name}

@@ -13,7 +13,7 @@ from infra.channel import ChannelConsumer
 from infra.heartbeat import Heartbeat
 from infra.reconciler import Reconciler
 
-# After so many receives SQS's metric leaves a message out, so these delays are all that it can show of a retry.
+# SQS's metric leaves out a message after its third receive, so it covers only the first two delays between attempts.
 _SEEN_DELAYS: Final = 2
 
 
@@ -31,12 +31,12 @@ def of_the_channel(
     )
     retry = config.retry(channel)
     if isinstance(channel, Channel):
-        # All back-offs.
+        # The reconciler's metric covers a delivery with all the delays between its attempts.
         oldest, delays = reconciler.measured(Metric.OLDEST_PENDING_AGE, channel=channel), retry.longest
     else:
-        # The ledger knows requests, not callbacks. SQS's own metric leaves out what was received three times:
+        # The reconciler does not measure callbacks, so use SQS's metric. It leaves out messages received three times:
         # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
-        # So of the back-offs it shows the first two, each with a bot's Retry-After.
+        # So it covers only the first two delays, of which a bot may lengthen each by Retry-After.
         oldest = consumer.queue.metric_approximate_age_of_oldest_message(
             period=FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
         )
@@ -44,16 +44,16 @@ def of_the_channel(
     return [
         alarms.add(
             f"{name}DeliveriesFailed", failed, 0,
-            f"The consumer gave deliveries by {channel} up. 'assistance dead-letters list --channel {channel}' "
+            f"The consumer gave up deliveries by {channel}. 'assistance dead-letters list --channel {channel}' "
             "says why.",
             of=3, section="DeliveriesFailed",
         ),
         alarms.add(
-            # The delays, and one consumer that was killed.
+            # The delays between attempts, and the time after which SQS hands out the message of a killed consumer.
             f"{name}OldestPendingAge", oldest,
             delays + VISIBILITY_TIMEOUTS * config.consumer_timeout_seconds,
-            f"A request has waited for {channel} longer than any back-off. Is the consumer enabled? Does Lambda "
-            "throttle it? Does the provider limit its rate?",
+            f"A request has waited for {channel} longer than all delays between attempts. Is the consumer enabled? "
+            "Does Lambda throttle it? Does the provider limit its rate?",
             section="OldestPendingAge",
         ),
         *alarms.add_for_function(f"{name}Consumer", consumer.function),
@@ -62,8 +62,9 @@ def of_the_channel(
 
 def of_the_heartbeat(alarms: AlarmFactory, channel: Channel, heartbeat: Heartbeat) -> Alarms:
     """Create the alarms on a channel's hourly heartbeat."""
-    # Twice in a row, so that a provider's bad minute pages nobody. A beat that never came counts as well. Of what
-    # is there CloudWatch takes the latest: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+    # The alarm needs two failed checks in a row, so that a short disturbance of the provider does not page. A check
+    # that did not run counts as failed. If data are missing, CloudWatch uses the latest data points that exist:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
     found = [
         alarms.add(
             f"{channel.capitalize()}Unreachable",
@@ -77,13 +78,13 @@ def of_the_heartbeat(alarms: AlarmFactory, channel: Channel, heartbeat: Heartbea
         found.append(
             alarms.add(
                 "EmailFeedbackSilent", heartbeat.measured(Metric.MAIL_FEEDBACK, channel, cloudwatch.Stats.SUM), 1,
-                "SES does not report on the heartbeat's mails, so it does not report other bounces either. "
-                "'assistance doctor' says whether SES sends, and where it reports.",
+                "SES sends no events about the mails of the hourly heartbeat, so bounces of other mails get lost too. "
+                "'assistance doctor' says whether SES may send.",
                 times=3, of=3, comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                 missing=cloudwatch.TreatMissingData.BREACHING,
             )
         )  # fmt: skip
     for alarm in found:
-        # The first beat comes before them, where the scheduler starts at once.
+        # Create the schedule first: it runs the first check at once, so that the alarm has data from the beginning.
         alarm.node.add_dependency(heartbeat)
     return found

@@ -1,4 +1,4 @@
-"""Alarms on dead letters: those that wait, and those that SQS deletes soon."""
+"""Alarms on dead letters: one if a dead-letter queue is not empty, one before SQS deletes its oldest message."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -15,10 +15,10 @@ from infra.dead_letters import RETENTION_DAYS
 from infra.email_feedback import EmailFeedback
 from infra.stream_producer import StreamProducer
 
-# Page this long before the first dead letter can expire: a long weekend.
+# Page three days before the first dead letter can expire, so that a long weekend fits in between.
 _NOTICE_DAYS: Final = 3
 _HOURS_WAITED: Final = 24 * (RETENTION_DAYS - QUEUE_RETENTION_DAYS - _NOTICE_DAYS)
-# CloudWatch or SQS may miss some of these hours: it does not begin anew for that.
+# The alarm goes off although CloudWatch or SQS may have no data for some of these hours.
 _HOURS_MISSED: Final = 4
 
 
@@ -32,8 +32,8 @@ def of_the_dead_letters(
     found = []
     for channel, consumer in consumers.items():
         name, look = channel.capitalize(), f"'assistance dead-letters list --channel {channel}' says why."
-        given_up = f"Requests could not be delivered by {channel}. {look} Mend the cause, then redrive."
-        unreached = f"SNS could not write to {channel}'s queue. {look} Mend it, then redrive."
+        given_up = f"Requests could not be delivered by {channel}. {look} Correct the cause, then redrive."
+        unreached = f"SNS could not write to {channel}'s queue. {look} Correct the cause, then redrive."
         found += [
             alarms.add_for_dead_letters(f"{name}DeadLetters", consumer.dlq, given_up, section="DeadLetters"),
             alarms.add_for_dead_letters(
@@ -45,8 +45,8 @@ def of_the_dead_letters(
         *found,
         alarms.add_for_dead_letters(
             "StreamFailures", producer.failures,
-            "The producer failed on stream records for good; the reconciler publishes them. Read both logs, mend the "
-            "cause, then run 'assistance failures retry stream'.",
+            "The stream producer gave up records of the table's stream; the reconciler publishes these requests "
+            "instead. Read both logs, correct the cause, then run 'assistance failures retry stream'.",
         ),
         *(_of_the_feedback(alarms, feedback) if feedback else ()),
     ]  # fmt: skip
@@ -55,10 +55,12 @@ def of_the_dead_letters(
 def of_the_oldest(
     alarms: AlarmFactory, consumers: Mapping[Destination, ChannelConsumer], feedback: EmailFeedback | None
 ) -> Alarms:
-    """An alarm for each queue whose dead letters exist nowhere else. The table has those of `StreamFailures`.
+    """Create an alarm for each dead-letter queue that holds the only copy of its messages.
 
-    SQS's metric of ages won't do. It leaves out messages that were received three times, and each reader of dead
-    letters receives them. It counts from the time SQS moved a message, but a message expires by when it was sent.
+    `StreamFailures` needs none: its requests are in the table. The alarms can't use SQS's metric of the oldest
+    message's age. It leaves out messages that were received three times, and every read of dead letters receives them.
+    It counts from the time at which SQS moved a message to the queue, while a message expires by the time at which it
+    was sent.
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
     """
     queues: dict[str, sqs.Queue] = {}
@@ -73,13 +75,13 @@ def of_the_oldest(
     return [
         alarms.add(
             f"{name}Expire",
-            # A reader hides them for a second or two, which the average of an hour does not show.
+            # A reader makes messages invisible for a second or two, which hardly changes the average of an hour.
             queue.metric_approximate_number_of_messages_visible(
                 period=Duration.hours(1), statistic=cloudwatch.Stats.AVERAGE
             ),
             0.5,
-            f"This queue has held dead letters for {_HOURS_WAITED // 24} days: see {name}. SQS may delete the "
-            f"oldest in {_NOTICE_DAYS} days, and then the alarm ends although nobody has redriven them.",
+            f"This queue has held dead letters for {_HOURS_WAITED // 24} days: see the alarm {name}. SQS may delete "
+            f"the oldest in {_NOTICE_DAYS} days. If it deletes all, this alarm ends although nobody has redriven them.",
             times=_HOURS_WAITED - _HOURS_MISSED, of=_HOURS_WAITED, section="Expire",
         )
         for name, queue in queues.items()
@@ -90,13 +92,13 @@ def _of_the_feedback(alarms: AlarmFactory, feedback: EmailFeedback) -> Alarms:
     return [
         alarms.add_for_dead_letters(
             "EmailFeedbackFailures", feedback.failures,
-            "EmailFeedback failed on an event from SES. Mend the cause, then run "
-            "'assistance failures retry email_feedback'.",
+            "The function EmailFeedback could not process events from SES. Correct the cause, then run 'assistance "
+            "failures retry email_feedback'.",
         ),
         alarms.add_for_dead_letters(
             "EmailFeedbackSubscriptionDeadLetters", feedback.subscription_dlq,
-            "SNS could not hand an event from SES to Lambda. Mend the cause, then run "
-            "'assistance failures retry email_feedback'.",
+            "SNS could not pass events from SES to the function EmailFeedback. Correct the cause, then run 'assistance "
+            "failures retry email_feedback'.",
             section="EmailFeedbackFailures",
         ),
     ]  # fmt: skip

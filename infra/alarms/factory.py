@@ -1,7 +1,7 @@
-"""Creates alarms: each watches one metric, and says what to do.
+"""Creates alarms. Each watches one metric, and its description says what to do.
 
-The namespace of our own metrics is the stack's name: infra/python_function.py. No alarm uses metric math, which the
-local cloud does not deploy.
+The namespace of our own metrics is the stack's name: infra/python_function.py. No alarm uses metric math, because the
+local emulator can't deploy it.
 """
 
 from typing import Final
@@ -41,7 +41,11 @@ class AlarmFactory:
         comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> cloudwatch.Alarm:
-        """Create an alarm that is on while `times` of the last `of` periods were out of bounds."""
+        """Create an alarm that is on while `times` of the last `of` periods violate the threshold.
+
+        `says`: the description. `section`: the heading in docs/operations.md, by default the alarm's name. `missing`:
+        how a period without data counts.
+        """
         alarm = cloudwatch.Alarm(
             self._scope,
             name,
@@ -61,12 +65,12 @@ class AlarmFactory:
         return [
             self.add(
                 f"{name}Errors", function.metric_errors(period=FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,
-                f"Invocations of {name} fail or time out: read its log.",
+                f"Invocations of the function {name} fail or time out: read its log.",
                 times=2, of=3, section="FunctionErrors",
             ),
             self.add(
                 f"{name}Throttles", function.metric_throttles(period=FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,
-                f"Lambda turns invocations of {name} away: raise the account's concurrency quota.",
+                f"Lambda throttles invocations of the function {name}: raise the account's concurrency quota.",
                 times=2, of=3, section="FunctionThrottles",
             ),
         ]  # fmt: skip
@@ -75,13 +79,13 @@ class AlarmFactory:
         self, name: str, queue: sqs.Queue, says: str, *, section: str | None = None
     ) -> cloudwatch.Alarm:
         """Create the alarm on a dead-letter queue that is not empty."""
-        # A reader hides a dead letter for a second or two. That may hide it from one sample, but not from three
-        # minutes' samples; one sample that shows it is enough.
+        # A reader makes a dead letter invisible for a second or two, so that one of SQS's samples may miss it. Within
+        # three minutes another sample sees it, and one is enough.
         visible = queue.metric_approximate_number_of_messages_visible(period=MINUTE, statistic=cloudwatch.Stats.MAXIMUM)
         return self.add(name, visible, 0, says, of=3, section=section)
 
     def described(self, says: str, section: str) -> str:
         """Add the stack to the commands in a description, and a link to the runbook's section."""
-        # An account may hold several stages: a command from a page's mail names the stage that paged.
+        # An account may have several stages, so the commands in the mail of an alarm name the alarm's own stack.
         says = says.replace("'assistance ", f"'assistance --stack {self.namespace} ")
         return f"{says} {self.config.runbook_url}#{section.lower()}"

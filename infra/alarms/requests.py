@@ -15,15 +15,15 @@ from infra.slack_interactions import SlackInteractions
 from infra.stream_producer import StreamProducer
 from infra.take_page import TakePage
 
-# Emitted by SNS when a message has no attributes to filter by, or none that can be read:
+# The metrics that SNS emits for a message without attributes, or with invalid attributes, that a filter needs:
 # https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html
 _FILTERED_OUT: Final = ("NoMessageAttributes", "InvalidAttributes")
 _ERROR_RATE: Final = 0.05
 _REFUSAL_RATE: Final = 0.5
 _REFUSALS: Final = 10
 _FIFTEEN_MINUTES: Final = Duration.minutes(15)
-# A request is late once, by a bad moment. The stream's source is off if it happens again and again: three times in six
-# hours, in different periods, so that a stage with few requests shows it too.
+# One late request may be an exception. If requests are late in three periods of six hours, the event source is probably
+# disabled. The long time lets the alarm work in a stage with few requests, too.
 _LATE_PERIODS: Final = 3
 _LATE_MINUTES: Final = 360
 _SLOW_MS: Final = 5_000
@@ -33,11 +33,11 @@ _ITERATOR_AGE_MS: Final = 300_000
 def of_the_api(alarms: AlarmFactory, api: Api) -> Alarms:
     """Create the alarms on the API."""
     stage = api.rest.deployment_stage
-    # Of 5XXError the average is the rate:
+    # The average of the metric 5XXError is the share of calls with an error:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
     rate = stage.metric_server_error(period=FIVE_MINUTES, statistic=cloudwatch.Stats.AVERAGE)
-    # 4XXError also counts the calls that API Gateway refuses, and anybody can make those. The function counts only
-    # the calls with a key that it refuses itself.
+    # The metric 4XXError also counts calls without a key, which anybody can make and API Gateway refuses. So use the
+    # function's own metric: it counts only calls with a valid key.
     refused, refusals = (
         cloudwatch.Metric(
             namespace=alarms.namespace,
@@ -52,12 +52,12 @@ def of_the_api(alarms: AlarmFactory, api: Api) -> Alarms:
     return [
         alarms.add(
             "ApiRefusalRate", refused, _REFUSAL_RATE,
-            "In a quarter of an hour the API refused more than half of the requests with a key (4xx): a bot sends "
-            "wrong requests.",
+            "Within a quarter of an hour the API refused more than half of the requests with a valid key (4xx): a bot "
+            "sends wrong requests.",
         ),
         alarms.add(
             "ApiRefusals", refusals, _REFUSALS,
-            "The API refuses requests with a key (4xx). Pages only together with ApiRefusalRate.",
+            "The API refused more than ten requests with a valid key (4xx). Pages only together with ApiRefusalRate.",
             section="ApiRefusalRate",
         ),
         alarms.add(
@@ -91,8 +91,8 @@ def of_the_outbox(alarms: AlarmFactory, topic: sns.Topic, producer: StreamProduc
                 "IteratorAge", period=FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
             ),
             _ITERATOR_AGE_MS,
-            "The producer is five minutes behind the table's stream; the reconciler publishes instead. Read the "
-            "producer's log.",
+            "The stream producer is five minutes behind the table's stream; the reconciler publishes instead. Read the "
+            "log of stream_producer.",
         ),
         *(
             alarms.add(
@@ -101,7 +101,7 @@ def of_the_outbox(alarms: AlarmFactory, topic: sns.Topic, producer: StreamProduc
                     f"NumberOfNotificationsFilteredOut-{reason}", period=MINUTE, statistic=cloudwatch.Stats.SUM
                 ),
                 0,
-                "SNS dropped a message that names no channel: find out who else publishes to the topic.",
+                "SNS dropped a message without a channel in its attributes: find out who else publishes to the topic.",
                 section="Dropped",
             )
             for reason in _FILTERED_OUT
@@ -111,13 +111,13 @@ def of_the_outbox(alarms: AlarmFactory, topic: sns.Topic, producer: StreamProduc
 
 
 def of_the_stream(alarms: AlarmFactory, reconciler: Reconciler) -> Alarms:
-    """Create the alarm on requests that the stream missed."""
+    """Create the alarm on requests that the reconciler published because the stream producer had not."""
     late = reconciler.measured("PublishedLate", cloudwatch.Stats.SUM)
     return [
         alarms.add(
             "PublishedLate", late, 0,
-            "The reconciler publishes requests that the stream should have published: is the event source of "
-            "StreamProducer disabled? 'assistance doctor' says so.",
+            "The reconciler publishes requests that the stream producer should have published. 'assistance doctor' "
+            "says whether the event source of stream_producer is disabled.",
             times=_LATE_PERIODS, of=max(_LATE_PERIODS, int(_LATE_MINUTES // late.period.to_minutes())),
         )
     ]  # fmt: skip
@@ -135,22 +135,24 @@ def of_the_ledger(alarms: AlarmFactory, reconciler: Reconciler) -> Alarms:
             missing=cloudwatch.TreatMissingData.BREACHING,
         ),
         alarms.add(
-            # Time for the channel and then the fallback to give up, and for the messages before it in the queue.
+            # The time that the channel and then the fallback need to give up, plus the time in their queues.
             "OldestOpenAge", reconciler.measured("OldestOpenAge"),
             2 * config.longest_delays + config.overdue_seconds,
-            "A request is neither delivered nor failed for too long. 'assistance ledger' says where open ones are.",
+            "A request is neither delivered nor failed for too long. 'assistance ledger' says where open requests are.",
         ),
         alarms.add(
             "LedgerBehind", reconciler.measured("LedgerBehind"), config.overdue_seconds,
-            "The reconciler is behind: too many requests are open. It does not notice lost ones among the newest.",
+            "The reconciler can't inspect all requests in time, because too many are open. It does not notice if one "
+            "of the newest is lost.",
         ),
         alarms.add(
             "LostRequests", reconciler.measured("LostRequests"), 0,
-            "Messages were in no queue; the reconciler has published them again. Find out who purged a queue.",
+            "The messages of requests were in no queue; the reconciler has published them again. Find out who purged a "
+            "queue.",
         ),
         alarms.add(
             "StuckDeliveries", reconciler.measured("StuckDeliveries"), 0,
-            "An attempt died, and no consumer has tried again. Read the consumer's log.",
+            "A consumer died during an attempt, and no consumer has tried again. Read the consumer's log.",
         ),
         alarms.add(
             "UnreadableItems", reconciler.measured("UnreadableItems"), 0,
@@ -167,7 +169,7 @@ def of_the_humans(
     """Create the alarms on takes."""
     return [
         alarms.add(
-            # Each sweep counts those whose time is over since the last one.
+            # Each sweep counts the requests whose time limit has passed since the previous sweep.
             "UntakenRequests", reconciler.measured("UntakenRequests", cloudwatch.Stats.SUM), 0,
             "Nobody has taken a request within its route's escalate_after. 'assistance list --untaken' shows it.",
         ),

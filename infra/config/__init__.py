@@ -1,7 +1,7 @@
-"""Everything that a deployer chooses: in `stages/<stage>.json`, or as CDK context (`-c stage=dev -c take=true`).
+"""The configuration of a stage: from `stages/<stage>.json`, or from CDK context (`-c stage=dev -c take=true`).
 
-`settings.py` has the settings, `values.py` the types of their values. This module checks how they fit together, and
-derives what follows from them.
+`settings.py` has the settings, `values.py` the types of their values. This module checks combinations of settings, and
+derives other values from them.
 """
 
 import json
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from aws_cdk import RemovalPolicy
 
 QUEUE_RETENTION_DAYS: Final = 4
-"""How long a channel's queue keeps a message. SQS then forgets it, so it must be given up before."""
+"""How long a channel's queue keeps a message. SQS then deletes it, so the consumer must give up earlier."""
 
 MAX_ROUTES_BYTES: Final = 2_048
-"""Of the routes as functions are told them. All of a function's variables may have 4 KB, and the queues are among them.
+"""Maximum size of the environment variable with the routes. All variables of a function together may have 4 KB.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _DAY_SECONDS = 86_400
@@ -33,14 +33,15 @@ NEEDED: Final[Mapping[str, str]] = {
     "account": "the number of its AWS account; make deploy refuses other credentials",
     "region": "its AWS region, such as eu-central-1",
     "operator_email": "the address that gets the alarms",
-    "slack_channel": "the id of the Slack channel, such as C0123456789; with a name, nothing can be looked up there",
-    "runbook_url": "the whole address (https://…) at which your colleagues open docs/operations.md; alarms link to it",
+    "slack_channel": "the id of the Slack channel, such as C0123456789; with a name, the consumer can't search the "
+    "channel for a message",
+    "runbook_url": "the full URL (https://…) at which your colleagues open docs/operations.md; alarms link to it",
 }
-"""The settings that production needs. Nobody would notice a missing one until it is too late."""
+"""The settings that production needs, with their meaning. Without this check, a missing one is noticed too late."""
 
 
 class Config(Settings):
-    """What is deployed. Each field is the context key of the same name."""
+    """The settings of a stage, checked against each other, and the values that follow from them."""
 
     @model_validator(mode="after")
     def _sent_from_the_domain(self) -> Self:
@@ -59,7 +60,7 @@ class Config(Settings):
         if self.slack_api_url.startswith("http:") and not self.local:
             raise ValueError("slack_api_url must be https: the bot token goes there")
         if (self.public_url or "").startswith("http:") and not self.local:
-            raise ValueError("public_url must be https: its links let humans in")
+            raise ValueError("public_url must be https: the links in messages contain secret tokens")
         if self.snap_start and not self.can_snap_start:
             raise ValueError("snap_start needs python_version 3.12 or later")
         if not self.take and any(route.escalate_after for route in self.routes.values()):
@@ -71,16 +72,16 @@ class Config(Settings):
         )
         if self.overdue_seconds <= hidden and not self.local:
             raise ValueError(
-                f"overdue_seconds must be more than {hidden}: for so long SQS hides the message of a consumer that was "
-                "killed, and its delivery is not stuck"
+                f"overdue_seconds must be more than {hidden}: if a consumer is killed, SQS hides its message for so "
+                "long, and the delivery continues after that"
             )
-        # Each delay may be lengthened by what a provider asks for.
+        # A provider may lengthen each delay with the header Retry-After.
         retries = map(self.retry, DESTINATIONS)
         delays = max(retry.longest + (retry.attempts - 1) * MAX_RETRY_AFTER for retry in retries)
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
                 f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
-                f"but the queue forgets a message after {QUEUE_RETENTION_DAYS}: keep them under "
+                f"but the queue deletes a message after {QUEUE_RETENTION_DAYS}: keep their sum under "
                 f"{QUEUE_RETENTION_DAYS - 1}"
             )
         return self
@@ -88,21 +89,21 @@ class Config(Settings):
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         if bool(self.domain_name) != bool(self.certificate_arn):
-            raise ValueError("domain_name and certificate_arn need each other")
+            raise ValueError("set domain_name and certificate_arn together, or neither")
         if self.base_path and not self.domain_name:
             raise ValueError("base_path needs domain_name")
         if self.domain_name and (self.public_url or self.local):
-            raise ValueError("domain_name takes the place of public_url, and the local stack has none")
+            raise ValueError("domain_name can't be combined with public_url, nor with the local stack")
         return self
 
     @property
     def production(self) -> bool:
-        """Whether data is kept and protected."""
+        """Whether this is the production stage, whose data is protected and kept when the stack is deleted."""
         return self.stage == "production"
 
     @property
     def single_address(self) -> bool:
-        """Whether SES verifies an address for this stage, and no domain, so that it signs nothing as the domain's."""
+        """Whether SES verifies only the sender's address, so that mails have no DKIM signature of its domain."""
         return Channel.EMAIL in self.deployed and self.create_email_identity and self.email_domain is None
 
     @property
@@ -119,28 +120,28 @@ class Config(Settings):
 
     @property
     def serve_reference(self) -> bool:
-        """Whether the API's reference is served."""
+        """Whether the API serves its OpenAPI document and Swagger UI."""
         return not self.production if self.api_reference is None else self.api_reference
 
     @property
     def deployed(self) -> tuple[Channel, ...]:
-        """The channels that there are: those that a route names, and `channels`."""
+        """The channels to deploy: those that a route names, and those in `channels`."""
         wanted = {*named(self.routes.values()), *self.channels}
         return tuple(channel for channel in Channel if channel in wanted)
 
     @property
     def linked(self) -> tuple[Channel, ...]:
-        """The channels whose messages hold a link by which humans take requests."""
+        """The channels whose messages contain a link to the take page."""
         return tuple(channel for channel in self.deployed if self.take and channel in {Channel.EMAIL, Channel.TEAMS})
 
     @property
     def destinations(self) -> tuple[Destination, ...]:
-        """The same, and the callback."""
+        """The deployed channels and the callback."""
         return (*self.deployed, CALLBACK)
 
     @property
     def routes_variable(self) -> str:
-        """The routes as functions are told them: assistance/routing.py reads it."""
+        """The value of the environment variable with the routes, as JSON, which assistance/routing.py reads."""
         told = {topic: asdict(route) for topic, route in self.routes.items()}
         for route in told.values():
             for member in ("where", "escalate_after"):
@@ -149,12 +150,15 @@ class Config(Settings):
         return json.dumps(told, separators=(",", ":"))
 
     def places(self, channel: Channel) -> tuple[Place, ...]:
-        """Return the targets that routes name on that channel, without the stage's default."""
+        """Return the targets on that channel (Slack channels, mail addresses or secrets' names) that routes name.
+
+        They do not include the stage's default target.
+        """
         return tuple(dict.fromkeys(route.where[channel] for route in self.routes.values() if channel in route.where))
 
     @property
     def watched(self) -> bool:
-        """Whether somebody looks at this stage: `alarms`, or what its default is here."""
+        """Whether the stage has alarms, metrics and a dashboard: `alarms`, which is by default false for dev."""
         return self.stage != "dev" if self.alarms is None else self.alarms
 
     @property
@@ -164,7 +168,7 @@ class Config(Settings):
 
     @property
     def lacking(self) -> Mapping[str, str]:
-        """Return a message for each setting that production would need and nobody has set."""
+        """The settings that production needs and that are not set: an error message by the setting's name."""
         lacking = {
             "account": not self.account,
             "region": not self.region,
@@ -181,14 +185,14 @@ class Config(Settings):
     @property
     def removal_policy(self) -> "RemovalPolicy":
         """Return the removal policy of data: production retains it, unless the stack's first deployment failed."""
-        # Here, since the CDK's library starts Node: who only reads settings does without.
+        # Imported here, because the import starts Node, which programs that only read settings don't need.
         from aws_cdk import RemovalPolicy  # noqa: PLC0415
 
         return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.production else RemovalPolicy.DESTROY
 
     @property
     def example_addresses(self) -> list[str]:
-        """The keys that hold an address which nobody reads."""
+        """The settings with an address at example.com, which nobody reads."""
         addresses = {
             "email_sender": (self.email_sender,),
             "email_recipients": self.email_recipients,
@@ -200,11 +204,11 @@ class Config(Settings):
         return [key for key, values in addresses.items() if any(v.lower().endswith("@example.com") for v in values)]
 
     def retry(self, channel: Destination) -> RetryPolicy:
-        """Return the retry policy of that channel."""
+        """Return the retry policy of that channel: its defaults, overridden by the settings `retry_…`."""
         limits = {item.name: getattr(self, f"retry_{item.name}") for item in fields(RetryPolicy)}
         return replace(RETRIES[channel], **{name: limit for name, limit in limits.items() if limit is not None})
 
     @property
     def longest_delays(self) -> int:
-        """The longest that all delays of a delivery together can be, in seconds, on the most patient channel."""
+        """The largest sum of the delays between a delivery's attempts, in seconds, over all deployed channels."""
         return max(self.retry(channel).longest for channel in self.deployed)

@@ -26,7 +26,7 @@ from infra.config.values import (
 from infra.routes import MAX_RECIPIENTS, members, sound, split
 
 PYTHON_VERSION: Final = "3.13"
-"""Of every deployed function, unless the deployer chooses another: the runtime, and the wheels in its bundle."""
+"""The default Python version of the deployed functions: of their runtime, and of the wheels in their bundles."""
 
 
 class Settings(BaseModel):
@@ -35,7 +35,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: Literal["dev", "staging", "production"] = Field(
-        "dev", description="Which stage: several may share an account. Production keeps its data when it is destroyed."
+        "dev",
+        description="The stage; several may share an account. If production is destroyed, its data is kept.",
     )
     account: Annotated[
         Annotated[str, StringConstraints(pattern=r"^\d{12}$")] | None, BeforeValidator(account_number)
@@ -47,14 +48,17 @@ class Settings(BaseModel):
     slack_channel: str = Field(
         "assistance",
         pattern=r"^\S+$",
-        description="The channel's id, or its name; with a name, messages in doubt can't be looked up.",
+        description="The id or the name of the Slack channel. With a name, the consumer can't search the channel for a "
+        "message that may have arrived.",
     )
     slack_api_url: str = Field(
-        "https://slack.com/api/", pattern=r"^https?://\S+/$", description="For GovSlack and proxies; ends with a slash."
+        "https://slack.com/api/",
+        pattern=r"^https?://\S+/$",
+        description="The URL of Slack's Web API, with a slash at the end; other for GovSlack or a proxy.",
     )
     slack_app_id: Annotated[
         Annotated[str, StringConstraints(pattern=r"^A[A-Z0-9]{2,}$")] | None, BeforeValidator(blank_is_none)
-    ] = Field(None, description="The Slack app's id: with it, the stack refuses presses of another app's buttons.")
+    ] = Field(None, description="The Slack app's id. With it, the stack refuses clicks on buttons of another app.")
     email_sender: Email = Field("assistance@example.com", description="The address that SES sends from.")
     email_sender_name: str = Field(
         "", max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="The name that mails show as their sender."
@@ -62,12 +66,12 @@ class Settings(BaseModel):
     email_domain: Annotated[str | None, AfterValidator(domain), BeforeValidator(blank_is_none)] = Field(
         None,
         description="The domain of email_sender, such as your.org: SES then verifies and signs for the whole domain. "
-        "The DNS records for that are outputs. Without it SES verifies the address of the sender alone.",
+        "The stack's outputs name the DNS records for that. Without it, SES verifies only the sender's address.",
     )
     create_email_identity: bool = Field(
         True,  # noqa: FBT003
-        description="Whether the stack creates the identity of email_domain or email_sender in SES. An account and "
-        "region holds an identity once: false if another stage created it, or somebody verified it by hand.",
+        description="Whether the stack creates the identity of email_domain or email_sender in SES. An identity can "
+        "exist only once in an account and region: false if another stage created it, or somebody verified it by hand.",
     )
     email_recipients: Annotated[tuple[Email, ...], BeforeValidator(split)] = Field(
         ("team@example.com",),
@@ -80,12 +84,13 @@ class Settings(BaseModel):
     ] = Field(
         default_factory=lambda: dict(ROUTES),
         min_length=1,
-        description="The topics, and where each goes, as JSON: see docs/deployment.md. Without it, as in "
-        "assistance/routing.py.",
+        description="The topics and the channels of each, as JSON: see docs/deployment.md. The default is in "
+        "functions/assistance/routing.py.",
     )
     channels: Annotated[tuple[Channel, ...], BeforeValidator(split)] = Field(
         (),
-        description="Channels to deploy although no route names them: to remove a channel, until it is empty.",
+        description="Channels to deploy although no route names them. Before you remove a channel, list it here until "
+        "its queues are empty.",
     )
     take: bool = Field(
         False,  # noqa: FBT003
@@ -93,11 +98,11 @@ class Settings(BaseModel):
     )
     public_url: Annotated[str | None, AfterValidator(valid_public_url), BeforeValidator(blank_is_none)] = Field(
         None,
-        description="Where humans reach the API, such as https://api.your.org/assistance, if a custom domain stands "
-        "before it: links in mails and cards lead there.",
+        description="The URL with which links in mails and cards begin, such as https://api.your.org/assistance, if a "
+        "domain outside of this stack leads to the API.",
     )
     domain_name: Annotated[Annotated[str, StringConstraints(pattern=DOMAIN)] | None, BeforeValidator(blank_is_none)] = (
-        Field(None, description="A domain of your own that bots call the API by, such as api.your.org.")
+        Field(None, description="A domain of your own for the API, such as api.your.org.")
     )
     certificate_arn: Annotated[
         Annotated[str, StringConstraints(pattern=CERTIFICATE)] | None, BeforeValidator(blank_is_none)
@@ -106,85 +111,102 @@ class Settings(BaseModel):
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")] | None, BeforeValidator(blank_is_none)
     ] = Field(None, description="The path under domain_name where the API is; without it, the domain's root.")
     operator_email: Annotated[Email | None, BeforeValidator(blank_is_none)] = Field(
-        None, description="Who gets the alarms; confirm the subscription that SNS mails."
+        None, description="The address that gets the alarms; confirm the subscription with the link that SNS mails."
     )
     operator_url: Annotated[str | None, AfterValidator(valid_https_url), BeforeValidator(blank_is_none)] = Field(
         None,
-        description="Where else pages go, over https: the address that PagerDuty, Opsgenie or the like gives for "
-        "CloudWatch or SNS. It confirms the subscription by itself.",
+        description="An https URL that also gets the alarms: PagerDuty, Opsgenie and the like give one for CloudWatch "
+        "or SNS. They confirm the subscription automatically.",
     )
     runbook_url: str = Field(
         "docs/operations.md", pattern=r"^\S+$", description="Where docs/operations.md can be opened: alarms link to it."
     )
     alarms: Annotated[bool | None, BeforeValidator(blank_is_none)] = Field(
         None,
-        description="Whether there are alarms, a dashboard and the metrics that they show, which are most of what a "
-        "stage costs at rest. Unless it is said, dev has none.",
+        description="Whether the stage has alarms, a dashboard and their metrics, which are most of what a stage costs "
+        "without requests. Default: false for dev, else true.",
     )
-    retention_days: int = Field(90, ge=30, description="How long a request is kept: longer than any dead letter.")
-    grace_seconds: int = Field(60, ge=1, description="How long the stream has before the reconciler publishes.")
+    retention_days: int = Field(
+        90, ge=30, description="How many days the table keeps a request; longer than a queue keeps a dead letter."
+    )
+    grace_seconds: int = Field(
+        60, ge=1, description="Age in seconds at which the reconciler publishes a request that the stream has not."
+    )
     reconcile_interval_minutes: int = Field(1, ge=1, le=60, description="How often the reconciler runs.")
-    # Those that are not set are each channel's own: assistance/routing.py.
-    retry_attempts: int | None = Field(None, ge=1, le=100, description="How often a delivery is attempted.")
-    retry_first_delay: int | None = Field(None, ge=0, description="Seconds before a second attempt, at most.")
+    # The defaults of these four differ from channel to channel: assistance/routing.py.
+    retry_attempts: int | None = Field(None, ge=1, le=100, description="Maximum number of attempts at a delivery.")
+    retry_first_delay: int | None = Field(
+        None, ge=0, description="Maximum delay in seconds before the second attempt; it triples with each attempt."
+    )
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
-    retry_max_delay: int | None = Field(None, ge=0, le=43_200, description="Seconds of a back-off, at most.")
+    retry_max_delay: int | None = Field(
+        None, ge=0, le=43_200, description="Maximum delay in seconds before any attempt."
+    )
     retry_doubt_delay: int | None = Field(
-        None, ge=0, le=900, description="Seconds before an attempt after one that is in doubt, at least."
+        None,
+        ge=0,
+        le=900,
+        description="Minimum delay in seconds after an attempt whose answer got lost: its message may have arrived.",
     )
     overdue_seconds: int = Field(
-        900, ge=60, description="How long after it was due an attempt counts as lost, if its queue is empty."
+        900,
+        ge=60,
+        description="Seconds after which an attempt that has not happened counts as lost, if its queue is empty.",
     )
-    throttle_rate: int = Field(100, ge=1, description="Calls a second that a key may make.")
-    throttle_burst: int = Field(200, ge=1, description="Calls at once that a key may make.")
+    throttle_rate: int = Field(100, ge=1, description="Calls per second that an API key may make.")
+    throttle_burst: int = Field(200, ge=1, description="Calls at the same time that an API key may make.")
     quota_per_day: Annotated[int | None, BeforeValidator(blank_is_none)] = Field(
-        None, ge=1, description="Calls a day that a key may make; without it, as many as the throttle lets through."
+        None, ge=1, description="Calls per day that an API key may make; without it, only the throttle limits them."
     )
     api_keys: Annotated[
         tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,20}$")], ...], BeforeValidator(labels)
     ] = Field(
-        ("1",), min_length=1, description="A label for each key that is let in, newest last: see docs/deployment.md."
+        ("1",), min_length=1, description="A label for each valid API key, the newest last: see docs/deployment.md."
     )
     access_logs: Literal["off", "on", "account_role"] = Field(
         "off",
-        description="Whether API Gateway logs each call, without its body: 'on' where the account's settings name a "
-        "role for logging, 'account_role' to create that role and to set it for the whole account and region.",
+        description="Whether API Gateway logs each call, without its body: 'on' if the settings of API Gateway in this "
+        "account name a role for logging, 'account_role' to create that role and to set it for the account and region.",
     )
     api_reference: bool | None = Field(
         None,
         description="Whether /openapi.json and Swagger UI at /docs are served, without a key: by default not in "
         "production.",
     )
-    waf: bool = Field(False, description="Whether a web ACL stands before the API: see infra/firewall.py.")  # noqa: FBT003
+    waf: bool = Field(False, description="Whether a web ACL protects the API: see infra/firewall.py.")  # noqa: FBT003
     snap_start: bool = Field(
         False,  # noqa: FBT003
-        description="Whether the API's function starts from a snapshot: see infra/api.py.",
+        description="Whether the API's function starts from a snapshot (Lambda SnapStart): see infra/api.py.",
     )
     tracing: Annotated[Literal["off", "api", "all"], BeforeValidator(traced)] = Field(
         "api",
-        description="What X-Ray traces: 'api' the calls of bots, 'all' also what follows, up to the delivery, which "
-        "costs most of all with few requests: docs/cost.md.",
+        description="What X-Ray traces: 'api' the calls of bots, 'all' also the functions after the API, up to the "
+        "delivery. With few requests, 'all' is the largest cost: docs/cost.md.",
     )
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html#events-sqs-max-concurrency
-    consumer_max_concurrency: int = Field(2, ge=2, le=1_000, description="Batches in process at once, per channel.")
-    # Room for two calls to a provider, of 8 to 12 s each, and for those to the table. SQS hides messages for 12 h.
+    consumer_max_concurrency: int = Field(
+        2, ge=2, le=1_000, description="Batches that run at the same time, per channel."
+    )
+    # At least 15 s for two calls to a provider, of 8 to 12 s each, and for calls to the table. At most 900 s, because
+    # SQS can hide a message for at most 12 h.
     consumer_timeout_seconds: int = Field(
         30,
         ge=15,
         le=900,
-        description="How long a batch may take. One whose consumer was killed comes again after six times as long.",
+        description="How long a consumer may take for a batch. If a consumer is killed, SQS hands out its messages "
+        "again after six times as long.",
     )
     log_retention_days: LogRetention = Field(30, description="How many days logs are kept.")
     governed: bool = Field(
         False,  # noqa: FBT003
-        description="Whether the account's hooks want an action for each alarm, a key for each log group, and a year "
-        "of logs: see infra/governed.py.",
+        description="Whether the account demands an action for each alarm, a KMS key for each log group, and a year of "
+        "logs, as Control Tower's hooks do: see infra/governed.py.",
     )
     rollback_minutes: Annotated[int | None, BeforeValidator(blank_is_none)] = Field(
         None,
         ge=0,
         le=180,
-        description="How long after a deployment CloudFormation rolls it back if a page goes off, once the output "
-        "RollbackConfiguration is given to it: see docs/deployment.md.",
+        description="For how many minutes after a deployment an alarm makes CloudFormation roll it back, if it gets "
+        "the output RollbackConfiguration: see docs/deployment.md.",
     )
-    local: bool = Field(False, description="Set by `make run`: no account, no bootstrap stack.")  # noqa: FBT003
+    local: bool = Field(False, description="Set by `make run`: the stack is deployed to the local emulator.")  # noqa: FBT003

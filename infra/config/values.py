@@ -1,4 +1,4 @@
-"""The types of settings: each checks a value, and reads it from the text that `-c` gives."""
+"""The types of settings. Each checks a value, and parses it from the string that the CDK's option `-c` passes."""
 
 import difflib
 import json
@@ -38,7 +38,7 @@ def valid_https_url(value: str | None) -> str | None:
 
 
 def blank_is_none(value: object) -> object:
-    """Return None for an empty text."""
+    """Return None for an empty string, else the value unchanged."""
     return None if value == "" else value
 
 
@@ -58,27 +58,27 @@ def _regions() -> list[str]:
 
 
 def integer(value: object) -> object:
-    """Return the number in a text of digits."""
+    """Return the integer for a string of digits, else the value unchanged."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def account_number(value: object) -> object:
-    """Return an account number with its leading zeros."""
+    """Return an account number as a string with leading zeros, which a JSON number lacks; None for an empty string."""
     return f"{value:012d}" if isinstance(value, int) else blank_is_none(value)
 
 
 def version(value: object) -> object:
-    """Return a Python version as text: cdk.json may hold a number."""
+    """Return a Python version as a string: in cdk.json it may be written as a number."""
     return str(value) if isinstance(value, float) else value
 
 
 def labels(value: object) -> object:
-    """Return the labels in a list or a text."""
+    """Return the labels of API keys as a list; they may be a number or a comma-separated string."""
     return [str(value)] if isinstance(value, int) else split(value)
 
 
 def from_json(value: object) -> object:
-    """Parse JSON: `-c` gives texts."""
+    """Parse a string as JSON, because `-c` passes strings; return any other value unchanged."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
@@ -92,12 +92,12 @@ LogRetention = Annotated[
     Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
     BeforeValidator(integer),
 ]
-# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html: those among them that the code runs on.
 
 
 def traced(value: object) -> object:
-    """Translate `true` and `false`, which earlier versions used."""
+    """Translate `true` and `false`, which earlier versions accepted, to `all` and `off`."""
     return {"true": "all", "false": "off"}.get(str(value).lower(), value)
 
 
+# The runtimes of https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html on which this code runs.
 PythonVersion = Annotated[Literal["3.11", "3.12", "3.13", "3.14"], BeforeValidator(version)]

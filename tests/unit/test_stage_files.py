@@ -46,7 +46,7 @@ def test_production_without_a_stage_file_is_refused_with_the_command_that_create
     said = refused({"stage": "production", **PRODUCTION}, tmp_path)
     assert "There is no" in said
     assert "production.json" in said
-    assert "'assistance init production' writes it" in said
+    assert "'assistance init production' writes the file" in said
 
 
 def test_the_local_stack_reads_no_stage_file(stages: Path) -> None:
@@ -89,9 +89,9 @@ def test_production_without_slack_needs_no_slack_channel(stages: Path) -> None:
         ('{"acme:centre": "42"}', "production.json 'acme:centre': docs/configuration.md lists"),
         ('{"local": true}', "production.json 'local': docs/configuration.md lists"),
         ('{"take": true,}', "production.json is not JSON: line 1, column 14"),
-        ('{"take": true, "take": false}', "production.json: it says 'take' twice."),
-        ('["take"]', "production.json holds no settings: it is an object"),
-        ('{"stage": "staging"}', "production.json says that its stage is 'staging': its name says the stage."),
+        ('{"take": true, "take": false}', "production.json: it contains 'take' twice."),
+        ('["take"]', "production.json must contain a JSON object"),
+        ('{"stage": "staging"}', "production.json contains the stage 'staging', but the file's name must be"),
         ('{"account": "12"}', "production.json can't be deployed:\n  account: String should match pattern"),
     ],
 )
