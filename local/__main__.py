@@ -1,4 +1,4 @@
-"""`python -m local run`: the stack until Ctrl-C. `python -m local demo`: one request of each topic, and the end."""
+"""`python -m local run` runs the stack until Ctrl-C. `python -m local demo` sends a request per topic, then stops."""
 
 import argparse
 import os
@@ -25,11 +25,11 @@ STANDARD_ERROR: Final = 2
 
 
 def say(text: str) -> None:
-    """Print, if anybody is still there to read it."""
+    """Print, unless standard output is closed, as it is if the reader of a pipe has ended."""
     try:
         print(text, flush=True)
     except OSError:
-        # Python would try again at its end, and make an exit status of 120 of it.
+        # At its exit, Python would write the text again, fail, and exit with status 120.
         _lead_nowhere(STANDARD_OUTPUT)
 
 
@@ -95,7 +95,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _open_standard_streams() -> None:
-    """Give closed standard streams somewhere to lead, so that no other file gets their numbers."""
+    """Open /dev/null for standard streams that are closed, so that no other file gets their descriptors 0 to 2."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
         os.set_inheritable(descriptor, True)  # noqa: FBT003
     os.close(descriptor)
@@ -110,9 +110,9 @@ def _lead_nowhere(descriptor: int) -> None:
 def _invite(stack: Stack, console_url: str, directory: Path) -> None:
     say(
         f"""
-Console, to watch it and break it: {console_url}
+Console, to watch requests and inject faults: {console_url}
 
-The stack is running. What scripts need is in {directory / "stack.json"}.
+The stack is running. {directory / "stack.json"} contains its addresses and keys for scripts.
 
   URL  {stack.api_url}
   key  {stack.api_key}
@@ -121,7 +121,7 @@ The stack is running. What scripts need is in {directory / "stack.json"}.
     -H 'x-api-key: {stack.api_key}' -H 'Content-Type: application/json' \\
     -d '{{"topic": "{stack.topics()[0]}", "description": "Hello"}}'
 
-Ctrl-C stops it. From elsewhere: kill {os.getpid()}"""
+Ctrl-C stops the stack; from another terminal, kill {os.getpid()} does."""
     )
 
 

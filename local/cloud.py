@@ -1,4 +1,4 @@
-"""MiniStack as the embedded cloud."""
+"""Runs MiniStack, the emulator of AWS, in a child process."""
 
 import os
 import re
@@ -27,20 +27,20 @@ USUAL_PORT: Final = 4566
 BACKLOG: Final = 1_024
 REGION: Final = "us-east-1"
 WORKER: Final = re.compile(r"/ministack-lambda-(.+)-[a-z0-9_]{8}/")
-"""In the command line of a process that runs a function: where MiniStack has put that function's code."""
+"""The folder with a function's code, in the command line of a process that runs the function. Group 1 is its name."""
 EMBEDDED: Final = Path(__file__).with_name("embedded.py")
 SERVICES: Final = (
     "apigateway", "cloudformation", "dynamodb", "dynamodbstreams", "events", "iam", "kms", "lambda", "logs",
     "monitoring", "s3", "scheduler", "secretsmanager", "ses", "sns", "sqs", "ssm", "sts",
 )  # fmt: skip
 
-# All that MiniStack and the functions get of the environment: nothing that names a real account or another server.
+# The only environment variables that MiniStack and the functions inherit. None names an AWS account or another server.
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
                     "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
 
 
 def isolate() -> None:
-    """Make it impossible for this process, and for what it starts, to reach a real AWS account."""
+    """Remove from the environment all AWS settings, so that neither this process nor its children reach an account."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(
@@ -54,14 +54,14 @@ def isolate() -> None:
 
 
 def new_root_key() -> dict[str, str]:
-    """A new key of the account's root, which may do anything. It looks like AWS's keys; boto3 names its parts so."""
+    """A random AWS access key for the emulator's root user, who may do everything. Its members have boto3's names."""
     letters = string.ascii_uppercase + string.digits
     key_id = "AKIA" + "".join(secrets.choice(letters) for _ in range(16))
     return {"aws_access_key_id": key_id, "aws_secret_access_key": secrets.token_urlsafe(30)}
 
 
 class Cloud:
-    """The running cloud: where it answers, and clients for it."""
+    """The running emulator: its URL, its root user's access key, and calls to it."""
 
     def __init__(self, url: str, root_key: Mapping[str, str], server: subprocess.Popen[bytes], log: Path) -> None:
         self.url = url
@@ -71,21 +71,21 @@ class Cloud:
         self._server = server
 
     def new_session(self) -> "Session":
-        """A new session of the root. Two threads must not share one."""
+        """A new boto3 session of the root user. Two threads must not share a session."""
         key = self.root_key
         return boto3.Session(key["aws_access_key_id"], key["aws_secret_access_key"], region_name=REGION)
 
     def call(self, method: str, path: str, body: object = None) -> http.Answer:
-        """Call one of MiniStack's own or our own paths as the root. Raises `http.NoAnswer`."""
+        """Call a path that is not part of AWS's API, such as `/_ministack/ready`, as root. Raises `http.NoAnswer`."""
         return http.signed(method, f"{self.url}{path}", self.root_key, body=body)
 
     def check(self) -> None:
-        """Raise `LocalFailure` if it has ended."""
+        """Raise `LocalFailure` if MiniStack's process has ended."""
         if self._server.poll() is not None:
             raise LocalFailure(f"MiniStack ended with exit status {self._server.returncode}: see {self.log}.")
 
     def ready(self) -> bool | None:
-        """Whether it answers yet. Raises `LocalFailure` if it never will."""
+        """True if MiniStack answers, None if it does not yet. Raises `LocalFailure` if its process has ended."""
         self.check()
         try:
             return self.call("GET", "/_ministack/ready").status == HTTPStatus.OK or None
@@ -93,13 +93,13 @@ class Cloud:
             return None
 
     def workers(self) -> dict[int, str]:
-        """The processes that run functions at the moment, and the name of the function that each runs."""
+        """The processes that run Lambda functions now: the function's name by process id."""
         lines = {pid: process.command_line(pid) for pid in process.descendants(self._server.pid)}
         found = {pid: WORKER.search(line) for pid, line in lines.items()}
         return {pid: match[1] for pid, match in found.items() if match}
 
     def sent_mail(self) -> list[dict[str, str]]:
-        """Return the mails that SES has sent."""
+        """Return the mails that the emulated SES has accepted."""
         accounts = self.call("GET", "/_ministack/ses/messages").json["messages"]
         return [mail for mails in accounts.values() for mail in mails]
 
@@ -113,9 +113,9 @@ def _listen() -> socket.socket:
 
 @contextmanager
 def running(directory: Path) -> Iterator[Cloud]:
-    """Start the cloud; its log and its files are in this directory. Nothing of it is left when the context is left.
+    """Run the emulator while the context is entered, with its log and its temporary files in this directory.
 
-    It is not ready yet.
+    It may not answer yet: see `Cloud.ready`.
     """
     log, temporary = directory / "ministack.log", directory / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -124,7 +124,8 @@ def running(directory: Path) -> Iterator[Cloud]:
     with _listen() as listening, new_log(log) as output:
         port, root_key = listening.getsockname()[1], new_root_key()
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
-            # MiniStack takes the owner of this key for the root. Every user can read command lines, but not this.
+            # MiniStack treats a caller with this key as root. Passed as environment variables, because other users of
+            # this machine can read command lines.
             **{name.upper(): value for name, value in root_key.items()},
             "AUTH": "true",
             "BIND_HOST": HOST,

@@ -1,4 +1,4 @@
-"""The demonstration: one request of each topic, from the bot's call to the message that arrives."""
+"""The demonstration: sends one request per topic, and shows its way to the message that people receive."""
 
 import html
 import re
@@ -17,7 +17,7 @@ from local.wait import until
 
 DELIVERY_SECONDS: Final = 60
 WIDTH: Final = 88
-# A link or a time in Slack's markup, of which readers see what follows the bar.
+# A link or a time in Slack's markup, `<…|text>`. Slack shows only the text.
 _MARKUP: Final = re.compile(r"<[^|<>]*\|([^<>]*)>")
 _LABEL: Final = re.compile(r"^\*(.+)\*\n")
 REQUESTS: Final = {
@@ -29,7 +29,7 @@ CUSTOMER: Final = {"name": "Anna Keller", "email": "anna@example.com"}
 
 
 def demonstrate(stack: Stack, say: Say) -> None:
-    """Send, watch, and show what arrived. Raises `LocalFailure` when something did not arrive in time."""
+    """Send the requests, follow them, and show the messages. Raises `LocalFailure` if one does not arrive in time."""
     started = monotonic()
     sent = {topic: _send(stack, topic, REQUESTS.get(topic, OTHER), say) for topic in stack.topics()}
     say("")
@@ -69,7 +69,7 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
                 seen[topic] = state
                 say(f"{monotonic() - started:6.2f} s  {topic:8} {state}")
                 if answer.json["status"] == "delivered" and (fallback := answer.json.get("fallback")):
-                    say(f"{'':10} {topic:8} came by its fallback: {fallback['failed_channel']} failed.")
+                    say(f"{'':10} {topic:8} arrived by its fallback, because {fallback['failed_channel']} failed.")
             if answer.json["status"] == "failed" and not _falling_back(answer.json):
                 raise LocalFailure(f"The {topic} request can't be delivered: {state}.")
         return True if all(seen.get(topic, "").startswith("delivered") for topic in sent) else None
@@ -80,18 +80,18 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
         raise LocalFailure(f"The API stopped answering: {error}") from error
     except NotInTime as error:
         states = ", ".join(f"{topic}: {seen.get(topic, 'unknown')}" for topic in sent)
-        raise LocalFailure(f"{error} They stand at {states}.") from error
+        raise LocalFailure(f"{error} Their states: {states}.") from error
 
 
 def _falling_back(document: Mapping[str, Any]) -> bool:
-    """Whether the fallback may yet deliver what has failed. The request re-enters the outbox as it fails."""
+    """Whether the fallback may still deliver a request that has failed on its own channel."""
     fallback = document.get("fallback")
     failed = {delivery["channel"] for delivery in document["deliveries"] if delivery["status"] == "failed"}
     return fallback is not None and fallback["channel"] not in failed
 
 
 def _state(document: Mapping[str, Any]) -> str:
-    """The status, and how each channel stands."""
+    """The request's status, and the status of each delivery."""
     details = []
     for delivery in document.get("deliveries", []):
         error = delivery.get("last_error")
@@ -112,13 +112,13 @@ def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
         for message in messages:
             say(framed(f"Slack, {message['channel']} ({topic})", "\n".join(_lines(message))))
         if not (messages or mails or posts):
-            raise LocalFailure(f"The {topic} request reads delivered, and nothing has arrived.")
+            raise LocalFailure(f"The status of the {topic} request is delivered, but no message has arrived.")
     elif not (mails or posts):
         say(f"The {topic} request is in Slack, channel {stack.slack.channel}: {stack.slack.api_url}")
 
 
 def _take(stack: Stack, sent: Mapping[str, str], say: Say) -> None:
-    """Press a button in Slack that takes one of our requests, if there is any, and say who has the request then."""
+    """Click a button in Slack that takes one of the requests, if there is one, and print who has taken the request."""
     server = stack.slack.server
     found = [
         (message["ts"], button, request_id)
@@ -133,12 +133,12 @@ def _take(stack: Stack, sent: Mapping[str, str], say: Say) -> None:
     status = server.press(ts, "anna", button["value"])
     taken = stack.call("GET", f"/assistance-requests/{request_id}").json.get("taken")
     if taken is None:
-        raise LocalFailure(f"Request {request_id} is not taken by a press of its button, which was answered {status}.")
-    say(printable(f'Anna presses "{button["text"]["text"]}" in Slack: {request_id} is taken by {taken["by"]}.'))
+        raise LocalFailure(f"A click on its button did not take request {request_id}: the app answered {status}.")
+    say(printable(f'Anna clicks "{button["text"]["text"]}" in Slack: {taken["by"]} has taken {request_id}.'))
 
 
 def _lines(message: Mapping[str, Any]) -> list[str]:
-    """The text as Slack shows it."""
+    """The lines of a message, as Slack shows them."""
     lines = []
     for block in message.get("blocks", []):
         texts = [*([block["text"]] if "text" in block else []), *block.get("fields", []), *block.get("elements", [])]
@@ -147,17 +147,17 @@ def _lines(message: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """A text without Slack's markup: a fact's label stands before it."""
+    """A text without Slack's markup. A label above a value is put in front of it, with a colon."""
     return html.unescape(_MARKUP.sub(r"\1", _LABEL.sub(r"\1: ", text)))
 
 
 def _wrapped(line: str) -> list[str]:
-    """The line in the frame's width. A link stays whole, so that a reader can follow it."""
+    """Wrap a line to the frame's width, without breaking links, so that a reader can open them."""
     lines = textwrap.wrap(line, WIDTH, replace_whitespace=False, break_on_hyphens=False, break_long_words=False)
     return lines or [""]
 
 
 def framed(title: str, text: str) -> str:
-    """The text under its title, in lines of a terminal's width."""
+    """The text below a ruled line with the title, wrapped to a terminal's width."""
     lines = [wrapped for line in printable(text).splitlines() for wrapped in _wrapped(line)]
     return "\n".join([f"── {title} {'─' * max(0, WIDTH - len(title) - 4)}", *(f"   {line}".rstrip() for line in lines)])

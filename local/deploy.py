@@ -1,4 +1,4 @@
-"""Synthesizes the template and deploys it to the embedded cloud."""
+"""Synthesizes the CloudFormation template and deploys it to the local emulator."""
 
 import io
 import json
@@ -38,7 +38,7 @@ class Assembly:
 
     @property
     def template(self) -> Path:
-        """The template, which is an asset as well."""
+        """The path of the template. The CDK lists it among the assets, too."""
         return self.directory / f"{self.stack_name}.template.json"
 
     def assets(self) -> Iterator[tuple[str, str, Path]]:
@@ -50,12 +50,13 @@ class Assembly:
 
 
 def assemble(directory: Path, context: Mapping[str, str], addresses: Mapping[str, str]) -> Assembly:
-    """The assembly of this context, synthesized anew only if nobody knows it yet.
+    """The synthesized output for this context, from a cache if possible.
 
-    `addresses`: by the placeholder that the context holds, since addresses are others in each run.
+    `addresses`: this run's addresses, by the placeholders in the context. Addresses change with each run, and the
+    cached template must not.
     """
     if not shutil.which("node"):
-        raise LocalFailure("The CDK needs Node.js, and there is no 'node' on the PATH: get it from https://nodejs.org.")
+        raise LocalFailure("The CDK needs Node.js, but there is no 'node' on the PATH: get it from https://nodejs.org.")
     kept.assembly(directory, context, lambda: synthesize(directory, context))
     found = Assembly(directory, f"assistance-{context['stage']}")
     kept.address(found.template, addresses)
@@ -67,11 +68,12 @@ def synthesize(directory: Path, context: Mapping[str, str]) -> None:
     log = directory.with_name("synth.log")
     environment = os.environ | {
         "CDK_OUTDIR": str(directory),
-        # The CDK's own check of the template doubles the time; `make synth` and `make deploy` have it.
+        # The CDK's validation of the template would double the time; it runs in `make synth` and `make deploy`.
         "CDK_VALIDATION": "false",
-        # An empty value is none: without compiled modules, importing the CDK takes 8 s instead of 1 s.
+        # An empty value means off, so that Python keeps compiled modules: without them, importing the CDK takes 8 s
+        # instead of 1 s.
         "PYTHONDONTWRITEBYTECODE": "",
-        # The functions run in this very virtual environment: their bundles need no dependencies.
+        # The functions run in this virtual environment, so their bundles need no dependencies.
         "CDK_CONTEXT_JSON": json.dumps({**context, "local": "true", "aws:cdk:bundling-stacks": []}),
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "18,19,20,21,22,23",
         "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": "1",
@@ -110,7 +112,7 @@ def deploy(cloud: Cloud, assembly: Assembly) -> dict[str, str]:
 
 
 def _upload(cloud: Cloud, assembly: Assembly) -> dict[Path, str]:
-    """Put the assets into their buckets, as `cdk deploy` does. Returns the address of each."""
+    """Upload the assets to their buckets, as `cdk deploy` does. Returns the URL of each asset by its path."""
     s3 = cloud.session.client("s3", endpoint_url=cloud.url, config=QUICK.merge(Config(s3={"addressing_style": "path"})))
     contents: dict[Path, bytes] = {}
     urls: dict[Path, str] = {}

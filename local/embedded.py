@@ -1,4 +1,4 @@
-"""The process that MiniStack runs in: it serves on a socket that the runner has bound. Run as a program."""
+"""The program that runs MiniStack. It serves on a socket that its parent, `local/cloud.py`, has bound."""
 
 import asyncio
 import os
@@ -22,10 +22,10 @@ API_CALLS_AT_ONCE: Final = 2 * (os.cpu_count() or 1) + 4
 
 
 def in_turn(application: ASGIFramework) -> ASGIFramework:
-    """Let a few calls of deployed APIs run at once, and the others wait.
+    """Let only a few calls of deployed APIs run at the same time; the others wait.
 
-    MiniStack starts one more Python process for every invocation that finds the warm ones busy. Of several hundred
-    calls at once, each would get a cold start of its own, and all would time out.
+    MiniStack starts a new Python process for each invocation if all warm processes are busy. With several hundred calls
+    at the same time, it would start several hundred processes, and all calls would time out.
     """
     turns = asyncio.Semaphore(API_CALLS_AT_ONCE)
 
@@ -40,9 +40,9 @@ def in_turn(application: ASGIFramework) -> ASGIFramework:
 
 
 def over_tls(application: ASGIFramework) -> ASGIFramework:
-    """Take calls as encrypted, like a server behind a proxy that ends TLS: they don't leave this machine.
+    """Mark calls as encrypted, as a TLS proxy in front of a server does; in fact they never leave this machine.
 
-    The policies that refuse plain HTTP stay as they are deployed.
+    So they pass the deployed policies, which refuse plain HTTP.
     """
 
     async def serve_over_tls(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -54,7 +54,7 @@ def over_tls(application: ASGIFramework) -> ASGIFramework:
 
 
 def deploy_composite_alarms() -> None:
-    """Let templates hold composite alarms, which MiniStack has, but not as a resource of CloudFormation's."""
+    """Let templates contain composite alarms. MiniStack has these alarms, but its CloudFormation can't create them."""
 
     def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
         name = properties.get("AlarmName", f"{stack_name}-{logical_id}")
@@ -68,19 +68,19 @@ def deploy_composite_alarms() -> None:
     def delete(name: str, _: dict[str, Any]) -> None:
         cloudwatch._composite_alarms.pop(name, None)  # noqa: SLF001
 
-    # One of MiniStack's own, once it has it, goes first.
+    # If a later MiniStack has a handler of its own, that one is used.
     _RESOURCE_HANDLERS.setdefault("AWS::CloudWatch::CompositeAlarm", {"create": create, "delete": delete})
 
 
 def raise_file_limit() -> None:
-    """Allow as many connections as the system lets us have. macOS refuses what it calls unlimited."""
+    """Raise this process's limit of open files to the maximum. macOS reports an unlimited maximum but refuses it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main(socket: int) -> None:
-    """Serve on this file descriptor."""
+    """Serve MiniStack on the socket with this file descriptor."""
     raise_file_limit()
     permissions.correct()
     keys.make_function_keys_unguessable()

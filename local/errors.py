@@ -1,9 +1,9 @@
-"""The error of the local stack."""
+"""The errors of the local stack."""
 
 
 class LocalFailure(Exception):
-    """The stack can't be started or does not do what it should; the message says why, and what to do."""
+    """The stack can't start, or does not work as expected. The exception's text says why, and what to do."""
 
 
 class NotInTime(LocalFailure):
-    """The deadline of a wait has passed."""
+    """An expected condition did not become true before the deadline."""

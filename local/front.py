@@ -1,7 +1,7 @@
 """A local server in place of a custom domain: it forwards only `/take/…` to the deployed API.
 
-The template needs the address before there is an API, so the server starts first. Whoever has no link is answered by
-the deployed function.
+The template contains this server's address, so the server starts before the API exists. It does not check links: the
+deployed function does.
 """
 
 import threading
@@ -23,9 +23,10 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
     front: ClassVar["list[Front]"]
 
     def admits(self, port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:
-        """Let people follow a link of a mail, which another page shows. The page that they get has no referrer.
+        """Also admit navigation from another page, because a user follows a link in a mail that the console shows.
 
-        So its form comes from the origin `null`: https://fetch.spec.whatwg.org/#append-a-request-origin-header.
+        The take page sends no referrer, so its form is submitted with the origin `null`:
+        https://fetch.spec.whatwg.org/#append-a-request-origin-header.
         """
         if not self.path.startswith(START):
             return super().admits(port, hosts, origins, sites)
@@ -76,7 +77,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class Front:
-    """The server, running in a thread while the context is entered. `api_url`: the deployed API, once there is one."""
+    """The server, which runs in a thread while the context is entered. `api_url`: the deployed API's URL, or None."""
 
     def __init__(self) -> None:
         self.api_url: str | None = None
@@ -85,7 +86,7 @@ class Front:
 
     @property
     def url(self) -> str:
-        """Return the part of a link before `/take/`."""
+        """Return the server's URL, the part of a link before `/take/`."""
         return f"http://{HOST}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""Runs a Python program that ends when the runner does.
+"""Runs another Python program, and kills it when the parent process ends.
 
-Run as a program, with the other program's path and arguments as its own. Its standard input is a pipe which the runner
-holds open and never writes to, so that even a runner that was killed takes the program, and all that it started, with
-it.
+The arguments are the other program's path and its arguments. Standard input is a pipe that the parent holds open and
+never writes to. When the parent ends, even if it is killed, the system closes the pipe, and this program kills its
+process group.
 """
 
 import os
@@ -16,8 +16,8 @@ STANDARD_INPUT: Final = 0
 
 
 def end_with_the_runner() -> None:
-    """Block until the runner is gone, then end the whole process group."""
-    # Not by sys.stdin, whose lock a thread must not hold when the interpreter ends.
+    """Block until the parent process has ended, then kill this process group."""
+    # Not with sys.stdin: a daemon thread must not hold its lock when the interpreter exits.
     while os.read(STANDARD_INPUT, 1):
         pass
     os.killpg(0, signal.SIGKILL)

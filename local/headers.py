@@ -1,6 +1,6 @@
-"""Passes repeated headers of a call to the functions as API Gateway does.
+"""Passes repeated headers of a call to the functions as a list, as API Gateway does.
 
-MiniStack joins them by commas, so that two keys would read as one.
+MiniStack joins their values with commas, so that two values look like one.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 """
 
@@ -16,7 +16,7 @@ _build = apigateway_v1._build_lambda_event_v1  # noqa: SLF001
 
 
 def kept(application: ASGIFramework) -> ASGIFramework:
-    """Wrap the emulator: remember the headers of each call as they came."""
+    """Wrap the emulator, and remember the original headers of each call for `hand_over`."""
 
     async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
@@ -27,7 +27,7 @@ def kept(application: ASGIFramework) -> ASGIFramework:
 
 
 def hand_over() -> None:
-    """Add the repeated headers to the events of deployed functions."""
+    """Change MiniStack so that the event of a deployed function has all values of repeated headers."""
 
     def build(*arguments: Any, **named: Any) -> dict[str, Any]:  # noqa: ANN401
         event: dict[str, Any] = _build(*arguments, **named)

@@ -1,4 +1,4 @@
-"""HTTP on this machine: calls that bypass any proxy of the environment, and parsing of JSON."""
+"""HTTP calls to servers on this machine, without the proxies that the environment names, and parsing of JSON."""
 
 import json
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ TIMEOUT_SECONDS: Final = 30
 
 
 class NoAnswer(ConnectionError):
-    """Nothing came back."""
+    """The server gave no answer, or an incomplete one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a call."""
+    """The answer to a call. The names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,15 +28,12 @@ class Answer:
 
     @property
     def json(self) -> Any:  # noqa: ANN401
-        """The body, which is JSON."""
+        """The body, parsed as JSON."""
         return json.loads(self.body)
 
 
 def call(method: str, url: str, *, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Call; a body that is not bytes is sent as JSON. Names of the answer's headers are in lower case.
-
-    Raises `NoAnswer`.
-    """
+    """Make an HTTP call. A body that is not bytes is sent as JSON. Raises `NoAnswer`."""
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
@@ -54,7 +51,7 @@ def call(method: str, url: str, *, body: object = None, headers: Mapping[str, st
 
 
 def signed(method: str, url: str, key: Mapping[str, str], *, body: object = None) -> Answer:
-    """Sign the call with this AWS key, whose parts have boto3's names, and make it with `call`."""
+    """Make an HTTP call that is signed with this AWS access key, whose members have boto3's names."""
     request = AWSRequest(method, url, data=_content(body))
     credentials = Credentials(key["aws_access_key_id"], key["aws_secret_access_key"])
     SigV4Auth(credentials, "local", "us-east-1").add_auth(request)
@@ -62,7 +59,7 @@ def signed(method: str, url: str, key: Mapping[str, str], *, body: object = None
 
 
 def parsed(body: bytes | str) -> Any:  # noqa: ANN401
-    """The parsed JSON. Raises `ValueError`, also for JSON that is nested too deeply to parse."""
+    """Parse JSON. Raises `ValueError`, also for JSON that is nested too deeply."""
     try:
         return json.loads(body)
     except RecursionError as error:

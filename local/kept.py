@@ -1,6 +1,6 @@
 """Caches synthesized templates in `.build`, so that most starts of the stack need no synthesis.
 
-Addresses differ from run to run. So a template is synthesized for placeholders, and gets the addresses when it is used.
+Addresses differ from run to run. So a template is synthesized with placeholders, and `address` replaces them.
 """
 
 import json
@@ -20,18 +20,18 @@ KEPT: Final = ROOT / ".build" / "synthesized"
 SOURCES: Final = ("infra", "functions", "stages", "cdk.json", "pyproject.toml", "uv.lock", "local/deploy.py")
 STAGES: Final = "ASSISTANCE_STAGES"
 MOST: Final = 4
-"""So many are kept, those that were used last."""
+"""How many synthesized outputs are kept: those that were used last."""
 MANIFEST: Final = "manifest.json"
 
 
 def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[], None]) -> None:
     """Fill the directory with the synthesized output for this context, from the cache if possible.
 
-    The cache may be another user's, or a full disk's: then nothing is kept.
+    If the cache can't be written, because another user owns it or the disk is full, the output is not cached.
     """
     known = KEPT / fingerprint(SOURCES, json.dumps([sys.version, os.environ.get(STAGES), *sorted(context.items())]))
     shutil.rmtree(directory, ignore_errors=True)
-    # What is in stages elsewhere is not among the sources.
+    # A folder of stages outside the repository is not in the fingerprint, so don't use the cache with one.
     if STAGES not in os.environ and os.access(known / MANIFEST, os.R_OK):
         shutil.copytree(known, directory)
         with suppress(OSError):
@@ -46,7 +46,8 @@ def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[
 
 def _keep(directory: Path, known: Path) -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole: this may be stopped, or run twice at once.
+    # Copy to a temporary directory and rename it when complete, because this process may be stopped, or another one may
+    # do the same at the same time.
     with TemporaryDirectory(dir=KEPT) as draft:
         shutil.copytree(directory, Path(draft) / "whole")
         with suppress(OSError):
@@ -57,7 +58,7 @@ def _keep(directory: Path, known: Path) -> None:
 
 
 def address(template: Path, addresses: Mapping[str, str]) -> None:
-    """Write addresses into the template, each in the place of its placeholder."""
+    """Replace each placeholder in the template by its address."""
     content = template.read_text("utf-8")
     for placeholder, url in addresses.items():
         content = content.replace(placeholder, url)

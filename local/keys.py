@@ -1,9 +1,9 @@
-"""Checks that calls to the emulator are signed with this run's root key or with the key of a function's role.
+"""Checks that calls to the emulator are signed with this run's root access key, or with a key of a function's role.
 
-MiniStack checks only the signatures of roles: it treats a call without a key, or with the key `test`, as the root's.
-Any user of the machine can connect to it. So this module checks every call first: its `Authorization` header must hold
-a signature made with the secret of its key. AWS also takes signed query strings and forms; this module refuses them,
-because nothing that we run sends them.
+MiniStack checks only signatures with roles' keys: it treats a call without a key, or with the key `test`, as one of the
+root user. Every user of this machine can connect to it. So this module checks each call first: its `Authorization`
+header must contain a signature made with the secret of its access key. AWS also accepts signatures in query strings and
+forms; this module refuses them, because no program of this project sends them.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
@@ -25,7 +25,7 @@ from console import gate
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256 "
 DEPLOYED_API: Final = re.compile(r"/restapis/[^/]+/[^/]+/_user_request_(/.*)?", re.DOTALL)
-"""The paths that bots call. The API asks for its own key."""
+"""The paths of the deployed API, which bots call. The API itself checks the API key."""
 UNSIGNED: Final = "Sign the call in its Authorization header, with the credentials that stack.json holds."
 
 _execution_credentials = lambda_runtime.execution_credentials
@@ -56,10 +56,10 @@ def closed(application: ASGIFramework, port: int) -> ASGIFramework:
 
 
 def make_function_keys_unguessable() -> None:
-    """Give each worker random keys.
+    """Make the AWS access keys that MiniStack gives to each process of a Lambda function unguessable.
 
-    MiniStack derives the keys from the ARNs of the function and its role. These are no secrets: `ps` shows the name
-    of the function. A random path in the role's ARN changes the derived keys, and nothing else.
+    MiniStack derives these keys from the ARNs of the function and its role. The ARNs are no secrets, because `ps` shows
+    the function's name. A random path in the role's ARN changes the derived keys, and nothing else.
     """
 
     def credentials(config: dict[str, Any]) -> dict[str, str]:
@@ -72,15 +72,15 @@ def make_function_keys_unguessable() -> None:
 
 
 def _secret(scope: HTTPScope) -> str | None:
-    """The secret of the key that the call names; None if this run issued no such key."""
+    """The secret of the access key that the call names; None if this run has issued no such key."""
     headers = _headers(scope)
     if len(_values(scope, b"authorization")) != 1 or not headers["authorization"].startswith(ALGORITHM):
         return None
-    # MiniStack breaks off at other characters, and at some dates in `Date`, which counts where there is no other.
+    # MiniStack fails on characters that are not ASCII. Without X-Amz-Date it uses `Date`, and fails on some dates.
     if not headers["authorization"].isascii() or not headers.get("x-amz-date"):
         return None
     signature = parse_header_signature(headers)
-    # MiniStack reads the key a second time, in another way, and acts for that one: both must be equal.
+    # MiniStack later parses the access key again, in another way, and acts for that key: both must be equal.
     if isinstance(signature, tuple) or (key := signature.access_key_id) != extract_access_key_id(headers):
         return None
     if is_root_access_key(key) and key != os.environ["AWS_ACCESS_KEY_ID"]:
@@ -98,7 +98,7 @@ def _signed(scope: HTTPScope, body: bytes, secret: str) -> bool:
 
 
 def _headers(scope: HTTPScope) -> dict[str, str]:
-    """The headers by name. The values of a repeated header are joined, as the signature requires."""
+    """The headers by name, with the values of a repeated header joined by commas, as the signature requires."""
     joined: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), decode_header_value(value)
@@ -123,7 +123,7 @@ async def _body(receive: ASGIReceiveCallable) -> bytes | None:
 
 
 def _again(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
-    """Return the body that was already read, and then the later events."""
+    """Return a `receive` that yields the body that was already read, and then the later events."""
     events: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Any:  # noqa: ANN401
@@ -133,8 +133,9 @@ def _again(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
 
 
 async def _refuse(send: ASGISendCallable, why: str) -> None:
-    """Refuse as AWS does, so that botocore understands: JSON protocols read the header, the others the XML.
+    """Refuse a call with an answer that botocore understands for every AWS protocol.
 
+    For JSON protocols botocore reads the error code from the header, for the others from the XML:
     https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html, and aws-query-protocol.html
     """
     content = f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{why}</Message></Error></ErrorResponse>"

@@ -1,7 +1,7 @@
-"""Changes permissions where MiniStack's IAM differs from AWS's.
+"""Corrects MiniStack where its IAM checks permissions other than AWS does.
 
-The roles are the deployed ones, unchanged; so it is the emulator that is corrected. A correction that no longer fits
-the emulator denies every publish or every mail, which no end-to-end test survives.
+The deployed roles stay as they are for AWS. If a correction no longer fits a later MiniStack, MiniStack denies every
+publish or every mail, and the end-to-end tests fail.
 """
 
 import json
@@ -20,7 +20,7 @@ BATCHES: Final = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
 }
-"""A batch takes the permission of what it is a batch of."""
+"""The permission that AWS checks for a batch action: that of the single action."""
 
 _extract_iam_action = iam_actions.extract_iam_action
 _enforce_ses_v2 = app._enforce_ses_v2  # noqa: SLF001
@@ -32,10 +32,11 @@ def _action(*request: Any) -> str | None:  # noqa: ANN401
 
 
 def _send_email(*request: Any) -> Any:  # noqa: ANN401
-    """Hold a mail against its sender and its configuration set, instead of against `*`.
+    """Check the permission to send a mail for its sender's identity and its configuration set, instead of for `*`.
 
-    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsimpleemailservicev2.html. A sender's
-    name is another condition: https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html.
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsimpleemailservicev2.html. The
+    condition `ses:FromAddress` is the address without the sender's display name:
+    https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html.
     """
     method, path, headers, body, query, request_id = request
     if (method, path) != ("POST", "/v2/email/outbound-emails"):
@@ -61,6 +62,6 @@ def _send_email(*request: Any) -> Any:  # noqa: ANN401
 
 
 def correct() -> None:
-    """Let this process's MiniStack check the same permissions as AWS."""
+    """Change the MiniStack of this process so that it checks the same permissions as AWS."""
     iam_actions.extract_iam_action = _action
     app._enforce_ses_v2 = _send_email  # noqa: SLF001

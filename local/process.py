@@ -1,4 +1,4 @@
-"""Starts child processes that end with the runner."""
+"""Starts child processes that end when this process does, and lists processes."""
 
 import os
 import signal
@@ -13,9 +13,9 @@ GUARD: Final = Path(__file__).with_name("guarded.py")
 
 
 def start(program: Path, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
-    """Start a Python program in a session of its own: a Ctrl-C at the terminal is for the runner to pass on."""
+    """Start a Python program in a new session, so that Ctrl-C at the terminal reaches only this process."""
     return subprocess.Popen(
-        # -P: the modules beside the guard must not hide the standard library's.
+        # -P: without it, modules in the folder of guarded.py would hide those of the standard library.
         [sys.executable, "-P", str(GUARD), str(program), *arguments],
         stdin=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -25,9 +25,10 @@ def start(program: Path, *arguments: str, **options: Any) -> subprocess.Popen[by
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and all that it started. There is nothing in them that is worth a slower end."""
+    """Kill the process and its children at once. They have nothing to save, so they need no orderly end."""
     with suppress(ProcessLookupError, PermissionError):
-        # The session's leader gives its process group its id. macOS answers EPERM for a group of zombies.
+        # The process leads its session, so its id is also the id of its process group. For a group of zombies, macOS
+        # answers EPERM.
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     if process.stdin:
@@ -35,7 +36,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def descendants(ancestor: int) -> set[int]:
-    """The processes that this one has started, and those that these have."""
+    """The ids of the process's children, of their children, and so on."""
     found = {ancestor}
     parents = alive()
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
@@ -44,15 +45,18 @@ def descendants(ancestor: int) -> set[int]:
 
 
 def alive() -> dict[int, int]:
-    """The parent of every process that runs; zombies don't."""
+    """The parent's id of every running process, by the process's id. Zombies are left out."""
     processes = list(_linux()) if Path("/proc/self/stat").exists() else list(_posix())
     return {int(pid): int(parent) for pid, state, parent in processes if state[0] not in "ZX"}
 
 
 def _linux() -> Iterator[list[str]]:
-    """Without procps, which a small image lacks: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
+    """Read id, state and parent from /proc, because small container images lack `ps`.
+
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    """
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
+        with suppress(FileNotFoundError, ProcessLookupError):  # The process has just ended.
             before, _, after = path.read_text("utf-8", "replace").rpartition(") ")
             yield [before.split()[0], *after.split()[:2]]
 
@@ -63,7 +67,7 @@ def _posix() -> Iterator[list[str]]:
 
 
 def command_line(pid: int) -> str:
-    """Return the command line of the process, empty if it has ended."""
+    """Return the command line of a process, or an empty string if the process has ended."""
     path = Path(f"/proc/{pid}/cmdline")
     if Path("/proc/self/stat").exists():
         try:

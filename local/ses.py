@@ -1,6 +1,6 @@
-"""Injects faults into SES: answers instead of MiniStack while a fault is switched on.
+"""Injects faults into the emulated SES: while a fault is on, this module answers instead of MiniStack.
 
-Switched by `PUT /_local/ses/fault` with `{"kind": …}`, one of `FAULTS`, and read by GET.
+`PUT /_local/ses/fault` with `{"kind": …}`, one of `FAULTS`, switches a fault on; GET returns the current one.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ FAULTS: Final = ("none", "slow", *ANSWERS)
 
 
 def on_a_bad_day(application: ASGIFramework) -> ASGIFramework:
-    """Put the switch before MiniStack. Mails sent by other means than the v2 API pass."""
+    """Wrap the emulator with the faults. They affect only mails that are sent with SES's API v2."""
     fault = "none"
 
     async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -69,7 +69,8 @@ async def _kind(receive: ASGIReceiveCallable) -> str | None:
 
 
 async def _answer(send: ASGISendCallable, status: int, document: dict[str, str], code: str | None = None) -> None:
-    # REST-JSON names the error in a header: https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html
+    # In the REST-JSON protocol, a header has the error code:
+    # https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html
     named = [(b"x-amzn-errortype", code.encode())] if code else []
     headers = [(b"content-type", b"application/json"), *named]
     await send({"type": "http.response.start", "status": int(status), "headers": headers})

@@ -1,4 +1,4 @@
-"""Handles stop signals, however the runner was started."""
+"""Handles the signals that stop the local stack: SIGINT, SIGTERM and SIGHUP."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ _SECONDS: Final = 0.5
 
 
 class Stopped(BaseException):
-    """A signal said to stop. Not an `Exception`: nothing but the runner may catch it."""
+    """A signal has asked to stop. It is not an `Exception`, so that only `main` catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -24,10 +24,10 @@ _received: list[int] = []
 
 
 def listen() -> None:
-    """From now on the first signal raises `Stopped` in the main thread; later ones don't disturb the clean-up.
+    """Let the first signal raise `Stopped` in the main thread, and ignore later ones, so that the clean-up completes.
 
-    A shell without job control starts background processes with SIGINT ignored, and some parents leave signals blocked:
-    both are undone. SIGHUP stays ignored where `nohup` had it so.
+    A shell without job control starts background processes with SIGINT ignored, and some parents block signals. This
+    function undoes both. It leaves SIGHUP ignored if it was, as with `nohup`.
     """
     for number in STOPPING:
         if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
@@ -37,10 +37,10 @@ def listen() -> None:
 
 
 def follow_make() -> None:
-    """Stop when the `make` that started this is told to: it does not pass SIGINT on, and waits for this to end.
+    """Stop when the `make` that started this process gets SIGINT, because `make` does not pass SIGINT on.
 
-    Its first step then is to take its handler away, which Linux shows. A `make` that was started with SIGINT ignored
-    never learns of one: SIGTERM, which it passes on, stops both.
+    After a SIGINT, `make` first removes its handler, which Linux shows in /proc, and this process watches that. A
+    `make` that was started with SIGINT ignored gets none; SIGTERM, which `make` passes on, then stops both.
     https://cgit.git.savannah.gnu.org/cgit/make.git/tree/src/commands.c: fatal_error_signal
     """
     parent = os.getppid()
@@ -55,7 +55,10 @@ def _follow(parent: int) -> None:
 
 
 def _waits(pid: int) -> bool:
-    """Whether it is a `make` with its handler for SIGINT: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html."""
+    """Whether the process is a `make` that still has a handler for SIGINT.
+
+    https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
+    """
     try:
         status = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
     except OSError:
@@ -65,13 +68,13 @@ def _waits(pid: int) -> bool:
 
 
 def ignore() -> None:
-    """Ignore signals while the rest is done, which is short and must not be interrupted."""
+    """Ignore signals from now on, so that they can't interrupt the clean-up, which is short."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
 
 
 def check() -> None:
-    """Raise `Stopped` once more if a signal has come: Python drops an exception that is raised inside a finalizer."""
+    """Raise `Stopped` again if a signal has come, because Python drops an exception raised inside a finalizer."""
     if _received:
         raise Stopped(_received[0])
 

@@ -1,4 +1,4 @@
-"""Chooses the Slack for the stack: the real one, one named by the environment, or our own server."""
+"""Chooses the Slack that the stack posts to: the real one, one at a given URL, or our local server."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ LOCAL_CHANNEL: Final = "C0ASSIST"
 
 @dataclass(frozen=True, slots=True)
 class Slack:
-    """The Slack in use; `server` is ours, if it is."""
+    """The Slack that the stack posts to. `server`: our local server, or None if another Slack is used."""
 
     api_url: str
     token: str
@@ -27,7 +27,10 @@ class Slack:
 
 @contextmanager
 def chosen(context: Mapping[str, str]) -> Iterator[Slack]:
-    """Choose by the environment (SLACK_BOT_TOKEN with SLACK_CHANNEL, SLACK_API_URL) and by overriding context."""
+    """Choose by the environment variables SLACK_BOT_TOKEN, SLACK_CHANNEL and SLACK_API_URL; the context overrides them.
+
+    Without any of them, run the local server while the context is entered.
+    """
     token = os.environ.get("SLACK_BOT_TOKEN")
     channel = context.get("slack_channel") or os.environ.get("SLACK_CHANNEL")
     api_url = context.get("slack_api_url") or os.environ.get("SLACK_API_URL")
@@ -45,13 +48,13 @@ def chosen(context: Mapping[str, str]) -> Iterator[Slack]:
 
 
 def new_token() -> str:
-    """A token that no other user of the machine can guess."""
+    """A random Slack token, so that other users of this machine can't guess it."""
     return f"xoxb-{secrets.token_urlsafe()}"
 
 
 def _check_pair(name: str, value: str | None, other_name: str, other: str | None) -> None:
     if value and not other:
         raise LocalFailure(
-            f"{name} is set and {other_name} is not: set both to post to the real Slack, "
-            "or neither to post to a server on this machine."
+            f"{name} is set, but {other_name} is not: set both to post to the real Slack, "
+            "or neither to post to a local server."
         )

@@ -1,9 +1,9 @@
-"""A server that speaks Slack's Web API, as far as the Slack consumer uses it.
+"""A local server with the part of Slack's Web API that the Slack consumer uses.
 
-Python code or `PUT /_control/…/fault` switches a fault on, and GET reads it. `GET /_control/…/messages` lists the
-posted messages, and `/whispers` what only one user sees. `POST /_control/…/press` presses a button as a user would:
-`{"ts": …, "user": "anna", "value": …, "action_id": …}`, of which `SlackServer.press` knows more. The path holds a
-secret: `SlackServer.control_url`.
+`PUT /_control/…/fault` switches a fault on, as `SlackServer.fail` does, and GET returns it. `GET /_control/…/messages`
+lists the posted messages, `/whispers` the messages that only one user sees. `POST /_control/…/press` with `{"ts": …,
+"user": "anna", "value": …, "action_id": …}` clicks a button as a user: see `SlackServer.press`. The path contains a
+secret: see `SlackServer.control_url`.
 """
 
 import json
@@ -28,7 +28,7 @@ _RESPONSES: Final = "/actions/"
 
 
 def signed(body: str, signing_secret: str, at: float | None = None) -> dict[str, str]:
-    """The headers with which Slack sends the body: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
+    """The headers with Slack's signature of the body: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
     timestamp = str(int(time() if at is None else at))
     signature = SignatureVerifier(signing_secret).generate_signature(timestamp=timestamp, body=body)
     return {
@@ -106,7 +106,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
         if fault["kind"] == "drop":
             self.close_connection = True
         elif fault["kind"] == "garbled":
-            # Slack has done what it was asked to, and its answer comes to grief on the way.
+            # Slack has executed the call, but its answer arrives damaged.
             self._send(HTTPStatus.OK, "application/json; charset=utf-8", str(fault.get("body", "")).encode())
         else:
             self._answer(HTTPStatus.OK, answer)
@@ -139,7 +139,10 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
             self._send(status, "text/plain", text)
 
     def _wait_half(self, fault: Json) -> None:
-        """On its way here and on its way back: who loses patience can't know whether Slack has done it."""
+        """Wait half of the fault's time: once before and once after Slack executes the call.
+
+        So a caller that gives up can't know whether Slack has executed it.
+        """
         self.workspace.released.wait(float(fault.get("seconds", 2)) / 2)
 
     def _turn_away(self, retry_after: int) -> None:
@@ -181,24 +184,24 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    # Several hundred calls may come at once.
+    # Several hundred calls may arrive at the same time.
     request_queue_size = 1_024
     daemon_threads = True
 
 
 class SlackServer:
-    """The server, running in a thread while the context is entered. `url` is what `SLACK_API_URL` is set to."""
+    """The server, which runs in a thread while the context is entered. The stack's `SLACK_API_URL` is its `url`."""
 
     def __init__(self, *, token: str, channels: Sequence[str]) -> None:
         self.workspace = Workspace(token, channels)
         self._control = f"/_control/{secrets.token_urlsafe()}"
         self.signing_secret = secrets.token_hex(16)
         self.tell: Callable[[str, Mapping[str, str]], int] | None = None
-        """Calls the app when a user presses a button, with a body and headers, and returns the status of its answer."""
+        """Calls the app when a user clicks a button, with a body and headers, and returns the status of its answer."""
         own = {"workspace": self.workspace, "control": self._control, "presses": [self.press]}
         handler = type("Handler", (_Handler,), own)
         self._server = _Server((HOST, 0), handler)
-        # It looks so often, in seconds, whether it is to stop. Hundreds of tests wait for that.
+        # 0.01: the seconds between two checks whether to stop. Hundreds of tests wait for it.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
@@ -213,7 +216,7 @@ class SlackServer:
 
     @property
     def control_url(self) -> str:
-        """The URL for switching faults on and reading messages. It holds the secret that allows this."""
+        """The URL for switching faults on and reading messages. It contains the secret that permits this."""
         return f"{self.origin}{self._control}"
 
     @property
@@ -222,9 +225,10 @@ class SlackServer:
         return self.workspace.messages
 
     def press(self, ts: str, user: str, value: str | None = None, action_id: str | None = None) -> int:
-        """Press a message's first button, or the one with that value, and tell the app. Returns the app's status.
+        """Click the first button of a message, or the one with that value, and call the app.
 
-        `action_id` is of the button that this user still sees there. Raises `SlackError`.
+        Returns the status of the app's answer. `action_id`: the id of the button that this user sees, if the user's
+        screen still shows an earlier form of the message. Raises `SlackError`.
         """
         if self.tell is None:
             raise SlackError("no_interactivity_url")

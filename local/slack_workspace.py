@@ -1,4 +1,4 @@
-"""The workspace behind the local Slack: its apps, channels and messages, its rate limit, and its answers.
+"""The state of the local Slack: its apps, channels and messages, its rate limit, and its answers.
 
 `chat.postMessage`, `conversations.history` and `auth.test` answer with Slack's own shapes and error codes:
 https://docs.slack.dev/reference/methods/chat.postMessage.
@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 Json: TypeAlias = dict[str, Any]
 
 MAX_BLOCKS: Final = 50
-# https://docs.slack.dev/reference/block-kit/blocks/section-block, and header-block. They do not say whether Slack
-# takes white space alone; this one does not.
+# https://docs.slack.dev/reference/block-kit/blocks/section-block, and header-block. These pages do not say whether
+# Slack accepts a text of only white space; this server refuses it.
 MAX_SECTION_CHARACTERS: Final = 3_000
 MAX_FIELD_CHARACTERS: Final = 2_000
 MAX_FIELDS: Final = 10
@@ -27,11 +27,12 @@ MAX_ACTIONS: Final = 25
 MAX_CONTEXT_ELEMENTS: Final = 10
 MAX_BUTTON_CHARACTERS: Final = 75
 MAX_OF_BUTTON: Final = {"action_id": 255, "url": 3_000, "value": 2_000}
-# Not documented. Measured: texts of 13,297 characters and no other block, or of 13,172 and a divider. Nobody has said
-# whether `&amp;` counts as one or as five: here it is one. https://github.com/slackapi/bolt-js/issues/2509
+# Slack does not document this limit. Others have measured that Slack accepts texts of 13,297 characters in one block,
+# or of 13,172 with a divider. They don't say whether `&amp;` counts as one character or as five; this server counts
+# one. https://github.com/slackapi/bolt-js/issues/2509
 MAX_CHARACTERS_OF_ALL_BLOCKS: Final = 13_422
 CHARACTERS_OF_A_BLOCK: Final = 125
-# What Slack cuts off without a word: https://docs.slack.dev/reference/methods/chat.postMessage#truncating
+# Slack cuts longer texts without an error: https://docs.slack.dev/reference/methods/chat.postMessage#truncating
 MAX_TEXT_CHARACTERS: Final = 40_000
 PAGE: Final = 100
 TEAM: Final = "T0LOCAL"
@@ -44,7 +45,7 @@ class SlackError(Exception):
 
 
 class RateLimit(SlackError):
-    """Too many posts in that channel."""
+    """The error for too many posts in a channel. `retry_after`: seconds to wait."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__("ratelimited")
@@ -63,7 +64,8 @@ OURS: Final = Bot("U0LOCAL", "B0LOCAL", "A0LOCAL")
 
 
 MAX_ANSWERS: Final = 5
-"""By one `response_url`: https://docs.slack.dev/interactivity/handling-user-interaction#message_responses."""
+"""How often one `response_url` may be used.
+https://docs.slack.dev/interactivity/handling-user-interaction#message_responses"""
 
 
 class Workspace:
@@ -81,10 +83,10 @@ class Workspace:
         self._sequence = count(1)
         self._pressed: dict[str, tuple[Json, str, int]] = {}
         self.whispers: list[Json] = []
-        """What only one user sees, with the message that it answers."""
+        """Messages that only one user sees: the text, the user, and the `ts` of the message that they answer."""
 
     def install(self, token: str, bot: Bot) -> None:
-        """Accept a further token, of another app or of the same one."""
+        """Also accept this token, for another app or for the same one."""
         self._bots[token] = bot
 
     def revoke(self, token: str) -> None:
@@ -105,9 +107,9 @@ class Workspace:
             return dict(self._fault)
 
     def next_fault(self, method: str, token: str, arguments: Json) -> Json:
-        """The fault for this call; none without a valid token, so that no stranger uses it up.
+        """The fault for this call. Calls without a valid token get none, so that they don't count towards its `times`.
 
-        Its `holding` or `method` limits it to calls with that text, or to that method.
+        A fault with `holding` applies only to calls that contain this text, one with `method` only to that method.
         """
         with self._lock:
             if (
@@ -124,14 +126,14 @@ class Workspace:
             return fault
 
     def call(self, method: str, token: str | None, arguments: Json) -> Json:
-        """Answer a call of the Web API. Raises `SlackError`."""
+        """Answer a call of a Web API method. Raises `SlackError`."""
         if not token:
             raise SlackError("not_authed")
         if token not in self._bots:
             raise SlackError("invalid_auth")
         bot = self._bots[token]
         if method == "auth.test":
-            # As for a bot's token: https://docs.slack.dev/reference/methods/auth.test
+            # The answer for a bot token: https://docs.slack.dev/reference/methods/auth.test
             who = {"user": "assistance", "user_id": bot.user_id, "bot_id": bot.bot_id}
             return {"ok": True, "url": "https://local.slack.com/", "team": "Local", "team_id": TEAM, **who}
         channel = arguments.get("channel")
@@ -163,9 +165,9 @@ class Workspace:
         return {"ok": True, "channel": channel, "ts": ts, "message": message}
 
     def press(self, ts: str, value: str | None, user: str, response_urls: str, action_id: str | None = None) -> Json:
-        """The payload by which Slack tells that a user pressed a button of a message: the first one, or that `value`'s.
+        """The payload that Slack sends when a user clicks a button: the message's first, or the one with `value`.
 
-        A message that is drawn again reaches a user's screen later: `action_id` is of the button that the user still
+        A changed message reaches a user's screen later, so `action_id` may be the id of the button that the user still
         sees. https://docs.slack.dev/reference/interaction-payloads/block_actions-payload. Raises `SlackError`.
         """
         with self._lock:
@@ -187,9 +189,9 @@ class Workspace:
             }  # fmt: skip
 
     def respond(self, token: str, body: Json) -> bool:
-        """Take an answer to a press. Returns whether that is still possible. Raises `SlackError`.
+        """Accept the app's answer to a click. Returns whether its `response_url` was still valid. Raises `SlackError`.
 
-        A message that is replaced loses its metadata: Slack does not promise to keep it.
+        If the answer replaces the message, the message loses its metadata, because Slack does not promise to keep it.
         """
         with self._lock:
             message, user, used = self._pressed.get(token, ({}, "", MAX_ANSWERS))
@@ -237,7 +239,7 @@ class Workspace:
 
 
 def buttons(message: Mapping[str, Any]) -> Iterator[Json]:
-    """The buttons of a message that tell the app when they are pressed."""
+    """The buttons of a message that call the app when a user clicks them."""
     for block in message.get("blocks", ()):
         for element in (block.get("accessory"), *block.get("elements", ())):
             if isinstance(element, dict) and element.get("type") == "button" and "value" in element:
@@ -296,7 +298,7 @@ def _fits(text: Json, limit: int) -> bool:
 
 
 def _is_button(element: Json) -> bool:
-    """https://docs.slack.dev/reference/block-kit/block-elements/button-element."""
+    """Whether this is a valid button: https://docs.slack.dev/reference/block-kit/block-elements/button-element."""
     return (
         element.get("type") == "button"
         and element["text"]["type"] == "plain_text"

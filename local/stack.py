@@ -1,4 +1,4 @@
-"""Starts the whole stack: synthesizes, deploys, and waits until it answers."""
+"""Starts the local stack: synthesizes the template, deploys it, and waits until the API answers."""
 
 import json
 import re
@@ -27,21 +27,21 @@ START_SECONDS: Final = 60
 ANSWER_SECONDS: Final = 60
 FRONT: Final = "http://front.invalid"
 SLACK: Final = "http://slack.invalid"
-"""What stands in a template for the addresses of servers that each run has anew."""
+"""Placeholders in a template for the addresses of local servers, which differ in each run."""
 _TEAMS_SECRET: Final = re.compile("Teams([A-Za-z0-9]+)SecretArn")
 DEFAULTS: Final = {
     "stage": "dev",
     "email_sender": "assistance@example.com",
     "email_sender_name": "Assistance",
     "email_recipients": "team@example.com",
-    # As in production: what is deployed here is what is deployed there.
+    # As in production, so that the local stack has the same resources.
     "alarms": "true",
     "take": "true",
-    # Whoever plays with the console has minutes: to wait for a back-off, for a killed attempt, for a last attempt.
+    # Short delays, because a user of the console waits for retries, also after a killed attempt.
     "consumer_timeout_seconds": "15",
     "retry_max_delay": "20",
     "retry_doubt_delay": "5",
-    # Scripts that send and poll hundreds of requests at once are welcome here.
+    # High limits, so that scripts may send and poll hundreds of requests at the same time.
     "throttle_rate": "1000",
     "throttle_burst": "2000",
 }
@@ -51,7 +51,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The addresses and keys for a caller of the running stack."""
+    """The running stack: its API's URL and key, its outputs, and the local servers."""
 
     name: str
     api_url: str
@@ -62,11 +62,11 @@ class Stack:
     webhooks: Webhooks
 
     def call(self, method: str, path: str, body: object = None) -> http.Answer:
-        """Call the HTTP API with the key."""
+        """Call the HTTP API with the API key."""
         return http.call(method, f"{self.api_url}{path}", body=body, headers={"x-api-key": self.api_key})
 
     def topics(self) -> list[str]:
-        """Return the topics of the deployed functions."""
+        """Return the topics from the environment of a deployed function."""
         functions = self.cloud.session.client("lambda", endpoint_url=self.cloud.url).list_functions()["Functions"]
         told = (function.get("Environment", {}).get("Variables", {}).get("ROUTES") for function in functions)
         return list(json.loads(next(filter(None, told))))
@@ -77,7 +77,7 @@ class Stack:
         return "SlackInteractionsUrl" in self.outputs
 
     def _secret(self, output: str) -> str | None:
-        """The value of the secret that an output names."""
+        """The value of the secret whose ARN is in this output; None if there is no such output."""
         if output not in self.outputs:
             return None
         secrets = self.cloud.session.client("secretsmanager", endpoint_url=self.cloud.url)
@@ -105,7 +105,7 @@ class Stack:
 
 @contextmanager
 def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator[Stack]:
-    """Start everything; all of it is gone when the context is left."""
+    """Run the stack and its local servers while the context is entered. `overrides`: CDK context."""
     with chosen(overrides) as slack, Webhooks() as webhooks, Front() as front:
         addresses = {FRONT: front.url}
         settings = {"slack_api_url": slack.api_url, "slack_channel": slack.channel}
@@ -116,7 +116,7 @@ def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator
         context = {**DEFAULTS, "public_url": FRONT, **overrides, **settings}
         say("Starting MiniStack …")
         with clouds.running(directory) as cloud:
-            say("Synthesizing the template, unless it is known …")
+            say("Synthesizing the template, or reading it from the cache …")
             assembly = assemble(directory / "cdk.out", context, addresses)
             until("MiniStack answers", START_SECONDS, cloud.ready)
             say(f"Deploying {assembly.stack_name} to {cloud.url} …")
@@ -143,7 +143,7 @@ def _deployed(cloud: Cloud, assembly: Assembly, slack: Slack, webhooks: Webhooks
 
 
 def _api_url(cloud: Cloud, outputs: Mapping[str, str]) -> str:
-    """The API's address on MiniStack, which has no host name for each API: https://<api>.execute-api.…/<stage>."""
+    """The API's URL at MiniStack, which has the API's id in the path: AWS's is https://<api>.execute-api.…/<stage>."""
     host, _, stage = outputs["ApiUrl"].removeprefix("https://").partition("/")
     return f"{cloud.url}/restapis/{host.split('.')[0]}/{stage.strip('/')}/_user_request_"
 
@@ -154,10 +154,10 @@ def _api_key(cloud: Cloud, outputs: Mapping[str, str]) -> str:
 
 
 def _put_secrets(cloud: Cloud, outputs: Mapping[str, str], slack: Slack, webhooks: Webhooks) -> None:
-    """Slack's token, and an address on this machine for every other channel that has a secret."""
+    """Store Slack's token and signing secret, and for other channels with a secret the URL of a local webhook."""
     values = {"SlackTokenSecretArn": slack.token, "SlackSigningSecretArn": slack.signing_secret}
     values |= {f"{channel.capitalize()}SecretArn": webhooks.address(channel) for channel in Channel}
-    # Of the secrets that routes ask for by name: `TeamsBillingSecretArn` posts to `teams/billing`.
+    # Secrets that routes name: the secret of the output `TeamsBillingSecretArn` gets the URL with `teams/billing`.
     for output in outputs:
         if name := _TEAMS_SECRET.fullmatch(output):
             values[output] = webhooks.address(f"{Channel.TEAMS}/{name[1].lower()}")

@@ -1,4 +1,4 @@
-"""The runner's private directory: `stack.json` for scripts, and the lock against a second run."""
+"""The local stack's private directory: `stack.json` for scripts, and a lock against a second run."""
 
 import fcntl
 import json
@@ -17,9 +17,9 @@ OTHERS: Final = 0o077
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Lock the directory: no other run may use it, and no other user may read it or anything in it.
+    """Lock the directory against a second run, and make it and new files in it unreadable for other users.
 
-    If the process is killed, the system frees the lock.
+    If the process is killed, the operating system releases the lock.
     """
     before = os.umask(OTHERS)  # Applies to files that this process and its children create from here on.
     try:
@@ -36,7 +36,7 @@ def published(directory: Path, document: Mapping[str, Any]) -> Iterator[None]:
     """Keep a complete `stack.json` in the directory until the context is left."""
     path, draft = directory / "stack.json", directory / "stack.json.new"
     draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)  # It holds the keys.
+    draft.touch(mode=0o600)  # Only the owner may read it, because it contains keys.
     draft.write_text(json.dumps({**document, "pid": os.getpid()}, indent=2), "utf-8")
     try:
         draft.replace(path)
@@ -47,7 +47,7 @@ def published(directory: Path, document: Mapping[str, Any]) -> Iterator[None]:
 
 
 def new_log(path: Path) -> BinaryIO:
-    """A new file: other users may be able to read the one that an earlier run left."""
+    """Create a new log file. An existing one is removed first, because other users may be able to read it."""
     path.unlink(missing_ok=True)
     return path.open("xb")
 
@@ -62,12 +62,13 @@ def _opened_lock(directory: Path) -> TextIO:
 
 
 def _close_to_others(directory: Path) -> None:
-    """Remove other users' permissions, which earlier versions left. Refuse a directory that others could write to.
+    """Remove other users' permissions to read the directory, which earlier versions had set.
 
-    They may have put a link there, and a run would overwrite the link's target.
+    Raises `LocalFailure` if other users could write to the directory: they may have put a link there, and a run would
+    overwrite the link's target.
     """
     found = directory.stat()
-    # A group with the user's own number has no other member, and systems that make one let it write by default:
+    # A group whose id equals the user's id has no other member, and systems with such groups let them write by default:
     # https://man7.org/linux/man-pages/man8/pam_umask.8.html (usergroups).
     writers = stat.S_IWOTH | (0 if found.st_gid == found.st_uid else stat.S_IWGRP)
     if found.st_mode & writers or {found.st_uid, directory.lstat().st_uid} != {os.geteuid()}:

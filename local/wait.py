@@ -1,4 +1,4 @@
-"""Waits for a condition, with a deadline."""
+"""Waits until a condition becomes true, with a deadline."""
 
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -12,7 +12,7 @@ INTERVAL_SECONDS: Final = 0.05
 
 
 def until(what: str, seconds: float, look: Callable[[], T | None]) -> T:
-    """The first result of `look` that is not None. Raises `NotInTime` when the time is over."""
+    """Call `look` until its result is not None, and return that. Raises `NotInTime`, with `what`, after `seconds`."""
     deadline = monotonic() + seconds
     while (found := look()) is None:
         signals.check()

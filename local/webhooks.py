@@ -1,7 +1,7 @@
-"""A local server for channels whose secret is a URL. It keeps every post.
+"""A local server that receives and keeps the posts of channels whose secret is a webhook's URL, such as Teams.
 
-Each has its own address, as hard to guess as a real one: `http://127.0.0.1:…/<secret>/<channel>`. Each can have a bad
-day: `FAULTS`.
+Each channel has its own URL with a random secret: `http://127.0.0.1:…/<secret>/<channel>`. For each channel, a fault of
+`FAULTS` can be switched on.
 """
 
 import json
@@ -28,14 +28,14 @@ FAULTS: Final[Mapping[str, HTTPStatus]] = MappingProxyType(
         "refusing": HTTPStatus.GONE,
     }
 )
-"""What a channel's receiver answers while that fault is switched on. It keeps a post only if it accepts it."""
+"""The status with which the server answers while a fault is on. It keeps a post only if the status is ACCEPTED."""
 
 _SHOWN_BY_A_CARD: Final = frozenset({"text", "title", "value"})
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A post that was accepted: the channel that it came by, where on it, and when, in seconds since 1970."""
+    """A post that was accepted. `place`: the part of the URL after the channel; `at`: Unix time in seconds."""
 
     channel: str
     place: str
@@ -44,7 +44,7 @@ class Post:
 
 
 class Webhooks:
-    """The server. `received` holds the posts. `faults` has the fault that is switched on, by channel."""
+    """The server. `received`: the accepted posts; `faults`: the fault that is on, by channel."""
 
     def __init__(self) -> None:
         self.received: list[Post] = []
@@ -72,9 +72,9 @@ class Webhooks:
         return f"http://{HOST}:{self._server.server_address[1]}/{self._secret}/{channel}"
 
     def take(self, address: str, body: bytes) -> HTTPStatus:
-        """Keep a post, unless the channel has a fault that refuses it. The status of the answer.
+        """Keep a post, unless a fault is on that refuses it, and return the status of the answer.
 
-        `address` names the channel, and after a slash a place on it.
+        `address`: the channel, and perhaps a slash and a place.
         """
         channel, _, place = address.partition("/")
         fault = self.faults.get(channel, "none")
@@ -85,7 +85,7 @@ class Webhooks:
         return FAULTS[fault]
 
     def texts(self, holding: str) -> Iterator[tuple[str, list[str]]]:
-        """The channel and all that is said in each post which holds that text."""
+        """The channel and all texts of each post that contains the text `holding`."""
         for post in list(self.received):
             if holding in json.dumps(post.body):
                 yield post.channel, list(said(post.body))
@@ -101,13 +101,13 @@ class Webhooks:
 
 
 def said(body: Any) -> Iterator[str]:  # noqa: ANN401
-    """Yield every text of a post in order. Of an adaptive card, only the texts that it shows."""
+    """All texts in a post, in order. For an Adaptive Card, only the texts that it shows."""
     found = card(body)
     return _texts(body, None) if found is None else _texts(found, _SHOWN_BY_A_CARD)
 
 
 def card(body: Any) -> Any:  # noqa: ANN401
-    """Return the card in the envelope that a Teams workflow takes, if there is one."""
+    """The Adaptive Card in the JSON that a Teams workflow accepts, or None."""
     match body:
         case {"attachments": [{"content": {"body": [*_], "actions": [*_]} as found}]}:
             return found
@@ -115,7 +115,7 @@ def card(body: Any) -> Any:  # noqa: ANN401
 
 
 def _texts(part: Any, names: frozenset[str] | None) -> Iterator[str]:  # noqa: ANN401
-    """Yield the texts under these names, or all."""
+    """All strings in a JSON document, in order. `names`: only strings that are members with one of these names."""
     if isinstance(part, str):
         yield part
     elif isinstance(part, list):

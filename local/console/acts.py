@@ -1,4 +1,4 @@
-"""What the page can do to the local stack: send as a bot, inject faults, and press buttons as a person."""
+"""The console's actions on the local stack: send a request as a bot, inject faults, click Slack's buttons as a user."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from local.stack import Stack
 
 
 class Acts:
-    """Acts on the running stack. One act at a time, for an operator's session is not made for threads."""
+    """Acts on the running stack, one action at a time, because a boto3 session is not thread-safe."""
 
     def __init__(self, stack: Stack, deployed: Deployed) -> None:
         self._stack = stack
@@ -34,7 +34,7 @@ class Acts:
         self._switches = switches(stack, deployed.channels())
 
     def by_name(self) -> dict[str, Act]:
-        """The acts, by the name that the page calls."""
+        """The actions by the names with which the page calls them. Each gets the call's JSON body."""
         return {
             "send": lambda body: self._send(body["topic"], body["description"], body.get("key"), body.get("said", {})),
             "press": lambda body: self._press(body["user"], body["ts"], body["value"]),
@@ -57,7 +57,7 @@ class Acts:
         }
 
     def _send(self, topic: str, description: str, key: str | None, said: Mapping[str, Any]) -> dict[str, Any]:
-        """Call the API as a bot does; `said` holds the call's optional members. What it answered, whatever it is."""
+        """Call the API as a bot does, and return its answer, also an error. `said`: the body's optional members."""
         headers = {"x-api-key": self._stack.api_key} | ({"Idempotency-Key": key} if key else {})
         body = {**said, "topic": topic, "description": description}
         answer = http.call("POST", f"{self._stack.api_url}/assistance-requests", body=body, headers=headers)
@@ -68,7 +68,10 @@ class Acts:
         }
 
     def _press(self, user: str, ts: str, value: str) -> str:
-        """Press a button of a message in the local Slack. What came of it. Raises `ValueError` if there is none."""
+        """Click a button of a message in the local Slack as `user`. Returns a sentence about the result.
+
+        Raises `ValueError` if there is no such button.
+        """
         server = self._stack.slack.server
         if server is None or not user:
             raise ValueError(user)
@@ -78,18 +81,19 @@ class Acts:
         except SlackError as error:
             raise ValueError(ts) from error
         if status != HTTPStatus.OK:
-            return f"Slack shows @{user} a warning, for the answer was {status}."
+            return f"Slack shows @{user} a warning, because the app answered with status {status}."
         told = [unescape(each["text"]) for each in server.workspace.whispers[known:] if each["user"] == user]
-        return f"@{user} is told: {' '.join(told)}" if told else f"@{user} has pressed it."
+        return f"@{user} gets the answer: {' '.join(told)}" if told else f"@{user} has clicked the button."
 
     def _run_producer(self, *, on: bool) -> None:
-        """Let the producer take from the table's stream, or not."""
+        """Enable or disable the stream producer's event source, the table's stream."""
         with self._lock:
             self._lambda.update_event_source_mapping(UUID=self._producer, Enabled=on)
 
     def _run_reconciler(self, *, on: bool) -> None:
-        """Let the reconciler's schedule run, or not. An update without a setting resets it, so all are repeated.
+        """Enable or disable the reconciler's schedule.
 
+        UpdateSchedule resets every setting that the call leaves out, so pass on the current values:
         https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
         """
         with self._lock:
@@ -99,15 +103,15 @@ class Acts:
             self._scheduler.update_schedule(**settings, State="ENABLED" if on else "DISABLED")
 
     def _reconcile(self) -> str:
-        """Run the reconciler now. What it did."""
+        """Run the reconciler now. Returns a sentence about what it did."""
         with self._lock:
             answer = self._deployed.reconcile(dry_run=False)
         if answer.get("under_way"):
-            return "A sweep is under way just now."
-        return f"The reconciler published {answer['outbox']['published']} of what was in the outbox for too long."
+            return "The reconciler is running already."
+        return f"The reconciler published {answer['outbox']['published']} overdue outbox entries."
 
     def _kill(self, folder: str) -> str:
-        """Kill one process that runs the function. What came of it. Raises `KeyError`."""
+        """Kill one process that runs the function. Returns a sentence about the result. Raises `KeyError`."""
         wanted = self._functions[folder]
         for pid, function in self._stack.cloud.workers().items():
             if function != wanted:
@@ -115,14 +119,14 @@ class Acts:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 return f"Killed process {pid}, which ran {folder}."
-        return f"No process runs {folder} at the moment: the next message starts one."
+        return f"No process runs {folder} at the moment. The next message starts one."
 
     def _mapping(self, function: str) -> str:
         [mapping] = self._lambda.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
         return str(mapping["UUID"])
 
     def _schedule(self) -> dict[str, Any]:
-        # The others are the heartbeats of channels: infra/heartbeat.py.
+        # The other schedules are the channels' hourly checks: infra/heartbeat.py.
         schedules = self._scheduler.list_schedules()["Schedules"]
         [summary] = (it for it in schedules if "Reconciler" in it["Target"]["Arn"])
         schedule: dict[str, Any] = self._scheduler.get_schedule(Name=summary["Name"], GroupName=summary["GroupName"])

@@ -13,11 +13,11 @@ from local.stack import Stack
 
 Fault: TypeAlias = dict[str, Any]
 
-# How a channel's provider can be, and what that is to the local server that plays Slack.
+# The states of a provider that the page offers, and for each the fault to switch on in the local Slack server.
 SLACK: Final[Mapping[str, Fault]] = MappingProxyType(
     {
         "fine": {"kind": "none"},
-        # Within the consumer's time-out: long enough to kill its worker meanwhile.
+        # Shorter than the consumer's timeout, and long enough to kill the consumer's process during the call.
         "slow": {"kind": "slow", "seconds": 6},
         "rate_limited": {"kind": "rate_limited", "retry_after": 5},
         "failing": {"kind": "status", "status": 503},
@@ -46,13 +46,13 @@ class Switch:
 
     @property
     def kind(self) -> str | None:
-        """The present fault. None for one that a script has set, which the page does not know."""
+        """The name of the current fault, or None if a script has set a fault that the page does not offer."""
         kind = self.current()["kind"]
         return next((name for name, fault in self.faults.items() if fault["kind"] == kind), None)
 
 
 def switches(stack: Stack, channels: list[Channel]) -> dict[str, Switch]:
-    """A switch for each of these channels but a real Slack."""
+    """A switch for each of these channels, except for Slack if the stack uses the real Slack."""
     return {channel: switch for channel in channels if (switch := _switch(stack, channel))}
 
 

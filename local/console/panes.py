@@ -12,12 +12,12 @@ SHOWN: Final = 30
 
 
 def panes(stack: Stack, channels: list[Channel]) -> list[dict[str, Any]]:
-    """The panes, in the order of the channels. What is neither Slack nor email posts to a webhook."""
+    """The panes, in the order of the channels. Channels other than Slack and email post to a webhook."""
     return [{"channel": channel, "title": title(channel), **_pane(stack, channel)} for channel in channels]
 
 
 def mail(stack: Stack, message_id: str) -> str | None:
-    """The HTML of a mail that was sent. Its links open in a page of their own, as from a mail program."""
+    """The HTML of a mail that was sent, or None. Its links open in a new tab, as in a mail program."""
     page = next((mail["BodyHtml"] for mail in stack.cloud.sent_mail() if mail["MessageId"] == message_id), None)
     return page and page.replace("<head>", '<head><base target="_blank">', 1)
 
@@ -50,7 +50,7 @@ def _mail(mail: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _post(number: int, post: Post) -> dict[str, Any]:
-    """A post: as an adaptive card if it holds one, else by the texts in it."""
+    """A post to a webhook: its Adaptive Card, if it contains one, and all texts in it."""
     return {
         "id": number,
         "at": post.at,

@@ -20,7 +20,7 @@ POLL_MS = 500
 def serving(stack: Stack) -> Iterator[str]:
     """Serve the console for this stack while the context is entered. The value is its address, with the token."""
     reader = Reader(deployed(stack), texts=True)
-    # A session of its own for each: none is thread-safe.
+    # Reader and actions get separate sessions, because boto3's sessions are not thread-safe.
     acts, channels = Acts(stack, deployed(stack)), reader.stack.channels()
 
     def state(given: Mapping[str, str]) -> dict[str, Any]:
@@ -50,5 +50,5 @@ def serving(stack: Stack) -> Iterator[str]:
 
 
 def deployed(stack: Stack) -> Deployed:
-    """The stack as the operator's command line knows it, with a session of its own."""
+    """The same stack as the type that the command line uses, with a new boto3 session."""
     return Deployed(stack.name, stack.cloud.new_session(), stack.cloud.url, stack.outputs)

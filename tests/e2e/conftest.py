@@ -33,7 +33,7 @@ def bot_of(runner: Runner) -> Bot:
     """A bot that calls that stack, after the stack has started."""
     document = runner.running()
     # Its own two requests are on their way until then.
-    runner.said("Ctrl-C stops it.")
+    runner.said("Ctrl-C stops the stack")
     return Bot(document)
 
 

@@ -59,7 +59,7 @@ def main() -> None:
             runner = Runner(Path(directory))
             try:
                 stack = runner.running()
-                runner.said("Ctrl-C stops it.")
+                runner.said("Ctrl-C stops the stack")
                 fallback = take(browser, stack["console_url"])
                 with console_of(stack) as address, opened(browser, address, motion="reduce") as page:
                     open_request(page, fallback)

@@ -195,13 +195,13 @@ def test_the_first_person_who_clicks_takes_the_request_and_a_second_person_sees_
     expect(page.locator("#pressed")).to_have_text("Say who presses it.")
     press(page, "anna", "I'll take it", request_id)
     expect(message(page, request_id)).to_contain_text("Taken by @anna")
-    expect(page.locator("#pressed")).to_have_text("@anna has pressed it.")
+    expect(page.locator("#pressed")).to_have_text("@anna has clicked the button.")
     assert bot.show(request_id)["taken"]["by"] == "@anna"
     expect(message(page, request_id).get_by_role("button", name="Release")).to_be_focused()
     expect(row(page, request_id).locator(".taken")).to_have_text("taken by @anna")
     press(page, "ben", "Release", request_id)
     told = "@anna has this request. They can release it, or an operator can."
-    expect(page.locator("#pressed")).to_have_text(f"@ben is told: {told}")
+    expect(page.locator("#pressed")).to_have_text(f"@ben gets the answer: {told}")
     expect(message(page, request_id).locator(".whisper")).to_have_text(f"Only @ben sees: {told}")
     press(page, "anna", "Release", request_id)
     expect(message(page, request_id).get_by_role("button", name="I'll take it")).to_be_focused()

@@ -50,7 +50,7 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
 def stops(runner: Runner, stop: Callable[[], None], *, exit_status: int) -> None:
     """Assert that the function `stop` stops the runner, and that no process and no listening socket remains."""
     document = runner.running()
-    runner.said("Ctrl-C stops it.")
+    runner.said("Ctrl-C stops the stack")
     started = runner.descendants()
     stop()
     assert runner.exit_status() == exit_status, runner.output
@@ -120,14 +120,14 @@ def test_make_demo_prints_the_customers_data_in_slack_and_who_has_taken_the_requ
     slack, _, rest = runner.output.partition("── Slack, ")[2].partition("── Email ")
     assert "   Name: Anna Keller\n" in slack
     assert "   Email: anna@example.com\n" in slack
-    assert 'Anna presses "I\'ll take it" in Slack: ' in rest
-    assert " is taken by @anna." in rest
+    assert 'Anna clicks "I\'ll take it" in Slack: ' in rest
+    assert ": @anna has taken " in rest
 
 
 def test_make_demo_prints_the_fallback_mail_if_slack_refuses_the_request(runners: dict[str, Runner]) -> None:
     runner = runners["fallback demo"]
     assert runner.exit_status(START_SECONDS) == 0, runner.output
-    assert "came by its fallback: slack failed." in runner.output
+    assert "arrived by its fallback, because slack failed." in runner.output
     assert "── Email (sales)" in runner.output
 
 
@@ -145,8 +145,8 @@ def test_make_demo_fails_and_prints_the_reason_if_slack_and_email_both_refuse_th
     ("context", "environment", "words"),
     [
         ({"retention_days": "soon"}, {}, "retention_days: Input should be a valid integer"),
-        ({}, {"SLACK_BOT_TOKEN": "xoxb-test"}, "SLACK_BOT_TOKEN is set and SLACK_CHANNEL is not"),
-        ({}, {"SLACK_CHANNEL": "C0TEST"}, "SLACK_CHANNEL is set and SLACK_BOT_TOKEN is not"),
+        ({}, {"SLACK_BOT_TOKEN": "xoxb-test"}, "SLACK_BOT_TOKEN is set, but SLACK_CHANNEL is not"),
+        ({}, {"SLACK_CHANNEL": "C0TEST"}, "SLACK_CHANNEL is set, but SLACK_BOT_TOKEN is not"),
         ({}, {"PATH": "/nowhere"}, "The CDK needs Node.js"),
     ],
 )
