@@ -1,1 +1,1 @@
-"""A page on this machine that shows a stage's requests: `make run` and `assistance console` serve it."""
+"""The console: a web page on this machine with a stage's requests. `make run` and `assistance console` serve it."""

@@ -1,4 +1,4 @@
-"""Carries out what an operator does on the page, with the functions of the command line."""
+"""The console's actions for operators, such as redrive and resend, with the functions of the command line."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Act: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
 class Acts:
-    """Redrive, discard, resend, take and release. Each is told on stderr, with who did it, for those who keep that."""
+    """Redrive, discard, resend, take and release. If `operator` is given, stderr gets an audit line for each action."""
 
     def __init__(self, stack: Stack, dead: DeadLetters, *, operator: str | None = None) -> None:
         self._stack = stack
@@ -27,7 +27,7 @@ class Acts:
         self._requests = stack.requests()
 
     def by_name(self) -> dict[str, Act]:
-        """The acts, by the name that the page calls."""
+        """The actions by the names with which the page calls them. Each gets the call's JSON body."""
         return {
             "redrive": lambda body: self._process(body, dead_letter_queues.redriving(self._stack), "redriven"),
             "discard": lambda body: self._process(body, dead_letter_queues.discarding(self._stack), "discarded"),
@@ -43,7 +43,7 @@ class Acts:
             outcomes: list[Outcome] = []
             deadline = monotonic() + PATIENCE_SECONDS
             while not outcomes and monotonic() < deadline:
-                # Somebody else, such as the reconciler, may have them in hand.
+                # Another reader of the queue, such as the reconciler, may hold the dead letters for a moment.
                 outcomes = [
                     outcome
                     for queue in self._stack.dlqs()
@@ -60,7 +60,7 @@ class Acts:
         act = str(uuid.uuid4())
         self._audit("resend", decision=act, request_id=id_, channel=channel)
         requests.resend(self._requests, id_, channel, act)
-        return f"Put into the outbox once more, for {channel}."
+        return f"A resend by {channel} is in the outbox."
 
     def _take(self, id_: str, name: str) -> str:
         self._audit("take", request_id=id_)

@@ -1,6 +1,7 @@
-"""Counts the approximate cost of the console's calls to AWS.
+"""Counts the console's calls to AWS, and their approximate cost.
 
-The list prices of us-east-1: https://aws.amazon.com/dynamodb/pricing/on-demand/ and https://aws.amazon.com/sqs/pricing/.
+It uses the list prices of us-east-1: https://aws.amazon.com/dynamodb/pricing/on-demand/ and
+https://aws.amazon.com/sqs/pricing/.
 """
 
 import threading
@@ -12,13 +13,17 @@ if TYPE_CHECKING:
     from boto3.session import Session
 
 READ: Final = 0.125 / 1_000_000
-"""Of a read request unit: 4 KB, read consistently."""
+"""The price in dollars of a read request unit: a consistent read of up to 4 KB."""
 MESSAGE_CALL: Final = 0.40 / 1_000_000
 _UNIT: Final = 4_096
 
 
 class Meter:
-    """Counts the calls of a session. DynamoDB answers with a little more than it reads, so the sum is a little high."""
+    """Counts the calls of a boto3 session and their cost.
+
+    The size of DynamoDB's answer stands for the size of the items read. It is a little larger, so the cost is a little
+    too high.
+    """
 
     def __init__(self, session: "Session") -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,8 @@
-"""Reads dead letters for the console: their request, their reason, whether it was delivered, and their expiry."""
+"""Reads dead letters for the console.
+
+It shows for each dead letter the request, the reason of the failure, whether another channel has delivered the request,
+and when SQS deletes the dead letter.
+"""
 
 import threading
 from collections.abc import Mapping
@@ -17,14 +21,14 @@ from console.history import reached
 from console.meanings import meaning
 
 SHOWN: Final = 100
-"""How many are shown, oldest first: these expire first."""
+"""Maximum number of dead letters that are shown, oldest first, because these expire first."""
 
 
 class DeadLetters:
-    """The content of the dead-letter queues, as last read.
+    """The content of the dead-letter queues when they were last read.
 
-    To look holds the letters for a second or two. So they are looked at anew only when their number has changed, or
-    when somebody has dealt with some, and in the background.
+    A read hides the dead letters from other readers for a second or two. So the queues are read again only if the
+    number of dead letters has changed, or after a redrive or discard; and in a background thread.
     """
 
     def __init__(self, stack: Stack, *, texts: bool) -> None:
@@ -37,10 +41,10 @@ class DeadLetters:
         self._found: dict[str, Any] = {"letters": [], "more": 0, "hidden": 0, "looked": False}
         self._looking = threading.Lock()
         self.acting = threading.Lock()
-        """Held by whoever deals with letters: a look would hide them."""
+        """Held during a redrive or discard, because a read would hide the dead letters from it."""
 
     def document(self, depth: int) -> Mapping[str, Any]:
-        """The letters, as last seen. `depth`: how many lie there now."""
+        """The dead letters as last read; starts a new read if needed. `depth`: their number in the queues now."""
         if depth == 0 and self._known in {None, 0}:
             return {"letters": [], "more": 0, "hidden": 0, "looked": True}
         if depth != self._known and self._looking.acquire(blocking=False):
@@ -48,7 +52,7 @@ class DeadLetters:
         return self._found
 
     def forget(self) -> None:
-        """Look anew, whatever the number."""
+        """Let the next call of `document` read the queues again, even if the number of dead letters is the same."""
         self._known = -1
 
     def _look(self, depth: int) -> None:
@@ -59,7 +63,7 @@ class DeadLetters:
             more = len(found.letters) - len(shown) + found.beyond
             documents = [self._letter(letter) for letter in shown]
             self._found = {"letters": documents, "more": more, "hidden": found.hidden, "looked": True}
-            # What somebody else has in hand is looked at next time.
+            # If another reader held some of them, read again next time.
             self._known = -1 if found.hidden else depth
         finally:
             self._looking.release()

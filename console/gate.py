@@ -1,8 +1,8 @@
-"""The access rule of every local server: local programs may call it, and web pages may not.
+"""The access rule of every local server: local programs may call it, but other web pages may not.
 
 A page in the developer's browser can reach any port of this machine. The browser reports the page's origin in `Origin`
-and in `Sec-Fetch-Site`. If an attacker makes a
-name of their own resolve to this machine (DNS rebinding), `Host` holds that name.
+and in `Sec-Fetch-Site`. If an attacker lets a domain resolve to this machine (DNS rebinding), `Host` contains that
+domain.
 https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
 https://fetch.spec.whatwg.org/#origin-header
 """
@@ -13,16 +13,16 @@ from http.server import BaseHTTPRequestHandler
 from typing import Final
 
 HOST: Final = "127.0.0.1"
-"""Where everything listens: no other machine can connect."""
+"""The address on which all servers listen, so that no other machine can connect."""
 NAMES: Final = (HOST, "localhost")
 SITES: Final = frozenset({"none", "same-origin"})
 REFUSAL: Final = "This server accepts calls from programs on this machine and from its own web page only."
 
 
 def admits(port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:
-    """Whether the listener on this port takes a request with these `Host`, `Origin` and `Sec-Fetch-Site` headers.
+    """Whether a server on this port may answer a request with these `Host`, `Origin` and `Sec-Fetch-Site` headers.
 
-    A repeated header is refused: two parsers could each use another of its values.
+    A request that repeats such a header is refused, because two parsers could use different values.
     """
     if len(hosts) != 1 or len(origins) > 1 or len(sites) > 1:
         return False
@@ -35,23 +35,23 @@ def admits(port: int, hosts: Sequence[str], origins: Sequence[str], sites: Seque
 
 
 class GatedHandler(BaseHTTPRequestHandler):
-    """An `http.server` handler that refuses every request, of any method, that the rule does not admit."""
+    """An `http.server` handler that refuses requests, of any method, that `admits` does not permit."""
 
     def parse_request(self) -> bool:
-        """Read the request's head. The result is whether to serve it."""
+        """Parse the request line and headers. Returns whether to serve the request."""
         if not super().parse_request():
             return False
         _, port = self.connection.getsockname()
         hosts, origins, sites = (self.headers.get_all(name, []) for name in ("Host", "Origin", "Sec-Fetch-Site"))
         if self.admits(port, hosts, origins, sites):
             return True
-        # This closes the connection: the unread body may look like another request.
+        # `send_error` also closes the connection, so that the unread body is not parsed as another request.
         self.send_error(HTTPStatus.FORBIDDEN, explain=REFUSAL.removesuffix("."))  # http.server adds one
         return False
 
     def admits(self, port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:
-        """The rule."""
+        """Whether to answer a request with these headers. A subclass may override it."""
         return admits(port, hosts, origins, sites)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep the terminal for what the runner has to say."""
+        """Log nothing, because the terminal is for the messages of the command."""

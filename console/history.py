@@ -1,4 +1,4 @@
-"""Builds a request's history for people: each event with its time, its channel and what to do about it."""
+"""Builds a request's history for the console: each event with its time, its channel, and an error's explanation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ _ORDINALS: Final = ("", "first ", "second ", "third ")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a request, or that is due.
+    """Something that happened to a request, or an attempt that is due in the future.
 
-    `state` is a status, or `taken`, `released`, `due`. `sent_to` says where on the channel, and `answered` holds the
-    provider's id of the message. `seconds`: how long an attempt took.
+    `state` is a status, or `taken`, `released`, `due`. `what`: a sentence. `sent_to`: the place on the channel, such as
+    a Slack channel. `answered`: the id that the provider gave the message. `seconds`: how long an attempt took.
     """
 
     at: str
@@ -34,7 +34,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Whether a human has the customer's message: `yes`, `no` or `not yet`; in words; and since when."""
+    """Whether a channel has delivered the customer's message to a human.
+
+    `reached` is `yes`, `no` or `not yet`; `words` explains it; `at` is the time of the first delivery.
+    """
 
     reached: str
     words: str
@@ -42,12 +45,12 @@ class Reached:
 
 
 def title(destination: str) -> str:
-    """Return a destination's name for people."""
+    """Return the name of a destination that the page shows."""
     return "The bot" if destination == CALLBACK else destination.capitalize()
 
 
 def events(record: RequestRecord) -> list[Event]:
-    """All that happened, in order; last what is due."""
+    """All events of a request in the order of time, and at the end the attempts that are due."""
     found = [Event(record.request.created_at, "accepted", "Accepted: stored, and in the outbox, by one write")]
     if record.published_at:
         found.append(Event(record.published_at, "published", "Published: from the outbox into the channels' queues"))
@@ -61,7 +64,7 @@ def events(record: RequestRecord) -> list[Event]:
 
 
 def reached(record: RequestRecord) -> Reached:
-    """Whether the customer's message has reached a human, and by what."""
+    """Whether the customer's message has reached a human, and by which channels."""
     to_humans = [each for each in record.record.deliveries if each.kind is not Kind.CALLBACK]
     delivered = [each for each in to_humans if each.final is Outcome.DELIVERED]
     taken = record.record.taken
@@ -128,18 +131,18 @@ def _how(delivery: Delivery, attempt: Attempt) -> tuple[str, str]:
             return "retrying", "failed, and another follows"
     if delivery.holds(attempt.id):
         return "sending", "is under way"
-    return "unknown", "ended without a word: its worker died"
+    return "unknown", "ended without a result: its process died"
 
 
 def _why(delivery: Delivery) -> str | None:
     if fallback := fallback_of(delivery):
         return f"as the fallback, because {title(fallback.failed_channel)} failed ({fallback.error})"
     if resend_of(delivery):
-        return "an operator has it sent once more"
+        return "a resend by an operator"
     if untaken := untaken_of(delivery):
         return f"as an escalation: nobody took it within {untaken.minutes} minutes"
     if isinstance(delivery.cause, Handled):
         return f"tells the bot that {delivery.cause.by} has {delivery.cause.how} it"
     if delivery.kind is Kind.CALLBACK:
-        return "tells the bot how it ended"
+        return "tells the bot the final status"
     return None

@@ -1,6 +1,7 @@
-"""Explains error codes in words, and what an operator does about each.
+"""Explains error codes, and says what an operator can do about each.
 
-The kinds come from the tables that the consumers use, so a channel that somebody adds needs no entry here.
+Whether a code means a permanent or a temporary failure comes from the consumers' tables, so a new channel needs no
+entry here.
 """
 
 import importlib
@@ -15,18 +16,24 @@ from assistance.routing import CALLBACK, Channel
 
 _KINDS: Final = MappingProxyType(
     {
-        Kind.PERMANENT: ("refused for good", "Put right what it names, then redrive the dead letter."),
-        Kind.TRANSIENT: ("a passing fault", "Nothing to do while attempts are left: each waits longer than the last."),
-        Kind.IN_DOUBT: (
-            "a passing fault that leaves doubt: the message may have arrived",
-            "Nothing to do while attempts are left: where the provider can be asked, the next one asks first.",
+        Kind.PERMANENT: ("refused for good", "Correct what the code names, then redrive the dead letter."),
+        Kind.TRANSIENT: (
+            "a temporary failure",
+            "Nothing to do while attempts are left; the delay before each is longer than the last.",
         ),
-        Kind.RATE_LIMITED: ("turned away, for too much was sent", "Nothing to do: the next attempt waits its turn."),
+        Kind.IN_DOUBT: (
+            "a temporary failure with an unknown result: the message may have arrived",
+            "Nothing to do while attempts are left; if the provider supports it, the next one first searches for it.",
+        ),
+        Kind.RATE_LIMITED: (
+            "refused by a rate limit",
+            "Nothing to do: the next attempt waits until the limit allows it.",
+        ),
     }
 )
-_NOT_FOUND: Final = "The channel is not there, or the bot is not in it"
+_NOT_FOUND: Final = "the Slack channel does not exist, or the bot is not a member"
 _TOKEN: Final = ("Slack does not accept the bot's token", "Store a valid token in the stage's secret, then redrive.")
-# The codes that operators meet most, and those that no provider's table holds.
+# The most frequent codes, and those that are in no consumer's table.
 _CODES: Final = MappingProxyType(
     {
         "MessageRejected": (
@@ -34,7 +41,10 @@ _CODES: Final = MappingProxyType(
             "Verify the address in SES or leave its sandbox, then redrive.",
         ),
         "account_inactive": _TOKEN,
-        "address_not_public": ("the bot's address is a private one", "Have the bot give a public callback_url."),
+        "address_not_public": (
+            "the callback_url leads to a private address",
+            "Let the bot send a public callback_url.",
+        ),
         "bounce_permanent": ("the mailbox does not exist", "Correct email_recipients, then resend."),
         "bounce_transient": ("the mailbox was full, or refused the mail", "Ask its owner, then resend."),
         "bounce_undetermined": ("the recipient's server returned the mail without a reason", "Resend it."),
@@ -45,15 +55,15 @@ _CODES: Final = MappingProxyType(
         "dns_error": ("the host's name is unknown", "Check the address."),
         "invalid_auth": _TOKEN,
         "is_archived": ("the Slack channel is archived", "Unarchive it, or route the topic elsewhere, then redrive."),
-        "malformed_message": ("no consumer can read the message", "Look at it, then discard it."),
+        "malformed_message": ("no consumer can read the message", "Read it with 'dead-letters show', then discard it."),
         "not_authed": _TOKEN,
         "not_in_channel": (_NOT_FOUND, "Invite the bot to the channel, then redrive."),
-        "reject": ("SES found a virus in the mail", "Look at what the bot said."),
+        "reject": ("SES found a virus in the mail", "Check the texts that the bot sent."),
         "slack_token_unavailable": ("the secret holds no token", "Store Slack's token in the stage's secret."),
         "timeout": ("no answer came in time", "Nothing to do while attempts are left."),
         "token_expired": _TOKEN,
         "token_revoked": _TOKEN,
-        "unexpected_answer": ("the answer can't be read", "Nothing to do while attempts are left."),
+        "unexpected_answer": ("the provider's answer can't be parsed", "Nothing to do while attempts are left."),
         "unknown_version": ("a later version wrote the message", "Deploy that version again, then redrive."),
     }
 )
@@ -61,7 +71,7 @@ _CODES: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """An error in words. `kind` is none where no table holds the code."""
+    """An explained error code. `kind` is None if the code is in no consumer's table."""
 
     code: str
     kind: str | None
@@ -70,12 +80,12 @@ class Meaning:
 
 
 def meaning(code: str | None, channel: str | None = None) -> Meaning | None:
-    """Explain the code on that channel. None for no code."""
+    """Explain an error code of that channel. Returns None if `code` is None."""
     if code is None:
         return None
     table = next((table for table in tables(channel) if code in table.kinds), None)
     kind = table.kinds[code] if table else _status(code)
-    means, to_do = _KINDS[kind] if kind else ("no table knows this code", "Look it up in the consumer's log.")
+    means, to_do = _KINDS[kind] if kind else ("an unknown code", "Search for it in the consumer's log.")
     if table and code in table.notes:
         means = f"{means}: {table.notes[code]}"
     means, to_do = _CODES.get(code, (means, to_do))
@@ -83,7 +93,7 @@ def meaning(code: str | None, channel: str | None = None) -> Meaning | None:
 
 
 def _status(code: str) -> Kind | None:
-    """Classify an HTTP status that no table names."""
+    """The kind of failure for an HTTP status that is in no table, such as `http_418`."""
     if not code.startswith("http_"):
         return None
     return Kind.IN_DOUBT if code.startswith("http_5") else Kind.TRANSIENT

@@ -1,4 +1,4 @@
-"""Reads what the page shows of a stage: from the table and the queues."""
+"""Reads the data for the console's page from the stage's table and queues."""
 
 import json
 import threading
@@ -21,12 +21,12 @@ from console.history import events, reached, title
 from console.search import AHEAD, Query, search
 
 MOST: Final = 1_000
-"""How many entries of the outbox are counted: in an outage nobody pays for a count of all."""
+"""Maximum number of outbox entries that are counted, so that a full outbox does not make each poll expensive."""
 _SIDE_BY_SIDE: Final = 8
 
 
 class Reader:
-    """Reads a stage. `texts`: what customers said is shown too."""
+    """Reads a stage's requests, queues and dead letters. `texts`: also customers' texts."""
 
     def __init__(self, stack: Stack, *, texts: bool) -> None:
         self.stack = stack
@@ -39,7 +39,7 @@ class Reader:
         self._lock = threading.Lock()
 
     def stage(self) -> dict[str, Any]:
-        """Return the facts that do not change while the page is open."""
+        """Return the stage's properties that do not change while the page is open."""
         return {
             "stack": self.stack.name,
             "region": self.stack.session.region_name,
@@ -78,13 +78,13 @@ class Reader:
             }
 
     def newest(self) -> list[dict[str, Any]]:
-        """The newest requests, whatever somebody looks for."""
+        """The newest requests, independent of the search in the list."""
         with self._lock:
             found: list[dict[str, Any]] = self._page(Query())["requests"]
             return found
 
     def request(self, request_id: str) -> dict[str, Any] | None:
-        """A request with its history. None if there is none."""
+        """A request with its history, or None if there is no such request."""
         with self._lock:
             record = self._requests.get(request_id)
         if record is None:
@@ -117,7 +117,7 @@ class Reader:
 
 
 def _printable(value: Any) -> Any:  # noqa: ANN401
-    """The same with nothing hidden in its texts."""
+    """The same value, with invisible and control characters in its strings made visible."""
     match value:
         case str():
             return printable(value)

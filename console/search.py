@@ -17,16 +17,17 @@ from assistance.store.schema import CREATED_AT, PARTITION_KEY, TOPIC
 
 PAGE: Final = 25
 LOOKED_AT: Final = 400
-"""How many requests one search reads at most: it then says how far back it has looked, and goes on when asked."""
+"""Maximum number of requests that one search reads. The page then shows how far back it has searched, and can continue.
+"""
 _SIDE_BY_SIDE: Final = 10
 AHEAD: Final = timedelta(minutes=1)
-"""By how much another clock may be fast."""
+"""How far the clock that set a request's time may be ahead of this machine's clock."""
 _EVER: Final = "0001-01-01T00:00:00.000Z"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search. `before`: the `next` of the previous page."""
+    """A search. Empty fields match everything. `before`: the field `next` of the previous page."""
 
     text: str = ""
     status: str = ""
@@ -36,7 +37,7 @@ class Query:
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> "Query":
-        """The query that an address holds. Raises `ValueError` if `before` is no place to go on from."""
+        """The query in the parameters of a URL. Raises `ValueError` if `before` is invalid."""
         before = given.get("before", "")
         if before:
             datetime.fromisoformat(before.partition("|")[0])
@@ -46,9 +47,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of results, newest first. `next`: where the next page begins; None if nothing is older.
+    """A page of results, newest first. `next`: a cursor for the next page; None if there are no older requests.
 
-    `looked_at`: how many requests were read; `back_to`: when the oldest of them was accepted.
+    `looked_at`: how many requests were read; `back_to`: when the oldest of these was accepted. `unreadable`: why
+    requests could not be read.
     """
 
     records: list[RequestRecord]
@@ -59,7 +61,7 @@ class Page:
 
 
 def search(requests: Requests, query: Query, *, texts: bool) -> Page:
-    """Find a page of requests. `texts`: what customers said is searched too, not only ids and references."""
+    """Find a page of requests. `texts`: search not only ids and references, but also customers' texts."""
     if is_request_id(query.text):
         record, why = _read(requests, query.text)
         return Page([record] if record else [], [why] if why else [], looked_at=1)
@@ -83,7 +85,10 @@ def search(requests: Requests, query: Query, *, texts: bool) -> Page:
 def _records(
     requests: Requests, items: Iterator[Item], topic: str
 ) -> Iterator[tuple[Item, RequestRecord | None, str | None]]:
-    """Each item of the index with its request, or why it can't be read. Of another topic nothing is read."""
+    """Each item of the index with its request, or with the reason why the request can't be read.
+
+    If `topic` is not empty, requests of other topics are not read.
+    """
 
     def read(item: Item) -> tuple[Item, RequestRecord | None, str | None]:
         return item, *(_read(requests, str(item[PARTITION_KEY])) if topic in ("", item.get(TOPIC)) else (None, None))
@@ -94,7 +99,7 @@ def _records(
 
 
 def _cursor(last: list[Item]) -> str | None:
-    """The time of the last request that was looked at, and the ids of those of that very millisecond."""
+    """The time of the last request that was read, and the ids of all read requests with that same time."""
     return f"{last[-1][CREATED_AT]}|{','.join(str(item[PARTITION_KEY]) for item in last)}" if last else None
 
 

@@ -33,7 +33,7 @@ OUR_PAGE: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Its links open beside the console, as in a mail program.
+# A mail's links may open in a new tab, as in a mail program.
 A_MAIL: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
@@ -41,7 +41,7 @@ A_MAIL: Final = (
 
 
 def no_mail(_: str) -> str | None:
-    """A deployed stage's mails lie in no folder of ours."""
+    """Return None: only the local stack keeps the mails that it sends."""
     return None
 
 
@@ -49,8 +49,8 @@ def no_mail(_: str) -> str | None:
 class Site:
     """The content of the server: the stage, its current state, a request with its history, and actions by name.
 
-    `confirm`: what each act must repeat as `confirm`, so that nobody acts on another stage than they mean. `start`: the
-    command that printed the address.
+    `confirm`: the stack's name, which each action must repeat in its member `confirm`, so that nobody acts on the wrong
+    stage; or None. `start`: the command that printed the page's URL.
     """
 
     stage: Mapping[str, Any]
@@ -89,7 +89,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, self._read(path.removeprefix("/api/"), dict(parse_qsl(parts.query))))
         elif (file := FILES.get("/index.html" if _is_view(path) else path)) is not None:
             self._send(HTTPStatus.OK, f"{TYPES[file.suffix]}; charset=utf-8", file.read_bytes())
-        # A frame can't send the token's header. Nobody can guess a mail's id, which is a random UUID.
+        # A frame can't send the header with the token. The mail's id is a random UUID, which nobody can guess.
         elif (page := self.site.mail(path.removeprefix("/mail/"))) is not None:
             self._send(HTTPStatus.OK, "text/html; charset=utf-8", page.encode(), A_MAIL)
         else:
@@ -102,7 +102,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
             try:
                 return self.site.state(given)
             except ValueError as error:
-                raise _Refused(HTTPStatus.BAD_REQUEST, "'before' is no place to go on from") from error
+                raise _Refused(HTTPStatus.BAD_REQUEST, "'before' is invalid") from error
         request_id = name.removeprefix("requests/")
         if not is_request_id(request_id):
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
@@ -113,16 +113,16 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
         self._check_token()
         act = self.site.acts.get(self.path.removeprefix("/api/"))
         if act is None:
-            raise _Refused(HTTPStatus.NOT_FOUND, "there is no such act here")
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is no such action")
         try:
             body = self._body()
             if self.site.confirm is not None and body.get("confirm") != self.site.confirm:
-                raise _Refused(HTTPStatus.BAD_REQUEST, f"'confirm' has to repeat the stage's name, {self.site.confirm}")
+                raise _Refused(HTTPStatus.BAD_REQUEST, f"'confirm' must be the stack's name, {self.site.confirm}")
             result = act(body)
         except KeyError as error:
-            raise _Refused(HTTPStatus.BAD_REQUEST, f"{error} is missing, or there is no such thing") from error
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"{error} is missing or unknown") from error
         except (TypeError, ValueError, RecursionError) as error:
-            raise _Refused(HTTPStatus.BAD_REQUEST, "that is no argument of this act") from error
+            raise _Refused(HTTPStatus.BAD_REQUEST, "the body is invalid for this action") from error
         except Failure as error:
             raise _Refused(HTTPStatus.CONFLICT, str(error)) from error
         self._answer(HTTPStatus.OK, {"result": result})
@@ -148,7 +148,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
         try:
             serve()
         except _Refused as refused:
-            # Its body may not have been read.
+            # The refused call's body may be unread, and must not be parsed as another call.
             self.close_connection = True
             self._answer(refused.status, {"error": str(refused)})
         except AWS_ERRORS as error:
@@ -177,7 +177,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
 
 
 def _is_view(path: str) -> bool:
-    """Whether the page itself shows what is at this address."""
+    """Whether this path is a view of the page: the list, or a request."""
     return path == "/" or is_request_id(path.removeprefix("/requests/"))
 
 
@@ -191,12 +191,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that has gone away is nobody's business."""
+        """Print nothing if a browser closes its connection."""
 
 
 @contextmanager
 def serving(site: Site, port: int = USUAL_PORT) -> Iterator[str]:
-    """Serve the site while the context is entered. The value is its address, with the token."""
+    """Serve the site while the context is entered. Yields its URL, with the token."""
     token = secrets.token_urlsafe()
     server = _listening(type("Handler", (_Handler,), {"token": token, "site": site}), port)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

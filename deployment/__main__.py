@@ -1,4 +1,4 @@
-"""`make deploy`: check the account, build, list removals, and have the CDK deploy the compared template."""
+"""`make deploy`: check the account, build the template, list removed resources, and let the CDK deploy the template."""
 
 import argparse
 import json
@@ -32,12 +32,12 @@ QUALIFIER: Final = "@aws-cdk/core:bootstrapQualifier"
 
 
 class Refused(Exception):
-    """Nothing was deployed; the message says why."""
+    """Nothing was deployed. The exception's text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The result of the checks: the target, and the clients that can read AWS there."""
+    """The result of the checks: the account and region, clients that may read there, and whether the stack exists."""
 
     target: Target
     clients: Clients
@@ -45,7 +45,7 @@ class Seen:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Deploy, or exit with what is wrong."""
+    """Deploy, or exit with a message that says what is wrong."""
     options, others = _parser().parse_known_args(arguments)
     profile = [f"--profile={options.profile}"] if options.profile else []
     try:
@@ -68,7 +68,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="make deploy", description=__doc__, epilog="Everything else goes to 'cdk deploy'.", allow_abbrev=False
+        prog="make deploy",
+        description=__doc__,
+        epilog="All other arguments are passed to 'cdk deploy'.",
+        allow_abbrev=False,
     )
     parser.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--profile", help="the AWS profile, instead of AWS_PROFILE")
@@ -77,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _context(pairs: Sequence[str]) -> dict[str, Any]:
-    """As the CDK's own command line reads it: https://docs.aws.amazon.com/cdk/v2/guide/context.html."""
+    """The CDK's context, read as the CDK does: https://docs.aws.amazon.com/cdk/v2/guide/context.html."""
     for pair in pairs:
         if "=" not in pair:
             raise Refused(f"'-c {pair}' is not KEY=VALUE.")
@@ -86,8 +89,8 @@ def _context(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _look(config: Config, context: Mapping[str, Any], profile: str | None) -> Seen:
-    """Check everything that can be checked before something is built. Raises `Refused`."""
-    # boto3 reads AWS_DEFAULT_REGION alone, the CDK this one first:
+    """Check everything that can be checked before the template is built. Raises `Refused`."""
+    # boto3 reads only AWS_DEFAULT_REGION, but the CDK prefers AWS_REGION:
     # https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
     session = Session(profile_name=profile, region_name=os.environ.get("AWS_REGION"))
     region = config.region or session.region_name
@@ -122,7 +125,7 @@ def _look(config: Config, context: Mapping[str, Any], profile: str | None) -> Se
 
 
 def _compare(config: Config, seen: Seen, arguments: Sequence[str], *, allowed: bool) -> None:
-    """List what the deployment would remove. Raises `Refused` unless that is allowed."""
+    """Print the resources that the deployment would remove. Raises `Refused` if there are any, unless `allowed`."""
     if not seen.deployed:
         return
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_GetTemplate.html
@@ -135,13 +138,14 @@ def _compare(config: Config, seen: Seen, arguments: Sequence[str], *, allowed: b
     if allowed:
         print(f"This deployment removes from {_stack(config)}, in {seen.target.region}:{listed}", flush=True)
         return
-    # Without what the Makefile has put in front.
+    # The arguments that the deployer typed, without those that the Makefile adds.
     typed = [each for before, each in zip(["", *arguments], arguments, strict=False) if OUTPUTS not in {before, each}]
     again = shlex.quote(shlex.join([*typed, ALLOW]))
     kept = "\nProduction's queues and secrets would stay in the account, unused." * config.production
     raise Refused(
         f"Nothing was deployed. It would remove from {_stack(config)}, in {seen.target.region}:{listed}{kept}\n"
-        f"Is a setting missing, in stages/{config.stage}.json or as -c? If you mean it:\n  make deploy ARGS={again}"
+        f"Is a setting missing, in stages/{config.stage}.json or as -c? To remove them on purpose:\n"
+        f"  make deploy ARGS={again}"
     )
 
 

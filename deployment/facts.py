@@ -1,4 +1,4 @@
-"""Reads the facts about an account and region that the checks before a deployment need."""
+"""Reads from AWS what the checks before a deployment need to know about the account, the region and the stack."""
 
 import shutil
 import subprocess
@@ -36,7 +36,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class DeployedStack:
-    """The stack, as CloudFormation has it."""
+    """The stack's state in CloudFormation. `protected`: whether termination protection is on."""
 
     name: str
     status: str
@@ -44,13 +44,18 @@ class DeployedStack:
     resources: tuple[Resource, ...] = ()
 
     def names(self, kind: str) -> list[str]:
-        """The physical names of its resources of that kind that are there."""
+        """The physical names of the stack's existing resources of that type."""
         return [each.name for each in self.resources if each.kind == kind and each.status != "DELETE_COMPLETE"]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The facts that the rules of `preflight.py` check."""
+    """What the rules of `preflight.py` check.
+
+    `node`: the major version of Node.js, or 0. `has_ses`: whether the region has SES. `bootstrap`: the version of the
+    CDK's bootstrap stack, or None. `identity_exists`: whether SES has the sender's identity. `concurrency`: Lambda's
+    quota. `stack`: None if it is not deployed.
+    """
 
     node: int
     has_ses: bool
@@ -67,7 +72,7 @@ def caller(clients: Clients) -> Caller:
 
 
 def gathered(clients: Clients, *, stack: str, identity: str | None, qualifier: str, has_ses: bool) -> Facts:
-    """Ask for everything. Raises what boto3 raises."""
+    """Read all facts. Raises what boto3 raises."""
     settings = clients("lambda").get_account_settings()
     return Facts(
         node=node_version(),
@@ -81,18 +86,18 @@ def gathered(clients: Clients, *, stack: str, identity: str | None, qualifier: s
 
 
 def clients_of(session: Session, region: str) -> Clients:
-    """The session's clients in that region, which answer or fail within seconds."""
+    """A function that returns the client of a service in that region, with timeouts of a few seconds."""
     return lambda service: session.client(service, region_name=region, config=PATIENCE)  # type: ignore[call-overload]
 
 
 def ses_is_in(session: Session, region: str) -> bool:
-    """By the SDK's own list of endpoints, which https://docs.aws.amazon.com/general/latest/gr/ses.html shows too."""
+    """Whether the region has SES, by the SDK's list: https://docs.aws.amazon.com/general/latest/gr/ses.html."""
     partition = session.get_partition_for_region(region)
     return region in session.get_available_regions("sesv2", partition_name=partition)
 
 
 def reader(session: Session, account: str, region: str, qualifier: str) -> Session:
-    """The bootstrap's role for look-ups, which may read everything: a pipeline's own role may often not.
+    """A session with the CDK's lookup role, which may read everything, because a pipeline's role often may not.
 
     https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html#bootstrapping-env-roles
     """
@@ -104,7 +109,7 @@ def reader(session: Session, account: str, region: str, qualifier: str) -> Sessi
 
 
 def node_version() -> int:
-    """The major version of the Node on the PATH; 0 without one."""
+    """The major version of the Node.js on the PATH, or 0 if there is none."""
     if not shutil.which("node"):
         return 0
     said = subprocess.run(("node", "--version"), check=False, capture_output=True, text=True).stdout
@@ -134,7 +139,7 @@ def _stack(clients: Clients, name: str) -> DeployedStack | None:
     try:
         (found,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
-        # Its answer to a name that no stack bears:
+        # CloudFormation answers with ValidationError if no stack has the name:
         # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
         if error_code(error) != "ValidationError":
             raise

@@ -1,4 +1,4 @@
-"""The checks before a deployment. Each reads only facts; if it fails, it says what to do."""
+"""The checks before a deployment. Each returns a problem with advice, or None. They use `Facts` and call no AWS API."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,25 +10,27 @@ from deployment.retry import hindered
 from infra.config import Config
 
 NODE: Final = 22
-"""https://docs.aws.amazon.com/cdk/v2/guide/node-versions.html: 20 was supported until 2026-10-30."""
+"""The oldest major version of Node.js that the CDK supports; it supported 20 until 2026-10-30.
+https://docs.aws.amazon.com/cdk/v2/guide/node-versions.html"""
 BOOTSTRAP: Final = 6
-"""As the rule `CheckBootstrapVersion` of each template has it: CloudFormation would refuse an older one, but later.
-https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html"""
+"""The oldest version of the CDK's bootstrap stack. CloudFormation checks the same later, by the rule
+`CheckBootstrapVersion` of each template. https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html"""
 WITHOUT_SNAPSTART: Final = frozenset({"ap-east-2", "ap-southeast-6"})
-"""Taipei and New Zealand: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html#snapstart-supported-regions"""
+"""The regions without SnapStart, Taipei and New Zealand:
+https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html#snapstart-supported-regions"""
 
 
 Rule = Callable[[Config, Facts, Target], Problem | None]
 
 
 def wrong_account(config: Config, caller: Caller) -> Problem | None:
-    """The credentials are of another account than the stage's."""
+    """The credentials belong to another account than the stage's."""
     if config.account in {None, caller.account}:
         return None
     return Problem(
-        f"{config.stage} is in the AWS account {config.account}, but these credentials are of {caller.account}, "
+        f"{config.stage} belongs to the AWS account {config.account}, but these credentials are for {caller.account}, "
         f"as {caller.arn}.",
-        "Use others: AWS_PROFILE=… make deploy …, or --profile in ARGS.",
+        "Use other credentials: AWS_PROFILE=… make deploy …, or --profile in ARGS.",
     )
 
 
@@ -60,7 +62,7 @@ def without_snapstart(config: Config, _: Facts, target: Target) -> Problem | Non
 
 
 def not_bootstrapped(_: Config, facts: Facts, target: Target) -> Problem | None:
-    """Nobody has bootstrapped the account and region for the CDK, or it was long ago."""
+    """The account and region are not bootstrapped for the CDK, or with a version that is too old."""
     if facts.bootstrap is not None and facts.bootstrap >= BOOTSTRAP:
         return None
     found = (
@@ -71,13 +73,13 @@ def not_bootstrapped(_: Config, facts: Facts, target: Target) -> Problem | None:
 
 
 def identity_taken(config: Config, facts: Facts, target: Target) -> Problem | None:
-    """SES already has the sender. It holds each once in an account and region, so creating it would fail."""
+    """SES already has the sender's identity. An account and region can have it only once, so creating it would fail."""
     own = facts.stack.names("AWS::SES::EmailIdentity") if facts.stack else []
     identity = identity_of(config)
     if not facts.identity_exists or identity is None or identity in own:
         return None
     return Problem(
-        f"SES has {identity} in {target.region} already: another stack created it, or somebody by hand.",
+        f"SES has {identity} in {target.region} already: another stack or a person has created it.",
         "Set create_email_identity to false: the stack then uses the existing one.",
     )
 
@@ -104,7 +106,7 @@ def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Prob
 
 
 def stuck_stack(_: Config, facts: Facts, target: Target) -> Problem | None:
-    """CloudFormation can't update the stack in its present state."""
+    """CloudFormation can't update the stack in its current state."""
     return hindered(facts.stack, target.options) if facts.stack else None
 
 
@@ -114,11 +116,11 @@ RULES: Final[tuple[Rule, ...]] = (
 
 
 def identity_of(config: Config) -> str | None:
-    """The identity that the stack would create in SES."""
+    """The SES identity that the stack would create, a domain or an address; None if it creates none."""
     wanted = config.create_email_identity and Channel.EMAIL in config.deployed
     return (config.email_domain or config.email_sender) if wanted else None
 
 
 def problems(config: Config, facts: Facts, target: Target) -> list[Problem]:
-    """All failed checks."""
+    """The problems that the checks find."""
     return [problem for rule in RULES if (problem := rule(config, facts, target))]

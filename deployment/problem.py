@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The place of the deployment. `options` lead AWS's command line there."""
+    """The account and region of the deployment. `options`: the same as options for the AWS CLI."""
 
     account: str
     region: str
@@ -14,7 +14,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A failed check, and what to do. If it is not `fatal`, the deployment goes on."""
+    """A failed check: what is wrong, and what to do. If it is not `fatal`, the deployment continues with a warning."""
 
     what: str
     do: str

@@ -1,4 +1,4 @@
-"""List what a deployment would remove from a stack, in words for the person who decides."""
+"""Lists the resources that a deployment would remove from a stack, so that the deployer can decide."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 KINDS: Final[Mapping[str, str]] = {
     "AWS::CloudWatch::Alarm": "the alarm {}",
-    "AWS::CloudWatch::CompositeAlarm": "the page {}, which notifies the operators",
+    "AWS::CloudWatch::CompositeAlarm": "the composite alarm {}, which notifies the operators",
     "AWS::SQS::Queue": "the queue {}, with its messages",
     "AWS::SecretsManager::Secret": "the secret {}, with its value",
     "AWS::DynamoDB::GlobalTable": "the table {}, with every request",
@@ -15,12 +15,12 @@ KINDS: Final[Mapping[str, str]] = {
     "AWS::SES::EmailIdentity": "the sender {}, which mails are sent from",
 }
 _QUEUE: Final = re.compile(r"([A-Z][a-z]+)QueueUrl")
-# The CDK's names end so, where they are made of more than one part.
+# The hash at the end of the CDK's logical ids.
 _HASH: Final = re.compile(r"[0-9A-F]{8}$")
 
 
 def removed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The things that the stack would lose: channels first, then others that are not part of these."""
+    """Describe what the stack would lose: first channels, then resources that belong to none of these channels."""
     there, then = before.get("Resources", {}), after.get("Resources", {})
     gone = {name: each for name, each in there.items() if then.get(name, {}).get("Type") != each["Type"]}
     channels = sorted(_channels(before) - _channels(after))
@@ -31,7 +31,7 @@ def removed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def _channels(template: Mapping[str, Any]) -> set[str]:
-    """By the outputs that name their queues."""
+    """The channels in a template, found by the outputs with the URLs of their queues."""
     return {match[1] for output in template.get("Outputs", {}) if (match := _QUEUE.fullmatch(output))}
 
 
@@ -50,5 +50,5 @@ def _subscription(name: str, properties: Mapping[str, Any]) -> str:
     endpoint = properties.get("Endpoint")
     if not isinstance(endpoint, str):
         return f"the subscription {name}"
-    # An address on the web may hold a key.
+    # Print only the host, because the URL of a paging service may contain a key.
     return f"the subscription of {urlsplit(endpoint).hostname or endpoint}, which gets the alarms"

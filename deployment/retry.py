@@ -1,4 +1,4 @@
-"""Advice for a stack in a state that CloudFormation does not update.
+"""Advice for a stack that is in a state in which CloudFormation can't update it.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html lists the states.
 """
@@ -10,11 +10,12 @@ from deployment.problem import Problem
 
 TABLE: Final = "AWS::DynamoDB::GlobalTable"
 NEVER_CAME_UP: Final = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})
-"""Such a stack can only be deleted. The CDK does that by itself, unless termination protection stops it."""
+"""States after a failed first deployment. Such a stack can only be deleted, which the CDK does automatically, unless
+termination protection is on."""
 
 
 def hindered(stack: DeployedStack, options: str) -> Problem | None:
-    """Why it can't be deployed to, and what to do. `options` end each command of AWS's."""
+    """The problem if the stack can't be updated, with advice; else None. `options` end each AWS CLI command."""
     about = f"The stack {stack.name} is in the state {stack.status}"
     named = f"--stack-name {stack.name} {options}"
     if stack.status in NEVER_CAME_UP:
@@ -23,13 +24,13 @@ def hindered(stack: DeployedStack, options: str) -> Problem | None:
         steps = [_why(named), *_removal(stack, named, options)]
         return Problem(
             f"{about}: its first deployment failed, and termination protection keeps the CDK from deleting it.",
-            _commands("Find out why it failed, mend that, delete the stack, and deploy again:", steps),
+            _commands("Find out why it failed, correct the cause, delete the stack, and deploy again:", steps),
         )
     if stack.status == "DELETE_FAILED":
         steps = [_why(named), f"aws cloudformation delete-stack {named}   # --retain-resources … to keep some"]
         return Problem(
             f"{about}: CloudFormation could not delete all of it.",
-            _commands("Finish that, and deploy again:", [*steps, _gone(named)]),
+            _commands("Finish the deletion, and deploy again:", [*steps, _gone(named)]),
         )
     if stack.status == "UPDATE_ROLLBACK_FAILED":
         steps = [
@@ -39,7 +40,7 @@ def hindered(stack: DeployedStack, options: str) -> Problem | None:
         ]
         return Problem(
             f"{about}: CloudFormation could not roll back a failed update.",
-            _commands("Mend the cause, continue the rollback, and deploy again:", steps),
+            _commands("Correct the cause, continue the rollback, and deploy again:", steps),
         )
     if stack.status.endswith("_IN_PROGRESS") and stack.status != "REVIEW_IN_PROGRESS":
         shown = f"aws cloudformation describe-stacks {named} --query Stacks[0].StackStatus"
@@ -50,7 +51,7 @@ def hindered(stack: DeployedStack, options: str) -> Problem | None:
 
 
 def _removal(stack: DeployedStack, named: str, options: str) -> list[str]:
-    """Advise how to delete a stack whose first deployment failed, and its retained empty table."""
+    """The commands that delete a stack whose first deployment failed, and its table, which is kept and empty."""
     tables = [f"--table-name {name} {options}" for name in stack.names(TABLE)]
     return [
         *(f'aws dynamodb scan --select COUNT {table}   # it must say "Count": 0' for table in tables),

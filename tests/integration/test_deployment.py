@@ -94,6 +94,6 @@ def test_the_preflight_check_uses_the_region_in_the_environment_variables_like_t
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_REGION", REGION)
-    with mock_aws(), pytest.raises(SystemExit, match="these credentials are of 123456789012"):
+    with mock_aws(), pytest.raises(SystemExit, match="these credentials are for 123456789012"):
         main(["-c", "stage=dev", "-c", "account=210987654321"])
     assert f"Checking 123456789012, {REGION}," in capsys.readouterr().out
