@@ -87,7 +87,7 @@ def test_init_at_a_terminal_asks_for_missing_settings_and_proposes_the_account_a
         ("region", "eu-centrl-1", "there is no AWS region 'eu-centrl-1': did you mean 'eu-central-1'?"),
         ("operator_email", "none", "operator_email: this is not an email address"),
         ("slack_channel", "sales", "production needs slack_channel: the id of the Slack channel, such as C0123456789"),
-        ("runbook_url", "docs/operations.md", "production needs runbook_url: the whole address (https://…)"),
+        ("runbook_url", "docs/operations.md", "production needs runbook_url: the full URL (https://…)"),
         ("email_recipients", "a@example.com", "set email_recipients to other than example.com"),
         ("email_sender", "a@other.io", "email_sender must be at email_domain: a@other.io is not at company.io"),
     ],
