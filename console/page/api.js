@@ -1,13 +1,13 @@
-// Asking and acting: every call has the token, which the address brought; acts on a deployed stage are confirmed.
+// Calls to the console's server: reads and actions. Each sends the token; actions on a deployed stage are confirmed.
 // @ts-check
 import { byId, write } from "./dom.js";
 
-/** What does not change while the page is open. @type {any} */
+/** The stage's properties that do not change while the page is open. @type {any} */
 export const stage = {};
-/** How many acts have begun or ended, and how many are under way: what was asked before does not say how it is after. */
+/** How many actions have begun or ended, and how many are running: a state that was read before an action is outdated after it. */
 export const acts = { count: 0, underWay: 0, after: () => {} };
 
-/** Move the token from the address, after the #, to this tab's storage: the history does not keep it. */
+/** Move the token from the URL's fragment to this tab's storage, so that the browser's history does not keep it. */
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given === null) return;
@@ -36,7 +36,7 @@ export async function call(act, body) {
   return document.result;
 }
 
-/** Do it, say in `where` what came of it, and have the button wait meanwhile.
+/** Run an action, write its result or its error into `where`, and disable the button meanwhile.
  * @param {any} where @param {() => Promise<string>} act @param {any} [button] */
 export async function acting(where, act, button) {
   if (button?.getAttribute("aria-disabled") === "true") return;
@@ -54,7 +54,7 @@ export async function acting(where, act, button) {
   acts.after();
 }
 
-/** Act as an operator. A deployed stage's name has to be typed; here only what can't be undone is asked about.
+/** Run an operator's action. For a deployed stage, the user must type its name; for the local stack, only `final` actions are confirmed.
  * @param {any} where @param {string} act @param {object} body @param {string} question @param {any} button @param {boolean} [final] */
 export async function operate(where, act, body, question, button, final = false) {
   const confirm = stage.local && !final ? "" : await confirmed(question);
@@ -62,7 +62,7 @@ export async function operate(where, act, body, question, button, final = false)
   await acting(where, () => call(act, stage.local ? body : { ...body, confirm }), button);
 }
 
-/** What was typed to confirm it. None if it was not. @param {string} question @returns {Promise<string | null>} */
+/** Ask for confirmation. Returns the typed name, or null if the user cancels. @param {string} question @returns {Promise<string | null>} */
 function confirmed(question) {
   const dialog = byId("confirm"), name = byId("confirm-name"), form = byId("confirm-form");
   write(byId("confirm-title"), question);

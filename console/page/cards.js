@@ -1,16 +1,16 @@
-// What a webhook's channel has been posted: an adaptive card as Teams shows it, or else every text that a post holds.
+// The posts to a channel's webhook: an Adaptive Card as Teams shows it, or all texts of any other post.
 // @ts-check
 import { time } from "./clock.js";
 import { keep, make, outwards } from "./dom.js";
 
-/** Markdown as our cards have it: a link that is a whole fact, and escaped characters. @param {string} text */
+/** Render the Markdown of our cards: a link that is a fact's whole value, and escaped characters. @param {string} text */
 function markdown(text) {
   const plain = (/** @type {string} */ part) => part.replace(/\\(.)/g, "$1");
   const link = /^\[(.*)\]\(((?:mailto|tel):[^()\s]+)\)$/.exec(text);
   return link ? outwards(link[2], plain(link[1])) : plain(text);
 }
 
-/** A text with the times that Teams shows in the reader's zone: a date and a time of the same moment are one.
+/** Render a text with {{DATE(…)}} and {{TIME(…)}}, which Teams shows in the reader's time zone; both of one moment become one.
  * @param {string} text */
 function dated(text) {
   const nodes = [];

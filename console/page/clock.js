@@ -1,4 +1,4 @@
-// One clock and one format: how long ago, and the exact time on hover.
+// Shows times: how long ago, and the exact time on hover.
 // @ts-check
 import { make, write } from "./dom.js";
 
@@ -22,7 +22,7 @@ export function relative(ms) {
   return seconds > 0 ? `${count} ${unit} ago` : `in ${count} ${unit}`;
 }
 
-/** A moment: RFC 3339, or in milliseconds since 1970. @param {string | number} at */
+/** Show a time: given as RFC 3339, or as Unix time in milliseconds. @param {string | number} at */
 export function time(at) {
   const ms = typeof at === "number" ? at : Date.parse(at);
   const element = make("time", "", relative(ms));
@@ -31,7 +31,7 @@ export function time(at) {
   return element;
 }
 
-/** A moment after another: how much later, and the exact time on hover. @param {string} at @param {string} start */
+/** Show a time as the duration since `start`, and the exact time on hover. @param {string} at @param {string} start */
 export function after(at, start) {
   const element = make("time", "offset", `+${((Date.parse(at) - Date.parse(start)) / 1000).toFixed(2)} s`);
   element.dateTime = at;

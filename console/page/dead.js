@@ -1,4 +1,4 @@
-// The dead letters: which request, why in words, whether a human has it anyway, since when, and until when.
+// The dead letters: the request, the reason, whether a human has received the request anyway, the age and the expiry.
 // @ts-check
 import { operate, stage } from "./api.js";
 import { time } from "./clock.js";

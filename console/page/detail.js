@@ -1,4 +1,4 @@
-// One request: whether it reached a human, its history, and what can be done about it. It has an address of its own.
+// The view of one request: whether it reached a human, its history, and actions. It has its own URL.
 // @ts-check
 import { operate, stage } from "./api.js";
 import { after, exact, time } from "./clock.js";
@@ -86,7 +86,7 @@ function history(request) {
   return make("ol", "history", ...items);
 }
 
-/** To the message where it arrived, on this machine. @param {any} event @param {any} request */
+/** A button that shows the delivered message in its pane; only on the local stack. @param {any} event @param {any} request */
 function see(event, request) {
   if (!stage.local || !event.answered || event.channel === "callback") return null;
   const element = button(`See it in ${titleOf(event.channel)}`, () => {
@@ -153,7 +153,7 @@ function take(request) {
   return [make("span", "pair", element, who)];
 }
 
-/** The call that made it, to paste; without the customer's texts one that asks for it. @param {any} request */
+/** A curl command to paste: the call that sent this request or, without the customer's texts, the call that reads it. @param {any} request */
 function curl(request) {
   const quoted = (/** @type {string} */ text) => `'${text.replaceAll("'", `'\\''`)}'`;
   const address = stage.api_url.replace(/\/$/, ""), key = stage.api_key ? `-H ${quoted(`x-api-key: ${stage.api_key}`)}` : '-H "x-api-key: $API_KEY"';

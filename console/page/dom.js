@@ -1,4 +1,4 @@
-// How the page is built: text gets in as text only. There is no innerHTML here.
+// Builds the page's elements. Every text is inserted as text, never as HTML.
 // @ts-check
 
 /** @param {string} id @returns {any} */
@@ -6,7 +6,7 @@ export const byId = (id) => document.getElementById(id);
 /** @param {number} count @param {string} noun */
 export const many = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
-/** An element with a class and children; what is false or empty is left out.
+/** Make an element with a class and children; children that are false or empty are left out.
  * @param {string} tag @param {string} [className] @param {...any} children @returns {any} */
 export function make(tag, className = "", ...children) {
   const element = document.createElement(tag);
@@ -15,7 +15,7 @@ export function make(tag, className = "", ...children) {
   return element;
 }
 
-/** A button that does that. @param {string} text @param {(button: any) => void} act @param {string} [className] */
+/** Make a button that calls `act`. @param {string} text @param {(button: any) => void} act @param {string} [className] */
 export function button(text, act, className = "") {
   const element = make("button", className, text);
   element.type = "button";
@@ -23,20 +23,20 @@ export function button(text, act, className = "") {
   return element;
 }
 
-/** A link out of the page. @param {string} href @param {...any} children */
+/** Make a link to another site. @param {string} href @param {...any} children */
 export function outwards(href, ...children) {
   const link = make("a", "", ...children);
   Object.assign(link, { href, rel: "noreferrer", target: "_blank" });
   return link;
 }
 
-/** Set the text only where it is another: selections and screen readers are left in peace.
+/** Set an element's text only if it differs, so that selections stay and screen readers don't repeat it.
  * @param {any} element @param {string} text */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Keep one child per item, in order, and renew only those whose content has changed. Focus survives.
+/** Keep one child per item, in order, and replace only those whose content has changed. The focus is kept.
  * @template T @param {any} parent @param {T[]} items @param {(item: T) => string} key @param {(item: T) => any} render */
 export function keep(parent, items, key, render) {
   const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));
@@ -50,7 +50,7 @@ export function keep(parent, items, key, render) {
       const active = /** @type {any} */ (document.activeElement);
       const held = child?.contains(active) ? mark(active) : null;
       child?.replaceWith(fresh);
-      // The button that takes its place, such as Release for I'll take it.
+      // Focus the button in the same place, such as Release after I'll take it.
       if (held) [...fresh.querySelectorAll("a, button, input, select"), fresh].find((each) => mark(each) === held)?.focus();
       child = fresh;
       child.dataset.key = key(item);
@@ -60,7 +60,7 @@ export function keep(parent, items, key, render) {
   });
 }
 
-/** What an element is known by when another takes its place. @param {any} element */
+/** The text that identifies an element, to find it again after a replacement. @param {any} element */
 const mark = (element) => element.getAttribute("value") ?? element.getAttribute("href") ?? element.dataset.mark ?? element.textContent;
 
 const SHAPES = {
@@ -76,7 +76,7 @@ const SHAPES = {
   released: "M6 1.8a1.9 1.9 0 1 0 .01 0M2.2 10.4c.4-4 7.2-4 7.6 0M1.5 1.5l9 9",
 };
 
-/** The shape that stands for a state, beside its word. @param {string} state */
+/** The icon of a state, shown beside its name. @param {string} state */
 export function icon(state) {
   const namespace = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(namespace, "svg");
@@ -89,5 +89,5 @@ export function icon(state) {
   return svg;
 }
 
-/** A state: its shape, its word, its colour. @param {string} state @param {string} [word] */
+/** A state's icon and name, in its colour. @param {string} state @param {string} [word] */
 export const badge = (state, word = state) => make("span", `badge ${state}`, icon(state), word);

@@ -1,4 +1,4 @@
-// The dots: one for each request and channel, from station to station. Slow enough to be followed, if that is wanted.
+// The dots on the map: one for each request and channel. Each moves from station to station, slowly if the user chooses so.
 // @ts-check
 import { stage } from "./api.js";
 import { byId, icon, make } from "./dom.js";
@@ -7,7 +7,7 @@ import { TRUNK, moved, place, stations } from "./map.js";
 const STEP_MS = 280;
 const SLOW_MS = 1100;
 const STAY_MS = 2500;
-/** Where each is, and where it is yet to go. @type {Map<string, any>} */
+/** For each dot its station, and the stations that it still has to pass. @type {Map<string, any>} */
 const dots = new Map();
 let first = true;
 
@@ -15,7 +15,7 @@ const isSlow = () => byId("slow").checked;
 
 export function setUpDots() {
   byId("slow-switch").hidden = false;
-  // On a first visit a human follows the dots; afterwards it is as it was left.
+  // Slow on the first visit; later as the user left the switch.
   byId("slow").checked = localStorage.getItem("slow") !== "no";
   byId("slow").onchange = () => localStorage.setItem("slow", isSlow() ? "yes" : "no");
   moved.tell = arrange;
@@ -27,7 +27,7 @@ export function setUpDots() {
   walk();
 }
 
-/** Where a request is on its way to one channel, and how it is there. @param {any} request @param {string} channel
+/** A request's station on its way to one channel, and its state there. @param {any} request @param {string} channel
  * @param {Set<string>} dead @returns {[string, string] | null} */
 function where(request, channel, dead) {
   const delivery = request.deliveries.find((/** @type {any} */ each) => each.channel === channel && !each.resend);
@@ -38,7 +38,7 @@ function where(request, channel, dead) {
   return request.in_outbox ? ["outbox", "accepted"] : [`queue:${channel}`, "published"];
 }
 
-/** The stations between two, so that a dot leaves none out. @param {string} from @param {string} to @param {string} channel */
+/** The stations between two stations, so that a dot passes all of them. @param {string} from @param {string} to @param {string} channel */
 function route(from, to, channel) {
   const way = [...TRUNK, `queue:${channel}`, `consumer:${channel}`, `arrived:${channel}`];
   const target = to.startsWith("dead:") ? way.length - 2 : way.indexOf(to);
@@ -60,7 +60,7 @@ export function travel(state) {
       seen.add(key);
       let dot = dots.get(key);
       if (!dot) {
-        // What had arrived before the page was opened is not shown travelling.
+        // Requests that were delivered before the page was opened are not animated.
         const over = first && status === "delivered";
         const begins = first ? goal : channel === request.fallback?.channel ? "outbox" : "bot";
         dot = { element: make("i"), at: begins, next: [], goal: begins, status, over };
@@ -69,7 +69,7 @@ export function travel(state) {
       }
       dot.status = status;
       if (dot.goal !== goal) {
-        // What is redriven is put into its queue.
+        // A redriven dead letter moves to its queue.
         dot.next.push(...route(dot.goal.startsWith("dead:") ? "topic" : dot.goal, goal, channel));
         dot.goal = goal;
         dot.over = false;
@@ -103,7 +103,7 @@ function step() {
   arrange();
 }
 
-/** Put every dot where it is: those at one station side by side, at its lower edge. */
+/** Place every dot; dots at the same station stand in a row at its lower edge. */
 function arrange() {
   if (!stage.destinations || !byId("map").offsetParent) return;
   /** @type {Map<string, number>} */
@@ -115,7 +115,7 @@ function arrange() {
     const { left, bottom, width } = place(dot.at);
     const across = Math.max(1, Math.floor((width - 6) / 16));
     dot.element.style.transform = `translate(${left + 10 + (index % across) * 16}px, ${bottom - 3 - Math.min(1, Math.floor(index / across)) * 11}px)`;
-    // A shape for how it is, and not only a colour.
+    // The state also has a shape, for people who can't tell the colours.
     const status = dot.next.length ? "moving" : dot.status;
     if (dot.shape === status) continue;
     dot.shape = status;

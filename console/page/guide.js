@@ -1,4 +1,4 @@
-// The guide: a step at a time. It points at what to press, sees when it is done, and goes on.
+// The guide: shows one step at a time, points at the control to use, notices when the step is done, and shows the next.
 // @ts-check
 import { stage } from "./api.js";
 import { byId, write } from "./dom.js";
@@ -8,7 +8,7 @@ import { titleOf } from "./story.js";
 /** @type {Step[]} */
 let steps = [];
 let number = Number(localStorage.getItem("guide") ?? 0);
-/** The state when the step began. @type {any} */
+/** The stage's state when the current step began. @type {any} */
 let before = null;
 /** @type {any} */
 let latest = null;
@@ -50,9 +50,9 @@ function written(state) {
   return all;
 }
 
-/** The tab or the panel's button that leads there, whichever is seen. @param {string} name */
+/** The tab, or on a phone the panel's button, that shows this pane: the one that is visible. @param {string} name */
 const nav = (name) => seen(`#panels [data-panel="${name === "dead" ? "dead" : "received"}"], #tabs [data-pane="${name}"]`);
-/** The first of these that is on the page, or the last. @param {string} selector @param {boolean} [last] @returns {any} */
+/** The first element on the page that matches the selector; with `last`, the last one. @param {string} selector @param {boolean} [last] @returns {any} */
 const seen = (selector, last = false) => [...document.querySelectorAll(selector)].filter((each) => /** @type {any} */ (each).offsetParent).at(last ? -1 : 0);
 
 /** @param {number} to */
@@ -93,7 +93,7 @@ export function showGuide(state) {
   point(step ? step.at() : null);
 }
 
-/** Point at that, or, if it is out of sight, at the button that leads to it. @param {any} wanted */
+/** Point at an element or, if it is not visible, at the button that shows it. @param {any} wanted */
 function point(wanted) {
   const target = wanted?.offsetParent ? wanted : wanted?.closest("#send-panel") ? document.querySelector('#panels [data-panel="send"]') : wanted;
   for (const each of document.querySelectorAll(".pointed")) if (each !== target) each.classList.remove("pointed");

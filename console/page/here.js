@@ -1,4 +1,4 @@
-// What only a stack on this machine has: a bot to send with, dots, things to break, what humans receive, and a guide.
+// The parts that only the local stack has: sending as a bot, dots, faults, received messages, and the guide.
 // @ts-check
 import { acting, call, stage } from "./api.js";
 import { showCards } from "./cards.js";
@@ -33,7 +33,7 @@ export function show(state, current) {
 
 const said = () => byId("done");
 
-/** Each switch stands at the station that it changes. @param {any} switches */
+/** Put each switch at the station that it affects. @param {any} switches */
 function setUpSwitches(switches) {
   for (const [name, title] of Object.entries({ producer: "Producer", reconciler: "Reconciler" })) {
     const input = Object.assign(make("input"), { type: "checkbox", id: name });

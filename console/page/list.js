@@ -1,4 +1,4 @@
-// The requests: newest first, searched and filtered, a page at a time from the index.
+// The list of requests, newest first, with search and filters. The server returns one page at a time.
 // @ts-check
 import { stage } from "./api.js";
 import { time } from "./clock.js";
@@ -9,10 +9,10 @@ import { titleOf } from "./story.js";
 const STATUSES = ["accepted", "published", "sending", "retrying", "delivered", "failed", "taken", "untaken"];
 const NAMES = ["q", "status", "topic", "channel"];
 
-/** Whether the reader has changed a filter, and the list does not follow it yet. */
+/** Whether the user has changed a filter that the list does not reflect yet. */
 let changing = false;
 
-/** What is looked for in the list that is shown. */
+/** The search whose results the list shows. */
 export const listAddress = { last: "/" };
 
 export function setUpList() {
@@ -25,7 +25,7 @@ export function setUpList() {
   let waiting;
   const search = () => {
     changing = false;
-    // A request was opened meanwhile: it stays open.
+    // If the user has opened a request meanwhile, it stays open.
     if (opened()) return;
     const values = new URLSearchParams(NAMES.flatMap((name) => (form.elements[name].value ? [[name, form.elements[name].value]] : [])));
     go(`/${values.size ? `?${values}` : ""}`, true);
@@ -45,7 +45,7 @@ export function setUpList() {
 /** @param {any} page */
 export function showList(page) {
   const given = query(), form = byId("filters");
-  // An answer that comes between a change and its search must not take the change back.
+  // An answer to an earlier search must not undo a filter that the user has just changed.
   if (!changing) for (const name of NAMES) if (document.activeElement !== form.elements[name]) form.elements[name].value = given.get(name) ?? "";
   const searched = NAMES.some((name) => given.get(name));
   keep(byId("requests"), page.requests, (each) => each.id, row);
@@ -61,7 +61,7 @@ export function showList(page) {
   listAddress.last = location.pathname === "/" ? location.pathname + location.search : listAddress.last;
 }
 
-/** Where a link leads: the same search with that added. @param {any} link @param {Record<string, string> | null | ""} added */
+/** Let a link lead to the same search with these parameters added. @param {any} link @param {Record<string, string> | null | ""} added */
 function address(link, added) {
   link.hidden = !added;
   if (!added) return;

@@ -1,9 +1,9 @@
-// The inbox: newest first, and the mail that is open, in a sandboxed frame.
+// The inbox: the mails, newest first, and the open mail in a sandboxed frame.
 // @ts-check
 import { time } from "./clock.js";
 import { byId, keep, make, write } from "./dom.js";
 
-/** @type {string | null} The mail that was chosen; without a choice the newest is open. */
+/** @type {string | null} The id of the mail that the user chose, or null: then the newest is open. */
 let chosen = null;
 /** @type {any} */
 let shown = null;

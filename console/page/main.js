@@ -1,4 +1,4 @@
-// The console's page: asks how the stage is, and shows what has changed.
+// The console's page: reads the stage's state regularly, and shows what has changed.
 // @ts-check
 import { acts, get, stage } from "./api.js";
 import { showDead } from "./dead.js";
@@ -12,7 +12,7 @@ import { story } from "./story.js";
 
 let asking = false;
 let again = false;
-/** What only a stack on this machine has. @type {any} */
+/** The module here.js, or null for a deployed stage. @type {any} */
 let here = null;
 
 async function begin() {
@@ -30,7 +30,7 @@ async function begin() {
   }
 }
 
-/** @param {any} state @param {any} request @param {boolean} current Whether nothing was done since it was asked for. */
+/** @param {any} state @param {any} request @param {boolean} current Whether no action has run since the state was read. */
 function fill(state, request, current) {
   fillMap(state);
   tellStory(story(state));
@@ -45,13 +45,13 @@ function fill(state, request, current) {
 /** @param {number} dollars */
 const price = (dollars) => (dollars < 0.01 ? "less than a cent" : `about $${dollars.toFixed(2)}`);
 
-/** Where it is cut off, it is told whole on hover. @param {string} told */
+/** Show a text; if it is cut off, the complete text appears on hover. @param {string} told */
 function tellStory(told) {
   write(byId("story"), told);
   if (byId("story").title !== told) byId("story").title = told;
 }
 
-/** Ask, and show. One question at a time: an act in between has its effect shown by one more. */
+/** Read the state and show it. Only one read runs at a time; after an action during a read, another read follows. */
 async function refresh() {
   if (asking) {
     again = true;
@@ -88,7 +88,7 @@ addEventListener("hashchange", refresh);
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
 
 async function poll() {
-  // A tab in the background asks nothing, and costs nothing.
+  // A hidden tab reads nothing, so that it costs nothing.
   if (!document.hidden) await refresh();
   setTimeout(poll, stage.poll_ms ?? 1000);
 }

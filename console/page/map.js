@@ -1,9 +1,9 @@
-// The map: a station for everything that a request passes, by the channels that the stage has.
+// The map: a station for each part that a request passes, with the stage's channels.
 // @ts-check
 import { stage } from "./api.js";
 import { byId, make, write } from "./dom.js";
 
-/** The stations before the channels part. */
+/** The stations that all channels share. */
 export const TRUNK = ["bot", "api", "outbox", "producer", "topic"];
 const TEXTS = {
   bot: ["Bot", "calls"],
@@ -15,7 +15,7 @@ const TEXTS = {
 };
 /** @type {Record<string, any>} */
 export const stations = {};
-/** Called when the stations have moved. */
+/** A function that is called when the stations have moved. */
 export const moved = { tell: () => {} };
 
 /** @param {string} name @param {string} title @param {string} text @param {string} kind */
@@ -48,7 +48,7 @@ export function layOut() {
   new ResizeObserver(draw).observe(byId("map"));
 }
 
-/** Where a station is, within the map. @param {string} name */
+/** A station's position and size within the map. @param {string} name */
 export function place(name) {
   const map = byId("map").getBoundingClientRect(), box = stations[name].getBoundingClientRect();
   return { left: box.x - map.x, right: box.right - map.x, top: box.y - map.y, bottom: box.bottom - map.y,
@@ -85,13 +85,13 @@ function line(from, to, kind = "") {
     path(`M${a.right},${a.y}H${turn}V${b.y}H${b.left}`, kind);
   } else if (b.top - a.bottom < 20) path(`M${a.x},${a.bottom}V${b.top}`, kind);
   else {
-    // One below the other with a station between: around it.
+    // One station is below the other, with a third between them: draw the line around it.
     const [edge, turn] = kind ? [a.left, a.left - 5] : [a.right, a.right + 5];
     path(`M${edge},${a.y}H${turn}V${b.y}H${edge}`, kind);
   }
 }
 
-/** To the dead letters, below the station between. @param {string} from @param {string} to */
+/** Draw the line to the dead letters, below the station in between. @param {string} from @param {string} to */
 function under(from, to) {
   const a = place(from), b = place(to), below = Math.max(a.bottom, b.bottom) + 3;
   path(`M${a.x},${a.bottom}V${below}H${b.x}V${b.bottom}`, "dashed");

@@ -1,4 +1,4 @@
-// Which panel a phone shows, and which pane is in front on the right: a pane for each channel, and the dead letters.
+// Chooses the panel that a phone shows, and the pane on the right: one for each channel, and the dead letters.
 // @ts-check
 import { stage } from "./api.js";
 import { byId, button, make, write } from "./dom.js";
@@ -9,16 +9,16 @@ let pane = "dead";
 /** @param {string} name */
 export const paneOf = (name) => byId(name === "dead" ? "dead-pane" : `pane-${name}`);
 
-/** Show that panel, where only one has room. @param {string} name */
+/** Show a panel, on a screen with room for only one. @param {string} name */
 export function open(name) {
   const hidden = document.documentElement.dataset.panel !== name;
   document.documentElement.dataset.panel = name;
-  // A list that was hidden could not be scrolled to its newest message.
+  // While the list was hidden, it could not scroll to its newest message.
   if (hidden && name === "received") for (const list of document.querySelectorAll("#slack")) list.scrollTop = list.scrollHeight;
   for (const each of byId("panels").children) each.toggleAttribute("aria-current", each.dataset.panel === name);
 }
 
-/** Bring that pane to the front. @param {string} name */
+/** Show a pane on the right. @param {string} name */
 export function bring(name) {
   pane = name;
   for (const each of document.querySelectorAll(".pane")) /** @type {any} */ (each).hidden = each !== paneOf(name);
@@ -29,7 +29,7 @@ export function bring(name) {
   if (document.documentElement.dataset.panel === "received" && name === "dead") open("dead");
 }
 
-/** A tab, with how much there is in its pane. @param {string} name @param {string} title */
+/** Make a tab, with the number of items in its pane. @param {string} name @param {string} title */
 function tab(name, title) {
   const element = button(title, () => {
     bring(name);

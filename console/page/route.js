@@ -1,12 +1,12 @@
-// Where the page is: / with a search, or /requests/<id>. Both survive a reload, and the browser's Back works.
+// The page's URL: / with a search, or /requests/<id>. So reloading and the browser's Back button work.
 // @ts-check
 
 const view = { /** @type {() => void} */ changed: () => {} };
 
-/** The id of the request that is open, if one is. */
+/** The id of the open request, or null. */
 export const opened = () => /^\/requests\/([0-9a-f-]{36})$/.exec(location.pathname)?.[1] ?? null;
 
-/** What is looked for. */
+/** The parameters of the search. */
 export const query = () => new URLSearchParams(location.search);
 
 /** @param {string} address @param {boolean} [replace] */
@@ -19,7 +19,7 @@ export function go(address, replace = false) {
 export function listen(changed) {
   view.changed = changed;
   addEventListener("popstate", changed);
-  // A click on a link of the page's own loads nothing, unless it is meant for another tab.
+  // A click on a link within the page loads no new document, unless the user opens it in another tab.
   document.addEventListener("click", (event) => {
     const link = /** @type {any} */ (event.target).closest?.("a[href^='/']");
     if (!link || link.target || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;

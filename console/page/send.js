@@ -1,4 +1,4 @@
-// Sending a request as a bot does. What the API refuses is said at the field that it names.
+// The form that sends a request as a bot does. If the API refuses a field, the error is shown at that field.
 // @ts-check
 import { acting, call, stage } from "./api.js";
 import { byId, make, many, write } from "./dom.js";
@@ -8,7 +8,7 @@ const EXAMPLE = {
   name: "Anna Example", email: "anna@example.org", phone: "+49 30 1234567", conversation: "https://app.example.com/conversations/42",
   reference: "chat-17", details: "Plan: Pro\nSeats: 40\nTrial: false",
 };
-/** The fields by the API's names: the last part of a pointer that is known here. */
+/** The ids of the form's fields, by the last part of the JSON pointer with which the API names a field. */
 const FIELDS = /** @type {Record<string, string>} */ ({
   description: "description", name: "name", email: "email", phone: "phone", conversation_url: "conversation", callback_url: "callback", reference: "reference",
   details: "details", "Idempotency-Key": "key", "idempotency-key": "key",
@@ -34,7 +34,7 @@ export function setUpSend() {
   };
 }
 
-/** What the bot says about its customer: a number or a boolean of the details is sent as one. @param {any} values */
+/** The optional members of the call. Numbers and booleans in the details are sent as JSON numbers and booleans. @param {any} values */
 function said(values) {
   const value = (/** @type {string} */ text) => (/^(true|false|-?(0|[1-9]\d*)(\.\d+)?)$/.test(text) ? JSON.parse(text) : text);
   const lines = values.get("details").split("\n").filter((/** @type {string} */ line) => line.trim());
@@ -81,7 +81,7 @@ function refused(status, body) {
   return `${status} ${body.title}. ${wrong.join(" ") || body.detail || ""}`;
 }
 
-/** Say at a field what is wrong with it, or that nothing is. @param {string} id @param {string} wrong */
+/** Show an error at a field; an empty text removes it. @param {string} id @param {string} wrong */
 function mark(id, wrong) {
   const field = byId(id);
   byId(`${id}-wrong`)?.remove();

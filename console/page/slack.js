@@ -1,13 +1,13 @@
-// What Slack shows: messages in Slack's order, the newest at the bottom, with buttons that a human can press.
+// The pane for Slack: the messages in Slack's order, the newest at the bottom, with buttons to click.
 // @ts-check
 import { acting, call } from "./api.js";
 import { time } from "./clock.js";
 import { byId, keep, make, outwards, write } from "./dom.js";
 
-/** Slack escapes three characters, and no others. @param {string} text */
+/** Undo Slack's escapes: it escapes only &, < and >. @param {string} text */
 const unescaped = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
-/** Slack's mrkdwn as nodes: bold, italic, strike, code, links and times; every other character is text.
+/** Render Slack's mrkdwn as nodes: bold, italic, strike, code, links and times; everything else is plain text.
  * https://docs.slack.dev/messaging/formatting-message-text @param {string} text @returns {(string | Node)[]} */
 function mrkdwn(text) {
   const tags = /** @type {Record<string, string>} */ ({ "*": "b", _: "i", "~": "s", "`": "code" });
@@ -60,7 +60,7 @@ function renderMessage(message) {
   return item;
 }
 
-/** Press a button as the chosen user. @param {string} ts @param {any} button */
+/** Click a button as the chosen user. @param {string} ts @param {any} button */
 function press(ts, button) {
   const user = byId("user").value.trim().replace(/^@/, "").toLowerCase();
   byId("user").toggleAttribute("aria-invalid", !user);

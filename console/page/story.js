@@ -1,11 +1,11 @@
-// What is going on, in a sentence or two.
+// Describes the stage's state in a sentence or two.
 // @ts-check
 import { stage } from "./api.js";
 import { many } from "./dom.js";
 
 /** @param {string} name */
 export const titleOf = (name) => stage.destinations.find((/** @type {any} */ destination) => destination.name === name)?.title ?? name;
-/** What a channel's provider can be. @type {Record<string, string>} */
+/** The shown names of the faults of a channel's provider. @type {Record<string, string>} */
 export const FAULTS = { fine: "fine", slow: "slow", rate_limited: "rate-limited", failing: "failing", refusing: "refusing" };
 
 /** @param {any} state */
