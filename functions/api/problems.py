@@ -28,7 +28,7 @@ class Problem(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self) -> Response[str]:
-        """The problem document."""
+        """The HTTP answer, with the problem as a JSON document."""
         document: dict[str, Any] = {
             "type": TYPE_PREFIX + self.slug,
             "title": self.title or self.status.phrase,

@@ -8,7 +8,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use.
+    """Environment variables, read once, at first use.
 
     `retention_days`: how long a request is kept. `callback_loopback`: True if callback URLs at http://127.0.0.1 are
     allowed, which only `make run` sets.

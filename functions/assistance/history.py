@@ -121,7 +121,7 @@ def published_at(marked: str | None, record: Record) -> str | None:
 
 
 RESEND = "resend-"
-"""The name of a resend begins with this. The rest of the name is the id that the operator's command has drawn."""
+"""The name of a resend's delivery begins with this. The rest is the id that the operator's command has made for it."""
 
 
 def fallback_of(delivery: domain.Delivery) -> Fallback | None:

@@ -6,7 +6,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use.
+    """Environment variables, read once, at first use.
 
     `callback_secret`: the ARN of the secret with the signing keys. `callback_loopback`: True if bots at http://127.0.0.1
     may be called, which only `make run` sets.

@@ -23,7 +23,7 @@ def compose(outgoing: Outgoing, *, take_url: str | None = None) -> "EmailContent
     customer's text can't add a header.
     """
     request = outgoing.request
-    url, told = facts.conversation(request), facts.about(request)
+    url, shown_facts = facts.conversation(request), facts.about(request)
     buttons = [*([("Open conversation", url)] if url else []), *([("I'll take it", take_url)] if take_url else [])]
     notes = [*explain(outgoing), *_small_print(request)]
     title, description = f"New {heading(request.topic).lower()} request", printable(request.description)
@@ -31,8 +31,8 @@ def compose(outgoing: Outgoing, *, take_url: str | None = None) -> "EmailContent
         "Simple": {
             "Subject": {"Data": subject(request), "Charset": "UTF-8"},
             "Body": {
-                "Text": {"Data": _text(description, told, buttons, notes), "Charset": "UTF-8"},
-                "Html": {"Data": page(title, description, told, buttons, notes), "Charset": "UTF-8"},
+                "Text": {"Data": _text(description, shown_facts, buttons, notes), "Charset": "UTF-8"},
+                "Html": {"Data": page(title, description, shown_facts, buttons, notes), "Charset": "UTF-8"},
             },
             "Headers": [{"Name": "References", "Value": thread(request)}],
         }
@@ -63,9 +63,9 @@ def reply_to(request: AssistanceRequest) -> list[str]:
     return [address] if address else []
 
 
-def _text(description: str, told: tuple[Fact, ...], buttons: list[tuple[str, str]], notes: list[str]) -> str:
+def _text(description: str, shown_facts: tuple[Fact, ...], buttons: list[tuple[str, str]], notes: list[str]) -> str:
     """The plain text of the mail. It says the same as the HTML, and begins with the description."""
-    about = [f"{one_line(fact.label)}: {one_line(fact.text)}" for fact in told]
+    about = [f"{one_line(fact.label)}: {one_line(fact.text)}" for fact in shown_facts]
     links = [f"{name}: {url}" for name, url in buttons]
     paragraphs = (lines for lines in ([description], about, links, ["--", *notes]) if lines)
     return "\n\n".join("\n".join(lines) for lines in paragraphs) + "\n"

@@ -8,7 +8,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use.
+    """Environment variables, read once, at first use.
 
     `email_sender_name`: the name that mail programs show instead of the sender's address; empty for none.
     `email_recipients`: a JSON list of the default recipients' addresses. `take_page`: the beginning of the links by

@@ -61,7 +61,7 @@ class DeadLetters:
                     run.unread.add(channel)
                     run.report.complete = False
                     break
-                for name in _meant(found.record, channel, letter):
+                for name in _deliveries_of(found.record, channel, letter):
                     waiting[found.id] = self._failed(found, name, letter)
 
     def _failed(self, found: Open, name: str, letter: DeadLetter) -> Open:
@@ -101,7 +101,7 @@ class DeadLetters:
         return found, complete
 
 
-def _meant(record: Record, channel: str, letter: DeadLetter) -> list[str]:
+def _deliveries_of(record: Record, channel: str, letter: DeadLetter) -> list[str]:
     """The names of the deliveries to which a dead letter may belong.
 
     That is the delivery that it names. If it names none, it is the request's own or its fallback on that channel.

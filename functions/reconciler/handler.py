@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @cache
 def requests() -> Requests:
-    """The deployed table."""
+    """Reads and changes requests in the deployed table."""
     return deployed(settings().table_name)
 
 

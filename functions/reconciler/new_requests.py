@@ -54,7 +54,7 @@ class _Listed(Model):
     created_at: Moment
 
 
-class _Looked(Model):
+class _Progress(Model):
     looked_until: Moment | None = None
     until: Moment | None = None
     damaged: tuple[RequestId, ...] = ()
@@ -75,7 +75,7 @@ class _Last(NamedTuple):
     damaged: tuple[str, ...] = ()
 
 
-_Look: TypeAlias = tuple[str, _Listed]
+_Check: TypeAlias = tuple[str, _Listed]
 """A scheduled check of a request. It is due `SETTLING` after the time in it, which is the time of the request's
 acceptance, or for the second check `SECOND_LOOK` later."""
 
@@ -91,12 +91,12 @@ class NewRequests:
         run, report, items = self.run, self.run.report, self.run.requests.items
         last = self._last()
         until, any_new = timestamp(run.clock() - SETTLING), bool(last.left_open)
-        # The clock of the last sweep may have been ahead.
+        # If the clock of the last sweep was fast, `last.until` is too late. So check at least the last minute.
         since = max(min(last.until, _earlier(until, _A_MINUTE)), _FIRST)
         with ThreadPoolExecutor(_PARALLEL) as pool:
             # Also check the unreadable requests again: an operator may have repaired one, or deleted its record.
             found = list(pool.map(self._watch, {*last.left_open, *last.damaged, *report.damaged}))
-            for chunk in _chunks(self._looks(since, until)) if until > since else ():
+            for chunk in _chunks(self._checks(since, until)) if until > since else ():
                 if run.remaining_ms() < TIME_TO_FINISH_MS:
                     # The next sweep begins with the first request that was not checked.
                     (until, _), *_ = chunk
@@ -117,15 +117,15 @@ class NewRequests:
     def _last(self) -> _Last:
         items = self.run.requests.items
         try:
-            return self._looked(items.get(LOOKED_KEY) or {}, items.ledger())
+            return self._progress(items.get(LOOKED_KEY) or {}, items.ledger())
         except Unreadable as error:
             self.run.report.unreadable += 1
             logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
             return _Last()
 
-    def _looked(self, item: Item, kept: list[Item]) -> _Last:
-        own = checked(_Looked, item)
-        marked = checked(_Looked, next((item for item in kept if item[SORT_KEY] == LEDGER), {}))
+    def _progress(self, item: Item, kept: list[Item]) -> _Last:
+        own = checked(_Progress, item)
+        marked = checked(_Progress, next((item for item in kept if item[SORT_KEY] == LEDGER), {}))
         until, left_open = (marked.looked_until, []) if marked.looked_until else legacy.ledger_of(kept)
         until = own.looked_until or until
         if until > timestamp(self.run.clock()):
@@ -133,7 +133,7 @@ class NewRequests:
         legacy_until = (marked.looked_until and marked.until) or ""
         return _Last(until, legacy_until, tuple(left_open), own.damaged)
 
-    def _looks(self, since: str, until: str) -> Iterator[_Look]:
+    def _checks(self, since: str, until: str) -> Iterator[_Check]:
         """The checks that became due between `since` and `until`, earliest first. No request is in it twice."""
         accepted, second_since = self.run.requests.items.accepted, _earlier(since, SECOND_LOOK)
         second_until = min(since, _earlier(until, SECOND_LOOK))
@@ -195,14 +195,14 @@ def _earlier(moment: str, by: timedelta = timedelta(milliseconds=1)) -> str:
     return timestamp(datetime.fromisoformat(moment) - by)
 
 
-def _due(look: _Look) -> str:
-    return look[0]
+def _due(check: _Check) -> str:
+    return check[0]
 
 
-def _chunks(looks: Iterator[_Look]) -> Iterator[list[_Look]]:
+def _chunks(checks: Iterator[_Check]) -> Iterator[list[_Check]]:
     """The checks in chunks. Checks of the same time are in the same chunk, so that a sweep can end after any chunk."""
-    chunk: list[_Look] = []
-    for _, together in groupby(looks, key=_due):
+    chunk: list[_Check] = []
+    for _, together in groupby(checks, key=_due):
         if len(chunk) >= _CHUNK:
             yield chunk
             chunk = []

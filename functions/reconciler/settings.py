@@ -16,7 +16,7 @@ class ChannelQueues(BaseModel):
 
 
 class Settings(Environment):
-    """Read once, at first use.
+    """Environment variables, read once, at first use.
 
     `grace_seconds`: how old an outbox entry must be before the reconciler publishes it. `overdue_seconds`: an attempt
     that is late by more than this may count as lost. `queues`: a JSON object with the queues of each channel. `take`:

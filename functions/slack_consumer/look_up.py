@@ -18,7 +18,7 @@ from slack_consumer.settings import settings
 from slack_consumer.slack import call, ours
 
 PAGE: Final = 200
-CANT_LOOK: Final = frozenset({"channel_not_found", "missing_scope", "not_in_channel"})
+SEARCH_IMPOSSIBLE: Final = frozenset({"channel_not_found", "missing_scope", "not_in_channel"})
 """After these errors no search is possible, so the requests are sent again. A search needs the channel's id (not its
 name), the history scope, and that the bot is a member: https://docs.slack.dev/reference/methods/conversations.history"""
 LOOK_UP: Final = timedelta(seconds=10)
@@ -83,11 +83,11 @@ def _read(
     """
     try:
         for message in _messages(window, until, late):
-            found |= _in(message, missing)
+            found |= _shown_in(message, missing)
             if found.keys() >= set(missing):
                 break
     except PermanentFailure as error:
-        if error.code not in CANT_LOOK:
+        if error.code not in SEARCH_IMPOSSIBLE:
             return error
         # This is no failure: the requests are sent again. Other windows may be in channels that can be read.
         ids = [one.request.id for one in missing if one not in found]
@@ -144,10 +144,10 @@ def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterat
             return
 
 
-def _in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
+def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
     """The requests that this message shows, with its `ts`. Only our app's messages count: others may imitate them."""
-    told, buttons = payloads(message), _requests_in(message)
-    named = [one for one in outgoing if payload(one) in told or (one.request.id, one.delivery) in buttons]
+    entries, buttons = payloads(message), _requests_in(message)
+    named = [one for one in outgoing if payload(one) in entries or (one.request.id, one.delivery) in buttons]
     if not named:
         return {}
     if not ours(message):

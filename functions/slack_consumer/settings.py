@@ -6,7 +6,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use.
+    """Environment variables, read once, at first use.
 
     `slack_token_secret`: the ARN of the secret with the token. `slack_channel`: the id or name of the default Slack
     channel. `take`: True if messages have buttons by which humans take requests.

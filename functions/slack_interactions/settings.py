@@ -6,7 +6,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use.
+    """Environment variables, read once, at first use.
 
     `slack_signing_secret`: the ARN of the secret with Slack's signing secret. `slack_app_id`: the Slack app's id; empty
     if the deployer has not given it. `response_origin`: scheme, host and port of the local Slack, which only `make run`

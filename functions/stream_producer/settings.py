@@ -6,7 +6,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use."""
+    """Environment variables, read once, at first use."""
 
     table_name: str
     topic_arn: str

@@ -6,7 +6,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use.
+    """Environment variables, read once, at first use.
 
     `take_secret`: the ARN of the secret that signs links. `take_page`: the beginning of these links.
     """

@@ -37,8 +37,8 @@ def compose(outgoing: Outgoing, *, take_url: str | None = None) -> bytes:
     If the card would be too large for Teams, its facts are shortened, and say that they are. The description never is.
     """
     body = b""
-    for told in facts.shorter(outgoing.request):
-        text = json.dumps(_message(outgoing, told, take_url), ensure_ascii=False, separators=(",", ":"))
+    for shown_facts in facts.shorter(outgoing.request):
+        text = json.dumps(_message(outgoing, shown_facts, take_url), ensure_ascii=False, separators=(",", ":"))
         body = text.encode()
         # Microsoft does not say in which encoding it counts the size here. For bots it counts in UTF-16:
         # https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages
@@ -47,7 +47,7 @@ def compose(outgoing: Outgoing, *, take_url: str | None = None) -> bytes:
     return body
 
 
-def _message(outgoing: Outgoing, told: Sequence[Fact], take_url: str | None) -> Json:
+def _message(outgoing: Outgoing, shown_facts: Sequence[Fact], take_url: str | None) -> Json:
     request, url = outgoing.request, facts.conversation(outgoing.request)
     buttons = [*([("Open conversation", url)] if url else []), *([("I'll take it", take_url)] if take_url else [])]
     small = [request.id, *([f"Reference: {one_line(request.reference)}"] if request.reference else [])]
@@ -59,7 +59,7 @@ def _message(outgoing: Outgoing, told: Sequence[Fact], take_url: str | None) -> 
             _text(f"New {heading(request.topic).lower()} request", size="Large", weight="Bolder"),
             *(_text(note, isSubtle=True) for note in explain(outgoing)),
             _text(printable(request.description)),
-            *([{"type": "FactSet", "facts": list(map(_fact, told))}] if told else []),
+            *([{"type": "FactSet", "facts": list(map(_fact, shown_facts))}] if shown_facts else []),
             _moment(request),
             _text(" · ".join(small), size="Small", isSubtle=True),
         ],

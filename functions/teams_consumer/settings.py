@@ -9,7 +9,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Read once, at first use.
+    """Environment variables, read once, at first use.
 
     `teams_secret`: the ARN of the secret with the default workflow's URL. `teams_secrets`: the ARNs of further such
     secrets, by the names that routes use. `teams_loopback`: True if workflows at http://127.0.0.1 are allowed, which

@@ -302,7 +302,7 @@ def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
 
 
 def _goes_first(other: Delivery, delivery: Delivery, now: int) -> bool:
-    """Whether `delivery`, a fallback, a redrive or an escalation, waits for `other`."""
+    """Whether `delivery` (a fallback, a redrive or an escalation) must not be claimed yet because of `other`."""
     match other.kind, delivery.kind:
         case Kind.FALLBACK, Kind.OWN:
             # A redrive waits for an unfinished fallback, and one that may still arrive.

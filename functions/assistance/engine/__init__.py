@@ -1,1 +1,1 @@
-"""Takes a message from its queue to a destination, and a request from the outbox to the queues."""
+"""Publishes messages from the outbox to the queues, and delivers messages from the queues to their destinations."""

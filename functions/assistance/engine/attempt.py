@@ -181,5 +181,5 @@ class Attempt(BasePersistenceLayer):
         """
 
     def _get_record(self, idempotency_key: str) -> DataRecord:
-        # Powertools never calls this, because a refused claim already says why.
+        # Powertools does not call this, since the error that `_put_record` raises already contains the stored status.
         raise IdempotencyItemNotFoundError(idempotency_key)

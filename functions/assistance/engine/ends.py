@@ -11,7 +11,7 @@ from assistance.domain.transitions import Claim
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, RefusedTogether, TransientFailure
 from assistance.routing import RetryPolicy
 
-# Twelve hours is SQS's limit, counted from the receive:
+# SQS can hide a message for at most twelve hours after it was received:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
 MAX_DELAY_SECONDS: Final = 42_000
 # At first, attempts that a rate limit refuses do not count. If a provider has refused a request for this long (a daily

@@ -79,10 +79,10 @@ def payload(outgoing: Outgoing) -> dict[str, str]:
 def payloads(message: Mapping[str, Any]) -> list[Any]:
     """The entries in a message's metadata. Any app may have posted the message, so they may be anything."""
     match message.get("metadata"):
-        case {"event_type": event, "event_payload": told} if event == METADATA_EVENT:
-            return [told]
-        case {"event_type": event, "event_payload": {"requests": list(told)}} if event == DIGEST_EVENT:
-            return told
+        case {"event_type": event, "event_payload": entry} if event == METADATA_EVENT:
+            return [entry]
+        case {"event_type": event, "event_payload": {"requests": list(entries)}} if event == DIGEST_EVENT:
+            return entries
     return []
 
 
@@ -145,8 +145,8 @@ def _message(outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Bloc
     If it would be too large for Slack, its facts are shortened, and say that they are. Its description never is.
     """
     drawn: list[Block] = []
-    for told in facts.shorter(outgoing.request):
-        drawn = _with(told, outgoing, take=take, taken=taken)
+    for shown_facts in facts.shorter(outgoing.request):
+        drawn = _message_with(shown_facts, outgoing, take=take, taken=taken)
         if _fits(drawn, MAX_MESSAGE_CHARACTERS):
             break
     return drawn
@@ -156,7 +156,7 @@ def _fits(drawn: Sequence[Block], room: int) -> bool:
     return blocks.size(drawn) <= room and len(drawn) <= MAX_BLOCKS
 
 
-def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Block]:
+def _message_with(shown_facts: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Block]:
     request, notes = outgoing.request, explain(outgoing)
     url = facts.conversation(request)
     buttons = ([blocks.opens(url)] if url else []) + ([_take_button(outgoing, taken)] if take or taken else [])
@@ -167,7 +167,7 @@ def _with(told: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Take |
         blocks.header(f"New {heading(request.topic).lower()} request"),
         *([blocks.context(*(plain(escape(note)) for note in notes))] if notes else []),
         *_description(request, expand=True),
-        *blocks.in_sections(blocks.fields(told)),
+        *blocks.in_sections(blocks.fields(shown_facts)),
         *([{"type": "section", "text": marked(_taken_by(taken))}] if taken else []),
         *([blocks.actions(*buttons)] if buttons else []),
         blocks.context(*small),

@@ -1,1 +1,1 @@
-"""Keeps requests and their records in the table."""
+"""Stores requests and their records in the DynamoDB table."""

@@ -54,7 +54,7 @@ def readable() -> Iterator[None]:
 
 
 def checked(model: type[_Read], item: Item) -> _Read:
-    """The attributes that the model names. Raises `Unreadable`."""
+    """The attributes of the item that the model names, validated. Raises `Unreadable`."""
     with readable():
         return model.model_validate(item)
 

@@ -1,4 +1,4 @@
-"""The requests in the table, and the one way to change a record."""
+"""Accepts, reads and changes requests in the table. A record is changed only by `Requests.change`."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace

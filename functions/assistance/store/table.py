@@ -162,7 +162,7 @@ class Items:
             self.table.update_item(**call)
 
     def delete(self, partition_key: str, sort_keys: Sequence[str]) -> None:
-        """Delete these items."""
+        """Delete the items with these keys."""
         with _unavailable_on_aws_errors():
             for sort_key in sort_keys:
                 self.table.delete_item(Key={PARTITION_KEY: partition_key, SORT_KEY: sort_key})
