@@ -57,7 +57,7 @@ class Operations(TyperGroup):
             line = explained(cause) if isinstance(cause, AWS_ERRORS) else f"the table can't answer ({error})"
         except Unreadable as error:
             line = f"an item of the table can't be read ({error}): see UnreadableItems in docs/operations.md"
-        render.say(f"Error: {line}.")
+        render.say(f"Error: {line}" if line.endswith((".", "?")) else f"Error: {line}.")
         raise typer.Exit(1)
 
 
