@@ -58,7 +58,7 @@ def test_init_does_not_write_settings_that_cannot_be_deployed(
     assert not (tmp_path / "stages").exists()
 
 
-@pytest.mark.parametrize(("key", "end"), [("zzzz", "lists those there are.\n"), ("tak", "did you mean 'take'?\n")])
+@pytest.mark.parametrize(("key", "end"), [("zzzz", "lists all keys.\n"), ("tak", "did you mean 'take'?\n")])
 def test_an_error_of_init_ends_with_one_punctuation_mark(run: Run, key: str, end: str) -> None:
     said = run("staging", f"{key}=1").stderr
     assert said.endswith(end), said
