@@ -1,1 +1,1 @@
-"""What is measured, simulated and counted, and the pages it is written to."""
+"""Measurements and a simulation, and the pages with their results."""

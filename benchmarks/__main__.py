@@ -1,11 +1,11 @@
-"""Measures everything and writes it down: `make bench`."""
+"""`make bench`: measures cold starts and warm invocations, and writes results.md."""
 
 from benchmarks import cold_start, timing, warm
 
 timing.write(
     "results.md",
     "# What it takes",
-    f"Written by `make bench`. {timing.when_and_where()} Ratios are of what was measured side by side, in turns.",
+    f"Written by `make bench`. {timing.when_and_where()} Ratios compare programs that were measured alternately.",
     "## Cold start",
     cold_start.section(),
     "## Warm",

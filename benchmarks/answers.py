@@ -1,4 +1,4 @@
-"""What AWS, Slack, Teams and a bot would answer, at once and always the same: what is measured is ours, not theirs."""
+"""Simulates AWS, Slack, Teams and a bot: it answers at once and always the same, so that only our code is measured."""
 
 import json
 import re
@@ -33,21 +33,21 @@ SLACK_PATH = "/slack/api/"
 TEAMS_PATH = "/teams/"
 BOT_PATH = "/bot/"
 BOT_HOST = "bot.example.com"
-"""Who is called back: a public name, which the server's certificate holds too."""
+"""The host of the bot that gets callbacks: a public name, which is also in the server's certificate."""
 KEY = "0123456789abcdef" * 3
-"""Signs whatever is signed with a secret."""
+"""The value of every secret that signs something."""
 OVERDUE = 1_000
-"""Requests in the outbox, of the table whose name says so."""
+"""How many unpublished requests the table `overdue` has."""
 SWEPT_TABLE = "overdue"
 CREATED_AT = timestamp(utc_now() - timedelta(hours=1))
 _IDS = tuple(str(uuid.UUID(int=number)) for number in range(OVERDUE))
 MAILED, POSTED, *CALLING_BACK = (str(uuid.UUID(int=OVERDUE + number)) for number in range(12))
-"""Requests that are delivered: by email, to Slack, and by email for a bot that waits for its callback."""
+"""Ids of delivered requests: one by email, one to Slack, and ten by email whose bots still wait for a callback."""
 CALLBACK = "callback-1"
 
 
 def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:  # noqa: PLR0911
-    """The media type and the body of what a call would be answered with: always a 200."""
+    """The media type and the body of the answer to a call. The status is always 200."""
     if path.startswith((TEAMS_PATH, BOT_PATH)):
         return "text/plain", b""
     if path.startswith(SLACK_PATH):
@@ -58,7 +58,7 @@ def answer(path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, byt
     if service.startswith("DynamoDB"):
         return "application/x-amz-json-1.0", json.dumps(_dynamodb(operation, json.loads(body))).encode()
     if service == "AmazonSQS":
-        # Queues are empty: no message is received, and none is counted.
+        # All queues are empty.
         attributes = dict.fromkeys(json.loads(body).get("AttributeNames", ()), "0")
         return "application/x-amz-json-1.0", json.dumps({"Attributes": attributes}).encode()
     if service == "secretsmanager":
@@ -104,7 +104,7 @@ def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # 
 
 
 def expires(created_at: str) -> int:
-    """When a request is forgotten, in seconds since 1970."""
+    """The time at which the table deletes a request that was accepted at `created_at`, as Unix time in seconds."""
     return int((datetime.fromisoformat(created_at) + timedelta(days=90)).timestamp())
 
 
@@ -147,7 +147,7 @@ def _delivered(request_id: str) -> tuple[dict[str, Any], ...]:
 
 
 def callback_url() -> str:
-    """Where a bot wants to be called back."""
+    """The URL at which a bot wants to get the callback."""
     return f"https://{BOT_HOST}{BOT_PATH}callbacks"
 
 
@@ -169,9 +169,9 @@ def _sns(call: Mapping[str, list[str]]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server of the answers: its address, and the variables by which a process trusts it.
+    """A running server with these answers: its URL, and the environment variables with which a process trusts it.
 
-    `calls` counts how often each operation of AWS, or each path, was called.
+    `calls` counts how often each AWS operation, or each path, was called.
     """
 
     url: str
@@ -180,18 +180,18 @@ class Served:
 
 
 def _called(target: str | None, path: str) -> str:
-    """An operation of AWS's, or else the end of the path: `/` for SNS."""
+    """The called AWS operation, or if the call names none, the last part of the path: `/` for SNS."""
     return target.rpartition(".")[2] if target else path.partition("?")[0].rpartition("/")[2] or "/"
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
     protocol_version = "HTTP/1.1"
-    # An answer's body would wait for its head to be acknowledged: 40 ms.
+    # With Nagle's algorithm, an answer's body would wait 40 ms for the acknowledgement of its headers.
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
-        """Whatever is called, all of it by POST."""
+        """Answer a call; all calls are made with POST."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.calls[_called(headers.get("x-amz-target"), self.path)] += 1
@@ -203,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep quiet."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -216,14 +216,17 @@ class _Server(ThreadingHTTPServer):
         self.calls = Counter[str]()
 
     def get_request(self) -> tuple[ssl.SSLSocket, Any]:
-        """A connection. Its thread, not this one, shakes hands: at its first read."""
+        """Accept a connection. Its own thread does the TLS handshake, at its first read, so that others don't wait."""
         connection, address = super().get_request()
         return self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 
 
 @contextmanager
 def served(directory: Path) -> Iterator[Served]:
-    """The answers over HTTPS. Trusted are botocore's certificates and the server's among them, as many as on AWS."""
+    """Serve the answers over HTTPS while the context is entered.
+
+    A process trusts botocore's certificates and the server's, so that it reads about as many certificates as on AWS.
+    """
     authority, tls = trustme.CA(key_type=trustme.KeyType.RSA), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", BOT_HOST, key_type=trustme.KeyType.RSA).configure_cert(tls)
     trusted = directory / "trusted.pem"

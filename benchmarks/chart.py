@@ -1,4 +1,4 @@
-"""Line charts as SVG, as GitHub shows them: no script, no font of ours, readable on a dark page too."""
+"""Draws line charts as SVG that GitHub can show: without scripts or fonts of its own, and readable in dark mode."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ MILLION: Final = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One panel: lines over a linear x-axis. With `log` the y-axis is logarithmic, and starts at `floor`."""
+    """A chart with lines over a linear x-axis. With `log`, the y-axis is logarithmic and starts at `floor`."""
 
     title: str
     x: str
@@ -31,7 +31,7 @@ class Chart:
     x_ticks: Sequence[float] | None = None
 
     def svg(self, left: int, top: int) -> str:
-        """The panel, at this place."""
+        """The chart as SVG, with its upper left corner at this position."""
         points = [point for line in self.lines.values() for point in line]
         x_values, y_values = [x for x, _ in points], [y for _, y in points]
         x_scale = _linear(min(0, *x_values), max(x_values), LEFT, WIDTH - RIGHT)
@@ -66,7 +66,7 @@ class Chart:
 
 
 def svg(charts: Sequence[Chart]) -> str:
-    """The charts, three in a row."""
+    """An SVG document with the charts, three in a row."""
     legend = LINE_HEIGHT * max(math.ceil(len(chart.lines) / 2) for chart in charts)
     width, row = WIDTH * min(IN_A_ROW, len(charts)), HEIGHT + legend + LINE_HEIGHT
     height = row * math.ceil(len(charts) / IN_A_ROW)
@@ -91,7 +91,7 @@ def _linear(low: float, high: float, start: float, end: float) -> Scale:
 
 
 def _round_numbers(largest: float) -> list[float]:
-    """About five ticks from zero, at 1, 2 or 5 times a power of ten."""
+    """About five values for an axis from zero, in steps of 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(largest / 5))
     step = next(step for factor in (1, 2, 5, 10) if (step := factor * power) * 5 >= largest)
     return [step * index for index in range(int(largest / step) + 1)]

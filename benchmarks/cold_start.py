@@ -1,6 +1,7 @@
-"""A process from its start to the end of its first event, for each function's bundle, against one call of botocore's.
+"""Measures cold starts: a new process for each function's bundle, until it has handled its first event.
 
-The bundles are made as they are deployed, but for this machine. A server on it answers at once, over TLS as AWS does.
+The times are compared with a process that makes one call with botocore. The bundles are those that are deployed, but
+built for this machine. A local server answers at once, over TLS like AWS.
 """
 
 import json
@@ -24,11 +25,12 @@ FLOOR = (
 )
 FLOOR_NAME = "floor"
 ABOUT = f"""\
-A process from its start to the end of its first event, for each function's bundle, in {ROUNDS} turns. A server on this
-machine answers at once, over TLS: certificates are read and checked as on AWS, {{}} of them. The floor is a
-process that makes one client and one call, on botocore as installed. Each event comes as if it had just happened.
-Medians of each turn's ratios: by the time on a processor, which hardly depends on what else the machine does, and by
-the clock."""
+For each function's bundle, this measures a process from its start until it has handled its first event, in {ROUNDS}
+rounds. A server on this machine answers at once, over TLS: the process reads and checks {{}} certificates, as on AWS.
+The
+*floor* is a process that creates one client of the installed botocore and makes one call. Each event has the current
+time. The ratios are medians over the rounds: of processor time, which hardly depends on what else the machine does, and
+of elapsed time."""
 FUNCTION = """
 import json, sys
 from importlib import import_module
@@ -48,12 +50,12 @@ def connect(*_, **tls): return asyncio.open_connection("localhost", int(sys.argv
 made = egress.Egress(resolve=lambda *_: ["8.8.8.8"], connect=connect)
 handler.egress = lambda: made
 """
-"""A bot's name leads to the server on this machine, since its own address is never called. The rest is as deployed."""
+"""Replaces DNS and connections of the callback consumer: calls to the bot's public name go to the local server."""
 
 
 def programs(directory: Path, bundles: Mapping[str, Path], there: Served) -> dict[str, Callable[[], timing.Run]]:
-    """What is measured, by name: the floor, and each function with one event and with a full batch of them."""
-    # botocore's own connections know the file of certificates by another variable.
+    """The programs to measure, by name: the floor, and each function with one event and with a full batch."""
+    # The floor's botocore takes the file with certificates from another variable than the functions.
     stock = {"PYTHONPATH": str(bundle.dependencies(bundle.requirements("api"), HERE, None))}
     stock["AWS_CA_BUNDLE"] = there.trust["SSL_CERT_FILE"]
     found: dict[str, Callable[[], timing.Run]] = {
@@ -63,7 +65,8 @@ def programs(directory: Path, bundles: Mapping[str, Path], there: Served) -> dic
     port = there.url.rpartition(":")[2]
 
     def run(folder: str, event: Event) -> timing.Run:
-        # As it would come now: a message of a minute ago has its record read, and Slack's signatures expire.
+        # Each event has the current time: for a message that is a minute old, the consumer also reads the record, and
+        # Slack's signatures expire.
         path = directory / "event.json"
         path.write_text(json.dumps(event(there.url)), "utf-8")
         program = CALLED_BACK + FUNCTION if folder == "callback_consumer" else FUNCTION
@@ -76,7 +79,7 @@ def programs(directory: Path, bundles: Mapping[str, Path], there: Served) -> dic
 
 
 def section(rounds: int = ROUNDS) -> str:
-    """What was measured, as Markdown."""
+    """Measure, and return the section of the page as Markdown."""
     with TemporaryDirectory() as made, served(Path(made)) as there:
         bundles = {folder: Path(made) / folder for folder in EVENTS}
         for folder, path in bundles.items():
@@ -87,7 +90,7 @@ def section(rounds: int = ROUNDS) -> str:
 
 
 def page(samples: Mapping[str, Sequence[timing.Run]], certificates: int) -> str:
-    """The samples, as Markdown."""
+    """The section with these samples, as Markdown."""
     floor = samples[FLOOR_NAME]
     rows = [
         [
@@ -99,5 +102,5 @@ def page(samples: Mapping[str, Sequence[timing.Run]], certificates: int) -> str:
         ]
         for name, runs in samples.items()
     ]
-    heads = ["", "processor, to the floor", "clock, to the floor", "processor, ms", "peak memory, MB"]
+    heads = ["", "processor time / floor", "elapsed time / floor", "processor time, ms", "peak memory, MB"]
     return f"{ABOUT.format(certificates)}\n\n{timing.table(heads, rows)}"

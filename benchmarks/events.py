@@ -1,4 +1,4 @@
-"""An event for each function, and the environment that the functions are told."""
+"""An event for each Lambda function, and the functions' environment variables."""
 
 import json
 import time
@@ -34,11 +34,11 @@ DESCRIPTION = "A quote for 40 seats"
 
 
 def environment(url: str, *, slack_api_url: str = "http://127.0.0.1/", table: str = "table") -> dict[str, str]:
-    """What the functions read, and the credentials of nobody."""
+    """The functions' environment variables, with invalid credentials. `url`: the server that answers for AWS."""
     arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:"
     return {
         "AWS_ENDPOINT_URL": url,
-        # Where there is one, botocore does not check parameters.
+        # If this variable is set, our functions let botocore skip the validation of parameters.
         "AWS_LAMBDA_FUNCTION_NAME": "function",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -80,7 +80,7 @@ def environment(url: str, *, slack_api_url: str = "http://127.0.0.1/", table: st
 def http(
     method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None, **parameters: str
 ) -> dict[str, Any]:
-    """A call as API Gateway hands it over, as far as anything reads it."""
+    """A call as an event from API Gateway, with the members that the functions read."""
     headers = dict(headers or {"Content-Type": "application/json", "Idempotency-Key": "6f0c1d9e"})
     return {
         "resource": path,
@@ -99,12 +99,12 @@ def http(
 
 
 def accept() -> dict[str, Any]:
-    """A bot's call."""
+    """A bot's call with a new request."""
     return http("POST", "/assistance-requests", json.dumps({"topic": "sales", "description": DESCRIPTION}))
 
 
 def read() -> dict[str, Any]:
-    """A bot's question how far its request has come."""
+    """A bot's call for the status of a request."""
     return http("GET", f"/assistance-requests/{uuid.UUID(int=0)}")
 
 
@@ -131,12 +131,12 @@ def queue(topic: Topic, count: int = 1, route: RouteThen | None = None) -> dict[
 
 
 def teams(count: int = 1) -> dict[str, Any]:
-    """Messages from the queue of Teams."""
+    """Messages from the queue of the channel Teams."""
     return queue(Topic.SALES, count, RouteThen.model_validate({"channels": ["teams"], "fallback": "email"}))
 
 
 def callbacks(count: int = 1) -> dict[str, Any]:
-    """Messages from the queue of the callbacks: each of a request that has ended."""
+    """Messages from the callback's queue, each for a request that is delivered."""
     route = RouteThen(channels=ROUTES[Topic.PRICING].channels, fallback=ROUTES[Topic.PRICING].fallback)
     requests = [
         AssistanceRequest(
@@ -168,7 +168,7 @@ def _received(messages: Sequence[Message]) -> dict[str, Any]:
 
 
 def press(origin: str) -> dict[str, Any]:
-    """Slack's word that somebody has pressed the button by which a request is taken. `origin`: where Slack is."""
+    """Slack's call after a user has clicked the button that takes a request. `origin`: the URL of the Slack server."""
     message = {"ts": POSTED_AS, "blocks": [blocks.actions(blocks.takes(POSTED, "slack"))]}
     action = {"action_id": blocks.TAKE, "action_ts": str(time.time()), "value": f"{POSTED} slack"}
     payload = {
@@ -185,7 +185,7 @@ def press(origin: str) -> dict[str, Any]:
 
 
 def take() -> dict[str, Any]:
-    """The form of the page behind the link in a mail."""
+    """The form that a user submits on the take page, after following the link in a mail."""
     token = take_link.token(take_link.Link(MAILED, "email", expires(CREATED_AT)), [KEY.encode()])
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
     body = urlencode({"name": "Anna", "press": uuid.uuid4().hex})
@@ -193,7 +193,7 @@ def take() -> dict[str, Any]:
 
 
 def feedback() -> dict[str, Any]:
-    """SES's word that a mail has arrived."""
+    """SES's event that a mail has been delivered."""
     mail = {"messageId": MESSAGE_ID, "tags": {"request_id": [MAILED]}}
     delivered = {"timestamp": timestamp(utc_now() - timedelta(seconds=1))}
     event = {"eventType": "Delivery", "mail": mail, "delivery": delivered}
@@ -201,7 +201,7 @@ def feedback() -> dict[str, Any]:
 
 
 Event: TypeAlias = Callable[[str], dict[str, Any]]
-"""Makes an event as it would come now, given where everybody is."""
+"""Makes an event with the current time. Its argument is the URL of the server that answers for AWS and Slack."""
 EVENTS: Mapping[str, Event] = {
     "api": lambda _: accept(),
     "stream_producer": lambda _: stream(),
@@ -222,4 +222,4 @@ BATCHES: Mapping[str, tuple[str, Event]] = {
     "`teams_consumer`, 10 messages": ("teams_consumer", lambda _: teams(10)),
     "`callback_consumer`, 10 messages": ("callback_consumer", lambda _: callbacks(10)),
 }
-"""Full batches, by what they are called: the function, and its event."""
+"""Full batches, by the name in the results: the function's folder, and the event."""

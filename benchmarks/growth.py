@@ -1,7 +1,7 @@
-"""How the processor time of each step grows with what it is given: doubled again and again.
+"""`make growth`: measures how the processor time of each step grows if the size of its input is doubled repeatedly.
 
-`make growth` writes growth.md and growth.svg. AWS and Slack answer as in `warm.py`, and the table is the tests' own, in
-memory. Their time does not count.
+It writes growth.md and growth.svg. AWS and Slack are simulated as in `warm.py`, and the table is the in-memory table of
+the tests. The time of these simulations does not count.
 """
 
 import json
@@ -38,27 +38,31 @@ DOUBLINGS: Final = 4
 MINUTE: Final = 60_000
 NOTATION: Final = frozenset({"S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"})
 LIMIT: Final = 1_000_000
-"""Of attempts: nobody gives up here."""
+"""The limit of attempts, so high that no consumer gives up."""
 LINEAR: Final = 2.2
 FLAT: Final = 1.1
-"""A doubled size takes twice the time at most if growth is linear. Medians stray by a tenth."""
+"""Ratios of the times of a doubled size: above `LINEAR`, growth is worse than linear, below `FLAT` there is none.
+
+Linear growth has a ratio of at most 2; medians vary by about a tenth."""
 ABOUT: Final = f"""\
-An invocation's time on a processor (user and system, all threads together), without that of the answers of AWS and
-Slack: no socket is opened, and the table is in memory. botocore's part counts. Medians of {{}} turns, each of which
-measures every size once. **Linear growth takes at most twice the time for twice as many**, less where each invocation
-takes something of its own. More than {LINEAR} would be worse than linear, less than {FLAT} is no growth.
-A sweep meets requests that are *open* (waiting for their next attempt), *stored* (delivered a day ago), *due* (their
-message is lost, so it is published again) or *unpublished* (the stream has missed them). Stored requests add no call to
-a sweep; the little that grows there is probably the table in memory, which each query scans beside the function.
+The table shows the processor time of an invocation (user and system, all threads together), including botocore's, but
+without the time in which the simulated AWS and Slack answer: no socket is opened, and the table is in memory. Each time
+is the median of {{}} rounds, and each round measures every size once. **With linear growth, twice as many take at most
+twice the time**, and less if an invocation has a constant part. A ratio above {LINEAR} would be worse than linear; one
+below {FLAT} means no growth.
+A sweep of the reconciler finds requests that are *open* (waiting for their next attempt), *stored* (delivered a day
+ago), *due* (their message is lost, so the sweep publishes it again) or *unpublished* (the stream producer has not
+published them). Stored requests add no call to a sweep; the small growth there is probably that of the in-memory table,
+which each query scans.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is measured: the unit that it grows with, its smallest size, and how it is made ready for one size.
+    """A step to measure: the unit in which its input is counted, and the smallest size.
 
-    `ready` returns the invocation, to be called once for each: a sweep leaves nothing to do for the next one. `done`
-    says whether the answer is that of an invocation that did its work. An invocation is repeated `times` times.
+    `ready` fills the table for a size and returns the invocation. A sweep leaves nothing to do, so such a step is
+    invoked once for each call of `ready`; others are invoked `times` times. `done` checks an invocation's answer.
     """
 
     name: str
@@ -69,7 +73,7 @@ class Step:
     times: int = 1
 
     def seconds(self, size: int) -> float:
-        """Of a processor, for one invocation with that size."""
+        """The processor time in seconds of one invocation with that size."""
         answered: list[Any] = []
         invoke = self.ready(size)
         spent = warm.seconds(lambda: answered.append(invoke()), self.times)
@@ -79,16 +83,16 @@ class Step:
 
 
 class Cloud:
-    """A table in memory behind botocore, and whatever else there is behind `answers.py`."""
+    """Simulates AWS: DynamoDB with an in-memory table, everything else with `answers.py`."""
 
     def __init__(self) -> None:
-        from tests.memory_table import MemoryTable  # noqa: PLC0415 # The log begins here.
+        from tests.memory_table import MemoryTable  # noqa: PLC0415 # imported after logging is redirected
 
         self.table = MemoryTable(answers.SWEPT_TABLE)
         self._one_at_a_time = Lock()
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
-        """As `answers.answer`."""
+        """The answer to a call, like `answers.answer`."""
         service, _, operation = headers.get("x-amz-target", "").partition(".")
         if not service.startswith("DynamoDB"):
             return answers.answer(path, headers, body)
@@ -98,7 +102,7 @@ class Cloud:
 
 
 def _decoded(value: Any) -> Any:  # noqa: ANN401
-    """A call with its attribute values as the table in memory takes them."""
+    """The arguments of a call, with attribute values converted from DynamoDB's notation to Python's types."""
     if isinstance(value, dict):
         if len(value) == 1 and value.keys() <= NOTATION:
             return plain(value)
@@ -130,7 +134,7 @@ def _record(created_at: int) -> Record:
 
 
 def _tried(record: Record, attempts: int, *, due: int) -> Record:
-    """The record after so many attempts that failed, a second apart; the next one is due then."""
+    """The record after so many failed attempts, a second apart. `due`: the time of the next attempt."""
     for number in range(attempts):
         at = record.created_at + 1_000 * number
         record, _ = transitions.claim(record, "slack", str(number), now=at, until=at + MINUTE, limit=LIMIT)
@@ -147,7 +151,7 @@ def _delivered(record: Record) -> Record:
 
 
 def _hold(memory: "MemoryTable", number: int, created_at: int, record: Record | None) -> None:
-    """A request and its record. Without one, it waits in the outbox."""
+    """Put a request and its record into the table. If the record is None, the request waits in the outbox."""
     item = answers.request_item(str(UUID(int=number)), timestamp_of(created_at))
     values = {name: plain(value) for name, value in item.items()}
     if record:
@@ -157,7 +161,7 @@ def _hold(memory: "MemoryTable", number: int, created_at: int, record: Record | 
 
 
 def _swept(published: int = 0, lost: int = 0, opened: int = 0) -> Callable[[Any, int], bool]:
-    """Whether a sweep found all that there was of each kind, or none."""
+    """A check of a sweep's answer: for each kind, 1 means that it found all requests of this kind, 0 that none."""
 
     def done(answer: Any, size: int) -> bool:  # noqa: ANN401
         found = answer["outbox"]["published"], len(answer["ledger"]["lost"]), answer["ledger"]["open"]
@@ -176,7 +180,7 @@ def _all_shown(answer: Any, attempts: int) -> bool:  # noqa: ANN401
 
 
 def steps(cloud: Cloud) -> list[Step]:
-    """Everything that grows. The functions read their environment as they are imported."""
+    """All steps to measure. The functions are imported here, because they read their environment at import."""
     import api.handler  # noqa: PLC0415
     import email_consumer.handler  # noqa: PLC0415
     import reconciler.handler  # noqa: PLC0415
@@ -205,7 +209,7 @@ def steps(cloud: Cloud) -> list[Step]:
 
     def swept(created_at: int, record: Record | None, count: int) -> Callable[[], Any]:
         cloud.table.clear()
-        # An earlier sweep has looked at what was accepted until a minute ago.
+        # An earlier sweep has inspected the requests that were accepted until a minute ago.
         cloud.table.hold({"pk": LOOKED, "sk": LOOKED, "looked_until": timestamp_of(now - MINUTE), "damaged": []})
         for number in range(count):
             _hold(cloud.table, number, created_at, record)
@@ -229,7 +233,10 @@ def steps(cloud: Cloud) -> list[Step]:
 
 
 def measured(rounds: int, doublings: int, divisor: int = 1) -> Grown:
-    """By step and unit: each size, and the median of its seconds. `divisor`: of the smallest sizes."""
+    """Measure. Returns for each step and unit the sizes and their median seconds.
+
+    `divisor`: divides the smallest sizes, to make tests faster.
+    """
     with warm.no_network(), redirect_stdout(warm.Nowhere()):
         cloud = Cloud()
         with patch("benchmarks.warm.answer", cloud.answer):
@@ -244,7 +251,7 @@ def measured(rounds: int, doublings: int, divisor: int = 1) -> Grown:
 
 
 def page(grown: Grown, rounds: int) -> str:
-    """The medians, as Markdown."""
+    """The page with these medians, as Markdown."""
     rows = []
     for (name, unit), points in grown.items():
         (first, least), *_, (last, most) = points
@@ -252,16 +259,20 @@ def page(grown: Grown, rounds: int) -> str:
         each = (most - least) / (last - first)
         rows += [
             [f"**{name}**, {unit}", *(f"{size:,}" for size, _ in points), ""],
-            ["processor, ms", *(f"{seconds * 1e3:,.1f}" for _, seconds in points), f"{each * 1e3:.2f} for each more"],
-            ["to half as many", "", *(f"{ratio:.2f}" for ratio in ratios), growth(ratios)],
+            [
+                "processor time, ms",
+                *(f"{seconds * 1e3:,.1f}" for _, seconds in points),
+                f"{each * 1e3:.2f} for each more",
+            ],
+            ["time / time of half as many", "", *(f"{ratio:.2f}" for ratio in ratios), growth(ratios)],
         ]
     width = len(next(iter(grown.values())))
     heads = ["", *[f"{2**number}-fold" for number in range(width)], ""]
-    return "\n\n".join((ABOUT.format(rounds), table(heads, rows), "![The same as lines](growth.svg)"))
+    return "\n\n".join((ABOUT.format(rounds), table(heads, rows), "![The same figures as a chart](growth.svg)"))
 
 
 def growth(ratios: Sequence[float]) -> str:
-    """How it grows, by the median of the ratios."""
+    """The growth in words, by the median of the ratios between a size and half of it."""
     middle = median(ratios)
     if middle > LINEAR:
         return "worse than linear"
@@ -269,7 +280,7 @@ def growth(ratios: Sequence[float]) -> str:
 
 
 def charts(grown: Grown) -> list[Chart]:
-    """A panel for each step."""
+    """A chart for each step."""
     panels = []
     for step in dict.fromkeys(name for name, _ in grown):
         lines = {unit: [(n, s * 1e3) for n, s in points] for (name, unit), points in grown.items() if name == step}

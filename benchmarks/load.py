@@ -1,8 +1,8 @@
-"""`make load`: bots call the local stack over HTTP at rising rates, with a slow channel and with failing ones.
+"""`make load`: bots call the local stack over HTTP at rising rates, also while a channel is slow or fails.
 
-The load is open: a call is due at its time, however many before it are still unanswered, and its latency counts from
-when it was due. So a stack that falls behind shows it, and does not slow down who asks. In one phase it is closed: some
-bots call without a pause, each as soon as it has its answer.
+The load is open: each call is due at a fixed time, even if earlier calls are still unanswered, and its latency counts
+from that time. So a slow stack does not slow the bots down, and the latencies show it. In one phase the load is closed:
+a few bots call without a pause, each as soon as it has its answer.
 """
 
 import argparse
@@ -48,7 +48,7 @@ SECONDS: Final = 15
 SLOW_SECONDS: Final = 2
 OUTAGE_SECONDS: Final = 10
 WARM_UP_SECONDS: Final = 10
-"""All of these for phases of `SECONDS`, and less in proportion for shorter ones."""
+"""These three durations are for phases of `SECONDS`; in shorter phases they shrink in proportion."""
 DRAIN_SECONDS: Final = 300
 FINAL: Final = ("delivered", "failed")
 _DURATION: Final = re.compile(r"\bDuration: (\d+) ms")
@@ -57,7 +57,7 @@ _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A bot's call. `due` is wall-clock time, `latency` in seconds from then on."""
+    """A bot's call. `due`: Unix time at which it was to be made; `latency`: seconds from then until the answer."""
 
     topic: str
     due: float
@@ -68,7 +68,10 @@ class Call:
 
 @dataclass(slots=True)
 class Phase:
-    """Some seconds at one rate, under one condition. `bots`: so many call without a pause, at whatever rate results."""
+    """A part of the run, with one rate of calls and one condition, such as a slow Slack.
+
+    `bots`: if not 0, the load is closed: so many bots call without a pause, and the rate results from that.
+    """
 
     name: str
     rate: float
@@ -79,7 +82,7 @@ class Phase:
     cpu: dict[str, float] = field(default_factory=dict)
     durations: dict[str, list[int]] = field(default_factory=dict)
     others: float = 0
-    """Cores that processes which are not ours kept busy meanwhile."""
+    """How many cores other processes of the machine kept busy during the phase."""
 
     @property
     def accepted(self) -> list[Call]:
@@ -89,7 +92,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a request ended."""
+    """A request's final status, the channel with this status, and the time (Unix time in seconds)."""
 
     status: str
     channel: str
@@ -100,7 +103,7 @@ OPEN: Final = Outcome("open", "", 0)
 
 
 def outcome_of(record: Record) -> Outcome:
-    """How a request has ended, by which channel, and when in seconds since 1970."""
+    """The outcome of a request, read from its record; `OPEN` if the request has not ended."""
     if record.end is None:
         return OPEN
     status = str(record.end.status)
@@ -109,12 +112,12 @@ def outcome_of(record: Record) -> Outcome:
 
 
 class Load:
-    """The bots, and what they see of the running stack."""
+    """The bots, and what they measure of the running stack."""
 
     def __init__(self, stack: Stack, say: Callable[[str], None], look_seconds: float = 1) -> None:
-        """`look_seconds`: how long it waits between two looks at what is still on its way."""
+        """`look_seconds`: the seconds between two checks of how many requests are still on their way."""
         if stack.slack.server is None:
-            raise LocalFailure("Thousands of requests are not for the real Slack: unset SLACK_BOT_TOKEN.")
+            raise LocalFailure("This run would post thousands of messages to the real Slack: unset SLACK_BOT_TOKEN.")
         self.stack = stack
         self.slack = stack.slack.server
         self.say = say
@@ -134,7 +137,7 @@ class Load:
         self._number = count()
 
     def run(self, phase: Phase) -> Phase:
-        """Send what the phase says, and wait until all of it has ended."""
+        """Send the phase's calls, and wait until all accepted requests have ended."""
         before, busy, started, clock = self._processes.used(), machine_seconds(), monotonic(), time()
         phase.calls = self._closed(phase) if phase.bots else self._open(phase, started, clock)
         self.drain(phase.name)
@@ -184,7 +187,10 @@ class Load:
         return Call(topic, due, answer.status, latency, str(answer.json["id"]) if accepted else None)
 
     def drain(self, name: str) -> None:
-        """Wait until the outbox and the queues are empty, twice: a request may pass from one to the other unseen."""
+        """Wait until the outbox and the queues are empty in two checks in a row.
+
+        One check is not enough: a request may move from the outbox to a queue while the check reads the two.
+        """
         looked, empty = 0.0, 0
 
         def ended() -> bool | None:
@@ -205,7 +211,7 @@ class Load:
         return queued + self._table.scan(IndexName=OUTBOX_INDEX, Select="COUNT")["Count"]
 
     def _depth(self, output: str) -> int:
-        """How many messages a queue holds, those that are hidden included."""
+        """How many messages a queue holds, including those that are invisible because a consumer has them."""
         counts = self._sqs.get_queue_attributes(
             QueueUrl=self.stack.outputs[output],
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
@@ -213,7 +219,7 @@ class Load:
         return sum(map(int, counts.values()))
 
     def _durations(self, start: float, end: float) -> dict[str, list[int]]:
-        """How many milliseconds each invocation took, as the emulator saw it: what it logs as AWS does."""
+        """The milliseconds of each invocation, from the REPORT lines that the emulator logs like AWS."""
         return {
             folder: [
                 int(match[1])
@@ -227,7 +233,7 @@ class Load:
 
     @contextmanager
     def slow_slack(self) -> Iterator[None]:
-        """Slack's stand-in takes its time in the meantime."""
+        """Let the local Slack server answer slowly while the context is entered."""
         self.slack.fail("slow", seconds=SLOW_SECONDS)
         try:
             yield
@@ -236,10 +242,10 @@ class Load:
 
     @contextmanager
     def ses_refusing(self) -> Iterator[None]:
-        """SES refuses every mail in the meantime: its sender is not verified."""
+        """Let SES refuse every mail while the context is entered, by removing the sender's verification."""
         [identity] = [one["IdentityName"] for one in self._sesv2.list_email_identities()["EmailIdentities"]]
         self._sesv2.delete_email_identity(EmailIdentity=identity)
-        # To the emulator what one of SES's two APIs has verified is verified.
+        # Remove the identity with both of SES's APIs: the emulator accepts a sender that either one has verified.
         self._ses.delete_identity(Identity=identity)
         try:
             yield
@@ -247,7 +253,7 @@ class Load:
             self._sesv2.create_email_identity(EmailIdentity=identity)
 
     def outcomes(self) -> dict[str, Outcome]:
-        """How every request in the table stands, by its id."""
+        """The outcome of every request in the table, by the request's id."""
         found: dict[str, Outcome] = {}
         start: dict[str, Any] = {}
         while True:
@@ -262,13 +268,13 @@ class Load:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def arrived(self) -> tuple[Counter[str], Counter[str]]:
-        """How often each request was posted to Slack, and how often it was mailed."""
+        """How often each request was posted to Slack, and how often it was sent by email, by the request's id."""
         posts = [set(_ID.findall(json.dumps(message))) for message in self.slack.messages]
         mails = [set(_ID.findall(mail["BodyText"])) for mail in self.stack.cloud.sent_mail()]
         return Counter(one for ids in posts for one in ids), Counter(one for ids in mails for one in ids)
 
     def letters(self) -> int:
-        """How many messages the dead-letter queues hold."""
+        """How many messages are in the dead-letter queues."""
         return sum(self._depth(name) for name in self.stack.outputs if name.endswith("DlqUrl"))
 
     def _show(self, text: str) -> None:
@@ -277,7 +283,7 @@ class Load:
 
 
 def measure(load: Load, rates: Sequence[float], seconds: float, connections: int = CONNECTIONS) -> list[Phase]:
-    """All phases, in order."""
+    """Run all phases, and return those that the page shows."""
     scale = seconds / SECONDS
     load.run(Phase("warm-up", USUAL_RATE, WARM_UP_SECONDS * scale))
     phases = [load.run(Phase(f"{rate:g} a second", rate, seconds, "rising")) for rate in rates]
@@ -285,7 +291,7 @@ def measure(load: Load, rates: Sequence[float], seconds: float, connections: int
     seconds *= 1.5
     phases.append(load.run(Phase("before Slack is slow", USUAL_RATE, seconds, "before")))
     with load.slow_slack():
-        # The emulator starts a second worker for Slack, which takes a core for a second.
+        # The emulator starts a second process for the Slack consumer, which keeps a core busy for a second.
         load.run(Phase("warm-up, while Slack is slow", USUAL_RATE, WARM_UP_SECONDS * scale / 2))
         phases.append(load.run(Phase(f"Slack takes {SLOW_SECONDS} s", USUAL_RATE, seconds, "slow")))
     phases.append(load.run(Phase("after Slack was slow", USUAL_RATE, seconds, "after")))
@@ -296,7 +302,7 @@ def measure(load: Load, rates: Sequence[float], seconds: float, connections: int
 
 
 def _outage(load: Load, seconds: float) -> Phase:
-    """Slack answers 503 while the phase is sent, and is well again while it drains."""
+    """A phase in which Slack answers 503 for so many seconds, and works again after that."""
     load.slack.fail("status", status=HTTPStatus.SERVICE_UNAVAILABLE)
     end = Timer(seconds, load.slack.fail, ["none"])
     end.start()
@@ -309,7 +315,7 @@ def _outage(load: Load, seconds: float) -> Phase:
 
 def lost(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], arrived: tuple[Counter[str], Counter[str]],
          letters: int) -> list[str]:  # fmt: skip
-    """What is not as promised; nothing, if all is well."""
+    """Check that no request was lost or posted twice. Returns a line for each violation."""
     ids = {str(call.request_id) for phase in phases for call in phase.accepted}
     posts, mails = arrived
     found = [f"{one}: not in the table" for one in ids - outcomes.keys()]
@@ -318,22 +324,22 @@ def lost(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], arrived: tupl
         if outcome.status not in FINAL:
             found.append(f"{one}: neither delivered nor failed")
         if outcome.status == "delivered" and not posts[one] + mails[one]:
-            found.append(f"{one}: reads delivered, and has not arrived")
+            found.append(f"{one}: its status is delivered, but no message has arrived")
         if posts[one] > 1:
             found.append(f"{one}: posted {posts[one]} times")
     if letters < (failed := sum(outcomes[one].status == "failed" for one in ids & outcomes.keys())):
-        found.append(f"{failed} requests failed, and only {letters} letters are in the dead-letter queues")
+        found.append(f"{failed} requests failed, but only {letters} messages are in the dead-letter queues")
     return found
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that this share of the values does not exceed."""
+    """The quantile: a share of the values, such as 0.99, is not larger than it. 0 if there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0
 
 
 def summary(phase: Phase, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """One phase in figures. Times are in seconds, CPU times too."""
+    """The figures of a phase. All times are in seconds."""
     accepted = phase.accepted
     latencies = [call.latency for call in accepted]
     ended: dict[str, list[float]] = {channel: [] for channel in TOPICS.values()}
@@ -367,13 +373,13 @@ def summary(phase: Phase, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
 
 
 def machine_seconds() -> float:
-    """For how long all cores together have been busy."""
+    """The CPU time in seconds of all processes of this machine since it was started."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system) if hasattr(times, "nice") else float(times.user + times.system)
 
 
 def machine() -> str:
-    """What it is measured on."""
+    """A description of this machine: cores, memory, system and Python's version."""
     model, cpuinfo = platform.machine(), Path("/proc/cpuinfo")
     if cpuinfo.exists() and (found := re.search(r"model name\s*: (.+)", cpuinfo.read_text("utf-8"))):
         model = found[1]
@@ -383,7 +389,7 @@ def machine() -> str:
 
 
 def results(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], load_average: float) -> dict[str, Any]:
-    """All that the page shows."""
+    """All figures that the page shows."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine(),
@@ -393,7 +399,7 @@ def results(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], load_avera
 
 
 def main() -> int:
-    """Run it. The result is the exit status."""
+    """Run the load test. The result is the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
     parser.add_argument("--rates", default=",".join(map(str, RATES)), help="calls a second, separated by commas")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each rate")

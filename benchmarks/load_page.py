@@ -1,4 +1,4 @@
-"""`load.md`, `load.svg` and `load.json`: what `make load` has measured."""
+"""Writes the results of `make load` to `load.md`, `load.svg` and `load.json`."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ QUANTILES: Final = ("p50", "p99")
 
 
 def write(directory: Path, results: Figures) -> None:
-    """The page, its chart, and the figures for the simulation to be held against."""
+    """Write the page, its chart, and the figures, with which the simulation is compared."""
     (directory / "load.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     (directory / "load.svg").write_text(chart.svg(_charts(_rising(results))), "utf-8")
     (directory / "load.md").write_text(_page(results), "utf-8")
@@ -71,40 +71,40 @@ def _page(results: Figures) -> str:
 
 <!-- Written by: make load -->
 {results["date"]}, on {results["machine"]}.
-The load average before the start was {results["load_average"]:.1f}; the last column says how many of the cores
-others kept busy.
+The load average before the start was {results["load_average"]:.1f}; the last column says how many cores other processes
+of the machine kept busy.
 
-The load is open: each call is due at its time, however many are still unanswered, and its latency counts from then,
-so that it includes what waits. Where the table says "connections" it is closed: so many bots call without a pause, each
-as soon as it has its answer. Half of the calls are `sales` (Slack), half `pricing` (email). Delivered is counted from
-when the call was due to the write that records the delivery. Everything is on this one machine: the bots, which open a
-connection for each call, MiniStack in the place of AWS, the functions in worker processes of MiniStack's, and a
-stand-in for Slack, which has no limit on its rate.
+The load is open: each call is due at a fixed time, even if earlier calls are still unanswered, and its latency counts
+from that time, so that it includes waiting. In the phase with "connections" the load is closed: so many bots call
+without a pause, each as soon as it has its answer. Half of the calls have the topic `sales` (Slack), half `pricing`
+(email). The delivery times count from when the call was due to the write that records the delivery. Everything runs on
+this one machine: the bots, which open a connection for each call; MiniStack instead of AWS; the functions, in processes
+of MiniStack; and a local server instead of Slack, which has no rate limit.
 
 ![Throughput, and the latency of accepting and of delivering](load.svg)
 
 {_phases(results["phases"])}
 
 **Nothing was lost.** {sum(ended.values())} requests were answered 202: {_list(ended)}.
-None was posted to Slack twice. The run fails otherwise.
+No request was posted to Slack twice. If one were lost or posted twice, the run would fail.
 
-**A slow channel does not slow accepting.** While Slack took its time, the 202 took {ratio["p50"]:.2f} times as long
-at the median as just before and after, and {ratio["p99"]:.2f} times at the 99th percentile (of {slow["calls"]} calls).
-Mails took {email:.2f} times as long as before.
+**A slow channel does not slow accepting.** While Slack was slow, the median time until the 202 was {ratio["p50"]:.2f}
+times the one just before and after, and the 99th percentile {ratio["p99"]:.2f} times (of {slow["calls"]} calls). Mails
+took {email:.2f} times as long as before.
 
 ## Where the time goes
 
-The CPU's milliseconds for each accepted request. A function's line is all of its worker processes: our code, botocore,
-Powertools, and the emulator's few lines around the handler.
+The table shows CPU time in milliseconds per accepted request. A function's line covers all its processes: our code,
+botocore, Powertools, and a few lines of the emulator around the handler.
 
 {_cpu(_rising(results))}
 
-One accepted call, at {_rising(results)[0]["rate"]:g} a second:
+The time of one accepted call, at {_rising(results)[0]["rate"]:g} calls a second:
 
 {_accepting(_rising(results)[0])}
 
-Of all the CPU time of the run, {shares[EMULATOR]} was the emulator's and {shares[BOTS]} the bots' and the stand-in's,
-which on AWS is not ours to spend. The rest, {ours}, is what Lambda would run.
+Of the run's CPU time, the emulator used {shares[EMULATOR]}, and the bots and the local Slack server {shares[BOTS]}; on
+AWS we don't pay for either. The rest, {ours}, is what Lambda would run.
 
 For scale, one run against another answer to this challenge (vlazaroes/landbot-interview: FastAPI, RabbitMQ, no
 durable write), in turns on one machine of 2 cores on 2026-11-27, at 16 connections: it accepted 156 calls a second and
@@ -137,7 +137,7 @@ def _phases(phases: Sequence[Figures]) -> str:
 def _cpu(phases: Sequence[Figures]) -> str:
     names = sorted({name for phase in phases for name in phase["cpu"]}, key=lambda one: (one in (EMULATOR, BOTS), one))
     rows = [[name, *(_milliseconds(phase["cpu"].get(name, 0), phase) for phase in phases)] for name in names]
-    rows.append(["**in all**", *(_milliseconds(sum(phase["cpu"].values()), phase) for phase in phases)])
+    rows.append(["**total**", *(_milliseconds(sum(phase["cpu"].values()), phase) for phase in phases)])
     return chart.table(["", *(phase["name"] for phase in phases)], rows)
 
 
@@ -151,10 +151,10 @@ def _accepting(phase: Figures) -> str:
     return chart.table(
         ["where", "ms"],
         [
-            ["as the bot sees it, at the median", f"{latency:.0f}"],
+            ["the call as the bot sees it, median", f"{latency:.0f}"],
             ["before and after the invocation: connecting, and the emulated API Gateway", f"{latency - inside:.0f}"],
-            ["in it, not computing: the emulated DynamoDB, the pipe to the worker", f"{inside - computing:.0f}"],
-            ["in it, computing: our code and botocore, on average", f"{computing:.0f}"],
+            ["in the invocation, waiting: the emulated DynamoDB, the pipe to the process", f"{inside - computing:.0f}"],
+            ["in the invocation, computing: our code and botocore, on average", f"{computing:.0f}"],
         ],
     )
 

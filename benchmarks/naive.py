@@ -1,7 +1,8 @@
-"""The same functions as Powertools' defaults would have them, and nothing of ours: what `warm.py` compares with.
+"""The naive design that `warm.py` compares with: similar functions, written only with the defaults of Powertools.
 
-The API validates by `enable_validation` and accepts idempotently through `DynamoDBPersistenceLayer`; a record is
-published by one call and marked by one update; a delivery is idempotent through that layer, and recorded by one update.
+The API validates with `enable_validation` and is idempotent with `DynamoDBPersistenceLayer`. The producer publishes
+each record with one call, and marks it with one update. The consumer is idempotent with the same layer, and records a
+delivery with one update.
 """
 
 import json
@@ -49,7 +50,7 @@ class Call(BaseModel):
 
 
 class Request(Call):
-    """An accepted one."""
+    """An accepted request."""
 
     id: str
     status: str = "accepted"
@@ -58,7 +59,7 @@ class Request(Call):
 
 @app.post("/assistance-requests")
 def accept(call: Call) -> Response[Request]:
-    """Store it."""
+    """Store a request."""
     request = Request(id=str(uuid.uuid4()), created_at=datetime.now(UTC).isoformat(), **call.model_dump())
     table.put_item(Item={"pk": request.id, "sk": "REQUEST", **request.model_dump()})
     logger.info("accepted", request_id=request.id)
@@ -68,7 +69,7 @@ def accept(call: Call) -> Response[Request]:
 
 @app.get("/assistance-requests/<request_id>")
 def show(request_id: str) -> dict[str, Any]:
-    """Show it."""
+    """Return a request and its deliveries."""
     items = table.query(KeyConditionExpression=Key("pk").eq(request_id), ConsistentRead=True)["Items"]
     request = next(item for item in items if item["sk"] == "REQUEST")
     deliveries = [item for item in items if item["sk"] != "REQUEST"]
@@ -82,12 +83,12 @@ def show(request_id: str) -> dict[str, Any]:
     config=IdempotencyConfig(event_key_jmespath='[headers."Idempotency-Key", httpMethod, path, body]'),
 )
 def api(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """API Gateway's proxy integration."""
+    """Handle a call from API Gateway."""
     return app.resolve(event, context)
 
 
 def publish(record: DynamoDBRecord) -> None:
-    """Publish and mark one."""
+    """Publish a record's request, and mark it as published."""
     image: dict[str, Any] = dict(record.dynamodb.new_image)  # type: ignore[union-attr]
     sns.publish(TopicArn=os.environ["TOPIC_ARN"], Message=json.dumps({"id": image["pk"], "topic": image["topic"]}))
     _mark(image["pk"], "published_at")
@@ -105,7 +106,7 @@ def _mark(request_id: str, name: str) -> None:
 @logger.inject_lambda_context
 @metrics.log_metrics
 def producer(event: dict[str, Any], context: LambdaContext) -> Any:  # noqa: ANN401
-    """The table's stream."""
+    """Handle records of the table's stream."""
     return process_partial_response(event, publish, stream_processor, context)
 
 
@@ -115,7 +116,7 @@ def producer(event: dict[str, Any], context: LambdaContext) -> Any:  # noqa: ANN
     config=IdempotencyConfig(event_key_jmespath="id"),
 )
 def send(request: dict[str, Any]) -> str:
-    """Mail one."""
+    """Send a request by email."""
     text = request["description"]
     answer = ses.send_email(
         FromEmailAddress=os.environ["EMAIL_SENDER"],
@@ -126,7 +127,7 @@ def send(request: dict[str, Any]) -> str:
 
 
 def deliver(record: SQSRecord) -> None:
-    """Mail one, and say so."""
+    """Send a message's request by email, and record that it is delivered."""
     request = json.loads(record.body)["request"]
     send(request=request)
     _mark(request["id"], "delivered_at")
@@ -136,14 +137,14 @@ def deliver(record: SQSRecord) -> None:
 @logger.inject_lambda_context
 @metrics.log_metrics
 def consumer(event: dict[str, Any], context: LambdaContext) -> Any:  # noqa: ANN401
-    """The queue."""
+    """Handle messages of the queue."""
     return process_partial_response(event, deliver, queue_processor, context)
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def sweep(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
-    """Publish all that has been unpublished for a minute."""
+    """Publish all requests that have been unpublished for a minute."""
     before = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
     for shard in range(INDEX_SHARDS):
         condition = Key("outbox").eq(shard) & Key("created_at").lt(before)

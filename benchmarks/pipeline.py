@@ -1,8 +1,8 @@
-"""The pipeline as a discrete-event simulation: bots, gateway, table, producer, and the channels with their consumers.
+"""A discrete-event simulation of the pipeline: bots, API Gateway, table, stream producer, and channels with consumers.
 
-What moves are cohorts: requests that a bot sent in the same instant and that have met the same since. A queue hands
-them out oldest first and splits them, so that a batch is as large as it would be; at high rates several workers of a
-stage are simulated as one that takes several batches. Nothing else is rounded, and no request appears or vanishes.
+It moves cohorts: requests that were sent at the same moment and have the same history. A queue returns the oldest
+cohorts first, and splits them so that batches have their real size. At high rates, several Lambda processes of a step
+are simulated as one that processes several batches. Nothing else is simplified, and no request appears or disappears.
 """
 
 import math
@@ -18,15 +18,16 @@ from assistance.routing import Channel, RetryPolicy
 
 Process: TypeAlias = Generator[simpy.Event, object, None]
 PATIENCE_SECONDS: Final = 3_600
-"""For that long a rate limit is not an attempt: assistance/delivery.py."""
+"""For so long after acceptance, an attempt that a rate limit refuses does not count: assistance/engine/delivery.py."""
 IN_FLIGHT: Final = 120_000
-"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+"""The maximum number of messages of a queue that are received but not deleted:
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
 OTHER: Final = {Channel.SLACK: Channel.EMAIL, Channel.EMAIL: Channel.SLACK}
 
 
 @dataclass(slots=True)
 class Cohort:
-    """So many requests that have the same past."""
+    """`count` requests with the same history. `born`: the time of the bots' calls, in seconds."""
 
     born: float
     count: int
@@ -36,12 +37,12 @@ class Cohort:
     attempts: int = 0
 
     def part(self, count: int) -> "Cohort":
-        """So many of them."""
+        """A cohort with so many of these requests."""
         return Cohort(self.born, count, self.channel, self.fallback, self.receives, self.attempts)
 
 
 class Queue:
-    """Cohorts, oldest arrival first."""
+    """A queue of cohorts, in the order of their arrival."""
 
     def __init__(self, env: simpy.Environment) -> None:
         self.size = 0
@@ -50,7 +51,7 @@ class Queue:
         self._waiting: list[tuple[int, simpy.Event]] = []
 
     def put(self, cohort: Cohort) -> None:
-        """Add a cohort, and wake the first who waits for no more than there are now."""
+        """Add a cohort, and wake the first process that waits for at most the present number of requests."""
         if not cohort.count:
             return
         self._cohorts.append(cohort)
@@ -58,7 +59,7 @@ class Queue:
         self._wake()
 
     def take(self, most: int) -> list[Cohort]:
-        """At most so many requests."""
+        """Remove and return the oldest requests, at most so many."""
         taken: list[Cohort] = []
         while most and self._cohorts:
             cohort = self._cohorts[0]
@@ -81,11 +82,11 @@ class Queue:
                 return
 
     def forget(self, event: simpy.Event) -> None:
-        """Nobody waits for this event any longer."""
+        """Remove an event that no process waits for any more."""
         self._waiting = [one for one in self._waiting if one[1] is not event]
 
     def reaches(self, size: int) -> simpy.Event:
-        """An event that comes once there are so many."""
+        """An event that occurs when the queue has so many requests."""
         event = self._env.event()
         if self.size >= size:
             event.succeed()
@@ -101,7 +102,7 @@ class Bucket:
         self._rate, self._burst, self._tokens, self._at = rate, burst, burst, 0.0
 
     def take(self, wanted: int, now: float) -> int:
-        """How many of those wanted are let through."""
+        """Take tokens. Returns how many of those wanted there were."""
         self._tokens = min(self._burst, self._tokens + self._rate * (now - self._at))
         self._at = now
         granted = min(wanted, int(self._tokens + 1e-9))
@@ -110,17 +111,17 @@ class Bucket:
 
 
 class Delays:
-    """How long requests took, in buckets of 5 per cent each."""
+    """A histogram of the times that requests took, with buckets 5 % wide."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
 
     def add(self, seconds: float, count: int) -> None:
-        """So many took so long."""
+        """Count so many requests that took so many seconds."""
         self._counts[math.ceil(math.log(max(seconds, 1e-3), 1.05))] += count
 
     def quantile(self, share: float) -> float:
-        """The time that this share of them did not exceed."""
+        """The quantile of the times: this share of the requests took no longer. 0 without requests."""
         left = share * self._counts.total()
         for bucket in sorted(self._counts):
             left -= self._counts[bucket]
@@ -131,42 +132,44 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A channel: its event source, its consumer, its provider. Times are in seconds."""
+    """The parameters of a channel: its event source, its consumer and its provider. Times are in seconds."""
 
     workers: int
-    """Batches in process at once: the event source's maximum concurrency."""
+    """How many batches are processed at once: the event source's maximum concurrency."""
     batch: int
     rate: float
-    """Messages a second that the provider takes."""
+    """How many messages a second the provider accepts."""
     latency: float
-    """Until it answers."""
+    """The time until the provider answers."""
     window: float = 0
     pollers: int = 5
-    """Who gather batches; five, to begin with: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
+    """How many connections of Lambda collect batches; at first five:
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
     burst: float = 1
     together: int = 1
-    """Requests in one message."""
+    """The maximum number of requests in one message."""
     overhead: float = 0.05
     per_record: float = 0.02
     retry_after: float = 1
-    """What the provider asks for when it turns a message away."""
+    """The delay that the provider asks for when it refuses a message because of its rate limit."""
     patience: float = 0
-    """For how long a consumer waits that out by itself, in all, before it gives the requests back to the queue."""
+    """How long in total a consumer itself waits for `retry_after`, before it returns the requests to the queue."""
     outage: tuple[float, float] | None = None
+    """The time from which, and the time until which, the provider does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What is simulated: our choices, the account's quotas, and how long things take."""
+    """The parameters of the simulation: our settings, the account's quotas, and the durations in seconds."""
 
     slack: Sender
     email: Sender
     accept_rate: float
-    """Calls a second that gateway, table and indexes let through together."""
+    """How many calls a second API Gateway, the table and its indexes can handle: the smallest of their limits."""
     accept_burst: float
     accept_latency: float
     publishers: int
-    """Batches of stream records in process at once: shards times parallelization factor."""
+    """How many batches of stream records are processed at once: shards times parallelization factor."""
     publish_batch: int
     publish_overhead: float
     publish_per_record: float
@@ -175,16 +178,18 @@ class Design:
     sales: float = 0.5
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     accept_workers: int | None = None
-    """Calls at once, each for `accept_latency`; without it, accepting takes that long and has no queue."""
+    """How many calls the API processes at once, each for `accept_latency`; None if there is no limit."""
     tick: float = 1
+    """The interval at which bots send their calls."""
     cores: int | None = None
-    """On one machine: how many share all work but waiting for providers. On AWS nothing is shared."""
+    """For one machine: the number of cores that all computing shares. None for AWS, where nothing is shared."""
     accept_work: float = 0
+    """The CPU time to accept a request, on one machine."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What has happened."""
+    """The results of a simulation, in numbers of requests."""
 
     arrived: int = 0
     accepted: int = 0
@@ -194,13 +199,13 @@ class Report:
     accepting: Delays = field(default_factory=Delays)
     delays: dict[Channel, Delays] = field(default_factory=lambda: {channel: Delays() for channel in OTHER})
     counts: Counter[str] = field(default_factory=Counter)
-    """What is paid for."""
+    """The units that AWS charges: calls, milliseconds, writes, batches; and attempts and posts."""
     backlog: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     last_delivery: float = 0
 
 
 class _Channel:
-    """One channel, running."""
+    """The state of a channel during the simulation."""
 
     def __init__(self, env: simpy.Environment, name: Channel, sender: Sender) -> None:
         self.name, self.sender = name, sender
@@ -211,30 +216,30 @@ class _Channel:
 
     @property
     def waiting(self) -> int:
-        """How many are somewhere in it."""
+        """How many requests wait in this channel: in the queue, hidden until a retry, or in a consumer."""
         return self.queue.size + self.hidden + self.held
 
     def down(self, now: float) -> bool:
-        """Whether its provider is."""
+        """Whether the provider is in its outage at that time."""
         return self.sender.outage is not None and self.sender.outage[0] <= now < self.sender.outage[1]
 
 
 def _group(workers: int) -> int:
-    """How many workers are simulated as one: at most eight are simulated."""
+    """How many Lambda processes are simulated as one, so that at most about eight are simulated."""
     return max(1, workers // 8)
 
 
 class Pipeline:
-    """All of it. `load` says how many calls a second bots make at a time."""
+    """The simulation. `load`: the calls a second that bots make at a time. `sample`: seconds between two samples."""
 
     def __init__(self, design: Design, load: Callable[[float], float], *, seed: int = 1, sample: float = 60) -> None:
         self.design, self.load, self.sample = design, load, sample
         self.env = simpy.Environment()
-        self.random = random.Random(seed)  # noqa: S311 # the same each time, and no secret
+        self.random = random.Random(seed)  # noqa: S311 # reproducible, and no secret
         self.report = Report()
         self.bots, self.outbox = Queue(self.env), Queue(self.env)
         self.moving = 0
-        """Between two queues."""
+        """How many requests are between two queues."""
         self.channels = {
             Channel.SLACK: _Channel(self.env, Channel.SLACK, design.slack),
             Channel.EMAIL: _Channel(self.env, Channel.EMAIL, design.email),
@@ -245,11 +250,11 @@ class Pipeline:
 
     @property
     def waiting(self) -> int:
-        """How many have been accepted and have not ended."""
+        """How many accepted requests have not ended."""
         return self.outbox.size + self.moving + sum(channel.waiting for channel in self.channels.values())
 
     def run(self, seconds: float) -> Report:
-        """Simulate so long. Bots send nothing after `load` has become 0."""
+        """Simulate so many seconds."""
         self.env.process(self._arrivals())
         if self.design.accept_workers:
             for _ in range(self.design.accept_workers):
@@ -266,14 +271,14 @@ class Pipeline:
         return self.report
 
     def _whole(self, name: str, count: float) -> int:
-        """A whole number of requests; what is cut off is added to the next."""
+        """Round down to a whole number of requests; the remainder is added to the next call with this name."""
         exact = count + self._carry.get(name, 0)
         whole = math.floor(exact + 1e-9)
         self._carry[name] = exact - whole
         return whole
 
     def _work(self, seconds: float) -> Process:
-        """Compute, when there is a core for it."""
+        """Compute for so many seconds, once a core is free if the number of cores is limited."""
         if self._cores is None:
             yield self.env.timeout(seconds)
             return
@@ -295,7 +300,7 @@ class Pipeline:
             yield self.env.timeout(tick)
 
     def _let_in(self) -> None:
-        """Those that the quotas turn away come again, with their `Idempotency-Key`, as they are told to."""
+        """Accept as many calls as the quotas allow. The bots repeat the others, with the same `Idempotency-Key`."""
         for cohort in self.bots.take(self._gate.take(self.bots.size, self.env.now)):
             self._accepted(cohort, self.design.accept_latency)
 
@@ -310,7 +315,7 @@ class Pipeline:
     def _accepted(self, cohort: Cohort, latency: float) -> None:
         self.report.accepted += cohort.count
         self.report.accepting.add(self.env.now + latency - cohort.born, cohort.count)
-        # The request, and its entries in the two indexes.
+        # Three writes: the request, and its entries in two indexes.
         self.report.counts["api"] += cohort.count
         self.report.counts["api_ms"] += round(1000 * self.design.accept_latency * cohort.count)
         self.report.counts["writes"] += 3 * cohort.count
@@ -342,7 +347,7 @@ class Pipeline:
             counts["publish"] += invocations
             counts["publish_ms"] += round(1000 * took * invocations)
             counts["batches"] += math.ceil(count / 10)
-            # Marked as published, and taken out of the outbox index.
+            # Two writes: marking the request as published, and removing its entry from the outbox index.
             counts["writes"] += 2 * count
             for cohort in cohorts:
                 self._route(cohort)
@@ -389,7 +394,7 @@ class Pipeline:
         taken: list[Cohort] = []
         deadline, down = self.env.now + sender.patience, channel.down(self.env.now)
         if down:
-            # Nothing is turned away: there is nobody to do so.
+            # The provider does not answer, so it refuses nothing either: each attempt fails.
             taken, messages = list(cohorts), []
         while True:
             messages = [left for message in messages if (left := self._offer(channel, message, taken))]
@@ -401,7 +406,7 @@ class Pipeline:
         took, counts = self.env.now - started, self.report.counts
         counts[channel.name] += invocations
         counts[f"{channel.name}_ms"] += round(1000 * took * invocations)
-        # The claim, and the outcome.
+        # Two writes: the claim and the outcome.
         counts["writes"] += 2 * count
         counts[f"{channel.name}_attempts"] += count
         for cohort in taken:
@@ -417,7 +422,10 @@ class Pipeline:
                 self._again(channel, cohort, sender.retry_after + self.random.uniform(0, ceiling))
 
     def _offer(self, channel: _Channel, message: list[Cohort], taken: list[Cohort]) -> list[Cohort]:
-        """Offer a message to the provider, or each request in one of its own. Returns what its rate does not let in."""
+        """Send one message with these requests or, if `together` is 1, a message for each request.
+
+        Adds accepted requests to `taken`. Returns the requests that the provider's rate limit refuses.
+        """
         if channel.sender.together > 1:
             granted = channel.bucket.take(1, self.env.now)
             self.report.counts["posts"] += granted
@@ -435,7 +443,7 @@ class Pipeline:
         return refused
 
     def _about(self) -> float:
-        """No two take exactly as long."""
+        """A random factor near 1 for durations, because no two calls take exactly the same time."""
         return self.random.uniform(0.8, 1.2)
 
     def _delivered(self, channel: _Channel, cohort: Cohort) -> None:
@@ -445,7 +453,7 @@ class Pipeline:
         self.report.last_delivery = self.env.now
 
     def _failed(self, channel: _Channel, cohort: Cohort, retry_after: float | None = None) -> None:
-        """An attempt that counts. After the last one the request comes by its fallback, or has failed."""
+        """Count a failed attempt. After the last one, the request goes to its fallback, or has failed there too."""
         cohort.attempts += 1
         retry = self.design.retry
         if cohort.attempts < retry.attempts:
@@ -480,7 +488,7 @@ class Pipeline:
 
 
 def _divide(cohorts: Sequence[Cohort], together: int) -> Iterator[list[Cohort]]:
-    """Messages of at most so many requests."""
+    """Divide requests into messages of at most so many requests."""
     message: list[Cohort] = []
     room = together
     for cohort in cohorts:

@@ -1,4 +1,4 @@
-"""Which process the CPU's time went to: the emulated cloud, each of our functions, or the bots."""
+"""Measures how much CPU time the emulator, each of our functions, and the bots use."""
 
 import re
 from collections import defaultdict
@@ -9,11 +9,12 @@ import psutil
 
 EMULATOR: Final = "emulated AWS"
 BOTS: Final = "bots, Slack's stand-in"
+"""This process, which runs the bots and the local server that stands in for Slack."""
 _WORKER: Final = re.compile(r"/ministack-lambda-([^/ ]+)")
 
 
 class Processes:
-    """The CPU time of this process and of all that it has started, those that have ended in the meantime included."""
+    """The CPU time of this process and of all its descendants, including those that have ended."""
 
     def __init__(self, functions: dict[str, str]) -> None:
         """`functions`: the folder of each deployed function, by its name."""
@@ -22,7 +23,7 @@ class Processes:
         self._me = psutil.Process()
 
     def look(self) -> None:
-        """Note how much each process has used by now. What a process uses after the last look at it is missed."""
+        """Note the CPU time of each process so far. What a process uses after the last call of `look` is missed."""
         for process in (self._me, *self._me.children(recursive=True)):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 times = process.cpu_times()
@@ -31,7 +32,7 @@ class Processes:
                 self._seen[key] = (name, times.user + times.system)
 
     def used(self) -> dict[str, float]:
-        """Seconds by whose they were."""
+        """The CPU time in seconds, by function's folder, `EMULATOR` or `BOTS`."""
         self.look()
         total: defaultdict[str, float] = defaultdict(float)
         for name, seconds in self._seen.values():

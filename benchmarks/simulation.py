@@ -1,4 +1,4 @@
-"""`make simulate`: days on AWS at up to 10,000 requests a second, and what `make load` says of the simulation."""
+"""`make simulate`: simulates days on AWS at up to 10,000 requests a second, and compares itself with `make load`."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ CORES: Final = 2
 
 
 def work_of(load: dict[str, Any]) -> Work:
-    """The CPU's time for each request, from the phases of `make load` whose batches are small, and large."""
+    """The CPU time per request and per batch, from phases of `make load` with small and with large batches."""
     phases = [phase for phase in load["phases"] if phase["kind"] == "rising"]
 
     def each(function: str, phases: Sequence[dict[str, Any]], share: float = 1) -> float:
@@ -41,10 +41,10 @@ def work_of(load: dict[str, Any]) -> Work:
 
 
 def on_aws(work: Work, rate: float, *, slack: Sender | None = None, sales: float = 0.5) -> Design:
-    """What is deployed, in an account whose adjustable quotas have been raised to what the rate needs."""
+    """The deployed stack, in an account whose adjustable quotas are raised to what the rate needs."""
     per_record = work.deliver / quotas.VCPU
     email = Sender(
-        # As many as the burst needs: context key consumer_max_concurrency.
+        # The setting consumer_max_concurrency: as many batches at once as the burst needs.
         workers=max(2, round(3 * rate * (1 - sales) * (per_record + quotas.SES_SECONDS / 10) * 1.5)),
         batch=10,
         rate=max(1.0, 4 * rate),
@@ -71,7 +71,7 @@ def on_aws(work: Work, rate: float, *, slack: Sender | None = None, sales: float
 
 
 def slack_sender(work: Work, **changes: Any) -> Sender:  # noqa: ANN401
-    """The Slack channel as it is deployed, but for these changes."""
+    """The Slack channel as deployed, with these changes."""
     deployed = Sender(
         workers=2,
         batch=QUEUES[Channel.SLACK].size,
@@ -86,19 +86,19 @@ def slack_sender(work: Work, **changes: Any) -> Sender:  # noqa: ANN401
 
 
 def simulate(name: str, rate: float, design: Design, hours: float, load: Callable[[float], float]) -> Day:
-    """Simulate, and hold the balance against what was accepted. Says how long it took."""
+    """Simulate, check that no request was lost or appeared, and print how long it took."""
     started = monotonic()
     pipeline = Pipeline(design, load)
     report = pipeline.run(hours * HOUR)
     ended = report.delivered.total() + report.failed
     if report.accepted != ended + pipeline.waiting or report.arrived != report.accepted + pipeline.bots.size:
-        raise AssertionError(f"{name}: requests have appeared or vanished")
+        raise AssertionError(f"{name}: requests have appeared or disappeared")
     print(f"{name}: {report.arrived:,} requests in {monotonic() - started:.1f} s", flush=True)
     return Day(name, rate, design, report, pipeline.waiting)
 
 
 def days(work: Work, rates: Sequence[int] = RATES, hours: float = 24) -> list[Day]:
-    """A day at each rate, with three times as many calls for ten minutes, and Slack away for an hour."""
+    """A day at each rate, with three times as many calls for ten minutes, and Slack down for an hour."""
     found = []
     for rate in rates:
         design = on_aws(work, rate, slack=slack_sender(work, outage=OUTAGE))
@@ -108,9 +108,9 @@ def days(work: Work, rates: Sequence[int] = RATES, hours: float = 24) -> list[Da
 
 
 def slack_study(work: Work, hours: float = 4, most: int | None = None) -> list[Day]:
-    """Four hours of Slack alone at 20 a second, with 60 a second for ten minutes in the second hour.
+    """Variants of four hours with all requests for Slack: 20 a second, and 60 for ten minutes in the second hour.
 
-    `most`: so many of the variants alone.
+    `most`: only so many of the variants; None for all.
     """
     long = {"together": quotas.together(LONG_DESCRIPTION)}
     chosen = f"batches of {QUEUES[Channel.SLACK].size}"
@@ -138,18 +138,18 @@ def _with_burst(rate: float, burst: tuple[float, float]) -> Callable[[float], fl
 
 
 def calibrate(load: dict[str, Any]) -> list[Compared]:
-    """Predict every phase of `make load` from the first one, which is calm."""
+    """Predict every phase of `make load` from the CPU times of the first phase, in which the machine is not busy."""
     phases = [phase for phase in load["phases"] if phase["kind"] in {"rising", "slow"}]
     calm = phases[0]
     cpu = {name: seconds / calm["accepted"] for name, seconds in calm["cpu"].items()}
     ours = {name: cpu[name] for name in ("api", "stream_producer", "slack_consumer", "email_consumer")}
-    # What is not ours is shared out as ours is.
+    # The emulator's and the bots' CPU time is distributed among the functions in proportion to their own.
     together = sum(cpu.values()) / sum(ours.values())
     found = []
     for phase in phases:
         reports = []
         for cores in (CORES, max(0.2, CORES - phase["others"])):
-            # With fewer cores the same work takes longer.
+            # Fewer cores are simulated as more CPU time for the same work.
             factor = together * CORES / cores
             sender = Sender(
                 workers=2, batch=10, rate=UNLIMITED, burst=UNLIMITED, latency=2 if phase["kind"] == "slow" else 0.005,

@@ -1,4 +1,4 @@
-"""`simulation.md` and `simulation.svg`: what `make simulate` has found, and what is chosen because of it."""
+"""Writes the results of `make simulate`, and the settings that follow from them, to `simulation.md` and `.svg`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from infra.batches import PARALLELIZATION_FACTOR, QUEUES, STREAM
 MINUTE: Final = 60
 HOUR: Final = 3_600
 DESCRIPTION: Final = 150
-"""Characters of a customer's question."""
+"""The assumed length of a customer's question, in characters."""
 LONG_DESCRIPTION: Final = 300
 SLACK_RATE: Final = 20
 SLACK: Final = QUEUES[Channel.SLACK]
@@ -24,7 +24,7 @@ PRICES: Final = {
     "API Gateway": 3.50, "Lambda, calls": 0.20, "Lambda, GB-seconds": 13.3334, "DynamoDB": 0.625, "SNS": 0.50,
     "SQS": 0.40, "SES": 100.0,
 }  # fmt: skip
-"""Dollars a million, us-east-1, November 2026. Without logs, storage and free tiers; docs/cost.md has it all."""
+"""Dollars per million units in us-east-1, November 2026. docs/cost.md also has logs, storage and free tiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Day:
     design: Design
     report: Report
     left: int
-    """How many have been accepted and have not ended when it is over."""
+    """How many accepted requests have not ended at the end of the day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class Compared:
     name: str
     measured: dict[str, float]
     alone: dict[str, float]
-    """Predicted for a machine that has nothing else to do."""
+    """Predicted for a machine without other processes."""
     beside: dict[str, float]
-    """Predicted for what others left of it."""
+    """Predicted for the CPU time that other processes of the machine left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All that the page shows."""
+    """All results that the page shows."""
 
     date: str
     load_date: str
@@ -64,7 +64,7 @@ class Results:
 
 
 def drained_at(day: Day, channel: Channel, burst: float, after: float) -> float | None:
-    """How many seconds after that time the channel's backlog was about what it had been before the burst."""
+    """The seconds from `after` until the channel's backlog was about as small as before the burst; None if never."""
     backlog = day.report.backlog[channel]
     before = max(50.0, 1.2 * next(count for at, count in backlog if at >= burst))
     points = [point for point in backlog if point[0] >= after]
@@ -73,7 +73,7 @@ def drained_at(day: Day, channel: Channel, burst: float, after: float) -> float 
 
 
 def write(directory: Path, results: Results) -> None:
-    """The page and its chart."""
+    """Write the page and its chart."""
     (directory / "simulation.svg").write_text(chart.svg(_charts(results)), "utf-8")
     (directory / "simulation.md").write_text(_page(results), "utf-8")
 
@@ -107,59 +107,64 @@ def _charts(results: Results) -> list[chart.Chart]:
 
 
 def _capacities(work: Work) -> list[tuple[float, str, str]]:
-    """Requests a second that each part takes before anything is raised, the smallest first."""
+    """The requests a second that each part can handle with default quotas and settings, the smallest first.
+
+    Each item is the number, the part, and the reason.
+    """
     together = quotas.together(DESCRIPTION)
     email = _two_batches(work, QUEUES[Channel.EMAIL].size, quotas.SES_SECONDS)
     slack = _two_batches(work, SLACK.size, quotas.SLACK_SECONDS)
     producer = _producer(work, PARALLELIZATION_FACTOR)
     found = [
         (2 * quotas.SLACK_POSTS, "Slack, each request alone", "one post a second in a channel"),
-        (2 * quotas.SANDBOX_MAILS, "SES in the sandbox", "one mail a second; after that as granted"),
-        (2 * quotas.SLACK_POSTS * together, "Slack, in digests", f"{_posts(DESCRIPTION)} a post"),
+        (2 * quotas.SANDBOX_MAILS, "SES in the sandbox", "one mail a second; outside of it, SES grants a quota"),
+        (2 * quotas.SLACK_POSTS * together, "Slack, in digests", f"{_posts(DESCRIPTION)} per post"),
         (quotas.THROTTLE_RATE, "the usage plan", "`throttle_rate`, for each key"),
         (2 * slack, "the Slack consumer", f"two batches of {SLACK.size} at once"),
         (2 * email, "the email consumer", "`consumer_max_concurrency`: two batches of ten at once"),
-        (quotas.NEW_ACCOUNT_CONCURRENCY / work.accept_seconds, "a new account's Lambda", "ten at once, the API alone"),
+        (quotas.NEW_ACCOUNT_CONCURRENCY / work.accept_seconds, "a new account's Lambda", "ten API calls at once"),
         (quotas.NEW_TABLE_WRITES / quotas.WRITES, "a new table", "4,000 write units a second, four for each request"),
         (producer, "the producer on a new table",
-         f"four shards, {PARALLELIZATION_FACTOR} batches of each, {STREAM.size} records in a batch"),
+         f"four shards, {PARALLELIZATION_FACTOR} batches of each at once, {STREAM.size} records in a batch"),
         (quotas.TABLE_WRITES / quotas.WRITES, "a table's quota", "40,000 write units a second"),
         (quotas.GATEWAY_RATE, "API Gateway's quota", "2,500 in some regions"),
-        (quotas.index_rate(), "the outbox index", f"{INDEX_SHARDS} shards; the eight of before took 4,000"),
+        (quotas.index_rate(), "the outbox index", f"{INDEX_SHARDS} shards; the earlier eight handled 4,000"),
         (quotas.SNS_MESSAGES, "SNS's quota", "us-east-1; 300 in the smallest regions"),
-        (quotas.LAMBDA_CONCURRENCY / work.accept_seconds, "an account's Lambda", "1,000 at once, for the API alone"),
+        (quotas.LAMBDA_CONCURRENCY / work.accept_seconds, "an account's Lambda", "1,000 API calls at once"),
     ]  # fmt: skip
     return sorted(found)
 
 
 def _page(results: Results) -> str:
     work = results.work
-    head = ["requests a second", "limit", "because"]
+    head = ["requests a second", "part", "reason"]
     accept, record, deliver = work.accept_seconds, work.publish_record, work.deliver / quotas.VCPU
     return f"""# Scale, simulated
 
 <!-- Written by: make simulate -->
-{results.date}, with the CPU times that `make load` measured on {results.load_date}. The simulation is
-`benchmarks/pipeline.py` (simpy); the quotas, each with its page, and what is assumed, are in `benchmarks/quotas.py`.
-Half of the requests go to Slack, half by email, with descriptions of {DESCRIPTION} characters. A function of 512 MB has
-{quotas.VCPU:.2f} of a vCPU: accepting takes {1000 * accept:.0f} ms, publishing {1000 * record:.0f} ms a record,
-delivering {1000 * deliver:.0f} ms a request besides its provider's time.
+{results.date}, with the CPU times that `make load` measured on {results.load_date}. `benchmarks/pipeline.py` is the
+simulation (with simpy); `benchmarks/quotas.py` has the quotas, each with its source, and the assumptions. Half of the
+requests go to Slack, half by email, with descriptions of {DESCRIPTION} characters. A function with 512 MB has
+{quotas.VCPU:.2f} of a vCPU: accepting takes {1000 * accept:.0f} ms, publishing {1000 * record:.0f} ms per record,
+delivering {1000 * deliver:.0f} ms per request plus the provider's time.
 
 ## What saturates first
 
-Before anything is raised. What is ours to choose is in the last section.
+The table shows how many requests a second each part can handle with the default quotas and settings. The last section
+explains the settings.
 
 {chart.table(head, [[f"{rate:,.0f}", *rest] for rate, *rest in _capacities(work)])}
 
-So at 1 a second nothing does, but SES in the sandbox has its 200 mails of a day after seven minutes. At 100 it is
-Slack, and SES has to grant 50 mails a second. At 1,000 it is Slack by far: nobody reads 500 requests a second in one
-channel. At 10,000 API Gateway and the table are at their quotas, and a new table has to be warmed first.
+At 1 request a second no part is saturated, but SES in the sandbox reaches its 200 mails a day after seven minutes. At
+100 a second Slack is saturated, and SES must grant 50 mails a second. At 1,000 Slack is by far the narrowest part; but
+nobody reads 500 requests a second in one channel. At 10,000 API Gateway and the table reach their quotas, and a new
+table must be warmed up first.
 
 ## A day
 
-With three times as many calls from 9:00 to 9:10, and Slack away from 12:00 to 13:00. The throttle, SES's quota,
-`consumer_max_concurrency` for email and the table's warm throughput are raised to what the rate needs; the other
-quotas are as they come. Waiting is what has not ended when the day is over.
+From 9:00 to 9:10 the bots make three times as many calls, and from 12:00 to 13:00 Slack is down. The throttle, SES's
+quota, `consumer_max_concurrency` for email and the table's warm throughput are raised to what the rate needs; the other
+quotas are the defaults. *Waiting* counts the requests that have not ended at the end of the day.
 
 {_days(results.days)}
 
@@ -167,43 +172,46 @@ quotas are as they come. Waiting is what has not ended when the day is over.
 
 ![Backlogs over time](simulation.svg)
 
-An hour without Slack leaves little behind: after six attempts, within minutes, requests come by email. A rate that is
-too high is something else. In a long queue a request's turn comes rarely, and only what has been turned away six times
-after an hour comes by its fallback: at 100 a second and more what is meant for one Slack channel waits for hours. It
-takes more channels, or other routes. At 10,000 a second nothing is left of API Gateway's quota, so the calls of the
-burst are refused and repeated until the rate falls.
+An hour without Slack delays few requests: after six attempts, within minutes, they are delivered by email. A rate that
+is too high for Slack is worse. Each request in a long queue is attempted rarely, and the fallback delivers it only
+after six refusals later than an hour after it was accepted. So at 100 a second and more, requests for one Slack channel
+wait for hours. Use more Slack channels, or other routes. At 10,000 a second the rate alone uses up API Gateway's quota,
+so the calls of the burst are refused, and the bots repeat them until the rate falls.
 
 ## Slack at {SLACK_RATE} a second
 
-Four hours of Slack alone, with 60 a second for ten minutes after the first. Slack takes one post a second, and bursts
-of {quotas.SLACK_BURST}, which is our assumption. An attempt is a claim, a place in a post or none, and a record of it:
-two writes.
+This simulates four hours in which all requests go to Slack, with 60 a second for ten minutes after the first hour.
+Slack accepts one post a second, and (our assumption) bursts of {quotas.SLACK_BURST}. An attempt claims the delivery, is
+part of a post or is refused, and records the result: two writes.
 
 {_slack(results.slack)}
 
-- Alone, or in digests of ten, requests wait without end. In batches of {SLACK.size} they don't, and the burst's backlog
-  goes away.
-- A batch should be what one post holds: {_posts(DESCRIPTION, LONG_DESCRIPTION)}. Larger
-  ones are no faster, and are turned away more often: the rest of a batch uses up as much of the rate as a full post.
-  Each has a button to take it, and the customer's name, address, number and conversation.
-  With descriptions of more than {_longest()} characters on average, {SLACK_RATE} a second are too much.
-- Slack does not document how much a post holds, nor how it counts: these figures are by what others have measured. If
-  Slack refuses a post as too long, its requests go out alone, and the consumer's next posts are smaller.
-- What is turned away goes back to the queue, with a back-off that grows to 15 minutes, so that more of it is under way
-  than needs to be. Waiting for Slack's `Retry-After` in place, for five seconds at most, takes little more than one
-  attempt a request, and fewer and shorter waits. Four batches at once instead of two are only turned away more often.
-- If Slack took no bursts at all, two consumers that know nothing of each other would miss every fourth post: fewer than
-  {SLACK_RATE} requests a second. This can't be known without Slack.
+- With one request per post, or digests of ten, the queue grows without end. With batches of {SLACK.size} it does not,
+and
+  the backlog of the burst disappears.
+- A batch should have as many requests as fit into one post: {_posts(DESCRIPTION, LONG_DESCRIPTION)}.
+  Larger batches are not faster, and Slack refuses them more often, because the rest of a batch needs a post of its own.
+  Each request has a button to take it, and the customer's name, address, number and conversation. With descriptions of
+  more than {_longest()} characters on average, {SLACK_RATE} requests a second are too many.
+- Slack does not document how much fits into a post, nor how it counts; these figures use what others have measured. If
+  Slack refuses a post as too long, its requests are posted separately, and the consumer's next posts are smaller.
+- Refused requests go back to the queue with a delay that grows to 15 minutes, so more requests wait for a retry than
+  necessary. If the consumer instead waits for Slack's `Retry-After` itself, for at most five seconds, requests need
+  little more than one attempt, and fewer and shorter waits. With four batches at once instead of two, Slack only
+  refuses more often.
+- If Slack accepted no bursts, the two consumers, which don't coordinate, would miss every fourth post: fewer than
+  {SLACK_RATE} requests a second. Only a test with the real Slack can show whether it does.
 
-## Held against the local stack
+## Comparison with the local stack
 
-Each phase of `make load`, predicted from the first one alone: what each step computes, eight calls at once, two batches
-at once. Left of what was **measured** it is predicted for two cores that are all ours, right of it for what others left
-of them, which is too little, since they gave way to us. Of the emulator's locks the simulation knows nothing.
+The simulation predicts each phase of `make load` from the first one: from the CPU time of each step, with eight calls
+and two batches at once. Each cell shows three values: predicted for two cores without other processes, **measured**,
+and predicted for the CPU time that other processes left. The last one assumes too little CPU time, because other
+processes also yielded to ours. The simulation does not model the emulator's locks.
 
 {_compared(results.compared)}
 
-## What is chosen
+## The chosen settings
 
 {_choices(work)}
 """
@@ -225,31 +233,31 @@ def _choices(work: Work) -> str:
                 "stream, batch size",
                 str(STREAM.size),
                 (
-                    f"ten full calls to SNS; takes {batch:.1f} s of the function's 60. A larger one is not faster: the "
-                    "records take the time"
+                    f"ten full calls to SNS; takes {batch:.1f} s of the function's 60 s. A larger batch is not faster, "
+                    "because the time is proportional to the records"
                 ),
             ],
             [
                 "stream, batches of a shard at once",
                 str(PARALLELIZATION_FACTOR),
                 (
-                    f"a new table's four shards then take {takes[PARALLELIZATION_FACTOR]} requests a second, and catch "
-                    f"up while its four partitions accept 1,000, at any number of them; {takes[3]} with three, "
-                    f"{takes[1]} with one. Ten would halve the batches of a quiet stream, and could take 40 at once of "
-                    "a new account's ten"
+                    f"the four shards of a new table then handle {takes[PARALLELIZATION_FACTOR]} requests a second, "
+                    "more than the 1,000 that its four partitions accept, and the same holds for more partitions; "
+                    f"{takes[3]} with three batches, {takes[1]} with one. Ten would halve the batches of a quiet "
+                    "stream, and could need 40 invocations at once, while a new account has ten"
                 ),
             ],
             [
                 "stream, window",
                 f"{STREAM.window} s",
                 (
-                    "a second saves at most one call of Lambda and one of SNS for each request, $0.70 a million, and "
-                    "only where batches are small"
+                    "a window of a second would save at most one call of Lambda and one of SNS per request, $0.70 a "
+                    "million, and only with small batches"
                 ),
             ],
-            ["Slack, batch size", str(SLACK.size), "what one post holds"],
-            ["Slack, window", f"{SLACK.window} s", "the least for batches of more than ten"],
-            ["Slack, batches at once", "2", "Lambda's least; more are turned away"],
+            ["Slack, batch size", str(SLACK.size), "about as many requests as fit into one post"],
+            ["Slack, window", f"{SLACK.window} s", "Lambda's minimum for batches of more than ten"],
+            ["Slack, batches at once", "2", "Lambda's minimum; with more, Slack refuses more posts"],
             [
                 "email, batches at once",
                 "2",
@@ -260,7 +268,8 @@ def _choices(work: Work) -> str:
                 str(INDEX_SHARDS),
                 (
                     f"{shards} requests a second, more than API Gateway's 10,000, with room for uneven hashes; "
-                    "eight take 4,000. A sweep queries each: the sixteen more, on two indexes, cost $0.09 a month"
+                    "eight shards handle 4,000. A sweep queries each shard: the sixteen additional ones, on two "
+                    "indexes, cost $0.09 a month"
                 ),
             ],
         ],
@@ -268,7 +277,7 @@ def _choices(work: Work) -> str:
 
 
 def _two_batches(work: Work, size: int, answer: float) -> float:
-    """Requests a second of two batches at once."""
+    """The requests a second that two batches at once deliver. `answer`: seconds until the provider answers."""
     return 2 * size / (0.05 + size * work.deliver / quotas.VCPU + answer)
 
 
@@ -302,14 +311,14 @@ def _days(days: Sequence[Day]) -> str:
 
 
 def _costs(days: Sequence[Day]) -> str:
-    """Dollars for the whole day, by service."""
+    """A table with the dollars for the day, by service."""
     bills = [(day, _bill(day.report)) for day in days]
     rows = [
         [day.name, *(f"{dollars:,.2f}" for dollars in bill.values()), f"{sum(bill.values()):,.2f}",
          f"{1e6 * sum(bill.values()) / day.report.accepted:.2f}"]
         for day, bill in bills
     ]  # fmt: skip
-    return chart.table(["dollars", *PRICES, "in all", "a million requests"], rows)
+    return chart.table(["dollars", *PRICES, "total", "per million requests"], rows)
 
 
 def _bill(report: Report) -> dict[str, float]:
@@ -322,7 +331,7 @@ def _bill(report: Report) -> dict[str, float]:
         "Lambda, GB-seconds": milliseconds / 1000 / 2,
         "DynamoDB": counts["writes"],
         "SNS": counts["batches"],
-        # Sent by SNS, received and deleted ten at a time.
+        # SNS sends each message with one call; the consumer receives and deletes ten messages with one call.
         "SQS": (report.accepted + report.by_fallback) * (1 + 2 / 10),
         "SES": report.delivered[Channel.EMAIL],
     }
@@ -330,8 +339,8 @@ def _bill(report: Report) -> dict[str, float]:
 
 
 def _slack(days: Sequence[Day]) -> str:
-    head = ["", "delivered", "p50", "p99", "waiting at most", "at the end", "drained after the burst", "posts a second",
-            "attempts a request", "by fallback"]  # fmt: skip
+    head = ["", "delivered", "p50", "p99", "waiting at most", "at the end", "burst worked off after", "posts a second",
+            "attempts per request", "by fallback"]  # fmt: skip
     rows = []
     for day in days:
         report, delays = day.report, day.report.delays[Channel.SLACK]

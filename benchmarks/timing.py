@@ -1,4 +1,4 @@
-"""Measuring side by side: in turns, many times, so that whatever else the machine does meets all alike."""
+"""Measures programs alternately, in many rounds, so that other load of the machine affects all of them equally."""
 
 import datetime as dt
 import os
@@ -14,21 +14,22 @@ from typing import TypeVar
 
 HERE = Path(__file__).parent
 LOAD_AVERAGE = os.getloadavg()[0]
-"""Before anything is measured: how busy others keep the machine."""
+"""The machine's load average before the measurements, which shows how busy other processes keep it."""
 Name = TypeVar("Name")
 Sample = TypeVar("Sample")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one process took: seconds by the clock, seconds of a processor, and the most memory it held, in MB."""
+    """The elapsed seconds, the processor seconds, and the peak memory in MB of one process."""
 
     wall: float
     cpu: float
     memory: float
 
 
-# Its own: what the kernel tells its parent of a process includes the parent's, from before there was another program.
+# The process prints its own peak memory, because the value that the kernel gives to the parent includes the memory from
+# before `exec`, which is the parent's.
 _TELL_PEAK = """
 try:
     print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
@@ -39,8 +40,8 @@ except OSError:
 
 
 def python(program: str, *arguments: str, environment: Mapping[str, str]) -> Run:
-    """Run a program to its end, with nothing of site-packages. Raises `RuntimeError` if it fails."""
-    # A real interpreter, and none of a virtual environment's.
+    """Run a program to its end, without site-packages. Raises `RuntimeError` if it fails."""
+    # The real interpreter, not the virtual environment's link to it.
     command = [str(Path(sys.executable).resolve()), "-S", "-c", program + _TELL_PEAK, *arguments]
     with TemporaryFile() as said:
         began = time.perf_counter()
@@ -56,7 +57,7 @@ def python(program: str, *arguments: str, environment: Mapping[str, str]) -> Run
 
 
 def in_turns(measured: Mapping[Name, Callable[[], Sample]], rounds: int) -> dict[Name, list[Sample]]:
-    """Measure each once a round, after a first round that does not count."""
+    """Measure each program once per round. The first round warms up, and its samples are dropped."""
     samples: dict[Name, list[Sample]] = {name: [] for name in measured}
     for number in range(rounds + 1):
         for name, measure in measured.items():
@@ -67,12 +68,12 @@ def in_turns(measured: Mapping[Name, Callable[[], Sample]], rounds: int) -> dict
 
 
 def ratio(samples: Sequence[float], to: Sequence[float]) -> float:
-    """The median of the ratios within each round."""
+    """The median over the rounds of the ratio between two samples of the same round."""
     return statistics.median(ours / theirs for ours, theirs in zip(samples, to, strict=True))
 
 
 def when_and_where() -> str:
-    """The date, the machine, and how busy that was."""
+    """A sentence with the date, the machine, and its load average."""
     return (
         f"Measured on {dt.datetime.now(dt.UTC):%Y-%m-%d} on {os.cpu_count()} cores of {platform.machine()}, "
         f"{platform.system()}, Python {platform.python_version()}. The load average before the start was "
@@ -81,13 +82,13 @@ def when_and_where() -> str:
 
 
 def write(name: str, *sections: str) -> None:
-    """Write a page beside this file, and show it."""
+    """Write a page to this folder, and print it."""
     page = "\n\n".join(sections) + "\n"
     (HERE / name).write_text(page, "utf-8")
     sys.stdout.write(page)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table: the first column to the left, the others to the right."""
+    """A Markdown table with the first column aligned left, the others right."""
     lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)

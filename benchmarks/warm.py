@@ -1,7 +1,8 @@
-"""What an invocation costs of our own: everything but AWS and Slack, whose answers take no time and no socket.
+"""Measures the processor time of warm invocations, without the time in which AWS and Slack would answer.
 
-Against the same in `naive.py`. What botocore does to make a call and to read its answer counts, for who calls less pays
-less of it.
+It compares our functions with those of `naive.py`. AWS and Slack are simulated in the same process, without sockets.
+The time that botocore needs to make a call and to parse its answer counts, because a function with fewer calls needs
+less.
 """
 
 import cProfile
@@ -40,16 +41,17 @@ REPEAT = {
 }  # fmt: skip
 TOP = 8
 ABOUT = f"""\
-An invocation's time on a processor, all threads together, but for the answers of AWS and Slack: no socket is opened.
-What botocore does to make a call counts; ours has it check no parameters, as on Lambda. Medians of {ROUNDS} turns.
-Naive: by Powertools' defaults, `naive.py`. Ours sends the messages of a batch side by side, the naive one after
-another: threads take processor time, and spare time by the clock.
+The table shows the processor time of an invocation, all threads together, without the time in which the simulated AWS
+and Slack answer: no socket is opened. botocore's time to make a call counts; our functions let it skip the validation
+of parameters, as on Lambda. The times are medians over {ROUNDS} rounds. *Naive* is the design of `naive.py`, with the
+defaults of Powertools. Ours sends the messages of a batch in parallel, the naive design one after the other: threads
+cost processor time, but save elapsed time.
 """
-URL = "http://127.0.0.1:9"  # Nobody is there.
+URL = "http://127.0.0.1:9"  # No server listens there.
 
 
 class Context:
-    """The Lambda context, as far as it is used."""
+    """The Lambda context, with the members that our functions use."""
 
     function_name = "function"
     memory_limit_in_mb = 512
@@ -57,28 +59,28 @@ class Context:
     aws_request_id = "invocation"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Enough."""
+        """As on Lambda; always a minute."""
         return 60_000
 
 
 class Raw(BytesIO):
-    """What botocore reads an answer from."""
+    """The body of an answer, as botocore reads it."""
 
     def stream(self, **_: object) -> Iterator[bytes]:
-        """All of it at once."""
+        """Yield the whole body as one chunk."""
         yield self.read()
 
 
 class Nowhere(TextIOBase):
-    """The log, which costs Lambda's time and not ours."""
+    """A file that drops everything: the log, whose writing does not count."""
 
     def write(self, text: str, /) -> int:
-        """Take it."""
+        """Drop the text."""
         return len(text)
 
 
 _answering: list[float] = []
-"""Seconds that were spent on the answers, which are not ours."""
+"""The processor seconds in which `answers.py` made answers, to be subtracted."""
 
 
 def _answer(url: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
@@ -107,7 +109,7 @@ def _slack(request: Request, **_: object) -> addinfourl:
 
 @contextmanager
 def no_network() -> Iterator[None]:
-    """Calls of botocore and of Slack's SDK are answered where they would open a socket."""
+    """Answer calls of botocore and of Slack's SDK in this process, instead of opening a socket."""
     with (
         patch("botocore.httpsession.URLLib3Session.send", _aws),
         patch("slack_sdk.web.base_client.urlopen", _slack),
@@ -119,9 +121,10 @@ def no_network() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What is measured: ours, and the naive one where there is one, each with an event as it would come now.
+    """An invocation to measure: our function and, if there is one, the naive function.
 
-    A message of a minute ago would have its record read, and Slack's signatures expire.
+    `event` makes an event with the current time: for a message that is a minute old, the consumer also reads the
+    record, and Slack's signatures expire.
     """
 
     event: Callable[[], Any]
@@ -130,7 +133,7 @@ class Invocation:
 
 
 def invocations() -> dict[str, Invocation]:
-    """By name. The functions read their environment as they are imported."""
+    """The invocations to measure, by name. The functions are imported here: they read their environment at import."""
     import api.handler  # noqa: PLC0415
     import email_consumer.handler  # noqa: PLC0415
     import reconciler.handler  # noqa: PLC0415
@@ -168,12 +171,12 @@ def invocations() -> dict[str, Invocation]:
 
 
 class Inline(Executor):
-    """Runs things at once, in the thread that asks for them: a profile is of one thread."""
+    """An executor that runs each task immediately in the calling thread, because the profiler sees only one thread."""
 
     def __init__(self, *_: object) -> None: ...
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **named: Any) -> "Future[Any]":  # noqa: ANN401
-        """Run it."""
+        """Run the task, and return its completed future."""
         future: Future[Any] = Future()
         try:
             future.set_result(work(*args, **named))
@@ -183,9 +186,9 @@ class Inline(Executor):
 
 
 def profile(invoke: Callable[[], Any], times: int) -> str:
-    """Where the time of an invocation goes: the share of each package, and the functions that take most by themselves.
+    """Profile an invocation. Returns each package's share of the time, and the functions that need most, as Markdown.
 
-    What Python has built in is on the account of who calls it.
+    The time of Python's built-in functions counts for their callers.
     """
     profiler, answers = cProfile.Profile(time.process_time), list[tuple[str, bytes]]()
     given = answer
@@ -214,7 +217,7 @@ def profile(invoke: Callable[[], Any], times: int) -> str:
                 own[caller_path, caller] += share
         else:
             own[path, name] += alone
-    # The answers are not ours.
+    # Leave out the time of the simulated answers.
     own = Counter({key: spent for key, spent in own.items() if "/benchmarks/" not in key[0]})
     whole = sum(own.values())
     packages: Counter[str] = Counter()
@@ -222,7 +225,7 @@ def profile(invoke: Callable[[], Any], times: int) -> str:
         packages[_package(path)] += spent
     shares = ", ".join(f"{name} {spent / whole:.0%}" for name, spent in packages.most_common(6))
     functions = [f"`{_module(path)}:{name}` {spent / whole:.1%}" for (path, name), spent in own.most_common(TOP)]
-    return f"{shares}. Most by themselves: {', '.join(functions)}."
+    return f"{shares}. Functions with the largest shares of their own: {', '.join(functions)}."
 
 
 def _module(path: str) -> str:
@@ -239,7 +242,7 @@ def _package(path: str) -> str:
 
 
 def seconds(invoke: Callable[[], Any], repeat: int) -> float:
-    """Of a processor, all threads together, for one of as many invocations."""
+    """The average processor time in seconds of an invocation, all threads together, without the simulated answers."""
     _answering.clear()
     began = time.process_time()
     for _ in range(repeat):
@@ -248,12 +251,12 @@ def seconds(invoke: Callable[[], Any], repeat: int) -> float:
 
 
 def measured(event: Callable[[], Any], invoke: Callable[[Any], Any], repeat: int) -> float:
-    """The same, of invocations with one event. Making the event does not count."""
+    """The same for invocations with an event. The time to make the event does not count."""
     return seconds(partial(invoke, event()), repeat)
 
 
 def section(rounds: int = ROUNDS) -> str:
-    """What was measured, as Markdown."""
+    """Measure, and return the section of the page as Markdown."""
     rows, profiles = [], []
     with no_network(), redirect_stdout(Nowhere()):
         for name, invocation in invocations().items():
@@ -267,4 +270,4 @@ def section(rounds: int = ROUNDS) -> str:
             rows.append([name, f"{median(samples['ours']) * 1e6:,.0f}", theirs, compared])
             profiles.append(f"- **{name}**: {profile(partial(invocation.ours, invocation.event()), repeat)}")
     compared = timing.table(["", "ours, µs", "naive, µs", "ratio"], rows)
-    return "\n\n".join((ABOUT, compared, "Where ours goes, by package and by function:", "\n".join(profiles)))
+    return "\n\n".join((ABOUT, compared, "Our processor time by package and by function:", "\n".join(profiles)))

@@ -23,7 +23,7 @@ print(swept.published, swept.failed, *(each.get("statusCode", each.get("batchIte
 assert warm.section(rounds=1).count("**ours**") == len(invocations)
 # Raises if an invocation does not do all the work of its size, or does more.
 grown = growth.measured(rounds=1, doublings=1, divisor=25)
-assert growth.page(grown, 1).count("to half as many") == len(grown)
+assert growth.page(grown, 1).count("time of half as many") == len(grown)
 assert growth.svg(growth.charts(grown)).count('fill="none"') == len(grown)
 """
 
