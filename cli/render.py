@@ -277,7 +277,7 @@ def balance(found: Balance) -> None:
         ("  missing (no longer in the table)", len(found.unaccounted)),
     )
     table("Ledger", ("", "requests"), rows)
-    counts("Accepted requests by topic", ("topic",), found.accepted)
+    counts("Accepted requests", ("topic",), found.accepted)
     counts("Finished requests", ("topic", "status"), found.ended)
     counts("Deliveries", ("topic", "channel", "status"), found.deliveries, of="deliveries")
     for why in found.unreadable:
@@ -297,7 +297,7 @@ def sweep(answer: dict[str, Any]) -> None:
         ("open requests", report["open"]),
         ("age of the oldest open request, in seconds", report["oldest_open_seconds"]),
         (f"dead letters {'it would record' if dry else 'recorded'} as failed deliveries", len(report["dead_lettered"])),
-        (f"lost requests {'it would publish' if dry else 'published'} again", len(report["lost"])),
+        (f"lost requests (in no queue) {'it would publish' if dry else 'published'} again", len(report["lost"])),
         ("deliveries with an attempt that takes too long", len(report["stuck"])),
         ("requests it could not read", report["unreadable"]),
         ("inspected all open requests", "yes" if report["complete"] else "no, the next sweep continues"),

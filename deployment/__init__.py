@@ -1,1 +1,1 @@
-"""`make deploy` and `make bootstrap`: check first, and only then let the CDK change an account."""
+"""`make deploy` and `make bootstrap`: check the credentials and the account, then let the CDK change the account."""

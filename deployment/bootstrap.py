@@ -1,4 +1,4 @@
-"""`make bootstrap`: check the credentials, and only then have the CDK prepare the account and region."""
+"""`make bootstrap`: checks that the credentials belong to the named account, then runs `cdk bootstrap`."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ _TARGET: Final = re.compile(r"aws://(\d{12})/([a-z0-9-]+)")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prepare the account and region that the arguments name, or exit with what is wrong."""
+    """Bootstrap the account and region that the arguments name, or exit with a message that says what is wrong."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--profile")
     options, others = parser.parse_known_args(arguments)

@@ -16,7 +16,7 @@ from infra.table import Table
 class CallbackConsumer(ChannelConsumer):
     """The consumer, and a secret with one signing key in it.
 
-    A key is 24 to 64 bytes in Base64, and 44 letters and digits are 33 bytes.
+    A signing key is 24 to 64 bytes in Base64. The generated 44 letters and digits are valid Base64, for 33 bytes.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:

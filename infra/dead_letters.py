@@ -14,7 +14,7 @@ SSE_SQS = "SQS encrypts it with a key of its own, at no charge; checkov expects 
 
 
 class DeadLetterQueue(sqs.Queue):
-    """Keeps messages for 14 days, the longest that SQS allows. A queue with these messages keeps them a shorter time.
+    """Keeps messages for 14 days, the longest time that SQS allows, and longer than the queue that they come from.
 
     The 14 days begin when a message was first sent, not when it was moved here:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html

@@ -112,7 +112,7 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, answer)
 
     def _press(self) -> None:
-        """Read the body as JSON, whatever its Content-Type: curl names another by itself."""
+        """Click a button. The body is parsed as JSON whatever its Content-Type: curl sends another by default."""
         try:
             arguments = parsed(self._body())
         except ValueError:
