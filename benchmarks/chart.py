@@ -80,7 +80,7 @@ def svg(charts: Sequence[Chart]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are figures."""
+    """A Markdown table whose columns, except the first, are numbers and aligned right."""
     ruler = ["---", *["--:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ruler, *rows))
 

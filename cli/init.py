@@ -82,7 +82,10 @@ def _answer(key: str, ask: Ask, known: str | None, others: Mapping[str, Any], st
 
 
 def _check(stage: str, settings: Mapping[str, Any], keys: Iterable[str], what: str, advice: str) -> None:
-    """Raise `InvalidConfig` if these settings, among which others may be missing, can't be deployed."""
+    """Raise `InvalidConfig` if one of these settings is invalid, or if production can't use the values of `keys`.
+
+    Other settings may be missing. `what` and `advice` begin and end the error's text.
+    """
     lacking = load({**settings, "stage": "dev"}, what, advice).lacking
     if stage == "production" and (wrong := [f"  {lacking[key]}" for key in keys if key in lacking]):
         raise InvalidConfig("\n".join([f"{what} can't be deployed:", *wrong, advice]))

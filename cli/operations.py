@@ -39,7 +39,7 @@ class Operations(TyperGroup):
         return command
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401
-        """The group's own options."""
+        """The options of the group itself, such as `--stack`."""
         params = super().get_params(ctx)
         _show_values(params)
         return params

@@ -95,7 +95,7 @@ class Stack:
 
     @property
     def title(self) -> str:
-        """The stack's name and region, for operators."""
+        """The stack's name and where it runs, to print for operators."""
         where = "started by make run" if self.endpoint_url else f"in {self.session.region_name}"
         return f"{self.name} ({where})"
 

@@ -101,7 +101,7 @@ def _status(code: str) -> Kind | None:
 
 @cache
 def tables(channel: str | None) -> tuple[Table, ...]:
-    """The errors of that channel's provider."""
+    """The tables of error codes that the channel's consumer uses."""
     return tuple(_tables(channel))
 
 

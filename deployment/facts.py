@@ -19,7 +19,7 @@ DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "Unauthorize
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The owner of the credentials."""
+    """The account, and the user or role, to which the credentials belong."""
 
     account: str
     arn: str
@@ -27,7 +27,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A resource of a stack."""
+    """A resource of a stack: its CloudFormation type, its physical name, and its status."""
 
     kind: str
     name: str

@@ -1,1 +1,1 @@
-"""The AWS infrastructure, one file for each runtime folder."""
+"""The AWS infrastructure, as CDK constructs. For each folder in functions/, a module has the function's resources."""

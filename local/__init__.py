@@ -1,1 +1,1 @@
-"""The stack on one machine: MiniStack as the cloud, a server that speaks Slack's protocol, and a demonstration."""
+"""Runs the stack on one machine: with MiniStack instead of AWS, a local Slack server, and a demonstration."""

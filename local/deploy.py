@@ -64,7 +64,7 @@ def assemble(directory: Path, context: Mapping[str, str], addresses: Mapping[str
 
 
 def synthesize(directory: Path, context: Mapping[str, str]) -> None:
-    """Run the CDK app with this context."""
+    """Run the CDK app with this context, so that it writes the template and assets to the directory."""
     log = directory.with_name("synth.log")
     environment = os.environ | {
         "CDK_OUTDIR": str(directory),

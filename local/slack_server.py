@@ -206,12 +206,12 @@ class SlackServer:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port."""
+        """The server's URL without a path: scheme, host and port."""
         return f"http://{HOST}:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:
-        """The base of the Web API's methods."""
+        """The URL below which the methods of the Web API are."""
         return f"{self.origin}/api/"
 
     @property
@@ -221,7 +221,7 @@ class SlackServer:
 
     @property
     def messages(self) -> list[Json]:
-        """Everything that was posted, in order."""
+        """All posted messages, in order."""
         return self.workspace.messages
 
     def press(self, ts: str, user: str, value: str | None = None, action_id: str | None = None) -> int:

@@ -68,7 +68,7 @@ class Webhooks:
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
 
     def address(self, channel: str) -> str:
-        """Return the URL for that channel's posts."""
+        """Return the URL to which that channel's consumer posts."""
         return f"http://{HOST}:{self._server.server_address[1]}/{self._secret}/{channel}"
 
     def take(self, address: str, body: bytes) -> HTTPStatus:

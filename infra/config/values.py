@@ -43,7 +43,7 @@ def blank_is_none(value: object) -> object:
 
 
 def known_region(value: str | None) -> str | None:
-    """Check a region against the SDK's own list, without asking AWS."""
+    """Check that a region is in the list that botocore contains, without a call to AWS."""
     if value is None or value in _regions():
         return value
     close = difflib.get_close_matches(value, _regions(), n=1)

@@ -46,7 +46,7 @@ class Acts:
         }
 
     def switches(self) -> dict[str, Any]:
-        """Return the current position of every switch."""
+        """Return the faults, whether producer and reconciler are on, and how many processes run each function."""
         mapping = self._lambda.get_event_source_mapping(UUID=self._producer)
         running = list(self._stack.cloud.workers().values())
         return {
