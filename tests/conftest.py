@@ -21,16 +21,16 @@ os.environ.update(
     POWERTOOLS_SERVICE_NAME="assistance",
     POWERTOOLS_METRICS_NAMESPACE="assistance",
 )
-# The CDK warns at every start about a Node out of support; the variable lists the versions to be quiet about.
+# The CDK warns at every start about an outdated Node version, except for the versions in this variable.
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
 os.environ.pop("AWS_PROFILE", None)
 os.environ.pop("AWS_ENDPOINT_URL", None)
-# `make test` sets these, and a make that a test starts would then print its folder too.
+# `make test` sets these variables. With them, a make started by a test would also print its folder.
 for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
     os.environ.pop(name, None)
 
 
-# No test asserts how long something takes: a busy machine is no failure.
+# No test fails because a busy machine is slow.
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("timeless")
 
@@ -38,7 +38,7 @@ WITH_MOTO: Final = {"cli", "integration"}
 WITH_STACKS_OF_THEIR_OWN: Final = {"test_install.py", "test_runner.py", "test_take.py"}
 IN_A_BROWSER: Final = {"test_console.py", "test_console_requests.py", "test_take_page.py", "test_web_pages.py"}
 LONGEST: Final = ("e2e", "in a browser", "with moto", "test_take.py", "faults", "infra", "test_runner.py")
-"""The scopes that take longest, in the order in which they begin."""
+"""The scopes that take longest, in the order in which they are started."""
 POLICIES: Final = "test_policies.py"
 FAULT_POINTS: Final = "fault points"
 STATES: Final = "states"

@@ -23,7 +23,7 @@ from tests.recorded_calls import record
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs/cost.md"
 Used: TypeAlias = Mapping[str, float]
-"""How many of what is priced one request uses."""
+"""The number of each billed unit that one request uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,15 @@ def prices() -> Mapping[str, Price]:
 
 
 NAIVE_BATCHES: Final = BATCHES[:2]
-"""One after another, a hundred take what ten times ten take."""
-# What nothing here can measure, and so is assumed.
+"""The design sends one by one, so a hundred requests use ten times as much as ten."""
+# Assumptions, since the tests cannot measure these values.
 CALL_MS: Final[Mapping[str, float]] = {
     "dynamodb": 5, "sns": 15, "secretsmanager": 10, "sesv2": 80, "slack": 300,
 }  # fmt: skip
 INVOCATION_CPU_MS: Final = 1.0
 RECORD_CPU_MS: Final[Mapping[str, float]] = {"api": 0, "stream_producer": 0.8}
 CONSUMED_CPU_MS: Final = 2.2
-"""Measured: benchmarks/results.md, warm. A consumer's record is claimed, sent and ended."""
+"""Measured with warm functions: benchmarks/results.md. A consumer's time includes lock, send and result."""
 WHOLE_CPU_MB: Final = 1_769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 COLD: Final = 0.01
@@ -86,12 +86,12 @@ COLD_MS: Final = 800
 RESTORE_MS: Final = 200
 ACCESS_LOG_BYTES: Final = 450
 PLATFORM_LOG_BYTES: Final = 350
-# Of the producer: assistance/publisher.py. A consumer attempts all of a batch at once: assistance/delivery.py.
+# Threads of the producer: assistance/publisher.py. A consumer attempts a whole batch at once: assistance/delivery.py.
 SIDE_BY_SIDE: Final = {"stream_producer": 10}
 SWEPT: Final = BATCHES[-1]
 # https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
 SAMPLED_A_SECOND, SAMPLED_SHARE = 1, 0.05
-# A data key is asked for and decrypted, and kept for five minutes:
+# SNS requests and decrypts a data key, and reuses it for five minutes:
 # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#sse-cost
 KEY_SECONDS, KEY_REQUESTS = 300, 2
 TOKEN_SECONDS: Final = 300
@@ -174,7 +174,7 @@ def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = Fals
         "write": everything.writes,
         "read": everything.reads,
         "publish": everything.published,
-        # SNS puts each message, Lambda takes and deletes ten at a time.
+        # SNS sends messages one by one. Lambda receives and deletes ten at a time.
         "queue": options.batch + 2 * sum(batches * -(-options.batch // batches // 10) for batches in consumers),
         "mail": everything.calls["sesv2.SendEmail"],
         "secret": everything.calls["secretsmanager.GetSecretValue"],
@@ -187,14 +187,14 @@ def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = Fals
 def ours(topic: Topic, options: Options) -> Used:
     """Return the usage of one request in this project's design."""
     spent = dict(happy_path.spent(topic, options.batch))
-    # A sweep looks at a minute's requests, however few come within a second.
+    # A reconciler run checks the requests of one minute.
     swept = happy_path.spent(topic, SWEPT)["reconciler"]
     share = options.batch / SWEPT
     spent["reconciler"] = replace(swept, writes=swept.writes * share, reads=swept.reads * share, logged=0)
     seconds = options.batch / options.rate
     topics = 1 + (topic is Topic.PRICING)
     besides = {
-        # SES publishes what became of each mail.
+        # SES publishes an event about each mail.
         "publish": spent.get("email_feedback", Spent()).invocations,
         "key": topics * KEY_REQUESTS * seconds / KEY_SECONDS,
         "secret": (topic is Topic.SALES) * ENVIRONMENTS * seconds / TOKEN_SECONDS,

@@ -23,7 +23,7 @@ from tests.integration.steps import feedback
 from tests.meter import Spent, Table, metered
 
 BATCHES = (1, 10, 100)
-"""Requests that are accepted together, that the stream hands over together, and that the ledger takes in together."""
+"""Numbers of requests that are accepted, published and checked by the reconciler together."""
 DESCRIPTION = (
     "We would like a quote for forty seats, billed yearly, and to know whether that brings the "
     "onboarding of two teams, or what that would cost by itself."
@@ -42,16 +42,16 @@ def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
         cloud_without_dynamodb(slack.url) as stack,
         patch.dict(os.environ, stack.environment),
         time_machine.travel(MOMENT, tick=False) as clock,
-        # However busy the machine is, a batch makes the same posts.
+        # A batch makes the same posts even on a busy machine.
         patch.dict(Gathering.__init__.__kwdefaults__, patience=600.0),
     ):
         forget()
         for topic in Topic:
             warm = stack.post(topic)
             deliver(stack, topic, [warm])
-            # No sweep looks at it: its look would count as another's.
+            # No reconciler run must check this request, since the check would count as part of another measurement.
             stack.table.delete_item(Key=request_key(warm))
-        # Once in three hours a sweep writes down when version 1 may look again.
+        # Once in three hours the reconciler stores the time of the next check by version 1.
         stack.reconcile()
         yield stack, slack, clock
     forget()
@@ -89,7 +89,7 @@ def spent(topic: Topic, together: int, description: str = DESCRIPTION) -> Mappin
         posts = len(slack.messages) - before
     found = defaultdict(Spent, found)
     found["reconciler"] = ledger = sweeps["reconciler"] - idle() - idle()
-    # A sweep lists the index once or twice, however many requests there are: no part of what a request takes.
+    # The reconciler queries the index once or twice for any number of requests, so this is not the usage of a request.
     ledger.reads -= ledger.calls.pop("dynamodb.Query") / 2
     found["api"].invocations = together
     found["stream_producer"].invocations = 1

@@ -28,12 +28,12 @@ START: Final = "<!-- Written by: make docs -->\n"
 END: Final = "<!-- /at rest -->\n"
 
 HOURS: Final = 730
-"""In a month, as AWS counts."""
+"""Hours in a month, as AWS computes them."""
 MINUTES: Final = HOURS * 60
-# What is assumed of a run of the reconciler that finds nothing to do.
+# Assumptions about a reconciler run that finds nothing to do.
 SECONDS: Final = 0.25
 LOG_BYTES: Final = 1_500
-# Lambda reads a queue over five connections, of which each waits for up to 20 s:
+# Lambda polls a queue over five connections, each with long polling of up to 20 s:
 # https://aws.amazon.com/blogs/aws/aws-lambda-adds-amazon-simple-queue-service-to-supported-event-sources/
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
 POLLS_A_MINUTE: Final = 5 * 60 // 20
@@ -42,13 +42,13 @@ POLLS_A_MINUTE: Final = 5 * 60 // 20
 READ_UNITS: Final = {"Query": 0.5, "consistent Query": 1.0, "consistent GetItem": 1.0, "BatchGetItem": 1.0}
 WRITE_UNITS: Final = {"PutItem": 1.0, "UpdateItem": 1.0, "DeleteItem": 1.0}
 SQS_REQUESTS: Final = {"GetQueueAttributes": 1.0, "ReceiveMessage": 1.0, "ChangeMessageVisibility": 1.0}
-# A dashboard is free up to so many: https://aws.amazon.com/cloudwatch/pricing/
+# The number of free dashboards: https://aws.amazon.com/cloudwatch/pricing/
 DASHBOARD_METRICS: Final = 50
 
 STAGES: Final = ("dev", "production")
 """With the defaults."""
 
-# Types that cost nothing while nobody uses them, or whose cost is counted from what they do.
+# Types without a cost at rest, or whose cost is counted by their calls.
 FREE: Final = re.compile(
     r"AWS::(ApiGateway|IAM|Lambda|Logs|SES|SNS|SQS|Scheduler|CDK|XRay)::\w+|AWS::DynamoDB::(GlobalTable|Table)"
     r"|AWS::KMS::Alias|AWS::SecretsManager::ResourcePolicy|AWS::WAFv2::WebACLAssociation"
@@ -103,7 +103,7 @@ class Row:
     source: Source
     free: float = 0
     part: str = ""
-    """What it belongs to, as tests/cost.py adds it up."""
+    """The heading under which tests/cost.py adds up the cost."""
 
     @property
     def full(self) -> float:
@@ -158,13 +158,13 @@ def rows(variant: str) -> Iterator[Row]:
     watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", ())) or 1 for alarm in alarms)
     part = "Alarms, pages, a dashboard"
     yield Row("Metrics under alarm", watched, 0.10, CLOUDWATCH, free=10, part=part)
-    # None of these is free: the allowance is for alarms that list metrics.
+    # Composite alarms are not free: the free tier covers alarms on metrics.
     yield Row("Composite alarms", len(template.all("AWS::CloudWatch::CompositeAlarm")), 0.50, CLOUDWATCH, part=part)
     small = len({tuple(metric) for _, metric in graphs(template)}) <= DASHBOARD_METRICS
     dashboards = len(template.all("AWS::CloudWatch::Dashboard"))
     yield Row("Dashboards", dashboards, 3.00, CLOUDWATCH, free=3 * small, part=part)
     beats = len(template.all("AWS::Scheduler::Schedule")) - 1
-    # Every heartbeat measures one metric, and SES's answer to the one by email another.
+    # Every heartbeat emits one metric, and SES's event about the heartbeat by email another.
     heard = bool(beats) and any("EmailFeedback" in name for name in template.all("AWS::Lambda::Function"))
     yield Row("Metrics of our own", run.metrics + beats + heard, 0.30, CLOUDWATCH, free=10, part="Metrics of our own")
     secrets = len(template.all("AWS::SecretsManager::Secret"))

@@ -9,7 +9,7 @@ from typing import Final
 
 from assistance.platform.observability import logger
 
-# Without botocore: at DEBUG it logs each answer, Secrets Manager's too, so no function sets the root logger's level.
+# Without botocore: at DEBUG it logs responses, even secrets. So no function sets the root logger's level.
 VERBOSE: Final = ("assistance", "aws_lambda_powertools", "slack_sdk", "urllib3")
 
 

@@ -76,7 +76,7 @@ class Queue:
                 continue
             if self.dead_letters and message.receives >= self.most:
                 self.messages.remove(message)
-                # SQS keeps its id and the time at which it was sent, and counts its receives anew.
+                # SQS keeps the message's id and the time at which it was sent, and restarts the receive count.
                 moved = Held(message.body, message.attributes, message.sent_at, message.id)
                 self.dead_letters.messages.append(moved)
                 continue

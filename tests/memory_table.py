@@ -48,11 +48,11 @@ INDEXES: Final[Mapping[str, tuple[str, str, tuple[str, ...] | None]]] = {
     LEDGER_INDEX: (LEDGER_SHARD, CREATED_AT, (TOPIC,)),
     DUE_INDEX: (DUE_SHARD, DUE_AT, None),
 }
-"""Of each index its two keys, and the other attributes that it projects: None stands for all of them."""
+"""The two keys of each index, and the other attributes that it projects: None means all attributes."""
 
 
 MOST_BYTES: Final = 400 * 1024
-"""Of an item: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html."""
+"""Maximum size of an item: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html."""
 
 
 class ConditionalCheckFailedException(ClientError):
@@ -81,7 +81,7 @@ CONDITIONS: Final[Mapping[str, Callable[[Item, Values], bool]]] = {
     ),
     "owner = :owner": lambda item, values: _is(item, "owner", values[":owner"]),
 }
-"""Whether a write may happen, by the item that has its key: {} if none has."""
+"""For each condition expression, whether it allows a write. `item` is the existing item, {} if there is none."""
 
 UPDATES: Final[Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]]] = {
     "SET description = :instead REMOVE customer, conversation_url, reference, details, payload_hash": (
@@ -98,7 +98,7 @@ UPDATES: Final[Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]]] = {
     ),
     "REMOVE description": ({}, ("description",)),
 }
-"""What an update sets, by the names of the values, and what it removes."""
+"""For each update expression, the attributes that it sets and removes."""
 
 QUERIES: Final[Mapping[str, tuple[str, Callable[[Any, Values], bool]]]] = {
     f"{PARTITION_KEY} = :value": (":value", lambda _, __: True),
@@ -110,7 +110,7 @@ QUERIES: Final[Mapping[str, tuple[str, Callable[[Any, Values], bool]]]] = {
     f"{DUE_SHARD} = :shard": (":shard", lambda _, __: True),
     f"{DUE_SHARD} = :shard AND {DUE_AT} <= :until": (":shard", lambda at, values: at <= values[":until"]),
 }
-"""The value that the partition key has, and which sort keys are wanted."""
+"""For each query expression, the value of the partition key, and the sort keys that match."""
 
 
 class MemoryTable:

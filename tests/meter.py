@@ -29,7 +29,7 @@ Item: TypeAlias = Mapping[str, Any]
 
 WRITE_BYTES: Final = 1_024
 READ_BYTES: Final = 4_096
-# A publish, or a batch of them, is charged by this much: https://aws.amazon.com/sns/pricing/
+# SNS bills a publish call, or a batch, in units of this size: https://aws.amazon.com/sns/pricing/
 SNS_BYTES: Final = 65_536
 
 
@@ -42,9 +42,9 @@ class Spent:
     writes: float = 0
     reads: float = 0
     published: int = 0
-    """In chunks of 64 KB."""
+    """The number of billed SNS units of 64 KB."""
     logged: int = 0
-    """In bytes."""
+    """The number of logged bytes."""
 
     def __add__(self, other: "Spent") -> "Spent":
         return Spent(
@@ -258,7 +258,7 @@ def metered(tables: Tables = of_moto) -> Iterator[Mapping[str, Spent]]:
         try:
             answer = make_api_call(client, operation, arguments)
         finally:
-            # A condition that fails has been paid for as well, at the size of the item that is there.
+            # AWS also bills a write whose condition fails, by the size of the existing item.
             with lock:
                 ours = spent[function]
                 ours.calls[f"{service}.{operation}"] += 1

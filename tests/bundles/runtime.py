@@ -21,7 +21,7 @@ INVOCATION = "/2018-06-01/runtime/invocation"
 REQUEST_ID = "8476a536-e9f4-11e8-9739-2dfe598c3fcd"
 TRACE_ID = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0"
 LIMIT_SECONDS = 30
-# A real one, and none of a virtual environment's.
+# The installed interpreter, not the link to it in a virtual environment.
 PYTHON = Path(sys.executable).resolve()
 
 
@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != f"{INVOCATION}/next":
             self._answer(HTTPStatus.NOT_FOUND, b"{}")
         elif event is None:
-            # As Lambda does, which freezes a function until there is something to do.
+            # As Lambda does: it freezes a function until the next event.
             self.server.over.wait()
             self.close_connection = True
         else:
@@ -91,7 +91,7 @@ def invoke(
         log = Path(directory) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                # `-S`: without site-packages. `-X importtime`: with a line for everything that is imported.
+                # `-S`: without site-packages. `-X importtime`: print a line for every imported module.
                 [PYTHON, "-S", "-X", "importtime", "-m", "awslambdaric", handler],
                 cwd=bundle,
                 env={

@@ -20,14 +20,14 @@ CALLS: Mapping[str, Mapping[str, int]] = {
     "`teams_consumer`, 10 messages": {"PutItem": 20, "workflow": 10},
     "`callback_consumer`, 10 messages": {"Query": 10, "PutItem": 20, "callbacks": 10},
 }
-"""What each has to call to do its work. A batch's threads may each read a secret that none of them knows yet."""
+"""The calls that each must make. The threads of a batch may each read a secret that is not cached yet."""
 
 
 def test_the_cold_start_benchmark_runs_each_function_on_real_events(local: Mapping[str, Path], tmp_path: Path) -> None:
     samples, called = {}, {}
     with served(tmp_path) as there:
         programs = cold_start.programs(tmp_path, local, there)
-        # A full batch does all that one message of it does.
+        # A full batch makes all the calls that a single message makes.
         of_batches = {f"`{folder}`" for folder, _ in BATCHES.values()}
         for name in programs.keys() - of_batches:
             there.calls.clear()
@@ -37,7 +37,7 @@ def test_the_cold_start_benchmark_runs_each_function_on_real_events(local: Mappi
         samples
     )
     assert all(run.cpu > 0 for runs in samples.values() for run in runs)
-    # One that did not do its work would look fast.
+    # A function that failed early would seem fast.
     assert {name: {call: called[name][call] for call in calls} for name, calls in CALLS.items()} == CALLS
     assert called.keys() - CALLS.keys() == {"`reconciler`"}
     assert called["`reconciler`"]["Query"] > 1

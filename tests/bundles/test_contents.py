@@ -41,7 +41,7 @@ ONLY = {
     "take_page": CONSUMER,
 }
 
-# Of at most 250 and 50: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+# The limits are 250 and 50: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MEGABYTES, ZIPPED_MEGABYTES = 25, 9
 MORE = {"slack_consumer": (4, 1), "slack_interactions": (4, 1)}
 
@@ -102,7 +102,7 @@ def test_botocore_sends_the_same_http_requests_with_a_shortened_service_model(
 ) -> None:
     ours, whole = (described(loader, service) for loader in (shortened(deployed["api"]), Loader()))
     assert ours == whole
-    # What is left out are texts for people.
+    # Only the documentation texts are left out.
     assert "documentation" not in json.dumps(shortened(deployed["api"]).load_service_model(service, "service-2"))
 
 
@@ -183,7 +183,7 @@ def test_every_module_is_precompiled_to_bytecode_that_does_not_depend_on_file_mo
     assert {*deployed[folder].rglob("*.pyc")} == {*compiled.values()}
     for module, byte_code in compiled.items():
         header = byte_code.read_bytes()[:16]
-        # PEP 552: by hash, and not to be checked.
+        # PEP 552: the file contains a hash of its source, which Python does not check.
         assert (header[4:8], header[8:]) == (b"\1\0\0\0", importlib.util.source_hash(module.read_bytes()))
         assert PYTHON_VERSION != HERE or header[:4] == importlib.util.MAGIC_NUMBER
 

@@ -16,7 +16,7 @@ import importlib, json, sys
 importlib.import_module(sys.argv[1] + ".handler")
 print(json.dumps(sorted(sys.modules)))
 """
-# Of what the bundle holds, a few more than there are: who needs more should know what it costs, by `make bench`.
+# A few more modules than now. If a function needs more, measure their cost with `make bench`.
 BUDGET = {
     **dict.fromkeys((f"{destination}_consumer" for destination in DESTINATIONS), 375),
     "api": 325,
@@ -29,7 +29,7 @@ BUDGET = {
     "take_page": 345,
 }
 NOBODY = frozenset[str]()
-# Powertools' idempotency imports boto3; its event handler and its batch processing asyncio and every event there is.
+# Powertools' idempotency imports boto3. Its event handler and batch processing import asyncio and all event classes.
 CONSUMERS = frozenset(f"{destination}_consumer" for destination in DESTINATIONS)
 ONLY = {
     "aiohttp": NOBODY,
@@ -49,7 +49,7 @@ ONLY = {
     "slack_sdk.socket_mode": NOBODY,
     "slack_sdk.web.async_client": NOBODY,
 }
-"""What takes long, and who may import it."""
+"""Modules that take long to import, and the functions that may import them."""
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -72,7 +72,7 @@ def run(stack: Cloud, aws: str, template: Template, local: Mapping[str, Path], c
             function["Handler"],
             event,
             {
-                # What the stack declares and no more, with the names of what is here.
+                # Only the variables that the stack declares, with the names of the resources in this test.
                 **{name: known.get(name) or text_of(value) for name, value in declared.items()},
                 # What Lambda adds: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
                 "AWS_REGION": "us-east-1",

@@ -162,7 +162,7 @@ def test_a_dead_letter_that_another_reader_may_have_received_is_not_reported_as_
             traveller.shift(dead_letters.LOOK_SECONDS + 1)
             with dead_letters.looking(operator.cloud.sqs, operator.cloud.dlqs[SLACK]) as again:
                 assert len(again) == 1
-            # What SQS answers to a stale handle: the letter stays.
+            # The response of SQS to an outdated receipt handle. The message is not deleted.
             return SimpleNamespace(status_code=200), {"Successful": [{"Id": "0"}]}
 
         operator.session.events.register("before-call.sqs.DeleteMessageBatch", slow)

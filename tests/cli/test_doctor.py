@@ -152,7 +152,7 @@ def test_an_unusable_secret_is_reported_and_never_printed(
 
 
 def test_the_doctor_command_checks_every_secret_of_the_stack(operator: Operator, deployed: dict[str, str]) -> None:
-    # Routes say which secrets of Teams there are beside the default one.
+    # Routes name the Teams secrets in addition to the default one.
     route = {"channels": ["teams"], "fallback": None, "where": {"teams": "elsewhere"}}
     deployed["ROUTES"] = json.dumps({"elsewhere": route})
     empty = operator.session.client("secretsmanager").create_secret(Name="empty")["ARN"]

@@ -25,7 +25,7 @@ def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
 
     def invoke(_: Stack, folder: str, event: Any) -> Any:  # noqa: ANN401
         try:
-            # A function's log is no output of ours.
+            # The function's log is not part of the command's output.
             with redirect_stdout(io.StringIO()):
                 return operator.cloud.handler(folder)(event, operator.cloud.context)
         except Exception as error:  # noqa: BLE001 # as Lambda does

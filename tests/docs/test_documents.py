@@ -27,7 +27,7 @@ RETIRED = re.compile(
     r"\b(?:(?:a|the|its|one|two|both|which|named|mail's) letters?(?! case| of)|lanes?|forced sends?|let go|burning)\b",
     re.IGNORECASE,
 )
-"""*Dead letter*, *destination*, *resend*, *ended*, *urgent* say it."""
+"""Words replaced by *dead letter*, *destination*, *resend*, *ended* and *urgent*."""
 SOURCES = ("functions/", "deployment/", "infra/", "local/", "cli/", "console/", "tests/e2e/browser.py", "Makefile")
 
 

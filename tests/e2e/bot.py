@@ -204,7 +204,7 @@ class Bot:
 
 
 def _requests_in(message: Mapping[str, Any]) -> list[str]:
-    if message["metadata"] is None:  # It has been drawn again.
+    if message["metadata"] is None:  # The message was updated.
         return [button["value"].split()[0] for button in buttons(message)]
     payload = message["metadata"]["event_payload"]
     return [str(one["request_id"]) for one in payload.get("requests", [payload])]

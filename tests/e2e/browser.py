@@ -32,10 +32,10 @@ def running(*arguments: str) -> Iterator[Browser]:
         (pytest.fail if os.environ.get("BROWSER") == "required" else pytest.skip)(reason)
     environment = dict(os.environ)
     if path.startswith(str(FETCHED)):
-        # It brings the libraries and the font that a bare machine lacks.
+        # The download includes libraries and a font that a minimal machine lacks.
         environment |= {"LD_LIBRARY_PATH": str(FETCHED / "al2023" / "lib"), "FONTCONFIG_PATH": str(FETCHED / "fonts")}
     with sync_playwright() as playwright:
-        # Chromium's own sandbox is not for root, which a container's user often is. It sees our own pages only.
+        # Chromium's sandbox does not work as root, as in many containers. The tests open only this project's pages.
         browser = playwright.chromium.launch(
             executable_path=path, args=["--no-sandbox", *arguments], env={**environment}
         )

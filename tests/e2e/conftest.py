@@ -32,7 +32,7 @@ def running(directory: Path, **context: str) -> Iterator[Runner]:
 def bot_of(runner: Runner) -> Bot:
     """A bot that calls that stack, after the stack has started."""
     document = runner.running()
-    # Its own two requests are on their way until then.
+    # Until then the two requests that `make run` sends are not delivered yet.
     runner.said("Ctrl-C stops the stack")
     return Bot(document)
 
@@ -40,7 +40,7 @@ def bot_of(runner: Runner) -> Bot:
 @pytest.fixture(scope="session")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     directory = tmp_path_factory.mktemp("stack")
-    directory.chmod(0o755)  # As earlier versions have left it: the runner must close it to other users.
+    directory.chmod(0o755)  # The mode that earlier versions set: the runner must make the directory private.
     with running(directory) as started:
         yield started
 

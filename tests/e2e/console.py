@@ -17,7 +17,7 @@ from tests.e2e.bot import Bot
 Motion = Literal["no-preference", "reduce"]
 Scheme = Literal["light", "dark"]
 ARRIVAL_MS: Final = 60_000
-# The machine may be busy: what is expected comes, and nobody asks how soon.
+# Long, since the machine may be busy and no test measures how soon something appears.
 expect.set_options(timeout=ARRIVAL_MS)
 LAPTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}

@@ -31,7 +31,7 @@ from tests.e2e.test_take import links
 
 SCHEMES: Final[dict[str, Scheme]] = {"": "light", "-dark": "dark"}
 IMAGES = ROOT / "docs" / "images"
-# Room for a whole message: what is out of sight of its pane is not painted.
+# High enough for a whole message, since a screenshot shows only the visible part of a panel.
 TALL: Final[ViewportSize] = {"width": 1500, "height": 1600}
 CHANNELS: Final = {"sales": "slack", "pricing": "email", "support": "teams"}
 ROUTES: Final = json.dumps({topic: {"channels": [channel], "fallback": None} for topic, channel in CHANNELS.items()})

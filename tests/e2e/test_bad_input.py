@@ -57,7 +57,7 @@ def form(*names: str) -> dict[str, Any]:
     return {"content": {FORM: {"schema": {"type": "object", "properties": properties}}}}
 
 
-# Humans and Slack call these, by a link or a signature: the API's own document does not name them.
+# People and Slack call these with a signed link or call. The OpenAPI document does not contain them.
 BY_HUMANS = schemathesis.openapi.from_dict(
     {
         "openapi": "3.1.0",

@@ -14,7 +14,7 @@ from tests.e2e.runner import Runner
 
 
 @pytest.fixture(autouse=True)
-def here(bot: Bot, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> Path:  # it runs
+def here(bot: Bot, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> Path:  # the function runs
     path = runner.directory / "stack.json"
     monkeypatch.setattr(stack, "LOCAL", path)
     return path

@@ -94,7 +94,7 @@ def test_the_consoles_guide_demonstrates_outbox_fallback_redrive_and_take_withou
         follow(7, "#fault-slack")
         page.locator("#fault-slack").select_option("fine")
         follow(8, "#redrive-all")
-        # Other tests leave dead letters of their own.
+        # Other tests leave dead letters too.
         archived = page.locator("#letters > li", has_text="the Slack channel is archived").first
         expect(archived).to_contain_text("A human has it: Email took the message")
         fits(page)
@@ -285,18 +285,18 @@ def test_the_console_can_be_used_with_the_keyboard_alone_and_shows_the_keyboard_
     keys.press("ControlOrMeta+Enter")
     request_id = accepted(page)
     reads(page, request_id, "delivered")
-    # What can be done with a pointer, a group of radio buttons being one, has its turn and is seen to have it.
+    # Each clickable element (one per group of radio buttons) gets the focus, and the focus is visible.
     controls = page.locator(
         ":is(button, a, select, textarea, input:not([type=radio]), input:checked, summary, [tabindex='0']):visible"
     )
     left = ["nothing tried yet"]
-    # Another round for what has come meanwhile, such as a dead letter. What no key reaches stays unreached.
+    # Another round for new elements, such as a dead letter. Elements that no key reaches are still missing after it.
     for _ in range(3):
         for _ in range(2 * controls.count() if left else 0):
             keys.press("Tab")
             element = page.evaluate_handle("document.activeElement")
             if element.evaluate("e => e === document.body"):
-                continue  # round once more
+                continue  # another round
             assert element.evaluate("e => e.tagName === 'IFRAME' || getComputedStyle(e).outlineStyle !== 'none'"), (
                 element
             )

@@ -329,7 +329,7 @@ def test_the_console_shows_no_data_of_the_stack_without_the_token(bot: Bot, brow
     expect(page.locator("#connection")).to_have_text(
         "open the address that 'make run' has printed, with the token at its end; stack.json has it as console_url"
     )
-    # Neither does it say that there are no requests and no dead letters.
+    # The page does not say either that there are no requests and no dead letters.
     expect(page.locator("main")).to_be_hidden()
     page.close()
 
@@ -341,7 +341,7 @@ def test_an_open_console_tab_accepts_the_token_of_a_new_run_and_removes_the_toke
     page = browser.new_page()
     page.goto(f"{address}#token=of-the-run-before")
     expect(page.locator("#connection")).to_have_class("lost")
-    page.goto(f"{address}#{token}")  # no new page is loaded
+    page.goto(f"{address}#{token}")  # only the fragment changes, so the page is not loaded again
     page.get_by_text("Live", exact=True).wait_for()
     assert page.url == address
     page.reload()

@@ -42,7 +42,7 @@ def test_make_install_installs_uv_with_any_pip_settings_folder_and_shell_and_wit
     directory = tmp_path / "my own copy"
     directory.mkdir()
     shutil.copy(ROOT / "Makefile", directory)
-    # pip decides where to install before it looks what, so this needs no network.
+    # pip chooses the target directory before it resolves packages, so this needs no network.
     (directory / "uv-requirements.txt").touch()
     settings = tmp_path / "pip.conf"
     settings.write_text("[global]\nuser = true\n[install]\nuser = true\n")

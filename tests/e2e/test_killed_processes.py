@@ -13,10 +13,10 @@ from local.wait import until
 from tests.e2e.bot import Bot
 from tests.e2e.runner import Runner
 
-# SOAK=1 makes it five hundred, and kills more.
+# With SOAK=1 five hundred requests are sent, and more processes are killed.
 REQUESTS, KILLS_EACH = (500, 10) if os.environ.get("SOAK") else (100, 3)
 STEP = 5
-# The consumers' time-out, after which a killed attempt can't be under way: shorter than the template's six times that.
+# The consumers' timeout. A killed attempt can't run for longer. The template's visibility timeout is six times that.
 VISIBILITY_SECONDS = 30
 END_SECONDS = 240
 

@@ -27,7 +27,7 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
     """Several runs at the same time, since each takes a while to start. The default port is in use."""
     directory = tmp_path_factory.mktemp("runners")
     with ExitStack() as stack:
-        with suppress(OSError):  # Taken already.
+        with suppress(OSError):  # The port is in use.
             stack.enter_context(socket.create_server((HOST, USUAL_PORT)))
         slack = stack.enter_context(SlackServer(token="xoxb-test", channels=("C0TEST",)))
         slack.fail("error", error="is_archived")

@@ -253,7 +253,7 @@ def test_after_the_time_limit_of_a_minute_only_a_request_that_nobody_has_taken_i
     bot: Bot, waiting: dict[str, str]
 ) -> None:
     def escalated(shown: dict[str, Any]) -> bool:
-        bot.console("POST", "/api/reconcile", {})  # It also runs once a minute.
+        bot.console("POST", "/api/reconcile", {})  # The scheduled reconciler runs once a minute too.
         return len(shown["deliveries"]) > 1
 
     shown = bot.until(waiting["nobody"], escalated, seconds=150)

@@ -45,7 +45,7 @@ def opened(browser: Browser, link: str, scheme: Scheme = "light") -> Iterator[Pa
 
 
 def no_rule_is_broken(page: Page) -> None:
-    # The page's policy lets in no script, so axe looks at a copy.
+    # The page's content security policy allows no script, so axe checks a copy of the page.
     copy = page.context.new_page()
     copy.set_content(page.content())
     found = Axe().run(copy, options=WCAG)

@@ -24,7 +24,7 @@ from tests.recorded_calls import note
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"
 MAX_RECEIVE_COUNT: Final = 12
-"""Small, so that SQS's own redrive happens too."""
+"""Small, so that SQS also moves messages to the dead-letter queue."""
 VISIBILITY: Final = 180
 
 Call = Callable[[Any, str, dict[str, Any]], Any]
@@ -184,7 +184,7 @@ class Moto:
         return len(self._table.stream_shard.items)
 
     def mails(self) -> list[Mail]:
-        # moto keeps no tags, but the text ends with the request's id and time.
+        # moto does not store the mail's tags, but the text ends with the request's id and time.
         return [Mail(each.id, re.findall(r"Request (\S+), \d", each.body)[-1]) for each in self._mailbox]
 
     def has_outbox(self) -> bool:

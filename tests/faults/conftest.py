@@ -36,7 +36,7 @@ def deploy(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
         forget()
 
     yield deploy
-    # Routes would outlive the test that deploys them.
+    # Otherwise the next test would use these routes too.
     monkeypatch.delenv("ROUTES", raising=False)
     routes.cache_clear()
     here.cold()

@@ -26,7 +26,7 @@ from tests.recorded_calls import meanwhile
 
 Call = Callable[[], Any]
 NO_SUCCESS = (*AWS_ERRORS, OSError, HTTPException, DeliveryError)
-"""What a call raises that does not succeed."""
+"""The exceptions of calls that do not succeed."""
 
 
 class Crash(BaseException):
@@ -51,7 +51,7 @@ CRASHES = (Kind.CRASH_BEFORE, Kind.CRASH_AFTER)
 REPEATS = (Kind.REPEATED,)
 ERRORS = (Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER)
 REPEATED_BY_THE_SDK = frozenset({"dynamodb", "sns", "sqs", "secretsmanager"})
-"""These clients retry by themselves. A mail, a post and a callback are sent once: a repetition may be a second one."""
+"""Calls that the SDK retries. It does not retry a mail, a post or a callback, which it could send twice."""
 _LATE = (Kind.CRASH_LATE, Kind.TIMEOUT_LATE)
 _DONE = (Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER)
 _THROTTLED = {
@@ -84,12 +84,12 @@ class FaultInjector:
     outage: Callable[[str], Kind | None] = lambda _: None
     later: Callable[[Call, int], None] = lambda call, _: call()
     meanwhile: tuple[int, Callable[[], object]] | None = None
-    """What else happens just before the call of that number: whole invocations of other functions, or of the same."""
+    """Invocations of other functions, or of the same, that happen just before the call with that number."""
     calls: list[str] = field(default_factory=list)
     running: bool = False
     dead: bool = False
     strikes: int = 0
-    """How often a call has been broken."""
+    """The number of calls broken so far."""
 
     def plan(self, fault: Fault | None, meanwhile: tuple[int, Callable[[], object]] | None = None) -> None:
         """Restart the count of calls at 0, and break the call of this fault."""
@@ -157,7 +157,7 @@ class FaultInjector:
 
     @staticmethod
     def _finish(call: Call) -> None:
-        # Whatever the answer was, it is lost.
+        # The response is lost.
         with suppress(*NO_SUCCESS):
             call()
 

@@ -33,7 +33,7 @@ STAFFED: Final[Mapping[str, str]] = {
         }
     ),
 }
-"""A deployment in which humans take requests."""
+"""Environment variables of a deployment in which people take requests."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Humans(System):
     """The simulated system with the people who receive its messages."""
 
     untaken: Counter[str] = field(default_factory=Counter)
-    """How often a sweep has said that nobody has taken a request in time."""
+    """For each request, how often the reconciler has reported that nobody has taken it in time."""
 
     def reset(self) -> None:
         super().reset()
@@ -69,7 +69,7 @@ class Humans(System):
         The user's screen may be outdated, so it may show another button than the message has by now.
         """
         message, value = self._button(request_id)
-        # Slack gives no two presses the same time.
+        # Slack gives each click a different time.
         self.advance(1)
         payload = self.slack.workspace.press(message["ts"], value, user, f"{self.slack.origin}/actions/")
         payload["actions"][0]["action_id"] = action
@@ -137,7 +137,7 @@ class Humans(System):
             except TableUnavailable:
                 return False
             except Failure:
-                # It says that there was nothing to do.
+                # The command says that there was nothing to release.
                 return True
             return True
 

@@ -134,7 +134,7 @@ def _one_in_doubt(here: World, topic: Topic) -> None:
     here.accept_for_sure(topic, DESCRIPTION, "other key")
     here.produce()
     writes = itertools.count(1)
-    # A claim each, and an end each.
+    # Two writes for each request: one takes the lock, one records the result.
     here.injector.outage = lambda name: Kind.CRASH_BEFORE if name == "dynamodb.PutItem" and next(writes) == 4 else None
     here.consume(Channel.SLACK)
     here.heal()

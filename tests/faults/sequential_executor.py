@@ -40,5 +40,5 @@ class _Awaited(Future[Any]):
     def result(self, timeout: float | None = None) -> Any:  # noqa: ANN401, ARG002
         while self._work and not self.done():
             self._work.popleft()()
-        # Nobody else would ever do it.
+        # No other thread would run the task.
         return super().result(timeout=0)

@@ -31,4 +31,4 @@ def _from(status: str) -> set[str]:
 
 
 FORWARD: Final[dict[str, set[str]]] = {status: _from(status) for status in Status}
-"""The statuses that may be read next. A mail that comes back turns `delivered` into `failed`, and nothing else does."""
+"""The statuses that may be read next. Only the bounce of a mail turns `delivered` into `failed`."""

@@ -87,16 +87,16 @@ class System:
     mails_in_doubt: Counter[str] = field(default_factory=Counter)
     feedback: list[tuple[int, str]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    """SES's events that Lambda has given up: they lie in its failures queue."""
+    """SES events whose retries have all failed, so that they are in the failures queue."""
     said: Counter[str] = field(default_factory=Counter)
-    """How often SES has said that a request's mail did not arrive."""
+    """For each request, how many of SES's events reported that a mail did not arrive."""
     calls_back: bool = False
-    """Whether the bot asks to be called back, from now on."""
+    """Whether the bot's next requests contain a callback URL."""
     seen: int = 0
     looked_at: tuple[int, ...] = ()
     invocations: Any = field(default_factory=count)
     deployed: Mapping[str, str] = field(default_factory=dict)
-    """What is deployed otherwise than `ENVIRONMENT` says."""
+    """The deployed environment variables that differ from `ENVIRONMENT`."""
 
     # --- the clock -----------------------------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class System:
 
     def later(self, call: Callable[[], Any], seconds: int) -> None:
         def land() -> None:
-            # Nobody waits for the answer.
+            # No caller waits for the response.
             with suppress(*NO_SUCCESS):
                 call()
 
@@ -253,7 +253,7 @@ class System:
             handler = self.cloud.handler(f"{channel}_consumer")
             answer = self.invoke(lambda: handler({"Records": records}, self.cloud.context))
         if answer is None or self.injector.strikes > strikes:
-            # The one window that the README leaves open: SES took it, and we could not write it down.
+            # The case that the README excludes: SES accepted the mail, and the consumer could not record that.
             messages = {(request_id_in(record["body"]), delivery_in(record["body"])) for record in records}
             self.mails_in_doubt += (self.mails() - mails) & Counter(str(request_id) for request_id, _ in messages)
         if answer is None:
@@ -274,7 +274,7 @@ class System:
         handler = self.cloud.handler("reconciler")
 
         def call() -> Any:  # noqa: ANN401
-            # A function that raises is an invocation that failed: the next one does what it could not.
+            # If a function raises, its invocation fails, and the next invocation does the work.
             try:
                 return handler({"dry_run": dry_run}, self.cloud.context)
             except TableUnavailable:
@@ -363,7 +363,7 @@ def _held(message: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
         told = message["metadata"]["event_payload"]
         yield from ((each["request_id"], each.get("force")) for each in told.get("requests", [told]))
         return
-    # It was drawn again. Its buttons still name them.
+    # The message was updated and has no metadata. Its buttons still contain the request ids.
     for request_id, delivery in filter(None, (pressed(str(button["value"])) for button in buttons(message))):
         yield request_id, delivery.removeprefix(RESEND) if delivery.startswith(RESEND) else None
 

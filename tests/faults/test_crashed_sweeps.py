@@ -62,7 +62,7 @@ def test_lost_requests_raise_an_alarm_although_the_delivery_record_of_one_cannot
 
     def outage(call: str) -> Kind | None:
         calls.append(call)
-        # Before, the lease was written, both were watched, and the sweep kept up to when it had looked.
+        # Earlier writes: the lease, both delivery records, and the time up to which the reconciler has checked.
         return Kind.REFUSED if call == "dynamodb.PutItem" and calls.count(call) == 6 else None
 
     here.injector.outage = outage

@@ -21,7 +21,7 @@ from tests.integration.cloud import forget
 
 BATCH = QUEUES[Channel.SLACK].size
 CAME_IN = 20
-"""In each second: far beyond the one post that Slack takes."""
+"""Requests per second, far more than the one post per second that Slack accepts."""
 BACKLOG = 40
 
 
@@ -95,7 +95,7 @@ def test_only_the_request_that_slack_refuses_fails_and_the_others_of_its_digest_
 def test_digests_contain_fewer_requests_after_slack_refused_a_digest_as_too_long(here: World) -> None:
     """Slack documents no limit, so the limit that was measured may change."""
     here.slack.fail("error", error="msg_blocks_too_long", times=2)
-    # The second has no dividers.
+    # The second digest has no dividers.
     for _ in range(3):
         come_in(here, BATCH)
         here.consume(Channel.SLACK, BATCH)
@@ -121,7 +121,7 @@ def test_requests_with_unknown_outcome_share_one_search_of_slacks_history_and_ea
     ids = [published(here, key=str(number)) for number in range(4)]
     break_at(here, "http.chat.postMessage", kind, lambda: here.consume(Channel.SLACK))
     here.advance(200)
-    # It does not wait for what is in doubt, and is not looked up.
+    # The new request does not wait for those with unknown outcome, and is not searched for.
     ids.append(published(here, key="new"))
     with recorded(here) as calls:
         here.consume(Channel.SLACK)

@@ -294,7 +294,7 @@ def test_a_dry_run_of_the_reconciler_writes_nothing(here: World) -> None:
     assert answer is not None
     assert answer["ledger"]["dead_lettered"]
     reads = {"Query", "GetItem", "BatchGetItem", "GetQueueAttributes", "ReceiveMessage"}
-    # The letters that were looked at are made visible again: all that a dry run does to anything.
+    # A dry run changes nothing except that it makes the dead letters visible again that it has read.
     assert {call.split(".")[1] for call in calls} - reads <= {"ChangeMessageVisibilityBatch"}
 
 

@@ -161,7 +161,7 @@ def test_the_message_of_a_fallback_started_a_second_time_says_which_channel_fail
     assert not here.bodies(Channel.SLACK)
     here.advance(3 * 3_600)
     while here.consume(Channel.TEAMS):
-        # There is no workflow.
+        # The Teams channel has no workflow URL.
         here.advance(60)
     here.produce()
     here.consume(Channel.SLACK)

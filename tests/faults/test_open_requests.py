@@ -223,7 +223,7 @@ def test_the_reconciler_checks_a_request_with_a_final_status_twice_and_then_neve
     with recorded(here) as calls:
         found = sweep(here)
     assert found["open"] == 0
-    # Up to when it has looked, the lists of the indexes, and the lease: nothing of a single request.
+    # The calls concern the time of the last check, the indexes and the lease, and no single request.
     assert Counter(calls) == IDLE
 
 
@@ -257,7 +257,7 @@ OPEN = 20_000
 TIMEOUT = 50.0
 """As in infra/reconciler.py."""
 A_CALL = 0.002
-"""In seconds. A sweep makes ten calls side by side, one after another here: so this stands for 20 ms."""
+"""In seconds. The reconciler makes ten calls in parallel, but here one after another: so this represents 20 ms."""
 
 
 def accept_many(here: World, number: int) -> None:
@@ -429,7 +429,7 @@ def before_call(here: World, call: str, last: int, step: Callable[[], object]) -
         here.reconcile(dry_run=True)
     numbers = [number for number, name in enumerate(calls, 1) if name == call]
     here.advance(60)
-    # A sweep that is no dry run begins with the lease.
+    # Unlike a dry run, a real run first makes the call that takes the lease.
     here.injector.plan(None, (numbers[last], step))
     return sweep(here)
 

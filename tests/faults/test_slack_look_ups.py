@@ -19,7 +19,7 @@ from tests.integration.cloud import forget
 
 BATCH = QUEUES[Channel.SLACK].size
 OLD = "C0ANNEX"
-"""It is looked up before C0ASSIST: places are read in the order of their names."""
+"""Searched before C0ASSIST: the Slack channels are searched in the order of their names."""
 
 
 @pytest.mark.parametrize("error", ["channel_is_limited_access", "access_denied", "internal_error"])

@@ -42,7 +42,7 @@ PROFILE = settings(
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
 )
 
-# A call that is late lands while its doubt settles: within 30 seconds of the time-out or the death.
+# A late call takes effect within 30 seconds after the timeout or the kill, while the delivery is still locked.
 late = st.integers(0, 29)
 faults = st.none() | st.builds(
     Fault,
@@ -51,7 +51,7 @@ faults = st.none() | st.builds(
     late,
 )
 BOTH = "both"
-"""A topic that goes to two channels. The others go to one, and have a fallback."""
+"""A topic with two channels. The other topics have one channel and a fallback."""
 topics = st.sampled_from([*Topic, BOTH])
 destinations = st.sampled_from(DESTINATIONS)
 SLACK_FAULTS: list[dict[str, object]] = [
@@ -80,7 +80,7 @@ overlaps = st.none() | st.builds(
     st.integers(0, 8),
     st.sampled_from(["consume", "consume a duplicate", "produce", "reconcile", "feedback", "redrive"]),
     destinations,
-    # The invocation that waits is killed if it waits for longer.
+    # An invocation that waits for longer is killed.
     st.integers(0, 25),
 )
 
@@ -134,13 +134,13 @@ class StateMachine(RuleBasedStateMachine):
         self.keys += 1
         description = f"words of customer {self.keys} that belong in no log"
         self._broken(fault, lambda: self.world.accept(topic, description, str(self.keys)))
-        # As a bot does: the same call again, until it has an answer.
+        # As a bot does: repeat the same call until there is a response.
         self.world.accept_for_sure(topic, description, str(self.keys))
 
     @precondition(lambda self: self.world.accepted)
     @rule(key=picks)
     def replay(self, key: int) -> None:
-        # A first call whose write the SDK repeats is at the same moment, and is no replay.
+        # A first call whose write the SDK repeats has the same time, and is not a replay.
         self.world.advance(0.001)
         number = key % self.keys + 1
         [topic] = {r.topic for r in self.world.accepted.values() if f"customer {number} " in r.description}
@@ -246,7 +246,7 @@ class StateMachine(RuleBasedStateMachine):
         slack=st.sampled_from(SLACK_FAULTS),
         ses=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_AFTER, Kind.REJECTED]),
         topic=topics,
-        # Until it is retried, given up on its own channel, given up on both.
+        # Until the request is retried, has failed on its channel, or has failed on both channels.
         turns=st.sampled_from([1, ATTEMPTS, 2 * ATTEMPTS + 1]),
         redrive=st.booleans(),
     )

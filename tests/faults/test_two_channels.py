@@ -110,7 +110,7 @@ def published_at_once_to_its_own_channel_and_the_fallback(here: World, deploy: D
     deploy(["teams", "slack"], "email")
     request_id = accepted(here)
     while here.consume(Channel.TEAMS):
-        # There is no workflow.
+        # The Teams channel has no workflow URL.
         here.advance(60)
     here.produce()
     for channel in (Channel.SLACK, Channel.EMAIL):

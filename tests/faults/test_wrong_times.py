@@ -27,7 +27,7 @@ def test_the_next_reconciler_run_publishes_a_resend_dated_in_the_future_by_an_op
     request_id = published(here, Topic.SALES, "key")
     here.settle()
     requests().change(request_id, partial(resent, now=epoch_ms(here.now) + AN_HOUR))
-    # The stream misses it.
+    # The stream producer does not publish it.
     here.read_stream()
     here.stream.clear()
     here.advance(600)

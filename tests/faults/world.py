@@ -55,7 +55,7 @@ class World(Humans):
             return
         self.looked_at = looked_at
         held = Counter(map(request_id_in, (*self.dead_letters(), *self.bodies(*Channel))))
-        # A bounce is recorded first. Its event comes again until the dead letter is written too.
+        # A bounce is recorded first. SES's event is retried until the dead letter is written too.
         bounced = self.told_of_mails()
         mails, posts = self.mails(), self.posts()
         assert all(times == 1 for times in self.untaken.values()), "escalated once"
@@ -165,7 +165,7 @@ class World(Humans):
             self.turn()
             if self.quiet():
                 break
-            # More than a visibility time-out, a claim or the grace: the next sweep finds what has become of them.
+            # Longer than a visibility timeout, a lock or the grace period: the next reconciler run finds the results.
             self.advance(VISIBILITY + 20)
             self.reconcile()
             self.observe()
@@ -241,7 +241,7 @@ def world(*, moto: bool = False, injector: FaultInjector | None = None) -> Itera
         stack.enter_context(patch("assistance.engine.consumer.Consumer", one_by_one))
         for several in ("assistance.engine.publisher", "assistance.engine.dead_letters", "reconciler.new_requests"):
             stack.enter_context(patch(f"{several}._PARALLEL", 1))
-        # Two shards show what all of them do, in a fraction of the calls.
+        # Two shards behave like all of them, with a fraction of the calls.
         for named in ("schema", "table"):
             stack.enter_context(patch(f"assistance.store.{named}.INDEX_SHARDS", 2))
             stack.enter_context(patch(f"assistance.store.{named}.DUE_SHARDS", 2))
@@ -250,7 +250,7 @@ def world(*, moto: bool = False, injector: FaultInjector | None = None) -> Itera
         forget()
         here = World(running, aws, slack, bot, injector, traveller, log)
         injector.later = here.later
-        # Routes would outlive the world.
+        # Otherwise later tests would use these routes too.
         stack.callback(here.deploy, {})
         yield here
 

@@ -14,7 +14,7 @@ ACCOUNT: Final = "000000000000"
 REGION: Final = "us-east-1"
 _HERE: Final = f"{REGION}:{ACCOUNT}"
 _PSEUDO: Final = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::URLSuffix": "aws"}
-# What Ref and Fn::GetAtt return is on each type's page:
+# Each resource type's page says what Ref and Fn::GetAtt return:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
 _ATTRIBUTES: Final = {
     ("AWS::ApiGateway::RestApi", "Ref"): "{}",
@@ -112,7 +112,7 @@ class Deployed:
             held = self.environments[call.function]
             values = {held[name] for name in names if name in held}
             if not values and all(name.startswith("ROUTES.") for name in names):
-                # A route's place is the deployer's choice: where the stage has none, any must be allowed.
+                # The deployer chooses the targets in routes. If a stage has none, its role must allow any target.
                 return ANYBODY
             if len(values) != 1:
                 raise Untraceable(f"{call}: the deployed variables hold {values or 'nothing of the kind'}")

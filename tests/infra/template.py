@@ -27,12 +27,12 @@ REAL: Mapping[str, str] = {
 }  # fmt: skip
 VARIANTS: Mapping[str, Mapping[str, str]] = {
     "dev": {},
-    # Its sender is production's, as when both share an account.
+    # The same sender as in production, as if both stages shared an account.
     "staging": {"stage": "staging", **REAL, "create_email_identity": "false", "runbook_url": "docs/operations.md"},
     "production": {"stage": "production", **REAL},
     "local": {"local": "true", "alarms": "true", "take": "true", "slack_api_url": "http://127.0.0.1:1/api/"},
 }
-# What a deployer may add to any stage.
+# Everything that a deployer may add to any stage.
 EXTRAS: Mapping[str, Mapping[str, str]] = {
     "everything": {
         "stage": "production", **REAL, "access_logs": "account_role", "waf": "true", "quota_per_day": "10000",
@@ -43,9 +43,9 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     },
     "nothing": {"stage": "production", **REAL, "tracing": "false", "create_email_identity": "false",
                 "alarms": "false"},
-    # Humans take requests.
+    # Takes are on.
     "takes": {"stage": "staging", **REAL, "take": "true"},
-    # On every channel that the code has, with and without a fallback.
+    # Routes with every channel that the code has, with and without a fallback.
     "every channel": {"alarms": "true", "routes": json.dumps({
         "sales": {"channels": [*Channel]},
         **{f"by-{channel}": {"channels": [channel], "fallback": list(Channel)[number - 1]}
@@ -152,7 +152,7 @@ def built(context: Mapping[str, str]) -> Iterator[tuple[App, AssistanceStack]]:
     with TemporaryDirectory() as directory:
         app = new_app({**context, "aws:cdk:bundling-stacks": []}, directory)
         config = load(app.node.get_all_context())
-        # What holds in the template holds in any account.
+        # The tests hold for any account.
         yield app, build(app, config.model_copy(update={"account": None, "region": None}))
 
 

@@ -29,7 +29,7 @@ GATEWAYS_OWN = {problems.TYPE_PREFIX + slug for slug in ("forbidden", "too-many-
 
 
 SIGNED = {"interactions", "{token}"}
-"""Where Slack's calls and links come in."""
+"""The routes for Slack's calls and for take links."""
 
 
 def methods_of(template: Template) -> list[Properties]:
@@ -123,7 +123,7 @@ def test_error_responses_of_api_gateway_are_problem_documents_like_those_of_the_
 
 def test_api_gateway_does_not_turn_5xx_statuses_into_4xx_so_that_the_5xx_alarm_counts_them(template: Template) -> None:
     # Under 4XXError: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
-    # Those whose default is 5xx:
+    # The responses whose default status is 5xx:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
     errors = {"API_CONFIGURATION_ERROR", "AUTHORIZER_CONFIGURATION_ERROR", "AUTHORIZER_FAILURE", "DEFAULT_5XX",
               "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT"}  # fmt: skip
@@ -149,7 +149,7 @@ def test_bots_call_the_custom_domain_which_stays_the_same_if_the_api_is_replaced
     assert (target(mapping["DomainName"]), target(mapping["RestApiId"]), mapping["BasePath"]) == (
         name, api, "assistance",
     )  # fmt: skip
-    # Replaced with the API, the mapping would be refused while the old one is there.
+    # If the mapping were replaced together with the API, it would be refused while the old mapping exists.
     assert not [logical_id for logical_id in template.all("AWS::ApiGateway::BasePathMapping") if "Rest" in logical_id]
     assert {target(outputs[it]["Value"]) for it in ("DomainTarget", "DomainHostedZoneId")} == {name}
 

@@ -36,6 +36,6 @@ def test_the_cost_table_includes_every_aws_call_of_a_reconciler_run_without_requ
 
 def test_no_idle_stage_costs_more_than_documented_and_an_idle_dev_stage_costs_almost_nothing() -> None:
     cost = {variant: sum(row.full for row in rows(variant)) for variant in VARIANTS}
-    # What the local stack has is what `take` and alarms add to dev, and production has no `take` of its own accord.
+    # The local stack equals dev with takes and alarms. Production has takes only if the deployer enables them.
     assert cost["production"] == max(value for variant, value in cost.items() if variant != "local")
     assert cost["dev"] < 3.00

@@ -57,7 +57,7 @@ def documented(source: str, metrics: str, dimensions: str, **names: str) -> Docu
     return Documented(source, frozenset(metrics.split()), sets, names)
 
 
-# Standard queues and topics, functions, and REST APIs without detailed metrics; what is of no use here is left out.
+# The metrics of standard queues and topics, functions, and REST APIs without detailed metrics that the tests need.
 PROVIDERS = {
     "AWS/SQS": documented(
         "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html",
@@ -164,9 +164,9 @@ def ours() -> set[Series]:
                 if reached.get("email") == "delivered":
                     feedback(running, "bounce", request_id)
                 all_the_way(running)
-        # Given up by the consumer, as a bounce is not.
+        # Dead-lettered by the consumer. A bounce is dead-lettered by the feedback function.
         running.sqs.send_message(QueueUrl=running.queues[Channel.EMAIL], MessageBody="not ours")
-        # As while SNS applies a new filter policy.
+        # As if SNS were still applying a new filter policy.
         destinations: list[Destination] = [*ROUTED, CALLBACK]
         for destination in destinations:
             named = {"channels": {"DataType": "String.Array", "StringValue": "[]"}}
@@ -233,7 +233,7 @@ def test_every_dead_letter_queue_raises_an_alarm(template: Template) -> None:
         if alarm["MetricName"] != "ApproximateNumberOfMessagesVisible" or alarm["Statistic"] != "Maximum":
             continue
         assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
-        # A letter that somebody looks at is out of sight for a moment: one sample of several that shows it is enough.
+        # A dead letter is invisible while it is read, so the alarm needs only one of several samples to be positive.
         assert alarm["DatapointsToAlarm"] == 1 < alarm["EvaluationPeriods"]
         (dimension,) = alarm["Dimensions"]
         alarmed.add(target(dimension["Value"]))
@@ -250,7 +250,7 @@ def test_unhandled_dead_letters_notify_the_operator_days_before_the_first_dead_l
 ) -> None:
     queues = template.all("AWS::SQS::Queue")
     kept = {name: queues[name]["MessageRetentionPeriod"] for name in template.dead_letter_queues()}
-    # What SQS moves keeps the time at which it was sent.
+    # A message that SQS moves to a dead-letter queue keeps the time at which it was sent.
     earlier = max(queue["MessageRetentionPeriod"] for name, queue in queues.items() if name not in kept)
     watched_for_long = set()
     for logical_id, alarm in alarms(template).items():
@@ -262,11 +262,11 @@ def test_unhandled_dead_letters_notify_the_operator_days_before_the_first_dead_l
         assert (alarm["Period"], alarm["Statistic"], alarm["Threshold"]) == (3_600, "Average", 0.5)
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html: EvaluationPeriods.
         assert hours * alarm["Period"] <= 604_800
-        # An hour without a sample does not set it back by a week.
+        # After an hour without a sample the alarm does not start anew.
         assert 0 < hours - needed <= 6
         assert hours * 3_600 <= kept[name] - earlier - 2 * 86_400
         assert on(template, called(logical_id)) == {"DeadLettersExpiring"}
-    # What the stream gave up is in the table still.
+    # A request whose stream record failed is still in the table.
     failures = next(name for name in kept if "StreamProducer" in name)
     assert watched_for_long == kept.keys() - {failures}
 
@@ -277,7 +277,7 @@ def test_a_stopped_callback_consumer_notifies_the_operator_but_not_before_the_fi
 ) -> None:
     retry = RETRIES[CALLBACK]
     threshold = named_alarm(synthesized(variant), "CallbackOldestPendingAge")["Threshold"]
-    # SQS leaves out what was received three times. Until then each delay may be lengthened by a Retry-After.
+    # SQS excludes messages received three times. Before that a Retry-After header may lengthen each delay.
     assert threshold >= sum(retry.ceiling(attempt) + MAX_RETRY_AFTER for attempt in (1, 2))
     assert threshold <= 2 * 3_600 < retry.longest
 
@@ -288,7 +288,7 @@ def test_a_disabled_stream_event_source_notifies_the_operator_and_one_late_recon
     alarm = named_alarm(template, "PublishedLate")
     assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 0)
     assert 1 < alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"]
-    # A stage with one request in two hours shows it too.
+    # Also on a stage with one request in two hours.
     assert alarm["EvaluationPeriods"] * alarm["Period"] >= 2 * 3_600 * alarm["DatapointsToAlarm"]
     assert on(template, "PublishedLate") == {"RequestsPublishedLate"}
 
@@ -296,7 +296,7 @@ def test_a_disabled_stream_event_source_notifies_the_operator_and_one_late_recon
 def test_only_many_refused_calls_with_an_api_key_at_a_high_rate_notify_the_operator(template: Template) -> None:
     rate, refusals = (named_alarm(template, name) for name in ("ApiRefusalRate", "ApiRefusals"))
     for alarm in (rate, refusals):
-        # The function's own: API Gateway lets nobody through to it without a key.
+        # Counted by the function, since API Gateway refuses calls without an API key before they reach it.
         assert (alarm["Namespace"], alarm["MetricName"]) == (template.stack_name, Metric.REFUSED)
     assert rate["Period"] == refusals["Period"]
     assert (rate["Statistic"], refusals["Statistic"]) == ("Average", "Sum")
@@ -354,7 +354,7 @@ def on(template: Template, *going_off: str) -> set[str]:
 def test_single_alarms_notify_nobody_and_only_the_composite_alarms_notify_the_operators(template: Template) -> None:
     for name, alarm in alarms(template).items():
         assert not alarm.get("AlarmActions"), name
-        # A rate counts only if it is one of many.
+        # An error rate counts only with many calls.
         both = {"ApiRefusalRate", "ApiRefusals"}
         assert len(on(template, *(both if called(name) in both else {called(name)}))) == 1
 
@@ -396,14 +396,14 @@ def test_a_second_outage_notifies_the_operators_while_dead_letters_of_the_first_
 
 
 def test_an_outage_of_the_dynamodb_table_causes_one_notification_for_each_stopped_function(template: Template) -> None:
-    # While it lasts the reconciler measures nothing.
+    # During the outage the reconciler emits no metrics.
     api, producer = ["ApiErrorRate", "ApiErrors", "ApiLatency"], ["StreamIteratorAge", "StreamProducerErrors"]
     assert on(template, *api, *producer, "ReconcilerSilent", "ReconcilerErrors") == {
         "RequestsNotAccepted", "RequestsNotPublished", "RequestsUnaccountedFor",
     }  # fmt: skip
 
 
-# What can be on for days for a reason of its own: a bug in one call of twenty, a channel that was archived.
+# Alarms that may be raised for days for another reason, such as a bug in one call of twenty or an archived channel.
 LASTING = ("ApiErrorRate", "ApiRefusalRate", "ApiRefusals", "EmailDeliveriesFailed", "SlackDeliveriesFailed")
 
 
@@ -473,7 +473,7 @@ def test_the_operators_get_notifications_at_their_https_address_too(production: 
 
 
 def test_cloudwatch_may_publish_to_the_sns_topic_of_the_operators(template: Template) -> None:
-    # A topic that has a policy has lost the default one, which allows it.
+    # A topic with a policy has no default policy any more, which would allow it.
     statements = [
         statement
         for policy in template.all("AWS::SNS::TopicPolicy").values()
@@ -499,7 +499,7 @@ def links(template: Template) -> list[tuple[str, str]]:
 def test_every_alarm_has_a_runbook_section_and_every_runbook_section_has_an_alarm(template: Template) -> None:
     sections = [heading.lower() for heading in re.findall(r"^### (\w+)$", RUNBOOK, re.MULTILINE)]
     if "UntakenRequests" not in {metric.name for metric in watched(template)}:
-        # Nobody takes requests on this stage.
+        # Takes are off on this stage.
         sections.remove("untakenrequests")
     assert sorted({section for _, section in links(template)}) == sorted(sections)
 

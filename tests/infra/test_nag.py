@@ -8,7 +8,7 @@ from cfnlint.api import ManualArgs, lint
 from tests.build_cache import kept
 from tests.infra.template import EXTRAS, VARIANTS, synthesis
 
-# The CDK repeats in DependsOn what a reference says already. It does no harm.
+# The CDK adds a DependsOn for resources that are referenced anyway, which is harmless.
 REDUNDANT = "W3005"
 
 

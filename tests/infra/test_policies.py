@@ -24,7 +24,7 @@ from tests.integration.cloud import forget, http_event
 from tests.recorded_calls import Call, record
 from tests.records import record_of
 
-# What AWS calls in the name of a function's role, by the page that says so.
+# The calls that AWS makes with a function's role, by the documentation page that says so.
 _LOGS: Final = "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html"
 _QUEUE: Final = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"
 _STREAM: Final = "https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html"
@@ -44,8 +44,8 @@ PATTERNS: Final = {
     r"arn:aws:ses:[^*]+:identity/\*": "Limited by the sender's address instead: see infra/email_consumer.py.",
     r"arn:aws:lambda:[^*]+:function:[^*]+:\*": "The CDK lets the scheduler invoke versions too. There are none.",
 }
-"""Why a resource is a pattern."""
-# Which resources of a service publish, by the form that its own page gives them:
+"""The reason why a permission has a resource with a wildcard."""
+# The ARN formats of the resources with which a service publishes:
 # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
 PUBLISHERS: Final = {
     "cloudwatch.amazonaws.com": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:*",
@@ -194,7 +194,7 @@ def _taken(here: World) -> None:
         here.settle()
         assert here.slack.press(here.slack.messages[-1]["ts"], "anna") == HTTPStatus.OK
         link = token(Link(request_id, Channel.EMAIL, record_of(here.cloud.table, request_id).ttl), [b"t" * 44])
-        # Each function reads the secret for itself.
+        # Each function reads the secret separately.
         forget()
         form = http_event("POST", f"/take/{link}", "name=Anna")
         assert here.cloud.handler("take_page")(form, here.cloud.context)["statusCode"] == HTTPStatus.OK

@@ -61,7 +61,7 @@ def test_every_lambda_function_has_the_common_settings(template: Template) -> No
     for function in functions:
         assert function["Architectures"] == ["arm64"]
         assert function["Runtime"] == f"python{PYTHON_VERSION}"
-        # One that names no group gets one that no stack deletes.
+        # For a function without a log group Lambda creates one that no stack deletes.
         assert groups[target(function["LoggingConfig"]["LogGroup"])]["RetentionInDays"]
         assert (function["LoggingConfig"]["LogFormat"], function["LoggingConfig"]["SystemLogLevel"]) == ("JSON", "WARN")
         assert "ReservedConcurrentExecutions" not in function, "a new account may have 10 in all"
@@ -136,7 +136,7 @@ def test_the_stream_event_source_gives_up_a_failing_record_after_a_limited_time_
     assert source["BisectBatchOnFunctionError"] is True
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert 0 < source["MaximumRetryAttempts"] <= 10
-    # A stream keeps a day: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
+    # A stream keeps records for a day: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
     assert 0 < source["MaximumRecordAgeInSeconds"] < 86_400
     failures = target(source["DestinationConfig"]["OnFailure"]["Destination"])
     role = target(template.function("stream_producer")[1]["Role"])
@@ -177,7 +177,7 @@ def test_the_table_has_on_demand_billing_a_stream_a_ttl_backups_and_a_sparse_ind
         index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
         for index in table["GlobalSecondaryIndexes"]
     }
-    # Two are sparse: only what is unpublished, and only what is watched, has the shard.
+    # Two indexes are sparse: only unpublished items and only tracked records have the shard attribute.
     assert indexes == {
         OUTBOX_INDEX: [OUTBOX_SHARD, CREATED_AT],
         LEDGER_INDEX: [LEDGER_SHARD, CREATED_AT],
@@ -215,7 +215,7 @@ def test_the_slack_secret_is_created_without_a_value(template: Template) -> None
 def test_the_signing_key_of_callbacks_is_generated_at_deployment(template: Template) -> None:
     secrets = template.all("AWS::SecretsManager::Secret")
     generated = secrets[target(template.document["Outputs"]["CallbackSecretArn"]["Value"])]["GenerateSecretString"]
-    # Letters and digits, by fours: Base64.
+    # Letters and digits in groups of four are valid Base64.
     assert generated["ExcludePunctuation"] is True
     assert generated["PasswordLength"] % 4 == 0
     assert generated["PasswordLength"] // 4 * 3 in KEY_BYTES
@@ -304,7 +304,7 @@ def test_no_tag_of_a_resource_is_also_a_tag_of_the_stack(variant: str) -> None:
     assert not set(stack["properties"].get("tags", {})) & set(tags)
 
 
-# An AWS-managed key lets everybody of its account use it through its service:
+# Every role of the account may use an AWS-managed key through its service:
 # https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#aws-managed-key. With this flag the CDK
 # grants the use of every key that has the alias as well.
 NOT_WANTED = {"@aws-cdk/aws-kms:applyImportedAliasPermissionsToPrincipal"}

@@ -10,7 +10,7 @@ from infra.stages import load
 from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, synthesis, synthesized, target, text_of
 
 STAGES = ("dev", "staging", "production")
-# A resource with another logical id is another resource: empty, unknown to the bot, or without its past.
+# CloudFormation replaces a resource whose logical id changes, so its data, its URL or its history is lost.
 STATEFUL = {
     "Table": "AWS::DynamoDB::GlobalTable",
     "TopicBFC7AF6E": "AWS::SNS::Topic",
@@ -60,7 +60,7 @@ def kept(template: Template) -> set[str]:
 def test_destroying_a_dev_stage_removes_every_resource_except_the_ses_identity(stage: str) -> None:
     template = synthesized(stage)
     assert kept(template) == set(template.all("AWS::SES::EmailIdentity"))
-    # CloudFormation deletes neither a bucket that holds something, nor what a custom resource has made.
+    # CloudFormation deletes neither a non-empty bucket nor things created by a custom resource.
     assert not template.all("AWS::S3::Bucket")
     assert not [name for name, r in template.resources.items() if r["Type"].startswith("Custom::")]
 
@@ -104,7 +104,7 @@ def test_every_resource_that_stores_data_is_encrypted(variant: str) -> None:
     }
     assert set(published_to.values()) == set(services)
     for name, topic in template.all("AWS::SNS::Topic").items():
-        # A service can't use the key that AWS manages for SNS.
+        # An AWS service can't use the AWS-managed key of SNS.
         if name in published_to:
             assert target(topic["KmsMasterKeyId"]) == key
         else:
@@ -227,7 +227,7 @@ def test_the_web_acl_inspects_no_request_bodies_and_answers_a_call_above_its_rat
     response = rate["Action"]["Block"]["CustomResponse"]
     assert response["ResponseCode"] == 429
     assert json.loads(acl["CustomResponseBodies"]["TooMany"]["Content"])["status"] == 429
-    # No other managed group of AWS's baseline leaves the body alone.
+    # Every other managed baseline rule group of AWS inspects the body.
     groups = {rule["Statement"]["ManagedRuleGroupStatement"]["Name"] for rule in managed}
     assert groups == {"AWSManagedRulesAmazonIpReputationList"}, Firewall.__doc__
     assert all(part["VisibilityConfig"]["SampledRequestsEnabled"] is False for part in (acl, *acl["Rules"]))

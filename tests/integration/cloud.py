@@ -44,7 +44,7 @@ HANDLERS = (
     "reconciler",
 )
 BY_HUMANS = ("slack_interactions", "take_page")
-"""What humans call. Version 1 had none of these."""
+"""The functions that people call. Version 1 had none of these."""
 
 
 def forget() -> None:
@@ -249,7 +249,7 @@ class Cloud:
             ahead = replace(deployed.outbox(), clock=clock)
             stack.enter_context(patch.object(deployed, "outbox", lambda: ahead))
             stack.enter_context(patch.object(deployed, "Run", partial(deployed.Run, clock=clock)))
-            # As Lambda does with what a handler returns.
+            # As Lambda does with the result of a handler.
             answer: dict[str, Any] = json.loads(json.dumps(deployed.lambda_handler({"dry_run": dry_run}, self.context)))
             return answer
 
@@ -290,7 +290,7 @@ def _cloud(slack_api_url: str, table: Any) -> Cloud:  # noqa: ANN401
         subscription_dlqs[channel] = create_queue(f"{channel}-subscription-dlq")
         queues[channel] = create_queue(channel)
         subscribe(topic, channel, {"channels": [channel]})
-    # By the convention for a channel's secret. They have no value yet.
+    # Named by the convention for the secrets of channels. They have no value yet.
     own = {f"{channel.upper()}_SECRET": create_secret(channel) for channel in Channel}
     secret = create_secret("slack-token", "xoxb-local")
     signing = create_secret("signing", SIGNING_SECRET)

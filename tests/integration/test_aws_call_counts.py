@@ -22,12 +22,12 @@ from tests.happy_path import BATCHES, LONGEST, idle, polled, spent, sweep
 from tests.integration.cloud import Cloud
 from tests.meter import Spent, size
 
-# Of the table for the item, and of each index whose entry comes or goes.
+# Write units of the table for the item, and of each index whose entry is added or removed.
 ITEM, OUTBOX, LEDGER = 1, 1, 1
 SEND: Final = {"slack": "slack.chat.postMessage", "email": "sesv2.SendEmail"}
-# What Slack is handed together is one post; SES has no such thing.
+# Several requests share one Slack post, but never a mail.
 BATCH: Final = QUEUES[Channel.SLACK].size
-# A digest holds a whole batch of these requests.
+# A digest contains a complete batch of these requests.
 POSTS: Final = {1: 1, 10: 1, 100: 100 // BATCH}
 
 each_topic = pytest.mark.parametrize("topic", Topic)
@@ -74,7 +74,7 @@ def test_only_email_feedback_and_the_reconciler_make_further_paid_calls(topic: T
     found = dict(spent(topic, together))
     for function in ("api", "stream_producer", *(f"{channel}_consumer" for channel in ROUTES[topic].channels)):
         del found[function]
-    # Two sweeps read each new record, each for half a unit and a hundred at once, and note how far they have looked.
+    # Two reconciler runs read each new record for half a unit, 100 per call, and store the time of the check.
     ledger = took(found.pop("reconciler"))
     batches = ceil(together / 100)
     assert ledger == ({"dynamodb.BatchGetItem": 2 * batches, "dynamodb.PutItem": 2}, 2 * ITEM, 1.0 * together)
@@ -97,14 +97,14 @@ def test_a_long_description_costs_more_only_when_the_request_is_stored_and_marke
 def test_a_reconciler_run_without_open_requests_makes_one_query_of_minimum_cost_per_index_shard() -> None:
     shards = 2 * INDEX_SHARDS + DUE_SHARDS
     calls = {"dynamodb.GetItem": 1, "dynamodb.Query": shards + 1, "dynamodb.PutItem": 1, "dynamodb.DeleteItem": 1}
-    # How far the last sweep looked, and that of version 1, is read consistently; the lease is taken and released.
+    # Strongly consistent reads: the times of the last checks, also by version 1. Writes: lease and release.
     assert took(idle()) == (calls, 2 * ITEM, 0.5 * shards + 2)
 
 
 def test_the_reconciler_publishes_with_the_same_aws_calls_as_the_stream_producer() -> None:
     extra = sweep(25) - idle()
     assert extra.calls["sns.PublishBatch"] == 3
-    # Each record keeps that it was published late, and is watched; one more notes how far the sweep has looked.
+    # Each record is written as late and tracked, and one more write stores the time of the check.
     assert (extra.calls["dynamodb.UpdateItem"], extra.calls["dynamodb.PutItem"]) == (25, 2 * 25 + 1)
 
 

@@ -72,7 +72,7 @@ def put_secret(value: str) -> None:
     boto3.client("secretsmanager").put_secret_value(SecretId="signing", SecretString=value)
 
 
-# When, and what
+# When callbacks are sent, and their content
 
 
 def test_the_bot_gets_one_callback_about_a_delivery_and_the_callback_does_not_contain_the_description(
@@ -352,7 +352,7 @@ def test_the_documented_python_example_verifies_a_callback(
         names["verified"](call.body.replace(b"delivered", b"failed"), call.headers)
 
 
-# What an answer means
+# The meaning of a response
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_a_retry_after_header_may_be_a_date() -> None:
     assert failures.classify(204, {}, now) is None
 
 
-# The way out
+# The connection to the receiver
 
 
 @pytest.fixture(scope="module")
@@ -572,7 +572,7 @@ def test_no_callback_is_sent_for_an_expired_request(stack: Cloud, bot: Receiver)
     stack.produce()
     stack.table.delete_item(Key={"pk": request_id, "sk": "REQUEST"})
     before = item_of(stack.table, request_id)
-    # The queue brings it once more: from then on the record is read.
+    # From the second receive on the consumer reads the record first.
     [record] = stack.receive(CALLBACK)
     assert stack.consume(CALLBACK, [record]) == []
     assert not bot.calls

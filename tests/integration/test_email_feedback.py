@@ -319,7 +319,7 @@ def test_a_bounced_fallback_mail_has_no_further_fallback(stack: Cloud, slack: Sl
         '{"eventType": "Novelty"}',
         '{"eventType": "Bounce", "bounce": {"bounceType": "Permanent"}, "mail": {"messageId": "m", "tags": {}}}',
         '{"eventType": "Delivery", "mail": {"messageId": "m", "tags": {"request_id": ["r"]}}}',
-        # A header of a mail that somebody else has sent: the tag may be anything, and may be there twice.
+        # In a mail that another sender sent with this header, the tag may have any value, and may occur twice.
         # https://docs.aws.amazon.com/ses/latest/dg/event-publishing-send-email.html
         *(
             json.dumps(documented("ses/bounce") | {"mail": {"messageId": "m", "tags": {"request_id": tags}}})

@@ -34,9 +34,9 @@ from assistance.store.table import Items
 from tests.integration.cloud import Cloud, Context, cloud
 from tests.records import put_delivery
 
-# Far ahead, since the helpers that prepare a record go by the real clock.
+# Far in the future, since the helpers that prepare a record use the real clock.
 START = datetime(2126, 1, 1, 12, tzinfo=UTC)
-# Every send takes a second.
+# Each send takes a second.
 END = START + timedelta(seconds=1)
 CREATED = "2126-01-01T11:59:00.000Z"
 RETENTION = timedelta(days=90)
@@ -222,7 +222,7 @@ def test_a_delivery_is_recorded_with_the_providers_message_id(engine: Engine) ->
     [
         (TransientFailure("down"), 5),
         (TransientFailure("down", retry_after=7.5), 13),
-        # Nobody is given up within seconds because a proxy says so.
+        # A response of a proxy does not make a delivery fail within seconds.
         (TransientFailure("down", retry_after=1.5), 7),
         (TransientFailure("down", retry_after=99_999), MAX_DELAY_SECONDS),
         (TransientFailure("down", in_doubt=True), 30),

@@ -169,7 +169,7 @@ def test_a_search_with_the_token_of_another_slack_app_finds_the_posts_of_that_ap
     slack.workspace.install("xoxb-other", OTHER)
     slack.workspace.revoke(TOKEN)
     store("xoxb-other")
-    # The consumer still has the old token, and the new one once Slack has refused that.
+    # The consumer uses the cached old token, and reads the new one after Slack has refused the old one.
     slack.fail("drop", holding="by the new app", method="chat.postMessage", times=2)
     request_id = stack.post("sales", "by the new app")
     stack.produce()

@@ -145,7 +145,7 @@ def test_a_callback_message_of_an_old_version_is_sent_with_the_same_webhook_id_e
             # One at a time: moto's conditional writes are not atomic.
             stack.consume(CALLBACK, records[:1])
             stack.consume(CALLBACK, records[1:])
-        # One brought by an old message and by a new one may be told of twice.
+        # A request with both an old and a new message may cause two callbacks.
         [_] = {call.id for call in bot.calls}
         call = bot.calls[0]
     assert call.verified(SIGNING_SECRET)["type"] == "assistance_request.delivered"

@@ -56,7 +56,7 @@ def test_a_message_delivered_to_every_queue_without_sns_filtering_is_sent_only_b
     assert not [destination for destination in DESTINATIONS if stack.dead_letters(destination)]
     counts = emitted(capsys.readouterr().out)
     misrouted = {series.label: sum(values) for series, values in counts.items() if series.name == Metric.MISROUTED}
-    # Two requests and two callbacks: four messages, each in one right queue.
+    # Two requests and two callbacks: four messages. One queue is the right one for each.
     assert misrouted == {"Misrouted slack": 3, "Misrouted email": 3, "Misrouted teams": 4, "Misrouted callback": 2}
 
 
@@ -87,7 +87,7 @@ def test_the_delivery_record_decides_whether_a_message_without_a_readable_channe
 ) -> None:
     request_id = stack.post("sales", "once")
     body = body_of_the_next_message(stack)
-    # The record wants it on Slack alone.
+    # According to the record the request is sent on Slack only.
     if attribute != NAMED:
         assert bring(stack, Channel.EMAIL, body, attribute) == []
     assert bring(stack, Channel.SLACK, body, attribute) == []

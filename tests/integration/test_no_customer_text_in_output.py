@@ -32,7 +32,7 @@ from tests.integration.resources import create_secret
 from tests.integration.steps import bring, emails, example, raising, sent
 from tests.receiver import Receiver
 
-# A canary for each place. A new field or secret is a line here, and one where it is planted.
+# A marker text for each field and secret. For a new one add a line here, and use the text in a call.
 CANARIES = {
     "description": "canary of the description",
     "customer_name": "canary of the customer's name",
@@ -62,7 +62,7 @@ CANARIES = {
     "address": "canary.of.an.address@example.com",
     "unforeseen": "canary of an unforeseen exception",
 }
-# The bot's own words, which the API alone may repeat, and to that bot alone.
+# Values that the bot chose: only the API may return them, and only to that bot.
 ECHOED = {
     "unknown_name": "canary of an unknown name",
     "reference": "canary-of-the-reference",
@@ -145,7 +145,7 @@ class World:
             handler = partial(self.stack.handler(function), event, self.stack.context)
             self.invoke(function, handler)
         for destination in self.stack.queues:
-            # An attribute says why; the body is the request itself.
+            # An attribute contains the reason. The body contains the request.
             self.emitted += [repr(letter.get("MessageAttributes")) for letter in self.stack.dead_letters(destination)]
 
 
@@ -285,10 +285,10 @@ def an_unforeseen_exception_quotes_the_secrets(world: World, stack: ExitStack) -
     world.post()
 
 
-# A developer's switch, which Powertools warns of.
+# A debugging option about which Powertools warns.
 pytestmark = pytest.mark.filterwarnings("ignore:POWERTOOLS_DEV")
 
-# What happens. A new path is a line here.
+# The paths of a request. Add new ones here.
 PATHS = (
     happy,
     providers_refuse,
@@ -303,7 +303,7 @@ PATHS = (
     secrets_are_damaged,
     an_unforeseen_exception_quotes_the_secrets,
 )
-# What an operator may set to see more.
+# Log levels that an operator may set.
 LEVELS: dict[str, dict[str, str]] = {
     "INFO": {},
     "DEBUG": {
@@ -360,7 +360,7 @@ def world(lines: io.StringIO, stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> 
             )
         monkeypatch.setenv("TAKE_PAGE", "https://api.example.com/take/")
         plant(SLACK=CANARIES["slack_token"], TEAMS=workflow, SIGNING=SIGNING)
-        # Last, where a long environment's end would show it.
+        # The last variable, since an error message may quote the end of the environment.
         monkeypatch.setenv("AWS_SESSION_TOKEN", CANARIES["session_token"])
         forget()
         yield World(stack, slack, bot, teams)

@@ -84,7 +84,7 @@ def test_a_rate_limit_of_one_slack_channel_delays_no_other_slack_channel(
     slack.fail("rate_limited", retry_after=0, holding="C0SALES", times=1)
     [limited] = stack.consume(Channel.SLACK, records)
     assert stack.status(ids[1]) == "delivered"
-    # Before its message comes again by itself.
+    # Before the message would become visible by itself.
     stack.consume(Channel.SLACK, [record for record in records if record["messageId"] == limited])
     assert posted(slack) == {"C0SALES": 1, "C0PRICES": 1}
 

@@ -28,7 +28,7 @@ def deploy(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
         forget()
 
     yield deploy
-    # Routes would outlive the test that deploys them.
+    # Otherwise the next test would use these routes too.
     monkeypatch.delenv("ROUTES", raising=False)
     routes.cache_clear()
     start_cold()

@@ -209,7 +209,7 @@ def test_reading_a_request_returns_the_request_and_its_delivery_record(requests:
 def test_a_published_request_has_status_published_before_the_first_attempt(requests: Requests) -> None:
     one = accepted(requests)
     requests.change(one.id, claimed)
-    # The consumer was quicker than the write that marks the request as published.
+    # The consumer started before the request was marked as published.
     requests.items.mark_published(request_key(one.id), ["slack"], "9998-01-01T00:00:00.000Z")
     shown = requests.get(one.id)
     assert shown

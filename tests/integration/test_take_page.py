@@ -155,7 +155,7 @@ def test_only_the_person_who_took_the_request_can_release_it_on_the_take_page(st
     assert "taken" not in stack.show(request_id)
     told = [each.cause for each in record_of(stack.table, request_id).callbacks if isinstance(each.cause, Handled)]
     assert [each.how for each in told] == ["taken", "released"]
-    # The form of the first take, sent again by the browser, takes it for nobody.
+    # If the browser submits the form of the first take again, nobody takes the request.
     assert "Nobody has this request" in says(press(stack, mailed(), "Anna", press="a" * 32))
     assert "You have it" in says(press(stack, mailed(), "Ben"))
     assert "Taken by Ben" in says(visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM))
@@ -193,14 +193,14 @@ def test_one_of_twenty_simultaneous_takes_by_link_or_slack_button_succeeds_and_t
     def act(n: int) -> str:
         if link := links.get(n % 3):
             return says(press(stack, link, f"human-{n}"))
-        # Each sees the button as it was.
+        # Each person sees the button from before the first take.
         assert slack.press(ts, f"human-{n}", action_id="take") == 200
         said = [each["text"] for each in slack.workspace.whispers if each["user"] == f"human-{n}"]
         return said[0] if said else "You have it"
 
     slack.tell = told_by_slack
-    # As deployed, without the record of whose calls these are, which takes one invocation at a time.
-    # And writes of an item one after another, as in DynamoDB: moto is not made for threads.
+    # The handlers without the recording of calls, which allows only one invocation at a time.
+    # DynamoDB makes writes of an item one after another. moto is not thread-safe.
     lock, replace = threading.Lock(), Items.replace
 
     def alone(items: Items, item: Item, version: int) -> Item | None:
@@ -444,7 +444,7 @@ def test_any_call_to_the_take_page_gets_an_html_page_and_no_5xx_status(
     good = token(Link("04fae1bb-0b7f-4f7c-9d1e-2f6f4a1f9a52", "email", 253_402_300_799), [KEY.encode()])
     event = http_event(method, f"/take/{good if link is None else link}", body, **headers)
     answer = stack.handler("take_page")(event, stack.context)
-    # The good link's request is gone.
+    # The request of the valid link was deleted.
     assert answer["statusCode"] in ({410, 400, 403} if link is None else {404})
     assert answer["body"].startswith("<!doctype html>")
     assert answer["headers"]["Content-Type"] == "text/html; charset=utf-8"

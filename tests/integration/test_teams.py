@@ -119,7 +119,7 @@ def test_a_teams_rate_limit_does_not_count_as_an_attempt(stack: Cloud, workflow:
     workflow.answers = [*[(429, {"Retry-After": "0"})] * 5, ACCEPTED]
     request_id = stack.post("support")
     settle(stack)
-    # SQS hides it for as long as Teams asks, a second at least.
+    # The message is invisible for as long as Teams asks, but at least a second.
     assert delivery(stack, request_id)["status"] == "retrying"
     assert delivery(stack, request_id)["attempts"] == 0
 

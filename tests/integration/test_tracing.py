@@ -10,7 +10,7 @@ from stream_producer import handler as stream_producer
 from tests.integration.cloud import Cloud
 
 TRACE = "Root=1-6925f5a0-{:024x};Parent=53995c3f42cd8ad8;Sampled=1"
-# As Lambda gives it: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+# The format in which Lambda passes it: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 GIVEN = TRACE + ";Lineage=1:a87bd80c:0"
 
 
