@@ -18,7 +18,9 @@ def test_the_list_of_removals_has_one_line_for_a_channel_and_one_for_the_operato
 def test_the_list_of_removals_names_every_alarm_to_be_removed(production: Template) -> None:
     found = taken("production", "nothing")
     kinds = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
-    assert sum(len(production.all(kind)) for kind in kinds) == sum("the alarm " in x or "the page " in x for x in found)
+    assert sum(len(production.all(kind)) for kind in kinds) == sum(
+        "the alarm " in x or "the composite alarm " in x for x in found
+    )
     assert "the alarm SlackDeadLetters" in found
 
 
