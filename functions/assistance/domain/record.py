@@ -147,11 +147,14 @@ class Delivery:
     `name` is unique within the record, and the messages that ask for this delivery contain it. `cause`: why it is sent,
     or what a callback reports; None for a request's own channel and for a resend. `locked_until`: no new attempt may
     start before this time, because an attempt may still be running, or its message may still arrive. `due_at`: when
-    the next attempt is due. `waiting_for`: the code of the refusal because of which no attempt could be made. A budget
-    is the attempts that may be made before the consumer gives up; `put_off_at`: when such a refusal first delayed the
-    present budget. `alone`: True if the provider refused a message that held this and other requests, so this one goes
-    in a message of its own. `wanted_since`: when it was last put into the outbox as needed; attempts before that do
-    not count. 0 for a request's own channel, and for a delivery that an earlier version has added.
+    the next attempt is due.
+
+    The consumer gives up after a limited number of attempts, the budget. A redrive starts a new budget, and so does
+    `wanted_since`, the time when a delivery was last put into the outbox because it is needed (0 for a request's own
+    channel, and for a delivery that an earlier version has added). An attempt that the provider's rate limit prevents
+    uses up nothing: `waiting_for` is then the code of that refusal, and `put_off_at` when such a refusal first delayed
+    the present budget. `alone`: True if the provider refused a message that held this and other requests, so that this
+    one goes in a message of its own.
     """
 
     name: str
