@@ -99,7 +99,7 @@ class Naive:
 
     def _process(self, request: Any) -> str:  # noqa: ANN401
         if request["topic"] == Topic.SALES:
-            # What is posted to Slack is no call to AWS.
+            # A post to Slack is not an AWS call.
             self.secrets.get_secret_value(SecretId=self.secret)
         else:
             body: Any = {"Simple": {"Subject": {"Data": "help"}, "Body": {"Text": {"Data": request["description"]}}}}

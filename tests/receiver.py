@@ -67,7 +67,7 @@ class Receiver:
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, *_: object) -> None:
-                # Who called has hung up: that is what the tests are about.
+                # The caller has closed the connection, which some tests expect.
                 pass
 
             def get_request(self) -> tuple[socket.socket, Any]:

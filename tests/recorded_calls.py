@@ -18,7 +18,7 @@ from botocore.client import BaseClient
 
 Handler: TypeAlias = Callable[[Any, Any], Any]
 Variables: TypeAlias = frozenset[str]
-"""The variables, or the places in a variable's JSON, that hold a value: `TABLE_NAME`, `QUEUES.slack.queue`."""
+"""The variables, or the places in a variable's JSON, that contain a value: `TABLE_NAME`, `QUEUES.slack.queue`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ PERMISSIONS: Final[Mapping[str, Asks]] = {
     "sqs.ReceiveMessage": _message("ReceiveMessage"),
     "sqs.SendMessage": _message("SendMessage"),
 }
-"""By service and operation. Any other is recorded as asking for what no policy allows."""
+"""By service and operation. Any other call is recorded with a permission that no policy allows."""
 
 
 def asks(operation: str, arguments: Arguments) -> list[Permission]:

@@ -17,9 +17,9 @@ from assistance.routing import Channel, Topic
 from assistance.text import is_blank
 
 ID: Final = "01900000-0000-7000-8000-000000000000"
-# The API accepts no other.
+# The API accepts no other URL.
 DESCRIPTIONS: Final = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS).filter(lambda text: not is_blank(text))
-# What grows most in each encoding.
+# The characters that become longest in each encoding.
 WIDEST: Final = ["&", "<", "\x00", '"', "\\", "*", "[", "é", "漢", "🙂"]
 LONGEST: Final = st.sampled_from(WIDEST).map(lambda one: one * MAX_DESCRIPTION_CHARACTERS)
 DOUBTS: Final = (Attempt("attempt", 0, in_doubt=True),)
@@ -43,7 +43,7 @@ def fullest(one: str, *, url: str | None = None) -> dict[str, Any]:
 
 ANNA: Final = Customer(name="Anna Example", email="anna@example.org", phone="+49 30 1234567")
 LONG_URL: Final = "https://app.example.com/" + "x" * 1_976
-# Addresses and numbers at their limits that are used: as links they take more than as text.
+# Valid email addresses and phone numbers of maximum length: as links they are longer than as text.
 REACHABLE: Final = Customer(
     name="x" * 200, email=f"{'%' * 64}@{'x' * 60}.{'y' * 60}.{'z' * 60}.de", phone="+" + "1" * 15
 )

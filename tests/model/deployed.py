@@ -42,7 +42,7 @@ from tests.model.stage import OVERDUE_MS, Stage
 from tests.model.world import ATTEMPTS
 
 SLACK: Final = {"A": "C0ASSIST", "B": "C0OTHER"}
-"""The places where it posts, as the model and as Slack call them."""
+"""The Slack channels where it posts, by their names in the model."""
 ENVIRONMENT: Final = {
     "RETRY_ATTEMPTS": str(ATTEMPTS),
     "RETRY_FIRST_DELAY": "0",
@@ -70,11 +70,11 @@ class Deployed(Stage):
         super().__init__(here, aws, topic, calls_back=calls_back)
         self.workers = dict[str, Consuming]()
         self.published: tuple[Entry, ...] = ()
-        """The entries that the producer under way has published."""
+        """The entries that the running producer has published."""
         self.returning = list[tuple[str, Invocation]]()
-        """The mails that came back, by SES's id, and have no dead letter yet."""
+        """The bounced mails without a dead letter yet, by SES's id."""
         self.place = "A"
-        """Where the functions post that are deployed at present."""
+        """The Slack channel to which the currently deployed functions post."""
         self._gates = gates
         self._late = list[tuple[str, Call]]()
         self._producer: Invocation | None = None
@@ -125,7 +125,7 @@ class Deployed(Stage):
 
     def receive(self, destination: Destination, name: str, worker: str, remaining_ms: int) -> None:
         """A consumer receives a message, and locks the delivery unless that is refused."""
-        # Each is a new instance: an hour may pass during a call of a trace, and its receiver would count as slow.
+        # Each invocation is a new instance. An hour may pass during a call, and its receiver would then count as slow.
         importlib.import_module("callback_consumer.handler").receivers.cache_clear()
         message, cloud = self.waiting(destination)[name][0], self.here.cloud
         self._in_flight.add(message.id)
@@ -254,12 +254,12 @@ def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterato
     gates = Gates()
     given = {topic: {"channels": channels, "fallback": fallback} for topic, (channels, fallback) in routes.items()}
     with ExitStack() as stack:
-        # These topics, and the settings, would outlive the traces.
+        # Otherwise later tests would use these topics and settings too.
         stack.callback(forget)
         here = stack.enter_context(world(injector=gates))
         assert isinstance(here.aws, Memory)
         here.slack.workspace.channels = frozenset(SLACK.values())
-        # The model's time stands still, and so a rate limit never counts.
+        # The model's time stands still, so no rate limit ever exceeds its maximum time.
         stack.enter_context(patch("assistance.engine.ends.PATIENCE", timedelta.max))
         stack.enter_context(patch.dict(os.environ, {**ENVIRONMENT, "ROUTES": json.dumps(given)}))
         forget()

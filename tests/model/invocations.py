@@ -16,7 +16,7 @@ from tests.recorded_calls import meanwhile
 
 Errors: TypeAlias = Callable[[Kind], Exception]
 Then: TypeAlias = Callable[[Call, Errors], Any]
-"""Makes a call or does not, and returns its answer or raises."""
+"""Makes the call or not, and returns its response or raises an error."""
 
 PUT: Final = "dynamodb.PutItem"
 MARK: Final = "dynamodb.UpdateItem"
@@ -105,7 +105,7 @@ class Invocation:
         if name not in GATES:
             return call()
         if self._again and name == PUT:
-            # A write that lost against another is made again: that is one step of the model.
+            # A write that conflicts with another one is repeated: in the model both are one step.
             then = self._again
         else:
             with meanwhile():

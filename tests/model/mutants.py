@@ -43,7 +43,7 @@ class Mutant(NamedTuple):
 def mutants(module: ModuleType, functions: Collection[str] = ()) -> Iterator[Mutant]:
     """Every change to the module, or to these functions of it."""
     tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
-    # A walk uses the real classes, whatever decorates a class or is a member's default.
+    # The model checker uses the real classes, so changes to decorators and defaults of classes have no effect.
     defaults = {
         id(part)
         for node in ast.walk(tree)

@@ -25,16 +25,16 @@ class Seen(NamedTuple):
     deliveries: tuple[Delivery, ...]
     outbox: tuple[Entry, ...]
     unpublished: tuple[str, ...]
-    """The request itself, if it is in the outbox."""
+    """Whether the request item has an outbox entry."""
     queues: tuple[str, ...]
     dead_letters: tuple[str, ...]
     working: tuple[tuple[str, str], ...]
-    """Of each worker the call that it makes next."""
+    """The next call of each worker."""
     publishing: tuple[str, ...]
     returning: int
-    """How many mails came back of which the dead letter is not written yet."""
+    """The number of bounced mails whose dead letter is not written yet."""
     posts: tuple[str, ...]
-    """The messages that people have received, each as often as they have."""
+    """The messages that people have received, with repetitions."""
 
     def differences(self, real: "Seen") -> list[str]:
         """The parts in which the two states differ."""

@@ -326,7 +326,7 @@ def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | N
 
 def _broken_at_rest(record: Record, dead_letters: tuple[str, ...]) -> str | None:
     last = [callback for series in _series(record) for callback in series[-1:]]
-    # Nobody redrives what is erased.
+    # An erased request cannot be redriven.
     mine = _of_request(record) if record.erased_at is None else []
     for delivery in (*mine, *last):
         failed = _has_failed(delivery) and not record.reached(delivery.destination)

@@ -19,12 +19,12 @@ from tests.model.world import ATTEMPTS, LOCKED, World, canonical
 _TICK_MS: Final = 10
 _PAUSE_MS: Final = 3_000
 _MOMENT_MS: Final = 2_000
-"""More than all steps of a trace take together, between which no time is meant to pass."""
+"""Longer than all steps of a sequence take together that should happen at the same time."""
 _NOW_AND_THEN: Final = 0.15
 _SWEEPS: Final = "a sweep finds "
 _PUBLISHES: Final = ("the producer publishes", "the producer marks")
 _EXPIRES: Final = "the request expires"
-"""Taken late, so that more has happened before."""
+"""Taken late in a sequence, so that more steps happen before."""
 _SINGLE: Final = ", to send it alone"
 
 
@@ -54,7 +54,7 @@ def replay(start: World, real: Deployed, memory: Memory, draw: Random, most: int
 
 def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Iterator[Step]:
     """All steps that real time allows next, and sometimes also steps that change nothing."""
-    # When the doubt of these settles is known by now.
+    # For these steps the time when the lock ends is already known.
     is_ending = any(worker.step in {"failed", "give up"} for worker in world.workers)
     for step, after in steps(world, memory):
         too_soon = step == _EXPIRES and draw.random() > _NOW_AND_THEN
@@ -65,7 +65,7 @@ def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Ite
     in_time = real.locks_hold(wait + _MOMENT_MS) and not (is_ending and wait > _MOMENT_MS)
     if in_time and (swept is not world or draw.random() < _NOW_AND_THEN):
         yield SWEEP, swept
-    # What a producer has just published too comes twice, which takes a trouble of its own.
+    # An entry that another producer has just published too is sent twice, which uses up a fault of the budget.
     if in_time and not world.marking and (world.unpublished or world.record.outbox):
         yield PUBLISHING_SWEEP, _swept(_published(world, memory), memory)
     for name in sorted(set(world.queue)) if not world.expired else ():

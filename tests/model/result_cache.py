@@ -25,7 +25,7 @@ class Memory:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         found = getattr(self._core, name)
         found = self.once(found) if isinstance(found, FunctionType) else found
-        # Python asks here only for what the object does not have.
+        # Python calls this only for attributes that the object does not have.
         setattr(self, name, found)
         return found
 
@@ -49,7 +49,7 @@ def _remembering(function: Callable[..., Result]) -> Callable[..., Result]:
         if found is None:
             if len(known) >= MOST:
                 known.clear()
-            # Keep the record, so that no other object gets its address.
+            # Keep a reference to the record, so that no other object gets its address.
             found = known[key] = function(record, *arguments, **named), record
         return found[0]
 

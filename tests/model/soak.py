@@ -19,7 +19,7 @@ states, but not that they can end."""
 SECONDS: Final = 5
 NAMES: Final = tuple(HUGE)
 
-# By world, how many states have been found, and how many wait. Each process writes those of its own worlds.
+# The numbers of states found and of states still to visit, by world. Each process writes those of its worlds.
 _found, _waiting = (multiprocessing.RawArray("q", len(NAMES)) for _ in range(2))
 
 
@@ -71,7 +71,7 @@ def _results(walks: "IMapIterator[tuple[int, Walk]]") -> bool:
 
 def main() -> int:
     """Check every huge world."""
-    # Forked: the arrays are shared.
+    # Forked processes share the arrays.
     context = multiprocessing.get_context("fork")
     with context.Pool(initializer=_ignore_interrupts, maxtasksperchild=1) as pool:
         try:

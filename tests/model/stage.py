@@ -34,7 +34,7 @@ class Stage:
         here.reset()
         here.calls_back = calls_back
         self.id = here.accept_for_sure(topic, "words", "key")
-        # So long that the next sweep looks at it.
+        # So much time that the next reconciler run checks the request.
         self.pass_by(60_000)
 
     @property
@@ -94,7 +94,7 @@ class Stage:
         found = dict[str, list[Held]]()
         for message in self._queue(queue):
             if message.id not in self._in_flight:
-                # A message of the request's own channel names no delivery.
+                # A message about the original delivery contains no delivery name.
                 name = json.loads(message.body).get("delivery") or queue.partition("-")[0]
                 found.setdefault(name, []).append(message)
         return found

@@ -199,7 +199,7 @@ def _time(world: World, core: Memory) -> Iterator[Step]:
         if not steps_of_holders:
             yield f"the lock on {delivery.name} ends", ended
         elif world.slow and steps_of_holders == ["record"]:
-            # Its write was under way when the function ended, and still takes effect.
+            # The function's last write had not returned when the function ended, and still takes effect.
             unsure = ended._replace(sure=False, excused=_plus(world.excused, delivery.name), slow=world.slow - 1)
             yield f"the lock on {delivery.name} ends before its worker has recorded it", unsure
 
@@ -300,7 +300,7 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
             unsure = rest._replace(record=record, sure=False, excused=_plus(world.excused, report.delivery))
             returned = record.delivery(report.delivery)
             if returned and returned.final is not Outcome.DELIVERED:
-                # Where another mail of the delivery counts, there is nothing to redrive.
+                # If another mail of the delivery has arrived, there is nothing to redrive.
                 unsure = unsure._replace(reports=_plus(rest.reports, report._replace(step="letter")))
             yield "its return is recorded", unsure
         else:

@@ -54,7 +54,7 @@ class Taken:
         return report.delivery, results.index(report.result)
 
     def receive(self, worker: str) -> None:
-        # The longer an invocation may last, the later its claim ends.
+        # The more time an invocation has left, the later its lock expires.
         self.real.receive(self.destination, self.name, worker, remaining_ms=self.draw.randrange(1_000, 900_000))
 
     def send(self, *thens: Then) -> None:
@@ -69,7 +69,7 @@ class Taken:
         assert self.real.here.resend(self.real.id, Channel(new.destination), new.name.removeprefix(RESEND))
 
     def let_the_lock_end(self) -> None:
-        # Those of a request that has expired ended with it.
+        # The deliveries of an expired request have ended with the request.
         self.real.pass_by(self.real.locks.get(self.name, self.real.now) - self.real.now + 1)
 
 

@@ -46,7 +46,7 @@ SOONEST: Final[Mapping[str, str]] = {
     "a request that a human has taken is escalated": "an escalation",
     "a request is escalated by every sweep": "an escalation",
 }
-"""A world that shows the mistake after few states, so it is walked first. Any other world may show it too."""
+"""The world to check first, because it shows the bug after few states. Other worlds may show it too."""
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -85,7 +85,7 @@ MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
     "a sweep takes for lost what lies in its queue": (OpenRequests, "_is_empty", lambda *_: True),
     "a sweep takes nothing for lost": (OpenRequests, "_publish_again", _does_nothing),
 }
-"""Mistakes that somebody could make outside of the domain, where no walk can find them."""
+"""Bugs outside of the domain code, which the model checker cannot detect."""
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -41,7 +41,7 @@ class Walk:
 
 
 Tell: TypeAlias = Callable[[int, int], object]
-"""Is called now and then with how many states there are so far, and how many of them wait for a visit."""
+"""Called regularly with the number of states so far, and the number of those still to visit."""
 
 
 def walk(
@@ -57,7 +57,7 @@ def walk(
     Check that every state keeps every invariant, and that a finished state can be reached from every state. States with
     the same `key` count as one.
     """
-    # The walk keeps everything that it finds, so there is no garbage to collect.
+    # The model checker keeps every state that it finds, so there is no garbage to collect.
     gc.disable()
     try:
         return _walk(start, Memory(core or core_of()), _Found(key), most, tell)
@@ -71,7 +71,7 @@ class _Found:
     def __init__(self, key: Callable[[World], Hashable]) -> None:
         self.key = key
         self.numbers: dict[Hashable, int] = {}
-        # Millions of states share some hundreds of steps.
+        # Millions of states share a few hundred step names.
         self.steps: dict[str, int] = {}
         self.came_from, self.by_step = array("q"), array("H")
         self.sources, self.targets = array("I"), array("I")

@@ -13,12 +13,12 @@ from assistance.domain.record import Attempt, Delivery, End, Entry, Handled, Out
 from tests.model.result_cache import Memory
 
 NOW: Final = 2
-"""All that has happened was at 0 or 1."""
+"""The current time. Everything before happened at the time 0 or 1."""
 LOCKED: Final = 99
 ATTEMPTS: Final = 2
-"""The budget of a delivery."""
+"""The maximum number of attempts of a delivery."""
 CAN_BE_ASKED: Final = "slack"
-"""The channel whose provider can say whether it has a message."""
+"""The channel whose provider can be asked whether it has a message."""
 RANK: Final = {Status.ACCEPTED: 0, Status.SENDING: 1, Status.RETRYING: 1, Status.FAILED: 2, Status.DELIVERED: 3}
 
 
@@ -46,32 +46,32 @@ class World(NamedTuple):
 
     record: Record
     unpublished: bool = True
-    """Whether the request itself is in the outbox."""
+    """Whether the request item has an outbox entry."""
     queue: tuple[str, ...] = ()
     dead_letters: tuple[str, ...] = ()
     """The messages in the dead-letter queues."""
     workers: tuple[Worker, ...] = ()
     marking: tuple[Entry, ...] = ()
-    """The entries that a producer has published and not marked yet."""
+    """The entries that a producer has published and not marked as published yet."""
     seen_dead_letters: tuple[str, ...] = ()
-    """The dead letters that a slow sweep has read and not recorded yet."""
+    """The dead letters that a slow reconciler run has read and not recorded yet."""
     reports: tuple[Report, ...] = ()
     posts: tuple[tuple[str, str], ...] = ()
     """The messages that people have received: delivery and place."""
     late: tuple[tuple[str, str], ...] = ()
-    """The messages that a provider has taken and not posted yet."""
+    """The messages that a provider has accepted and not posted yet."""
     excused: tuple[str, ...] = ()
     """Each entry allows its delivery to arrive once more, because its provider can't say whether it has the message."""
     sure: bool = True
-    """Whether nothing has been in doubt, and nothing has come back."""
+    """Whether no attempt had an unknown outcome and no mail bounced."""
     expired: bool = False
-    """Whether the request's time is over: each function treats it as gone, whether DynamoDB has deleted it or not."""
+    """Whether the request has expired: each function treats it as absent, even if DynamoDB has not deleted it."""
     seen: tuple[str, ...] = ()
-    """The deliveries by whose messages humans have taken the request."""
+    """The deliveries whose messages people have used to take the request."""
     repeats: tuple[tuple[str, str], ...] = ()
-    """The takes and releases whose answers were lost, so that the SDK may repeat them: event and id."""
+    """The takes and releases whose responses were lost, so that the SDK may repeat them: event and id."""
     place: str = "A"
-    """The place where the channel posts at present."""
+    """The Slack channel to which the functions post at present."""
     crash: int = 0
     fault: int = 0
     duplicate: int = 0
@@ -166,7 +166,7 @@ def _plain(delivery: Delivery, live: tuple[tuple[str, str], ...]) -> Delivery:
     earlier = [attempt.at < delivery.wanted_since for attempt in delivery.attempts]
     attempts = tuple(
         Attempt(
-            # Ids stay unique: a transition finds an attempt by its id.
+            # The ids must stay unique, since a transition finds an attempt by its id.
             id=attempt.id
             if attempt.outcome is Outcome.UNKNOWN and (delivery.name, attempt.id) in live
             else f"{number}",

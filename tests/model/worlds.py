@@ -18,7 +18,7 @@ def world(
     return World(record)._replace(**troubles)  # type: ignore[arg-type]
 
 
-# The smallest first.
+# The smallest world is first.
 SMALL: Final[Mapping[str, World]] = MappingProxyType(
     {
         "messages that come twice": world("slack", fallback="email", fault=1, duplicate=2, redrive=1),
@@ -76,7 +76,7 @@ LARGE: Final[Mapping[str, World]] = MappingProxyType(
         ),
     }
 )
-"""More than 400,000 states together."""
+"""Worlds with more than 400,000 states together."""
 
 HUGE: Final[Mapping[str, World]] = MappingProxyType(
     {
@@ -105,7 +105,7 @@ HUGE: Final[Mapping[str, World]] = MappingProxyType(
         ),
     }
 )
-"""For `make soak`."""
+"""Worlds that only `make soak` checks."""
 
 TRACED: Final[Mapping[str, World]] = MappingProxyType(
     {
@@ -131,4 +131,4 @@ TRACED: Final[Mapping[str, World]] = MappingProxyType(
         ),
     }
 )
-"""Worlds to draw traces from, by topic."""
+"""The worlds from which sequences of steps are drawn, by topic."""

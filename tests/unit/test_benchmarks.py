@@ -29,7 +29,7 @@ assert growth.svg(growth.charts(grown)).count('fill="none"') == len(grown)
 
 
 def test_every_invocation_measured_by_the_benchmark_succeeds() -> None:
-    # In a process of its own: it has its own answers for AWS, and settings for them.
+    # In a separate process, since the benchmark replaces AWS and the settings for it.
     command = [sys.executable, "-W", "ignore", "-c", EACH_ONCE]
     done = subprocess.run(
         command, check=False, cwd=ROOT, env={"PYTHONPATH": "functions"}, capture_output=True, text=True

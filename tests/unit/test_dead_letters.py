@@ -21,7 +21,7 @@ class Queue:
 
     messages: list[dict[str, Any]]
     again: bool = False
-    """Whether a message is soon visible again."""
+    """Whether a received message soon becomes visible again."""
     lock: Lock = field(default_factory=Lock)
     received: list[dict[str, Any]] = field(default_factory=list)
     released: list[dict[str, Any]] = field(default_factory=list)

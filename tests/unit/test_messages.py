@@ -31,7 +31,7 @@ def test_sns_batches_keep_the_order_of_messages_and_the_limits_of_sns(descriptio
         assert sum(len(json.dumps(entry.message.request.description)) for entry in batch) <= MAX_BATCH_BYTES
 
 
-# Beside the description a message takes so many bytes, and 256 are set aside for its attributes.
+# A message without its description has that many bytes, and 256 bytes are reserved for its attributes.
 OVERHEAD = len(publication("").message.model_dump_json(exclude_none=True)) + 256
 
 

@@ -32,7 +32,7 @@ from tests.sample_requests import (
 )
 from tests.unit.test_messages import UNSEEN
 
-# Texts of ours in Slack's markup: links that we trust, and times.
+# The project's own Slack markup: links that were checked, and times.
 MARKUP = re.compile(r"<(?:mailto:|tel:|https://)[^<>|]+\|[^<>|]+>|<!date\^\d+\^[^<>|^]+\|[-0-9: UTC]+>")
 
 

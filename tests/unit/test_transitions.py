@@ -242,7 +242,7 @@ def test_the_publication_of_one_delivery_does_not_change_the_others() -> None:
     assert [delivery.due_at for delivery in record.deliveries] == [9, None]
 
 
-def test_the_publication_of_one_delivery_ends_no_attempt_of_another() -> None:
+def test_the_publication_of_one_delivery_does_not_end_an_attempt_of_another_delivery() -> None:
     record = first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False)
     record, _ = claimed(record, "a", now=0)
     assert publish(record, EMAIL, now=10).deliveries == record.deliveries
@@ -259,7 +259,7 @@ def test_the_final_status_of_a_resend_causes_a_callback_unless_the_bot_already_k
     record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
     record, _ = claimed(record, "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
-    # Version 1 did not always keep which end it told of.
+    # Version 1 did not always store which final status a callback reported.
     for cause, told in ((record.callbacks[0].cause, 1), (None, 2)):
         before = replace(record, deliveries=(record.deliveries[0], replace(record.callbacks[0], cause=cause)))
         again = resend(before, "resend-1", SLACK, now=2)
@@ -287,7 +287,7 @@ def test_a_delivery_does_not_wait_for_the_fallback_of_another_channel() -> None:
     assert isinstance(claim(two_channels("teams"), EMAIL, "a", now=2, until=12, limit=3)[1], Claim)
 
 
-def test_a_redrive_waits_until_the_fallback_has_ended_and_its_doubt_has_settled() -> None:
+def test_a_redrive_waits_until_the_fallback_has_a_final_status_and_its_unknown_outcome_is_old_enough() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     assert claim(record, SLACK, "a", now=2, until=12, limit=3) == (record, Refused.BUSY)
     record = tried(record, "b", now=2)
@@ -326,8 +326,8 @@ def test_the_fallback_is_published_if_the_resend_that_made_it_unnecessary_bounce
     assert (record.status, record.outbox) == (Status.FAILED, (Entry("fallback", 5),))
 
 
-def test_the_fallback_of_a_failure_without_a_code_names_no_code() -> None:
-    # Version 1 did not always keep the code.
+def test_the_fallback_of_a_failure_without_an_error_code_has_no_error_code() -> None:
+    # Version 1 did not always store the error code.
     record = resend(accepted(), "resend-1", EMAIL, now=1)
     assert record
     record = dead_lettered(sent(record, "resend-1", "a", "mail-1", now=2), SLACK, "m", "lost", now=3)
@@ -381,7 +381,7 @@ def test_a_bounced_mail_does_not_fail_the_delivery_if_another_mail_of_the_same_d
     assert (after.status, after.callbacks, after.outbox) == (Status.DELIVERED, record.callbacks, record.outbox)
 
 
-def test_a_watched_record_stays_watched_when_one_channel_has_delivered() -> None:
+def test_the_reconciler_tracks_a_record_until_every_channel_has_delivered() -> None:
     record = watch(first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False))
     assert sent(record, SLACK, "a", "1.1", now=1).watched
 

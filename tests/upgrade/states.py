@@ -186,7 +186,7 @@ STATES: Final = {
     "open in the ledger": State(open_, may_wait=True),
     "reopened": State(reopened, (1, 1)),
 }
-"""By what the customer says."""
+"""The states by the description of their request."""
 
 TRAFFIC: Final = {
     "accepted": State(unpublished),
@@ -198,4 +198,4 @@ TRAFFIC: Final = {
     "mailed": State(mailed, (0, 1)),
     "called back": State(ended, told=1),
 }
-"""What comes between two steps of an upgrade."""
+"""The traffic between two steps of an upgrade."""

@@ -29,7 +29,7 @@ BY_FALLBACK: Final = {
     "in doubt": (1, 1),
     "killed after the post": (1, 1),
 }
-"""Version 1 can't read these messages after a rollback. They fail as `unknown_version`, and come by their fallback."""
+"""Version 1 can't read these messages after a rollback. They fail as `unknown_version`, and the fallback delivers."""
 
 
 @dataclass(frozen=True, slots=True)

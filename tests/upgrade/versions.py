@@ -78,4 +78,4 @@ class Versions:
 
 
 VERSIONS: Final = Versions()
-"""One for the whole run: to import version 1 takes half a second."""
+"""One object for the whole run, since importing version 1 takes half a second."""

@@ -28,7 +28,7 @@ STAGES: Final = (
     CONSUMERS | {"stream_producer", "reconciler", "email_feedback"},
     frozenset(HANDLERS),
 )
-"""Which functions are updated, step by step, in the order that infra/stack.py gives."""
+"""The functions that each step of the upgrade updates, in the order given in infra/stack.py."""
 USED: Final = (Channel.SLACK, Channel.EMAIL, CALLBACK)
 ROUTES: Final = {
     "sales": {"channels": ["slack"], "fallback": "email"},
@@ -41,7 +41,7 @@ SHARDED: Final = (
     (Version.NEW, "assistance.store.schema"),
     (Version.NEW, "assistance.store.table"),
 )
-"""The modules that know how many shards an index has."""
+"""The modules that contain the number of shards of an index."""
 START: Final = datetime(2026, 11, 25, 9, tzinfo=UTC)
 OVERDUE: Final = timedelta(minutes=16)
 A_MINUTE: Final = timedelta(minutes=1)
@@ -176,7 +176,7 @@ def world() -> Iterator[World]:
         environment = {**running.environment, "ROUTES": json.dumps(ROUTES)}
         stack.enter_context(patch.dict(os.environ, environment))
         for version, name in SHARDED:
-            # One shard shows what all of them do, in a fraction of the calls.
+            # One shard behaves like all of them, with a fraction of the calls.
             module = VERSIONS.module(version, name)
             for constant in [each for each in vars(module) if each.endswith("_SHARDS")]:
                 stack.enter_context(patch.object(module, constant, 1))
