@@ -5,10 +5,10 @@ from typing import Final
 from assistance.models import Status
 
 STEPS: Final[dict[str, dict[str, str]]] = {
-    Status.ACCEPTED: {Status.PUBLISHED: "SNS has taken it"},
-    Status.PUBLISHED: {Status.SENDING: "a consumer has claimed it"},
+    Status.ACCEPTED: {Status.PUBLISHED: "SNS has accepted the message"},
+    Status.PUBLISHED: {Status.SENDING: "a consumer has claimed the delivery"},
     Status.SENDING: {
-        Status.DELIVERED: "the provider has taken it",
+        Status.DELIVERED: "the provider has accepted the message",
         Status.RETRYING: "the attempt failed",
         Status.FAILED: "the attempt failed for good",
     },
