@@ -112,7 +112,7 @@ def callback_secret(bot: Bot) -> str:
     return secret
 
 
-def test_one_of_twenty_simultaneous_button_clicks_takes_the_request_and_the_others_show_who_has_taken_it(
+def test_one_of_twenty_simultaneous_button_clicks_takes_the_request_and_the_other_people_see_the_taker(
     bot: Bot,
 ) -> None:
     request_id = bot.post("support", "Who is fastest?")

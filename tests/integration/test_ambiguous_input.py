@@ -258,7 +258,7 @@ BODIES_OF_MESSAGES = st.recursive(
 
 @given(body=BODIES_OF_MESSAGES)
 @example(body=message(f"urn:uuid:{FIRST}"))
-def test_the_reconciler_reads_the_same_request_id_from_a_message_as_the_consumer_or_none(body: dict[str, Any]) -> None:
+def test_the_reconciler_finds_in_a_message_the_same_request_id_as_the_consumer_or_no_id(body: dict[str, Any]) -> None:
     read = dead_letters.request_id_in(json.dumps(body))
     try:
         consumed = Message.model_validate_json(json.dumps(body)).request.id

@@ -100,7 +100,7 @@ def test_a_call_to_a_local_server_with_too_deeply_nested_json_gets_400() -> None
         assert http.call("POST", f"{slack.url}auth.test", body=DEEP).status == 400
 
 
-def test_the_press_of_a_button_is_read_as_json_whatever_its_content_type_and_other_bodies_get_an_error() -> None:
+def test_a_local_slack_button_click_is_parsed_as_json_with_any_content_type_and_other_bodies_get_an_error() -> None:
     with SlackServer(token="xoxb-test", channels=()) as slack:
         press, form = f"{slack.control_url}/press", {"Content-Type": "application/x-www-form-urlencoded"}
         for body, error in (

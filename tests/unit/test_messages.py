@@ -114,7 +114,9 @@ def test_a_fallback_message_says_why_the_request_was_sent_to_that_channel() -> N
     ]
 
 
-def test_a_message_names_a_failed_channel_that_has_no_wording_of_its_own(added_channel: Channel) -> None:
+def test_a_fallback_message_names_the_failed_channel_even_if_no_special_wording_exists_for_it(
+    added_channel: Channel,
+) -> None:
     outgoing = Outgoing(request("help"), fallback=fallback(Channel.EMAIL, added_channel))
     assert explain(outgoing) == ["Sent here because the Pigeon message could not be sent (is_archived)."]
 

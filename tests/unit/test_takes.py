@@ -310,7 +310,7 @@ def test_a_request_with_an_unfinished_redrive_is_not_erased_although_the_operato
     assert erase(failed, now=fast)
 
 
-def test_an_erasure_waits_until_the_doubt_about_a_failed_attempt_has_settled() -> None:
+def test_a_request_is_not_erased_while_a_failed_attempt_may_still_deliver_the_message() -> None:
     record, _ = claim(accepted(fallback=None), SLACK, "a", now=1, until=5, limit=3)
     record = gave_up(record, SLACK, "a", "timeout", now=4, in_doubt=True, settles=30)
     assert erase(record, now=29) is None
