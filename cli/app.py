@@ -18,8 +18,8 @@ app = typer.Typer(
     cls=Operations,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit status: 0 done, 1 failed or partly done, 2 invalid arguments. "
-    "Example: assistance --local dead-letters list",
+    epilog="Example: assistance --local dead-letters list. "
+    "Exit status: 0 done, 1 failed or partly done, 2 invalid arguments.",
 )
 for commands in (requests, handling, running, mending, checks):
     app.add_typer(commands.app)
