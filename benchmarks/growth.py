@@ -280,7 +280,7 @@ def growth(ratios: Sequence[float]) -> str:
 
 
 def charts(grown: Grown) -> list[Chart]:
-    """A chart for each step."""
+    """Draw a chart for each function that was measured: its processor time against the size of its input."""
     panels = []
     for step in dict.fromkeys(name for name, _ in grown):
         lines = {unit: [(n, s * 1e3) for n, s in points] for (name, unit), points in grown.items() if name == step}

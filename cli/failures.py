@@ -37,7 +37,10 @@ _QUEUES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A message about a failed event. It contains no request; a message of the email feedback may name recipients."""
+    """A queued message about an event that a function could not process.
+
+    It contains no text of a request. An event for the email feedback may contain the addresses of recipients.
+    """
 
     dead_letter: DeadLetter
 

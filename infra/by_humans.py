@@ -22,7 +22,10 @@ def answering(
     secret: secretsmanager.CfnSecret,
     output: str,
 ) -> PythonFunction:
-    """Create the function of that folder, and let it read the secret. `output`: the name of the output with its ARN."""
+    """Create the function of that folder, and let it read the secret.
+
+    `output`: the name of the stack output that holds the secret's ARN.
+    """
     function = PythonFunction(
         scope,
         "Function",

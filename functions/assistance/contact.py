@@ -34,7 +34,7 @@ _URL: Final = re.compile(
 
 
 def mailto(address: str) -> str | None:
-    """The address, if it is valid and SES can send mail to it."""
+    """The address, without `mailto:`, if SES accepts its form. Nobody asks SES. None if the form is invalid."""
     local, _, _ = address.rpartition("@")
     if len(address) > _MAX_ADDRESS or len(local) > _MAX_LOCAL or not _ADDRESS.fullmatch(address):
         return None
