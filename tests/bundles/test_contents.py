@@ -237,7 +237,7 @@ def test_a_bundle_is_not_precompiled_and_the_cdk_warns_if_lambdas_python_version
     compiled = bundle.fingerprint("api", PYTHON_VERSION)
     monkeypatch.setattr(bundle, "compiler", lambda _: None)
     stack = synthesized(["api"], tmp_path)
-    notice = f"There is no Python {PYTHON_VERSION} here to compile 'api' with.*"
+    notice = f"This machine has no Python {PYTHON_VERSION} to compile 'api'.*"
     Annotations.from_stack(stack).has_warning("*", Match.string_like_regexp(notice))
     assert list(tmp_path.rglob("uuid6/__init__.py"))
     assert not list(tmp_path.rglob("*.pyc"))

@@ -93,7 +93,7 @@ def test_a_request_can_be_taken_released_and_resent_in_the_consoles_view_of_the_
     view.get_by_role("button", name="Release").click()
     expect(view.locator(".history")).to_contain_text(re.compile("Taken by Anna, via operator.*Released"))
     view.get_by_role("button", name="Resend").click()
-    expect(view.locator(".history")).to_contain_text("an operator has it sent once more", timeout=ARRIVAL_MS)
+    expect(view.locator(".history")).to_contain_text("a resend by an operator", timeout=ARRIVAL_MS)
     assert bot.until(request_id, lambda shown: len(shown["deliveries"]) > 1)
 
 
