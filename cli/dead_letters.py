@@ -40,7 +40,7 @@ def list_(context: typer.Context, channel: OneChannel = None, json: Json = False
     """List the dead letters of all channels, oldest first, and which channels have delivered their requests anyway.
 
     Kind 'delivery': the channel's consumer gave up. Kind 'subscription': SNS could not pass the message to the
-    channel's queue. Delivered instead by 'no channel': nobody has received the request. The command removes nothing.
+    channel's queue. Delivered by 'no channel': nobody has received the request. The command removes nothing.
     """
     stack = stack_of(context)
     found = dead_letter_queues.find(stack, stack.dlqs(channel))

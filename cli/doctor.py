@@ -60,7 +60,8 @@ def _slack(stack: Stack) -> Iterator[Finding]:
     try:
         headers = web_api.call(WebClient.auth_test, settings["SLACK_API_URL"], token).headers
     except PermanentFailure as error:
-        yield Finding("Slack token", State.WRONG, error.code, advice if error.code in AUTHENTICATION else _UNUSUAL)
+        found = advice if error.code in AUTHENTICATION else _UNUSUAL
+        yield Finding("Slack token", State.WRONG, f"Slack refused the check: {error.code}", found)
         return
     except TransientFailure as error:
         yield Finding("Slack token", State.UNKNOWN, error.code, _NO_ANSWER)

@@ -92,7 +92,7 @@ def age(milliseconds: int) -> str:
 
 def dead_letters(found: Iterable[QueuedDeadLetter], reached: Reached) -> None:
     """Print a table of dead letters. The last column names the channels that have delivered the request anyway."""
-    columns = ("id", "request", "topic", "channel", "kind", "reason", "age", "delivered instead by")
+    columns = ("id", "request", "topic", "channel", "kind", "reason", "age", "delivered by")
     table(
         "Dead letters",
         columns,
@@ -246,7 +246,8 @@ def smoke(result: Result) -> None:
 
 
 def _note(resend: str | None, error: str | None, in_doubt: bool) -> str:  # noqa: FBT001
-    return ", ".join(filter(None, ("resend" if resend else None, error, "in doubt" if in_doubt else None)))
+    outcome = "outcome unknown" if in_doubt else None
+    return ", ".join(filter(None, (error, outcome, "of an operator's resend" if resend else None)))
 
 
 def _named(delivery: Delivery) -> str:
