@@ -1,10 +1,13 @@
 """Tests TLS: all clients and threads share one set of trusted certificates."""
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import botocore.session
 import pytest
 import trustme
 from slack_sdk import WebClient
@@ -89,6 +92,19 @@ def test_the_ca_certificates_are_read_once_for_all_clients_and_threads(
     assert answers.send(f"https://localhost:{server.port}/", {"text": "answers a press"})
     assert len(server.calls) == 26
     assert len(reads) == 1
+
+
+def test_a_connection_to_aws_has_every_setting_of_botocore_but_the_tls_context(serve: Serve) -> None:
+    """Without `TCP_NODELAY`, each call with a body waits 40 ms for the server's delayed acknowledgement."""
+    serve("localhost")
+
+    def settings(client: Any) -> dict[str, str]:  # noqa: ANN401
+        kept = client._endpoint.http_session._manager.connection_pool_kw  # noqa: SLF001
+        return {name: repr(value) for name, value in kept.items() if name != "ssl_context"}
+
+    ours = settings(aws.secrets())
+    assert ours == settings(botocore.session.get_session().create_client("secretsmanager", config=aws.QUICK))
+    assert str((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)) in ours["socket_options"]
 
 
 def test_the_ca_certificates_of_botocore_are_used_if_python_finds_none(

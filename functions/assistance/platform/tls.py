@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from botocore.httpsession import DEFAULT_CA_BUNDLE, URLLib3Session
 from botocore.utils import get_environ_proxies
+from urllib3.connection import HTTPConnection
 
 _reading = Lock()
 
@@ -54,6 +55,8 @@ class _UsesSharedContext:
             timeout=cast(int, (config.connect_timeout, config.read_timeout)),
             max_pool_connections=config.max_pool_connections,
             proxies=get_environ_proxies(endpoint.host),
+            # As botocore sets them. Without `TCP_NODELAY` a call's body waits 40 ms for the server's acknowledgement.
+            socket_options=HTTPConnection.default_socket_options,
         )
 
 
