@@ -4,6 +4,7 @@ botocore reads its file of certificates for each new connection. That takes 25 m
 connection for each record.
 """
 
+import socket
 import ssl
 from functools import cache
 from threading import Lock
@@ -11,7 +12,6 @@ from typing import Any, cast
 
 from botocore.httpsession import DEFAULT_CA_BUNDLE, URLLib3Session
 from botocore.utils import get_environ_proxies
-from urllib3.connection import HTTPConnection
 
 _reading = Lock()
 
@@ -56,7 +56,7 @@ class _UsesSharedContext:
             max_pool_connections=config.max_pool_connections,
             proxies=get_environ_proxies(endpoint.host),
             # As botocore sets them. Without `TCP_NODELAY` a call's body waits 40 ms for the server's acknowledgement.
-            socket_options=HTTPConnection.default_socket_options,
+            socket_options=cast(Any, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]),
         )
 
 
