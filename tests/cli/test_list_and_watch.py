@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ import time_machine
 from assistance.platform.clock import utc_now
 from assistance.routing import Channel
 from cli.commands import requests as commands
-from tests.cli.steps import Operator
+from tests.cli.steps import Operator, Said
 from tests.integration.cloud import forget
 
 
@@ -59,6 +59,18 @@ def test_the_list_command_refuses_an_age_that_is_too_large_for_a_date(
     assert (result.exit_code, "36500d" in result.stderr) == (2, True)
 
 
+def watched(operator: Operator, monkeypatch: pytest.MonkeyPatch, request_id: str, *turns: Callable[[], object]) -> Said:
+    """Run `watch --json`. Whenever the command would sleep, the next of `turns` is called instead."""
+    left = iter(turns)
+
+    def turn(_: float) -> None:
+        with redirect_stdout(io.StringIO()):
+            next(left)()
+
+    monkeypatch.setattr(commands, "sleep", turn)
+    return operator.run("watch", request_id, "--json")
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_the_watch_command_prints_each_event_once_and_its_exit_status_tells_whether_the_request_was_delivered(
     operator: Operator,
@@ -76,14 +88,7 @@ def test_the_watch_command_prints_each_event_once_and_its_exit_status_tells_whet
         operator.cloud.produce()
         operator.deliver(Channel.EMAIL)
 
-    turns: Iterator[Callable[[], object]] = iter([operator.cloud.produce, operator.deliver, by_email])
-
-    def turn(_: float) -> None:
-        with redirect_stdout(io.StringIO()):
-            next(turns)()
-
-    monkeypatch.setattr(commands, "sleep", turn)
-    result = operator.run("watch", request_id, "--json")
+    result = watched(operator, monkeypatch, request_id, operator.cloud.produce, operator.deliver, by_email)
     steps = [json.loads(line) for line in result.stdout.splitlines()]
     end = "failed" if both else "delivered"
     assert [(step["what"], step["channel"]) for step in steps if step["what"] != "published"] == [
@@ -112,14 +117,7 @@ def test_the_watch_command_follows_a_resend_until_the_resend_is_delivered_or_fai
     operator.cloud.produce()
     operator.deliver()
     act = operator.json("resend", request_id, "--channel", "slack", "--yes")["act"]
-    turns: Iterator[Callable[[], object]] = iter([operator.cloud.produce, operator.deliver])
-
-    def turn(_: float) -> None:
-        with redirect_stdout(io.StringIO()):
-            next(turns)()
-
-    monkeypatch.setattr(commands, "sleep", turn)
-    result = operator.run("watch", request_id, "--json")
+    result = watched(operator, monkeypatch, request_id, operator.cloud.produce, operator.deliver)
     steps = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(step["what"], step["resend"]) for step in steps if step["channel"]] == [
         ("delivered", None),

@@ -34,6 +34,17 @@ def published(here: World, topic: Topic, key: str) -> str:
     return request_id
 
 
+def published_after_an_outage(here: World) -> None:
+    """Accept a request, which nobody can publish for 20 minutes. The next reconciler run will publish it."""
+    here.accept_for_sure(Topic.SALES, "hush", "key")
+    here.read_stream()
+    here.stream.clear()
+    here.injector.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
+    here.advance(1_200)
+    assert sweep(here)["places"] == {"sales/slack/unpublished": 1}
+    here.heal()
+
+
 def sweep(here: World) -> dict[str, Any]:
     answer = here.reconcile()
     assert answer is not None
@@ -326,13 +337,7 @@ def test_a_crashed_attempt_no_longer_counts_as_running_after_the_next_attempt_wa
 
 def test_the_reconciler_does_not_count_a_request_just_published_after_an_outage_as_lost(here: World) -> None:
     """SNS needs time to deliver to the queue, and the number of messages that SQS reports may be a minute old."""
-    here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.read_stream()
-    here.stream.clear()
-    here.injector.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
-    here.advance(1_200)
-    assert sweep(here)["places"] == {"sales/slack/unpublished": 1}
-    here.heal()
+    published_after_an_outage(here)
     with patch("assistance.engine.dead_letters.depth", return_value=Depth(0, 0)):
         found = sweep(here)
         assert (found["lost"], found["places"]) == ([], {"sales/slack/queued": 1})

@@ -4,7 +4,7 @@ import pytest
 
 from assistance.routing import Channel, Topic
 from tests.faults.fault_injection import Kind
-from tests.faults.test_open_requests import published, sweep
+from tests.faults.test_open_requests import published, published_after_an_outage, sweep
 from tests.faults.world import World
 
 
@@ -44,13 +44,7 @@ def test_the_reported_age_of_a_postponed_resend_keeps_growing(here: World) -> No
 
 def test_the_reported_age_of_a_request_on_its_channel_excludes_the_time_of_an_sns_outage(here: World) -> None:
     """The alarm on the channel must not be raised. The request itself has been open during the whole outage."""
-    here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.read_stream()
-    here.stream.clear()
-    here.injector.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
-    here.advance(1_200)
-    assert sweep(here)["places"] == {"sales/slack/unpublished": 1}
-    here.heal()
+    published_after_an_outage(here)
     for waited in (0, 60):
         found = sweep(here)
         assert found["places"] == {"sales/slack/queued": 1}

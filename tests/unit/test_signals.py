@@ -11,13 +11,13 @@ import pytest
 from local.deploy import ROOT
 
 PROGRAM = """
-import time
+import signal
 from local import signals
 signals.listen()
 signals.follow_make()
 try:
     print("ready", flush=True)
-    time.sleep(60)
+    signal.pause()
 except signals.Stopped as stopped:
     print(stopped)
 """
