@@ -138,7 +138,7 @@ docs: node install ## Write the pages that are made from the code
 	PYTHONPATH=functions $(RUN) -m tests.failures_page
 	PYTHONPATH=functions $(RUN) -m tests.idle_cost
 	PYTHONPATH=functions $(RUN) -m tests.diagrams
-	PYTHONPATH=functions $(RUN) -m api.openapi > docs/openapi.json
+	PYTHONPATH=functions $(RUN) -m infra.openapi > functions/api/openapi.json
 	PYTHONPATH=functions $(RUN) -m infra.stages > stages/schema.json
 
 cost: install ## Count what requests take, and write docs/cost.md

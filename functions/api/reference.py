@@ -1,16 +1,15 @@
-"""The API's reference for people: Swagger UI, which shows the OpenAPI document.
+"""The API's reference for people: the OpenAPI document, and Swagger UI, whose files are part of Powertools.
 
-The API imports this module only if somebody asks for it, so that bots' calls stay fast. Swagger UI's files are part of
-Powertools.
 https://docs.powertools.aws.dev/lambda/python/latest/core/event_handler/api_gateway/#enabling-swaggerui
 """
 
 import json
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
-from api import openapi
+from assistance.routing import routes, topics
 
 _FILES: Final = "aws_lambda_powertools.event_handler.openapi.swagger_ui"
 SECURITY_POLICY: Final = (
@@ -33,8 +32,14 @@ _PAGE: Final = """<!doctype html>
 
 @cache
 def document() -> str:
-    """The OpenAPI document, with the address from which it was fetched as its server."""
-    return json.dumps({**openapi.document(), "servers": [{"url": "."}]}, ensure_ascii=False)
+    """The OpenAPI document with this deployment's topics, and the address from which it was fetched as its server."""
+    text = Path(__file__).with_name("openapi.json").read_text("utf-8")
+    # `infra/openapi.py` has written the file with the default routes.
+    text = text.replace('"topic": "sales"', f'"topic": "{next(iter(routes()))}"')
+    text = text.replace("'sales' or 'pricing'", topics())
+    document = json.loads(text)
+    document["components"]["schemas"]["Call"]["properties"]["topic"]["enum"] = list(routes())
+    return json.dumps(document | {"servers": [{"url": "."}]}, ensure_ascii=False)
 
 
 @cache

@@ -17,9 +17,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api import openapi
 from assistance.models import MAX_DESCRIPTION_CHARACTERS
 from assistance.text import printable
+from infra import openapi
 from tests.e2e.bot import Bot
 
 CHECKS = [

@@ -1,7 +1,6 @@
 """The API's OpenAPI document, made from the models and routes that the API uses.
 
-The API imports this module only if somebody asks for the document. `make docs` writes it to `docs/openapi.json`.
-https://spec.openapis.org/oas/v3.1.1.html
+`make docs` writes it to `functions/api/openapi.json`, which the API serves. https://spec.openapis.org/oas/v3.1.1.html
 """
 
 import json
@@ -358,7 +357,7 @@ def _schemas() -> Json:
 
 
 def text() -> str:
-    """The text of `docs/openapi.json`."""
+    """The text of `functions/api/openapi.json`."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
