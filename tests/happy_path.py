@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import time_machine
 
-from assistance.engine.together import Gathering
+from assistance.engine.batch_sending import Batch
 from assistance.routing import ROUTES, Channel, Topic
 from assistance.store.requests import request_key
 from infra.batches import QUEUES
@@ -43,7 +43,7 @@ def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
         patch.dict(os.environ, stack.environment),
         time_machine.travel(MOMENT, tick=False) as clock,
         # A batch makes the same posts even on a busy machine.
-        patch.dict(Gathering.__init__.__kwdefaults__, patience=600.0),
+        patch.dict(Batch.__init__.__kwdefaults__, patience=600.0),
     ):
         forget()
         for topic in Topic:

@@ -85,7 +85,7 @@ OUTGOING: Final = st.builds(
         [
             *[{}] * 3,
             {"resend": "by hand"},
-            {"refused_together": True},
+            {"refused_in_batch": True},
             {"fallback": fallback(Channel.SLACK, Channel.EMAIL, "rejected")},
         ]
     ),

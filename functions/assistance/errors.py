@@ -3,7 +3,7 @@
 DeliveryError            a request or callback was not delivered
 ├── TransientFailure     try again later
 │   ├── RateLimited      the provider's or our own rate limit allows no send now: this is no attempt
-│   └── RefusedTogether  the provider refused a message with several requests: this is no attempt, try each one alone
+│   └── RefusedInBatch   the provider refused a message with several requests: this is no attempt, try each one alone
 └── PermanentFailure     trying again is pointless: put the message into the dead-letter queue
 
 UnusableSecret           a secret's value is malformed: an operator must store another one
@@ -45,7 +45,7 @@ class RateLimited(TransientFailure):
     """Nothing may be sent for now, because of the provider's rate limit or our own."""
 
 
-class RefusedTogether(TransientFailure):
+class RefusedInBatch(TransientFailure):
     """The provider will never take one message with these requests. Perhaps only one of them is the cause."""
 
 

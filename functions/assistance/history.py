@@ -143,7 +143,7 @@ def untaken_of(delivery: domain.Delivery) -> Untaken | None:
 
 
 def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoing:
-    """What the channel needs to send this delivery. The engine adds `doubts`, `refused_together` and `ttl`."""
+    """What the channel needs to send this delivery. The engine adds `doubts`, `refused_in_batch` and `ttl`."""
     cause = delivery.cause
     return Outgoing(
         request,

@@ -172,7 +172,7 @@ class Outgoing:
     `doubts`: the earlier attempts whose messages may have arrived; a channel that can search for them does so first.
     `fallback`: why the request goes to this channel, if it is a fallback. `resend`: the id of the operator's resend, if
     it is one; a message without this id is not the message of the resend. `untaken`: for an escalation, after how many
-    minutes without a take it is sent. `event`: what a callback reports. `refused_together`: True if the provider has
+    minutes without a take it is sent. `event`: what a callback reports. `refused_in_batch`: True if the provider has
     refused a message that held this and other requests, so that this one must go alone. `delivery`: the delivery's name
     in the request's record. `ttl`: when the request expires, in seconds since 1970.
     """
@@ -183,7 +183,7 @@ class Outgoing:
     resend: str | None = None
     untaken: Untaken | None = None
     event: End | Handled | None = None
-    refused_together: bool = False
+    refused_in_batch: bool = False
     delivery: str | None = None
     ttl: int | None = None
 
@@ -195,4 +195,4 @@ class Outgoing:
     @property
     def alone(self) -> bool:
         """Whether the request must go in a message of its own: for a resend, or after a refusal with other requests."""
-        return self.refused_together or bool(self.resend)
+        return self.refused_in_batch or bool(self.resend)

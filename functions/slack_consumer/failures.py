@@ -19,7 +19,7 @@ AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_auth
 """After these errors, the consumer reads the token from the secret again, and calls once more if it has changed."""
 
 TOO_LONG: Final = "msg_blocks_too_long"
-FOR_WHAT_IT_HOLDS: Final = frozenset(
+CONTENT_ERRORS: Final = frozenset(
     {
         "invalid_arguments",
         "invalid_blocks",

@@ -7,18 +7,18 @@ from typing import Final
 from slack_sdk import WebClient
 
 from assistance import routing
+from assistance.engine.batch_sending import BatchSend
 from assistance.engine.consumer import consumer
-from assistance.engine.together import Together
-from assistance.errors import DeliveryError, PermanentFailure, RefusedTogether, TransientFailure
+from assistance.errors import DeliveryError, PermanentFailure, RefusedInBatch, TransientFailure
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
 from assistance.platform.secret import secrets
 from assistance.routing import Channel
 from assistance.slack.blocks import size
 from assistance.slack.message import MAX_MESSAGE_CHARACTERS, compose, digests
-from slack_consumer.failures import FOR_WHAT_IT_HOLDS, TOO_LONG
+from slack_consumer.failures import CONTENT_ERRORS, TOO_LONG
 from slack_consumer.heartbeat import broken
-from slack_consumer.look_up import Posted, posted
+from slack_consumer.history_search import SearchResult, find_posted
 from slack_consumer.settings import settings
 from slack_consumer.slack import call
 
@@ -40,10 +40,10 @@ def post(outgoing: Sequence[Outgoing]) -> str:
     try:
         answer = call(partial(WebClient.chat_postMessage, channel=channel, **message))
     except PermanentFailure as error:
-        if len(outgoing) > 1 and error.code in FOR_WHAT_IT_HOLDS:
+        if len(outgoing) > 1 and error.code in CONTENT_ERRORS:
             if error.code == TOO_LONG:
                 refused.append(size(message["blocks"]))
-            raise RefusedTogether(error.code) from error
+            raise RefusedInBatch(error.code) from error
         raise
     if not isinstance(answer.get("ts"), str):
         raise TransientFailure("unexpected_answer", in_doubt=True)
@@ -52,7 +52,7 @@ def post(outgoing: Sequence[Outgoing]) -> str:
 
 def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     """Post the requests in one message, except those that earlier attempts have posted."""
-    found, failures = posted(outgoing) if outgoing[0].in_doubt else Posted({}, {})
+    found, failures = find_posted(outgoing) if outgoing[0].in_doubt else SearchResult({}, {})
     known: dict[Outgoing, str | DeliveryError] = {**failures, **found}
     missing = [one for one in outgoing if one not in known]
     if not missing:
@@ -79,4 +79,6 @@ def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         yield from digests(together, utc_now(), take=settings().take, room=room())
 
 
-lambda_handler = consumer(Channel.SLACK, Together(divide=divide, send=send), prepare=secrets, place=place, check=broken)
+lambda_handler = consumer(
+    Channel.SLACK, BatchSend(divide=divide, send=send), prepare=secrets, place=place, check=broken
+)

@@ -12,7 +12,7 @@ from assistance.platform.observability import logger
 from assistance.platform.secret import secret
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import deployed
-from slack_interactions import answers, press, signature
+from slack_interactions import button_press, response_url, signature
 from slack_interactions.settings import settings
 from slack_interactions.taking import Taking
 
@@ -20,7 +20,7 @@ from slack_interactions.taking import Taking
 @cache
 def taking() -> Taking:
     """Acts on presses, with the deployed table and Slack."""
-    return Taking(deployed(settings().table_name), answers.send)
+    return Taking(deployed(settings().table_name), response_url.send)
 
 
 def answer(event: dict[str, Any]) -> HTTPStatus:
@@ -30,10 +30,10 @@ def answer(event: dict[str, Any]) -> HTTPStatus:
     if body is None or not signature.is_signed(body, headers, secrets):
         logger.warning("a call is not signed by Slack")
         return HTTPStatus.UNAUTHORIZED
-    pressed = press.read(body, settings().slack_app_id)
+    pressed = button_press.read(body, settings().slack_app_id)
     if pressed is None:
         return HTTPStatus.OK
-    if not answers.is_slacks(pressed.response_url, settings().response_origin):
+    if not response_url.is_slacks(pressed.response_url, settings().response_origin):
         logger.warning("a press has a response_url that is not Slack's", request_id=pressed.on.request_id)
         return HTTPStatus.BAD_REQUEST
     taking().act(pressed)
@@ -46,10 +46,10 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """Answer a call that comes through API Gateway's proxy integration."""
     try:
         status = answer(event)
-    except press.Malformed as error:
+    except button_press.Malformed as error:
         logger.error("a call of Slack's does not parse", wrong=str(error))
         status = HTTPStatus.BAD_REQUEST
-    except press.Foreign:
+    except button_press.Foreign:
         logger.warning("a call tells of another app")
         status = HTTPStatus.FORBIDDEN
     except (TableUnavailable, TransientFailure) as error:

@@ -19,8 +19,8 @@ from assistance.slack import blocks
 from assistance.slack.blocks import Shown
 from assistance.slack.message import compose
 from assistance.store.requests import RequestGone, Requests
-from slack_interactions.answers import privately
-from slack_interactions.press import Press
+from slack_interactions.button_press import ButtonPress
+from slack_interactions.response_url import privately
 
 REDRAWS: Final = 4
 """How often the message is updated at most. Slack allows five uses of a `response_url`; the last one is kept for a text
@@ -35,7 +35,7 @@ class Taking:
     requests: Requests
     answer: Answer
 
-    def act(self, press: Press) -> None:
+    def act(self, press: ButtonPress) -> None:
         """Take or release the request, and update the message.
 
         If this raises `TableUnavailable` or `Unreadable`, the request was neither taken nor released.
@@ -52,7 +52,7 @@ class Taking:
         if text:
             self.answer(press.response_url, privately(text))
 
-    def _take(self, press: Press) -> str | None:
+    def _take(self, press: ButtonPress) -> str | None:
         """Take the request for the user who pressed. If somebody has it already, returns a text that says who."""
         on, human = press.on, _human(press)
         taken = take(self.requests, on.request_id, press.id, human, delivery=on.delivery, result=press.ts)
@@ -62,7 +62,7 @@ class Taking:
             return None
         return "You have this request." if _theirs(taken.take, press) else f"{_name(taken.take)} has this request."
 
-    def _release(self, press: Press) -> str | None:
+    def _release(self, press: ButtonPress) -> str | None:
         """Release the request if the user who pressed has it. If not, returns a text that says why not."""
         request_id = press.on.request_id
         taken = self.requests.read(request_id).record.taken
@@ -74,7 +74,7 @@ class Taking:
         logger.info("released", request_id=request_id)
         return None
 
-    def _redraw(self, press: Press) -> bool:
+    def _redraw(self, press: ButtonPress) -> bool:
         """Update the message according to the table, and again if somebody else has pressed a button meanwhile.
 
         So of several simultaneous calls, the one that updates the message last has seen all presses before. An update
@@ -99,7 +99,7 @@ class Taking:
             is_shown, drawn = self.answer(press.response_url, body), state
         return is_shown
 
-    def _shown(self, press: Press) -> dict[Shown, RequestRecord]:
+    def _shown(self, press: ButtonPress) -> dict[Shown, RequestRecord]:
         """The requests that the message shows, and their records.
 
         The message has evidently arrived, so each delivery in it that is in doubt is recorded as delivered. This must
@@ -125,11 +125,11 @@ def _outgoing(on: Shown, shown: RequestRecord) -> Outgoing:
     return outgoing_of(shown.request, delivery) if delivery else Outgoing(shown.request, delivery=on.delivery)
 
 
-def _human(press: Press) -> Human:
+def _human(press: ButtonPress) -> Human:
     return Human(f"@{press.by}", Channel.SLACK)
 
 
-def _theirs(taken: Take, press: Press) -> bool:
+def _theirs(taken: Take, press: ButtonPress) -> bool:
     """Whether the take was made by the user who pressed. A take's id is that of the press: the user's id is first."""
     return taken.via == Channel.SLACK and taken.id.startswith(f"{press.user_id}.")
 

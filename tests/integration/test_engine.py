@@ -21,9 +21,9 @@ from botocore.exceptions import ConnectTimeoutError
 
 from assistance.domain import transitions
 from assistance.domain.record import Attempt, Delivery, Entry, Kind, Outcome, Record, StandsInFor
+from assistance.engine.batch_sending import send_alone
+from assistance.engine.decisions import MAX_DELAY_SECONDS
 from assistance.engine.delivery import BringAgain, Consumer
-from assistance.engine.ends import MAX_DELAY_SECONDS
-from assistance.engine.together import single
 from assistance.errors import PermanentFailure, RateLimited, TransientFailure
 from assistance.models import AssistanceRequest, Fallback, Message, Outgoing, RouteThen
 from assistance.platform.clock import epoch_ms
@@ -135,7 +135,7 @@ class Engine:
         """Pass a message to the consumer. Returns whether the consumer acknowledged the message."""
         context = cast(LambdaContext, Context(30_000))
         try:
-            self.consumer.process(self.message(**about), context, Tally(), lambda one: single(self.send, one))
+            self.consumer.process(self.message(**about), context, Tally(), lambda one: send_alone(self.send, one))
         except (BringAgain, IdempotencyAlreadyInProgressError):
             return False
         return True
@@ -515,7 +515,9 @@ def test_a_message_is_received_again_if_the_delivery_record_cannot_be_written(en
         patch("botocore.client.BaseClient._make_api_call", side_effect=lost),
         pytest.raises(IdempotencyPersistenceLayerError),
     ):
-        engine.consumer.process(message, cast(LambdaContext, Context()), Tally(), lambda one: single(engine.send, one))
+        engine.consumer.process(
+            message, cast(LambdaContext, Context()), Tally(), lambda one: send_alone(engine.send, one)
+        )
     assert not engine.sent
 
 

@@ -16,9 +16,8 @@ from cli import takes
 from cli.errors import Failure
 from local.slack_server import SlackServer
 from slack_consumer import handler as consumer
-from slack_consumer.look_up import Posted
-from slack_consumer.look_up import posted as look_up
-from slack_interactions import answers, handler
+from slack_consumer.history_search import SearchResult, find_posted
+from slack_interactions import handler, response_url
 from tests.integration.cloud import Cloud
 from tests.integration.test_slack_take import actions, posted, team
 from tests.integration.test_slack_take import press as press_button
@@ -36,14 +35,14 @@ def test_a_button_click_before_the_next_attempt_searches_slacks_history_causes_n
     assert (len(team.messages), stack.status(request_id)) == (1, "retrying")
     presses = list[str]()
 
-    def with_a_press(outgoing: Sequence[Outgoing]) -> Posted:
+    def with_a_press(outgoing: Sequence[Outgoing]) -> SearchResult:
         if not presses:
             presses.append("mallory")
             with meanwhile():
                 assert press_button(team, "mallory") == 200
-        return look_up(outgoing)
+        return find_posted(outgoing)
 
-    monkeypatch.setattr(consumer, "posted", with_a_press)
+    monkeypatch.setattr(consumer, "find_posted", with_a_press)
     stack.consume_until_quiet(Channel.SLACK)
     assert stack.show(request_id)["taken"]["by"] == "@mallory"
     assert len(team.messages) == 1
@@ -123,7 +122,7 @@ def test_a_button_click_succeeds_although_the_slack_sdk_cannot_parse_slacks_resp
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        assert not answers.send(f"http://127.0.0.1:{server.server_address[1]}/x", {"text": "x"})
+        assert not response_url.send(f"http://127.0.0.1:{server.server_address[1]}/x", {"text": "x"})
         server.shutdown()
 
 

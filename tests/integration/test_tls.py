@@ -14,7 +14,7 @@ from slack_sdk import WebClient
 
 from assistance.platform import aws, tls
 from slack_consumer import web_api
-from slack_interactions import answers
+from slack_interactions import response_url
 from tests.receiver import Receiver
 
 Serve = Callable[[str], Receiver]
@@ -89,7 +89,7 @@ def test_the_ca_certificates_are_read_once_for_all_clients_and_threads(
     server.answers = [b'HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{"ok": true}']
     assert web_api.call(WebClient.api_test, f"https://localhost:{server.port}/", "xoxb-none").data["ok"]
     server.answers = [(200, {"content-length": "0"})]
-    assert answers.send(f"https://localhost:{server.port}/", {"text": "answers a press"})
+    assert response_url.send(f"https://localhost:{server.port}/", {"text": "answers a press"})
     assert len(server.calls) == 26
     assert len(reads) == 1
 

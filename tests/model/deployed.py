@@ -260,7 +260,7 @@ def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterato
         assert isinstance(here.aws, Memory)
         here.slack.workspace.channels = frozenset(SLACK.values())
         # The model's time stands still, so no rate limit ever exceeds its maximum time.
-        stack.enter_context(patch("assistance.engine.ends.PATIENCE", timedelta.max))
+        stack.enter_context(patch("assistance.engine.decisions.PATIENCE", timedelta.max))
         stack.enter_context(patch.dict(os.environ, {**ENVIRONMENT, "ROUTES": json.dumps(given)}))
         forget()
         yield here, here.aws, gates

@@ -11,14 +11,14 @@ import pytest
 
 from assistance.engine import delivery
 from assistance.engine.attempt import Attempt
+from assistance.engine.decisions import Decision, RetryLater, decide
 from assistance.engine.delivery import Consumer
-from assistance.engine.ends import End, RetryLater, end_of
 from assistance.engine.publisher import Publisher
 from email_feedback.feedback import Feedback
 from reconciler.dead_letters import DeadLetters
 from reconciler.open_requests import OpenRequests
 from slack_consumer import handler as slack
-from slack_consumer.look_up import Posted
+from slack_consumer.history_search import SearchResult
 from tests.model.core import core_of
 from tests.model.deployed import Deployed, deployment
 from tests.model.replay import Disagreement, replay
@@ -69,16 +69,16 @@ def _does_nothing(*_: object, **__: object) -> None:
     pass
 
 
-def _without_doubt(*arguments: Any) -> End:  # noqa: ANN401
-    end = end_of(*arguments)
+def _without_doubt(*arguments: Any) -> Decision:  # noqa: ANN401
+    end = decide(*arguments)
     return replace(end, in_doubt=False) if isinstance(end, RetryLater) else end
 
 
 MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
     "a consumer does not record the end": (Attempt, "save_success", _does_nothing),
-    "a consumer forgets the doubt": (delivery, "end_of", _without_doubt),
+    "a consumer forgets the doubt": (delivery, "decide", _without_doubt),
     "a consumer writes no dead letter": (Consumer, "_dead_letter", _does_nothing),
-    "Slack's consumer does not look before it posts again": (slack, "posted", lambda _: Posted({}, {})),
+    "Slack's consumer does not look before it posts again": (slack, "find_posted", lambda _: SearchResult({}, {})),
     "the publisher leaves the entries in the outbox": (Publisher, "_take_out", _does_nothing),
     "the feedback function writes no dead letter": (Feedback, "_dead_letter", _does_nothing),
     "a sweep finds no dead letter": (DeadLetters, "find", lambda *_: None),

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from assistance.engine.ends import UNEXPECTED, Cause, Failed, Outcome
-from assistance.engine.together import Gathering, Outcomes, Together, threads
+from assistance.engine.batch_sending import Batch, BatchSend, Outcomes, threads
+from assistance.engine.decisions import UNEXPECTED, Cause, Failed, SendResult
 from assistance.errors import PermanentFailure, RateLimited
 from assistance.models import AssistanceRequest, Outgoing
 from assistance.routing import Topic
@@ -39,32 +39,32 @@ class Channel:
             raise self.raises.pop()
         return {one: f"ts {number_of(one)}" if number_of(one) else PermanentFailure("bad") for one in message}
 
-    def together(self, size: int = 2) -> Together:
-        return Together(lambda all_: [all_[at : at + size] for at in range(0, len(all_), size)], self.send)
+    def together(self, size: int = 2) -> BatchSend:
+        return BatchSend(lambda all_: [all_[at : at + size] for at in range(0, len(all_), size)], self.send)
 
 
-Record = Callable[[Gathering, int], Outcome]
+Record = Callable[[Batch, int], SendResult]
 
 
-def sends(gathering: Gathering, number: int) -> Outcome:
-    with gathering.record() as send:
+def sends(batch: Batch, number: int) -> SendResult:
+    with batch.record() as send:
         return send(outgoing(number))
 
 
-def ends_without(gathering: Gathering, _: int) -> Outcome:
-    with gathering.record():
+def ends_without(batch: Batch, _: int) -> SendResult:
+    with batch.record():
         return "swallowed"
 
 
-def dies(gathering: Gathering, _: int) -> Outcome:
-    with gathering.record():
+def dies(batch: Batch, _: int) -> SendResult:
+    with batch.record():
         raise KeyboardInterrupt
 
 
-def run(together: Together, *records: Record, patience: float = 30) -> list[Future[Outcome]]:
+def run(together: BatchSend, *records: Record, patience: float = 30) -> list[Future[SendResult]]:
     with ThreadPoolExecutor(threads(len(records))) as pool:
-        gathering = Gathering(len(records), together, pool, patience=patience)
-        ended = [pool.submit(record, gathering, number) for number, record in enumerate(records)]
+        batch = Batch(len(records), together, pool, patience=patience)
+        ended = [pool.submit(record, batch, number) for number, record in enumerate(records)]
         wait(ended)
         return ended
 
@@ -104,14 +104,14 @@ def test_the_failure_of_a_slack_digest_is_the_outcome_of_exactly_the_requests_in
 def test_a_batch_waits_a_limited_time_for_a_slow_message_and_sends_that_message_later() -> None:
     channel, others_have_gone = Channel(), Event()
 
-    def late(gathering: Gathering, number: int) -> Outcome:
-        with gathering.record() as send:
+    def late(batch: Batch, number: int) -> SendResult:
+        with batch.record() as send:
             assert others_have_gone.wait(30)
             return send(outgoing(number))
 
-    def first(gathering: Gathering, number: int) -> Outcome:
+    def first(batch: Batch, number: int) -> SendResult:
         try:
-            return sends(gathering, number)
+            return sends(batch, number)
         finally:
             others_have_gone.set()
 

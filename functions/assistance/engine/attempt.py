@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import D
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Record
 from assistance.domain.transitions import Claim, Refused
-from assistance.engine.ends import End, GaveUp, PutOff, RetryLater, Sent
+from assistance.engine.decisions import Decision, GaveUp, PutOff, RetryLater, Sent
 from assistance.models import AssistanceRequest, Message
 from assistance.platform.clock import Clock, epoch_ms, ms_of
 from assistance.routing import Destination, RetryPolicy
@@ -143,11 +143,11 @@ class Attempt(BasePersistenceLayer):
         )
         return (before if after is record else after), answer
 
-    def save_success(self, data: Any, result: End) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
+    def save_success(self, data: Any, result: Decision) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
         """Write the attempt's outcome into the record."""
         self._stored, _ = self._change(partial(self._ended, result), self._stored)
 
-    def _ended(self, end: End, record: Record) -> tuple[Record, None]:
+    def _ended(self, end: Decision, record: Record) -> tuple[Record, None]:
         name, attempt, now = self._name, self._id, self._now()
         settles = now + 1_000 * self._retry.doubt_delay
         match end:

@@ -10,9 +10,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import NonNegativeInt, PositiveInt
 
 from assistance.engine import heartbeat
+from assistance.engine.batch_sending import BatchSend, Send
 from assistance.engine.delivery import Consumer
 from assistance.engine.heartbeat import Check
-from assistance.engine.together import Send, Together
 from assistance.platform import aws
 from assistance.platform.environment import Environment
 from assistance.platform.observability import logger
@@ -37,7 +37,7 @@ class ConsumerSettings(Environment):
 
 def consumer(
     channel: Destination,
-    send: Send | Together,
+    send: Send | BatchSend,
     *,
     prepare: Callable[[], object],
     place: Callable[[str], str | None] = lambda _: None,

@@ -1,6 +1,6 @@
 """The delivery engine: everything that a consumer does, except the sending itself.
 
-handle ▶ process ▶ `Attempt` claims ▶ the channel sends ▶ `end_of` decides what follows ▶ `Attempt` records that
+handle ▶ process ▶ `Attempt` claims ▶ the channel sends ▶ `decide` decides what follows ▶ `Attempt` records that
 """
 
 import math
@@ -27,20 +27,20 @@ from assistance.domain.record import Kind
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine import dead_letters
 from assistance.engine.attempt import Attempt
-from assistance.engine.ends import (
+from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending, send_alone, threads
+from assistance.engine.decisions import (
     EXHAUSTED,
     UNEXPECTED,
+    AttemptContext,
     Cause,
-    End,
+    Decision,
     Failed,
     GaveUp,
-    Outcome,
     RetryLater,
+    SendResult,
     Sent,
-    Turn,
-    end_of,
+    decide,
 )
-from assistance.engine.together import Gathering, Send, Sending, Together, single, threads
 from assistance.errors import PermanentFailure, TableUnavailable, Unreadable
 from assistance.history import outgoing_of
 from assistance.models import Message, Outgoing
@@ -56,7 +56,7 @@ from assistance.store.requests import Requests
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-_NOT_ATTEMPTED: Final = frozenset({Cause.RATE_LIMITED, Cause.REFUSED_TOGETHER})
+_NOT_ATTEMPTED: Final = frozenset({Cause.RATE_LIMITED, Cause.REFUSED_IN_BATCH})
 
 
 class BringAgain(Exception):
@@ -77,7 +77,7 @@ class Consumer:
     """
 
     channel: Destination
-    send: Send | Together
+    send: Send | BatchSend
     requests: Requests
     sqs: "SQSClient"
     queue_url: str
@@ -123,9 +123,9 @@ class Consumer:
     def _sending(self, records: int, pool: Executor) -> Callable[[], AbstractContextManager[Sending]]:
         """Returns a context manager for each record of the batch. It yields the function by which the record sends."""
         send = self.send
-        if isinstance(send, Together):
-            return Gathering(records, send, pool).record
-        return lambda: nullcontext(partial(single, send))
+        if isinstance(send, BatchSend):
+            return Batch(records, send, pool).record
+        return lambda: nullcontext(partial(send_alone, send))
 
     def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Sending) -> None:
         """Deliver one message. Returns if it may be acknowledged; raises if SQS must deliver it again."""
@@ -150,7 +150,7 @@ class Consumer:
         about = {"request_id": message.request.id, "channel": self.channel}
         attempt = self._attempt(message, record, context)
 
-        def claimed(*, request_id: str) -> End:  # noqa: ARG001 # Powertools computes the idempotency key from it
+        def claimed(*, request_id: str) -> Decision:  # noqa: ARG001 # Powertools computes the idempotency key from it
             return self._send(attempt, message, record, tally, send)
 
         once = idempotent_function(
@@ -161,7 +161,7 @@ class Consumer:
             key_prefix=self.channel,
         )
         try:
-            end: End | None = once(request_id=message.request.id)
+            decision: Decision | None = once(request_id=message.request.id)
         except IdempotencyAlreadyInProgressError:
             self._hide(record, self.jitter(0, self.retry.ceiling(receive_count(record))))
             logger.info("another attempt is under way", extra=about)
@@ -173,7 +173,7 @@ class Consumer:
             else:
                 unforeseen.log(cause or error, **about)
             raise
-        self._conclude(end, attempt, message, record, tally)
+        self._conclude(decision, attempt, message, record, tally)
 
     def _attempt(self, message: Message, record: SQSRecord, context: LambdaContext) -> Attempt:
         return Attempt(
@@ -187,7 +187,7 @@ class Consumer:
             again=receive_count(record) > 1,
         )
 
-    def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> End:
+    def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> Decision:
         """Send, and return the attempt's outcome. If it is `GaveUp`, the message is in the DLQ when this returns."""
         claim = attempt.claim
         if claim is None:
@@ -197,14 +197,14 @@ class Consumer:
             tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
         now = epoch_ms(self.clock())
         waited = timedelta(milliseconds=now - (attempt.delivery.put_off_since or now))
-        together = isinstance(self.send, Together)
-        turn = Turn(claim, self.retry, waited, receive_count(record), together, self.jitter)
-        end = end_of(outcome, turn)
-        if isinstance(end, GaveUp):
-            self._dead_letter(record, end.code)
-        return end
+        sends_batches = isinstance(self.send, BatchSend)
+        context = AttemptContext(claim, self.retry, waited, receive_count(record), sends_batches, self.jitter)
+        decision = decide(outcome, context)
+        if isinstance(decision, GaveUp):
+            self._dead_letter(record, decision.code)
+        return decision
 
-    def _outcome(self, attempt: Attempt, claim: Claim, send: Sending) -> Outcome:
+    def _outcome(self, attempt: Attempt, claim: Claim, send: Sending) -> SendResult:
         try:
             return send(self._outgoing(attempt, claim))
         except Exception as error:  # noqa: BLE001 # whatever the error is, record it, and let another attempt follow
@@ -215,13 +215,15 @@ class Consumer:
         if claim.doubts:
             logger.warning("an earlier attempt may have sent this", request_id=attempt.request.id, channel=self.channel)
         outgoing = outgoing_of(attempt.request, attempt.delivery)
-        return replace(outgoing, doubts=claim.doubts, refused_together=claim.alone, ttl=attempt.ttl)
+        return replace(outgoing, doubts=claim.doubts, refused_in_batch=claim.alone, ttl=attempt.ttl)
 
-    def _conclude(self, end: End | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally) -> None:
+    def _conclude(
+        self, decision: Decision | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally
+    ) -> None:
         """Emit metrics and logs of the recorded outcome. Raises `BringAgain` if another attempt follows."""
         about = {"request_id": message.request.id, "channel": self.channel}
         where: dict[str, Any] = {"channel": self.channel, "topic": message.request.topic}
-        match end:
+        match decision:
             case None:
                 level = logger.info if attempt.refused is Refused.DELIVERED else logger.warning
                 level("not sent", extra=about | {"reason": attempt.refused and attempt.refused.name.lower()})
@@ -235,10 +237,10 @@ class Consumer:
                 logger.error("gave up", extra=about | {"error_code": code})
                 tally.failed(self.channel, message.request.topic)
             case _:
-                self._hide(record, end.delay)
-                word = "will retry" if isinstance(end, RetryLater) else "put off"
-                logger.warning(word, extra=about | {"error_code": end.code})
-                raise BringAgain(end.code)
+                self._hide(record, decision.delay)
+                word = "will retry" if isinstance(decision, RetryLater) else "put off"
+                logger.warning(word, extra=about | {"error_code": decision.code})
+                raise BringAgain(decision.code)
 
     def _dead_letter(self, record: SQSRecord, code: str) -> None:
         """Put the message into the DLQ, with the error code. The message may be acknowledged only after that."""

@@ -56,7 +56,7 @@ class _Payload(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
+class ButtonPress:
     """A user has pressed a button: to take a request, or to release it if `is_take` is False.
 
     `on`: the request of that button. `shown`: all requests that the message shows. `by`: the user's name. `ts`: the
@@ -73,7 +73,7 @@ class Press:
     response_url: str
 
 
-def read(body: str, app_id: str) -> Press | None:
+def read(body: str, app_id: str) -> ButtonPress | None:
     """The press that the call reports. None if it reports anything else, such as a press of a link button.
 
     `app_id`: the id of this deployment's Slack app; empty if it is not known. Raises `Malformed` or `Foreign`.
@@ -87,7 +87,7 @@ def read(body: str, app_id: str) -> Press | None:
     for action in payload.actions:
         if action.action_id in {TAKE, RELEASE} and (on := pressed(action.value or "")):
             user, when = payload.user, action.action_ts or payload.trigger_id
-            return Press(
+            return ButtonPress(
                 is_take=action.action_id == TAKE,
                 on=on,
                 shown=tuple(dict.fromkeys([on, *requests_in(payload.message.blocks)])),

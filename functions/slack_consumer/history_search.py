@@ -21,7 +21,7 @@ PAGE: Final = 200
 SEARCH_IMPOSSIBLE: Final = frozenset({"channel_not_found", "missing_scope", "not_in_channel"})
 """After these errors no search is possible, so the requests are sent again. A search needs the channel's id (not its
 name), the history scope, and that the bot is a member: https://docs.slack.dev/reference/methods/conversations.history"""
-LOOK_UP: Final = timedelta(seconds=10)
+SEARCH_TIME: Final = timedelta(seconds=10)
 """The time for a whole search. The batch must still post after it, before `consumer_timeout_seconds` are over."""
 UNFINISHED: Final = "look_up_unfinished"
 # Margins before and after an attempt: our clock and Slack's may differ, and a message may arrive after its attempt.
@@ -42,7 +42,7 @@ class Window(NamedTuple):
         return any(it.place == self.place and self.oldest <= it.oldest <= self.latest for it in own)
 
 
-class Posted(NamedTuple):
+class SearchResult(NamedTuple):
     """The result of a search. `found`: the `ts` of the message, for each request whose message was found.
 
     `failures`: the error, for each request whose windows could not all be read.
@@ -52,14 +52,14 @@ class Posted(NamedTuple):
     failures: Mapping[Outgoing, DeliveryError]
 
 
-def posted(outgoing: Sequence[Outgoing]) -> Posted:
+def find_posted(outgoing: Sequence[Outgoing]) -> SearchResult:
     """Search for the messages that earlier attempts have posted. Messages that are read before an error count as found.
 
     An error concerns one Slack channel, so it affects only requests that were attempted there. If the time is over
     before all windows are read, the requests in the other windows are put off, which uses up no attempt. But if even
     the first window could not be read to its end, that uses up an attempt: it had all the time.
     """
-    until, late = utc_now() + LOOK_UP, TransientFailure(UNFINISHED)
+    until, late = utc_now() + SEARCH_TIME, TransientFailure(UNFINISHED)
     found: dict[Outgoing, str] = {}
     failures: dict[Outgoing, DeliveryError] = {}
     closed: dict[str, DeliveryError] = {}
@@ -71,7 +71,7 @@ def posted(outgoing: Sequence[Outgoing]) -> Posted:
                 if failure.code != UNFINISHED:
                     closed[window.place] = failure
             late = RateLimited(UNFINISHED)
-    return Posted(found, failures)
+    return SearchResult(found, failures)
 
 
 def _read(
@@ -91,7 +91,9 @@ def _read(
             return error
         # This is no failure: the requests are sent again. Other windows may be in channels that can be read.
         ids = [one.request.id for one in missing if one not in found]
-        logger.warning("can't look up what was posted", request_ids=ids, error_code=error.code)
+        logger.warning(
+            "can't search the channel's history, so the requests are sent again", request_ids=ids, error_code=error.code
+        )
     except TransientFailure as error:
         # Not in doubt: a search posts nothing.
         return type(error)(error.code, retry_after=error.retry_after)

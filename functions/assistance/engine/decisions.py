@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from assistance.domain.transitions import Claim
-from assistance.errors import DeliveryError, PermanentFailure, RateLimited, RefusedTogether, TransientFailure
+from assistance.errors import DeliveryError, PermanentFailure, RateLimited, RefusedInBatch, TransientFailure
 from assistance.routing import RetryPolicy
 
 # SQS can hide a message for at most twelve hours after it was received:
@@ -23,7 +23,7 @@ class Cause(StrEnum):
     """The consequence of a failure for the delivery."""
 
     RATE_LIMITED = "rate limited"
-    REFUSED_TOGETHER = "refused in one message with others"
+    REFUSED_IN_BATCH = "refused in one message with others"
     TRANSIENT = "transient"
     PERMANENT = "permanent"
 
@@ -77,16 +77,16 @@ class GaveUp:
     in_doubt: bool = False
 
 
-End: TypeAlias = Sent | PutOff | RetryLater | GaveUp
-Outcome: TypeAlias = str | Failed
+Decision: TypeAlias = Sent | PutOff | RetryLater | GaveUp
+SendResult: TypeAlias = str | Failed
 """A channel's answer: the provider's id of the message, or the failure."""
 
 
 def failed(error: DeliveryError) -> Failed:
     """The failure that a channel has raised, as a value."""
     match error:
-        case RefusedTogether():
-            return Failed(Cause.REFUSED_TOGETHER, error.code)
+        case RefusedInBatch():
+            return Failed(Cause.REFUSED_IN_BATCH, error.code)
         case RateLimited():
             return Failed(Cause.RATE_LIMITED, error.code, retry_after=error.retry_after)
         case TransientFailure():
@@ -102,38 +102,38 @@ UNEXPECTED: Final = Failed(Cause.TRANSIENT, "unexpected_error", in_doubt=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class AttemptContext:
     """What decides on the next attempt and its delay, besides the channel's answer.
 
     `waited`: the time since the delivery was first put off. `receives`: how often SQS has delivered the message.
-    `together`: True if the channel sends several requests in one message. `jitter` returns a random number between two
-    numbers.
+    `sends_batches`: True if the channel sends several requests in one message. `jitter` returns a random number between
+    two numbers.
     """
 
     claim: Claim
     policy: RetryPolicy
     waited: timedelta
     receives: int
-    together: bool
+    sends_batches: bool
     jitter: Callable[[float, float], float]
 
 
-def end_of(outcome: Outcome, turn: Turn) -> End:
+def decide(outcome: SendResult, context: AttemptContext) -> Decision:
     """What to record of the attempt."""
     if isinstance(outcome, str):
         return Sent(outcome)
-    policy, claim = turn.policy, turn.claim
-    counts = outcome.cause is Cause.TRANSIENT or (outcome.cause is Cause.RATE_LIMITED and turn.waited > PATIENCE)
+    policy, claim = context.policy, context.claim
+    counts = outcome.cause is Cause.TRANSIENT or (outcome.cause is Cause.RATE_LIMITED and context.waited > PATIENCE)
     if outcome.cause is Cause.PERMANENT or (counts and claim.number >= policy.attempts):
         return GaveUp(outcome.code, outcome.in_doubt)
     # Messages that were put off must not all come back at the same time, so the delay grows with each receive. If the
     # channel sends several requests in one message, it can take them all at once. There the delay does not grow,
     # because that would only let newer requests go first.
-    waits = claim.number if counts else 1 if turn.together else turn.receives
-    delay = (outcome.retry_after or 0) + turn.jitter(0, policy.ceiling(waits))
+    waits = claim.number if counts else 1 if context.sends_batches else context.receives
+    delay = (outcome.retry_after or 0) + context.jitter(0, policy.ceiling(waits))
     if outcome.in_doubt or claim.doubts:
         delay = max(delay, policy.doubt_delay)
     seconds = min(math.ceil(delay), MAX_DELAY_SECONDS)
     if counts:
         return RetryLater(outcome.code, seconds, outcome.in_doubt)
-    return PutOff(outcome.code, seconds, alone=outcome.cause is Cause.REFUSED_TOGETHER)
+    return PutOff(outcome.code, seconds, alone=outcome.cause is Cause.REFUSED_IN_BATCH)

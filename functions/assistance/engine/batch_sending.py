@@ -15,7 +15,7 @@ from functools import partial
 from threading import Event, Lock
 from typing import Final, TypeAlias
 
-from assistance.engine.ends import UNEXPECTED, Outcome, failed
+from assistance.engine.decisions import UNEXPECTED, SendResult, failed
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
 from assistance.platform import unforeseen
@@ -25,12 +25,12 @@ _PATIENCE_SECONDS: Final = 2.0
 Send: TypeAlias = Callable[[Outgoing], str]
 """A channel implements this: send one request, and return the provider's id of the message or raise `DeliveryError`."""
 Outcomes: TypeAlias = Mapping[Outgoing, str | DeliveryError]
-Sending: TypeAlias = Callable[[Outgoing], Outcome]
+Sending: TypeAlias = Callable[[Outgoing], SendResult]
 """The engine calls this to send one request. It returns errors, and raises none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class BatchSend:
     """A channel implements this instead of `Send` if it can send several requests in one message."""
 
     divide: Callable[[Sequence[Outgoing]], Iterable[Sequence[Outgoing]]]
@@ -42,7 +42,7 @@ class Together:
     """
 
 
-def single(send: Send, outgoing: Outgoing) -> Outcome:
+def send_alone(send: Send, outgoing: Outgoing) -> SendResult:
     """Send one request, and return its result as a value."""
     try:
         return send(outgoing)
@@ -52,7 +52,9 @@ def single(send: Send, outgoing: Outgoing) -> Outcome:
         return _unforeseen(error, outgoing)
 
 
-def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]) -> Mapping[Outgoing, Outcome]:
+def _send_message(
+    send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]
+) -> Mapping[Outgoing, SendResult]:
     try:
         outcomes = send(message)
     except DeliveryError as error:
@@ -62,7 +64,7 @@ def _several(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[O
     return {one: failed(each) if isinstance(each, DeliveryError) else each for one, each in outcomes.items()}
 
 
-def _unforeseen(error: Exception, *message: Outgoing) -> Outcome:
+def _unforeseen(error: Exception, *message: Outgoing) -> SendResult:
     unforeseen.log(error, request_ids=[outgoing.request.id for outgoing in message])
     return UNEXPECTED
 
@@ -72,23 +74,23 @@ def threads(records: int) -> int:
     return 3 * records
 
 
-class Gathering:
+class Batch:
     """Collects the requests of one batch, and sends them in as few messages as the channel allows."""
 
     def __init__(
-        self, records: int, together: Together, pool: Executor, *, patience: float = _PATIENCE_SECONDS
+        self, records: int, batch_send: BatchSend, pool: Executor, *, patience: float = _PATIENCE_SECONDS
     ) -> None:
         """`patience`: how many seconds to wait for a slow claim. `pool` must have as many threads as `threads` returns.
 
         With fewer, records that wait for one another would keep the others from starting.
         """
-        self._together = together
+        self._batch_send = batch_send
         self._pool = pool
         self._patience = patience
         self._undecided = records
         self._all_decided = Event()
         self._outgoing: list[Outgoing] = []
-        self._messages: Future[Mapping[Outgoing, Future[Mapping[Outgoing, Outcome]]]] | None = None
+        self._messages: Future[Mapping[Outgoing, Future[Mapping[Outgoing, SendResult]]]] | None = None
         self._lock = Lock()
 
     @contextmanager
@@ -104,7 +106,7 @@ class Gathering:
             if not self._undecided:
                 self._all_decided.set()
 
-    def _send(self, decided: Callable[[], None], outgoing: Outgoing) -> Outcome:
+    def _send(self, decided: Callable[[], None], outgoing: Outgoing) -> SendResult:
         with self._lock:
             self._outgoing.append(outgoing)
             if self._messages is None:
@@ -113,24 +115,24 @@ class Gathering:
         decided()
         return messages.result()[outgoing].result()[outgoing]
 
-    def _divide(self) -> Mapping[Outgoing, Future[Mapping[Outgoing, Outcome]]]:
+    def _divide(self) -> Mapping[Outgoing, Future[Mapping[Outgoing, SendResult]]]:
         self._all_decided.wait(self._patience)
         with self._lock:
             outgoing, self._outgoing, self._messages = self._outgoing, [], None
         try:
-            divided = [list(message) for message in self._together.divide(outgoing)]
+            divided = [list(message) for message in self._batch_send.divide(outgoing)]
         except Exception as error:  # noqa: BLE001 # as above
             # One of the requests may have caused the error. Send each one alone, so that it does not affect the others.
             unforeseen.log(error, request_ids=[one.request.id for one in outgoing])
             return {one: self._pool.submit(self._alone, one) for one in outgoing}
-        messages: dict[Outgoing, Future[Mapping[Outgoing, Outcome]]] = {}
+        messages: dict[Outgoing, Future[Mapping[Outgoing, SendResult]]] = {}
         for message in divided:
-            messages |= dict.fromkeys(message, self._pool.submit(_several, self._together.send, message))
+            messages |= dict.fromkeys(message, self._pool.submit(_send_message, self._batch_send.send, message))
         return messages
 
-    def _alone(self, outgoing: Outgoing) -> Mapping[Outgoing, Outcome]:
+    def _alone(self, outgoing: Outgoing) -> Mapping[Outgoing, SendResult]:
         try:
-            [message] = self._together.divide([outgoing])
+            [message] = self._batch_send.divide([outgoing])
         except Exception as error:  # noqa: BLE001 # as above
             return {outgoing: _unforeseen(error, outgoing)}
-        return _several(self._together.send, message)
+        return _send_message(self._batch_send.send, message)
