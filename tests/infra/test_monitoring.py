@@ -508,7 +508,7 @@ def test_every_runbook_section_begins_with_the_impact_and_with_commands_to_paste
     sections = re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
     for name, text in sections:
         impact, urgency = r"\*Customer impact\*: .+\n", r"\*Can it wait\?\* .+\n\n"
-        commands = r"```sh\n(assistance --stack assistance-production .+\n)+```\n"
+        commands = r"```sh\n(assistance (?!--).+\n)+```\n"
         assert re.match(impact + urgency + commands, text), name
 
 
@@ -542,7 +542,7 @@ COMMANDS = sorted(
         command.replace("$channel", "slack")
         for text in (RUNBOOK, (ROOT / "README.md").read_text("utf-8"))
         for command in (
-            *re.findall(r"`(assistance --[^`\n]+)`", text),
+            *re.findall(r"`(assistance [^`\n]+)`", text),
             *re.findall(r"^ *(?:for .* do )?(assistance [^`\n;]+)(?:; done)?$", text, re.MULTILINE),
             *re.findall(r"\$\((assistance [^)\n]+)\)", text),
         )
@@ -586,7 +586,7 @@ def test_an_alarm_on_failed_events_names_the_command_that_retries_them(name: str
     template = synthesized("production")
     says, command = named_alarm(template, name)["AlarmDescription"], f"failures retry {failed}"
     assert f"'assistance --stack {template.stack_name} {command}'" in says
-    assert f"assistance --stack assistance-production {command}\n" in RUNBOOK
+    assert f"assistance {command}\n" in RUNBOOK
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *EXTRAS])
