@@ -4,9 +4,11 @@
 """
 
 import importlib
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
-from assistance.failures import Table
+from assistance.failures import Kind, Table
 from assistance.routing import Channel
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/failures.md"
@@ -17,94 +19,104 @@ HEAD = """\
 
 | kind | what happens |
 |---|---|
-| permanent | no other attempt: dead-lettered with the code as the reason, and the fallback channel is used |
-| transient | another attempt after the back-off; after the last one as if permanent |
-| transient, in doubt | the same, but the provider may have taken the message: Slack is asked before another post |
-| rate limited | another attempt when the provider says so; this one counts only an hour after the first |
+| permanent | the consumer gives up: it writes a dead letter with the code as the reason, and the fallback delivers |
+| transient | another attempt follows after the back-off; if the last attempt fails, the consumer gives up |
+| transient, in doubt | the same, but the message may have arrived: on Slack the next attempt searches for it first |
+| rate limited | another attempt follows when the provider says so; attempts count only from an hour after the first |
 
-A code that is in no table is transient; from Slack it also leaves doubt. So does any answer with a status of 500 or
-above, any that is not the provider's own, and a call whose answer never came. A call that never reached the provider
-leaves none. From Slack, a status of 429 is a rate limit whatever the code. An unreadable `Retry-After`
-counts as absent: then the back-off alone decides, or 30 seconds for Slack. An error of `auth.test` during a
-look-up means the same as for a post, but never leaves doubt: a look-up posts nothing.
+An error that no table lists is transient. Whatever the code, an attempt is in doubt if the answer has a status of 500
+or above, is not the provider's own, or never came; from Slack also if no table lists the code. A call that never
+reached the provider leaves no doubt. From Slack, a status of 429 is a rate limit whatever the code. If the consumer
+can't read `Retry-After`, it waits for the back-off, or for 30 seconds on Slack. While the consumer searches Slack, an
+error of `auth.test` means the same as for a post, without doubt.
 """
 AFTERWARDS = """
 ## SES, after it has taken the mail
 Source: <https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html>
 
-`delivered` by email means that SES has taken the mail. What SES says of it later counts only if it names the mail last
-sent for the request, and is brought again while our own record of the send is still missing.
+A delivery by email becomes `delivered` when SES takes the mail. Later reports of SES count only if they name the mail
+last sent for the request. SES repeats a report until the stack has recorded that it sent the mail.
 
 | event | code | what happens |
 |---|---|---|
-| Bounce | `bounce_permanent`, `bounce_transient`, `bounce_undetermined` | as its type says: below |
-| Complaint | `complaint` | as a permanent failure |
-| Reject | `reject` | as a permanent failure |
-| Delivery | | `confirmed_at` is stamped; the status stays |
-| Send, DeliveryDelay, Rendering Failure, Open, Click, Subscription | | nothing; the event destination asks for none |
+| Bounce | `bounce_permanent`, `bounce_transient`, `bounce_undetermined` | as a permanent failure |
+| Complaint, Reject | `complaint`, `reject` | as a permanent failure |
+| Delivery | | the delivery gets `confirmed_at`; the status stays |
 
-What each bounce means here, by SES's types, as
+SES reports a transient bounce only after its own retries. One bounce changes nothing if a Delivery event came before:
+*Transient, General* without `action`, `status` and `diagnosticCode`, which may be an out-of-office reply. The subtypes
+of a bounce, as
 [both](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types) of
-[its pages](https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html) list them:
+[SES's pages](https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html) list them:
 
-| type and subtype | SES says | what happens |
+| type | subtype | SES says |
 |---|---|---|
-| Undetermined | the recipient's provider gave no reason that SES could read | failed |
-| Permanent, General | a hard bounce | failed |
-| Permanent, NoEmail | the address does not exist, or could not be read from the bounce | failed |
-| Permanent, Suppressed | the address is on SES's own suppression list | failed |
-| Permanent, OnAccountSuppressionList | not sent: the address is on the account's suppression list | failed |
-| Permanent, OnTenantSuppressionList | not sent: the address is on the tenant's suppression list | failed |
-| Permanent, EmailValidationSuppressed | not sent: the address does not pass SES's validation | failed |
-| Transient, General, with a report | SES tried for hours, or the provider took the mail and returned it | failed |
-| Transient, General, without a report | the same, or an automatic reply | failed, unless the mail was confirmed |
-| Transient, MailboxFull | the recipient's mailbox was full | failed |
-| Transient, MessageTooLarge | the provider takes no mail of this size | failed |
-| Transient, CustomTimeoutExceeded | SES could not deliver the mail in the time that the sender allows | failed |
-| Transient, ContentRejected | the provider does not allow the content | failed |
-| Transient, AttachmentRejected | the provider does not allow the attachment | failed |
-
-*Failed* is as a permanent failure: SES reports a transient bounce after its own retries, so the fallback is used. A
-*report* is a recipient's `action`, `status` or `diagnosticCode` in the event; an out-of-office note has none. A mail is
-*confirmed* by SES's Delivery event. A subtype that is not in this table counts as its type says.
+| Undetermined | | the recipient's provider gave no reason that SES could read |
+| Permanent | General | a hard bounce |
+| Permanent | NoEmail | the address does not exist, or SES could not read it from the bounce |
+| Permanent | Suppressed | the address is on SES's own suppression list |
+| Permanent | OnAccountSuppressionList | not sent: the address is on the account's suppression list |
+| Permanent | OnTenantSuppressionList | not sent: the address is on the tenant's suppression list |
+| Permanent | EmailValidationSuppressed | not sent: the address does not pass SES's validation |
+| Transient | General | SES tried for hours, or the provider returned the mail, or an automatic reply |
+| Transient | MailboxFull | the recipient's mailbox was full |
+| Transient | MessageTooLarge | the provider takes no mail of this size |
+| Transient | CustomTimeoutExceeded | SES could not deliver the mail in the time that the sender allows |
+| Transient | ContentRejected, AttachmentRejected | the provider does not allow the content or the attachment |
 
 ## A bot that is called back
 Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure>
 
 | code | kind | note |
 |---|---|---|
-| `http_410` | permanent | the bot wants no more of it |
-| `address_not_public` | permanent | one of its host's addresses is private; nothing was sent |
+| `http_410` | permanent | the bot wants no more callbacks for this request |
+| `address_not_public` | permanent | not sent: the host in `callback_url` has a private address |
 | `http_429` | rate limited | `Retry-After` counts up to half an hour; the back-off is added |
-| `http_…` | transient | anything else but 2xx, redirects too; waits for `Retry-After` |
-| `dns_error`, `tls_error`, `connection_error` | transient | not there, or not who its name says; in doubt if sent |
-| `timeout` | transient | no connection within three seconds, or no answer within ten; in doubt if sent |
+| `http_…` | transient | any other status but 2xx, redirects too; the consumer waits for `Retry-After` |
+| `dns_error`, `tls_error`, `connection_error` | transient | not there, or its certificate is wrong; in doubt if sent |
+| `timeout` | transient | no connection within 3 seconds, or no answer within 10; in doubt if sent |
 | `unexpected_answer` | transient, in doubt | the answer is not HTTP, or its head does not end |
-| `receiver_put_off` | rate limited | not called: its host was slow or silent a moment ago |
-| `slow_receivers_put_off` | rate limited | not called: slow receivers have used up their share of the time |
-| `callback_secret_unavailable` | transient | the secret can't be read, or not every key has 24 to 64 bytes |
+| `receiver_put_off` | rate limited | not sent: the host was slow or silent, and is called up to 5 minutes later |
+| `slow_receivers_put_off` | rate limited | not sent: slow hosts have used up their share of the consumer's time |
+| `callback_secret_unavailable` | transient | the consumer can't read our secret, or a key has not 24 to 64 bytes |
 
-## Links to take a request
-By email and Teams, where the stage has `take`.
+## Codes of our own
 
-| code | kind | note |
-|---|---|---|
-| `take_secret_unavailable` | transient | the secret can't be read, or a key is shorter than 32 characters; not sent |
+| code | what happened |
+|---|---|
+| `timeout`, `connection_error`, `ReadTimeoutError` | no answer came |
+| `attempts_exhausted` | Lambda killed the consumer during the last attempt |
+| `look_up_unfinished` | the search in Slack's history took too long |
+| `slack_token_unavailable`, `teams_secret_unavailable` | the secret holds no usable value |
+| `take_secret_unavailable` | not sent yet: the links' key can't be read, or is shorter than 32 characters |
+| `malformed_message`, `unknown_version` | the consumer can't read the message; a later version of the stack wrote it |
+| `unexpected_answer`, `unexpected_error` | [unforeseen](troubleshooting.md#unhandled) |
+| `dead_lettered`, or an `ErrorCode` of SNS | SQS itself moved the message, or SNS could not deliver it |
 """
 
 
 def render() -> str:
     """The whole page."""
     modules = (importlib.import_module(f"{channel}_consumer.failures") for channel in Channel)
-    sections = "".join(_section(table) for module in modules for table in module.TABLES)
-    return HEAD + sections + AFTERWARDS
+    return HEAD + "".join(section for module in modules for section in _sections(module.TABLES)) + AFTERWARDS
 
 
-def _section(table: Table) -> str:
-    rows = "".join(
-        f"| `{code}` | {kind} | {table.notes.get(code, '')} |\n" for code, kind in sorted(table.kinds.items())
-    )
-    return f"\n## {table.title}\nSource: <{table.source}>\n\n| code | kind | note |\n|---|---|---|\n{rows}"
+def _sections(tables: tuple[Table, ...]) -> Iterator[str]:
+    """Yield a section for each table of a channel. Codes that mean the same in an earlier table are not repeated."""
+    known = set[tuple[str, Kind, str]]()
+    for table in tables:
+        rows = {(code, kind, table.notes.get(code, "")) for code, kind in table.kinds.items()}
+        yield _section(table, rows - known, repeated=bool(rows & known))
+        known |= rows
+
+
+def _section(table: Table, rows: set[tuple[str, Kind, str]], *, repeated: bool) -> str:
+    grouped = defaultdict[tuple[Kind, str], list[str]](list)
+    for code, kind, note in sorted(rows, key=lambda row: (not row[2], row)):
+        grouped[kind, note].append(f"`{code}`")
+    lines = "".join(f"| {', '.join(codes)} | {kind} | {note} |\n" for (kind, note), codes in grouped.items())
+    same = "Codes that the table above lists mean the same here. The others:\n\n" if repeated else ""
+    return f"\n## {table.title}\nSource: <{table.source}>\n\n{same}| code | kind | note |\n|---|---|---|\n{lines}"
 
 
 if __name__ == "__main__":
