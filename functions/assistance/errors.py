@@ -18,18 +18,7 @@ from typing import Final
 
 
 class DeliveryError(Exception):
-    """A delivery failed. Logs and the API show `code`.
-
-    A code keeps its meaning in later versions, and never holds a customer's text.
-    """
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-class TransientFailure(DeliveryError):
-    """The delivery failed, but another attempt may succeed.
+    """A delivery failed. `code`, which logs and the API show, keeps its meaning and holds no customer's text.
 
     `retry_after`: the delay in seconds for which the provider asks, or None. `in_doubt`: True if the provider may have
     accepted the message although its answer is missing.
@@ -37,8 +26,11 @@ class TransientFailure(DeliveryError):
 
     def __init__(self, code: str, *, retry_after: float | None = None, in_doubt: bool = False) -> None:
         super().__init__(code)
-        self.retry_after = retry_after
-        self.in_doubt = in_doubt
+        self.code, self.retry_after, self.in_doubt = code, retry_after, in_doubt
+
+
+class TransientFailure(DeliveryError):
+    """The delivery failed, but another attempt may succeed."""
 
 
 class RateLimited(TransientFailure):

@@ -69,8 +69,8 @@ def _does_nothing(*_: object, **__: object) -> None:
     pass
 
 
-def _without_doubt(*arguments: Any) -> Decision:  # noqa: ANN401
-    end = decide(*arguments)
+def _without_doubt(*arguments: Any, **named: Any) -> Decision:  # noqa: ANN401
+    end = decide(*arguments, **named)
     return replace(end, in_doubt=False) if isinstance(end, RetryLater) else end
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from threading import Event, Lock
 from typing import Final, TypeAlias
 
-from assistance.engine.decisions import UNEXPECTED, SendResult, failed
+from assistance.engine.decisions import UNEXPECTED, SendResult
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
 from assistance.platform import unforeseen
@@ -24,7 +24,7 @@ _PATIENCE_SECONDS: Final = 2.0
 
 Send: TypeAlias = Callable[[Outgoing], str]
 """A channel implements this: send one request, and return the provider's id of the message or raise `DeliveryError`."""
-Outcomes: TypeAlias = Mapping[Outgoing, str | DeliveryError]
+Outcomes: TypeAlias = Mapping[Outgoing, SendResult]
 Sending: TypeAlias = Callable[[Outgoing], SendResult]
 """The engine calls this to send one request. It returns errors, and raises none."""
 
@@ -47,21 +47,18 @@ def send_alone(send: Send, outgoing: Outgoing) -> SendResult:
     try:
         return send(outgoing)
     except DeliveryError as error:
-        return failed(error)
+        return error
     except Exception as error:  # noqa: BLE001 # whatever the error is, the other requests of the batch go on
         return _unforeseen(error, outgoing)
 
 
-def _send_message(
-    send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]
-) -> Mapping[Outgoing, SendResult]:
+def _send_message(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]) -> Outcomes:
     try:
-        outcomes = send(message)
+        return send(message)
     except DeliveryError as error:
-        return dict.fromkeys(message, failed(error))
+        return dict.fromkeys(message, error)
     except Exception as error:  # noqa: BLE001 # as above
         return dict.fromkeys(message, _unforeseen(error, *message))
-    return {one: failed(each) if isinstance(each, DeliveryError) else each for one, each in outcomes.items()}
 
 
 def _unforeseen(error: Exception, *message: Outgoing) -> SendResult:
@@ -90,7 +87,7 @@ class Batch:
         self._undecided = records
         self._all_decided = Event()
         self._outgoing: list[Outgoing] = []
-        self._messages: Future[Mapping[Outgoing, Future[Mapping[Outgoing, SendResult]]]] | None = None
+        self._messages: Future[Mapping[Outgoing, Future[Outcomes]]] | None = None
         self._lock = Lock()
 
     @contextmanager
@@ -115,7 +112,7 @@ class Batch:
         decided()
         return messages.result()[outgoing].result()[outgoing]
 
-    def _divide(self) -> Mapping[Outgoing, Future[Mapping[Outgoing, SendResult]]]:
+    def _divide(self) -> Mapping[Outgoing, Future[Outcomes]]:
         self._all_decided.wait(self._patience)
         with self._lock:
             outgoing, self._outgoing, self._messages = self._outgoing, [], None
@@ -125,12 +122,12 @@ class Batch:
             # One of the requests may have caused the error. Send each one alone, so that it does not affect the others.
             unforeseen.log(error, request_ids=[one.request.id for one in outgoing])
             return {one: self._pool.submit(self._alone, one) for one in outgoing}
-        messages: dict[Outgoing, Future[Mapping[Outgoing, SendResult]]] = {}
+        messages: dict[Outgoing, Future[Outcomes]] = {}
         for message in divided:
             messages |= dict.fromkeys(message, self._pool.submit(_send_message, self._batch_send.send, message))
         return messages
 
-    def _alone(self, outgoing: Outgoing) -> Mapping[Outgoing, SendResult]:
+    def _alone(self, outgoing: Outgoing) -> Outcomes:
         try:
             [message] = self._batch_send.divide([outgoing])
         except Exception as error:  # noqa: BLE001 # as above

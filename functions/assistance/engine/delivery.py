@@ -28,22 +28,10 @@ from assistance.domain.transitions import Claim, Refused
 from assistance.engine import dead_letters
 from assistance.engine.attempt import Attempt
 from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending, send_alone, threads
-from assistance.engine.decisions import (
-    EXHAUSTED,
-    UNEXPECTED,
-    AttemptContext,
-    Cause,
-    Decision,
-    Failed,
-    GaveUp,
-    RetryLater,
-    SendResult,
-    Sent,
-    decide,
-)
-from assistance.errors import PermanentFailure, TableUnavailable, Unreadable
+from assistance.engine.decisions import EXHAUSTED, UNEXPECTED, Decision, GaveUp, RetryLater, SendResult, Sent, decide
+from assistance.errors import PermanentFailure, RateLimited, RefusedInBatch, TableUnavailable, Unreadable
 from assistance.history import outgoing_of
-from assistance.models import Message, Outgoing
+from assistance.models import Message
 from assistance.platform import unforeseen
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.clock import Clock, epoch_ms, utc_now
@@ -56,8 +44,6 @@ from assistance.store.requests import Requests
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-_NOT_ATTEMPTED: Final = frozenset({Cause.RATE_LIMITED, Cause.REFUSED_IN_BATCH})
-
 
 class BringAgain(Exception):
     """SQS must deliver the message again: the response to the batch lists the message as failed."""
@@ -69,11 +55,10 @@ _LOGGED: Final = (BringAgain, IdempotencyAlreadyInProgressError, IdempotencyPers
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Delivers the messages of one channel's queue.
+    """Delivers the messages of one channel's queue: one attempt at a delivery at a time, none once it has succeeded.
 
-    It makes at most one attempt at a delivery at a time, and none once the delivery has succeeded. `place` returns
-    where on the channel the requests of a topic are posted at present; None if the channel has only one place. `jitter`
-    returns a random number between two numbers. `pool` makes a thread pool with so many threads.
+    `place` returns where on the channel the requests of a topic are posted at present; None if the channel has only one
+    place. `jitter` returns a random number between two numbers. `pool` makes a thread pool with so many threads.
     """
 
     channel: Destination
@@ -91,8 +76,7 @@ class Consumer:
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         """Process a batch from SQS. Returns the partial batch response, which lists the records to be received again.
 
-        Each record of the batch has a thread, so no send waits for a slower one, and the batch takes no longer than its
-        slowest send.
+        Each record of the batch has a thread, so no send waits for a slower one.
         """
         tally = Tally()
         records = [SQSRecord(record) for record in event["Records"]]
@@ -121,7 +105,7 @@ class Consumer:
         return dict(answer)
 
     def _sending(self, records: int, pool: Executor) -> Callable[[], AbstractContextManager[Sending]]:
-        """Returns a context manager for each record of the batch. It yields the function by which the record sends."""
+        """A context manager for each record of the batch. It yields the function by which the record sends."""
         send = self.send
         if isinstance(send, BatchSend):
             return Batch(records, send, pool).record
@@ -148,7 +132,16 @@ class Consumer:
             tally.failed(self.channel, None)
             return
         about = {"request_id": message.request.id, "channel": self.channel}
-        attempt = self._attempt(message, record, context)
+        attempt = Attempt(
+            self.requests,
+            message,
+            self.channel,
+            self.retry,
+            self.clock,
+            remaining_ms=context.get_remaining_time_in_millis(),
+            place=self.place(message.request.topic),
+            again=receive_count(record) > 1,
+        )
 
         def claimed(*, request_id: str) -> Decision:  # noqa: ARG001 # Powertools computes the idempotency key from it
             return self._send(attempt, message, record, tally, send)
@@ -175,47 +168,41 @@ class Consumer:
             raise
         self._conclude(decision, attempt, message, record, tally)
 
-    def _attempt(self, message: Message, record: SQSRecord, context: LambdaContext) -> Attempt:
-        return Attempt(
-            self.requests,
-            message,
-            self.channel,
-            self.retry,
-            self.clock,
-            remaining_ms=context.get_remaining_time_in_millis(),
-            place=self.place(message.request.topic),
-            again=receive_count(record) > 1,
-        )
-
     def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> Decision:
         """Send, and return the attempt's outcome. If it is `GaveUp`, the message is in the DLQ when this returns."""
         claim = attempt.claim
         if claim is None:
             raise LookupError("nothing is claimed")
-        outcome = EXHAUSTED if _is_exhausted(claim, self.retry) else self._outcome(attempt, claim, send)
-        if not (outcome is EXHAUSTED or (isinstance(outcome, Failed) and outcome.cause in _NOT_ATTEMPTED)):
+        # No attempt is left if the last allowed one died, or if `retry_attempts` has been lowered meanwhile.
+        is_exhausted = claim.exhausted or claim.number > self.retry.attempts
+        outcome = EXHAUSTED if is_exhausted else self._outcome(attempt, claim, send)
+        if not (is_exhausted or isinstance(outcome, RateLimited | RefusedInBatch)):
             tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
         now = epoch_ms(self.clock())
-        waited = timedelta(milliseconds=now - (attempt.delivery.put_off_since or now))
-        sends_batches = isinstance(self.send, BatchSend)
-        context = AttemptContext(claim, self.retry, waited, receive_count(record), sends_batches, self.jitter)
-        decision = decide(outcome, context)
+        decision = decide(
+            outcome,
+            claim,
+            self.retry,
+            waited=timedelta(milliseconds=now - (attempt.delivery.put_off_since or now)),
+            receives=receive_count(record),
+            sends_batches=isinstance(self.send, BatchSend),
+            jitter=self.jitter,
+        )
         if isinstance(decision, GaveUp):
             self._dead_letter(record, decision.code)
         return decision
 
     def _outcome(self, attempt: Attempt, claim: Claim, send: Sending) -> SendResult:
+        request, delivery = attempt.request, attempt.delivery
         try:
-            return send(self._outgoing(attempt, claim))
+            if claim.doubts:
+                logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
+            ttl = attempt.stored.record.ttl if attempt.stored else None
+            outgoing = outgoing_of(request, delivery)
+            return send(replace(outgoing, doubts=claim.doubts, refused_in_batch=claim.alone, ttl=ttl))
         except Exception as error:  # noqa: BLE001 # whatever the error is, record it, and let another attempt follow
-            unforeseen.log(error, request_id=attempt.request.id, channel=self.channel)
+            unforeseen.log(error, request_id=request.id, channel=self.channel)
             return UNEXPECTED
-
-    def _outgoing(self, attempt: Attempt, claim: Claim) -> Outgoing:
-        if claim.doubts:
-            logger.warning("an earlier attempt may have sent this", request_id=attempt.request.id, channel=self.channel)
-        outgoing = outgoing_of(attempt.request, attempt.delivery)
-        return replace(outgoing, doubts=claim.doubts, refused_in_batch=claim.alone, ttl=attempt.ttl)
 
     def _conclude(
         self, decision: Decision | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally
@@ -260,16 +247,8 @@ class Consumer:
             logger.warning("the back-off could not be set", error_code=error_code(error))
 
 
-def _is_exhausted(claim: Claim, policy: RetryPolicy) -> bool:
-    """Whether no attempt is left: the last allowed one died, or `retry_attempts` has been lowered meanwhile."""
-    return claim.exhausted or claim.number > policy.attempts
-
-
 def _read(body: str, destination: Destination) -> Message:
-    """The message in this body. Raises `PermanentFailure` if a later version wrote it, or if it is damaged.
-
-    Also raises it if the message is a callback but the destination is a channel, or the other way round.
-    """
+    """The message in this body. Raises `PermanentFailure` if it is damaged, too new, or not for this destination."""
     try:
         message = Message.model_validate_json(body)
     except ValidationError as error:
