@@ -13,6 +13,7 @@ from typing import Final
 
 from assistance.failures import Kind, Table
 from assistance.routing import CALLBACK, Channel
+from console.notes import NOTES
 
 _KINDS: Final = MappingProxyType(
     {
@@ -86,8 +87,8 @@ def meaning(code: str | None, channel: str | None = None) -> Meaning | None:
     table = next((table for table in tables(channel) if code in table.kinds), None)
     kind = table.kinds[code] if table else _status(code)
     means, to_do = _KINDS[kind] if kind else ("an unknown code", "Search for it in the consumer's log.")
-    if table and code in table.notes:
-        means = f"{means}: {table.notes[code]}"
+    if table and (note := NOTES.get(channel or "", {}).get(code)):
+        means = f"{means}: {note}"
     means, to_do = _CODES.get(code, (means, to_do))
     return Meaning(code, kind, means, to_do)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from assistance.failures import Kind, Table
 from assistance.routing import Channel
+from console.notes import NOTES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/failures.md"
 HEAD = """\
@@ -97,15 +98,17 @@ Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/s
 
 def render() -> str:
     """The whole page."""
-    modules = (importlib.import_module(f"{channel}_consumer.failures") for channel in Channel)
-    return HEAD + "".join(section for module in modules for section in _sections(module.TABLES)) + AFTERWARDS
+    sections = (section for channel in Channel for section in _sections(channel))
+    return HEAD + "".join(sections) + AFTERWARDS
 
 
-def _sections(tables: tuple[Table, ...]) -> Iterator[str]:
+def _sections(channel: Channel) -> Iterator[str]:
     """Yield a section for each table of a channel. Codes that mean the same in an earlier table are not repeated."""
     known = set[tuple[str, Kind, str]]()
+    tables: tuple[Table, ...] = importlib.import_module(f"{channel}_consumer.failures").TABLES
+    notes = NOTES.get(channel, {})
     for table in tables:
-        rows = {(code, kind, table.notes.get(code, "")) for code, kind in table.kinds.items()}
+        rows = {(code, kind, notes.get(code, "")) for code, kind in table.kinds.items()}
         yield _section(table, rows - known, repeated=bool(rows & known))
         known |= rows
 

@@ -40,15 +40,16 @@ def failure(
 
 
 class Table(NamedTuple):
-    """A provider's documented errors, by code. `make docs` writes a channel's `TABLES` into `docs/failures.md`.
-
-    `source`: the page that documents them. `kinds`: what follows from each code. `notes`: remarks on some codes.
-    """
+    """A provider's documented errors, and the page that lists them. `make docs` writes them to `docs/failures.md`."""
 
     title: str
     source: str
     kinds: Mapping[str, Kind]
-    notes: Mapping[str, str]
+
+
+def by_code(**codes: str) -> dict[str, Kind]:
+    """The kind of each error code. `codes`: for each kind, its error codes, separated by spaces."""
+    return {code: Kind[kind.upper()] for kind, listed in codes.items() for code in listed.split()}
 
 
 # HTTP's date format, the two obsolete ones that clients must accept, and the format of dates in mails, which some

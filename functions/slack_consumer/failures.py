@@ -5,14 +5,13 @@ On rate limits: https://docs.slack.dev/apis/web-api/rate-limits.
 """
 
 import re
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
 from slack_sdk.errors import SlackApiError
 
 from assistance.errors import DeliveryError, RateLimited, TransientFailure
-from assistance.failures import Kind, Table, failure, retry_after
+from assistance.failures import Kind, Table, by_code, failure, retry_after
 from assistance.platform.clock import utc_now
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
@@ -38,113 +37,52 @@ CONTENT_ERRORS: Final = frozenset(
 may be the cause."""
 
 # The errors that both methods have in common.
-_COMMON: Final[Mapping[str, Kind]] = {
-    "access_denied": Kind.PERMANENT,
-    "accesslimited": Kind.PERMANENT,
-    "account_inactive": Kind.PERMANENT,
-    "deprecated_endpoint": Kind.PERMANENT,
-    "ekm_access_denied": Kind.PERMANENT,
-    "enterprise_is_restricted": Kind.PERMANENT,
-    "fatal_error": Kind.IN_DOUBT,
-    "internal_error": Kind.IN_DOUBT,
-    "invalid_arg_name": Kind.PERMANENT,
-    "invalid_arguments": Kind.PERMANENT,
-    "invalid_array_arg": Kind.PERMANENT,
-    "invalid_auth": Kind.PERMANENT,
-    "invalid_charset": Kind.PERMANENT,
-    "invalid_form_data": Kind.PERMANENT,
-    "invalid_post_type": Kind.PERMANENT,
-    "method_deprecated": Kind.PERMANENT,
-    "missing_post_type": Kind.PERMANENT,
-    "missing_scope": Kind.PERMANENT,
-    "no_permission": Kind.PERMANENT,
-    "not_allowed_token_type": Kind.PERMANENT,
-    "not_authed": Kind.PERMANENT,
-    "org_login_required": Kind.TRANSIENT,
-    "ratelimited": Kind.RATE_LIMITED,
-    "request_timeout": Kind.TRANSIENT,
-    "service_unavailable": Kind.TRANSIENT,
-    "team_access_not_granted": Kind.PERMANENT,
-    "team_added_to_org": Kind.TRANSIENT,
-    "token_expired": Kind.PERMANENT,
-    "token_revoked": Kind.PERMANENT,
-    "two_factor_setup_required": Kind.PERMANENT,
-}
-
-POST_MESSAGE_SOURCE: Final = "https://docs.slack.dev/reference/methods/chat.postMessage#errors"
-POST_MESSAGE: Final[Mapping[str, Kind]] = {
-    **_COMMON,
-    "as_user_not_supported": Kind.PERMANENT,
-    "attachment_payload_limit_exceeded": Kind.PERMANENT,
-    "cannot_reply_to_message": Kind.PERMANENT,
-    "channel_not_found": Kind.PERMANENT,
-    "draft_already_deleted": Kind.PERMANENT,
-    "draft_already_sent": Kind.PERMANENT,
-    "draft_has_conflict": Kind.PERMANENT,
-    "draft_not_found": Kind.PERMANENT,
-    "duplicate_channel_not_found": Kind.PERMANENT,
-    "duplicate_message_not_found": Kind.PERMANENT,
-    "invalid_blocks": Kind.PERMANENT,
-    "invalid_blocks_format": Kind.PERMANENT,
-    "invalid_metadata_format": Kind.PERMANENT,
-    "invalid_metadata_schema": Kind.PERMANENT,
-    "is_archived": Kind.PERMANENT,
-    "markdown_text_conflict": Kind.PERMANENT,
-    "message_limit_exceeded": Kind.TRANSIENT,
-    "messages_tab_disabled": Kind.PERMANENT,
-    "metadata_must_be_sent_from_app": Kind.PERMANENT,
-    "metadata_too_large": Kind.PERMANENT,
-    "missing_file_data": Kind.PERMANENT,
-    TOO_LONG: Kind.PERMANENT,
-    "msg_too_long": Kind.PERMANENT,
-    "no_text": Kind.PERMANENT,
-    "not_in_channel": Kind.PERMANENT,
-    "rate_limited": Kind.RATE_LIMITED,
-    "restricted_action": Kind.PERMANENT,
-    "restricted_action_non_threadable_channel": Kind.PERMANENT,
-    "restricted_action_read_only_channel": Kind.PERMANENT,
-    "restricted_action_thread_locked": Kind.PERMANENT,
-    "restricted_action_thread_only_channel": Kind.PERMANENT,
-    "slack_connect_canvas_sharing_blocked": Kind.PERMANENT,
-    "slack_connect_file_link_sharing_blocked": Kind.PERMANENT,
-    "slack_connect_lists_sharing_blocked": Kind.PERMANENT,
-    "team_not_found": Kind.PERMANENT,
-    "too_many_attachments": Kind.PERMANENT,
-    "too_many_contact_cards": Kind.PERMANENT,
-}
-
-HISTORY_SOURCE: Final = "https://docs.slack.dev/reference/methods/conversations.history#errors"
-HISTORY: Final[Mapping[str, Kind]] = {
-    **_COMMON,
-    "channel_is_limited_access": Kind.PERMANENT,
-    "channel_not_found": Kind.PERMANENT,
-    "invalid_cursor": Kind.TRANSIENT,
-    "invalid_metadata_filter_keys": Kind.PERMANENT,
-    "invalid_ts_latest": Kind.PERMANENT,
-    "invalid_ts_oldest": Kind.PERMANENT,
-    "not_in_channel": Kind.PERMANENT,
-}
-
-NOTES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(AUTHENTICATION, "also with a token that was just read from the secret"),
-    "accesslimited": "an administrator's rule about networks",
-    "channel_not_found": "also a private channel that the bot is not in",
-    "fatal_error": "Slack may have posted the message, so the next attempt searches for it first",
-    "internal_error": "Slack may have posted the message, so the next attempt searches for it first",
-    "invalid_cursor": "the next search begins at the first page",
-    "message_limit_exceeded": "a workspace's quota. It counts as an attempt, so that it leads to the fallback",
-    "msg_too_long": "Slack's page listed it earlier",
-    "not_in_channel": "invite the bot to the channel",
-    "org_login_required": "a migration is going on, and ends by itself",
-    "request_timeout": "Slack did not get the whole call",
-    "team_added_to_org": "a migration is going on, and ends by itself",
-}
-
-TABLES: Final = (
-    Table("Slack, `chat.postMessage`", POST_MESSAGE_SOURCE, POST_MESSAGE, NOTES),
-    Table("Slack, `conversations.history`", HISTORY_SOURCE, HISTORY, NOTES),
+_COMMON: Final = by_code(
+    permanent="""
+        access_denied accesslimited account_inactive deprecated_endpoint ekm_access_denied
+        enterprise_is_restricted invalid_arg_name invalid_arguments invalid_array_arg invalid_auth
+        invalid_charset invalid_form_data invalid_post_type method_deprecated missing_post_type missing_scope
+        no_permission not_allowed_token_type not_authed team_access_not_granted token_expired token_revoked
+        two_factor_setup_required
+    """,
+    transient="org_login_required request_timeout service_unavailable team_added_to_org",
+    in_doubt="fatal_error internal_error",
+    rate_limited="ratelimited",
 )
-DOCUMENTED: Final = {**POST_MESSAGE, **HISTORY}
+POST_MESSAGE: Final = _COMMON | by_code(
+    permanent="""
+        as_user_not_supported attachment_payload_limit_exceeded cannot_reply_to_message channel_not_found
+        draft_already_deleted draft_already_sent draft_has_conflict draft_not_found duplicate_channel_not_found
+        duplicate_message_not_found invalid_blocks invalid_blocks_format invalid_metadata_format
+        invalid_metadata_schema is_archived markdown_text_conflict messages_tab_disabled
+        metadata_must_be_sent_from_app metadata_too_large missing_file_data msg_blocks_too_long msg_too_long
+        no_text not_in_channel restricted_action restricted_action_non_threadable_channel
+        restricted_action_read_only_channel restricted_action_thread_locked
+        restricted_action_thread_only_channel slack_connect_canvas_sharing_blocked
+        slack_connect_file_link_sharing_blocked slack_connect_lists_sharing_blocked team_not_found
+        too_many_attachments too_many_contact_cards
+    """,
+    transient="message_limit_exceeded",
+    rate_limited="rate_limited",
+)
+HISTORY: Final = _COMMON | by_code(
+    permanent="""
+        channel_is_limited_access channel_not_found invalid_metadata_filter_keys invalid_ts_latest
+        invalid_ts_oldest not_in_channel
+    """,
+    transient="invalid_cursor",
+)
+TABLES: Final = (
+    Table(
+        "Slack, `chat.postMessage`", "https://docs.slack.dev/reference/methods/chat.postMessage#errors", POST_MESSAGE
+    ),
+    Table(
+        "Slack, `conversations.history`",
+        "https://docs.slack.dev/reference/methods/conversations.history#errors",
+        HISTORY,
+    ),
+)
+DOCUMENTED: Final = POST_MESSAGE | HISTORY
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}")
 _DEFAULT_RETRY_AFTER = 30.0

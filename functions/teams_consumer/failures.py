@@ -12,34 +12,20 @@ from http import HTTPStatus
 from typing import Final
 
 from assistance.errors import DeliveryError
-from assistance.failures import Kind, Table, failure, retry_after
+from assistance.failures import Kind, Table, by_code, failure, retry_after
 
-SOURCE: Final = "https://learn.microsoft.com/azure/connectors/connectors-native-reqres"
-ANSWERS: Final[Mapping[str, Kind]] = {
-    "http_400": Kind.PERMANENT,
-    "http_401": Kind.PERMANENT,
-    "http_403": Kind.PERMANENT,
-    "http_404": Kind.PERMANENT,
-    "http_405": Kind.PERMANENT,
-    "http_410": Kind.PERMANENT,
-    "http_413": Kind.PERMANENT,
-    "http_415": Kind.PERMANENT,
-    "http_429": Kind.RATE_LIMITED,
-    "http_500": Kind.IN_DOUBT,
-    "http_502": Kind.IN_DOUBT,
-    "http_503": Kind.IN_DOUBT,
-    "http_504": Kind.IN_DOUBT,
-}
-NOTES: Final[Mapping[str, str]] = {
-    "http_400": "the workflow is turned off, or does not take a card",
-    "http_401": "the URL's signature is wrong, or the trigger asks its callers to sign in: let anyone call it",
-    "http_403": "the workflow's owner, or a policy, forbids the call",
-    "http_404": "the workflow does not exist any more",
-    "http_410": "the workflow does not exist any more",
-    "http_413": "the card is larger than the trigger accepts, which no card of this project is",
-    "http_429": "a `Retry-After` counts up to half an hour; the back-off is added",
-}
-TABLES: Final = (Table("Teams, the workflow's trigger", SOURCE, ANSWERS, NOTES),)
+ANSWERS: Final = by_code(
+    permanent="http_400 http_401 http_403 http_404 http_405 http_410 http_413 http_415",
+    in_doubt="http_500 http_502 http_503 http_504",
+    rate_limited="http_429",
+)
+TABLES: Final = (
+    Table(
+        "Teams, the workflow's trigger",
+        "https://learn.microsoft.com/azure/connectors/connectors-native-reqres",
+        ANSWERS,
+    ),
+)
 
 
 def classify(status: int, headers: Mapping[str, str], now: datetime) -> DeliveryError | None:
