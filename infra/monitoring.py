@@ -181,8 +181,7 @@ class Monitoring(Construct):
         page = cloudwatch.CompositeAlarm(
             self,
             name,
-            # The name is the subject of the mail. Other resources get names from CloudFormation:
-            # docs/decisions/0087-names-of-pages.md.
+            # The name is the subject of the mail. Other resources get names from CloudFormation.
             composite_alarm_name=f"assistance {self._config.stage}: {title or _spelt_out(name)}",
             alarm_rule=rule.any_of(*terms),
             alarm_description=self._alarms.described(f"{says} See which of its alarms are on.", section or name),
