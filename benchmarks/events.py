@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from slack_sdk.signature import SignatureVerifier
 
 from assistance import take_link
-from assistance.models import AssistanceRequest, Message, RouteThen
+from assistance.models import AssistanceRequest, Message, StoredRoute
 from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import ROUTES, Topic
 from assistance.slack import blocks
@@ -119,10 +119,10 @@ def stream(count: int = 1) -> dict[str, Any]:
     }
 
 
-def queue(topic: Topic, count: int = 1, route: RouteThen | None = None) -> dict[str, Any]:
+def queue(topic: Topic, count: int = 1, route: StoredRoute | None = None) -> dict[str, Any]:
     """Messages from a channel's queue."""
     now = timestamp(utc_now())
-    route = route or RouteThen(channels=ROUTES[topic].channels, fallback=ROUTES[topic].fallback)
+    route = route or StoredRoute(channels=ROUTES[topic].channels, fallback=ROUTES[topic].fallback)
     requests = [
         AssistanceRequest(id=str(uuid.UUID(int=number)), topic=topic, description=DESCRIPTION, created_at=now)
         for number in range(count)
@@ -132,12 +132,12 @@ def queue(topic: Topic, count: int = 1, route: RouteThen | None = None) -> dict[
 
 def teams(count: int = 1) -> dict[str, Any]:
     """Messages from the queue of the channel Teams."""
-    return queue(Topic.SALES, count, RouteThen.model_validate({"channels": ["teams"], "fallback": "email"}))
+    return queue(Topic.SALES, count, StoredRoute.model_validate({"channels": ["teams"], "fallback": "email"}))
 
 
 def callbacks(count: int = 1) -> dict[str, Any]:
     """Messages from the callback's queue, each for a request that is delivered."""
-    route = RouteThen(channels=ROUTES[Topic.PRICING].channels, fallback=ROUTES[Topic.PRICING].fallback)
+    route = StoredRoute(channels=ROUTES[Topic.PRICING].channels, fallback=ROUTES[Topic.PRICING].fallback)
     requests = [
         AssistanceRequest(
             id=id_, topic=Topic.PRICING, description="", created_at=CREATED_AT, callback_url=callback_url()

@@ -24,7 +24,7 @@ from assistance.platform.clock import epoch_ms, timestamp_of, utc_now
 from assistance.platform.dynamodb import noted, plain
 from assistance.routing import ROUTES, Topic
 from assistance.store import codec
-from assistance.store.schema import LOOKED, OUTBOX_SHARD
+from assistance.store.schema import OUTBOX_SHARD, PROGRESS
 from benchmarks import answers, events, timing, warm
 from benchmarks.chart import Chart, svg, table
 
@@ -210,7 +210,7 @@ def steps(cloud: Cloud) -> list[Step]:
     def swept(created_at: int, record: Record | None, count: int) -> Callable[[], Any]:
         cloud.table.clear()
         # An earlier sweep has inspected the requests that were accepted until a minute ago.
-        cloud.table.hold({"pk": LOOKED, "sk": LOOKED, "looked_until": timestamp_of(now - MINUTE), "damaged": []})
+        cloud.table.hold({"pk": PROGRESS, "sk": PROGRESS, "looked_until": timestamp_of(now - MINUTE), "damaged": []})
         for number in range(count):
             _hold(cloud.table, number, created_at, record)
         return partial(reconciler.handler.lambda_handler, {}, context)

@@ -75,7 +75,7 @@ def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
             f"request {request_id} is still on its way, so nothing was erased: "
             f"'{hints.command('watch', request_id)}' follows it; erase it once it is delivered or has failed"
         )
-    requests.forget_what_it_said(request_id, stored.record)
+    requests.erase_texts(request_id, stored.record)
     deleted, problems = _discard_dead_letters(stack, request_id)
     erased_at = timestamp_of(stored.record.erased_at or now)
     return Erased(request_id, erased_at, deleted, _sent(stored.record), problems)

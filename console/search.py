@@ -130,7 +130,7 @@ def _texts(record: RequestRecord, *, texts: bool) -> Iterator[str]:
     yield request.reference or ""
     if texts:
         yield request.description
-        said: dict[str, Any] = request.said
+        said: dict[str, Any] = request.optional_members
         yield from map(str, said.get("customer", {}).values())
         yield str(said.get("conversation_url", ""))
         yield from (f"{each.label}: {each.value}" for each in request.details)

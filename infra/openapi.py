@@ -155,10 +155,10 @@ _REQUEST: Final = AssistanceRequest(
     id=_ID, topic=_CALL["topic"], description=_CALL["description"], created_at=_NOW, reference=_CALL["reference"]
 )
 _ACCEPTED: Final = _REQUEST.summary(Status.ACCEPTED)
-_TOLD: Final = _REQUEST.told(Status.DELIVERED)
+_SUMMARY: Final = _REQUEST.summary_with_reference(Status.DELIVERED)
 _TAKEN: Final[Json] = {"at": _NOW, "by": "Anna", "via": Channel.SLACK}
 _DELIVERED: Final[Json] = {
-    **_TOLD,
+    **_SUMMARY,
     "published_at": _NOW,
     "taken": _TAKEN,
     "deliveries": [
@@ -266,8 +266,8 @@ def _call_back() -> Json:
         "webhook-signature": "A signature by each key, separated by spaces: https://www.standardwebhooks.com.",
     }
     examples = {
-        "delivered": {"type": "assistance_request.delivered", "timestamp": _NOW, "data": _TOLD},
-        "taken": {"type": "assistance_request.taken", "timestamp": _NOW, "data": _TOLD | {"taken": _TAKEN}},
+        "delivered": {"type": "assistance_request.delivered", "timestamp": _NOW, "data": _SUMMARY},
+        "taken": {"type": "assistance_request.taken", "timestamp": _NOW, "data": _SUMMARY | {"taken": _TAKEN}},
     }
     named = {name: {"value": example} for name, example in examples.items()}
     return {

@@ -16,7 +16,7 @@ from assistance.routing import ROUTES, Channel, Topic
 from assistance.store.requests import request_key
 from infra.batches import QUEUES
 from local.slack_server import SlackServer
-from reconciler.new_requests import SECOND_LOOK
+from reconciler.new_requests import SECOND_CHECK_AFTER
 from tests.integration.cloud import Cloud, cloud_without_dynamodb, forget
 from tests.integration.resources import TABLE
 from tests.integration.steps import feedback
@@ -82,7 +82,7 @@ def spent(topic: Topic, together: int, description: str = DESCRIPTION) -> Mappin
             request_ids = [stack.post(topic, description) for _ in range(together)]
             deliver(stack, topic, request_ids)
         with metered_on(stack) as sweeps:
-            for seconds in (LATER, SECOND_LOOK.total_seconds()):
+            for seconds in (LATER, SECOND_CHECK_AFTER.total_seconds()):
                 clock.shift(seconds)
                 assert stack.reconcile()["ledger"]["open"] == 0
         assert {stack.status(request_id) for request_id in request_ids} == {"delivered"}

@@ -7,14 +7,14 @@ from typing import Any, Final
 from assistance.domain import transitions
 from assistance.domain.record import Attempt, Delivery, Record
 from assistance.history import RESEND
-from assistance.models import RouteThen
+from assistance.models import StoredRoute
 from assistance.platform.clock import epoch_ms, utc_now
 from assistance.routing import Channel
 from assistance.store import codec
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 
-ROUTE: Final = RouteThen(channels=(Channel.SLACK,), fallback=Channel.EMAIL)
+ROUTE: Final = StoredRoute(channels=(Channel.SLACK,), fallback=Channel.EMAIL)
 
 
 def requests(table: Any) -> Requests:  # noqa: ANN401

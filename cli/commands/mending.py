@@ -10,7 +10,7 @@ from assistance.errors import Unreadable
 from assistance.platform.clock import timestamp_of
 from assistance.platform.secret import MAX_AGE_SECONDS
 from assistance.routing import Channel
-from assistance.store.schema import LEDGER, LOOKED, REQUEST, SORT_KEY
+from assistance.store.schema import LEDGER, PROGRESS, REQUEST, SORT_KEY
 from cli import failures as failures_
 from cli import hints, render
 from cli import secrets as secrets_
@@ -43,7 +43,7 @@ OneOf = Annotated[
     ),
 ]
 ItemKey = Annotated[str, typer.Argument(metavar="KEY", help="The item's partition key. For a request, this is its id.")]
-_RECONCILERS: Final = frozenset({LEDGER, LOOKED})
+_RECONCILERS: Final = frozenset({LEDGER, PROGRESS})
 
 
 @app.command(epilog="Example: assistance --local heartbeat slack")

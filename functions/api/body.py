@@ -149,7 +149,7 @@ class Call(Model):
     )
 
     @property
-    def said(self) -> dict[str, Any]:
+    def optional_members(self) -> dict[str, Any]:
         """The optional members that are shown to humans, as in an `AssistanceRequest`. Empty ones are left out."""
         members = self.model_dump(include={"customer", "conversation_url", "reference"}, exclude_none=True)
         members["details"] = [{"label": label.strip(), "value": value} for label, value in self.details.items()]

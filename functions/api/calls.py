@@ -42,7 +42,7 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
     # Read the settings outside of any handling of the caller's errors: a missing setting is not the caller's mistake.
     call, ignored = read(_body(event), loopback=settings().callback_loopback)
     # Without optional members, the hash is the same as before these existed, so that a bot can repeat an old call.
-    optional = [member for member in (call.callback_url, call.said) if member]
+    optional = [member for member in (call.callback_url, call.optional_members) if member]
     payload = json.dumps([call.topic, call.description, *optional]).encode()
     return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest(), ignored)
 

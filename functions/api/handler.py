@@ -49,7 +49,7 @@ def accept() -> Response[str]:
         description=parsed.call.description,
         created_at=timestamp(utc_now()),
         callback_url=parsed.call.callback_url,
-        **parsed.call.said,
+        **parsed.call.optional_members,
     )
     accepted = requests().accept(
         request,
@@ -148,7 +148,7 @@ def _canonical(request_id: str) -> str:
 
 
 def _details(record: RequestRecord) -> dict[str, Any]:
-    summary = record.request.told(record.status)
+    summary = record.request.summary_with_reference(record.status)
     if record.published_at:
         summary["published_at"] = record.published_at
     if record.fallback:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, StringConstraints, ValidationInfo
 from pydantic_core import Url, ValidationError
 
-from assistance.platform.public import can_resolve, is_public
+from assistance.platform.public_addresses import can_resolve, is_public
 
 MAX_CHARACTERS: Final = 2_048
 LOOPBACK: Final = "callback_loopback"

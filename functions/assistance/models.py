@@ -89,7 +89,7 @@ class AssistanceRequest(Model):
     details: Annotated[tuple[Detail, ...], Field(exclude_if=lambda details: not details)] = ()
 
     @property
-    def said(self) -> dict[str, Any]:
+    def optional_members(self) -> dict[str, Any]:
         """The optional members that are shown to humans, as JSON values. Absent members are left out."""
         names = {"customer", "conversation_url", "reference", "details"}
         return self.model_dump(mode="json", include=names, exclude_none=True)
@@ -108,7 +108,7 @@ class AssistanceRequest(Model):
             "links": {"self": f"/assistance-requests/{self.id}"},
         }
 
-    def told(self, status: Status) -> dict[str, Any]:
+    def summary_with_reference(self, status: Status) -> dict[str, Any]:
         """As `summary`, plus the bot's `reference` if there is one: some bots know the request by nothing else."""
         return self.summary(status) | ({} if self.reference is None else {"reference": self.reference})
 
@@ -126,7 +126,7 @@ _ENDED = f"^({'|'.join(Channel)})#({Status.DELIVERED}|{Status.FAILED})$"
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
-class RouteThen(Model):
+class StoredRoute(Model):
     """A request's route, as it was when the API accepted the request."""
 
     channels: Channels
@@ -148,7 +148,7 @@ class Message(Model):
 
     version: Literal[1, 2] = 2
     request: AssistanceRequest
-    route: RouteThen | None = None
+    route: StoredRoute | None = None
     ttl: Seconds | None = None
     delivery: _Name | None = None
     fallback: Fallback | None = None

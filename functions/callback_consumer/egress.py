@@ -21,7 +21,7 @@ from pydantic_core import Url
 
 from assistance.callback_url import is_loopback
 from assistance.errors import PermanentFailure, TransientFailure
-from assistance.platform.public import is_public
+from assistance.platform.public_addresses import is_public
 from assistance.platform.tls import context
 
 # Together with the calls to the table, this is less than the shortest time-out that a consumer may have: infra/config.

@@ -42,7 +42,7 @@ def headers_for(id_: str, body: str) -> dict[str, str]:
     return sign(id_, body, keys, utc_now())
 
 
-def tell(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, dict[str, str]], Answer]) -> str:
+def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, dict[str, str]], Answer]) -> str:
     """Send the bot the callback about the request's event. Returns the webhook's id."""
     url, event = outgoing.request.callback_url, outgoing.event
     if url is None or event is None:
@@ -56,7 +56,7 @@ def tell(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, d
 
 def send(outgoing: Outgoing) -> str:
     """`tell` with the deployed function's objects."""
-    return tell(outgoing, receivers(), egress().post)
+    return call_back(outgoing, receivers(), egress().post)
 
 
 lambda_handler = consumer(CALLBACK, send, prepare=prepare)

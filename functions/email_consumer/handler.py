@@ -13,7 +13,7 @@ from assistance.platform import aws
 from assistance.platform.secret import secrets
 from assistance.routing import Channel
 from email_consumer.failures import classify
-from email_consumer.heartbeat import broken
+from email_consumer.heartbeat import defects
 from email_consumer.message import compose, reply_to
 from email_consumer.settings import settings
 
@@ -67,4 +67,4 @@ def send(outgoing: Outgoing) -> str:
     raise TransientFailure("unexpected_answer", in_doubt=True)
 
 
-lambda_handler = consumer(Channel.EMAIL, send, prepare=prepare, check=lambda: broken(ses()))
+lambda_handler = consumer(Channel.EMAIL, send, prepare=prepare, check=lambda: defects(ses()))

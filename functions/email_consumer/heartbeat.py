@@ -24,7 +24,7 @@ _TEXT: Final = "The heartbeat of a deployment checks whether mail can be sent. I
 _PAUSED: Final = frozenset({"AccessDeniedException", "SendingPausedException"})
 
 
-def broken(ses: "SESV2Client") -> Iterator[str]:
+def defects(ses: "SESV2Client") -> Iterator[str]:
     """Yield the code because of which SES sends no mail at present. Raises a `DeliveryError` for all other errors."""
     try:
         ses.send_email(

@@ -35,7 +35,7 @@ class Feedback:
     sqs: "SQSClient"
     dlq_url: str
 
-    def take(self, event: Event, *, source_message_id: str) -> None:
+    def process(self, event: Event, *, source_message_id: str) -> None:
         """Act on an event. Raises `NotYetRecorded`, `DlqUnavailable` or `TableUnavailable` if it must be retried later.
 
         Raises `Unreadable` if an item is damaged, which an operator must repair.

@@ -25,7 +25,7 @@ def feedback() -> Feedback:
     return Feedback(deployed(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url)
 
 
-def heard() -> None:
+def count_heartbeat_event() -> None:
     """Count an event about the heartbeat's mail. It shows that SES's events about other mails arrive too."""
     tally = Tally()
     tally.add(Metric.MAIL_FEEDBACK, channel=Channel.EMAIL)
@@ -46,6 +46,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # no
             logger.error("an event does not parse", message_id=notification["MessageId"], wrong=str(error))
             raise
         if not isinstance(parsed, Other) and parsed.mail.request_id == REQUEST_ID:
-            heard()
+            count_heartbeat_event()
             continue
-        feedback().take(parsed, source_message_id=notification["MessageId"])
+        feedback().process(parsed, source_message_id=notification["MessageId"])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_LETTERS: Final = 10_000
 # The time to receive a dead letter and make it visible again, with 512 MB of memory. Measured: 2.8 ms.
 MS_PER_LETTER: Final = 3
-TIME_TO_PLACE_MS: Final = 6_000
+TIME_TO_LOCATE_MS: Final = 6_000
 # By how much our clock and SQS's may differ.
 _CLOCKS_MS: Final = 60_000
 
@@ -56,7 +56,7 @@ class DeadLetters:
                 if found is None or 0 < letter.sent_at < found.record.created_at - _CLOCKS_MS:
                     # The request is finished, or the dead letter belongs to an earlier request with the same id.
                     continue
-                if run.remaining_ms() < TIME_TO_PLACE_MS:
+                if run.remaining_ms() < TIME_TO_LOCATE_MS:
                     # The next sweep continues with the requests that are still unfinished.
                     run.unread.add(channel)
                     run.report.complete = False
@@ -86,7 +86,7 @@ class DeadLetters:
                 # Dead letters in flight can't be received: another reader holds them, or was killed while it did.
                 complete = complete and not depth.in_flight
                 began = self.run.remaining_ms()
-                limit = min(MOST_LETTERS, (began - TIME_TO_PLACE_MS) // MS_PER_LETTER)
+                limit = min(MOST_LETTERS, (began - TIME_TO_LOCATE_MS) // MS_PER_LETTER)
                 if depth.total and limit > 0:
                     with dead_letters.looking(self.sqs, url, limit=limit, bodies=False) as letters:
                         found += letters

@@ -51,16 +51,16 @@ def sqs() -> "SQSClient":
     return aws.when_used(aws.sqs)
 
 
-def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
+def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
     """Check the new requests, the other unfinished ones and the dead letters. Raises `TableUnavailable`."""
     run, queues = Run(requests(), remaining_ms, dry_run, sweep.left), settings().queues
     open_requests = OpenRequests(run, sqs(), queues, timedelta(seconds=settings().overdue_seconds))
     watched = list(open_requests.watched())
-    waiting = {found.id: found for found in (*watched, *NewRequests(run).take_in())}
+    waiting = {found.id: found for found in (*watched, *NewRequests(run).check())}
     DeadLetters(run, sqs(), queues).find(waiting)
     for found in waiting.values():
         if found.record.unfinished:
-            open_requests.place(found)
+            open_requests.locate(found)
     if settings().take:
         Untaken(run).escalate(waiting.values())
     return run.report
@@ -69,11 +69,13 @@ def look(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Rep
 def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
     """Publish what waits in the outbox, then check the unfinished requests. Returns the results of both."""
     sweep = outbox().sweep(context.get_remaining_time_in_millis, dry_run=dry_run)
-    report = look(sweep, context.get_remaining_time_in_millis, dry_run=dry_run)
+    report = check_requests(sweep, context.get_remaining_time_in_millis, dry_run=dry_run)
     if not dry_run:
         measure(sweep, report)
     if sweep.published or report.lost or report.stuck or report.dead_lettered:
-        logger.warning("put right", sweep=sweep.document(), places=dict(report.places), dry_run=dry_run)
+        logger.warning(
+            "repaired unfinished requests", sweep=sweep.document(), places=dict(report.places), dry_run=dry_run
+        )
     return {"outbox": sweep.document(), "ledger": report.document(), "dry_run": dry_run}
 
 

@@ -21,20 +21,20 @@ from assistance.store import codec, legacy
 from assistance.store.items import Item, checked, key_of
 from assistance.store.requests import RequestGone
 from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
-from assistance.store.table import LOOKED_KEY
+from assistance.store.table import PROGRESS_KEY
 from reconciler.report import Open
 from reconciler.run import Run
 
 # A request is first checked this long after it was accepted, since an index lags behind its table, usually by less than
 # a second. It is half the interval of sweeps, so that a request whose message went to a dead-letter queue immediately
 # is found within two sweeps.
-SETTLING: Final = timedelta(seconds=30)
+FIRST_CHECK_AFTER: Final = timedelta(seconds=30)
 # "In some unlikely failure scenarios, longer propagation delays might occur", and DynamoDB documents no limit. A second
 # check, this long after the first one, finds the requests that the index did not list in time.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html
-SECOND_LOOK: Final = timedelta(minutes=15)
-# No request is older than this. Second checks, which begin `SECOND_LOOK` earlier, then begin in 1970 and not before.
-_FIRST: Final = timestamp(datetime.fromtimestamp(0, UTC) + SECOND_LOOK)
+SECOND_CHECK_AFTER: Final = timedelta(minutes=15)
+# No request is older than this. Second checks begin `SECOND_CHECK_AFTER` earlier: then in 1970, and not before.
+_EARLIEST: Final = timestamp(datetime.fromtimestamp(0, UTC) + SECOND_CHECK_AFTER)
 TIME_TO_FINISH_MS: Final = 10_000
 _A_MINUTE: Final = timedelta(minutes=1)
 _CHUNK: Final = 100
@@ -76,23 +76,23 @@ class _Last(NamedTuple):
 
 
 _Check: TypeAlias = tuple[str, _Listed]
-"""A scheduled check of a request. It is due `SETTLING` after the time in it, which is the time of the request's
-acceptance, or for the second check `SECOND_LOOK` later."""
+"""A scheduled check of a request. It is due `FIRST_CHECK_AFTER` after the time in it. That is the time of the request's
+acceptance, or for the second check `SECOND_CHECK_AFTER` later."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewRequests:
-    """Checks each request twice: shortly after it was accepted, and `SECOND_LOOK` later."""
+    """Checks each request twice: shortly after it was accepted, and `SECOND_CHECK_AFTER` later."""
 
     run: Run
 
-    def take_in(self) -> list[Open]:
+    def check(self) -> list[Open]:
         """Check the requests accepted since the last sweep, and watch the unfinished ones. Returns these."""
         run, report, items = self.run, self.run.report, self.run.requests.items
         last = self._last()
-        until, any_new = timestamp(run.clock() - SETTLING), bool(last.left_open)
+        until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(last.left_open)
         # If the clock of the last sweep was fast, `last.until` is too late. So check at least the last minute.
-        since = max(min(last.until, _earlier(until, _A_MINUTE)), _FIRST)
+        since = max(min(last.until, _earlier(until, _A_MINUTE)), _EARLIEST)
         with ThreadPoolExecutor(_PARALLEL) as pool:
             # Also check the unreadable requests again: an operator may have repaired one, or deleted its record.
             found = list(pool.map(self._watch, {*last.left_open, *last.damaged, *report.damaged}))
@@ -106,21 +106,21 @@ class NewRequests:
                 any_new = True
                 found += pool.map(self._watch, self._to_watch([listed for _, listed in chunk]))
         # Without new requests there is nothing to store.
-        looked_until = max(until, since) if any_new else since
+        checked_until = max(until, since) if any_new else since
         still = sorted(filter(is_request_id, report.damaged))[:_MOST_DAMAGED]
         if (any_new or still != list(last.damaged)) and not run.dry_run:
-            items.looked_at(looked_until, still)
+            items.store_progress(checked_until, still)
         if not run.dry_run and last.legacy_until < timestamp(run.clock() + _LEGACY_AHEAD / 2):
-            items.keep_version_1_away(looked_until, timestamp(run.clock() + _LEGACY_AHEAD))
+            items.store_progress_for_version_1(checked_until, timestamp(run.clock() + _LEGACY_AHEAD))
         return [each for each in found if each]
 
     def _last(self) -> _Last:
         items = self.run.requests.items
         try:
-            return self._progress(items.get(LOOKED_KEY) or {}, items.ledger())
+            return self._progress(items.get(PROGRESS_KEY) or {}, items.ledger())
         except Unreadable as error:
             self.run.report.unreadable += 1
-            logger.error("the ledger can't be read: this sweep looks at every request once more", wrong=str(error))
+            logger.error("the ledger can't be read: this sweep checks every request again", wrong=str(error))
             return _Last()
 
     def _progress(self, item: Item, kept: list[Item]) -> _Last:
@@ -135,8 +135,8 @@ class NewRequests:
 
     def _checks(self, since: str, until: str) -> Iterator[_Check]:
         """The checks that became due between `since` and `until`, earliest first. No request is in it twice."""
-        accepted, second_since = self.run.requests.items.accepted, _earlier(since, SECOND_LOOK)
-        second_until = min(since, _earlier(until, SECOND_LOOK))
+        accepted, second_since = self.run.requests.items.accepted, _earlier(since, SECOND_CHECK_AFTER)
+        second_until = min(since, _earlier(until, SECOND_CHECK_AFTER))
         if second_until == since and next(accepted(second_since, _earlier(until)), None) is None:
             # Most sweeps find nothing, and one query of each shard shows that.
             return iter(())
@@ -144,7 +144,7 @@ class NewRequests:
         second = self._readable(accepted(second_since, _earlier(second_until)))
         return heapq.merge(
             ((one.created_at, one) for one in first),
-            ((_earlier(one.created_at, -SECOND_LOOK), one) for one in second),
+            ((_earlier(one.created_at, -SECOND_CHECK_AFTER), one) for one in second),
             key=_due,
         )
 

@@ -20,7 +20,7 @@ from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone
-from reconciler.report import Open, Place, measure_lost
+from reconciler.report import Location, Open, measure_lost
 from reconciler.run import Run
 from reconciler.settings import ChannelQueues
 
@@ -48,7 +48,7 @@ class OpenRequests:
             if found.record.ttl > self.run.now() // 1_000:
                 yield found
 
-    def place(self, found: Open) -> None:
+    def locate(self, found: Open) -> None:
         """Find out where a request's messages are, and publish lost ones again, as long as there is time."""
         run, report = self.run, self.run.report
         report.open += 1
@@ -57,8 +57,8 @@ class OpenRequests:
         overdue = list[str]()
         for delivery in found.record.unfinished:
             unpublished = found.id in run.unpublished and not delivery.attempts
-            place = Place.UNPUBLISHED if unpublished else self._place(found.record, delivery)
-            if place is not Place.UNPUBLISHED and self._is_overdue(found.record, delivery):
+            location = Location.UNPUBLISHED if unpublished else self._location(found.record, delivery)
+            if location is not Location.UNPUBLISHED and self._is_overdue(found.record, delivery):
                 channel = delivery.destination
                 if channel not in run.empty:
                     run.empty[channel] = self._is_empty(channel)
@@ -66,7 +66,7 @@ class OpenRequests:
                     overdue.append(delivery.name)
                     continue
                 report.complete = report.complete and not run.empty[channel]
-            self._count(found, delivery, place)
+            self._count(found, delivery, location)
         if not overdue:
             return
         try:
@@ -93,9 +93,9 @@ class OpenRequests:
             run.requests.change(found.id, _as_it_is)
         lost = list[str]()
         for delivery in (each for each in now.unfinished if each.name in names):
-            place = Place.UNPUBLISHED if request.unpublished else self._place(now, delivery)
-            is_lost = place is not Place.UNPUBLISHED and self._is_overdue(now, delivery)
-            self._count(Open(found.id, now), delivery, Place.LOST if is_lost else place)
+            location = Location.UNPUBLISHED if request.unpublished else self._location(now, delivery)
+            is_lost = location is not Location.UNPUBLISHED and self._is_overdue(now, delivery)
+            self._count(Open(found.id, now), delivery, Location.LOST if is_lost else location)
             if is_lost:
                 logger.error("lost: in no queue", request_id=found.id, delivery=delivery.name, dry_run=run.dry_run)
                 lost.append(delivery.name)
@@ -113,21 +113,21 @@ class OpenRequests:
                 record = transitions.publish(record, delivery.name, now=self.run.now())
         return record, None
 
-    def _count(self, found: Open, delivery: Delivery, place: Place) -> None:
+    def _count(self, found: Open, delivery: Delivery, location: Location) -> None:
         report, channel = self.run.report, delivery.destination
-        report.places[f"{found.record.topic}/{channel}/{place}"] += 1
-        if place is Place.STUCK:
+        report.places[f"{found.record.topic}/{channel}/{location}"] += 1
+        if location is Location.STUCK:
             report.stuck.append(found.id)
-        if place not in {Place.UNPUBLISHED, Place.LOST}:
+        if location not in {Location.UNPUBLISHED, Location.LOST}:
             age = self._age(_pending_since(found.record, delivery))
             report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
 
-    def _place(self, record: Record, delivery: Delivery) -> Place:
+    def _location(self, record: Record, delivery: Delivery) -> Location:
         if any(entry.delivery == delivery.name for entry in record.outbox):
-            return Place.UNPUBLISHED
+            return Location.UNPUBLISHED
         if delivery.is_under_way:
-            return Place.STUCK if self._is_overdue(record, delivery) else Place.SENDING
-        return Place.RETRYING if delivery.attempts or delivery.waiting_for else Place.QUEUED
+            return Location.STUCK if self._is_overdue(record, delivery) else Location.SENDING
+        return Location.RETRYING if delivery.attempts or delivery.waiting_for else Location.QUEUED
 
     def _is_overdue(self, record: Record, delivery: Delivery) -> bool:
         expected = max(delivery.expected_at or record.created_at, delivery.locked_until)

@@ -10,7 +10,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from assistance.domain.record import Record
 
 
-class Place(StrEnum):
+class Location(StrEnum):
     """Where the message of an unfinished delivery is."""
 
     UNPUBLISHED = "unpublished"

@@ -17,7 +17,7 @@ from assistance.routing import Channel
 from assistance.slack.blocks import size
 from assistance.slack.message import MAX_MESSAGE_CHARACTERS, compose, digests
 from slack_consumer.failures import CONTENT_ERRORS, TOO_LONG
-from slack_consumer.heartbeat import broken
+from slack_consumer.heartbeat import defects
 from slack_consumer.history_search import SearchResult, find_posted
 from slack_consumer.settings import settings
 from slack_consumer.slack import call
@@ -80,5 +80,5 @@ def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
 
 
 lambda_handler = consumer(
-    Channel.SLACK, BatchSend(divide=divide, send=send), prepare=secrets, place=place, check=broken
+    Channel.SLACK, BatchSend(divide=divide, send=send), prepare=secrets, place=place, check=defects
 )

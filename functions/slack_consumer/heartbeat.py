@@ -18,7 +18,7 @@ from slack_consumer.slack import UNAVAILABLE, call, with_token
 _ID: Final = re.compile(r"[CDG][A-Z0-9]{2,}")
 
 
-def broken() -> Iterator[str]:
+def defects() -> Iterator[str]:
     """Yield what would prevent a message from being posted. Raises a `DeliveryError` if Slack does not tell that."""
     try:
         answer = with_token(partial(web_api.call, WebClient.auth_test, settings().slack_api_url))

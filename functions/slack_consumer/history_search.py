@@ -12,7 +12,7 @@ from assistance.errors import DeliveryError, PermanentFailure, RateLimited, Tran
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
 from assistance.platform.observability import logger
-from assistance.slack.blocks import Shown, requests_in
+from assistance.slack.blocks import ShownRequest, requests_in
 from assistance.slack.message import payload, payloads
 from slack_consumer.settings import settings
 from slack_consumer.slack import call, ours
@@ -160,7 +160,7 @@ def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Out
     return dict.fromkeys(named, message["ts"])
 
 
-def _requests_in(message: dict[str, Any]) -> set[Shown]:
+def _requests_in(message: dict[str, Any]) -> set[ShownRequest]:
     """The requests that a message's buttons name. A message that was updated for a take may have lost its metadata."""
     blocks = message.get("blocks")
     return set(requests_in(blocks)) if isinstance(blocks, list) else set()

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from pydantic import StringConstraints, ValidationError
 
 from assistance.models import Model
-from assistance.slack.blocks import RELEASE, TAKE, Shown, pressed, requests_in
+from assistance.slack.blocks import RELEASE, TAKE, ShownRequest, parse_value, requests_in
 
 
 class Malformed(Exception):
@@ -64,8 +64,8 @@ class ButtonPress:
     """
 
     is_take: bool
-    on: Shown
-    shown: tuple[Shown, ...]
+    on: ShownRequest
+    shown: tuple[ShownRequest, ...]
     user_id: str
     by: str
     ts: str
@@ -85,7 +85,7 @@ def read(body: str, app_id: str) -> ButtonPress | None:
     if payload.message.app_id not in {None, payload.api_app_id} or (app_id and payload.api_app_id != app_id):
         raise Foreign
     for action in payload.actions:
-        if action.action_id in {TAKE, RELEASE} and (on := pressed(action.value or "")):
+        if action.action_id in {TAKE, RELEASE} and (on := parse_value(action.value or "")):
             user, when = payload.user, action.action_ts or payload.trigger_id
             return ButtonPress(
                 is_take=action.action_id == TAKE,

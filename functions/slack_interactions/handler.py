@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance.errors import TableUnavailable, TransientFailure, Unreadable
-from assistance.platform.called import body_of, headers_of
+from assistance.platform.http_event import body_of, headers_of
 from assistance.platform.observability import logger
 from assistance.platform.secret import secret
 from assistance.platform.unforeseen import without_messages

@@ -16,7 +16,7 @@ from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.slack import blocks
-from assistance.slack.blocks import Shown
+from assistance.slack.blocks import ShownRequest
 from assistance.slack.message import compose
 from assistance.store.requests import RequestGone, Requests
 from slack_interactions.button_press import ButtonPress
@@ -99,7 +99,7 @@ class Taking:
             is_shown, drawn = self.answer(press.response_url, body), state
         return is_shown
 
-    def _shown(self, press: ButtonPress) -> dict[Shown, RequestRecord]:
+    def _shown(self, press: ButtonPress) -> dict[ShownRequest, RequestRecord]:
         """The requests that the message shows, and their records.
 
         The message has evidently arrived, so each delivery in it that is in doubt is recorded as delivered. This must
@@ -116,11 +116,11 @@ class Taking:
         return shown
 
 
-def _arrived(record: Record, *, on: Shown, attempt: str, ts: str, now: int) -> tuple[Record, None]:
+def _arrived(record: Record, *, on: ShownRequest, attempt: str, ts: str, now: int) -> tuple[Record, None]:
     return takes.arrived(record, on.delivery, attempt, ts, now), None
 
 
-def _outgoing(on: Shown, shown: RequestRecord) -> Outgoing:
+def _outgoing(on: ShownRequest, shown: RequestRecord) -> Outgoing:
     delivery = shown.record.delivery(on.delivery)
     return outgoing_of(shown.request, delivery) if delivery else Outgoing(shown.request, delivery=on.delivery)
 

@@ -14,8 +14,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from assistance import take_link
 from assistance.engine.links import UNAVAILABLE
 from assistance.errors import TableUnavailable, TransientFailure, Unreadable
-from assistance.platform.called import body_of, headers_of
 from assistance.platform.clock import epoch_ms, utc_now
+from assistance.platform.http_event import body_of, headers_of
 from assistance.platform.observability import logger
 from assistance.platform.secret import secret
 from assistance.platform.unforeseen import without_messages

@@ -47,7 +47,7 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-_SAYS: Final = {
+_ERROR_TEXTS: Final = {
     HTTPStatus.BAD_REQUEST: ("That didn't work", "The form can't be read. Open the link once more."),
     HTTPStatus.FORBIDDEN: ("That didn't work", "Another site has sent this form. Open the link once more."),
     HTTPStatus.NOT_FOUND: ("This link doesn't work", "It is incomplete, or it has expired."),
@@ -59,7 +59,7 @@ _SAYS: Final = {
 
 def failed(status: HTTPStatus) -> str:
     """A page about an error. It says nothing about any request."""
-    title, text = _SAYS[status]
+    title, text = _ERROR_TEXTS[status]
     return _page(title, f"<p>{text}</p>")
 
 

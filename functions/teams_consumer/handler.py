@@ -99,7 +99,7 @@ def send(outgoing: Outgoing) -> str:
     return answer.headers.get(RUN, "accepted")
 
 
-def broken() -> Iterator[str]:
+def defects() -> Iterator[str]:
     """Yield the topics whose secret can't be used. To check whether the workflow runs, a card would have to be sent."""
     for topic in topics(Channel.TEAMS):
         try:
@@ -108,4 +108,4 @@ def broken() -> Iterator[str]:
             yield f"{topic}: {failure.code}"
 
 
-lambda_handler = consumer(Channel.TEAMS, send, prepare=secrets, check=broken)
+lambda_handler = consumer(Channel.TEAMS, send, prepare=secrets, check=defects)

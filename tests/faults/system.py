@@ -24,7 +24,7 @@ from assistance.errors import TableUnavailable
 from assistance.history import RESEND
 from assistance.platform.clock import epoch_ms
 from assistance.routing import DESTINATIONS, Channel, Destination
-from assistance.slack.blocks import pressed
+from assistance.slack.blocks import parse_value
 from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
@@ -364,7 +364,7 @@ def _held(message: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
         yield from ((each["request_id"], each.get("force")) for each in told.get("requests", [told]))
         return
     # The message was updated and has no metadata. Its buttons still contain the request ids.
-    for request_id, delivery in filter(None, (pressed(str(button["value"])) for button in buttons(message))):
+    for request_id, delivery in filter(None, (parse_value(str(button["value"])) for button in buttons(message))):
         yield request_id, delivery.removeprefix(RESEND) if delivery.startswith(RESEND) else None
 
 

@@ -18,8 +18,8 @@ from assistance.store.requests import request_key
 from assistance.store.schema import PARTITION_KEY
 from assistance.store.table import Items
 from reconciler import handler as reconciler
-from reconciler.dead_letters import TIME_TO_PLACE_MS
-from reconciler.new_requests import SECOND_LOOK
+from reconciler.dead_letters import TIME_TO_LOCATE_MS
+from reconciler.new_requests import SECOND_CHECK_AFTER
 from reconciler.outbox import Sweep
 from reconciler.report import Report
 from tests.faults.fault_injection import Kind
@@ -52,8 +52,8 @@ def sweep(here: World) -> dict[str, Any]:
     return found
 
 
-def look(remaining_ms: int) -> Report:
-    return reconciler.look(Sweep(), lambda: remaining_ms, dry_run=False)
+def check_requests(remaining_ms: int) -> Report:
+    return reconciler.check_requests(Sweep(), lambda: remaining_ms, dry_run=False)
 
 
 def pending(here: World) -> dict[str, int]:
@@ -187,7 +187,7 @@ def test_the_next_reconciler_run_reads_the_dead_letters_for_which_the_previous_r
     request_id = published(here, Topic.SALES, "key")
     here.lose_to_subscription_dlq(Channel.SLACK)
     here.advance(1_000)
-    found = look(TIME_TO_PLACE_MS)
+    found = check_requests(TIME_TO_LOCATE_MS)
     assert (found.dead_lettered, found.lost, found.open) == ([], [], 0), "and nothing was taken in"
     assert sweep(here)["dead_lettered"] == [request_id]
 
@@ -207,7 +207,7 @@ def test_reading_dead_letters_for_longer_than_their_visibility_timeout_counts_as
         return 50_000 - int((here.now - began).total_seconds() * 1_000)
 
     here.injector.outage = slow
-    found = here.invoke(lambda: reconciler.look(Sweep(), left, dry_run=True))
+    found = here.invoke(lambda: reconciler.check_requests(Sweep(), left, dry_run=True))
     assert found.lost == []
 
 
@@ -228,9 +228,9 @@ def test_the_reconciler_checks_a_request_with_a_final_status_twice_and_then_neve
         assert here.dead_letters() or here.bodies(f"{CALLBACK}-dlq")
     here.advance(60)
     sweep(here)
-    here.advance(SECOND_LOOK / timedelta(seconds=1) + 60)
+    here.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
     sweep(here)
-    here.advance(SECOND_LOOK / timedelta(seconds=1) + 60)
+    here.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
     with recorded(here) as calls:
         found = sweep(here)
     assert found["open"] == 0
@@ -296,7 +296,7 @@ def slow_look(here: World) -> tuple[Report, float]:
         return TIMEOUT - (here.now - began).total_seconds()
 
     here.injector.outage = lambda _: here.traveller.shift(A_CALL)
-    found: Report = here.invoke(lambda: reconciler.look(Sweep(), lambda: int(1_000 * left()), dry_run=False))
+    found: Report = here.invoke(lambda: reconciler.check_requests(Sweep(), lambda: int(1_000 * left()), dry_run=False))
     here.injector.outage = lambda _: None
     return found, left()
 
@@ -408,7 +408,7 @@ def test_the_reconciler_tracks_a_request_that_the_dynamodb_index_lists_minutes_l
             published(here, Topic.PRICING, key)
             assert sweep(here)["dead_lettered"] == []
     for _ in range(2):
-        here.advance(SECOND_LOOK / timedelta(seconds=1) / 2)
+        here.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) / 2)
         sweep(here)
     assert here.show(request_id)["status"] == "failed"
 
@@ -419,8 +419,8 @@ def test_the_next_reconciler_run_makes_the_second_checks_for_which_the_previous_
     accept_many(here, 400)
     with patch.object(Items, "accepted", lambda *_: iter(())):
         assert slow_look(here)[0].open == 0
-    reconciler.requests().items.looked_at(timestamp(here.now), [])
-    here.advance(SECOND_LOOK / timedelta(seconds=1) + 60)
+    reconciler.requests().items.store_progress(timestamp(here.now), [])
+    here.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
     monkeypatch.setattr("tests.faults.test_open_requests.A_CALL", 0.1)
     (first, left), (second, _) = slow_look(here), slow_look(here)
     assert left > 0

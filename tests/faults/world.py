@@ -18,7 +18,7 @@ from assistance.engine.dead_letters import request_id_in
 from assistance.engine.delivery import Consumer
 from assistance.platform.observability import logger
 from assistance.routing import CALLBACK, DESTINATIONS, Channel, routes
-from assistance.store.table import LOOKED_KEY
+from assistance.store.table import PROGRESS_KEY
 from local.slack_server import SlackServer
 from tests.faults.aws import ACCOUNT, MAX_RECEIVE_COUNT, REGION, VISIBILITY, Memory, Moto
 from tests.faults.fault_injection import FaultInjector, injected_faults
@@ -111,7 +111,7 @@ class World(Humans):
 
     def check_accounted(self) -> None:
         """Check that each request is final, tracked by the reconciler, or not yet seen by the reconciler."""
-        kept = requests().items.get(LOOKED_KEY) or {}
+        kept = requests().items.get(PROGRESS_KEY) or {}
         looked_until = str(kept.get("looked_until", ""))
         for request in self.accepted.values():
             record = requests().read(request.id).record

@@ -65,7 +65,7 @@ def test_every_field_of_a_request_is_in_the_message_to_the_channel(stack: Cloud)
     request = Message.model_validate_json(record["body"]).request
     assert request.customer == Customer(**SAID["customer"])
     assert request.details == tuple(Detail(**detail) for detail in STORED["details"])
-    assert request.said == STORED
+    assert request.optional_members == STORED
     assert stack.consume(Channel.SLACK, [record]) == []
     assert stack.status(request.id) == "delivered"
 

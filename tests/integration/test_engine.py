@@ -25,7 +25,7 @@ from assistance.engine.batch_sending import send_alone
 from assistance.engine.decisions import MAX_DELAY_SECONDS
 from assistance.engine.delivery import BringAgain, Consumer
 from assistance.errors import PermanentFailure, RateLimited, TransientFailure
-from assistance.models import AssistanceRequest, Fallback, Message, Outgoing, RouteThen
+from assistance.models import AssistanceRequest, Fallback, Message, Outgoing, StoredRoute
 from assistance.platform.clock import epoch_ms
 from assistance.platform.metrics import Tally
 from assistance.routing import Channel, RetryPolicy, Topic
@@ -119,7 +119,7 @@ class Engine:
     def message(self, *, received: int = 1, delivery: str | None = None) -> SQSRecord:
         accepted = self.requests.items.get({"pk": self.id, "sk": "REQUEST"})
         assert accepted
-        route = RouteThen.model_validate({"channels": accepted["channels"], "fallback": accepted["fallback_channel"]})
+        route = StoredRoute.model_validate({"channels": accepted["channels"], "fallback": accepted["fallback_channel"]})
         message = Message(request=self.request, route=route, ttl=int(accepted["ttl"]), delivery=delivery)
         return SQSRecord(
             {

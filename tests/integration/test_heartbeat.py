@@ -95,7 +95,7 @@ def test_the_heartbeat_check_reports_a_defect_found_before_the_provider_stopped_
         yield "C0GONE: channel_not_found"
         raise failure
 
-    assert heartbeat.beat(Channel.SLACK, check) == {"broken": found}
+    assert heartbeat.run(Channel.SLACK, check) == {"broken": found}
     measured = {series.label: values for series, values in emitted(capsys.readouterr().out).items()}
     assert measured == {"Unreachable slack": [1]}
 

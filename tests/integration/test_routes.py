@@ -11,11 +11,11 @@ from api import reference
 from assistance.routing import Channel, routes
 from infra import openapi
 from local.slack_server import SlackServer
-from reconciler.new_requests import SETTLING
+from reconciler.new_requests import FIRST_CHECK_AFTER
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived, emails
 
-LATER = 2 * SETTLING
+LATER = 2 * FIRST_CHECK_AFTER
 Deploy: TypeAlias = Callable[..., None]
 
 

@@ -145,7 +145,7 @@ class Deployed:
         receivers = Receivers(clock=self.clock)
 
         def send(outgoing: Outgoing) -> str:
-            return handler.tell(outgoing, receivers, partial(self._post, number))
+            return handler.call_back(outgoing, receivers, partial(self._post, number))
 
         consumer = Consumer(
             channel=CALLBACK, send=send, requests=Requests(Items(self.stack.table), self.clock), sqs=self.queue,  # type: ignore[arg-type]

@@ -419,8 +419,8 @@ def test_the_outbox_lists_entries_older_than_a_time_in_order_across_all_shards_a
         lambda requests: list(requests.items.unpublished(AT)),
         lambda requests: list(requests.items.accepted(CREATED, AT)),
         lambda requests: list(requests.items.due()),
-        lambda requests: requests.items.looked_at(AT, []),
-        lambda requests: requests.items.keep_version_1_away(AT, AT),
+        lambda requests: requests.items.store_progress(AT, []),
+        lambda requests: requests.items.store_progress_for_version_1(AT, AT),
         lambda requests: requests.items.ledger(),
     ],
 )

@@ -15,7 +15,7 @@ from assistance.errors import ItemTooLarge
 from assistance.platform import aws
 from assistance.store.items import key_of, plain
 from assistance.store.schema import INDEX_SHARDS
-from assistance.store.table import BATCH, LEDGER_KEY, LOOKED_KEY, Items
+from assistance.store.table import BATCH, LEDGER_KEY, PROGRESS_KEY, Items
 from reconciler.lease import LEASE_KEY, lease
 from tests.integration.resources import create_table
 from tests.memory_table import MOST_BYTES, MemoryTable
@@ -212,9 +212,9 @@ def test_an_item_above_dynamodbs_size_limit_is_refused_and_the_old_item_stays(it
 
 def test_the_stored_time_up_to_which_the_reconciler_has_checked_never_moves_back(items: Items) -> None:
     for since, until in (("2026-03-01", "2026-03-02"), ("2026-03-03", "2026-03-04")):
-        items.looked_at(since, ["one"])
-        items.keep_version_1_away(since, until)
-    assert items.get(LOOKED_KEY) == {**LOOKED_KEY, "looked_until": "2026-03-03", "damaged": ["one"]}
+        items.store_progress(since, ["one"])
+        items.store_progress_for_version_1(since, until)
+    assert items.get(PROGRESS_KEY) == {**PROGRESS_KEY, "looked_until": "2026-03-03", "damaged": ["one"]}
     assert items.ledger() == [{**LEDGER_KEY, "looked_until": "2026-03-03", "until": "2026-03-04", "open": {}}]
 
 

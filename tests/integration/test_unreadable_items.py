@@ -32,7 +32,7 @@ from assistance.store.schema import (
     REQUEST,
     SORT_KEY,
 )
-from assistance.store.table import LOOKED_KEY, Items
+from assistance.store.table import PROGRESS_KEY, Items
 from cli.requests import listed
 from reconciler.lease import LEASE_KEY
 from reconciler.lease import lease as lease_of_ours
@@ -269,7 +269,7 @@ def test_any_table_item_is_either_parsed_or_reported_as_unreadable(kind: str) ->
             with suppress(Unreadable):
                 outboxed({SORT_KEY: "", PARTITION_KEY: "", **item}, lambda _: said)
             with suppress(Unreadable):
-                shown = reader.shown([{SORT_KEY: "", **item}, *others])
+                shown = reader.from_items([{SORT_KEY: "", **item}, *others])
                 assert shown is None or json.dumps(details(shown))
                 assert shown is None or shown.status is not Status.DELIVERED or shown.record.end
 
@@ -302,13 +302,13 @@ def test_the_reconciler_starts_anew_if_the_stored_time_of_its_last_check_is_inva
 ) -> None:
     _, died = sound(stack)
     stack.reconcile(later=SETTLED)
-    kept = stack.table.get_item(Key=LOOKED_KEY)["Item"]
+    kept = stack.table.get_item(Key=PROGRESS_KEY)["Item"]
     capsys.readouterr()
     stack.table.put_item(Item=kept | {"looked_until": until})
     assert stack.reconcile(later=2 * SETTLED)["ledger"]["complete"]
     assert unreadable(capsys.readouterr().out) == 1
     assert stack.show(died)["deliveries"][0]["status"] == "failed"
-    assert kept["looked_until"] < stack.table.get_item(Key=LOOKED_KEY)["Item"]["looked_until"] < "9999"
+    assert kept["looked_until"] < stack.table.get_item(Key=PROGRESS_KEY)["Item"]["looked_until"] < "9999"
 
 
 def test_a_damaged_lease_item_does_not_block_the_reconciler(stack: Cloud) -> None:

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from api.body import Call
 from assistance.callback_url import LOOPBACK, MAX_CHARACTERS
-from assistance.platform import public
-from assistance.platform.public import can_resolve, is_public
+from assistance.platform import public_addresses
+from assistance.platform.public_addresses import can_resolve, is_public
 from infra.bundle import compiler
 
 # Every row of https://www.iana.org/assignments/iana-ipv4-special-registry and of
@@ -109,7 +109,7 @@ def test_whether_an_ip_address_is_public_does_not_depend_on_the_python_version(v
         "json.dump(found, sys.stdout)"
     )
     judged = subprocess.run(
-        [python, "-I", "-c", script, str(Path(public.__file__))],
+        [python, "-I", "-c", script, str(Path(public_addresses.__file__))],
         input=json.dumps(list(edges())), check=True, capture_output=True, text=True,
     )  # fmt: skip
     found = json.loads(judged.stdout)

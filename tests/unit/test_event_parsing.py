@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from assistance.engine.dead_letters import UNKNOWN, depth, looking, request_id_in
 from assistance.platform import tracing
-from assistance.platform.answers import UnreadableAnswer
 from assistance.platform.clock import timestamp
-from assistance.platform.received import receive_count
+from assistance.platform.response_parsers import UnreadableAnswer
+from assistance.platform.sqs_attributes import receive_count
 from email_feedback.errors import MalformedEvent
 from email_feedback.events import Delivery, parse
 from tests.fixtures import documented

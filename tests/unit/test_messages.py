@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from assistance.domain.record import Untaken
 from assistance.engine.outbox import Publication
 from assistance.engine.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
-from assistance.models import Message, Outgoing, RouteThen
+from assistance.models import Message, Outgoing, StoredRoute
 from assistance.routing import Channel
 from assistance.text import explain, printable
 from tests.sample_requests import DESCRIPTIONS, ID, LONGEST, fallback, request
 
 
 def publication(description: str) -> Publication:
-    route = RouteThen(channels=(Channel.SLACK,))
+    route = StoredRoute(channels=(Channel.SLACK,))
     message = Message(request=request(description), route=route, ttl=0)
     return Publication(message, (Channel.SLACK,), message.request.created_at, (ID, "REQUEST"))
 

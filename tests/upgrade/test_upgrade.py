@@ -94,7 +94,7 @@ def _arrived(here: World, expected: Mapping[str, State]) -> dict[str, tuple[int,
 
 def _statuses(here: World, ids: Mapping[str, str]) -> dict[str, str]:
     items = here.table.scan()["Items"]
-    shown = {name: requests(here.table).shown([item for item in items if item["pk"] == ids[name]]) for name in ids}
+    shown = {name: requests(here.table).from_items([item for item in items if item["pk"] == ids[name]]) for name in ids}
     return {name: request.status if request else "gone" for name, request in shown.items()}
 
 

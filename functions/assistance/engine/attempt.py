@@ -68,7 +68,7 @@ class Attempt(BasePersistenceLayer):
     def _put_record(self, data_record: DataRecord) -> None:
         """Claim the delivery. Raises `IdempotencyItemAlreadyExistsError` if the claim is refused."""
         try:
-            self.stored, answer = self.requests.change(self.message.request.id, self._claimed, self._known())
+            self.stored, answer = self.requests.change(self.message.request.id, self._claimed, self._read_or_compute())
         except RequestGone:
             answer = Refused.UNKNOWN
         if isinstance(answer, Claim):
@@ -79,12 +79,12 @@ class Attempt(BasePersistenceLayer):
         existing = DataRecord(data_record.idempotency_key, status=status)
         raise IdempotencyItemAlreadyExistsError(old_data_record=existing)
 
-    def _known(self) -> Stored:
+    def _read_or_compute(self) -> Stored:
         """The record. It is read from the table, or computed from the message if this seems to be the first attempt."""
         message, requests = self.message, self.requests
         if message.version == 1 or message.route is None or message.ttl is None:
             stored = requests.read(message.request.id)
-            self.request = self._said()
+            self.request = self._request_to_send()
             if ms_of(self.request.created_at) != stored.record.created_at:
                 # The id now belongs to a later request, and the message to an expired one. A message of version 1 has
                 # no `ttl`, so only this comparison shows that it has expired.
@@ -99,7 +99,7 @@ class Attempt(BasePersistenceLayer):
             return requests.read(message.request.id)
         return Stored(new, new, {})
 
-    def _said(self) -> AssistanceRequest:
+    def _request_to_send(self) -> AssistanceRequest:
         """The request. For a callback of version 1 it is read: such a message does not contain the callback's URL."""
         if not self.message.ended_at:
             return self.message.request

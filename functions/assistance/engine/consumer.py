@@ -41,7 +41,7 @@ def consumer(
     *,
     prepare: Callable[[], object],
     place: Callable[[str], str | None] = lambda _: None,
-    check: Check = heartbeat.nothing,
+    check: Check = heartbeat.no_check,
 ) -> Handler:
     """The Lambda handler of a channel's consumer: it delivers the messages of the channel's queue by calling `send`.
 
@@ -74,7 +74,7 @@ def consumer(
     @without_messages()
     def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if heartbeat.EVENT in event:
-            return heartbeat.beat(channel, check)
+            return heartbeat.run(channel, check)
         return deployed().handle(event, context)
 
     return lambda_handler

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assistance.history import RESEND
 from assistance.ids import is_request_id
-from assistance.platform.answers import UnreadableAnswer
 from assistance.platform.clock import utc_now
-from assistance.platform.received import number
+from assistance.platform.response_parsers import UnreadableAnswer
+from assistance.platform.sqs_attributes import number
 from assistance.routing import Destination
 
 if TYPE_CHECKING:

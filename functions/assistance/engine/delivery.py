@@ -37,7 +37,7 @@ from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
-from assistance.platform.received import named_channels, receive_count
+from assistance.platform.sqs_attributes import named_channels, receive_count
 from assistance.routing import CALLBACK, Destination, RetryPolicy
 from assistance.store.requests import Requests
 

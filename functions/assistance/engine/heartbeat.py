@@ -21,12 +21,12 @@ Check: TypeAlias = Callable[[], Iterator[str]]
 """Yields the code of each defect. Raises a `DeliveryError` if the provider gave no usable answer."""
 
 
-def nothing() -> Iterator[str]:
+def no_check() -> Iterator[str]:
     """The check of a channel that can't be tested without sending: its heartbeat only shows that the function runs."""
     return iter(())
 
 
-def beat(channel: Destination, check: Check) -> dict[str, Any]:
+def run(channel: Destination, check: Check) -> dict[str, Any]:
     """Run the check and emit the channel's `Unreachable` metric: 1 if it found a defect, 0 if not.
 
     If the provider stops answering before any defect is found, emit nothing.
@@ -34,10 +34,10 @@ def beat(channel: Destination, check: Check) -> dict[str, Any]:
     broken = list[str]()
     try:
         for defect in _defects(check):
-            logger.error("the way to humans is broken", channel=channel, defect=defect)
+            logger.error("the channel can't send requests", channel=channel, defect=defect)
             broken.append(defect)
     except DeliveryError as failure:
-        logger.warning("the heartbeat could not tell", channel=channel, error_code=failure.code)
+        logger.warning("the heartbeat got no usable answer", channel=channel, error_code=failure.code)
         if not broken:
             return {"broken": None}
     tally = Tally()

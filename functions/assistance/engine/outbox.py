@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from assistance.domain.record import Entry, Kind, Record
 from assistance.errors import Unreadable
-from assistance.models import AssistanceRequest, Message, RouteThen
+from assistance.models import AssistanceRequest, Message, StoredRoute
 from assistance.platform import tracing
 from assistance.platform.clock import timestamp_of
 from assistance.routing import CALLBACK, DESTINATIONS, Destination
@@ -89,7 +89,7 @@ def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:
 @readable()
 def message_for(request: AssistanceRequest, record: Record, delivery: str | None) -> Message:
     """The message of the delivery with this name; None stands for the request's own channel. Raises `Unreadable`."""
-    route = RouteThen.model_validate({"channels": record.channels, "fallback": record.fallback})
+    route = StoredRoute.model_validate({"channels": record.channels, "fallback": record.fallback})
     return Message(request=request, route=route, ttl=record.ttl, delivery=delivery)
 
 

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session, get_session
 
 from assistance.platform import dynamodb, tls, tracing
-from assistance.platform.answers import Parsers, UnreadableAnswer
+from assistance.platform.response_parsers import Parsers, UnreadableAnswer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

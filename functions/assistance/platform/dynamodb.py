@@ -12,7 +12,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from assistance.platform.answers import UnreadableAnswer
+from assistance.platform.response_parsers import UnreadableAnswer
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel

@@ -27,7 +27,7 @@ class Environment(BaseModel):
 
         Call it at the first event: it also ends the start-up, as all modules are imported by then.
         """
-        startup.done()
+        startup.turn_gc_on()
         try:
             return cls.model_validate({name.lower(): value for name, value in os.environ.items()})
         except ValidationError as error:

@@ -9,7 +9,7 @@ import gc
 gc.disable()
 
 
-def done() -> None:
+def turn_gc_on() -> None:
     """Turn the garbage collector on. It ignores all objects that exist by now."""
     gc.freeze()
     gc.enable()

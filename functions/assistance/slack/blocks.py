@@ -29,7 +29,7 @@ _MARKUP: Final = re.compile(r"[*~`:]|(?<![^\W_])_|_(?![^\W_])")
 _BLOCK_CHARACTERS: Final = 125
 
 
-class Shown(NamedTuple):
+class ShownRequest(NamedTuple):
     """A request that a message shows, and the name of the delivery that sent the message."""
 
     request_id: str
@@ -173,13 +173,13 @@ def releases(request_id: str, delivery: str) -> Block:
     return _button("Release", RELEASE, request_id, delivery)
 
 
-def pressed(value: str) -> Shown | None:
+def parse_value(value: str) -> ShownRequest | None:
     """The request and delivery in the value of a `takes` or `releases` button. None if the value has another form."""
     request_id, _, delivery = value.partition(" ")
-    return Shown(request_id, delivery) if is_request_id(request_id) and delivery else None
+    return ShownRequest(request_id, delivery) if is_request_id(request_id) and delivery else None
 
 
-def requests_in(blocks: Iterable[Any]) -> Iterator[Shown]:
+def requests_in(blocks: Iterable[Any]) -> Iterator[ShownRequest]:
     """The requests that a message shows, read from its buttons."""
     for block in blocks:
         match block:
@@ -191,7 +191,7 @@ def requests_in(blocks: Iterable[Any]) -> Iterator[Shown]:
                 continue
         for element in elements:
             match element:
-                case {"type": "button", "action_id": "take" | "release", "value": str(value)} if found := pressed(
+                case {"type": "button", "action_id": "take" | "release", "value": str(value)} if found := parse_value(
                     value
                 ):
                     yield found

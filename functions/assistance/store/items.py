@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from assistance.errors import Unreadable
-from assistance.models import MAX_SECONDS, AssistanceRequest, Channels, Minutes, Model, Moment, RouteThen, Seconds
+from assistance.models import MAX_SECONDS, AssistanceRequest, Channels, Minutes, Model, Moment, Seconds, StoredRoute
 from assistance.platform import dynamodb
 from assistance.routing import Channel
 from assistance.store.schema import CREATED_AT, PARTITION_KEY, SORT_KEY, TOPIC
@@ -31,9 +31,9 @@ class Accepted(Model):
     caller: str | None = None
 
     @property
-    def route(self) -> RouteThen:
+    def route(self) -> StoredRoute:
         """The request's route when it was accepted."""
-        return RouteThen(channels=self.channels, fallback=self.fallback_channel, escalate_after=self.escalate_after)
+        return StoredRoute(channels=self.channels, fallback=self.fallback_channel, escalate_after=self.escalate_after)
 
 
 _Read = TypeVar("_Read", bound=BaseModel)

@@ -9,7 +9,7 @@ from assistance.domain import transitions
 from assistance.domain.record import Record
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import RequestRecord, published_at
-from assistance.models import AssistanceRequest, RouteThen
+from assistance.models import AssistanceRequest, StoredRoute
 from assistance.platform import aws, tracing
 from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp_of, utc_now
 from assistance.routing import routes
@@ -101,7 +101,7 @@ class Requests:
             "outbox_channels": list(route.channels),
             OUTBOX_SHARD: shard(request.id),
             LEDGER_SHARD: shard(request.id),
-            **request.said,
+            **request.optional_members,
         }
         if route.escalate_after is not None:
             item[ESCALATE_AFTER] = route.escalate_after
@@ -123,7 +123,7 @@ class Requests:
         """A request and its history, by one strongly consistent query. Raises `Unreadable`."""
         items = self.items.of(request_id)
         try:
-            return self.shown(items)
+            return self.from_items(items)
         except Unreadable as error:
             raise Unreadable(f"{request_id}: {error}") from None
 
@@ -135,9 +135,9 @@ class Requests:
         ids = list(request_ids)
         keys = [{PARTITION_KEY: each, SORT_KEY: sort} for each in dict.fromkeys(ids) for sort in (REQUEST, RECORD)]
         items = self.items.many(keys, consistent=True, whole=True)
-        return [self.shown([item for item in items if item[PARTITION_KEY] == each]) for each in ids]
+        return [self.from_items([item for item in items if item[PARTITION_KEY] == each]) for each in ids]
 
-    def shown(self, items: list[Item]) -> RequestRecord | None:
+    def from_items(self, items: list[Item]) -> RequestRecord | None:
         """A request and its history, made from all its items; None if it has expired. Raises `Unreadable`."""
         item = next((item for item in items if item[SORT_KEY] == REQUEST), None)
         if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
@@ -185,7 +185,7 @@ class Requests:
             stored = replace(_in_item(found, stored.fresh), version_1=stored.version_1)
         raise TableUnavailable("conflict")
 
-    def forget_what_it_said(self, request_id: str, record: Record) -> None:
+    def erase_texts(self, request_id: str, record: Record) -> None:
         """Remove the customer's texts from an erased request's item, and the payload's hash, which depends on them."""
         said = ("customer", "conversation_url", "reference", "details", "payload_hash")
         self.items.erase(request_key(request_id), timestamp_of(record.created_at), said, ERASED)
@@ -208,7 +208,7 @@ def fresh_of(item: Item) -> Record:
     return fresh(request, route, accepted.ttl)
 
 
-def fresh(request: AssistanceRequest, route: RouteThen, ttl: int) -> Record:
+def fresh(request: AssistanceRequest, route: StoredRoute, ttl: int) -> Record:
     """The record of a request before its first attempt. `ttl` is in seconds since 1970."""
     created_at = ms_of(request.created_at)
     return transitions.first(

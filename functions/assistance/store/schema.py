@@ -29,7 +29,7 @@ ESCALATE_AFTER = "escalate_after"
 Missing if the request's route had no such limit.
 """
 
-LOOKED = "LOOKED"
+PROGRESS = "LOOKED"
 """Partition key and sort key of the item that says up to when the reconciler has checked new requests."""
 LEDGER = "LEDGER"
 """Partition key and sort key of the same item of version 1. After a rollback, version 1 overwrites the whole item."""

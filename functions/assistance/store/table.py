@@ -25,10 +25,10 @@ from assistance.store.schema import (
     LEDGER,
     LEDGER_INDEX,
     LEDGER_SHARD,
-    LOOKED,
     OUTBOX_INDEX,
     OUTBOX_SHARD,
     PARTITION_KEY,
+    PROGRESS,
     PUBLISHED_AT,
     SORT_KEY,
     TTL,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 BATCH: Final = 100
 _IN_ORDER: Final[Mapping[str, Any]] = {}
 LEDGER_KEY: Final = {PARTITION_KEY: LEDGER, SORT_KEY: LEDGER}
-LOOKED_KEY: Final = {PARTITION_KEY: LOOKED, SORT_KEY: LOOKED}
+PROGRESS_KEY: Final = {PARTITION_KEY: PROGRESS, SORT_KEY: PROGRESS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +226,11 @@ class Items:
                 return
             start["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def looked_at(self, until: str, damaged: Sequence[str]) -> None:
+    def store_progress(self, until: str, damaged: Sequence[str]) -> None:
         """Store up to when the reconciler has checked new requests, and the ids of the requests it could not read."""
-        self.put({**LOOKED_KEY, "looked_until": until, "damaged": list(damaged)})
+        self.put({**PROGRESS_KEY, "looked_until": until, "damaged": list(damaged)})
 
-    def keep_version_1_away(self, looked_until: str, until: str) -> None:
+    def store_progress_for_version_1(self, looked_until: str, until: str) -> None:
         """Write version 1's own item, so that after a rollback it checks no requests accepted before `until`.
 
         The item also gets `looked_until`. Version 1 replaces the whole item, so if the attribute is missing later,
