@@ -221,11 +221,10 @@ def details() -> str:
         if row.count or of_dev.count:
             price, free = f"${row.price:.10f}".rstrip("0"), _count(row.free) if row.free else "none"
             price = price if len(price.partition(".")[2]) > 1 else f"${row.price:.2f}"
-            link = f"[{row.source.page.split('/')[0]}]({row.source.url})"
-            seen = row.source.seen or "nothing"
-            lines.append(_line(row.what, _count(of_dev.count), _count(row.count), price, free, link, seen))
-    head = _line("in a month", *STAGES, "price of one", "free in an account", "page", "seen there")
-    return "".join([head, "|---|--:|--:|--:|--:|---|---|\n", *lines])
+            link = f"[{price}]({row.source.url})"
+            lines.append(_line(row.what, _count(of_dev.count), _count(row.count), link, free, row.source.seen))
+    head = _line("in a month", *STAGES, "price of one", "free", "seen")
+    return "".join([head, "|---|--:|--:|--:|--:|---|\n", *lines])
 
 
 def _line(*cells: str) -> str:
