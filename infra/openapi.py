@@ -138,7 +138,7 @@ _OF_A_POST: Final = (
     _BAD_REQUEST,
     problems.content_too_large(MAX_BODY_BYTES),
     problems.unsupported_media_type(),
-    problems.invalid([{"pointer": "#/topic", "detail": f"Input should be {topics()}"}]),
+    problems.invalid(errors=[{"pointer": "#/topic", "detail": f"Input should be {topics()}"}]),
     problems.idempotency_key_reused(),
 )
 _OF_A_GET: Final = (_BAD_REQUEST, problems.not_found("assistance request"))

@@ -168,11 +168,13 @@ def read(body: bytes, *, loopback: bool) -> tuple[Call, tuple[str, ...]]:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
         # `from None`: otherwise a traceback would show pydantic's error, which holds the customer's texts.
-        raise problems.invalid([_wrong(detail) for detail in details]) from None
+        raise problems.invalid(errors=[_wrong(detail) for detail in details]) from None
     if repeated := list(_repeated(parsed)):
-        raise problems.invalid([{"pointer": pointer(*name), "detail": "must be there once"} for name in repeated])
+        raise problems.invalid(
+            errors=[{"pointer": pointer(*name), "detail": "must be there once"} for name in repeated]
+        )
     if is_blank(call.description):
-        raise problems.invalid([{"pointer": "#/description", "detail": "must hold a visible character"}])
+        raise problems.invalid(errors=[{"pointer": "#/description", "detail": "must hold a visible character"}])
     return call, tuple(_ignored(parsed))
 
 

@@ -80,9 +80,9 @@ def _request_id(event: APIGatewayProxyEvent) -> str:
     if not keys:
         return str(uuid6.uuid7())
     if len(keys) > 1:
-        raise problems.invalid([{"header": "Idempotency-Key", "detail": "must be one"}])
+        raise problems.invalid(errors=[{"header": "Idempotency-Key", "detail": "must be one"}])
     [key] = keys
     if not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARACTERS and key.isascii() and key.isprintable()):
         detail = f"must be 1 to {MAX_IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters"
-        raise problems.invalid([{"header": "Idempotency-Key", "detail": detail}])
+        raise problems.invalid(errors=[{"header": "Idempotency-Key", "detail": detail}])
     return str(uuid.uuid5(_NAMESPACE, f"{caller(event)}\n{key}"))

@@ -107,36 +107,22 @@ def no_such_route(_: Exception) -> Response[str]:
     return problems.not_found("resource").response()
 
 
-@app.exception_handler(Problem)
-def problem(error: Problem) -> Response[str]:
-    """Answer a call that has a mistake."""
-    return error.response()
-
-
-@app.exception_handler(IdempotencyKeyReused)
-def reused(_: IdempotencyKeyReused) -> Response[str]:
-    """Answer a call that reuses an Idempotency-Key for another body."""
-    return problems.idempotency_key_reused().response()
-
-
-@app.exception_handler(TableUnavailable)
-def unavailable(error: TableUnavailable) -> Response[str]:
-    """Answer 503 if DynamoDB can't answer. The caller may repeat the call."""
-    logger.error("the table is unavailable", error_code=str(error))
-    return problems.unavailable().response()
-
-
-@app.exception_handler(Unreadable)
-def unreadable(error: Unreadable) -> Response[str]:
-    """Answer 500 if the request's item is damaged. An operator must repair it: repeating the call does not help."""
-    logger.error("a request can't be read", wrong=str(error))
-    return problems.internal_error().response()
-
-
 @app.exception_handler(Exception)
-def bug(error: Exception) -> Response[str]:
-    """Answer 500 after an unforeseen exception. Only its type and place are logged, and the answer has neither."""
-    unforeseen.log(error)
+def failed(error: Exception) -> Response[str]:
+    """Answer a call that can't be handled. Of an unforeseen exception only the log shows something: type and place."""
+    match error:
+        case Problem():
+            return error.response()
+        case IdempotencyKeyReused():
+            return problems.idempotency_key_reused().response()
+        case TableUnavailable():
+            logger.error("the table is unavailable", error_code=str(error))
+            return problems.unavailable().response()
+        case Unreadable():
+            # The request's item is damaged. An operator must repair it: repeating the call does not help.
+            logger.error("a request can't be read", wrong=str(error))
+        case _:
+            unforeseen.log(error)
     return problems.internal_error().response()
 
 

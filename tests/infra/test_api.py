@@ -18,7 +18,7 @@ OURS = {
         problems.not_found("resource"),
         problems.content_too_large(1),
         problems.unsupported_media_type(),
-        problems.invalid([]),
+        problems.invalid(),
         problems.idempotency_key_reused(),
         problems.unavailable(),
         problems.internal_error(),
