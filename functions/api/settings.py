@@ -1,4 +1,4 @@
-"""The settings of the API, from its environment variables."""
+"""The settings of the API."""
 
 from functools import cache
 
@@ -8,15 +8,11 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Environment variables, read once, at first use.
-
-    `retention_days`: how long a request is kept. `callback_loopback`: True if callback URLs at http://127.0.0.1 are
-    allowed, which only `make run` sets.
-    """
+    """The API's environment variables."""
 
     table_name: str
     retention_days: PositiveInt
-    callback_loopback: bool = False
+    callback_loopback: bool = False  # True if callback URLs at http://127.0.0.1 are allowed: only `make run` sets it
 
 
 settings = cache(Settings.read)

@@ -1,4 +1,4 @@
-"""The settings of the callback consumer, from its environment variables."""
+"""The settings of the callback consumer."""
 
 from functools import cache
 
@@ -6,15 +6,11 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Environment variables, read once, at first use.
-
-    `callback_secret`: the ARN of the secret with the signing keys. `callback_loopback`: True if bots at http://127.0.0.1
-    may be called, which only `make run` sets.
-    """
+    """The callback consumer's environment variables."""
 
     table_name: str
-    callback_secret: str
-    callback_loopback: bool = False
+    callback_secret: str  # the ARN of the secret with the signing keys
+    callback_loopback: bool = False  # True if bots at http://127.0.0.1 may be called: only `make run` sets it
 
 
 settings = cache(Settings.read)

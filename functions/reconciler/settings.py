@@ -1,4 +1,4 @@
-"""The settings of the reconciler, from its environment variables."""
+"""The settings of the reconciler."""
 
 from functools import cache
 
@@ -16,19 +16,14 @@ class ChannelQueues(BaseModel):
 
 
 class Settings(Environment):
-    """Environment variables, read once, at first use.
-
-    `grace_seconds`: how old an outbox entry must be before the reconciler publishes it. `overdue_seconds`: an attempt
-    that is late by more than this may count as lost. `queues`: a JSON object with the queues of each channel. `take`:
-    True if humans take requests, so that the reconciler must escalate those that nobody has taken in time.
-    """
+    """The reconciler's environment variables."""
 
     table_name: str
     topic_arn: str
-    grace_seconds: PositiveInt
-    overdue_seconds: PositiveInt
+    grace_seconds: PositiveInt  # how old an outbox entry must be before the reconciler publishes it
+    overdue_seconds: PositiveInt  # an attempt that is late by more than this may count as lost
     queues: Json[dict[Channel, ChannelQueues]]
-    take: bool = False
+    take: bool = False  # True if humans take requests, so that requests that nobody has taken in time are escalated
 
 
 settings = cache(Settings.read)

@@ -1,4 +1,4 @@
-"""The settings of the Slack consumer, from its environment variables."""
+"""The settings of the Slack consumer."""
 
 from functools import cache
 
@@ -6,16 +6,12 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Environment variables, read once, at first use.
+    """The Slack consumer's environment variables."""
 
-    `slack_token_secret`: the ARN of the secret with the token. `slack_channel`: the id or name of the default Slack
-    channel. `take`: True if messages have buttons by which humans take requests.
-    """
-
-    slack_token_secret: str
-    slack_channel: str
+    slack_token_secret: str  # the ARN of the secret with the token
+    slack_channel: str  # the id or name of the default Slack channel
     slack_api_url: str
-    take: bool = False
+    take: bool = False  # True if messages have buttons by which humans take requests
 
 
 settings = cache(Settings.read)

@@ -1,4 +1,4 @@
-"""The settings of the function that handles button presses in Slack, from its environment variables."""
+"""The settings of the function that handles button presses in Slack."""
 
 from functools import cache
 
@@ -6,17 +6,12 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Environment variables, read once, at first use.
-
-    `slack_signing_secret`: the ARN of the secret with Slack's signing secret. `slack_app_id`: the Slack app's id; empty
-    if the deployer has not given it. `response_origin`: scheme, host and port of the local Slack, which only `make run`
-    sets.
-    """
+    """The environment variables of the function."""
 
     table_name: str
-    slack_signing_secret: str
-    slack_app_id: str = ""
-    response_origin: str = ""
+    slack_signing_secret: str  # the ARN of the secret with Slack's signing secret
+    slack_app_id: str = ""  # empty if the deployer has not given it
+    response_origin: str = ""  # scheme, host and port of the local Slack: only `make run` sets it
 
 
 settings = cache(Settings.read)

@@ -1,4 +1,4 @@
-"""The settings of the stream producer, from its environment variables."""
+"""The settings of the stream producer."""
 
 from functools import cache
 
@@ -6,7 +6,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Environment variables, read once, at first use."""
+    """The environment variables of the function."""
 
     table_name: str
     topic_arn: str

@@ -1,4 +1,4 @@
-"""The settings of the take page, from its environment variables."""
+"""The settings of the take page."""
 
 from functools import cache
 
@@ -6,14 +6,11 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Environment variables, read once, at first use.
-
-    `take_secret`: the ARN of the secret that signs links. `take_page`: the beginning of these links.
-    """
+    """The take page's environment variables."""
 
     table_name: str
-    take_secret: str
-    take_page: str
+    take_secret: str  # the ARN of the secret that signs links
+    take_page: str  # the beginning of these links
 
 
 settings = cache(Settings.read)

@@ -1,4 +1,4 @@
-"""The settings of the Teams consumer, from its environment variables."""
+"""The settings of the Teams consumer."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,19 +9,13 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """Environment variables, read once, at first use.
+    """The Teams consumer's environment variables."""
 
-    `teams_secret`: the ARN of the secret with the default workflow's URL. `teams_secrets`: the ARNs of further such
-    secrets, by the names that routes use. `teams_loopback`: True if workflows at http://127.0.0.1 are allowed, which
-    only `make run` sets. `take_page`: the beginning of the links by which humans take requests; empty if cards have
-    none. `take_secret`: the ARN of the secret that signs these links.
-    """
-
-    teams_secret: str
-    teams_secrets: Json[Mapping[str, str]] = Field(default_factory=dict)
-    teams_loopback: bool = False
-    take_page: str = ""
-    take_secret: str = ""
+    teams_secret: str  # the ARN of the secret with the default workflow's URL
+    teams_secrets: Json[Mapping[str, str]] = Field(default_factory=dict)  # further such ARNs, by the names in routes
+    teams_loopback: bool = False  # True if workflows at http://127.0.0.1 are allowed: only `make run` sets it
+    take_page: str = ""  # the beginning of the links by which humans take requests; empty if cards have none
+    take_secret: str = ""  # the ARN of the secret that signs these links
 
 
 settings = cache(Settings.read)
