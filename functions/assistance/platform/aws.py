@@ -1,7 +1,4 @@
-"""AWS clients whose time-outs and retries fit into a function's own time-out.
-
-On the standard retry mode: https://docs.aws.amazon.com/boto3/latest/guide/retries.html
-"""
+"""AWS clients whose time-outs and retries fit into a function's own time-out."""
 
 import os
 import re
@@ -19,7 +16,6 @@ from assistance.platform import dynamodb, tls, tracing
 from assistance.platform.response_parsers import Parsers, UnreadableAnswer
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sesv2 import SESV2Client
@@ -31,32 +27,22 @@ AWS_ERRORS: Final = (ClientError, BotoCoreError)
 
 # An AWS error code begins with a letter. If an answer has no code, botocore puts the HTTP status there instead.
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9._:-]{0,127}")
-# A fixed user agent. Otherwise botocore composes one of two dozen parts for each call, which takes a seventh of the CPU
-# time that it needs for a call.
-_USER_AGENT: Final = f"Botocore/{botocore.__version__} assistance"
-# Validation of parameters takes a tenth of a call's CPU time, so it is on in tests, and off on Lambda.
-# https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-_VALIDATED: Final = "AWS_LAMBDA_FUNCTION_NAME" not in os.environ
-# `max_pool_connections` is larger than the number of records in a batch:
 # https://docs.aws.amazon.com/botocore/latest/reference/config.html
 QUICK = Config(
     connect_timeout=1,
     read_timeout=2,
+    # https://docs.aws.amazon.com/boto3/latest/guide/retries.html
     retries={"mode": "standard", "total_max_attempts": 3},
+    # More than a batch has records.
     max_pool_connections=50,
-    user_agent=_USER_AGENT,
-    parameter_validation=_VALIDATED,
+    # Otherwise botocore composes one for each call, which takes a seventh of the CPU time that it needs for a call.
+    user_agent=f"Botocore/{botocore.__version__} assistance",
+    # Validation takes a tenth of a call's CPU time, so it is on in tests, and off on Lambda:
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    parameter_validation="AWS_LAMBDA_FUNCTION_NAME" not in os.environ,
 )
 # If a send times out, the provider may have sent the mail. So the SDK must not repeat it by itself.
-_ONCE = Config(
-    connect_timeout=2,
-    read_timeout=10,
-    retries={"mode": "standard", "total_max_attempts": 1},
-    user_agent=_USER_AGENT,
-    parameter_validation=_VALIDATED,
-)
-
-
+_ONCE = QUICK.merge(Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 1}))
 Client = TypeVar("Client")
 _making = threading.RLock()
 
@@ -71,20 +57,19 @@ def _session() -> Session:
     return session
 
 
-def _client(service: str, config: Config) -> Any:  # noqa: ANN401
+def _client(service: str, config: Config = QUICK) -> Any:  # noqa: ANN401
     return _session().create_client(service, config=config)
 
 
 class _WhenUsed:
-    """Stands for a client, and makes it at its first use. A lock ensures that the session makes one client at a time.
-
-    https://docs.aws.amazon.com/boto3/latest/guide/session.html#multithreading-or-multiprocessing-with-sessions
-    """
+    """Stands for a client, and makes it at its first use."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = cache(make)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        # A session may make only one client at a time:
+        # https://docs.aws.amazon.com/boto3/latest/guide/session.html#multithreading-or-multiprocessing-with-sessions
         with _making:
             client = self._make()
         return getattr(client, name)
@@ -97,32 +82,27 @@ def when_used(make: Callable[[], Client]) -> Client:
 
 def table(name: str) -> "Table":
     """The application's table."""
-    client: DynamoDBClient = _client("dynamodb", QUICK)
-    return dynamodb.table(client, name)
+    return dynamodb.table(_client("dynamodb"), name)
 
 
 def sns() -> "SNSClient":
     """The client of SNS. It may retry, since publishing a message twice does no harm."""
-    client: SNSClient = _client("sns", QUICK)
-    return tracing.propagate(client)
+    return tracing.propagate(_client("sns"))
 
 
 def sqs() -> "SQSClient":
     """The client of SQS."""
-    client: SQSClient = _client("sqs", QUICK)
-    return client
+    return cast("SQSClient", _client("sqs"))
 
 
 def secrets() -> "SecretsManagerClient":
     """The client of Secrets Manager."""
-    client: SecretsManagerClient = _client("secretsmanager", QUICK)
-    return client
+    return cast("SecretsManagerClient", _client("secretsmanager"))
 
 
 def ses() -> "SESV2Client":
     """The client of SES. It never retries a call."""
-    client: SESV2Client = _client("sesv2", _ONCE)
-    return client
+    return cast("SESV2Client", _client("sesv2", _ONCE))
 
 
 def error_code(error: Exception) -> str:

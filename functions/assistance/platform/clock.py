@@ -13,7 +13,7 @@ def utc_now() -> datetime:
 
 
 def timestamp(moment: datetime) -> str:
-    """The time in RFC 3339 with milliseconds, such as `2026-01-31T09:30:00.000Z`. Such texts sort by time."""
+    """The time in RFC 3339 with milliseconds, such as `2026-01-31T09:30:00.000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

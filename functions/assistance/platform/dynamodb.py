@@ -1,7 +1,5 @@
 """Translates between DynamoDB's notation, such as `{"S": "text"}`, and plain Python values.
 
-`table` offers the part of boto3's table resource that the project uses, on top of botocore's client. Loading boto3 and
-making its resource would add a third to the time that loading botocore and making its client takes.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
 """
 
@@ -78,7 +76,10 @@ def _number(text: str) -> Decimal:
 
 
 def table(client: "DynamoDBClient", name: str) -> "Table":
-    """The operations on a table, with plain values. From now on the client itself also accepts and returns these."""
+    """The operations on a table, with plain values. From now on the client itself also accepts and returns these.
+
+    boto3's table resource would add a third to the time that loading botocore and making a client takes.
+    """
     client.meta.events.register("provide-client-params.dynamodb", _to_notation, unique_id="to-notation")
     client.meta.events.register("after-call.dynamodb", _to_plain, unique_id="to-plain")
     operations = ("put_item", "get_item", "update_item", "delete_item", "query")
@@ -99,15 +100,13 @@ def _to_plain(parsed: dict[str, Any], model: "OperationModel", **_: object) -> N
 
 def _translated(value: Any, shape: Any, translate: Any) -> Any:  # noqa: ANN401
     """A copy of a call's parameters or answer in which each attribute value is translated, and nothing else changed."""
-    if shape is None:
-        return value
-    if shape.name == "AttributeValue":
-        return translate(value)
-    kind = shape.type_name
-    if kind == "structure" and isinstance(value, Mapping):
-        return {name: _translated(part, shape.members.get(name), translate) for name, part in value.items()}
-    if kind == "map" and isinstance(value, Mapping):
-        return {name: _translated(part, shape.value, translate) for name, part in value.items()}
-    if kind == "list" and isinstance(value, list):
-        return [_translated(part, shape.member, translate) for part in value]
+    match shape and shape.type_name, value:
+        case _ if shape and shape.name == "AttributeValue":
+            return translate(value)
+        case "structure", Mapping():
+            return {name: _translated(part, shape.members.get(name), translate) for name, part in value.items()}
+        case "map", Mapping():
+            return {name: _translated(part, shape.value, translate) for name, part in value.items()}
+        case "list", list():
+            return [_translated(part, shape.member, translate) for part in value]
     return value

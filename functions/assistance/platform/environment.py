@@ -1,7 +1,4 @@
-"""A function's settings, read from its environment variables and validated.
-
-This uses pydantic without pydantic-settings, since loading that took a seventh of the API function's start-up time.
-"""
+"""A function's settings, read from its environment variables and validated."""
 
 import os
 from typing import Self
@@ -15,7 +12,7 @@ from assistance.platform import startup
 class Environment(BaseModel):
     """Each field holds the environment variable with its name in capitals.
 
-    A field of type `Json` holds a variable whose value is a JSON document.
+    Loading pydantic-settings, which does the same, took a seventh of the API function's start-up time.
     """
 
     # A validation error would quote the environment, which holds the function's credentials.
@@ -23,10 +20,7 @@ class Environment(BaseModel):
 
     @classmethod
     def read(cls) -> Self:
-        """The validated variables. Raises `InvalidSettings`.
-
-        Call it at the first event: it also ends the start-up, as all modules are imported by then.
-        """
+        """The validated variables. Raises `InvalidSettings`. Call it at the first event: it also ends the start-up."""
         startup.turn_gc_on()
         try:
             return cls.model_validate({name.lower(): value for name, value in os.environ.items()})

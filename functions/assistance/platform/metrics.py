@@ -1,7 +1,6 @@
 """Metrics in CloudWatch's embedded metric format: they are written as log lines, without a call to CloudWatch.
 
-Dimensions are only topics and channels, so that no personal data get into them. AWS charges for each combination of a
-metric's name and dimension values that has data, so add metrics sparingly.
+AWS charges for each combination of a metric's name and dimension values that has data, so add metrics sparingly.
 """
 
 from collections import defaultdict
@@ -19,44 +18,26 @@ from assistance.routing import Destination
 class Metric(StrEnum):
     """The metrics of requests and deliveries. The reconciler defines further ones."""
 
-    ACCEPTED = "Accepted"
-    """The number of accepted requests, by topic."""
-    REPLAYED = "Replayed"
-    """The number of calls that repeated an earlier call, by topic."""
-    REFUSED = "Refused"
-    """1 for each request of a bot that the API refused with a 4xx, else 0: the average is the rate of refusals."""
-    PUBLISHED = "Published"
-    """The number of messages that SNS has accepted, by channel and topic."""
-    ATTEMPTS = "Attempts"
-    """The number of attempts at a delivery, by channel and topic."""
-    DELIVERED = "Delivered"
-    """The number of successful deliveries, by channel and topic."""
-    FAILED = "Failed"
-    """The number of failed deliveries, by channel and topic. The value by channel alone leaves out bounces."""
-    ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"
-    """The time from a request's acceptance to its delivery, or to the bot's callback, by channel and topic."""
-    ACCEPTED_TO_TAKEN = "AcceptedToTaken"
-    """The time from a request's acceptance until a human took it, by topic."""
-    MISROUTED = "Misrouted"
-    """The number of messages that came into a channel's queue but are for other channels, by channel. None is sent."""
-
-    OLDEST_PENDING_AGE = "OldestPendingAge"
-    """The age of the oldest request that was published to a channel and is not delivered there; 0 if there is none."""
-
-    UNREACHABLE = "Unreachable"
-    """1 if the heartbeat found that the channel can't send, 0 if it can, by channel."""
-    MAIL_FEEDBACK = "MailFeedback"
-    """The number of SES's reports about the heartbeat's mails, by channel."""
+    ACCEPTED = "Accepted"  # by topic
+    REPLAYED = "Replayed"  # calls that repeated an earlier call, by topic
+    REFUSED = "Refused"  # 1 for each call of a bot that got a 4xx, else 0: the average is the rate of refusals
+    PUBLISHED = "Published"  # messages that SNS has accepted, by channel and topic
+    ATTEMPTS = "Attempts"  # by channel and topic
+    DELIVERED = "Delivered"  # by channel and topic
+    FAILED = "Failed"  # failed deliveries, by channel and topic. The value by channel alone leaves out bounces
+    ACCEPTED_TO_DELIVERED = "AcceptedToDelivered"  # until the delivery or the callback, by channel and topic
+    ACCEPTED_TO_TAKEN = "AcceptedToTaken"  # by topic
+    MISROUTED = "Misrouted"  # messages in a channel's queue that are for other channels, by channel. None is sent
+    OLDEST_PENDING_AGE = "OldestPendingAge"  # of the requests published to a channel and not delivered there; or 0
+    UNREACHABLE = "Unreachable"  # 1 if the heartbeat found that the channel can't send, 0 if it can, by channel
+    MAIL_FEEDBACK = "MailFeedback"  # SES's reports about the heartbeat's mails, by channel
 
 
-_UNITS: Final = defaultdict(
-    lambda: MetricUnit.Count,
-    {
-        Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds,
-        Metric.ACCEPTED_TO_TAKEN: MetricUnit.Milliseconds,
-        Metric.OLDEST_PENDING_AGE: MetricUnit.Seconds,
-    },
-)
+_UNITS: Final = {
+    Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds,
+    Metric.ACCEPTED_TO_TAKEN: MetricUnit.Milliseconds,
+    Metric.OLDEST_PENDING_AGE: MetricUnit.Seconds,
+}
 
 
 class Tally:
@@ -69,14 +50,11 @@ class Tally:
         self._values: list[tuple[Metric, float, frozenset[tuple[str, str]]]] = []
 
     def add(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
-        """Add a value to a metric. This is safe for threads, since appending to a list is atomic."""
+        """Add a value to a metric. Appending to a list is atomic."""
         self._values.append((metric, value, frozenset(dimensions.items())))
 
     def failed(self, channel: Destination, topic: str | None) -> None:
-        """Count a failed delivery by channel (for the alarm), and by channel and topic.
-
-        `topic` is None if the message could not be parsed.
-        """
+        """Count a failed delivery by channel (for the alarm), and by topic unless the message could not be parsed."""
         self.add(Metric.FAILED, channel=channel)
         if topic:
             self.add(Metric.FAILED, channel=channel, topic=topic)
@@ -97,7 +75,7 @@ class Tally:
                 # service is empty, since Powertools would make a dimension of it.
                 metrics = EphemeralMetrics(service="", default_dimensions=dict(sorted(dimensions)))
                 for metric, value in values:
-                    metrics.add_metric(metric, _UNITS[metric], value)
+                    metrics.add_metric(metric, _UNITS.get(metric, MetricUnit.Count), value)
                 if metrics.metric_set:
                     metrics.flush_metrics()
         except Exception as error:  # noqa: BLE001

@@ -8,28 +8,19 @@ import re
 from ipaddress import IPv4Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+# This block has no IPv4-mapped, NAT64, local or multicast addresses: https://www.iana.org/assignments/ipv6-address-space
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
-"""https://www.iana.org/assignments/ipv6-address-space
-
-This block has no IPv4-mapped addresses, no NAT64, local or multicast addresses.
-"""
-
 # Every block of https://www.iana.org/assignments/iana-ipv4-special-registry and, within global unicast, of
 # https://www.iana.org/assignments/iana-ipv6-special-registry. The registries call some of these blocks globally
 # reachable. They hold anycast addresses for protocols and for unwanted DNS queries, and no bot has such an address.
-_SPECIAL: Final = tuple(
-    map(
-        ip_network,
-        (
-            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-            "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16",
-            "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-            "224.0.0.0/4",  # https://www.iana.org/assignments/multicast-addresses
-            "240.0.0.0/4",
-            "2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
-        ),
-    )
-)  # fmt: skip
+_SPECIAL: Final = tuple(map(ip_network, (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
+    "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+    "224.0.0.0/4",  # https://www.iana.org/assignments/multicast-addresses
+    "240.0.0.0/4",
+    "2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
+)))  # fmt: skip
 
 MAX_NAME: Final = 253
 """The length of the longest host name. In DNS it takes 255 octets, since each label has a length octet before it:

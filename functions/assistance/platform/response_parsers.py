@@ -1,4 +1,4 @@
-"""One error for every answer of AWS that botocore can't parse. Like botocore's other errors it is a `BotoCoreError`."""
+"""One error for every answer of AWS that botocore can't parse."""
 
 from collections.abc import Callable
 from functools import partial

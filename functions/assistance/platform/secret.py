@@ -1,7 +1,4 @@
-"""Reads the secrets that a channel needs, at most once in five minutes.
-
-It is a module of its own so that functions without a secret do not load Powertools' `parameters`.
-"""
+"""Reads the secrets that a channel needs, at most once in five minutes."""
 
 from collections.abc import Callable
 from functools import cache
@@ -31,22 +28,16 @@ def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: b
     operator stores one), or if `read` can't use the value.
     """
     try:
-        return read(_stored(arn, unavailable, fresh=fresh))
+        return read(text(secrets().get(arn, max_age=MAX_AGE_SECONDS, force_fetch=fresh)))
+    except GetParameterError as error:
+        logger.error("a secret can't be read: put a value into it", secret=arn)
+        raise TransientFailure(unavailable) from error
     except UnusableSecret as error:
         if not fresh:
             # The value may come from the cache, and an operator may have stored a usable one since.
             return secret(arn, read, unavailable=unavailable, fresh=True)
         logger.error("a secret can't be used: put another value into it", secret=arn, defect=str(error))
         raise TransientFailure(unavailable) from error
-
-
-def _stored(arn: str, unavailable: str, *, fresh: bool) -> str:
-    try:
-        value = secrets().get(arn, max_age=MAX_AGE_SECONDS, force_fetch=fresh)
-    except GetParameterError as error:
-        logger.error("a secret can't be read: put a value into it", secret=arn)
-        raise TransientFailure(unavailable) from error
-    return text(value)
 
 
 def text(value: object) -> str:

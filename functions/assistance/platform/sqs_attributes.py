@@ -1,7 +1,4 @@
-"""The attributes that SQS gives a message and a queue.
-
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
-"""
+"""The attributes that SQS gives a message and a queue."""
 
 import json
 import re
@@ -21,7 +18,9 @@ def number(value: object) -> int | None:
 
 def receive_count(record: "SQSRecord") -> int:
     """How often SQS has delivered the message. 1 if the count can't be read."""
-    return max(_attribute(record, "ApproximateReceiveCount") or 1, 1)
+    attributes = record.get("attributes")
+    count = attributes.get("ApproximateReceiveCount") if isinstance(attributes, dict) else None
+    return max(number(count) or 1, 1)
 
 
 def named_channels(record: "SQSRecord") -> frozenset[str] | None:
@@ -41,8 +40,3 @@ def named_channels(record: "SQSRecord") -> frozenset[str] | None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     return frozenset(names)
-
-
-def _attribute(record: "SQSRecord", name: str) -> int | None:
-    attributes = record.get("attributes")
-    return number(attributes.get(name)) if isinstance(attributes, dict) else None

@@ -1,8 +1,4 @@
-"""The trusted CA certificates: read once, for all clients and all threads.
-
-botocore reads its file of certificates for each new connection. That takes 25 ms of CPU time, and a batch opens a
-connection for each record.
-"""
+"""The trusted CA certificates, read once. botocore would read them for each connection, in 25 ms of CPU time."""
 
 import socket
 import ssl
@@ -32,10 +28,7 @@ def _context() -> ssl.SSLContext:
 
 
 class _Session(URLLib3Session):
-    """botocore's HTTP session, but with the shared TLS context.
-
-    Both methods override private ones of botocore. A new version may change these, so botocore's version is locked.
-    """
+    """botocore's HTTP session, but with the shared TLS context. It overrides private methods of the locked version."""
 
     def _get_ssl_context(self) -> ssl.SSLContext:
         return context()

@@ -1,9 +1,4 @@
-"""Logs unforeseen exceptions by their type and place, without their messages.
-
-The message of an exception may quote a customer's text or a secret. Lambda logs the message of each exception that a
-handler raises, so handlers raise `Unforeseen` instead:
-https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
-"""
+"""Logs unforeseen exceptions by their type and place: their messages may quote a customer's text or a secret."""
 
 import traceback
 from collections.abc import Iterator
@@ -15,7 +10,10 @@ from assistance.platform.observability import logger
 
 
 class Unforeseen(Exception):
-    """A handler raises this instead of an unforeseen exception. Its text is only the type of that exception."""
+    """A handler raises this instead of an unforeseen exception. Its text is only the type of that exception.
+
+    Lambda logs the message of each exception: https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
+    """
 
 
 def log(error: BaseException, **about: object) -> None:
@@ -27,10 +25,7 @@ def log(error: BaseException, **about: object) -> None:
 
 @contextmanager
 def without_messages(*harmless: type[Exception]) -> Iterator[None]:
-    """Log an unforeseen exception and raise `Unforeseen` instead of it.
-
-    `harmless`: the types of exceptions whose messages may be logged; these are raised as they are.
-    """
+    """Log an unforeseen exception, and raise `Unforeseen` instead. `harmless`: exceptions that stay as they are."""
     try:
         yield
     except InvalidSettings:
