@@ -180,7 +180,7 @@ diff: $(CDK) install ## What a deployment would change: make diff ARGS="-c stage
 deploy: $(CDK) install ## Look, then deploy to the account of the current credentials: make deploy ARGS="-c stage=staging"
 	@mkdir -p .build && rm -f .build/deployed.json
 	@PYTHONPATH=functions $(RUN) -m deployment --outputs-file .build/deployed.json $(ARGS)
-	@[ ! -s .build/deployed.json ] || $(RUN) -m cli.deployed .build/deployed.json $(ARGS)
+	@[ ! -s .build/deployed.json ] || $(RUN) -m cli.after_deployment .build/deployed.json $(ARGS)
 
 bootstrap: $(CDK) install ## Prepare an account and region for the CDK, once: make bootstrap ARGS=aws://ACCOUNT/REGION
 	@PYTHONPATH=functions $(RUN) -m deployment.bootstrap $(ARGS)

@@ -34,8 +34,8 @@ from local import http, signals
 from local.cloud import isolate
 from local.deploy import ROOT
 from local.errors import LocalFailure
+from local.run_directory import locked
 from local.stack import Stack, running
-from local.state import locked
 from local.wait import until
 
 HERE: Final = Path(__file__).parent

@@ -10,18 +10,18 @@ import typer
 
 from cli import dead_letters, hints, init
 from cli import stack as stacks
-from cli.commands import checks, handling, mending, requests, running
+from cli.commands import checks, logs_and_switches, repairs, requests, takes_and_erasure
 from cli.console import console
-from cli.operations import Operations
+from cli.options import CommandGroup
 
 app = typer.Typer(
-    cls=Operations,
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Example: assistance --local dead-letters list. "
     "Exit status: 0 done, 1 failed or partly done, 2 invalid arguments.",
 )
-for commands in (requests, handling, running, mending, checks):
+for commands in (requests, takes_and_erasure, logs_and_switches, repairs, checks):
     app.add_typer(commands.app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("init", epilog="Example: assistance init production operator_email=oncall@your.org")(init.command)

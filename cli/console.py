@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli import render
-from cli.operations import WithDescription, stack_of
+from cli.options import WithDescription, stack_of
 from cli.stack import Stack
-from console.acts import Acts
+from console.actions import Actions
 from console.cost import Meter
-from console.reading import Reader
+from console.reader import Reader
 from console.server import USUAL_PORT, Site, serving
 
 POLL_MS: Final = 10_000
@@ -37,12 +37,12 @@ def console(
     """
     stack = stack_of(context)
     with serving(site(stack, write=write, with_description=with_description), port) as address:
-        render.say(f"The console of {stack.name}{'' if write else ' (it can only read)'}. Press Ctrl-C to stop it.")
+        render.note(f"The console of {stack.name}{'' if write else ' (it can only read)'}. Press Ctrl-C to stop it.")
         render.console().print(address, soft_wrap=True)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            render.say("The console has stopped.")
+            render.note("The console has stopped.")
 
 
 def site(stack: Stack, *, write: bool, with_description: bool) -> Site:
@@ -57,7 +57,7 @@ def site(stack: Stack, *, write: bool, with_description: bool) -> Site:
         stage={**reader.stage(), "local": False, "write": write, "poll_ms": POLL_MS},
         state=state,
         request=reader.request,
-        acts=Acts(stack, reader.dead, operator=stack.operator_or_unknown()).by_name() if write else {},
+        acts=Actions(stack, reader.dead, operator=stack.operator_or_unknown()).by_name() if write else {},
         confirm=stack.name,
         start=f"assistance --stack {stack.name} console",
     )

@@ -86,7 +86,7 @@ def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
     sqs = stack.sqs()
 
     def look(queue: DeadLetterQueue) -> tuple[list[QueuedDeadLetter], int, int]:
-        with dead_letters.looking(sqs, queue.url, limit=MAX_READ) as letters:
+        with dead_letters.reading(sqs, queue.url, limit=MAX_READ) as letters:
             depth, found = dead_letters.depth(sqs, queue.url), len(letters)
             # SQS's count lags, so it may include a few dead letters that we have read.
             beyond = depth.waiting if found >= MAX_READ else 0
@@ -98,7 +98,7 @@ def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
     return Found(letters, sum(hidden for _, hidden, _ in looks), sum(beyond for *_, beyond in looks))
 
 
-def named(found: Found, ids: Sequence[str]) -> list[QueuedDeadLetter]:
+def select(found: Found, ids: Sequence[str]) -> list[QueuedDeadLetter]:
     """Select the dead letters with these ids: a request's id, or at least the first eight characters of a message's id.
 
     Raises `Failure` if an id matches no dead letter or several messages.
@@ -127,7 +127,7 @@ def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, ac
     sqs, seen = stack.sqs(), set[str]()
     budget = dead_letters.depth(sqs, queue.url).total if ids is None else len(ids)
     while len(seen) < budget:
-        with dead_letters.looking(sqs, queue.url, limit=MAX_HELD if ids is None else MAX_READ) as letters:
+        with dead_letters.reading(sqs, queue.url, limit=MAX_HELD if ids is None else MAX_READ) as letters:
             fresh = [
                 each for each in letters if each.message_id not in seen and (ids is None or each.message_id in ids)
             ]

@@ -7,14 +7,14 @@ import typer
 from rich.progress import Progress
 
 from assistance.routing import DESTINATIONS
-from cli import dead_letter_queues, reached, render
+from cli import dead_letter_queues, delivered_channels, render
 from cli.dead_letter_queues import Act, Found, QueuedDeadLetter
-from cli.operations import Json, Operations, WithDescription, Yes, confirm, stack_of
-from cli.reached import Reached
+from cli.delivered_channels import DeliveredChannels
+from cli.options import CommandGroup, Json, WithDescription, Yes, confirm, stack_of
 from cli.stack import Stack
 
 app = typer.Typer(
-    cls=Operations,
+    cls=CommandGroup,
     no_args_is_help=True,
     help="Messages that a channel could not deliver: list, show, redrive (send to their queue again) or discard them.",
     epilog="Example: assistance --local dead-letters list",
@@ -44,14 +44,14 @@ def list_(context: typer.Context, channel: OneChannel = None, json: Json = False
     """
     stack = stack_of(context)
     found = dead_letter_queues.find(stack, stack.dlqs(channel))
-    told = _reached(stack, found.letters)
+    delivered = _reached(stack, found.letters)
     if json:
-        render.print_json([render.dead_letter_document(letter, told) for letter in found.letters])
+        render.print_json([render.dead_letter_document(letter, delivered) for letter in found.letters])
     elif found.letters:
-        render.dead_letters(found.letters, told)
+        render.dead_letters(found.letters, delivered)
     elif not found.hidden:
-        render.say("There are no dead letters.")
-    _tell_of_hidden(found)
+        render.note("There are no dead letters.")
+    _note_hidden(found)
 
 
 @app.command(epilog="Example: assistance --local dead-letters show 2f9d41c0")
@@ -63,7 +63,7 @@ def show(
 ) -> None:
     """Show a dead letter, the reason why the delivery failed, and the attempts to deliver its request."""
     stack = stack_of(context)
-    chosen = dead_letter_queues.named(dead_letter_queues.find(stack, stack.dlqs()), [id_])
+    chosen = dead_letter_queues.select(dead_letter_queues.find(stack, stack.dlqs()), [id_])
     request_id = chosen[0].dead_letter.request_id
     record = stack.requests().get(request_id) if request_id else None
     if json:
@@ -75,7 +75,7 @@ def show(
     if record:
         render.request(record, with_description=with_description)
     else:
-        render.say("The table does not hold the request of this dead letter: it has expired, or its id can't be read.")
+        render.note("The table does not hold the request of this dead letter: it has expired, or its id can't be read.")
 
 
 @app.command(epilog="Example: assistance --local dead-letters redrive --all --channel slack")
@@ -128,8 +128,8 @@ def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: b
         raise typer.BadParameter("Either name dead letters by ID, as 'dead-letters list' shows them, or pass --all.")
     found = dead_letter_queues.find(stack, stack.dlqs(channel))
     if ids:
-        return dead_letter_queues.named(found, ids)
-    _tell_of_hidden(found)
+        return dead_letter_queues.select(found, ids)
+    _note_hidden(found)
     return found.letters
 
 
@@ -137,7 +137,7 @@ def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, 
     if not chosen:
         if json:
             render.print_json({done: 0, "problems": []})
-        render.say("There are no dead letters.")
+        render.note("There are no dead letters.")
         return
     succeeded, problems, met = 0, list[str](), set[str]()
     console = render.console(stderr=True)
@@ -159,14 +159,14 @@ def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, 
         render.print_json({done: succeeded, "problems": problems})
     else:
         for problem in problems:
-            render.say(problem)
+            render.note(problem)
         render.console().print(f"{succeeded} {done}, {len(problems)} skipped.")
     if problems:
         raise typer.Exit(1)
 
 
-def _reached(stack: Stack, found: list[QueuedDeadLetter]) -> Reached:
-    return reached.by(stack.requests(), (each.dead_letter.request_id for each in found))
+def _reached(stack: Stack, found: list[QueuedDeadLetter]) -> DeliveredChannels:
+    return delivered_channels.read(stack.requests(), (each.dead_letter.request_id for each in found))
 
 
 def _many(chosen: list[QueuedDeadLetter]) -> str:
@@ -174,11 +174,11 @@ def _many(chosen: list[QueuedDeadLetter]) -> str:
     return f"{at_least}{len(chosen)} dead letter{'' if len(chosen) == 1 else 's'}"
 
 
-def _tell_of_hidden(found: Found) -> None:
+def _note_hidden(found: Found) -> None:
     if found.beyond:
-        render.say(f"There are about {found.beyond} more dead letters: redrive or discard some of these first.")
+        render.note(f"There are about {found.beyond} more dead letters: redrive or discard some of these first.")
     if found.hidden:
-        render.say(
+        render.note(
             f"Another reader holds about {found.hidden} more dead letters, so they can't be read now. "
             "Run the command again in half a minute."
         )

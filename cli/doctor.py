@@ -12,9 +12,9 @@ from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
 from assistance.platform.aws import AWS_ERRORS
 from assistance.routing import CALLBACK, Channel, Place
 from assistance.routing import read as read_routes
-from cli import hints, mail, secrets
+from cli import hints, secrets, ses_checks
 from cli.errors import explained
-from cli.findings import Finding, State, judged
+from cli.findings import Finding, State, ok_if
 from cli.stack import Stack
 from cli.switches import schedules
 from slack_consumer import secret as tokens
@@ -71,7 +71,7 @@ def _slack(stack: Stack) -> Iterator[Finding]:
         scopes = {scope.strip() for scope in headers["x-oauth-scopes"].split(",")}
         missing = [*({"chat:write"} - scopes), *([] if _HISTORY & scopes else ["channels:history or groups:history"])]
         advice = "add them under OAuth & Permissions, and install the app again"
-        yield judged("Slack scopes", not missing, f"missing: {', '.join(missing)}" if missing else "all", advice)
+        yield ok_if("Slack scopes", not missing, f"missing: {', '.join(missing)}" if missing else "all", advice)
     for channel in dict.fromkeys([settings["SLACK_CHANNEL"], *map(str, _places(settings, Channel.SLACK))]):
         yield _channel(channel, settings["SLACK_API_URL"], token)
 
@@ -95,11 +95,11 @@ def _channel(channel: str, api_url: str, token: str) -> Finding:
 
 def _email_sender(stack: Stack) -> Iterator[Finding]:
     settings = stack.environment("email_consumer")
-    yield from mail.sender(stack, settings["EMAIL_SENDER"])
+    yield from ses_checks.sender(stack, settings["EMAIL_SENDER"])
     if not stack.client("sesv2").get_account()["ProductionAccessEnabled"]:
         lists = [json.loads(settings["EMAIL_RECIPIENTS"]), *_places(settings, Channel.EMAIL)]
         for recipient in dict.fromkeys(address for addresses in lists for address in addresses):
-            yield mail.recipient(stack, recipient)
+            yield ses_checks.recipient(stack, recipient)
 
 
 def _secrets(stack: Stack) -> Iterator[Finding]:
@@ -128,7 +128,7 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
         it["Endpoint"] for it in _subscribed(stack, "TopicArn") if it["SubscriptionArn"] == "PendingConfirmation"
     ]
     advice = "deploy the stack again"
-    yield judged("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
+    yield ok_if("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
     if "OperatorTopicArn" not in stack.outputs:
         yield Finding("Alarms", State.OK, "this stage has no alarms: its setting 'alarms' is false")
         return
@@ -141,7 +141,7 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
         yield Finding("Alarms", State.WRONG, "they notify nobody", "set operator_email, and deploy")
     else:
         found = f"not confirmed: {', '.join(pending)}" if pending else "subscription confirmed"
-        yield judged("Alarms", not pending, found, "open the link in the mail that SNS sent to this address")
+        yield ok_if("Alarms", not pending, found, "open the link in the mail that SNS sent to this address")
 
 
 def _subscribed(stack: Stack, output: str) -> list[Any]:
@@ -159,7 +159,7 @@ def _schedule(stack: Stack) -> Iterator[Finding]:
         )
         state = stack.client("scheduler").get_schedule(Name=name)["State"]
         advice = f"start it: '{hints.command('enable', *part)}'"
-        yield judged(check, state == "ENABLED", state.lower(), advice)
+        yield ok_if(check, state == "ENABLED", state.lower(), advice)
 
 
 def _event_sources(stack: Stack) -> Iterator[Finding]:
@@ -170,7 +170,7 @@ def _event_sources(stack: Stack) -> Iterator[Finding]:
         folder = folders[source["FunctionArn"].rpartition(":")[2]]
         part = ["stream"] if folder == "stream_producer" else ["consumer", folder.removesuffix("_consumer")]
         advice = f"start it: '{hints.command('enable', *part)}'"
-        yield judged(f"Event source of {folder}", source["State"] == "Enabled", source["State"].lower(), advice)
+        yield ok_if(f"Event source of {folder}", source["State"] == "Enabled", source["State"].lower(), advice)
 
 
 def _concurrency(stack: Stack) -> Iterator[Finding]:
@@ -194,13 +194,13 @@ def _concurrency(stack: Stack) -> Iterator[Finding]:
 
 def _dead_letters(stack: Stack) -> Iterator[Finding]:
     letters = sum(depth(stack.sqs(), queue.url).total for queue in stack.dlqs())
-    yield judged("Dead letters", not letters, str(letters or "none"), f"see '{hints.command('dead-letters', 'list')}'")
+    yield ok_if("Dead letters", not letters, str(letters or "none"), f"see '{hints.command('dead-letters', 'list')}'")
 
 
 # The channel whose check it is, or None: a check of a channel that is not deployed is left out.
 _CHECKS: Final[tuple[tuple[str, Channel | None, Callable[[Stack], Iterator[Finding]]], ...]] = (
     ("Slack", Channel.SLACK, _slack),
-    ("SES account", Channel.EMAIL, mail.account),
+    ("SES account", Channel.EMAIL, ses_checks.account),
     ("SES sender", Channel.EMAIL, _email_sender),
     ("Secrets", None, _secrets),
     ("Subscriptions", None, _subscriptions),

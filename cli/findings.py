@@ -22,6 +22,6 @@ class Finding:
     advice: str = ""
 
 
-def judged(check: str, holds: bool, found: str, advice: str) -> Finding:  # noqa: FBT001
+def ok_if(check: str, holds: bool, found: str, advice: str) -> Finding:  # noqa: FBT001
     """Make a finding: `OK` if the condition `holds`, else `WRONG` with the advice."""
     return Finding(check, State.OK if holds else State.WRONG, found, "" if holds else advice)

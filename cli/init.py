@@ -13,7 +13,7 @@ import typer
 from assistance.platform.aws import AWS_ERRORS
 from cli import render
 from cli.errors import Failure
-from cli.operations import at_a_terminal
+from cli.options import at_a_terminal
 from infra.config import NEEDED
 from infra.stages import DIRECTORY, SCHEMA, STAGES, InvalidConfig, file_of, load, shown
 
@@ -40,18 +40,18 @@ def command(
         raise typer.BadParameter(f"a stage is one of {', '.join(STAGES)}", param_hint="STAGE")
     given: dict[str, str] = pairs(settings or [])
     if at_a_terminal():
-        render.say("Press Enter to accept the value in brackets. Without brackets, Enter leaves the setting out.")
+        render.note("Press Enter to accept the value in brackets. Without brackets, Enter leaves the setting out.")
         given = asked(given, prompt, of_the_credentials(), stage)
     where, lacking = write(stage, given, DIRECTORY, force=force)
     render.console().print(where)
     deploy = f"then deploy: make deploy ARGS='-c stage={stage}'"
     if not lacking:
-        render.say(f"Commit the file, {deploy}")
+        render.note(f"Commit the file, {deploy}")
         return
-    render.say("\n".join(["Not set:", *(f"  {key}: {ASKED[key]}" for key in lacking)]))
+    render.note("\n".join(["Not set:", *(f"  {key}: {ASKED[key]}" for key in lacking)]))
     if "region" in lacking:
-        render.say("'make deploy' needs the region, from the file or from AWS_REGION.")
-    render.say(f"Set what you need in {where}, commit it, {deploy}")
+        render.note("'make deploy' needs the region, from the file or from AWS_REGION.")
+    render.note(f"Set what you need in {where}, commit it, {deploy}")
 
 
 def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str], stage: str) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _answer(key: str, ask: Ask, known: str | None, others: Mapping[str, Any], st
         try:
             _check(stage, {**others, key: answer}, [key], f"'{answer}'", "Try again, or leave it empty.")
         except InvalidConfig as error:
-            render.say(str(error))
+            render.note(str(error))
         else:
             break
     return answer

@@ -33,13 +33,13 @@ _KNOWN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that a function has logged. `said` has the fields that it logged with the message: ids, codes, counts."""
+    """A line that a function has logged. `fields`: what it logged with the message: ids, codes, counts."""
 
     at: str
     function: str
     level: str
     message: str
-    said: dict[str, Any]
+    fields: dict[str, Any]
 
     @property
     def severe(self) -> bool:

@@ -20,11 +20,11 @@ from assistance.models import PERSONAL, AssistanceRequest, Customer, Status
 from assistance.platform.clock import epoch_ms, timestamp, timestamp_of, utc_now
 from assistance.text import printable
 from cli.dead_letter_queues import ID_PREFIX_LENGTH, QueuedDeadLetter
+from cli.delivered_channels import DeliveredChannels
 from cli.erasure import Erased
 from cli.findings import Finding, State
 from cli.ledger import Balance
 from cli.logs import Line
-from cli.reached import Reached
 from cli.requests import Step
 from cli.smoke import Result
 
@@ -49,7 +49,7 @@ def console(*, stderr: bool = False) -> Console:
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width if terminal else _PIPE_WIDTH)
 
 
-def say(text: str) -> None:
+def note(text: str) -> None:
     """Print a note for the operator on stderr, because stdout is for the result."""
     console(stderr=True).print(text, soft_wrap=True)
 
@@ -63,7 +63,7 @@ def audit(message: str, **members: str) -> None:
     """Print on stderr, for an audit log, what an operator changes: as a line of JSON, or as text on a terminal."""
     at = timestamp(utc_now())
     if sys.stderr.isatty():
-        say(f"{at}  {message}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in members.items()))
+        note(f"{at}  {message}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in members.items()))
     else:
         sys.stderr.write(dumps({"timestamp": at, "message": message, **members}) + "\n")
 
@@ -90,7 +90,7 @@ def age(milliseconds: int) -> str:
     return f"{seconds} s"
 
 
-def dead_letters(found: Iterable[QueuedDeadLetter], reached: Reached) -> None:
+def dead_letters(found: Iterable[QueuedDeadLetter], reached: DeliveredChannels) -> None:
     """Print a table of dead letters. The last column names the channels that have delivered the request anyway."""
     columns = ("id", "request", "topic", "channel", "kind", "reason", "age", "delivered by")
     table(
@@ -112,7 +112,7 @@ def dead_letters(found: Iterable[QueuedDeadLetter], reached: Reached) -> None:
     )
 
 
-def dead_letter_document(letter: QueuedDeadLetter, reached: Reached | None = None) -> dict[str, Any]:
+def dead_letter_document(letter: QueuedDeadLetter, reached: DeliveredChannels | None = None) -> dict[str, Any]:
     """A dead letter for `--json`. `reached_by` is null if the request has expired or can't be read."""
     told = {} if reached is None else {"reached_by": reached.get(letter.dead_letter.request_id or "")}
     return told | {
@@ -221,7 +221,7 @@ def step(step: Step, *, json: bool) -> None:
 
 def log_line(line: Line) -> None:
     """Print a line of a function's log: time, function, level, message, and the message's fields."""
-    said = "  ".join(f"{name}={value}" for name, value in line.said.items())
+    said = "  ".join(f"{name}={value}" for name, value in line.fields.items())
     style = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}.get(line.level)
     console().print(
         f"{line.at}  {line.function}  {line.level}  {line.message}  {said}".rstrip(), style=style, soft_wrap=True
@@ -269,7 +269,7 @@ def request_document(record: RequestRecord, *, with_description: bool) -> dict[s
 
 def balance(found: Balance) -> None:
     """Print the counts of a period, and which requests can't be read or are missing."""
-    say(f"Requests that the API accepted since {found.since}:")
+    note(f"Requests that the API accepted since {found.since}:")
     rows = (
         ("accepted", found.accepted.total()),
         ("  finished (delivered or failed)", found.ended.total()),
@@ -282,9 +282,9 @@ def balance(found: Balance) -> None:
     counts("Finished requests", ("topic", "status"), found.ended)
     counts("Deliveries", ("topic", "channel", "status"), found.deliveries, of="deliveries")
     for why in found.unreadable:
-        say(f"Unreadable: {why}.")
+        note(f"Unreadable: {why}.")
     for request_id in found.unaccounted:
-        say(f"Missing: {request_id}. The index lists this request, but the table no longer holds it.")
+        note(f"Missing: {request_id}. The index lists this request, but the table no longer holds it.")
 
 
 def sweep(answer: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import PARTITION_KEY
-from cli import beginnings, hints
+from cli import hints, id_prefixes
 from cli.errors import Failure
 from cli.stack import Stack
 
@@ -36,7 +36,7 @@ def send(stack: Stack, body: Mapping[str, Any], key: str) -> dict[str, Any]:
     return _called(stack, "/assistance-requests", headers, json.dumps(body).encode(), repeat)
 
 
-def fetched(stack: Stack, request_id: str) -> dict[str, Any]:
+def fetch(stack: Stack, request_id: str) -> dict[str, Any]:
     """Fetch a request from the API. Raises `Failure`."""
     return _called(stack, f"/assistance-requests/{request_id}", {}, None, "try again")
 
@@ -67,12 +67,12 @@ def _detail(error: HTTPError) -> str:
         return "no reason given"
 
 
-def named(requests: Requests, typed: str) -> RequestRecord:
+def find(requests: Requests, typed: str) -> RequestRecord:
     """The request with that id, or with the only id that begins with it. Raises `Failure` and `Unreadable`."""
     try:
         canonical = ids.request_id(typed)
     except ValueError:
-        canonical = beginnings.completed(requests, typed)
+        canonical = id_prefixes.completed(requests, typed)
     record = requests.get(canonical)
     if record is None:
         raise Failure(f"there is no request {canonical}: check the id and the --stack")

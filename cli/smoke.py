@@ -86,7 +86,7 @@ def run(stack: Stack, pause: Callable[[], bool]) -> Iterator[Result]:
     def send(topic: str) -> str:
         return str(requests.send(stack, {"topic": topic, **BODY}, str(uuid.uuid4()))["id"])
 
-    for result in watch_each(topics, send, lambda request_id: requests.fetched(stack, request_id), pause):
+    for result in watch_each(topics, send, lambda request_id: requests.fetch(stack, request_id), pause):
         if takes_requests and result.request_id:
             _take(stack, result.request_id)
         yield result

@@ -162,7 +162,7 @@ class Stack:
             raise Failure("the API key holds a character that no HTTP header can hold: change the key")
         return key
 
-    def for_a_bot(self) -> dict[str, str]:
+    def bot_environment(self) -> dict[str, str]:
         """Return the environment variables that the examples for bots read: the API's URL and key, and a signing key.
 
         If the callback's secret holds several keys, the first one signs.

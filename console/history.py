@@ -8,7 +8,7 @@ from assistance.domain.record import Attempt, Delivery, Handled, Kind, Outcome
 from assistance.history import RequestRecord, fallback_of, resend_of, untaken_of
 from assistance.platform.clock import timestamp_of
 from assistance.routing import CALLBACK
-from console.meanings import Meaning, meaning
+from console.error_explanations import Meaning, meaning
 
 _ORDINALS: Final = ("", "first ", "second ", "third ")
 

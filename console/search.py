@@ -16,7 +16,7 @@ from assistance.store.requests import Requests
 from assistance.store.schema import CREATED_AT, PARTITION_KEY, TOPIC
 
 PAGE: Final = 25
-LOOKED_AT: Final = 400
+MAX_SEARCHED: Final = 400
 """Maximum number of requests that one search reads. The page then shows how far back it has searched, and can continue.
 """
 _SIDE_BY_SIDE: Final = 10
@@ -49,14 +49,14 @@ class Query:
 class Page:
     """A page of results, newest first. `next`: a cursor for the next page; None if there are no older requests.
 
-    `looked_at`: how many requests were read; `back_to`: when the oldest of these was accepted. `unreadable`: why
+    `searched`: how many requests were read; `back_to`: when the oldest of these was accepted. `unreadable`: why
     requests could not be read.
     """
 
     records: list[RequestRecord]
     unreadable: list[str] = field(default_factory=list)
     next: str | None = None
-    looked_at: int = 0
+    searched: int = 0
     back_to: str | None = None
 
 
@@ -64,13 +64,13 @@ def search(requests: Requests, query: Query, *, texts: bool) -> Page:
     """Find a page of requests. `texts`: search not only ids and references, but also customers' texts."""
     if is_request_id(query.text):
         record, why = _read(requests, query.text)
-        return Page([record] if record else [], [why] if why else [], looked_at=1)
+        return Page([record] if record else [], [why] if why else [], searched=1)
     until, _, met = query.before.partition("|")
     listed = requests.items.accepted(_EVER, until or timestamp(utc_now() + AHEAD), newest_first=True)
     fresh = (item for item in listed if not (item[CREATED_AT] == until and item[PARTITION_KEY] in met.split(",")))
-    found, unreadable, looked_at, last = list[RequestRecord](), list[str](), 0, list[Item]()
-    for item, record, why in islice(_records(requests, fresh, query.topic), LOOKED_AT):
-        looked_at += 1
+    found, unreadable, searched, last = list[RequestRecord](), list[str](), 0, list[Item]()
+    for item, record, why in islice(_records(requests, fresh, query.topic), MAX_SEARCHED):
+        searched += 1
         last = [*(each for each in last if each[CREATED_AT] == item[CREATED_AT]), item]
         unreadable += [why] if why else []
         if record and _matches(record, query, texts=texts):
@@ -78,8 +78,8 @@ def search(requests: Requests, query: Query, *, texts: bool) -> Page:
             if len(found) == PAGE:
                 break
     back_to = str(last[-1][CREATED_AT]) if last else None
-    more = len(found) == PAGE or looked_at == LOOKED_AT
-    return Page(found, unreadable, _cursor(last) if more else None, looked_at, back_to)
+    more = len(found) == PAGE or searched == MAX_SEARCHED
+    return Page(found, unreadable, _cursor(last) if more else None, searched, back_to)
 
 
 def _records(
@@ -130,7 +130,7 @@ def _texts(record: RequestRecord, *, texts: bool) -> Iterator[str]:
     yield request.reference or ""
     if texts:
         yield request.description
-        said: dict[str, Any] = request.optional_members
-        yield from map(str, said.get("customer", {}).values())
-        yield str(said.get("conversation_url", ""))
+        members: dict[str, Any] = request.optional_members
+        yield from map(str, members.get("customer", {}).values())
+        yield str(members.get("conversation_url", ""))
         yield from (f"{each.label}: {each.value}" for each in request.details)

@@ -21,8 +21,8 @@ from assistance.errors import TableUnavailable, Unreadable
 from assistance.ids import is_request_id
 from assistance.platform.aws import AWS_ERRORS
 from cli.errors import Failure, explained
-from console.acts import Act
-from console.gate import HOST, GatedHandler
+from console.actions import Action
+from console.origin_checks import HOST, OriginCheckingHandler
 
 USUAL_PORT: Final = 4567
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -56,7 +56,7 @@ class Site:
     stage: Mapping[str, Any]
     state: Callable[[Mapping[str, str]], Mapping[str, Any]]
     request: Callable[[str], Mapping[str, Any] | None]
-    acts: Mapping[str, Act]
+    acts: Mapping[str, Action]
     mail: Callable[[str], str | None] = no_mail
     confirm: str | None = None
     start: str = "make run"
@@ -70,7 +70,7 @@ class _Refused(Exception):
         self.status = status
 
 
-class _Handler(GatedHandler, BaseHTTPRequestHandler):
+class _Handler(OriginCheckingHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     token: ClassVar[str]
     site: ClassVar[Site]

@@ -15,9 +15,9 @@ from local.console import serving as console
 from local.demo import demonstrate
 from local.deploy import ROOT
 from local.errors import LocalFailure
+from local.run_directory import locked, published
 from local.signals import Stopped
 from local.stack import Stack, running
-from local.state import locked, published
 
 DIRECTORY: Final = ROOT / ".local"
 STANDARD_OUTPUT: Final = 1
@@ -30,7 +30,7 @@ def say(text: str) -> None:
         print(text, flush=True)
     except OSError:
         # At its exit, Python would write the text again, fail, and exit with status 120.
-        _lead_nowhere(STANDARD_OUTPUT)
+        _redirect_to_null(STANDARD_OUTPUT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 demonstrate(stack, say)
                 if options.command == "run":
-                    _invite(stack, console_url, options.directory)
+                    _print_addresses(stack, console_url, options.directory)
                     serving = True
                     _serve(stack)
             finally:
@@ -101,13 +101,13 @@ def _open_standard_streams() -> None:
     os.close(descriptor)
 
 
-def _lead_nowhere(descriptor: int) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+def _redirect_to_null(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
 
 
-def _invite(stack: Stack, console_url: str, directory: Path) -> None:
+def _print_addresses(stack: Stack, console_url: str, directory: Path) -> None:
     say(
         f"""
 Console, to watch requests and inject faults: {console_url}

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import boto3
 
-from console.gate import HOST
+from console.origin_checks import HOST
 from local import http, process
 from local.errors import LocalFailure
-from local.state import new_log
+from local.run_directory import new_log
 
 if TYPE_CHECKING:
     from boto3.session import Session

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
 
-from local import kept, process
+from local import process, template_cache
 from local.cloud import Cloud
 from local.errors import LocalFailure
-from local.state import new_log
+from local.run_directory import new_log
 from local.wait import until
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def assemble(directory: Path, context: Mapping[str, str], addresses: Mapping[str
     """
     if not shutil.which("node"):
         raise LocalFailure("The CDK needs Node.js, but there is no 'node' on the PATH: get it from https://nodejs.org.")
-    kept.assembly(directory, context, lambda: synthesize(directory, context))
+    template_cache.assembly(directory, context, lambda: synthesize(directory, context))
     found = Assembly(directory, f"assistance-{context['stage']}")
-    kept.address(found.template, addresses)
+    template_cache.address(found.template, addresses)
     return found
 
 

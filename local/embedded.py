@@ -15,7 +15,7 @@ from ministack.app import app
 from ministack.services import cloudwatch
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
 
-from local import headers, keys, permissions, ses
+from local import keys, permissions, repeated_headers, ses_faults
 
 BACKLOG: Final = 1_024
 API_CALLS_AT_ONCE: Final = 2 * (os.cpu_count() or 1) + 4
@@ -84,14 +84,19 @@ def main(socket: int) -> None:
     raise_file_limit()
     permissions.correct()
     keys.make_function_keys_unguessable()
-    headers.hand_over()
+    repeated_headers.pass_on()
     deploy_composite_alarms()
     config = Config()
     config.bind = [f"fd://{socket}"]
     config.backlog = BACKLOG
     config.keep_alive_timeout = 75
     port = int(os.environ["GATEWAY_PORT"])
-    asyncio.run(serve(keys.closed(headers.kept(over_tls(ses.on_a_bad_day(in_turn(app)))), port), config))
+    asyncio.run(
+        serve(
+            keys.closed(repeated_headers.remember(over_tls(ses_faults.with_faults(in_turn(app)))), port),
+            config,
+        )
+    )
 
 
 if __name__ == "__main__":

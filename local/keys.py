@@ -21,7 +21,7 @@ from ministack.core.router import extract_access_key_id
 from ministack.core.sigv4 import decode_header_value, header_signature_failure, parse_header_signature
 from ministack.services import lambda_svc
 
-from console import gate
+from console import origin_checks
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256 "
 DEPLOYED_API: Final = re.compile(r"/restapis/[^/]+/[^/]+/_user_request_(/.*)?", re.DOTALL)
@@ -40,8 +40,10 @@ def closed(application: ASGIFramework, port: int) -> ASGIFramework:
         elif scope["type"] == "websocket":
             # Nothing that we deploy uses websockets. https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
             await send({"type": "websocket.close", "code": 1008, "reason": None})
-        elif not gate.admits(port, *(_values(scope, name) for name in (b"host", b"origin", b"sec-fetch-site"))):
-            await _refuse(send, gate.REFUSAL)
+        elif not origin_checks.admits(
+            port, *(_values(scope, name) for name in (b"host", b"origin", b"sec-fetch-site"))
+        ):
+            await _refuse(send, origin_checks.REFUSAL)
         elif DEPLOYED_API.fullmatch(scope["path"]):
             await application(scope, receive, send)
         elif (secret := _secret(scope)) is None:

@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-GUARD: Final = Path(__file__).with_name("guarded.py")
+GUARD: Final = Path(__file__).with_name("end_with_parent.py")
 
 
 def start(program: Path, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
     """Start a Python program in a new session, so that Ctrl-C at the terminal reaches only this process."""
     return subprocess.Popen(
-        # -P: without it, modules in the folder of guarded.py would hide those of the standard library.
+        # -P: without it, modules in the folder of end_with_parent.py would hide those of the standard library.
         [sys.executable, "-P", str(GUARD), str(program), *arguments],
         stdin=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,9 +1,9 @@
 """A local server with the part of Slack's Web API that the Slack consumer uses.
 
 `PUT /_control/…/fault` switches a fault on, as `SlackServer.fail` does, and GET returns it. `GET /_control/…/messages`
-lists the posted messages, `/whispers` the messages that only one user sees. `POST /_control/…/press` with `{"ts": …,
-"user": "anna", "value": …, "action_id": …}` clicks a button as a user: see `SlackServer.press`. The path contains a
-secret: see `SlackServer.control_url`.
+lists the posted messages, `/ephemeral_messages` the messages that only one user sees. `POST /_control/…/press` with
+`{"ts": …, "user": "anna", "value": …, "action_id": …}` clicks a button as a user: see `SlackServer.press`. The path
+contains a secret: see `SlackServer.control_url`.
 """
 
 import json
@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from slack_sdk.signature import SignatureVerifier
 
-from console.gate import HOST, GatedHandler
+from console.origin_checks import HOST, OriginCheckingHandler
 from local.http import parsed
 from local.slack_workspace import Json, RateLimit, SlackError, Workspace
 
@@ -38,7 +38,7 @@ def signed(body: str, signing_secret: str, at: float | None = None) -> dict[str,
     }
 
 
-class _Handler(GatedHandler, BaseHTTPRequestHandler):
+class _Handler(OriginCheckingHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     presses: ClassVar[list[Callable[[str, str, str | None, str | None], int]]]
     workspace: ClassVar[Workspace]
@@ -47,8 +47,8 @@ class _Handler(GatedHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == f"{self.control}/messages":
             self._answer(HTTPStatus.OK, self.workspace.messages)
-        elif self.path == f"{self.control}/whispers":
-            self._answer(HTTPStatus.OK, self.workspace.whispers)
+        elif self.path == f"{self.control}/ephemeral_messages":
+            self._answer(HTTPStatus.OK, self.workspace.ephemeral_messages)
         elif self.path == f"{self.control}/fault":
             self._answer(HTTPStatus.OK, self.workspace.fault)
         else:

@@ -82,7 +82,7 @@ class Workspace:
         self._lock = threading.Lock()
         self._sequence = count(1)
         self._pressed: dict[str, tuple[Json, str, int]] = {}
-        self.whispers: list[Json] = []
+        self.ephemeral_messages: list[Json] = []
         """Messages that only one user sees: the text, the user, and the `ts` of the message that they answer."""
 
     def install(self, token: str, bot: Bot) -> None:
@@ -202,7 +202,7 @@ class Workspace:
                 check_blocks(body.get("blocks") or [])
                 message |= {"text": body.get("text", ""), "blocks": body.get("blocks") or [], "metadata": None}
             else:
-                self.whispers.append({"ts": message["ts"], "user": user, "text": body.get("text", "")})
+                self.ephemeral_messages.append({"ts": message["ts"], "user": user, "text": body.get("text", "")})
             return True
 
     def limit(self, seconds_between_posts: float) -> None:

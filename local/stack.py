@@ -17,9 +17,9 @@ from local import http
 from local.cloud import Cloud
 from local.deploy import Assembly, assemble, deploy
 from local.errors import LocalFailure
-from local.front import Front
 from local.slack import Slack, chosen
 from local.slack_workspace import OURS
+from local.take_page_proxy import TakePageProxy
 from local.wait import until
 from local.webhooks import Webhooks
 
@@ -106,7 +106,7 @@ class Stack:
 @contextmanager
 def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator[Stack]:
     """Run the stack and its local servers while the context is entered. `overrides`: CDK context."""
-    with chosen(overrides) as slack, Webhooks() as webhooks, Front() as front:
+    with chosen(overrides) as slack, Webhooks() as webhooks, TakePageProxy() as front:
         addresses = {FRONT: front.url}
         settings = {"slack_api_url": slack.api_url, "slack_channel": slack.channel}
         if slack.server:

@@ -15,7 +15,7 @@ from time import time
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-from console.gate import HOST, GatedHandler
+from console.origin_checks import HOST, OriginCheckingHandler
 from local.http import parsed
 
 SLOW_SECONDS: Final = 6  # within the consumer's read time-out
@@ -53,13 +53,13 @@ class Webhooks:
         self._released = threading.Event()
         webhooks, start = self, f"/{self._secret}/"
 
-        class Handler(GatedHandler, BaseHTTPRequestHandler):
+        class Handler(OriginCheckingHandler, BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 if not self.path.startswith(start):
                     self.send_error(HTTPStatus.NOT_FOUND)
                     return
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status = webhooks.take(self.path.removeprefix(start).strip("/?"), body)
+                status = webhooks.receive(self.path.removeprefix(start).strip("/?"), body)
                 self.send_response(status)
                 if status is HTTPStatus.TOO_MANY_REQUESTS:
                     self.send_header("Retry-After", "5")
@@ -71,7 +71,7 @@ class Webhooks:
         """Return the URL to which that channel's consumer posts."""
         return f"http://{HOST}:{self._server.server_address[1]}/{self._secret}/{channel}"
 
-    def take(self, address: str, body: bytes) -> HTTPStatus:
+    def receive(self, address: str, body: bytes) -> HTTPStatus:
         """Keep a post, unless a fault is on that refuses it, and return the status of the answer.
 
         `address`: the channel, and perhaps a slash and a place.
@@ -88,7 +88,7 @@ class Webhooks:
         """The channel and all texts of each post that contains the text `holding`."""
         for post in list(self.received):
             if holding in json.dumps(post.body):
-                yield post.channel, list(said(post.body))
+                yield post.channel, list(texts_of(post.body))
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
@@ -100,7 +100,7 @@ class Webhooks:
         self._server.server_close()
 
 
-def said(body: Any) -> Iterator[str]:  # noqa: ANN401
+def texts_of(body: Any) -> Iterator[str]:  # noqa: ANN401
     """All texts in a post, in order. For an Adaptive Card, only the texts that it shows."""
     found = card(body)
     return _texts(body, None) if found is None else _texts(found, _SHOWN_BY_A_CARD)

@@ -19,7 +19,7 @@ from cli import smoke as smoke_tests
 from cli.doctor import examine
 from cli.errors import Failure
 from cli.findings import State
-from cli.operations import Json, duration, stack_of
+from cli.options import Json, duration, stack_of
 
 app = typer.Typer()
 
@@ -133,7 +133,7 @@ def env(context: typer.Context, json: Json = False) -> None:
 
     The output contains the key and the secret in plain text: pass it to eval, and keep it out of logs.
     """
-    values = stack_of(context).for_a_bot()
+    values = stack_of(context).bot_environment()
     if json:
         render.print_json(values)
     else:

@@ -14,7 +14,7 @@ from assistance.platform.clock import utc_now
 from assistance.routing import Channel
 from cli import hints, render, requests
 from cli.errors import Failure
-from cli.operations import Json, RequestId, WithDescription, Yes, confirm, duration, stack_of
+from cli.options import Json, RequestId, WithDescription, Yes, confirm, duration, stack_of
 from cli.stack import Stack
 
 app = typer.Typer()
@@ -27,7 +27,7 @@ def status(
     context: typer.Context, request_id: RequestId, with_description: WithDescription = False, json: Json = False
 ) -> None:
     """Show one request and every attempt to deliver it."""
-    record = requests.named(stack_of(context).requests(), request_id)
+    record = requests.find(stack_of(context).requests(), request_id)
     if json:
         render.print_json(render.request_document(record, with_description=with_description))
     else:
@@ -90,7 +90,7 @@ def watch(
 
 def _follow(stack: Stack, request_id: str, seconds: float, *, json: bool) -> None:
     table, deadline = stack.requests(), monotonic() + seconds
-    record = requests.named(table, request_id)
+    record = requests.find(table, request_id)
     request_id = record.request.id
 
     def pause() -> bool:
@@ -99,7 +99,7 @@ def _follow(stack: Stack, request_id: str, seconds: float, *, json: bool) -> Non
 
     def read() -> RequestRecord:
         nonlocal record
-        record = requests.named(table, request_id)
+        record = requests.find(table, request_id)
         return record
 
     for step in requests.watched(read, pause):
@@ -146,11 +146,11 @@ def list_(
     elif found:
         render.requests(found)
     else:
-        render.say("No request matches. A longer --since includes older requests.")
+        render.note("No request matches. A longer --since includes older requests.")
     for why in answer.unreadable:
-        render.say(f"Left out a request that can't be read: {why}.")
+        render.note(f"Left out a request that can't be read: {why}.")
     if len(found) == limit:
-        render.say(f"These are the newest {limit} requests; there may be more: see --limit.")
+        render.note(f"These are the newest {limit} requests; there may be more: see --limit.")
 
 
 @app.command(epilog="Example: assistance --local resend 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f --channel slack")
@@ -171,7 +171,7 @@ def resend(
     if channel not in stack.channels():
         raise Failure(f"the stack {stack.name} has no channel {channel}: it has {', '.join(stack.channels())}")
     table = stack.requests()
-    record = requests.named(table, request_id)
+    record = requests.find(table, request_id)
     if record.record.erased_at is not None:
         raise requests.erased(record.request.id)
     if channel in record.pending:

@@ -25,14 +25,14 @@ export function showRequest(request, state) {
   if (content === shown) return;
   const view = byId("request-view"), fresh = id !== (request.id ?? "missing");
   const active = /** @type {any} */ (document.activeElement), held = view.contains(active) ? active.dataset.mark : null;
-  const typed = view.querySelector("#who")?.value ?? "", said = view.querySelector("#acted")?.textContent ?? "", scrolled = view.querySelector(".scroll")?.scrollTop ?? 0;
+  const typed = view.querySelector("#who")?.value ?? "", result = view.querySelector("#acted")?.textContent ?? "", scrolled = view.querySelector(".scroll")?.scrollTop ?? 0;
   [shown, id] = [content, request.id ?? "missing"];
   view.replaceChildren(...(request.missing ? [back(), make("h2", "", "No such request"), make("p", "empty", request.missing)] : parts(request, letters)));
   view.hidden = false;
   byId("list-view").hidden = true;
   if (!fresh && view.querySelector("#who")) {
     view.querySelector("#who").value = typed;
-    write(view.querySelector("#acted"), said);
+    write(view.querySelector("#acted"), result);
     view.querySelector(".scroll").scrollTop = scrolled;
   }
   if (fresh) view.querySelector("h2").focus({ preventScroll: true });

@@ -31,7 +31,7 @@ export function show(state, current) {
   showGuide(state);
 }
 
-const said = () => byId("done");
+const resultLine = () => byId("done");
 
 /** Put each switch at the station that it affects. @param {any} switches */
 function setUpSwitches(switches) {
@@ -39,19 +39,19 @@ function setUpSwitches(switches) {
     const input = Object.assign(make("input"), { type: "checkbox", id: name });
     input.setAttribute("role", "switch");
     input.setAttribute("aria-label", `${title} runs`);
-    input.onchange = () => acting(said(), async () => {
+    input.onchange = () => acting(resultLine(), async () => {
       await call(name, { on: input.checked });
       return `The ${title.toLowerCase()} ${input.checked ? "runs" : "is stopped"}.`;
     });
     controls(name).append(input);
   }
-  const sweep = button("Run", (self) => acting(said(), () => call("reconcile", {}), self), "small");
+  const sweep = button("Run", (self) => acting(resultLine(), () => call("reconcile", {}), self), "small");
   sweep.setAttribute("aria-label", "Run the reconciler now");
   controls("reconciler").append(sweep);
   for (const { name, title } of stage.destinations) {
     const worker = `${name}_consumer`;
     if (worker in switches.workers) {
-      const kill = button("Kill", (self) => acting(said(), () => call("kill", { function: worker }), self), "small danger");
+      const kill = button("Kill", (self) => acting(resultLine(), () => call("kill", { function: worker }), self), "small danger");
       kill.setAttribute("aria-label", `Kill a process of the ${worker}`);
       controls(`consumer:${name}`).append(kill);
     }
@@ -59,7 +59,7 @@ function setUpSwitches(switches) {
     const select = make("select", "", ...Object.entries(FAULTS).map(([value, text]) => Object.assign(make("option", "", text), { value })));
     select.id = `fault-${name}`;
     select.setAttribute("aria-label", `${title} is`);
-    select.onchange = () => acting(said(), async () => {
+    select.onchange = () => acting(resultLine(), async () => {
       await call("fault", { channel: name, kind: select.value });
       return `${title} is ${FAULTS[select.value]} now.`;
     });

@@ -55,7 +55,7 @@ export function showList(page) {
   write(none, searched ? `None matches${other}` : stage.local ? "None yet: send one." : "None yet: they appear here as the bot calls the API.");
   const unread = page.unreadable.length ? `${page.unreadable.length} can't be read: assistance list names them` : "";
   const looked = byId("looked");
-  looked.replaceChildren(...(searched && page.back_to ? [`looked at ${many(page.looked_at, "request")}, the oldest `, time(page.back_to)] : []), unread);
+  looked.replaceChildren(...(searched && page.back_to ? [`looked at ${many(page.searched, "request")}, the oldest `, time(page.back_to)] : []), unread);
   address(byId("older"), page.next && { before: page.next });
   address(byId("newest"), given.get("before") && {});
   listAddress.last = location.pathname === "/" ? location.pathname + location.search : listAddress.last;

@@ -35,7 +35,7 @@ export function setUpSend() {
 }
 
 /** The optional members of the call. Numbers and booleans in the details are sent as JSON numbers and booleans. @param {any} values */
-function said(values) {
+function optionalMembers(values) {
   const value = (/** @type {string} */ text) => (/^(true|false|-?(0|[1-9]\d*)(\.\d+)?)$/.test(text) ? JSON.parse(text) : text);
   const lines = values.get("details").split("\n").filter((/** @type {string} */ line) => line.trim());
   const details = lines.map((/** @type {string} */ line) => {
@@ -58,7 +58,7 @@ async function sendRequests() {
   const values = new FormData(byId("send"));
   const answers = [];
   for (let left = Number(values.get("times")); left > 0; left--) {
-    answers.push(await call("send", { topic: values.get("topic"), description: values.get("description"), key: values.get("key") || null, said: said(values) }));
+    answers.push(await call("send", { topic: values.get("topic"), description: values.get("description"), key: values.get("key") || null, members: optionalMembers(values) }));
     if (answers[answers.length - 1].status !== 202) break;
   }
   const { status, replayed, body } = answers[answers.length - 1];
@@ -76,7 +76,7 @@ function refused(status, body) {
     return `${id ? byId(id).labels[0].textContent : (pointer ?? header ?? "")}: ${detail}`;
   });
   const first = /** @type {any} */ (document.querySelector("#send [aria-invalid]"));
-  if (first?.closest("details")) byId("said").open = true;
+  if (first?.closest("details")) byId("optional").open = true;
   first?.focus();
   return `${status} ${body.title}. ${wrong.join(" ") || body.detail || ""}`;
 }
@@ -91,9 +91,9 @@ function mark(id, wrong) {
     else field.removeAttribute("aria-describedby");
     return;
   }
-  const said = make("p", "wrong", wrong);
-  said.id = `${id}-wrong`;
-  field.after(said);
+  const message = make("p", "wrong", wrong);
+  message.id = `${id}-wrong`;
+  field.after(message);
   field.setAttribute("aria-invalid", "true");
-  field.setAttribute("aria-describedby", said.id);
+  field.setAttribute("aria-describedby", message.id);
 }

@@ -54,8 +54,8 @@ function renderMessage(message) {
   const blocks = message.blocks?.map(renderBlock) ?? [make("div", "section", ...mrkdwn(message.text))];
   const avatar = make("span", "avatar", "A");
   avatar.setAttribute("aria-hidden", "true");
-  const whispers = message.whispers.map((/** @type {any} */ { user, text }) => make("p", "whisper", `Only @${user} sees: `, ...mrkdwn(text)));
-  const item = make("li", "", avatar, make("div", "", head, ...blocks, ...whispers));
+  const ephemeral_messages = message.ephemeral_messages.map((/** @type {any} */ { user, text }) => make("p", "whisper", `Only @${user} sees: `, ...mrkdwn(text)));
+  const item = make("li", "", avatar, make("div", "", head, ...blocks, ...ephemeral_messages));
   for (const button of item.querySelectorAll("button")) button.onclick = () => press(message.ts, button);
   return item;
 }

@@ -88,10 +88,10 @@ class DeadLetters:
                 began = self.run.remaining_ms()
                 limit = min(MOST_LETTERS, (began - TIME_TO_LOCATE_MS) // MS_PER_LETTER)
                 if depth.total and limit > 0:
-                    with dead_letters.looking(self.sqs, url, limit=limit, bodies=False) as letters:
+                    with dead_letters.reading(self.sqs, url, limit=limit, bodies=False) as letters:
                         found += letters
-                        # After `LOOK_SECONDS` the first ones become visible, and SQS returns them instead of others.
-                        in_time = began - self.run.remaining_ms() < dead_letters.LOOK_SECONDS * 1_000
+                        # After `READ_SECONDS` the first ones become visible, and SQS returns them instead of others.
+                        in_time = began - self.run.remaining_ms() < dead_letters.READ_SECONDS * 1_000
                         complete = complete and in_time and len(letters) < limit
                 elif depth.total:
                     complete = False

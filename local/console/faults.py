@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from assistance.routing import Channel
 from cli.errors import Failure
-from local import ses, webhooks
+from local import ses_faults, webhooks
 from local.stack import Stack
 
 Fault: TypeAlias = dict[str, Any]
@@ -25,7 +25,7 @@ SLACK: Final[Mapping[str, Fault]] = MappingProxyType(
     }
 )
 EMAIL: Final[Mapping[str, Fault]] = MappingProxyType(
-    {"fine": {"kind": "none"}, **{kind: {"kind": kind} for kind in ses.FAULTS if kind != "none"}}
+    {"fine": {"kind": "none"}, **{kind: {"kind": kind} for kind in ses_faults.FAULTS if kind != "none"}}
 )
 WEBHOOK: Final[Mapping[str, Fault]] = MappingProxyType(
     {"fine": {"kind": "none"}, **{kind: {"kind": kind} for kind in webhooks.FAULTS if kind != "none"}}
@@ -58,7 +58,9 @@ def switches(stack: Stack, channels: list[Channel]) -> dict[str, Switch]:
 
 def _switch(stack: Stack, channel: Channel) -> Switch | None:
     if channel == Channel.EMAIL:
-        return Switch(EMAIL, lambda fault: _fail_ses(stack, fault), lambda: stack.cloud.call("GET", ses.CONTROL).json)
+        return Switch(
+            EMAIL, lambda fault: _fail_ses(stack, fault), lambda: stack.cloud.call("GET", ses_faults.CONTROL).json
+        )
     if channel == Channel.SLACK:
         server = stack.slack.server
         return Switch(SLACK, server.workspace.fail, lambda: server.workspace.fault) if server else None
@@ -71,6 +73,6 @@ def _switch(stack: Stack, channel: Channel) -> Switch | None:
 
 
 def _fail_ses(stack: Stack, fault: Fault) -> None:
-    answer = stack.cloud.call("PUT", ses.CONTROL, fault)
+    answer = stack.cloud.call("PUT", ses_faults.CONTROL, fault)
     if answer.status != HTTPStatus.OK:
         raise Failure(f"the fault was refused: {answer.status}")

@@ -6,7 +6,7 @@ from typing import Any, Final
 from assistance.routing import Channel
 from console.history import title
 from local.stack import Stack
-from local.webhooks import Post, card, said
+from local.webhooks import Post, card, texts_of
 
 SHOWN: Final = 30
 
@@ -34,8 +34,11 @@ def _pane(stack: Stack, channel: Channel) -> dict[str, Any]:
 def _slack(stack: Stack) -> dict[str, Any]:
     server = stack.slack.server
     messages = server.messages[-SHOWN:] if server else []
-    whispers = list(server.workspace.whispers) if server else []
-    shown = [{**each, "whispers": [told for told in whispers if told["ts"] == each["ts"]]} for each in messages]
+    ephemeral_messages = list(server.workspace.ephemeral_messages) if server else []
+    shown = [
+        {**each, "ephemeral_messages": [answer for answer in ephemeral_messages if answer["ts"] == each["ts"]]}
+        for each in messages
+    ]
     return {"here": server is not None, "place": stack.slack.channel, "messages": shown}
 
 
@@ -56,6 +59,6 @@ def _post(number: int, post: Post) -> dict[str, Any]:
         "at": post.at,
         "place": post.place,
         "card": card(post.body),
-        "texts": list(said(post.body)),
+        "texts": list(texts_of(post.body)),
         "body": post.body,
     }

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from cli.stack import Stack as Deployed
-from console.acts import Acts as Operators
-from console.reading import Reader
+from console.actions import Actions as Operators
+from console.reader import Reader
 from console.server import Site
 from console.server import serving as served
-from local.console.acts import Acts
+from local.console.actions import Actions
 from local.console.panes import mail, panes
 from local.stack import Stack
 
@@ -21,7 +21,7 @@ def serving(stack: Stack) -> Iterator[str]:
     """Serve the console for this stack while the context is entered. The value is its address, with the token."""
     reader = Reader(deployed(stack), texts=True)
     # Reader and actions get separate sessions, because boto3's sessions are not thread-safe.
-    acts, channels = Acts(stack, deployed(stack)), reader.stack.channels()
+    acts, channels = Actions(stack, deployed(stack)), reader.stack.channels()
 
     def state(given: Mapping[str, str]) -> dict[str, Any]:
         return {

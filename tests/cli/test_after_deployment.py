@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
-from cli import deployed, smoke, stack
+from cli import after_deployment, smoke, stack
 from cli.findings import Finding, State
 from cli.smoke import Result
 from cli.stack import Stack
@@ -35,9 +35,9 @@ def end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
             return results
 
         monkeypatch.setattr(stack, "deployed", found)
-        monkeypatch.setattr(deployed, "examine", lambda _: findings)
+        monkeypatch.setattr(after_deployment, "examine", lambda _: findings)
         monkeypatch.setattr(smoke, "run", run)
-        status = deployed.main([str(path), "-c", "stage=staging", "--profile", "work"])
+        status = after_deployment.main([str(path), "-c", "stage=staging", "--profile", "work"])
         assert asked == [("assistance-staging", {"profile": "work", "region": "eu-central-1"})]
         return status, bool(sent)
 

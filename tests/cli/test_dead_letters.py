@@ -50,7 +50,7 @@ def test_the_list_command_reports_the_number_of_dead_letters_that_another_reader
     operator: Operator,
 ) -> None:
     operator.dead()
-    with dead_letters.looking(operator.cloud.sqs, operator.cloud.dlqs[SLACK]):
+    with dead_letters.reading(operator.cloud.sqs, operator.cloud.dlqs[SLACK]):
         result = operator.run("dead-letters", "list")
         assert "about 1" in result.stderr
         assert "no dead letters" not in result.stderr
@@ -159,8 +159,8 @@ def test_a_dead_letter_that_another_reader_may_have_received_is_not_reported_as_
     with time_machine.travel(utc_now(), tick=True) as traveller:
 
         def slow(**_: object) -> tuple[object, dict[str, object]]:
-            traveller.shift(dead_letters.LOOK_SECONDS + 1)
-            with dead_letters.looking(operator.cloud.sqs, operator.cloud.dlqs[SLACK]) as again:
+            traveller.shift(dead_letters.READ_SECONDS + 1)
+            with dead_letters.reading(operator.cloud.sqs, operator.cloud.dlqs[SLACK]) as again:
                 assert len(again) == 1
             # The response of SQS to an outdated receipt handle. The message is not deleted.
             return SimpleNamespace(status_code=200), {"Successful": [{"Id": "0"}]}
@@ -184,7 +184,7 @@ def test_dead_letters_whose_visibility_timeout_has_expired_are_received_again_be
         def slow(model: OperationModel, **_: object) -> None:
             calls.append(model.name)
             if calls[-1] == "SendMessageBatch" and calls.count("SendMessageBatch") == 1:
-                traveller.shift(dead_letters.LOOK_SECONDS + 1)
+                traveller.shift(dead_letters.READ_SECONDS + 1)
 
         operator.session.events.register("before-call.sqs.*", slow)
         result = operator.run("dead-letters", "redrive", "--all", "--yes")
@@ -224,7 +224,7 @@ def test_redriving_or_discarding_all_dead_letters_needs_confirmation(
     assert result.exit_code == 1
     assert "--yes" in result.stderr
     assert len(ids(operator)) == 1
-    monkeypatch.setattr("cli.operations.at_a_terminal", lambda: True)
+    monkeypatch.setattr("cli.options.at_a_terminal", lambda: True)
     assert operator.run("dead-letters", *command, terminal="n\n").exit_code == 1
     assert len(ids(operator)) == 1
     assert operator.run("dead-letters", *command, terminal="y\n").exit_code == 0

@@ -187,14 +187,14 @@ def test_an_unknown_request_id_is_reported_as_a_one_line_error(
     assert wrong in result.stderr
 
 
-def test_a_command_finds_a_request_by_the_beginning_of_the_request_id(operator: Operator) -> None:
+def test_a_command_finds_a_request_by_the_prefix_of_the_request_id(operator: Operator) -> None:
     drawn, keyed = operator.cloud.post("sales", "one"), operator.cloud.post("sales", "two", Idempotency_Key="k")
     for request_id in (drawn, keyed):
         assert operator.json("status", request_id[:8].upper())["id"] == request_id
         assert operator.json("take", request_id[:13], "--as", "Anna")["by"] == "Anna"
 
 
-def test_a_command_with_an_ambiguous_beginning_of_an_id_lists_the_matching_ids_and_chooses_none(
+def test_a_command_with_an_ambiguous_prefix_of_an_id_lists_the_matching_ids_and_chooses_none(
     operator: Operator,
 ) -> None:
     requests = [operator.cloud.post("sales", f"number {number}") for number in range(2)]
@@ -204,14 +204,14 @@ def test_a_command_with_an_ambiguous_beginning_of_an_id_lists_the_matching_ids_a
     assert all(request_id in result.stderr for request_id in requests)
 
 
-def test_a_command_with_an_unknown_beginning_of_an_id_is_refused_and_names_the_period_searched(
+def test_a_command_with_an_unknown_prefix_of_an_id_is_refused_and_names_the_period_searched(
     operator: Operator,
 ) -> None:
     drawn, keyed = operator.cloud.post("sales"), operator.cloud.post("sales", Idempotency_Key="k")
     with time_machine.travel(utc_now() + timedelta(days=8), tick=True):
         assert operator.json("status", drawn[:8])["id"] == drawn
         refused = operator.run("status", keyed[:8])
-        assert (refused.exit_code, "in the last 7 days" in refused.stderr) == (1, True)
+        assert (refused.exit_code, "of the last 7 days" in refused.stderr) == (1, True)
         assert operator.json("status", keyed)["id"] == keyed
     assert "its first 8 characters" in operator.run("status", keyed[:7]).stderr
 

@@ -107,10 +107,12 @@ class Bot:
         answer = http.call("POST", f"{self.stack['slack_control_url']}/press", body=pressed)
         assert (answer.status, answer.json) == (200, {"status": 200})
 
-    def whispers(self) -> list[dict[str, Any]]:
+    def ephemeral_messages(self) -> list[dict[str, Any]]:
         """Return the ephemeral messages, which only one Slack user sees."""
-        whispers: list[dict[str, Any]] = http.call("GET", f"{self.stack['slack_control_url']}/whispers").json
-        return whispers
+        ephemeral_messages: list[dict[str, Any]] = http.call(
+            "GET", f"{self.stack['slack_control_url']}/ephemeral_messages"
+        ).json
+        return ephemeral_messages
 
     def messages(self, request_id: str = "") -> list[dict[str, Any]]:
         """Return the posts in Slack: all posts, or those of one request."""

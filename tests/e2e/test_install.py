@@ -79,6 +79,6 @@ def test_make_targets_that_need_node_check_the_node_version_first_and_pass_on_th
 
 
 def test_make_deploy_and_the_deployment_workflow_end_with_the_doctor_command_and_the_smoke_command() -> None:
-    assert "-m cli.deployed .build/deployed.json" in make("--dry-run", "deploy").stdout.splitlines()[-1]
+    assert "-m cli.after_deployment .build/deployed.json" in make("--dry-run", "deploy").stdout.splitlines()[-1]
     workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
     assert "make deploy" in workflow.partition("  deploy:")[2]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from console.gate import HOST
+from console.origin_checks import HOST
 from local.cloud import USUAL_PORT
 from local.deploy import ROOT
 from local.slack_server import SlackServer

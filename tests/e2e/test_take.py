@@ -95,7 +95,7 @@ def test_the_first_person_who_clicks_takes_the_request_and_the_bot_and_a_second_
         bot.press("anna", request_id)
         bot.press("ben", request_id, "take")
         until("the bot is told of both", ARRIVAL_SECONDS, lambda: True if len(receiver.calls) > 1 else None)
-    message, [whisper] = message_of(bot, request_id), bot.whispers()
+    message, [whisper] = message_of(bot, request_id), bot.ephemeral_messages()
     assert "Taken by @anna" in json.dumps(message)
     assert values(message) == {request_id: "release"}
     assert whisper == {"ts": message["ts"], "user": "ben", "text": "@anna has this request."}
@@ -121,7 +121,7 @@ def test_one_of_twenty_simultaneous_button_clicks_takes_the_request_and_the_othe
         list(pool.map(lambda racer: bot.press(racer, request_id, "take"), RACERS))
     winner = bot.show(request_id)["taken"]["by"]
     assert f"Taken by {winner}" in json.dumps(message_of(bot, request_id))
-    told = {each["user"]: each["text"] for each in bot.whispers() if each["user"] in RACERS}
+    told = {each["user"]: each["text"] for each in bot.ephemeral_messages() if each["user"] in RACERS}
     assert told == dict.fromkeys(set(RACERS) - {winner.removeprefix("@")}, f"{winner} has this request.")
 
 
@@ -138,7 +138,7 @@ def test_exactly_one_of_twenty_people_who_simultaneously_use_the_button_or_a_lin
     assert len(set(found)) == 2, "each destination has a link of its own"
     assert [http.call("GET", link).status for link in found] == [200, 200]
     assert "taken" not in bot.show(request_id), "nobody has pressed a button"
-    known = len(bot.whispers())
+    known = len(bot.ephemeral_messages())
 
     def by_link(name: str, link: str) -> str:
         form = urlencode({"name": name, "press": name}).encode()
@@ -156,7 +156,7 @@ def test_exactly_one_of_twenty_people_who_simultaneously_use_the_button_or_a_lin
         pages = [page for page in pool.map(race, range(len(RACERS))) if page]
     winner = bot.show(request_id)["taken"]["by"]
     assert winner.removeprefix("@") in RACERS
-    told = [each["text"] for each in bot.whispers()[known:]]
+    told = [each["text"] for each in bot.ephemeral_messages()[known:]]
     assert set(told) <= {f"{winner} has this request."}
     assert len(told) == 6 - winner.startswith("@")
     assert sum("You have it" in page for page in pages) == 1 - winner.startswith("@")

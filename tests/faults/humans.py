@@ -46,7 +46,7 @@ class Humans(System):
     def reset(self) -> None:
         super().reset()
         self.untaken.clear()
-        self.slack.workspace.whispers.clear()
+        self.slack.workspace.ephemeral_messages.clear()
 
     def reconcile(self, *, dry_run: bool = False) -> dict[str, Any] | None:
         answer = super().reconcile(dry_run=dry_run)
@@ -76,7 +76,7 @@ class Humans(System):
         body = urlencode({"payload": json.dumps(payload)})
         headers = {name.replace("-", "_"): text for name, text in signed(body, self.slack.signing_secret).items()}
         event = http_event("POST", "/slack/interactions", body, **headers)
-        before, whispers = self.taken(request_id), len(self.slack.workspace.whispers)
+        before, ephemeral_messages = self.taken(request_id), len(self.slack.workspace.ephemeral_messages)
         answer = self.invoke(lambda: self.cloud.handler("slack_interactions")(event, self.cloud.context))
         assert answer is None or answer["statusCode"] in {200, 503}, answer
         is_done = answer is not None and answer["statusCode"] == 200
@@ -89,7 +89,7 @@ class Humans(System):
         else:
             assert after == before, "nobody takes or releases what another human has"
         if is_done and before and not is_mine:
-            told = [each["user"] for each in self.slack.workspace.whispers[whispers:]]
+            told = [each["user"] for each in self.slack.workspace.ephemeral_messages[ephemeral_messages:]]
             assert user in told or f"Taken by {before['by']}" in json.dumps(message["blocks"]), "nobody has told them"
         return is_done
 

@@ -67,7 +67,7 @@ def test_the_first_person_who_clicks_takes_the_request_and_the_slack_message_nam
     assert (taken["by"], taken["via"]) == ("@anna", "slack")
     assert "Taken by @anna" in json.dumps(team.messages[-1])
     assert actions(team.messages[-1]) == ["release"]
-    assert team.workspace.whispers == []
+    assert team.workspace.ephemeral_messages == []
 
 
 @pytest.mark.moto
@@ -91,7 +91,7 @@ def test_the_second_person_who_clicks_is_shown_who_has_taken_the_request(stack: 
     team.messages[-1] |= {"blocks": message["blocks"]}
     assert press(team, "ben") == 200
     assert stack.show(request_id)["taken"]["by"] == "@anna"
-    [whisper] = team.workspace.whispers
+    [whisper] = team.workspace.ephemeral_messages
     assert (whisper["user"], whisper["text"]) == ("ben", "@anna has this request.")
     assert "Taken by @anna" in json.dumps(team.messages[-1])
 
@@ -101,7 +101,7 @@ def test_only_a_second_click_by_the_same_person_releases_the_request(stack: Clou
     press(team, "anna")
     press(team, "ben")
     assert stack.show(request_id)["taken"]["by"] == "@anna"
-    assert "@anna has this request" in team.workspace.whispers[-1]["text"]
+    assert "@anna has this request" in team.workspace.ephemeral_messages[-1]["text"]
     press(team, "anna")
     assert "taken" not in stack.show(request_id)
     assert actions(team.messages[-1]) == ["take"]
@@ -220,7 +220,7 @@ def test_clicking_the_button_of_an_expired_request_shows_that_the_request_has_ex
     for sort in ("REQUEST", "RECORD"):
         stack.table.delete_item(Key={"pk": request_id, "sk": sort})
     assert press(team, "anna") == 200
-    assert "not stored any more" in team.workspace.whispers[-1]["text"]
+    assert "not stored any more" in team.workspace.ephemeral_messages[-1]["text"]
 
 
 def body_of(team: SlackServer, **changes: Any) -> str:  # noqa: ANN401

@@ -84,7 +84,7 @@ def test_a_request_of_a_digest_can_be_taken_although_another_request_of_the_dige
         stack.table.put_item(Item={**item, "record": "no map"})
     assert press_button(team, "anna", second) == 200
     assert stack.show(second)["taken"]["by"] == "@anna"
-    assert team.workspace.whispers[-1]["text"] == "You have this request."
+    assert team.workspace.ephemeral_messages[-1]["text"] == "You have this request."
 
 
 def test_the_taker_gets_a_private_message_if_slack_does_not_update_the_shared_message(
@@ -100,7 +100,7 @@ def test_the_taker_gets_a_private_message_if_slack_does_not_update_the_shared_me
     monkeypatch.setattr(handler, "taking", lambda: type(acting)(acting.requests, refusing))
     assert press_button(team, "anna") == 200
     assert stack.show(request_id)["taken"]["by"] == "@anna"
-    assert team.workspace.whispers[-1]["text"] == "You have this request."
+    assert team.workspace.ephemeral_messages[-1]["text"] == "You have this request."
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_one_of_twenty_simultaneous_takes_by_link_or_slack_button_succeeds_and_t
             return says(press(stack, link, f"human-{n}"))
         # Each person sees the button from before the first take.
         assert slack.press(ts, f"human-{n}", action_id="take") == 200
-        said = [each["text"] for each in slack.workspace.whispers if each["user"] == f"human-{n}"]
+        said = [each["text"] for each in slack.workspace.ephemeral_messages if each["user"] == f"human-{n}"]
         return said[0] if said else "You have it"
 
     slack.tell = told_by_slack

@@ -16,9 +16,9 @@ from assistance.platform.clock import epoch_ms, timestamp
 from assistance.routing import Channel
 from assistance.store.requests import Requests
 from assistance.store.table import Items
+from console.error_explanations import meaning, tables
 from console.history import events, reached
-from console.meanings import meaning, tables
-from console.search import LOOKED_AT, PAGE, Query, search
+from console.search import MAX_SEARCHED, PAGE, Query, search
 from tests.memory_table import MemoryTable
 from tests.memory_table import table as in_memory
 
@@ -172,11 +172,11 @@ def test_filters_select_requests_by_status_topic_and_channel(requests: Requests)
 
 
 def test_a_search_reads_a_limited_number_of_requests_and_returns_where_to_continue(requests: Requests) -> None:
-    oldest = accepted(requests, seconds=LOOKED_AT + 10, reference="rare")
-    for number in range(LOOKED_AT):
+    oldest = accepted(requests, seconds=MAX_SEARCHED + 10, reference="rare")
+    for number in range(MAX_SEARCHED):
         accepted(requests, seconds=number)
     page = search(requests, Query(text="rare"), texts=True)
-    assert (page.records, page.looked_at) == ([], LOOKED_AT)
+    assert (page.records, page.searched) == ([], MAX_SEARCHED)
     assert page.next
     assert ids(requests, Query(text="rare", before=page.next))[0] == [oldest]
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from assistance.engine.dead_letters import LOOK_SECONDS, DeadLetter, Depth, depth, looking, request_id_in
+from assistance.engine.dead_letters import READ_SECONDS, DeadLetter, Depth, depth, reading, request_id_in
 from assistance.platform.clock import utc_now
 
 ID = "0199f3c2-0000-7000-8000-000000000000"
@@ -53,15 +53,15 @@ def message(number: int = 0, reasons: dict[str, str] | None = None) -> dict[str,
     }
 
 
-def look(queue: Queue, **about: Any) -> list[DeadLetter]:  # noqa: ANN401
-    with looking(cast(Any, queue), "dlq", **about) as letters:
+def read_all(queue: Queue, **about: Any) -> list[DeadLetter]:  # noqa: ANN401
+    with reading(cast(Any, queue), "dlq", **about) as letters:
         assert not queue.released, "nobody else gets them meanwhile"
         return letters
 
 
 def test_reading_dead_letters_returns_all_of_them_and_makes_them_visible_again_immediately() -> None:
     queue = Queue([message(number) for number in range(23)])
-    letters = look(queue)
+    letters = read_all(queue)
     assert {letter.message_id for letter in letters} == {f"message-{number}" for number in range(23)}
     assert {entry["ReceiptHandle"] for entry in queue.released} == {f"handle-{number}" for number in range(23)}
     assert len(letters) == len(queue.released) == 23
@@ -69,7 +69,7 @@ def test_reading_dead_letters_returns_all_of_them_and_makes_them_visible_again_i
     assert queue.received[0] == {
         "QueueUrl": "dlq",
         "MaxNumberOfMessages": 10,
-        "VisibilityTimeout": LOOK_SECONDS,
+        "VisibilityTimeout": READ_SECONDS,
         "WaitTimeSeconds": 1,
         "MessageAttributeNames": ["All"],
         "MessageSystemAttributeNames": ["SentTimestamp"],
@@ -78,32 +78,32 @@ def test_reading_dead_letters_returns_all_of_them_and_makes_them_visible_again_i
 
 def test_reading_dead_letters_stops_at_the_given_limit() -> None:
     queue = Queue([message(number) for number in range(30)])
-    assert len(look(queue, limit=20)) == 20
+    assert len(read_all(queue, limit=20)) == 20
     assert len(queue.messages) == 10
 
 
 def test_thousands_of_dead_letters_can_be_read_in_parallel_without_keeping_their_bodies() -> None:
     queue = Queue([message(number) for number in range(2_345)])
-    letters = look(queue, limit=10_000, bodies=False)
+    letters = read_all(queue, limit=10_000, bodies=False)
     assert len(letters) == len(queue.released) == 2_345
     assert {(letter.body, letter.request_id) for letter in letters} == {("", ID)}
 
 
 def test_reading_dead_letters_stops_when_sqs_returns_the_first_ones_again() -> None:
     queue = Queue([message(number) for number in range(10)], again=True)
-    assert len(look(queue)) == 10
+    assert len(read_all(queue)) == 10
 
 
 def test_an_error_while_reading_dead_letters_makes_those_already_read_visible_again() -> None:
     queue = Queue([message()])
-    with pytest.raises(ValueError, match="failed"), looking(cast(Any, queue), "dlq"):
+    with pytest.raises(ValueError, match="failed"), reading(cast(Any, queue), "dlq"):
         raise ValueError("failed")
     assert [entry["ReceiptHandle"] for entry in queue.released] == ["handle-0"]
 
 
 def test_an_empty_dead_letter_queue_is_read_with_one_receive_call() -> None:
     queue = Queue([])
-    assert look(queue) == []
+    assert read_all(queue) == []
     assert len(queue.received) == 1
     assert not queue.released
 
@@ -133,7 +133,7 @@ def test_a_dead_letter_contains_the_reason_of_the_failure_and_the_request(reason
         sent_at=1_767_268_800_000,
         held_until=utc_now(),
     )
-    assert look(Queue([message(reasons=reasons)])) == [expected]
+    assert read_all(Queue([message(reasons=reasons)])) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -182,5 +182,5 @@ def test_the_depth_of_a_queue_includes_waiting_delayed_and_in_flight_messages() 
 
 def test_a_binary_message_attribute_is_not_used_as_the_reason_of_a_dead_letter() -> None:
     attributes = {"error_code": {"DataType": "Binary", "BinaryValue": b"is_archived"}}
-    [letter] = look(Queue([message() | {"MessageAttributes": attributes}]))
+    [letter] = read_all(Queue([message() | {"MessageAttributes": attributes}]))
     assert letter.reason == "dead_lettered"

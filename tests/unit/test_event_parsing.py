@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assistance.engine.dead_letters import UNKNOWN, depth, looking, request_id_in
+from assistance.engine.dead_letters import UNKNOWN, depth, reading, request_id_in
 from assistance.platform import tracing
 from assistance.platform.clock import timestamp
 from assistance.platform.response_parsers import UnreadableAnswer
@@ -156,6 +156,6 @@ def test_a_queue_with_an_unreadable_depth_does_not_count_as_empty(count: str | N
 )
 def test_a_dead_letter_in_an_unknown_format_is_shown_without_its_unreadable_parts(odd: dict[str, Any]) -> None:
     sqs: Any = Sqs(message={"MessageId": "1", "ReceiptHandle": "handle", "Body": "[]", **odd})
-    with looking(sqs, "queue") as letters:
+    with reading(sqs, "queue") as letters:
         [letter] = letters
     assert (letter.reason, letter.sent_at, letter.request_id) == (UNKNOWN, 0, None)

@@ -4,10 +4,10 @@ import pytest
 
 from assistance.models import Outgoing
 from local import http
-from local.front import Front
 from local.slack import new_token
 from local.slack_server import SlackServer
 from local.slack_workspace import FAULTS
+from local.take_page_proxy import TakePageProxy
 from local.webhooks import Webhooks
 from teams_consumer.message import compose
 from tests.receiver import Receiver
@@ -138,7 +138,7 @@ def sent(site: str | None = None, origin: str | None = None, mode: str | None = 
 def test_the_local_proxy_for_the_custom_domain_forwards_only_take_links_to_the_api(
     method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    with Receiver() as api, Front() as front:
+    with Receiver() as api, TakePageProxy() as front:
         front.api_url = api.url
         api.answers = [(200, {"x-robots-tag": "noindex"})]
         answer = http.call(method, f"{front.url}{path}", headers=headers)
@@ -149,7 +149,7 @@ def test_the_local_proxy_for_the_custom_domain_forwards_only_take_links_to_the_a
 
 
 def test_the_local_proxy_for_the_custom_domain_refuses_another_host_header_and_works_without_the_api() -> None:
-    with Front() as front:
+    with TakePageProxy() as front:
         assert http.call("GET", f"{front.url}/take/token", headers={"Host": "evil.example"}).status == 403
         assert http.call("GET", f"{front.url}/take/token").status == 404
         front.api_url = "http://127.0.0.1:1"

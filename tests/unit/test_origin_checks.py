@@ -6,7 +6,7 @@ from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 
-from console.gate import REFUSAL, admits
+from console.origin_checks import REFUSAL, admits
 from local.slack_server import SlackServer
 from local.webhooks import Webhooks
 

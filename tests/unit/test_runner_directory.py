@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.errors import LocalFailure
-from local.state import locked, new_log, published
+from local.run_directory import locked, new_log, published
 
 NOBODY = 65_534
 

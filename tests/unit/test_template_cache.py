@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra import sources
-from local import kept
+from local import template_cache
 
 
 class Synthesis:
@@ -24,17 +24,17 @@ class Synthesis:
 
 @pytest.fixture
 def synthesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Synthesis:
-    monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
-    monkeypatch.setattr(kept, "SOURCES", ("cdk.json",))
-    monkeypatch.delenv(kept.STAGES, raising=False)
+    monkeypatch.setattr(template_cache, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(template_cache, "SOURCES", ("cdk.json",))
+    monkeypatch.delenv(template_cache.STAGES, raising=False)
     return Synthesis(tmp_path / "cdk.out")
 
 
 def template(synthesis: Synthesis, **context: str) -> str:
     """The template for this context, with the URL of the current run."""
-    kept.assembly(synthesis.directory, context, synthesis)
+    template_cache.assembly(synthesis.directory, context, synthesis)
     path = synthesis.directory / "template.json"
-    kept.address(path, {"http://front.invalid": "http://127.0.0.1:4"})
+    template_cache.address(path, {"http://front.invalid": "http://127.0.0.1:4"})
     return path.read_text("utf-8")
 
 
@@ -60,7 +60,7 @@ def test_a_template_is_synthesized_again_after_a_source_file_changed(
 def test_a_template_that_uses_a_stage_file_outside_the_repository_is_synthesized_each_time(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(kept.STAGES, str(tmp_path))
+    monkeypatch.setenv(template_cache.STAGES, str(tmp_path))
     for _ in range(2):
         template(synthesis)
     assert synthesis.times == 2
@@ -70,12 +70,12 @@ def test_the_template_is_returned_although_the_cache_cannot_be_written(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(kept, "KEPT", tmp_path / "file")
+    monkeypatch.setattr(template_cache, "KEPT", tmp_path / "file")
     assert "127.0.0.1" in template(synthesis) + template(synthesis)
     assert synthesis.times == 2
 
 
 def test_the_cache_keeps_only_the_latest_templates(synthesis: Synthesis) -> None:
-    for number in range(kept.MOST + 2):
+    for number in range(template_cache.MOST + 2):
         template(synthesis, number=str(number))
-    assert len(list((synthesis.directory.parent / "kept").iterdir())) == kept.MOST
+    assert len(list((synthesis.directory.parent / "kept").iterdir())) == template_cache.MOST

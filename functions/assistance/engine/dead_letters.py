@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # While somebody reads dead letters, SQS counts them as in flight and gives them to no other reader. That takes a second
 # or two, or this many seconds if the reader is killed. The alarms allow for that: infra/monitoring.py.
-LOOK_SECONDS: Final = 30
+READ_SECONDS: Final = 30
 _RECEIVE = 10
 _PARALLEL = 10
 UNKNOWN: Final = "dead_lettered"
@@ -102,21 +102,21 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
 
 
 @contextmanager
-def looking(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
+def reading(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
     """Receive up to `limit` dead letters of the queue, and hide them from other readers until the `with` block ends.
 
     Those that the caller has not deleted become visible again then. If the process is killed, they become visible after
-    `LOOK_SECONDS`. With `bodies=False` the messages' bodies are not kept, so that many dead letters fit into memory.
+    `READ_SECONDS`. With `bodies=False` the messages' bodies are not kept, so that many dead letters fit into memory.
     Raises what boto3 raises.
     """
     letters: dict[str, DeadLetter] = {}
 
     def receive(_: int) -> bool:
-        held_until = utc_now() + timedelta(seconds=LOOK_SECONDS)
+        held_until = utc_now() + timedelta(seconds=READ_SECONDS)
         messages = sqs.receive_message(
             QueueUrl=queue_url,
             MaxNumberOfMessages=_RECEIVE,
-            VisibilityTimeout=LOOK_SECONDS,
+            VisibilityTimeout=READ_SECONDS,
             # Long polling asks all of SQS's servers, so an empty answer means an empty queue:
             # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
             WaitTimeSeconds=1,

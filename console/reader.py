@@ -16,7 +16,7 @@ from assistance.routing import CALLBACK, Destination
 from assistance.text import printable
 from cli import render
 from cli.stack import DeadLetterQueue, Stack
-from console.dead import DeadLetters
+from console.dead_letters import DeadLetters
 from console.history import events, reached, title
 from console.search import AHEAD, Query, search
 
@@ -101,7 +101,7 @@ class Reader:
             "requests": [self._request(record) for record in page.records],
             "unreadable": page.unreadable,
             "next": page.next,
-            "looked_at": page.looked_at,
+            "searched": page.searched,
             "back_to": page.back_to,
         }
 

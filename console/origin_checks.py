@@ -34,7 +34,7 @@ def admits(port: int, hosts: Sequence[str], origins: Sequence[str], sites: Seque
     )
 
 
-class GatedHandler(BaseHTTPRequestHandler):
+class OriginCheckingHandler(BaseHTTPRequestHandler):
     """An `http.server` handler that refuses requests, of any method, that `admits` does not permit."""
 
     def parse_request(self) -> bool:

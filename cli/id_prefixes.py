@@ -18,51 +18,53 @@ from assistance.store.requests import Requests
 from assistance.store.schema import PARTITION_KEY
 from cli.errors import Failure
 
-SHORTEST: Final = 8
-_BEGINNING: Final = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
+MIN_LENGTH: Final = 8
+_PREFIX: Final = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
 _TIME_DIGITS: Final = 12
 # The API reads its clock once for a request's id and once for its time, so the two are less than a minute apart.
-_ABOUT: Final = timedelta(minutes=1)
-_AS_FAR_AS: Final = timedelta(days=7)
-MOST: Final = 50_000
+_CLOCK_TOLERANCE: Final = timedelta(minutes=1)
+_SEARCHED_PERIOD: Final = timedelta(days=7)
+MAX_SEARCHED: Final = 50_000
 """Maximum number of requests that are searched, oldest first: about 10 MB of the index, 1,300 read units."""
-_SHOWN: Final = 10
+_MAX_IDS_SHOWN: Final = 10
 
 
 def completed(requests: Requests, typed: str) -> str:
     """The only id that begins with `typed`. Raises `Failure` if there is none, or several, which it lists."""
-    beginning = typed.lower()
-    if not _BEGINNING.fullmatch(beginning):
+    prefix = typed.lower()
+    if not _PREFIX.fullmatch(prefix):
         raise Failure(
-            f"{typed} is not a request's id: pass the 'id' from the API's answer, or its first {SHORTEST} characters"
+            f"{typed} is not a request's id: pass the 'id' from the API's answer, or its first {MIN_LENGTH} characters"
         )
-    found = set(_among(requests, beginning, *_drawn_at(beginning)))
+    found = set(_among(requests, prefix, *_generated_at(prefix)))
     now = utc_now()
     if not found:
-        found = set(_among(requests, beginning, now - _AS_FAR_AS, now))
+        found = set(_among(requests, prefix, now - _SEARCHED_PERIOD, now))
     if not found:
         raise Failure(
-            f"no request that was accepted in the last {_AS_FAR_AS.days} days has an id that begins with {beginning}: "
+            f"no request of the last {_SEARCHED_PERIOD.days} days has an id that begins with {prefix}: "
             "check these characters and the --stack; for an older request, pass the complete id"
         )
     if len(found) > 1:
-        some = ", ".join(sorted(found)[:_SHOWN])
-        raise Failure(f"the ids of {len(found)} requests begin with {beginning}: pass more characters. {some}")
+        some = ", ".join(sorted(found)[:_MAX_IDS_SHOWN])
+        raise Failure(f"the ids of {len(found)} requests begin with {prefix}: pass more characters. {some}")
     return found.pop()
 
 
-def _drawn_at(beginning: str) -> tuple[datetime, datetime]:
-    """The earliest and the latest time at which a UUIDv7 with this beginning can have been generated."""
-    digits = beginning.replace("-", "")[:_TIME_DIGITS]
+def _generated_at(prefix: str) -> tuple[datetime, datetime]:
+    """The earliest and the latest time at which a UUIDv7 with this prefix can have been generated."""
+    digits = prefix.replace("-", "")[:_TIME_DIGITS]
     first, last = (int(digits.ljust(_TIME_DIGITS, filler), 16) for filler in "0f")
     epoch = datetime.fromtimestamp(0, UTC)
     try:
-        return epoch + timedelta(milliseconds=first) - _ABOUT, epoch + timedelta(milliseconds=last) + _ABOUT
+        return epoch + timedelta(milliseconds=first) - _CLOCK_TOLERANCE, epoch + timedelta(
+            milliseconds=last
+        ) + _CLOCK_TOLERANCE
     except OverflowError:
         # Later than any time that Python can represent, so this is no UUIDv7: an empty period.
         return epoch, epoch
 
 
-def _among(requests: Requests, beginning: str, since: datetime, until: datetime) -> Iterator[str]:
+def _among(requests: Requests, prefix: str, since: datetime, until: datetime) -> Iterator[str]:
     listed = requests.items.accepted(timestamp(since), timestamp(until))
-    return (id_ for item in islice(listed, MOST) if (id_ := str(item[PARTITION_KEY])).startswith(beginning))
+    return (id_ for item in islice(listed, MAX_SEARCHED) if (id_ := str(item[PARTITION_KEY])).startswith(prefix))

@@ -28,25 +28,25 @@ def region(outputs: Mapping[str, str]) -> str:
     return outputs["TopicArn"].split(":")[3]
 
 
-def hinders(findings: Sequence[Finding]) -> list[str]:
+def failed_checks(findings: Sequence[Finding]) -> list[str]:
     """The checks that failed, so that test requests would fail too. Checks that could not run don't count."""
     return [finding.check for finding in findings if finding.state is State.WRONG and finding.check != _LEFT_OVER]
 
 
-def verified(found: stack.Stack, pause: Callable[[], bool]) -> bool:
+def check(found: stack.Stack, pause: Callable[[], bool]) -> bool:
     """Check the stack, then test it, and print the results. Returns whether all went well."""
-    render.say(f"Stack: {found.title}")
+    render.note(f"Stack: {found.title}")
     findings = []
     for finding in examine(found):
         findings.append(finding)
         render.finding(finding)
-    if missing := hinders(findings):
-        render.say(
+    if missing := failed_checks(findings):
+        render.note(
             f"{found.name} is deployed, but these checks failed: {', '.join(missing)}. No test request was sent."
         )
-        render.say(f"Correct what they name, then run: {hints.command('smoke')}")
+        render.note(f"Correct what they name, then run: {hints.command('smoke')}")
         return False
-    render.say("Sending a request for each topic, whose text says that it is a test:")
+    render.note("Sending a request for each topic, whose text says that it is a test:")
     results = list(smoke.run(found, pause))
     for result in results:
         render.smoke(result)
@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = {"--stack": name, **{f"--{option}": value for option, value in where.items() if value}}
         hints.remember(*(part for pair in chosen.items() for part in pair))
         try:
-            passed &= verified(stack.deployed(name, **where), pause)
+            passed &= check(stack.deployed(name, **where), pause)
         except (Failure, *AWS_ERRORS) as error:
-            render.say(f"Error: {error if isinstance(error, Failure) else explained(error)}.")
+            render.note(f"Error: {error if isinstance(error, Failure) else explained(error)}.")
             passed = False
     return 0 if passed else 1
 

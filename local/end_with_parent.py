@@ -15,7 +15,7 @@ from typing import Final
 STANDARD_INPUT: Final = 0
 
 
-def end_with_the_runner() -> None:
+def end_with_parent() -> None:
     """Block until the parent process has ended, then kill this process group."""
     # Not with sys.stdin: a daemon thread must not hold its lock when the interpreter exits.
     while os.read(STANDARD_INPUT, 1):
@@ -24,6 +24,6 @@ def end_with_the_runner() -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=end_with_the_runner, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     del sys.argv[0]
     runpy.run_path(sys.argv[0], run_name="__main__")

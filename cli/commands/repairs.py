@@ -11,31 +11,33 @@ from assistance.platform.clock import timestamp_of
 from assistance.platform.secret import MAX_AGE_SECONDS
 from assistance.routing import Channel
 from assistance.store.schema import LEDGER, PROGRESS, REQUEST, SORT_KEY
-from cli import failures as failures_
+from cli import failed_events as failures_
 from cli import hints, render
 from cli import secrets as secrets_
 from cli.errors import Failure
-from cli.failures import Of
-from cli.operations import Json, Operations, WithDescription, Yes, at_a_terminal, confirm, stack_of
+from cli.failed_events import Source
+from cli.options import CommandGroup, Json, WithDescription, Yes, at_a_terminal, confirm, stack_of
 
 app = typer.Typer()
 secrets = typer.Typer(
-    cls=Operations, no_args_is_help=True, help="Tokens and keys that the Lambda functions use: list or store them."
+    cls=CommandGroup, no_args_is_help=True, help="Tokens and keys that the Lambda functions use: list or store them."
 )
 failures = typer.Typer(
-    cls=Operations,
+    cls=CommandGroup,
     no_args_is_help=True,
     help="Events that the stream producer or the email feedback could not process: list, retry or discard them.",
 )
 items = typer.Typer(
-    cls=Operations, no_args_is_help=True, help="Damaged items of the table, which no function can read: show or delete."
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Damaged items of the table, which no function can read: show or delete.",
 )
 app.add_typer(secrets, name="secrets")
 app.add_typer(failures, name="failures")
 app.add_typer(items, name="items")
 
 OneOf = Annotated[
-    Of,
+    Source,
     typer.Argument(
         metavar="SOURCE",
         help="stream: events of the table's stream that the stream producer could not process. "
@@ -131,7 +133,7 @@ def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None
     rows = ((each.dead_letter.message_id[:8], each.reason, render.age(each.dead_letter.sent_at)) for each in found)
     render.table(f"Failed events of {of}", ("id", "reason", "age"), rows)
     if not found:
-        render.say(f"There are no failed events of {of}.")
+        render.note(f"There are no failed events of {of}.")
 
 
 @failures.command(epilog="Example: assistance --local failures retry email_feedback")
@@ -143,7 +145,7 @@ def retry(context: typer.Context, of: OneOf, json: Json = False) -> None:
     """
     stack = stack_of(context)
     render.audit("retry failures", of=of, operator=stack.operator_or_unknown())
-    _tell(list(failures_.retried(stack, of)), "retried", json=json)
+    _print_results(list(failures_.retried(stack, of)), "retried", json=json)
 
 
 @failures.command(epilog="Example: assistance --local failures discard email_feedback")
@@ -156,16 +158,16 @@ def discard(context: typer.Context, of: OneOf, yes: Yes = False, json: Json = Fa
     stack = stack_of(context)
     confirm(f"Delete the failed events of {of} in the stack {stack.title} for good?", yes=yes)
     render.audit("discard failures", of=of, operator=stack.operator_or_unknown())
-    _tell(list(failures_.discarded(stack, of)), "discarded", json=json)
+    _print_results(list(failures_.discarded(stack, of)), "discarded", json=json)
 
 
-def _tell(dealt: list[failures_.Processed], done: str, *, json: bool) -> None:
+def _print_results(dealt: list[failures_.Processed], done: str, *, json: bool) -> None:
     problems = [f"{each.failed.dead_letter.message_id}: {each.problem}" for each in dealt if each.problem]
     if json:
         render.print_json({done: len(dealt) - len(problems), "problems": problems})
     else:
         for problem in problems:
-            render.say(problem)
+            render.note(problem)
         render.console().print(f"{len(dealt) - len(problems)} {done}, {len(problems)} not.")
     if problems:
         raise typer.Exit(1)
@@ -186,7 +188,7 @@ def show(context: typer.Context, key: ItemKey, with_description: WithDescription
     elif rows:
         render.table("Items", columns, rows)
     else:
-        render.say(f"There is no item with the key {key}.")
+        render.note(f"There is no item with the key {key}.")
 
 
 @items.command(epilog="Example: assistance --local items delete 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
@@ -218,7 +220,7 @@ def delete(
         if requests.get(key) is not None:
             raise Failure(f"request {key} can be read, so nothing was deleted: 'assistance erase' removes its texts")
     except Unreadable as error:
-        render.say(f"The request can't be read: {error}.")
+        render.note(f"The request can't be read: {error}.")
     if only == REQUEST:
         raise Failure(
             "without the REQUEST item, the RECORD item would stay open for ever: delete all items, without --only"

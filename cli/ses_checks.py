@@ -6,7 +6,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from assistance.platform.aws import error_code
-from cli.findings import Finding, State, judged
+from cli.findings import Finding, State, ok_if
 from cli.stack import Stack
 
 SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
@@ -31,7 +31,7 @@ def account(stack: Stack) -> Iterator[Finding]:
         # In a stage for tests, the sandbox is no problem: `_email_sender` then also checks each recipient.
         advice = f"request production access: {SANDBOX}"
         found_in = "may send to any address" if free else "in the sandbox: each recipient must be verified"
-        yield judged("SES account", free or not _for_customers(stack), found_in, advice)
+        yield ok_if("SES account", free or not _for_customers(stack), found_in, advice)
     yield _quota(found.get("SendQuota", {}))
 
 
@@ -47,7 +47,7 @@ def _quota(quota: Document) -> Finding:
     advice = (
         "request a higher quota for the account: https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html"
     )
-    return judged("SES quota", sent < _NEARLY_ALL * day, found, advice)
+    return ok_if("SES quota", sent < _NEARLY_ALL * day, found, advice)
 
 
 def sender(stack: Stack, address: str) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def sender(stack: Stack, address: str) -> Iterator[Finding]:
     elif identities:
         found = "not set up, because only the address is verified and not its domain"
         advice = f"verify the domain, or receiving servers will take the mails for forged: {_VERIFY}"
-        yield judged("SES DKIM", not _for_customers(stack), found, advice)
+        yield ok_if("SES DKIM", not _for_customers(stack), found, advice)
 
 
 def recipient(stack: Stack, address: str) -> Finding:
@@ -79,7 +79,7 @@ def verified(check: str, address: str, identities: Mapping[str, Document]) -> Fi
         if any("@" not in name for name in identities)
         else "follow the link that SES mailed to it; 'aws sesv2 create-email-identity' sends a new one"
     )
-    return judged(check, holds, f"{address} is {'' if holds else 'not '}verified", advice)
+    return ok_if(check, holds, f"{address} is {'' if holds else 'not '}verified", advice)
 
 
 def _identities(stack: Stack, address: str) -> dict[str, Document]:
@@ -102,7 +102,7 @@ def _signature(domain: str, dkim: Document) -> Finding:
         advice = f"aws sesv2 put-email-identity-dkim-attributes --email-identity {domain} --signing-enabled"
         return Finding("SES DKIM", State.WRONG, f"{domain}: switched off", advice)
     advice = f"publish in DNS: {'; '.join(records)}" if records else f"set up Easy DKIM: {_VERIFY}"
-    return judged("SES DKIM", status == "SUCCESS", f"{domain}: {status.lower()}", advice)
+    return ok_if("SES DKIM", status == "SUCCESS", f"{domain}: {status.lower()}", advice)
 
 
 def _return_path(domain: str, mail_from: Document) -> Finding:
@@ -111,4 +111,4 @@ def _return_path(domain: str, mail_from: Document) -> Finding:
         # DMARC passes by DKIM alone: https://docs.aws.amazon.com/ses/latest/dg/send-email-authentication-dmarc.html
         return Finding("SES MAIL FROM", State.OK, f"{domain}: amazonses.com, so DMARC rests on DKIM alone")
     advice = f"publish the records that the stack's outputs EmailDnsMailFrom and EmailDnsSpf name: {_MAIL_FROM}"
-    return judged("SES MAIL FROM", status == "SUCCESS", f"{own}: {status.lower()}", advice)
+    return ok_if("SES MAIL FROM", status == "SUCCESS", f"{own}: {status.lower()}", advice)

@@ -7,7 +7,7 @@ import typer
 from assistance.platform.clock import timestamp_of
 from cli import erasure, render, requests, takes
 from cli.errors import Failure
-from cli.operations import Json, RequestId, Yes, confirm, stack_of
+from cli.options import Json, RequestId, Yes, confirm, stack_of
 
 app = typer.Typer()
 
@@ -24,7 +24,7 @@ def take(
 ) -> None:
     """Take a request in a person's name. Fails if somebody has taken it already."""
     table = stack_of(context).requests()
-    taken = takes.take(table, requests.named(table, request_id).request.id, name)
+    taken = takes.take(table, requests.find(table, request_id).request.id, name)
     if json:
         render.print_json({"id": taken.take.id, "by": name, "via": takes.VIA, "at": timestamp_of(taken.take.at)})
     else:
@@ -42,7 +42,7 @@ def release(
 ) -> None:
     """Release a request that somebody has taken, so that another person can take it."""
     table = stack_of(context).requests()
-    had = takes.release(table, requests.named(table, request_id).request.id, name)
+    had = takes.release(table, requests.find(table, request_id).request.id, name)
     if json:
         render.print_json({"released": had})
     else:
@@ -59,7 +59,7 @@ def erase(context: typer.Context, request_id: RequestId, yes: Yes = False, json:
     """
     stack = stack_of(context)
     table = stack.requests()
-    record = requests.named(table, request_id)
+    record = requests.find(table, request_id)
     id_ = record.request.id
     confirm(
         f"Erase the texts of request {id_} ({record.request.topic}, {record.status}) of {stack.title} for good?",

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from infra.sources import ROOT, fingerprint
-from local.state import new_log
+from local.run_directory import new_log
 
 KEPT: Final = ROOT / ".build" / "synthesized"
 SOURCES: Final = ("infra", "functions", "stages", "cdk.json", "pyproject.toml", "uv.lock", "local/deploy.py")

@@ -15,8 +15,8 @@ _CALLED: Final[ContextVar[list[tuple[bytes, bytes]]]] = ContextVar("headers of t
 _build = apigateway_v1._build_lambda_event_v1  # noqa: SLF001
 
 
-def kept(application: ASGIFramework) -> ASGIFramework:
-    """Wrap the emulator, and remember the original headers of each call for `hand_over`."""
+def remember(application: ASGIFramework) -> ASGIFramework:
+    """Wrap the emulator, and remember the original headers of each call for `pass_on`."""
 
     async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
@@ -26,7 +26,7 @@ def kept(application: ASGIFramework) -> ASGIFramework:
     return serve
 
 
-def hand_over() -> None:
+def pass_on() -> None:
     """Change MiniStack so that the event of a deployed function has all values of repeated headers."""
 
     def build(*arguments: Any, **named: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar, Final, Self
 
-from console.gate import HOST, GatedHandler
+from console.origin_checks import HOST, OriginCheckingHandler
 from local import http
 
 START: Final = "/take/"
@@ -18,9 +18,9 @@ MAX_BODY: Final = 64 * 1024
 _OWN: Final = frozenset({"connection", "content-length", "date", "server", "transfer-encoding"})
 
 
-class _Handler(GatedHandler, BaseHTTPRequestHandler):
+class _Handler(OriginCheckingHandler, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    front: ClassVar["list[Front]"]
+    front: ClassVar["list[TakePageProxy]"]
 
     def admits(self, port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:
         """Also admit navigation from another page, because a user follows a link in a mail that the console shows.
@@ -76,7 +76,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-class Front:
+class TakePageProxy:
     """The server, which runs in a thread while the context is entered. `api_url`: the deployed API's URL, or None."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from cli import logs as logs_
 from cli import render, requests
 from cli.dead_letters import Destination
 from cli.errors import Failure
-from cli.operations import Json, Yes, confirm, duration, stack_of
+from cli.options import Json, Yes, confirm, duration, stack_of
 from cli.switches import Part, switch
 
 app = typer.Typer()
@@ -69,7 +69,7 @@ def logs(
     known = sorted(stack.functions())
     if function is not None and function not in known:
         raise Failure(f"there is no function {function}: choose one of {', '.join(known)}")
-    about = request and requests.named(stack.requests(), request).request.id
+    about = request and requests.find(stack.requests(), request).request.id
     found, more = logs_.read(
         stack, [function] if function else known, since=utc_now() - since, containing=about, only_severe=severe,
         limit=limit,
@@ -79,9 +79,9 @@ def logs(
     for line in () if json else found:
         render.log_line(line)
     if not found:
-        render.say("No line matches. A longer --since includes older lines.")
+        render.note("No line matches. A longer --since includes older lines.")
     if more:
-        render.say(f"There are more lines: these are the newest {limit}; see --limit.")
+        render.note(f"There are more lines: these are the newest {limit}; see --limit.")
 
 
 @app.command(epilog="Example: assistance --local enable consumer slack")

@@ -21,7 +21,7 @@ _CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _TIME_FOR_ONE: Final = timedelta(seconds=5)
 
 
-class Of(StrEnum):
+class Source(StrEnum):
     """Whose failed events: those of the stream producer, or those of the email feedback."""
 
     STREAM = "stream"
@@ -29,9 +29,9 @@ class Of(StrEnum):
 
 
 _QUEUES: Final = {
-    Of.STREAM: re.compile(r"StreamProducerFailures[0-9A-F]{8}"),
+    Source.STREAM: re.compile(r"StreamProducerFailures[0-9A-F]{8}"),
     # The first holds events that the function failed to process, the second those that SNS could not pass to it.
-    Of.EMAIL_FEEDBACK: re.compile(r"EmailFeedback(Failures|SubscriptionDlq)[0-9A-F]{8}"),
+    Source.EMAIL_FEEDBACK: re.compile(r"EmailFeedback(Failures|SubscriptionDlq)[0-9A-F]{8}"),
 }
 
 
@@ -85,7 +85,7 @@ class Processed:
     problem: str | None = None
 
 
-def queues(stack: Stack, of: Of) -> list[str]:
+def queues(stack: Stack, of: Source) -> list[str]:
     """The URLs of the queues with these failed events. Raises `Failure` if the stack has none."""
     found = [url for id_, url in stack.resources("AWS::SQS::Queue").items() if _QUEUES[of].fullmatch(id_)]
     if not found:
@@ -93,18 +93,18 @@ def queues(stack: Stack, of: Of) -> list[str]:
     return found
 
 
-def find(stack: Stack, of: Of) -> list[Failed]:
+def find(stack: Stack, of: Source) -> list[Failed]:
     """Read the messages, oldest first. They stay in their queues."""
     found: list[DeadLetter] = []
     for url in queues(stack, of):
-        with dead_letters.looking(stack.sqs(), url) as letters:
+        with dead_letters.reading(stack.sqs(), url) as letters:
             found += letters
     return [Failed(letter) for letter in sorted(found, key=lambda each: each.sent_at)]
 
 
-def retried(stack: Stack, of: Of) -> Iterator[Processed]:
+def retried(stack: Stack, of: Source) -> Iterator[Processed]:
     """Process the failed events again, and delete the messages of those that succeed."""
-    if of is Of.EMAIL_FEEDBACK:
+    if of is Source.EMAIL_FEEDBACK:
         return _processed(stack, of, lambda failed: _again(stack, failed))
     # Messages of the stream contain no events, only positions in the stream. The requests are still in the outbox, and
     # a sweep of the reconciler publishes those that are due.
@@ -121,7 +121,7 @@ def retried(stack: Stack, of: Of) -> Iterator[Processed]:
     return _processed(stack, of, lambda failed: None if failed.dead_letter.message_id in ids else later)
 
 
-def discarded(stack: Stack, of: Of) -> Iterator[Processed]:
+def discarded(stack: Stack, of: Source) -> Iterator[Processed]:
     """Delete the messages."""
     return _processed(stack, of, lambda _: None)
 
@@ -136,10 +136,10 @@ def _again(stack: Stack, failed: Failed) -> str | None:
     return None
 
 
-def _processed(stack: Stack, of: Of, act: Callable[[Failed], str | None]) -> Iterator[Processed]:
+def _processed(stack: Stack, of: Source, act: Callable[[Failed], str | None]) -> Iterator[Processed]:
     sqs = stack.sqs()
     for url in queues(stack, of):
-        with dead_letters.looking(sqs, url) as letters:
+        with dead_letters.reading(sqs, url) as letters:
             for failed in map(Failed, letters):
                 if utc_now() + _TIME_FOR_ONE > failed.dead_letter.held_until:
                     yield Processed(failed, "not processed yet: run the command again")

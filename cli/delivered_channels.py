@@ -8,7 +8,7 @@ from assistance.history import RequestRecord
 from assistance.routing import Channel
 from assistance.store.requests import Requests
 
-Reached: TypeAlias = Mapping[str, list[str]]
+DeliveredChannels: TypeAlias = Mapping[str, list[str]]
 """The channels that have delivered a request to a human, by the request's id.
 
 An id is missing if the request has expired or can't be read.
@@ -16,7 +16,7 @@ An id is missing if the request has expired or can't be read.
 _AT_ONCE: Final = 50
 
 
-def by(requests: Requests, request_ids: Iterable[str | None]) -> Reached:
+def read(requests: Requests, request_ids: Iterable[str | None]) -> DeliveredChannels:
     """Read which channels have delivered each of these requests to a human."""
     ids = list(dict.fromkeys(filter(None, request_ids)))
     chunks = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]

@@ -11,15 +11,15 @@ from typing import Any
 
 from assistance.routing import CALLBACK
 from cli.stack import Stack as Deployed
-from console.acts import Act
+from console.actions import Action
 from local import http
 from local.console.faults import switches
 from local.slack_workspace import SlackError
 from local.stack import Stack
 
 
-class Acts:
-    """Acts on the running stack, one action at a time, because a boto3 session is not thread-safe."""
+class Actions:
+    """Actions on the running stack, one action at a time, because a boto3 session is not thread-safe."""
 
     def __init__(self, stack: Stack, deployed: Deployed) -> None:
         self._stack = stack
@@ -33,10 +33,12 @@ class Acts:
         self._producer = self._mapping(self._functions["stream_producer"])
         self._switches = switches(stack, deployed.channels())
 
-    def by_name(self) -> dict[str, Act]:
+    def by_name(self) -> dict[str, Action]:
         """The actions by the names with which the page calls them. Each gets the call's JSON body."""
         return {
-            "send": lambda body: self._send(body["topic"], body["description"], body.get("key"), body.get("said", {})),
+            "send": lambda body: self._send(
+                body["topic"], body["description"], body.get("key"), body.get("members", {})
+            ),
             "press": lambda body: self._press(body["user"], body["ts"], body["value"]),
             "fault": lambda body: self._switches[body["channel"]].set(body["kind"]),
             "producer": lambda body: self._run_producer(on=bool(body["on"])),
@@ -56,10 +58,10 @@ class Acts:
             "workers": {folder: running.count(name) for folder, name in self._functions.items()},
         }
 
-    def _send(self, topic: str, description: str, key: str | None, said: Mapping[str, Any]) -> dict[str, Any]:
-        """Call the API as a bot does, and return its answer, also an error. `said`: the body's optional members."""
+    def _send(self, topic: str, description: str, key: str | None, members: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the API as a bot does, and return its answer, also an error. `members`: the body's optional members."""
         headers = {"x-api-key": self._stack.api_key} | ({"Idempotency-Key": key} if key else {})
-        body = {**said, "topic": topic, "description": description}
+        body = {**members, "topic": topic, "description": description}
         answer = http.call("POST", f"{self._stack.api_url}/assistance-requests", body=body, headers=headers)
         return {
             "status": answer.status,
@@ -75,15 +77,17 @@ class Acts:
         server = self._stack.slack.server
         if server is None or not user:
             raise ValueError(user)
-        known = len(server.workspace.whispers)
+        known = len(server.workspace.ephemeral_messages)
         try:
             status = server.press(ts, user, value)
         except SlackError as error:
             raise ValueError(ts) from error
         if status != HTTPStatus.OK:
             return f"Slack shows @{user} a warning, because the app answered with status {status}."
-        told = [unescape(each["text"]) for each in server.workspace.whispers[known:] if each["user"] == user]
-        return f"@{user} gets the answer: {' '.join(told)}" if told else f"@{user} has clicked the button."
+        answer = [
+            unescape(each["text"]) for each in server.workspace.ephemeral_messages[known:] if each["user"] == user
+        ]
+        return f"@{user} gets the answer: {' '.join(answer)}" if answer else f"@{user} has clicked the button."
 
     def _run_producer(self, *, on: bool) -> None:
         """Enable or disable the stream producer's event source, the table's stream."""

@@ -11,13 +11,13 @@ from cli import dead_letter_queues, render, requests, takes
 from cli.dead_letter_queues import Outcome
 from cli.errors import Failure
 from cli.stack import Stack
-from console.dead import DeadLetters
+from console.dead_letters import DeadLetters
 
 PATIENCE_SECONDS: Final = 10
-Act: TypeAlias = Callable[[Mapping[str, Any]], Any]
+Action: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
-class Acts:
+class Actions:
     """Redrive, discard, resend, take and release. If `operator` is given, stderr gets an audit line for each action."""
 
     def __init__(self, stack: Stack, dead: DeadLetters, *, operator: str | None = None) -> None:
@@ -26,7 +26,7 @@ class Acts:
         self._operator = operator
         self._requests = stack.requests()
 
-    def by_name(self) -> dict[str, Act]:
+    def by_name(self) -> dict[str, Action]:
         """The actions by the names with which the page calls them. Each gets the call's JSON body."""
         return {
             "redrive": lambda body: self._process(body, dead_letter_queues.redriving(self._stack), "redriven"),

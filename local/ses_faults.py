@@ -25,7 +25,7 @@ ANSWERS: Final = {
 FAULTS: Final = ("none", "slow", *ANSWERS)
 
 
-def on_a_bad_day(application: ASGIFramework) -> ASGIFramework:
+def with_faults(application: ASGIFramework) -> ASGIFramework:
     """Wrap the emulator with the faults. They affect only mails that are sent with SES's API v2."""
     fault = "none"
 

@@ -17,8 +17,8 @@ from assistance.text import printable
 from cli import dead_letter_queues, render
 from cli.dead_letter_queues import QueuedDeadLetter
 from cli.stack import Stack
+from console.error_explanations import meaning
 from console.history import reached
-from console.meanings import meaning
 
 SHOWN: Final = 100
 """Maximum number of dead letters that are shown, oldest first, because these expire first."""

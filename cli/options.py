@@ -28,7 +28,7 @@ _LONGEST: Final = timedelta(days=36_500)
 _UNITS: Final = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
-class Operations(TyperGroup):
+class CommandGroup(TyperGroup):
     """A group of commands that prints an expected error as one line and exits with status 1."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
@@ -57,7 +57,7 @@ class Operations(TyperGroup):
             line = explained(cause) if isinstance(cause, AWS_ERRORS) else f"the table can't answer ({error})"
         except Unreadable as error:
             line = f"an item of the table can't be read ({error}): see UnreadableItems in docs/operations.md"
-        render.say(f"Error: {line}" if line.endswith((".", "?")) else f"Error: {line}.")
+        render.note(f"Error: {line}" if line.endswith((".", "?")) else f"Error: {line}.")
         raise typer.Exit(1)
 
 
@@ -78,7 +78,7 @@ def stack_of(context: typer.Context) -> Stack:
     """The stack that the command line names. Prints the stack's name on stderr, because stdout is for the result."""
     find: StackFinder = context.obj
     stack = find()
-    render.say(f"Stack: {stack.title}")
+    render.note(f"Stack: {stack.title}")
     return stack
 
 
