@@ -261,18 +261,22 @@ def _number(count: float) -> str:
 
 
 def _counts() -> str:
-    rows = []
+    rows = defaultdict[tuple[str, ...], list[Topic]](list)
+    shown = (1, SWEPT)
     for topic in Topic:
-        found = {together: happy_path.spent(topic, together) for together in BATCHES}
+        found = {together: happy_path.spent(topic, together) for together in shown}
         for function in found[1]:
-            calls = [_calls(found[together][function]) for together in BATCHES]
+            calls = [_calls(found[together][function]) for together in shown]
             units = [
-                f"{_number(it[function].writes / together)} / {_number(it[function].reads / together)}"
+                f"{_number(it[function].writes / together)}/{_number(it[function].reads / together)}"
                 for together, it in found.items()
             ]
-            rows.append([f"{topic}: `{function}`", *calls, *units])
-    head = ["", *(f"calls for {it}" for it in BATCHES), *(f"write / read units each, of {it}" for it in BATCHES)]
-    return _table(head, rows).replace("--:", "---", len(BATCHES))
+            rows[f"`{function}`", *calls, *units].append(topic)
+    named_rows = [
+        [name if len(of) == len(Topic) else f"{of[0]}: {name}", *cells] for (name, *cells), of in rows.items()
+    ]
+    head = ["", *(f"calls for {it}" for it in shown), *(f"write/read units each, of {it}" for it in shown)]
+    return _table(head, named_rows).replace("--:", "---", len(shown))
 
 
 def _calls(spent: Spent) -> str:
@@ -286,7 +290,7 @@ def _bill() -> str:
     rows = [
         [service, *(_money(it.get(service, 0)) for it in columns)]
         for service in services
-        if service in {"DynamoDB Streams", "CloudWatch metrics"} or any(it.get(service) for it in columns)
+        if any(it.get(service) for it in columns)
     ]
     totals = [sum(it.values()) for it in columns]
     mails = [it["SES"] for it in columns]
@@ -303,7 +307,7 @@ def _bill() -> str:
 
 def _options() -> str:
     options: Mapping[str, Callable[[Options], Options]] = {
-        "HTTP API instead of REST (no keys, usage plans or answers of our own; an authorizer comes on top)":
+        "HTTP API instead of REST: no keys or usage plans, an authorizer on top":
             partial(replace, api="http"),
         "`tracing=off`": partial(replace, tracing="off"),
         "`tracing=all`": partial(replace, tracing="all"),
@@ -358,7 +362,9 @@ def _optional() -> float:
 def render() -> str:
     """The whole page, as Markdown."""
     priced = [
-        [price.service, price.what, f"{price.dollars * 1e6:,.10g}", f"<{price.source}>"] for price in prices().values()
+        [f"{price.service}: {price.what}", f"[{price.dollars * 1e6:,.10g}]({price.source})"]
+        for price in prices().values()
+        if price.dollars
     ]
     waits = ", ".join(f"{name} {_number(ms)} ms" for name, ms in CALL_MS.items())
     sizes = " and ".join(f"{QUEUES[channel].size} for {channel}" for channel in named(ROUTES.values()))
@@ -368,28 +374,27 @@ def render() -> str:
 
 <!-- Written from what requests are seen to spend: make cost -->
 
-Tests count the calls of the real handlers (`tests/integration/test_aws_call_counts.py` pins the counts), and the
-DynamoDB units follow from the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond
-every free tier. [deployment.md](deployment.md#what-a-stage-costs-at-rest) says what a stage costs without traffic.
+Tests count the calls of the real handlers (`tests/integration/test_aws_call_counts.py`); the DynamoDB units follow from
+the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond every free tier.
+[deployment.md](deployment.md#what-a-stage-costs-at-rest) says what a stage costs without traffic.
 
 ## What a request takes
 
-The table is for a request of {len(DESCRIPTION)} characters, delivered at the first attempt. The API accepts 1, 10 or
-100 requests within a second, and the consumers get them in batches of {sizes}; requests of the same
-batch share a Slack post. Two sweeps of the reconciler read each request, together with all others of its minute; the
-reconciler's rows show what these sweeps spend more than sweeps without requests. The first write takes a unit for the
-item and one for each index. To mark a request as published takes a unit for the item and one to remove it from the
-outbox's index.
+A request has {len(DESCRIPTION)} characters, and is delivered at the first attempt. The API accepts 1 or {SWEPT}
+within a second; the consumers get them in batches of {sizes}. Requests of the same batch
+share a Slack post. The reconciler's row shows what two sweeps over a minute's requests spend more than sweeps without
+requests.
 
 {_counts()}
-- With the longest description, 4,000 characters of three bytes, a request of sales or pricing takes {_longest()} write
+- The first write takes a unit for the item and one for each index. The producer's update takes a unit for the item, and
+  one to remove it from the outbox's index.
+- With the longest description (4,000 characters of three bytes), a request of sales or pricing takes {_longest()} write
   units, because the stack writes the item twice.
-- A sweep that finds nothing takes {_idle()}: a query for each
-  shard of each index, the place where the last sweep stopped, and the lease. In the half hour after a request, each
-  sweep takes {INDEX_SHARDS} queries more to check new requests a second time: $0.07 a month at most.
+- A sweep that finds nothing takes {_idle()}. In the
+  half hour after a request, each sweep takes {INDEX_SHARDS} queries more: $0.07 a month at most.
 - A `GET` by a bot takes {_poll()}, without tracing.
-- When a person takes a request by the button in Slack, this takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link,
-  3 Query and 1 PutItem, the page included. A sweep reads a record once more for each escalation that is due.
+- A take by Slack's button takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link, 3 Query and 1 PutItem, the page
+  included. A sweep reads a record once more for each escalation that is due.
 
 ## What a million requests cost
 
@@ -397,17 +402,14 @@ Half of the requests are on each topic, unless the row says otherwise. They come
 producer gets all requests of one second at once. *Ours* is this project.
 
 {_bill()}
-- **Naive** is the same pipeline as many projects build it, and the tests run it too (`tests/naive.py`): Powertools'
-  idempotency with a table of its own, around accepting and delivering; an index on the status that holds whole items; a
-  publish and an update for each record, one after another; and for each send a read of Slack's token. It has no KMS
-  key, no ledger, no reports of bounces and no metrics. X-Ray traces every function, and Lambda logs START, END and
-  REPORT, as it does by default. At 100 requests a second it costs the same as at 10, except that X-Ray samples
-  fewer traces.
+- **Naive** is the same pipeline as many projects build it (`tests/naive.py`): Powertools' idempotency with a table of
+  its own; an index on the status that holds whole items; a publish and an update for each record, one after another; a
+  read of Slack's token for each send; X-Ray traces of every function; Lambda's START, END and REPORT lines. It has no
+  KMS key, ledger, reports of bounces or metrics. At 100 requests a second it costs the same as at 10, but for fewer
+  traces.
 - **Floor** is the least that any design on these services costs: an HTTP API, one write unit to accept and two to
-  deliver at most once, no index, full batches, the smallest memory, no computing time, no log and no trace.
-
-Ours costs more than the floor because of the REST API with its API keys, three write units for the outbox and one for
-the ledger, SES's reports about its mails, logs, and traces.
+  deliver at most once, no index, full batches, the smallest memory, no computing time, no log and no trace. Ours adds
+  a REST API with keys, three write units for the outbox and one for the ledger, SES's reports, logs, and traces.
 
 ## What the options change
 
@@ -418,29 +420,26 @@ waits until it is over.
 
 ## What is assumed
 
-Nothing was measured on AWS. We assume these durations, the same for our design and the naive one.
+Nothing was measured on AWS. We assume the same for our design and the naive one:
 
 - A call takes: {waits}.
-- An invocation computes for {INVOCATION_CPU_MS:g} ms, and in addition {RECORD_CPU_MS["stream_producer"]:g} ms for each
-  record that it publishes and {CONSUMED_CPU_MS:g} ms for each that it delivers, as
-  [measured](../benchmarks/results.md#warm) on a whole CPU. A function has a whole CPU at {WHOLE_CPU_MB:,} MB of memory.
-  With half that memory, it computes for twice as long, and waits for the answers to its calls for the same time.
-- {COLD:.0%} of the invocations are cold starts. A cold start takes {COLD_MS} ms more, or {RESTORE_MS} ms with
-  SnapStart, all of it billed.
-- X-Ray samples one invocation a second of each function that is traced, and {SAMPLED_SHARE:.0%} of the
-  other invocations. Each sampled invocation is a trace.
-- For an invocation that succeeds, Lambda adds nothing to our own log lines, and {PLATFORM_LOG_BYTES} bytes to those of
-  the naive design. A line of the access log has {ACCESS_LOG_BYTES} bytes.
+- An invocation computes for {INVOCATION_CPU_MS:g} ms, for {RECORD_CPU_MS["stream_producer"]:g} ms for each record that
+  it publishes, and for {CONSUMED_CPU_MS:g} ms for each that it delivers, as [measured](../benchmarks/results.md#warm)
+  on a whole CPU ({WHOLE_CPU_MB:,} MB of memory). With half that memory, it computes for twice as long.
+- {COLD:.0%} of the invocations are cold starts, which take {COLD_MS} ms more ({RESTORE_MS} ms with SnapStart).
+- X-Ray samples one invocation a second of each traced function, and {SAMPLED_SHARE:.0%} of the others.
+- Lambda's own log lines have {PLATFORM_LOG_BYTES} bytes in the naive design, and none in ours. A line of the access log
+  has {ACCESS_LOG_BYTES} bytes.
 - In five minutes an SNS topic calls KMS {KEY_REQUESTS} times, and each of {ENVIRONMENTS} Lambda execution environments
   reads Slack's token once.
-- Not counted: data sent to the internet, failures and retries, the table's data and its backups, calls to a bot's
-  `callback_url`.
+- Not counted: data sent to the internet, failures, retries, the table's storage and backups, callbacks.
 
 ## Prices
 
-In dollars per million, as of November 2026.
+In dollars per million, as of November 2026. Lambda reads the table's stream free of charge, and no metric is billed by
+request.
 
-{_table(["service", "of what", "$ per million", "source"], priced)}"""
+{_table(["", "$ per million"], priced)}"""
 
 
 if __name__ == "__main__":
