@@ -33,6 +33,22 @@ class Memory:
         """The one object that represents all records equal to this one."""
         return self._records.setdefault(record, record)
 
+    def once_per_pair(
+        self, function: Callable[[Record, Record, str], Result]
+    ) -> Callable[[Record, Record, str], Result]:
+        """A cached version of the function, whose first two arguments are records that `one` has returned."""
+        known: dict[tuple[int, int, str], Result] = {}
+
+        def call(before: Record, after: Record, step: str) -> Result:
+            key = (id(before), id(after), step)
+            if key not in known:
+                if len(known) >= MOST:
+                    known.clear()
+                known[key] = function(before, after, step)
+            return known[key]
+
+        return call
+
     def once(self, function: Callable[..., Result]) -> Callable[..., Result]:
         """A cached version of the function, whose first argument is a record."""
         if function not in self._functions:

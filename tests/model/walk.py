@@ -15,7 +15,7 @@ from tests.model.core import core_of
 from tests.model.promises import broken, broken_by_step
 from tests.model.result_cache import Memory
 from tests.model.steps import Violation, steps
-from tests.model.world import World, canonical, has_ended, key_of
+from tests.model.world import World, canonical, has_ended, key_of, with_workers_in_order
 
 _TOLD_EVERY: Final = 1_000
 
@@ -55,7 +55,7 @@ def walk(
     """Visit every state that this world can reach, but `most` states at most.
 
     Check that every state keeps every invariant, and that a finished state can be reached from every state. States with
-    the same `key` count as one.
+    the same `key` count as one, and so do states in which two workers have each other's ids.
     """
     # The model checker keeps every state that it finds, so there is no garbage to collect.
     gc.disable()
@@ -100,7 +100,7 @@ class _Found:
 
 def _walk(start: World, memory: Memory, found: _Found, most: int, tell: Tell) -> Walk:
     states, finished = deque([canonical(start, memory)]), array("q")
-    wrong_step, ended = memory.once(broken_by_step), memory.once(has_ended)
+    wrong_step, ended = memory.once_per_pair(broken_by_step), memory.once(has_ended)
     found.take(states[0], -1, "")
     number = -1
     while states:
@@ -112,7 +112,7 @@ def _walk(start: World, memory: Memory, found: _Found, most: int, tell: Tell) ->
         try:
             for step, after in steps(world, memory):
                 then = canonical(after, memory)
-                known, new = found.take(then, number, step)
+                known, new = found.take(with_workers_in_order(then, memory), number, step)
                 found.sources.append(number)
                 found.targets.append(known)
                 if wrong := wrong_step(world.record, then.record, step) or (new and broken(then, memory)):

@@ -19,6 +19,8 @@ ATTEMPTS: Final = 2
 """The maximum number of attempts of a delivery."""
 CAN_BE_ASKED: Final = "slack"
 """The channel whose provider can be asked whether it has a message."""
+_IDS: Final = ("a", "b")
+"""The ids of the workers."""
 RANK: Final = {Status.ACCEPTED: 0, Status.SENDING: 1, Status.RETRYING: 1, Status.FAILED: 2, Status.DELIVERED: 3}
 
 
@@ -132,6 +134,33 @@ def _canonical(
     erased_at = None if record.erased_at is None else 0
     canonical_ = replace(record, deliveries=deliveries, takes=takes, outbox=outbox, erased_at=erased_at)
     return memory.one(canonical_), tuple(Entry(entry.delivery, 0) for entry in marking)
+
+
+def with_workers_in_order(world: World, memory: Memory) -> World:
+    """The same world, in which the workers have their ids in the order of what they do.
+
+    Two worlds that differ only by which worker has which id behave alike.
+    """
+    ordered = sorted(world.workers, key=_without_id)
+    ids = {worker.id: new for worker, new in zip(ordered, _IDS, strict=False) if worker.id != new}
+    if not ids:
+        return world
+    workers = tuple(sorted(worker._replace(id=ids.get(worker.id, worker.id)) for worker in ordered))
+    record = memory.once(_with_ids)(world.record, tuple(ids.items()), memory)
+    return world._replace(record=record, workers=workers)
+
+
+def _without_id(worker: Worker) -> tuple[object, ...]:
+    return (*worker[:1], *worker[2:], worker.id)
+
+
+def _with_ids(record: Record, ids: tuple[tuple[str, str], ...], memory: Memory) -> Record:
+    new = dict(ids)
+    deliveries = (
+        replace(delivery, attempts=tuple(replace(each, id=new.get(each.id, each.id)) for each in delivery.attempts))
+        for delivery in record.deliveries
+    )
+    return memory.one(replace(record, deliveries=tuple(deliveries)))
 
 
 def _by_name(entry: Entry) -> str:

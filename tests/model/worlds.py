@@ -50,7 +50,9 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
             "email", fallback="slack", fault=1, resend=1, bounce=1, erase=1
         ),
         "an erasure and humans": world("slack", fallback="email", escalates=True, take=1, release=1, erase=1),
-        "a channel that fails after another was reached": world("email", "teams", fallback="slack", fault=2, resend=1),
+        "a channel that fails after another was reached": world(
+            "teams", "email", fallback="slack", fault=1, resend=1, bounce=1
+        ),
     }
 )
 
@@ -99,6 +101,9 @@ HUGE: Final[Mapping[str, World]] = MappingProxyType(
         ),
         "a mail that comes back": world(
             "email", fallback="slack", calls_back=True, fault=1, bounce=2, crash=1, redrive=2, resend=1
+        ),
+        "a channel that fails after another was reached": world(
+            "email", "teams", fallback="slack", calls_back=True, fault=2, resend=1, bounce=1
         ),
         "humans": world(
             "slack", fallback="email", calls_back=True, escalates=True, fault=1, crash=1, redrive=1, take=2, release=1
