@@ -13,8 +13,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks import timing
-from benchmarks.answers import SLACK_PATH, Served, served
 from benchmarks.events import BATCHES, EVENTS, Event, environment
+from benchmarks.fake_services import SLACK_PATH, FakeServices, running
 from infra import bundle
 
 ROUNDS = 15
@@ -53,7 +53,7 @@ handler.egress = lambda: made
 """Replaces DNS and connections of the callback consumer: calls to the bot's public name go to the local server."""
 
 
-def programs(directory: Path, bundles: Mapping[str, Path], there: Served) -> dict[str, Callable[[], timing.Run]]:
+def programs(directory: Path, bundles: Mapping[str, Path], there: FakeServices) -> dict[str, Callable[[], timing.Run]]:
     """The programs to measure, by name: the floor, and each function with one event and with a full batch."""
     # The floor's botocore takes the file with certificates from another variable than the functions.
     stock = {"PYTHONPATH": str(bundle.dependencies(bundle.requirements("api"), HERE, None))}
@@ -80,7 +80,7 @@ def programs(directory: Path, bundles: Mapping[str, Path], there: Served) -> dic
 
 def section(rounds: int = ROUNDS) -> str:
     """Measure, and return the section of the page as Markdown."""
-    with TemporaryDirectory() as made, served(Path(made)) as there:
+    with TemporaryDirectory() as made, running(Path(made)) as there:
         bundles = {folder: Path(made) / folder for folder in EVENTS}
         for folder, path in bundles.items():
             bundle.build(folder, path, HERE, platform=None)

@@ -15,7 +15,7 @@ from assistance.models import AssistanceRequest, Message, StoredRoute
 from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import ROUTES, Topic
 from assistance.slack import blocks
-from benchmarks.answers import (
+from benchmarks.fake_services import (
     CALLBACK,
     CALLING_BACK,
     CREATED_AT,

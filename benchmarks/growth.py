@@ -25,7 +25,7 @@ from assistance.platform.dynamodb import noted, plain
 from assistance.routing import ROUTES, Topic
 from assistance.store import codec
 from assistance.store.schema import OUTBOX_SHARD, PROGRESS
-from benchmarks import answers, events, timing, warm
+from benchmarks import events, fake_services, timing, warm
 from benchmarks.chart import Chart, svg, table
 
 if TYPE_CHECKING:
@@ -83,19 +83,19 @@ class Step:
 
 
 class Cloud:
-    """Simulates AWS: DynamoDB with an in-memory table, everything else with `answers.py`."""
+    """Simulates AWS: DynamoDB with an in-memory table, everything else with `fake_services.py`."""
 
     def __init__(self) -> None:
         from tests.memory_table import MemoryTable  # noqa: PLC0415 # imported after logging is redirected
 
-        self.table = MemoryTable(answers.SWEPT_TABLE)
+        self.table = MemoryTable(fake_services.SWEPT_TABLE)
         self._one_at_a_time = Lock()
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
-        """The answer to a call, like `answers.answer`."""
+        """The answer to a call, like `fake_services.answer`."""
         service, _, operation = headers.get("x-amz-target", "").partition(".")
         if not service.startswith("DynamoDB"):
-            return answers.answer(path, headers, body)
+            return fake_services.answer(path, headers, body)
         with self._one_at_a_time:
             found = getattr(self.table, xform_name(operation))(_decoded(json.loads(body)))
         return "application/x-amz-json-1.0", json.dumps(_encoded(found)).encode()
@@ -127,7 +127,7 @@ def _encoded(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _record(created_at: int) -> Record:
     route = ROUTES[Topic.SALES]
-    ttl = answers.expires(timestamp_of(created_at))
+    ttl = fake_services.expires(timestamp_of(created_at))
     return transitions.first(
         route.channels, route.fallback, topic=Topic.SALES, created_at=created_at, ttl=ttl, calls_back=False
     )
@@ -152,7 +152,7 @@ def _delivered(record: Record) -> Record:
 
 def _hold(memory: "MemoryTable", number: int, created_at: int, record: Record | None) -> None:
     """Put a request and its record into the table. If the record is None, the request waits in the outbox."""
-    item = answers.request_item(str(UUID(int=number)), timestamp_of(created_at))
+    item = fake_services.request_item(str(UUID(int=number)), timestamp_of(created_at))
     values = {name: plain(value) for name, value in item.items()}
     if record:
         values = {name: value for name, value in values.items() if name not in {OUTBOX_SHARD, "outbox_channels"}}
@@ -237,7 +237,7 @@ def measured(rounds: int, doublings: int, divisor: int = 1) -> Grown:
 
     `divisor`: divides the smallest sizes, to make tests faster.
     """
-    with warm.no_network(), redirect_stdout(warm.Nowhere()):
+    with warm.no_network(), redirect_stdout(warm.Discard()):
         cloud = Cloud()
         with patch("benchmarks.warm.answer", cloud.answer):
             found = {(step.name, step.unit): step for step in steps(cloud)}
@@ -284,7 +284,7 @@ def charts(grown: Grown) -> list[Chart]:
     panels = []
     for step in dict.fromkeys(name for name, _ in grown):
         lines = {unit: [(n, s * 1e3) for n, s in points] for (name, unit), points in grown.items() if name == step}
-        panels.append(Chart(step, "how many", "processor, ms", lines))
+        panels.append(Chart(step, "how many", "CPU time, ms", lines))
     return panels
 
 

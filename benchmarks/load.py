@@ -158,7 +158,7 @@ class Load:
                 sleep(max(0, started + due - monotonic()))
                 pending.append(pool.submit(self._call, clock + due))
                 if index % max(1, round(phase.rate)) == 0:
-                    self._processes.look()
+                    self._processes.sample()
                     self._show(f"{phase.name}: {index + 1} sent")
             return [call.result() for call in pending]
         finally:
@@ -198,7 +198,7 @@ class Load:
             if monotonic() - looked < self._look_seconds:
                 return None
             looked = monotonic()
-            self._processes.look()
+            self._processes.sample()
             left = self._waiting()
             self._show(f"{name}: {left} on their way")
             empty = 0 if left else empty + 1
@@ -273,7 +273,7 @@ class Load:
         mails = [set(_ID.findall(mail["BodyText"])) for mail in self.stack.cloud.sent_mail()]
         return Counter(one for ids in posts for one in ids), Counter(one for ids in mails for one in ids)
 
-    def letters(self) -> int:
+    def dead_letters(self) -> int:
         """How many messages are in the dead-letter queues."""
         return sum(self._depth(name) for name in self.stack.outputs if name.endswith("DlqUrl"))
 
@@ -314,7 +314,7 @@ def _outage(load: Load, seconds: float) -> Phase:
 
 
 def lost(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], arrived: tuple[Counter[str], Counter[str]],
-         letters: int) -> list[str]:  # fmt: skip
+         dead_letters: int) -> list[str]:  # fmt: skip
     """Check that no request was lost or posted twice. Returns a line for each violation."""
     ids = {str(call.request_id) for phase in phases for call in phase.accepted}
     posts, mails = arrived
@@ -327,8 +327,8 @@ def lost(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], arrived: tupl
             found.append(f"{one}: its status is delivered, but no message has arrived")
         if posts[one] > 1:
             found.append(f"{one}: posted {posts[one]} times")
-    if letters < (failed := sum(outcomes[one].status == "failed" for one in ids & outcomes.keys())):
-        found.append(f"{failed} requests failed, but only {letters} messages are in the dead-letter queues")
+    if dead_letters < (failed := sum(outcomes[one].status == "failed" for one in ids & outcomes.keys())):
+        found.append(f"{failed} requests failed, but only {dead_letters} messages are in the dead-letter queues")
     return found
 
 
@@ -415,7 +415,7 @@ def main() -> int:
                 load = Load(stack, print)
                 phases = measure(load, rates, options.seconds)
                 outcomes = load.outcomes()
-                wrong = lost(phases, outcomes, load.arrived(), load.letters())
+                wrong = lost(phases, outcomes, load.arrived(), load.dead_letters())
             finally:
                 signals.ignore()
     except LocalFailure as error:

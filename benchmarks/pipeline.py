@@ -296,10 +296,10 @@ class Pipeline:
             self.report.arrived += count
             self.bots.put(Cohort(self.env.now, count))
             if not self.design.accept_workers:
-                self._let_in()
+                self._admit()
             yield self.env.timeout(tick)
 
-    def _let_in(self) -> None:
+    def _admit(self) -> None:
         """Accept as many calls as the quotas allow. The bots repeat the others, with the same `Idempotency-Key`."""
         for cohort in self.bots.take(self._gate.take(self.bots.size, self.env.now)):
             self._accepted(cohort, self.design.accept_latency)
@@ -419,7 +419,7 @@ class Pipeline:
                 self._failed(channel, cohort, sender.retry_after)
             else:
                 ceiling = self.design.retry.ceiling(cohort.receives)
-                self._again(channel, cohort, sender.retry_after + self.random.uniform(0, ceiling))
+                self._requeue(channel, cohort, sender.retry_after + self.random.uniform(0, ceiling))
 
     def _offer(self, channel: _Channel, message: list[Cohort], taken: list[Cohort]) -> list[Cohort]:
         """Send one message with these requests or, if `together` is 1, a message for each request.
@@ -460,14 +460,14 @@ class Pipeline:
             delay = retry_after
             if delay is None:
                 delay = max(retry.doubt_delay, self.random.uniform(0, retry.ceiling(cohort.attempts)))
-            self._again(channel, cohort, delay)
+            self._requeue(channel, cohort, delay)
         elif cohort.fallback:
             self.report.failed += cohort.count
         else:
             again = Cohort(cohort.born, cohort.count, OTHER[channel.name], fallback=True)
             self._move(again, self.outbox, self.design.stream_delay)
 
-    def _again(self, channel: _Channel, cohort: Cohort, delay: float) -> None:
+    def _requeue(self, channel: _Channel, cohort: Cohort, delay: float) -> None:
         channel.hidden += cohort.count
 
         def seen() -> None:

@@ -22,7 +22,7 @@ class Processes:
         self._seen: dict[tuple[int, float], tuple[str, float]] = {}
         self._me = psutil.Process()
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Note the CPU time of each process so far. What a process uses after the last call of `look` is missed."""
         for process in (self._me, *self._me.children(recursive=True)):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -33,7 +33,7 @@ class Processes:
 
     def used(self) -> dict[str, float]:
         """The CPU time in seconds, by function's folder, `EMULATOR` or `BOTS`."""
-        self.look()
+        self.sample()
         total: defaultdict[str, float] = defaultdict(float)
         for name, seconds in self._seen.values():
             total[name] += seconds

@@ -69,7 +69,7 @@ TITLE_CHARACTERS: Final = 200
 MAX_ENTRIES: Final = MAX_BLOCKS - 1
 
 
-def together(description: int) -> int:
+def requests_per_message(description: int) -> int:
     """How many requests fit into one Slack message if each description has so many characters."""
     return max(1, min(MAX_ENTRIES, (MAX_MESSAGE_CHARACTERS - TITLE_CHARACTERS) // (ENTRY_CHARACTERS + description)))
 

@@ -79,7 +79,7 @@ def slack_sender(work: Work, **changes: Any) -> Sender:  # noqa: ANN401
         rate=quotas.SLACK_POSTS,
         burst=quotas.SLACK_BURST,
         latency=quotas.SLACK_SECONDS,
-        together=quotas.together(DESCRIPTION),
+        together=quotas.requests_per_message(DESCRIPTION),
         per_record=work.deliver / quotas.VCPU,
     )
     return replace(deployed, **changes)
@@ -112,7 +112,7 @@ def slack_study(work: Work, hours: float = 4, most: int | None = None) -> list[D
 
     `most`: only so many of the variants; None for all.
     """
-    long = {"together": quotas.together(LONG_DESCRIPTION)}
+    long = {"together": quotas.requests_per_message(LONG_DESCRIPTION)}
     chosen = f"batches of {QUEUES[Channel.SLACK].size}"
     variants: dict[str, dict[str, Any]] = {
         "each alone": {"batch": 10, "window": 0, "together": 1},

@@ -111,7 +111,7 @@ def _capacities(work: Work) -> list[tuple[float, str, str]]:
 
     Each item is the number, the part, and the reason.
     """
-    together = quotas.together(DESCRIPTION)
+    together = quotas.requests_per_message(DESCRIPTION)
     email = _two_batches(work, QUEUES[Channel.EMAIL].size, quotas.SES_SECONDS)
     slack = _two_batches(work, SLACK.size, quotas.SLACK_SECONDS)
     producer = _producer(work, PARALLELIZATION_FACTOR)
@@ -218,7 +218,9 @@ processes also yielded to ours. The simulation does not model the emulator's loc
 
 
 def _posts(*descriptions: int) -> str:
-    return ", ".join(f"{quotas.together(length)} requests of {length} characters" for length in descriptions)
+    return ", ".join(
+        f"{quotas.requests_per_message(length)} requests of {length} characters" for length in descriptions
+    )
 
 
 def _choices(work: Work) -> str:
@@ -286,7 +288,7 @@ def _producer(work: Work, factor: int) -> float:
 
 
 def _longest() -> int:
-    return max(length for length in range(4_000) if quotas.together(length) >= SLACK_RATE)
+    return max(length for length in range(4_000) if quotas.requests_per_message(length) >= SLACK_RATE)
 
 
 def _days(days: Sequence[Day]) -> str:

@@ -30,7 +30,7 @@ class Run:
 
 # The process prints its own peak memory, because the value that the kernel gives to the parent includes the memory from
 # before `exec`, which is the parent's.
-_TELL_PEAK = """
+_PRINT_PEAK_MEMORY = """
 try:
     print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 except OSError:
@@ -42,7 +42,7 @@ except OSError:
 def python(program: str, *arguments: str, environment: Mapping[str, str]) -> Run:
     """Run a program to its end, without site-packages. Raises `RuntimeError` if it fails."""
     # The real interpreter, not the virtual environment's link to it.
-    command = [str(Path(sys.executable).resolve()), "-S", "-c", program + _TELL_PEAK, *arguments]
+    command = [str(Path(sys.executable).resolve()), "-S", "-c", program + _PRINT_PEAK_MEMORY, *arguments]
     with TemporaryFile() as said:
         began = time.perf_counter()
         output = [(os.POSIX_SPAWN_DUP2, said.fileno(), 1)]

@@ -31,7 +31,7 @@ from botocore.compat import HTTPHeaders
 
 from assistance.routing import Topic
 from benchmarks import events, timing
-from benchmarks.answers import SLACK_PATH, SWEPT_TABLE, answer
+from benchmarks.fake_services import SLACK_PATH, SWEPT_TABLE, answer
 from infra.bundle import FUNCTIONS
 
 ROUNDS = 9
@@ -71,7 +71,7 @@ class Raw(BytesIO):
         yield self.read()
 
 
-class Nowhere(TextIOBase):
+class Discard(TextIOBase):
     """A file that drops everything: the log, whose writing does not count."""
 
     def write(self, text: str, /) -> int:
@@ -258,7 +258,7 @@ def measured(event: Callable[[], Any], invoke: Callable[[Any], Any], repeat: int
 def section(rounds: int = ROUNDS) -> str:
     """Measure, and return the section of the page as Markdown."""
     rows, profiles = [], []
-    with no_network(), redirect_stdout(Nowhere()):
+    with no_network(), redirect_stdout(Discard()):
         for name, invocation in invocations().items():
             repeat, naive = REPEAT.get(name, 1) if rounds > 1 else 1, invocation.naive
             both = {"ours": partial(measured, invocation.event, invocation.ours, repeat)}

@@ -36,7 +36,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Checks:
     """The result of the checks: the account and region, clients that may read there, and whether the stack exists."""
 
     target: Target
@@ -51,13 +51,13 @@ def main(arguments: Sequence[str]) -> None:
     try:
         context = _context(options.context)
         config = settings(context)
-        seen = _look(config, context, options.profile)
+        checks = _check(config, context, options.profile)
         print("Building …", flush=True)
         given = [f"--context={pair}" for pair in options.context]
         built = subprocess.run([CDK, "synth", "--quiet", f"--output={BUILT}", *given, *profile], cwd=ROOT, check=False)
         if built.returncode:
             sys.exit(built.returncode)
-        _compare(config, seen, arguments, allowed=options.allow_removals)
+        _compare(config, checks, arguments, allowed=options.allow_removals)
     except (InvalidConfig, Refused) as error:
         sys.exit(f"error: {error}")
     except AWS_ERRORS as error:
@@ -88,7 +88,7 @@ def _context(pairs: Sequence[str]) -> dict[str, Any]:
     return {**defaults, **dict(pair.split("=", 1) for pair in pairs)}
 
 
-def _look(config: Config, context: Mapping[str, Any], profile: str | None) -> Seen:
+def _check(config: Config, context: Mapping[str, Any], profile: str | None) -> Checks:
     """Check everything that can be checked before the template is built. Raises `Refused`."""
     # boto3 reads only AWS_DEFAULT_REGION, but the CDK prefers AWS_REGION:
     # https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
@@ -120,37 +120,37 @@ def _look(config: Config, context: Mapping[str, Any], profile: str | None) -> Se
     if any(problem.fatal for problem in problems):
         raise Refused(_shown(problems))
     for problem in problems:
-        print(f"warning: {problem.what}\n  {problem.do}", file=sys.stderr)
-    return Seen(target, clients, deployed=found.stack is not None)
+        print(f"warning: {problem.description}\n  {problem.remedy}", file=sys.stderr)
+    return Checks(target, clients, deployed=found.stack is not None)
 
 
-def _compare(config: Config, seen: Seen, arguments: Sequence[str], *, allowed: bool) -> None:
+def _compare(config: Config, checks: Checks, arguments: Sequence[str], *, allowed: bool) -> None:
     """Print the resources that the deployment would remove. Raises `Refused` if there are any, unless `allowed`."""
-    if not seen.deployed:
+    if not checks.deployed:
         return
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_GetTemplate.html
-    found = seen.clients("cloudformation").get_template(StackName=_stack(config), TemplateStage="Original")
+    found = checks.clients("cloudformation").get_template(StackName=_stack(config), TemplateStage="Original")
     after = json.loads((BUILT / f"{_stack(config)}.template.json").read_text("utf-8"))
-    taken = removed(found["TemplateBody"], after)
-    if not taken:
+    listed_removals = removed(found["TemplateBody"], after)
+    if not listed_removals:
         return
-    listed = "".join(f"\n  - {each}" for each in taken)
+    listed = "".join(f"\n  - {each}" for each in listed_removals)
     if allowed:
-        print(f"This deployment removes from {_stack(config)}, in {seen.target.region}:{listed}", flush=True)
+        print(f"This deployment removes from {_stack(config)}, in {checks.target.region}:{listed}", flush=True)
         return
     # The arguments that the deployer typed, without those that the Makefile adds.
     typed = [each for before, each in zip(["", *arguments], arguments, strict=False) if OUTPUTS not in {before, each}]
     again = shlex.quote(shlex.join([*typed, ALLOW]))
     kept = "\nProduction's queues and secrets would stay in the account, unused." * config.production
     raise Refused(
-        f"Nothing was deployed. It would remove from {_stack(config)}, in {seen.target.region}:{listed}{kept}\n"
+        f"Nothing was deployed. It would remove from {_stack(config)}, in {checks.target.region}:{listed}{kept}\n"
         f"Is a setting missing, in stages/{config.stage}.json or as -c? To remove them on purpose:\n"
         f"  make deploy ARGS={again}"
     )
 
 
 def _shown(problems: Sequence[Problem]) -> str:
-    return "Nothing was deployed.\n" + "\n".join(f"✗ {problem.what}\n  {problem.do}" for problem in problems)
+    return "Nothing was deployed.\n" + "\n".join(f"✗ {problem.description}\n  {problem.remedy}" for problem in problems)
 
 
 def _stack(config: Config) -> str:

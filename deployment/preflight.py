@@ -6,7 +6,7 @@ from typing import Final
 from assistance.routing import Channel
 from deployment.facts import Caller, Facts
 from deployment.problem import Problem, Target
-from deployment.retry import hindered
+from deployment.stuck_stack import problem_of
 from infra.config import Config
 
 NODE: Final = 22
@@ -107,7 +107,7 @@ def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Prob
 
 def stuck_stack(_: Config, facts: Facts, target: Target) -> Problem | None:
     """CloudFormation can't update the stack in its current state."""
-    return hindered(facts.stack, target.options) if facts.stack else None
+    return problem_of(facts.stack, target.options) if facts.stack else None
 
 
 RULES: Final[tuple[Rule, ...]] = (

@@ -16,6 +16,6 @@ class Target:
 class Problem:
     """A failed check: what is wrong, and what to do. If it is not `fatal`, the deployment continues with a warning."""
 
-    what: str
-    do: str
+    description: str
+    remedy: str
     fatal: bool = True

@@ -22,11 +22,11 @@ _HASH: Final = re.compile(r"[0-9A-F]{8}$")
 def removed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Describe what the stack would lose: first channels, then resources that belong to none of these channels."""
     there, then = before.get("Resources", {}), after.get("Resources", {})
-    gone = {name: each for name, each in there.items() if then.get(name, {}).get("Type") != each["Type"]}
+    removed_resources = {name: each for name, each in there.items() if then.get(name, {}).get("Type") != each["Type"]}
     channels = sorted(_channels(before) - _channels(after))
     return [
         *(f"the channel {channel.lower()}, with its queue, its secret and its alarms" for channel in channels),
-        *sorted(_others(gone, channels)),
+        *sorted(_others(removed_resources, channels)),
     ]
 
 
@@ -35,8 +35,8 @@ def _channels(template: Mapping[str, Any]) -> set[str]:
     return {match[1] for output in template.get("Outputs", {}) if (match := _QUEUE.fullmatch(output))}
 
 
-def _others(gone: Mapping[str, Any], channels: list[str]) -> Iterator[str]:
-    for logical_id, resource in gone.items():
+def _others(removed_resources: Mapping[str, Any], channels: list[str]) -> Iterator[str]:
+    for logical_id, resource in removed_resources.items():
         name = _HASH.sub("", logical_id).removeprefix("Monitoring")
         if name.startswith(tuple(channels)):
             continue

@@ -14,8 +14,8 @@ from constructs import Construct
 from assistance.routing import Channel
 from infra.config import Config
 from infra.firewall import Firewall
+from infra.linter_exceptions import accept, skip_checkov
 from infra.python_function import PythonFunction
-from infra.review import accept, skip_checkov
 from infra.table import Table
 
 # The errors that API Gateway answers without calling the function, in the format of functions/api/problems.py.
@@ -49,7 +49,7 @@ _REFERENCE: Final = ("openapi.json", "docs")
 
 _BY_SLACK: Final = ("slack/interactions/POST",)
 _BY_LINK: Final = ("take/{token}/GET", "take/{token}/POST")
-"""Methods without a key: their function checks a signature instead. See `let_in`."""
+"""Methods without a key: their function checks a signature instead. See `add_route`."""
 
 # The log contains no body, query string, header or actual path, which may hold secrets. The variables of $context:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
@@ -187,7 +187,7 @@ class Api(Construct):
         own = f"https://{self.rest.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{config.stage}"
         return config.public_url or config.domain_url or own
 
-    def let_in(self, path: str, methods: Sequence[str], function: lambda_.IFunction, why: str) -> None:
+    def add_route(self, path: str, methods: Sequence[str], function: lambda_.IFunction, why: str) -> None:
         """Let a function answer calls without a key. `why`: how the function authenticates the caller."""
         resource = self.rest.root.resource_for_path(path)
         for name in methods:

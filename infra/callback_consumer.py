@@ -9,7 +9,7 @@ from constructs import Construct
 from assistance.routing import CALLBACK
 from infra.channel import ChannelConsumer
 from infra.config import Config
-from infra.review import accept
+from infra.linter_exceptions import accept
 from infra.table import Table
 
 

@@ -9,11 +9,11 @@ from constructs import Construct
 
 from assistance.routing import MAX_RECEIVES, Destination
 from infra.batches import QUEUES, visibility_timeout
-from infra.by_humans import may_read
 from infra.config import QUEUE_RETENTION_DAYS, Config
 from infra.dead_letters import SSE_SQS, DeadLetterQueue
+from infra.interactive_function import may_read
+from infra.linter_exceptions import skip_checkov
 from infra.python_function import PythonFunction
-from infra.review import skip_checkov
 from infra.table import Table
 
 

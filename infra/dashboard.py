@@ -85,12 +85,12 @@ class Dashboard(Construct):
     def _accepted(self, api: Api) -> list[cloudwatch.IWidget]:
         stage = api.rest.deployment_stage
         by_topic = [
-            self._ours(metric, _SUM, topic=topic)
+            self._metric(metric, _SUM, topic=topic)
             for metric in (Metric.ACCEPTED, Metric.REPLAYED)
             for topic in self._routes
         ]
         return [
-            _graph("Requests accepted", [*by_topic, self._ours(Metric.REFUSED, _SUM, service="api")], of=3),
+            _graph("Requests accepted", [*by_topic, self._metric(Metric.REFUSED, _SUM, service="api")], of=3),
             _graph(
                 "API calls",
                 [
@@ -111,7 +111,7 @@ class Dashboard(Construct):
         self, producer: StreamProducer, consumers: Mapping[Destination, ChannelConsumer], reconciler: Reconciler
     ) -> list[cloudwatch.IWidget]:
         published = [
-            self._ours(Metric.PUBLISHED, _SUM, channel=channel, topic=topic)
+            self._metric(Metric.PUBLISHED, _SUM, channel=channel, topic=topic)
             for channel in consumers
             for topic in topics_of(channel, self._routes)
         ]
@@ -129,12 +129,12 @@ class Dashboard(Construct):
     def _delivered(self, channel: Destination, consumer: ChannelConsumer) -> list[cloudwatch.IWidget]:
         topics = topics_of(channel, self._routes)
         outcomes = [
-            self._ours(metric, _SUM, channel=channel, topic=topic)
+            self._metric(metric, _SUM, channel=channel, topic=topic)
             for metric in (Metric.DELIVERED, Metric.FAILED, Metric.ATTEMPTS)
             for topic in topics
         ]
         times = [
-            self._ours(Metric.ACCEPTED_TO_DELIVERED, statistic, channel=channel, topic=topic)
+            self._metric(Metric.ACCEPTED_TO_DELIVERED, statistic, channel=channel, topic=topic)
             for statistic in (_P50, _P99)
             for topic in topics
         ]
@@ -142,10 +142,10 @@ class Dashboard(Construct):
             consumer.queue.metric_approximate_number_of_messages_visible(period=_PERIOD, label="waiting"),
             consumer.queue.metric_approximate_number_of_messages_not_visible(period=_PERIOD, label="hidden"),
             consumer.dlq.metric_approximate_number_of_messages_visible(period=_PERIOD, label="dead letters"),
-            self._ours(Metric.MISROUTED, _SUM, channel=channel),
+            self._metric(Metric.MISROUTED, _SUM, channel=channel),
         ]
         oldest = (
-            self._ours(Metric.OLDEST_PENDING_AGE, _MAXIMUM, channel=channel)
+            self._metric(Metric.OLDEST_PENDING_AGE, _MAXIMUM, channel=channel)
             if isinstance(channel, Channel)
             else consumer.queue.metric_approximate_age_of_oldest_message(period=_PERIOD, statistic=_MAXIMUM)
         )
@@ -158,7 +158,7 @@ class Dashboard(Construct):
 
     def _taken(self, reconciler: Reconciler) -> list[cloudwatch.IWidget]:
         times = [
-            self._ours(Metric.ACCEPTED_TO_TAKEN, statistic, topic=topic)
+            self._metric(Metric.ACCEPTED_TO_TAKEN, statistic, topic=topic)
             for statistic in (_P50, _P99)
             for topic in self._routes
         ]
@@ -182,7 +182,7 @@ class Dashboard(Construct):
         errors = [function.metric_errors(period=_PERIOD, label=name) for name, function in functions.items()]
         return _graph("Errors", errors, of=3)
 
-    def _ours(self, metric: Metric, statistic: str, **dimensions: str) -> cloudwatch.Metric:
+    def _metric(self, metric: Metric, statistic: str, **dimensions: str) -> cloudwatch.Metric:
         qualifier = "" if statistic == _SUM else f" {statistic}"
         return cloudwatch.Metric(
             namespace=self._namespace,

@@ -7,7 +7,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.config import Config
-from infra.review import accept, skip_checkov
+from infra.linter_exceptions import accept, skip_checkov
 
 RETENTION_DAYS = 14
 SSE_SQS = "SQS encrypts it with a key of its own, at no charge; checkov expects a KMS key."

@@ -8,10 +8,10 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from assistance.routing import Channel
-from infra import sender
+from infra import email_sender
 from infra.channel import ChannelConsumer
 from infra.config import Config
-from infra.review import accept, arn
+from infra.linter_exceptions import accept, arn
 from infra.table import Table
 
 
@@ -33,7 +33,7 @@ class EmailConsumer(ChannelConsumer):
             },
         )
         if config.create_email_identity:
-            sender.verify(self, config)
+            email_sender.verify(self, config)
         # The permission is limited by the sender's address and not by an identity's ARN: the sender may be verified by
         # its address or its domain, and in the sandbox SES also checks the permission for the recipients' identities
         # (https://github.com/aws/aws-sdk-js/issues/3641).

@@ -8,12 +8,12 @@ from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
 from infra.config import Config
-from infra.review import skip_checkov
+from infra.linter_exceptions import skip_checkov
 
 _WINDOW_SECONDS = 60
 # The limit is twice the throttle, because calls that the usage plan refuses count too, and a throttled bot repeats
 # them.
-_ROOM = 2
+_TOLERANCE = 2
 
 
 class Firewall(Construct):
@@ -53,7 +53,7 @@ class Firewall(Construct):
                 )
             },
             rules=[
-                self._rate(0, _ROOM * _WINDOW_SECONDS * config.throttle_rate),
+                self._rate(0, _TOLERANCE * _WINDOW_SECONDS * config.throttle_rate),
                 self._managed(1, "AWSManagedRulesAmazonIpReputationList"),
             ],
         )

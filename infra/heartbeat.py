@@ -13,7 +13,7 @@ from assistance.engine.heartbeat import EVENT
 from assistance.platform.metrics import Metric
 from assistance.routing import Channel
 from infra.channel import ChannelConsumer
-from infra.review import accept
+from infra.linter_exceptions import accept
 
 INTERVAL = Duration.hours(1)
 

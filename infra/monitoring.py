@@ -84,10 +84,10 @@ class Monitoring(Construct):
                 others += channels.of_the_heartbeat(alarms, channel, heartbeat)
             if feedback and channel is Channel.EMAIL:
                 others += alarms.add_for_function("EmailFeedback", feedback.function)
-            says = f"Requests are not delivered by {channel}."
+            description = f"Requests are not delivered by {channel}."
             name = f"{channel.capitalize()}NotDelivering"
             title = None if channel == CALLBACK else f"{channel.capitalize()} is not delivering"
-            self._page(name, says, [failed, oldest, *others], section="NotDelivering", title=title)
+            self._page(name, description, [failed, oldest, *others], section="NotDelivering", title=title)
             if isinstance(channel, Channel):
                 # Only channels, because a callback that waits does not keep a request open.
                 late.append(oldest)
@@ -124,10 +124,10 @@ class Monitoring(Construct):
             # Only pages that a faulty deployment can cause. A channel's page may be caused by its provider, and then a
             # rollback does not help.
             watched = [page for page in self.pages if page.node.id in _ROLLED_BACK_FOR]
-            self._say_when_to_roll_back(config.rollback_minutes, watched)
+            self._output_rollback_configuration(config.rollback_minutes, watched)
         CfnOutput(self, "TopicArn", value=self._operators.topic_arn).override_logical_id("OperatorTopicArn")
 
-    def _say_when_to_roll_back(self, minutes: int, pages: Sequence[cloudwatch.CompositeAlarm]) -> None:
+    def _output_rollback_configuration(self, minutes: int, pages: Sequence[cloudwatch.CompositeAlarm]) -> None:
         """Add an output with the rollback configuration, which is an argument of a deployment, not part of a template.
 
         https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-rollback-triggers.html
@@ -157,7 +157,7 @@ class Monitoring(Construct):
     def _page(
         self,
         name: str,
-        says: str,
+        description: str,
         alarms: Sequence[cloudwatch.Alarm],
         *,
         after: Mapping[str, Alarms] | None = None,
@@ -167,8 +167,8 @@ class Monitoring(Construct):
     ) -> None:
         """Create a page: a composite alarm that is on while any of these alarms is on.
 
-        `says`: its description. `after`: by an alarm's name, other alarms; while one of them is on, the alarm does not
-        count. `along`: by an alarm's name, another alarm; the alarm counts only while the other one is on too.
+        `after`: by an alarm's name, other alarms; while one of them is on, the alarm does not count. `along`: by an
+        alarm's name, another alarm; the alarm counts only while the other one is on too.
         """
         rule = cloudwatch.AlarmRule
         on = cloudwatch.AlarmState.ALARM
@@ -184,7 +184,7 @@ class Monitoring(Construct):
             # The name is the subject of the mail. Other resources get names from CloudFormation.
             composite_alarm_name=f"assistance {self._config.stage}: {title or _spelt_out(name)}",
             alarm_rule=rule.any_of(*terms),
-            alarm_description=self._alarms.described(f"{says} See which of its alarms are on.", section or name),
+            alarm_description=self._alarms.with_link(f"{description} See which of its alarms are on.", section or name),
         )
         page.add_alarm_action(actions.SnsAction(self._operators))
         page.add_ok_action(actions.SnsAction(self._operators))

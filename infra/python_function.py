@@ -14,7 +14,7 @@ from constructs import Construct
 from infra import bundle
 from infra.bundle import FUNCTIONS, SHARED
 from infra.config import Config
-from infra.review import accept, skip_checkov
+from infra.linter_exceptions import accept, skip_checkov
 
 
 @jsii.implements(ILocalBundling)

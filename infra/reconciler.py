@@ -13,8 +13,8 @@ from constructs import Construct
 from assistance.routing import Channel
 from infra.channel import ChannelConsumer
 from infra.config import Config
+from infra.linter_exceptions import accept
 from infra.python_function import PythonFunction
-from infra.review import accept
 from infra.table import Table
 
 # Shorter than a minute, the shortest interval between two runs.

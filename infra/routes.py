@@ -32,7 +32,7 @@ def members(value: object) -> object:
     return value
 
 
-def sound(route: Route) -> Route:
+def valid_route(route: Route) -> Route:
     """Return the route unchanged. Raises `ValueError` if it can't be deployed."""
     if not route.channels:
         raise ValueError("a topic needs at least one channel")

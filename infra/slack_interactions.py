@@ -7,9 +7,9 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.api import Api
-from infra.by_humans import answering
 from infra.config import Config
-from infra.review import accept
+from infra.interactive_function import interactive_function
+from infra.linter_exceptions import accept
 from infra.table import Table
 
 PATH = "slack/interactions"
@@ -24,7 +24,7 @@ class SlackInteractions(Construct):
         accept(secret, "AwsSolutions-SMG4", "Slack issues the secret; Secrets Manager has no way to rotate it.")
         secret.apply_removal_policy(config.removal_policy)
         slack = urlsplit(config.slack_api_url)
-        self.function = answering(
+        self.function = interactive_function(
             self,
             "slack_interactions",
             config=config,
@@ -38,5 +38,5 @@ class SlackInteractions(Construct):
             },
         )
         table.grant_items(self.function, "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query")
-        api.let_in(PATH, ["POST"], self.function, "Slack signs its calls.")
+        api.add_route(PATH, ["POST"], self.function, "Slack signs its calls.")
         CfnOutput(self, "Url", value=f"{api.url}/{PATH}").override_logical_id("SlackInteractionsUrl")

@@ -9,10 +9,10 @@ from aws_cdk import aws_xray as xray
 from constructs import Construct
 
 from infra.api import Api
-from infra.by_humans import answering, may_read
 from infra.channel import ChannelConsumer
 from infra.config import Config
-from infra.review import accept
+from infra.interactive_function import interactive_function, may_read
+from infra.linter_exceptions import accept
 from infra.table import Table
 
 
@@ -44,7 +44,7 @@ class TakePage(Construct):
         )
         secret.apply_removal_policy(config.removal_policy)
         told = {"TAKE_PAGE": f"{api.public_url}/take/", "TAKE_SECRET": secret.attr_id}
-        self.function = answering(
+        self.function = interactive_function(
             self,
             "take_page",
             config=config,
@@ -57,7 +57,7 @@ class TakePage(Construct):
             may_read(consumer.function, secret)
             for name, value in told.items():
                 consumer.function.add_environment(name, value)
-        api.let_in("take/{token}", ["GET", "POST"], self.function, "Callers need a link with our signature.")
+        api.add_route("take/{token}", ["GET", "POST"], self.function, "Callers need a link with our signature.")
         if config.tracing != "off" and not config.local:
             self._trace_no_link(config)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from infra.sources import ROOT, fingerprint
+from infra.fingerprint import ROOT, fingerprint
 from local.run_directory import new_log
 
 KEPT: Final = ROOT / ".build" / "synthesized"

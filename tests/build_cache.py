@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from infra.sources import ROOT, fingerprint
+from infra.fingerprint import ROOT, fingerprint
 
 SOURCES: Final = ("infra", "functions", "tests/infra", "tests/build_cache.py", "cdk.json", "pyproject.toml", "uv.lock")
 PLACES: Final = ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION")

@@ -33,7 +33,7 @@ class AlarmFactory:
         name: str,
         metric: cloudwatch.IMetric,
         threshold: float,
-        says: str,
+        description: str,
         *,
         times: int = 1,
         of: int = 1,
@@ -43,8 +43,8 @@ class AlarmFactory:
     ) -> cloudwatch.Alarm:
         """Create an alarm that is on while `times` of the last `of` periods violate the threshold.
 
-        `says`: the description. `section`: the heading in docs/operations.md, by default the alarm's name. `missing`:
-        how a period without data counts.
+        `section`: the heading in docs/operations.md, by default the alarm's name. `missing`: how a period without data
+        counts.
         """
         alarm = cloudwatch.Alarm(
             self._scope,
@@ -55,7 +55,7 @@ class AlarmFactory:
             evaluation_periods=of,
             datapoints_to_alarm=times,
             treat_missing_data=missing,
-            alarm_description=self.described(says, section or name),
+            alarm_description=self.with_link(description, section or name),
         )
         self.created.append(alarm)
         return alarm
@@ -76,16 +76,16 @@ class AlarmFactory:
         ]  # fmt: skip
 
     def add_for_dead_letters(
-        self, name: str, queue: sqs.Queue, says: str, *, section: str | None = None
+        self, name: str, queue: sqs.Queue, description: str, *, section: str | None = None
     ) -> cloudwatch.Alarm:
         """Create the alarm on a dead-letter queue that is not empty."""
         # A reader makes a dead letter invisible for a second or two, so that one of SQS's samples may miss it. Within
         # three minutes another sample sees it, and one is enough.
         visible = queue.metric_approximate_number_of_messages_visible(period=MINUTE, statistic=cloudwatch.Stats.MAXIMUM)
-        return self.add(name, visible, 0, says, of=3, section=section)
+        return self.add(name, visible, 0, description, of=3, section=section)
 
-    def described(self, says: str, section: str) -> str:
+    def with_link(self, description: str, section: str) -> str:
         """Add the stack to the commands in a description, and a link to the runbook's section."""
         # An account may have several stages, so the commands in the mail of an alarm name the alarm's own stack.
-        says = says.replace("'assistance ", f"'assistance --stack {self.namespace} ")
-        return f"{says} {self.config.runbook_url}#{section.lower()}"
+        description = description.replace("'assistance ", f"'assistance --stack {self.namespace} ")
+        return f"{description} {self.config.runbook_url}#{section.lower()}"

@@ -23,7 +23,7 @@ from infra.config.values import (
     valid_https_url,
     valid_public_url,
 )
-from infra.routes import MAX_RECIPIENTS, members, sound, split
+from infra.routes import MAX_RECIPIENTS, members, split, valid_route
 
 PYTHON_VERSION: Final = "3.13"
 """The default Python version of the deployed functions: of their runtime, and of the wheels in their bundles."""
@@ -80,7 +80,8 @@ class Settings(BaseModel):
         description="The addresses that get requests by email, separated by commas.",
     )
     routes: Annotated[
-        Mapping[Topic, Annotated[Route, BeforeValidator(members), AfterValidator(sound)]], BeforeValidator(from_json)
+        Mapping[Topic, Annotated[Route, BeforeValidator(members), AfterValidator(valid_route)]],
+        BeforeValidator(from_json),
     ] = Field(
         default_factory=lambda: dict(ROUTES),
         min_length=1,

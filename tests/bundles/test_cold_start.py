@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import cold_start
-from benchmarks.answers import served
 from benchmarks.events import BATCHES
+from benchmarks.fake_services import running
 
 CALLS: Mapping[str, Mapping[str, int]] = {
     "floor": {"GetItem": 1},
@@ -25,7 +25,7 @@ CALLS: Mapping[str, Mapping[str, int]] = {
 
 def test_the_cold_start_benchmark_runs_each_function_on_real_events(local: Mapping[str, Path], tmp_path: Path) -> None:
     samples, called = {}, {}
-    with served(tmp_path) as there:
+    with running(tmp_path) as there:
         programs = cold_start.programs(tmp_path, local, there)
         # A full batch makes all the calls that a single message makes.
         of_batches = {f"`{folder}`" for folder, _ in BATCHES.values()}

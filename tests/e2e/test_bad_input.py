@@ -58,7 +58,7 @@ def form(*names: str) -> dict[str, Any]:
 
 
 # People and Slack call these with a signed link or call. The OpenAPI document does not contain them.
-BY_HUMANS = schemathesis.openapi.from_dict(
+INTERACTIVE = schemathesis.openapi.from_dict(
     {
         "openapi": "3.1.0",
         "info": {"title": "What humans call", "version": "1"},
@@ -72,7 +72,7 @@ BY_HUMANS = schemathesis.openapi.from_dict(
         },
     }
 )
-HUMAN_OPERATIONS = {found.ok().label: found.ok() for found in BY_HUMANS.get_all_operations() if isinstance(found, Ok)}
+HUMAN_OPERATIONS = {found.ok().label: found.ok() for found in INTERACTIVE.get_all_operations() if isinstance(found, Ok)}
 
 
 @pytest.mark.parametrize("label", HUMAN_OPERATIONS)

@@ -35,7 +35,7 @@ def test_the_load_benchmark_measures_a_small_load_and_no_request_is_lost(bot: Bo
     load = Load(stack, print, look_seconds=0.1)
     phases = measure(load, rates=[5], seconds=0.6, connections=2)
     outcomes = load.outcomes()
-    assert lost(phases, outcomes, load.arrived(), load.letters()) == []
+    assert lost(phases, outcomes, load.arrived(), load.dead_letters()) == []
     assert all(phase.accepted == phase.calls != [] for phase in phases)
     load_page.write(tmp_path, results(phases, outcomes, psutil.getloadavg()[0]))
     assert "| 2 connections |" in (tmp_path / "load.md").read_text("utf-8")

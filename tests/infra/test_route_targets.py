@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from assistance.routing import Channel, Route, place, routes
-from infra.routes import sound
+from infra.routes import valid_route
 from infra.stages import load
 from tests.infra.template import REAL, VARIANTS, synthesized, target
 
@@ -34,9 +34,9 @@ def test_each_consumer_gets_the_slack_channel_recipients_or_teams_secret_of_each
 
 
 def test_a_target_on_a_channel_without_named_targets_is_refused(added_channel: Channel) -> None:
-    assert sound(Route((added_channel,)))
+    assert valid_route(Route((added_channel,)))
     with pytest.raises(ValueError, match="'where' can't name pigeon: that channel has one target only"):
-        sound(Route((added_channel,), where={added_channel: "urgent"}))
+        valid_route(Route((added_channel,), where={added_channel: "urgent"}))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

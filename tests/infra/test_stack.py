@@ -33,12 +33,13 @@ from tests.infra.template import CONTEXTS, VARIANTS, Template, as_list, changed,
 
 ROOT = Path(__file__).parents[2]
 EVERY = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
-BY_HUMANS = {"slack_interactions", "take_page"}
-FOLDERS = EVERY - BY_HUMANS - {f"{channel}_consumer" for channel in Channel if channel not in named(ROUTES.values())}
+INTERACTIVE = {"slack_interactions", "take_page"}
+FOLDERS = EVERY - INTERACTIVE - {f"{channel}_consumer" for channel in Channel if channel not in named(ROUTES.values())}
 TAKING = {"local", "everything", "takes"}
-SHARED = {"__init__", "addresses", "app", "batches", "bundle", "by_humans", "channel", "dashboard",
-          "dead_letters", "domain", "encryption", "firewall", "governed", "heartbeat", "monitoring", "python_function",
-          "review", "routes", "sender", "sources", "stack", "stages", "table"}  # fmt: skip
+SHARED = {"__init__", "addresses", "app", "batches", "bundle", "channel", "dashboard",
+          "dead_letters", "domain", "email_sender", "encryption", "fingerprint", "firewall", "governed", "heartbeat",
+          "interactive_function", "linter_exceptions", "monitoring", "openapi", "python_function", "routes", "stack",
+          "stages", "table"}  # fmt: skip
 
 
 def test_every_function_folder_has_a_construct_file_in_infra_and_vice_versa() -> None:
@@ -52,7 +53,7 @@ def folders(template: Template) -> set[str]:
 
 @pytest.mark.parametrize("variant", [*VARIANTS, "everything", "takes"])
 def test_the_take_page_and_slack_button_functions_are_deployed_only_if_takes_are_on(variant: str) -> None:
-    assert folders(synthesized(variant)) == FOLDERS | (BY_HUMANS if variant in TAKING else set())
+    assert folders(synthesized(variant)) == FOLDERS | (INTERACTIVE if variant in TAKING else set())
 
 
 def test_every_lambda_function_has_the_common_settings(template: Template) -> None:
@@ -247,7 +248,7 @@ def test_the_stack_outputs_have_names_without_generated_suffixes(template: Templ
 def test_an_upgrade_updates_consumers_before_publishers_and_publishers_before_the_api(template: Template) -> None:
     deployed = {template.function(folder)[0]: folder for folder in folders(template)}
     consumers = {folder for folder in deployed.values() if folder.endswith("_consumer")}
-    last = {"api"} | (set(deployed.values()) & BY_HUMANS)
+    last = {"api"} | (set(deployed.values()) & INTERACTIVE)
     publishers = set(deployed.values()) - consumers - last
     waits_for = {
         folder: {deployed[name] for name in as_list(template.resources[id_].get("DependsOn", [])) if name in deployed}

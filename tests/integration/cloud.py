@@ -43,7 +43,7 @@ HANDLERS = (
     "email_feedback",
     "reconciler",
 )
-BY_HUMANS = ("slack_interactions", "take_page")
+INTERACTIVE = ("slack_interactions", "take_page")
 """The functions that people call. Version 1 had none of these."""
 
 
@@ -55,7 +55,7 @@ def forget() -> None:
     routes.cache_clear()
     secrets.cache_clear()
     ids.cache_clear()
-    for function in (*HANDLERS, *BY_HUMANS):
+    for function in (*HANDLERS, *INTERACTIVE):
         importlib.import_module(f"{function}.settings").settings.cache_clear()
         handler = importlib.import_module(f"{function}.handler")
         importlib.reload(handler)

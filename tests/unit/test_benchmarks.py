@@ -13,9 +13,9 @@ from local.deploy import ROOT
 
 EACH_ONCE = """
 from contextlib import redirect_stdout
-from benchmarks import answers, growth, warm
-answers._IDS = answers._IDS[:30]
-with warm.no_network(), redirect_stdout(warm.Nowhere()):
+from benchmarks import fake_services, growth, warm
+fake_services._IDS = fake_services._IDS[:30]
+with warm.no_network(), redirect_stdout(warm.Discard()):
     invocations = warm.invocations()
     done = {name: invocation.ours(invocation.event()) for name, invocation in invocations.items()}
 swept = done.pop("sweep 1,000")

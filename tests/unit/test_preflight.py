@@ -7,7 +7,7 @@ import pytest
 from deployment.facts import Caller, DeployedStack, Facts, Resource
 from deployment.preflight import identity_of, problems, wrong_account
 from deployment.problem import Problem, Target
-from deployment.retry import TABLE
+from deployment.stuck_stack import TABLE
 from infra.stages import load
 from tests.unit.test_stage_files import PRODUCTION
 
@@ -37,28 +37,28 @@ def test_the_preflight_check_refuses_credentials_of_another_aws_account_and_name
     other = Caller("999999999999", "arn:aws:iam::999999999999:user/anna")
     problem = wrong_account(CONFIG, other)
     assert problem
-    assert "123456789012" in problem.what
-    assert other.arn in problem.what
-    assert "AWS_PROFILE" in problem.do
+    assert "123456789012" in problem.description
+    assert other.arn in problem.description
+    assert "AWS_PROFILE" in problem.remedy
     assert wrong_account(CONFIG, replace(other, account="123456789012")) is None
     assert wrong_account(CONFIG.model_copy(update={"account": None}), other) is None
 
 
 @pytest.mark.parametrize(("version", "said"), [(0, "There is no Node.js"), (20, "Node.js 20 is too old")])
 def test_an_unsupported_node_version_prevents_the_deployment(version: int, said: str) -> None:
-    assert one(replace(FACTS, node=version)).what.startswith(said)
+    assert one(replace(FACTS, node=version)).description.startswith(said)
     assert none(replace(FACTS, node=22))
 
 
 def test_a_region_without_ses_prevents_a_deployment_with_email() -> None:
     problem = one(replace(FACTS, has_ses=False))
-    assert "is not available in eu-central-1" in problem.what
+    assert "is not available in eu-central-1" in problem.description
     assert none(replace(FACTS, has_ses=False), routes=load({"routes": {"sales": {"channels": ["slack"]}}}).routes)
 
 
 def test_a_region_without_snapstart_prevents_a_deployment_with_snapstart() -> None:
     taipei = replace(TARGET, region="ap-east-2")
-    assert "SnapStart is not available in ap-east-2" in one(FACTS, taipei, snap_start=True).what
+    assert "SnapStart is not available in ap-east-2" in one(FACTS, taipei, snap_start=True).description
     assert not problems(CONFIG, FACTS, taipei)
     assert none(FACTS, snap_start=True)
 
@@ -70,15 +70,15 @@ def test_the_preflight_check_refuses_an_account_without_cdk_bootstrap_and_names_
     version: int | None, said: str
 ) -> None:
     problem = one(replace(FACTS, bootstrap=version))
-    assert said in problem.what
-    assert "make bootstrap ARGS=aws://123456789012/eu-central-1" in problem.do
+    assert said in problem.description
+    assert "make bootstrap ARGS=aws://123456789012/eu-central-1" in problem.remedy
 
 
 def test_the_preflight_check_refuses_to_create_an_ses_identity_that_exists_outside_the_stack() -> None:
     taken = replace(FACTS, identity_exists=True)
-    assert "create_email_identity to false" in one(taken).do
+    assert "create_email_identity to false" in one(taken).remedy
     others = replace(UP, resources=(replace(IDENTITY, name="other@company.io"),))
-    assert CONFIG.email_sender in one(replace(taken, stack=others)).what
+    assert CONFIG.email_sender in one(replace(taken, stack=others)).description
     assert identity_of(CONFIG) == CONFIG.email_sender
     assert identity_of(CONFIG.model_copy(update={"email_domain": "company.io"})) == "company.io"
     assert identity_of(CONFIG.model_copy(update={"create_email_identity": False})) is None
@@ -88,7 +88,7 @@ def test_a_small_lambda_concurrency_quota_prevents_deploying_production_and_caus
     small = replace(FACTS, concurrency=9)
     assert one(small).fatal
     assert not one(small, stage="staging").fatal
-    assert "L-B99A9384" in one(small).do
+    assert "L-B99A9384" in one(small).remedy
     assert none(replace(FACTS, concurrency=10)), "a new account's"
     assert one(replace(FACTS, concurrency=10), consumer_max_concurrency=3)
 
@@ -97,8 +97,8 @@ def test_a_failed_first_deployment_prints_how_to_delete_the_stack() -> None:
     table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_SKIPPED")
     failed = DeployedStack("assistance-production", "ROLLBACK_COMPLETE", protected=True, resources=(table,))
     problem = one(replace(FACTS, stack=failed))
-    assert "first deployment failed" in problem.what
-    commands = [line.split()[1:3] for line in problem.do.splitlines() if line.startswith("    aws ")]
+    assert "first deployment failed" in problem.description
+    commands = [line.split()[1:3] for line in problem.remedy.splitlines() if line.startswith("    aws ")]
     assert commands == [
         ["cloudformation", "describe-stack-events"],
         ["dynamodb", "scan"],
@@ -108,9 +108,9 @@ def test_a_failed_first_deployment_prints_how_to_delete_the_stack() -> None:
         ["dynamodb", "update-table"],
         ["dynamodb", "delete-table"],
     ]
-    lines = [line for line in problem.do.splitlines() if line.startswith("    aws ")]
+    lines = [line for line in problem.remedy.splitlines() if line.startswith("    aws ")]
     assert all("--region eu-central-1" in line for line in lines)
-    assert problem.do.count(f"--table-name {table.name} ") == 3
+    assert problem.remedy.count(f"--table-name {table.name} ") == 3
     assert none(replace(FACTS, stack=replace(failed, protected=False))), "the CDK deletes it"
 
 
@@ -127,8 +127,8 @@ def test_a_stack_in_a_status_that_cannot_be_updated_is_refused_with_repair_instr
     status: str, command: str
 ) -> None:
     problem = one(replace(FACTS, stack=replace(UP, status=status)))
-    assert status in problem.what
-    assert f"{command} --stack-name assistance-production --region eu-central-1" in problem.do
+    assert status in problem.description
+    assert f"{command} --stack-name assistance-production --region eu-central-1" in problem.remedy
 
 
 @pytest.mark.parametrize("status", ["REVIEW_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE", "CREATE_COMPLETE"])
@@ -138,7 +138,7 @@ def test_a_stack_in_a_status_that_can_be_updated_passes_the_preflight_check(stat
 
 def test_the_advice_never_contains_deleting_the_table_of_a_stack_that_was_deployed_before() -> None:
     table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_FAILED")
-    assert "dynamodb" not in one(replace(FACTS, stack=replace(UP, status="DELETE_FAILED", resources=(table,)))).do
+    assert "dynamodb" not in one(replace(FACTS, stack=replace(UP, status="DELETE_FAILED", resources=(table,)))).remedy
 
 
 def test_the_preflight_check_reports_all_violated_rules_together() -> None:

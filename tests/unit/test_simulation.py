@@ -70,7 +70,7 @@ def test_a_simulated_digest_contains_as_many_requests_as_a_real_digest(character
     said = {"customer": ANNA, "conversation_url": "https://app.example.com/conversations/42"}
     asked = [Outgoing(request("x" * characters, str(UUID(int=n)), **said), delivery="slack") for n in range(60)]
     first, *_ = digests(asked, datetime(2026, 1, 1, tzinfo=UTC), take=True)
-    assert len(first) == quotas.together(characters)
+    assert len(first) == quotas.requests_per_message(characters)
 
 
 def test_the_generated_page_about_the_simulation_shows_the_results_of_a_simulated_hour(tmp_path: Path) -> None:

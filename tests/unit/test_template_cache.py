@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import sources
+from infra import fingerprint
 from local import template_cache
 
 
@@ -50,7 +50,7 @@ def test_a_template_is_synthesized_once_per_cdk_context_and_gets_the_current_url
 def test_a_template_is_synthesized_again_after_a_source_file_changed(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
     for text in ("{}", "{}", "{ }"):
         (tmp_path / "cdk.json").write_text(text, "utf-8")
         template(synthesis)

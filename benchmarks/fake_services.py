@@ -91,7 +91,7 @@ def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # 
             return {"Item": request_item(id_, CREATED_AT)}
         case "Query", {"ConsistentRead": True, "ExpressionAttributeValues": dict(values)}:
             id_ = next(value["S"] for value in values.values() if "S" in value)
-            items = [_looked_at()] if id_ == LEDGER else list(_delivered(id_))
+            items = [_reconciler_progress()] if id_ == LEDGER else list(_delivered(id_))
             return {"Items": items, "Count": len(items)}
         case "Query", _:
             return {"Items": [], "Count": 0}
@@ -151,7 +151,7 @@ def callback_url() -> str:
     return f"https://{BOT_HOST}{BOT_PATH}callbacks"
 
 
-def _looked_at() -> dict[str, object]:
+def _reconciler_progress() -> dict[str, object]:
     return {"pk": {"S": LEDGER}, "sk": {"S": LEDGER}, "looked_until": {"S": CREATED_AT}}
 
 
@@ -168,7 +168,7 @@ def _sns(call: Mapping[str, list[str]]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class FakeServices:
     """A running server with these answers: its URL, and the environment variables with which a process trusts it.
 
     `calls` counts how often each AWS operation, or each path, was called.
@@ -222,7 +222,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served(directory: Path) -> Iterator[Served]:
+def running(directory: Path) -> Iterator[FakeServices]:
     """Serve the answers over HTTPS while the context is entered.
 
     A process trusts botocore's certificates and the server's, so that it reads about as many certificates as on AWS.
@@ -233,5 +233,7 @@ def served(directory: Path) -> Iterator[Served]:
     trusted.write_bytes(Path(DEFAULT_CA_BUNDLE).read_bytes() + authority.cert_pem.bytes())
     with _Server(tls) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Served(f"https://localhost:{server.server_address[1]}", {"SSL_CERT_FILE": str(trusted)}, server.calls)
+        yield FakeServices(
+            f"https://localhost:{server.server_address[1]}", {"SSL_CERT_FILE": str(trusted)}, server.calls
+        )
         server.shutdown()

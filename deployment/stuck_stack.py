@@ -9,32 +9,35 @@ from deployment.facts import DeployedStack
 from deployment.problem import Problem
 
 TABLE: Final = "AWS::DynamoDB::GlobalTable"
-NEVER_CAME_UP: Final = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})
+FIRST_DEPLOYMENT_FAILED: Final = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})
 """States after a failed first deployment. Such a stack can only be deleted, which the CDK does automatically, unless
 termination protection is on."""
 
 
-def hindered(stack: DeployedStack, options: str) -> Problem | None:
+def problem_of(stack: DeployedStack, options: str) -> Problem | None:
     """The problem if the stack can't be updated, with advice; else None. `options` end each AWS CLI command."""
     about = f"The stack {stack.name} is in the state {stack.status}"
     named = f"--stack-name {stack.name} {options}"
-    if stack.status in NEVER_CAME_UP:
+    if stack.status in FIRST_DEPLOYMENT_FAILED:
         if not stack.protected:
             return None
-        steps = [_why(named), *_removal(stack, named, options)]
+        steps = [_reason_command(named), *_deletion(stack, named, options)]
         return Problem(
             f"{about}: its first deployment failed, and termination protection keeps the CDK from deleting it.",
             _commands("Find out why it failed, correct the cause, delete the stack, and deploy again:", steps),
         )
     if stack.status == "DELETE_FAILED":
-        steps = [_why(named), f"aws cloudformation delete-stack {named}   # --retain-resources … to keep some"]
+        steps = [
+            _reason_command(named),
+            f"aws cloudformation delete-stack {named}   # --retain-resources … to keep some",
+        ]
         return Problem(
             f"{about}: CloudFormation could not delete all of it.",
-            _commands("Finish the deletion, and deploy again:", [*steps, _gone(named)]),
+            _commands("Finish the deletion, and deploy again:", [*steps, _wait_for_deletion(named)]),
         )
     if stack.status == "UPDATE_ROLLBACK_FAILED":
         steps = [
-            _why(named),
+            _reason_command(named),
             f"aws cloudformation continue-update-rollback {named}",
             f"aws cloudformation wait stack-rollback-complete {named}",
         ]
@@ -50,25 +53,25 @@ def hindered(stack: DeployedStack, options: str) -> Problem | None:
     return None
 
 
-def _removal(stack: DeployedStack, named: str, options: str) -> list[str]:
+def _deletion(stack: DeployedStack, named: str, options: str) -> list[str]:
     """The commands that delete a stack whose first deployment failed, and its table, which is kept and empty."""
     tables = [f"--table-name {name} {options}" for name in stack.names(TABLE)]
     return [
         *(f'aws dynamodb scan --select COUNT {table}   # it must say "Count": 0' for table in tables),
         f"aws cloudformation update-termination-protection --no-enable-termination-protection {named}",
         f"aws cloudformation delete-stack {named}",
-        _gone(named),
+        _wait_for_deletion(named),
         *(f"aws dynamodb update-table --no-deletion-protection-enabled {table}" for table in tables),
         *(f"aws dynamodb delete-table {table}" for table in tables),
     ]
 
 
-def _why(named: str) -> str:
+def _reason_command(named: str) -> str:
     failed = "StackEvents[?ends_with(ResourceStatus, 'FAILED')].[LogicalResourceId, ResourceStatusReason]"
     return f'aws cloudformation describe-stack-events {named} --output table --query "{failed}"'
 
 
-def _gone(named: str) -> str:
+def _wait_for_deletion(named: str) -> str:
     return f"aws cloudformation wait stack-delete-complete {named}"
 
 

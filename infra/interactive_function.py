@@ -9,11 +9,11 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.config import Config
+from infra.linter_exceptions import skip_checkov
 from infra.python_function import PythonFunction
-from infra.review import skip_checkov
 
 
-def answering(
+def interactive_function(
     scope: Construct,
     folder: str,
     *,
