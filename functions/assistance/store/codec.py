@@ -33,10 +33,7 @@ _OURS: Final = frozenset({PARTITION_KEY, SORT_KEY, CREATED_AT, TTL, VERSION, OUT
 
 
 def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
-    """The item that replaces `before`, which is {} if there is no item yet.
-
-    Raises `Unreadable` instead of returning an item that `record_of` would reject.
-    """
+    """The item that replaces `before`; {} if there is none yet. Raises `Unreadable` if `record_of` would reject it."""
     document = _adapter().dump_python(_checked(record), mode="json", exclude_defaults=True, exclude={VERSION})
     indexed: dict[str, Any] = {}
     if record.outbox:

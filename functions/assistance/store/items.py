@@ -18,10 +18,7 @@ Milliseconds = Annotated[int, Field(ge=0, le=MAX_SECONDS * 1_000)]
 
 
 class Accepted(Model):
-    """What a request item holds besides the bot's request. If version 1 accepted it, it has no `fallback_channel`.
-
-    `caller` is the id of the bot's API key.
-    """
+    """What a request item holds besides the bot's request. `caller`: the id of the bot's API key."""
 
     channels: Channels
     fallback_channel: Channel | None = None
@@ -60,15 +57,12 @@ def checked(model: type[_Read], item: Item) -> _Read:
 
 
 def key_of(item: Item) -> dict[str, str]:
-    """The key of an item. If an item is unreadable, the log shows its key and no other attribute."""
+    """The key of an item, which may be unreadable."""
     return {name: str(item.get(name)) for name in (PARTITION_KEY, SORT_KEY)}
 
 
 def plain(item: Item) -> Item:
-    """Convert an item from DynamoDB's notation, which stream records and failed conditions use.
-
-    Raises `Unreadable`.
-    """
+    """An item in DynamoDB's notation, which stream records and failed conditions use. Raises `Unreadable`."""
     try:
         return {name: dynamodb.plain(value) for name, value in item.items()}
     except (TypeError, ValueError):

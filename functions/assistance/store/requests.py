@@ -13,24 +13,8 @@ from assistance.models import AssistanceRequest, StoredRoute
 from assistance.platform import aws, tracing
 from assistance.platform.clock import Clock, epoch_ms, ms_of, timestamp_of, utc_now
 from assistance.routing import routes
-from assistance.store import codec, legacy, mirror
+from assistance.store import codec, legacy, mirror, schema
 from assistance.store.items import Accepted, Item, checked, request_of
-from assistance.store.schema import (
-    CHANNELS,
-    CREATED_AT,
-    ESCALATE_AFTER,
-    FALLBACK_CHANNEL,
-    LEDGER_SHARD,
-    OUTBOX_SHARD,
-    PARTITION_KEY,
-    RECORD,
-    REQUEST,
-    SORT_KEY,
-    TOPIC,
-    TRACE,
-    TTL,
-    shard,
-)
 from assistance.store.table import Items
 
 Answer = TypeVar("Answer")
@@ -42,7 +26,7 @@ _TRIES: Final = 20
 
 def request_key(request_id: str) -> dict[str, str]:
     """The key of a request item."""
-    return {PARTITION_KEY: request_id, SORT_KEY: REQUEST}
+    return {schema.PARTITION_KEY: request_id, schema.SORT_KEY: schema.REQUEST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +41,9 @@ class AcceptedCall:
 class Stored:
     """A record, and the item from which it was read: {} if the table has no item for the record yet.
 
-    `fresh` is the request's record as it was before the first attempt. It is computed from the request, without a read.
-    `version_1`: the request's items by sort key, if version 1 accepted the request, or delivered it after a rollback;
-    else None. `behind`: True if version 1 has changed its items since this version wrote `item`.
+    `fresh` is the record before the first attempt, computed from the request. `version_1`: the request's items by sort
+    key, if version 1 accepted the request, or delivered it after a rollback; else None. `behind`: True if version 1 has
+    changed its items since this version wrote `item`.
     """
 
     record: Record
@@ -75,7 +59,7 @@ class RequestGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Reads and writes the requests in the table. Every method raises `TableUnavailable` if DynamoDB can't answer."""
+    """Reads and writes the requests in the table. Each method raises `TableUnavailable` if DynamoDB can't answer."""
 
     items: Items
     clock: Clock = utc_now
@@ -85,39 +69,39 @@ class Requests:
     ) -> AcceptedCall:
         """Store a request in one conditional write. The same item is the request's outbox entry.
 
-        `caller`: the id of the API key that may read the request. It stays in the table: no message carries it.
-        Raises `IdempotencyKeyReused` if a request with the same id has another payload, or `Unreadable`.
+        `caller`: the id of the API key that may read the request. Raises `IdempotencyKeyReused` if a request with the
+        same id has another payload, or `Unreadable`.
         """
         route = routes()[request.topic]
         item: dict[str, Any] = {
             **request_key(request.id),
-            TOPIC: request.topic,
+            schema.TOPIC: request.topic,
             "description": request.description,
-            CREATED_AT: request.created_at,
+            schema.CREATED_AT: request.created_at,
             "payload_hash": payload_hash,
-            TTL: int((datetime.fromisoformat(request.created_at) + retention).timestamp()),
-            CHANNELS: list(route.channels),
-            FALLBACK_CHANNEL: route.fallback,
+            schema.TTL: int((datetime.fromisoformat(request.created_at) + retention).timestamp()),
+            schema.CHANNELS: list(route.channels),
+            schema.FALLBACK_CHANNEL: route.fallback,
             "outbox_channels": list(route.channels),
-            OUTBOX_SHARD: shard(request.id),
-            LEDGER_SHARD: shard(request.id),
+            schema.OUTBOX_SHARD: schema.shard(request.id),
+            schema.LEDGER_SHARD: schema.shard(request.id),
             **request.optional_members,
         }
         if route.escalate_after is not None:
-            item[ESCALATE_AFTER] = route.escalate_after
+            item[schema.ESCALATE_AFTER] = route.escalate_after
         if request.callback_url is not None:
             item["callback_url"] = request.callback_url
         if caller:
             item["caller"] = caller
         if trace := tracing.current():
-            item[TRACE] = trace
+            item[schema.TRACE] = trace
         earlier = self.items.add(item, expired_at=self._now_s())
         if earlier is None:
             return AcceptedCall(request, replayed=False)
         if earlier.get("payload_hash") != payload_hash:
             raise IdempotencyKeyReused
         # If both times are equal, the SDK has repeated this call's own write, whose answer was lost.
-        return AcceptedCall(request_of(earlier), replayed=earlier.get(CREATED_AT) != request.created_at)
+        return AcceptedCall(request_of(earlier), replayed=earlier.get(schema.CREATED_AT) != request.created_at)
 
     def get(self, request_id: str) -> RequestRecord | None:
         """A request and its history, by one strongly consistent query. Raises `Unreadable`."""
@@ -128,18 +112,22 @@ class Requests:
             raise Unreadable(f"{request_id}: {error}") from None
 
     def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
-        """Requests and their histories, in the order of the ids; None for each request that has expired.
+        """The requests with these ids, by strongly consistent reads; None if expired. Raises `Unreadable`.
 
-        Makes one strongly consistent read for fifty requests, and ignores items of version 1. Raises `Unreadable`.
+        Ignores items of version 1.
         """
         ids = list(request_ids)
-        keys = [{PARTITION_KEY: each, SORT_KEY: sort} for each in dict.fromkeys(ids) for sort in (REQUEST, RECORD)]
+        keys = [
+            {schema.PARTITION_KEY: each, schema.SORT_KEY: sort}
+            for each in dict.fromkeys(ids)
+            for sort in (schema.REQUEST, schema.RECORD)
+        ]
         items = self.items.many(keys, consistent=True, whole=True)
-        return [self.from_items([item for item in items if item[PARTITION_KEY] == each]) for each in ids]
+        return [self.from_items([item for item in items if item[schema.PARTITION_KEY] == each]) for each in ids]
 
     def from_items(self, items: list[Item]) -> RequestRecord | None:
         """A request and its history, made from all its items; None if it has expired. Raises `Unreadable`."""
-        item = next((item for item in items if item[SORT_KEY] == REQUEST), None)
+        item = next((item for item in items if item[schema.SORT_KEY] == schema.REQUEST), None)
         if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
             return None
         stored = _stored(item, items)
@@ -147,14 +135,14 @@ class Requests:
             request=request_of(item),
             record=stored.record,
             published_at=published_at(accepted.published_at, stored.record),
-            unpublished=OUTBOX_SHARD in item,
+            unpublished=schema.OUTBOX_SHARD in item,
             caller=accepted.caller,
         )
 
     def read(self, request_id: str) -> Stored:
         """A request's record. Raises `RequestGone` or `Unreadable`."""
         items = self.items.of(request_id)
-        item = next((item for item in items if item[SORT_KEY] == REQUEST), None)
+        item = next((item for item in items if item[schema.SORT_KEY] == schema.REQUEST), None)
         if item is None or checked(Accepted, item).ttl < self._now_s():
             raise RequestGone
         return _stored(item, items)
@@ -162,11 +150,10 @@ class Requests:
     def change(
         self, request_id: str, event: Callable[[Record], tuple[Record, Answer]], known: Stored | None = None
     ) -> tuple[Stored, Answer]:
-        """Apply an event to a record, and write the record if the event changed it.
+        """Apply an event to a record, and write it if the event changed it. Returns it with the event's answer.
 
-        Returns the stored record and the event's answer. `known` is the record that the caller has read or computed;
-        if it is None, this method reads the record first. If another writer has changed the record meanwhile, the event
-        is applied again, to that writer's record. Raises `RequestGone` or `Unreadable`.
+        `known`: the record as the caller has read or computed it; None to read it first. If another writer has changed
+        the record meanwhile, the event is applied again, to that writer's record. Raises `RequestGone` or `Unreadable`.
         """
         stored = known or self.read(request_id)
         for _ in range(_TRIES):
@@ -203,7 +190,7 @@ def fresh_of(item: Item) -> Record:
     """The record of a request before its first attempt, computed from its request item. Raises `Unreadable`."""
     request, accepted = request_of(item), checked(Accepted, item)
     route = accepted.route
-    if FALLBACK_CHANNEL not in item:
+    if schema.FALLBACK_CHANNEL not in item:
         route = route.model_copy(update={"fallback": legacy.fallback(request.topic)})
     return fresh(request, route, accepted.ttl)
 
@@ -224,24 +211,23 @@ def fresh(request: AssistanceRequest, route: StoredRoute, ttl: int) -> Record:
 
 def _stored(request_item: Item, items: list[Item]) -> Stored:
     new = fresh_of(request_item)
-    found = next((item for item in items if item[SORT_KEY] == RECORD), None)
+    found = next((item for item in items if item[schema.SORT_KEY] == schema.RECORD), None)
     try:
         stored = _in_item(found or {}, new)
     except RequestGone:
-        # The record is of a later request than the request item. A race can't cause that: a request item is written
-        # before its record, and a query reads it after its record. So an item is damaged.
+        # The record is of a later request than the request item, which no race can cause. So an item is damaged.
         raise Unreadable("record: of another request") from None
-    if FALLBACK_CHANNEL in request_item and not any(map(legacy.is_delivery, items)):
+    if schema.FALLBACK_CHANNEL in request_item and not any(map(legacy.is_delivery, items)):
         return stored
     record = legacy.record_of(request_item, items, stored.record)
     behind = found is not None and record is not stored.record
-    return replace(stored, record=record, version_1={str(item[SORT_KEY]): item for item in items}, behind=behind)
+    return replace(stored, record=record, version_1={str(item[schema.SORT_KEY]): item for item in items}, behind=behind)
 
 
 def _in_item(item: Item, new: Record) -> Stored:
-    """The record in the item. It is `new` if the item is {}, or of an earlier request with the same id.
+    """The record in the item: `new` if the item is {}, or of an earlier request with the same id.
 
-    Raises `RequestGone` if the item is of a later request with the same id.
+    Raises `RequestGone` if the item is of a later request.
     """
     if not item:
         return Stored(new, new, {})

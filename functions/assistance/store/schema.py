@@ -7,10 +7,7 @@ SORT_KEY = "sk"
 TTL = "ttl"
 
 REQUEST = "REQUEST"
-"""The sort key of the item with the bot's request. The API writes it once.
-
-Later writes only mark it as published, or erase the customer's texts.
-"""
+"""The sort key of the item with the bot's request. Later writes only mark it as published, or erase its texts."""
 RECORD = "RECORD"
 """The sort key of the item with the request's record. `codec.py` defines its format."""
 
@@ -24,10 +21,7 @@ DUE_SHARD = "due"
 DUE_AT = "due_at"
 """On the record of a watched request: when the reconciler must check it, in milliseconds since 1970."""
 ESCALATE_AFTER = "escalate_after"
-"""On a request item: the minutes after which the fallback is used if nobody has taken the request.
-
-Missing if the request's route had no such limit.
-"""
+"""On a request item: the minutes within which a human must take the request, if its route has a limit."""
 
 PROGRESS = "LOOKED"
 """Partition key and sort key of the item that says up to when the reconciler has checked new requests."""
@@ -51,11 +45,9 @@ TRACE = "trace"
 """On a request item: the X-Ray trace header of the bot's call, if X-Ray sampled the call."""
 
 INDEX_SHARDS = 24
-"""One partition of an index takes 1,000 writes a second, and each request is written to the outbox index and deleted
-from it. So 24 shards take 12,000 requests a second, more than API Gateway lets through: benchmarks/simulation.md. The
-number may be raised at any time. If it were lowered, nobody would read the entries in the shards that are left over.
+"""One partition of an index takes 1,000 writes a second, and each request makes two in the outbox index: so 24 shards take
+12,000 requests a second, more than API Gateway lets through. If the number were lowered, nobody would read the shards left over.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
-
 
 DUE_SHARDS = 8
 """Fewer than `INDEX_SHARDS`: the reconciler watches few of the accepted requests, and each sweep reads every shard."""
@@ -69,7 +61,6 @@ def shard(request_id: str) -> int:
 def due_shard(request_id: str, *, only_to_take: bool = False) -> int:
     """The shard of a request in the index of watched requests.
 
-    `only_to_take`: True if the request is delivered, and only waits for a human to take it. Such requests have shards
-    of their own, from which a sweep reads only the requests whose time has come.
+    `only_to_take`: the request is delivered, and waits for a human to take it. Such requests have shards of their own.
     """
     return zlib.crc32(request_id.encode()) % DUE_SHARDS + (DUE_SHARDS if only_to_take else 0)

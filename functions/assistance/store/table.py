@@ -1,11 +1,7 @@
-"""The reads and writes of the table. Only the reconciler's lease has DynamoDB expressions elsewhere.
-
-`add` puts an item whose key is free, and `replace` an item that has not changed since it was read. Both return the item
-that prevented the write, or raise `ItemTooLarge`. Every method raises `TableUnavailable` if DynamoDB can't answer.
-"""
+"""The reads and writes of the table. Only the reconciler's lease has DynamoDB expressions elsewhere."""
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -14,75 +10,52 @@ from botocore.exceptions import ClientError
 
 from assistance.errors import ItemTooLarge, TableUnavailable
 from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.store import schema
 from assistance.store.items import Item, plain
-from assistance.store.schema import (
-    CREATED_AT,
-    DUE_AT,
-    DUE_INDEX,
-    DUE_SHARD,
-    DUE_SHARDS,
-    INDEX_SHARDS,
-    LEDGER,
-    LEDGER_INDEX,
-    LEDGER_SHARD,
-    OUTBOX_INDEX,
-    OUTBOX_SHARD,
-    PARTITION_KEY,
-    PROGRESS,
-    PUBLISHED_AT,
-    SORT_KEY,
-    TTL,
-    VERSION,
-)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 BATCH: Final = 100
-_IN_ORDER: Final[Mapping[str, Any]] = {}
-LEDGER_KEY: Final = {PARTITION_KEY: LEDGER, SORT_KEY: LEDGER}
-PROGRESS_KEY: Final = {PARTITION_KEY: PROGRESS, SORT_KEY: PROGRESS}
+LEDGER_KEY: Final = {schema.PARTITION_KEY: schema.LEDGER, schema.SORT_KEY: schema.LEDGER}
+PROGRESS_KEY: Final = {schema.PARTITION_KEY: schema.PROGRESS, schema.SORT_KEY: schema.PROGRESS}
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Reads and writes the items of the application's only table."""
+    """Reads and writes the application's only table. Each method raises `TableUnavailable` if DynamoDB can't answer."""
 
     table: "Table"
 
     def add(self, item: Item, *, expired_at: int = 0) -> Item | None:
-        """Put an item if its key is free, or if the item with its key expired before `expired_at`.
+        """Put an item if its key is free, or taken by an item that expired before `expired_at` (seconds since 1970).
 
-        `expired_at` is in seconds since 1970. Returns None if the item was put, else the item that has the key.
+        Returns None if the item was put, else the item that has the key. Raises `ItemTooLarge`.
         """
-        return self._put(
-            item,
-            f"attribute_not_exists({PARTITION_KEY}) OR #name < :value",
-            {"#name": TTL},
-            {":value": expired_at},
-        )
+        free = f"attribute_not_exists({schema.PARTITION_KEY}) OR #name < :value"
+        return self._put(item, free, schema.TTL, expired_at)
 
     def replace(self, item: Item, version: int) -> Item | None:
-        """Replace the item with this key if its version is `version`.
+        """Replace the item with this key if its version is `version`. Raises `ItemTooLarge`.
 
         Returns None if it was replaced, else the item that now has the key: {} if no item has it.
         """
-        return self._put(item, "#name = :value", {"#name": VERSION}, {":value": version})
+        return self._put(item, "#name = :value", schema.VERSION, version)
 
     def put(self, item: Item) -> None:
         """Put an item, even if another one has its key."""
         with _unavailable_on_aws_errors():
             self.table.put_item(Item=item)
 
-    def _put(self, item: Item, condition: str, names: dict[str, str], values: dict[str, Any]) -> Item | None:
+    def _put(self, item: Item, condition: str, name: str, value: int) -> Item | None:
         with _unavailable_on_aws_errors():
             try:
                 self.table.put_item(
                     Item=item,
                     ConditionExpression=condition,
-                    ExpressionAttributeNames=names,
-                    ExpressionAttributeValues=values,
+                    ExpressionAttributeNames={"#name": name},
+                    ExpressionAttributeValues={":value": value},
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except self.table.meta.client.exceptions.ConditionalCheckFailedException as refused:
@@ -97,14 +70,12 @@ class Items:
 
     def of(self, request_id: str) -> list[Item]:
         """All items of a request, by one strongly consistent query."""
+        condition, values = f"{schema.PARTITION_KEY} = :value", {":value": request_id}
         with _unavailable_on_aws_errors():
-            return list(
-                self.table.query(
-                    KeyConditionExpression=f"{PARTITION_KEY} = :value",
-                    ExpressionAttributeValues={":value": request_id},
-                    ConsistentRead=True,
-                )["Items"]
+            answer = self.table.query(
+                KeyConditionExpression=condition, ExpressionAttributeValues=values, ConsistentRead=True
             )
+        return list(answer["Items"])
 
     def get(self, key: dict[str, str]) -> Item | None:
         """One item, by a strongly consistent read."""
@@ -112,9 +83,8 @@ class Items:
             return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
 
     def many(self, keys: Sequence[dict[str, str]], *, consistent: bool, whole: bool = False) -> list[Item]:
-        """The items with these keys, except those that DynamoDB left unprocessed.
+        """The items with these keys. DynamoDB may leave some out; with `whole`, that raises `TableUnavailable`.
 
-        With `whole`, raises `TableUnavailable` if DynamoDB left any key unprocessed.
         https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
         """
         found: list[Item] = []
@@ -130,14 +100,11 @@ class Items:
         return found
 
     def mark_published(self, key: dict[str, str], channels: Sequence[str], now: str) -> None:
-        """Remove an item from the outbox if it is there for these channels, and note `now` as its first publication.
-
-        An earlier time of publication is kept.
-        """
+        """Remove an item from the outbox if it is there for these channels, and note the first publication."""
         self._update(
             Key=key,
-            UpdateExpression=f"SET {PUBLISHED_AT} = if_not_exists({PUBLISHED_AT}, :now) "
-            f"REMOVE {OUTBOX_SHARD}, outbox_channels, outbox_since",
+            UpdateExpression=f"SET {schema.PUBLISHED_AT} = if_not_exists({schema.PUBLISHED_AT}, :now) "
+            f"REMOVE {schema.OUTBOX_SHARD}, outbox_channels, outbox_since",
             ConditionExpression="outbox_channels = :channels",
             ExpressionAttributeValues={":now": now, ":channels": list(channels)},
         )
@@ -151,7 +118,7 @@ class Items:
         self._update(
             Key=key,
             UpdateExpression=f"SET description = :instead REMOVE {', '.join(names)}",
-            ConditionExpression=f"{CREATED_AT} = :created_at",
+            ConditionExpression=f"{schema.CREATED_AT} = :created_at",
             ExpressionAttributeNames=names,
             ExpressionAttributeValues={":instead": instead, ":created_at": created_at},
         )
@@ -165,66 +132,62 @@ class Items:
         """Delete the items with these keys."""
         with _unavailable_on_aws_errors():
             for sort_key in sort_keys:
-                self.table.delete_item(Key={PARTITION_KEY: partition_key, SORT_KEY: sort_key})
+                self.table.delete_item(Key={schema.PARTITION_KEY: partition_key, schema.SORT_KEY: sort_key})
 
     def unpublished(self, before: str) -> Iterator[Item]:
-        """Yield the keys of outbox items whose requests were created before that time, oldest first.
-
-        Reads one page of each shard at a time.
-        """
-        return self._listed(OUTBOX_INDEX, OUTBOX_SHARD, f" AND {CREATED_AT} < :before", {":before": before})
+        """Yield the keys of outbox items whose requests were created before that time, oldest first."""
+        return self._listed(
+            schema.OUTBOX_INDEX, schema.OUTBOX_SHARD, f" AND {schema.CREATED_AT} < :before", {":before": before}
+        )
 
     def accepted(self, since: str, until: str, *, newest_first: bool = False) -> Iterator[Item]:
-        """Yield the keys, times and topics of the requests created from `since` until `until`, oldest first.
-
-        With `newest_first`, the newest request comes first. Reads one page of each shard at a time.
-        """
-        between = f" AND {CREATED_AT} BETWEEN :since AND :until"
+        """Yield the keys, times and topics of the requests created from `since` until `until`, oldest first or last."""
+        between = f" AND {schema.CREATED_AT} BETWEEN :since AND :until"
         return self._listed(
-            LEDGER_INDEX, LEDGER_SHARD, between, {":since": since, ":until": until}, newest_first=newest_first
+            schema.LEDGER_INDEX,
+            schema.LEDGER_SHARD,
+            between,
+            {":since": since, ":until": until},
+            newest_first=newest_first,
         )
 
     def due(self) -> Iterator[Item]:
-        """Yield the records of all unfinished requests that the reconciler watches, reading a page at a time.
-
-        The index may be a moment behind the table.
-        """
-        for number in range(DUE_SHARDS):
-            yield from self._shard(DUE_INDEX, f"{DUE_SHARD} = :shard", {":shard": number})
+        """Yield the records of all watched requests that are unfinished. The index may be a moment behind the table."""
+        for number in range(schema.DUE_SHARDS):
+            yield from self._shard(schema.DUE_INDEX, f"{schema.DUE_SHARD} = :shard", {":shard": number})
 
     def undecided(self, until: int) -> Iterator[Item]:
-        """Yield the records of delivered requests that nobody had taken when their time for it ended.
+        """Yield the records of delivered requests that nobody had taken when the time for that ended.
 
-        That time ended by `until`, in milliseconds since 1970. The index may be a moment behind the table.
+        It ended by `until`, in milliseconds since 1970. The index may be a moment behind the table.
         """
-        for number in range(DUE_SHARDS, 2 * DUE_SHARDS):
-            condition = f"{DUE_SHARD} = :shard AND {DUE_AT} <= :until"
-            yield from self._shard(DUE_INDEX, condition, {":shard": number, ":until": until})
+        for number in range(schema.DUE_SHARDS, 2 * schema.DUE_SHARDS):
+            condition = f"{schema.DUE_SHARD} = :shard AND {schema.DUE_AT} <= :until"
+            yield from self._shard(schema.DUE_INDEX, condition, {":shard": number, ":until": until})
 
     def _listed(
         self, index: str, partition_key: str, condition: str, values: dict[str, str], *, newest_first: bool = False
     ) -> Iterator[Item]:
         # Readers of the newest requests seldom want all of them, so a page is small.
         order: dict[str, Any] = {"ScanIndexForward": False, "Limit": BATCH} if newest_first else {}
+        condition = f"{partition_key} = :shard{condition}"
         shards = [
-            self._shard(index, f"{partition_key} = :shard{condition}", {":shard": number, **values}, order)
-            for number in range(INDEX_SHARDS)
+            self._shard(index, condition, {":shard": number, **values}, **order)
+            for number in range(schema.INDEX_SHARDS)
         ]
-        return heapq.merge(*shards, key=lambda item: str(item[CREATED_AT]), reverse=newest_first)
+        return heapq.merge(*shards, key=lambda item: str(item[schema.CREATED_AT]), reverse=newest_first)
 
-    def _shard(
-        self, index: str, condition: str, values: dict[str, Any], order: Mapping[str, Any] = _IN_ORDER
-    ) -> Iterator[Item]:
-        start = dict(order)
+    def _shard(self, index: str, condition: str, values: dict[str, Any], **order: Any) -> Iterator[Item]:  # noqa: ANN401
+        """Yield the items of one shard of an index, reading a page at a time."""
         while True:
             with _unavailable_on_aws_errors():
                 page = self.table.query(
-                    IndexName=index, KeyConditionExpression=condition, ExpressionAttributeValues=values, **start
+                    IndexName=index, KeyConditionExpression=condition, ExpressionAttributeValues=values, **order
                 )
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
-            start["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            order["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def store_progress(self, until: str, damaged: Sequence[str]) -> None:
         """Store up to when the reconciler has checked new requests, and the ids of the requests it could not read."""
@@ -233,8 +196,7 @@ class Items:
     def store_progress_for_version_1(self, looked_until: str, until: str) -> None:
         """Write version 1's own item, so that after a rollback it checks no requests accepted before `until`.
 
-        The item also gets `looked_until`. Version 1 replaces the whole item, so if the attribute is missing later,
-        version 1 has run.
+        Version 1 replaces the whole item: if `looked_until` is missing later, version 1 has run.
         """
         with _unavailable_on_aws_errors():
             self.table.update_item(
@@ -246,7 +208,7 @@ class Items:
 
     def ledger(self) -> list[Item]:
         """The items in which version 1 stores up to when it has checked requests, and which are unfinished."""
-        return self.of(LEDGER)
+        return self.of(schema.LEDGER)
 
 
 @contextmanager
