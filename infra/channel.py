@@ -7,13 +7,14 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from assistance.routing import MAX_RECEIVES, Destination
+from assistance.routing import Destination
 from infra.batches import QUEUES, visibility_timeout
 from infra.config import QUEUE_RETENTION_DAYS, Config
 from infra.dead_letters import SSE_SQS, DeadLetterQueue
 from infra.interactive_function import may_read
 from infra.linter_exceptions import skip_checkov
 from infra.python_function import PythonFunction
+from infra.retries import MAX_RECEIVES
 from infra.table import Table
 
 

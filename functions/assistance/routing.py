@@ -1,9 +1,4 @@
-"""Which channels a topic goes to: the one table from which everything else is derived.
-
-The API's accepted topics, the SNS filter policies, the queues, the consumers, their grants and their alarms all follow
-from `Channel` and the routes. The routes are those that the deployer gives as CDK context, or else `ROUTES`. A new
-channel needs a member of `Channel`, and a folder and an infra file called `<channel>_consumer`: docs/add-a-channel.md.
-"""
+"""Which channels a topic goes to: the one table from which topics, filters, queues, consumers and alarms follow."""
 
 import json
 import os
@@ -11,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 TOPIC_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 """The form of a topic's name. It allows no character that a channel would have to escape."""
-
 MAX_MINUTES: Final = 10_080
 """The highest value of a route's `escalate_after`: a week."""
 
@@ -28,7 +22,7 @@ class Topic(StrEnum):
 
 
 class Channel(StrEnum):
-    """A way to reach a human."""
+    """A way to reach a human. How to add one: docs/add-a-channel.md."""
 
     SLACK = "slack"
     EMAIL = "email"
@@ -53,9 +47,8 @@ Place: TypeAlias = str | tuple[str, ...]
 class Route:
     """The channels to which a topic's requests go, and the channel that is used if delivery on one fails for good.
 
-    `where`: the place on each channel, such as a Slack channel's id; a channel that it does not name posts at the
-    stage's default place. `escalate_after`: the fallback is also used if nobody has taken the request this many minutes
-    after it was accepted.
+    `where`: the place on each channel, if it is not the stage's default place. `escalate_after`: the fallback is also
+    used if nobody has taken the request this many minutes after it was accepted.
     """
 
     channels: tuple[Channel, ...]
@@ -84,14 +77,9 @@ def read(given: str) -> Mapping[str, Route]:
 
 
 def _route(
-    channels: list[str],
-    fallback: str | None,
-    where: Mapping[str, str | list[str]] | None = None,
-    escalate_after: int | None = None,
+    channels: list[str], fallback: str | None, where: dict[str, Any] | None = None, escalate_after: int | None = None
 ) -> Route:
-    places = {
-        Channel(channel): place if isinstance(place, str) else tuple(place) for channel, place in (where or {}).items()
-    }
+    places = {Channel(name): place if isinstance(place, str) else tuple(place) for name, place in (where or {}).items()}
     return Route(tuple(map(Channel, channels)), Channel(fallback) if fallback else None, places, escalate_after)
 
 
@@ -113,24 +101,13 @@ def named(by: Iterable[Route]) -> tuple[Channel, ...]:
     return tuple(channel for channel in Channel if channel in names)
 
 
-MAX_RECEIVES: Final = 1_000
-"""SQS's `maxReceiveCount`, its highest value: how often SQS hands a message out before it moves the message to the DLQ.
-
-The consumer counts attempts itself, and puts a message into the DLQ with the reason. SQS's count also rises when a
-channel limits its rate (up to 900 times an hour), when a duplicate arrives during an attempt, and when Lambda is
-throttled. None of these may end a request's delivery, even if its policy allows few attempts.
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How many attempts at a delivery are made, and how long the delays between them are, in seconds.
 
-    The delay before attempt n + 1 is random, between 0 and `first_delay` · 3ⁿ⁻¹, and `max_delay` at most. With the
-    defaults, the consumer gives up on a channel that stays down after five delays, which take at most ten minutes
-    altogether. After an attempt in doubt the delay is at least `doubt_delay`: if the provider was only slow, it has the
-    message by then, and a search finds it. A provider's Retry-After is added to the delay.
+    The delay before attempt n + 1 is random, between 0 and `first_delay` · 3ⁿ⁻¹, and `max_delay` at most. After an
+    attempt in doubt it is at least `doubt_delay`: if the provider was only slow, it has the message by then, and a
+    search finds it. A provider's Retry-After is added to the delay.
     """
 
     attempts: int = 6
@@ -138,25 +115,7 @@ class RetryPolicy:
     max_delay: int = 900
     doubt_delay: int = 30
 
-    @property
-    def longest(self) -> int:
-        """The longest possible sum of all delays."""
-        return self.first(self.attempts)
-
-    def first(self, delays: int) -> int:
-        """The longest possible sum of the first delays. `delays`: how many of them."""
-        last = min(delays, self.attempts - 1)
-        return sum(max(self.ceiling(attempt), self.doubt_delay) for attempt in range(1, last + 1))
-
     def ceiling(self, attempt: int) -> int:
         """The longest delay after the failed attempt with this number, counted from 1."""
         growth: int = 3 ** min(attempt - 1, 10)
         return min(self.max_delay, self.first_delay * growth)
-
-
-RETRIES: Mapping[Destination, RetryPolicy] = {
-    **{channel: RetryPolicy() for channel in Channel},
-    # A bot may be down for half a day. Longer delays do no harm: no human and no fallback waits for a callback.
-    CALLBACK: RetryPolicy(attempts=12, max_delay=21_600),
-}
-"""The retry policy of each destination. The deployer's CDK context overrides it for all destinations."""

@@ -12,6 +12,7 @@ from infra.batches import VISIBILITY_TIMEOUTS
 from infra.channel import ChannelConsumer
 from infra.heartbeat import Heartbeat
 from infra.reconciler import Reconciler
+from infra.retries import longest
 
 # SQS's metric leaves out a message after its third receive, so it covers only the first two delays between attempts.
 _SEEN_DELAYS: Final = 2
@@ -32,7 +33,7 @@ def of_the_channel(
     retry = config.retry(channel)
     if isinstance(channel, Channel):
         # The reconciler's metric covers a delivery with all the delays between its attempts.
-        oldest, delays = reconciler.measured(Metric.OLDEST_PENDING_AGE, channel=channel), retry.longest
+        oldest, delays = reconciler.measured(Metric.OLDEST_PENDING_AGE, channel=channel), longest(retry)
     else:
         # The reconciler does not measure callbacks, so use SQS's metric. It leaves out messages received three times:
         # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
@@ -40,7 +41,7 @@ def of_the_channel(
         oldest = consumer.queue.metric_approximate_age_of_oldest_message(
             period=FIVE_MINUTES, statistic=cloudwatch.Stats.MAXIMUM
         )
-        delays = retry.first(_SEEN_DELAYS) + _SEEN_DELAYS * MAX_RETRY_AFTER
+        delays = longest(retry, _SEEN_DELAYS) + _SEEN_DELAYS * MAX_RETRY_AFTER
     return [
         alarms.add(
             f"{name}DeliveriesFailed", failed, 0,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, Self
 from pydantic import model_validator
 
 from assistance.failures import MAX_RETRY_AFTER
-from assistance.routing import CALLBACK, DESTINATIONS, RETRIES, Channel, Destination, Place, RetryPolicy, named
+from assistance.routing import CALLBACK, DESTINATIONS, Channel, Destination, Place, RetryPolicy, named
 from infra.batches import QUEUES, visibility_timeout
 from infra.config.settings import PYTHON_VERSION as PYTHON_VERSION
 from infra.config.settings import Settings
+from infra.retries import RETRIES, longest
 from infra.routes import SLACK_ID
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Config(Settings):
             )
         # A provider may lengthen each delay with the header Retry-After.
         retries = map(self.retry, DESTINATIONS)
-        delays = max(retry.longest + (retry.attempts - 1) * MAX_RETRY_AFTER for retry in retries)
+        delays = max(longest(retry) + (retry.attempts - 1) * MAX_RETRY_AFTER for retry in retries)
         if delays > (QUEUE_RETENTION_DAYS - 1) * _DAY_SECONDS:
             raise ValueError(
                 f"retry_attempts, retry_first_delay and retry_max_delay add up to {delays / _DAY_SECONDS:.1f} days, "
@@ -211,4 +212,4 @@ class Config(Settings):
     @property
     def longest_delays(self) -> int:
         """The largest sum of the delays between a delivery's attempts, in seconds, over all deployed channels."""
-        return max(self.retry(channel).longest for channel in self.deployed)
+        return max(longest(self.retry(channel)) for channel in self.deployed)

@@ -11,8 +11,9 @@ from unittest.mock import patch
 import pytest
 
 from assistance.engine.delivery import Consumer
-from assistance.routing import MAX_RECEIVES, Channel, Topic
+from assistance.routing import Channel, Topic
 from infra.batches import QUEUES
+from infra.retries import MAX_RECEIVES
 from tests.faults.fault_injection import Kind
 from tests.faults.sequential_executor import InTurn
 from tests.faults.test_failures_of_other_designs import HUSH, break_at, published, recorded, send_again, status

@@ -4,8 +4,9 @@ from unittest.mock import patch
 
 import pytest
 
-from assistance.routing import MAX_RECEIVES, Channel, Topic
+from assistance.routing import Channel, Topic
 from assistance.store.requests import request_key
+from infra.retries import MAX_RECEIVES
 from tests.faults.fault_injection import Fault, Kind
 from tests.faults.test_failures_of_other_designs import break_at, published, send_again
 from tests.faults.world import World

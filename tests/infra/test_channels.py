@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
-from assistance.routing import RETRIES, ROUTES, Channel, named
+from assistance.routing import ROUTES, Channel, named
 from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, REQUEST, SORT_KEY
+from infra.retries import RETRIES
 from tests.infra.template import VARIANTS, Properties, Template, synthesized, target
 
 DEPLOYED = [*((each, channel) for each in VARIANTS for channel in named(ROUTES.values()))]

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from assistance.routing import RETRIES, Channel, routes
+from assistance.routing import Channel, routes
 from infra.config import PYTHON_VERSION, Config
+from infra.retries import RETRIES
 from infra.stages import InvalidConfig, load
 from tests.infra.template import REAL
 

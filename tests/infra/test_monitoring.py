@@ -18,11 +18,12 @@ from assistance.engine.heartbeat import EVENT, REQUEST_ID
 from assistance.engine.takes import Human
 from assistance.failures import MAX_RETRY_AFTER
 from assistance.platform.metrics import Metric
-from assistance.routing import CALLBACK, DESTINATIONS, RETRIES, ROUTES, Channel, Destination, Topic
+from assistance.routing import CALLBACK, DESTINATIONS, ROUTES, Channel, Destination, Topic
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from cli.app import app as cli
 from infra.dashboard import topics_of
+from infra.retries import RETRIES, longest
 from infra.stages import InvalidConfig, load
 from local.slack_server import SlackServer
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
@@ -279,7 +280,7 @@ def test_a_stopped_callback_consumer_notifies_the_operator_but_not_before_the_fi
     threshold = named_alarm(synthesized(variant), "CallbackOldestPendingAge")["Threshold"]
     # SQS excludes messages received three times. Before that a Retry-After header may lengthen each delay.
     assert threshold >= sum(retry.ceiling(attempt) + MAX_RETRY_AFTER for attempt in (1, 2))
-    assert threshold <= 2 * 3_600 < retry.longest
+    assert threshold <= 2 * 3_600 < longest(retry)
 
 
 def test_a_disabled_stream_event_source_notifies_the_operator_and_one_late_reconciler_run_does_not(

@@ -11,7 +11,7 @@ import pytest
 
 from assistance import take_link
 from assistance.engine.publisher import MAX_BATCH_ENTRIES
-from assistance.routing import RETRIES, ROUTES, Channel, Destination, RetryPolicy, named
+from assistance.routing import ROUTES, Channel, Destination, RetryPolicy, named
 from assistance.store.schema import (
     CREATED_AT,
     DUE_AT,
@@ -29,6 +29,7 @@ from assistance.store.schema import (
 from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS
 from callback_consumer.secret import KEY_BYTES
 from infra.config import PYTHON_VERSION
+from infra.retries import RETRIES
 from tests.infra.template import CONTEXTS, VARIANTS, Template, as_list, changed, synthesis, synthesized, target, text_of
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from assistance.engine.delivery import Consumer
 from assistance.errors import TransientFailure
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
-from assistance.routing import CALLBACK, RETRIES, Channel
+from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from callback_consumer import handler
@@ -28,6 +28,7 @@ from callback_consumer.egress import CONNECT_SECONDS, DEADLINE_SECONDS, Answer
 from callback_consumer.receivers import BURST_SECONDS, PROMPT_SECONDS, SHARE, Receivers
 from infra.batches import QUEUES
 from infra.config import QUEUE_RETENTION_DAYS, Config
+from infra.retries import RETRIES
 from tests.integration.cloud import Cloud, Context
 from tests.records import delivery_of
 from tests.simulated import Time

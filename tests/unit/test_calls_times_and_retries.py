@@ -13,6 +13,7 @@ from assistance.models import AssistanceRequest
 from assistance.platform import aws
 from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.routing import RetryPolicy, Topic
+from infra.retries import longest
 
 
 def test_a_topic_is_accepted_in_any_letter_case_and_a_description_is_trimmed() -> None:
@@ -95,4 +96,4 @@ def test_the_error_code_of_an_aws_error_is_the_code_in_the_aws_response() -> Non
 def test_the_retry_delays_are_computed_from_the_maximum_number_of_attempts() -> None:
     policy = RetryPolicy(attempts=4, first_delay=5, max_delay=40, doubt_delay=10)
     assert [policy.ceiling(attempt) for attempt in (1, 2, 3, 4)] == [5, 15, 40, 40]
-    assert policy.longest == 10 + 15 + 40
+    assert longest(policy) == 10 + 15 + 40

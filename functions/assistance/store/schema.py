@@ -45,8 +45,8 @@ TRACE = "trace"
 """On a request item: the X-Ray trace header of the bot's call, if X-Ray sampled the call."""
 
 INDEX_SHARDS = 24
-"""One partition of an index takes 1,000 writes a second, and each request makes two in the outbox index: so 24 shards take
-12,000 requests a second, more than API Gateway lets through. If the number were lowered, nobody would read the shards left over.
+"""One partition of an index takes 1,000 writes a second, and each request makes two in the outbox index. So 24 shards
+take more requests than API Gateway lets through. Never lower the number: nobody would read the shards left over.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html"""
 
 DUE_SHARDS = 8
