@@ -242,9 +242,8 @@ def world(*, moto: bool = False, injector: FaultInjector | None = None) -> Itera
         for several in ("assistance.engine.publisher", "assistance.engine.dead_letters", "reconciler.new_requests"):
             stack.enter_context(patch(f"{several}._PARALLEL", 1))
         # Two shards behave like all of them, with a fraction of the calls.
-        for named in ("schema", "table"):
-            stack.enter_context(patch(f"assistance.store.{named}.INDEX_SHARDS", 2))
-            stack.enter_context(patch(f"assistance.store.{named}.DUE_SHARDS", 2))
+        stack.enter_context(patch("assistance.store.schema.INDEX_SHARDS", 2))
+        stack.enter_context(patch("assistance.store.schema.DUE_SHARDS", 2))
         stack.enter_context(_logging_into(log))
         stack.enter_context(injected_faults(injector, aws))
         forget()
