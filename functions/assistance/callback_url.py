@@ -1,7 +1,6 @@
-"""Checks callback URLs: they must use https and lead to a public address.
+"""Checks callback URLs: they must use https and name a public host. The consumer also checks the host's addresses.
 
-The API checks only the URL itself. Before each call, the callback consumer also checks the addresses to which the host
-name resolves. pydantic reads a URL as browsers do: so `https://0x7f.1` is recognised as 127.0.0.1.
+pydantic reads a URL as browsers do: so `https://0x7f.1` is recognised as 127.0.0.1.
 """
 
 from typing import Annotated, Final

@@ -46,10 +46,7 @@ class PermanentFailure(DeliveryError):
 
 
 class UnusableSecret(Exception):
-    """A secret's value can't be used. The error's text names the defect, and never quotes the value.
-
-    Don't raise this while you handle an error that quotes the value, because a traceback would show that error too.
-    """
+    """A secret's value can't be used. The error's text names the defect. Neither it nor its cause quotes the value."""
 
 
 class Unreadable(Exception):
@@ -73,6 +70,5 @@ class InvalidSettings(Exception):
 
 
 UNREADABLE: Final = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
-"""The providers' SDKs raise these errors if they can't parse an answer: because its text does not fit the charset that
-it names, because its JSON is nested too deeply, has a number of thousands of digits or is not an object with members of
-the right types, or because the length that it names does not fit into a machine word."""
+"""The providers' SDKs raise these errors if they can't parse an answer, for example because its text does not fit the
+charset that it names, or its JSON is nested too deeply or has members of other types."""

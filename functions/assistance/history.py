@@ -11,10 +11,9 @@ from assistance.routing import Channel
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One entry of a delivery's timeline.
+    """One entry of a delivery's timeline. `outcome`: sending, delivered, retrying, failed or unknown (it died).
 
-    `outcome` is `sending`, `delivered`, `retrying`, `failed`, or `unknown` for an attempt that died before it recorded
-    its outcome. `in_doubt`: True if the provider may have taken the message although the attempt did not succeed.
+    `in_doubt`: True if the provider may have taken the message although the attempt did not succeed.
     """
 
     at: str
@@ -30,10 +29,8 @@ class Delivery:
     channel: Channel
     status: Status
     attempts: int
-    resend: str | None = None
-    """The id of the operator's resend. None if this delivery is no resend."""
-    escalation: bool = False
-    """True if it is sent because nobody had taken the request in time."""
+    resend: str | None = None  # the id of the operator's resend, if it is one
+    escalation: bool = False  # True if it is sent because nobody had taken the request in time
     last_error: str | None = None
     first_attempt_at: str | None = None
     last_attempt_at: str | None = None
@@ -41,25 +38,19 @@ class Delivery:
     delivered_at: str | None = None
     confirmed_at: str | None = None
     failed_at: str | None = None
-    claimed_until: str | None = None
-    """When the claim of the running attempt ends. None if no attempt is running; one that died counts as running."""
+    claimed_until: str | None = None  # when the claim of the running attempt ends; one that died counts as running
     timeline: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request with its record: its deliveries, attempts and takes.
-
-    `published_at`: when it was first published; None if it is not published yet. `caller`: the id of the API key with
-    which it was sent; None if an early version stored the request.
-    """
+    """A request with its record: its deliveries, attempts and takes."""
 
     request: AssistanceRequest
     record: Record
-    published_at: str | None
-    unpublished: bool = False
-    """True if the request itself still has to be published: its item is in the outbox."""
-    caller: str | None = None
+    published_at: str | None  # when it was first published, if it was
+    unpublished: bool = False  # True if the request itself still has to be published: its item is in the outbox
+    caller: str | None = None  # the id of the API key with which it was sent; None if an early version stored it
 
     def is_for(self, caller: str) -> bool:
         """Whether the API may show the request to a caller whose API key has that id."""
@@ -109,11 +100,7 @@ class RequestRecord:
 
 
 def published_at(marked: str | None, record: Record) -> str | None:
-    """When the request was first published. `marked`: the time in the table, or None.
-
-    The producer publishes first and marks the item after that, so a consumer's first attempt may be earlier than the
-    mark. Then the attempt's time is returned.
-    """
+    """When the request was first published. `marked`: the time in the table; an attempt may be earlier than it."""
     if marked is None:
         return None
     attempts = (attempt for delivery in record.deliveries for attempt in delivery.attempts)
@@ -133,7 +120,7 @@ def fallback_of(delivery: domain.Delivery) -> Fallback | None:
 
 
 def resend_of(delivery: domain.Delivery) -> str | None:
-    """The id of the operator's resend. None if the delivery is no resend."""
+    """The id of the operator's resend, if the delivery is one."""
     return delivery.name.removeprefix(RESEND) if delivery.kind is Kind.RESEND else None
 
 

@@ -41,8 +41,6 @@ Moment = Annotated[
     AfterValidator(_moment),
 ]
 """A time exactly as `clock.timestamp` writes it, so that the order of such texts is the order of their times."""
-
-
 Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
 Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
 
@@ -50,8 +48,7 @@ Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
 class Model(BaseModel):
     """A document that is read. Members without a field are ignored: a later version may have added them."""
 
-    # A validation error must not carry a customer's text into a log. `defer_build`: no function uses all models, so
-    # pydantic builds each one at its first use.
+    # A validation error must not carry a customer's text into a log. No function uses all models: `defer_build`.
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
@@ -73,8 +70,7 @@ class Detail(Model):
 class AssistanceRequest(Model):
     """An accepted request. Its topic may have been removed from the routes since.
 
-    `conversation_url`: where a human can join the customer's conversation. `reference`: the id that the bot uses for
-    the request or the conversation. Neither is checked, so both may hold any text.
+    `conversation_url`: where a human can join the conversation. `reference`: the bot's own id. Both may hold any text.
     """
 
     id: RequestId
@@ -137,10 +133,9 @@ class StoredRoute(Model):
 class Message(Model):
     """The message that travels from the outbox through SNS and SQS to a consumer.
 
-    `version` must rise if an older consumer could not read the message, or would deliver it twice. A new optional
-    member needs no new version, since consumers ignore unknown members. `delivery`: the delivery's name in the
-    request's record; None stands for the delivery on the channel whose consumer reads the message. `ttl`: when the
-    request expires, in seconds since 1970.
+    `version` must rise if an older consumer could not read the message, or would deliver it twice. `delivery`: the
+    delivery's name in the record; None for the request's own channel. `ttl`: when the request expires, in seconds since
+    1970.
 
     Version 1 had neither `route` nor `delivery`. It had `fallback`, `force` (the id of an operator's resend), and for
     a callback `ended_at` (when a delivery got its final status) and `ended` (its channel and that status).
@@ -156,6 +151,13 @@ class Message(Model):
     ended_at: Moment | None = None
     ended: Annotated[str, StringConstraints(pattern=_ENDED)] | None = None
 
+    def json_text(self) -> str:
+        """The message as JSON in ASCII, since SQS refuses some of the characters that a customer may type.
+
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+        """
+        return self.model_dump_json(ensure_ascii=True, exclude_none=True)
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.ended and not self.ended_at:
@@ -170,11 +172,10 @@ class Outgoing:
     """A request for a channel to send.
 
     `doubts`: the earlier attempts whose messages may have arrived; a channel that can search for them does so first.
-    `fallback`: why the request goes to this channel, if it is a fallback. `resend`: the id of the operator's resend, if
-    it is one; a message without this id is not the message of the resend. `untaken`: for an escalation, after how many
-    minutes without a take it is sent. `event`: what a callback reports. `refused_in_batch`: True if the provider has
-    refused a message that held this and other requests, so that this one must go alone. `delivery`: the delivery's name
-    in the request's record. `ttl`: when the request expires, in seconds since 1970.
+    `fallback`: why it goes to this channel, if it is a fallback. `resend`: the id of the operator's resend, if it is
+    one. `untaken`: why it is sent, if it is an escalation. `event`: what a callback reports. `refused_in_batch`: the
+    provider has refused a message with this and other requests. `delivery`: the delivery's name in the record.
+    `ttl`: when the request expires, in seconds since 1970.
     """
 
     request: AssistanceRequest

@@ -105,7 +105,7 @@ class Feedback:
             dead_letters.write(
                 self.sqs,
                 self.dlq_url,
-                message.model_dump_json(ensure_ascii=True, exclude_none=True),
+                message.json_text(),
                 code=event.code,
                 channel=Channel.EMAIL,
                 source_message_id=source_message_id,

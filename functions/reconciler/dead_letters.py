@@ -1,7 +1,4 @@
-"""Finds requests whose messages are in a dead-letter queue, and gives them the status `failed`.
-
-That is done whether a consumer or SQS itself has moved the message there.
-"""
+"""Finds requests whose messages are in a dead-letter queue, whoever put them there, and marks them as failed."""
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -40,10 +37,7 @@ class DeadLetters:
     queues: Mapping[Channel, ChannelQueues]
 
     def find(self, waiting: MutableMapping[str, Open]) -> None:
-        """Mark the unfinished requests whose messages are in a dead-letter queue as failed.
-
-        `waiting`: the unfinished requests, by id. The changed ones are replaced in it.
-        """
+        """Mark requests that have dead letters as failed, also in `waiting`: the unfinished requests, by id."""
         run = self.run
         wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
         for channel in wanted & self.queues.keys():
@@ -75,10 +69,7 @@ class DeadLetters:
         return Open(found.id, record)
 
     def _letters(self, channel: Channel) -> tuple[list[DeadLetter], bool]:
-        """The channel's dead letters, and whether these are all of them.
-
-        They are visible to other readers again when this returns.
-        """
+        """The channel's dead letters, and whether these are all of them."""
         found, complete = list[DeadLetter](), True
         for url in self.queues[channel].dlqs:
             try:
@@ -102,10 +93,7 @@ class DeadLetters:
 
 
 def _deliveries_of(record: Record, channel: str, letter: DeadLetter) -> list[str]:
-    """The names of the deliveries to which a dead letter may belong.
-
-    That is the delivery that it names. If it names none, it is the request's own or its fallback on that channel.
-    """
+    """The names of the deliveries to which a dead letter may belong: the one that it names, or own and fallback."""
     here = [delivery for delivery in record.unfinished if delivery.destination == channel]
     if letter.delivery:
         return [delivery.name for delivery in here if delivery.name == letter.delivery]

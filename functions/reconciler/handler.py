@@ -1,7 +1,4 @@
-"""Once a minute: publish the requests that the stream has missed, and check every unfinished request.
-
-For an event of `{"dry_run": true}`, it changes nothing and returns what it would do.
-"""
+"""Once a minute: publish the requests that the stream has missed, and check every unfinished request."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -103,7 +100,7 @@ def measure(sweep: Sweep, report: Report) -> None:
 @logger.inject_lambda_context(log_event=False)
 @without_messages(TableUnavailable)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Run one sweep, unless another one is running."""
+    """Run one sweep, unless another one is running. With `{"dry_run": true}`, only return what it would do."""
     if event.get("dry_run"):
         return reconcile(context, dry_run=True)
     duration = timedelta(milliseconds=context.get_remaining_time_in_millis())

@@ -11,7 +11,6 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 from pydantic import Field
 
 from assistance.domain import transitions
-from assistance.domain.record import Record
 from assistance.errors import Unreadable
 from assistance.ids import RequestId, is_request_id
 from assistance.models import Model, Moment
@@ -25,9 +24,8 @@ from assistance.store.table import PROGRESS_KEY
 from reconciler.report import Open
 from reconciler.run import Run
 
-# A request is first checked this long after it was accepted, since an index lags behind its table, usually by less than
-# a second. It is half the interval of sweeps, so that a request whose message went to a dead-letter queue immediately
-# is found within two sweeps.
+# An index lags behind its table, usually by less than a second. This is half the interval of sweeps, so that a request
+# whose message went to a dead-letter queue immediately is found within two sweeps.
 FIRST_CHECK_AFTER: Final = timedelta(seconds=30)
 # "In some unlikely failure scenarios, longer propagation delays might occur", and DynamoDB documents no limit. A second
 # check, this long after the first one, finds the requests that the index did not list in time.
@@ -41,9 +39,8 @@ _CHUNK: Final = 100
 # So many ids fit into an item.
 _MOST_DAMAGED: Final = 1_000
 _PARALLEL: Final = 10
-# After a rollback, version 1 would find no deliveries of the requests that this version has accepted, and publish them
-# again. So this version stores in version 1's item that requests are checked until this many hours in the future. It
-# renews that when half of the time is left, so sweeps may fail for three hours.
+# After a rollback, version 1 would publish the requests again that this version has accepted. So this version stores in
+# version 1's item that requests are checked until this many hours in the future, and renews that at half of the time.
 _LEGACY_AHEAD: Final = timedelta(hours=6)
 
 
@@ -61,18 +58,12 @@ class _Progress(Model):
 
 
 class _Last(NamedTuple):
-    """What the last sweep has stored.
+    """What the last sweep has stored. If version 1 has written since, `legacy_until` is empty."""
 
-    `until`: it has checked the requests that were accepted before this time. `legacy_until`: version 1 will check no
-    requests that were accepted before this time; empty if version 1 has written since. `left_open`: the ids of the
-    unfinished requests that version 1 has found, if it has written since. `damaged`: the ids of the requests that could
-    not be read.
-    """
-
-    until: str = ""
-    legacy_until: str = ""
-    left_open: tuple[str, ...] = ()
-    damaged: tuple[str, ...] = ()
+    until: str = ""  # it has checked the requests that were accepted before this time
+    legacy_until: str = ""  # version 1 will check no requests that were accepted before this time
+    left_open: tuple[str, ...] = ()  # the ids of the unfinished requests that version 1 has found
+    damaged: tuple[str, ...] = ()  # the ids of the requests that could not be read
 
 
 _Check: TypeAlias = tuple[str, _Listed]
@@ -157,12 +148,10 @@ class NewRequests:
                 logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
 
     def _to_watch(self, chunk: Sequence[_Listed]) -> list[str]:
-        """The ids of the requests that have no record, or are unfinished and not watched yet.
-
-        Reads are eventually consistent, which costs half as much: `_watch` reads consistently.
-        """
+        """The ids of the requests that have no record, or are unfinished and not watched yet."""
         keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
         known = set[tuple[str, int]]()
+        # Eventually consistent reads cost half as much. `_watch` reads consistently.
         for item in self.run.requests.items.many(keys, consistent=False):
             try:
                 record = codec.record_of(item)
@@ -177,7 +166,7 @@ class NewRequests:
     def _watch(self, id_: str) -> Open | None:
         requests = self.run.requests
         try:
-            stored = requests.read(id_) if self.run.dry_run else requests.change(id_, _watched)[0]
+            stored = requests.read(id_) if self.run.dry_run else requests.update(id_, transitions.watch)
         except RequestGone:
             return None
         except Unreadable as error:
@@ -185,10 +174,6 @@ class NewRequests:
             logger.error("a request can't be read or written", request_id=id_, wrong=str(error))
             return None
         return Open(id_, stored.record) if stored.record.unfinished else None
-
-
-def _watched(record: Record) -> tuple[Record, None]:
-    return transitions.watch(record), None
 
 
 def _earlier(moment: str, by: timedelta = timedelta(milliseconds=1)) -> str:

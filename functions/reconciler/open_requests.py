@@ -1,10 +1,4 @@
-"""Finds out where the unfinished requests are, and publishes lost requests again.
-
-Most requests are finished before a sweep checks them for the first time: `new_requests.py`. The reconciler watches the
-others: an index lists their records until they are finished. Each sweep finds out where the message of each delivery
-is: in the outbox, in its channel's queue, being sent, waiting for its next attempt, or in none of these places. In the
-last case it is lost, and the sweep publishes it again.
-"""
+"""Finds out where the messages of the unfinished requests are, and publishes lost ones again."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,10 +26,7 @@ TIME_TO_REPORT_MS: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class OpenRequests:
-    """Checks the unfinished requests.
-
-    `overdue`: an attempt that is late by more than this counts as lost, if its queue is empty.
-    """
+    """Checks the unfinished requests. An attempt that is late by more than `overdue` is lost, if its queue is empty."""
 
     run: Run
     sqs: "SQSClient"
@@ -79,10 +70,7 @@ class OpenRequests:
             logger.error("a request can't be read or written", request_id=found.id, wrong=str(error))
 
     def _publish_again(self, found: Open, names: list[str]) -> None:
-        """Read the request from the table, and publish the deliveries that are lost.
-
-        The index may be outdated, and the request itself may still be in the outbox.
-        """
+        """Read the request from the table, since an index may be outdated, and publish the lost deliveries."""
         run = self.run
         request = run.requests.get(found.id)
         if request is None:
@@ -90,7 +78,7 @@ class OpenRequests:
         now = request.record
         if now != found.record and now.version == found.record.version and not run.dry_run:
             # Version 1 has made attempts after a rollback. This write takes them over into the record.
-            run.requests.change(found.id, _as_it_is)
+            run.requests.update(found.id, lambda record: record)
         lost = list[str]()
         for delivery in (each for each in now.unfinished if each.name in names):
             location = Location.UNPUBLISHED if request.unpublished else self._location(now, delivery)
@@ -105,13 +93,13 @@ class OpenRequests:
             # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next
             # sweep finds nothing lost.
             measure_lost(run.report)
-            run.requests.change(found.id, partial(self._published_again, lost))
+            run.requests.update(found.id, partial(self._published_again, lost))
 
-    def _published_again(self, names: list[str], record: Record) -> tuple[Record, None]:
+    def _published_again(self, names: list[str], record: Record) -> Record:
         for delivery in record.unfinished:
             if delivery.name in names and self._is_overdue(record, delivery):
                 record = transitions.publish(record, delivery.name, now=self.run.now())
-        return record, None
+        return record
 
     def _count(self, found: Open, delivery: Delivery, location: Location) -> None:
         report, channel = self.run.report, delivery.destination
@@ -139,8 +127,7 @@ class OpenRequests:
             return False
         queues = next((queues for name, queues in self.queues.items() if name == channel), None)
         if queues is None:
-            # Nobody would receive the message if it were published again. The request stays unfinished, and its age
-            # raises an alarm.
+            # Nobody would receive the message. The request stays unfinished, and its age raises an alarm.
             logger.error("a channel that requests wait for is not deployed", channel=channel)
             return False
         try:
@@ -157,10 +144,6 @@ class OpenRequests:
         return max((self.run.now() - since_ms) // 1_000, 0)
 
 
-def _as_it_is(record: Record) -> tuple[Record, None]:
-    return record, None
-
-
 def _pending_since(record: Record, delivery: Delivery) -> int:
     """Since when the delivery waits for its channel: since its first attempt or delay, else since its publication."""
     tried = [attempt.at for attempt in delivery.attempts if attempt.at >= delivery.wanted_since]
@@ -169,10 +152,7 @@ def _pending_since(record: Record, delivery: Delivery) -> int:
 
 
 def _open_since(record: Record, delivery: Delivery) -> int:
-    """Since when a human waits for the delivery: since the request's acceptance.
-
-    If the request had been finished before (a resend, an escalation, or after a bounce), since it was needed again.
-    """
+    """Since when a human waits for it: since the request's acceptance, or since the delivery was needed again."""
     had_ended = delivery.kind in {Kind.RESEND, Kind.ESCALATION} or any(
         attempt.returned_at for other in record.deliveries for attempt in other.attempts
     )

@@ -21,17 +21,13 @@ TIME_FOR_A_CHUNK_MS: Final = 20_000
 
 @dataclass(slots=True)
 class Sweep:
-    """What a sweep has published, or a dry run would publish.
+    """What a sweep has published, or a dry run would publish."""
 
-    `published` and `failed` count messages, `unreadable` counts items. `oldest_seconds`: the age of the oldest entry
-    that it has found. `left`: the ids of the requests of which something is still in the outbox.
-    """
-
-    published: int = 0
-    failed: int = 0
-    unreadable: int = 0
-    oldest_seconds: int = 0
-    left: set[str] = field(default_factory=set)
+    published: int = 0  # messages
+    failed: int = 0  # messages
+    unreadable: int = 0  # items
+    oldest_seconds: int = 0  # the age of the oldest entry
+    left: set[str] = field(default_factory=set)  # the ids of the requests of which something is still in the outbox
 
     def document(self) -> dict[str, int]:
         """The counts, for JSON."""
@@ -47,10 +43,7 @@ class Outbox:
     clock: Clock = utc_now
 
     def sweep(self, remaining_ms: Callable[[], int], *, dry_run: bool = False) -> Sweep:
-        """Publish the entries that are older than the grace period. Raises `TableUnavailable`.
-
-        Stops before the function's time is over. The next sweep publishes the rest.
-        """
+        """Publish the entries older than the grace period, as long as there is time. Raises `TableUnavailable`."""
         sweep = Sweep()
         now = self.clock()
         before = now - self.grace
@@ -71,10 +64,7 @@ class Outbox:
         return sweep
 
     def _readable(self, items: list[Item], before: str, now: str, sweep: Sweep) -> Iterator[Outboxed]:
-        """Yield the items with entries that were written before `before`, or after `now` by a clock that is fast.
-
-        Counts and logs the items that can't be read.
-        """
+        """Yield the items with entries that were written before `before`, or after `now` by a clock that is fast."""
         for item in items:
             try:
                 found = self.publisher.read(item)

@@ -31,29 +31,20 @@ class Open:
 
 @dataclass(slots=True)
 class Report:
-    """What one sweep has found. Ages are in seconds, and lists contain ids of requests.
+    """What one sweep has found. Lists contain ids of requests."""
 
-    `open`: the number of unfinished requests. `oldest_pending_seconds`: by channel, how long the oldest request that
-    was published to the channel has waited. `behind_seconds`: the age of the oldest request that was not checked,
-    because the time was over. `places`: the number of deliveries by `topic/channel/place`. `dead_lettered`: the
-    requests that were marked as failed. `lost`: those that were published again. `stuck`: those whose attempt has died.
-    `untaken`: those that nobody has taken in time; each is in one report only. `complete`: False if the sweep could not
-    check everything. `unreadable`: the number of items that could not be read. `damaged`: the requests among these,
-    which the next sweep checks again.
-    """
-
-    open: int = 0
+    open: int = 0  # unfinished requests
     oldest_open_seconds: int = 0
-    oldest_pending_seconds: Counter[str] = field(default_factory=Counter)
-    behind_seconds: int = 0
-    places: Counter[str] = field(default_factory=Counter)
-    dead_lettered: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    stuck: list[str] = field(default_factory=list)
-    untaken: list[str] = field(default_factory=list)
-    complete: bool = True
-    unreadable: int = 0
-    damaged: set[str] = field(default_factory=set)
+    oldest_pending_seconds: Counter[str] = field(default_factory=Counter)  # of published requests, by channel
+    behind_seconds: int = 0  # the age of the oldest request that was not checked, because the time was over
+    places: Counter[str] = field(default_factory=Counter)  # deliveries by `topic/channel/place`
+    dead_lettered: list[str] = field(default_factory=list)  # marked as failed
+    lost: list[str] = field(default_factory=list)  # published again
+    stuck: list[str] = field(default_factory=list)  # their attempt has died
+    untaken: list[str] = field(default_factory=list)  # nobody has taken them in time; each is in one report only
+    complete: bool = True  # False if the sweep could not check everything
+    unreadable: int = 0  # items
+    damaged: set[str] = field(default_factory=set)  # unreadable requests, which the next sweep checks again
 
     def unread(self, request_id: str) -> None:
         """Count a request that can't be read. A request is counted only once."""

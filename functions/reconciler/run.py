@@ -17,23 +17,17 @@ from reconciler.report import Open, Report
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: what it has found so far, and how much time is left. A dry run writes nothing.
-
-    `remaining_ms` returns how long the function may still run. `unpublished`: the ids of the requests whose messages
-    are still in the outbox. `unread`: the channels of which the run could not read all dead letters; a message may be
-    among these, so it does not count as lost. `letters`: how many dead letters it has read, by channel. `empty`: by
-    channel, whether its queue is empty, for the channels that it has checked.
-    """
+    """One run: what it has found so far, and how much time is left. A dry run writes nothing."""
 
     requests: Requests
-    remaining_ms: Callable[[], int]
+    remaining_ms: Callable[[], int]  # how long the function may still run
     dry_run: bool
-    unpublished: set[str] = field(default_factory=set)
+    unpublished: set[str] = field(default_factory=set)  # the ids of the requests whose messages are in the outbox
     clock: Clock = utc_now
     report: Report = field(default_factory=Report)
-    unread: set[str] = field(default_factory=set)
-    letters: Counter[str] = field(default_factory=Counter)
-    empty: dict[str, bool] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)  # channels with unread dead letters: no message there counts as lost
+    letters: Counter[str] = field(default_factory=Counter)  # how many dead letters were read, by channel
+    empty: dict[str, bool] = field(default_factory=dict)  # by channel, whether its queue is empty, if that was checked
 
     def now(self) -> int:
         """The time now, in milliseconds since 1970."""
@@ -49,10 +43,9 @@ class Run:
                 logger.error("a record can't be read", key=key_of(item), wrong=str(error))
 
     def change(self, found: Open, event: Callable[[Record], Record]) -> tuple[Record, bool]:
-        """Apply an event to a request, and write its record, except in a dry run.
+        """Apply an event to a request, and write its record, except in a dry run. Logs why it can't.
 
-        Returns the record, and whether the event has changed it. If the request has expired, or can't be read or
-        written, it returns the record as it was found.
+        Returns the record, and whether the event has changed it.
         """
 
         def changed(record: Record) -> tuple[Record, bool]:

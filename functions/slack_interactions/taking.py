@@ -110,14 +110,14 @@ class Taking:
             if each is None:
                 raise RequestGone
             event = partial(_arrived, on=on, attempt=press.id, ts=press.ts, now=epoch_ms(utc_now()))
-            if event(each.record)[0] is not each.record:
-                self.requests.change(on.request_id, event)
+            if event(each.record) is not each.record:
+                self.requests.update(on.request_id, event)
             shown[on] = each
         return shown
 
 
-def _arrived(record: Record, *, on: ShownRequest, attempt: str, ts: str, now: int) -> tuple[Record, None]:
-    return takes.arrived(record, on.delivery, attempt, ts, now), None
+def _arrived(record: Record, *, on: ShownRequest, attempt: str, ts: str, now: int) -> Record:
+    return takes.arrived(record, on.delivery, attempt, ts, now)
 
 
 def _outgoing(on: ShownRequest, shown: RequestRecord) -> Outgoing:

@@ -125,24 +125,24 @@ class Attempt(BasePersistenceLayer):
 
     def save_success(self, data: Any, result: Decision) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
         """Write the attempt's outcome into the record."""
-        self.stored, _ = self.requests.change(self.message.request.id, partial(self._ended, result), self.stored)
+        self.stored = self.requests.update(self.message.request.id, partial(self._ended, result), self.stored)
 
-    def _ended(self, end: Decision, record: Record) -> tuple[Record, None]:
+    def _ended(self, end: Decision, record: Record) -> Record:
         name, attempt, now = self.name, self.id, self._now()
         settles = now + 1_000 * self.retry.doubt_delay
         match end:
             case Sent(result):
-                return transitions.sent(record, name, attempt, result, now=now), None
+                return transitions.sent(record, name, attempt, result, now=now)
             case PutOff(code, delay, alone):
                 due = now + 1_000 * delay
-                return transitions.put_off(record, name, attempt, code, now=now, due=due, alone=alone), None
+                return transitions.put_off(record, name, attempt, code, now=now, due=due, alone=alone)
             case RetryLater(code, delay, in_doubt):
                 due = now + 1_000 * delay
                 how = {"now": now, "due": due, "settles": settles}
-                return transitions.retry_later(record, name, attempt, code, in_doubt=in_doubt, **how), None
+                return transitions.retry_later(record, name, attempt, code, in_doubt=in_doubt, **how)
             case GaveUp(code, in_doubt):
                 how = {"now": now, "settles": settles}
-                return transitions.gave_up(record, name, attempt, code, in_doubt=in_doubt, **how), None
+                return transitions.gave_up(record, name, attempt, code, in_doubt=in_doubt, **how)
 
     def _now(self) -> int:
         return epoch_ms(self.clock())

@@ -1,10 +1,8 @@
 """Sends several requests of one batch in one message, on a channel that can do so.
 
-Each record of the batch has its own thread, which claims its delivery, sends, and records the outcome. To send, the
-threads wait here for one another. Once every record has claimed its delivery or needs no send, the claimed requests are
-divided into messages, and these are sent. Each thread gets the outcome of its own request.
-
-The batch waits at most two seconds for a slow claim, and then sends without that request, which goes later.
+Each record of the batch has its own thread. To send, the threads wait here for one another: once every record has
+claimed its delivery or needs no send, the claimed requests are divided into messages, and these are sent. After two
+seconds the batch is sent without the slow claims, and these requests go later.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,34 +34,24 @@ class BatchSend:
     divide: Callable[[Sequence[Outgoing]], Iterable[Sequence[Outgoing]]]
     """Group requests into messages. A request with `alone` gets a message of its own."""
     send: Callable[[Sequence[Outgoing]], Outcomes]
-    """Send one message. Returns, for each request, the provider's id of the message or an error.
-
-    An error that it raises is the outcome of all requests of the message.
-    """
+    """Send one message. An error that it raises is the outcome of all requests of the message."""
 
 
 def send_alone(send: Send, outgoing: Outgoing) -> SendResult:
     """Send one request, and return its result as a value."""
+    return _outcomes(lambda: {outgoing: send(outgoing)}, [outgoing])[outgoing]
+
+
+def _outcomes(send: Callable[[], Outcomes], message: Sequence[Outgoing]) -> Outcomes:
+    """What `send` returns. An error that it raises is the outcome of all requests of the message."""
+    outcome: DeliveryError = UNEXPECTED
     try:
-        return send(outgoing)
+        return send()
     except DeliveryError as error:
-        return error
+        outcome = error
     except Exception as error:  # noqa: BLE001 # whatever the error is, the other requests of the batch go on
-        return _unforeseen(error, outgoing)
-
-
-def _send_message(send: Callable[[Sequence[Outgoing]], Outcomes], message: Sequence[Outgoing]) -> Outcomes:
-    try:
-        return send(message)
-    except DeliveryError as error:
-        return dict.fromkeys(message, error)
-    except Exception as error:  # noqa: BLE001 # as above
-        return dict.fromkeys(message, _unforeseen(error, *message))
-
-
-def _unforeseen(error: Exception, *message: Outgoing) -> SendResult:
-    unforeseen.log(error, request_ids=[outgoing.request.id for outgoing in message])
-    return UNEXPECTED
+        unforeseen.log(error, request_ids=[outgoing.request.id for outgoing in message])
+    return dict.fromkeys(message, outcome)
 
 
 def threads(records: int) -> int:
@@ -77,10 +65,7 @@ class Batch:
     def __init__(
         self, records: int, batch_send: BatchSend, pool: Executor, *, patience: float = _PATIENCE_SECONDS
     ) -> None:
-        """`patience`: how many seconds to wait for a slow claim. `pool` must have as many threads as `threads` returns.
-
-        With fewer, records that wait for one another would keep the others from starting.
-        """
+        """`patience`: how many seconds to wait for a slow claim. `pool` has as many threads as `threads` returns."""
         self._batch_send = batch_send
         self._pool = pool
         self._patience = patience
@@ -124,12 +109,9 @@ class Batch:
             return {one: self._pool.submit(self._alone, one) for one in outgoing}
         messages: dict[Outgoing, Future[Outcomes]] = {}
         for message in divided:
-            messages |= dict.fromkeys(message, self._pool.submit(_send_message, self._batch_send.send, message))
+            send = partial(self._batch_send.send, message)
+            messages |= dict.fromkeys(message, self._pool.submit(_outcomes, send, message))
         return messages
 
     def _alone(self, outgoing: Outgoing) -> Outcomes:
-        try:
-            [message] = self._batch_send.divide([outgoing])
-        except Exception as error:  # noqa: BLE001 # as above
-            return {outgoing: _unforeseen(error, outgoing)}
-        return _send_message(self._batch_send.send, message)
+        return _outcomes(lambda: self._batch_send.send(*self._batch_send.divide([outgoing])), [outgoing])

@@ -1,6 +1,7 @@
 """The settings that all consumers have, and the Lambda handler of a consumer."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -45,9 +46,8 @@ def consumer(
 ) -> Handler:
     """The Lambda handler of a channel's consumer: it delivers the messages of the channel's queue by calling `send`.
 
-    `prepare` creates the clients and caches that `send` uses, before the threads of a batch start: they would otherwise
-    wait for one another. `place` returns where on the channel the requests of a topic are posted at present, such as a
-    Slack channel's id; None if the channel has only one place. `check` is what the heartbeat runs.
+    `prepare` creates the clients and caches that `send` uses, before the threads of a batch start. `place`: as in
+    `Consumer`. `check` is what the heartbeat runs.
     """
 
     @cache
@@ -61,12 +61,7 @@ def consumer(
             sqs=aws.when_used(aws.sqs),
             queue_url=settings.queue_url,
             dlq_url=settings.dlq_url,
-            retry=RetryPolicy(
-                settings.retry_attempts,
-                settings.retry_first_delay,
-                settings.retry_max_delay,
-                settings.retry_doubt_delay,
-            ),
+            retry=RetryPolicy(**{item.name: getattr(settings, f"retry_{item.name}") for item in fields(RetryPolicy)}),
             place=place,
         )
 

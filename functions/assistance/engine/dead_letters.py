@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from assistance.routing import Destination
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 # While somebody reads dead letters, SQS counts them as in flight and gives them to no other reader. That takes a second
@@ -28,6 +29,12 @@ READ_SECONDS: Final = 30
 _RECEIVE = 10
 _PARALLEL = 10
 UNKNOWN: Final = "dead_lettered"
+_COUNTS: Final[Mapping["QueueAttributeNameType", str]] = {
+    "ApproximateNumberOfMessages": "",
+    "ApproximateNumberOfMessagesNotVisible": "",
+    "ApproximateNumberOfMessagesDelayed": "0",
+}
+"""The attributes of a queue's depth, with their values if they are missing."""
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
 
@@ -35,9 +42,9 @@ _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 class DeadLetter:
     """One message in a dead-letter queue.
 
-    `request_id` is None if the message is too damaged to read the id. `delivery` is the delivery's name; None if the
-    message names none, because it is for the request's own channel. `reason` is an error code. `sent_at`: when the
-    message entered the dead-letter queue, in milliseconds since 1970. Nobody else receives it before `held_until`.
+    `request_id` is None if the message is too damaged to read the id. `delivery` is the delivery's name; None for the
+    request's own channel. `reason` is an error code. `sent_at`: when the message entered the dead-letter queue, in
+    milliseconds since 1970. Nobody else receives it before `held_until`.
     """
 
     queue_url: str
@@ -54,10 +61,7 @@ class DeadLetter:
 def write(
     sqs: "SQSClient", queue_url: str, body: str, *, code: str, channel: Destination, source_message_id: str
 ) -> None:
-    """Put a message into a dead-letter queue, with the error code and the SQS id of the message that failed.
-
-    Raises what boto3 raises.
-    """
+    """Put a message into a dead-letter queue, with the error code and the SQS id of the message that failed."""
     attributes = {"error_code": code, "channel": channel, "source_message_id": source_message_id}
     sqs.send_message(
         QueueUrl=queue_url,
@@ -84,17 +88,8 @@ class Depth:
 
 def depth(sqs: "SQSClient", queue_url: str) -> Depth:
     """How many messages are in the queue. Raises what boto3 raises."""
-    counts = sqs.get_queue_attributes(
-        QueueUrl=queue_url,
-        AttributeNames=[
-            "ApproximateNumberOfMessages",
-            "ApproximateNumberOfMessagesDelayed",
-            "ApproximateNumberOfMessagesNotVisible",
-        ],
-    )["Attributes"]
-    waiting = number(counts.get("ApproximateNumberOfMessages"))
-    delayed = number(counts.get("ApproximateNumberOfMessagesDelayed", "0"))
-    in_flight = number(counts.get("ApproximateNumberOfMessagesNotVisible"))
+    counts = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(_COUNTS))["Attributes"]
+    waiting, in_flight, delayed = (number(counts.get(name, default)) for name, default in _COUNTS.items())
     if waiting is None or delayed is None or in_flight is None:
         # Don't return zero: the reconciler would think that the queue is empty, and publish its messages again.
         raise UnreadableAnswer(reason="no number of messages")
@@ -105,9 +100,8 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
 def reading(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
     """Receive up to `limit` dead letters of the queue, and hide them from other readers until the `with` block ends.
 
-    Those that the caller has not deleted become visible again then. If the process is killed, they become visible after
-    `READ_SECONDS`. With `bodies=False` the messages' bodies are not kept, so that many dead letters fit into memory.
-    Raises what boto3 raises.
+    Then those that the caller has not deleted become visible again; if the process is killed, after `READ_SECONDS`.
+    With `bodies=False` the messages' bodies are not kept, so that many dead letters fit into memory.
     """
     letters: dict[str, DeadLetter] = {}
 
@@ -139,20 +133,15 @@ def reading(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: boo
                 calls = min(2 * calls, _PARALLEL, ceil((limit - len(letters)) / _RECEIVE)) if more else 1
             yield list(letters.values())
         finally:
-            list(pool.map(partial(_release, sqs, queue_url), _batches(list(letters.values()))))
+            handles = [letter.receipt_handle for letter in letters.values()]
+            batches = [handles[start : start + _RECEIVE] for start in range(0, len(handles), _RECEIVE)]
+            list(pool.map(partial(_release, sqs, queue_url), batches))
 
 
-def _batches(letters: list[DeadLetter]) -> list[list[DeadLetter]]:
-    return [letters[start : start + _RECEIVE] for start in range(0, len(letters), _RECEIVE)]
-
-
-def _release(sqs: "SQSClient", queue_url: str, letters: list[DeadLetter]) -> None:
+def _release(sqs: "SQSClient", queue_url: str, handles: list[str]) -> None:
     sqs.change_message_visibility_batch(
         QueueUrl=queue_url,
-        Entries=[
-            {"Id": str(index), "ReceiptHandle": letter.receipt_handle, "VisibilityTimeout": 0}
-            for index, letter in enumerate(letters)
-        ],
+        Entries=[{"Id": str(at), "ReceiptHandle": each, "VisibilityTimeout": 0} for at, each in enumerate(handles)],
     )
 
 
@@ -177,34 +166,30 @@ def _letter(queue_url: str, message: "MessageTypeDef", held_until: datetime, *, 
 
 def unwrapped(body: str) -> str:
     """The body as a consumer receives it: taken out of SNS's envelope, if SNS has moved the message to the queue."""
-    return _enveloped(_parsed(body)) or body
+    document = _parsed(body)
+    inner = None if "request" in document else document.get("Message")
+    return inner if isinstance(inner, str) and inner else body
 
 
 def request_id_in(body: str) -> str | None:
     """The id of a message's request, even if the rest of the message is unreadable. None if the id is unreadable."""
-    document = _parsed(unwrapped(body))
-    request = document.get("request") if isinstance(document, dict) else None
+    request = _parsed(unwrapped(body)).get("request")
     id_ = request.get("id") if isinstance(request, dict) else None
     return id_ if is_request_id(id_) else None
 
 
 def _delivery_in(body: str) -> str | None:
-    document = _parsed(unwrapped(body))
-    named = document if isinstance(document, dict) else {}
+    named = _parsed(unwrapped(body))
     # A message of version 1 has no `delivery`. For a resend it has `force`, the resend's id.
     force = named.get("force")
     found = f"{RESEND}{force}" if isinstance(force, str) else named.get("delivery")
     return found if isinstance(found, str) else None
 
 
-def _enveloped(document: Any) -> str | None:  # noqa: ANN401
-    """The message in SNS's envelope. None if the document is no envelope, as when it has a `request`."""
-    inner = document.get("Message") if isinstance(document, dict) and "request" not in document else None
-    return inner if isinstance(inner, str) else None
-
-
-def _parsed(body: str) -> Any:  # noqa: ANN401
+def _parsed(body: str) -> dict[str, Any]:
+    """The JSON object in a body; {} if the body is no JSON object."""
     try:
-        return json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        return {}
+    return document if isinstance(document, dict) else {}

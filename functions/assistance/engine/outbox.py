@@ -20,8 +20,7 @@ class Publication:
     """A message of the outbox, with the destinations to which it is published.
 
     `since`: when the message entered the outbox. `key`: partition key and sort key of its item. `entry`: the outbox
-    entry in the record; None if the item holds a request, or a delivery of version 1. `trace`: the X-Ray trace header
-    of the bot's call.
+    entry, if the item is a record. `trace`: the X-Ray trace header of the bot's call.
     """
 
     message: Message
@@ -42,10 +41,7 @@ class Outboxed:
 
 @readable()
 def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed:
-    """The messages to publish for an item in the outbox. `request_item` reads the request item with that request id.
-
-    Raises `Unreadable`, and what `request_item` raises.
-    """
+    """The messages to publish for an item in the outbox. `request_item` reads a request's item. Raises `Unreadable`."""
     sort_key = item.get(SORT_KEY)
     if sort_key == REQUEST:
         return Outboxed((_request(item),))

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from assistance.domain import transitions
-from assistance.domain.record import Entry, Record
+from assistance.domain.record import Record
 from assistance.engine.outbox import Outboxed, Publication, outboxed
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import tracing
@@ -38,8 +38,8 @@ _PARALLEL: Final = 10
 class Publisher:
     """Publishes the messages of the outbox to the topic.
 
-    `late`: True for the reconciler, which publishes requests long after they were accepted. So that nobody thinks that
-    their messages are lost, it notes in their records that attempts are due from now on.
+    `late`: True for the reconciler, which publishes requests long after they were accepted. It notes in their records
+    that attempts are due from now on, so that they do not count as lost.
     """
 
     sns: "SNSClient"
@@ -54,7 +54,7 @@ class Publisher:
     def publish(self, items: Sequence[Outboxed]) -> set[Publication]:
         """Publish the messages of these items, and mark them as published. Returns those that could not be published.
 
-        A message that was published but could not be marked counts as published. The reconciler publishes it again.
+        If a message can't be marked, the reconciler publishes it again.
         """
         wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
         with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -90,29 +90,23 @@ class Publisher:
         if not done:
             return
         request_id, sort_key = done[0].key
+        now = utc_now()
         try:
             if item.stored is None:
                 key = {PARTITION_KEY: request_id, SORT_KEY: sort_key}
-                self.requests.items.mark_published(key, done[0].channels, timestamp(utc_now()))
+                self.requests.items.mark_published(key, done[0].channels, timestamp(now))
                 if self.late:
-                    self.requests.change(request_id, self._queued)
+                    self.requests.update(request_id, partial(_queued, now=epoch_ms(now)))
             else:
                 entries = [each.entry for each in done if each.entry]
-                self.requests.change(request_id, partial(self._published, entries), item.stored)
+                event = partial(transitions.published, entries=entries, now=epoch_ms(now))
+                self.requests.update(request_id, event, item.stored)
         except (TableUnavailable, Unreadable, RequestGone) as error:
             logger.warning("published but not marked", request_id=request_id, error_type=type(error).__name__)
 
-    def _published(self, entries: list[Entry], record: Record) -> tuple[Record, None]:
-        return transitions.published(record, entries, now=epoch_ms(utc_now())), None
 
-    def _queued(self, record: Record) -> tuple[Record, None]:
-        return transitions.queued(record, record.channels, now=epoch_ms(utc_now())), None
-
-
-def _body(publication: Publication) -> str:
-    # Escaped to ASCII: SQS refuses some of the characters that a customer may type (U+FFFE, most control characters).
-    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-    return publication.message.model_dump_json(ensure_ascii=True, exclude_none=True)
+def _queued(record: Record, *, now: int) -> Record:
+    return transitions.queued(record, record.channels, now=now)
 
 
 def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntryTypeDef":
@@ -120,7 +114,7 @@ def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntr
     channels = ",".join(f'"{channel}"' for channel in publication.channels)
     return {
         "Id": entry_id,
-        "Message": _body(publication),
+        "Message": publication.message.json_text(),
         "MessageAttributes": {
             "channels": {"DataType": "String.Array", "StringValue": f"[{channels}]"},
             "topic": {"DataType": "String", "StringValue": publication.message.request.topic},
@@ -139,7 +133,7 @@ def batches(publications: Iterable[Publication]) -> Iterator[list[Publication]]:
     batch: list[Publication] = []
     batch_bytes = 0
     for publication in publications:
-        entry_bytes = len(_body(publication)) + _ATTRIBUTE_BYTES
+        entry_bytes = len(publication.message.json_text()) + _ATTRIBUTE_BYTES
         full = len(batch) == MAX_BATCH_ENTRIES or batch_bytes + entry_bytes > MAX_BATCH_BYTES
         if batch and full:
             yield batch

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from assistance.domain import takes
-from assistance.domain.record import Record, Take
+from assistance.domain.record import Take
 from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.store.requests import Requests, Stored
@@ -51,12 +51,8 @@ def take(
 
 def release(requests: Requests, request_id: str, take_id: str, human: Human) -> Stored:
     """Undo the take with that id. Raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
-    now = epoch_ms(utc_now())
-
-    def event(record: Record) -> tuple[Record, None]:
-        return takes.release(record, take_id, by=human.name, via=human.via, now=now), None
-
-    return requests.change(request_id, event)[0]
+    event = partial(takes.release, take_id=take_id, by=human.name, via=human.via, now=epoch_ms(utc_now()))
+    return requests.update(request_id, event)
 
 
 def measure(taken: Taken) -> None:

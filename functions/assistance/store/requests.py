@@ -172,6 +172,10 @@ class Requests:
             stored = replace(_in_item(found, stored.fresh), version_1=stored.version_1)
         raise TableUnavailable("conflict")
 
+    def update(self, request_id: str, event: Callable[[Record], Record], known: Stored | None = None) -> Stored:
+        """Like `change`, for an event without an answer."""
+        return self.change(request_id, lambda record: (event(record), None), known)[0]
+
     def erase_texts(self, request_id: str, record: Record) -> None:
         """Remove the customer's texts from an erased request's item, and the payload's hash, which depends on them."""
         said = ("customer", "conversation_url", "reference", "details", "payload_hash")
