@@ -196,7 +196,7 @@ class SlackServer:
         self.workspace = Workspace(token, channels)
         self._control = f"/_control/{secrets.token_urlsafe()}"
         self.signing_secret = secrets.token_hex(16)
-        self.tell: Callable[[str, Mapping[str, str]], int] | None = None
+        self.call_app: Callable[[str, Mapping[str, str]], int] | None = None
         """Calls the app when a user clicks a button, with a body and headers, and returns the status of its answer."""
         own = {"workspace": self.workspace, "control": self._control, "presses": [self.press]}
         handler = type("Handler", (_Handler,), own)
@@ -230,11 +230,11 @@ class SlackServer:
         Returns the status of the app's answer. `action_id`: the id of the button that this user sees, if the user's
         screen still shows an earlier form of the message. Raises `SlackError`.
         """
-        if self.tell is None:
+        if self.call_app is None:
             raise SlackError("no_interactivity_url")
         payload = self.workspace.press(ts, value, user, f"{self.origin}{_RESPONSES}", action_id)
         body = urlencode({"payload": json.dumps(payload)})
-        return self.tell(body, signed(body, self.signing_secret))
+        return self.call_app(body, signed(body, self.signing_secret))
 
     def fail(self, kind: str, **details: Any) -> None:  # noqa: ANN401
         """Switch on a fault: see `FAULTS`."""

@@ -136,7 +136,7 @@ def _deployed(cloud: Cloud, assembly: Assembly, slack: Slack, webhooks: Webhooks
     api_url, api_key = _api_url(cloud, outputs), _api_key(cloud, outputs)
     if slack.server:
         interactions = f"{api_url}/slack/interactions"
-        slack.server.tell = lambda body, headers: (
+        slack.server.call_app = lambda body, headers: (
             http.call("POST", interactions, body=body.encode(), headers=headers).status
         )
     return Stack(assembly.stack_name, api_url, api_key, outputs, cloud, slack, webhooks)

@@ -23,7 +23,7 @@ def _directory() -> Path:
     return ROOT / ".build" / "kept" / fingerprint(SOURCES, about)
 
 
-def kept(name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+def cached(name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401
     """The JSON that `make` returns. `make` is called once, even if several processes or runs ask for the same name."""
     directory = _directory()
     directory.mkdir(parents=True, exist_ok=True)

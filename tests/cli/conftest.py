@@ -31,9 +31,9 @@ def operator(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) 
     deployed: Callable[..., stacks.Stack] = lambda name, **_: stacks.Stack(name, session, None, operator.outputs)  # noqa: E731
     monkeypatch.setattr(stacks, "deployed", deployed)
 
-    def rest_in_peace(**_: object) -> None:
-        if operator.gone.is_set():
+    def pass_unless_killed(**_: object) -> None:
+        if operator.is_killed.is_set():
             raise Killed
 
-    session.events.register("before-call.sqs.*", rest_in_peace)
+    session.events.register("before-call.sqs.*", pass_unless_killed)
     return operator

@@ -20,12 +20,12 @@ class Killed(BaseException):
     """Raised where the test kills the operator's process."""
 
 
-MISSPELT = 2
+USAGE_ERROR = 2
 STACK = re.compile(r"Stack: assistance-[a-z]+ \(in us-east-1\)\n")
 
 
 @dataclass(frozen=True)
-class Said:
+class Result:
     """The result of a command. `stderr` lacks the line that names the stack; `output` has every line."""
 
     exit_code: int
@@ -43,37 +43,37 @@ class Operator:
     slack: SlackServer
     session: Any
     outputs: dict[str, str]
-    gone: Event = field(default_factory=Event)
+    is_killed: Event = field(default_factory=Event)
 
-    def run(self, *arguments: str, terminal: str | None = None) -> Said:
+    def run(self, *arguments: str, terminal: str | None = None) -> Result:
         """Run a command. Each command that finds its stack begins stderr with the name of the stack."""
         result = CliRunner().invoke(app, arguments, input=terminal)
-        if result.exit_code == MISSPELT:
-            return Said(result.exit_code, result.stdout, result.stderr, result.output)
+        if result.exit_code == USAGE_ERROR:
+            return Result(result.exit_code, result.stdout, result.stderr, result.output)
         assert STACK.match(result.stderr), result.output
         stderr = STACK.sub("", result.stderr, count=1)
-        return Said(result.exit_code, result.stdout, stderr, result.output, result.exception)
+        return Result(result.exit_code, result.stdout, stderr, result.output, result.exception)
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401
         result = self.run(*arguments, "--json")
         assert result.exit_code == 0, (result.output, repr(result.exception))
         return json.loads(result.stdout)
 
-    def killed(self, moment: str, *arguments: str) -> None:
+    def run_and_kill(self, moment: str, *arguments: str) -> None:
         """Run a command and kill it before the given boto3 event, such as `before-call.sqs.SendMessageBatch`."""
 
         def kill(**_: object) -> None:
-            self.gone.set()
+            self.is_killed.set()
             raise Killed
 
         self.session.events.register(moment, kill)
         with pytest.raises(Killed):
             self.run(*arguments)
         self.session.events.unregister(moment, kill)
-        self.gone.clear()
-        self.later()
+        self.is_killed.clear()
+        self.make_messages_visible()
 
-    def later(self) -> None:
+    def make_messages_visible(self) -> None:
         """Let the time pass after which every message is visible again."""
         for queue in sqs_backends["123456789012"]["us-east-1"].queues.values():
             for message in queue._messages:  # noqa: SLF001
@@ -85,20 +85,20 @@ class Operator:
             for record in records:
                 self.cloud.consume(channel, [record])
 
-    def die(self, channel: Channel, dlq: str) -> None:
+    def move_to_dlq(self, channel: Channel, dlq: str) -> None:
         """Move the messages in the channel's queue to a dead-letter queue, as SQS and SNS do."""
         for record in self.cloud.receive(channel):
             self.cloud.sqs.send_message(QueueUrl=dlq, MessageBody=record["body"])
             self.cloud.sqs.delete_message(QueueUrl=self.cloud.queues[channel], ReceiptHandle=record["receiptHandle"])
 
-    def dead(self, topic: str = "sales", description: str = "help") -> str:
+    def create_dead_letter(self, topic: str = "sales", description: str = "help") -> str:
         """Create a request whose message is in the dead-letter queue without an error code.
 
         Returns the request's id.
         """
         request_id = self.cloud.post(topic, description)
         self.cloud.produce()
-        self.die(Channel.SLACK, self.cloud.dlqs[Channel.SLACK])
+        self.move_to_dlq(Channel.SLACK, self.cloud.dlqs[Channel.SLACK])
         return request_id
 
     def posted(self, description: str) -> int:

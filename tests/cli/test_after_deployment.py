@@ -18,16 +18,16 @@ SENT = Result("sales", "id", ("slack",), None)
 
 
 @pytest.fixture
-def end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
+def run_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
     """Returns a function: the exit status for these findings and results, and whether a test request was sent."""
     path = tmp_path / "deployed.json"
     path.write_text(json.dumps({"assistance-staging": {"TopicArn": ARN}}))
 
     def ended(findings: list[Finding], results: list[Result]) -> tuple[int, bool]:
-        asked, sent = [], []
+        requested, sent = [], []
 
         def found(name: str, **where: str | None) -> Stack:
-            asked.append((name, where))
+            requested.append((name, where))
             return Stack(name, boto3.Session(), None, {})
 
         def run(*_: object) -> list[Result]:
@@ -38,7 +38,7 @@ def end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
         monkeypatch.setattr(after_deployment, "examine", lambda _: findings)
         monkeypatch.setattr(smoke, "run", run)
         status = after_deployment.main([str(path), "-c", "stage=staging", "--profile", "work"])
-        assert asked == [("assistance-staging", {"profile": "work", "region": "eu-central-1"})]
+        assert requested == [("assistance-staging", {"profile": "work", "region": "eu-central-1"})]
         return status, bool(sent)
 
     return ended
@@ -56,10 +56,10 @@ def end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
     ids=["ready", "letters of an earlier outage", "a role that may not look", "a topic that fails", "no token yet"],
 )
 def test_make_deploy_fails_if_a_check_of_the_stack_fails_or_a_test_request_is_not_delivered(
-    end: Any,  # noqa: ANN401
+    run_checks: Any,  # noqa: ANN401
     findings: list[Finding],
     results: list[Result],
     status: int,
     sent: bool,  # noqa: FBT001
 ) -> None:
-    assert end(findings, results) == (status, sent)
+    assert run_checks(findings, results) == (status, sent)

@@ -51,7 +51,7 @@ def letters(call: Call, number: int = 1) -> list[dict[str, Any]]:
 
 
 def test_the_console_names_its_stage_and_omits_customer_text(operator: Operator, opened: Callable[..., Call]) -> None:
-    request_id = operator.dead(description="my secret")
+    request_id = operator.create_dead_letter(description="my secret")
     call = opened()
     assert call("stage").json["stack"] == NAME
     [letter] = letters(call)
@@ -70,7 +70,7 @@ def test_the_console_names_its_stage_and_omits_customer_text(operator: Operator,
 def test_the_console_refuses_every_changing_action_unless_it_was_started_with_write_access(
     operator: Operator, opened: Callable[..., Call]
 ) -> None:
-    request_id = operator.dead()
+    request_id = operator.create_dead_letter()
     call = opened()
     for act in ("redrive", "discard", "resend", "take", "release", "fault", "send", "kill"):
         body = {"id": request_id, "name": "Anna", "channel": "slack", "confirm": NAME}
@@ -81,7 +81,7 @@ def test_the_console_refuses_every_changing_action_unless_it_was_started_with_wr
 def test_a_changing_action_needs_the_name_of_the_stage_and_is_logged_with_the_operators_name(
     operator: Operator, opened: Callable[..., Call], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    request_id = operator.dead(description="help me")
+    request_id = operator.create_dead_letter(description="help me")
     call = opened(write=True)
     [letter] = letters(call)
     for confirm in ({}, {"confirm": ""}, {"confirm": "assistance-dev"}):

@@ -30,7 +30,7 @@ def test_the_list_command_says_that_there_are_no_dead_letters(operator: Operator
 
 
 def test_the_list_command_neither_deletes_dead_letters_nor_leaves_them_invisible(operator: Operator) -> None:
-    requests = [operator.dead(), operator.dead()]
+    requests = [operator.create_dead_letter(), operator.create_dead_letter()]
     first, second = operator.json("dead-letters", "list"), operator.json("dead-letters", "list")
     assert first == second
     assert [letter["reached_by"] for letter in first] == [[], []]
@@ -49,7 +49,7 @@ def test_the_list_command_neither_deletes_dead_letters_nor_leaves_them_invisible
 def test_the_list_command_reports_the_number_of_dead_letters_that_another_reader_has_received(
     operator: Operator,
 ) -> None:
-    operator.dead()
+    operator.create_dead_letter()
     with dead_letters.reading(operator.cloud.sqs, operator.cloud.dlqs[SLACK]):
         result = operator.run("dead-letters", "list")
         assert "about 1" in result.stderr
@@ -62,7 +62,7 @@ def test_a_redriven_request_is_delivered_and_its_dead_letter_is_deleted(operator
     cloud = operator.cloud
     request_id = cloud.post("sales", "call me")
     cloud.produce()
-    operator.die(SLACK, (cloud.dlqs if kind == "delivery" else cloud.subscription_dlqs)[SLACK])
+    operator.move_to_dlq(SLACK, (cloud.dlqs if kind == "delivery" else cloud.subscription_dlqs)[SLACK])
     assert [letter["kind"] for letter in operator.json("dead-letters", "list")] == [kind]
     result = operator.run("dead-letters", "redrive", request_id)
     assert (result.exit_code, result.stdout) == (0, "1 redriven, 0 skipped.\n")
@@ -108,8 +108,8 @@ def test_a_redrive_does_not_send_a_request_that_the_fallback_delivered(operator:
 def test_a_redrive_killed_at_any_moment_loses_no_message_and_causes_no_second_delivery(
     operator: Operator, moment: str, call: str
 ) -> None:
-    requests = [operator.dead(description=f"number {number}") for number in range(3)]
-    operator.killed(f"{moment}-call.sqs.{call}", "dead-letters", "redrive", "--all", "--yes")
+    requests = [operator.create_dead_letter(description=f"number {number}") for number in range(3)]
+    operator.run_and_kill(f"{moment}-call.sqs.{call}", "dead-letters", "redrive", "--all", "--yes")
     operator.deliver()
     operator.run("dead-letters", "redrive", "--all", "--yes")
     operator.deliver()
@@ -139,7 +139,7 @@ def _request(number: int) -> dict[str, str]:
 def test_a_redriven_dead_letter_is_deleted_only_after_sqs_has_confirmed_the_message_in_the_source_queue(
     operator: Operator,
 ) -> None:
-    request_id = operator.dead()
+    request_id = operator.create_dead_letter()
 
     def swallowed(**_: object) -> tuple[object, dict[str, object]]:
         return SimpleNamespace(status_code=200), {}
@@ -155,7 +155,7 @@ def test_a_redriven_dead_letter_is_deleted_only_after_sqs_has_confirmed_the_mess
 def test_a_dead_letter_that_another_reader_may_have_received_is_not_reported_as_deleted(
     operator: Operator, command: str
 ) -> None:
-    request_id = operator.dead()
+    request_id = operator.create_dead_letter()
     with time_machine.travel(utc_now(), tick=True) as traveller:
 
         def slow(**_: object) -> tuple[object, dict[str, object]]:
@@ -195,7 +195,7 @@ def test_dead_letters_whose_visibility_timeout_has_expired_are_received_again_be
 
 
 def test_a_redrive_skips_and_names_dead_letters_that_no_consumer_can_read(operator: Operator) -> None:
-    good = operator.dead()
+    good = operator.create_dead_letter()
     operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody="[red]no json")
     result = operator.run("dead-letters", "redrive", "--all", "--yes")
     assert (result.exit_code, result.stdout) == (1, "1 redriven, 1 skipped.\n")
@@ -208,7 +208,7 @@ def test_a_redrive_skips_and_names_dead_letters_that_no_consumer_can_read(operat
 
 
 def test_a_redrive_command_without_ids_or_the_option_all_is_refused_with_an_explanation(operator: Operator) -> None:
-    operator.dead()
+    operator.create_dead_letter()
     result = operator.run("dead-letters", "redrive")
     assert result.exit_code == 2
     assert "--all" in result.stderr
@@ -219,7 +219,7 @@ def test_a_redrive_command_without_ids_or_the_option_all_is_refused_with_an_expl
 def test_redriving_or_discarding_all_dead_letters_needs_confirmation(
     operator: Operator, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator.dead()
+    operator.create_dead_letter()
     result = operator.run("dead-letters", *command)
     assert result.exit_code == 1
     assert "--yes" in result.stderr
@@ -232,15 +232,15 @@ def test_redriving_or_discarding_all_dead_letters_needs_confirmation(
 
 
 def test_discard_deletes_exactly_the_named_dead_letter(operator: Operator) -> None:
-    operator.dead()
-    operator.dead()
+    operator.create_dead_letter()
+    operator.create_dead_letter()
     first, second = ids(operator)
     assert operator.run("dead-letters", "discard", first[:8], "--yes").exit_code == 0
     assert ids(operator) == [second]
 
 
 def test_an_unknown_dead_letter_id_stops_the_command_before_it_changes_any_dead_letter(operator: Operator) -> None:
-    request_id = operator.dead()
+    request_id = operator.create_dead_letter()
     (letter,) = ids(operator)
     for wrong in ("nonsense", letter[:7]):
         result = operator.run("dead-letters", "discard", request_id, wrong, "--yes")
@@ -251,7 +251,7 @@ def test_an_unknown_dead_letter_id_stops_the_command_before_it_changes_any_dead_
 
 
 def test_the_customers_text_is_shown_only_with_an_explicit_option(operator: Operator) -> None:
-    request_id = operator.dead(description="Jane \x1b]0;Doe")
+    request_id = operator.create_dead_letter(description="Jane \x1b]0;Doe")
     (letter,) = ids(operator)
     for arguments in (("dead-letters", "show", letter), ("status", request_id)):
         for more in ((), ("--json",)):
@@ -268,7 +268,7 @@ def test_the_customers_text_is_shown_only_with_an_explicit_option(operator: Oper
 def test_the_json_output_and_the_exit_status_report_which_dead_letters_were_redriven_or_discarded(
     operator: Operator,
 ) -> None:
-    operator.dead()
+    operator.create_dead_letter()
     operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[Channel.SLACK], MessageBody="no json")
     result = operator.run("dead-letters", "redrive", "--all", "--yes", "--json")
     document = json.loads(result.stdout)
@@ -285,7 +285,7 @@ def test_every_dead_letters_command_accepts_the_option_json() -> None:
 
 
 @pytest.fixture
-def many(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def many_dead_letters(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(dead_letter_queues, "MAX_HELD", 10)
     monkeypatch.setattr(dead_letter_queues, "MAX_READ", 20)
     requests = [f"019a7c1e-5b0c-7d34-9c1f-{number:012}" for number in range(25)]
@@ -306,29 +306,29 @@ def many(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_the_list_command_says_that_the_queue_contains_more_dead_letters_than_it_lists(
-    operator: Operator, many: list[str]
+    operator: Operator, many_dead_letters: list[str]
 ) -> None:
     result = operator.run("dead-letters", "list")
     assert "There are about 5 more" in result.stderr
-    assert len(operator.json("dead-letters", "list")) == len(many) - 5
+    assert len(operator.json("dead-letters", "list")) == len(many_dead_letters) - 5
 
 
-def test_one_of_many_dead_letters_can_be_redriven(operator: Operator, many: list[str]) -> None:
-    result = operator.run("dead-letters", "redrive", many[15], "--yes")
+def test_one_of_many_dead_letters_can_be_redriven(operator: Operator, many_dead_letters: list[str]) -> None:
+    result = operator.run("dead-letters", "redrive", many_dead_letters[15], "--yes")
     assert result.exit_code == 0, result.stderr
 
 
 @pytest.mark.parametrize("command", ["discard", "redrive"])
 def test_a_command_changes_only_the_named_dead_letters_even_if_the_queue_contains_many_others(
-    operator: Operator, many: list[str], monkeypatch: pytest.MonkeyPatch, command: str
+    operator: Operator, many_dead_letters: list[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setattr(dead_letter_queues, "MAX_READ", 100)
-    assert operator.run("dead-letters", command, *many[:12], "--yes").exit_code == 0
-    assert sorted(each["request_id"] for each in operator.json("dead-letters", "list")) == many[12:]
+    assert operator.run("dead-letters", command, *many_dead_letters[:12], "--yes").exit_code == 0
+    assert sorted(each["request_id"] for each in operator.json("dead-letters", "list")) == many_dead_letters[12:]
 
 
 def test_an_id_not_found_within_the_read_limit_is_reported_as_possibly_a_dead_letter_that_was_not_read(
-    operator: Operator, many: list[str]
+    operator: Operator, many_dead_letters: list[str]
 ) -> None:
-    result = operator.run("dead-letters", "redrive", many[-1], "--yes")
+    result = operator.run("dead-letters", "redrive", many_dead_letters[-1], "--yes")
     assert "there are about 5 more than the command has read" in result.stderr

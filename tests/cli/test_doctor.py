@@ -37,14 +37,14 @@ def account(operator: Operator) -> dict[str, Any]:
     return state
 
 
-def found(operator: Operator, stack: str = "assistance-dev") -> dict[str, tuple[str, str]]:
+def run_doctor(operator: Operator, stack: str = "assistance-dev") -> dict[str, tuple[str, str]]:
     """The state and the advice of each check, by the name of the check."""
     result = operator.run("--stack", stack, "doctor", "--json")
     return {finding["check"]: (finding["state"], finding["advice"]) for finding in json.loads(result.stdout)}
 
 
 def test_the_doctor_command_reports_ok_for_each_passed_check(operator: Operator) -> None:
-    findings = found(operator)
+    findings = run_doctor(operator)
     in_order = {"Slack token", "Slack channel", "Channels' subscriptions", "Alarms", "Dead letters"}
     assert {check for check, (state, advice) in findings.items() if state == "ok" and not advice} >= in_order
 
@@ -72,7 +72,7 @@ def test_the_doctor_command_translates_slacks_error_codes_into_advice(
             return answer(method, token, arguments)
 
         monkeypatch.setattr(operator.slack.workspace, "call", call)
-    state, said = found(operator)[check]
+    state, said = run_doctor(operator)[check]
     assert (state, advice in said) == ("wrong", True)
 
 
@@ -82,8 +82,8 @@ def test_the_doctor_command_reports_an_empty_secret_an_unverified_sender_and_a_d
     secrets = operator.session.client("secretsmanager")
     deployed["SLACK_TOKEN_SECRET"] = secrets.create_secret(Name="empty")["ARN"]
     deployed["EMAIL_SENDER"] = "unknown@elsewhere.example"
-    operator.dead()
-    findings = found(operator)
+    operator.create_dead_letter()
+    findings = run_doctor(operator)
     assert "secrets set" in findings["Slack token"][1]
     assert (findings["SES sender"][0], findings["Dead letters"][0]) == ("wrong", "wrong")
     assert operator.run("doctor").exit_code == 1
@@ -102,7 +102,7 @@ def test_the_doctor_command_reports_an_empty_secret_an_unverified_sender_and_a_d
 )
 def test_an_outage_of_slack_is_not_reported_as_a_bad_token(operator: Operator, fault: dict[str, Any]) -> None:
     operator.slack.fail(**fault)
-    findings = found(operator)
+    findings = run_doctor(operator)
     assert findings["Slack token"][0] == "unknown"
     assert "secrets set" not in findings["Slack token"][1]
     assert "Dead letters" in findings, "the other checks are still made"
@@ -184,12 +184,12 @@ def test_the_doctor_command_checks_only_deployed_channels_and_the_secrets_of_tho
     for name in [name for name in outputs if name.startswith("Slack")]:
         del outputs[name]
     monkeypatch.setattr(operator, "outputs", outputs)
-    findings = found(operator)
+    findings = run_doctor(operator)
     assert not [check for check in findings if "Slack" in check]
     state, advice = findings["Secret email"]
     assert (state, "secrets set" in advice) == ("wrong", True)
     secrets.put_secret_value(SecretId="empty", SecretString="value")
-    assert found(operator)["Secret email"] == ("ok", "")
+    assert run_doctor(operator)["Secret email"] == ("ok", "")
 
 
 @pytest.mark.parametrize(
@@ -203,9 +203,9 @@ def test_the_doctor_command_checks_only_deployed_channels_and_the_secrets_of_tho
 def test_the_doctor_command_reports_an_ses_account_that_cannot_send_to_any_recipient_in_production(
     operator: Operator, account: dict[str, Any], field: str, value: object, advice: str
 ) -> None:
-    assert found(operator)["SES account"] == ("ok", "")
+    assert run_doctor(operator)["SES account"] == ("ok", "")
     account[field] = value
-    state, said = found(operator, "assistance-production")["SES account"]
+    state, said = run_doctor(operator, "assistance-production")["SES account"]
     assert (state, advice in said) == ("wrong", True)
 
 
@@ -213,7 +213,7 @@ def test_the_ses_sandbox_is_accepted_in_dev_if_each_recipient_is_verified(
     operator: Operator, account: dict[str, Any]
 ) -> None:
     account["ProductionAccessEnabled"] = False
-    findings = found(operator)
+    findings = run_doctor(operator)
     assert findings["SES account"] == ("ok", "")
     assert findings["SES recipient"][0] == "wrong"
 
@@ -244,7 +244,7 @@ def test_a_sender_in_a_subdomain_of_a_verified_domain_passes_the_checks_of_sende
     operator: Operator,
     domain: dict[str, Any],
 ) -> None:
-    findings = found(operator)
+    findings = run_doctor(operator)
     assert {findings[check] for check in ("SES sender", "SES DKIM", "SES MAIL FROM")} == {("ok", "")}
 
 
@@ -270,7 +270,7 @@ def test_a_sender_domain_with_missing_dns_records_is_reported_with_the_records_t
     operator: Operator, domain: dict[str, Any], wrong: dict[str, Any], check: str, advice: str
 ) -> None:
     domain |= wrong
-    state, said = found(operator)[check]
+    state, said = run_doctor(operator)[check]
     assert (state, advice in said) == ("wrong", True)
 
 
@@ -278,7 +278,7 @@ def test_a_sender_domain_with_missing_dns_records_is_reported_with_the_records_t
 def test_a_verified_sender_address_without_its_domain_is_accepted_in_dev_and_reported_in_production(
     operator: Operator, stage: str, state: str
 ) -> None:
-    found_state, advice = found(operator, f"assistance-{stage}")["SES DKIM"]
+    found_state, advice = run_doctor(operator, f"assistance-{stage}")["SES DKIM"]
     assert (found_state, "mail-from-your-own-domain" in advice) == (state, state == "wrong")
 
 
@@ -294,7 +294,7 @@ def test_an_ses_sending_quota_that_is_nearly_used_up_is_reported(
     operator: Operator, account: dict[str, Any], quota: dict[str, float], state: str
 ) -> None:
     account["SendQuota"] = quota
-    assert found(operator)["SES quota"][0] == state
+    assert run_doctor(operator)["SES quota"][0] == state
 
 
 def test_a_function_whose_reserved_concurrency_is_0_is_reported(
@@ -308,7 +308,7 @@ def test_a_function_whose_reserved_concurrency_is_0_is_reported(
         return SimpleNamespace(status_code=200), reserves[name]
 
     operator.session.events.register("before-call.lambda.GetFunctionConcurrency", answer)
-    assert found(operator)["Concurrency"] == (
+    assert run_doctor(operator)["Concurrency"] == (
         "wrong",
         "let it run: aws lambda delete-function-concurrency --function-name stack-Slack",
     )
@@ -317,7 +317,7 @@ def test_a_function_whose_reserved_concurrency_is_0_is_reported(
         "before-call.lambda.GetAccountSettings",
         lambda **_: (SimpleNamespace(status_code=200), {"AccountLimit": {"ConcurrentExecutions": 10}}),
     )
-    assert found(operator)["Concurrency"][0] == "ok"
+    assert run_doctor(operator)["Concurrency"][0] == "ok"
 
 
 def test_a_check_for_which_the_operator_lacks_permission_has_the_result_unknown_and_the_other_checks_run(
@@ -327,7 +327,7 @@ def test_a_check_for_which_the_operator_lacks_permission_has_the_result_unknown_
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "GetFunctionConfiguration")
 
     monkeypatch.setattr(Stack, "environment", denied)
-    findings = found(operator)
+    findings = run_doctor(operator)
     assert findings["Slack"][0] == findings["SES sender"][0] == "unknown"
     assert "GetFunctionConfiguration" in findings["Slack"][1]
     assert findings["Dead letters"][0] == "ok"

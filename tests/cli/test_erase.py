@@ -37,7 +37,7 @@ def failed(operator: Operator) -> str:
     return request_id
 
 
-def held(operator: Operator) -> str:
+def stored_texts(operator: Operator) -> str:
     """Everything in the table and in the dead-letter queues."""
     letters = [each["Body"] for each in operator.cloud.dead_letters(Channel.SLACK)]
     return json.dumps([operator.cloud.table.scan()["Items"], letters], default=str)
@@ -46,11 +46,11 @@ def held(operator: Operator) -> str:
 def test_an_erasure_removes_the_customers_texts_and_keeps_the_delivery_history(operator: Operator) -> None:
     request_id = failed(operator)
     before = operator.cloud.show(request_id)
-    assert all(secret in held(operator) for secret in SECRETS)
+    assert all(secret in stored_texts(operator) for secret in SECRETS)
     erased = operator.json("erase", request_id, "--yes")
     assert (erased["dead_letters"], erased["problems"]) == (1, [])
     assert [(each["channel"], bool(each["message"])) for each in erased["sent"]] == [("email", True)]
-    assert not any(secret in held(operator) for secret in SECRETS)
+    assert not any(secret in stored_texts(operator) for secret in SECRETS)
     after = operator.cloud.show(request_id)
     assert after == {name: value for name, value in before.items() if name != "reference"}
 
@@ -67,7 +67,7 @@ def test_the_erase_command_names_the_failures_queue_that_may_still_contain_the_t
 def test_an_erased_request_is_neither_redriven_nor_resent(operator: Operator) -> None:
     request_id = failed(operator)
     [letter] = operator.cloud.dead_letters(Channel.SLACK)
-    operator.later()
+    operator.make_messages_visible()
     assert operator.run("erase", request_id, "--yes").exit_code == 0
     operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[Channel.SLACK], MessageBody=letter["Body"])
     operator.run("dead-letters", "redrive", request_id)

@@ -12,7 +12,7 @@ import time_machine
 from assistance.platform.clock import utc_now
 from assistance.routing import Channel
 from cli.commands import requests as commands
-from tests.cli.steps import Operator, Said
+from tests.cli.steps import Operator, Result
 from tests.integration.cloud import forget
 
 
@@ -59,7 +59,9 @@ def test_the_list_command_refuses_an_age_that_is_too_large_for_a_date(
     assert (result.exit_code, "36500d" in result.stderr) == (2, True)
 
 
-def watched(operator: Operator, monkeypatch: pytest.MonkeyPatch, request_id: str, *turns: Callable[[], object]) -> Said:
+def watched(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, request_id: str, *turns: Callable[[], object]
+) -> Result:
     """Run `watch --json`. Whenever the command would sleep, the next of `turns` is called instead."""
     left = iter(turns)
 

@@ -36,16 +36,16 @@ def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
     return queues
 
 
-def put(operator: Operator, url: str, body: object) -> None:
+def send_message(operator: Operator, url: str, body: object) -> None:
     operator.cloud.sqs.send_message(QueueUrl=url, MessageBody=body if isinstance(body, str) else json.dumps(body))
 
 
-def left(operator: Operator, url: str) -> int:
+def message_count(operator: Operator, url: str) -> int:
     answer = operator.cloud.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def kept_by_lambda(payload: object) -> dict[str, Any]:
+def failed_event(payload: object) -> dict[str, Any]:
     """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html."""
     context = {"requestId": "e4b46cbf", "functionArn": "arn", "condition": "RetriesExhausted"}
     return {"version": "1.0", "requestContext": context, "requestPayload": payload, "responsePayload": {}}
@@ -59,34 +59,34 @@ def test_the_retry_command_processes_a_bounce_event_that_the_email_feedback_func
     for _ in range(2):
         request_id = mailed(operator.cloud)
         bounces.append((request_id, json.dumps(example("bounce", request_id, sent(operator.cloud, request_id)))))
-    put(operator, failures, kept_by_lambda(sns_event(bounces[0][1])))
-    put(operator, subscription, {"Type": "Notification", "MessageId": "sns-2", "Message": bounces[1][1]})
+    send_message(operator, failures, failed_event(sns_event(bounces[0][1])))
+    send_message(operator, subscription, {"Type": "Notification", "MessageId": "sns-2", "Message": bounces[1][1]})
     listed = operator.run("failures", "list", "email_feedback", "--json")
     assert [each["reason"] for each in json.loads(listed.stdout)] == ["RetriesExhausted", "dead_lettered"]
     assert "@" not in listed.output, "they name recipients"
     assert operator.json("failures", "retry", "email_feedback") == {"retried": 2, "problems": []}
     assert {operator.cloud.status(request_id) for request_id, _ in bounces} == {"failed"}
-    assert left(operator, failures) + left(operator, subscription) == 0
+    assert message_count(operator, failures) + message_count(operator, subscription) == 0
 
 
-@pytest.mark.parametrize("body", ["{}", "no JSON", "[1]", kept_by_lambda(sns_event("no event of SES's"))])
+@pytest.mark.parametrize("body", ["{}", "no JSON", "[1]", failed_event(sns_event("no event of SES's"))])
 def test_an_invalid_email_feedback_event_stays_in_the_failures_queue_until_the_operator_discards_it(
     operator: Operator, deployed: dict[str, str], body: object
 ) -> None:
-    put(operator, deployed[FEEDBACK[0]], body)
+    send_message(operator, deployed[FEEDBACK[0]], body)
     result = operator.run("failures", "retry", "email_feedback")
     assert (result.exit_code, "0 retried, 1 not" in result.stdout) == (1, True)
-    operator.later()
+    operator.make_messages_visible()
     assert operator.run("failures", "discard", "email_feedback").exit_code == 1, "it asks first"
     assert operator.json("failures", "discard", "email_feedback", "--yes")["discarded"] == 1
-    assert left(operator, deployed[FEEDBACK[0]]) == 0
+    assert message_count(operator, deployed[FEEDBACK[0]]) == 0
 
 
 @pytest.mark.parametrize("down", [False, True])
 def test_the_retry_command_runs_the_reconciler_before_it_deletes_failures_of_the_stream_producer(
     operator: Operator, deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, down: bool
 ) -> None:
-    put(
+    send_message(
         operator,
         deployed[STREAM],
         {"requestContext": {"condition": "RetryAttemptsExhausted"}, "DDBStreamBatchInfo": {}},
@@ -95,8 +95,8 @@ def test_the_retry_command_runs_the_reconciler_before_it_deletes_failures_of_the
     monkeypatch.setattr(Stack, "reconcile", lambda _, *, dry_run: answer if not dry_run else {})
     assert [each["reason"] for each in operator.json("failures", "list", "stream")] == ["RetryAttemptsExhausted"]
     assert operator.run("failures", "retry", "stream").exit_code == int(down)
-    operator.later()
-    assert left(operator, deployed[STREAM]) == int(down)
+    operator.make_messages_visible()
+    assert message_count(operator, deployed[STREAM]) == int(down)
     assert operator.run("failures", "list", "stream").exit_code == 0
 
 

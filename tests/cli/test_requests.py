@@ -130,7 +130,7 @@ def test_a_redrive_of_a_resends_dead_letter_sends_one_message(operator: Operator
     act = operator.json("status", request_id)["deliveries"][-1]["resend"]
     assert [letter["resend"] for letter in operator.json("dead-letters", "list")] == [act]
     if killed:
-        operator.killed("before-call.sqs.DeleteMessageBatch", "dead-letters", "redrive", request_id)
+        operator.run_and_kill("before-call.sqs.DeleteMessageBatch", "dead-letters", "redrive", request_id)
     assert operator.run("dead-letters", "redrive", request_id).exit_code == 0
     operator.deliver()
     assert operator.posted("twice in all") == 2
@@ -220,7 +220,7 @@ TERMINAL = "\x1b]0;mine\x07\x9b31m\u202e\u2028\r"
 
 
 def test_control_characters_in_stored_text_do_not_reach_the_terminal(operator: Operator) -> None:
-    request_id = operator.dead(description=f"a{TERMINAL}b")
+    request_id = operator.create_dead_letter(description=f"a{TERMINAL}b")
     at = "2026-01-31T09:30:00.000Z"
     failed = Attempt(f"attempt{TERMINAL}", ms_of(at), Outcome.FAILED, error=TERMINAL)
     put_delivery(operator.cloud.table, request_id, SLACK, attempts=(failed,))

@@ -48,10 +48,10 @@ class Bot:
         )
 
     def post(
-        self, topic: str, description: str = "Hello", said: Mapping[str, Any] | None = None, **headers: str
+        self, topic: str, description: str = "Hello", members: Mapping[str, Any] | None = None, **headers: str
     ) -> str:
-        """Send a request that must be accepted, and return its id. `said`: further fields of the call."""
-        body = {"topic": topic, "description": description, **(said or {})}
+        """Send a request that must be accepted, and return its id. `members`: further fields of the call."""
+        body = {"topic": topic, "description": description, **(members or {})}
         answer = self.call("POST", "/assistance-requests", body, {k.replace("_", "-"): v for k, v in headers.items()})
         assert answer.status == 202, answer
         return str(answer.json["id"])

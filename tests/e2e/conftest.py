@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.bot import Bot
 from tests.e2e.runner import Runner
 
-HASTY = {
+SHORT_DELAYS = {
     "retry_attempts": "30",
     "retry_first_delay": "1",
     "retry_max_delay": "1",
@@ -22,7 +22,7 @@ HASTY = {
 @contextmanager
 def running(directory: Path, **context: str) -> Iterator[Runner]:
     """A local stack in that directory, with short delays and the given additional CDK context."""
-    started = Runner(directory, context={**HASTY, **context})
+    started = Runner(directory, context={**SHORT_DELAYS, **context})
     try:
         yield started
     finally:
@@ -33,7 +33,7 @@ def bot_of(runner: Runner) -> Bot:
     """A bot that calls that stack, after the stack has started."""
     document = runner.running()
     # Until then the two requests that `make run` sends are not delivered yet.
-    runner.said("Ctrl-C stops the stack")
+    runner.wait_for_output("Ctrl-C stops the stack")
     return Bot(document)
 
 

@@ -68,7 +68,7 @@ def console_of(stack: Mapping[str, Any], *options: str) -> Iterator[str]:
             process.terminate()
 
 
-def mend(bot: Bot) -> None:
+def repair(bot: Bot) -> None:
     """End every fault, and start everything that was stopped."""
     for channel in ("slack", "email"):
         bot.console("POST", "/api/fault", {"channel": channel, "kind": "fine"})
@@ -155,7 +155,7 @@ def letters(page: Page, description: str) -> Locator:
     return page.locator("#letters > li").filter(has_text=description)
 
 
-def breaks_no_rule(page: Page) -> None:
+def check_accessibility(page: Page) -> None:
     found = Axe().run(page, options=WCAG)
     assert found.violations_count == 0, found.generate_report()
 

@@ -70,14 +70,14 @@ class Runner:
 
         return until("stack.json is there", START_SECONDS, document)
 
-    def said(self, words: str) -> None:
+    def wait_for_output(self, words: str) -> None:
         """Wait until the program has printed this text."""
 
-        def heard() -> bool | None:
+        def printed() -> bool | None:
             assert self.process.poll() is None, self.output
             return words in self.output or None
 
-        until(f"the runner says '{words}'", START_SECONDS, heard)
+        until(f"the runner says '{words}'", START_SECONDS, printed)
 
     def exit_status(self, seconds: float = STOP_SECONDS) -> int:
         """Wait until the program has ended, and return its exit status."""
@@ -118,7 +118,7 @@ def _connections(pid: int) -> list[Any]:
         return []
 
 
-def answers(url: str) -> bool:
+def is_listening(url: str) -> bool:
     """Whether a server listens at the URL."""
     parts = urlsplit(url)
     try:
@@ -128,16 +128,16 @@ def answers(url: str) -> bool:
     return True
 
 
-def gone(started: set[int]) -> None:
+def wait_until_ended(started: set[int]) -> None:
     """Wait until every process that was started is gone."""
     assert started
     until("every process that was started is gone", STOP_SECONDS, lambda: None if started & alive().keys() else True)
 
 
-def silent(url: str) -> None:
+def wait_until_closed(url: str) -> None:
     """Wait until no server listens at the URL.
 
     A killed process counts as a zombie as soon as its first thread has ended. Its other threads may end later and hold
     its sockets until then: https://man7.org/linux/man-pages/man2/exit_group.2.html.
     """
-    until(f"nothing listens on {url}", STOP_SECONDS, lambda: None if answers(url) else True)
+    until(f"nothing listens on {url}", STOP_SECONDS, lambda: None if is_listening(url) else True)

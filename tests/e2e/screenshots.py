@@ -59,7 +59,7 @@ def main() -> None:
             runner = Runner(Path(directory))
             try:
                 stack = runner.running()
-                runner.said("Ctrl-C stops the stack")
+                runner.wait_for_output("Ctrl-C stops the stack")
                 fallback = take(browser, stack["console_url"])
                 with console_of(stack) as address, opened(browser, address, motion="reduce") as page:
                     open_request(page, fallback)
@@ -133,7 +133,7 @@ def take_messages(browser: Browser, stack: dict[str, Any]) -> None:
 def take_posts(bot: Bot, page: Page) -> None:
     """Take the screenshots of the messages in Slack and Teams."""
     for topic in ("sales", "support"):
-        bot.until_status(asked(bot, topic, SAID), "delivered")
+        bot.until_status(send_request(bot, topic, SAID), "delivered")
         pane(page, CHANNELS[topic].capitalize())
         message = page.locator(f"#pane-{CHANNELS[topic]} li").filter(has_text="Anna Example")
         message.screenshot(path=IMAGES / f"{CHANNELS[topic]}.png")
@@ -143,7 +143,7 @@ def take_posts(bot: Bot, page: Page) -> None:
             message.screenshot(path=IMAGES / "slack-taken.png")
     page.get_by_role("switch", name="Producer runs").uncheck()
     page.get_by_text("The producer is stopped.").wait_for()
-    together = [asked(bot, "sales", said) for said in (*OTHERS, SAID)]
+    together = [send_request(bot, "sales", members) for members in (*OTHERS, SAID)]
     page.get_by_role("switch", name="Producer runs").check()
     for request_id in together:
         bot.until_status(request_id, "delivered")
@@ -155,7 +155,7 @@ def take_posts(bot: Bot, page: Page) -> None:
 
 def take_mails(bot: Bot, browser: Browser) -> None:
     """Take the screenshots of a mail, as mail programs show it, and of the take page behind its link."""
-    mailed = asked(bot, "pricing", SAID)
+    mailed = send_request(bot, "pricing", SAID)
     bot.until_status(mailed, "delivered")
     [mail] = bot.mails(mailed)
     for name, (scheme, width) in MAILS.items():
@@ -173,9 +173,9 @@ def take_mails(bot: Bot, browser: Browser) -> None:
     reader.close()
 
 
-def asked(bot: Bot, topic: str, said: dict[str, Any]) -> str:
+def send_request(bot: Bot, topic: str, members: dict[str, Any]) -> str:
     """Send a request as a bot does, and return its id."""
-    return str(bot.call("POST", "/assistance-requests", {"topic": topic, **said}).json["id"])
+    return str(bot.call("POST", "/assistance-requests", {"topic": topic, **members}).json["id"])
 
 
 if __name__ == "__main__":

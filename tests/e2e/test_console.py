@@ -14,10 +14,9 @@ from tests.e2e.console import (
     SIZES,
     Scheme,
     accepted,
-    breaks_no_rule,
+    check_accessibility,
     fits,
     letters,
-    mend,
     message,
     open_request,
     opened,
@@ -25,12 +24,13 @@ from tests.e2e.console import (
     panel,
     press,
     reads,
+    repair,
     row,
     runs,
     send,
     switch,
 )
-from tests.e2e.runner import Runner, gone
+from tests.e2e.runner import Runner, wait_until_ended
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(autouse=True)
-def mended(bot: Bot) -> Iterator[None]:
+def repaired(bot: Bot) -> Iterator[None]:
     yield
-    mend(bot)
+    repair(bot)
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_requests_are_delivered_after_a_lambda_process_was_killed(page: Page, ru
     said = page.locator("#done")
     expect(said).to_have_text(re.compile("^Killed process"))
     [pid] = re.findall(r"\d+", said.inner_text())
-    gone({int(pid)})
+    wait_until_ended({int(pid)})
     reads(page, send(page, "sales", "has another start"), "delivered")
 
 
@@ -319,7 +319,7 @@ def test_the_console_breaks_no_accessibility_rule(browser: Browser, bot: Bot, sc
         switch(page, "Slack", "refusing")
         request_id = send(page, "sales", "for all to read")
         reads(page, request_id, "delivered")
-        breaks_no_rule(page)
+        check_accessibility(page)
         moving = (
             "[...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration !== '0s' || "
             "getComputedStyle(e).animationName !== 'none').length"
@@ -328,10 +328,10 @@ def test_the_console_breaks_no_accessibility_rule(browser: Browser, bot: Bot, sc
         open_request(page, request_id)
         pane(page, "Dead letters")
         letters(page, "for all to read").first.wait_for()
-        breaks_no_rule(page)
+        check_accessibility(page)
         pane(page, "Email")
         page.set_viewport_size(PHONE)
         for name in ("Send", "Requests", "Received", "Dead letters"):
             panel(page, name)
-            breaks_no_rule(page)
+            check_accessibility(page)
             fits(page)

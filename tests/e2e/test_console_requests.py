@@ -17,13 +17,13 @@ from tests.e2e.console import (
     ARRIVAL_MS,
     PHONE,
     SIZES,
-    breaks_no_rule,
+    check_accessibility,
     console_of,
     fits,
     letters,
-    mend,
     open_request,
     opened,
+    repair,
     row,
 )
 
@@ -48,7 +48,7 @@ def dead(bot: Bot, description: str) -> Iterator[str]:
         request_id = bot.post("sales", description)
         bot.until_status(request_id, "delivered")
     finally:
-        mend(bot)
+        repair(bot)
     yield request_id
 
 
@@ -192,7 +192,7 @@ def test_every_view_of_the_console_shows_an_additional_channel_and_none_shows_a_
         page.locator("#panels").get_by_role("button", name="Received").click()
     expect(page.locator("#pane-pager .card")).to_contain_text("<b>40 seats</b>")
     expect(page.locator("#pane-slack")).to_have_count(0)
-    breaks_no_rule(page)
+    check_accessibility(page)
     page.unroute_all(behavior="ignoreErrors")
     context.close()
 
@@ -229,10 +229,10 @@ def test_the_console_of_a_deployed_stage_shows_requests_and_has_no_fault_injecti
         expect(letters(page, request_id)).to_contain_text("A human has it", timeout=ARRIVAL_MS)
         expect(page.locator("#side-panel").get_by_role("button", name="Redrive")).to_have_count(0)
         assert "whom did it reach" not in page.content()
-        breaks_no_rule(page)
+        check_accessibility(page)
         fits(page)
         page.set_viewport_size(PHONE)
-        breaks_no_rule(page)
+        check_accessibility(page)
         fits(page)
 
 
@@ -249,7 +249,7 @@ def test_each_changing_action_on_a_deployed_stage_must_be_confirmed_by_typing_th
         dialog.get_by_label(f"Type {stage}").fill("assistance-prod")
         dialog.get_by_role("button", name="Do it").click()
         expect(dialog).to_contain_text(f"This is not the stage's name, {stage}.")
-        breaks_no_rule(page)
+        check_accessibility(page)
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
         view = open_request(page, request_id)

@@ -54,7 +54,7 @@ def test_make_install_installs_uv_with_any_pip_settings_folder_and_shell_and_wit
 
 
 @pytest.mark.parametrize(
-    ("version", "status", "said"),
+    ("version", "status", "expected"),
     [
         ("v18.20.8", 2, "error: Node.js v18.20.8 is too old: the CDK needs 22 or later"),
         ("v21.7.3", 0, "warning: the CDK no longer supports Node.js v21.7.3"),
@@ -63,12 +63,12 @@ def test_make_install_installs_uv_with_any_pip_settings_folder_and_shell_and_wit
     ],
 )
 def test_an_unsupported_node_version_is_reported_with_instructions(
-    tmp_path: Path, version: str, status: int, said: str
+    tmp_path: Path, version: str, status: int, expected: str
 ) -> None:
     made = make("node", environment=a_node(tmp_path, version))
     assert made.returncode == status
-    assert made.stderr.startswith(said)
-    assert bool(made.stderr) is bool(said)
+    assert made.stderr.startswith(expected)
+    assert bool(made.stderr) is bool(expected)
 
 
 @pytest.mark.parametrize("target", NEED_NODE)

@@ -17,7 +17,15 @@ from local.cloud import USUAL_PORT
 from local.deploy import ROOT
 from local.slack_server import SlackServer
 from local.wait import until
-from tests.e2e.runner import AT_A_TERMINAL, ENVIRONMENT, IN_THE_BACKGROUND, START_SECONDS, Runner, gone, silent
+from tests.e2e.runner import (
+    AT_A_TERMINAL,
+    ENVIRONMENT,
+    IN_THE_BACKGROUND,
+    START_SECONDS,
+    Runner,
+    wait_until_closed,
+    wait_until_ended,
+)
 
 CTRL_C = b"\x03"
 
@@ -50,14 +58,14 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
 def stops(runner: Runner, stop: Callable[[], None], *, exit_status: int) -> None:
     """Assert that the function `stop` stops the runner, and that no process and no listening socket remains."""
     document = runner.running()
-    runner.said("Ctrl-C stops the stack")
+    runner.wait_for_output("Ctrl-C stops the stack")
     started = runner.descendants()
     stop()
     assert runner.exit_status() == exit_status, runner.output
-    gone(started)
-    silent(document["aws_endpoint_url"])
-    silent(document["slack_api_url"])
-    silent(document["console_url"])
+    wait_until_ended(started)
+    wait_until_closed(document["aws_endpoint_url"])
+    wait_until_closed(document["slack_api_url"])
+    wait_until_closed(document["console_url"])
 
 
 def test_ctrl_c_at_a_terminal_stops_every_process_of_the_local_stack(runners: dict[str, Runner]) -> None:
@@ -96,7 +104,7 @@ def test_no_process_keeps_running_after_the_start_of_the_local_stack_is_interrup
     started = until("a process has begun", START_SECONDS, lambda: runner.descendants() or None)
     os.killpg(runner.process.pid, number)
     assert runner.exit_status() == exit_status
-    gone(started)
+    wait_until_ended(started)
 
 
 def test_the_local_stack_uses_another_port_if_the_default_port_is_in_use(runners: dict[str, Runner]) -> None:

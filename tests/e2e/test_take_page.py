@@ -44,7 +44,7 @@ def opened(browser: Browser, link: str, scheme: Scheme = "light") -> Iterator[Pa
     assert problems == []
 
 
-def no_rule_is_broken(page: Page) -> None:
+def check_accessibility(page: Page) -> None:
     # The page's content security policy allows no script, so axe checks a copy of the page.
     copy = page.context.new_page()
     copy.set_content(page.content())
@@ -62,7 +62,7 @@ def test_a_request_can_be_taken_with_the_keyboard_and_the_next_person_sees_who_h
         expect(page.get_by_role("heading", name="Pricing request")).to_be_visible()
         background = page.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor")
         assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(35, 39, 46)"}[scheme], "the style applies"
-        no_rule_is_broken(page)
+        check_accessibility(page)
         assert "taken" not in bot.call("GET", f"/assistance-requests/{request_id}").json
         page.keyboard.press("Tab")
         expect(page.get_by_label("Your name")).to_be_focused()
@@ -70,13 +70,13 @@ def test_a_request_can_be_taken_with_the_keyboard_and_the_next_person_sees_who_h
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         expect(page.get_by_role("status")).to_contain_text("You have it")
-        no_rule_is_broken(page)
+        check_accessibility(page)
         page.reload()
         expect(page.get_by_role("status")).to_contain_text("You have it")
     for page in opened(browser, link, scheme):
         expect(page.get_by_role("status")).to_contain_text("Taken by Anna <b>K</b>, since")
         expect(page.get_by_role("button")).to_have_count(0)
-        no_rule_is_broken(page)
+        check_accessibility(page)
     taken = bot.call("GET", f"/assistance-requests/{request_id}").json["taken"]
     assert (taken["by"], taken["via"]) == ("Anna <b>K</b>", "email")
 

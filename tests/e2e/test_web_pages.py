@@ -130,7 +130,7 @@ def slack_token(bot: Bot) -> str:
     return bot.secrets.get_secret_value(SecretId=bot.outputs["SlackTokenSecretArn"])["SecretString"]
 
 
-def left(bot: Bot) -> dict[str, object]:
+def attackable_state(bot: Bot) -> dict[str, object]:
     """The state that a successful attack would change."""
     credentials, endpoint = bot.stack["credentials"], bot.stack["aws_endpoint_url"]
     iam = boto3.client("iam", endpoint_url=endpoint, region_name=bot.stack["region"], **credentials)
@@ -148,7 +148,7 @@ def left(bot: Bot) -> dict[str, object]:
 def test_http_requests_sent_by_a_foreign_web_page_are_refused_and_change_nothing(
     bot: Bot, runner: Runner, browser: Browser, site: int, name: str
 ) -> None:
-    tried, before = attacks(bot, runner.ports()), left(bot)
+    tried, before = attacks(bot, runner.ports()), attackable_state(bot)
     page = browser.new_page()
     answers: list[tuple[str, int]] = []
     page.on("response", lambda response: answers.append((response.url, response.status)))
@@ -159,7 +159,7 @@ def test_http_requests_sent_by_a_foreign_web_page_are_refused_and_change_nothing
     emulator = urlsplit(bot.stack["api_url"])
     assert page.evaluate(CONNECT, f"ws://{emulator.netloc}{emulator.path}") == "refused"
     page.close()
-    assert left(bot) == before
+    assert attackable_state(bot) == before
 
 
 def test_a_foreign_web_page_can_neither_show_the_console_in_a_frame_nor_navigate_to_the_console(

@@ -16,7 +16,7 @@ from assistance.routing import Channel
 from infra.app import build, new_app
 from infra.stack import AssistanceStack
 from infra.stages import load
-from tests.build_cache import kept
+from tests.build_cache import cached
 
 Properties: TypeAlias = Mapping[str, Any]
 
@@ -171,7 +171,7 @@ class Synthesis:
 @cache
 def synthesis(variant: str) -> Synthesis:
     """The synthesis of a variant."""
-    return Synthesis(**kept(variant, lambda: asdict(_made(variant))))
+    return Synthesis(**cached(variant, lambda: asdict(_made(variant))))
 
 
 def _made(variant: str) -> Synthesis:

@@ -7,7 +7,7 @@ import pytest
 
 from api import problems
 from infra.stages import InvalidConfig, load
-from tests.build_cache import kept
+from tests.build_cache import cached
 from tests.infra.template import CONTEXTS, Properties, Template, built, changed, synthesized, target
 
 OURS = {
@@ -92,7 +92,7 @@ def test_routes_without_an_api_key_have_a_throttle_of_at_most_a_tenth_of_the_thr
 ) -> None:
     route = {"channels": channels, "fallback": None}
     context = {"take": "true", "api_reference": "false", "routes": json.dumps({"sales": route})}
-    template = Template("", kept(f"takes by {' '.join(channels)}", lambda: changed(context).document))
+    template = Template("", cached(f"takes by {' '.join(channels)}", lambda: changed(context).document))
     of_all, *others = sorted(
         template.only("AWS::ApiGateway::Stage")["MethodSettings"], key=lambda it: str(it["ResourcePath"])
     )

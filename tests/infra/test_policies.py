@@ -186,7 +186,7 @@ def _taken(here: World) -> None:
         "SLACK_SIGNING_SECRET": f"{secret}slack-signing-a1b2c3", "RESPONSE_ORIGIN": here.slack.origin,
     }  # fmt: skip
     here.slack.signing_secret = "s" * 32
-    here.slack.tell = partial(_told, here)
+    here.slack.call_app = partial(_told, here)
     with patch.dict(os.environ, mine):
         forget()
         request_id = here.accept_for_sure(Topic.PRICING, DESCRIPTION, "by mail")

@@ -52,14 +52,14 @@ def test_stateful_resources_keep_their_logical_ids(stage: str, without: set[str]
     assert found == {name: kind for name, kind in STATEFUL.items() if name not in without}
 
 
-def kept(template: Template) -> set[str]:
+def cached(template: Template) -> set[str]:
     return {name for name, r in template.resources.items() if r.get("DeletionPolicy", "Delete") != "Delete"}
 
 
 @pytest.mark.parametrize("stage", ["dev", "staging", "local"])
 def test_destroying_a_dev_stage_removes_every_resource_except_the_ses_identity(stage: str) -> None:
     template = synthesized(stage)
-    assert kept(template) == set(template.all("AWS::SES::EmailIdentity"))
+    assert cached(template) == set(template.all("AWS::SES::EmailIdentity"))
     # CloudFormation deletes neither a non-empty bucket nor things created by a custom resource.
     assert not template.all("AWS::S3::Bucket")
     assert not [name for name, r in template.resources.items() if r["Type"].startswith("Custom::")]
@@ -77,8 +77,8 @@ def test_destroying_production_retains_the_table_the_queues_the_secrets_the_logs
 ) -> None:
     template = synthesized(variant)
     expected = {name for kind in KEPT for name in template.all(kind)}
-    assert expected <= kept(template)
-    assert variant != "production" or expected == kept(template)
+    assert expected <= cached(template)
+    assert variant != "production" or expected == cached(template)
     assert all(template.resources[name]["UpdateReplacePolicy"] == "Retain" for name in expected)
 
 
@@ -212,7 +212,7 @@ def test_the_account_wide_logging_role_of_api_gateway_is_retained_when_the_stack
     template = synthesized("everything")
     (account,) = template.all("AWS::ApiGateway::Account")
     role = target(template.all("AWS::ApiGateway::Account")[account]["CloudWatchRoleArn"])
-    assert {account, role} <= kept(template)
+    assert {account, role} <= cached(template)
     (stage,) = template.all("AWS::ApiGateway::Stage")
     assert account in template.resources[stage]["DependsOn"], "a stage can't log before the account may"
 

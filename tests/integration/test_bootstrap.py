@@ -13,21 +13,21 @@ HERE = "aws://123456789012/eu-central-1"
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     """The arguments that the CDK got."""
     commands: list[Sequence[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, arguments: commands.append(arguments[1:]))
     return commands
 
 
-def test_make_bootstrap_passes_its_arguments_to_the_cdk(ran: list[Sequence[str]]) -> None:
+def test_make_bootstrap_passes_its_arguments_to_the_cdk(commands: list[Sequence[str]]) -> None:
     with mock_aws():
         bootstrap.main([HERE, "--qualifier", "mine"])
-    assert ran == [["bootstrap", HERE, "--qualifier", "mine"]]
+    assert commands == [["bootstrap", HERE, "--qualifier", "mine"]]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ([], "Name the account and the region: make bootstrap ARGS=aws://ACCOUNT/REGION"),
         (["aws://123456789012"], "Name the account and the region"),
@@ -36,15 +36,15 @@ def test_make_bootstrap_passes_its_arguments_to_the_cdk(ran: list[Sequence[str]]
     ],
 )
 def test_make_bootstrap_refuses_a_missing_target_and_credentials_of_another_account(
-    ran: list[Sequence[str]], arguments: list[str], said: str
+    commands: list[Sequence[str]], arguments: list[str], expected: str
 ) -> None:
-    with mock_aws(), pytest.raises(SystemExit, match=said):
+    with mock_aws(), pytest.raises(SystemExit, match=expected):
         bootstrap.main(arguments)
-    assert ran == []
+    assert commands == []
 
 
 def test_make_bootstrap_without_credentials_says_how_to_get_them(
-    ran: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
+    commands: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def caller(_: facts.Clients) -> facts.Caller:
         raise NoCredentialsError
@@ -52,4 +52,4 @@ def test_make_bootstrap_without_credentials_says_how_to_get_them(
     monkeypatch.setattr(facts, "caller", caller)
     with pytest.raises(SystemExit, match="no AWS credentials: set AWS_PROFILE"):
         bootstrap.main([HERE])
-    assert ran == []
+    assert commands == []

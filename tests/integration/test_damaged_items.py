@@ -20,7 +20,7 @@ from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, RECORD, SORT_KE
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud
 from tests.integration.steps import arrived
-from tests.integration.test_unreadable_items import SETTLED, Item, delivery, request, sound, unreadable
+from tests.integration.test_unreadable_items import SETTLED, Item, delivery, request, unaffected, unreadable
 from tests.records import ROUTE
 
 RESEND = "resend-" + "x" * 200
@@ -91,7 +91,7 @@ DAMAGED = {
 def test_the_reconciler_counts_a_damaged_item_and_continues(
     stack: Cloud, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missed, died = sound(stack)
+    missed, died = unaffected(stack)
     for item in DAMAGED[kind](str(uuid4())):
         stack.table.put_item(Item=item)
     capsys.readouterr()
@@ -135,7 +135,7 @@ def test_the_reconciler_handles_the_other_requests_although_a_copy_of_one_has_an
     request_id = stack.post("sales")
     kept = stack.table.get_item(Key=request_key(request_id))["Item"]
     stack.table.put_item(Item=kept | {SORT_KEY: "REQUEST#backup"})
-    _, died = sound(stack)
+    _, died = unaffected(stack)
     for number in (1, 2):
         stack.reconcile(later=number * SETTLED)
     assert stack.status(died) == "failed"

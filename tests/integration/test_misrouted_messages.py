@@ -29,8 +29,8 @@ def unfiltered() -> None:
 
 def bring(stack: Cloud, destination: Channel, body: str, attribute: str | None) -> list[str]:
     """Pass a message to a consumer. Returns the ids of messages to be received again."""
-    told: Any = {"channels": {"DataType": "String.Array", "StringValue": attribute}} if attribute else {}
-    stack.sqs.send_message(QueueUrl=stack.queues[destination], MessageBody=body, MessageAttributes=told)
+    attributes: Any = {"channels": {"DataType": "String.Array", "StringValue": attribute}} if attribute else {}
+    stack.sqs.send_message(QueueUrl=stack.queues[destination], MessageBody=body, MessageAttributes=attributes)
     return stack.consume(destination)
 
 

@@ -131,7 +131,7 @@ class World:
             path = f"/assistance-requests/{accepted['id']}"
             self.invoke("api", lambda: self.stack.handler("api")(http_event("GET", path), self.stack.context))
 
-    def travel(self) -> None:
+    def invoke_functions(self) -> None:
         """Invoke every function that AWS invokes by itself, several times."""
         for _ in range(4):
             self.invoke("stream_producer", self.stack.produce)
@@ -225,7 +225,7 @@ def messages_are_malformed(world: World, _: ExitStack) -> None:
 
 def a_mail_bounces(world: World, _: ExitStack) -> None:
     world.post({"topic": "pricing"})
-    world.travel()
+    world.invoke_functions()
     [request_id] = {item["pk"] for item in world.stack.table.scan()["Items"] if item["sk"] == "RECORD"}
     event = example("bounce", request_id, sent(world.stack, request_id))
     event["bounce"]["bouncedRecipients"] = [
@@ -249,7 +249,7 @@ def an_exception_is_unforeseen(world: World, stack: ExitStack) -> None:
 
 def the_sdk_raises_an_unforeseen_exception(world: World, stack: ExitStack) -> None:
     world.post({"topic": "pricing"})
-    world.travel()
+    world.invoke_functions()
     [item] = [it for it in world.stack.table.scan()["Items"] if it["sk"] == REQUEST]
     event = json.dumps(example("bounce", item["pk"], sent(world.stack, item["pk"])))
     world.post()
@@ -266,7 +266,7 @@ def a_setting_is_missing(world: World, stack: ExitStack) -> None:
 
 
 def secrets_are_damaged(world: World, _: ExitStack) -> None:
-    plant(
+    store_secrets(
         SLACK=f"{CANARIES['slack_token']}\nx",
         TEAMS=CANARIES["teams_url"],
         SIGNING=f"{SIGNING}!",
@@ -315,7 +315,7 @@ LEVELS: dict[str, dict[str, str]] = {
 }
 
 
-def plant(**values: str) -> None:
+def store_secrets(**values: str) -> None:
     for name, value in values.items():
         names = {"SLACK": "slack-token", "TEAMS": "teams", "SIGNING": "signing", "SLACK_SIGNING": "slack-signing"}
         secret = names.get(name, name.lower())
@@ -359,7 +359,7 @@ def world(lines: io.StringIO, stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> 
                 variable, create_secret(variable.lower().replace("_secret", "").replace("_", "-"), CANARIES[name])
             )
         monkeypatch.setenv("TAKE_PAGE", "https://api.example.com/take/")
-        plant(SLACK=CANARIES["slack_token"], TEAMS=workflow, SIGNING=SIGNING)
+        store_secrets(SLACK=CANARIES["slack_token"], TEAMS=workflow, SIGNING=SIGNING)
         # The last variable, since an error message may quote the end of the environment.
         monkeypatch.setenv("AWS_SESSION_TOKEN", CANARIES["session_token"])
         forget()
@@ -373,7 +373,7 @@ def test_no_log_metric_trace_or_error_contains_customer_text_or_secrets(
 ) -> None:
     with ExitStack() as broken:
         path(world, broken)
-        world.travel()
+        world.invoke_functions()
     emitted = "\n".join([*world.emitted, lines.getvalue(), *capfd.readouterr()])
     assert '"level"' in emitted
     found = {
@@ -387,7 +387,7 @@ def test_no_log_metric_trace_or_error_contains_customer_text_or_secrets(
 
 def test_the_marker_texts_searched_for_in_logs_do_reach_their_recipients(world: World) -> None:
     world.post()
-    world.travel()
+    world.invoke_functions()
     for received in (json.dumps(world.slack.messages), "".join(emails()), repr(world.teams.calls)):
         assert CANARIES["description"] in received
     assert CANARIES["teams_url"] in world.teams.calls[0].path

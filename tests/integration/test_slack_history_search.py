@@ -23,7 +23,7 @@ TOKEN = "xoxb-local"
 
 
 @pytest.fixture
-def asked(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def called_methods(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The Slack methods that were called, in order."""
     methods, answer = list[str](), slack.workspace.call
 
@@ -96,15 +96,15 @@ def test_the_search_of_slacks_history_finds_the_post_of_a_request_among_any_othe
 
 
 def test_the_search_asks_slack_for_the_apps_identity_once_and_only_if_a_message_names_the_request(
-    stack: Cloud, slack: SlackServer, asked: list[str]
+    stack: Cloud, slack: SlackServer, called_methods: list[str]
 ) -> None:
     _, record = in_doubt(stack, slack, "not yet posted", posted=False)
     stack.consume(Channel.SLACK, [record])
-    assert asked == ["conversations.history", "chat.postMessage"]
+    assert called_methods == ["conversations.history", "chat.postMessage"]
     for description in ("first", "second"):
         _, record = in_doubt(stack, slack, description, posted=True)
         stack.consume(Channel.SLACK, [record])
-    assert asked.count("auth.test") == 1
+    assert called_methods.count("auth.test") == 1
 
 
 @pytest.mark.parametrize(

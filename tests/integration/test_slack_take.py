@@ -29,11 +29,11 @@ def team(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> S
     monkeypatch.setenv("RESPONSE_ORIGIN", slack.origin)
     monkeypatch.setenv("SLACK_SIGNING_SECRET", create_secret("slack-signing", slack.signing_secret))
     forget()
-    slack.tell = partial(told, stack)
+    slack.call_app = partial(call_slack_endpoint, stack)
     return slack
 
 
-def told(stack: Cloud, body: str, headers: dict[str, str]) -> int:
+def call_slack_endpoint(stack: Cloud, body: str, headers: dict[str, str]) -> int:
     event = http_event("POST", PATH, body, **{name.replace("-", "_"): value for name, value in headers.items()})
     return int(stack.handler("slack_interactions")(event, stack.context)["statusCode"])
 
@@ -246,9 +246,9 @@ def test_only_calls_with_slacks_valid_signature_are_accepted(stack: Cloud, team:
         "no body": ("", good),
     }
     for what, (sent, headers) in refused.items():
-        assert told(stack, sent, headers) == 401, what
+        assert call_slack_endpoint(stack, sent, headers) == 401, what
     assert "taken" not in stack.show(request_id)
-    assert told(stack, body, good) == 200, "and what Slack has signed is taken"
+    assert call_slack_endpoint(stack, body, good) == 200, "and what Slack has signed is taken"
 
 
 def test_calls_of_another_slack_app_are_refused(stack: Cloud, team: SlackServer) -> None:
@@ -257,7 +257,7 @@ def test_calls_of_another_slack_app_are_refused(stack: Cloud, team: SlackServer)
     changes: dict[str, Any]
     for changes in ({"api_app_id": "A0OTHER"}, {"message": {**message, "app_id": "A0OTHER"}}):
         body = body_of(team, **changes)
-        assert told(stack, body, signed(body, team.signing_secret)) == 403
+        assert call_slack_endpoint(stack, body, signed(body, team.signing_secret)) == 403
     assert "taken" not in stack.show(request_id)
 
 
@@ -282,7 +282,7 @@ def test_the_reply_to_a_button_click_is_sent_only_to_slacks_hosts(
         monkeypatch.setenv("RESPONSE_ORIGIN", "")
         forget()
     body = body_of(team, response_url=url)
-    assert told(stack, body, signed(body, team.signing_secret)) == 400
+    assert call_slack_endpoint(stack, body, signed(body, team.signing_secret)) == 400
     assert "taken" not in stack.show(request_id)
 
 
@@ -293,13 +293,13 @@ def test_a_click_on_an_unknown_button_is_acknowledged(stack: Cloud, team: SlackS
     changes: dict[str, Any]
     for changes in ({"actions": opened}, {"actions": foreign}, {"actions": []}, {"type": "view_submission"}):
         body = body_of(team, **changes)
-        assert told(stack, body, signed(body, team.signing_secret)) == 200
+        assert call_slack_endpoint(stack, body, signed(body, team.signing_secret)) == 200
     assert "taken" not in stack.show(request_id)
 
 
 @pytest.mark.parametrize("body", ["payload=", "payload={", "a=b", "payload=[]", "%", "payload=1&payload=2"])
 def test_a_correctly_signed_call_with_an_unreadable_body_is_refused(stack: Cloud, team: SlackServer, body: str) -> None:
-    assert told(stack, body, signed(body, team.signing_secret)) == 400
+    assert call_slack_endpoint(stack, body, signed(body, team.signing_secret)) == 400
 
 
 def test_handling_a_button_click_logs_no_customer_text(
@@ -315,7 +315,7 @@ def test_a_request_is_taken_although_slack_does_not_update_the_message(stack: Cl
     payload = team.workspace.press(team.messages[-1]["ts"], None, "anna", f"{team.origin}/actions/")
     payload["response_url"] = f"{team.origin}/actions/used-up"
     body = urlencode({"payload": json.dumps(payload)})
-    assert told(stack, body, signed(body, team.signing_secret)) == 200
+    assert call_slack_endpoint(stack, body, signed(body, team.signing_secret)) == 200
     assert stack.show(request_id)["taken"]["by"] == "@anna"
 
 

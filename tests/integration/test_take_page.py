@@ -97,7 +97,7 @@ def press(stack: Cloud, link: str, name: str = "", **fields: str) -> dict[str, A
     return visit(stack, link, "POST", urlencode({"name": name, **fields}), Content_Type=FORM)
 
 
-def says(answer: dict[str, Any]) -> str:
+def page_text(answer: dict[str, Any]) -> str:
     """Return the visible text of the page."""
     main = answer["body"].partition("<main>")[2]
     return " ".join(html.unescape(re.sub("<[^>]*>", " ", main)).split())
@@ -110,13 +110,13 @@ def test_opening_the_link_in_a_mail_only_shows_the_request_and_clicking_the_butt
     for method in ("GET", "HEAD", "GET"):
         shown = visit(stack, mailed(), method)
         assert shown["statusCode"] == 200
-        assert "Nobody has this request" in says(shown)
-    assert "Sales request" in says(shown)
-    assert "T-42" in says(shown)
+        assert "Nobody has this request" in page_text(shown)
+    assert "Sales request" in page_text(shown)
+    assert "T-42" in page_text(shown)
     assert "CANARY" not in shown["body"], "whoever gets hold of the link reads nothing of the customer"
     assert "taken" not in stack.show(request_id)
     taken = press(stack, mailed(), " Anna  Keller ")
-    assert (taken["statusCode"], "You have it" in says(taken)) == (200, True)
+    assert (taken["statusCode"], "You have it" in page_text(taken)) == (200, True)
     assert {k: v for k, v in stack.show(request_id)["taken"].items() if k != "at"} == {
         "by": "Anna Keller", "via": "email",
     }  # fmt: skip
@@ -126,7 +126,7 @@ def test_the_second_person_sees_who_has_taken_the_request_and_when(stack: Cloud)
     request_id = delivered(stack)
     press(stack, mailed(), "Anna")
     for answer in (press(stack, mailed(), "Ben"), visit(stack, mailed())):
-        assert re.search(r"Taken by Anna , since \d+ \w+ \d{4}, \d\d:\d\d UTC", says(answer))
+        assert re.search(r"Taken by Anna , since \d+ \w+ \d{4}, \d\d:\d\d UTC", page_text(answer))
         assert "<form" not in answer["body"]
     assert stack.show(request_id)["taken"]["by"] == "Anna"
 
@@ -135,8 +135,8 @@ def test_submitting_the_form_again_shows_that_the_same_person_has_the_request(st
     delivered(stack)
     [id_] = re.findall('name="press" value="([^"]+)"', visit(stack, mailed())["body"])
     for _ in range(2):
-        assert "You have it" in says(press(stack, mailed(), "Anna", press=id_))
-    assert "Taken by Anna" in says(press(stack, mailed(), "Ben"))
+        assert "You have it" in page_text(press(stack, mailed(), "Anna", press=id_))
+    assert "Taken by Anna" in page_text(press(stack, mailed(), "Ben"))
 
 
 def test_only_the_person_who_took_the_request_can_release_it_on_the_take_page(stack: Cloud) -> None:
@@ -147,18 +147,18 @@ def test_only_the_person_who_took_the_request_can_release_it_on_the_take_page(st
         assert 'name="release"' not in other["body"]
         assert own not in other["body"], "whoever reads it could release what Anna has"
     for guess in ("b" * 32, "", "link."):
-        assert "Taken by Anna" in says(visit(stack, mailed(), "POST", f"release={guess}x", Content_Type=FORM))
+        assert "Taken by Anna" in page_text(visit(stack, mailed(), "POST", f"release={guess}x", Content_Type=FORM))
     assert stack.show(request_id)["taken"]["by"] == "Anna"
     for _ in range(2):
         released = visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM)
-        assert "Nobody has this request" in says(released)
+        assert "Nobody has this request" in page_text(released)
     assert "taken" not in stack.show(request_id)
     told = [each.cause for each in record_of(stack.table, request_id).callbacks if isinstance(each.cause, Handled)]
     assert [each.how for each in told] == ["taken", "released"]
     # If the browser submits the form of the first take again, nobody takes the request.
-    assert "Nobody has this request" in says(press(stack, mailed(), "Anna", press="a" * 32))
-    assert "You have it" in says(press(stack, mailed(), "Ben"))
-    assert "Taken by Ben" in says(visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM))
+    assert "Nobody has this request" in page_text(press(stack, mailed(), "Anna", press="a" * 32))
+    assert "You have it" in page_text(press(stack, mailed(), "Ben"))
+    assert "Taken by Ben" in page_text(visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM))
 
 
 @pytest.mark.parametrize(("channel", "by"), [("email", "somebody by email"), ("teams", "somebody by Teams")])
@@ -186,19 +186,19 @@ def test_one_of_twenty_simultaneous_takes_by_link_or_slack_button_succeeds_and_t
     [card] = [link for call in workflow.calls for link in links_in(call.body.decode())]
     links, ts = {1: mailed(), 2: card}, slack.messages[-1]["ts"]
 
-    def told_by_slack(body: str, headers: Mapping[str, str]) -> int:
+    def called_by_slack(body: str, headers: Mapping[str, str]) -> int:
         event = http_event("POST", "/slack/interactions", body, **{k.replace("-", "_"): v for k, v in headers.items()})
         return int(stack.handler("slack_interactions")(event, stack.context)["statusCode"])
 
     def act(n: int) -> str:
         if link := links.get(n % 3):
-            return says(press(stack, link, f"human-{n}"))
+            return page_text(press(stack, link, f"human-{n}"))
         # Each person sees the button from before the first take.
         assert slack.press(ts, f"human-{n}", action_id="take") == 200
         said = [each["text"] for each in slack.workspace.ephemeral_messages if each["user"] == f"human-{n}"]
         return said[0] if said else "You have it"
 
-    slack.tell = told_by_slack
+    slack.call_app = called_by_slack
     # The handlers without the recording of calls, which allows only one invocation at a time.
     # DynamoDB makes writes of an item one after another. moto is not thread-safe.
     lock, replace = threading.Lock(), Items.replace
@@ -280,7 +280,7 @@ def test_the_take_page_of_a_deleted_request_says_that_the_request_no_longer_exis
     for sort in ("REQUEST", "RECORD"):
         stack.table.delete_item(Key={"pk": request_id, "sk": sort})
     for answer in (visit(stack, mailed()), press(stack, mailed())):
-        assert (answer["statusCode"], "This request is gone" in says(answer)) == (410, True)
+        assert (answer["statusCode"], "This request is gone" in page_text(answer)) == (410, True)
 
 
 @pytest.mark.parametrize(
@@ -417,9 +417,9 @@ def test_submitting_an_old_form_does_not_take_a_request_again_that_was_released(
     requests = importlib.import_module("take_page.handler").taking().requests
     takes.release(requests, request_id, f"link.{id_}", takes.Human("operator", "operator"))
     answer = press(stack, mailed(), "Anna", press=id_)
-    assert "Nobody has this request" in says(answer)
+    assert "Nobody has this request" in page_text(answer)
     assert "taken" not in stack.show(request_id)
-    assert "You have it" in says(press(stack, mailed(), "Ben"))
+    assert "You have it" in page_text(press(stack, mailed(), "Ben"))
 
 
 HEADERS = st.dictionaries(

@@ -19,12 +19,12 @@ def published(stack: Cloud) -> list[tuple[str | None, list[str]]]:
     """The trace header of each call that publishes, and the descriptions of the requests in it."""
     calls: list[tuple[str | None, list[str]]] = []
 
-    def look(request: Any, **_: object) -> None:  # noqa: ANN401
+    def note_call(request: Any, **_: object) -> None:  # noqa: ANN401
         entries = [value for name, value in request.data.items() if name.endswith(".Message")]
         header = request.headers.get("X-Amzn-Trace-Id")
         calls.append((header, [json.loads(entry)["request"]["description"] for entry in entries]))
 
-    stream_producer.publisher().sns.meta.events.register("request-created.sns.PublishBatch", look)
+    stream_producer.publisher().sns.meta.events.register("request-created.sns.PublishBatch", note_call)
     return calls
 
 

@@ -140,18 +140,18 @@ def unpublished(request_id: str) -> list[Item]:
 
 def recorded(request_id: str) -> list[Item]:
     """A record that the reconciler tracks, with outbox entries and a delivery of each kind."""
-    said = request(request_id, published_at=timestamp(utc_now()), fallback_channel="email")
+    item = request(request_id, published_at=timestamp(utc_now()), fallback_channel="email")
     names = ("topic", "description", "created_at", "callback_url")
-    one = AssistanceRequest(id=request_id, **{name: said[name] for name in names})
+    one = AssistanceRequest(id=request_id, **{name: item[name] for name in names})
     now = ms_of(one.created_at)
-    record = transitions.watch(fresh(one, ROUTE, said["ttl"]))
+    record = transitions.watch(fresh(one, ROUTE, item["ttl"]))
     record, _ = transitions.claim(record, "slack", "first", now=now, until=now, limit=3)
     record = transitions.gave_up(record, "slack", "first", "down", now=now, in_doubt=True, settles=now)
     record, _ = transitions.claim(record, "fallback", "second", now=now, until=now, limit=3)
     record = transitions.sent(record, "fallback", "second", "the-mail", now=now)
     again = transitions.resend(record, "resend-act", "slack", now=now)
     assert again
-    return [codec.item_of(request_id, replace(again, version=1), {}), said]
+    return [codec.item_of(request_id, replace(again, version=1), {}), item]
 
 
 SOME = [VALUES.index(value) for value in ("x", b"\x00", [], GONE)]
@@ -196,7 +196,7 @@ def damaged(item: Item, *path: Any) -> Iterator[Item]:  # noqa: ANN401
         yield copy
 
 
-def taken(item: Item) -> bool:
+def is_storable(item: Item) -> bool:
     """Whether DynamoDB accepts the item: keys have the type that the table or index declares, and are not empty.
 
     Moto accepts more. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -224,7 +224,7 @@ class Table:
     """Of the requests that are damaged."""
 
     def put(self, item: Item) -> None:
-        if taken(item):
+        if is_storable(item):
             self.cloud.table.put_item(Item=item)
 
     def damage(self, kind: str) -> None:
@@ -242,7 +242,7 @@ def table(stack: Cloud) -> Table:
     return Table(stack)
 
 
-def sound(stack: Cloud) -> tuple[str, str]:
+def unaffected(stack: Cloud) -> tuple[str, str]:
     """A request that the stream producer did not publish, and one whose message is in the dead-letter queue."""
     died = stack.post("sales")
     stack.produce()
@@ -262,12 +262,12 @@ def unreadable(log: str) -> int:
 @every_kind
 def test_any_table_item_is_either_parsed_or_reported_as_unreadable(kind: str) -> None:
     first, *others = KINDS[kind](str(uuid4()))
-    said = next((item for item in others if item[SORT_KEY] == REQUEST), first)
+    request_item = next((item for item in others if item[SORT_KEY] == REQUEST), first)
     reader = Requests(Items(None))  # type: ignore[arg-type] # it is given its items
     for path in paths(first):
         for item in damaged(first, *path):
             with suppress(Unreadable):
-                outboxed({SORT_KEY: "", PARTITION_KEY: "", **item}, lambda _: said)
+                outboxed({SORT_KEY: "", PARTITION_KEY: "", **item}, lambda _: request_item)
             with suppress(Unreadable):
                 shown = reader.from_items([{SORT_KEY: "", **item}, *others])
                 assert shown is None or json.dumps(details(shown))
@@ -278,7 +278,7 @@ def test_any_table_item_is_either_parsed_or_reported_as_unreadable(kind: str) ->
 def test_the_reconciler_and_the_list_command_skip_unreadable_items(
     table: Table, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missed, died = sound(table.cloud)
+    missed, died = unaffected(table.cloud)
     table.damage(kind)
     capsys.readouterr()
     met = 0
@@ -300,7 +300,7 @@ def test_the_reconciler_and_the_list_command_skip_unreadable_items(
 def test_the_reconciler_starts_anew_if_the_stored_time_of_its_last_check_is_invalid(
     stack: Cloud, capsys: pytest.CaptureFixture[str], until: object
 ) -> None:
-    _, died = sound(stack)
+    _, died = unaffected(stack)
     stack.reconcile(later=SETTLED)
     kept = stack.table.get_item(Key=PROGRESS_KEY)["Item"]
     capsys.readouterr()

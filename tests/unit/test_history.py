@@ -30,7 +30,7 @@ def shown(*deliveries: Delivery, published: bool = True, **about: Any) -> Reques
     return RequestRecord(REQUEST, record, NOW if published else None, **about)
 
 
-def tried(delivery: Delivery, *statuses: Status) -> Delivery:
+def with_attempts(delivery: Delivery, *statuses: Status) -> Delivery:
     """The delivery with one attempt per second, each with the given outcome."""
     attempts = tuple(Attempt(f"{n}", MS + 1_000 * n, OUTCOMES[status]) for n, status in enumerate(statuses))
     return replace(delivery, attempts=attempts)
@@ -40,7 +40,7 @@ def test_the_status_of_a_request_reflects_the_progress_of_its_delivery() -> None
     assert shown(SLACK, published=False).status is Status.ACCEPTED
     assert shown(SLACK).status is Status.PUBLISHED
     for status in OUTCOMES:
-        assert shown(tried(SLACK, status)).status is status
+        assert shown(with_attempts(SLACK, status)).status is status
 
 
 def test_a_delivery_that_waits_after_a_crashed_attempt_does_not_have_status_sending() -> None:
@@ -53,23 +53,23 @@ def test_a_delivery_that_waits_after_a_crashed_attempt_does_not_have_status_send
 
 def test_marking_a_request_as_published_late_does_not_move_its_status_back() -> None:
     for status in OUTCOMES:
-        done = tried(SLACK, status)
+        done = with_attempts(SLACK, status)
         assert shown(done, published=False).status is shown(done).status
 
 
 @pytest.mark.parametrize("own", OUTCOMES)
 def test_a_request_delivered_by_its_fallback_has_status_delivered(own: Status) -> None:
-    request = shown(tried(SLACK, own), tried(EMAIL, Status.DELIVERED))
+    request = shown(with_attempts(SLACK, own), with_attempts(EMAIL, Status.DELIVERED))
     assert request.status is Status.DELIVERED
     assert request.pending == ()
     assert request.fallback == Fallback(channel=Channel.EMAIL, failed_channel=Channel.SLACK, error="is_archived")
 
 
 def test_a_request_whose_fallback_is_not_finished_has_no_final_status() -> None:
-    failed = tried(SLACK, Status.FAILED)
+    failed = with_attempts(SLACK, Status.FAILED)
     waiting = shown(failed, EMAIL)
     assert (waiting.pending, waiting.record.end) == ((Channel.EMAIL,), None)
-    both = shown(failed, tried(EMAIL, Status.FAILED))
+    both = shown(failed, with_attempts(EMAIL, Status.FAILED))
     assert both.record.end
     assert (both.pending, both.record.end.at) == ((), MS)
     assert shown(failed).pending == ()
@@ -79,12 +79,12 @@ def test_a_request_whose_fallback_is_not_finished_has_no_final_status() -> None:
 @pytest.mark.parametrize("again", [Status.SENDING, Status.RETRYING])
 def test_a_running_attempt_does_not_replace_a_final_status(again: Status) -> None:
     for final in (Status.FAILED, Status.DELIVERED):
-        assert shown(tried(SLACK, final, again)).status is final
-    assert shown(tried(SLACK, Status.FAILED, again, Status.DELIVERED)).status is Status.DELIVERED
+        assert shown(with_attempts(SLACK, final, again)).status is final
+    assert shown(with_attempts(SLACK, Status.FAILED, again, Status.DELIVERED)).status is Status.DELIVERED
 
 
 def test_a_crashed_attempt_is_shown_with_unknown_outcome_after_the_next_attempt_begins() -> None:
-    [delivery] = shown(tried(SLACK, Status.SENDING, Status.SENDING)).deliveries
+    [delivery] = shown(with_attempts(SLACK, Status.SENDING, Status.SENDING)).deliveries
     assert [(each.outcome, each.in_doubt) for each in delivery.timeline] == [("unknown", True), ("sending", False)]
     assert (delivery.status, delivery.attempts) == (Status.SENDING, 2)
 
@@ -116,8 +116,8 @@ def test_a_message_found_in_a_dead_letter_queue_does_not_count_as_an_attempt() -
 
 
 def test_a_resend_is_shown_as_a_separate_delivery() -> None:
-    again = tried(Delivery("resend-by hand", "slack", Kind.RESEND), Status.DELIVERED)
-    request = shown(tried(SLACK, Status.FAILED), again)
+    again = with_attempts(Delivery("resend-by hand", "slack", Kind.RESEND), Status.DELIVERED)
+    request = shown(with_attempts(SLACK, Status.FAILED), again)
     assert [(each.channel, each.resend) for each in request.deliveries] == [("slack", None), ("slack", "by hand")]
     found = request.delivery(Channel.SLACK)
     assert found
@@ -126,8 +126,8 @@ def test_a_resend_is_shown_as_a_separate_delivery() -> None:
 
 
 def test_a_callback_is_not_shown_as_a_delivery() -> None:
-    told = tried(Delivery("callback-1", "callback", Kind.CALLBACK), Status.FAILED)
-    request = shown(tried(SLACK, Status.DELIVERED), told)
+    told = with_attempts(Delivery("callback-1", "callback", Kind.CALLBACK), Status.FAILED)
+    request = shown(with_attempts(SLACK, Status.DELIVERED), told)
     assert [each.channel for each in request.deliveries] == ["slack"]
     assert request.status is Status.DELIVERED
 

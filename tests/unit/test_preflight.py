@@ -18,19 +18,19 @@ IDENTITY = Resource("AWS::SES::EmailIdentity", CONFIG.email_sender, "CREATE_COMP
 UP = DeployedStack("assistance-production", "UPDATE_COMPLETE", protected=True, resources=(IDENTITY,))
 
 
-def one(facts: Facts, target: Target = TARGET, **changes: object) -> Problem:
+def only_problem(facts: Facts, target: Target = TARGET, **changes: object) -> Problem:
     """The only problem that the check reports."""
     (problem,) = problems(CONFIG.model_copy(update=changes), facts, target)
     return problem
 
 
-def none(facts: Facts, **changes: object) -> bool:
+def no_problem(facts: Facts, **changes: object) -> bool:
     return not problems(CONFIG.model_copy(update=changes), facts, TARGET)
 
 
 def test_a_first_deployment_and_an_update_pass_the_preflight_check() -> None:
-    assert none(FACTS)
-    assert none(replace(FACTS, stack=UP, identity_exists=True))
+    assert no_problem(FACTS)
+    assert no_problem(replace(FACTS, stack=UP, identity_exists=True))
 
 
 def test_the_preflight_check_refuses_credentials_of_another_aws_account_and_names_both_accounts() -> None:
@@ -44,41 +44,41 @@ def test_the_preflight_check_refuses_credentials_of_another_aws_account_and_name
     assert wrong_account(CONFIG.model_copy(update={"account": None}), other) is None
 
 
-@pytest.mark.parametrize(("version", "said"), [(0, "There is no Node.js"), (20, "Node.js 20 is too old")])
-def test_an_unsupported_node_version_prevents_the_deployment(version: int, said: str) -> None:
-    assert one(replace(FACTS, node=version)).description.startswith(said)
-    assert none(replace(FACTS, node=22))
+@pytest.mark.parametrize(("version", "expected"), [(0, "There is no Node.js"), (20, "Node.js 20 is too old")])
+def test_an_unsupported_node_version_prevents_the_deployment(version: int, expected: str) -> None:
+    assert only_problem(replace(FACTS, node=version)).description.startswith(expected)
+    assert no_problem(replace(FACTS, node=22))
 
 
 def test_a_region_without_ses_prevents_a_deployment_with_email() -> None:
-    problem = one(replace(FACTS, has_ses=False))
+    problem = only_problem(replace(FACTS, has_ses=False))
     assert "is not available in eu-central-1" in problem.description
-    assert none(replace(FACTS, has_ses=False), routes=load({"routes": {"sales": {"channels": ["slack"]}}}).routes)
+    assert no_problem(replace(FACTS, has_ses=False), routes=load({"routes": {"sales": {"channels": ["slack"]}}}).routes)
 
 
 def test_a_region_without_snapstart_prevents_a_deployment_with_snapstart() -> None:
     taipei = replace(TARGET, region="ap-east-2")
-    assert "SnapStart is not available in ap-east-2" in one(FACTS, taipei, snap_start=True).description
+    assert "SnapStart is not available in ap-east-2" in only_problem(FACTS, taipei, snap_start=True).description
     assert not problems(CONFIG, FACTS, taipei)
-    assert none(FACTS, snap_start=True)
+    assert no_problem(FACTS, snap_start=True)
 
 
 @pytest.mark.parametrize(
-    ("version", "said"), [(None, "is not prepared"), (5, "prepared by version 5, which is too old")]
+    ("version", "expected"), [(None, "is not prepared"), (5, "prepared by version 5, which is too old")]
 )
 def test_the_preflight_check_refuses_an_account_without_cdk_bootstrap_and_names_the_command_to_run(
-    version: int | None, said: str
+    version: int | None, expected: str
 ) -> None:
-    problem = one(replace(FACTS, bootstrap=version))
-    assert said in problem.description
+    problem = only_problem(replace(FACTS, bootstrap=version))
+    assert expected in problem.description
     assert "make bootstrap ARGS=aws://123456789012/eu-central-1" in problem.remedy
 
 
 def test_the_preflight_check_refuses_to_create_an_ses_identity_that_exists_outside_the_stack() -> None:
     taken = replace(FACTS, identity_exists=True)
-    assert "create_email_identity to false" in one(taken).remedy
+    assert "create_email_identity to false" in only_problem(taken).remedy
     others = replace(UP, resources=(replace(IDENTITY, name="other@company.io"),))
-    assert CONFIG.email_sender in one(replace(taken, stack=others)).description
+    assert CONFIG.email_sender in only_problem(replace(taken, stack=others)).description
     assert identity_of(CONFIG) == CONFIG.email_sender
     assert identity_of(CONFIG.model_copy(update={"email_domain": "company.io"})) == "company.io"
     assert identity_of(CONFIG.model_copy(update={"create_email_identity": False})) is None
@@ -86,17 +86,17 @@ def test_the_preflight_check_refuses_to_create_an_ses_identity_that_exists_outsi
 
 def test_a_small_lambda_concurrency_quota_prevents_deploying_production_and_causes_a_warning_elsewhere() -> None:
     small = replace(FACTS, concurrency=9)
-    assert one(small).fatal
-    assert not one(small, stage="staging").fatal
-    assert "L-B99A9384" in one(small).remedy
-    assert none(replace(FACTS, concurrency=10)), "a new account's"
-    assert one(replace(FACTS, concurrency=10), consumer_max_concurrency=3)
+    assert only_problem(small).fatal
+    assert not only_problem(small, stage="staging").fatal
+    assert "L-B99A9384" in only_problem(small).remedy
+    assert no_problem(replace(FACTS, concurrency=10)), "a new account's"
+    assert only_problem(replace(FACTS, concurrency=10), consumer_max_concurrency=3)
 
 
 def test_a_failed_first_deployment_prints_how_to_delete_the_stack() -> None:
     table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_SKIPPED")
     failed = DeployedStack("assistance-production", "ROLLBACK_COMPLETE", protected=True, resources=(table,))
-    problem = one(replace(FACTS, stack=failed))
+    problem = only_problem(replace(FACTS, stack=failed))
     assert "first deployment failed" in problem.description
     commands = [line.split()[1:3] for line in problem.remedy.splitlines() if line.startswith("    aws ")]
     assert commands == [
@@ -111,7 +111,7 @@ def test_a_failed_first_deployment_prints_how_to_delete_the_stack() -> None:
     lines = [line for line in problem.remedy.splitlines() if line.startswith("    aws ")]
     assert all("--region eu-central-1" in line for line in lines)
     assert problem.remedy.count(f"--table-name {table.name} ") == 3
-    assert none(replace(FACTS, stack=replace(failed, protected=False))), "the CDK deletes it"
+    assert no_problem(replace(FACTS, stack=replace(failed, protected=False))), "the CDK deletes it"
 
 
 @pytest.mark.parametrize(
@@ -126,19 +126,22 @@ def test_a_failed_first_deployment_prints_how_to_delete_the_stack() -> None:
 def test_a_stack_in_a_status_that_cannot_be_updated_is_refused_with_repair_instructions(
     status: str, command: str
 ) -> None:
-    problem = one(replace(FACTS, stack=replace(UP, status=status)))
+    problem = only_problem(replace(FACTS, stack=replace(UP, status=status)))
     assert status in problem.description
     assert f"{command} --stack-name assistance-production --region eu-central-1" in problem.remedy
 
 
 @pytest.mark.parametrize("status", ["REVIEW_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE", "CREATE_COMPLETE"])
 def test_a_stack_in_a_status_that_can_be_updated_passes_the_preflight_check(status: str) -> None:
-    assert none(replace(FACTS, stack=replace(UP, status=status)))
+    assert no_problem(replace(FACTS, stack=replace(UP, status=status)))
 
 
 def test_the_advice_never_contains_deleting_the_table_of_a_stack_that_was_deployed_before() -> None:
     table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_FAILED")
-    assert "dynamodb" not in one(replace(FACTS, stack=replace(UP, status="DELETE_FAILED", resources=(table,)))).remedy
+    assert (
+        "dynamodb"
+        not in only_problem(replace(FACTS, stack=replace(UP, status="DELETE_FAILED", resources=(table,)))).remedy
+    )
 
 
 def test_the_preflight_check_reports_all_violated_rules_together() -> None:

@@ -9,13 +9,13 @@ SLACK = Delivery("slack", "slack", Kind.OWN)
 RECORD = Record("sales", 1_000, 90, ("slack",), fallback="email", watched=True, deliveries=(SLACK,))
 
 
-def tried(*attempts: Attempt, **about: int) -> Delivery:
+def with_attempts(*attempts: Attempt, **about: int) -> Delivery:
     return replace(SLACK, attempts=attempts, **about)  # type: ignore[arg-type]
 
 
 def test_a_delivery_is_expected_at_the_expiry_of_its_lock_or_at_its_next_attempt() -> None:
-    assert tried(Attempt("a", 1), locked_until=10, due_at=20).expected_at == 10
-    assert tried(Attempt("a", 1, Outcome.RETRYING), locked_until=10, due_at=20).expected_at == 20
+    assert with_attempts(Attempt("a", 1), locked_until=10, due_at=20).expected_at == 10
+    assert with_attempts(Attempt("a", 1, Outcome.RETRYING), locked_until=10, due_at=20).expected_at == 20
     assert SLACK.expected_at is None
 
 
@@ -31,11 +31,11 @@ FINAL_AT: Final[list[tuple[list[Attempt], int]]] = [
 
 def test_the_final_time_of_a_delivery_is_the_end_of_the_attempt_that_set_its_final_status() -> None:
     for attempts, at in FINAL_AT:
-        assert tried(*attempts).final_at == at
+        assert with_attempts(*attempts).final_at == at
 
 
 def test_the_final_time_of_a_request_is_the_final_time_of_its_last_delivery() -> None:
-    slack = tried(Attempt("a", 1, Outcome.FAILED, ended_at=2))
+    slack = with_attempts(Attempt("a", 1, Outcome.FAILED, ended_at=2))
     email = Delivery("fallback", "email", Kind.FALLBACK, attempts=(Attempt("b", 3, Outcome.DELIVERED, ended_at=4),))
     assert replace(RECORD, deliveries=(slack, email)).end == End(Status.DELIVERED, 4)
     assert RECORD.end is None
@@ -46,7 +46,7 @@ def test_a_record_tracked_by_the_reconciler_is_due_when_its_earliest_delivery_is
     later = replace(SLACK, name="email", due_at=7_000)
     assert replace(RECORD, deliveries=(replace(SLACK, due_at=9_000), later)).due_at == 7_000
     assert replace(RECORD, watched=False).due_at is None
-    assert replace(RECORD, deliveries=(tried(Attempt("a", 1, Outcome.DELIVERED)),)).due_at is None
+    assert replace(RECORD, deliveries=(with_attempts(Attempt("a", 1, Outcome.DELIVERED)),)).due_at is None
 
 
 def test_a_resend_on_a_channel_other_than_the_fallback_does_not_count_as_delivered_by_the_fallback() -> None:

@@ -290,7 +290,7 @@ def test_a_delivery_does_not_wait_for_the_fallback_of_another_channel() -> None:
 def test_a_redrive_waits_until_the_fallback_has_a_final_status_and_its_unknown_outcome_is_old_enough() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     assert claim(record, SLACK, "a", now=2, until=12, limit=3) == (record, Refused.BUSY)
-    record = tried(record, "b", now=2)
+    record = with_attempt(record, "b", now=2)
     assert claim(record, SLACK, "a", now=12, until=22, limit=3) == (record, Refused.BUSY)
     record = gave_up(record, FALLBACK, "b", "timeout", now=11, in_doubt=True, settles=41)
     assert claim(record, SLACK, "a", now=40, until=50, limit=3) == (record, Refused.BUSY)
@@ -480,7 +480,7 @@ def bounced() -> Record:
     return published(record, record.outbox, now=3)
 
 
-def tried(record: Record, attempt: str, now: int) -> Record:
+def with_attempt(record: Record, attempt: str, now: int) -> Record:
     record, answer = claim(record, FALLBACK, attempt, now=now, until=now + 10, limit=2)
     assert isinstance(answer, Claim)
     return record
@@ -493,7 +493,7 @@ def fallback_of(record: Record) -> Delivery:
 
 
 def test_a_fallback_started_a_second_time_has_all_attempts_again_and_remembers_unknown_outcomes() -> None:
-    record = tried(tried(bounced(), "b", now=10), "c", now=30)
+    record = with_attempt(with_attempt(bounced(), "b", now=10), "c", now=30)
     record, known = returned(marked_unneeded(record), "mail-2", "complaint", now=60)
     fallback = fallback_of(record)
     assert (known, fallback.attempts_used, fallback.is_under_way, fallback.expected_at) == (True, 0, False, None)
@@ -505,30 +505,30 @@ def test_a_fallback_started_a_second_time_has_all_attempts_again_and_remembers_u
 
 
 def test_a_running_fallback_attempt_continues_when_the_fallback_is_started_a_second_time() -> None:
-    record, _ = returned(marked_unneeded(tried(bounced(), "b", now=45)), "mail-2", "bounce", now=54)
+    record, _ = returned(marked_unneeded(with_attempt(bounced(), "b", now=45)), "mail-2", "bounce", now=54)
     assert (fallback_of(record).is_under_way, fallback_of(record).attempts_used) == (True, 0)
     record = retry_later(record, FALLBACK, "b", "down", now=54, in_doubt=False, due=60, settles=0)
     assert (fallback_of(record).due_at, fallback_of(record).attempts_used) == (60, 0)
 
 
 def test_a_cancelled_fallback_forgets_its_earlier_rate_limit() -> None:
-    record = put_off(tried(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
+    record = put_off(with_attempt(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
     assert fallback_of(record).put_off_since == 11
     record, _ = returned(marked_unneeded(record), "mail-2", "bounce", now=60)
     assert fallback_of(record).put_off_since is None
-    record = put_off(tried(record, "c", now=60), FALLBACK, "c", "ratelimited", now=60, due=90)
+    record = put_off(with_attempt(record, "c", now=60), FALLBACK, "c", "ratelimited", now=60, due=90)
     assert fallback_of(record).put_off_since == 60
 
 
 def test_a_cancelled_fallback_has_no_next_attempt() -> None:
     waiting = retry_later(
-        tried(bounced(), "b", now=10), FALLBACK, "b", "down", now=11, in_doubt=False, due=40, settles=0
+        with_attempt(bounced(), "b", now=10), FALLBACK, "b", "down", now=11, in_doubt=False, due=40, settles=0
     )
-    limited = put_off(tried(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
+    limited = put_off(with_attempt(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
     doubtful = retry_later(
-        tried(bounced(), "b", now=10), FALLBACK, "b", "timeout", now=11, in_doubt=True, due=40, settles=99
+        with_attempt(bounced(), "b", now=10), FALLBACK, "b", "timeout", now=11, in_doubt=True, due=40, settles=99
     )
-    for before in (waiting, limited, doubtful, tried(bounced(), "b", now=10)):
+    for before in (waiting, limited, doubtful, with_attempt(bounced(), "b", now=10)):
         record, answer = claim(marked_unneeded(before), FALLBACK, "c", now=55, until=65, limit=2)
         fallback = fallback_of(record)
         assert answer is Refused.NOT_NEEDED
@@ -538,7 +538,7 @@ def test_a_cancelled_fallback_has_no_next_attempt() -> None:
 
 
 def test_an_unneeded_fallback_is_not_cancelled_while_an_attempt_to_send_it_is_running() -> None:
-    record = marked_unneeded(tried(bounced(), "b", now=50))
+    record = marked_unneeded(with_attempt(bounced(), "b", now=50))
     assert claim(record, FALLBACK, "c", now=59, until=69, limit=2)[0] is record
     assert sent(record, FALLBACK, "b", "1.1", now=59).delivery(FALLBACK) != record.delivery(FALLBACK)
 

@@ -156,7 +156,7 @@ def reopened(world: World, description: str) -> str:
     return request_id
 
 
-def twice(world: World, request_id: str) -> None:
+def deliver_twice(world: World, request_id: str) -> None:
     """SQS delivers a message twice."""
     world.bring(Channel.SLACK, message(world, request_id))
 
@@ -173,7 +173,7 @@ STATES: Final = {
     "fallback in the outbox": State(falls_back, (0, 1)),
     "fallback queued": State(fallback_queued, (0, 1)),
     "fallback delivered": State(fallback_delivered, (0, 1)),
-    "delivered": State(delivered, afterwards=twice),
+    "delivered": State(delivered, afterwards=deliver_twice),
     "callback in the outbox": State(ended, told=1),
     "callback queued": State(callback_queued, told=1),
     "callback retrying": State(callback_retrying, told=2),

@@ -16,13 +16,13 @@ A_DAY = timedelta(days=1)
 def here() -> Iterator[World]:
     """Version 1 was upgraded, and the reconcilers of both versions have checked a request."""
     with world() as upgraded:
-        looked_at(upgraded, "[before]")
+        deliver_and_check(upgraded, "[before]")
         upgraded.updated = NEW
-        looked_at(upgraded, "[after the upgrade]")
+        deliver_and_check(upgraded, "[after the upgrade]")
         yield upgraded
 
 
-def looked_at(here: World, description: str) -> None:
+def deliver_and_check(here: World, description: str) -> None:
     """Accept a request, deliver it, and let the reconciler check it."""
     here.accept("sales", description)
     here.travel(2)
@@ -50,7 +50,7 @@ def test_a_request_accepted_just_before_a_rollback_is_checked_by_the_reconciler_
     here.sweep()
     here.later(A_DAY)
     if traffic:
-        looked_at(here, "[by version 1]")
+        deliver_and_check(here, "[by version 1]")
     upgrade_again(here)
     assert (here.status(request_id), here.arrivals("[one]")) == ("delivered", (0, 1))
 
@@ -63,7 +63,7 @@ def test_a_message_lost_by_version_1_after_a_rollback_is_detected_after_the_next
     here.bring_stream(request_id)
     here.lose(Channel.SLACK, request_id)
     here.later(A_DAY)
-    looked_at(here, "[by version 1]")
+    deliver_and_check(here, "[by version 1]")
     assert upgrade_again(here) == [request_id]
     assert (here.status(request_id), here.arrivals("[one]")) == ("delivered", (1, 0))
 
