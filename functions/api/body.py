@@ -1,8 +1,4 @@
-"""Reads and checks the body of a bot's call, and tolerates as much as possible.
-
-No customer is turned away because of how they wrote something: an invalid email address is shown as it was typed, and a
-blank text counts as missing.
-"""
+"""Reads and checks the body of a bot's call. No customer is turned away because of how they wrote something."""
 
 import json
 import re
@@ -53,10 +49,7 @@ class Object:
 
 
 def _text(value: object) -> object:
-    """The value as a text, trimmed. None if it is blank, since no-code bots send blanks for variables without a value.
-
-    A value of another type is returned unchanged.
-    """
+    """The value as a text, trimmed; None if it is blank. A value of another type is returned unchanged."""
     if isinstance(value, bool):
         value = Literal(str(value).lower())
     if isinstance(value, Literal):
@@ -157,10 +150,7 @@ class Call(Model):
 
 
 def read(body: bytes, *, loopback: bool) -> tuple[Call, tuple[str, ...]]:
-    """The call in a body, and the names of its unknown members. Raises a `Problem` if the body is not valid.
-
-    `loopback`: True if callback URLs may begin with http://127.0.0.1.
-    """
+    """The call in a body, and its unknown members. `loopback`: callbacks to http://127.0.0.1. Raises a `Problem`."""
     parsed = _parsed(body)
     given = parsed.members if isinstance(parsed, Object) else parsed
     try:

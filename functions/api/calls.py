@@ -22,11 +22,7 @@ _NAMESPACE: Final = uuid.UUID("6f1c4b1e-53f0-5d2f-9b62-5c9d3f0c7a11")
 
 @dataclass(frozen=True, slots=True)
 class ParsedCall:
-    """A valid call, and the id that its request gets.
-
-    `payload_hash`: if a later call has the same Idempotency-Key, an equal hash shows that it repeats this call, and
-    another hash that the key was reused. `ignored`: the names of the call's unknown members.
-    """
+    """A valid call, the id that its request gets, a hash of its payload, and the names of its unknown members."""
 
     call: Call
     request_id: str
@@ -48,9 +44,8 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
 
 
 def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
-    """The distinct values of a header, from both members in which API Gateway's event has headers.
+    """The distinct values of a header. If there are several, a proxy may use another one than the API.
 
-    If there are several values, the call must be rejected: a proxy may use the first one, and `headers` has the last.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
     single: dict[str, str] = event.get("headers") or {}

@@ -1,7 +1,4 @@
-"""Every error that the API answers, as RFC 9457 `application/problem+json`: https://www.rfc-editor.org/rfc/rfc9457.
-
-Clients should branch on `type`, which stays the same in later versions. `title` and `detail` are for people.
-"""
+"""Every error that the API answers, as RFC 9457 `application/problem+json`: https://www.rfc-editor.org/rfc/rfc9457."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""The API's reference for people: the OpenAPI document, and Swagger UI, whose files are part of Powertools.
-
-https://docs.powertools.aws.dev/lambda/python/latest/core/event_handler/api_gateway/#enabling-swaggerui
-"""
+"""The API's reference for people: the OpenAPI document, and Swagger UI, whose files are part of Powertools."""
 
 import json
 from functools import cache

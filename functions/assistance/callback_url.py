@@ -1,7 +1,4 @@
-"""Checks callback URLs: they must use https and name a public host. The consumer also checks the host's addresses.
-
-pydantic reads a URL as browsers do: so `https://0x7f.1` is recognised as 127.0.0.1.
-"""
+"""Checks callback URLs: they must use https and name a public host. The consumer also checks the host's addresses."""
 
 from typing import Annotated, Final
 

@@ -1,18 +1,4 @@
-"""The errors, divided by what the caller must do next.
-
-DeliveryError            a request or callback was not delivered
-├── TransientFailure     try again later
-│   ├── RateLimited      the provider's or our own rate limit allows no send now: this is no attempt
-│   └── RefusedInBatch   the provider refused a message with several requests: this is no attempt, try each one alone
-└── PermanentFailure     trying again is pointless: put the message into the dead-letter queue
-
-UnusableSecret           a secret's value is malformed: an operator must store another one
-Unreadable               an item of the table is damaged: skip it, and log or show that
-└── ItemTooLarge         an item would be larger than DynamoDB allows
-TableUnavailable         DynamoDB can't answer now: the caller may retry
-IdempotencyKeyReused     the key was first used with another payload: the caller must choose another
-InvalidSettings          a function's environment is wrong: deploy it again
-"""
+"""The errors, divided by what the caller must do next."""
 
 from typing import Final
 

@@ -11,10 +11,7 @@ from assistance.routing import Channel
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One entry of a delivery's timeline. `outcome`: sending, delivered, retrying, failed or unknown (it died).
-
-    `in_doubt`: True if the provider may have taken the message although the attempt did not succeed.
-    """
+    """One entry of a delivery's timeline. `outcome`: sending, delivered, retrying, failed or unknown (it died)."""
 
     at: str
     outcome: str

@@ -133,29 +133,23 @@ class StoredRoute(Model):
 class Message(Model):
     """The message that travels from the outbox through SNS and SQS to a consumer.
 
-    `version` must rise if an older consumer could not read the message, or would deliver it twice. `delivery`: the
-    delivery's name in the record; None for the request's own channel. `ttl`: when the request expires, in seconds since
-    1970.
-
-    Version 1 had neither `route` nor `delivery`. It had `fallback`, `force` (the id of an operator's resend), and for
-    a callback `ended_at` (when a delivery got its final status) and `ended` (its channel and that status).
+    `version` must rise if an older consumer could not read the message, or would deliver it twice. Version 1 had
+    `fallback`, `force` (the id of an operator's resend), and for a callback `ended_at` (when a delivery got its final
+    status) and `ended` (its channel and that status), but neither `route` nor `delivery`.
     """
 
     version: Literal[1, 2] = 2
     request: AssistanceRequest
     route: StoredRoute | None = None
-    ttl: Seconds | None = None
-    delivery: _Name | None = None
+    ttl: Seconds | None = None  # when the request expires, in seconds since 1970
+    delivery: _Name | None = None  # the delivery's name in the record; None for the request's own channel
     fallback: Fallback | None = None
     force: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     ended_at: Moment | None = None
     ended: Annotated[str, StringConstraints(pattern=_ENDED)] | None = None
 
     def json_text(self) -> str:
-        """The message as JSON in ASCII, since SQS refuses some of the characters that a customer may type.
-
-        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-        """
+        """The message as JSON in ASCII, since SQS refuses some of the characters that a customer may type."""
         return self.model_dump_json(ensure_ascii=True, exclude_none=True)
 
     @model_validator(mode="after")
@@ -169,24 +163,17 @@ class Message(Model):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request for a channel to send.
-
-    `doubts`: the earlier attempts whose messages may have arrived; a channel that can search for them does so first.
-    `fallback`: why it goes to this channel, if it is a fallback. `resend`: the id of the operator's resend, if it is
-    one. `untaken`: why it is sent, if it is an escalation. `event`: what a callback reports. `refused_in_batch`: the
-    provider has refused a message with this and other requests. `delivery`: the delivery's name in the record.
-    `ttl`: when the request expires, in seconds since 1970.
-    """
+    """A request for a channel to send."""
 
     request: AssistanceRequest
-    doubts: tuple[Attempt, ...] = ()
-    fallback: Fallback | None = None
-    resend: str | None = None
-    untaken: Untaken | None = None
-    event: End | Handled | None = None
-    refused_in_batch: bool = False
-    delivery: str | None = None
-    ttl: int | None = None
+    doubts: tuple[Attempt, ...] = ()  # the earlier attempts whose messages may have arrived: first search for them
+    fallback: Fallback | None = None  # why it goes to this channel, if it is a fallback
+    resend: str | None = None  # the id of the operator's resend, if it is one
+    untaken: Untaken | None = None  # why it is sent, if it is an escalation
+    event: End | Handled | None = None  # what a callback reports
+    refused_in_batch: bool = False  # True if the provider has refused a message with this and other requests
+    delivery: str | None = None  # the delivery's name in the record
+    ttl: int | None = None  # when the request expires, in seconds since 1970
 
     @property
     def in_doubt(self) -> bool:

@@ -45,16 +45,12 @@ Place: TypeAlias = str | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The channels to which a topic's requests go, and the channel that is used if delivery on one fails for good.
-
-    `where`: the place on each channel, if it is not the stage's default place. `escalate_after`: the fallback is also
-    used if nobody has taken the request this many minutes after it was accepted.
-    """
+    """The channels to which a topic's requests go, and the channel that is used if delivery on one fails for good."""
 
     channels: tuple[Channel, ...]
     fallback: Channel | None = None
-    where: Mapping[Channel, Place] = field(default_factory=dict)
-    escalate_after: int | None = None
+    where: Mapping[Channel, Place] = field(default_factory=dict)  # the places that are not the stage's default ones
+    escalate_after: int | None = None  # minutes after which the fallback is also used, if nobody has taken the request
 
 
 ROUTES: Mapping[str, Route] = {
@@ -106,8 +102,7 @@ class RetryPolicy:
     """How many attempts at a delivery are made, and how long the delays between them are, in seconds.
 
     The delay before attempt n + 1 is random, between 0 and `first_delay` · 3ⁿ⁻¹, and `max_delay` at most. After an
-    attempt in doubt it is at least `doubt_delay`: if the provider was only slow, it has the message by then, and a
-    search finds it. A provider's Retry-After is added to the delay.
+    attempt in doubt it is at least `doubt_delay`. A provider's Retry-After is added to the delay.
     """
 
     attempts: int = 6

@@ -50,9 +50,8 @@ def is_blank(text: str) -> bool:
 def printable(text: str) -> str:
     """The text in a form that every channel and terminal shows in the order in which it was typed, with nothing hidden.
 
-    Line ends become newlines. Characters that reorder text or split words invisibly are removed. Other control
-    characters become U+FFFD, and so does a text of which a reader would see nothing. Joiners (U+200C, U+200D) and
-    directional marks (U+200E, U+200F, U+061C) stay, because ordinary text needs them.
+    Line ends become newlines, and other control characters U+FFFD. Characters that reorder text or split words are
+    removed. Joiners (U+200C, U+200D) and directional marks stay: ordinary text needs them.
     """
     shown = _clean(text)
     # No channel accepts a blank text. A text of white space alone hides nothing, so it stays.

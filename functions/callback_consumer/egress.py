@@ -1,8 +1,7 @@
 """One POST to the URL that a bot has named. It can't reach anything that is not public anyway.
 
-All addresses to which the host's name resolves must be public, and the connection goes to one of these addresses, so a
-later change in DNS has no effect. TLS still checks the server's certificate against the host's name. No redirect is
-followed, only the status and headers of the answer are read, and all of that has a deadline.
+All addresses of the host must be public, and the connection goes to one of these, so a later change in DNS has no
+effect. No redirect is followed, only the status and headers of the answer are read, and all of that has a deadline.
 https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
 """
 
@@ -38,11 +37,9 @@ Connect: TypeAlias = Callable[..., Awaitable[_Connection]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """All addresses to which the host's name resolves.
-
-    The final dot keeps glibc from also trying the name within the machine's own search domains.
-    https://man7.org/linux/man-pages/man5/resolv.conf.5.html
-    """
+    """All addresses to which the host's name resolves."""
+    # The final dot keeps glibc from also trying the machine's own search domains:
+    # https://man7.org/linux/man-pages/man5/resolv.conf.5.html
     found = socket.getaddrinfo(host if _is_address(host) else f"{host}.", port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
@@ -127,10 +124,7 @@ class Egress:
 
 
 async def _exchange(connect: Callable[[], Awaitable[_Connection]], request: h11.Request, body: bytes) -> Answer:
-    """Send the request, and read the status and headers of the answer.
-
-    An error before the connection is made is not in doubt, since nothing has been sent.
-    """
+    """Send the request, and read the status and headers. An error before the connection is made leaves no doubt."""
     sent = False
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):

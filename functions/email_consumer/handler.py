@@ -41,10 +41,7 @@ def recipients(topic: str) -> list[str]:
 
 
 def send(outgoing: Outgoing) -> str:
-    """Send the request as a mail, and return SES's message id.
-
-    If an earlier attempt is in doubt, the mail is sent again, since SES can't be asked what it has sent.
-    """
+    """Send the request as a mail, also if an attempt is in doubt: SES can't be asked. Returns SES's message id."""
     url = take_url(outgoing, settings().take_page, settings().take_secret)
     try:
         answer = ses().send_email(

@@ -17,11 +17,7 @@ SUBJECT_CHARACTERS: Final = 60
 
 
 def compose(outgoing: Outgoing, *, take_url: str | None = None) -> "EmailContentTypeDef":
-    """The content of the mail for SES: subject, plain text and HTML. SES builds the MIME parts itself.
-
-    `take_url`: the page on which a human takes the request. The subject and every header are on one line, so that a
-    customer's text can't add a header.
-    """
+    """The content of the mail for SES. Each header is on one line, so that a customer's text can't add a header."""
     request = outgoing.request
     url, shown_facts = facts.conversation(request), facts.about(request)
     buttons = [*([("Open conversation", url)] if url else []), *([("I'll take it", take_url)] if take_url else [])]
@@ -50,9 +46,7 @@ def thread(request: AssistanceRequest) -> str:
 
     Gmail shows mails with the same subject as one conversation, unless their `References` differ:
     https://workspaceupdates.googleblog.com/2019/03/threading-changes-in-gmail-conversation-view.html. A `Message-ID`
-    would not help, since SES replaces it: https://docs.aws.amazon.com/ses/latest/dg/header-fields.html. There is no
-    mail with the id in this header, so its domain is one that nobody can own:
-    https://www.rfc-editor.org/rfc/rfc2606#section-2.
+    would not help, since SES replaces it: https://docs.aws.amazon.com/ses/latest/dg/header-fields.html.
     """
     return f"<{request.id}@assistance.invalid>"
 

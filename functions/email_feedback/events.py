@@ -64,11 +64,7 @@ class Mail(_Model):
 
 
 class BouncedRecipient(_Model):
-    """A recipient of a mail that bounced.
-
-    If a mail server has sent a delivery status notification (DSN), these members say what it did, and why. An automatic
-    reply has no DSN.
-    """
+    """A recipient of a mail that bounced. The members are from the report of a mail server, if there is one."""
 
     action: str | None = None
     status: str | None = None
@@ -97,7 +93,7 @@ class Bounce(_Model):
 
     @property
     def may_be_automatic_reply(self) -> bool:
-        """Whether this may be an out-of-office reply, which SES reports as a bounce of type `Transient` and `General`.
+        """Whether this may be an out-of-office reply, which has no report of a mail server.
 
         https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types
         """
@@ -137,11 +133,7 @@ class Delivery(_Model):
 
 
 class Other(_Model):
-    """An event that changes nothing.
-
-    The deployed event destination does not select these types. A delayed delivery is followed by one of the events
-    above. A rendering failure can only happen with a template, which this project's mails don't use.
-    """
+    """An event that changes nothing. The deployed event destination does not select these types."""
 
     event_type: Literal["Send", "DeliveryDelay", "Rendering Failure", "Open", "Click", "Subscription"]
 

@@ -1,8 +1,7 @@
-"""Handles SES's events about mails that it has accepted.
+"""Handles SES's events about mails that it has accepted. Recording an event twice changes nothing.
 
-An event counts only if it names the message id of a mail that is recorded for the request. A bounce, a complaint or a
-reject is recorded first, with the fallback that follows from it. Then the request's message goes into the dead-letter
-queue. If either fails, Lambda retries the event. Recording an event twice changes nothing.
+A bounce, a complaint or a reject is recorded first, with the fallback that follows from it. Then the request's message
+goes into the dead-letter queue.
 """
 
 from dataclasses import dataclass
@@ -36,10 +35,7 @@ class Feedback:
     dlq_url: str
 
     def process(self, event: Event, *, source_message_id: str) -> None:
-        """Act on an event. Raises `NotYetRecorded`, `DlqUnavailable` or `TableUnavailable` if it must be retried later.
-
-        Raises `Unreadable` if an item is damaged, which an operator must repair.
-        """
+        """Act on an event. Raises an error if it must be retried later, or `Unreadable` if an item is damaged."""
         if isinstance(event, Other):
             logger.info("an event that changes nothing", event_type=event.event_type)
             return
@@ -79,10 +75,7 @@ class Feedback:
         tally.emit()
 
     def _is_final(self, stored: Stored, about: dict[str, Any]) -> bool:
-        """Log that no mail of the request has the event's message id, and return False.
-
-        Raises `NotYetRecorded` if such a mail may still be recorded.
-        """
+        """Log that it is about no mail of the request. Raises `NotYetRecorded` if that may still be recorded."""
         mails = [each for each in stored.record.deliveries if each.destination == Channel.EMAIL]
         if not all(mail.final for mail in mails) or any(mail.is_under_way for mail in mails):
             raise NotYetRecorded(about["request_id"])
@@ -115,10 +108,7 @@ class Feedback:
 
 
 def _returned(record: Record, *, event: Bounce | Complaint | Reject, now: int) -> tuple[Record, bool]:
-    """The record after the event, and whether it has a mail with the event's message id.
-
-    A bounce that may be an automatic reply changes nothing if the recipient's mail server has taken the mail.
-    """
+    """The record after the event, and whether it has such a mail. An automatic reply changes no confirmed mail."""
     result = event.mail.message_id
     if isinstance(event, Bounce) and event.may_be_automatic_reply:
         attempts = (delivery.sent_as(result) for delivery in record.deliveries)

@@ -43,10 +43,7 @@ class Run:
                 logger.error("a record can't be read", key=key_of(item), wrong=str(error))
 
     def change(self, found: Open, event: Callable[[Record], Record]) -> tuple[Record, bool]:
-        """Apply an event to a request, and write its record, except in a dry run. Logs why it can't.
-
-        Returns the record, and whether the event has changed it.
-        """
+        """Apply an event, and write its record unless in a dry run. Returns it, and whether the event changed it."""
 
         def changed(record: Record) -> tuple[Record, bool]:
             after = event(record)

@@ -1,8 +1,4 @@
-"""Turns an error of Slack's Web API into a `DeliveryError`.
-
-An error code that is not listed here counts as transient and in doubt, since the message may have been posted.
-On rate limits: https://docs.slack.dev/apis/web-api/rate-limits.
-"""
+"""Turns an error of Slack's Web API into a `DeliveryError`. Unlisted codes count as transient and in doubt."""
 
 import re
 from http import HTTPStatus

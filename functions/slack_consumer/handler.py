@@ -27,10 +27,7 @@ refused: Final[list[int]] = []
 
 
 def room() -> int:
-    """The largest size of a message's blocks, as `blocks.size` counts.
-
-    Slack documents no limit. If it refuses a message, this process from then on uses at most four fifths of that size.
-    """
+    """The largest size of blocks. Slack documents no limit: after a refusal, use at most four fifths of that size."""
     return min((MAX_MESSAGE_CHARACTERS, *(4 * each // 5 for each in refused)))
 
 

@@ -43,10 +43,7 @@ class Window(NamedTuple):
 
 
 class SearchResult(NamedTuple):
-    """The result of a search. `found`: the `ts` of the message, for each request whose message was found.
-
-    `failures`: the error, for each request whose windows could not all be read.
-    """
+    """The result of a search: messages' `ts`, and the errors for requests whose windows could not all be read."""
 
     found: Mapping[Outgoing, str]
     failures: Mapping[Outgoing, DeliveryError]
@@ -55,9 +52,8 @@ class SearchResult(NamedTuple):
 def find_posted(outgoing: Sequence[Outgoing]) -> SearchResult:
     """Search for the messages that earlier attempts have posted. Messages that are read before an error count as found.
 
-    An error concerns one Slack channel, so it affects only requests that were attempted there. If the time is over
-    before all windows are read, the requests in the other windows are put off, which uses up no attempt. But if even
-    the first window could not be read to its end, that uses up an attempt: it had all the time.
+    If the time is over before all windows are read, the requests in the other windows are put off, which uses up no
+    attempt. But if even the first window could not be read to its end, that uses up an attempt: it had all the time.
     """
     until, late = utc_now() + SEARCH_TIME, TransientFailure(UNFINISHED)
     found: dict[Outgoing, str] = {}
@@ -77,10 +73,7 @@ def find_posted(outgoing: Sequence[Outgoing]) -> SearchResult:
 def _read(
     window: Window, missing: Sequence[Outgoing], found: dict[Outgoing, str], until: datetime, late: TransientFailure
 ) -> DeliveryError | None:
-    """Add the messages of `missing` that are in the window to `found`.
-
-    Returns the error because of which the window can't be read, or None. `late` is the error if the time is over.
-    """
+    """Add the messages of `missing` in the window to `found`. Returns the error if the window can't be read."""
     try:
         for message in _messages(window, until, late):
             found |= _shown_in(message, missing)
@@ -101,10 +94,7 @@ def _read(
 
 
 def windows(outgoing: Sequence[Outgoing]) -> list[Window]:
-    """The windows to read: for each attempt in doubt, the time in which its message may have arrived, and its channel.
-
-    Windows of one channel that overlap are merged. Others stay separate, so that no more is read than necessary.
-    """
+    """The windows to read: when the messages of attempts in doubt may have arrived. Overlaps are merged."""
     merged: list[Window] = []
     for window in sorted(_window(doubt) for one in outgoing for doubt in one.doubts):
         last = merged[-1] if merged else None

@@ -24,10 +24,7 @@ def token(*, fresh: bool = False) -> str:
 
 
 def with_token(use: Callable[[str], Value]) -> Value:
-    """Call `use` with the token. If Slack refuses the token, and it has been replaced, call `use` with the new one.
-
-    Raises a `DeliveryError`.
-    """
+    """Call `use` with the token, and again if Slack refuses it and it has been replaced. Raises a `DeliveryError`."""
     first = token()
     try:
         return use(first)
@@ -45,8 +42,7 @@ def call(method: web_api.Method) -> dict[str, Any]:
 def ours(message: Mapping[str, Any]) -> bool:
     """Whether this deployment's app has posted the message. Raises a `DeliveryError` if Slack does not tell our ids.
 
-    Slack itself writes `bot_id` and `user` into a message, according to the token that posts it. Another app can
-    imitate a name and a picture, but not these. https://docs.slack.dev/reference/methods/chat.postMessage
+    Slack writes `bot_id` and `user`; no app can imitate them: https://docs.slack.dev/reference/methods/chat.postMessage
     """
     own = with_token(ids)
     return any(isinstance(message.get(name), str) and message[name] in own for name in ("bot_id", "user"))
@@ -54,11 +50,7 @@ def ours(message: Mapping[str, Any]) -> bool:
 
 @lru_cache(maxsize=1)
 def ids(bot_token: str) -> frozenset[str]:
-    """The ids that Slack writes into messages that are posted with this token. Slack is asked once for each token.
-
-    A bot's token has a `bot_id` and the `user_id` of its bot user, a user's token only a `user_id`. The call needs no
-    scope: https://docs.slack.dev/reference/methods/auth.test
-    """
+    """The ids that Slack writes into this token's messages: https://docs.slack.dev/reference/methods/auth.test."""
     who = web_api.call(WebClient.auth_test, settings().slack_api_url, bot_token).data
     own = frozenset(who[name] for name in ("bot_id", "user_id") if isinstance(who.get(name), str) and who[name])
     if not own:

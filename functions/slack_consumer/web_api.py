@@ -32,10 +32,7 @@ class Answer:
 
 
 def call(method: Method, api_url: str, token: str) -> Answer:
-    """Call the method once. Raises a `DeliveryError`.
-
-    The SDK's own retry is off, since after a lost connection it could post a message twice.
-    """
+    """Call the method once: the SDK's own retry could post a message twice. Raises a `DeliveryError`."""
     trusted = tls.context() if api_url.startswith("https:") else None
     client = WebClient(token, api_url, TIMEOUT_SECONDS, trusted, retry_handlers=[], logger=_silent)
     try:

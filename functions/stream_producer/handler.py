@@ -30,11 +30,7 @@ def publisher() -> Publisher:
 
 
 def read(record: dict[str, Any]) -> Outboxed | None:
-    """The outbox item in a stream record. None if it can't be read: then Lambda retries the record.
-
-    The event source's filter lets only items with an outbox attribute through. So if there is no readable entry, the
-    item is damaged, and that is logged as an error.
-    """
+    """The outbox item in a stream record. None if it can't be read: then Lambda retries the record."""
     sequence_number = record["dynamodb"]["SequenceNumber"]
     try:
         return publisher().read(plain(record["dynamodb"].get("NewImage", {})))
@@ -48,10 +44,7 @@ def read(record: dict[str, Any]) -> Outboxed | None:
 @logger.inject_lambda_context(log_event=False)
 @without_messages()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":  # noqa: ARG001
-    """Publish a batch of stream records. Returns the records that could not be published.
-
-    Lambda retries from the first of these on.
-    """
+    """Publish a batch of stream records. Lambda retries from the first record on that could not be published."""
     numbers = [record["dynamodb"]["SequenceNumber"] for record in event["Records"]]
     with ThreadPoolExecutor(_PARALLEL) as pool:
         items = list(pool.map(read, event["Records"]))

@@ -1,8 +1,6 @@
 """One attempt at a delivery, which the idempotency utility of Powertools stores in the request's record.
 
-Powertools ensures that only one attempt sends at a time. It calls the methods of `Attempt`, each of which makes one
-transition and one write: the claim before the send, and the outcome after it. Powertools' note that the work is
-complete and the delivery's new status are the same write, so they can't disagree.
+Powertools' note that the work is complete and the delivery's new status are the same write, so they can't disagree.
 """
 
 import uuid
@@ -32,21 +30,16 @@ _LATE_MS: Final = 60_000
 
 @dataclass(eq=False)
 class Attempt(BasePersistenceLayer):
-    """One attempt at a delivery. Once it has asked for the claim, `claim` holds it, or `refused` says why it has none.
-
-    `remaining_ms`: how long the Lambda function may still run. `place`: where on the channel the attempt posts, such as
-    a Slack channel's id; None if it has only one place. `again`: SQS has delivered the message before. `request`: the
-    request to send. `name`: the delivery's name in the record.
-    """
+    """One attempt at a delivery. Once it has asked for the claim, `claim` holds it, or `refused` says why not."""
 
     requests: Requests
     message: Message
     destination: Destination
     retry: RetryPolicy
     clock: Clock
-    remaining_ms: int
-    place: str | None
-    again: bool
+    remaining_ms: int  # how long the Lambda function may still run
+    place: str | None  # where on the channel it posts; None if the channel has only one place
+    again: bool  # True if SQS has delivered the message before
     claim: Claim | None = field(default=None, init=False)
     refused: Refused | None = field(default=None, init=False)
     stored: Stored | None = field(default=None, init=False)

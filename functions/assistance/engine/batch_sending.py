@@ -1,8 +1,7 @@
 """Sends several requests of one batch in one message, on a channel that can do so.
 
-Each record of the batch has its own thread. To send, the threads wait here for one another: once every record has
-claimed its delivery or needs no send, the claimed requests are divided into messages, and these are sent. After two
-seconds the batch is sent without the slow claims, and these requests go later.
+Each record of the batch has a thread. To send, the threads wait here until every record has claimed its delivery or
+needs no send, but at most two seconds: slow claims are sent later.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

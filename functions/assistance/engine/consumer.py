@@ -46,8 +46,8 @@ def consumer(
 ) -> Handler:
     """The Lambda handler of a channel's consumer: it delivers the messages of the channel's queue by calling `send`.
 
-    `prepare` creates the clients and caches that `send` uses, before the threads of a batch start. `place`: as in
-    `Consumer`. `check` is what the heartbeat runs.
+    `prepare` makes what `send` uses, before a batch starts its threads. `place`: as in `Consumer`. `check`: for the
+    heartbeat.
     """
 
     @cache

@@ -40,21 +40,16 @@ _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message in a dead-letter queue.
-
-    `request_id` is None if the message is too damaged to read the id. `delivery` is the delivery's name; None for the
-    request's own channel. `reason` is an error code. `sent_at`: when the message entered the dead-letter queue, in
-    milliseconds since 1970. Nobody else receives it before `held_until`.
-    """
+    """One message in a dead-letter queue. Nobody else receives it before `held_until`."""
 
     queue_url: str
     message_id: str
     receipt_handle: str
     body: str
-    request_id: str | None
-    delivery: str | None
-    reason: str
-    sent_at: int
+    request_id: str | None  # None if the message is too damaged to read the id
+    delivery: str | None  # the delivery's name; None for the request's own channel
+    reason: str  # an error code
+    sent_at: int  # when the message entered the dead-letter queue, in milliseconds since 1970
     held_until: datetime = field(compare=False)
 
 
@@ -72,10 +67,7 @@ def write(
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages a queue holds, approximately. `waiting` includes delayed messages.
-
-    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html
-    """
+    """How many messages a queue holds, approximately. `waiting` includes delayed messages."""
 
     waiting: int
     in_flight: int

@@ -73,8 +73,7 @@ def decide(
     """What to record of the attempt.
 
     `waited`: the time since the delivery was first put off. `receives`: how often SQS has delivered the message.
-    `sends_batches`: True if the channel sends several requests in one message. `jitter` returns a random number between
-    two numbers.
+    `sends_batches`: True if the channel sends several requests in one message.
     """
     if isinstance(outcome, str):
         return Sent(outcome)

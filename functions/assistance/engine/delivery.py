@@ -1,7 +1,4 @@
-"""The delivery engine: everything that a consumer does, except the sending itself.
-
-handle ▶ process ▶ `Attempt` claims ▶ the channel sends ▶ `decide` decides what follows ▶ `Attempt` records that
-"""
+"""The delivery engine: everything that a consumer does, except the sending itself."""
 
 import math
 import random
@@ -55,11 +52,7 @@ _LOGGED: Final = (BringAgain, IdempotencyAlreadyInProgressError, IdempotencyPers
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Delivers the messages of one channel's queue: one attempt at a delivery at a time, none once it has succeeded.
-
-    `place` returns where on the channel the requests of a topic are posted at present; None if the channel has only one
-    place. `jitter` returns a random number between two numbers. `pool` makes a thread pool with so many threads.
-    """
+    """Delivers the messages of one channel's queue: one attempt at a delivery at a time, none once it has succeeded."""
 
     channel: Destination
     send: Send | BatchSend
@@ -68,16 +61,13 @@ class Consumer:
     queue_url: str
     dlq_url: str
     retry: RetryPolicy
-    place: Callable[[str], str | None] = lambda _: None
+    place: Callable[[str], str | None] = lambda _: None  # where requests of a topic are posted, if it can vary
     clock: Clock = utc_now
     jitter: Callable[[float, float], float] = field(default=random.uniform)
     pool: Callable[[int], Executor] = ThreadPoolExecutor
 
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Process a batch from SQS. Returns the partial batch response, which lists the records to be received again.
-
-        Each record of the batch has a thread, so no send waits for a slower one.
-        """
+        """Process a batch from SQS, each record in a thread. Returns the records that SQS must deliver again."""
         tally = Tally()
         records = [SQSRecord(record) for record in event["Records"]]
         with self.pool(threads(len(records))) as pool:

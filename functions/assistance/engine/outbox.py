@@ -17,18 +17,14 @@ from assistance.store.schema import CHANNELS, FALLBACK_CHANNEL, PARTITION_KEY, R
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A message of the outbox, with the destinations to which it is published.
-
-    `since`: when the message entered the outbox. `key`: partition key and sort key of its item. `entry`: the outbox
-    entry, if the item is a record. `trace`: the X-Ray trace header of the bot's call.
-    """
+    """A message of the outbox, with the destinations to which it is published."""
 
     message: Message
     channels: tuple[Destination, ...]
-    since: str
-    key: tuple[str, str]
-    entry: Entry | None = None
-    trace: str | None = field(default=None, compare=False)
+    since: str  # when the message entered the outbox
+    key: tuple[str, str]  # partition key and sort key of its item
+    entry: Entry | None = None  # None if its item is no record
+    trace: str | None = field(default=None, compare=False)  # the X-Ray trace header of the bot's call
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,4 @@
-"""Publishes the messages in the outbox to SNS, and then removes them from the outbox.
-
-After a crash in between, a message is published again, and consumers recognise the second copy. In the other order, a
-crash would lose the message.
-"""
+"""Publishes the messages in the outbox to SNS, and then removes them. In the other order, a crash would lose them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,10 +48,7 @@ class Publisher:
         return outboxed(item, lambda request_id: self.requests.items.get(request_key(request_id)))
 
     def publish(self, items: Sequence[Outboxed]) -> set[Publication]:
-        """Publish the messages of these items, and mark them as published. Returns those that could not be published.
-
-        If a message can't be marked, the reconciler publishes it again.
-        """
+        """Publish the messages of these items, and mark them as published. Returns those that SNS has not accepted."""
         wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
         with ThreadPoolExecutor(_PARALLEL) as pool:
             published = {each for batch in pool.map(self._publish_batch, batches(wanted)) for each in batch}

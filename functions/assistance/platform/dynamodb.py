@@ -76,10 +76,7 @@ def _number(text: str) -> Decimal:
 
 
 def table(client: "DynamoDBClient", name: str) -> "Table":
-    """The operations on a table, with plain values. From now on the client itself also accepts and returns these.
-
-    boto3's table resource would add a third to the time that loading botocore and making a client takes.
-    """
+    """The operations on a table, with plain values. From now on the client itself also accepts and returns these."""
     client.meta.events.register("provide-client-params.dynamodb", _to_notation, unique_id="to-notation")
     client.meta.events.register("after-call.dynamodb", _to_plain, unique_id="to-plain")
     operations = ("put_item", "get_item", "update_item", "delete_item", "query")

@@ -41,10 +41,7 @@ _UNITS: Final = {
 
 
 class Tally:
-    """The metrics of one invocation. Several threads may add to it at the same time. No method raises.
-
-    Powertools' own `Metrics` is shared by the whole process, is not safe for threads, and has one set of dimensions.
-    """
+    """The metrics of one invocation. Several threads may add to it, unlike to Powertools' `Metrics`."""
 
     def __init__(self) -> None:
         self._values: list[tuple[Metric, float, frozenset[tuple[str, str]]]] = []

@@ -1,8 +1,4 @@
-"""Which IP addresses are public, and which host names a public DNS server may know.
-
-The lists are part of this module, so that every version of Python gives the same answer: `ipaddress` gets IANA's
-changes only with new patch releases of Python.
-"""
+"""Which IP addresses are public, and which host names may be. `ipaddress` has other lists in each version of Python."""
 
 import re
 from ipaddress import IPv4Address, IPv6Network, ip_address, ip_network

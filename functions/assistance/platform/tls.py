@@ -54,8 +54,5 @@ class _UsesSharedContext:
 
 
 def share(**event: Any) -> None:  # noqa: ANN401
-    """Make the connections of new clients use the shared context. Handles botocore's event `creating-client-class`.
-
-    https://docs.aws.amazon.com/boto3/latest/guide/events.html
-    """
+    """Make new clients use the shared context. Handles botocore's event `creating-client-class`."""
     event["base_classes"].insert(0, _UsesSharedContext)

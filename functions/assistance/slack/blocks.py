@@ -1,8 +1,4 @@
-"""Slack's blocks, within Slack's limits. They show customers' texts as these were typed, without markup.
-
-The limits of each block are under https://docs.slack.dev/reference/block-kit/blocks, such as …/blocks/section-block,
-and the kinds of text at https://docs.slack.dev/reference/block-kit/composition-objects/text-object.
-"""
+"""Slack's blocks, within their limits: https://docs.slack.dev/reference/block-kit/blocks."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,11 +36,8 @@ def size(blocks: Iterable[Block]) -> int:
     """Approximately how many characters the blocks use of Slack's limit on all blocks of a message.
 
     If they use more, Slack refuses the message as `msg_blocks_too_long`. It documents neither the limit nor how it
-    counts. According to one of its engineers, it counts the characters of the texts, and some more for each block.
-    Measurements found a limit of 13,172 to 13,297 characters, of which a divider uses 125:
-    https://github.com/slackapi/bolt-js/issues/2509. Others found about 13,200, of which a header uses about 100, and
-    that a Chinese character counts as one, like a Latin one. Nobody has measured what a button or a field uses besides
-    its texts.
+    counts. Measurements found a limit of 13,172 to 13,297 characters, of which a divider uses 125 and a header about
+    100: https://github.com/slackapi/bolt-js/issues/2509. Nobody has measured a button or a field.
     """
     return sum(_BLOCK_CHARACTERS + _characters(block) for block in blocks)
 
@@ -61,10 +54,7 @@ def _characters(part: Any) -> int:  # noqa: ANN401
 
 
 def escape(text: str) -> str:
-    """Escape the three characters that have a meaning in all of Slack's texts, so that `<!channel>` notifies nobody.
-
-    https://docs.slack.dev/messaging/formatting-message-text#escaping
-    """
+    """Escape for Slack, so that `<!channel>` notifies nobody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -86,10 +76,8 @@ def plain(escaped: str) -> Block:
 
 
 def marked(mrkdwn: str) -> Block:
-    """A text with markup that we write, such as links and times. Any other text in it must satisfy `no_markup`.
-
-    `verbatim` keeps Slack from turning words into links and mentions, such as a customer's name @here.
-    """
+    """A text with markup that we write. Any other text in it must satisfy `no_markup`."""
+    # `verbatim` keeps Slack from turning words into links and mentions, such as a customer's name @here.
     return {"type": "mrkdwn", "text": mrkdwn, "verbatim": True}
 
 
@@ -109,10 +97,7 @@ def link(url: str, text: str) -> str:
 
 
 def moment(at: datetime, *, day: bool = True) -> str:
-    """A time in each reader's time zone. `day`: whether to show the date too.
-
-    https://docs.slack.dev/messaging/formatting-message-text#date-formatting
-    """
+    """A time in each reader's time zone: https://docs.slack.dev/messaging/formatting-message-text#date-formatting."""
     shown, old_clients = ("{date_short_pretty}, {time}", "%Y-%m-%d %H:%M") if day else ("{time}", "%H:%M")
     return f"<!date^{int(at.timestamp())}^{shown}|{at.astimezone(UTC):{old_clients}} UTC>"
 
@@ -133,10 +118,7 @@ def actions(*buttons: Block) -> Block:
 
 
 def fields(facts: Iterable[Fact]) -> list[Block]:
-    """A text for each fact. The label is in bold if neither the label nor the text contains markup.
-
-    A text that is too long for one field is continued in the next.
-    """
+    """A text for each fact, or several if it is long. Labels are in bold if neither label nor text contains markup."""
     found = []
     for fact in facts:
         if fact.href:

@@ -1,7 +1,4 @@
-"""Slack messages that show assistance requests: one request, or a digest, which has an entry for each request.
-
-A message depends only on its requests and on who has taken them, so that it can be composed again and updated later.
-"""
+"""Slack messages that show requests: a single one, or a digest, which has an entry for each request."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,10 +38,7 @@ NOBODY: Final[By] = {}
 def digests(
     outgoing: Sequence[Outgoing], at: datetime, *, take: bool = False, room: int = MAX_MESSAGE_CHARACTERS
 ) -> Iterator[list[Outgoing]]:
-    """Divide requests into few messages within Slack's limits, oldest first. `at`, `take`, `room`: as for `compose`.
-
-    Requests in doubt get messages of their own, since the consumer searches Slack for them before it sends.
-    """
+    """Divide requests into few messages, oldest first. Those in doubt get messages of their own. See `compose`."""
     look = _EntryStyle(at, has_topics=_has_topics(outgoing))
     title = blocks.size([blocks.header("x" * MAX_TITLE_CHARACTERS)])
     for in_doubt in (False, True):
@@ -97,8 +91,7 @@ def compose(
     """The arguments of `chat.postMessage` for these requests: text, blocks, and metadata for the search for them.
 
     `at`: when they are posted. `take`: True if humans can take requests, so that each has a button for it. `taken`: the
-    takes of requests; these show who has taken them, and a button to release them. `room`: the limit on the blocks'
-    size, in the characters that `blocks.size` counts.
+    takes of requests. `room`: the limit on the blocks' size, in the characters that `blocks.size` counts.
     """
     shown = sorted(outgoing, key=_age)
     if len(shown) == 1:
@@ -140,10 +133,7 @@ def _title(shown: Sequence[Outgoing]) -> str:
 
 
 def _message(outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Block]:
-    """The blocks of a message with one request.
-
-    If it would be too large for Slack, its facts are shortened, and say that they are. Its description never is.
-    """
+    """The blocks of a message with one request. If they would be too large for Slack, the facts are shortened."""
     drawn: list[Block] = []
     for shown_facts in facts.shorter(outgoing.request):
         drawn = _message_with(shown_facts, outgoing, take=take, taken=taken)
@@ -187,16 +177,12 @@ def _has_topics(shown: Sequence[Outgoing]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _EntryStyle:
-    """How the entries of a digest are shown. If a digest is too large for Slack, some of this is turned off.
+    """How the entries of a digest are shown. If a digest is too large for Slack, some of this is turned off."""
 
-    `at`: when the message is posted. `has_topics`: True if each entry names its topic. `dividers`: True if there are
-    lines between the entries. `taken_ids`: True if an entry shows the request's id even after a human has taken it.
-    """
-
-    at: datetime
-    has_topics: bool
-    dividers: bool = True
-    taken_ids: bool = True
+    at: datetime  # when the message is posted
+    has_topics: bool  # True if each entry names its topic
+    dividers: bool = True  # True if there are lines between the entries
+    taken_ids: bool = True  # True if an entry shows the request's id even after a human has taken it
 
 
 def _digest(shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: By, room: int) -> list[Block]:
@@ -213,10 +199,9 @@ def _digest(shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: By, r
 
 
 def _entry(outgoing: Outgoing, look: _EntryStyle, *, take: bool, taken: Take | None) -> list[Block]:
-    """The blocks of one request in a digest: one block, if everything fits into it.
+    """The blocks of one request in a digest. Its first field is ours, so that no customer's text can pretend to be it.
 
-    The first field is ours (`_about`), so that a customer's text can't pretend to be it. A block can have one button.
-    If that is for taking the request, the conversation gets a link instead of a button.
+    A block can have one button. If that is for taking the request, the conversation gets a link instead of a button.
     """
     request, url = outgoing.request, facts.conversation(outgoing.request)
     drawn, texts, more = _description(request), [marked(_about(request, look, taken))], []

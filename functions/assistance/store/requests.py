@@ -39,18 +39,13 @@ class AcceptedCall:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record, and the item from which it was read: {} if the table has no item for the record yet.
-
-    `fresh` is the record before the first attempt, computed from the request. `version_1`: the request's items by sort
-    key, if version 1 accepted the request, or delivered it after a rollback; else None. `behind`: True if version 1 has
-    changed its items since this version wrote `item`.
-    """
+    """A record, and the item from which it was read: {} if the table has no item for the record yet."""
 
     record: Record
-    fresh: Record
+    fresh: Record  # the record before the first attempt, computed from the request
     item: Item
-    version_1: Mapping[str, Item] | None = None
-    behind: bool = False
+    version_1: Mapping[str, Item] | None = None  # the items by sort key, if version 1 has accepted or delivered it
+    behind: bool = False  # True if version 1 has changed its items since this version wrote `item`
 
 
 class RequestGone(Exception):
@@ -67,11 +62,7 @@ class Requests:
     def accept(
         self, request: AssistanceRequest, *, payload_hash: str, retention: timedelta, caller: str = ""
     ) -> AcceptedCall:
-        """Store a request in one conditional write. The same item is the request's outbox entry.
-
-        `caller`: the id of the API key that may read the request. Raises `IdempotencyKeyReused` if a request with the
-        same id has another payload, or `Unreadable`.
-        """
+        """Store a request in one conditional write. Raises `IdempotencyKeyReused` or `Unreadable`."""
         route = routes()[request.topic]
         item: dict[str, Any] = {
             **request_key(request.id),
@@ -112,10 +103,7 @@ class Requests:
             raise Unreadable(f"{request_id}: {error}") from None
 
     def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
-        """The requests with these ids, by strongly consistent reads; None if expired. Raises `Unreadable`.
-
-        Ignores items of version 1.
-        """
+        """The requests with these ids; None if expired. Ignores items of version 1. Raises `Unreadable`."""
         ids = list(request_ids)
         keys = [
             {schema.PARTITION_KEY: each, schema.SORT_KEY: sort}
@@ -229,10 +217,7 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
 
 
 def _in_item(item: Item, new: Record) -> Stored:
-    """The record in the item: `new` if the item is {}, or of an earlier request with the same id.
-
-    Raises `RequestGone` if the item is of a later request.
-    """
+    """The record in the item: `new` if the item is {} or of an earlier request. Raises `RequestGone` if of a later."""
     if not item:
         return Stored(new, new, {})
     existing = codec.record_of(item)

@@ -83,10 +83,7 @@ class Items:
             return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
 
     def many(self, keys: Sequence[dict[str, str]], *, consistent: bool, whole: bool = False) -> list[Item]:
-        """The items with these keys. DynamoDB may leave some out; with `whole`, that raises `TableUnavailable`.
-
-        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
-        """
+        """The items with these keys. DynamoDB may leave some out; with `whole`, that raises `TableUnavailable`."""
         found: list[Item] = []
         # DynamoDB refuses a batch in which a key comes twice.
         keys = list({tuple(key.items()): key for key in keys}.values())
@@ -110,10 +107,7 @@ class Items:
         )
 
     def erase(self, key: dict[str, str], created_at: str, said: Sequence[str], instead: str) -> None:
-        """Remove the attributes `said` from a request's item, and replace its description by `instead`.
-
-        Does nothing if the item has another `created_at`: then the id belongs to a later request.
-        """
+        """Remove the attributes `said` of the request that was created at that time, and replace its description."""
         names = {f"#{number}": name for number, name in enumerate(said)}
         self._update(
             Key=key,
