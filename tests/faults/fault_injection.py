@@ -52,6 +52,16 @@ REPEATS = (Kind.REPEATED,)
 ERRORS = (Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER)
 REPEATED_BY_THE_SDK = frozenset({"dynamodb", "sns", "sqs", "secretsmanager"})
 """Calls that the SDK retries. It does not retry a mail, a post or a callback, which it could send twice."""
+READS = frozenset(
+    {
+        "dynamodb.BatchGetItem",
+        "dynamodb.GetItem",
+        "dynamodb.Query",
+        "sqs.GetQueueAttributes",
+        "secretsmanager.GetSecretValue",
+    }
+)
+"""Calls that change nothing."""
 _LATE = (Kind.CRASH_LATE, Kind.TIMEOUT_LATE)
 _DONE = (Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER)
 _THROTTLED = {
@@ -86,6 +96,8 @@ class FaultInjector:
     meanwhile: tuple[int, Callable[[], object]] | None = None
     """Invocations of other functions, or of the same, that happen just before the call with that number."""
     calls: list[str] = field(default_factory=list)
+    first_calls: set[int] = field(default_factory=set)
+    """The number of each invocation's first call."""
     running: bool = False
     dead: bool = False
     strikes: int = 0
@@ -95,6 +107,7 @@ class FaultInjector:
         """Restart the count of calls at 0, and break the call of this fault."""
         self.fault, self.meanwhile = fault, meanwhile
         self.calls.clear()
+        self.first_calls.clear()
 
     @property
     def struck(self) -> bool:
@@ -110,6 +123,7 @@ class FaultInjector:
     def invocation(self) -> Iterator[None]:
         """Calls within the context count as a function's. Raises `Crash` even if the function caught it."""
         self.running, self.dead = True, False
+        self.first_calls.add(len(self.calls))
         try:
             yield
             if self.dead:

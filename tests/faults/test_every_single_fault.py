@@ -1,22 +1,44 @@
 """Tests each path with each of its calls broken in turn: the request must still reach the correct final status.
 
-`make test` kills the process at each call, and loses the response of each call that the SDK then repeats. `make soak`
-also refuses each call, lets it time out, and loses its response.
+`make test` kills the process at the start of each invocation and after each call that changes something, and loses the
+response of each such call that the SDK then repeats. A process that dies between two calls has left the same as one
+that dies after the first of them, and a call that only reads leaves nothing. `make soak` kills the process before and
+after every call, and also refuses each call, lets it time out, and loses its response.
 """
 
-import itertools
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from assistance.routing import Topic
-from tests.faults.fault_injection import CRASHES, ERRORS, REPEATS, Fault, Kind
+from tests.faults.fault_injection import (
+    CRASHES,
+    ERRORS,
+    READS,
+    REPEATED_BY_THE_SDK,
+    REPEATS,
+    Fault,
+    FaultInjector,
+    Kind,
+)
 from tests.faults.paths import EACH_PATH, PATHS, run, unbroken
 from tests.faults.world import World
 
-KINDS = (*CRASHES, *REPEATS, *ERRORS) if os.environ.get("SOAK") else (*CRASHES, *REPEATS)
+
+def faults(unbroken_run: FaultInjector) -> Iterator[Fault]:
+    """The faults to try on a path that made these calls."""
+    for number, name in enumerate(unbroken_run.calls):
+        if os.environ.get("SOAK"):
+            yield from (Fault(number, kind) for kind in (*CRASHES, *REPEATS, *ERRORS))
+            continue
+        if number in unbroken_run.first_calls:
+            yield Fault(number, Kind.CRASH_BEFORE)
+        if name not in READS:
+            yield Fault(number, Kind.CRASH_AFTER)
+            if name.partition(".")[0] in REPEATED_BY_THE_SDK:
+                yield Fault(number, Kind.REPEATED)
 
 
 def attempts(here: World) -> list[object]:
@@ -34,14 +56,12 @@ def test_a_request_gets_the_correct_final_status_whichever_single_aws_or_provide
     """For any fault of one call, no request is lost or sent twice, and no status moves back."""
     calls, ends = len(unbroken(here, name, topic)), attempts(here)
     runs = Counter[Kind]()
-    for kind in KINDS:
-        for number in itertools.count():
-            run(here, PATHS[name], topic, Fault(number, kind))
-            if not here.injector.struck:
-                break
-            runs[kind] += 1
-            if kind is Kind.REPEATED and here.injector.struck_at.startswith("dynamodb."):
-                assert attempts(here) == ends, f"{here.injector.struck_at}, call {number}: its repetition counts"
-        assert runs[kind] >= calls
+    for fault in list(faults(here.injector)):
+        run(here, PATHS[name], topic, fault)
+        assert here.injector.struck
+        runs[fault.kind] += 1
+        if fault.kind is Kind.REPEATED and here.injector.struck_at.startswith("dynamodb."):
+            assert attempts(here) == ends, f"{here.injector.struck_at}, call {fault.call}: its repetition counts"
     crashes, repeats, errors = (sum(runs[kind] for kind in kinds) for kinds in (CRASHES, REPEATS, ERRORS))
+    assert crashes
     count(f"{topic}, {name}: {calls} calls, {crashes} crashes, {repeats} repeats, {errors} errors")
