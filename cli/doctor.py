@@ -197,7 +197,8 @@ def _dead_letters(stack: Stack) -> Iterator[Finding]:
     yield ok_if("Dead letters", not letters, str(letters or "none"), f"see '{hints.command('dead-letters', 'list')}'")
 
 
-# The channel whose check it is, or None: a check of a channel that is not deployed is left out.
+# The name of each check, and the channel that it belongs to, or None. The command leaves out the checks of channels
+# that are not deployed.
 _CHECKS: Final[tuple[tuple[str, Channel | None, Callable[[Stack], Iterator[Finding]]], ...]] = (
     ("Slack", Channel.SLACK, _slack),
     ("SES account", Channel.EMAIL, ses_checks.account),

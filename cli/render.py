@@ -44,7 +44,7 @@ class _Console(Console):
 def console(*, stderr: bool = False) -> Console:
     """A console that prints `[…]` literally instead of as rich's markup, and uses colours only on a terminal."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    # In a narrow terminal, lines wrap: in narrow columns instead, nobody could copy an id.
+    # Let a narrow terminal wrap whole lines. Narrow columns would split ids, so that nobody could copy them.
     width = max(shutil.get_terminal_size().columns, _MIN_WIDTH) if terminal and not stderr else None
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width if terminal else _PIPE_WIDTH)
 

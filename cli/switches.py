@@ -8,7 +8,7 @@ from cli.errors import Failure
 from cli.stack import Stack
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html
-# `Enabling`, `Disabling` and `Creating` pass without another call.
+# The states `Enabling`, `Disabling` and `Creating` end by themselves.
 _ON: Final = frozenset({"Enabled", "Enabling", "Creating"})
 _OFF: Final = frozenset({"Disabled", "Disabling"})
 # UpdateSchedule resets every setting that the call leaves out, so pass on the current values:

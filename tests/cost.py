@@ -86,7 +86,7 @@ COLD_MS: Final = 800
 RESTORE_MS: Final = 200
 ACCESS_LOG_BYTES: Final = 450
 PLATFORM_LOG_BYTES: Final = 350
-# Threads of the producer: assistance/publisher.py. A consumer attempts a whole batch at once: assistance/delivery.py.
+# The producer publishes with so many threads: assistance/engine/publisher.py. A consumer has a thread for each record.
 SIDE_BY_SIDE: Final = {"stream_producer": 10}
 SWEPT: Final = BATCHES[-1]
 # https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html

@@ -98,8 +98,9 @@ def _mail(call: Arguments) -> list[Permission]:
     ]
 
 
-# From the service authorization reference, https://docs.aws.amazon.com/service-authorization/latest/reference/:
-# an SDK operation is not always an action. A batch of SNS's or SQS's takes the permission of what it is a batch of:
+# The name of an SDK operation is not always the name of an IAM action:
+# https://docs.aws.amazon.com/service-authorization/latest/reference/. A batch operation of SNS or SQS needs the
+# permission of the single operation:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
 PERMISSIONS: Final[Mapping[str, Asks]] = {
     "dynamodb.BatchGetItem": _batch_get,

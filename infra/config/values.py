@@ -14,7 +14,8 @@ from assistance.routing import TOPIC_PATTERN
 from infra.addresses import address
 from infra.routes import split
 
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html: in lower case.
+# API Gateway needs custom domain names in lower case:
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html
 DOMAIN: Final = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 CERTIFICATE: Final = r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$"
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")

@@ -290,13 +290,14 @@ def test_the_console_can_be_used_with_the_keyboard_alone_and_shows_the_keyboard_
         ":is(button, a, select, textarea, input:not([type=radio]), input:checked, summary, [tabindex='0']):visible"
     )
     left = ["nothing tried yet"]
-    # Another round for new elements, such as a dead letter. Elements that no key reaches are still missing after it.
+    # New elements, such as a dead letter, may appear meanwhile. Further rounds reach them, but not an element that no
+    # key can reach.
     for _ in range(3):
         for _ in range(2 * controls.count() if left else 0):
             keys.press("Tab")
             element = page.evaluate_handle("document.activeElement")
             if element.evaluate("e => e === document.body"):
-                continue  # another round
+                continue  # the focus has left the page, and begins again at its first element
             assert element.evaluate("e => e.tagName === 'IFRAME' || getComputedStyle(e).outlineStyle !== 'none'"), (
                 element
             )

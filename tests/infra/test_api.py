@@ -122,7 +122,7 @@ def test_error_responses_of_api_gateway_are_problem_documents_like_those_of_the_
 
 
 def test_api_gateway_does_not_turn_5xx_statuses_into_4xx_so_that_the_5xx_alarm_counts_them(template: Template) -> None:
-    # Under 4XXError: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+    # See "4XXError" in https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
     # The responses whose default status is 5xx:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
     errors = {"API_CONFIGURATION_ERROR", "AUTHORIZER_CONFIGURATION_ERROR", "AUTHORIZER_FAILURE", "DEFAULT_5XX",

@@ -115,7 +115,8 @@ def test_an_event_source_with_batches_larger_than_one_sqs_receive_call_has_a_bat
     # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
     source = template.event_source(f"{channel}_consumer")
     assert source["BatchSize"] <= 10 or source["MaximumBatchingWindowInSeconds"] >= 1
-    # Its bodies, escaped, fit into one invocation: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    # The bodies of a batch fit into one invocation, even if every character is escaped:
+    # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     assert source["BatchSize"] * 48_000 < 6_000_000
 
 

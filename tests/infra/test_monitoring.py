@@ -58,7 +58,7 @@ def documented(source: str, metrics: str, dimensions: str, **names: str) -> Docu
     return Documented(source, frozenset(metrics.split()), sets, names)
 
 
-# The metrics of standard queues and topics, functions, and REST APIs without detailed metrics that the tests need.
+# The documented metrics of standard queues, standard topics, functions, and REST APIs without detailed metrics.
 PROVIDERS = {
     "AWS/SQS": documented(
         "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html",
@@ -404,7 +404,7 @@ def test_an_outage_of_the_dynamodb_table_causes_one_notification_for_each_stoppe
     }  # fmt: skip
 
 
-# Alarms that may be raised for days for another reason, such as a bug in one call of twenty or an archived channel.
+# These alarms may be on for days without an outage, for example because one call in twenty fails.
 LASTING = ("ApiErrorRate", "ApiRefusalRate", "ApiRefusals", "EmailDeliveriesFailed", "SlackDeliveriesFailed")
 
 

@@ -33,7 +33,7 @@ QUICK = Config(
     read_timeout=2,
     # https://docs.aws.amazon.com/boto3/latest/guide/retries.html
     retries={"mode": "standard", "total_max_attempts": 3},
-    # More than a batch has records.
+    # No batch has more records, so no thread waits for a connection.
     max_pool_connections=50,
     # Otherwise botocore composes one for each call, which takes a seventh of the CPU time that it needs for a call.
     user_agent=f"Botocore/{botocore.__version__} assistance",
