@@ -38,7 +38,7 @@ class DeadLetters:
         self._sqs = stack.sqs()
         self._retention: dict[str, timedelta] = {}
         self._known: int | None = None
-        self._found: dict[str, Any] = {"letters": [], "more": 0, "hidden": 0, "looked": False}
+        self._found: dict[str, Any] = {"letters": [], "more": 0, "hidden": 0, "was_read": False}
         self._looking = threading.Lock()
         self.acting = threading.Lock()
         """Held during a redrive or discard, because a read would hide the dead letters from it."""
@@ -46,7 +46,7 @@ class DeadLetters:
     def document(self, depth: int) -> Mapping[str, Any]:
         """The dead letters as last read; starts a new read if needed. `depth`: their number in the queues now."""
         if depth == 0 and self._known in {None, 0}:
-            return {"letters": [], "more": 0, "hidden": 0, "looked": True}
+            return {"letters": [], "more": 0, "hidden": 0, "was_read": True}
         if depth != self._known and self._looking.acquire(blocking=False):
             threading.Thread(target=self._look, args=(depth,), daemon=True).start()
         return self._found
@@ -62,7 +62,7 @@ class DeadLetters:
             shown = found.letters[:SHOWN]
             more = len(found.letters) - len(shown) + found.beyond
             documents = [self._letter(letter) for letter in shown]
-            self._found = {"letters": documents, "more": more, "hidden": found.hidden, "looked": True}
+            self._found = {"letters": documents, "more": more, "hidden": found.hidden, "was_read": True}
             # If another reader held some of them, read again next time.
             self._known = -1 if found.hidden else depth
         finally:

@@ -3,23 +3,23 @@
 import { operate, stage } from "./api.js";
 import { time } from "./clock.js";
 import { byId, button, icon, keep, make, many, write } from "./dom.js";
-import { tell } from "./panels.js";
+import { setCount } from "./panels.js";
 import { titleOf } from "./story.js";
 
 /** @param {any} state */
 export function showDead(state) {
-  const { letters, more, hidden, looked } = state.dead_letters;
+  const { letters, more, hidden, was_read } = state.dead_letters;
   const count = Object.values(state.dead).reduce((/** @type {any} */ sum, each) => sum + each, 0);
-  tell("dead", count);
+  setCount("dead", count);
   keep(byId("letters"), letters, (each) => each.id, row);
   const none = byId("no-letters");
   none.hidden = letters.length > 0;
-  write(none, count ? (looked && hidden ? `${many(hidden, "dead letter")} held by another reader at the moment.` : "Reading …") : "There are none: every message was delivered or is being retried.");
+  write(none, count ? (was_read && hidden ? `${many(hidden, "dead letter")} invisible for a moment, because another program reads them.` : "Reading …") : "There are none: every message was delivered or is being retried.");
   const all = byId("redrive-all");
   if (!letters.length && document.activeElement === all) byId("tabs").querySelector("[aria-current]")?.focus();
   all.hidden = !stage.write || !letters.length;
-  write(all, more ? `Redrive all, ${more} more included` : "Redrive all");
-  all.onclick = () => operate(byId("dealt"), "redrive", {}, `Redrive ${many(count, "dead letter")}?`, all);
+  write(all, more ? `Redrive all, also ${more} that are not shown` : "Redrive all");
+  all.onclick = () => operate(byId("dead-result"), "redrive", {}, `Redrive ${many(count, "dead letter")}?`, all);
 }
 
 /** @param {any} letter */
@@ -35,7 +35,7 @@ function row(letter) {
   if (stage.write) {
     const named = letter.description ?? letter.request_id ?? letter.id;
     const act = (/** @type {string} */ word, /** @type {string} */ name, /** @type {boolean} */ final) => {
-      const element = button(word, (self) => operate(byId("dealt"), name, { ids: [letter.id] }, `${word} this dead letter of ${titleOf(letter.channel)}?`, self, final), final ? "danger" : "");
+      const element = button(word, (self) => operate(byId("dead-result"), name, { ids: [letter.id] }, `${word} this dead letter of ${titleOf(letter.channel)}?`, self, final), final ? "danger" : "");
       element.setAttribute("aria-label", `${word} ${named} on ${titleOf(letter.channel)}`);
       element.dataset.mark = name;
       return element;
@@ -47,7 +47,7 @@ function row(letter) {
     make("p", "text", letter.description ?? letter.reference ?? letter.request_id ?? "A message that no consumer can read"),
     make("p", "note", make("b", "", `${titleOf(letter.channel)}${letter.why ? ", a resend" : ""}: ${error.means} `), make("code", "", error.code), ` ${error.to_do}`),
     human && make("p", `note human ${human[0]}`, icon(human[0]), human[1]),
-    make("p", "note", "dead ", time(letter.sent_at), ", expires ", time(letter.expires_at), letter.topic && ` · ${letter.topic}`),
+    make("p", "note", "failed ", time(letter.sent_at), ", expires ", time(letter.expires_at), letter.topic && ` · ${letter.topic}`),
     buttons);
 }
 

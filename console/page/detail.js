@@ -25,14 +25,14 @@ export function showRequest(request, state) {
   if (content === shown) return;
   const view = byId("request-view"), fresh = id !== (request.id ?? "missing");
   const active = /** @type {any} */ (document.activeElement), held = view.contains(active) ? active.dataset.mark : null;
-  const typed = view.querySelector("#who")?.value ?? "", result = view.querySelector("#acted")?.textContent ?? "", scrolled = view.querySelector(".scroll")?.scrollTop ?? 0;
+  const typed = view.querySelector("#who")?.value ?? "", result = view.querySelector("#request-result")?.textContent ?? "", scrolled = view.querySelector(".scroll")?.scrollTop ?? 0;
   [shown, id] = [content, request.id ?? "missing"];
   view.replaceChildren(...(request.missing ? [back(), make("h2", "", "No such request"), make("p", "empty", request.missing)] : parts(request, letters)));
   view.hidden = false;
   byId("list-view").hidden = true;
   if (!fresh && view.querySelector("#who")) {
     view.querySelector("#who").value = typed;
-    write(view.querySelector("#acted"), result);
+    write(view.querySelector("#request-result"), result);
     view.querySelector(".scroll").scrollTop = scrolled;
   }
   if (fresh) view.querySelector("h2").focus({ preventScroll: true });
@@ -68,7 +68,7 @@ function facts(request) {
   const rows = [["Id", make("code", "", request.id)], ["Accepted", exact(Date.parse(request.created_at))], ["Reference", request.reference], ["Customer", [name, email, phone].filter(Boolean).join(", ")]];
   if (request.conversation_url) rows.push(["Conversation", /^https:\/\//.test(request.conversation_url) ? outwards(request.conversation_url, request.conversation_url) : request.conversation_url]);
   for (const { label, value } of request.details ?? []) rows.push([label, value]);
-  rows.push(["Calls back", request.callback_url]);
+  rows.push(["Callback URL", request.callback_url]);
   return make("dl", "facts", ...rows.filter(([, value]) => value).flatMap(([label, value]) => [make("dt", "", label), make("dd", "", value)]));
 }
 
@@ -102,15 +102,15 @@ function see(event, request) {
 
 /** @param {any} request @param {any[]} letters */
 function actions(request, letters) {
-  const told = make("p", "", "");
-  told.id = "acted";
-  told.setAttribute("role", "status");
+  const result = make("p", "", "");
+  result.id = "request-result";
+  result.setAttribute("role", "status");
   const copied = (/** @type {string} */ what, /** @type {string} */ text) => async (/** @type {any} */ element) => {
     try {
       await navigator.clipboard.writeText(text);
-      write(byId("acted"), `Copied ${what}.`);
+      write(byId("request-result"), `Copied ${what}.`);
     } catch (error) {
-      write(byId("acted"), `The browser copies nothing (${/** @type {Error} */ (error).name}): ${text}`);
+      write(byId("request-result"), `The browser refuses to copy (${/** @type {Error} */ (error).name}): ${text}`);
     }
     element.focus();
   };
@@ -118,12 +118,12 @@ function actions(request, letters) {
   const row = make("div", "row", ...copies);
   if (stage.write) {
     for (const letter of letters)
-      row.append(button(`Redrive ${titleOf(letter.channel)}`, (element) => operate(byId("acted"), "redrive", { ids: [letter.id] }, `Redrive it on ${titleOf(letter.channel)}?`, element)));
+      row.append(button(`Redrive ${titleOf(letter.channel)}`, (element) => operate(byId("request-result"), "redrive", { ids: [letter.id] }, `Redrive it on ${titleOf(letter.channel)}?`, element)));
     if (request.has_ended) row.append(...resend(request));
     row.append(...take(request));
   }
   for (const element of row.querySelectorAll("button, select, input")) element.dataset.mark ??= element.textContent || element.id;
-  return make("div", "actions", row, told);
+  return make("div", "actions", row, result);
 }
 
 /** @param {any} request */
@@ -133,7 +133,7 @@ function resend(request) {
   select.id = "resend-by";
   select.setAttribute("aria-label", "Channel to resend by");
   select.value = request.deliveries.at(-1)?.channel ?? channels[0].name;
-  const act = button("Resend", (element) => operate(byId("acted"), "resend", { id: request.id, channel: select.value }, `Send it once more, by ${titleOf(select.value)}?`, element));
+  const act = button("Resend", (element) => operate(byId("request-result"), "resend", { id: request.id, channel: select.value }, `Send it once more, by ${titleOf(select.value)}?`, element));
   return [make("span", "pair", act, select)];
 }
 
@@ -146,9 +146,9 @@ function take(request) {
     const name = who.value.trim();
     who.toggleAttribute("aria-invalid", !name);
     if (!name) {
-      write(byId("acted"), `Not done: say who ${act}s it.`);
+      write(byId("request-result"), `Not done: enter the name of the person who ${act}s it.`);
       who.focus();
-    } else operate(byId("acted"), act, { id: request.id, name }, `${request.taken ? "Release" : "Take"} it as ${name}?`, self);
+    } else operate(byId("request-result"), act, { id: request.id, name }, `${request.taken ? "Release" : "Take"} it as ${name}?`, self);
   });
   return [make("span", "pair", element, who)];
 }

@@ -18,7 +18,7 @@ export function setUpDots() {
   // Slow on the first visit; later as the user left the switch.
   byId("slow").checked = localStorage.getItem("slow") !== "no";
   byId("slow").onchange = () => localStorage.setItem("slow", isSlow() ? "yes" : "no");
-  moved.tell = arrange;
+  moved.notify = arrange;
   const walk = () => {
     step();
     byId("dots").classList.toggle("slow", isSlow());

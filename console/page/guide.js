@@ -24,10 +24,10 @@ function written(state) {
   const send = () => byId("send-button");
   /** @type {Step[]} */
   const all = [
-    { text: "Send a request. The bot has its 202 at once; the dot shows the delivery that happens behind it.", at: send, done: (now, then) => newest(now) !== newest(then) },
+    { text: "Send a request. The bot gets its 202 at once; the dot shows the delivery that follows.", at: send, done: (now, then) => newest(now) !== newest(then) },
     { text: "Now stop the producer, which publishes from the outbox.", at: () => byId("producer"), done: (now) => !now.switches.producer },
-    { text: "Choose 5 and send. They wait in the outbox, which is the table itself: a request and its outbox entry are one write, so neither is ever there without the other.", at: () => (byId("times").value === "1" ? byId("times") : send()), done: (now) => now.outbox > 1 },
-    { text: "Start the producer again: it publishes what waits. Were it dead, the reconciler would, after a minute.", at: () => byId("producer"), done: (now) => now.switches.producer && !now.outbox },
+    { text: "Choose 5 and send. They wait in the outbox, which is the table itself: a request and its outbox entry are one write, so neither can exist without the other.", at: () => (byId("times").value === "1" ? byId("times") : send()), done: (now) => now.outbox > 1 },
+    { text: "Start the producer again: it publishes the waiting requests. If it stayed off, the reconciler would publish them after a minute.", at: () => byId("producer"), done: (now) => now.switches.producer && !now.outbox },
   ];
   if (found) {
     const [topic, { channels: [channel], fallback }] = found;
@@ -35,17 +35,17 @@ function written(state) {
     const fault = () => byId(`fault-${channel}`);
     const radio = () => document.querySelector(`#topics [value="${topic}"]`);
     all.push(
-      { text: `Break ${name}: let it be refusing.`, at: fault, done: (now) => now.switches.faults[channel] === "refusing" },
-      { text: `Send on ${topic}. ${name} refuses for good, so its message becomes a dead letter, and ${titleOf(fallback)} gets the request instead: the fallback.`,
+      { text: `Break ${name}: choose "refusing".`, at: fault, done: (now) => now.switches.faults[channel] === "refusing" },
+      { text: `Send a request of the topic ${topic}. ${name} refuses it for good, so its message becomes a dead letter, and ${titleOf(fallback)} gets the request instead: the fallback.`,
         at: () => (/** @type {any} */ (radio())?.checked ? send() : radio()),
         done: (now, then) => now.moving.some((/** @type {any} */ each) => each.fallback?.failed_channel === channel && each.status === "delivered" && !then.moving.some((/** @type {any} */ old) => old.id === each.id && old.status === "delivered")) },
-      { text: `Mend ${name}: let it be fine.`, at: fault, done: (now) => now.switches.faults[channel] === "fine" },
-      { text: "Redrive the dead letters. What the fallback has delivered is not sent again.",
+      { text: `Repair ${name}: choose "fine".`, at: fault, done: (now) => now.switches.faults[channel] === "fine" },
+      { text: "Redrive the dead letters. A request that the fallback has delivered is not sent again.",
         at: () => (byId("dead-pane").hidden || !byId("dead-pane").offsetParent ? nav("dead") : byId("redrive-all").hidden ? byId("dead-title") : byId("redrive-all")), done: (now) => total(now) === 0 },
     );
   }
   if (stage.takes && state.panes.some((/** @type {any} */ pane) => pane.kind === "slack" && pane.here))
-    all.push({ text: "In Slack, press I'll take it. The first human who presses has the request, and whoever is second is told who.",
+    all.push({ text: "In Slack, click I'll take it. The first person who clicks takes the request. Anybody who clicks later sees who has it.",
       at: () => seen("#pane-slack button[name]:not([name=release])", true) ?? nav("slack"), done: (now, then) => now.moving.filter((/** @type {any} */ each) => each.taken).length > then.moving.filter((/** @type {any} */ each) => each.taken).length });
   return all;
 }
@@ -87,7 +87,7 @@ export function showGuide(state) {
   byId("guide-open").hidden = number <= steps.length;
   if (number > steps.length) return point(null);
   write(byId("guide-step"), step ? `Step ${number + 1} of ${steps.length}` : "Done");
-  write(byId("guide-text"), step?.text ?? "That was the outbox. Next: let a channel be slow, send, and kill its consumer meanwhile: nothing is posted twice.");
+  write(byId("guide-text"), step?.text ?? "Now try this: set a channel to slow, send a request, and kill the consumer while it sends. No message is posted twice.");
   byId("guide-back").hidden = number === 0;
   byId("guide-skip").hidden = !step;
   point(step ? step.at() : null);

@@ -51,11 +51,11 @@ export function showList(page) {
   keep(byId("requests"), page.requests, (each) => each.id, row);
   const none = byId("no-requests");
   none.hidden = page.requests.length > 0;
-  const other = page.next ? " so far: look at older ones below." : ": take a filter away, or search for less.";
-  write(none, searched ? `None matches${other}` : stage.local ? "None yet: send one." : "None yet: they appear here as the bot calls the API.");
-  const unread = page.unreadable.length ? `${page.unreadable.length} can't be read: assistance list names them` : "";
-  const looked = byId("looked");
-  looked.replaceChildren(...(searched && page.back_to ? [`looked at ${many(page.searched, "request")}, the oldest `, time(page.back_to)] : []), unread);
+  const other = page.next ? " so far. 'Older' searches further back." : ": remove a filter, or shorten the search text.";
+  write(none, searched ? `No request matches${other}` : stage.local ? "None yet: send one." : "None yet: requests appear here when the bot calls the API.");
+  const unread = page.unreadable.length ? `${many(page.unreadable.length, "request")} can't be read: 'assistance list' names them` : "";
+  const searchedPart = byId("searched");
+  searchedPart.replaceChildren(...(searched && page.back_to ? [`searched ${many(page.searched, "request")}, the oldest `, time(page.back_to)] : []), unread);
   address(byId("older"), page.next && { before: page.next });
   address(byId("newest"), given.get("before") && {});
   listAddress.last = location.pathname === "/" ? location.pathname + location.search : listAddress.last;

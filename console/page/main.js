@@ -12,8 +12,8 @@ import { story } from "./story.js";
 
 let asking = false;
 let again = false;
-/** The module here.js, or null for a deployed stage. @type {any} */
-let here = null;
+/** The module local.js, or null for a deployed stage. @type {any} */
+let localParts = null;
 
 async function begin() {
   Object.assign(stage, await get("stage"));
@@ -25,30 +25,30 @@ async function begin() {
   setUpPanels();
   setUpList();
   if (stage.local) {
-    here = await import("./here.js");
-    here.setUp();
+    localParts = await import("./local.js");
+    localParts.setUp();
   }
 }
 
 /** @param {any} state @param {any} request @param {boolean} current Whether no action has run since the state was read. */
 function fill(state, request, current) {
   fillMap(state);
-  tellStory(story(state));
+  showStory(story(state));
   if (state.page) showList(state.page);
   showDead(state);
   if (request) showRequest(request, state);
   else hideRequest();
   if (state.cost) write(byId("cost"), `${many(state.cost.calls, "call")} to AWS so far, ${price(state.cost.dollars)}`);
-  here?.show(state, current);
+  localParts?.show(state, current);
 }
 
 /** @param {number} dollars */
 const price = (dollars) => (dollars < 0.01 ? "less than a cent" : `about $${dollars.toFixed(2)}`);
 
-/** Show a text; if it is cut off, the complete text appears on hover. @param {string} told */
-function tellStory(told) {
-  write(byId("story"), told);
-  if (byId("story").title !== told) byId("story").title = told;
+/** Show a text; if it is cut off, the complete text appears on hover. @param {string} text */
+function showStory(text) {
+  write(byId("story"), text);
+  if (byId("story").title !== text) byId("story").title = text;
 }
 
 /** Read the state and show it. Only one read runs at a time; after an action during a read, another read follows. */

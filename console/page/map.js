@@ -11,12 +11,12 @@ const TEXTS = {
   outbox: ["Outbox", "in the table"],
   producer: ["Producer", "publishes"],
   reconciler: ["Reconciler", "every minute"],
-  topic: ["Topic", "SNS"],
+  topic: ["SNS", "a copy per channel"],
 };
 /** @type {Record<string, any>} */
 export const stations = {};
 /** A function that is called when the stations have moved. */
-export const moved = { tell: () => {} };
+export const moved = { notify: () => {} };
 
 /** @param {string} name @param {string} title @param {string} text @param {string} kind */
 function station(name, title, text, kind) {
@@ -40,7 +40,7 @@ export function layOut() {
     const parts = [
       station(`queue:${name}`, "Queue", title, "destination queue"),
       station(`consumer:${name}`, "Consumer", "sends", "destination consumer"),
-      station(`arrived:${name}`, title, human ? "a human reads it" : "told of the end", "destination arrived"),
+      station(`arrived:${name}`, title, human ? "a human reads it" : "gets the final status", "destination arrived"),
       station(`dead:${name}`, "Dead", "letters", "destination dead"),
     ];
     for (const part of parts) part.style.setProperty("--row", index);
@@ -66,7 +66,7 @@ function draw() {
     line(`consumer:${name}`, `arrived:${name}`);
     under(`consumer:${name}`, `dead:${name}`);
   }
-  moved.tell();
+  moved.notify();
 }
 
 /** @param {string} d @param {string} kind */

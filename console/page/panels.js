@@ -41,7 +41,7 @@ function tab(name, title) {
 }
 
 /** @param {string} name @param {number} count */
-export function tell(name, count) {
+export function setCount(name, count) {
   for (const each of document.querySelectorAll(`#tabs [data-pane="${name}"] .count, #panels [data-panel="${name}"] .count`)) write(each, count ? String(count) : "");
 }
 

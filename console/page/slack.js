@@ -54,8 +54,8 @@ function renderMessage(message) {
   const blocks = message.blocks?.map(renderBlock) ?? [make("div", "section", ...mrkdwn(message.text))];
   const avatar = make("span", "avatar", "A");
   avatar.setAttribute("aria-hidden", "true");
-  const ephemeral_messages = message.ephemeral_messages.map((/** @type {any} */ { user, text }) => make("p", "whisper", `Only @${user} sees: `, ...mrkdwn(text)));
-  const item = make("li", "", avatar, make("div", "", head, ...blocks, ...ephemeral_messages));
+  const onlyForOne = message.ephemeral_messages.map((/** @type {any} */ { user, text }) => make("p", "whisper", `Only @${user} sees: `, ...mrkdwn(text)));
+  const item = make("li", "", avatar, make("div", "", head, ...blocks, ...onlyForOne));
   for (const button of item.querySelectorAll("button")) button.onclick = () => press(message.ts, button);
   return item;
 }
@@ -65,14 +65,14 @@ function press(ts, button) {
   const user = byId("user").value.trim().replace(/^@/, "").toLowerCase();
   byId("user").toggleAttribute("aria-invalid", !user);
   if (user) acting(byId("pressed"), () => call("press", { user, ts, value: button.value }), button);
-  else write(byId("pressed"), "Say who presses it.");
+  else write(byId("pressed"), "Enter the name of the user who clicks.");
 }
 
 /** @param {any} element */
 function setUp(element) {
   const list = make("ol", "scroll");
   const user = Object.assign(make("input"), { id: "user", value: "anna", autocomplete: "off", spellcheck: false });
-  const label = make("label", "", "Buttons are pressed by ", user);
+  const label = make("label", "", "Click buttons as ", user);
   label.id = "presser";
   const pressed = make("p");
   pressed.id = "pressed";

@@ -10,22 +10,22 @@ export const FAULTS = { fine: "fine", slow: "slow", rate_limited: "rate-limited"
 
 /** @param {any} state */
 export function story(state) {
-  const told = [];
+  const sentences = [];
   const { producer = true, reconciler = true, faults = {} } = state.switches ?? {};
   if (state.outbox)
-    told.push(
+    sentences.push(
       `${many(state.outbox, "request")} in the outbox: stored in one write, so nothing is lost. ` +
-        (producer ? "The producer publishes them." : reconciler ? "The reconciler publishes what waits for a minute." : "They wait until the producer or the reconciler runs."),
+        (producer ? "The producer publishes them." : reconciler ? "The reconciler publishes them once they have waited for a minute." : "They wait until the producer or the reconciler runs."),
     );
-  else if (!producer) told.push("The producer is stopped: what you send now waits in the outbox.");
+  else if (!producer) sentences.push("The producer is stopped: requests that you send now wait in the outbox.");
   for (const { name } of stage.destinations) {
     const back = (state.moving ?? []).filter((/** @type {any} */ each) => each.deliveries.some((/** @type {any} */ d) => d.channel === name && d.status === "retrying")).length;
     const fault = faults[name] ?? "fine";
-    if (back) told.push(`${titleOf(name)}: ${many(back, "request")} back in the queue, and each attempt waits longer.`);
-    else if (fault === "refusing") told.push(`${titleOf(name)} refuses for good: no retries, a dead letter, and the fallback instead.`);
-    else if (fault !== "fine") told.push(`${titleOf(name)} is ${FAULTS[fault] ?? fault}.`);
+    if (back) sentences.push(`${titleOf(name)}: ${many(back, "request")} in the queue again, for another attempt; each delay is longer than the last.`);
+    else if (fault === "refusing") sentences.push(`${titleOf(name)} refuses messages for good: without a retry, each becomes a dead letter, and goes to the fallback.`);
+    else if (fault !== "fine") sentences.push(`${titleOf(name)} is ${FAULTS[fault] ?? fault}.`);
   }
   const dead = Object.values(state.dead).reduce((/** @type {any} */ sum, count) => sum + count, 0);
-  if (dead) told.push(`${many(dead, "dead letter")} to look at.`);
-  return told.join(" ") || (stage.local ? "Each dot is a request on its way to one channel. Send one, and follow it." : "Nothing waits in the outbox, and there are no dead letters.");
+  if (dead) sentences.push(`${many(dead, "dead letter")}: redrive or discard.`);
+  return sentences.join(" ") || (stage.local ? "Each dot is a request on its way to one channel. Send one, and follow it." : "Nothing waits in the outbox, and there are no dead letters.");
 }

@@ -62,9 +62,9 @@ def test_the_console_names_its_stage_and_omits_customer_text(operator: Operator,
     assert not any(b"my secret" in call(path).body for path in ("stage", "state", f"requests/{request_id}"))
     assert call(f"state?q={request_id}").json["page"]["requests"][0]["id"] == request_id
     assert call("state?q=secret").json["page"]["requests"] == []
-    told = opened(with_description=True)
-    assert told(f"requests/{request_id}").json["description"] == "my secret"
-    assert letters(told)[0]["description"] == "my secret"
+    with_texts = opened(with_description=True)
+    assert with_texts(f"requests/{request_id}").json["description"] == "my secret"
+    assert letters(with_texts)[0]["description"] == "my secret"
 
 
 def test_the_console_refuses_every_changing_action_unless_it_was_started_with_write_access(

@@ -145,7 +145,7 @@ def message(page: Page, request_id: str) -> Locator:
 
 def press(page: Page, user: str, button: str, request_id: str) -> None:
     pane(page, "Slack")
-    page.get_by_label("Buttons are pressed by").fill(user)
+    page.get_by_label("Click buttons as").fill(user)
     of_request = page.locator(f"[value^='{request_id}']")
     message(page, request_id).get_by_role("button", name=button).and_(of_request).click()
 

@@ -192,7 +192,7 @@ def test_the_first_person_who_clicks_takes_the_request_and_a_second_person_sees_
 ) -> None:
     request_id = send(page, "sales", "Who takes it?")
     press(page, " ", "I'll take it", request_id)
-    expect(page.locator("#pressed")).to_have_text("Say who presses it.")
+    expect(page.locator("#pressed")).to_have_text("Enter the name of the user who clicks.")
     press(page, "anna", "I'll take it", request_id)
     expect(message(page, request_id)).to_contain_text("Taken by @anna")
     expect(page.locator("#pressed")).to_have_text("@anna has clicked the button.")
@@ -200,9 +200,9 @@ def test_the_first_person_who_clicks_takes_the_request_and_a_second_person_sees_
     expect(message(page, request_id).get_by_role("button", name="Release")).to_be_focused()
     expect(row(page, request_id).locator(".taken")).to_have_text("taken by @anna")
     press(page, "ben", "Release", request_id)
-    told = "@anna has this request. They can release it, or an operator can."
-    expect(page.locator("#pressed")).to_have_text(f"@ben gets the answer: {told}")
-    expect(message(page, request_id).locator(".whisper")).to_have_text(f"Only @ben sees: {told}")
+    answer = "@anna has this request. They can release it, or an operator can."
+    expect(page.locator("#pressed")).to_have_text(f"@ben gets the answer: {answer}")
+    expect(message(page, request_id).locator(".whisper")).to_have_text(f"Only @ben sees: {answer}")
     press(page, "anna", "Release", request_id)
     expect(message(page, request_id).get_by_role("button", name="I'll take it")).to_be_focused()
     expect(row(page, request_id).locator(".taken")).to_have_count(0)
@@ -238,9 +238,9 @@ def test_a_request_waits_in_the_outbox_while_the_stream_producer_is_stopped(page
 def test_requests_are_delivered_after_a_lambda_process_was_killed(page: Page, runner: Runner) -> None:
     reads(page, send(page, "sales", "has a worker start"), "delivered")
     page.get_by_role("button", name="Kill a process of the slack_consumer").click()
-    said = page.locator("#done")
-    expect(said).to_have_text(re.compile("^Killed process"))
-    [pid] = re.findall(r"\d+", said.inner_text())
+    result = page.locator("#switch-result")
+    expect(result).to_have_text(re.compile("^Killed process"))
+    [pid] = re.findall(r"\d+", result.inner_text())
     wait_until_ended({int(pid)})
     reads(page, send(page, "sales", "has another start"), "delivered")
 
@@ -256,7 +256,7 @@ def test_the_console_shows_the_reason_of_a_dead_letter_and_can_redrive_discard_a
     expect(found).to_have_count(2, timeout=ARRIVAL_MS)
     by_email = found.filter(has_text="Email: SES rejected the mail")
     expect(by_email).to_contain_text("No human has it yet. Email and Slack failed, and dead letters wait")
-    expect(by_email).to_contain_text(re.compile("dead .*expires in 13 d"))
+    expect(by_email).to_contain_text(re.compile("failed .*expires in 13 d"))
     found.filter(has_text="Slack: the Slack channel is archived").get_by_role("button", name="Discard").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("This can't be undone.")
@@ -264,7 +264,7 @@ def test_the_console_shows_the_reason_of_a_dead_letter_and_can_redrive_discard_a
     expect(found).to_have_count(2)
     found.filter(has_text="Slack: the Slack channel is archived").get_by_role("button", name="Discard").click()
     dialog.get_by_role("button", name="Do it").click()
-    expect(page.locator("#dealt")).to_have_text("1 discarded.", timeout=ARRIVAL_MS)
+    expect(page.locator("#dead-result")).to_have_text("1 discarded.", timeout=ARRIVAL_MS)
     expect(found).to_have_count(1, timeout=ARRIVAL_MS)
     by_email.get_by_role("link", name="Open the request").click()
     expect(page).to_have_url(re.compile(f"/requests/{request_id}$"))

@@ -64,10 +64,10 @@ def test_the_view_of_a_request_has_a_reloadable_url_and_a_copyable_api_call(page
     expect(view.get_by_role("heading", name="It's a 'quoted'")).to_be_visible()
     expect(view.locator(".reached")).to_contain_text("Reached a human: Slack took the message.")
     view.get_by_role("button", name="Copy id").click()
-    expect(view.locator("#acted")).to_have_text("Copied the id.")
+    expect(view.locator("#request-result")).to_have_text("Copied the id.")
     assert page.evaluate("navigator.clipboard.readText()") == request_id
     view.get_by_role("button", name="Copy as curl").click()
-    expect(view.locator("#acted")).to_have_text("Copied the call.")
+    expect(view.locator("#request-result")).to_have_text("Copied the call.")
     pasted = subprocess.run(
         ["sh", "-c", page.evaluate("navigator.clipboard.readText()")],
         capture_output=True,
@@ -86,7 +86,7 @@ def test_a_request_can_be_taken_released_and_resent_in_the_consoles_view_of_the_
     bot.until_status(request_id, "delivered")
     view = open_request(page, request_id)
     view.get_by_role("button", name="Take").click()
-    expect(view.locator("#acted")).to_have_text("Not done: say who takes it.")
+    expect(view.locator("#request-result")).to_have_text("Not done: enter the name of the person who takes it.")
     view.get_by_label("Who takes it").fill("Anna")
     view.get_by_role("button", name="Take").click()
     expect(view.locator(".reached")).to_contain_text("Anna handles it.")
@@ -116,7 +116,9 @@ def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_
     expect(rows).to_have_count(14)
     page.get_by_label("Channel", exact=True).and_(page.locator("select")).select_option("email")
     expect(rows).to_have_count(0)
-    expect(page.locator("#no-requests")).to_have_text("None matches: take a filter away, or search for less.")
+    expect(page.locator("#no-requests")).to_have_text(
+        "No request matches: remove a filter, or shorten the search text."
+    )
     page.get_by_role("searchbox").fill(ids[3])
     expect(rows).to_have_count(1)
 

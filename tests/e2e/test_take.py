@@ -94,16 +94,18 @@ def test_the_first_person_who_clicks_takes_the_request_and_the_bot_and_a_second_
         assert values(message_of(bot, request_id)) == {request_id: "take"}
         bot.press("anna", request_id)
         bot.press("ben", request_id, "take")
-        until("the bot is told of both", ARRIVAL_SECONDS, lambda: True if len(receiver.calls) > 1 else None)
+        until("the bot has got both callbacks", ARRIVAL_SECONDS, lambda: True if len(receiver.calls) > 1 else None)
     message, [whisper] = message_of(bot, request_id), bot.ephemeral_messages()
     assert "Taken by @anna" in json.dumps(message)
     assert values(message) == {request_id: "release"}
     assert whisper == {"ts": message["ts"], "user": "ben", "text": "@anna has this request."}
     taken = bot.show(request_id)["taken"]
     assert (taken["by"], taken["via"]) == ("@anna", "slack")
-    told = {call["type"]: call["data"] for call in (each.verified(callback_secret(bot)) for each in receiver.calls)}
-    assert set(told) == {"assistance_request.delivered", "assistance_request.taken"}
-    about = told["assistance_request.taken"]
+    callbacks = {
+        call["type"]: call["data"] for call in (each.verified(callback_secret(bot)) for each in receiver.calls)
+    }
+    assert set(callbacks) == {"assistance_request.delivered", "assistance_request.taken"}
+    about = callbacks["assistance_request.taken"]
     assert (about["id"], about["reference"], about["taken"]) == (request_id, "chat-18", taken)
 
 
@@ -121,8 +123,8 @@ def test_one_of_twenty_simultaneous_button_clicks_takes_the_request_and_the_othe
         list(pool.map(lambda racer: bot.press(racer, request_id, "take"), RACERS))
     winner = bot.show(request_id)["taken"]["by"]
     assert f"Taken by {winner}" in json.dumps(message_of(bot, request_id))
-    told = {each["user"]: each["text"] for each in bot.ephemeral_messages() if each["user"] in RACERS}
-    assert told == dict.fromkeys(set(RACERS) - {winner.removeprefix("@")}, f"{winner} has this request.")
+    answers = {each["user"]: each["text"] for each in bot.ephemeral_messages() if each["user"] in RACERS}
+    assert answers == dict.fromkeys(set(RACERS) - {winner.removeprefix("@")}, f"{winner} has this request.")
 
 
 def links(text: str) -> list[str]:
@@ -156,9 +158,9 @@ def test_exactly_one_of_twenty_people_who_simultaneously_use_the_button_or_a_lin
         pages = [page for page in pool.map(race, range(len(RACERS))) if page]
     winner = bot.show(request_id)["taken"]["by"]
     assert winner.removeprefix("@") in RACERS
-    told = [each["text"] for each in bot.ephemeral_messages()[known:]]
-    assert set(told) <= {f"{winner} has this request."}
-    assert len(told) == 6 - winner.startswith("@")
+    answers = [each["text"] for each in bot.ephemeral_messages()[known:]]
+    assert set(answers) <= {f"{winner} has this request."}
+    assert len(answers) == 6 - winner.startswith("@")
     assert sum("You have it" in page for page in pages) == 1 - winner.startswith("@")
     assert sum(f"Taken by <strong>{winner}</strong>" in page for page in pages) == 13 + winner.startswith("@")
 

@@ -31,7 +31,7 @@ export function show(state, current) {
   showGuide(state);
 }
 
-const resultLine = () => byId("done");
+const resultLine = () => byId("switch-result");
 
 /** Put each switch at the station that it affects. @param {any} switches */
 function setUpSwitches(switches) {
