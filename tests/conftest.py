@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
@@ -29,6 +31,9 @@ os.environ.pop("AWS_ENDPOINT_URL", None)
 for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
     os.environ.pop(name, None)
 
+
+# Every boto3 session would read and parse the descriptions of the AWS services again, and every test has new sessions.
+vars(botocore.session)["create_loader"] = functools.cache(create_loader)
 
 # No test fails because a busy machine is slow.
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])

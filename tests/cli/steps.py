@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from moto.sqs.models import sqs_backends
-from typer.testing import CliRunner
 
 from assistance.routing import Channel
-from cli.app import app
 from local.slack_server import SlackServer
+from tests import command_line
 from tests.integration.cloud import Cloud
 
 
@@ -47,7 +46,7 @@ class Operator:
 
     def run(self, *arguments: str, terminal: str | None = None) -> Result:
         """Run a command. Each command that finds its stack begins stderr with the name of the stack."""
-        result = CliRunner().invoke(app, arguments, input=terminal)
+        result = command_line.run(*arguments, typed=terminal)
         if result.exit_code == USAGE_ERROR:
             return Result(result.exit_code, result.stdout, result.stderr, result.output)
         assert STACK.match(result.stderr), result.output

@@ -12,11 +12,10 @@ from typing import Any, Final
 import boto3
 import pytest
 from moto import mock_aws
-from typer.testing import CliRunner
 
 from cli import stack
-from cli.app import app
 from local.cloud import new_root_key
+from tests.command_line import run
 
 LIST = ("dead-letters", "list")
 TEMPLATE: Final = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
@@ -50,7 +49,7 @@ def refusing() -> Iterator[str]:
 
 
 def one_line(*arguments: str) -> str:
-    result = CliRunner().invoke(app, arguments)
+    result = run(*arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1
     return result.stderr
@@ -98,7 +97,7 @@ def test_the_option_stack_overrides_the_stack_name_in_the_environment_variable(m
 
 @pytest.mark.parametrize("command", [(), ("list",), ("status",), ("watch",), ("dead-letters", "redrive")])
 def test_help_shows_no_python_types(command: tuple[str, ...]) -> None:
-    shown = CliRunner().invoke(app, [*command, "--help"]).stdout
+    shown = run(*command, "--help").stdout
     assert not re.search("<(bool|str|int|list|int range)", shown)
 
 
@@ -142,13 +141,13 @@ def test_a_missing_local_stack_is_reported_as_one_line_with_advice(
     + [(name,) for name in ("status", "resend", "ledger", "reconcile")],
 )
 def test_the_help_text_of_every_command_contains_an_example(command: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(app, [*command, "--help"])
+    result = run(*command, "--help")
     assert result.exit_code == 0
     assert "Example: assistance " in result.stdout
 
 
 @pytest.mark.parametrize("option", ["stack", "profile", "region"])
 def test_the_options_region_and_profile_cannot_be_combined_with_the_option_local(option: str) -> None:
-    result = CliRunner().invoke(app, ["--local", f"--{option}", "x", *LIST])
+    result = run("--local", f"--{option}", "x", *LIST)
     assert result.exit_code == 2
     assert f"no --{option}" in " ".join(result.stderr.replace("│", " ").split())

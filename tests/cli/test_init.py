@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from moto import mock_aws
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from cli import init
-from cli.app import app
 from cli.errors import Failure
 from infra.stages import load, settings
+from tests import command_line
 from tests.unit.test_stage_files import PRODUCTION
 
 Run: TypeAlias = Callable[..., Result]
@@ -24,7 +25,7 @@ GIVEN = [f"{key}={text}" for key, text in TEXTS.items()]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr("cli.init.DIRECTORY", tmp_path / "stages")
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(app, ["init", *arguments])
+    return partial(command_line.run, "init")
 
 
 def test_the_stage_file_written_by_init_contains_the_given_settings(run: Run, tmp_path: Path) -> None:

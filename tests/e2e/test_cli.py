@@ -5,10 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from cli import stack
-from cli.app import app
+from tests import command_line
 from tests.e2e.bot import Bot
 from tests.e2e.runner import Runner
 
@@ -21,7 +21,7 @@ def here(bot: Bot, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> Path:  # 
 
 
 def run(*arguments: str, typed: str | None = None) -> Result:
-    return CliRunner().invoke(app, ["--local", *arguments], input=typed)
+    return command_line.run("--local", *arguments, typed=typed)
 
 
 def test_the_send_command_with_the_option_watch_waits_until_the_request_is_delivered(bot: Bot) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from typer.main import get_command
 
 from assistance import routing
 from assistance.engine import takes
@@ -21,11 +20,11 @@ from assistance.platform.metrics import Metric
 from assistance.routing import CALLBACK, DESTINATIONS, ROUTES, Channel, Destination, Topic
 from assistance.store.requests import Requests
 from assistance.store.table import Items
-from cli.app import app as cli
 from infra.dashboard import topics_of
 from infra.retries import RETRIES, longest
 from infra.stages import InvalidConfig, load
 from local.slack_server import SlackServer
+from tests.command_line import COMMAND
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
 from tests.integration.cloud import Cloud, cloud, forget
 from tests.integration.steps import bring, example, feedback
@@ -530,7 +529,7 @@ def test_the_runbook_names_every_composite_alarm_and_every_metric() -> None:
 def parsed(line: str) -> dict[str, Any]:
     """Parse a command without running it. Fails if the command line would refuse it."""
     words = shlex.split(re.sub(r"[\[\]]", "", line), comments=True)[1:]
-    command: Any = get_command(cli)
+    command = COMMAND
     context = command.make_context("assistance", words)
     while hasattr(command, "commands"):
         name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])  # noqa: SLF001
