@@ -3,18 +3,20 @@
 Addresses differ from run to run. So a template is synthesized with placeholders, and `address` replaces them.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from infra.fingerprint import ROOT, fingerprint
 from local.run_directory import new_log
+from local.wait import until
 
 KEPT: Final = ROOT / ".build" / "synthesized"
 SOURCES: Final = ("infra", "functions", "stages", "cdk.json", "pyproject.toml", "uv.lock", "local/deploy.py")
@@ -22,6 +24,9 @@ STAGES: Final = "ASSISTANCE_STAGES"
 MOST: Final = 4
 """How many synthesized outputs are kept: those that were used last."""
 MANIFEST: Final = "manifest.json"
+LOCK: Final = ".lock"
+WAIT_SECONDS: Final = 240
+"""Longer than a synthesis may take."""
 
 
 def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[], None]) -> None:
@@ -31,17 +36,40 @@ def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[
     """
     known = KEPT / fingerprint(SOURCES, json.dumps([sys.version, os.environ.get(STAGES), *sorted(context.items())]))
     shutil.rmtree(directory, ignore_errors=True)
-    # A folder of stages outside the repository is not in the fingerprint, so don't use the cache with one.
-    if STAGES not in os.environ and os.access(known / MANIFEST, os.R_OK):
-        shutil.copytree(known, directory)
+    with _alone(known):
+        # A folder of stages outside the repository is not in the fingerprint, so don't use the cache with one.
+        if STAGES not in os.environ and os.access(known / MANIFEST, os.R_OK):
+            shutil.copytree(known, directory)
+            with suppress(OSError):
+                os.utime(known)
+            with new_log(directory.with_name("synth.log")) as log:
+                log.write(f"Kept in {known}\n".encode())
+            return
+        synthesize()
         with suppress(OSError):
-            os.utime(known)
-        with new_log(directory.with_name("synth.log")) as log:
-            log.write(f"Kept in {known}\n".encode())
+            _keep(directory, known)
+
+
+@contextmanager
+def _alone(known: Path) -> Iterator[None]:
+    """Let one process at a time synthesize this output: a second one waits, and then finds it in the cache."""
+    try:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        lock = known.with_suffix(LOCK).open("w")
+    except OSError:  # The cache can't be written.
+        yield
         return
-    synthesize()
-    with suppress(OSError):
-        _keep(directory, known)
+
+    def taken() -> bool | None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        return True
+
+    with lock:
+        until("Another process has synthesized the same template", WAIT_SECONDS, taken)
+        yield
 
 
 def _keep(directory: Path, known: Path) -> None:
@@ -55,6 +83,7 @@ def _keep(directory: Path, known: Path) -> None:
     whole = [path for path in KEPT.iterdir() if (path / MANIFEST).exists()]
     for old in sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)[MOST:]:
         shutil.rmtree(old, ignore_errors=True)
+        old.with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def address(template: Path, addresses: Mapping[str, str]) -> None:

@@ -1,11 +1,15 @@
 """Tests the cache of the local stack's CloudFormation templates."""
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from infra import fingerprint
 from local import template_cache
+from local.wait import until
 
 
 class Synthesis:
@@ -47,6 +51,34 @@ def test_a_template_is_synthesized_once_per_cdk_context_and_gets_the_current_url
     assert "front.invalid" in next((synthesis.directory.parent / "kept").glob("*/template.json")).read_text("utf-8")
 
 
+def test_a_template_that_two_processes_need_at_the_same_time_is_synthesized_once(
+    synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, waits = threading.Event(), threading.Event()
+    second = Synthesis(tmp_path / "second" / "cdk.out")
+    second.directory.parent.mkdir()
+
+    def slow() -> None:
+        begun.set()
+        assert waits.wait(10)
+        synthesis()
+
+    def waiting(what: str, seconds: float, look: Callable[[], bool | None]) -> bool:
+        if begun.is_set():
+            waits.set()
+        return until(what, seconds, look)
+
+    monkeypatch.setattr(template_cache, "until", waiting)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(template_cache.assembly, synthesis.directory, {"stage": "dev"}, slow)
+        assert begun.wait(10)
+        other = pool.submit(template_cache.assembly, second.directory, {"stage": "dev"}, second)
+        first.result()
+        other.result()
+    assert (synthesis.times, second.times) == (1, 0)
+    assert (second.directory / "template.json").exists()
+
+
 def test_a_template_is_synthesized_again_after_a_source_file_changed(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,4 +110,4 @@ def test_the_template_is_returned_although_the_cache_cannot_be_written(
 def test_the_cache_keeps_only_the_latest_templates(synthesis: Synthesis) -> None:
     for number in range(template_cache.MOST + 2):
         template(synthesis, number=str(number))
-    assert len(list((synthesis.directory.parent / "kept").iterdir())) == template_cache.MOST
+    assert len(list((synthesis.directory.parent / "kept").glob("*/manifest.json"))) == template_cache.MOST
