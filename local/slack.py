@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from local.errors import LocalFailure
 from local.slack_server import SlackServer
@@ -23,6 +24,11 @@ class Slack:
     channel: str
     signing_secret: str
     server: SlackServer | None = None
+
+    @property
+    def origin(self) -> str:
+        """The first part of `api_url`: scheme, host and port."""
+        return "{0.scheme}://{0.netloc}".format(urlsplit(self.api_url))
 
 
 @contextmanager

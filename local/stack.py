@@ -17,7 +17,7 @@ from local import http
 from local.cloud import Cloud
 from local.deploy import Assembly, assemble, deploy
 from local.errors import LocalFailure
-from local.slack import Slack, chosen
+from local.slack import REAL_API_URL, Slack, chosen
 from local.slack_workspace import OURS
 from local.take_page_proxy import TakePageProxy
 from local.wait import until
@@ -27,7 +27,7 @@ START_SECONDS: Final = 60
 ANSWER_SECONDS: Final = 60
 FRONT: Final = "http://front.invalid"
 SLACK: Final = "http://slack.invalid"
-"""Placeholders in a template for the addresses of local servers, which differ in each run."""
+"""Placeholders in a template for the addresses of servers, which differ in each run."""
 _TEAMS_SECRET: Final = re.compile("Teams([A-Za-z0-9]+)SecretArn")
 DEFAULTS: Final = {
     "stage": "dev",
@@ -109,9 +109,9 @@ def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator
     with chosen(overrides) as slack, Webhooks() as webhooks, TakePageProxy() as front:
         addresses = {FRONT: front.url}
         settings = {"slack_api_url": slack.api_url, "slack_channel": slack.channel}
-        if slack.server:
-            addresses[SLACK] = slack.server.origin
-            settings["slack_api_url"] = slack.api_url.replace(slack.server.origin, SLACK)
+        if slack.api_url != REAL_API_URL:
+            addresses[SLACK] = slack.origin
+            settings["slack_api_url"] = slack.api_url.replace(slack.origin, SLACK, 1)
         settings |= {"slack_app_id": OURS.app_id} if slack.server else {}
         context = {**DEFAULTS, "public_url": FRONT, **overrides, **settings}
         say("Starting MiniStack …")
