@@ -5,12 +5,16 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 
 from local import http
+from local.cloud import Cloud
 from local.slack_workspace import buttons
+from local.stack import Stack
 from local.wait import until
 
 if TYPE_CHECKING:
@@ -21,6 +25,18 @@ if TYPE_CHECKING:
 
 ARRIVAL_SECONDS = 60
 MAILED = re.compile(r"^Request (\S{36}), ", re.MULTILINE)
+
+
+class SlackBeyond:
+    """The local Slack server, which runs in another process."""
+
+    def __init__(self, bot: "Bot") -> None:
+        self.fail = bot.fault
+        self._bot = bot
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return self._bot.everything_on_slack()
 
 
 class Bot:
@@ -75,6 +91,20 @@ class Bot:
 
     def until_status(self, request_id: str, status: str, seconds: float = ARRIVAL_SECONDS) -> dict[str, Any]:
         return self.until(request_id, lambda shown: shown["status"] == status, seconds)
+
+    def as_runner(self, directory: Path) -> Stack:
+        """The stack as the program that has started it sees it, without its webhooks and without its child process."""
+        cloud = Cloud(self.stack["aws_endpoint_url"], self.stack["credentials"], cast(Any, None), directory)
+        slack: Any = SimpleNamespace(server=SlackBeyond(self))
+        return Stack(
+            self.stack["stack_name"],
+            self.stack["api_url"],
+            self.stack["api_key"],
+            self.outputs,
+            cloud,
+            slack,
+            cast(Any, None),
+        )
 
     @contextmanager
     def paused(self, source: str) -> Iterator[None]:

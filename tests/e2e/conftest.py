@@ -1,5 +1,6 @@
 """Fixtures: the local stack, started once, with short retry delays and an early reconciler."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.bot import Bot
-from tests.e2e.runner import Runner
+from tests.e2e.runner import Runner, wait_until_stopped
 
 SHORT_DELAYS = {
     "retry_attempts": "30",
@@ -25,8 +26,17 @@ def running(directory: Path, **context: str) -> Iterator[Runner]:
     started = Runner(directory, context={**SHORT_DELAYS, **context})
     try:
         yield started
+        survives_nothing(started)
     finally:
         started.close()
+
+
+def survives_nothing(runner: Runner) -> None:
+    """Kill the main process of the stack, and check that no other process of the stack survives that."""
+    document, processes = runner.running(), runner.descendants()
+    runner.process.kill()
+    assert runner.exit_status() == -signal.SIGKILL
+    wait_until_stopped(processes, document)
 
 
 def bot_of(runner: Runner) -> Bot:

@@ -134,6 +134,13 @@ def wait_until_ended(started: set[int]) -> None:
     until("every process that was started is gone", STOP_SECONDS, lambda: None if started & alive().keys() else True)
 
 
+def wait_until_stopped(started: set[int], document: Mapping[str, Any]) -> None:
+    """Wait until every process of a stack is gone, and no server listens on the addresses in its `stack.json`."""
+    wait_until_ended(started)
+    for name in ("aws_endpoint_url", "slack_api_url", "console_url"):
+        wait_until_closed(document[name])
+
+
 def wait_until_closed(url: str) -> None:
     """Wait until no server listens at the URL.
 
