@@ -11,7 +11,11 @@ from assistance.routing import Channel
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One entry of a delivery's timeline. `outcome`: sending, delivered, retrying, failed or unknown (it died)."""
+    """One entry of a delivery's timeline.
+
+    `outcome` is `sending`, `delivered`, `retrying`, `failed`, or `unknown` for an attempt that died before it recorded
+    its outcome. `in_doubt`: True if the provider may have taken the message although the attempt did not succeed.
+    """
 
     at: str
     outcome: str

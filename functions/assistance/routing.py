@@ -22,7 +22,7 @@ class Topic(StrEnum):
 
 
 class Channel(StrEnum):
-    """A way to reach a human. How to add one: docs/add-a-channel.md."""
+    """A way to reach a human."""
 
     SLACK = "slack"
     EMAIL = "email"
@@ -45,12 +45,17 @@ Place: TypeAlias = str | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The channels to which a topic's requests go, and the channel that is used if delivery on one fails for good."""
+    """The channels to which a topic's requests go, and the channel that is used if delivery on one fails for good.
+
+    `where`: the place on each channel, such as a Slack channel's id; a channel that it does not name posts at the
+    stage's default place. `escalate_after`: the fallback is also used if nobody has taken the request this many minutes
+    after it was accepted.
+    """
 
     channels: tuple[Channel, ...]
     fallback: Channel | None = None
-    where: Mapping[Channel, Place] = field(default_factory=dict)  # the places that are not the stage's default ones
-    escalate_after: int | None = None  # minutes after which the fallback is also used, if nobody has taken the request
+    where: Mapping[Channel, Place] = field(default_factory=dict)
+    escalate_after: int | None = None
 
 
 ROUTES: Mapping[str, Route] = {
