@@ -15,13 +15,13 @@ from api import problems
 from api.calls import caller, parse
 from api.problems import Problem
 from api.settings import settings
-from assistance import ids
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import Delivery, RequestRecord
+from assistance.ids import is_request_id
 from assistance.models import AssistanceRequest, Status
 from assistance.platform import unforeseen
 from assistance.platform.clock import timestamp, timestamp_of, utc_now
-from assistance.platform.metrics import Metric, Tally
+from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
 from assistance.store.requests import Requests, deployed
 
@@ -58,9 +58,7 @@ def accept() -> Response[str]:
         caller=caller(app.current_event),
     )
     logger.info("accepted", request_id=request.id, topic=request.topic, replayed=accepted.replayed)
-    tally = Tally()
-    tally.add(Metric.REPLAYED if accepted.replayed else Metric.ACCEPTED, topic=request.topic)
-    tally.emit()
+    measure(Metric.REPLAYED if accepted.replayed else Metric.ACCEPTED, topic=request.topic)
     # The URL is relative to the one that was called, so it is right with any API Gateway stage or base path before it.
     headers = {"Location": f"assistance-requests/{request.id}"}
     if accepted.replayed:
@@ -72,7 +70,8 @@ def accept() -> Response[str]:
 @app.get("/assistance-requests/<request_id>")
 def show(request_id: str) -> Response[str]:
     """Answer with a request's status and deliveries, or with 404 if another API key has sent the request."""
-    record = requests().get(_canonical(request_id))
+    id_ = request_id.lower()
+    record = requests().get(id_) if is_request_id(id_) else None
     if record is None or not record.is_for(caller(app.current_event)):
         raise problems.not_found("assistance request")
     return _json(HTTPStatus.OK, _details(record))
@@ -126,13 +125,6 @@ def failed(error: Exception) -> Response[str]:
     return problems.internal_error().response()
 
 
-def _canonical(request_id: str) -> str:
-    try:
-        return ids.request_id(request_id)
-    except ValueError:
-        raise problems.not_found("assistance request") from None
-
-
 def _details(record: RequestRecord) -> dict[str, Any]:
     summary = record.request.summary_with_reference(record.status)
     if record.published_at:
@@ -175,7 +167,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """Answer a call that comes through API Gateway's proxy integration."""
     answer = app.resolve(event | {"path": _without_base_path(event)}, context)
     if event["httpMethod"] == "POST":
-        tally = Tally()
-        tally.add(Metric.REFUSED, int(answer["statusCode"] // 100 == _CLIENT_ERROR), service="api")
-        tally.emit()
+        measure(Metric.REFUSED, int(answer["statusCode"] // 100 == _CLIENT_ERROR), service="api")
     return answer

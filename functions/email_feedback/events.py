@@ -4,40 +4,21 @@ https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-conten
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from assistance.ids import RequestId
 from assistance.models import MAX_SECONDS
-from assistance.platform.clock import epoch_ms
 from email_feedback.errors import MalformedEvent
 
 REQUEST_ID_TAG: Final = "request_id"
-
 # SES publishes this text once, when it starts to use the SNS topic. It is not an event.
 VALIDATION: Final = "Successfully validated SNS topic for Amazon SES event publishing."
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC. Raises `ValueError` if UTC's calendar or a record can't hold it."""
-    try:
-        utc = moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("out of the calendar") from None
-    if not 0 <= epoch_ms(utc) <= MAX_SECONDS * 1_000:
-        raise ValueError("out of a record's range")
-    return utc
+# The times that a record can hold.
+_FIRST: Final = datetime.fromtimestamp(0, UTC)
+_LAST: Final = datetime.fromtimestamp(MAX_SECONDS, UTC)
 
 
 class _Model(BaseModel):
@@ -45,17 +26,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, alias_generator=to_camel)
 
 
-class Tags(_Model):
-    """The tags of a mail. SES turns each tag's value into a list."""
-
+class _Tags(_Model):
+    # SES turns each tag's value into a list.
     request_id: Annotated[tuple[RequestId], Field(alias=REQUEST_ID_TAG)]
 
 
 class Mail(_Model):
     """The mail that an event is about. `message_id` is the id that SES's `SendEmail` returned."""
 
-    message_id: Annotated[str, StringConstraints(min_length=1)]
-    tags: Tags
+    message_id: Annotated[str, Field(min_length=1)]
+    tags: _Tags
 
     @property
     def request_id(self) -> str:
@@ -63,20 +43,17 @@ class Mail(_Model):
         return self.tags.request_id[0]
 
 
-class BouncedRecipient(_Model):
-    """A recipient of a mail that bounced. The members are from the report of a mail server, if there is one."""
-
+class _BouncedRecipient(_Model):
+    # These members are from the report of a mail server, if there is one.
     action: str | None = None
     status: str | None = None
     diagnostic_code: str | None = None
 
 
-class BounceDetail(_Model):
-    """Why a mail bounced."""
-
+class _BounceDetail(_Model):
     bounce_type: Literal["Undetermined", "Permanent", "Transient"]
     bounce_sub_type: str = ""
-    bounced_recipients: tuple[BouncedRecipient, ...] = ()
+    bounced_recipients: tuple[_BouncedRecipient, ...] = ()
 
 
 class Bounce(_Model):
@@ -84,7 +61,7 @@ class Bounce(_Model):
 
     event_type: Literal["Bounce"]
     mail: Mail
-    bounce: BounceDetail
+    bounce: _BounceDetail
 
     @property
     def code(self) -> str:
@@ -102,26 +79,20 @@ class Bounce(_Model):
         return (detail.bounce_type, detail.bounce_sub_type) == ("Transient", "General") and not any(reports)
 
 
-class Complaint(_Model):
-    """The recipient has marked the mail as spam, or is on SES's list of recipients who have done so before."""
+class Refusal(_Model):
+    """The recipient has marked the mail as spam, now or earlier, or SES has found a virus in it and not sent it."""
 
-    event_type: Literal["Complaint"]
+    event_type: Literal["Complaint", "Reject"]
     mail: Mail
-    code: ClassVar = "complaint"
+
+    @property
+    def code(self) -> str:
+        """The error code that the delivery gets."""
+        return self.event_type.lower()
 
 
-class Reject(_Model):
-    """SES had accepted the mail, but found a virus in it, and did not send it."""
-
-    event_type: Literal["Reject"]
-    mail: Mail
-    code: ClassVar = "reject"
-
-
-class DeliveryDetail(_Model):
-    """When the recipient's mail server took the mail."""
-
-    timestamp: Annotated[AwareDatetime, AfterValidator(_in_utc)]
+class _DeliveryDetail(_Model):
+    timestamp: Annotated[AwareDatetime, Field(ge=_FIRST, le=_LAST)]
 
 
 class Delivery(_Model):
@@ -129,7 +100,7 @@ class Delivery(_Model):
 
     event_type: Literal["Delivery"]
     mail: Mail
-    delivery: DeliveryDetail
+    delivery: _DeliveryDetail
 
 
 class Other(_Model):
@@ -138,7 +109,7 @@ class Other(_Model):
     event_type: Literal["Send", "DeliveryDelay", "Rendering Failure", "Open", "Click", "Subscription"]
 
 
-Event = Bounce | Complaint | Reject | Delivery | Other
+Event = Bounce | Refusal | Delivery | Other
 # `hide_input_in_errors` must be set for the union too: for errors of a union, pydantic ignores its models' settings.
 _EVENT: Final[TypeAdapter[Event]] = TypeAdapter(
     Annotated[Event, Field(discriminator="event_type")], config=ConfigDict(hide_input_in_errors=True)

@@ -15,12 +15,12 @@ from assistance.engine import dead_letters
 from assistance.engine.outbox import message_for
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.clock import epoch_ms, utc_now
-from assistance.platform.metrics import Metric, Tally
+from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests, Stored
 from email_feedback.errors import DlqUnavailable, NotYetRecorded
-from email_feedback.events import Bounce, Complaint, Delivery, Event, Other, Reject
+from email_feedback.events import Bounce, Delivery, Event, Other, Refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -40,76 +40,58 @@ class Feedback:
             logger.info("an event that changes nothing", event_type=event.event_type)
             return
         about = {"request_id": event.mail.request_id, "event_type": event.event_type}
+        change = partial(_changed, event=event, now=epoch_ms(utc_now()))
         try:
-            if isinstance(event, Delivery):
-                self._confirm(event, about)
+            stored, is_known = self.requests.change(event.mail.request_id, change)
+            if not is_known:
+                _check_final(stored.record, about)
+            elif isinstance(event, Delivery):
+                logger.info("confirmed", extra=about)
             else:
-                self._return(event, about, source_message_id)
+                self._fail(event, stored, about, source_message_id)
         except RequestGone:
             logger.warning("feedback on a request that is not known, or no longer", extra=about)
 
-    def _confirm(self, event: Delivery, about: dict[str, Any]) -> None:
-        at = epoch_ms(event.delivery.timestamp)
-        change = partial(transitions.confirmed, result=event.mail.message_id, at=at)
-        stored, known = self.requests.change(event.mail.request_id, change)
-        if known or self._is_final(stored, about):
-            logger.info("confirmed", extra=about)
-
-    def _return(self, event: Bounce | Complaint | Reject, about: dict[str, Any], source_message_id: str) -> None:
-        result, now = event.mail.message_id, epoch_ms(utc_now())
-        stored, known = self.requests.change(event.mail.request_id, partial(_returned, event=event, now=now))
-        if not known:
-            self._is_final(stored, about)
-            return
-        delivery = next(each for each in stored.record.deliveries if each.sent_as(result))
-        attempt = delivery.sent_as(result)
+    def _fail(self, event: Bounce | Refusal, stored: Stored, about: dict[str, Any], source_message_id: str) -> None:
+        delivery = next(each for each in stored.record.deliveries if each.sent_as(event.mail.message_id))
+        attempt = delivery.sent_as(event.mail.message_id)
         if delivery.final is Outcome.DELIVERED or attempt is None or attempt.error != event.code:
             logger.info("an event that changes nothing any more", extra=about)
             return
         self._dead_letter(event, stored, delivery, source_message_id)
         logger.error("failed after SES had taken it", extra=about | {"error_code": event.code})
-        tally = Tally()
         # Don't count it by channel alone, which raises the alarm on the channel: only one address fails, not the
         # channel. The dead letter raises an alarm of its own.
-        tally.add(Metric.FAILED, channel=Channel.EMAIL, topic=stored.record.topic)
-        tally.emit()
-
-    def _is_final(self, stored: Stored, about: dict[str, Any]) -> bool:
-        """Log that it is about no mail of the request. Raises `NotYetRecorded` if that may still be recorded."""
-        mails = [each for each in stored.record.deliveries if each.destination == Channel.EMAIL]
-        if not all(mail.final for mail in mails) or any(mail.is_under_way for mail in mails):
-            raise NotYetRecorded(about["request_id"])
-        logger.warning("feedback on a mail that is not the delivery's", extra=about)
-        return False
+        measure(Metric.FAILED, channel=Channel.EMAIL, topic=stored.record.topic)
 
     def _dead_letter(
-        self,
-        event: Bounce | Complaint | Reject,
-        stored: Stored,
-        delivery: EmailDelivery,
-        source_message_id: str,
+        self, event: Bounce | Refusal, stored: Stored, delivery: EmailDelivery, source_message_id: str
     ) -> None:
         request = self.requests.get(event.mail.request_id)
         if request is None:
             raise RequestGone
         named = None if delivery.kind is Kind.OWN else delivery.name
-        message = message_for(request.request, stored.record, named)
+        body = message_for(request.request, stored.record, named).json_text()
+        write = partial(dead_letters.write, channel=Channel.EMAIL, source_message_id=source_message_id)
         try:
-            dead_letters.write(
-                self.sqs,
-                self.dlq_url,
-                message.json_text(),
-                code=event.code,
-                channel=Channel.EMAIL,
-                source_message_id=source_message_id,
-            )
+            write(self.sqs, self.dlq_url, body, code=event.code)
         except AWS_ERRORS as error:
             raise DlqUnavailable(error_code(error)) from error
 
 
-def _returned(record: Record, *, event: Bounce | Complaint | Reject, now: int) -> tuple[Record, bool]:
+def _check_final(record: Record, about: dict[str, Any]) -> None:
+    """Log that the event is about no mail of the request. Raises `NotYetRecorded` if it may still be recorded."""
+    mails = [each for each in record.deliveries if each.destination == Channel.EMAIL]
+    if not all(mail.final for mail in mails) or any(mail.is_under_way for mail in mails):
+        raise NotYetRecorded(about["request_id"])
+    logger.warning("feedback on a mail that is not the delivery's", extra=about)
+
+
+def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) -> tuple[Record, bool]:
     """The record after the event, and whether it has such a mail. An automatic reply changes no confirmed mail."""
     result = event.mail.message_id
+    if isinstance(event, Delivery):
+        return transitions.confirmed(record, result, at=epoch_ms(event.delivery.timestamp))
     if isinstance(event, Bounce) and event.may_be_automatic_reply:
         attempts = (delivery.sent_as(result) for delivery in record.deliveries)
         if any(attempt and attempt.confirmed_at is not None for attempt in attempts):

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from assistance.engine.heartbeat import REQUEST_ID
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import aws
-from assistance.platform.metrics import Metric, Tally
+from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.routing import Channel
@@ -25,13 +25,6 @@ def feedback() -> Feedback:
     return Feedback(deployed(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url)
 
 
-def count_heartbeat_event() -> None:
-    """Count an event about the heartbeat's mail. It shows that SES's events about other mails arrive too."""
-    tally = Tally()
-    tally.add(Metric.MAIL_FEEDBACK, channel=Channel.EMAIL)
-    tally.emit()
-
-
 @logger.inject_lambda_context(log_event=False)
 @without_messages(FeedbackError, TableUnavailable, Unreadable)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
@@ -46,6 +39,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # no
             logger.error("an event does not parse", message_id=notification["MessageId"], wrong=str(error))
             raise
         if not isinstance(parsed, Other) and parsed.mail.request_id == REQUEST_ID:
-            count_heartbeat_event()
+            # It shows that SES's events about other mails arrive too.
+            measure(Metric.MAIL_FEEDBACK, channel=Channel.EMAIL)
             continue
         feedback().process(parsed, source_message_id=notification["MessageId"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from assistance.errors import DeliveryError, PermanentFailure
-from assistance.platform.metrics import Metric, Tally
+from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
 from assistance.routing import Channel, Destination, named, place, routes
 
@@ -40,9 +40,7 @@ def run(channel: Destination, check: Check) -> dict[str, Any]:
         logger.warning("the heartbeat got no usable answer", channel=channel, error_code=failure.code)
         if not broken:
             return {"broken": None}
-    tally = Tally()
-    tally.add(Metric.UNREACHABLE, int(bool(broken)), channel=channel)
-    tally.emit()
+    measure(Metric.UNREACHABLE, int(bool(broken)), channel=channel)
     return {"broken": broken}
 
 

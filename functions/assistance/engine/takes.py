@@ -5,8 +5,9 @@ from functools import partial
 
 from assistance.domain import takes
 from assistance.domain.record import Take
+from assistance.platform import metrics
 from assistance.platform.clock import epoch_ms, utc_now
-from assistance.platform.metrics import Metric, Tally
+from assistance.platform.metrics import Metric
 from assistance.store.requests import Requests, Stored
 
 
@@ -58,6 +59,5 @@ def release(requests: Requests, request_id: str, take_id: str, human: Human) -> 
 def measure(taken: Taken) -> None:
     """Emit how long the request waited until a human took it, if this take is new."""
     if taken.is_new:
-        record, tally = taken.stored.record, Tally()
-        tally.add(Metric.ACCEPTED_TO_TAKEN, taken.take.at - record.created_at, topic=record.topic)
-        tally.emit()
+        record = taken.stored.record
+        metrics.measure(Metric.ACCEPTED_TO_TAKEN, taken.take.at - record.created_at, topic=record.topic)

@@ -78,3 +78,10 @@ class Tally:
         except Exception as error:  # noqa: BLE001
             # Raise no error: the invocation has done its work, which must not be repeated because of a lost metric.
             logger.error("metrics were lost", error_type=type(error).__name__)
+
+
+def measure(metric: Metric, value: float = 1, **dimensions: str) -> None:
+    """Write one value of one metric. Raises nothing."""
+    tally = Tally()
+    tally.add(metric, value, **dimensions)
+    tally.emit()
