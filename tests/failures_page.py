@@ -45,25 +45,8 @@ last sent for the request. SES repeats a report until the stack has recorded tha
 | Delivery | | the delivery gets `confirmed_at`; the status stays |
 
 SES reports a transient bounce only after its own retries. One bounce changes nothing if a Delivery event came before:
-*Transient, General* without `action`, `status` and `diagnosticCode`, which may be an out-of-office reply. The subtypes
-of a bounce, as
-[both](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types) of
-[SES's pages](https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html) list them:
-
-| type | subtype | SES says |
-|---|---|---|
-| Undetermined | | the recipient's provider gave no reason that SES could read |
-| Permanent | General | a hard bounce |
-| Permanent | NoEmail | the address does not exist, or SES could not read it from the bounce |
-| Permanent | Suppressed | the address is on SES's own suppression list |
-| Permanent | OnAccountSuppressionList | not sent: the address is on the account's suppression list |
-| Permanent | OnTenantSuppressionList | not sent: the address is on the tenant's suppression list |
-| Permanent | EmailValidationSuppressed | not sent: the address does not pass SES's validation |
-| Transient | General | SES tried for hours, or the provider returned the mail, or an automatic reply |
-| Transient | MailboxFull | the recipient's mailbox was full |
-| Transient | MessageTooLarge | the provider takes no mail of this size |
-| Transient | CustomTimeoutExceeded | SES could not deliver the mail in the time that the sender allows |
-| Transient | ContentRejected, AttachmentRejected | the provider does not allow the content or the attachment |
+*Transient, General* without `action`, `status` and `diagnosticCode`, which may be an out-of-office reply. SES explains
+[all types of bounces](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types).
 
 ## A bot that is called back
 Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure>

@@ -95,7 +95,7 @@ def test_the_index_lists_every_document() -> None:
 
 def test_the_glossary_is_short_and_each_of_its_words_is_used() -> None:
     glossary = ROOT / "docs/glossary.md"
-    rows = re.findall(r"^\| \*\*(.+)\*\* \|", glossary.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^- \*\*(.+)\*\*: ", glossary.read_text("utf-8"), re.MULTILINE)
     pages = [path for path in PAGES if path != glossary]
     written = " ".join(page.read_text("utf-8").lower() for page in pages)
     assert 0 < len(rows) <= MOST_WORDS
