@@ -12,8 +12,7 @@ from assistance.engine.dead_letters import DeadLetter
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.observability import logger
 from assistance.routing import Channel
-from reconciler.report import Open
-from reconciler.run import Run
+from reconciler.run import Open, Run
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from reconciler.lease import lease
 from reconciler.new_requests import NewRequests
 from reconciler.open_requests import OpenRequests
 from reconciler.outbox import Outbox, Sweep
-from reconciler.report import Report
-from reconciler.run import Run
+from reconciler.run import Report, Run
 from reconciler.settings import settings
 from reconciler.untaken import Untaken
 

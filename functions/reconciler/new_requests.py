@@ -21,8 +21,7 @@ from assistance.store.items import Item, checked, key_of
 from assistance.store.requests import RequestGone
 from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
 from assistance.store.table import PROGRESS_KEY
-from reconciler.report import Open
-from reconciler.run import Run
+from reconciler.run import Open, Run
 
 # An index lags behind its table, usually by less than a second. This is half the interval of sweeps, so that a request
 # whose message went to a dead-letter queue immediately is found within two sweeps.

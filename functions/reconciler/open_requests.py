@@ -14,8 +14,7 @@ from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone
-from reconciler.report import Location, Open, measure_lost
-from reconciler.run import Run
+from reconciler.run import Location, Open, Run, measure_lost
 from reconciler.settings import ChannelQueues
 
 if TYPE_CHECKING:

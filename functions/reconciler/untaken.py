@@ -11,8 +11,7 @@ from typing import Final
 
 from assistance.domain import takes
 from assistance.platform.observability import logger
-from reconciler.report import Open
-from reconciler.run import Run
+from reconciler.run import Open, Run
 
 TIME_TO_REPORT_MS: Final = 4_000
 

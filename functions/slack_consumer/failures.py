@@ -97,13 +97,9 @@ def classify(error: SlackApiError) -> DeliveryError:
     code = code_of(error)
     kind = DOCUMENTED.get(code or "", Kind.IN_DOUBT)
     if status == HTTPStatus.TOO_MANY_REQUESTS or kind is Kind.RATE_LIMITED:
-        return RateLimited("ratelimited", retry_after=_retry_after(error))
+        asked = {name.lower(): value for name, value in error.response.headers.items()}.get("retry-after", "")
+        return RateLimited("ratelimited", retry_after=retry_after(asked, utc_now()) or _DEFAULT_RETRY_AFTER)
     if code is None or not _CODE.fullmatch(code):
         # This is not Slack's JSON, but a proxy's page, or an incomplete answer. Slack may have got the message.
         return TransientFailure(f"http_{status}", in_doubt=True)
     return failure(kind, code, in_doubt=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-def _retry_after(error: SlackApiError) -> float:
-    headers = {name.lower(): value for name, value in error.response.headers.items()}
-    return retry_after(headers.get("retry-after", ""), utc_now()) or _DEFAULT_RETRY_AFTER

@@ -18,7 +18,7 @@ from assistance.slack.blocks import size
 from assistance.slack.message import MAX_MESSAGE_CHARACTERS, compose, digests
 from slack_consumer.failures import CONTENT_ERRORS, TOO_LONG
 from slack_consumer.heartbeat import defects
-from slack_consumer.history_search import SearchResult, find_posted
+from slack_consumer.history_search import find_posted
 from slack_consumer.settings import settings
 from slack_consumer.slack import call
 
@@ -49,8 +49,7 @@ def post(outgoing: Sequence[Outgoing]) -> str:
 
 def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     """Post the requests in one message, except those that earlier attempts have posted."""
-    found, failures = find_posted(outgoing) if outgoing[0].in_doubt else SearchResult({}, {})
-    known: dict[Outgoing, str | DeliveryError] = {**failures, **found}
+    known = find_posted(outgoing) if outgoing[0].in_doubt else {}
     missing = [one for one in outgoing if one not in known]
     if not missing:
         return known

@@ -1,6 +1,6 @@
 """Searches the history of a Slack channel for the messages of attempts in doubt."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,7 @@ from assistance.errors import DeliveryError, PermanentFailure, RateLimited, Tran
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
 from assistance.platform.observability import logger
-from assistance.slack.blocks import ShownRequest, requests_in
+from assistance.slack.blocks import requests_in
 from assistance.slack.message import payload, payloads
 from slack_consumer.settings import settings
 from slack_consumer.slack import call, ours
@@ -42,18 +42,11 @@ class Window(NamedTuple):
         return any(it.place == self.place and self.oldest <= it.oldest <= self.latest for it in own)
 
 
-class SearchResult(NamedTuple):
-    """The result of a search: messages' `ts`, and the errors for requests whose windows could not all be read."""
+def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
+    """Search for the messages that earlier attempts have posted. Returns the `ts` of those that were found.
 
-    found: Mapping[Outgoing, str]
-    failures: Mapping[Outgoing, DeliveryError]
-
-
-def find_posted(outgoing: Sequence[Outgoing]) -> SearchResult:
-    """Search for the messages that earlier attempts have posted. Messages that are read before an error count as found.
-
-    If the time is over before all windows are read, the requests in the other windows are put off, which uses up no
-    attempt. But if even the first window could not be read to its end, that uses up an attempt: it had all the time.
+    For other requests whose windows could not all be read, it returns the error. If the time is over, the requests in
+    the windows that are left are put off, which uses up no attempt, unless the first window has taken all the time.
     """
     until, late = utc_now() + SEARCH_TIME, TransientFailure(UNFINISHED)
     found: dict[Outgoing, str] = {}
@@ -67,7 +60,7 @@ def find_posted(outgoing: Sequence[Outgoing]) -> SearchResult:
                 if failure.code != UNFINISHED:
                     closed[window.place] = failure
             late = RateLimited(UNFINISHED)
-    return SearchResult(found, failures)
+    return {**failures, **found}
 
 
 def _read(
@@ -112,21 +105,13 @@ def _window(doubt: Attempt) -> Window:
 
 
 def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterator[dict[str, Any]]:
+    place, oldest, latest = window.place, str(window.oldest), str(window.latest)
+    history = partial(WebClient.conversations_history, channel=place, oldest=oldest, latest=latest, limit=PAGE)
     cursor: str | None = None
     while True:
         if utc_now() > until:
             raise late
-        page = call(
-            partial(
-                WebClient.conversations_history,
-                channel=window.place,
-                oldest=str(window.oldest),
-                latest=str(window.latest),
-                include_all_metadata=True,
-                limit=PAGE,
-                cursor=cursor,
-            )
-        )
+        page = call(partial(history, include_all_metadata=True, cursor=cursor))
         messages = page.get("messages")
         if not isinstance(messages, list):
             raise TransientFailure("unexpected_answer")
@@ -138,7 +123,9 @@ def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterat
 
 def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
     """The requests that this message shows, with its `ts`. Only our app's messages count: others may imitate them."""
-    entries, buttons = payloads(message), _requests_in(message)
+    # A message that was updated for a take may have lost its metadata, but its buttons name the requests too.
+    blocks = message.get("blocks")
+    entries, buttons = payloads(message), set(requests_in(blocks)) if isinstance(blocks, list) else set()
     named = [one for one in outgoing if payload(one) in entries or (one.request.id, one.delivery) in buttons]
     if not named:
         return {}
@@ -148,12 +135,6 @@ def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Out
     if not isinstance(message.get("ts"), str) or not message["ts"]:
         raise TransientFailure("unexpected_answer")
     return dict.fromkeys(named, message["ts"])
-
-
-def _requests_in(message: dict[str, Any]) -> set[ShownRequest]:
-    """The requests that a message's buttons name. A message that was updated for a take may have lost its metadata."""
-    blocks = message.get("blocks")
-    return set(requests_in(blocks)) if isinstance(blocks, list) else set()
 
 
 def _next_cursor(page: dict[str, Any]) -> str | None:

@@ -21,7 +21,7 @@ from reconciler import handler as reconciler
 from reconciler.dead_letters import TIME_TO_LOCATE_MS
 from reconciler.new_requests import SECOND_CHECK_AFTER
 from reconciler.outbox import Sweep
-from reconciler.report import Report
+from reconciler.run import Report
 from tests.faults.fault_injection import Kind
 from tests.faults.system import requests
 from tests.faults.test_failures_of_other_designs import break_at, recorded, send_again

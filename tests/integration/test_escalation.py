@@ -14,8 +14,7 @@ from assistance.store.requests import Requests
 from assistance.store.schema import DUE_AT, DUE_SHARD, DUE_SHARDS
 from assistance.store.table import Items
 from local.slack_server import SlackServer
-from reconciler.report import Open
-from reconciler.run import Run
+from reconciler.run import Open, Run
 from reconciler.untaken import Untaken
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived, emails

@@ -9,6 +9,7 @@ import pytest
 
 from assistance.engine import takes as engine
 from assistance.engine.takes import Human
+from assistance.errors import DeliveryError
 from assistance.models import Outgoing
 from assistance.routing import Channel
 from assistance.store.requests import Requests, Stored
@@ -16,7 +17,7 @@ from cli import takes
 from cli.errors import Failure
 from local.slack_server import SlackServer
 from slack_consumer import handler as consumer
-from slack_consumer.history_search import SearchResult, find_posted
+from slack_consumer.history_search import find_posted
 from slack_interactions import handler, response_url
 from tests.integration.cloud import Cloud
 from tests.integration.test_slack_take import actions, posted, team
@@ -35,7 +36,7 @@ def test_a_button_click_before_the_next_attempt_searches_slacks_history_causes_n
     assert (len(team.messages), stack.status(request_id)) == (1, "retrying")
     presses = list[str]()
 
-    def with_a_press(outgoing: Sequence[Outgoing]) -> SearchResult:
+    def with_a_press(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
         if not presses:
             presses.append("mallory")
             with meanwhile():

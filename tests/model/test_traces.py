@@ -18,7 +18,6 @@ from email_feedback.feedback import Feedback
 from reconciler.dead_letters import DeadLetters
 from reconciler.open_requests import OpenRequests
 from slack_consumer import handler as slack
-from slack_consumer.history_search import SearchResult
 from tests.model.core import core_of
 from tests.model.deployed import Deployed, deployment
 from tests.model.replay import Disagreement, replay
@@ -78,7 +77,7 @@ MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
     "a consumer does not record the end": (Attempt, "save_success", _does_nothing),
     "a consumer forgets the doubt": (delivery, "decide", _without_doubt),
     "a consumer writes no dead letter": (Consumer, "_dead_letter", _does_nothing),
-    "Slack's consumer does not look before it posts again": (slack, "find_posted", lambda _: SearchResult({}, {})),
+    "Slack's consumer does not look before it posts again": (slack, "find_posted", lambda _: {}),
     "the publisher leaves the entries in the outbox": (Publisher, "_take_out", _does_nothing),
     "the feedback function writes no dead letter": (Feedback, "_dead_letter", _does_nothing),
     "a sweep finds no dead letter": (DeadLetters, "find", lambda *_: None),

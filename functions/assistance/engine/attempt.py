@@ -77,7 +77,12 @@ class Attempt(BasePersistenceLayer):
         message, requests = self.message, self.requests
         if message.version == 1 or message.route is None or message.ttl is None:
             stored = requests.read(message.request.id)
-            self.request = self._request_to_send()
+            if message.ended_at:
+                # A callback of version 1 does not contain the callback's URL.
+                shown = requests.get(message.request.id)
+                if shown is None:
+                    raise RequestGone
+                self.request = shown.request
             if ms_of(self.request.created_at) != stored.record.created_at:
                 # The id now belongs to a later request, and the message to an expired one. A message of version 1 has
                 # no `ttl`, so only this comparison shows that it has expired.
@@ -91,15 +96,6 @@ class Attempt(BasePersistenceLayer):
         if self.again or message.delivery or self._now() - new.created_at > _LATE_MS:
             return requests.read(message.request.id)
         return Stored(new, new, {})
-
-    def _request_to_send(self) -> AssistanceRequest:
-        """The request. For a callback of version 1 it is read: such a message does not contain the callback's URL."""
-        if not self.message.ended_at:
-            return self.message.request
-        stored = self.requests.get(self.message.request.id)
-        if stored is None:
-            raise RequestGone
-        return stored.request
 
     def _claimed(self, before: Record) -> tuple[Record, Claim | Refused]:
         record = before

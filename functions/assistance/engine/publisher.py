@@ -63,7 +63,9 @@ class Publisher:
     def _publish_batch(self, batch: Sequence[Publication]) -> list[Publication]:
         """Publish up to ten messages. Returns those that SNS accepted."""
         try:
-            with tracing.continuing(_trace(batch)):
+            # The call to SNS has only one trace header.
+            traces = {publication.trace for publication in batch}
+            with tracing.continuing(traces.pop() if len(traces) == 1 else None):
                 answer = self.sns.publish_batch(
                     TopicArn=self.topic_arn,
                     PublishBatchRequestEntries=[_to_sns(str(index), each) for index, each in enumerate(batch)],
@@ -113,12 +115,6 @@ def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntr
             "topic": {"DataType": "String", "StringValue": publication.message.request.topic},
         },
     }
-
-
-def _trace(batch: Sequence[Publication]) -> str | None:
-    """The trace header for a batch. None if its messages have different ones: the call to SNS has only one header."""
-    first, *others = {publication.trace for publication in batch}
-    return None if others else first
 
 
 def batches(publications: Iterable[Publication]) -> Iterator[list[Publication]]:
