@@ -361,11 +361,11 @@ def _optional() -> float:
 
 def render() -> str:
     """The whole page, as Markdown."""
-    priced = [
-        [f"{price.service}: {price.what}", f"[{price.dollars * 1e6:,.10g}]({price.source})"]
+    priced = "".join(
+        f"- {price.service}, {price.what}: [{price.dollars * 1e6:,.10g}]({price.source})\n"
         for price in prices().values()
         if price.dollars
-    ]
+    )
     waits = ", ".join(f"{name} {_number(ms)} ms" for name, ms in CALL_MS.items())
     sizes = " and ".join(f"{QUEUES[channel].size} for {channel}" for channel in named(ROUTES.values()))
     snapshots = 0.5 * idle_cost.MINUTES * 60 * prices()["snapshot"].dollars
@@ -399,7 +399,7 @@ requests.
 ## What a million requests cost
 
 Half of the requests are on each topic, unless the row says otherwise. They come at 1, 10 or 100 a second, and the
-producer gets all requests of one second at once. *Ours* is this project.
+producer gets all of one second at once. *Ours* is this project.
 
 {_bill()}
 - **Naive** is the same pipeline as many projects build it (`tests/naive.py`): Powertools' idempotency with a table of
@@ -415,8 +415,7 @@ producer gets all requests of one second at once. *Ours* is this project.
 
 {_options()}
 SnapStart's snapshot costs ${_money(snapshots)} a month for each function of 512 MB. `alarms=false` saves
-${_money(_optional())} a month. A batch window gathers only the requests that come within that time, and each of them
-waits until it is over.
+${_money(_optional())} a month. In a batch window, requests wait until it is over.
 
 ## What is assumed
 
@@ -439,7 +438,7 @@ Nothing was measured on AWS. We assume the same for our design and the naive one
 In dollars per million, as of November 2026. Lambda reads the table's stream free of charge, and no metric is billed by
 request.
 
-{_table(["", "$ per million"], priced)}"""
+{priced}"""
 
 
 if __name__ == "__main__":
