@@ -49,6 +49,7 @@ def list_(context: typer.Context, channel: OneChannel = None, json: Json = False
         render.print_json([render.dead_letter_document(letter, delivered) for letter in found.letters])
     elif found.letters:
         render.dead_letters(found.letters, delivered)
+        render.note_error_codes(letter.dead_letter.reason for letter in found.letters)
     elif not found.hidden:
         render.note("There are no dead letters.")
     _note_hidden(found)

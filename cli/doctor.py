@@ -130,10 +130,12 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
     advice = "deploy the stack again"
     yield ok_if("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
     if "OperatorTopicArn" not in stack.outputs:
-        yield Finding("Alarms", State.OK, "this stage has no alarms: its setting 'alarms' is false")
+        yield Finding(
+            "Alarms", State.SKIPPED, "not checked, because this stage has no alarms: its setting 'alarms' is false"
+        )
         return
     if stack.endpoint_url is not None:
-        yield Finding("Alarms", State.OK, "not checked: alarms of a local stack notify nobody")
+        yield Finding("Alarms", State.SKIPPED, "not checked, because alarms of a local stack notify nobody")
         return
     operators = _subscribed(stack, "OperatorTopicArn")
     pending = [it["Endpoint"] for it in operators if it["SubscriptionArn"] == "PendingConfirmation"]

@@ -10,6 +10,7 @@ class State(StrEnum):
     OK = "ok"
     WRONG = "wrong"
     UNKNOWN = "unknown"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)

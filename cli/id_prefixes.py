@@ -34,7 +34,8 @@ def completed(requests: Requests, typed: str) -> str:
     prefix = typed.lower()
     if not _PREFIX.fullmatch(prefix):
         raise Failure(
-            f"{typed} is not a request's id: pass the 'id' from the API's answer, or its first {MIN_LENGTH} characters"
+            f"{typed} is not a request's id: pass the 'id' from the API's answer, "
+            f"or at least its first {MIN_LENGTH} characters"
         )
     found = set(_among(requests, prefix, *_generated_at(prefix)))
     now = utc_now()

@@ -30,7 +30,12 @@ from cli.smoke import Result
 
 _PIPE_WIDTH: Final = 200
 _MIN_WIDTH: Final = 110
-_MARKS: Final = {State.OK: ("✓", None), State.WRONG: ("✗", "red"), State.UNKNOWN: ("?", "yellow")}
+_MARKS: Final = {
+    State.OK: ("✓", None),
+    State.WRONG: ("✗", "red"),
+    State.UNKNOWN: ("?", "yellow"),
+    State.SKIPPED: ("-", None),
+}
 _STYLES: Final = {Status.DELIVERED: "green", Status.FAILED: "red", Status.RETRYING: "yellow"}
 
 
@@ -114,8 +119,8 @@ def dead_letters(found: Iterable[QueuedDeadLetter], reached: DeliveredChannels) 
 
 def dead_letter_document(letter: QueuedDeadLetter, reached: DeliveredChannels | None = None) -> dict[str, Any]:
     """A dead letter for `--json`. `reached_by` is null if the request has expired or can't be read."""
-    told = {} if reached is None else {"reached_by": reached.get(letter.dead_letter.request_id or "")}
-    return told | {
+    delivered = {} if reached is None else {"reached_by": reached.get(letter.dead_letter.request_id or "")}
+    return delivered | {
         "id": letter.id,
         "request_id": letter.dead_letter.request_id,
         "topic": letter.message and letter.message.request.topic,
@@ -143,7 +148,7 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
         console().print(f"{'taken':14}by {taken.by} via {taken.via}, {timestamp_of(taken.at)}", markup=False)
     if with_description:
         console().print(f"{'description':14}{record.request.description}")
-        for label, text in _said(record.request):
+        for label, text in _members(record.request):
             console().print(f"{_line(label):14}{_line(text)}")
     table(
         "Deliveries",
@@ -161,13 +166,19 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
     )
 
 
+def note_error_codes(codes: Iterable[str | None]) -> None:
+    """If there are error codes among these, tell the operator where they are explained."""
+    if any(codes):
+        note("docs/failures.md explains the error codes.")
+
+
 def erased(found: Erased) -> None:
     """Print what was erased, the messages sent before, and the places that may still hold the texts."""
     console().print(
         f"Erased at {found.erased_at}: the texts of request {found.request_id}, and {found.dead_letters} dead letters."
     )
     table(
-        "Sent before",
+        "Messages sent before the erasure",
         ("at", "channel", "place", "message"),
         ((s.at, s.channel, s.place, s.message) for s in found.sent),
     )
@@ -176,7 +187,7 @@ def erased(found: Erased) -> None:
         console().print(f"  - {place}", soft_wrap=True)
 
 
-def _said(request: AssistanceRequest) -> Iterator[tuple[str, str]]:
+def _members(request: AssistanceRequest) -> Iterator[tuple[str, str]]:
     """Yield the labels and values that the bot sent beside the description."""
     yield from (request.customer or Customer()).model_dump(exclude_none=True).items()
     if request.conversation_url:
@@ -221,10 +232,10 @@ def step(step: Step, *, json: bool) -> None:
 
 def log_line(line: Line) -> None:
     """Print a line of a function's log: time, function, level, message, and the message's fields."""
-    said = "  ".join(f"{name}={value}" for name, value in line.fields.items())
+    fields = "  ".join(f"{name}={value}" for name, value in line.fields.items())
     style = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}.get(line.level)
     console().print(
-        f"{line.at}  {line.function}  {line.level}  {line.message}  {said}".rstrip(), style=style, soft_wrap=True
+        f"{line.at}  {line.function}  {line.level}  {line.message}  {fields}".rstrip(), style=style, soft_wrap=True
     )
 
 
@@ -239,8 +250,8 @@ def finding(finding: Finding) -> None:
 def smoke(result: Result) -> None:
     """Print the result of a topic's test."""
     mark, style = _MARKS[State.WRONG if result.problem else State.OK]
-    said = result.problem or f"delivered by {' and '.join(result.by)}"
-    console().print(f"{mark} {result.topic}: {said}", style=style, soft_wrap=True)
+    outcome = result.problem or f"delivered by {' and '.join(result.by)}"
+    console().print(f"{mark} {result.topic}: {outcome}", style=style, soft_wrap=True)
     if result.request_id:
         console().print(f"    {result.request_id}", soft_wrap=True)
 
@@ -295,13 +306,13 @@ def sweep(answer: dict[str, Any]) -> None:
         ("outbox entries it could not publish", outbox["failed"]),
         ("outbox entries it could not read", outbox["unreadable"]),
         ("age of the oldest overdue outbox entry, in seconds", outbox["oldest_seconds"]),
-        ("open requests", report["open"]),
-        ("age of the oldest open request, in seconds", report["oldest_open_seconds"]),
+        ("open requests that are older than half a minute", report["open"]),
+        ("age of the oldest of these, in seconds", report["oldest_open_seconds"]),
         (f"dead letters {'it would record' if dry else 'recorded'} as failed deliveries", len(report["dead_lettered"])),
         (f"lost requests (in no queue) {'it would publish' if dry else 'published'} again", len(report["lost"])),
         ("deliveries with an attempt that takes too long", len(report["stuck"])),
         ("requests it could not read", report["unreadable"]),
-        ("inspected all open requests", "yes" if report["complete"] else "no, the next sweep continues"),
+        ("checked all open requests", "yes" if report["complete"] else "no, the next sweep continues"),
     )
     table("The reconciler's dry run: nothing was changed" if dry else "The reconciler's sweep", ("", ""), rows)
     counts("Open deliveries", ("topic", "channel", "place"), report["places"], of="deliveries")

@@ -89,8 +89,9 @@ class Stack:
         try:
             return self.outputs[name]
         except KeyError:
+            outputs = ", ".join(sorted(self.outputs))
             raise Failure(
-                f"the stack {self.name} has no output {name}: it belongs to another program, or needs a new deployment"
+                f"the stack {self.name} has no output {name}: it has {outputs}. To get new ones, deploy it again"
             ) from None
 
     @property

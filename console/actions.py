@@ -65,11 +65,11 @@ class Actions:
     def _take(self, id_: str, name: str) -> str:
         self._audit("take", request_id=id_)
         takes.take(self._requests, id_, name)
-        return f"{name} has it now."
+        return f"{name} has taken the request."
 
     def _release(self, id_: str, name: str) -> str:
         self._audit("release", request_id=id_)
-        return f"{takes.release(self._requests, id_, name)} no longer has it."
+        return f"{takes.release(self._requests, id_, name)} no longer has the request: others can take it."
 
     def _audit(self, act: str, **members: str) -> None:
         if self._operator:

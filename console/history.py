@@ -59,7 +59,9 @@ def events(record: RequestRecord) -> list[Event]:
     for take in record.record.takes:
         found.append(Event(timestamp_of(take.at), "taken", f"Taken by {take.by}, via {take.via}"))
         if take.released_at:
-            found.append(Event(timestamp_of(take.released_at), "released", f"Released: {take.by} no longer has it"))
+            found.append(
+                Event(timestamp_of(take.released_at), "released", f"Released: {take.by} no longer has the request")
+            )
     return sorted(found, key=lambda event: (event.state == "due", event.at))
 
 

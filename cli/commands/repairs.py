@@ -1,6 +1,8 @@
 """`assistance heartbeat`, `secrets`, `failures` and `items`: repairs that the runbook describes."""
 
 import sys
+from decimal import Decimal
+from types import NoneType
 from typing import Annotated, Final
 
 import typer
@@ -45,6 +47,8 @@ OneOf = Annotated[
     ),
 ]
 ItemKey = Annotated[str, typer.Argument(metavar="KEY", help="The item's partition key. For a request, this is its id.")]
+_TITLES: Final = {Source.STREAM: "the stream producer", Source.EMAIL_FEEDBACK: "the email feedback"}
+_TYPES: Final = {str: "string", Decimal: "number", bool: "boolean", dict: "map", NoneType: "null"}
 _RECONCILERS: Final = frozenset({LEDGER, PROGRESS})
 
 
@@ -131,9 +135,9 @@ def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None
         )
         return
     rows = ((each.dead_letter.message_id[:8], each.reason, render.age(each.dead_letter.sent_at)) for each in found)
-    render.table(f"Failed events of {of}", ("id", "reason", "age"), rows)
+    render.table(f"Failed events of {_TITLES[of]}", ("id", "reason", "age"), rows)
     if not found:
-        render.note(f"There are no failed events of {of}.")
+        render.note(f"There are no failed events of {_TITLES[of]}.")
 
 
 @failures.command(epilog="Example: assistance --local failures retry email_feedback")
@@ -168,7 +172,7 @@ def _print_results(dealt: list[failures_.Processed], done: str, *, json: bool) -
     else:
         for problem in problems:
             render.note(problem)
-        render.console().print(f"{len(dealt) - len(problems)} {done}, {len(problems)} not.")
+        render.console().print(f"{len(dealt) - len(problems)} {done}, {len(problems)} failed.")
     if problems:
         raise typer.Exit(1)
 
@@ -178,7 +182,12 @@ def show(context: typer.Context, key: ItemKey, with_description: WithDescription
     """Show the items with that key: the name and type of each attribute; with --with-description, also its value."""
     found = stack_of(context).requests().items.of(key)
     rows = [
-        (str(item[SORT_KEY]), name, type(value).__name__, str(value) if with_description else None)
+        (
+            str(item[SORT_KEY]),
+            name,
+            _TYPES.get(type(value), type(value).__name__),
+            str(value) if with_description else None,
+        )
         for item in found
         for name, value in sorted(item.items())
     ]

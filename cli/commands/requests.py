@@ -32,6 +32,7 @@ def status(
         render.print_json(render.request_document(record, with_description=with_description))
     else:
         render.request(record, with_description=with_description)
+        render.note_error_codes(delivery.last_error for delivery in record.deliveries)
 
 
 @app.command(epilog='Example: assistance --local send sales "A quote for 40 seats" --watch')
@@ -92,6 +93,8 @@ def _follow(stack: Stack, request_id: str, seconds: float, *, json: bool) -> Non
     table, deadline = stack.requests(), monotonic() + seconds
     record = requests.find(table, request_id)
     request_id = record.request.id
+    if not json:
+        render.note(f"Request: {request_id}")
 
     def pause() -> bool:
         sleep(_POLL_SECONDS)

@@ -28,7 +28,7 @@ def take(
     if json:
         render.print_json({"id": taken.take.id, "by": name, "via": takes.VIA, "at": timestamp_of(taken.take.at)})
     else:
-        render.console().print(f"{name} has it now.", markup=False)
+        render.console().print(f"{name} has taken the request.", markup=False)
 
 
 @app.command(epilog="Example: assistance --local release 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
@@ -46,7 +46,7 @@ def release(
     if json:
         render.print_json({"released": had})
     else:
-        render.console().print(f"{had} no longer has it.", markup=False)
+        render.console().print(f"{had} no longer has the request: others can take it.", markup=False)
 
 
 @app.command(epilog="Example: assistance --local erase 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")

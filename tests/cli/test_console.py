@@ -91,7 +91,9 @@ def test_a_changing_action_needs_the_name_of_the_stage_and_is_logged_with_the_op
     operator.deliver(Channel.SLACK)
     assert operator.posted("help me") == 1
     letters(call, 0)
-    assert call("take", {"id": request_id, "name": "Anna", "confirm": NAME}).json == {"result": "Anna has it now."}
+    assert call("take", {"id": request_id, "name": "Anna", "confirm": NAME}).json == {
+        "result": "Anna has taken the request."
+    }
     second = call("take", {"id": request_id, "name": "Ben", "confirm": NAME})
     assert (second.status, "Anna has taken" in second.json["error"]) == (409, True)
     assert call("resend", {"id": request_id, "channel": "slack", "confirm": NAME}).status == 200

@@ -126,4 +126,6 @@ def test_the_watch_command_follows_a_resend_until_the_resend_is_delivered_or_fai
         ("delivered", act),
     ]
     assert result.exit_code == 0
-    assert "slack   delivered  of an operator's resend" in operator.run("watch", request_id).stdout
+    result = operator.run("watch", request_id)
+    assert "slack   delivered  of an operator's resend" in result.stdout
+    assert f"Request: {request_id}" in result.stderr

@@ -75,7 +75,7 @@ def test_an_invalid_email_feedback_event_stays_in_the_failures_queue_until_the_o
 ) -> None:
     send_message(operator, deployed[FEEDBACK[0]], body)
     result = operator.run("failures", "retry", "email_feedback")
-    assert (result.exit_code, "0 retried, 1 not" in result.stdout) == (1, True)
+    assert (result.exit_code, "0 retried, 1 failed." in result.stdout) == (1, True)
     operator.make_messages_visible()
     assert operator.run("failures", "discard", "email_feedback").exit_code == 1, "it asks first"
     assert operator.json("failures", "discard", "email_feedback", "--yes")["discarded"] == 1
