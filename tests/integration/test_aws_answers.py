@@ -106,7 +106,9 @@ def clients() -> dict[str, Any]:
     with patch.object(aws, "QUICK", once):
         for name, (make, _, _) in CALLS.items():
             answers: list[tuple[int, dict[str, str], bytes]] = []
-            made[name] = (answering(make(), answers), answers)
+            client = make()
+            assert client.meta.config.retries["total_max_attempts"] == 1
+            made[name] = (answering(client, answers), answers)
     return made
 
 

@@ -57,8 +57,8 @@ def _session() -> Session:
     return session
 
 
-def _client(service: str, config: Config = QUICK) -> Any:  # noqa: ANN401
-    return _session().create_client(service, config=config)
+def _client(service: str, config: Config | None = None) -> Any:  # noqa: ANN401
+    return _session().create_client(service, config=config or QUICK)
 
 
 class _WhenUsed:
