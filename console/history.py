@@ -78,7 +78,7 @@ def reached(record: RequestRecord) -> Reached:
         why = "".join(f", instead of {title(each.failed_channel)}" for each in causes)
         return Reached("yes", f"{names} took the message{why}.{handled}", timestamp_of(first.final_at))
     if not record.record.has_ended:
-        waiting = ", ".join(title(each) for each in record.pending)
+        waiting = ", ".join(title(each.destination) for each in record.record.pending)
         where = " in the outbox" if record.in_outbox else ""
         return Reached("not yet", f"the request waits{where}{waiting and f' for {waiting}'}.{handled}")
     failed = [each for each in to_humans if each.final is Outcome.FAILED]

@@ -109,7 +109,7 @@ class Reader:
         document = _printable(render.request_document(record, with_description=self._texts))
         return {
             **document,
-            "channels": record.channels,
+            "channels": record.record.channels,
             "in_outbox": record.in_outbox,
             "has_ended": record.record.has_ended,
             "reached": asdict(reached(record)),

@@ -111,7 +111,7 @@ def _read(requests: Requests, request_id: str) -> tuple[RequestRecord | None, st
 
 
 def _matches(record: RequestRecord, query: Query, *, texts: bool) -> bool:
-    channels = {*record.channels, *(each.channel for each in record.deliveries)}
+    channels = {*record.record.channels, *(each.channel for each in record.deliveries)}
     return (
         query.status in ("", record.status, _taken(record))
         and query.topic in ("", record.request.topic)

@@ -177,9 +177,10 @@ def resend(
     record = requests.find(table, request_id)
     if record.record.erased_at is not None:
         raise requests.erased(record.request.id)
-    if channel in record.pending:
+    if any(each.destination == channel for each in record.record.pending):
         raise requests.still_on_its_way(record.request.id, channel)
-    delivery = record.delivery(channel)
+    own = (each for each in record.deliveries if not (each.resend or each.escalation))
+    delivery = next((each for each in own if each.channel == channel), None)
     so_far = delivery.status if delivery else "not tried"
     request_id = record.request.id
     confirm(f"Send request {request_id} ({record.request.topic}) by {channel}? Until now: {so_far}.", yes=yes)

@@ -23,7 +23,7 @@ from assistance.platform import unforeseen
 from assistance.platform.clock import timestamp, timestamp_of, utc_now
 from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
-from assistance.store.requests import Requests, deployed
+from assistance.store.requests import deployed
 
 # `debug=False` overrides POWERTOOLS_DEV, which would print each event and answer with tracebacks.
 app = APIGatewayRestResolver(debug=False)
@@ -33,10 +33,7 @@ _CLIENT_ERROR: Final = 4
 _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
-@cache
-def requests() -> Requests:
-    """Reads and writes the requests in the deployed table."""
-    return deployed(settings().table_name)
+requests = cache(lambda: deployed(settings().table_name))
 
 
 @app.post("/assistance-requests")

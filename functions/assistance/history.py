@@ -64,20 +64,10 @@ class RequestRecord:
         return Status.PUBLISHED if status is Status.ACCEPTED and self.published_at else status
 
     @property
-    def channels(self) -> tuple[Channel, ...]:
-        """The channels of the request's route when it was accepted."""
-        return tuple(map(Channel, self.record.channels))
-
-    @property
     def in_outbox(self) -> bool:
         """Whether a message of the request, other than a callback, still has to be published."""
         callbacks = {callback.name for callback in self.record.callbacks}
         return self.unpublished or any(entry.delivery not in callbacks for entry in self.record.outbox)
-
-    @property
-    def pending(self) -> tuple[Channel, ...]:
-        """The channels on which the request still has to be delivered: none once it has a final status."""
-        return tuple(Channel(delivery.destination) for delivery in self.record.pending)
 
     @property
     def fallback(self) -> Fallback | None:
@@ -93,11 +83,6 @@ class RequestRecord:
             for delivery in self.record.deliveries
             if delivery.kind is not Kind.CALLBACK and (delivery.attempts or delivery.waiting_for)
         )
-
-    def delivery(self, channel: Channel) -> Delivery | None:
-        """The delivery on that channel that counts for the status: no resend or escalation. None before an attempt."""
-        own = (each for each in self.deliveries if not (each.resend or each.escalation))
-        return next((each for each in own if each.channel is channel), None)
 
 
 def published_at(marked: str | None, record: Record) -> str | None:

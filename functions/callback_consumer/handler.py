@@ -16,17 +16,10 @@ from callback_consumer.message import compose, sign, webhook_id
 from callback_consumer.receivers import Receivers
 from callback_consumer.settings import settings
 
-
-@cache
-def egress() -> Egress:
-    """Makes the HTTP calls."""
-    return Egress(loopback=settings().callback_loopback)
+egress = cache(lambda: Egress(loopback=settings().callback_loopback))
 
 
-@cache
-def receivers() -> Receivers:
-    """How fast receivers have answered. It is kept from one invocation of this Lambda process to the next."""
-    return Receivers()
+receivers = cache(Receivers)
 
 
 def prepare() -> None:

@@ -2,7 +2,6 @@
 
 from email.utils import formataddr
 from functools import cache
-from typing import TYPE_CHECKING
 
 from assistance import routing
 from assistance.engine.consumer import consumer
@@ -17,14 +16,7 @@ from email_consumer.heartbeat import defects
 from email_consumer.message import compose, reply_to
 from email_consumer.settings import settings
 
-if TYPE_CHECKING:
-    from mypy_boto3_sesv2 import SESV2Client
-
-
-@cache
-def ses() -> "SESV2Client":
-    """The client of SES, shared by all sends."""
-    return aws.ses()
+ses = cache(aws.ses)
 
 
 def prepare() -> None:

@@ -7,16 +7,14 @@ https://docs.aws.amazon.com/ses/latest/dg/send-an-email-from-console.html#send-e
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from assistance.engine.heartbeat import REQUEST_ID
 from assistance.errors import DeliveryError
 from assistance.platform import aws
+from assistance.platform.aws import SESV2Client
 from email_consumer.failures import classify
 from email_consumer.settings import settings
-
-if TYPE_CHECKING:
-    from mypy_boto3_sesv2 import SESV2Client
 
 SIMULATOR: Final = "success@simulator.amazonses.com"
 _TEXT: Final = "The heartbeat of a deployment checks whether mail can be sent. It is not for humans."
@@ -24,7 +22,7 @@ _TEXT: Final = "The heartbeat of a deployment checks whether mail can be sent. I
 _PAUSED: Final = frozenset({"AccessDeniedException", "SendingPausedException"})
 
 
-def defects(ses: "SESV2Client") -> Iterator[str]:
+def defects(ses: SESV2Client) -> Iterator[str]:
     """Yield the code because of which SES sends no mail at present. Raises a `DeliveryError` for all other errors."""
     try:
         ses.send_email(

@@ -6,14 +6,14 @@ goes into the dead-letter queue.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assistance.domain import transitions
 from assistance.domain.record import Delivery as EmailDelivery
 from assistance.domain.record import Kind, Outcome, Record
 from assistance.engine import dead_letters
 from assistance.engine.outbox import message_for
-from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
 from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
@@ -22,16 +22,13 @@ from assistance.store.requests import RequestGone, Requests, Stored
 from email_feedback.errors import DlqUnavailable, NotYetRecorded
 from email_feedback.events import Bounce, Delivery, Event, Other, Refusal
 
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
-
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """Handles SES's events, which may come more than once and in any order."""
 
     requests: Requests
-    sqs: "SQSClient"
+    sqs: SQSClient
     dlq_url: str
 
     def process(self, event: Event, *, source_message_id: str) -> None:

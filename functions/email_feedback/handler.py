@@ -18,11 +18,7 @@ from email_feedback.events import VALIDATION, Other, parse
 from email_feedback.feedback import Feedback
 from email_feedback.settings import settings
 
-
-@cache
-def feedback() -> Feedback:
-    """Handles events, with the deployed table and dead-letter queue."""
-    return Feedback(deployed(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url)
+feedback = cache(lambda: Feedback(deployed(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url))
 
 
 @logger.inject_lambda_context(log_event=False)

@@ -3,20 +3,17 @@
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from assistance.domain import transitions
 from assistance.domain.record import Kind, Record
 from assistance.engine import dead_letters
 from assistance.engine.dead_letters import DeadLetter
-from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from reconciler.run import Open, Run
 from reconciler.settings import ChannelQueues
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
 
 # How many dead letters a sweep reads at most from one queue.
 MOST_LETTERS: Final = 10_000
@@ -32,7 +29,7 @@ class DeadLetters:
     """Reads the channels' dead-letter queues."""
 
     run: Run
-    sqs: "SQSClient"
+    sqs: SQSClient
     queues: Mapping[Channel, ChannelQueues]
 
     def find(self, waiting: MutableMapping[str, Open]) -> None:

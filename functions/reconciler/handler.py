@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -14,7 +14,7 @@ from assistance.platform import aws
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
-from assistance.store.requests import Requests, deployed
+from assistance.store.requests import deployed
 from reconciler.dead_letters import DeadLetters
 from reconciler.lease import lease
 from reconciler.new_requests import NewRequests
@@ -24,14 +24,7 @@ from reconciler.run import Report, Run
 from reconciler.settings import settings
 from reconciler.untaken import Untaken
 
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
-
-
-@cache
-def requests() -> Requests:
-    """Reads and changes requests in the deployed table."""
-    return deployed(settings().table_name)
+requests = cache(lambda: deployed(settings().table_name))
 
 
 @cache
@@ -41,10 +34,7 @@ def outbox() -> Outbox:
     return Outbox(publisher, timedelta(seconds=settings().grace_seconds))
 
 
-@cache
-def sqs() -> "SQSClient":
-    """The client of SQS, shared by all sweeps."""
-    return aws.when_used(aws.sqs)
+sqs = cache(lambda: aws.when_used(aws.sqs))
 
 
 def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:

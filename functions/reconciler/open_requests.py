@@ -4,21 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Kind, Record
 from assistance.engine import dead_letters
 from assistance.errors import Unreadable
-from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone
 from reconciler.run import Location, Open, Run, measure_lost
 from reconciler.settings import ChannelQueues
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
 
 TIME_TO_REPORT_MS: Final = 2_000
 
@@ -28,7 +25,7 @@ class OpenRequests:
     """Checks the unfinished requests. An attempt that is late by more than `overdue` is lost, if its queue is empty."""
 
     run: Run
-    sqs: "SQSClient"
+    sqs: SQSClient
     queues: Mapping[Channel, ChannelQueues]
     overdue: timedelta
 

@@ -16,11 +16,7 @@ from slack_interactions import button_press, response_url, signature
 from slack_interactions.settings import settings
 from slack_interactions.taking import Taking
 
-
-@cache
-def taking() -> Taking:
-    """Acts on presses, with the deployed table and Slack."""
-    return Taking(deployed(settings().table_name), response_url.send)
+taking = cache(lambda: Taking(deployed(settings().table_name), response_url.send))
 
 
 def answer(event: dict[str, Any]) -> HTTPStatus:

@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 _PARALLEL: Final = 10
 
 
-@cache
-def publisher() -> Publisher:
-    """Publishes to the deployed SNS topic."""
-    return Publisher(aws.sns(), settings().topic_arn, deployed(settings().table_name))
+publisher = cache(lambda: Publisher(aws.sns(), settings().topic_arn, deployed(settings().table_name)))
 
 
 def read(record: dict[str, Any]) -> Outboxed | None:

@@ -38,10 +38,7 @@ class Foreign(Exception):
     """According to the browser's headers, another site's page has sent the form."""
 
 
-@cache
-def taking() -> Taking:
-    """Acts on calls, with the deployed table."""
-    return Taking(deployed(settings().table_name))
+taking = cache(lambda: Taking(deployed(settings().table_name)))
 
 
 def answer(event: dict[str, Any]) -> Shown:

@@ -134,8 +134,7 @@ def queue_event(
 def delivery(stack: Cloud, request: AssistanceRequest, channel: Channel) -> tuple[str, str | None]:
     record = requests(stack.table).get(request.id)
     assert record
-    found = record.delivery(channel)
-    assert found
+    [found] = [each for each in record.deliveries if each.channel is channel]
     return found.status, found.last_error
 
 

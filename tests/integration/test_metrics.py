@@ -8,7 +8,6 @@ from typing import NoReturn
 import pytest
 from botocore.exceptions import ClientError
 
-from assistance.platform.clock import utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.routing import Channel
 from local.slack_server import SlackServer
@@ -166,14 +165,6 @@ def test_a_metric_emitted_with_any_number_of_values_keeps_its_dimensions(
     tally.emit()
     assert count() == {"Published slack sales": times}
     assert not recwarn.list
-
-
-def test_a_duration_since_an_invalid_time_emits_no_metric(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Tally()
-    for since in ("2026-01-31T09:30:00", "yesterday"):
-        tally.took(Metric.ACCEPTED_TO_DELIVERED, since, utc_now(), channel="slack")
-    tally.emit()
-    assert capsys.readouterr().out == ""
 
 
 def test_the_metrics_count_a_bounce_as_a_failed_delivery_but_not_as_a_failed_attempt_of_the_channel(

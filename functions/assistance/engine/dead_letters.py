@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assistance.history import RESEND
 from assistance.ids import is_request_id
+from assistance.platform.aws import SQSClient
 from assistance.platform.clock import utc_now
 from assistance.platform.response_parsers import UnreadableAnswer
 from assistance.platform.sqs_attributes import number
 from assistance.routing import Destination
 
 if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
@@ -54,7 +54,7 @@ class DeadLetter:
 
 
 def write(
-    sqs: "SQSClient", queue_url: str, body: str, *, code: str, channel: Destination, source_message_id: str
+    sqs: SQSClient, queue_url: str, body: str, *, code: str, channel: Destination, source_message_id: str
 ) -> None:
     """Put a message into a dead-letter queue, with the error code and the SQS id of the message that failed."""
     attributes = {"error_code": code, "channel": channel, "source_message_id": source_message_id}
@@ -78,7 +78,7 @@ class Depth:
         return self.waiting + self.in_flight
 
 
-def depth(sqs: "SQSClient", queue_url: str) -> Depth:
+def depth(sqs: SQSClient, queue_url: str) -> Depth:
     """How many messages are in the queue. Raises what boto3 raises."""
     counts = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(_COUNTS))["Attributes"]
     waiting, in_flight, delayed = (number(counts.get(name, default)) for name, default in _COUNTS.items())
@@ -89,7 +89,7 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
 
 
 @contextmanager
-def reading(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
+def reading(sqs: SQSClient, queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
     """Receive up to `limit` dead letters of the queue, and hide them from other readers until the `with` block ends.
 
     Then those that the caller has not deleted become visible again; if the process is killed, after `READ_SECONDS`.
@@ -130,7 +130,7 @@ def reading(sqs: "SQSClient", queue_url: str, *, limit: int = 1_000, bodies: boo
             list(pool.map(partial(_release, sqs, queue_url), batches))
 
 
-def _release(sqs: "SQSClient", queue_url: str, handles: list[str]) -> None:
+def _release(sqs: SQSClient, queue_url: str, handles: list[str]) -> None:
     sqs.change_message_visibility_batch(
         QueueUrl=queue_url,
         Entries=[{"Id": str(at), "ReceiptHandle": each, "VisibilityTimeout": 0} for at, each in enumerate(handles)],

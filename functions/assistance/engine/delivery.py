@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
@@ -30,16 +30,13 @@ from assistance.errors import PermanentFailure, RateLimited, RefusedInBatch, Tab
 from assistance.history import outgoing_of
 from assistance.models import Message
 from assistance.platform import unforeseen
-from assistance.platform.aws import AWS_ERRORS, error_code
-from assistance.platform.clock import Clock, epoch_ms, utc_now
+from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
+from assistance.platform.clock import Clock, epoch_ms, ms_of, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.sqs_attributes import named_channels, receive_count
 from assistance.routing import CALLBACK, Destination, RetryPolicy
 from assistance.store.requests import Requests
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
 
 
 class BringAgain(Exception):
@@ -57,7 +54,7 @@ class Consumer:
     channel: Destination
     send: Send | BatchSend
     requests: Requests
-    sqs: "SQSClient"
+    sqs: SQSClient
     queue_url: str
     dlq_url: str
     retry: RetryPolicy
@@ -209,7 +206,8 @@ class Consumer:
                 logger.info("delivered", extra=about | {"attempts": number})
                 tally.add(Metric.DELIVERED, **where)
                 if attempt.delivery.kind not in {Kind.RESEND, Kind.ESCALATION}:
-                    tally.took(Metric.ACCEPTED_TO_DELIVERED, message.request.created_at, self.clock(), **where)
+                    took = epoch_ms(self.clock()) - ms_of(message.request.created_at)
+                    tally.add(Metric.ACCEPTED_TO_DELIVERED, max(took, 0), **where)
             case GaveUp(code):
                 logger.error("gave up", extra=about | {"error_code": code})
                 tally.failed(self.channel, message.request.topic)

@@ -11,7 +11,7 @@ from assistance.domain.record import Record
 from assistance.engine.outbox import Outboxed, Publication, outboxed
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import tracing
-from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.aws import AWS_ERRORS, SNSClient, error_code
 from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
@@ -20,7 +20,6 @@ from assistance.store.requests import RequestGone, Requests, request_key
 from assistance.store.schema import PARTITION_KEY, SORT_KEY
 
 if TYPE_CHECKING:
-    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sns.type_defs import PublishBatchRequestEntryTypeDef
 
 # https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html: 10 entries, and 262,144 bytes over all of them.
@@ -38,7 +37,7 @@ class Publisher:
     that attempts are due from now on, so that they do not count as lost.
     """
 
-    sns: "SNSClient"
+    sns: SNSClient
     topic_arn: str
     requests: Requests
     late: bool = False

@@ -17,10 +17,13 @@ from assistance.platform.response_parsers import Parsers, UnreadableAnswer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_sesv2 import SESV2Client
-    from mypy_boto3_sns import SNSClient
-    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient as SecretsManagerClient
+    from mypy_boto3_sesv2 import SESV2Client as SESV2Client
+    from mypy_boto3_sns import SNSClient as SNSClient
+    from mypy_boto3_sqs import SQSClient as SQSClient
+else:
+    # The types of the clients, which exist only for type checkers.
+    SecretsManagerClient = SESV2Client = SNSClient = SQSClient = Any
 
 AWS_ERRORS: Final = (ClientError, BotoCoreError)
 """All errors that a call to AWS raises: `ClientError` if AWS answered with an error, else `BotoCoreError`."""
@@ -85,24 +88,24 @@ def table(name: str) -> "Table":
     return dynamodb.table(_client("dynamodb"), name)
 
 
-def sns() -> "SNSClient":
+def sns() -> SNSClient:
     """The client of SNS. It may retry, since publishing a message twice does no harm."""
     return tracing.propagate(_client("sns"))
 
 
-def sqs() -> "SQSClient":
+def sqs() -> SQSClient:
     """The client of SQS."""
-    return cast("SQSClient", _client("sqs"))
+    return cast(SQSClient, _client("sqs"))
 
 
-def secrets() -> "SecretsManagerClient":
+def secrets() -> SecretsManagerClient:
     """The client of Secrets Manager."""
-    return cast("SecretsManagerClient", _client("secretsmanager"))
+    return cast(SecretsManagerClient, _client("secretsmanager"))
 
 
-def ses() -> "SESV2Client":
+def ses() -> SESV2Client:
     """The client of SES. It never retries a call."""
-    return cast("SESV2Client", _client("sesv2", _ONCE))
+    return cast(SESV2Client, _client("sesv2", _ONCE))
 
 
 def error_code(error: Exception) -> str:

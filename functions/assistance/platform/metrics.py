@@ -4,8 +4,6 @@ AWS charges for each combination of a metric's name and dimension values that ha
 """
 
 from collections import defaultdict
-from contextlib import suppress
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -55,11 +53,6 @@ class Tally:
         self.add(Metric.FAILED, channel=channel)
         if topic:
             self.add(Metric.FAILED, channel=channel, topic=topic)
-
-    def took(self, metric: Metric, since: str, now: datetime, **dimensions: str) -> None:
-        """Add the time from `since` to `now`, unless `since` is no valid time."""
-        with suppress(TypeError, ValueError):
-            self.add(metric, max((now - datetime.fromisoformat(since)) / timedelta(milliseconds=1), 0), **dimensions)
 
     def emit(self) -> None:
         """Write the metrics, in separate lines for each set of dimensions. Raises nothing, even if metrics are lost."""
