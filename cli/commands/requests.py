@@ -177,7 +177,7 @@ def resend(
     record = requests.find(table, request_id)
     if record.record.erased_at is not None:
         raise requests.erased(record.request.id)
-    if any(each.destination == channel for each in record.record.pending):
+    if is_pending(record, channel):
         raise requests.still_on_its_way(record.request.id, channel)
     own = (each for each in record.deliveries if not (each.resend or each.escalation))
     delivery = next((each for each in own if each.channel == channel), None)
@@ -193,3 +193,8 @@ def resend(
         return
     follow = hints.command("watch", request_id)
     render.console().print(f"Resend {act} by {channel} is in the outbox: '{follow}' follows it.", soft_wrap=True)
+
+
+def is_pending(record: RequestRecord, channel: Channel) -> bool:
+    """Whether the request still has to be delivered by that channel."""
+    return any(each.destination == channel for each in record.record.pending)

@@ -12,7 +12,6 @@ import pytest
 import time_machine
 
 from assistance.domain.record import Attempt, Outcome
-from assistance.history import RequestRecord
 from assistance.platform.clock import ms_of, utc_now
 from assistance.routing import Channel
 from assistance.store.items import Item
@@ -92,7 +91,7 @@ def test_a_request_without_a_final_status_cannot_be_resent(
     """`raced`: the request was final when the operator was asked for confirmation, and no longer is."""
     request_id = operator.cloud.post("sales", "once")
     if raced:
-        monkeypatch.setattr(RequestRecord, "pending", ())
+        monkeypatch.setattr("cli.commands.requests.is_pending", lambda *_: False)
     result = operator.run("resend", request_id, "--channel", "slack", "--yes")
     assert result.exit_code == 1
     assert f"request {request_id} is still on its way by slack, so nothing was resent" in result.stderr
