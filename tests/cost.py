@@ -403,10 +403,9 @@ producer gets all of one second at once. *Ours* is this project.
 
 {_bill()}
 - **Naive** is the same pipeline as many projects build it (`tests/naive.py`): Powertools' idempotency with a table of
-  its own; an index on the status that holds whole items; a publish and an update for each record, one after another; a
-  read of Slack's token for each send; X-Ray traces of every function; Lambda's START, END and REPORT lines. It has no
-  KMS key, ledger, reports of bounces or metrics. At 100 requests a second it costs the same as at 10, but for fewer
-  traces.
+  its own; an index on the status that holds whole items; a publish and an update for each record; a read of Slack's
+  token for each send; X-Ray traces of every function; Lambda's START, END and REPORT lines; no KMS key, ledger, reports
+  of bounces or metrics. At 100 requests a second it costs the same as at 10, but for fewer traces.
 - **Floor** is the least that any design on these services costs: an HTTP API, one write unit to accept and two to
   deliver at most once, no index, full batches, the smallest memory, no computing time, no log and no trace. Ours adds
   a REST API with keys, three write units for the outbox and one for the ledger, SES's reports, logs, and traces.
