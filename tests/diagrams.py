@@ -3,6 +3,7 @@
 `make docs` writes them into the pages.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -50,12 +51,13 @@ class _Architecture:
         for name in self._template.all("AWS::DynamoDB::GlobalTable"):
             yield f"{name}[(DynamoDB table and outbox)]"
         for name in dict.fromkeys(target(each["TopicArn"]) for each in self._subscriptions):
-            yield f"{name}{{{{SNS}}}}"
+            yield f"{name}{{{{SNS: {_words(name, 'Topic') or 'requests'}}}}}"
         for source in self._sources:
             queue = target(source["EventSourceArn"])
             properties = self._template.resources[queue].get("Properties", {})
             if self._template.resources[queue]["Type"] == "AWS::SQS::Queue":
-                yield f"{queue}[[{'SQS with a DLQ' if 'RedrivePolicy' in properties else 'SQS'}]]"
+                dlq = " with a DLQ" if "RedrivePolicy" in properties else ""
+                yield f"{queue}[[SQS: {_words(queue, 'ConsumerQueue')}{dlq}]]"
 
     def edges(self) -> Iterator[str]:
         """Draw the edges between the nodes."""
@@ -99,6 +101,11 @@ class _Architecture:
                     if destination == CALLBACK
                     else f"{folder} --> {destination}([{destination.title()}])"
                 )
+
+
+def _words(logical_id: str, kind: str) -> str:
+    """The words of a logical id in CamelCase, without its kind and the hash that the CDK adds."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", logical_id[:-8].removesuffix(kind)).lower()
 
 
 def _fenced(kind: str, lines: list[str]) -> str:
