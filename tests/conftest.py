@@ -68,11 +68,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     """
     test = pyfuncitem.obj
 
-    def roomy(*arguments: object, **named: object) -> object:
+    def with_deep_stack(*arguments: object, **named: object) -> object:
         return test(*arguments, **named)
 
-    roomy.__code__ = roomy.__code__.replace(co_stacksize=STACK_SLOTS)
-    pyfuncitem.obj = functools.wraps(test)(roomy)
+    with_deep_stack.__code__ = with_deep_stack.__code__.replace(co_stacksize=STACK_SLOTS)
+    pyfuncitem.obj = functools.wraps(test)(with_deep_stack)
 
 
 @pytest.hookimpl(trylast=True)

@@ -17,18 +17,18 @@ Deploy: TypeAlias = Callable[[list[str], str | None], None]
 
 @pytest.fixture(scope="module")
 def one_world() -> Iterator[World]:
-    with world() as here:
-        yield here
+    with world() as system:
+        yield system
 
 
 @pytest.fixture
-def here(one_world: World) -> World:
+def system(one_world: World) -> World:
     one_world.reset()
     return one_world
 
 
 @pytest.fixture
-def deploy(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+def deploy(system: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
     """Returns a function that deploys a topic with the given channels and fallback."""
 
     def deploy(channels: list[str], fallback: str | None) -> None:
@@ -39,7 +39,7 @@ def deploy(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
     # Otherwise the next test would use these routes too.
     monkeypatch.delenv("ROUTES", raising=False)
     routes.cache_clear()
-    here.cold()
+    system.cold()
 
 
 @pytest.fixture

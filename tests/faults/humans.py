@@ -89,8 +89,10 @@ class Humans(System):
         else:
             assert after == before, "nobody takes or releases what another human has"
         if is_done and before and not is_mine:
-            told = [each["user"] for each in self.slack.workspace.ephemeral_messages[ephemeral_messages:]]
-            assert user in told or f"Taken by {before['by']}" in json.dumps(message["blocks"]), "nobody has told them"
+            answered = [each["user"] for each in self.slack.workspace.ephemeral_messages[ephemeral_messages:]]
+            assert user in answered or f"Taken by {before['by']}" in json.dumps(message["blocks"]), (
+                "nobody has answered them"
+            )
         return is_done
 
     def press_for_sure(self, user: str, request_id: str, action: str = TAKE) -> None:

@@ -15,263 +15,265 @@ DESCRIPTION = "words that belong in no log"
 Step = Callable[[World, Topic], None]
 
 
-def _accept(here: World, topic: Topic) -> None:
-    here.accept_for_sure(topic, DESCRIPTION, "key")
+def _accept(system: World, topic: Topic) -> None:
+    system.accept_for_sure(topic, DESCRIPTION, "key")
 
 
-def _accept_and_settle(here: World, topic: Topic) -> None:
-    _accept(here, topic)
-    here.settle()
+def _accept_and_settle(system: World, topic: Topic) -> None:
+    _accept(system, topic)
+    system.settle()
 
 
-def _accept_two_and_settle(here: World, topic: Topic) -> None:
+def _accept_two_and_settle(system: World, topic: Topic) -> None:
     """Two requests wait in the queue together, and are sent in one digest."""
-    here.accept_for_sure(topic, DESCRIPTION, "key")
-    here.accept_for_sure(topic, DESCRIPTION, "other key")
-    here.settle()
+    system.accept_for_sure(topic, DESCRIPTION, "key")
+    system.accept_for_sure(topic, DESCRIPTION, "other key")
+    system.settle()
 
 
 def _nothing(_: World, __: Topic) -> None:
     pass
 
 
-def _down_once(here: World, topic: Topic) -> None:
-    here.slack.fail("status", status=503, times=1)
+def _down_once(system: World, topic: Topic) -> None:
+    system.slack.fail("status", status=503, times=1)
     left = iter([Kind.TIMEOUT_BEFORE] * (topic is Topic.PRICING))
-    here.injector.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
+    system.injector.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
 
 
-def _refuse(here: World, *channels: Channel) -> None:
+def _refuse(system: World, *channels: Channel) -> None:
     if Channel.SLACK in channels:
-        here.slack.fail("error", error="is_archived")
+        system.slack.fail("error", error="is_archived")
     if Channel.EMAIL in channels:
-        here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+        system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
 
 
-def _first_channel_refuses(here: World, topic: Topic) -> None:
-    _refuse(here, *ROUTES[topic].channels)
+def _first_channel_refuses(system: World, topic: Topic) -> None:
+    _refuse(system, *ROUTES[topic].channels)
 
 
-def _all_refuse(here: World, topic: Topic) -> None:
-    _refuse(here, *Channel)
+def _all_refuse(system: World, topic: Topic) -> None:
+    _refuse(system, *Channel)
 
 
-def _redriven(here: World, topic: Topic) -> None:
-    _all_refuse(here, topic)
-    _accept_and_settle(here, topic)
-    here.heal()
-    here.redrive()
+def _redriven(system: World, topic: Topic) -> None:
+    _all_refuse(system, topic)
+    _accept_and_settle(system, topic)
+    system.heal()
+    system.redrive()
 
 
-def _redriven_in_vain(here: World, topic: Topic) -> None:
-    _all_refuse(here, topic)
-    _accept_and_settle(here, topic)
-    here.redrive()
+def _redriven_in_vain(system: World, topic: Topic) -> None:
+    _all_refuse(system, topic)
+    _accept_and_settle(system, topic)
+    system.redrive()
 
 
-def _come_back(here: World, _: Topic) -> None:
+def _come_back(system: World, _: Topic) -> None:
     """The mail bounces long after it was counted as delivered."""
-    here.accept_for_sure(Topic.PRICING, DESCRIPTION, "key")
-    here.settle()
-    here.advance(60)
-    here.reconcile()
-    here.say_of_mail("bounce", 0)
+    system.accept_for_sure(Topic.PRICING, DESCRIPTION, "key")
+    system.settle()
+    system.advance(60)
+    system.reconcile()
+    system.publish_mail_event("bounce", 0)
 
 
-def _never_streamed(here: World, topic: Topic) -> None:
-    _accept(here, topic)
-    here.read_stream()
-    here.stream.clear()
-    here.advance(70)
+def _never_streamed(system: World, topic: Topic) -> None:
+    _accept(system, topic)
+    system.read_stream()
+    system.stream.clear()
+    system.advance(70)
 
 
-def _undeliverable(here: World, topic: Topic) -> None:
-    _accept(here, topic)
-    here.produce()
-    here.lose_to_subscription_dlq(*ROUTES[topic].channels)
-    here.advance(40)
+def _undeliverable(system: World, topic: Topic) -> None:
+    _accept(system, topic)
+    system.produce()
+    system.lose_to_subscription_dlq(*ROUTES[topic].channels)
+    system.advance(40)
 
 
-def _in_doubt(here: World, topic: Topic) -> None:
-    here.slack.fail("drop", times=1)
+def _in_doubt(system: World, topic: Topic) -> None:
+    system.slack.fail("drop", times=1)
     left = iter([Kind.TIMEOUT_AFTER] * (topic is Topic.PRICING))
-    here.injector.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
+    system.injector.outage = lambda name: next(left, None) if name == "sesv2.SendEmail" else None
 
 
-def _refuse_both_together(here: World, _: Topic) -> None:
-    here.slack.fail("error", error="invalid_blocks", times=1)
+def _refuse_both_together(system: World, _: Topic) -> None:
+    system.slack.fail("error", error="invalid_blocks", times=1)
 
 
-def _called_back(here: World, _: Topic) -> None:
-    here.calls_back = True
+def _called_back(system: World, _: Topic) -> None:
+    system.calls_back = True
     left = iter([Kind.REFUSED])
-    here.injector.outage = lambda name: next(left, None) if name == "callback.post" else None
+    system.injector.outage = lambda name: next(left, None) if name == "callback.post" else None
 
 
-def _hung_up(here: World, _: Topic) -> None:
-    here.calls_back = True
-    here.injector.outage = lambda name: Kind.REJECTED if name == "callback.post" else None
+def _hung_up(system: World, _: Topic) -> None:
+    system.calls_back = True
+    system.injector.outage = lambda name: Kind.REJECTED if name == "callback.post" else None
 
 
-def _called_back_at_once(here: World, _: Topic) -> None:
-    here.calls_back = True
+def _called_back_at_once(system: World, _: Topic) -> None:
+    system.calls_back = True
 
 
-def _untaken(here: World, topic: Topic) -> None:
-    _accept_and_settle(here, topic)
-    here.advance(60 * ESCALATE_AFTER)
+def _untaken(system: World, topic: Topic) -> None:
+    _accept_and_settle(system, topic)
+    system.advance(60 * ESCALATE_AFTER)
 
 
-def _escalated(here: World, topic: Topic) -> None:
-    here.calls_back = True
-    _untaken(here, topic)
-    here.reconcile()
+def _escalated(system: World, topic: Topic) -> None:
+    system.calls_back = True
+    _untaken(system, topic)
+    system.reconcile()
 
 
-def _one_in_doubt(here: World, topic: Topic) -> None:
+def _one_in_doubt(system: World, topic: Topic) -> None:
     """The consumer is killed after it sent a digest of two requests, before it has recorded that."""
-    here.accept_for_sure(topic, DESCRIPTION, "key")
-    here.accept_for_sure(topic, DESCRIPTION, "other key")
-    here.produce()
+    system.accept_for_sure(topic, DESCRIPTION, "key")
+    system.accept_for_sure(topic, DESCRIPTION, "other key")
+    system.produce()
     writes = itertools.count(1)
     # Two writes for each request: one takes the lock, one records the result.
-    here.injector.outage = lambda name: Kind.CRASH_BEFORE if name == "dynamodb.PutItem" and next(writes) == 4 else None
-    here.consume(Channel.SLACK)
-    here.heal()
-    here.observe()
+    system.injector.outage = lambda name: (
+        Kind.CRASH_BEFORE if name == "dynamodb.PutItem" and next(writes) == 4 else None
+    )
+    system.consume(Channel.SLACK)
+    system.heal()
+    system.observe()
 
 
-def _press(here: World, user: str, request_id: str, action: str = TAKE) -> None:
-    here.press_for_sure(user, request_id, action)
-    here.observe()
+def _press(system: World, user: str, request_id: str, action: str = TAKE) -> None:
+    system.press_for_sure(user, request_id, action)
+    system.observe()
 
 
-def _deliver_and_take(here: World, topic: Topic) -> None:
+def _deliver_and_take(system: World, topic: Topic) -> None:
     """Anna takes the request. Ben clicks too, because his screen still shows the button."""
-    _accept(here, topic)
-    here.turn()
-    if not here.slack.messages:
-        here.settle()
-    [request_id] = here.accepted
-    _press(here, "anna", request_id)
-    _press(here, "ben", request_id)
-    here.settle()
-    assert _holder(here, request_id) == ("@anna", "slack")
-    assert _told(here) == ["taken"]
+    _accept(system, topic)
+    system.turn()
+    if not system.slack.messages:
+        system.settle()
+    [request_id] = system.accepted
+    _press(system, "anna", request_id)
+    _press(system, "ben", request_id)
+    system.settle()
+    assert _holder(system, request_id) == ("@anna", "slack")
+    assert _told(system) == ["taken"]
 
 
-def _take_release_and_take(here: World, _: Topic) -> None:
+def _take_release_and_take(system: World, _: Topic) -> None:
     """Ben cannot release the request that Anna has taken."""
-    [request_id] = here.accepted
-    _press(here, "anna", request_id)
-    _press(here, "ben", request_id, RELEASE)
-    _press(here, "anna", request_id, RELEASE)
-    here.take_by_command("Carla", request_id)
-    assert _holder(here, request_id) == ("Carla", "operator")
-    here.release_by_command("Carla", request_id)
-    _press(here, "ben", request_id)
-    here.settle()
-    assert _holder(here, request_id) == ("@ben", "slack")
+    [request_id] = system.accepted
+    _press(system, "anna", request_id)
+    _press(system, "ben", request_id, RELEASE)
+    _press(system, "anna", request_id, RELEASE)
+    system.take_by_command("Carla", request_id)
+    assert _holder(system, request_id) == ("Carla", "operator")
+    system.release_by_command("Carla", request_id)
+    _press(system, "ben", request_id)
+    system.settle()
+    assert _holder(system, request_id) == ("@ben", "slack")
 
 
-def _take_by_link_release_and_take(here: World, _: Topic) -> None:
+def _take_by_link_release_and_take(system: World, _: Topic) -> None:
     """Ben, who has the same link, cannot release the request that Anna has taken.
 
     Anna's browser submits its form again.
     """
-    [request_id] = here.accepted
+    [request_id] = system.accepted
     anna, ben = "a" * 32, "b" * 32
-    assert "Nobody has this request" in here.by_link(request_id)
-    assert all("You have it" in here.by_link(request_id, name="Anna", press=anna) for _ in range(2))
+    assert "Nobody has this request" in system.by_link(request_id)
+    assert all("You have it" in system.by_link(request_id, name="Anna", press=anna) for _ in range(2))
     for form in ({"name": "Ben", "press": ben}, {"release": ben}):
-        assert "Taken by <strong>Anna" in here.by_link(request_id, **form)
-    assert _holder(here, request_id) == ("Anna", "email")
-    here.by_link(request_id, release=anna)
-    assert _holder(here, request_id) is None
-    here.by_link(request_id, name="Ben", press=ben)
-    here.settle()
-    assert _holder(here, request_id) == ("Ben", "email")
-    assert _told(here)[-1] == "taken"
+        assert "Taken by <strong>Anna" in system.by_link(request_id, **form)
+    assert _holder(system, request_id) == ("Anna", "email")
+    system.by_link(request_id, release=anna)
+    assert _holder(system, request_id) is None
+    system.by_link(request_id, name="Ben", press=ben)
+    system.settle()
+    assert _holder(system, request_id) == ("Ben", "email")
+    assert _told(system)[-1] == "taken"
 
 
-def _mail_in_doubt(here: World, topic: Topic) -> None:
-    _in_doubt(here, topic)
-    _accept(here, topic)
-    here.produce()
-    here.consume(Channel.EMAIL)
-    here.observe()
+def _mail_in_doubt(system: World, topic: Topic) -> None:
+    _in_doubt(system, topic)
+    _accept(system, topic)
+    system.produce()
+    system.consume(Channel.EMAIL)
+    system.observe()
 
 
-def _take_by_link(here: World, _: Topic) -> None:
+def _take_by_link(system: World, _: Topic) -> None:
     """The take proves that the mail has arrived, so the mail is not sent again."""
-    [request_id] = here.accepted
-    here.by_link(request_id, name="Anna", press="a" * 32)
-    here.settle()
-    assert here.mails().total() == 1
-    assert _holder(here, request_id) == ("Anna", "email")
+    [request_id] = system.accepted
+    system.by_link(request_id, name="Anna", press="a" * 32)
+    system.settle()
+    assert system.mails().total() == 1
+    assert _holder(system, request_id) == ("Anna", "email")
 
 
-def _called_back_and_settled(here: World, topic: Topic) -> None:
-    here.calls_back = True
-    _accept_and_settle(here, topic)
+def _called_back_and_settled(system: World, topic: Topic) -> None:
+    system.calls_back = True
+    _accept_and_settle(system, topic)
 
 
-def _press_the_other(here: World, _: Topic) -> None:
+def _press_the_other(system: World, _: Topic) -> None:
     """If Slack shows a warning, the person clicks again only after all processing has finished."""
-    in_doubt, sent = sorted(here.accepted.values(), key=lambda request: request.status, reverse=True)
+    in_doubt, sent = sorted(system.accepted.values(), key=lambda request: request.status, reverse=True)
     assert (in_doubt.status, sent.status) == ("sending", "delivered")
-    here.press("anna", sent.id, TAKE)
-    here.settle()
-    assert len(here.slack.messages) == 1
-    if not here.taken(sent.id):
-        _press(here, "anna", sent.id)
-    assert _holder(here, sent.id) == ("@anna", "slack")
-    assert _holder(here, in_doubt.id) is None
+    system.press("anna", sent.id, TAKE)
+    system.settle()
+    assert len(system.slack.messages) == 1
+    if not system.taken(sent.id):
+        _press(system, "anna", sent.id)
+    assert _holder(system, sent.id) == ("@anna", "slack")
+    assert _holder(system, in_doubt.id) is None
 
 
-def _escalate(here: World, _: Topic) -> None:
+def _escalate(system: World, _: Topic) -> None:
     """If a reconciler run is killed, the next run escalates the remaining requests."""
-    [request_id] = here.accepted
-    here.reconcile()
-    here.settle()
-    if not here.escalations(request_id):
-        here.advance(60)
-        here.reconcile()
-        here.settle()
-    assert here.escalations(request_id) == ["delivered"]
+    [request_id] = system.accepted
+    system.reconcile()
+    system.settle()
+    if not system.escalations(request_id):
+        system.advance(60)
+        system.reconcile()
+        system.settle()
+    assert system.escalations(request_id) == ["delivered"]
 
 
-def _take_before_it_is_sent_and_release(here: World, _: Topic) -> None:
-    [request_id] = here.accepted
-    here.produce()
-    _press(here, "anna", request_id)
-    here.settle()
-    assert not here.mails(), "nobody is mailed what a human has taken"
-    _press(here, "anna", request_id, RELEASE)
-    here.settle()
-    assert _told(here) == ["taken", "released"]
-    assert here.escalations(request_id) == ["delivered"]
+def _take_before_it_is_sent_and_release(system: World, _: Topic) -> None:
+    [request_id] = system.accepted
+    system.produce()
+    _press(system, "anna", request_id)
+    system.settle()
+    assert not system.mails(), "nobody is mailed what a human has taken"
+    _press(system, "anna", request_id, RELEASE)
+    system.settle()
+    assert _told(system) == ["taken", "released"]
+    assert system.escalations(request_id) == ["delivered"]
 
 
-def _holder(here: World, request_id: str) -> tuple[str, str] | None:
-    taken = here.taken(request_id)
+def _holder(system: World, request_id: str) -> tuple[str, str] | None:
+    taken = system.taken(request_id)
     return (taken["by"], taken["via"]) if taken else None
 
 
-def _told(here: World) -> list[str]:
+def _told(system: World) -> list[str]:
     """Return the takes and releases that the bot's callbacks report."""
-    events = [id_.split("_")[1] for id_ in dict.fromkeys(call.id for call in here.bot.calls)]
+    events = [id_.split("_")[1] for id_ in dict.fromkeys(call.id for call in system.bot.calls)]
     return [event for event in events if event in {*Handling}]
 
 
-def _reconcile_and_settle(here: World, _: Topic) -> None:
-    here.reconcile()
-    here.settle()
+def _reconcile_and_settle(system: World, _: Topic) -> None:
+    system.reconcile()
+    system.settle()
 
 
-def _settle_and_reconcile(here: World, _: Topic) -> None:
-    here.settle()
-    here.reconcile()
+def _settle_and_reconcile(system: World, _: Topic) -> None:
+    system.settle()
+    system.reconcile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +296,8 @@ PATHS = {
     "in doubt": Path(_in_doubt),
     "by the fallback": Path(_first_channel_refuses),
     "failed on both channels": Path(_all_refuse, ends="failed"),
-    "redriven": Path(_redriven, lambda here, _: here.settle()),
-    "redriven in vain": Path(_redriven_in_vain, lambda here, _: here.settle(), ends="failed"),
+    "redriven": Path(_redriven, lambda system, _: system.settle()),
+    "redriven in vain": Path(_redriven_in_vain, lambda system, _: system.settle(), ends="failed"),
     "come back": Path(_come_back, _settle_and_reconcile, topics=(Topic.PRICING,)),
     "published by the reconciler": Path(_never_streamed, _reconcile_and_settle),
     "called back at the second attempt": Path(_called_back, topics=(Topic.SALES,)),
@@ -322,22 +324,22 @@ PATHS = {
 EACH_PATH = [(name, topic) for name, path in PATHS.items() for topic in path.topics]
 
 
-def run(here: World, path: Path, topic: Topic, fault: Fault | None) -> None:
+def run(system: World, path: Path, topic: Topic, fault: Fault | None) -> None:
     """Take all steps of the path in an empty system, with that call broken."""
-    here.deploy(STAFFED if path.staffed else {})
-    here.reset()
-    path.before(here, topic)
-    here.injector.plan(fault)
+    system.deploy(STAFFED if path.staffed else {})
+    system.reset()
+    path.before(system, topic)
+    system.injector.plan(fault)
     try:
-        path.then(here, topic)
+        path.then(system, topic)
     except AssertionError as error:
-        error.add_note(f"{topic}: {fault} of {here.injector.calls}")
+        error.add_note(f"{topic}: {fault} of {system.injector.calls}")
         raise
 
 
-def unbroken(here: World, name: str, topic: Topic) -> list[str]:
+def unbroken(system: World, name: str, topic: Topic) -> list[str]:
     """Take all steps of the path without a fault. Returns the calls that the functions made."""
     path = PATHS[name]
-    run(here, path, topic, None)
-    assert {request.status for request in here.accepted.values()} == {path.ends}
-    return list(here.injector.calls)
+    run(system, path, topic, None)
+    assert {request.status for request in system.accepted.values()} == {path.ends}
+    return list(system.injector.calls)

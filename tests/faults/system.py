@@ -88,12 +88,12 @@ class System:
     feedback: list[tuple[int, str]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     """SES events whose retries have all failed, so that they are in the failures queue."""
-    said: Counter[str] = field(default_factory=Counter)
+    bad_events: Counter[str] = field(default_factory=Counter)
     """For each request, how many of SES's events reported that a mail did not arrive."""
     calls_back: bool = False
     """Whether the bot's next requests contain a callback URL."""
-    seen: int = 0
-    looked_at: tuple[int, ...] = ()
+    stream_position: int = 0
+    observed: tuple[int, ...] = ()
     invocations: Any = field(default_factory=count)
     deployed: Mapping[str, str] = field(default_factory=dict)
     """The deployed environment variables that differ from `ENVIRONMENT`."""
@@ -157,9 +157,9 @@ class System:
         self.mails_in_doubt.clear()
         self.feedback.clear()
         self.failures.clear()
-        self.said.clear()
-        self.seen = 0
-        self.looked_at = ()
+        self.bad_events.clear()
+        self.stream_position = 0
+        self.observed = ()
         self.invocations = count()
         self.injector.outage = lambda _: None
         self.injector.plan(None)
@@ -225,8 +225,8 @@ class System:
 
     def read_stream(self) -> None:
         """Add the new stream records that pass the event source's filter to the records to be delivered."""
-        records = self.aws.stream(self.seen)
-        self.seen += len(records)
+        records = self.aws.stream(self.stream_position)
+        self.stream_position += len(records)
         self.stream += [record for record in records if OUTBOX_SHARD in record["dynamodb"].get("NewImage", {})]
 
     def produce(self, records: list[dict[str, Any]] | None = None) -> None:
@@ -283,11 +283,11 @@ class System:
         answer: dict[str, Any] | None = self.invoke(call)
         return answer
 
-    def say_of_mail(self, name: str, number: int) -> None:
+    def publish_mail_event(self, name: str, number: int) -> None:
         """Let SES create an event about that mail of the mailbox, to be delivered later."""
         mail = self.aws.mails()[number]
         self.feedback.append((0, json.dumps(example(name, mail.request_id, mail.id))))
-        self.said[mail.request_id] += name != "delivery"
+        self.bad_events[mail.request_id] += name != "delivery"
 
     def bring_feedback(self) -> None:
         """Invoke the email feedback function with SES's events. Lambda tries each event three times.
@@ -313,7 +313,7 @@ class System:
             else:
                 self.failures.append(event)
 
-    def told_of_mails(self) -> list[str]:
+    def requests_with_pending_events(self) -> list[str]:
         """The ids of the requests whose SES events have not been processed yet."""
         events = [*(event for _, event in self.feedback), *self.failures]
         return [json.loads(event)["mail"]["tags"]["request_id"][0] for event in events]
@@ -360,8 +360,8 @@ class System:
 def _held(message: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     """The requests in a Slack message, each with the id of the resend that posted it, if there was one."""
     if message["metadata"]:
-        told = message["metadata"]["event_payload"]
-        yield from ((each["request_id"], each.get("force")) for each in told.get("requests", [told]))
+        payload = message["metadata"]["event_payload"]
+        yield from ((each["request_id"], each.get("force")) for each in payload.get("requests", [payload]))
         return
     # The message was updated and has no metadata. Its buttons still contain the request ids.
     for request_id, delivery in filter(None, (parse_value(str(button["value"])) for button in buttons(message))):

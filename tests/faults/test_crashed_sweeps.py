@@ -15,37 +15,37 @@ def counted(capsys: pytest.CaptureFixture[str], name: str) -> float:
     return found.get(name, 0)
 
 
-def lost(here: World, number: int) -> list[str]:
-    ids = [published(here, Topic.SALES, f"key {one}") for one in range(number)]
-    here.aws.purge(Channel.SLACK)
-    here.advance(1_000)
+def lost(system: World, number: int) -> list[str]:
+    ids = [published(system, Topic.SALES, f"key {one}") for one in range(number)]
+    system.aws.purge(Channel.SLACK)
+    system.advance(1_000)
     return ids
 
 
-def sweeps(here: World, number: int) -> None:
+def sweeps(system: World, number: int) -> None:
     for _ in range(number):
-        here.advance(60)
-        here.reconcile()
-        here.produce()
+        system.advance(60)
+        system.reconcile()
+        system.produce()
 
 
 @pytest.mark.parametrize("kind", [Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER])
 def test_a_lost_request_raises_an_alarm_whichever_call_the_reconciler_crashes_at(
-    here: World, capsys: pytest.CaptureFixture[str], kind: Kind
+    system: World, capsys: pytest.CaptureFixture[str], kind: Kind
 ) -> None:
     """A single failed invocation of the reconciler raises no alarm."""
     quiet, number, struck = list[str](), 0, True
     while struck:
-        here.reset()
-        lost(here, 1)
+        system.reset()
+        lost(system, 1)
         capsys.readouterr()
-        here.injector.plan(Fault(number, kind))
-        here.reconcile()
-        struck = here.injector.struck
-        call = here.injector.struck_at if struck else ""
-        here.injector.plan(None)
-        sweeps(here, 5)
-        assert here.bodies(Channel.SLACK)
+        system.injector.plan(Fault(number, kind))
+        system.reconcile()
+        struck = system.injector.struck
+        call = system.injector.struck_at if struck else ""
+        system.injector.plan(None)
+        sweeps(system, 5)
+        assert system.bodies(Channel.SLACK)
         if not counted(capsys, "LostRequests"):
             quiet.append(f"{number} {call}")
         number += 1
@@ -54,9 +54,9 @@ def test_a_lost_request_raises_an_alarm_whichever_call_the_reconciler_crashes_at
 
 
 def test_lost_requests_raise_an_alarm_although_the_delivery_record_of_one_cannot_be_written(
-    here: World, capsys: pytest.CaptureFixture[str]
+    system: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lost(here, 2)
+    lost(system, 2)
     capsys.readouterr()
     calls = list[str]()
 
@@ -65,7 +65,7 @@ def test_lost_requests_raise_an_alarm_although_the_delivery_record_of_one_cannot
         # Earlier writes: the lease, both delivery records, and the time up to which the reconciler has checked.
         return Kind.REFUSED if call == "dynamodb.PutItem" and calls.count(call) == 6 else None
 
-    here.injector.outage = outage
-    assert here.reconcile() is None
-    here.heal()
+    system.injector.outage = outage
+    assert system.reconcile() is None
+    system.heal()
     assert counted(capsys, "LostRequests") == 2

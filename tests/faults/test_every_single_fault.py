@@ -41,27 +41,27 @@ def faults(unbroken_run: FaultInjector) -> Iterator[Fault]:
                 yield Fault(number, Kind.REPEATED)
 
 
-def attempts(here: World) -> list[object]:
+def attempts(system: World) -> list[object]:
     """Return the number of attempts, and the outcome of each delivery."""
     return [
-        [(each["channel"], each["status"], each["attempts"]) for each in here.show(request.id)["deliveries"]]
-        for request in here.accepted.values()
+        [(each["channel"], each["status"], each["attempts"]) for each in system.show(request.id)["deliveries"]]
+        for request in system.accepted.values()
     ]
 
 
 @pytest.mark.parametrize(("name", "topic"), EACH_PATH)
 def test_a_request_gets_the_correct_final_status_whichever_single_aws_or_provider_call_fails(
-    here: World, count: Callable[[str], None], name: str, topic: Topic
+    system: World, count: Callable[[str], None], name: str, topic: Topic
 ) -> None:
     """For any fault of one call, no request is lost or sent twice, and no status moves back."""
-    calls, ends = len(unbroken(here, name, topic)), attempts(here)
+    calls, ends = len(unbroken(system, name, topic)), attempts(system)
     runs = Counter[Kind]()
-    for fault in list(faults(here.injector)):
-        run(here, PATHS[name], topic, fault)
-        assert here.injector.struck
+    for fault in list(faults(system.injector)):
+        run(system, PATHS[name], topic, fault)
+        assert system.injector.struck
         runs[fault.kind] += 1
-        if fault.kind is Kind.REPEATED and here.injector.struck_at.startswith("dynamodb."):
-            assert attempts(here) == ends, f"{here.injector.struck_at}, call {fault.call}: its repetition counts"
+        if fault.kind is Kind.REPEATED and system.injector.struck_at.startswith("dynamodb."):
+            assert attempts(system) == ends, f"{system.injector.struck_at}, call {fault.call}: its repetition counts"
     crashes, repeats, errors = (sum(runs[kind] for kind in kinds) for kinds in (CRASHES, REPEATS, ERRORS))
     assert crashes
     count(f"{topic}, {name}: {calls} calls, {crashes} crashes, {repeats} repeats, {errors} errors")

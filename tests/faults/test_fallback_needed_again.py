@@ -17,154 +17,156 @@ from tests.faults.world import World
 DIED, REFUSED = "died", "503"
 
 
-def bounced(here: World) -> str:
+def bounced(system: World) -> str:
     """Create a request whose mail bounced and whose fallback message is in Slack's queue."""
-    request_id = published(here, Topic.PRICING, "key")
-    here.consume(Channel.EMAIL)
-    bounces_again(here, 0)
+    request_id = published(system, Topic.PRICING, "key")
+    system.consume(Channel.EMAIL)
+    bounces_again(system, 0)
     return request_id
 
 
-def bounces_again(here: World, mail: int) -> None:
-    here.say_of_mail("bounce", mail)
-    here.bring_feedback()
-    here.produce()
+def bounces_again(system: World, mail: int) -> None:
+    system.publish_mail_event("bounce", mail)
+    system.bring_feedback()
+    system.produce()
 
 
-def slack_dies(here: World) -> None:
-    break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
+def slack_dies(system: World) -> None:
+    break_at(system, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: system.consume(Channel.SLACK))
 
 
-def marked_unneeded(here: World, request_id: str) -> None:
+def marked_unneeded(system: World, request_id: str) -> None:
     """Deliver a resend by email before the fallback's next attempt, which cancels the fallback. A day passes."""
-    send_again(here, request_id, Channel.EMAIL, "once more")
-    here.consume(Channel.EMAIL)
-    here.advance(200)
-    here.consume(Channel.SLACK)
-    assert not here.bodies(Channel.SLACK)
-    assert status(here, request_id) == "delivered"
-    assert sweep(here)["open"] == 0
-    here.advance(86_400)
+    send_again(system, request_id, Channel.EMAIL, "once more")
+    system.consume(Channel.EMAIL)
+    system.advance(200)
+    system.consume(Channel.SLACK)
+    assert not system.bodies(Channel.SLACK)
+    assert status(system, request_id) == "delivered"
+    assert sweep(system)["open"] == 0
+    system.advance(86_400)
 
 
 @pytest.mark.parametrize("last", [DIED, REFUSED])
 def test_a_fallback_delivery_that_is_started_a_second_time_has_the_full_number_of_attempts(
-    here: World, last: str
+    system: World, last: str
 ) -> None:
-    request_id = bounced(here)
-    here.slack.fail("status", status=503, times=2)
+    request_id = bounced(system)
+    system.slack.fail("status", status=503, times=2)
     for _ in range(2):
-        here.consume(Channel.SLACK)
-        here.advance(60)
+        system.consume(Channel.SLACK)
+        system.advance(60)
     if last == DIED:
-        slack_dies(here)
-    marked_unneeded(here, request_id)
+        slack_dies(system)
+    marked_unneeded(system, request_id)
     if last == REFUSED:
-        here.slack.fail("status", status=503, times=1)
-    bounces_again(here, 1)
+        system.slack.fail("status", status=503, times=1)
+    bounces_again(system, 1)
     for _ in range(5):
-        here.consume(Channel.SLACK)
-        here.advance(200)
-    assert (status(here, request_id), here.posts().total()) == ("delivered", 1)
+        system.consume(Channel.SLACK)
+        system.advance(200)
+    assert (status(system, request_id), system.posts().total()) == ("delivered", 1)
 
 
 @pytest.mark.parametrize("last", [DIED, REFUSED])
-def test_the_status_of_a_cancelled_fallback_delivery_shows_no_next_attempt(here: World, last: str) -> None:
-    request_id = bounced(here)
+def test_the_status_of_a_cancelled_fallback_delivery_shows_no_next_attempt(system: World, last: str) -> None:
+    request_id = bounced(system)
     if last == DIED:
-        slack_dies(here)
+        slack_dies(system)
     else:
-        here.slack.fail("status", status=503, times=1)
-        here.consume(Channel.SLACK)
-    marked_unneeded(here, request_id)
-    slack = next(each for each in here.show(request_id)["deliveries"] if each["channel"] == "slack")
+        system.slack.fail("status", status=503, times=1)
+        system.consume(Channel.SLACK)
+    marked_unneeded(system, request_id)
+    slack = next(each for each in system.show(request_id)["deliveries"] if each["channel"] == "slack")
     assert slack["status"] != "sending"
     assert "next_attempt_at" not in slack
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["counted", "not counted yet"])
 def test_the_reconciler_counts_a_fallback_just_published_again_neither_as_stuck_nor_as_lost(
-    here: World,
+    system: World,
     counted: bool,  # noqa: FBT001
 ) -> None:
-    request_id = bounced(here)
-    slack_dies(here)
-    marked_unneeded(here, request_id)
-    bounces_again(here, 1)
-    assert len(here.bodies(Channel.SLACK)) == 1
-    here.advance(5)
+    request_id = bounced(system)
+    slack_dies(system)
+    marked_unneeded(system, request_id)
+    bounces_again(system, 1)
+    assert len(system.bodies(Channel.SLACK)) == 1
+    system.advance(5)
     with patch("assistance.engine.dead_letters.depth", return_value=Depth(int(counted), 0)):
-        found = sweep(here)
+        found = sweep(system)
     assert (found["stuck"], found["lost"]) == ([], [])
 
 
 @pytest.mark.parametrize("died", [False, True])
 def test_the_reconciler_counts_a_lost_request_once_although_it_publishes_the_request_again(
-    here: World,
+    system: World,
     died: bool,  # noqa: FBT001
 ) -> None:
     """The number of messages that SQS reports for a queue may be up to a minute old."""
-    request_id = published(here, Topic.SALES, "key")
+    request_id = published(system, Topic.SALES, "key")
     if died:
-        slack_dies(here)
-    here.aws.purge(Channel.SLACK)
-    here.advance(1_000)
-    assert sweep(here)["lost"] == [request_id]
-    here.advance(50)
-    here.produce()
-    assert len(here.bodies(Channel.SLACK)) == 1
-    here.advance(10)
+        slack_dies(system)
+    system.aws.purge(Channel.SLACK)
+    system.advance(1_000)
+    assert sweep(system)["lost"] == [request_id]
+    system.advance(50)
+    system.produce()
+    assert len(system.bodies(Channel.SLACK)) == 1
+    system.advance(10)
     with patch("assistance.engine.dead_letters.depth", return_value=Depth(0, 0)):
-        found = sweep(here)
+        found = sweep(system)
     assert (found["lost"], found["stuck"]) == ([], [])
 
 
 @pytest.mark.parametrize("tried", [False, True])
-def test_the_age_of_a_fallback_started_a_second_time_counts_from_the_second_failure(here: World, tried: bool) -> None:  # noqa: FBT001
+def test_the_age_of_a_fallback_started_a_second_time_counts_from_the_second_failure(system: World, tried: bool) -> None:  # noqa: FBT001
     """Two alarms use the age of a fallback."""
-    request_id = bounced(here)
+    request_id = bounced(system)
     if tried:
-        here.slack.fail("status", status=503, times=1)
-        here.consume(Channel.SLACK)
-    marked_unneeded(here, request_id)
-    bounces_again(here, 1)
-    here.advance(60)
-    found = sweep(here)
+        system.slack.fail("status", status=503, times=1)
+        system.consume(Channel.SLACK)
+    marked_unneeded(system, request_id)
+    bounces_again(system, 1)
+    system.advance(60)
+    found = sweep(system)
     assert found["open"] == 1
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (60, {Channel.SLACK: 60})
 
 
-def test_the_age_of_a_fallback_caused_by_the_bounce_of_a_resent_mail_counts_from_the_bounce(here: World) -> None:
-    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
-    request_id = published(here, Topic.PRICING, "key")
-    here.consume(Channel.EMAIL)
-    here.heal()
-    here.produce()
-    marked_unneeded(here, request_id)
-    bounces_again(here, 0)
-    here.advance(60)
-    found = sweep(here)
+def test_the_age_of_a_fallback_caused_by_the_bounce_of_a_resent_mail_counts_from_the_bounce(system: World) -> None:
+    system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    request_id = published(system, Topic.PRICING, "key")
+    system.consume(Channel.EMAIL)
+    system.heal()
+    system.produce()
+    marked_unneeded(system, request_id)
+    bounces_again(system, 0)
+    system.advance(60)
+    found = sweep(system)
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (60, {Channel.SLACK: 60})
 
 
-def test_the_message_of_a_fallback_started_a_second_time_says_which_channel_failed(here: World, deploy: Deploy) -> None:
+def test_the_message_of_a_fallback_started_a_second_time_says_which_channel_failed(
+    system: World, deploy: Deploy
+) -> None:
     """Email fails, and a resend by email is delivered, so the fallback is cancelled. Then Teams fails."""
     deploy(["email", "teams"], "slack")
-    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
-    request_id = accepted(here)
-    here.consume(Channel.EMAIL)
-    here.heal()
-    send_again(here, request_id, Channel.EMAIL, "once more")
-    here.consume(Channel.EMAIL)
-    here.produce()
-    here.consume(Channel.SLACK)
-    assert not here.bodies(Channel.SLACK)
-    here.advance(3 * 3_600)
-    while here.consume(Channel.TEAMS):
+    system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    request_id = accepted(system)
+    system.consume(Channel.EMAIL)
+    system.heal()
+    send_again(system, request_id, Channel.EMAIL, "once more")
+    system.consume(Channel.EMAIL)
+    system.produce()
+    system.consume(Channel.SLACK)
+    assert not system.bodies(Channel.SLACK)
+    system.advance(3 * 3_600)
+    while system.consume(Channel.TEAMS):
         # The Teams channel has no workflow URL.
-        here.advance(60)
-    here.produce()
-    here.consume(Channel.SLACK)
-    [post] = here.slack.messages
+        system.advance(60)
+    system.produce()
+    system.consume(Channel.SLACK)
+    [post] = system.slack.messages
     assert "the Teams message could not be posted" in json.dumps(post["blocks"])
-    assert here.show(request_id)["fallback"]["failed_channel"] == "teams"
+    assert system.show(request_id)["fallback"]["failed_channel"] == "teams"

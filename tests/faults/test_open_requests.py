@@ -28,25 +28,25 @@ from tests.faults.test_failures_of_other_designs import break_at, recorded, send
 from tests.faults.world import World
 
 
-def published(here: World, topic: Topic, key: str) -> str:
-    request_id = here.accept_for_sure(topic, "hush", key)
-    here.produce()
+def published(system: World, topic: Topic, key: str) -> str:
+    request_id = system.accept_for_sure(topic, "hush", key)
+    system.produce()
     return request_id
 
 
-def published_after_an_outage(here: World) -> None:
+def published_after_an_outage(system: World) -> None:
     """Accept a request, which nobody can publish for 20 minutes. The next reconciler run will publish it."""
-    here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.read_stream()
-    here.stream.clear()
-    here.injector.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
-    here.advance(1_200)
-    assert sweep(here)["places"] == {"sales/slack/unpublished": 1}
-    here.heal()
+    system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.read_stream()
+    system.stream.clear()
+    system.injector.outage = lambda name: Kind.REJECTED if name == "sns.PublishBatch" else None
+    system.advance(1_200)
+    assert sweep(system)["places"] == {"sales/slack/unpublished": 1}
+    system.heal()
 
 
-def sweep(here: World) -> dict[str, Any]:
-    answer = here.reconcile()
+def sweep(system: World) -> dict[str, Any]:
+    answer = system.reconcile()
     assert answer is not None
     found: dict[str, Any] = answer["ledger"]
     return found
@@ -56,183 +56,185 @@ def check_requests(remaining_ms: int) -> Report:
     return reconciler.check_requests(Sweep(), lambda: remaining_ms, dry_run=False)
 
 
-def pending(here: World) -> dict[str, int]:
-    return dict(sweep(here)["oldest_pending_seconds"])
+def pending(system: World) -> dict[str, int]:
+    return dict(sweep(system)["oldest_pending_seconds"])
 
 
-def test_the_reported_age_of_a_message_that_no_consumer_receives_grows(here: World) -> None:
-    published(here, Topic.PRICING, "key")
-    here.advance(3_000)
-    assert pending(here) == {Channel.EMAIL: 3_000}
-    here.settle()
-    assert not pending(here)
+def test_the_reported_age_of_a_message_that_no_consumer_receives_grows(system: World) -> None:
+    published(system, Topic.PRICING, "key")
+    system.advance(3_000)
+    assert pending(system) == {Channel.EMAIL: 3_000}
+    system.settle()
+    assert not pending(system)
 
 
-def test_the_reported_age_of_a_message_that_is_received_repeatedly_grows(here: World) -> None:
+def test_the_reported_age_of_a_message_that_is_received_repeatedly_grows(system: World) -> None:
     """SQS excludes messages that were received three times from its metric of the oldest message's age."""
-    here.slack.fail("rate_limited", retry_after=60)
-    published(here, Topic.SALES, "key")
+    system.slack.fail("rate_limited", retry_after=60)
+    published(system, Topic.SALES, "key")
     received = 0
     for _ in range(10):
-        received += here.consume(Channel.SLACK)
-        here.advance(200)
+        received += system.consume(Channel.SLACK)
+        system.advance(200)
     assert received > 3
-    assert pending(here) == {Channel.SLACK: 2_000}
+    assert pending(system) == {Channel.SLACK: 2_000}
 
 
-def test_the_age_of_a_fallback_delivery_counts_from_the_publication_of_the_fallback(here: World) -> None:
-    request_id = published(here, Topic.SALES, "key")
-    here.advance(3_000)
-    here.slack.fail("error", error="is_archived")
-    here.consume(Channel.SLACK)
-    here.produce()
-    here.advance(60)
-    assert here.show(request_id)["status"] == "failed"
-    assert pending(here) == {Channel.EMAIL: 60}
+def test_the_age_of_a_fallback_delivery_counts_from_the_publication_of_the_fallback(system: World) -> None:
+    request_id = published(system, Topic.SALES, "key")
+    system.advance(3_000)
+    system.slack.fail("error", error="is_archived")
+    system.consume(Channel.SLACK)
+    system.produce()
+    system.advance(60)
+    assert system.show(request_id)["status"] == "failed"
+    assert pending(system) == {Channel.EMAIL: 60}
 
 
-def test_the_age_of_a_resend_counts_from_the_time_of_the_operators_resend_command(here: World) -> None:
+def test_the_age_of_a_resend_counts_from_the_time_of_the_operators_resend_command(system: World) -> None:
     """If the age counted from the acceptance of the request, a resend would immediately raise an alarm."""
-    request_id = published(here, Topic.SALES, "key")
-    here.settle()
-    here.advance(86_400)
-    sweep(here)
-    send_again(here, request_id, Channel.SLACK, "once more")
-    here.advance(60)
-    found = sweep(here)
+    request_id = published(system, Topic.SALES, "key")
+    system.settle()
+    system.advance(86_400)
+    sweep(system)
+    send_again(system, request_id, Channel.SLACK, "once more")
+    system.advance(60)
+    found = sweep(system)
     assert (found["open"], found["oldest_open_seconds"]) == (1, 60)
     assert found["oldest_pending_seconds"] == {Channel.SLACK: 60}
 
 
-def test_an_unreadable_request_counts_as_open_and_its_reported_age_grows(here: World) -> None:
-    request_id = published(here, Topic.SALES, "key")
-    here.advance(60)
-    sweep(here)
+def test_an_unreadable_request_counts_as_open_and_its_reported_age_grows(system: World) -> None:
+    request_id = published(system, Topic.SALES, "key")
+    system.advance(60)
+    sweep(system)
     reconciler.requests().items.table.update_item(
         Key={PARTITION_KEY: request_id, "sk": "REQUEST"}, UpdateExpression="REMOVE description"
     )
-    here.advance(3_000)
-    found = sweep(here)
+    system.advance(3_000)
+    found = sweep(system)
     assert (found["open"], found["oldest_open_seconds"]) == (1, 3_060)
 
 
 @pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
 def test_the_reconciler_tracks_the_fallback_of_a_bounced_mail_until_it_has_a_final_status(
-    here: World, fate: str
+    system: World, fate: str
 ) -> None:
     """The mail counted as delivered long ago, and a redrive of it waits for the fallback."""
-    request_id = published(here, Topic.PRICING, "key")
-    here.settle()
-    here.advance(60)
-    assert sweep(here)["open"] == 0
-    here.say_of_mail("bounce", 0)
-    here.bring_feedback()
-    here.produce()
+    request_id = published(system, Topic.PRICING, "key")
+    system.settle()
+    system.advance(60)
+    assert sweep(system)["open"] == 0
+    system.publish_mail_event("bounce", 0)
+    system.bring_feedback()
+    system.produce()
     if fate == "lost":
-        here.aws.purge(Channel.SLACK)
+        system.aws.purge(Channel.SLACK)
     else:
-        here.lose_to_subscription_dlq(Channel.SLACK)
-    here.advance(1_000)
-    found = sweep(here)
+        system.lose_to_subscription_dlq(Channel.SLACK)
+    system.advance(1_000)
+    found = sweep(system)
     assert found[fate.replace("-", "_")] == [request_id]
     assert (found["open"], found["oldest_open_seconds"]) == ((1, 1_000) if fate == "lost" else (0, 0))
-    here.settle()
-    here.redrive()
-    here.settle()
-    assert here.show(request_id)["status"] == "delivered"
-    assert (len(here.posts()), len(here.mails())) == (1, 1)
-    here.advance(60)
-    assert sweep(here)["open"] == 0
+    system.settle()
+    system.redrive()
+    system.settle()
+    assert system.show(request_id)["status"] == "delivered"
+    assert (len(system.posts()), len(system.mails())) == (1, 1)
+    system.advance(60)
+    assert sweep(system)["open"] == 0
 
 
-def old_letters(here: World, number: int) -> None:
+def old_letters(system: World, number: int) -> None:
     """Create dead letters of requests that the fallback has delivered since."""
     for one in range(number):
-        published(here, Topic.SALES, f"old {one}")
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    here.advance(60)
-    sweep(here)
-    here.settle()
+        published(system, Topic.SALES, f"old {one}")
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    system.advance(60)
+    sweep(system)
+    system.settle()
 
 
 def test_a_request_is_not_published_again_while_its_message_may_be_among_dead_letters_not_yet_read(
-    here: World, monkeypatch: pytest.MonkeyPatch
+    system: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each publication would add another dead letter behind the unread ones."""
     monkeypatch.setattr("reconciler.dead_letters.MOST_LETTERS", 10)
-    old_letters(here, 10)
-    request_id = published(here, Topic.SALES, "new")
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    here.advance(1_000)
-    found = sweep(here)
-    assert (found["lost"], found["open"], len(here.dead_letters())) == ([], 1, 11)
+    old_letters(system, 10)
+    request_id = published(system, Topic.SALES, "new")
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    system.advance(1_000)
+    found = sweep(system)
+    assert (found["lost"], found["open"], len(system.dead_letters())) == ([], 1, 11)
     monkeypatch.undo()
-    assert sweep(here)["dead_lettered"] == [request_id]
+    assert sweep(system)["dead_lettered"] == [request_id]
 
 
-def test_a_request_is_not_published_again_while_its_message_may_be_among_invisible_dead_letters(here: World) -> None:
+def test_a_request_is_not_published_again_while_its_message_may_be_among_invisible_dead_letters(system: World) -> None:
     """Dead letters are invisible while an operator reads them, or after a reconciler run was killed while reading."""
-    request_id = published(here, Topic.SALES, "key")
-    here.advance(1_000)
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    url = here.cloud.subscription_dlqs[Channel.SLACK]
-    assert here.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)["Messages"]
-    assert sweep(here)["lost"] == []
-    here.advance(60)
-    assert sweep(here)["dead_lettered"] == [request_id]
+    request_id = published(system, Topic.SALES, "key")
+    system.advance(1_000)
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    url = system.cloud.subscription_dlqs[Channel.SLACK]
+    assert system.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)["Messages"]
+    assert sweep(system)["lost"] == []
+    system.advance(60)
+    assert sweep(system)["dead_lettered"] == [request_id]
 
 
-def test_the_next_reconciler_run_reads_the_dead_letters_for_which_the_previous_run_had_no_time(here: World) -> None:
+def test_the_next_reconciler_run_reads_the_dead_letters_for_which_the_previous_run_had_no_time(system: World) -> None:
     """The run ends before its timeout, and counts no request as lost whose dead letter it may not have read."""
-    request_id = published(here, Topic.SALES, "key")
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    here.advance(1_000)
+    request_id = published(system, Topic.SALES, "key")
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    system.advance(1_000)
     found = check_requests(TIME_TO_LOCATE_MS)
     assert (found.dead_lettered, found.lost, found.open) == ([], [], 0), "and nothing was taken in"
-    assert sweep(here)["dead_lettered"] == [request_id]
+    assert sweep(system)["dead_lettered"] == [request_id]
 
 
-def test_reading_dead_letters_for_longer_than_their_visibility_timeout_counts_as_incomplete(here: World) -> None:
+def test_reading_dead_letters_for_longer_than_their_visibility_timeout_counts_as_incomplete(system: World) -> None:
     """The dead letters that were read first come again before the unread ones."""
-    old_letters(here, 60)
-    published(here, Topic.SALES, "new")
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    here.advance(1_000)
-    began = here.now
+    old_letters(system, 60)
+    published(system, Topic.SALES, "new")
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    system.advance(1_000)
+    began = system.now
 
     def slow(call: str) -> None:
-        here.traveller.shift(6.5 * (call == "sqs.ReceiveMessage"))
+        system.traveller.shift(6.5 * (call == "sqs.ReceiveMessage"))
 
     def left() -> int:
-        return 50_000 - int((here.now - began).total_seconds() * 1_000)
+        return 50_000 - int((system.now - began).total_seconds() * 1_000)
 
-    here.injector.outage = slow
-    found = here.invoke(lambda: reconciler.check_requests(Sweep(), left, dry_run=True))
+    system.injector.outage = slow
+    found = system.invoke(lambda: reconciler.check_requests(Sweep(), left, dry_run=True))
     assert found.lost == []
 
 
 @pytest.mark.parametrize("ends", ["delivered", "failed", "redriven in vain", "its callback redriven in vain"])
-def test_the_reconciler_checks_a_request_with_a_final_status_twice_and_then_never_again(here: World, ends: str) -> None:
+def test_the_reconciler_checks_a_request_with_a_final_status_twice_and_then_never_again(
+    system: World, ends: str
+) -> None:
     """Checks of many requests with a final status would take the time for checks of new ones."""
-    here.calls_back = True
+    system.calls_back = True
     if "callback" in ends:
-        here.bot.answers = [(410, {})] * 2
+        system.bot.answers = [(410, {})] * 2
     if ends in {"failed", "redriven in vain"}:
-        here.slack.fail("error", error="is_archived")
-        here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
-    published(here, Topic.SALES, "key")
-    here.settle()
+        system.slack.fail("error", error="is_archived")
+        system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    published(system, Topic.SALES, "key")
+    system.settle()
     if "redriven" in ends:
-        here.redrive()
-        here.turn()
-        assert here.dead_letters() or here.bodies(f"{CALLBACK}-dlq")
-    here.advance(60)
-    sweep(here)
-    here.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
-    sweep(here)
-    here.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
-    with recorded(here) as calls:
-        found = sweep(here)
+        system.redrive()
+        system.turn()
+        assert system.dead_letters() or system.bodies(f"{CALLBACK}-dlq")
+    system.advance(60)
+    sweep(system)
+    system.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
+    sweep(system)
+    system.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
+    with recorded(system) as calls:
+        found = sweep(system)
     assert found["open"] == 0
     # The calls concern the time of the last check, the indexes and the lease, and no single request.
     assert Counter(calls) == IDLE
@@ -242,26 +244,26 @@ IDLE = {"dynamodb.PutItem": 1, "dynamodb.GetItem": 1, "dynamodb.Query": 1 + 3 * 
 """Each of the three indexes has two shards here."""
 
 
-def reused(here: World) -> str:
+def reused(system: World) -> str:
     """Create a request with the id of an earlier, delivered one, of which only the delivery record is left."""
-    request_id = published(here, Topic.SALES, "key")
-    here.settle()
-    here.advance(91 * 86_400)
-    here.cloud.table.delete_item(Key=request_key(request_id))
-    assert published(here, Topic.SALES, "key") == request_id
+    request_id = published(system, Topic.SALES, "key")
+    system.settle()
+    system.advance(91 * 86_400)
+    system.cloud.table.delete_item(Key=request_key(request_id))
+    assert published(system, Topic.SALES, "key") == request_id
     return request_id
 
 
 @pytest.mark.parametrize("fate", ["dead-lettered", "lost"])
 def test_the_reconciler_finds_a_lost_request_although_items_of_an_earlier_request_have_the_same_id(
-    here: World, fate: str
+    system: World, fate: str
 ) -> None:
-    request_id = reused(here)
+    request_id = reused(system)
     if fate == "dead-lettered":
-        here.lose_to_subscription_dlq(Channel.SLACK)
-    here.aws.purge(Channel.SLACK)
-    here.advance(1_000)
-    assert sweep(here)[fate.replace("-", "_")] == [request_id]
+        system.lose_to_subscription_dlq(Channel.SLACK)
+    system.aws.purge(Channel.SLACK)
+    system.advance(1_000)
+    assert sweep(system)[fate.replace("-", "_")] == [request_id]
 
 
 OPEN = 20_000
@@ -271,115 +273,117 @@ A_CALL = 0.002
 """In seconds. The reconciler makes ten calls in parallel, but here one after another: so this represents 20 ms."""
 
 
-def accept_many(here: World, number: int) -> None:
+def accept_many(system: World, number: int) -> None:
     """Store many requests as accepted and published, without their messages. The queue reports that many messages."""
     for one in range(number):
-        here.traveller.shift(0.01)
+        system.traveller.shift(0.01)
         request = AssistanceRequest(
             id=f"01900000-0000-7000-8000-{one:012d}",
             topic=Topic.SALES,
             description="hush",
-            created_at=timestamp(here.now),
+            created_at=timestamp(system.now),
         )
         requests().accept(request, payload_hash="", retention=timedelta(days=90))
-        requests().items.mark_published(request_key(request.id), [Channel.SLACK], timestamp(here.now))
-    here.read_stream()
-    here.stream.clear()
-    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody="one of many")
+        requests().items.mark_published(request_key(request.id), [Channel.SLACK], timestamp(system.now))
+    system.read_stream()
+    system.stream.clear()
+    system.cloud.sqs.send_message(QueueUrl=system.cloud.queues[Channel.SLACK], MessageBody="one of many")
 
 
-def slow_look(here: World) -> tuple[Report, float]:
+def slow_sweep(system: World) -> tuple[Report, float]:
     """Run the reconciler with slow calls. Returns its report, and the seconds left before its timeout."""
-    began = here.now
+    began = system.now
 
     def left() -> float:
-        return TIMEOUT - (here.now - began).total_seconds()
+        return TIMEOUT - (system.now - began).total_seconds()
 
-    here.injector.outage = lambda _: here.traveller.shift(A_CALL)
-    found: Report = here.invoke(lambda: reconciler.check_requests(Sweep(), lambda: int(1_000 * left()), dry_run=False))
-    here.injector.outage = lambda _: None
+    system.injector.outage = lambda _: system.traveller.shift(A_CALL)
+    found: Report = system.invoke(
+        lambda: reconciler.check_requests(Sweep(), lambda: int(1_000 * left()), dry_run=False)
+    )
+    system.injector.outage = lambda _: None
     return found, left()
 
 
-def test_the_reconciler_finds_a_dead_letter_in_time_among_twenty_thousand_open_requests(here: World) -> None:
-    accept_many(here, OPEN)
-    here.advance(60)
+def test_the_reconciler_finds_a_dead_letter_in_time_among_twenty_thousand_open_requests(system: World) -> None:
+    accept_many(system, OPEN)
+    system.advance(60)
     for _ in range(10):
-        found, left = slow_look(here)
+        found, left = slow_sweep(system)
         assert left > 0
         if found.complete:
             break
     assert (found.complete, found.open, found.lost) == (True, OPEN, [])
-    request_id = published(here, Topic.PRICING, "dead")
-    here.lose_to_subscription_dlq(Channel.EMAIL)
-    here.advance(60)
-    found, left = slow_look(here)
+    request_id = published(system, Topic.PRICING, "dead")
+    system.lose_to_subscription_dlq(Channel.EMAIL)
+    system.advance(60)
+    found, left = slow_sweep(system)
     assert (found.dead_lettered, found.open) == ([request_id], OPEN + 1)
     assert left > TIMEOUT / 2
 
 
-def test_a_crashed_attempt_no_longer_counts_as_running_after_the_next_attempt_was_postponed(here: World) -> None:
+def test_a_crashed_attempt_no_longer_counts_as_running_after_the_next_attempt_was_postponed(system: World) -> None:
     """Otherwise the operator would look for a hanging Lambda process, while in fact Slack limits the rate."""
-    request_id = published(here, Topic.SALES, "key")
-    break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK, 1))
-    here.advance(1_000)
-    here.slack.fail("rate_limited", retry_after=600)
-    here.consume(Channel.SLACK, 1)
-    found = sweep(here)
+    request_id = published(system, Topic.SALES, "key")
+    break_at(system, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: system.consume(Channel.SLACK, 1))
+    system.advance(1_000)
+    system.slack.fail("rate_limited", retry_after=600)
+    system.consume(Channel.SLACK, 1)
+    found = sweep(system)
     assert (found["stuck"], dict(found["places"])) == ([], {"sales/slack/retrying": 1})
-    [delivery] = here.show(request_id)["deliveries"]
+    [delivery] = system.show(request_id)["deliveries"]
     assert (delivery["status"], "next_attempt_at" in delivery) == ("retrying", True)
     assert delivery["timeline"] == [{"at": "2026-03-01T12:00:00.000Z", "outcome": "unknown", "in_doubt": True}]
-    here.heal()
-    here.settle()
-    assert here.posts() == {(request_id, None): 1}
+    system.heal()
+    system.settle()
+    assert system.posts() == {(request_id, None): 1}
 
 
-def test_the_reconciler_does_not_count_a_request_just_published_after_an_outage_as_lost(here: World) -> None:
+def test_the_reconciler_does_not_count_a_request_just_published_after_an_outage_as_lost(system: World) -> None:
     """SNS needs time to deliver to the queue, and the number of messages that SQS reports may be a minute old."""
-    published_after_an_outage(here)
+    published_after_an_outage(system)
     with patch("assistance.engine.dead_letters.depth", return_value=Depth(0, 0)):
-        found = sweep(here)
+        found = sweep(system)
         assert (found["lost"], found["places"]) == ([], {"sales/slack/queued": 1})
-        here.aws.purge(Channel.SLACK)
-        here.advance(1_000)
-        assert len(sweep(here)["lost"]) == 1
+        system.aws.purge(Channel.SLACK)
+        system.advance(1_000)
+        assert len(sweep(system)["lost"]) == 1
 
 
-def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_later_request(here: World) -> None:
+def test_a_dead_letter_of_an_earlier_request_with_the_same_id_does_not_fail_the_later_request(system: World) -> None:
     """A dead letter that was redriven repeatedly may be kept for longer than its request."""
-    request_id = published(here, Topic.SALES, "key")
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    here.advance(91 * 86_400)
-    [letter] = here.dead_letters()
-    here.cloud.table.delete_item(Key=request_key(request_id))
-    assert published(here, Topic.SALES, "key") == request_id
-    here.advance(60)
-    assert sweep(here)["dead_lettered"] == []
-    assert here.show(request_id)["status"] == "published"
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    assert letter in here.dead_letters()
-    assert sweep(here)["dead_lettered"] == [request_id]
+    request_id = published(system, Topic.SALES, "key")
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    system.advance(91 * 86_400)
+    [letter] = system.dead_letters()
+    system.cloud.table.delete_item(Key=request_key(request_id))
+    assert published(system, Topic.SALES, "key") == request_id
+    system.advance(60)
+    assert sweep(system)["dead_lettered"] == []
+    assert system.show(request_id)["status"] == "published"
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    assert letter in system.dead_letters()
+    assert sweep(system)["dead_lettered"] == [request_id]
 
 
 @pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
 def test_a_reconciler_run_with_many_lost_messages_and_dead_letters_ends_before_its_timeout(
-    here: World, monkeypatch: pytest.MonkeyPatch, fate: str
+    system: World, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
     """A killed run reports nothing, and keeps its lease."""
-    accept_many(here, 400)
-    here.advance(1_000)
-    assert slow_look(here)[0].open == 400
+    accept_many(system, 400)
+    system.advance(1_000)
+    assert slow_sweep(system)[0].open == 400
     if fate == "lost":
-        here.aws.purge(Channel.SLACK)
+        system.aws.purge(Channel.SLACK)
     else:
         for one in range(400):
             body = json.dumps({"request": {"id": f"01900000-0000-7000-8000-{one:012d}"}})
-            here.cloud.sqs.send_message(QueueUrl=here.cloud.dlqs[Channel.SLACK], MessageBody=body)
+            system.cloud.sqs.send_message(QueueUrl=system.cloud.dlqs[Channel.SLACK], MessageBody=body)
     monkeypatch.setattr("tests.faults.test_open_requests.A_CALL", 0.1)
     done = set[str]()
     for _ in range(6):
-        found, left = slow_look(here)
+        found, left = slow_sweep(system)
         assert left > 0
         assert not done & set(getattr(found, fate)), "each once"
         done |= set(getattr(found, fate))
@@ -398,103 +402,103 @@ def unlisted(request_id: str) -> Iterator[None]:
         yield
 
 
-def test_the_reconciler_tracks_a_request_that_the_dynamodb_index_lists_minutes_late(here: World) -> None:
+def test_the_reconciler_tracks_a_request_that_the_dynamodb_index_lists_minutes_late(system: World) -> None:
     """DynamoDB does not guarantee how soon an index contains a change of its table."""
-    request_id = published(here, Topic.SALES, "key")
-    here.lose_to_subscription_dlq(Channel.SLACK)
+    request_id = published(system, Topic.SALES, "key")
+    system.lose_to_subscription_dlq(Channel.SLACK)
     with unlisted(request_id):
         for key in ("one", "two", "three"):
-            here.advance(200)
-            published(here, Topic.PRICING, key)
-            assert sweep(here)["dead_lettered"] == []
+            system.advance(200)
+            published(system, Topic.PRICING, key)
+            assert sweep(system)["dead_lettered"] == []
     for _ in range(2):
-        here.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) / 2)
-        sweep(here)
-    assert here.show(request_id)["status"] == "failed"
+        system.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) / 2)
+        sweep(system)
+    assert system.show(request_id)["status"] == "failed"
 
 
 def test_the_next_reconciler_run_makes_the_second_checks_for_which_the_previous_run_had_no_time(
-    here: World, monkeypatch: pytest.MonkeyPatch
+    system: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accept_many(here, 400)
+    accept_many(system, 400)
     with patch.object(Items, "accepted", lambda *_: iter(())):
-        assert slow_look(here)[0].open == 0
-    reconciler.requests().items.store_progress(timestamp(here.now), [])
-    here.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
+        assert slow_sweep(system)[0].open == 0
+    reconciler.requests().items.store_progress(timestamp(system.now), [])
+    system.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
     monkeypatch.setattr("tests.faults.test_open_requests.A_CALL", 0.1)
-    (first, left), (second, _) = slow_look(here), slow_look(here)
+    (first, left), (second, _) = slow_sweep(system), slow_sweep(system)
     assert left > 0
     assert (first.complete, second.complete) == (False, True)
     assert 0 < first.open < second.open == 400
 
 
-def before_call(here: World, call: str, last: int, step: Callable[[], object]) -> dict[str, Any]:
+def before_call(system: World, call: str, last: int, step: Callable[[], object]) -> dict[str, Any]:
     """Run the reconciler, and take the step just before its call of that name with the index `last`, such as -1."""
-    with recorded(here) as calls:
-        here.reconcile(dry_run=True)
+    with recorded(system) as calls:
+        system.reconcile(dry_run=True)
     numbers = [number for number, name in enumerate(calls, 1) if name == call]
-    here.advance(60)
+    system.advance(60)
     # Unlike a dry run, a real run first makes the call that takes the lease.
-    here.injector.plan(None, (numbers[last], step))
-    return sweep(here)
+    system.injector.plan(None, (numbers[last], step))
+    return sweep(system)
 
 
-def overdue(here: World) -> str:
+def overdue(system: World) -> str:
     """Create a request whose message is so old that the next reconciler run checks whether it is lost."""
-    request_id = published(here, Topic.SALES, "key")
+    request_id = published(system, Topic.SALES, "key")
     for seconds in (60, 1_000):
-        here.advance(seconds)
-        sweep(here)
-    here.advance(60)
+        system.advance(seconds)
+        sweep(system)
+    system.advance(60)
     return request_id
 
 
 def test_a_dead_letter_that_an_operator_has_received_during_a_reconciler_run_does_not_count_as_lost(
-    here: World,
+    system: World,
 ) -> None:
-    request_id = overdue(here)
-    here.lose_to_subscription_dlq(Channel.SLACK)
-    url = here.cloud.subscription_dlqs[Channel.SLACK]
+    request_id = overdue(system)
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    url = system.cloud.subscription_dlqs[Channel.SLACK]
 
     def receive() -> None:
-        assert here.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)["Messages"]
+        assert system.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)["Messages"]
 
-    found = before_call(here, "sqs.ReceiveMessage", 0, receive)
+    found = before_call(system, "sqs.ReceiveMessage", 0, receive)
     assert (found["lost"], found["dead_lettered"]) == ([], [])
-    here.advance(60)
-    assert sweep(here)["dead_lettered"] == [request_id]
+    system.advance(60)
+    assert sweep(system)["dead_lettered"] == [request_id]
 
 
 def test_a_message_that_sqs_moves_to_the_dead_letter_queue_during_a_reconciler_run_is_not_counted_as_lost(
-    here: World,
+    system: World,
 ) -> None:
-    request_id = overdue(here)
+    request_id = overdue(system)
 
     def move() -> None:
-        [body] = here.bodies(Channel.SLACK)
-        here.cloud.sqs.send_message(QueueUrl=here.cloud.dlqs[Channel.SLACK], MessageBody=body)
-        here.aws.purge(Channel.SLACK)
+        [body] = system.bodies(Channel.SLACK)
+        system.cloud.sqs.send_message(QueueUrl=system.cloud.dlqs[Channel.SLACK], MessageBody=body)
+        system.aws.purge(Channel.SLACK)
 
-    found = before_call(here, "sqs.GetQueueAttributes", -1, move)
+    found = before_call(system, "sqs.GetQueueAttributes", -1, move)
     assert (found["lost"], found["dead_lettered"]) == ([], [])
-    here.advance(60)
-    assert sweep(here)["dead_lettered"] == [request_id]
+    system.advance(60)
+    assert sweep(system)["dead_lettered"] == [request_id]
 
 
 @pytest.mark.parametrize("ahead", [60, 3_600])
 def test_a_reconciler_run_with_a_fast_clock_does_not_hide_requests_accepted_after_that_run(
-    here: World, ahead: int
+    system: World, ahead: int
 ) -> None:
-    published(here, Topic.PRICING, "before")
-    now = here.now
-    here.traveller.move_to(now + timedelta(seconds=ahead))
-    sweep(here)
-    here.traveller.move_to(now)
-    here.advance(10)
-    request_id = published(here, Topic.SALES, "key")
-    here.lose_to_subscription_dlq(Channel.SLACK)
+    published(system, Topic.PRICING, "before")
+    now = system.now
+    system.traveller.move_to(now + timedelta(seconds=ahead))
+    sweep(system)
+    system.traveller.move_to(now)
+    system.advance(10)
+    request_id = published(system, Topic.SALES, "key")
+    system.lose_to_subscription_dlq(Channel.SLACK)
     found = []
     for _ in range(2):
-        here.advance(60)
-        found += sweep(here)["dead_lettered"]
+        system.advance(60)
+        found += sweep(system)["dead_lettered"]
     assert found == [request_id]

@@ -10,44 +10,44 @@ from tests.faults.world import World
 
 @pytest.mark.parametrize("before", ["the stream reads it", "SNS is well again", "its mark is written"])
 def test_the_age_of_an_unpublished_resend_counts_from_the_time_of_the_operators_resend_command(
-    here: World, before: str
+    system: World, before: str
 ) -> None:
-    request_id = published(here, Topic.SALES, "key")
-    here.settle()
-    here.advance(86_400)
-    sweep(here)
-    assert here.resend(request_id, Channel.SLACK, "once more")
+    request_id = published(system, Topic.SALES, "key")
+    system.settle()
+    system.advance(86_400)
+    sweep(system)
+    assert system.resend(request_id, Channel.SLACK, "once more")
     broken = {"SNS is well again": "sns.PublishBatch", "its mark is written": "dynamodb.PutItem"}.get(before)
     if broken:
-        here.injector.outage = lambda name: Kind.REFUSED if name == broken else None
-        here.produce()
-        here.heal()
-        here.stream.clear()
-    here.advance(5)
-    found = sweep(here)
+        system.injector.outage = lambda name: Kind.REFUSED if name == broken else None
+        system.produce()
+        system.heal()
+        system.stream.clear()
+    system.advance(5)
+    found = sweep(system)
     assert (found["open"], found["oldest_open_seconds"]) == (1, 5)
 
 
-def test_the_reported_age_of_a_postponed_resend_keeps_growing(here: World) -> None:
-    request_id = published(here, Topic.SALES, "key")
-    here.settle()
-    here.advance(86_400)
-    sweep(here)
-    assert here.resend(request_id, Channel.SLACK, "once more")
-    here.produce()
-    here.slack.fail("rate_limited", retry_after=600)
-    here.consume(Channel.SLACK)
-    here.advance(300)
-    found = sweep(here)
+def test_the_reported_age_of_a_postponed_resend_keeps_growing(system: World) -> None:
+    request_id = published(system, Topic.SALES, "key")
+    system.settle()
+    system.advance(86_400)
+    sweep(system)
+    assert system.resend(request_id, Channel.SLACK, "once more")
+    system.produce()
+    system.slack.fail("rate_limited", retry_after=600)
+    system.consume(Channel.SLACK)
+    system.advance(300)
+    found = sweep(system)
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (300, {Channel.SLACK: 300})
 
 
-def test_the_reported_age_of_a_request_on_its_channel_excludes_the_time_of_an_sns_outage(here: World) -> None:
+def test_the_reported_age_of_a_request_on_its_channel_excludes_the_time_of_an_sns_outage(system: World) -> None:
     """The alarm on the channel must not be raised. The request itself has been open during the whole outage."""
-    published_after_an_outage(here)
+    published_after_an_outage(system)
     for waited in (0, 60):
-        found = sweep(here)
+        found = sweep(system)
         assert found["places"] == {"sales/slack/queued": 1}
         assert found["oldest_pending_seconds"] == {Channel.SLACK: waited}
         assert found["oldest_open_seconds"] == 1_200 + waited
-        here.advance(60)
+        system.advance(60)

@@ -14,204 +14,204 @@ from tests.faults.world import World
 OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
 
 
-def test_an_idempotency_key_reused_after_its_request_expired_creates_a_new_request(here: World) -> None:
+def test_an_idempotency_key_reused_after_its_request_expired_creates_a_new_request(system: World) -> None:
     """DynamoDB deletes expired items one by one, within days after their `ttl`."""
-    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.settle()
-    here.advance(91 * 86_400)
-    here.cloud.table.delete_item(Key=request_key(request_id))
-    assert here.accept_for_sure(Topic.SALES, "another question", "key") == request_id
-    assert here.show(request_id)["deliveries"] == []
-    here.produce()
-    here.consume(Channel.SLACK)
-    assert here.posts()[request_id, None] == 2
-    assert here.show(request_id)["deliveries"][0]["attempts"] == 1
+    request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.settle()
+    system.advance(91 * 86_400)
+    system.cloud.table.delete_item(Key=request_key(request_id))
+    assert system.accept_for_sure(Topic.SALES, "another question", "key") == request_id
+    assert system.show(request_id)["deliveries"] == []
+    system.produce()
+    system.consume(Channel.SLACK)
+    assert system.posts()[request_id, None] == 2
+    assert system.show(request_id)["deliveries"][0]["attempts"] == 1
 
 
-def failed_on_both(here: World) -> str:
-    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.slack.fail("error", error="is_archived")
-    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
-    here.settle()
-    here.heal()
+def failed_on_both(system: World) -> str:
+    request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.slack.fail("error", error="is_archived")
+    system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    system.settle()
+    system.heal()
     return request_id
 
 
 @pytest.mark.parametrize(("first", "second"), [(OWN, FALLBACK), (FALLBACK, OWN)])
 @pytest.mark.parametrize("call", range(4))
 def test_redriving_two_dead_letters_of_one_request_sends_one_message(
-    here: World, first: Channel, second: Channel, call: int
+    system: World, first: Channel, second: Channel, call: int
 ) -> None:
     """The second dead letter is redriven just before each call of the first one's delivery."""
-    request_id = failed_on_both(here)
-    here.redrive()
-    here.injector.plan(None, (call, lambda: here.consume(second)))
-    here.consume(first)
-    here.injector.plan(None)
-    here.settle()
-    assert here.show(request_id)["status"] == "delivered"
-    assert here.posts()[request_id, None] + here.mails()[request_id] == 1
+    request_id = failed_on_both(system)
+    system.redrive()
+    system.injector.plan(None, (call, lambda: system.consume(second)))
+    system.consume(first)
+    system.injector.plan(None)
+    system.settle()
+    assert system.show(request_id)["status"] == "delivered"
+    assert system.posts()[request_id, None] + system.mails()[request_id] == 1
 
 
-def redriven_on_slack(here: World) -> str:
+def redriven_on_slack(system: World) -> str:
     """Redrive a failed request. Slack then responds 503 once, so that the next attempt is due soon."""
-    request_id = failed_on_both(here)
-    here.redrive()
-    here.aws.purge(Channel.EMAIL)
-    here.slack.fail("status", status=503, times=1)
-    here.consume(Channel.SLACK)
-    here.slack.fail("none")
+    request_id = failed_on_both(system)
+    system.redrive()
+    system.aws.purge(Channel.EMAIL)
+    system.slack.fail("status", status=503, times=1)
+    system.consume(Channel.SLACK)
+    system.slack.fail("none")
     return request_id
 
 
-def test_a_resend_is_refused_while_a_redriven_message_waits_for_the_next_attempt(here: World) -> None:
-    request_id = redriven_on_slack(here)
-    assert not here.resend(request_id, Channel.SLACK, "once more")
+def test_a_resend_is_refused_while_a_redriven_message_waits_for_the_next_attempt(system: World) -> None:
+    request_id = redriven_on_slack(system)
+    assert not system.resend(request_id, Channel.SLACK, "once more")
 
 
 @pytest.mark.parametrize("call", range(4))
-def test_a_resend_is_refused_while_an_attempt_with_a_redriven_message_is_running(here: World, call: int) -> None:
+def test_a_resend_is_refused_while_an_attempt_with_a_redriven_message_is_running(system: World, call: int) -> None:
     """The resend is tried just before one of the calls of the attempt."""
-    request_id = redriven_on_slack(here)
-    here.advance(60)
-    here.injector.plan(None, (call, lambda: here.resend(request_id, Channel.SLACK, "once more")))
-    here.consume(Channel.SLACK)
-    here.injector.plan(None)
-    here.settle()
-    assert here.posts() == {(request_id, None): 1}
+    request_id = redriven_on_slack(system)
+    system.advance(60)
+    system.injector.plan(None, (call, lambda: system.resend(request_id, Channel.SLACK, "once more")))
+    system.consume(Channel.SLACK)
+    system.injector.plan(None)
+    system.settle()
+    assert system.posts() == {(request_id, None): 1}
 
 
 def test_a_resend_is_possible_after_a_redriven_message_was_dropped_because_the_request_was_already_delivered(
-    here: World,
+    system: World,
 ) -> None:
-    request_id = redriven_on_slack(here)
-    assert here.resend(request_id, Channel.EMAIL, "by mail")
-    here.settle()
-    assert here.resend(request_id, Channel.SLACK, "once more")
+    request_id = redriven_on_slack(system)
+    assert system.resend(request_id, Channel.EMAIL, "by mail")
+    system.settle()
+    assert system.resend(request_id, Channel.SLACK, "once more")
 
 
-def test_a_delivered_resend_is_not_sent_again_while_another_resend_waits(here: World) -> None:
-    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.settle()
-    send_again(here, request_id, Channel.SLACK, "one")
-    (body,) = here.bodies(Channel.SLACK)
-    here.consume(Channel.SLACK)
-    here.slack.fail("rate_limited", retry_after=60, times=1)
-    send_again(here, request_id, Channel.SLACK, "two")
-    here.consume(Channel.SLACK)
-    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=body)
-    here.settle()
-    assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
+def test_a_delivered_resend_is_not_sent_again_while_another_resend_waits(system: World) -> None:
+    request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.settle()
+    send_again(system, request_id, Channel.SLACK, "one")
+    (body,) = system.bodies(Channel.SLACK)
+    system.consume(Channel.SLACK)
+    system.slack.fail("rate_limited", retry_after=60, times=1)
+    send_again(system, request_id, Channel.SLACK, "two")
+    system.consume(Channel.SLACK)
+    system.cloud.sqs.send_message(QueueUrl=system.cloud.queues[Channel.SLACK], MessageBody=body)
+    system.settle()
+    assert system.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
 
 
-def test_a_bounce_is_recorded_although_an_operator_starts_a_resend_at_the_same_time(here: World) -> None:
-    request_id = here.accept_for_sure(Topic.PRICING, "hush", "key")
-    here.settle()
-    here.say_of_mail("bounce", 0)
-    send_again(here, request_id, Channel.EMAIL, "once more")
+def test_a_bounce_is_recorded_although_an_operator_starts_a_resend_at_the_same_time(system: World) -> None:
+    request_id = system.accept_for_sure(Topic.PRICING, "hush", "key")
+    system.settle()
+    system.publish_mail_event("bounce", 0)
+    send_again(system, request_id, Channel.EMAIL, "once more")
 
     def begin() -> None:
-        here.injector.plan(Fault(1, Kind.TIMEOUT_BEFORE))
-        here.consume(Channel.EMAIL)
+        system.injector.plan(Fault(1, Kind.TIMEOUT_BEFORE))
+        system.consume(Channel.EMAIL)
 
-    here.injector.plan(None, (2, begin))
-    here.bring_feedback()
-    here.injector.plan(None)
-    here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
-    here.advance(60)
-    here.consume(Channel.EMAIL)
-    here.settle()
-    assert here.posts() == {(request_id, None): 1}, "by the fallback"
+    system.injector.plan(None, (2, begin))
+    system.bring_feedback()
+    system.injector.plan(None)
+    system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    system.advance(60)
+    system.consume(Channel.EMAIL)
+    system.settle()
+    assert system.posts() == {(request_id, None): 1}, "by the fallback"
 
 
 @pytest.mark.parametrize("ends", ["delivered", "failed"])
-def test_a_resend_on_a_channel_that_is_not_in_the_route_changes_no_other_delivery(here: World, ends: str) -> None:
-    here.slack.fail("status", status=503, times=1)
-    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.produce()
-    here.consume(Channel.SLACK)
-    send_again(here, request_id, Channel.EMAIL, "to be sure")
+def test_a_resend_on_a_channel_that_is_not_in_the_route_changes_no_other_delivery(system: World, ends: str) -> None:
+    system.slack.fail("status", status=503, times=1)
+    request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.produce()
+    system.consume(Channel.SLACK)
+    send_again(system, request_id, Channel.EMAIL, "to be sure")
     if ends == "failed":
-        here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
-    here.consume(Channel.EMAIL)
-    shown = here.show(request_id)
+        system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    system.consume(Channel.EMAIL)
+    shown = system.show(request_id)
     assert {each["channel"]: each["status"] for each in shown["deliveries"]} == {"slack": "retrying", "email": ends}
     assert (shown["status"], shown.get("fallback")) == ("retrying", None)
-    here.settle()
-    assert here.posts() == {(request_id, None): 1}
+    system.settle()
+    assert system.posts() == {(request_id, None): 1}
 
 
-def posted_and_killed(here: World, request_id: str) -> None:
+def posted_and_killed(system: World, request_id: str) -> None:
     """Post a resend whose consumer is then killed. Slack rate limits the next attempt's search for the post."""
-    send_again(here, request_id, Channel.SLACK, "one")
-    break_at(here, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: here.consume(Channel.SLACK, 1))
-    here.advance(200)
-    here.slack.fail("rate_limited", retry_after=60, times=1)
-    here.consume(Channel.SLACK, 1)
-    here.heal()
+    send_again(system, request_id, Channel.SLACK, "one")
+    break_at(system, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: system.consume(Channel.SLACK, 1))
+    system.advance(200)
+    system.slack.fail("rate_limited", retry_after=60, times=1)
+    system.consume(Channel.SLACK, 1)
+    system.heal()
 
 
-def test_the_unknown_outcome_of_a_resend_is_remembered_after_a_rate_limit_and_a_second_resend(here: World) -> None:
-    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.settle()
-    posted_and_killed(here, request_id)
-    send_again(here, request_id, Channel.SLACK, "two")
-    here.settle()
-    assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
+def test_the_unknown_outcome_of_a_resend_is_remembered_after_a_rate_limit_and_a_second_resend(system: World) -> None:
+    request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.settle()
+    posted_and_killed(system, request_id)
+    send_again(system, request_id, Channel.SLACK, "two")
+    system.settle()
+    assert system.posts() == {(request_id, None): 1, (request_id, "one"): 1, (request_id, "two"): 1}
 
 
 def test_the_unknown_outcome_of_a_resend_is_remembered_after_a_rate_limit_and_a_duplicate_original_message(
-    here: World,
+    system: World,
 ) -> None:
-    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.produce()
-    [own] = here.bodies(Channel.SLACK)
-    here.settle()
-    posted_and_killed(here, request_id)
-    here.cloud.sqs.send_message(QueueUrl=here.cloud.queues[Channel.SLACK], MessageBody=own)
-    here.settle()
-    assert here.posts() == {(request_id, None): 1, (request_id, "one"): 1}
+    request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.produce()
+    [own] = system.bodies(Channel.SLACK)
+    system.settle()
+    posted_and_killed(system, request_id)
+    system.cloud.sqs.send_message(QueueUrl=system.cloud.queues[Channel.SLACK], MessageBody=own)
+    system.settle()
+    assert system.posts() == {(request_id, None): 1, (request_id, "one"): 1}
 
 
-def test_the_fallback_is_sent_after_a_resent_mail_bounced_although_email_is_the_fallback_channel(here: World) -> None:
+def test_the_fallback_is_sent_after_a_resent_mail_bounced_although_email_is_the_fallback_channel(system: World) -> None:
     """The resend by email had made the fallback unnecessary, so the fallback was not published."""
-    here.slack.fail("status", status=503)
-    request_id = here.accept_for_sure(Topic.SALES, "hush", "key")
-    here.produce()
-    here.consume(OWN)
-    send_again(here, request_id, FALLBACK, "to be sure")
+    system.slack.fail("status", status=503)
+    request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.produce()
+    system.consume(OWN)
+    send_again(system, request_id, FALLBACK, "to be sure")
     for _ in range(3):
-        here.turn()
-        here.advance(1_000)
-    assert here.show(request_id)["status"] == "delivered"
-    here.say_of_mail("bounce", 0)
-    here.turn()
-    assert here.show(request_id)["status"] == "delivered", "and no sweep was needed"
+        system.turn()
+        system.advance(1_000)
+    assert system.show(request_id)["status"] == "delivered"
+    system.publish_mail_event("bounce", 0)
+    system.turn()
+    assert system.show(request_id)["status"] == "delivered", "and no sweep was needed"
 
 
 @pytest.mark.parametrize("hours", [0, 2])
 def test_the_time_that_a_redriven_message_waited_for_the_fallback_does_not_count_as_rate_limited_time(
-    here: World, hours: int
+    system: World, hours: int
 ) -> None:
-    request_id = published(here, Topic.SALES)
-    here.slack.fail("error", error="is_archived", times=1)
-    here.consume(Channel.SLACK)
-    here.produce()
-    here.injector.outage = lambda name: Kind.REFUSED if name == "sesv2.SendEmail" else None
-    here.redrive()
-    queue = here.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]
+    request_id = published(system, Topic.SALES)
+    system.slack.fail("error", error="is_archived", times=1)
+    system.consume(Channel.SLACK)
+    system.produce()
+    system.injector.outage = lambda name: Kind.REFUSED if name == "sesv2.SendEmail" else None
+    system.redrive()
+    queue = system.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]
     with patch.object(queue, "most", MAX_RECEIVES):
         for _ in range(12 * hours):
-            here.consume(Channel.SLACK)
-            here.advance(300)
-        here.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
-        here.advance(1_000)
-        here.consume(Channel.EMAIL)
-        here.slack.fail("rate_limited", retry_after=1, times=1)
-        here.advance(1_000)
-        assert here.consume(Channel.SLACK)
-    assert here.slack.workspace.fault["kind"] == "none", "Slack has limited its rate"
-    [slack] = (each for each in here.show(request_id)["deliveries"] if each["channel"] == "slack")
+            system.consume(Channel.SLACK)
+            system.advance(300)
+        system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+        system.advance(1_000)
+        system.consume(Channel.EMAIL)
+        system.slack.fail("rate_limited", retry_after=1, times=1)
+        system.advance(1_000)
+        assert system.consume(Channel.SLACK)
+    assert system.slack.workspace.fault["kind"] == "none", "Slack has limited its rate"
+    [slack] = (each for each in system.show(request_id)["deliveries"] if each["channel"] == "slack")
     assert [each["outcome"] for each in slack["timeline"]] == ["failed"]
-    here.settle()
-    assert here.posts() == {(request_id, None): 1}
+    system.settle()
+    assert system.posts() == {(request_id, None): 1}

@@ -23,60 +23,60 @@ def damage(key: dict[str, str], name: str) -> Mapping[str, Any]:
     return kept
 
 
-def accounted_for(here: World, fate: str, request_id: str) -> bool:
+def accounted_for(system: World, fate: str, request_id: str) -> bool:
     """Whether the next reconciler runs report the request as dead-lettered, or as lost, according to `fate`."""
     if fate == "dead_lettered":
-        here.lose_to_subscription_dlq(Channel.SLACK)
-    here.aws.purge(Channel.SLACK)
-    here.advance(2_000)
-    return request_id in [found for _ in range(3) for found in sweep(here)[fate]]
+        system.lose_to_subscription_dlq(Channel.SLACK)
+    system.aws.purge(Channel.SLACK)
+    system.advance(2_000)
+    return request_id in [found for _ in range(3) for found in sweep(system)[fate]]
 
 
 @pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
-def test_the_reconciler_accounts_for_a_request_whose_damaged_items_were_repaired(here: World, fate: str) -> None:
-    request_id = published(here, Topic.SALES, "key")
+def test_the_reconciler_accounts_for_a_request_whose_damaged_items_were_repaired(system: World, fate: str) -> None:
+    request_id = published(system, Topic.SALES, "key")
     kept = damage(request_key(request_id), "channels")
     for _ in range(20):
-        here.advance(120)
-        assert sweep(here)["unreadable"] == 1, "at every sweep, so that the alarm stays on"
+        system.advance(120)
+        assert sweep(system)["unreadable"] == 1, "at every sweep, so that the alarm stays on"
     requests().items.put(kept)
-    assert accounted_for(here, fate, request_id)
-    assert sweep(here)["unreadable"] == 0
+    assert accounted_for(system, fate, request_id)
+    assert sweep(system)["unreadable"] == 0
 
 
 @pytest.mark.parametrize("fate", ["dead_lettered", "lost"])
 def test_the_reconciler_accounts_for_a_request_whose_damaged_delivery_record_was_deleted(
-    here: World, fate: str
+    system: World, fate: str
 ) -> None:
-    request_id = published(here, Topic.SALES, "key")
+    request_id = published(system, Topic.SALES, "key")
     for seconds in (60, 1_000):
-        here.advance(seconds)
-        assert sweep(here)["open"] == 1
+        system.advance(seconds)
+        assert sweep(system)["open"] == 1
     key = {PARTITION_KEY: request_id, SORT_KEY: RECORD}
     damage(key, "record")
-    here.advance(60)
-    assert sweep(here)["unreadable"] == 1
-    here.cloud.table.delete_item(Key=key)
-    assert accounted_for(here, fate, request_id)
+    system.advance(60)
+    assert sweep(system)["unreadable"] == 1
+    system.cloud.table.delete_item(Key=key)
+    assert accounted_for(system, fate, request_id)
 
 
 def test_an_unreadable_item_raises_an_alarm_although_the_first_reconciler_run_that_read_it_crashed(
-    here: World, capsys: pytest.CaptureFixture[str]
+    system: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    damage(request_key(published(here, Topic.SALES, "key")), "channels")
-    here.advance(60)
+    damage(request_key(published(system, Topic.SALES, "key")), "channels")
+    system.advance(60)
     seen = list[str]()
 
     def outage(call: str) -> Kind | None:
         seen.append(call)
         return Kind.CRASH_BEFORE if call == "dynamodb.DeleteItem" else None
 
-    here.injector.outage = outage
-    assert here.reconcile() is None
+    system.injector.outage = outage
+    assert system.reconcile() is None
     assert "dynamodb.UpdateItem" in seen, "it has kept that it has looked"
-    here.heal()
+    system.heal()
     capsys.readouterr()
-    here.advance(120)
-    sweep(here)
+    system.advance(120)
+    sweep(system)
     found = {series.name: values for series, values in emitted(capsys.readouterr().out).items()}
     assert found["UnreadableItems"] == [1]

@@ -13,7 +13,7 @@ from infra.config import Config
 from tests.faults.conftest import Deploy
 from tests.faults.fault_injection import Kind
 from tests.faults.system import ATTEMPTS
-from tests.faults.test_failures_of_other_designs import HUSH, break_at, published, status
+from tests.faults.test_failures_of_other_designs import CONFIDENTIAL, break_at, published, status
 from tests.faults.world import World
 from tests.integration.cloud import forget
 
@@ -25,92 +25,92 @@ OLD = "C0ANNEX"
 @pytest.mark.parametrize("error", ["channel_is_limited_access", "access_denied", "internal_error"])
 @pytest.mark.parametrize("posted", [Kind.CRASH_AFTER, Kind.CRASH_BEFORE])
 def test_an_archived_slack_channel_fails_no_request_that_was_posted_in_another_slack_channel(
-    here: World, error: str, posted: Kind
+    system: World, error: str, posted: Kind
 ) -> None:
     with patch.dict(os.environ, {"SLACK_CHANNEL": OLD}):
         forget()
-        published(here, key="old")
-        break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
+        published(system, key="old")
+        break_at(system, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: system.consume(Channel.SLACK))
     forget()
-    here.advance(60)
-    new = [published(here, key=str(number)) for number in range(3)]
-    break_at(here, "http.chat.postMessage", posted, lambda: here.consume(Channel.SLACK))
-    here.slack.fail("error", error=error, holding=OLD)
-    here.advance(200)
-    here.consume(Channel.SLACK)
-    assert [status(here, one) for one in new] == ["delivered"] * 3
-    assert here.posts() == {(one, None): 1 for one in new}
+    system.advance(60)
+    new = [published(system, key=str(number)) for number in range(3)]
+    break_at(system, "http.chat.postMessage", posted, lambda: system.consume(Channel.SLACK))
+    system.slack.fail("error", error=error, holding=OLD)
+    system.advance(200)
+    system.consume(Channel.SLACK)
+    assert [status(system, one) for one in new] == ["delivered"] * 3
+    assert system.posts() == {(one, None): 1 for one in new}
 
 
-def take_long(here: World, seconds: float) -> Callable[[], bool]:
+def take_long(system: World, seconds: float) -> Callable[[], bool]:
     """Return a function that consumes one batch within Lambda's timeout.
 
     Each page of Slack's history takes so many seconds.
     """
 
     def consume() -> bool:
-        began = here.now
+        began = system.now
 
         def slow(call: str) -> Kind | None:
             if call == "http.conversations.history":
-                here.traveller.shift(seconds)
-            killed = (here.now - began).total_seconds() > Config().consumer_timeout_seconds
+                system.traveller.shift(seconds)
+            killed = (system.now - began).total_seconds() > Config().consumer_timeout_seconds
             return Kind.CRASH_BEFORE if killed else None
 
-        here.injector.outage = slow
+        system.injector.outage = slow
         try:
-            return here.consume(Channel.SLACK, BATCH)
+            return system.consume(Channel.SLACK, BATCH)
         finally:
-            here.injector.outage = lambda _: None
+            system.injector.outage = lambda _: None
 
     return consume
 
 
-def redriven(here: World) -> list[str]:
+def redriven(system: World) -> list[str]:
     """Create requests whose last attempt had an unknown outcome, 15 minutes apart, and redrive them together."""
-    here.slack.fail("status", status=503)
+    system.slack.fail("status", status=503)
     ids = []
     for number in range(BATCH):
-        ids.append(here.accept_for_sure("support", HUSH, str(number)))
-        here.produce()
+        ids.append(system.accept_for_sure("support", CONFIDENTIAL, str(number)))
+        system.produce()
         for _ in range(3):
-            here.consume(Channel.SLACK)
-            here.advance(60)
-        here.advance(720)
-    assert len(here.bodies("slack-dlq")) == BATCH
-    here.heal()
-    here.redrive()
+            system.consume(Channel.SLACK)
+            system.advance(60)
+        system.advance(720)
+    assert len(system.bodies("slack-dlq")) == BATCH
+    system.heal()
+    system.redrive()
     return ids
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5])
 def test_requests_that_failed_in_a_slack_outage_are_delivered_by_a_redrive_while_slack_is_slow(
-    here: World, deploy: Deploy, seconds: float
+    system: World, deploy: Deploy, seconds: float
 ) -> None:
     deploy(["slack"], None)
-    ids = redriven(here)
-    consume = take_long(here, seconds)
+    ids = redriven(system)
+    consume = take_long(system, seconds)
     for _ in range(BATCH):
         consume()
-        here.advance(60)
-    assert {status(here, one) for one in ids} == {"delivered"}
-    attempts = {each["attempts"] for one in ids for each in here.show(one)["deliveries"]}
+        system.advance(60)
+    assert {status(system, one) for one in ids} == {"delivered"}
+    attempts = {each["attempts"] for one in ids for each in system.show(one)["deliveries"]}
     assert attempts == {ATTEMPTS + 1}, "what is put off counts for no attempt"
-    assert here.posts() == {(one, None): 1 for one in ids}
+    assert system.posts() == {(one, None): 1 for one in ids}
 
 
 @pytest.mark.parametrize("seconds", [0.1, 6])
 def test_a_channel_history_too_long_to_search_uses_up_the_attempts_and_the_fallback_delivers(
-    here: World, seconds: float
+    system: World, seconds: float
 ) -> None:
-    request_id = published(here)
-    break_at(here, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: here.consume(Channel.SLACK))
+    request_id = published(system)
+    break_at(system, "http.chat.postMessage", Kind.CRASH_BEFORE, lambda: system.consume(Channel.SLACK))
     page = {"ok": True, "messages": [], "has_more": True, "response_metadata": {"next_cursor": "next"}}
-    here.slack.fail("garbled", body=json.dumps(page), method="conversations.history")
-    consume = take_long(here, seconds)
+    system.slack.fail("garbled", body=json.dumps(page), method="conversations.history")
+    consume = take_long(system, seconds)
     for _ in range(ATTEMPTS):
-        here.advance(200)
+        system.advance(200)
         consume()
-    here.settle()
-    ends = [(each["channel"], each["status"], each.get("last_error")) for each in here.show(request_id)["deliveries"]]
+    system.settle()
+    ends = [(each["channel"], each["status"], each.get("last_error")) for each in system.show(request_id)["deliveries"]]
     assert ends == [("slack", "failed", "look_up_unfinished"), ("email", "delivered", None)]

@@ -158,7 +158,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.accepted)
     @rule(pick=picks, kind=st.sampled_from([Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.CRASH_BEFORE]))
-    def look_in_vain(self, pick: int, kind: Kind) -> None:
+    def read_status_while_the_table_fails(self, pick: int, kind: Kind) -> None:
         """Read a status while a call to the table fails: the response must be 503, or missing."""
         path = f"/assistance-requests/{self._pick(pick)}"
         self.world.injector.plan(Fault(0, kind))
@@ -277,7 +277,7 @@ class StateMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["bounce", "complaint", "reject", "delivery"]), pick=picks)
     def ses_says(self, name: str, pick: int) -> None:
         """Send an SES event about any accepted mail, so also late and more than once."""
-        self.world.say_of_mail(name, pick % self.world.mails().total())
+        self.world.publish_mail_event(name, pick % self.world.mails().total())
 
     @rule()
     def providers_heal(self) -> None:
@@ -325,12 +325,12 @@ def test_no_order_of_events_violates_an_invariant_of_deliveries(one_world: World
 
 
 @pytest.fixture(autouse=True)
-def _fresh(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _fresh(system: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Start with an empty system and an additional topic."""
     deployed = {**ROUTES, BOTH: Route((Channel.SLACK, Channel.EMAIL), None)}
     monkeypatch.setenv("ROUTES", json.dumps({topic: asdict(route) for topic, route in deployed.items()}))
     forget()
-    here.cold()
+    system.cold()
     yield
     monkeypatch.delenv("ROUTES")
     routes.cache_clear()

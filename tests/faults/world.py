@@ -41,7 +41,7 @@ class World(Humans):
 
     def observe(self) -> None:
         """Read the status of every request as its bot does, and check the invariants that hold at any time."""
-        looked_at = (
+        current = (
             self.aws.streamed(),
             len(self.dead_letters()),
             len(self.bodies(*Channel)),
@@ -51,12 +51,12 @@ class World(Humans):
             len(self.accepted),
             len(self.log.getvalue()),
         )
-        if looked_at == self.looked_at:
+        if current == self.observed:
             return
-        self.looked_at = looked_at
+        self.observed = current
         held = Counter(map(request_id_in, (*self.dead_letters(), *self.bodies(*Channel))))
         # A bounce is recorded first. SES's event is retried until the dead letter is written too.
-        bounced = self.told_of_mails()
+        bounced = self.requests_with_pending_events()
         mails, posts = self.mails(), self.posts()
         assert all(times == 1 for times in self.untaken.values()), "escalated once"
         for request in self.accepted.values():
@@ -72,7 +72,7 @@ class World(Humans):
         deliveries = {(each["channel"], _reason(each)): each["status"] for each in shown["deliveries"]}
         now = {REQUEST: shown["status"], **deliveries}
         bounces = _bounces(shown)
-        assert bounces <= self.said[request.id], ("it never came back", shown)
+        assert bounces <= self.bad_events[request.id], ("more bounces than SES has reported", shown)
         came_back, request.bounces = bounces > request.bounces, bounces
         if came_back:
             request.sent_when_delivered = None
@@ -170,7 +170,7 @@ class World(Humans):
             self.reconcile()
             self.observe()
         assert self.quiet(), [self.show(request_id) for request_id in self.accepted]
-        dead = {*map(request_id_in, self.dead_letters()), *self.told_of_mails()}
+        dead = {*map(request_id_in, self.dead_letters()), *self.requests_with_pending_events()}
         for request in self.accepted.values():
             assert request.status in FINAL
             assert request.status == "delivered" or request.id in dead, "failed, and no dead letter tells of it"
@@ -178,13 +178,13 @@ class World(Humans):
 
     def _called_back(self, request: Accepted) -> None:
         """Check that the bot got every callback, or that a callback that could not be sent is a dead letter."""
-        told = {call.id: json.loads(call.body) for call in self.bot.calls if call.id.startswith(request.id)}
-        for id_, body in told.items():
+        callbacks = {call.id: json.loads(call.body) for call in self.bot.calls if call.id.startswith(request.id)}
+        for id_, body in callbacks.items():
             event = id_.split("_")[1]
             assert event in {body["data"]["status"], *Handling}
             assert body["type"] == f"assistance_request.{event}"
         if not request.called_back:
-            assert not told
+            assert not callbacks
             return
         record = requests().read(request.id).record
         ends = [each.cause for each in record.callbacks if isinstance(each.cause, End)]
@@ -193,7 +193,7 @@ class World(Humans):
         assert len(handled) == len(record.takes) + sum(take.released_at is not None for take in record.takes)
         letters = {request_id_in(body) for body in self.bodies(f"{CALLBACK}-dlq", f"{CALLBACK}-subscription-dlq")}
         for event, at in [(ends[-1].status, ends[-1].at), *((last.how, last.at) for last in handled[-1:])]:
-            assert f"{request.id}_{event}_{at}" in told or request.id in letters, (event, told, request.shown)
+            assert f"{request.id}_{event}_{at}" in callbacks or request.id in letters, (event, callbacks, request.shown)
 
 
 def _reason(delivery: dict[str, Any]) -> str:
@@ -247,11 +247,11 @@ def world(*, moto: bool = False, injector: FaultInjector | None = None) -> Itera
         stack.enter_context(_logging_into(log))
         stack.enter_context(injected_faults(injector, aws))
         forget()
-        here = World(running, aws, slack, bot, injector, traveller, log)
-        injector.later = here.later
+        system = World(running, aws, slack, bot, injector, traveller, log)
+        injector.later = system.later
         # Otherwise later tests would use these routes too.
-        stack.callback(here.deploy, {})
-        yield here
+        stack.callback(system.deploy, {})
+        yield system
 
 
 @contextmanager

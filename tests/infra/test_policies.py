@@ -106,104 +106,104 @@ def refused(template: Template, calls: set[Call]) -> list[str]:
     ]
 
 
-def _resent_past_its_fallback(here: World, topic: Topic) -> None:
+def _resent_past_its_fallback(system: World, topic: Topic) -> None:
     """A resend delivers a request before its fallback, so the fallback's consumer drops its message."""
     (channel,) = ROUTES[topic].channels
-    PATHS["by the fallback"].before(here, topic)
-    request_id = here.accept_for_sure(topic, DESCRIPTION, "key")
-    here.produce()
-    here.consume(channel)
-    here.produce()
-    here.heal()
-    here.resend(request_id, channel, "now")
-    here.produce()
-    here.consume(channel)
-    here.settle()
+    PATHS["by the fallback"].before(system, topic)
+    request_id = system.accept_for_sure(topic, DESCRIPTION, "key")
+    system.produce()
+    system.consume(channel)
+    system.produce()
+    system.heal()
+    system.resend(request_id, channel, "now")
+    system.produce()
+    system.consume(channel)
+    system.settle()
 
 
-def _died_without_a_word(here: World, topic: Topic) -> None:
+def _died_without_a_word(system: World, topic: Topic) -> None:
     """SQS moves a message to the dead-letter queue, which the reconciler then reads."""
-    here.accept_for_sure(topic, DESCRIPTION, "key")
-    here.produce()
+    system.accept_for_sure(topic, DESCRIPTION, "key")
+    system.produce()
     (channel,) = ROUTES[topic].channels
-    (body,) = here.bodies(channel)
-    here.aws.purge(channel)
-    here.cloud.sqs.send_message(QueueUrl=here.cloud.dlqs[channel], MessageBody=body)
-    here.advance(40)
-    here.reconcile()
-    here.settle()
+    (body,) = system.bodies(channel)
+    system.aws.purge(channel)
+    system.cloud.sqs.send_message(QueueUrl=system.cloud.dlqs[channel], MessageBody=body)
+    system.advance(40)
+    system.reconcile()
+    system.settle()
 
 
-def _lost(here: World, topic: Topic) -> None:
+def _lost(system: World, topic: Topic) -> None:
     """A message is lost, so the reconciler asks whether the queue of the channel is empty."""
-    here.accept_for_sure(topic, DESCRIPTION, "key")
-    here.produce()
-    here.advance(QUEUE_RETENTION + 1)
-    here.reconcile()
-    here.settle()
+    system.accept_for_sure(topic, DESCRIPTION, "key")
+    system.produce()
+    system.advance(QUEUE_RETENTION + 1)
+    system.reconcile()
+    system.settle()
 
 
-def _fallback_by_the_sweep(here: World, topic: Topic) -> None:
+def _fallback_by_the_sweep(system: World, topic: Topic) -> None:
     """The reconciler publishes a fallback from the outbox of a record, and reads the request for it."""
     (channel,) = ROUTES[topic].channels
-    PATHS["by the fallback"].before(here, topic)
-    here.accept_for_sure(topic, DESCRIPTION, "key")
-    here.produce()
-    here.consume(channel)
-    here.read_stream()
-    here.stream.clear()
-    here.advance(120)
-    here.reconcile()
-    here.settle()
+    PATHS["by the fallback"].before(system, topic)
+    system.accept_for_sure(topic, DESCRIPTION, "key")
+    system.produce()
+    system.consume(channel)
+    system.read_stream()
+    system.stream.clear()
+    system.advance(120)
+    system.reconcile()
+    system.settle()
 
 
-def _by_other_channels(here: World) -> None:
+def _by_other_channels(system: World) -> None:
     """A channel without a route fails because its secret has no value.
 
     The calls of the delivery engine are the same for every channel.
     """
-    request_id = here.accept_for_sure(Topic.SALES, DESCRIPTION, "key")
-    here.settle()
+    request_id = system.accept_for_sure(Topic.SALES, DESCRIPTION, "key")
+    system.settle()
     for channel in set(Channel) - {*named(ROUTES.values())}:
-        here.resend(request_id, channel, f"by {channel}")
-        here.produce()
-        here.consume(channel)
+        system.resend(request_id, channel, f"by {channel}")
+        system.produce()
+        system.consume(channel)
     route = {"channels": ["slack"], "fallback": "email", "where": {Channel.TEAMS: "elsewhere"}}
     secrets = {"elsewhere": "no secret"}
     with patch.dict(os.environ, ROUTES=json.dumps({Topic.SALES: route}), TEAMS_SECRETS=json.dumps(secrets)):
         forget()
-        here.resend(request_id, Channel.TEAMS, "elsewhere")
-        here.produce()
-        here.consume(Channel.TEAMS)
+        system.resend(request_id, Channel.TEAMS, "elsewhere")
+        system.produce()
+        system.consume(Channel.TEAMS)
     forget()
 
 
-def _taken(here: World) -> None:
+def _taken(system: World) -> None:
     """A person takes a request in Slack, and another one with the link in a mail."""
     secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
     mine = {
         "TAKE": "true", "TAKE_PAGE": "https://api.example.com/take/", "TAKE_SECRET": f"{secret}take-a1b2c3",
-        "SLACK_SIGNING_SECRET": f"{secret}slack-signing-a1b2c3", "RESPONSE_ORIGIN": here.slack.origin,
+        "SLACK_SIGNING_SECRET": f"{secret}slack-signing-a1b2c3", "RESPONSE_ORIGIN": system.slack.origin,
     }  # fmt: skip
-    here.slack.signing_secret = "s" * 32
-    here.slack.call_app = partial(_told, here)
+    system.slack.signing_secret = "s" * 32
+    system.slack.call_app = partial(_told, system)
     with patch.dict(os.environ, mine):
         forget()
-        request_id = here.accept_for_sure(Topic.PRICING, DESCRIPTION, "by mail")
-        here.accept_for_sure(Topic.SALES, DESCRIPTION, "in Slack")
-        here.settle()
-        assert here.slack.press(here.slack.messages[-1]["ts"], "anna") == HTTPStatus.OK
-        link = token(Link(request_id, Channel.EMAIL, record_of(here.cloud.table, request_id).ttl), [b"t" * 44])
+        request_id = system.accept_for_sure(Topic.PRICING, DESCRIPTION, "by mail")
+        system.accept_for_sure(Topic.SALES, DESCRIPTION, "in Slack")
+        system.settle()
+        assert system.slack.press(system.slack.messages[-1]["ts"], "anna") == HTTPStatus.OK
+        link = token(Link(request_id, Channel.EMAIL, record_of(system.cloud.table, request_id).ttl), [b"t" * 44])
         # Each function reads the secret separately.
         forget()
         form = http_event("POST", f"/take/{link}", "name=Anna")
-        assert here.cloud.handler("take_page")(form, here.cloud.context)["statusCode"] == HTTPStatus.OK
+        assert system.cloud.handler("take_page")(form, system.cloud.context)["statusCode"] == HTTPStatus.OK
     forget()
 
 
-def _told(here: World, body: str, headers: Mapping[str, str]) -> int:
+def _told(system: World, body: str, headers: Mapping[str, str]) -> int:
     event = http_event("POST", "/slack/interactions", body, **{k.replace("-", "_"): v for k, v in headers.items()})
-    return int(here.cloud.handler("slack_interactions")(event, here.cloud.context)["statusCode"])
+    return int(system.cloud.handler("slack_interactions")(event, system.cloud.context)["statusCode"])
 
 
 def _by_the_engine(calls: set[Call]) -> set[Call]:
@@ -246,29 +246,29 @@ def template(request: pytest.FixtureRequest) -> Template:
 @pytest.fixture(scope="module")
 def on_every_path(recorded_calls: set[Call]) -> set[Call]:
     """Record the functions' calls on every path that a request may take."""
-    with record() as calls, world() as here:
+    with record() as calls, world() as system:
         for topic in Topic:
             for path in (path for path in PATHS.values() if topic in path.topics):
-                run(here, path, topic, None)
-                here.reconcile()
-            here.deploy({})
+                run(system, path, topic, None)
+                system.reconcile()
+            system.deploy({})
             for step in (_resent_past_its_fallback, _fallback_by_the_sweep, _died_without_a_word, _lost):
-                here.reset()
-                step(here, topic)
+                system.reset()
+                step(system, topic)
         for event in ("delivery", "bounce"):
-            here.reset()
-            request_id = here.accept_for_sure(Topic.PRICING, DESCRIPTION, "key")
-            here.settle()
-            here.say_of_mail(event, 0)
-            here.bring_feedback()
-        here.resend(request_id, Channel.EMAIL, "once more")
-        here.settle()
-        here.say_of_mail("bounce", 1)
-        here.bring_feedback()
-        here.reset()
-        _by_other_channels(here)
-        here.reset()
-        _taken(here)
+            system.reset()
+            request_id = system.accept_for_sure(Topic.PRICING, DESCRIPTION, "key")
+            system.settle()
+            system.publish_mail_event(event, 0)
+            system.bring_feedback()
+        system.resend(request_id, Channel.EMAIL, "once more")
+        system.settle()
+        system.publish_mail_event("bounce", 1)
+        system.bring_feedback()
+        system.reset()
+        _by_other_channels(system)
+        system.reset()
+        _taken(system)
     return calls
 
 

@@ -18,7 +18,7 @@ from assistance.store.schema import RECORD, REQUEST, SORT_KEY
 from slack_consumer.settings import settings as slack_settings
 from tests.faults.aws import VISIBILITY, Memory
 from tests.faults.fault_injection import Call, Kind
-from tests.faults.world import World as Here
+from tests.faults.world import World as System
 from tests.faults.world import world
 from tests.fixtures import documented
 from tests.integration.cloud import Context, forget
@@ -26,10 +26,10 @@ from tests.integration.steps import example, sns_event
 from tests.memory_queues import Held
 from tests.model.invocations import (
     DEAD_LETTER,
-    LOOK_UP,
     MARK,
     PUBLISH,
     PUT,
+    SEARCH,
     Errors,
     Gates,
     Invocation,
@@ -66,8 +66,8 @@ class Consuming:
 class Deployed(Stage):
     """One request, and the invocations that are running for it."""
 
-    def __init__(self, here: Here, aws: Memory, gates: Gates, topic: str, *, calls_back: bool) -> None:
-        super().__init__(here, aws, topic, calls_back=calls_back)
+    def __init__(self, system: System, aws: Memory, gates: Gates, topic: str, *, calls_back: bool) -> None:
+        super().__init__(system, aws, topic, calls_back=calls_back)
         self.workers = dict[str, Consuming]()
         self.published: tuple[Entry, ...] = ()
         """The entries that the running producer has published."""
@@ -108,7 +108,7 @@ class Deployed(Stage):
     def _publishing(self, sort_key: str, *, lost: bool) -> Invocation:
         newest = [each for each in self._aws.stream(0) if each["dynamodb"]["NewImage"][SORT_KEY]["S"] == sort_key][-1:]
         before = {destination: list(self._queue(destination)) for destination in DESTINATIONS}
-        producer = Invocation(self._gates, partial(self.here.cloud.produce, newest))
+        producer = Invocation(self._gates, partial(self.system.cloud.produce, newest))
         assert producer.gate == PUBLISH, f"it publishes nothing: {producer.gate}"
         producer.go_on()
         if lost:
@@ -127,7 +127,7 @@ class Deployed(Stage):
         """A consumer receives a message, and locks the delivery unless that is refused."""
         # Each invocation is a new instance. An hour may pass during a call, and its receiver would then count as slow.
         importlib.import_module("callback_consumer.handler").receivers.cache_clear()
-        message, cloud = self.waiting(destination)[name][0], self.here.cloud
+        message, cloud = self.waiting(destination)[name][0], self.system.cloud
         self._in_flight.add(message.id)
         received = message.received(self.now, VISIBILITY)
         [record] = documented("sqs")["Records"]
@@ -152,10 +152,10 @@ class Deployed(Stage):
         self.workers[worker].invocation.go_on(then)
         self._conclude(worker)
 
-    def look_up(self, worker: str) -> None:
+    def search_history(self, worker: str) -> None:
         """The consumer searches Slack's history for earlier posts, if that is its next call."""
         self._settle_in(self.workers[worker].place)
-        while self.workers[worker].invocation.gate == LOOK_UP:
+        while self.workers[worker].invocation.gate == SEARCH:
             self.workers[worker].invocation.go_on()
 
     def _conclude(self, worker: str) -> None:
@@ -174,7 +174,7 @@ class Deployed(Stage):
     def _check_ended(self, invocation: Invocation) -> None:
         assert invocation.gate is None, f"it goes on to {invocation.gate}"
         if invocation.was_killed:
-            self.here.cold()
+            self.system.cold()
         elif invocation.error:
             raise invocation.error
 
@@ -183,7 +183,7 @@ class Deployed(Stage):
     def refusal(self, destination: Destination, *, for_good: bool) -> Then:
         """The provider refuses the message, so that it is certainly not sent."""
         if destination == Channel.SLACK and for_good:
-            self.here.slack.fail("error", error="is_archived", method="chat.postMessage", times=1)
+            self.system.slack.fail("error", error="is_archived", method="chat.postMessage", times=1)
             return passes
         if for_good:
             return fails(Kind.REJECTED)
@@ -192,7 +192,7 @@ class Deployed(Stage):
     def rate_limit(self, destination: Destination) -> Then:
         """The provider responds with a rate limit."""
         if destination == Channel.SLACK:
-            self.here.slack.fail("rate_limited", method="chat.postMessage", times=1)
+            self.system.slack.fail("rate_limited", method="chat.postMessage", times=1)
             return passes
         return fails(Kind.REFUSED) if destination == Channel.EMAIL else _limits_the_rate
 
@@ -221,7 +221,7 @@ class Deployed(Stage):
         """The email feedback function gets SES's bounce event about that attempt's mail, and records the bounce."""
         mail = self._mail(delivery, number)
         event = sns_event(json.dumps(example("bounce", self.id, mail)))
-        invocation = Invocation(self._gates, partial(self.here.cloud.handler("email_feedback"), event, Context()))
+        invocation = Invocation(self._gates, partial(self.system.cloud.handler("email_feedback"), event, Context()))
         if invocation.gate == PUT:
             invocation.go_on()
         if invocation.gate:
@@ -249,18 +249,18 @@ def _limits_the_rate(call: Call, errors: Errors) -> None:
 
 
 @contextmanager
-def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterator[tuple[Here, Memory, Gates]]:
+def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterator[tuple[System, Memory, Gates]]:
     """The functions, deployed with these routes."""
     gates = Gates()
     given = {topic: {"channels": channels, "fallback": fallback} for topic, (channels, fallback) in routes.items()}
     with ExitStack() as stack:
         # Otherwise later tests would use these topics and settings too.
         stack.callback(forget)
-        here = stack.enter_context(world(injector=gates))
-        assert isinstance(here.aws, Memory)
-        here.slack.workspace.channels = frozenset(SLACK.values())
+        system = stack.enter_context(world(injector=gates))
+        assert isinstance(system.aws, Memory)
+        system.slack.workspace.channels = frozenset(SLACK.values())
         # The model's time stands still, so no rate limit ever exceeds its maximum time.
         stack.enter_context(patch("assistance.engine.decisions.PATIENCE", timedelta.max))
         stack.enter_context(patch.dict(os.environ, {**ENVIRONMENT, "ROUTES": json.dumps(given)}))
         forget()
-        yield here, here.aws, gates
+        yield system, system.aws, gates

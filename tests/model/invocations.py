@@ -22,9 +22,9 @@ PUT: Final = "dynamodb.PutItem"
 MARK: Final = "dynamodb.UpdateItem"
 PUBLISH: Final = "sns.PublishBatch"
 DEAD_LETTER: Final = "sqs.SendMessage"
-LOOK_UP: Final = "http.conversations.history"
+SEARCH: Final = "http.conversations.history"
 SENDS: Final = frozenset({"http.chat.postMessage", "sesv2.SendEmail", "callback.post"})
-GATES: Final = frozenset({PUT, MARK, PUBLISH, DEAD_LETTER, LOOK_UP, *SENDS})
+GATES: Final = frozenset({PUT, MARK, PUBLISH, DEAD_LETTER, SEARCH, *SENDS})
 _PATIENCE_SECONDS: Final = 60
 
 

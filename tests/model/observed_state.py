@@ -12,9 +12,9 @@ from assistance.history import RESEND
 from assistance.routing import DESTINATIONS, Channel
 from assistance.store.schema import REQUEST
 from tests.model.deployed import SLACK, Deployed
-from tests.model.invocations import DEAD_LETTER, LOOK_UP, PUT, SENDS
+from tests.model.invocations import DEAD_LETTER, PUT, SEARCH, SENDS
 from tests.model.result_cache import Memory
-from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, Worker, World, canonical
+from tests.model.world import ATTEMPTS, LOCKED, SEARCHABLE, Worker, World, canonical
 
 _PLACES: Final = {place: name for name, place in SLACK.items()}
 
@@ -81,7 +81,7 @@ def post_of(record: Record, name: str, place: str) -> str:
     """A message as its provider knows it: SES can't distinguish a resend of a mail from the mail."""
     delivery = record.delivery(name)
     assert delivery
-    if delivery.destination == CAN_BE_ASKED:
+    if delivery.destination == SEARCHABLE:
         return f"{name} in {place}"
     return name if delivery.kind is Kind.CALLBACK else delivery.destination
 
@@ -101,7 +101,7 @@ def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
         dead_letters=_names(
             real, (f"{destination}{kind}" for destination in DESTINATIONS for kind in ("-dlq", "-subscription-dlq"))
         ),
-        working=tuple((worker, "send" if gate in {LOOK_UP, *SENDS} else gate) for worker, gate in gates.items()),
+        working=tuple((worker, "send" if gate in {SEARCH, *SENDS} else gate) for worker, gate in gates.items()),
         publishing=tuple(sorted(entry.delivery for entry in real.published)),
         returning=len(real.returning),
         posts=tuple(sorted(_posts(real, stored.record).elements())),
@@ -131,10 +131,10 @@ def _posts(real: Deployed, record: Record) -> Counter[str]:
         for each in record.deliveries
         if isinstance(each.cause, End)
     }
-    posts = Counter(ends.get(call.id, call.id) for call in real.here.bot.calls)
-    posts[Channel.EMAIL] = len(real.here.aws.mails())
-    own = CAN_BE_ASKED if CAN_BE_ASKED in record.channels else FALLBACK
-    for message in real.here.slack.messages:
+    posts = Counter(ends.get(call.id, call.id) for call in real.system.bot.calls)
+    posts[Channel.EMAIL] = len(real.system.aws.mails())
+    own = SEARCHABLE if SEARCHABLE in record.channels else FALLBACK
+    for message in real.system.slack.messages:
         decision = message["metadata"]["event_payload"].get("force")
         name = f"{RESEND}{decision}" if decision else own
         posts[f"{name} in {_PLACES[message['channel']]}"] += 1
@@ -157,7 +157,7 @@ def _deliveries(record: Record, *, expired: bool) -> tuple[Delivery, ...]:
 
 
 def _attempt(delivery: Delivery, attempt: Attempt) -> Attempt:
-    place = attempt.place if delivery.destination == CAN_BE_ASKED else None
+    place = attempt.place if delivery.destination == SEARCHABLE else None
     return replace(attempt, place=place, result=attempt.result and "its id")
 
 

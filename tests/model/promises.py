@@ -18,7 +18,7 @@ from assistance.domain.record import (
 from assistance.domain.takes import ESCALATION
 from assistance.domain.transitions import FALLBACK
 from tests.model.result_cache import Memory
-from tests.model.world import ATTEMPTS, CAN_BE_ASKED, RANK, World
+from tests.model.world import ATTEMPTS, RANK, SEARCHABLE, World
 
 
 def broken_by_step(before: Record, after: Record, step: str) -> str | None:
@@ -313,7 +313,7 @@ def _broken_by_posts(record: Record, posted: tuple[str, ...], excused: tuple[str
 
 
 def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | None:
-    if delivery.destination == CAN_BE_ASKED and times > 1:
+    if delivery.destination == SEARCHABLE and times > 1:
         return f"was posted {times} times"
     if times > 1 + excused:
         return f"arrived {times} times without any doubt"

@@ -34,22 +34,22 @@ class Disagreement(AssertionError):
 
 def replay(start: World, real: Deployed, memory: Memory, draw: Random, most: int = 50) -> list[str]:
     """Draw a sequence of at most `most` steps, and take it in both. Returns it. Raises `Disagreement`."""
-    world, story = canonical(start, memory), list[str]()
+    world, path = canonical(start, memory), list[str]()
     try:
-        while len(story) < most and (possible := list(_possible(world, real, memory, draw))):
+        while len(path) < most and (possible := list(_possible(world, real, memory, draw))):
             step, after = draw.choice(possible)
-            story.append(step)
+            path.append(step)
             _tick(real, draw)
             take(step, real, world, after, draw)
             world = canonical(after, memory)
             wrong = of_model(world).differences(of_real(real, world, memory))
             assert not wrong, "\n".join(wrong)
     except Exception as error:
-        told = (f"{number:3}. {step}" for number, step in enumerate(story, 1))
-        raise Disagreement("\n".join([*told, f"{type(error).__name__}: {error}"])) from error
+        lines = (f"{number:3}. {step}" for number, step in enumerate(path, 1))
+        raise Disagreement("\n".join([*lines, f"{type(error).__name__}: {error}"])) from error
     finally:
         real.end()
-    return story
+    return path
 
 
 def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Iterator[Step]:

@@ -26,10 +26,10 @@ _found, _waiting = (multiprocessing.RawArray("q", len(NAMES)) for _ in range(2))
 def walked(number: int) -> tuple[int, Walk]:
     """Check that world, in a separate process."""
 
-    def tell(found: int, waiting: int) -> None:
+    def report_progress(found: int, waiting: int) -> None:
         _found[number], _waiting[number] = found, waiting
 
-    return number, walk(HUGE[NAMES[number]], most=MOST, key=digest_of, tell=tell)
+    return number, walk(HUGE[NAMES[number]], most=MOST, key=digest_of, report_progress=report_progress)
 
 
 def _ignore_interrupts() -> None:

@@ -13,7 +13,7 @@ from assistance.history import RequestRecord
 from assistance.routing import Destination
 from tests.faults.aws import Memory
 from tests.faults.system import START, requests
-from tests.faults.world import World as Here
+from tests.faults.world import World as System
 from tests.integration.cloud import RETENTION
 from tests.memory_queues import Held
 
@@ -24,16 +24,16 @@ OVERDUE_MS: Final = 1_000
 class Stage:
     """The stored request, its queue messages, and the time."""
 
-    def __init__(self, here: Here, aws: Memory, topic: str, *, calls_back: bool) -> None:
+    def __init__(self, system: System, aws: Memory, topic: str, *, calls_back: bool) -> None:
         """Delete everything else, and accept a request with that topic."""
-        self.here = here
+        self.system = system
         self._aws = aws
         self._in_flight = set[str]()
         self._passed_ms, self._read_at = 0, -1
         self._read: RequestRecord | None = None
-        here.reset()
-        here.calls_back = calls_back
-        self.id = here.accept_for_sure(topic, "words", "key")
+        system.reset()
+        system.calls_back = calls_back
+        self.id = system.accept_for_sure(topic, "words", "key")
         # So much time that the next reconciler run checks the request.
         self.pass_by(60_000)
 
@@ -45,7 +45,7 @@ class Stage:
     def pass_by(self, ms: int) -> None:
         """Let time pass."""
         self._passed_ms += ms
-        self.here.traveller.move_to(START + timedelta(milliseconds=self._passed_ms))
+        self.system.traveller.move_to(START + timedelta(milliseconds=self._passed_ms))
 
     def expire(self) -> None:
         """Let the request expire. DynamoDB has not deleted it yet."""
@@ -85,7 +85,7 @@ class Stage:
         outbox = replace(reconciler.outbox(), grace=timedelta(seconds=1) if publishes else timedelta(days=100))
         self.pass_by(self.until_overdue)
         with patch.object(reconciler, "outbox", lambda: outbox):
-            assert self.here.reconcile(), "the sweep has died"
+            assert self.system.reconcile(), "the sweep has died"
 
     # --- queues --------------------------------------------------------------------------------------------------
 

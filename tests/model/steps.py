@@ -7,7 +7,7 @@ from typing import Any
 from assistance.domain.record import Delivery, Kind, Outcome, Record
 from assistance.domain.transitions import CALLBACK
 from tests.model.result_cache import Memory
-from tests.model.world import ATTEMPTS, CAN_BE_ASKED, LOCKED, NOW, Report, Worker, World
+from tests.model.world import ATTEMPTS, LOCKED, NOW, SEARCHABLE, Report, Worker, World
 
 Step = tuple[str, World]
 
@@ -100,8 +100,8 @@ def _claiming(world: World, name: str, core: Memory) -> Iterator[Step]:
     again, same_answer = core.claim(record, name, attempt, **how)
     if again is not record or same_answer != answer:
         raise Violation("a claim that the SDK repeats gets another answer")
-    look_in = tuple(sorted({str(doubt.place) for doubt in answer.doubts}))
-    worker = Worker(name, attempt, "letter" if answer.exhausted else "send", answer.number, look_in)
+    search_in = tuple(sorted({str(doubt.place) for doubt in answer.doubts}))
+    worker = Worker(name, attempt, "letter" if answer.exhausted else "send", answer.number, search_in)
     yield f"{attempt} claims {name}", rest._replace(workers=_plus(world.workers, worker))
 
 
@@ -162,11 +162,11 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     name, attempt = worker.delivery, worker.id
     delivery = rest.record.delivery(name)
     assert delivery
-    if delivery.destination == CAN_BE_ASKED and any((name, place) in rest.posts for place in worker.look_in):
+    if delivery.destination == SEARCHABLE and any((name, place) in rest.posts for place in worker.search_in):
         yield f"{attempt} looks {name} up and finds it posted", _goes_on(rest, worker, "record")
         return
-    here = (name, str(delivery.attempts[-1].place))
-    posted = rest._replace(posts=_plus(rest.posts, here))
+    system = (name, str(delivery.attempts[-1].place))
+    posted = rest._replace(posts=_plus(rest.posts, system))
     yield f"{attempt} sends {name}", _goes_on(posted, worker, "record")
     if not rest.fault:
         return
@@ -183,14 +183,14 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     unsure = troubled._replace(sure=False, excused=_plus(rest.excused, name))
     arrived = unsure._replace(posts=posted.posts)
     yield f"{attempt} sends {name}, and the answer is lost", _goes_on(arrived, worker, "failed", in_doubt=True)
-    late = unsure._replace(late=_plus(rest.late, here))
+    late = unsure._replace(late=_plus(rest.late, system))
     yield f"{attempt} sends {name}, and the provider is slow", _goes_on(late, worker, "failed", in_doubt=True)
 
 
 def _time(world: World, core: Memory) -> Iterator[Step]:
-    for here in sorted(set(world.late)):
-        arrived = world._replace(late=_without(world.late, here), posts=_plus(world.posts, here))
-        yield f"{here[0]} arrives late", arrived
+    for system in sorted(set(world.late)):
+        arrived = world._replace(late=_without(world.late, system), posts=_plus(world.posts, system))
+        yield f"{system[0]} arrives late", arrived
     for delivery in world.record.deliveries:
         if not delivery.locked_until or any(name == delivery.name for name, _ in world.late):
             continue

@@ -60,13 +60,13 @@ class Taken:
     def send(self, *thens: Then) -> None:
         """The worker searches for earlier posts if it has to, and makes its next calls."""
         worker = self.worker
-        self.real.look_up(worker)
+        self.real.search_history(worker)
         for then in thens:
             self.real.go_on(worker, then)
 
     def resend(self) -> None:
         [new] = set(self.after.record.deliveries) - set(self.before.record.deliveries)
-        assert self.real.here.resend(self.real.id, Channel(new.destination), new.name.removeprefix(RESEND))
+        assert self.real.system.resend(self.real.id, Channel(new.destination), new.name.removeprefix(RESEND))
 
     def let_the_lock_end(self) -> None:
         # The deliveries of an expired request have ended with the request.

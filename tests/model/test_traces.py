@@ -27,7 +27,7 @@ from tests.model.worlds import TRACED
 
 TRACES: Final = (20_000 if "SOAK" in os.environ else 250) // len(TRACED)
 Replay: TypeAlias = Callable[[str, int], list[str]]
-Stories: TypeAlias = Callable[[str], list[list[str]]]
+Paths: TypeAlias = Callable[[str], list[list[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +49,18 @@ def replayed() -> Iterator[Replay]:
 
 
 @pytest.fixture(scope="module")
-def stories(replayed: Replay) -> Stories:
+def paths(replayed: Replay) -> Paths:
     """Returns a function that replays all sequences for that topic."""
     return cache(lambda topic: [replayed(topic, seed) for seed in range(TRACES)])
 
 
 @pytest.mark.parametrize("topic", TRACED)
-def test_the_lambda_handlers_behave_like_the_model(topic: str, stories: Stories) -> None:
-    assert len(stories(topic)) == TRACES
+def test_the_lambda_handlers_behave_like_the_model(topic: str, paths: Paths) -> None:
+    assert len(paths(topic)) == TRACES
 
 
-def test_the_recorded_step_sequences_contain_every_kind_of_step(stories: Stories) -> None:
-    taken = {kind_of(step)[0] for topic in TRACED for story in stories(topic) for step in story}
+def test_the_recorded_step_sequences_contain_every_kind_of_step(paths: Paths) -> None:
+    taken = {kind_of(step)[0] for topic in TRACED for path in paths(topic) for step in path}
     assert taken == set(ACTS)
 
 

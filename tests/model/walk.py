@@ -17,30 +17,30 @@ from tests.model.result_cache import Memory
 from tests.model.steps import Violation, steps
 from tests.model.world import World, canonical, has_ended, key_of, with_workers_in_order
 
-_TOLD_EVERY: Final = 1_000
+_REPORT_EVERY: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The result of a check. `story`: the steps that lead to a violation, empty if every invariant holds."""
+    """The result of a check. `path`: the steps that lead to a violation, empty if every invariant holds."""
 
     states: int
     steps: int
-    story: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
     complete: bool = True
 
     @property
     def wrong(self) -> str | None:
         """The violated invariant, if there is one."""
-        return self.story[-1] if self.story else None
+        return self.path[-1] if self.path else None
 
     def __str__(self) -> str:
-        if self.story:
-            return "\n".join(f"{number:3}. {step}" for number, step in enumerate(self.story, 1))
+        if self.path:
+            return "\n".join(f"{number:3}. {step}" for number, step in enumerate(self.path, 1))
         return f"{self.states:,} states, {self.steps:,} steps: every promise holds"
 
 
-Tell: TypeAlias = Callable[[int, int], object]
+Progress: TypeAlias = Callable[[int, int], object]
 """Called regularly with the number of states so far, and the number of those still to visit."""
 
 
@@ -50,7 +50,7 @@ def walk(
     core: ModuleType | None = None,
     most: int = 5_000_000,
     key: Callable[[World], Hashable] = key_of,
-    tell: Tell = lambda *_: None,
+    report_progress: Progress = lambda *_: None,
 ) -> Walk:
     """Visit every state that this world can reach, but `most` states at most.
 
@@ -60,7 +60,7 @@ def walk(
     # The model checker keeps every state that it finds, so there is no garbage to collect.
     gc.disable()
     try:
-        return _walk(start, Memory(core or core_of()), _Found(key), most, tell)
+        return _walk(start, Memory(core or core_of()), _Found(key), most, report_progress)
     finally:
         gc.enable()
 
@@ -86,27 +86,27 @@ class _Found:
         return number, new
 
     def ended(self, number: int, *ending: str) -> Walk:
-        """A result whose story leads to this state and then adds `ending`."""
-        told, names = list(reversed(ending)), list(self.steps)
+        """A result whose path leads to this state and then adds `ending`."""
+        lines, names = list(reversed(ending)), list(self.steps)
         while number > 0:
-            told.append(names[self.by_step[number]])
+            lines.append(names[self.by_step[number]])
             number = self.came_from[number]
-        return self.so_far(*reversed(told))
+        return self.result(*reversed(lines))
 
-    def so_far(self, *story: str, complete: bool = True) -> Walk:
+    def result(self, *path: str, complete: bool = True) -> Walk:
         """A result with the states and steps so far."""
-        return Walk(len(self.by_step), len(self.sources), story, complete)
+        return Walk(len(self.by_step), len(self.sources), path, complete)
 
 
-def _walk(start: World, memory: Memory, found: _Found, most: int, tell: Tell) -> Walk:
+def _walk(start: World, memory: Memory, found: _Found, most: int, report_progress: Progress) -> Walk:
     states, finished = deque([canonical(start, memory)]), array("q")
     wrong_step, ended = memory.once_per_pair(broken_by_step), memory.once(has_ended)
     found.take(states[0], -1, "")
     number = -1
     while states:
         world, number = states.popleft(), number + 1
-        if number % _TOLD_EVERY == 0:
-            tell(len(found.by_step), len(states))
+        if number % _REPORT_EVERY == 0:
+            report_progress(len(found.by_step), len(states))
         if world.is_quiet and (world.expired or ended(world.record)):
             finished.append(number)
         try:
@@ -122,10 +122,10 @@ def _walk(start: World, memory: Memory, found: _Found, most: int, tell: Tell) ->
         except Violation as violation:
             return found.ended(number, f"BROKEN: {violation}")
         if len(found.by_step) > most:
-            return found.so_far(complete=False)
-    tell(len(found.by_step), 0)
+            return found.result(complete=False)
+    report_progress(len(found.by_step), 0)
     stuck = _first_that_reaches_none(len(found.by_step), found.sources, found.targets, finished)
-    return found.so_far() if stuck is None else found.ended(stuck, "BROKEN: from here it can't end")
+    return found.result() if stuck is None else found.ended(stuck, "BROKEN: from here it can't end")
 
 
 def _first_that_reaches_none(

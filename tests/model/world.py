@@ -17,7 +17,7 @@ NOW: Final = 2
 LOCKED: Final = 99
 ATTEMPTS: Final = 2
 """The maximum number of attempts of a delivery."""
-CAN_BE_ASKED: Final = "slack"
+SEARCHABLE: Final = "slack"
 """The channel whose provider can be asked whether it has a message."""
 _IDS: Final = ("a", "b")
 """The ids of the workers."""
@@ -31,7 +31,7 @@ class Worker(NamedTuple):
     id: str
     step: str
     number: int = 1
-    look_in: tuple[str, ...] = ()
+    search_in: tuple[str, ...] = ()
     in_doubt: bool = False
 
 

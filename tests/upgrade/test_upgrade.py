@@ -50,51 +50,53 @@ class Journey:
 
 @cache
 def journey(path: str) -> Journey:
-    with world() as here:
+    with world() as system:
         expected = dict(STATES)
-        ids = {name: state.reach(here, f"[{name}]") for name, state in STATES.items()}
-        here.later(A_MINUTE)
-        here.sweep()
+        ids = {name: state.reach(system, f"[{name}]") for name, state in STATES.items()}
+        system.later(A_MINUTE)
+        system.sweep()
         crossed: dict[str, tuple[int, int]] = {}
         for number, stage in enumerate(PATHS[path], 1):
-            crossed = _arrived(here, expected)
-            here.updated = STAGES[stage]
+            crossed = _arrived(system, expected)
+            system.updated = STAGES[stage]
             if stage == OLD:
-                here.settle()
+                system.settle()
             else:
-                here.travel(1)
-                here.sweep()
+                system.travel(1)
+                system.sweep()
             for kind, state in TRAFFIC.items():
                 name = f"{kind}, in step {number}"
-                expected[name], ids[name] = state, state.reach(here, f"[{name}]")
+                expected[name], ids[name] = state, state.reach(system, f"[{name}]")
                 if path == "back from the API" and number == 1 and kind in BY_FALLBACK:
                     expected[name] = replace(state, arrives=BY_FALLBACK[kind])
-        here.settle()
+        system.settle()
         for name, state in expected.items():
             if state.afterwards:
-                state.afterwards(here, ids[name])
+                state.afterwards(system, ids[name])
         for channel in (Channel.SLACK, Channel.EMAIL):
-            here.redrive(channel)
-        here.settle()
-        called = [(json.loads(call.body)["data"]["id"], call.id) for call in here.bot.calls]
+            system.redrive(channel)
+        system.settle()
+        called = [(json.loads(call.body)["data"]["id"], call.id) for call in system.bot.calls]
         return Journey(
             expected=expected,
-            arrived=_arrived(here, expected),
+            arrived=_arrived(system, expected),
             crossed=crossed,
             webhooks={name: Counter(webhook for about, webhook in called if about == ids[name]) for name in expected},
-            statuses=_statuses(here, ids),
-            dead_letters=[letter["Body"] for channel in here.dlqs for letter in here.dead_letters(channel)],
-            open=here.sweep()["ledger"]["open"],
+            statuses=_statuses(system, ids),
+            dead_letters=[letter["Body"] for channel in system.dlqs for letter in system.dead_letters(channel)],
+            open=system.sweep()["ledger"]["open"],
         )
 
 
-def _arrived(here: World, expected: Mapping[str, State]) -> dict[str, tuple[int, int]]:
-    return {name: here.arrivals(f"[{name}]") for name in expected}
+def _arrived(system: World, expected: Mapping[str, State]) -> dict[str, tuple[int, int]]:
+    return {name: system.arrivals(f"[{name}]") for name in expected}
 
 
-def _statuses(here: World, ids: Mapping[str, str]) -> dict[str, str]:
-    items = here.table.scan()["Items"]
-    shown = {name: requests(here.table).from_items([item for item in items if item["pk"] == ids[name]]) for name in ids}
+def _statuses(system: World, ids: Mapping[str, str]) -> dict[str, str]:
+    items = system.table.scan()["Items"]
+    shown = {
+        name: requests(system.table).from_items([item for item in items if item["pk"] == ids[name]]) for name in ids
+    }
     return {name: request.status if request else "gone" for name, request in shown.items()}
 
 
@@ -128,21 +130,21 @@ def test_version_1_finishes_the_requests_that_it_accepted_after_a_rollback(path:
 
 @pytest.mark.parametrize(("stage", "other"), [(OLD, 1), (1, OLD)], ids=["version 1 sends", "this version sends"])
 def test_a_duplicate_message_waits_while_a_consumer_of_the_other_version_sends(stage: int, other: int) -> None:
-    with world() as here:
-        request_id = queued(here, "[once]")
-        here.bring(Channel.SLACK, message(here, request_id))
-        here.updated = STAGES[stage]
-        first, second = here.receive(Channel.SLACK)
+    with world() as system:
+        request_id = queued(system, "[once]")
+        system.bring(Channel.SLACK, message(system, request_id))
+        system.updated = STAGES[stage]
+        first, second = system.receive(Channel.SLACK)
         duplicates, refused = [second], list[str]()
 
         def meanwhile(call: str) -> None:
             while call == POST and duplicates:
-                here.updated = STAGES[other]
-                refused.extend(here.consume(Channel.SLACK, [duplicates.pop()]))
-                here.updated = STAGES[stage]
+                system.updated = STAGES[other]
+                refused.extend(system.consume(Channel.SLACK, [duplicates.pop()]))
+                system.updated = STAGES[stage]
 
-        here.injector.outage = meanwhile
-        with here.injector.invocation():
-            assert here.consume(Channel.SLACK, [first]) == []
+        system.injector.outage = meanwhile
+        with system.injector.invocation():
+            assert system.consume(Channel.SLACK, [first]) == []
         assert refused == [second["messageId"]]
-        assert here.arrivals("[once]") == (1, 0)
+        assert system.arrivals("[once]") == (1, 0)
