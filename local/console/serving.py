@@ -7,6 +7,7 @@ from typing import Any
 from cli.stack import Stack as Deployed
 from console.actions import Actions as Operators
 from console.reader import Reader
+from console.search import Query
 from console.server import Site
 from console.server import serving as served
 from local.console.actions import Actions
@@ -24,9 +25,13 @@ def serving(stack: Stack) -> Iterator[str]:
     acts, channels = Actions(stack, deployed(stack)), reader.stack.channels()
 
     def state(given: Mapping[str, str]) -> dict[str, Any]:
+        found = reader.state(given)
         return {
-            **reader.state(given),
-            "moving": reader.newest(),
+            **found,
+            # Without a search, the list shows these requests anyway: read them once.
+            "moving": reader.newest()
+            if Query.of(given) != Query() or found["page"] is None
+            else found["page"]["requests"],
             "panes": panes(stack, channels),
             "switches": acts.switches(),
         }
