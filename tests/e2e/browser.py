@@ -12,6 +12,16 @@ from local.deploy import ROOT
 
 FETCHED = ROOT / ".build" / "chromium"
 NAMES = ("chromium", "google-chrome", "chromium-browser")
+EVIL = "evil.example"
+"""The host name of the attacker's web page, which resolves to this machine."""
+ARGUMENTS = (
+    # Chromium's sandbox does not work as root, as in many containers. The tests open only this project's pages.
+    "--no-sandbox",
+    # Nobody looks at the picture, and without a GPU it would be drawn by emulating one.
+    "--disable-gpu",
+    "--disable-software-rasterizer",
+    f"--host-resolver-rules=MAP {EVIL} 127.0.0.1",
+)
 
 
 def executable() -> str | None:
@@ -21,8 +31,8 @@ def executable() -> str | None:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Browser]:
-    """The browser without a window, started with these command-line arguments.
+def running() -> Iterator[Browser]:
+    """The browser without a window.
 
     If no browser is installed the test is skipped. If the environment variable `BROWSER` requires one, the test fails.
     """
@@ -35,10 +45,7 @@ def running(*arguments: str) -> Iterator[Browser]:
         # The download includes libraries and a font that a minimal machine lacks.
         environment |= {"LD_LIBRARY_PATH": str(FETCHED / "al2023" / "lib"), "FONTCONFIG_PATH": str(FETCHED / "fonts")}
     with sync_playwright() as playwright:
-        # Chromium's sandbox does not work as root, as in many containers. The tests open only this project's pages.
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", *arguments], env={**environment}
-        )
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, env={**environment})
         try:
             yield browser
         finally:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.e2e import browser as browsers
 from tests.e2e.bot import Bot
 from tests.e2e.runner import Runner, wait_until_stopped
 
@@ -52,6 +54,12 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     directory = tmp_path_factory.mktemp("stack")
     directory.chmod(0o755)  # The mode that earlier versions set: the runner must make the directory private.
     with running(directory) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with browsers.running() as started:
         yield started
 
 

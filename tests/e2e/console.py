@@ -26,6 +26,11 @@ WCAG: Final = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "iframes": False,
 }
+# https://github.com/dequelabs/axe-core/blob/develop/doc/rule-descriptions.md
+COLOURS: Final = {
+    "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
+    "iframes": False,
+}
 
 
 @contextmanager
@@ -33,11 +38,10 @@ def opened(
     browser: Browser,
     address: str,
     size: ViewportSize = LAPTOP,
-    scheme: Scheme = "light",
     motion: Motion = "no-preference",
 ) -> Iterator[Page]:
     """The console's page. The test fails if the page has script errors or violates its content security policy."""
-    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion=motion)
+    context = browser.new_context(viewport=size, reduced_motion=motion)
     context.set_default_timeout(ARRIVAL_MS)
     page = context.new_page()
     problems: list[str] = []
@@ -156,7 +160,19 @@ def letters(page: Page, description: str) -> Locator:
 
 
 def check_accessibility(page: Page) -> None:
-    found = Axe().run(page, options=WCAG)
+    _check(page, WCAG)
+
+
+def check_accessibility_light_and_dark(page: Page) -> None:
+    """Check the page in both colour schemes. The dark one has other values of the colours, and nothing else."""
+    _check(page, WCAG)
+    page.emulate_media(color_scheme="dark")
+    _check(page, COLOURS)
+    page.emulate_media(color_scheme="light")
+
+
+def _check(page: Page, rules: Mapping[str, Any]) -> None:
+    found = Axe().run(page, options=rules)
     assert found.violations_count == 0, found.generate_report()
 
 

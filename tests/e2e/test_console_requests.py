@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.e2e import browser as browsers
 from tests.e2e.bot import Bot
 from tests.e2e.console import (
     ARRIVAL_MS,
@@ -26,12 +25,6 @@ from tests.e2e.console import (
     repair,
     row,
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsers.running() as started:
-        yield started
 
 
 @pytest.fixture

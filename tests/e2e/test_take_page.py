@@ -9,17 +9,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from local import http
-from tests.e2e import browser as browsers
 from tests.e2e.bot import Bot
 
 Scheme = Literal["light", "dark"]
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsers.running() as started:
-        yield started
 
 
 def mailed(bot: Bot) -> tuple[str, str]:

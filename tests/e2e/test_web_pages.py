@@ -20,11 +20,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from local import http
-from tests.e2e import browser as browsers
 from tests.e2e.bot import Bot
+from tests.e2e.browser import EVIL
 from tests.e2e.runner import Runner
 
-EVIL = "evil.example"
 HANDLER = "def handler(event, context):\n    import os\n    return os.getuid()\n"
 TRUST = {
     "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}]
@@ -53,12 +52,6 @@ class Attack:
     method: str
     url: str
     body: str | None = None
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsers.running(f"--host-resolver-rules=MAP {EVIL} 127.0.0.1") as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
