@@ -12,7 +12,7 @@ from cli.stack import Stack
 from console.actions import Actions
 from console.cost import Meter
 from console.reader import Reader
-from console.server import USUAL_PORT, Site, serving
+from console.server import DEFAULT_PORT, Site, serving
 
 POLL_MS: Final = 10_000
 
@@ -29,7 +29,7 @@ def console(
     with_description: WithDescription = False,
     port: Annotated[
         int, typer.Option(min=1, max=65_535, help="The port on 127.0.0.1. If it is in use, another one is chosen.")
-    ] = USUAL_PORT,
+    ] = DEFAULT_PORT,
 ) -> None:
     """Serve a web page on 127.0.0.1 with this stack's requests, their history and the dead letters. Ctrl-C stops it.
 

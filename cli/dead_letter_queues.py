@@ -72,7 +72,7 @@ class Found:
     approximate number beyond `MAX_READ`.
     """
 
-    letters: list[QueuedDeadLetter]
+    dead_letters: list[QueuedDeadLetter]
     hidden: int
     beyond: int = 0
 
@@ -85,7 +85,7 @@ def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
     """Read up to 10,000 dead letters of each queue, and make them visible again. Raises what boto3 raises."""
     sqs = stack.sqs()
 
-    def look(queue: DeadLetterQueue) -> tuple[list[QueuedDeadLetter], int, int]:
+    def read_queue(queue: DeadLetterQueue) -> tuple[list[QueuedDeadLetter], int, int]:
         with dead_letters.reading(sqs, queue.url, limit=MAX_READ) as letters:
             depth, found = dead_letters.depth(sqs, queue.url), len(letters)
             # SQS's count lags, so it may include a few dead letters that we have read.
@@ -93,7 +93,7 @@ def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
             return [_read(queue, letter) for letter in letters], max(0, depth.in_flight - found), beyond
 
     with ThreadPoolExecutor(len(queues)) as pool:
-        looks = list(pool.map(look, queues))
+        looks = list(pool.map(read_queue, queues))
     letters = sorted((letter for found, *_ in looks for letter in found), key=lambda each: each.dead_letter.sent_at)
     return Found(letters, sum(hidden for _, hidden, _ in looks), sum(beyond for *_, beyond in looks))
 
@@ -105,8 +105,10 @@ def select(found: Found, ids: Sequence[str]) -> list[QueuedDeadLetter]:
     """
     chosen: dict[str, QueuedDeadLetter] = {}
     for wanted in (id_.lower() for id_ in ids):
-        of_request = [letter for letter in found.letters if letter.dead_letter.request_id == wanted]
-        by_id = [letter for letter in found.letters if len(wanted) >= ID_PREFIX_LENGTH and letter.id.startswith(wanted)]
+        of_request = [letter for letter in found.dead_letters if letter.dead_letter.request_id == wanted]
+        by_id = [
+            letter for letter in found.dead_letters if len(wanted) >= ID_PREFIX_LENGTH and letter.id.startswith(wanted)
+        ]
         if len(by_id) > 1:
             raise Failure(f"the ids of {len(by_id)} messages begin with {wanted}: pass more characters")
         if not of_request and not by_id:
@@ -143,12 +145,12 @@ def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, ac
             return
 
 
-def redriving(stack: Stack) -> Act:
+def redriver(stack: Stack) -> Act:
     """Return a function that sends dead letters to their channel's queue, and only then deletes them."""
     return partial(_redrive, stack, stack.sqs())
 
 
-def discarding(stack: Stack) -> Act:
+def discarder(stack: Stack) -> Act:
     """Return a function that deletes dead letters."""
     return partial(_delete, stack.sqs())
 

@@ -44,12 +44,12 @@ def list_(context: typer.Context, channel: OneChannel = None, json: Json = False
     """
     stack = stack_of(context)
     found = dead_letter_queues.find(stack, stack.dlqs(channel))
-    delivered = _reached(stack, found.letters)
+    delivered = _delivered_channels(stack, found.dead_letters)
     if json:
-        render.print_json([render.dead_letter_document(letter, delivered) for letter in found.letters])
-    elif found.letters:
-        render.dead_letters(found.letters, delivered)
-        render.note_error_codes(letter.dead_letter.reason for letter in found.letters)
+        render.print_json([render.dead_letter_document(letter, delivered) for letter in found.dead_letters])
+    elif found.dead_letters:
+        render.dead_letters(found.dead_letters, delivered)
+        render.note_error_codes(letter.dead_letter.reason for letter in found.dead_letters)
     elif not found.hidden:
         render.note("There are no dead letters.")
     _note_hidden(found)
@@ -69,10 +69,10 @@ def show(
     record = stack.requests().get(request_id) if request_id else None
     if json:
         request = record and render.request_document(record, with_description=with_description)
-        documents = [render.dead_letter_document(letter, _reached(stack, chosen)) for letter in chosen]
+        documents = [render.dead_letter_document(letter, _delivered_channels(stack, chosen)) for letter in chosen]
         render.print_json({"dead_letters": documents, "request": request})
         return
-    render.dead_letters(chosen, _reached(stack, chosen))
+    render.dead_letters(chosen, _delivered_channels(stack, chosen))
     if record:
         render.request(record, with_description=with_description)
     else:
@@ -97,8 +97,8 @@ def redrive(
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)
     if all_ and chosen:
-        confirm(f"Redrive {_many(chosen)}?", yes=yes)
-    _process(stack, chosen, dead_letter_queues.redriving(stack), "redriven", all_=all_, json=json)
+        confirm(f"Redrive {_counted(chosen)}?", yes=yes)
+    _process(stack, chosen, dead_letter_queues.redriver(stack), "redriven", all_=all_, json=json)
 
 
 @app.command(epilog="Example: assistance --local dead-letters discard 2f9d41c0")
@@ -119,9 +119,9 @@ def discard(
     chosen = _chosen(stack, ids, channel, all_=all_)
     if chosen:
         if not json:
-            render.dead_letters(chosen, _reached(stack, chosen))
-        confirm(f"Delete {_many(chosen)} for good?", yes=yes)
-    _process(stack, chosen, dead_letter_queues.discarding(stack), "discarded", all_=all_, json=json)
+            render.dead_letters(chosen, _delivered_channels(stack, chosen))
+        confirm(f"Delete {_counted(chosen)} for good?", yes=yes)
+    _process(stack, chosen, dead_letter_queues.discarder(stack), "discarded", all_=all_, json=json)
 
 
 def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: bool) -> list[QueuedDeadLetter]:
@@ -131,7 +131,7 @@ def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: b
     if ids:
         return dead_letter_queues.select(found, ids)
     _note_hidden(found)
-    return found.letters
+    return found.dead_letters
 
 
 def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, *, all_: bool, json: bool) -> None:
@@ -166,11 +166,11 @@ def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, 
         raise typer.Exit(1)
 
 
-def _reached(stack: Stack, found: list[QueuedDeadLetter]) -> DeliveredChannels:
+def _delivered_channels(stack: Stack, found: list[QueuedDeadLetter]) -> DeliveredChannels:
     return delivered_channels.read(stack.requests(), (each.dead_letter.request_id for each in found))
 
 
-def _many(chosen: list[QueuedDeadLetter]) -> str:
+def _counted(chosen: list[QueuedDeadLetter]) -> str:
     at_least = "at least " if len(chosen) >= dead_letter_queues.MAX_HELD else ""
     return f"{at_least}{len(chosen)} dead letter{'' if len(chosen) == 1 else 's'}"
 

@@ -53,7 +53,7 @@ def _slack(stack: Stack) -> Iterator[Finding]:
     settings = stack.environment("slack_consumer")
     advice = f"the bot's token (xoxb-…): {_store(secrets.SLACK_TOKEN)}"
     try:
-        token = secrets.stored(stack, settings["SLACK_TOKEN_SECRET"], tokens.read)
+        token = secrets.fetch(stack, settings["SLACK_TOKEN_SECRET"], tokens.read)
     except UnusableSecret as error:
         yield Finding("Slack token", State.WRONG, str(error), advice)
         return
@@ -111,7 +111,7 @@ def _secrets(stack: Stack) -> Iterator[Finding]:
         if name == secrets.SLACK_TOKEN:
             continue
         try:
-            secrets.stored(stack, arn, secrets.reader(stack, name))
+            secrets.fetch(stack, arn, secrets.reader(stack, name))
         except UnusableSecret as error:
             page = _DESCRIBED_IN.get(name, "docs/add-a-channel.md")
             yield Finding(f"Secret {name}", State.WRONG, str(error), f"{_store(name)}; {page} describes its value")

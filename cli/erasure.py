@@ -83,10 +83,10 @@ def erase(stack: Stack, requests: Requests, request_id: str) -> Erased:
 
 def _discard_dead_letters(stack: Stack, request_id: str) -> tuple[int, list[str]]:
     found = dead_letter_queues.find(stack, stack.dlqs())
-    mine = [letter for letter in found.letters if letter.dead_letter.request_id == request_id]
+    mine = [letter for letter in found.dead_letters if letter.dead_letter.request_id == request_id]
     problems = [f"another reader holds about {found.hidden} dead letters"] if found.hidden else []
     problems += [f"about {found.beyond} more dead letters were not read"] if found.beyond else []
-    deleted, discard = 0, dead_letter_queues.discarding(stack)
+    deleted, discard = 0, dead_letter_queues.discarder(stack)
     for queue in dict.fromkeys(letter.queue for letter in mine):
         ids = frozenset(letter.id for letter in mine if letter.queue == queue)
         outcomes = list(dead_letter_queues.process(stack, queue, ids, discard))

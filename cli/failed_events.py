@@ -102,10 +102,10 @@ def find(stack: Stack, of: Source) -> list[Failed]:
     return [Failed(letter) for letter in sorted(found, key=lambda each: each.sent_at)]
 
 
-def retried(stack: Stack, of: Source) -> Iterator[Processed]:
+def retry(stack: Stack, of: Source) -> Iterator[Processed]:
     """Process the failed events again, and delete the messages of those that succeed."""
     if of is Source.EMAIL_FEEDBACK:
-        return _processed(stack, of, lambda failed: _again(stack, failed))
+        return _processed(stack, of, lambda failed: _process_again(stack, failed))
     # Messages of the stream contain no events, only positions in the stream. The requests are still in the outbox, and
     # a sweep of the reconciler publishes those that are due.
     ids = {failed.dead_letter.message_id for failed in find(stack, of)}
@@ -121,12 +121,12 @@ def retried(stack: Stack, of: Source) -> Iterator[Processed]:
     return _processed(stack, of, lambda failed: None if failed.dead_letter.message_id in ids else later)
 
 
-def discarded(stack: Stack, of: Source) -> Iterator[Processed]:
+def discard(stack: Stack, of: Source) -> Iterator[Processed]:
     """Delete the messages."""
     return _processed(stack, of, lambda _: None)
 
 
-def _again(stack: Stack, failed: Failed) -> str | None:
+def _process_again(stack: Stack, failed: Failed) -> str | None:
     if failed.event is None:
         return "the message contains no event: discard it"
     try:

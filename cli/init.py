@@ -18,7 +18,7 @@ from infra.config import NEEDED
 from infra.stages import DIRECTORY, SCHEMA, STAGES, InvalidConfig, file_of, load, shown
 
 Ask = Callable[[str, str | None], str]
-ASKED: Final[Mapping[str, str]] = {
+ASKED_SETTINGS: Final[Mapping[str, str]] = {
     **NEEDED,
     "email_sender": "the address that mails come from",
     "email_recipients": "who gets the requests that go by email, separated by commas",
@@ -41,20 +41,20 @@ def command(
     given: dict[str, str] = pairs(settings or [])
     if at_a_terminal():
         render.note("Press Enter to accept the value in brackets. Without brackets, Enter leaves the setting out.")
-        given = asked(given, prompt, of_the_credentials(), stage)
+        given = ask_for_settings(given, prompt, from_credentials(), stage)
     where, lacking = write(stage, given, DIRECTORY, force=force)
     render.console().print(where)
     deploy = f"then deploy: make deploy ARGS='-c stage={stage}'"
     if not lacking:
         render.note(f"Commit the file, {deploy}")
         return
-    render.note("\n".join(["Not set:", *(f"  {key}: {ASKED[key]}" for key in lacking)]))
+    render.note("\n".join(["Not set:", *(f"  {key}: {ASKED_SETTINGS[key]}" for key in lacking)]))
     if "region" in lacking:
         render.note("'make deploy' needs the region, from the file or from AWS_REGION.")
     render.note(f"Set what you need in {where}, commit it, {deploy}")
 
 
-def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str], stage: str) -> dict[str, Any]:
+def ask_for_settings(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str], stage: str) -> dict[str, Any]:
     """Ask for the settings that were not given. An empty answer leaves a key out. Raises `Failure`."""
     # The default sender is not in the deployer's domain, so propose one that is.
     sender = {"email_sender": f"assistance@{given['email_domain']}"} if given.get("email_domain") else {}
@@ -63,7 +63,7 @@ def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str], stage: s
     except InvalidConfig as error:
         raise Failure(str(error)) from None
     answers = {**sender, **given}
-    for key in ASKED:
+    for key in ASKED_SETTINGS:
         if key not in given and (answer := _answer(key, ask, {**sender, **known}.get(key), answers, stage)):
             answers[key] = answer
     return answers
@@ -71,7 +71,7 @@ def asked(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str], stage: s
 
 def _answer(key: str, ask: Ask, known: str | None, others: Mapping[str, Any], stage: str) -> str:
     """Ask again until the answer is valid or empty, so that a mistake does not lose the other answers."""
-    while answer := ask(f"{key}: {ASKED[key]}", known).strip():
+    while answer := ask(f"{key}: {ASKED_SETTINGS[key]}", known).strip():
         try:
             _check(stage, {**others, key: answer}, [key], f"'{answer}'", "Try again, or leave it empty.")
         except InvalidConfig as error:
@@ -113,7 +113,7 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
     try:
         config = load({**settings, "stage": stage}, shown(path), "Nothing was written")
     except InvalidConfig as error:
-        lacking = [f"{key}=…" for key in ASKED if key not in settings and key in str(error)]
+        lacking = [f"{key}=…" for key in ASKED_SETTINGS if key not in settings and key in str(error)]
         given = shlex.join(f"{key}={value}" for key, value in settings.items())
         again = f". Complete 'assistance init {stage} {' '.join([given, *lacking]).strip()}'" if lacking else ""
         raise Failure(f"{error}{again}") from None
@@ -121,10 +121,10 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
     kept = config.model_dump(mode="json", include=set(settings) - {"stage"}, exclude_none=True)
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(dumps({SCHEMA: "./schema.json", **kept}, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    return shown(path), [key for key in ASKED if key in config.lacking]
+    return shown(path), [key for key in ASKED_SETTINGS if key in config.lacking]
 
 
-def of_the_credentials() -> dict[str, str]:
+def from_credentials() -> dict[str, str]:
     """The account and the region of the current credentials, to propose as answers; empty without credentials."""
     session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     known = {"region": session.region_name} if session.region_name else {}

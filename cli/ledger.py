@@ -84,10 +84,12 @@ class Balance:
                 self.deliveries[f"{request.topic}/{delivery.destination}/{status}"] += 1
 
 
-def counted(requests: Requests, since: datetime, until: datetime, tell: Callable[[str], None]) -> Balance:
+def count_requests(
+    requests: Requests, since: datetime, until: datetime, report_progress: Callable[[str], None]
+) -> Balance:
     """Count the requests accepted in that period, oldest first.
 
-    `tell` is called, for a progress bar, with the time at which the last counted request was accepted.
+    `report_progress` is called, for a progress bar, with the time at which the last counted request was accepted.
 
     A request that has just been accepted may be missing: the index follows its table, usually within a second.
     """
@@ -105,7 +107,7 @@ def counted(requests: Requests, since: datetime, until: datetime, tell: Callable
             for each in listed:
                 balance.count(each, found[each.id])
             if listed:
-                tell(listed[-1].created_at)
+                report_progress(listed[-1].created_at)
     return balance
 
 

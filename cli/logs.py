@@ -20,10 +20,10 @@ from assistance.platform.clock import epoch_ms, timestamp_of
 from cli.stack import Stack
 
 # Lambda's own lines about each invocation: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html
-_OF_LAMBDA: Final = ("START ", "END ", "REPORT ", "INIT_START ", "XRAY ")
+_LAMBDA_LINE: Final = ("START ", "END ", "REPORT ", "INIT_START ", "XRAY ")
 _TIMED_OUT: Final = ("Task timed out", "Runtime exited", "Runtime.ExitError", "Traceback")
 _SEVERE: Final = frozenset({"WARNING", "ERROR", "CRITICAL"})
-_KNOWN: Final = frozenset(
+_STANDARD_FIELDS: Final = frozenset(
     {
         "level", "location", "message", "timestamp", "service", "cold_start", "function_name", "function_memory_size",
         "function_arn", "function_request_id", "xray_trace_id",
@@ -86,7 +86,7 @@ def _lines(stack: Stack, folder: str, name: str, since: datetime, containing: st
 
 
 def _line(folder: str, at: int, text: str) -> Iterator[Line]:
-    if not text or text.startswith(_OF_LAMBDA):
+    if not text or text.startswith(_LAMBDA_LINE):
         return
     try:
         document = json.loads(text)
@@ -104,5 +104,5 @@ def _line(folder: str, at: int, text: str) -> Iterator[Line]:
             yield Line(timestamp_of(at), folder, "ERROR", str(document["type"]), {"status": status})
     elif "_aws" not in document:
         # A document with `_aws` is a metric and no log line: docs/operations.md#what-is-counted.
-        said = {name: value for name, value in document.items() if name not in _KNOWN}
+        said = {name: value for name, value in document.items() if name not in _STANDARD_FIELDS}
         yield Line(timestamp_of(at), folder, str(document.get("level", "INFO")), str(document.get("message", "")), said)

@@ -33,15 +33,15 @@ def send(stack: Stack, body: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Call the API as a bot does, and return the request that it accepted. Raises `Failure`."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
     repeat = f"repeat the command with --idempotency-key {key}; the API then accepts the request only once"
-    return _called(stack, "/assistance-requests", headers, json.dumps(body).encode(), repeat)
+    return _call(stack, "/assistance-requests", headers, json.dumps(body).encode(), repeat)
 
 
 def fetch(stack: Stack, request_id: str) -> dict[str, Any]:
     """Fetch a request from the API. Raises `Failure`."""
-    return _called(stack, f"/assistance-requests/{request_id}", {}, None, "try again")
+    return _call(stack, f"/assistance-requests/{request_id}", {}, None, "try again")
 
 
-def _called(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | None, repeat: str) -> dict[str, Any]:
+def _call(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | None, repeat: str) -> dict[str, Any]:
     call = urllib.request.Request(  # noqa: S310 # the stack's own address
         f"{stack.output('ApiUrl')}{path}", body, {**headers, "x-api-key": stack.api_key()}
     )
@@ -94,7 +94,7 @@ class Step:
     in_doubt: bool = False
 
 
-def watched(read: Callable[[], RequestRecord], pause: Callable[[], bool]) -> Iterator[Step]:
+def follow(read: Callable[[], RequestRecord], pause: Callable[[], bool]) -> Iterator[Step]:
     """Yield each event of a request and its resends once, until every delivery has a final status.
 
     `pause` waits before the next read, and returns False to stop.
@@ -129,7 +129,7 @@ class Listed:
     unreadable: list[str]
 
 
-def listed(
+def search(
     requests: Requests,
     *,
     since: datetime,

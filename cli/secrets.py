@@ -23,11 +23,11 @@ from slack_interactions import signature
 
 SLACK_TOKEN: Final = "slack-token"  # noqa: S105 # a name
 _SUFFIX: Final = "SecretArn"
-_BETWEEN: Final = re.compile(r"(?<!^)(?=[A-Z])")
-_OWN: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
+_WORD_START: Final = re.compile(r"(?<!^)(?=[A-Z])")
+_READERS: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
     {SLACK_TOKEN: tokens.read, "slack-signing": signature.read, "take": take_link.read}
 )
-SEVERAL: Final = frozenset({"callback", "slack-signing", "take"})
+MULTIPLE_KEYS: Final = frozenset({"callback", "slack-signing", "take"})
 """The secrets that may hold several keys, separated by spaces, so that the old key stays valid during a change."""
 Value = TypeVar("Value")
 
@@ -35,13 +35,13 @@ Value = TypeVar("Value")
 def names(stack: Stack) -> dict[str, str]:
     """The ARNs of the stack's secrets by name."""
     found = {output.removesuffix(_SUFFIX): arn for output, arn in stack.outputs.items() if output.endswith(_SUFFIX)}
-    return {_BETWEEN.sub("-", name).lower(): arn for name, arn in sorted(found.items())}
+    return {_WORD_START.sub("-", name).lower(): arn for name, arn in sorted(found.items())}
 
 
 def reader(stack: Stack, name: str) -> Callable[[str], object]:
     """The parser that the Lambda function applies to this secret. It raises `UnusableSecret`."""
-    if name in _OWN:
-        return _OWN[name]
+    if name in _READERS:
+        return _READERS[name]
     destination = name.partition("-")[0]
     module = f"{destination}_consumer.secret"
     # On the local stack, a channel's secret holds an address of this machine, which the parser refuses.
@@ -51,7 +51,7 @@ def reader(stack: Stack, name: str) -> Callable[[str], object]:
     return read
 
 
-def stored(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
+def fetch(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
     """Fetch a secret and pass its text to `read`. Raises `UnusableSecret` and what boto3 raises."""
     try:
         found = stack.client("secretsmanager").get_secret_value(SecretId=arn)
@@ -64,7 +64,7 @@ def stored(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
     return read(text(found.get("SecretString")))
 
 
-def checked(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
+def check(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
     """Check a new value, and return the text to store: with `keep_old`, the value and then the current first key.
 
     Raises `Failure`.
@@ -72,13 +72,13 @@ def checked(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
     arn = names(stack).get(name)
     if arn is None:
         raise Failure(f"the stack {stack.name} has no secret {name}: it has {', '.join(names(stack))}")
-    if keep_old and name not in SEVERAL:
+    if keep_old and name not in MULTIPLE_KEYS:
         raise Failure(f"the secret {name} holds one value: pass no --keep-old")
     new = value.strip()
     if not new:
         raise Failure("nothing was stored: the value is empty")
     try:
-        new = f"{new} {stored(stack, arn, str.split)[0]}" if keep_old else new
+        new = f"{new} {fetch(stack, arn, str.split)[0]}" if keep_old else new
         reader(stack, name)(new)
     except UnusableSecret as error:
         raise Failure(f"nothing was stored: {error}") from None

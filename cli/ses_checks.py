@@ -12,7 +12,7 @@ from cli.stack import Stack
 SANDBOX: Final = "https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html"
 _MAIL_FROM: Final = "https://docs.aws.amazon.com/ses/latest/dg/mail-from.html"
 _VERIFY: Final = "docs/deployment.md#mail-from-your-own-domain"
-_NEARLY_ALL: Final = 0.8
+_QUOTA_WARNING: Final = 0.8
 
 Document = Mapping[str, Any]
 
@@ -47,7 +47,7 @@ def _quota(quota: Document) -> Finding:
     advice = (
         "request a higher quota for the account: https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html"
     )
-    return ok_if("SES quota", sent < _NEARLY_ALL * day, found, advice)
+    return ok_if("SES quota", sent < _QUOTA_WARNING * day, found, advice)
 
 
 def sender(stack: Stack, address: str) -> Iterator[Finding]:

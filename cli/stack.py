@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 _HEADER: Final = re.compile(r"[!-~]+")
 LOCAL: Final = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
-_CHOOSE: Final = (
+_HOW_TO_CHOOSE: Final = (
     "pass --stack assistance-<stage> or set ASSISTANCE_STACK; for the stack that 'make run' started, pass --local"
 )
 # The logical id of a function in the template: the name of its folder in CamelCase, then the CDK's suffix.
 _FUNCTION: Final = re.compile(r"([A-Z]\w*?)Function(?:[0-9A-F]{8})?$")
-_BETWEEN: Final = re.compile(r"(?<!^)(?=[A-Z])")
-_PATIENT: Final = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+_WORD_START: Final = re.compile(r"(?<!^)(?=[A-Z])")
+_WITH_RETRIES: Final = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 # Longer than the timeout of each Lambda function. The call is never repeated: the first run may not have ended yet.
 _INVOKE: Final = Config(connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 1})
 
@@ -61,11 +61,11 @@ class Stack:
 
     def sqs(self) -> "SQSClient":
         """A client for SQS."""
-        return self.session.client("sqs", endpoint_url=self.endpoint_url, config=_PATIENT)
+        return self.session.client("sqs", endpoint_url=self.endpoint_url, config=_WITH_RETRIES)
 
     def requests(self) -> Requests:
         """The requests in the stack's table."""
-        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=_PATIENT)
+        resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=_WITH_RETRIES)
         return Requests(Items(resource.Table(self.output("TableName"))))
 
     def queue_url(self, channel: str) -> str:
@@ -134,7 +134,7 @@ class Stack:
     def functions(self) -> dict[str, str]:
         """The names of the deployed functions by the folders that they run."""
         found = {_FUNCTION.match(id_): name for id_, name in self.resources("AWS::Lambda::Function").items()}
-        return {_BETWEEN.sub("_", match[1]).lower(): name for match, name in found.items() if match}
+        return {_WORD_START.sub("_", match[1]).lower(): name for match, name in found.items() if match}
 
     def resources(self, kind: str) -> dict[str, str]:
         """The physical ids of the stack's resources of this type, by logical id."""
@@ -174,7 +174,7 @@ class Stack:
 
     def client(self, service: Any) -> Any:  # noqa: ANN401
         """A client for that AWS service, in the stack's region and with its credentials."""
-        return self.session.client(service, endpoint_url=self.endpoint_url, config=_PATIENT)
+        return self.session.client(service, endpoint_url=self.endpoint_url, config=_WITH_RETRIES)
 
 
 def deployed(name: str | None, *, profile: str | None, region: str | None) -> Stack:
@@ -184,7 +184,7 @@ def deployed(name: str | None, *, profile: str | None, region: str | None) -> St
     """
     session = boto3.Session(profile_name=profile, region_name=region)
     if name is None:
-        raise Failure(f"no stack is chosen: {_CHOOSE}{_those_in(session)}")
+        raise Failure(f"no stack is chosen: {_HOW_TO_CHOOSE}{_other_stacks(session)}")
     return _found(name, session, None)
 
 
@@ -206,24 +206,24 @@ def local() -> Stack:
 
 def _found(name: str, session: "Session", endpoint_url: str | None) -> Stack:
     try:
-        cloudformation = session.client("cloudformation", endpoint_url=endpoint_url, config=_PATIENT)
+        cloudformation = session.client("cloudformation", endpoint_url=endpoint_url, config=_WITH_RETRIES)
         stacks = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
         # CloudFormation answers with ValidationError if no stack has the name:
         # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
         if error_code(error) != "ValidationError":
             raise
-        others = _those_in(session) if endpoint_url is None else ""
+        others = _other_stacks(session) if endpoint_url is None else ""
         region = session.region_name
         raise Failure(f"there is no stack {name} in {region}: pass --stack, --region or --profile{others}") from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
     return Stack(name, session, endpoint_url, outputs)
 
 
-def _those_in(session: "Session") -> str:
+def _other_stacks(session: "Session") -> str:
     """A sentence that names this application's stacks in the region; empty if there are none or AWS does not answer."""
     try:
-        pages = session.client("cloudformation", config=_PATIENT).get_paginator("describe_stacks").paginate()
+        pages = session.client("cloudformation", config=_WITH_RETRIES).get_paginator("describe_stacks").paginate()
         names = [
             stack["StackName"]
             for page in pages

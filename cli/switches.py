@@ -13,7 +13,7 @@ _ON: Final = frozenset({"Enabled", "Enabling", "Creating"})
 _OFF: Final = frozenset({"Disabled", "Disabling"})
 # UpdateSchedule resets every setting that the call leaves out, so pass on the current values:
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
-_KEPT: Final = (
+_KEPT_SETTINGS: Final = (
     "Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target",
     "Description", "KmsKeyArn", "StartDate", "EndDate",
 )  # fmt: skip
@@ -81,6 +81,6 @@ def _schedule(stack: Stack, runs: str, *, on: bool) -> tuple[str, str]:
     schedule: dict[str, Any] = client.get_schedule(Name=name)
     wanted = "ENABLED" if on else "DISABLED"
     if schedule["State"] != wanted:
-        settings = {key: schedule[key] for key in _KEPT if key in schedule}
+        settings = {key: schedule[key] for key in _KEPT_SETTINGS if key in schedule}
         client.update_schedule(**settings, State=wanted)
     return str(schedule["State"]).lower(), str(client.get_schedule(Name=name)["State"]).lower()

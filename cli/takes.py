@@ -17,7 +17,7 @@ def take(requests: Requests, request_id: str, name: str) -> Taken:
     try:
         taken = takes.take(requests, request_id, uuid.uuid4().hex, Human(name, VIA))
     except RequestGone:
-        raise _gone(request_id) from None
+        raise _no_such_request(request_id) from None
     if not taken.is_new:
         held = taken.take
         raise Failure(
@@ -37,9 +37,9 @@ def release(requests: Requests, request_id: str, operator: str) -> str:
         if now is not None:
             raise Failure(f"{now.by} has taken request {request_id} meanwhile, so nothing was released")
     except RequestGone:
-        raise _gone(request_id) from None
+        raise _no_such_request(request_id) from None
     return held.by
 
 
-def _gone(request_id: str) -> Failure:
+def _no_such_request(request_id: str) -> Failure:
     return Failure(f"request {request_id} has expired: nothing was changed")

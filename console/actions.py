@@ -29,8 +29,8 @@ class Actions:
     def by_name(self) -> dict[str, Action]:
         """The actions by the names with which the page calls them. Each gets the call's JSON body."""
         return {
-            "redrive": lambda body: self._process(body, dead_letter_queues.redriving(self._stack), "redriven"),
-            "discard": lambda body: self._process(body, dead_letter_queues.discarding(self._stack), "discarded"),
+            "redrive": lambda body: self._process(body, dead_letter_queues.redriver(self._stack), "redriven"),
+            "discard": lambda body: self._process(body, dead_letter_queues.discarder(self._stack), "discarded"),
             "resend": self._resend,
             "take": lambda body: self._take(_id(body), _name(body)),
             "release": lambda body: self._release(_id(body), _name(body)),

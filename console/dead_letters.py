@@ -36,7 +36,7 @@ class DeadLetters:
         self._texts = texts
         self._requests = stack.requests()
         self._sqs = stack.sqs()
-        self._retention: dict[str, timedelta] = {}
+        self._retentions: dict[str, timedelta] = {}
         self._known: int | None = None
         self._found: dict[str, Any] = {"letters": [], "more": 0, "hidden": 0, "was_read": False}
         self._looking = threading.Lock()
@@ -48,19 +48,19 @@ class DeadLetters:
         if depth == 0 and self._known in {None, 0}:
             return {"letters": [], "more": 0, "hidden": 0, "was_read": True}
         if depth != self._known and self._looking.acquire(blocking=False):
-            threading.Thread(target=self._look, args=(depth,), daemon=True).start()
+            threading.Thread(target=self._refresh, args=(depth,), daemon=True).start()
         return self._found
 
     def forget(self) -> None:
         """Let the next call of `document` read the queues again, even if the number of dead letters is the same."""
         self._known = -1
 
-    def _look(self, depth: int) -> None:
+    def _refresh(self, depth: int) -> None:
         try:
             with self.acting:
                 found = dead_letter_queues.find(self._stack, self._stack.dlqs())
-            shown = found.letters[:SHOWN]
-            more = len(found.letters) - len(shown) + found.beyond
+            shown = found.dead_letters[:SHOWN]
+            more = len(found.dead_letters) - len(shown) + found.beyond
             documents = [self._letter(letter) for letter in shown]
             self._found = {"letters": documents, "more": more, "hidden": found.hidden, "was_read": True}
             # If another reader held some of them, read again next time.
@@ -79,7 +79,7 @@ class DeadLetters:
             "why": _why(message),
             "reached": record and reached(record),
             "status": record and record.status,
-            "expires_at": timestamp_of(letter.dead_letter.sent_at + self._kept(letter.queue.url)),
+            "expires_at": timestamp_of(letter.dead_letter.sent_at + self._retention(letter.queue.url)),
         }
 
     def _record(self, letter: QueuedDeadLetter) -> RequestRecord | None:
@@ -88,15 +88,15 @@ class DeadLetters:
         except Unreadable:
             return None
 
-    def _kept(self, url: str) -> int:
+    def _retention(self, url: str) -> int:
         """Return the queue's retention in milliseconds, counted from when a message was sent.
 
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
         """
-        if url not in self._retention:
+        if url not in self._retentions:
             found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])
-            self._retention[url] = timedelta(seconds=int(found["Attributes"]["MessageRetentionPeriod"]))
-        return self._retention[url] // timedelta(milliseconds=1)
+            self._retentions[url] = timedelta(seconds=int(found["Attributes"]["MessageRetentionPeriod"]))
+        return self._retentions[url] // timedelta(milliseconds=1)
 
 
 def _why(message: Message | None) -> str | None:

@@ -20,7 +20,7 @@ from console.dead_letters import DeadLetters
 from console.history import events, reached, title
 from console.search import AHEAD, Query, search
 
-MOST: Final = 1_000
+MAX_OUTBOX_COUNT: Final = 1_000
 """Maximum number of outbox entries that are counted, so that a full outbox does not make each poll expensive."""
 _SIDE_BY_SIDE: Final = 8
 
@@ -65,7 +65,7 @@ class Reader:
             for queue, number in zip(dead_queues, pool.map(self._dead, dead_queues), strict=True):
                 dead[queue.channel] += number
             unpublished = self._requests.items.unpublished(timestamp(utc_now() + AHEAD))
-            outbox = sum(1 for _ in islice(unpublished, MOST))
+            outbox = sum(1 for _ in islice(unpublished, MAX_OUTBOX_COUNT))
             return {
                 "outbox": outbox,
                 "queues": {

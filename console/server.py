@@ -24,17 +24,17 @@ from cli.errors import Failure, explained
 from console.actions import Action
 from console.origin_checks import HOST, OriginCheckingHandler
 
-USUAL_PORT: Final = 4567
+DEFAULT_PORT: Final = 4567
 MAX_BODY_BYTES: Final = 64 * 1024
 FOLDER: Final = Path(__file__).with_name("page")
 TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 FILES: Final = {f"/{path.name}": path for path in FOLDER.iterdir() if path.suffix in TYPES}
-OUR_PAGE: Final = (
+PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # A mail's links may open in a new tab, as in a mail program.
-A_MAIL: Final = (
+MAIL_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
 )
@@ -91,7 +91,7 @@ class _Handler(OriginCheckingHandler, BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, f"{TYPES[file.suffix]}; charset=utf-8", file.read_bytes())
         # A frame can't send the header with the token. The mail's id is a random UUID, which nobody can guess.
         elif (page := self.site.mail(path.removeprefix("/mail/"))) is not None:
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", page.encode(), A_MAIL)
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", page.encode(), MAIL_POLICY)
         else:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
 
@@ -159,7 +159,7 @@ class _Handler(OriginCheckingHandler, BaseHTTPRequestHandler):
     def _answer(self, status: HTTPStatus, document: object) -> None:
         self._send(status, "application/json", json.dumps(document, default=_plain).encode())
 
-    def _send(self, status: HTTPStatus, content_type: str, body: bytes, policy: str = OUR_PAGE) -> None:
+    def _send(self, status: HTTPStatus, content_type: str, body: bytes, policy: str = PAGE_POLICY) -> None:
         self.send_response(status)
         for name, value in (
             ("Content-Type", content_type),
@@ -195,7 +195,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(site: Site, port: int = USUAL_PORT) -> Iterator[str]:
+def serving(site: Site, port: int = DEFAULT_PORT) -> Iterator[str]:
     """Serve the site while the context is entered. Yields its URL, with the token."""
     token = secrets.token_urlsafe()
     server = _listening(type("Handler", (_Handler,), {"token": token, "site": site}), port)

@@ -24,7 +24,7 @@ STANDARD_OUTPUT: Final = 1
 STANDARD_ERROR: Final = 2
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print, unless standard output is closed, as it is if the reader of a pipe has ended."""
     try:
         print(text, flush=True)
@@ -44,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with (
             locked(options.directory),
-            running(options.directory, dict(options.context), say) as stack,
+            running(options.directory, dict(options.context), print_line) as stack,
             console.serving(stack) as console_url,
             published(options.directory, {**stack.document(), "console_url": console_url}),
         ):
             try:
-                demonstrate(stack, say)
+                demonstrate(stack, print_line)
                 if options.command == "run":
                     _print_addresses(stack, console_url, options.directory)
                     serving = True
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     except Stopped as stopped:
-        say("Stopped.")
+        print_line("Stopped.")
         return 0 if serving else stopped.exit_status
     return 0
 
@@ -108,7 +108,7 @@ def _redirect_to_null(descriptor: int) -> None:
 
 
 def _print_addresses(stack: Stack, console_url: str, directory: Path) -> None:
-    say(
+    print_line(
         f"""
 Console, to watch requests and inject faults: {console_url}
 

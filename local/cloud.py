@@ -23,7 +23,7 @@ from local.run_directory import new_log
 if TYPE_CHECKING:
     from boto3.session import Session
 
-USUAL_PORT: Final = 4566
+DEFAULT_PORT: Final = 4566
 BACKLOG: Final = 1_024
 REGION: Final = "us-east-1"
 WORKER: Final = re.compile(r"/ministack-lambda-(.+)-[a-z0-9_]{8}/")
@@ -106,7 +106,7 @@ class Cloud:
 
 def _listen() -> socket.socket:
     try:
-        return socket.create_server((HOST, USUAL_PORT), backlog=BACKLOG)
+        return socket.create_server((HOST, DEFAULT_PORT), backlog=BACKLOG)
     except OSError:
         return socket.create_server((HOST, 0), backlog=BACKLOG)
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from assistance.text import printable
 from local import http
-from local.errors import LocalFailure, NotInTime
+from local.errors import DeadlineExceeded, LocalFailure
 from local.slack_workspace import buttons
-from local.stack import Say, Stack
+from local.stack import PrintLine, Stack
 from local.wait import until
 
 DELIVERY_SECONDS: Final = 60
@@ -28,20 +28,20 @@ OTHER: Final = "A customer would like to talk to somebody."
 CUSTOMER: Final = {"name": "Anna Keller", "email": "anna@example.com"}
 
 
-def demonstrate(stack: Stack, say: Say) -> None:
+def demonstrate(stack: Stack, print_line: PrintLine) -> None:
     """Send the requests, follow them, and show the messages. Raises `LocalFailure` if one does not arrive in time."""
     started = monotonic()
-    sent = {topic: _send(stack, topic, REQUESTS.get(topic, OTHER), say) for topic in stack.topics()}
-    say("")
-    _watch(stack, sent, started, say)
+    sent = {topic: _send(stack, topic, REQUESTS.get(topic, OTHER), print_line) for topic in stack.topics()}
+    print_line("")
+    _watch(stack, sent, started, print_line)
     for topic, request_id in sent.items():
-        say("")
-        _show(stack, topic, request_id, say)
-    say("")
-    _take(stack, sent, say)
+        print_line("")
+        _show(stack, topic, request_id, print_line)
+    print_line("")
+    _take(stack, sent, print_line)
 
 
-def _send(stack: Stack, topic: str, description: str, say: Say) -> str:
+def _send(stack: Stack, topic: str, description: str, print_line: PrintLine) -> str:
     body = {"topic": topic, "description": description, "customer": CUSTOMER}
     try:
         answer = stack.call("POST", "/assistance-requests", body)
@@ -52,11 +52,11 @@ def _send(stack: Stack, topic: str, description: str, say: Say) -> str:
             f"The {topic} request was answered {answer.status}: {printable(answer.body.decode(errors='replace'))}"
         )
     request_id = str(answer.json["id"])
-    say(f"POST /assistance-requests {topic}: {answer.status}, {request_id}")
+    print_line(f"POST /assistance-requests {topic}: {answer.status}, {request_id}")
     return request_id
 
 
-def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> None:
+def _watch(stack: Stack, sent: Mapping[str, str], started: float, print_line: PrintLine) -> None:
     seen: dict[str, str] = {}
 
     def all_delivered() -> bool | None:
@@ -67,9 +67,11 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
             state = _state(answer.json)
             if seen.get(topic) != state:
                 seen[topic] = state
-                say(f"{monotonic() - started:6.2f} s  {topic:8} {state}")
+                print_line(f"{monotonic() - started:6.2f} s  {topic:8} {state}")
                 if answer.json["status"] == "delivered" and (fallback := answer.json.get("fallback")):
-                    say(f"{'':10} {topic:8} arrived by its fallback, because {fallback['failed_channel']} failed.")
+                    print_line(
+                        f"{'':10} {topic:8} arrived by its fallback, because {fallback['failed_channel']} failed."
+                    )
             if answer.json["status"] == "failed" and not _falling_back(answer.json):
                 raise LocalFailure(f"The {topic} request can't be delivered: {state}.")
         return True if all(seen.get(topic, "").startswith("delivered") for topic in sent) else None
@@ -78,7 +80,7 @@ def _watch(stack: Stack, sent: Mapping[str, str], started: float, say: Say) -> N
         until("All requests are delivered", DELIVERY_SECONDS, all_delivered)
     except http.NoAnswer as error:
         raise LocalFailure(f"The API stopped answering: {error}") from error
-    except NotInTime as error:
+    except DeadlineExceeded as error:
         states = ", ".join(f"{topic}: {seen.get(topic, 'unknown')}" for topic in sent)
         raise LocalFailure(f"{error} Their states: {states}.") from error
 
@@ -99,25 +101,25 @@ def _state(document: Mapping[str, Any]) -> str:
     return printable(", ".join([document["status"], *details]))
 
 
-def _show(stack: Stack, topic: str, request_id: str, say: Say) -> None:
+def _show(stack: Stack, topic: str, request_id: str, print_line: PrintLine) -> None:
     mails = [mail for mail in stack.cloud.sent_mail() if request_id in mail["Subject"] + mail["BodyText"]]
     for mail in mails:
         heading = f"From: {mail['Source']}\nTo: {', '.join(mail['To'])}\nSubject: {mail['Subject']}"
-        say(framed(f"Email ({topic})", f"{heading}\n\n{mail['BodyText'].strip()}"))
+        print_line(framed(f"Email ({topic})", f"{heading}\n\n{mail['BodyText'].strip()}"))
     posts = list(stack.webhooks.texts(request_id))
     for channel, lines in posts:
-        say(framed(f"{channel.capitalize()} ({topic})", "\n".join(lines)))
+        print_line(framed(f"{channel.capitalize()} ({topic})", "\n".join(lines)))
     if stack.slack.server:
         messages = [message for message in stack.slack.server.messages if request_id in str(message)]
         for message in messages:
-            say(framed(f"Slack, {message['channel']} ({topic})", "\n".join(_lines(message))))
+            print_line(framed(f"Slack, {message['channel']} ({topic})", "\n".join(_lines(message))))
         if not (messages or mails or posts):
             raise LocalFailure(f"The status of the {topic} request is delivered, but no message has arrived.")
     elif not (mails or posts):
-        say(f"The {topic} request is in Slack, channel {stack.slack.channel}: {stack.slack.api_url}")
+        print_line(f"The {topic} request is in Slack, channel {stack.slack.channel}: {stack.slack.api_url}")
 
 
-def _take(stack: Stack, sent: Mapping[str, str], say: Say) -> None:
+def _take(stack: Stack, sent: Mapping[str, str], print_line: PrintLine) -> None:
     """Click a button in Slack that takes one of the requests, if there is one, and print who has taken the request."""
     server = stack.slack.server
     found = [
@@ -134,7 +136,7 @@ def _take(stack: Stack, sent: Mapping[str, str], say: Say) -> None:
     taken = stack.call("GET", f"/assistance-requests/{request_id}").json.get("taken")
     if taken is None:
         raise LocalFailure(f"A click on its button did not take request {request_id}: the app answered {status}.")
-    say(printable(f'Anna clicks "{button["text"]["text"]}" in Slack: {taken["by"]} has taken {request_id}.'))
+    print_line(printable(f'Anna clicks "{button["text"]["text"]}" in Slack: {taken["by"]} has taken {request_id}.'))
 
 
 def _lines(message: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ BACKLOG: Final = 1_024
 API_CALLS_AT_ONCE: Final = 2 * (os.cpu_count() or 1) + 4
 
 
-def in_turn(application: ASGIFramework) -> ASGIFramework:
+def limit_api_calls(application: ASGIFramework) -> ASGIFramework:
     """Let only a few calls of deployed APIs run at the same time; the others wait.
 
     MiniStack starts a new Python process for each invocation if all warm processes are busy. With several hundred calls
@@ -39,7 +39,7 @@ def in_turn(application: ASGIFramework) -> ASGIFramework:
     return serve_in_turn
 
 
-def over_tls(application: ASGIFramework) -> ASGIFramework:
+def mark_as_tls(application: ASGIFramework) -> ASGIFramework:
     """Mark calls as encrypted, as a TLS proxy in front of a server does; in fact they never leave this machine.
 
     So they pass the deployed policies, which refuse plain HTTP.
@@ -93,7 +93,9 @@ def main(socket: int) -> None:
     port = int(os.environ["GATEWAY_PORT"])
     asyncio.run(
         serve(
-            keys.closed(repeated_headers.remember(over_tls(ses_faults.with_faults(in_turn(app)))), port),
+            keys.require_signature(
+                repeated_headers.remember(mark_as_tls(ses_faults.with_faults(limit_api_calls(app)))), port
+            ),
             config,
         )
     )

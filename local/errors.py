@@ -5,5 +5,5 @@ class LocalFailure(Exception):
     """The stack can't start, or does not work as expected. The exception's text says why, and what to do."""
 
 
-class NotInTime(LocalFailure):
+class DeadlineExceeded(LocalFailure):
     """An expected condition did not become true before the deadline."""

@@ -31,7 +31,7 @@ UNSIGNED: Final = "Sign the call in its Authorization header, with the credentia
 _execution_credentials = lambda_runtime.execution_credentials
 
 
-def closed(application: ASGIFramework, port: int) -> ASGIFramework:
+def require_signature(application: ASGIFramework, port: int) -> ASGIFramework:
     """Wrap the emulator: refuse web pages, and unsigned calls to anything but the deployed API."""
 
     async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

@@ -32,7 +32,7 @@ class Slack:
 
 
 @contextmanager
-def chosen(context: Mapping[str, str]) -> Iterator[Slack]:
+def from_context(context: Mapping[str, str]) -> Iterator[Slack]:
     """Choose by the environment variables SLACK_BOT_TOKEN, SLACK_CHANNEL and SLACK_API_URL; the context overrides them.
 
     Without any of them, run the local server while the context is entered.

@@ -17,7 +17,7 @@ from local import http
 from local.cloud import Cloud
 from local.deploy import Assembly, assemble, deploy
 from local.errors import LocalFailure
-from local.slack import REAL_API_URL, Slack, chosen
+from local.slack import REAL_API_URL, Slack, from_context
 from local.slack_workspace import OURS
 from local.take_page_proxy import TakePageProxy
 from local.wait import until
@@ -46,7 +46,7 @@ DEFAULTS: Final = {
     "throttle_burst": "2000",
 }
 
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,9 @@ class Stack:
 
 
 @contextmanager
-def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator[Stack]:
+def running(directory: Path, overrides: Mapping[str, str], print_line: PrintLine) -> Iterator[Stack]:
     """Run the stack and its local servers while the context is entered. `overrides`: CDK context."""
-    with chosen(overrides) as slack, Webhooks() as webhooks, TakePageProxy() as front:
+    with from_context(overrides) as slack, Webhooks() as webhooks, TakePageProxy() as front:
         addresses = {FRONT: front.url}
         settings = {"slack_api_url": slack.api_url, "slack_channel": slack.channel}
         if slack.api_url != REAL_API_URL:
@@ -114,18 +114,18 @@ def running(directory: Path, overrides: Mapping[str, str], say: Say) -> Iterator
             settings["slack_api_url"] = slack.api_url.replace(slack.origin, SLACK, 1)
         settings |= {"slack_app_id": OURS.app_id} if slack.server else {}
         context = {**DEFAULTS, "public_url": FRONT, **overrides, **settings}
-        say("Starting MiniStack …")
+        print_line("Starting MiniStack …")
         with clouds.running(directory) as cloud:
-            say("Synthesizing the template, or reading it from the cache …")
+            print_line("Synthesizing the template, or reading it from the cache …")
             assembly = assemble(directory / "cdk.out", context, addresses)
             until("MiniStack answers", START_SECONDS, cloud.ready)
-            say(f"Deploying {assembly.stack_name} to {cloud.url} …")
+            print_line(f"Deploying {assembly.stack_name} to {cloud.url} …")
             try:
                 stack = _deployed(cloud, assembly, slack, webhooks)
                 front.api_url = stack.api_url
             except (BotoCoreError, ClientError) as error:
                 raise LocalFailure(f"The template was not deployed: {error} See {cloud.log}.") from error
-            say("Waiting for the API …")
+            print_line("Waiting for the API …")
             until("The API answers GET /health", ANSWER_SECONDS, lambda: _healthy(stack))
             yield stack
 

@@ -18,7 +18,7 @@ from infra.fingerprint import ROOT, fingerprint
 from local.run_directory import new_log
 from local.wait import until
 
-KEPT: Final = ROOT / ".build" / "synthesized"
+CACHE: Final = ROOT / ".build" / "synthesized"
 SOURCES: Final = ("infra", "functions", "stages", "cdk.json", "pyproject.toml", "uv.lock", "local/deploy.py")
 STAGES: Final = "ASSISTANCE_STAGES"
 MOST: Final = 4
@@ -34,9 +34,9 @@ def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[
 
     If the cache can't be written, because another user owns it or the disk is full, the output is not cached.
     """
-    known = KEPT / fingerprint(SOURCES, json.dumps([sys.version, os.environ.get(STAGES), *sorted(context.items())]))
+    known = CACHE / fingerprint(SOURCES, json.dumps([sys.version, os.environ.get(STAGES), *sorted(context.items())]))
     shutil.rmtree(directory, ignore_errors=True)
-    with _alone(known):
+    with _locked(known):
         # A folder of stages outside the repository is not in the fingerprint, so don't use the cache with one.
         if STAGES not in os.environ and os.access(known / MANIFEST, os.R_OK):
             shutil.copytree(known, directory)
@@ -51,10 +51,10 @@ def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[
 
 
 @contextmanager
-def _alone(known: Path) -> Iterator[None]:
+def _locked(known: Path) -> Iterator[None]:
     """Let one process at a time synthesize this output: a second one waits, and then finds it in the cache."""
     try:
-        KEPT.mkdir(parents=True, exist_ok=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
         lock = known.with_suffix(LOCK).open("w")
     except OSError:  # The cache can't be written.
         yield
@@ -73,14 +73,14 @@ def _alone(known: Path) -> Iterator[None]:
 
 
 def _keep(directory: Path, known: Path) -> None:
-    KEPT.mkdir(parents=True, exist_ok=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
     # Copy to a temporary directory and rename it when complete, because this process may be stopped, or another one may
     # do the same at the same time.
-    with TemporaryDirectory(dir=KEPT) as draft:
+    with TemporaryDirectory(dir=CACHE) as draft:
         shutil.copytree(directory, Path(draft) / "whole")
         with suppress(OSError):
             (Path(draft) / "whole").rename(known)
-    whole = [path for path in KEPT.iterdir() if (path / MANIFEST).exists()]
+    whole = [path for path in CACHE.iterdir() if (path / MANIFEST).exists()]
     for old in sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)[MOST:]:
         shutil.rmtree(old, ignore_errors=True)
         old.with_suffix(LOCK).unlink(missing_ok=True)

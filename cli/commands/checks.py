@@ -108,7 +108,7 @@ def _balance(table: Requests, since: timedelta) -> ledgers.Balance:
             age = until - datetime.fromisoformat(moment)
             progress.update(task, completed=(since - age).total_seconds())
 
-        return ledgers.counted(table, until - since, until, tell)
+        return ledgers.count_requests(table, until - since, until, tell)
 
 
 @app.command(epilog="Example: assistance --local reconcile --dry-run")

@@ -106,7 +106,7 @@ def set_secret(
     """
     stack = stack_of(context)
     typed = typer.prompt("Value (not shown)", hide_input=True, err=True) if at_a_terminal() else sys.stdin.read()
-    value = secrets_.checked(stack, name, typed, keep_old=keep_old)
+    value = secrets_.check(stack, name, typed, keep_old=keep_old)
     render.audit("set a secret", secret=name, operator=stack.operator_or_unknown())
     secrets_.store(stack, name, value)
     if json:
@@ -149,7 +149,7 @@ def retry(context: typer.Context, of: OneOf, json: Json = False) -> None:
     """
     stack = stack_of(context)
     render.audit("retry failures", of=of, operator=stack.operator_or_unknown())
-    _print_results(list(failures_.retried(stack, of)), "retried", json=json)
+    _print_results(list(failures_.retry(stack, of)), "retried", json=json)
 
 
 @failures.command(epilog="Example: assistance --local failures discard email_feedback")
@@ -162,7 +162,7 @@ def discard(context: typer.Context, of: OneOf, yes: Yes = False, json: Json = Fa
     stack = stack_of(context)
     confirm(f"Delete the failed events of {of} in the stack {stack.title} for good?", yes=yes)
     render.audit("discard failures", of=of, operator=stack.operator_or_unknown())
-    _print_results(list(failures_.discarded(stack, of)), "discarded", json=json)
+    _print_results(list(failures_.discard(stack, of)), "discarded", json=json)
 
 
 def _print_results(dealt: list[failures_.Processed], done: str, *, json: bool) -> None:

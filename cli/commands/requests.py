@@ -105,7 +105,7 @@ def _follow(stack: Stack, request_id: str, seconds: float, *, json: bool) -> Non
         record = requests.find(table, request_id)
         return record
 
-    for step in requests.watched(read, pause):
+    for step in requests.follow(read, pause):
         render.step(step, json=json)
     if record.status is not Status.DELIVERED:
         last = "has failed" if record.status is Status.FAILED else f"is still {record.status} after {seconds:.0f} s"
@@ -135,7 +135,7 @@ def list_(
 ) -> None:
     """List requests by status and age, newest first."""
     now = utc_now()
-    answer = requests.listed(
+    answer = requests.search(
         stack_of(context).requests(),
         since=now - since,
         before=now - older,

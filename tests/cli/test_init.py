@@ -81,10 +81,10 @@ def test_init_at_a_terminal_asks_for_missing_settings_and_proposes_the_account_a
         proposals.append((question.partition(":")[0], known))
         return known or ""
 
-    answers = init.asked({"operator_email": "ops@company.io"}, ask, {"account": "123456789012"}, "dev")
+    answers = init.ask_for_settings({"operator_email": "ops@company.io"}, ask, {"account": "123456789012"}, "dev")
     assert answers == {"operator_email": "ops@company.io", "account": "123456789012"}
     assert ("account", "123456789012") in proposals
-    assert {key for key, _ in proposals} == init.ASKED.keys() - {"operator_email"}
+    assert {key for key, _ in proposals} == init.ASKED_SETTINGS.keys() - {"operator_email"}
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_init_asks_again_only_for_the_setting_whose_answer_was_invalid(
         return wrong if name == key and questions.count(name) == 1 else TEXTS[name]
 
     given = {"email_domain": "company.io"}
-    assert init.asked(given, ask, {}, "production") == {**given, **TEXTS}
-    assert questions == [name for name in init.ASKED for _ in range(1 + (name == key))]
+    assert init.ask_for_settings(given, ask, {}, "production") == {**given, **TEXTS}
+    assert questions == [name for name in init.ASKED_SETTINGS for _ in range(1 + (name == key))]
     heard = capsys.readouterr().err
     assert said in heard
     assert f"'{wrong}'" in heard
@@ -122,9 +122,9 @@ def test_init_refuses_a_wrong_argument_before_it_asks_anything() -> None:
         raise AssertionError(question)
 
     with pytest.raises(Failure, match="did you mean 'operator_email'"):
-        init.asked({"operator_mail": "a@b.io"}, ask, {}, "production")
+        init.ask_for_settings({"operator_mail": "a@b.io"}, ask, {}, "production")
     with pytest.raises(Failure, match="production needs slack_channel"):
-        init.asked({"slack_channel": "sales"}, ask, {}, "production")
+        init.ask_for_settings({"slack_channel": "sales"}, ask, {}, "production")
 
 
 def test_init_names_missing_production_settings_and_repeats_the_given_ones(run: Run) -> None:
@@ -138,7 +138,7 @@ def test_init_says_which_settings_a_written_file_still_lacks(run: Run) -> None:
     done = run("staging")
     assert (done.exit_code, done.stdout) == (0, "stages/staging.json\n")
     for key in ("region", "operator_email", "email_sender", "email_recipients"):
-        assert f"  {key}: {init.ASKED[key]}" in done.stderr
+        assert f"  {key}: {init.ASKED_SETTINGS[key]}" in done.stderr
     assert "Set what you need in stages/staging.json, commit it, then deploy" in " ".join(done.stderr.split())
     complete = run("production", *GIVEN)
     assert complete.stderr == "Commit the file, then deploy: make deploy ARGS='-c stage=production'\n"
@@ -147,4 +147,4 @@ def test_init_says_which_settings_a_written_file_still_lacks(run: Run) -> None:
 def test_init_proposes_the_region_in_the_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     with mock_aws():
-        assert init.of_the_credentials() == {"account": "123456789012", "region": "eu-central-1"}
+        assert init.from_credentials() == {"account": "123456789012", "region": "eu-central-1"}

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from console.origin_checks import HOST
-from local.cloud import USUAL_PORT
+from local.cloud import DEFAULT_PORT
 from local.deploy import ROOT
 from local.slack import LOCAL_CHANNEL
 from local.slack_server import SlackServer
@@ -42,7 +42,7 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
     directory = tmp_path_factory.mktemp("runners")
     with ExitStack() as stack:
         with suppress(OSError):  # The port is in use.
-            stack.enter_context(socket.create_server((HOST, USUAL_PORT)))
+            stack.enter_context(socket.create_server((HOST, DEFAULT_PORT)))
         slack = stack.enter_context(SlackServer(token="xoxb-test", channels=(LOCAL_CHANNEL,)))
         slack.fail("error", error="is_archived")
         refused = {"SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": "xoxb-test", "SLACK_CHANNEL": LOCAL_CHANNEL}
@@ -62,7 +62,7 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
 
 
 def test_the_local_stack_uses_another_port_if_the_default_port_is_in_use(runners: dict[str, Runner]) -> None:
-    assert urlsplit(runners["terminal"].running()["aws_endpoint_url"]).port != USUAL_PORT
+    assert urlsplit(runners["terminal"].running()["aws_endpoint_url"]).port != DEFAULT_PORT
 
 
 def test_a_second_local_stack_in_the_same_directory_is_refused(runners: dict[str, Runner]) -> None:

@@ -33,7 +33,7 @@ from assistance.store.schema import (
     SORT_KEY,
 )
 from assistance.store.table import PROGRESS_KEY, Items
-from cli.requests import listed
+from cli.requests import search
 from reconciler.lease import LEASE_KEY
 from reconciler.lease import lease as lease_of_ours
 from tests.integration.cloud import Cloud
@@ -291,7 +291,7 @@ def test_the_reconciler_and_the_list_command_skip_unreadable_items(
     assert table.cloud.show(died)["deliveries"][0]["status"] == "failed"
     requests = Requests(Items(boto3.resource("dynamodb").Table("table")))
     now = utc_now()
-    found = listed(requests, since=now - SETTLED, before=now + SETTLED, statuses=frozenset(), limit=1_000)
+    found = search(requests, since=now - SETTLED, before=now + SETTLED, statuses=frozenset(), limit=1_000)
     assert {missed, died} <= {record.request.id for record in found.records}
     assert bool(found.unreadable) is (kind != "reopened")
 

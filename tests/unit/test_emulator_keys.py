@@ -72,7 +72,7 @@ def ask(scope: Scope, *chunks: bytes, gone: bool = False) -> tuple[list[Event], 
     async def send(event: Event) -> None:
         answered.append(event)
 
-    asyncio.run(keys.closed(emulator, PORT)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(keys.require_signature(emulator, PORT)(scope, receive, send))  # type: ignore[arg-type]
     return answered, emulator
 
 

@@ -28,7 +28,7 @@ class Synthesis:
 
 @pytest.fixture
 def synthesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Synthesis:
-    monkeypatch.setattr(template_cache, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(template_cache, "CACHE", tmp_path / "kept")
     monkeypatch.setattr(template_cache, "SOURCES", ("cdk.json",))
     monkeypatch.delenv(template_cache.STAGES, raising=False)
     return Synthesis(tmp_path / "cdk.out")
@@ -102,7 +102,7 @@ def test_the_template_is_returned_although_the_cache_cannot_be_written(
     synthesis: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(template_cache, "KEPT", tmp_path / "file")
+    monkeypatch.setattr(template_cache, "CACHE", tmp_path / "file")
     assert "127.0.0.1" in template(synthesis) + template(synthesis)
     assert synthesis.times == 2
 
